@@ -1,0 +1,1 @@
+//! The conformance suite: proves of a store what the contract promises.

@@ -1,0 +1,376 @@
+//! Messages: what one author said, with every field that came with it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use crate::json;
+
+/// The author of a [`Message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Instructions to the model.
+    System,
+    /// The person, or the program in their place. A turn starts here.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool that the model called.
+    Tool,
+}
+
+impl Role {
+    /// The role's name, as OpenAI's chat messages write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = MessageError;
+
+    fn from_str(name: &str) -> Result<Self, MessageError> {
+        match name {
+            "system" => Ok(Self::System),
+            "user" => Ok(Self::User),
+            "assistant" => Ok(Self::Assistant),
+            "tool" => Ok(Self::Tool),
+            other => Err(MessageError::new(format!("unknown role {other:?}; a role is one of system, user, assistant, tool"))),
+        }
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Plain text, of any length, empty included.
+    Text(String),
+    /// Parts, for instance text beside images.
+    Parts(Vec<Part>),
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// Defines a JSON object that is kept as it came, with accessors for the fields we know.
+macro_rules! object {
+    ($(#[$docs:meta])* $name:ident, $what:literal) => {
+        $(#[$docs])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name(Map<String, Value>);
+
+        impl $name {
+            /// The object's fields, the unknown ones included.
+            pub fn fields(&self) -> &Map<String, Value> {
+                &self.0
+            }
+
+            fn from_value(value: Value) -> Result<Self, MessageError> {
+                match value {
+                    Value::Object(fields) => Ok(Self(fields)),
+                    other => Err(MessageError::new(format!(concat!($what, " must be an object, not {}"), kind_of(&other)))),
+                }
+            }
+        }
+
+        impl From<Map<String, Value>> for $name {
+            fn from(fields: Map<String, Value>) -> Self {
+                Self(fields)
+            }
+        }
+    };
+}
+
+object!(
+    /// One part of a message's content: a JSON object with a `type`, kept as it came.
+    Part,
+    "a content part"
+);
+
+object!(
+    /// A call of a tool by the model, as OpenAI's chat messages write it: a JSON object, kept as it came.
+    ///
+    /// ```
+    /// use chat_memory::ToolCall;
+    /// let call = ToolCall::function("call_1", "get_weather", r#"{"city": "Paris"}"#);
+    /// assert_eq!((call.id(), call.name()), (Some("call_1"), Some("get_weather")));
+    /// assert_eq!(call.arguments(), Some(r#"{"city": "Paris"}"#));
+    /// ```
+    ToolCall,
+    "a tool call"
+);
+
+impl Part {
+    /// A part that is text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self(Map::from_iter([("type".into(), "text".into()), ("text".into(), Value::String(text.into()))]))
+    }
+
+    /// A part that is an image, by its URL (`https:` or `data:`).
+    pub fn image_url(url: impl Into<String>) -> Self {
+        let image = Map::from_iter([("url".into(), Value::String(url.into()))]);
+        Self(Map::from_iter([("type".into(), "image_url".into()), ("image_url".into(), Value::Object(image))]))
+    }
+
+    /// The part's `type`.
+    pub fn kind(&self) -> Option<&str> {
+        self.0.get("type")?.as_str()
+    }
+
+    /// The text of a text part.
+    pub fn as_text(&self) -> Option<&str> {
+        (self.kind()? == "text").then(|| self.0.get("text")?.as_str()).flatten()
+    }
+}
+
+impl ToolCall {
+    /// A call of a function. `arguments` is the JSON text that the model wrote, kept byte for byte.
+    pub fn function(id: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        let function =
+            Map::from_iter([("name".into(), Value::String(name.into())), ("arguments".into(), Value::String(arguments.into()))]);
+        Self(Map::from_iter([
+            ("id".into(), Value::String(id.into())),
+            ("type".into(), "function".into()),
+            ("function".into(), Value::Object(function)),
+        ]))
+    }
+
+    /// The call's id, which the tool's result names in its `tool_call_id`.
+    pub fn id(&self) -> Option<&str> {
+        self.0.get("id")?.as_str()
+    }
+
+    /// The name of the function called.
+    pub fn name(&self) -> Option<&str> {
+        self.0.get("function")?.get("name")?.as_str()
+    }
+
+    /// The arguments, as the text the model wrote.
+    pub fn arguments(&self) -> Option<&str> {
+        self.0.get("function")?.get("arguments")?.as_str()
+    }
+}
+
+/// One entry of a conversation, by one author.
+///
+/// Its JSON form ([`Message::to_value`]) is that of OpenAI's chat messages. Every field that has no place of its own
+/// here is kept in [`extra`](Message::extra), so that what came in goes out equal. That includes a known field
+/// that says nothing: `"content": null`, `"name": null` and `"tool_calls": []` stand in `extra` too.
+///
+/// ```
+/// use chat_memory::{Message, Role};
+/// let text = r#"{"role":"assistant","content":null,"refusal":null,"score":1.0}"#;
+/// let message = Message::from_json(text)?;
+/// assert_eq!(message.role, Role::Assistant);
+/// assert_eq!(message.to_value().to_string(), text);
+/// # Ok::<(), chat_memory::MessageError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The author.
+    pub role: Role,
+    /// What the author said; `None` is usual for an assistant that only calls tools.
+    pub content: Option<Content>,
+    /// The author's name, or the tool's.
+    pub name: Option<String>,
+    /// The message's own id, where its writer gave it one.
+    pub id: Option<String>,
+    /// The tools that an assistant calls.
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that a tool message answers.
+    pub tool_call_id: Option<String>,
+    /// Every other field, as it came.
+    pub extra: Map<String, Value>,
+}
+
+impl Message {
+    /// A message with a role and content, and nothing else.
+    pub fn new(role: Role, content: impl Into<Content>) -> Self {
+        Self {
+            role,
+            content: Some(content.into()),
+            name: None,
+            id: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            extra: Map::new(),
+        }
+    }
+
+    /// Instructions to the model.
+    pub fn system(content: impl Into<Content>) -> Self {
+        Self::new(Role::System, content)
+    }
+
+    /// A user's message.
+    pub fn user(content: impl Into<Content>) -> Self {
+        Self::new(Role::User, content)
+    }
+
+    /// A model's answer.
+    pub fn assistant(content: impl Into<Content>) -> Self {
+        Self::new(Role::Assistant, content)
+    }
+
+    /// A model's message that only calls tools.
+    pub fn tool_calls(calls: impl IntoIterator<Item = ToolCall>) -> Self {
+        let extra = Map::from_iter([("content".to_owned(), Value::Null)]);
+        Self { content: None, tool_calls: calls.into_iter().collect(), extra, ..Self::new(Role::Assistant, "") }
+    }
+
+    /// The result of the tool call with this id.
+    pub fn tool(tool_call_id: impl Into<String>, content: impl Into<Content>) -> Self {
+        Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, content) }
+    }
+
+    /// The message's text: the content where it is text, or its text parts one after the other.
+    pub fn text(&self) -> String {
+        match &self.content {
+            None => String::new(),
+            Some(Content::Text(text)) => text.clone(),
+            Some(Content::Parts(parts)) => parts.iter().filter_map(Part::as_text).collect(),
+        }
+    }
+
+    /// The message's JSON form.
+    pub fn to_value(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("role".into(), self.role.as_str().into());
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value.or_else(|| self.extra.get(key).cloned()) {
+                fields.insert(key.to_owned(), value);
+            }
+        };
+        put(
+            "content",
+            self.content.as_ref().map(|content| match content {
+                Content::Text(text) => Value::String(text.clone()),
+                Content::Parts(parts) => parts.iter().map(|part| Value::Object(part.0.clone())).collect(),
+            }),
+        );
+        put("name", self.name.clone().map(Value::String));
+        put("id", self.id.clone().map(Value::String));
+        let calls = || self.tool_calls.iter().map(|call| Value::Object(call.0.clone())).collect();
+        put("tool_calls", (!self.tool_calls.is_empty()).then(calls));
+        put("tool_call_id", self.tool_call_id.clone().map(Value::String));
+        for (key, value) in &self.extra {
+            if !fields.contains_key(key) {
+                fields.insert(key.clone(), value.clone());
+            }
+        }
+        Value::Object(fields)
+    }
+
+    /// Reads a message's JSON form from text.
+    ///
+    /// # Errors
+    /// [`MessageError`] as [`json::parse`] and [`Message::from_value`].
+    pub fn from_json(text: &str) -> Result<Self, MessageError> {
+        Self::from_value(json::parse(text).map_err(|e| MessageError::new(e.to_string()))?)
+    }
+
+    /// Reads a message's JSON form.
+    ///
+    /// # Errors
+    /// [`MessageError`] when it is not an object, has no known `role`, or a field is of the wrong type; it says which.
+    pub fn from_value(value: Value) -> Result<Self, MessageError> {
+        let Value::Object(mut fields) = value else {
+            return Err(MessageError::new(format!("a message must be a JSON object, not {}", kind_of(&value))));
+        };
+        let role = match fields.shift_remove("role") {
+            Some(Value::String(name)) => name.parse()?,
+            Some(other) => return Err(MessageError::new(format!("the role must be a string, not {}", kind_of(&other)))),
+            None => return Err(MessageError::new("a message needs a role: one of system, user, assistant, tool".into())),
+        };
+        let mut message = Self { content: None, ..Self::new(role, "") };
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                (_, Value::Null) => drop(message.extra.insert(key, Value::Null)),
+                ("content", Value::String(text)) => message.content = Some(Content::Text(text)),
+                ("content", Value::Array(parts)) => {
+                    let parts = parts.into_iter().map(Part::from_value).collect::<Result<_, _>>()?;
+                    message.content = Some(Content::Parts(parts));
+                }
+                ("name", Value::String(name)) => message.name = Some(name),
+                ("id", Value::String(id)) => message.id = Some(id),
+                ("tool_call_id", Value::String(id)) => message.tool_call_id = Some(id),
+                ("tool_calls", Value::Array(calls)) if !calls.is_empty() => {
+                    message.tool_calls = calls.into_iter().map(ToolCall::from_value).collect::<Result<_, _>>()?;
+                }
+                ("tool_calls", Value::Array(none)) => drop(message.extra.insert(key, Value::Array(none))),
+                ("content" | "name" | "id" | "tool_call_id" | "tool_calls", other) => {
+                    let expected = match key.as_str() {
+                        "content" => "a string or a list of parts",
+                        "tool_calls" => "a list",
+                        _ => "a string",
+                    };
+                    return Err(MessageError::new(format!("{key} must be {expected}, not {}", kind_of(&other))));
+                }
+                (_, other) => drop(message.extra.insert(key, other)),
+            }
+        }
+        Ok(message)
+    }
+
+    /// Whether the message can be stored and come back equal.
+    ///
+    /// # Errors
+    /// [`MessageError`] when [`extra`](Message::extra) names a field that is set beside it, or the JSON nests deeper than
+    /// [`json::MAX_DEPTH`].
+    pub fn check(&self) -> Result<(), MessageError> {
+        let value = self.to_value();
+        if json::depth(&value) > json::MAX_DEPTH {
+            return Err(MessageError::new(format!("a message may nest {} levels deep at most", json::MAX_DEPTH)));
+        }
+        // Only fields in `extra` can make the two differ, so the common message is not read again.
+        if !self.extra.is_empty() && Self::from_value(value)? != *self {
+            let taken = ["role", "content", "name", "id", "tool_calls", "tool_call_id"];
+            let field = self.extra.keys().find(|key| taken.contains(&key.as_str())).map_or("a field", String::as_str);
+            return Err(MessageError::new(format!("extra holds {field:?}, which has a place of its own in the message")));
+        }
+        Ok(())
+    }
+}
+
+/// Why something is not a [`Message`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MessageError(String);
+
+impl MessageError {
+    pub(crate) fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
+pub(crate) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

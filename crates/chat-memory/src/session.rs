@@ -1,0 +1,155 @@
+//! Names: of a session, of the owner of sessions, of a namespace. Each is checked once, where it is made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// Partition keys of our own start so; a session id must not (docs/formats.md, "Partition keys").
+const RESERVED: [&str; 2] = ["ns#", "dir#"];
+
+/// The text of a name, if it is one: not empty, at most `max` bytes of UTF-8, no control characters.
+fn checked(what: &str, name: String, max: usize) -> Result<String, Error> {
+    if name.is_empty() {
+        return Err(Error::invalid(format!("{what} must not be empty")));
+    }
+    if name.len() > max {
+        return Err(Error::invalid(format!("{what} may have {max} bytes at most; this one has {}", name.len())));
+    }
+    match name.chars().find(|c| c.is_control()) {
+        Some(c) => Err(Error::invalid(format!("{what} must not hold control characters; {:?} holds {c:?}", abridged(&name)))),
+        None => Ok(name),
+    }
+}
+
+fn abridged(name: &str) -> String {
+    if name.chars().count() <= 60 { name.to_owned() } else { name.chars().take(60).chain(['…']).collect() }
+}
+
+macro_rules! name {
+    ($(#[$docs:meta])* $name:ident, $what:literal, $max:literal) => {
+        $(#[$docs])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The most bytes it may have, in UTF-8.
+            pub const MAX_BYTES: usize = $max;
+
+            /// The name's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(name: &str) -> Result<Self, Error> {
+                Self::new(name)
+            }
+        }
+    };
+}
+
+name!(
+    /// The id of a session: any text of 1 to 1,024 bytes without control characters that does not start with a prefix
+    /// reserved for partitions of our own (`ns#`, `dir#`).
+    ///
+    /// ```
+    /// use chat_memory::SessionId;
+    /// let session = SessionId::new("user:42/support")?;
+    /// assert_eq!(session.as_str(), "user:42/support");
+    /// assert!(SessionId::new("").is_err());
+    /// assert_ne!(SessionId::random(), SessionId::random());
+    /// # Ok::<(), chat_memory::Error>(())
+    /// ```
+    #[doc(alias = "thread")]
+    #[doc(alias = "conversation")]
+    SessionId, "a session id", 1024
+);
+
+name!(
+    /// The owner of sessions: a user, an agent, a tenant. Any text of 1 to 512 bytes without control characters.
+    Owner, "an owner", 512
+);
+
+name!(
+    /// A namespace: a prefix of every partition key, so that IAM's `dynamodb:LeadingKeys` can keep tenants apart. Any
+    /// text of 1 to 64 bytes without control characters, `#`, `*`, `?` and `$` (IAM policies give the last three a meaning).
+    Namespace, "a namespace", 64
+);
+
+impl SessionId {
+    /// A session id with this text.
+    ///
+    /// # Errors
+    /// Invalid, when the text is empty, too long, holds a control character or starts with a reserved prefix.
+    pub fn new(id: impl Into<String>) -> Result<Self, Error> {
+        let id = checked("a session id", id.into(), Self::MAX_BYTES)?;
+        match RESERVED.iter().find(|prefix| id.starts_with(**prefix)) {
+            Some(prefix) => Err(Error::invalid(format!(
+                "a session id must not start with {prefix:?}, which is reserved; {:?} does",
+                abridged(&id)
+            ))),
+            None => Ok(Self(id)),
+        }
+    }
+
+    /// A new session id (UUIDv7).
+    pub fn random() -> Self {
+        Self(Uuid::now_v7().to_string())
+    }
+}
+
+impl Owner {
+    /// An owner with this name.
+    ///
+    /// # Errors
+    /// Invalid, when the name is empty, too long or holds a control character.
+    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
+        checked("an owner", name.into(), Self::MAX_BYTES).map(Self)
+    }
+}
+
+impl Namespace {
+    /// A namespace with this name.
+    ///
+    /// # Errors
+    /// Invalid, when the name is empty, too long, or holds a character that is not allowed.
+    pub fn new(name: impl Into<String>) -> Result<Self, Error> {
+        let name = checked("a namespace", name.into(), Self::MAX_BYTES)?;
+        match name.chars().find(|c| matches!(c, '#' | '*' | '?' | '$')) {
+            Some(c) => Err(Error::invalid(format!("a namespace must not hold {c:?}; {name:?} does"))),
+            None => Ok(Self(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_are_checked() {
+        for good in ["a", "user:42", "ns", "dir", "日本", "a b", &"x".repeat(1024)] {
+            assert!(SessionId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", &"x".repeat(1025), &"x".repeat(3000)] {
+            assert!(SessionId::new(bad).expect_err(bad).is_invalid());
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_long_name() {
+        let error = SessionId::new(format!("{}\n", "x".repeat(900))).expect_err("a line feed");
+        assert!(error.to_string().len() < 200, "{error}");
+    }
+}

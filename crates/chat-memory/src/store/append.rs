@@ -1,0 +1,262 @@
+//! What is appended, and what the store answers.
+
+use serde_json::{Map, Value};
+
+use super::{AppendId, History, Position, Receipt, Record, Ticket};
+use crate::error::Error;
+use crate::json;
+use crate::message::Message;
+use crate::session::{Owner, SessionId};
+
+/// How long an idempotency key is looked for, in milliseconds: 24 hours from its record's time.
+pub const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The longest idempotency key, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// By what an append is known if it is repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Identity {
+    /// Never tried before: the store makes an id. Each call appends anew.
+    New,
+    /// The caller's own idempotency key: a repeat within [`KEY_LIFETIME_MS`] finds the first record.
+    Key(String),
+    /// A repeat of an append that ended in doubt.
+    Ticket(Ticket),
+}
+
+/// One append: messages that become one record, whole or not at all, and the conditions on it.
+///
+/// ```
+/// use chat_memory::{Append, Message};
+/// let turn = Append::new([Message::user("What is 2 + 2?"), Message::assistant("4.")]).with_key("request-17");
+/// assert_eq!(turn.messages().len(), 2);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "an append does nothing until a store takes it"]
+pub struct Append {
+    messages: Vec<Message>,
+    metadata: Option<Map<String, Value>>,
+    rewind: Option<u64>,
+    /// For a rewind: when the last of what it hides expires (epoch seconds); it must not expire earlier itself.
+    hides_until: Option<Lasts>,
+    expected: Option<Position>,
+    identity: Identity,
+    owner: Option<Owner>,
+    title: Option<String>,
+}
+
+/// How long something lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lasts {
+    /// Until this time, in epoch seconds.
+    Until(i64),
+    /// Without end.
+    Forever,
+}
+
+impl Append {
+    /// An append of these messages.
+    pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
+        Self {
+            messages: messages.into_iter().collect(),
+            metadata: None,
+            rewind: None,
+            hides_until: None,
+            expected: None,
+            identity: Identity::New,
+            owner: None,
+            title: None,
+        }
+    }
+
+    /// A clear: all that is before it is forgotten.
+    pub fn clear() -> Self {
+        Self::replace_all([])
+    }
+
+    /// A clear that puts these messages in place of all that is before it.
+    pub fn replace_all(messages: impl IntoIterator<Item = Message>) -> Self {
+        Self { rewind: Some(0), hides_until: Some(Lasts::Forever), ..Self::new(messages) }
+    }
+
+    /// Takes back the records from number `seq` on, and puts `messages` in their place. It carries the position of
+    /// `history`, since what another writer added meanwhile must not vanish unseen: then it ends in a conflict.
+    ///
+    /// # Errors
+    /// Invalid, when `history` does not show a record with this number.
+    pub fn rewind(history: &History, seq: u64, messages: impl IntoIterator<Item = Message>) -> Result<Self, Error> {
+        if !history.records.iter().any(|record| record.seq == seq) {
+            return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
+        }
+        let hidden = history.records.iter().filter(|record| record.seq >= seq);
+        let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
+        Ok(Self { rewind: Some(seq), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
+    }
+
+    /// The same append, to be refused if anyone wrote to the session since this position was read.
+    pub fn expecting(mut self, position: Position) -> Self {
+        self.expected = Some(position);
+        self
+    }
+
+    /// The same append, known by the caller's idempotency key: however often it is repeated within [`KEY_LIFETIME_MS`], it
+    /// is stored once. The same key with another body is an error.
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.identity = Identity::Key(key.into());
+        self
+    }
+
+    /// The same append as the one that ended in doubt with this ticket: stored once, whether that one landed or not.
+    pub fn with_ticket(mut self, ticket: Ticket) -> Self {
+        self.identity = Identity::Ticket(ticket);
+        self
+    }
+
+    /// The same append with the caller's own small JSON beside the messages.
+    pub fn with_metadata(mut self, metadata: Map<String, Value>) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// The same append; if it starts the session, the session gets this owner.
+    pub fn owned_by(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// The same append; if it starts the session, the session gets this title.
+    pub fn titled(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// The caller's own JSON.
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.metadata.as_ref()
+    }
+
+    /// The number from which it takes back.
+    pub fn rewinds_to(&self) -> Option<u64> {
+        self.rewind
+    }
+
+    /// The expected position.
+    pub fn expected(&self) -> Option<&Position> {
+        self.expected.as_ref()
+    }
+
+    /// By what it is known if it is repeated.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The owner for a new session.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// The title for a new session.
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// When the record expires (epoch seconds) in a store that keeps records for `retention_s`: not before what it hides,
+    /// and never where that has no expiry. A clear's messages expire as any others do.
+    pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
+        let own = now_ms.div_euclid(1000) + i64::try_from(retention_s?).ok()?;
+        match (self.rewind, self.hides_until) {
+            (None | Some(0), _) => Some(own),
+            (Some(_), Some(Lasts::Until(hidden))) => Some(own.max(hidden)),
+            (Some(_), _) => None,
+        }
+    }
+
+    /// The append's id: the one its key or ticket names, or a new one.
+    pub fn id_in(&self, session: &SessionId) -> AppendId {
+        match &self.identity {
+            Identity::New => AppendId::random(),
+            Identity::Key(key) => AppendId::of_key(session, key),
+            Identity::Ticket(ticket) => ticket.append_id(),
+        }
+    }
+
+    /// Whether any store may take it. Stores call this first.
+    ///
+    /// # Errors
+    /// Invalid, when there is nothing to append, a message or the metadata cannot come back equal, the key is empty or too long,
+    /// or a rewind (other than to 0) carries no position.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.messages.is_empty() && self.rewind.is_none() {
+            return Err(Error::invalid("there is nothing to append: give one message at least"));
+        }
+        for (place, message) in self.messages.iter().enumerate() {
+            message.check().map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))?;
+        }
+        if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
+            return Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)));
+        }
+        if let Identity::Key(key) = &self.identity
+            && (key.is_empty() || key.len() > MAX_KEY_BYTES)
+        {
+            return Err(Error::invalid(format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes; this one has {}", key.len())));
+        }
+        match (self.rewind, &self.expected) {
+            (Some(1..), None) => Err(Error::invalid("a rewind needs the position of the load that showed what it takes back")),
+            (Some(seq), Some(position)) if seq > 0 && seq >= position.next() => Err(Error::invalid(format!(
+                "record {seq} is not there to be taken back: the session has {} records",
+                position.next()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `record`, found under this append's id, is what this append would have written. A record whose messages were
+    /// cleared since is taken for it, as nothing can be compared any more.
+    pub fn is_body_of(&self, record: &Record) -> bool {
+        record.messages == self.messages && record.metadata == self.metadata && record.rewind == self.rewind
+    }
+
+    /// The error for a repeat whose body is another than the one stored.
+    pub fn reused(&self, seq: u64) -> Error {
+        let what = match &self.identity {
+            Identity::Key(key) => format!("the idempotency key {key:?}"),
+            _ => "the ticket".to_owned(),
+        };
+        Error::new(
+            crate::ErrorKind::KeyReused,
+            format!("{what} belongs to record {seq}, whose messages are others; take a new key for new messages"),
+        )
+    }
+}
+
+/// What an append did.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The record's number.
+    pub seq: u64,
+    /// The position after the record, good for the next append. (Others may have written behind it already.)
+    pub position: Position,
+    /// When the record was made, in epoch milliseconds.
+    pub created_at: i64,
+    /// Whether an earlier attempt, under the same key or ticket, had written it already.
+    pub repeated: bool,
+    /// Whether this append started the session: its log was empty.
+    pub started: bool,
+    /// What it cost.
+    pub receipt: Receipt,
+}
+
+impl Appended {
+    /// The answer for the record with number `seq`.
+    pub fn new(seq: u64, position: Position, created_at: i64) -> Self {
+        Self { seq, position, created_at, repeated: false, started: false, receipt: Receipt::default() }
+    }
+}

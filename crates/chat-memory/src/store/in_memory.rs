@@ -1,0 +1,235 @@
+//! The reference store: what the contract means, in the fewest words. Nothing survives the process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::directory::check_title;
+use super::position::wall_ms;
+use super::{
+    Append, AppendId, Appended, Capabilities, ChatStore, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record,
+    SessionInfo, SessionPage, SessionQuery, SessionUpdate, Swept, Walk,
+};
+use crate::error::Error;
+use crate::session::SessionId;
+
+/// A store in this process's memory, for tests and for trying things out.
+///
+/// ```
+/// use chat_memory::store::{Append, ChatStore, InMemoryStore, Load};
+/// use chat_memory::{Message, SessionId};
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let store = InMemoryStore::new();
+/// let session = SessionId::new("demo")?;
+/// store.append(&session, &Append::new([Message::user("Hello"), Message::assistant("Hi!")])).await?;
+/// let history = store.load(&session, &Load::last(1)).await?;
+/// assert_eq!(history.records.len(), 1, "a load brings whole records");
+/// # Ok::<(), chat_memory::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct InMemoryStore {
+    logs: Arc<Mutex<HashMap<SessionId, Log>>>,
+    retention_s: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    slots: Vec<Slot>,
+    info: Option<SessionInfo>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Live(Record),
+    /// What is left of a cleared record: enough to know a repeat by.
+    Swept {
+        append_id: AppendId,
+        created_at: i64,
+    },
+}
+
+impl Slot {
+    fn append_id(&self) -> AppendId {
+        match self {
+            Self::Live(record) => record.append_id,
+            Self::Swept { append_id, .. } => *append_id,
+        }
+    }
+
+    fn created_at(&self) -> i64 {
+        match self {
+            Self::Live(record) => record.created_at,
+            Self::Swept { created_at, .. } => *created_at,
+        }
+    }
+}
+
+impl Log {
+    fn position(&self) -> Position {
+        Position::new(self.slots.len() as u64, self.slots.last().map(Slot::append_id), wall_ms())
+    }
+
+    /// The number of an earlier attempt at the same append.
+    fn earlier(&self, append: &Append, id: AppendId, now_ms: i64) -> Option<usize> {
+        let found = |slot: &Slot| slot.append_id() == id;
+        match append.identity() {
+            Identity::New => None,
+            Identity::Key(_) => self.slots.iter().rposition(|slot| found(slot) && slot.created_at() > now_ms - KEY_LIFETIME_MS),
+            Identity::Ticket(ticket) => {
+                let from = usize::try_from(ticket.lowest()).unwrap_or(usize::MAX).min(self.slots.len());
+                self.slots[from..].iter().position(found).map(|n| n + from)
+            }
+        }
+    }
+}
+
+impl InMemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty store that hides each record so many seconds after it was written.
+    pub fn with_retention(seconds: u64) -> Self {
+        Self { retention_s: Some(seconds), ..Self::default() }
+    }
+
+    fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
+        // Nothing here panics between two changes that belong together.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn one_request() -> Receipt {
+    Receipt { requests: 1, ..Receipt::default() }
+}
+
+#[async_trait]
+impl ChatStore for InMemoryStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: false, ..Capabilities::all() }
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        append.check()?;
+        append.title().map_or(Ok(()), check_title)?;
+        let (append_id, now_ms) = (append.id_in(session), wall_ms());
+        let mut logs = self.logs();
+        let log = logs.entry(session.clone()).or_default();
+        if let Some(at) = log.earlier(append, append_id, now_ms) {
+            if let Slot::Live(record) = &log.slots[at]
+                && !append.is_body_of(record)
+            {
+                return Err(append.reused(at as u64));
+            }
+            let position = Position::new(at as u64 + 1, Some(append_id), now_ms);
+            let appended = Appended::new(at as u64, position, log.slots[at].created_at());
+            return Ok(Appended { repeated: true, receipt: one_request(), ..appended });
+        }
+        let actual = log.position();
+        if append.expected().is_some_and(|expected| *expected != actual) {
+            return Err(Error::conflict(actual));
+        }
+        let seq = actual.next();
+        log.slots.push(Slot::Live(Record {
+            seq,
+            append_id,
+            created_at: now_ms,
+            expires_at: append.expires_at(now_ms, self.retention_s),
+            rewind: append.rewinds_to(),
+            metadata: append.metadata().cloned(),
+            messages: append.messages().to_vec(),
+        }));
+        let started = log.info.is_none();
+        log.info.get_or_insert_with(|| SessionInfo {
+            id: session.clone(),
+            owner: append.owner().cloned(),
+            title: append.title().map(str::to_owned),
+            metadata: None,
+            created_at: now_ms,
+        });
+        let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
+        Ok(Appended { started, receipt: one_request(), ..appended })
+    }
+
+    async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        let logs = self.logs();
+        let none = Log::default();
+        let log = logs.get(session).unwrap_or(&none);
+        let mut walk = Walk::new(&load.reach, (log.slots.len() as u64).checked_sub(1), wall_ms());
+        while let Some(seq) = walk.wants() {
+            match &log.slots[seq as usize] {
+                Slot::Live(record) => walk.take(record.clone()),
+                Slot::Swept { .. } => walk.end(),
+            }
+        }
+        let (records, complete) = walk.finish();
+        let mut history = History::new(records, complete, log.position());
+        history.receipt = one_request();
+        Ok(history)
+    }
+
+    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        let mut swept = Swept { records: 0, receipt: one_request() };
+        if let Some(log) = self.logs().get_mut(session) {
+            let is_clear = |slot: &Slot| matches!(slot, Slot::Live(record) if record.rewind == Some(0));
+            let hidden = log.slots.iter().rposition(is_clear).unwrap_or(0);
+            for slot in &mut log.slots[..hidden] {
+                if let Slot::Live(Record { append_id, created_at, .. }) = *slot {
+                    *slot = Slot::Swept { append_id, created_at };
+                    swept.records += 1;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        let cleared = self.append(session, &Append::clear()).await?;
+        let mut swept = self.sweep(session).await?;
+        if let Some(log) = self.logs().get_mut(session) {
+            log.info = None;
+        }
+        swept.receipt += cleared.receipt;
+        Ok(swept)
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        let logs = self.logs();
+        let mut sessions: Vec<_> =
+            logs.values().filter_map(|log| log.info.clone()).filter(|info| info.owner == query.owner).collect();
+        sessions.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        if let Some(cursor) = &query.after {
+            let from = sessions.iter().position(|info| info.id.as_str() == cursor);
+            let from =
+                from.ok_or_else(|| Error::invalid("that cursor is not of this list of sessions; start from its first page"))?;
+            sessions.drain(..=from);
+        }
+        let limit = query.limit.unwrap_or(100).max(1);
+        let more = sessions.len() > limit;
+        sessions.truncate(limit);
+        let next = sessions.last().filter(|_| more).map(|info| info.id.to_string());
+        Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
+    }
+
+    async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        Ok(self.logs().get(session).and_then(|log| log.info.clone()))
+    }
+
+    async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        update.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        let mut logs = self.logs();
+        let info = logs.get_mut(session).and_then(|log| log.info.as_mut());
+        Ok(info.map(|info| {
+            if let Some(title) = &update.title {
+                info.title.clone_from(title);
+            }
+            if let Some(metadata) = &update.metadata {
+                info.metadata.clone_from(metadata);
+            }
+            info.clone()
+        }))
+    }
+}

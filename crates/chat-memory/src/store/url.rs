@@ -1,0 +1,1 @@
+//! Store URLs: everything about a store in one line.
