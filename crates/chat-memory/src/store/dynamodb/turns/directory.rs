@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::check_title;
 use crate::store::dynamodb::names::*;
-use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, Range, Table};
+use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, NewItem, Range, Table};
 use crate::store::{Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 
 /// The entries of a page, where the query does not say.
@@ -58,7 +58,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         self.with_expiry(&mut attributes, now_ms, receipt).await?;
         let key = self.entry_key(session, links.owner.as_ref(), links.began.unwrap_or(now_ms));
-        self.table.put(&Item { key, attributes }, receipt).await
+        // Not over one that is there: a copy of this request that arrives late must not take back a title set since.
+        let new = NewItem { item: Item { key, attributes }, beside: None };
+        self.table.create(&new, receipt).await.map(drop)
     }
 
     pub(super) async fn refresh_entry(

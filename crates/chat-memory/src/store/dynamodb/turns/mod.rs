@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) retention_s: Option<u64>,
     pub(crate) eventual: bool,
     pub(crate) read_only: bool,
-    pub(crate) max_record_bytes: usize,
+    pub(crate) limits: item::Limits,
     pub(crate) deadline_ms: u64,
 }
 

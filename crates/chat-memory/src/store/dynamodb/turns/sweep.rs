@@ -52,7 +52,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         loop {
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.max_record_bytes)?;
+                let head = item::decode(item, self.settings.limits.record)?;
                 match head.body {
                     Body::Record { rewind: Some(0), .. } => return self.sweep_below(session, head.seq, receipt).await,
                     Body::Stub { cleared_by } => return self.sweep_below(session, cleared_by, receipt).await,
@@ -78,7 +78,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
             let mut live = Vec::new();
             for item in &page.items {
-                let head = item::decode(item, self.settings.max_record_bytes)?;
+                let head = item::decode(item, self.settings.limits.record)?;
                 if !head.is_stub() {
                     live.push((&item.key, head));
                 }
