@@ -43,7 +43,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// A request that this library makes, by the name of DynamoDB's operation. All of them; what they need in a policy is said here and nowhere else.
+/// A request that this library makes, by the name of DynamoDB's operation: all of them, and what each needs in a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Operation {
     CreateTable,
@@ -123,7 +123,8 @@ impl fmt::Display for Operation {
 }
 
 impl Use {
-    /// The requests made for this use under these options.
+    /// The requests that this use needs under these options. (Where a table's keys turn out to be others, it is also asked
+    /// to describe itself, for the error's sake; if that is denied, the error says less.)
     pub(crate) fn operations(self, options: &Options) -> Vec<Operation> {
         match self {
             Self::Sessions if options.read_only => vec![Operation::GetItem, Operation::Query],

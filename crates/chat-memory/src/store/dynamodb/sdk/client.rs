@@ -42,8 +42,7 @@ pub(super) fn of_config(shared: &SdkConfig, options: &Options) -> Result<Client,
     finish(config::Builder::from(shared), shared.http_client().is_none(), options)
 }
 
-/// A client like the caller's (its connections are shared), with the retries and timeouts that the protocol needs. What
-/// the options say goes first.
+/// A client like the caller's, with the retries and timeouts that the protocol needs. What the options say goes first.
 pub(super) fn of_client(client: &Client, options: &Options) -> Result<Client, Error> {
     options.check()?;
     refuse_profile(options)?;

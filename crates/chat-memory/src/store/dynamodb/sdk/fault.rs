@@ -125,13 +125,7 @@ impl Failure {
             Trouble::Busy => {
                 (ErrorKind::Unavailable, format!("another transaction is just writing the same item of {target}; try again"))
             }
-            Trouble::Denied => (
-                ErrorKind::AccessDenied,
-                format!(
-                    "the credentials lack the permission {} on {target}; `chat-memory iam-policy` prints the policy that is needed",
-                    self.denied_actions()
-                ),
-            ),
+            Trouble::Denied => (ErrorKind::AccessDenied, self.denied_sentence(target)),
             Trouble::Credentials => (ErrorKind::AccessDenied, self.credentials_sentence(target)),
             Trouble::Expired => (
                 ErrorKind::AccessDenied,
@@ -167,14 +161,21 @@ impl Failure {
         }
     }
 
-    /// The action that AWS names, or all that the operation needs.
-    fn denied_actions(&self) -> String {
-        let named = match &self.cause {
-            Cause::Answer { message, .. } => message.split("perform: ").nth(1).and_then(|rest| rest.split_whitespace().next()),
-            _ => None,
+    /// AWS names the action and its reason; where it does not (a key that encrypts the table, say), what it does say stands.
+    fn denied_sentence(&self, target: &Target) -> String {
+        let said = match &self.cause {
+            Cause::Answer { message, .. } => message.as_str(),
+            _ => "",
         };
+        let named = said.split("perform: ").nth(1).and_then(|rest| rest.split_whitespace().next());
         let needed = || self.operation.actions().iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-        named.map_or_else(needed, str::to_owned)
+        let why = if named.is_some() { said.split("because ").nth(1) } else { Some(said) };
+        let why = why.map(|why| why.trim_end_matches('.')).filter(|why| !why.is_empty());
+        format!(
+            "the credentials lack the permission {} on {target}{}; `chat-memory iam-policy` prints the policy that is needed",
+            named.map_or_else(needed, str::to_owned),
+            why.map_or_else(String::new, |why| format!(" ({why})"))
+        )
     }
 
     fn credentials_sentence(&self, target: &Target) -> String {
@@ -275,6 +276,8 @@ fn by_validation(message: &str) -> Trouble {
     } else if about(&[
         "key element does not match the schema",
         "missing the key",
+        // DynamoDB Local's words.
+        "one of the required keys was not given a value",
         "missed key schema element",
         "type mismatch for key",
         "number of conditions on the keys is invalid",

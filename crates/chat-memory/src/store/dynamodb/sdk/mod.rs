@@ -84,8 +84,8 @@ impl SdkTable {
         Ok(Self::new(client::of_options(options).await?, options))
     }
 
-    /// Opens a table with the caller's client, whose connections it shares. Where the options say a region, an endpoint or credentials, those are used instead of
-    /// the client's; its retries and timeouts never are.
+    /// Opens a table with what the caller's client is made of: its HTTP client, credentials, region, endpoint and
+    /// interceptors. Where the options say one of those, that is used instead; the client's retries and timeouts never are.
     ///
     /// # Errors
     /// As [`open`](Self::open), and invalid when the options name a profile.
@@ -153,7 +153,7 @@ impl SdkTable {
             return Err(refused(false, Cause::ReadOnly));
         }
         let trace = Trace::new(Arc::clone(&self.0.wire));
-        let limit = self.0.request_timeout + Duration::from_millis(bytes as u64 * 1000 / BYTES_PER_SECOND);
+        let limit = time_limit(self.0.request_timeout, bytes);
         let outcome = tokio::time::timeout(limit, send(trace.clone())).await;
         let sent = trace.sent();
         receipt.requests += u64::from(sent);
@@ -180,4 +180,9 @@ impl SdkTable {
         };
         failure.into_fault(&self.0.target, schema.as_ref())
     }
+}
+
+/// How long a request may take that sends or may receive so many bytes ([`Options::request_timeout`]).
+fn time_limit(request_timeout: Duration, bytes: usize) -> Duration {
+    request_timeout + Duration::from_millis(bytes as u64 * 1000 / BYTES_PER_SECOND)
 }

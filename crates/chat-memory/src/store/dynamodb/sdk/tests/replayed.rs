@@ -57,6 +57,24 @@ async fn a_denial_names_the_action_the_table_and_the_policy() {
     let (fault, _) = put(Reply::error(400, "com.amazon.coral.service#AccessDeniedException", words)).await;
     let parts = ["dynamodb:PutItem", "\"chats\"", "eu-west-1", "chat-memory iam-policy"];
     assert_fault(&fault, ErrorKind::AccessDenied, false, false, &parts);
+    assert!(fault.error.to_string().contains("(no identity-based policy allows it)"), "{}", fault.error);
+    let words = "KMS key access denied error: com.amazonaws.services.kms.model.AWSKMSException";
+    let (fault, _) = put(Reply::error(400, "com.amazon.coral.service#AccessDeniedException", words)).await;
+    assert_fault(&fault, ErrorKind::AccessDenied, false, false, &["dynamodb:PutItem", "KMS key access denied"]);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_said_even_if_the_table_may_not_be_looked_at() {
+    let server = Replay::start(|operation, _| match operation {
+        "describetable" => Reply::error(400, "com.amazon.coral.service#AccessDeniedException", "You may not"),
+        _ => {
+            let words = "One or more parameter values were invalid: Missing the key id in the item";
+            Reply::error(400, "com.amazon.coral.validate#ValidationException", words)
+        }
+    });
+    let fault = server.table().await.create(&new(), &mut Receipt::default()).await.expect_err("other keys");
+    assert_fault(&fault, ErrorKind::Invalid, false, false, &["\"session_id\"", "\"sk\"", "partition_key="]);
+    assert_eq!(server.seen(), ["putitem", "describetable"]);
 }
 
 #[tokio::test]
