@@ -45,9 +45,9 @@ pub struct Options {
     pub sort_key: Option<String>,
     /// The service's URL, for DynamoDB Local.
     pub endpoint: Option<String>,
-    /// The profile in AWS's configuration files.
+    /// The profile in AWS's configuration files. Its credentials go before those in the environment.
     pub profile: Option<String>,
-    /// Explicit credentials.
+    /// Explicit credentials. They go before all others.
     pub credentials: Option<Credentials>,
     /// A prefix of every partition key.
     pub namespace: Option<Namespace>,
@@ -192,7 +192,8 @@ impl Options {
             && region != arn_region
         {
             return Err(Error::invalid(format!(
-                "the table's ARN is of the region {arn_region}, but the region given is {region}; leave the region out, or give the same"
+                "the table's ARN is of the region {arn_region}, but the region given is {region}; \
+                 leave the region out, or give the same"
             )));
         }
         if let Some(region) = &self.region
@@ -238,7 +239,8 @@ impl Options {
             }
             if names::ATTRIBUTES.contains(&name) {
                 return Err(Error::invalid(format!(
-                    "the {what} key must not be called {name:?}, since records have an attribute of that name; use a table whose key is called otherwise"
+                    "the {what} key must not be called {name:?}, since records have an attribute of that name; \
+                     use a table whose key is called otherwise"
                 )));
             }
         }
@@ -256,7 +258,8 @@ impl Options {
             && !(MIN_RETENTION..=MAX_RETENTION).contains(&retention)
         {
             return Err(Error::invalid(format!(
-                "a retention is an hour at least and a hundred years at most; {} seconds is neither (leave it out to keep everything)",
+                "a retention is an hour at least and a hundred years at most; {} seconds is neither \
+                 (leave it out to keep everything)",
                 retention.as_secs()
             )));
         }
@@ -287,7 +290,8 @@ fn check_endpoint(endpoint: &str) -> Result<(), Error> {
     };
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::invalid(
-            "the endpoint holds a user name or password, which DynamoDB does not know; give credentials as options or in the environment",
+            "the endpoint holds a user name or password, which DynamoDB does not know; \
+             give credentials as options or in the environment",
         ));
     }
     Ok(())

@@ -150,7 +150,8 @@ fn serve(connection: TcpStream, replies: &dyn Fn(&str, &str) -> Reply, log: &Mut
         }
     };
     let head = format!(
-        "HTTP/1.1 {status} Replayed\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\n{headers}Content-Length: {promised}\r\n\r\n"
+        "HTTP/1.1 {status} Replayed\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\n\
+         {headers}Content-Length: {promised}\r\n\r\n"
     );
     connection.write_all((head + &body).as_bytes()).ok()
 }

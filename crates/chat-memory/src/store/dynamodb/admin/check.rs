@@ -156,7 +156,8 @@ impl Admin {
                 Severity::Warning,
                 Subject::Replicas,
                 format!(
-                    "the table has replicas ({}), and what keeps concurrent writers from losing messages holds within one region only",
+                    "the table has replicas ({}), and what keeps concurrent writers from losing messages \
+                     holds within one region only",
                     table.replicas.join(", ")
                 ),
                 "write each session from one region",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, Region, SharedHttpClient, StalledStreamProtectionConfig};
@@ -32,7 +34,15 @@ pub(super) async fn of_options(options: &Options) -> Result<Client, Error> {
         loader = loader.credentials_provider(credentials);
     }
     let shared = loader.load().await;
-    finish(config::Builder::from(&shared), shared.http_client().is_none(), options)
+    let mut builder = config::Builder::from(&shared);
+    if let Some(profile) = &options.profile {
+        // A profile asked for by name is meant. The chain would let the environment's credentials go first, and a name that
+        // is not in the files fall through to the instance's role.
+        let provider = ProviderConfig::default().with_region(shared.region().cloned()).with_http_client(http_client());
+        let provider = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
+        builder = builder.credentials_provider(provider);
+    }
+    finish(builder, shared.http_client().is_none(), options)
 }
 
 /// A client by a configuration that the caller loaded. What the options say goes first.

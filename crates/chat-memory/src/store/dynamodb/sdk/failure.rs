@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn secrets_that_aws_repeats_are_cut_off() {
-        let message = "The request signature we calculated does not match the signature you provided.\n\nThe Canonical String for \
-                       this request should have been\n'POST\nx-amz-security-token:hunter2'";
+        let message = "The request signature we calculated does not match the signature you provided.\n\n\
+                       The Canonical String for this request should have been\n'POST\nx-amz-security-token:hunter2'";
         let said = tamed(message);
         assert!(said.contains("does not match") && !said.contains("hunter2"), "{said}");
         let message =

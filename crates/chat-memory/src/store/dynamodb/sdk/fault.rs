@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) region: String,
     pub(crate) partition_key: String,
     pub(crate) sort_key: String,
+    /// The profile that the credentials are to come from, where one was named.
+    pub(super) profile: Option<String>,
     /// Knows where requests really go.
     pub(super) wire: Arc<Wire>,
 }
@@ -114,7 +116,8 @@ impl Failure {
             Trouble::Missing => (
                 ErrorKind::NotFound,
                 format!(
-                    "{target} does not exist; create it with `chat-memory table create`, or check its name, the region and the endpoint"
+                    "{target} does not exist; create it with `chat-memory table create`, or check \
+                     its name, the region and the endpoint"
                 ),
             ),
             Trouble::KeySchema => (ErrorKind::Invalid, key_schema_sentence(target, schema)),
@@ -180,6 +183,13 @@ impl Failure {
 
     fn credentials_sentence(&self, target: &Target) -> String {
         match (&self.cause, self.code()) {
+            (Cause::Credentials { why, .. }, _) if target.profile.is_some() => {
+                let name = target.profile.as_deref().unwrap_or_default();
+                format!(
+                    "the profile {name:?} gives no AWS credentials for {target} ({why}); check that AWS's \
+                     configuration files have it, or log in to it (`aws sso login --profile …`)"
+                )
+            }
             (Cause::Credentials { why, .. }, _) => format!(
                 "there are no AWS credentials for {target} ({why}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a \
                  profile (`aws configure` makes one), or run where a role gives them"
@@ -208,6 +218,9 @@ impl Failure {
     fn unavailable_sentence(&self, target: &Target) -> String {
         let operation = self.operation;
         match &self.cause {
+            Cause::TooLate(limit) if !self.sent => {
+                format!("the AWS credentials for {target} did not come within {} ms", limit.as_millis())
+            }
             Cause::TooLate(limit) => {
                 format!(
                     "{target} did not answer {operation} within {} ms; check the network, or allow more time",

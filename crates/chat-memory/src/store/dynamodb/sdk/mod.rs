@@ -108,6 +108,7 @@ impl SdkTable {
             region: client.config().region().map_or_else(String::new, ToString::to_string),
             partition_key: options.partition_key_name().to_owned(),
             sort_key: options.sort_key_name().to_owned(),
+            profile: options.profile.clone().filter(|_| options.credentials.is_none()),
             wire: Arc::clone(&wire),
         };
         Self(Arc::new(Inner {

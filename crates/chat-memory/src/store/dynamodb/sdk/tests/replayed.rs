@@ -251,6 +251,35 @@ async fn a_ttl_attribute_with_another_meaning_is_refused() {
     assert_eq!(server.seen().len(), 1, "asked for once");
 }
 
+/// Credentials that take for ever.
+#[derive(Debug)]
+struct Slow;
+
+impl ProvideCredentials for Slow {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn slow_credentials_are_not_mistaken_for_a_silent_server() {
+    let server = Replay::start(|_, _| Reply::ok("{}"));
+    let config = SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(Region::from_static("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Slow))
+        .build();
+    let options = Options::new("chats").with_endpoint(&server.endpoint).with_request_timeout(Duration::from_millis(100));
+    let table = SdkTable::from_sdk_config(&config, &options).expect("a configuration");
+    let mut receipt = Receipt::default();
+    let fault = table.create(&new(), &mut receipt).await.expect_err("no credentials yet");
+    assert_fault(&fault, ErrorKind::Unavailable, false, true, &["credentials", "did not come within 100 ms"]);
+    assert_eq!((receipt.requests, server.seen().len()), (0, 0));
+}
+
 /// Credentials that never come.
 #[derive(Debug)]
 struct Nobody(fn() -> CredentialsError);
@@ -296,6 +325,16 @@ async fn without_credentials_nothing_is_sent_and_it_says_what_to_do() {
         assert_fault(&fault, kind, false, retry, &[part, "\"chats\""]);
         assert_eq!(receipt.requests, 0);
     }
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_profile_that_is_not_there_is_named_and_no_other_credentials_are_taken() {
+    let server = Replay::start(|_, _| Reply::ok("{}"));
+    let options = Options::new("chats").with_region("eu-west-1").with_endpoint(&server.endpoint);
+    let table = SdkTable::open(&options.with_profile("chat-memory-none")).await.expect("good options");
+    let fault = table.create(&new(), &mut Receipt::default()).await.expect_err("no such profile");
+    assert_fault(&fault, ErrorKind::AccessDenied, false, false, &["chat-memory-none", "\"chats\""]);
     assert!(server.seen().is_empty());
 }
 
