@@ -85,7 +85,13 @@ impl Reply {
 /// A server that answers each request by its operation and body.
 pub(crate) struct Replay {
     pub(crate) endpoint: String,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+/// A request that a server got.
+struct Seen {
+    operation: String,
+    signed_at: String,
 }
 
 impl Replay {
@@ -106,7 +112,12 @@ impl Replay {
 
     /// The operations asked for, in order.
     pub(crate) fn seen(&self) -> Vec<String> {
-        self.seen.lock().expect("no panic in the server").clone()
+        self.seen.lock().expect("no panic in the server").iter().map(|seen| seen.operation.clone()).collect()
+    }
+
+    /// When requests were signed, as they say (`20260131T…`).
+    pub(crate) fn signed_at(&self) -> Vec<String> {
+        self.seen.lock().expect("no panic in the server").iter().map(|seen| seen.signed_at.clone()).collect()
     }
 
     pub(crate) async fn table(&self) -> SdkTable {
@@ -119,9 +130,9 @@ impl Replay {
 }
 
 /// Serves one request on a connection. Whatever goes wrong here shows in the test as a failed request.
-fn serve(connection: TcpStream, replies: &dyn Fn(&str, &str) -> Reply, log: &Mutex<Vec<String>>) -> Option<()> {
+fn serve(connection: TcpStream, replies: &dyn Fn(&str, &str) -> Reply, log: &Mutex<Vec<Seen>>) -> Option<()> {
     let mut reader = BufReader::new(connection);
-    let (mut operation, mut length) = (String::new(), 0);
+    let (mut operation, mut signed_at, mut length) = (String::new(), String::new(), 0);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -131,13 +142,15 @@ fn serve(connection: TcpStream, replies: &dyn Fn(&str, &str) -> Reply, log: &Mut
         }
         if let Some(value) = line.strip_prefix("x-amz-target: dynamodb_20120810.") {
             operation = value.to_owned();
+        } else if let Some(value) = line.strip_prefix("x-amz-date: ") {
+            signed_at = value.to_owned();
         } else if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.parse().ok()?;
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    log.lock().ok()?.push(operation.clone());
+    log.lock().ok()?.push(Seen { operation: operation.clone(), signed_at });
     let mut connection = reader.into_inner();
     let reply = replies(&operation, &String::from_utf8_lossy(&body));
     let (status, headers, body, promised) = match reply {

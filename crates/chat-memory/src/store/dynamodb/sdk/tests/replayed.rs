@@ -107,6 +107,20 @@ async fn a_wrong_clock_is_said_with_how_wrong_it_is() {
     assert_fault(&fault, ErrorKind::AccessDenied, false, false, &["this machine's clock is wrong", "min ahead of AWS's; set it"]);
 }
 
+/// Signing by AWS's clock would lift the bar that keeps a machine with a wrong clock from writing wrong times.
+#[tokio::test]
+async fn requests_are_signed_by_this_machines_clock_always() {
+    let date = "Date: Tue, 01 Jan 2075 00:00:00 GMT\r\n".to_owned();
+    let server = Replay::start(move |_, _| Reply::Answer(200, date.clone(), "{}".to_owned()));
+    let table = server.table().await;
+    for _ in 0..2 {
+        table.get(&key("a", "t#0"), &mut Receipt::default()).await.expect("an answer");
+    }
+    assert!(table.skew_ms().expect("dated") > 0);
+    let signed = server.signed_at();
+    assert!(signed.len() == 2 && signed.iter().all(|at| at.starts_with("20") && !at.starts_with("2075")), "{signed:?}");
+}
+
 #[tokio::test]
 async fn throttling_is_repeated_and_never_in_doubt() {
     for code in ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"] {
