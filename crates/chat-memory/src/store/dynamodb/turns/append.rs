@@ -359,20 +359,18 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// with a retention has it refreshed in time.
     async fn enter(&self, attempt: &mut Attempt<'_>, belief: &Belief, patience: &mut Patience<'_, C>) -> Result<Links, Error> {
         let links = belief.links();
-        // By the clock now: a process that stood still for a day must not shorten an entry's life.
-        let now_ms = self.clock.now().wall_ms;
         if let Some(began) = links.began {
             if let Some(Last { created_at, .. }) = belief.last
-                && self.entry_is_due(began, created_at, now_ms)
+                && self.entry_is_due(began, created_at)
             {
-                persist!(patience, self.refresh_entry(attempt.session, &links, now_ms, &mut attempt.receipt))?;
+                persist!(patience, self.refresh_entry(attempt.session, &links, &mut attempt.receipt))?;
             }
             return Ok(links);
         }
         let links = Links { began: Some(attempt.began.unwrap_or(attempt.may_begin)), owner: attempt.append.owner().cloned() };
         if attempt.began.is_none() {
             let title = attempt.append.title();
-            persist!(patience, self.make_entry(attempt.session, &links, title, now_ms, &mut attempt.receipt))?;
+            persist!(patience, self.make_entry(attempt.session, &links, title, &mut attempt.receipt))?;
             attempt.began = links.began;
         }
         Ok(links)

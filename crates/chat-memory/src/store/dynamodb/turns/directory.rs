@@ -22,21 +22,23 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// An entry lives half as long again as a record, and is refreshed by the first record of each half of a record's life: so
     /// it outlives the session's last record, at two writes in a record's life.
-    fn entry_expiry(&self, now_ms: i64) -> Option<i64> {
+    fn entry_expiry(&self) -> Option<i64> {
         let retention_s = i64::try_from(self.settings.retention_s?).ok()?;
-        Some(now_ms.div_euclid(1000) + retention_s + retention_s / 2 + PURGED_AFTER_S)
+        // By the clock at each try: a process that stood still for a day must not shorten an entry's life.
+        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        Some(now_s + retention_s + retention_s / 2 + PURGED_AFTER_S)
     }
 
     /// Whether the record written now is the first of its half of a life, counted from the session's beginning.
-    pub(super) fn entry_is_due(&self, began: i64, last_ms: i64, now_ms: i64) -> bool {
+    pub(super) fn entry_is_due(&self, began: i64, last_ms: i64) -> bool {
         let Some(retention_s) = self.settings.retention_s else { return false };
         let half_ms = i64::try_from(retention_s).unwrap_or(i64::MAX).saturating_mul(500).max(1);
         let half_of = |ms: i64| ms.saturating_sub(began).div_euclid(half_ms);
-        half_of(now_ms) > half_of(last_ms)
+        half_of(self.clock.now().wall_ms) > half_of(last_ms)
     }
 
-    async fn with_expiry(&self, attributes: &mut Attributes, now_ms: i64, receipt: &mut Receipt) -> Result<(), Fault> {
-        if let Some(at) = self.entry_expiry(now_ms) {
+    async fn with_expiry(&self, attributes: &mut Attributes, receipt: &mut Receipt) -> Result<(), Fault> {
+        if let Some(at) = self.entry_expiry() {
             let ttl = self.table.ttl_attribute(receipt).await?;
             attributes.insert(EXPIRES_AT.to_owned(), AttributeValue::N(at.to_string()));
             attributes.insert(ttl, AttributeValue::N((at + PURGED_AFTER_S).to_string()));
@@ -49,36 +51,30 @@ impl<T: Table, C: Clock> Turns<T, C> {
         session: &SessionId,
         links: &Links,
         title: Option<&str>,
-        now_ms: i64,
         receipt: &mut Receipt,
     ) -> Result<(), Fault> {
+        let Some(began) = links.began else { return Ok(()) };
         let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(FORMAT_VERSION.to_string()))]);
         if let Some(title) = title {
             attributes.insert(TITLE.to_owned(), AttributeValue::S(title.to_owned()));
         }
-        self.with_expiry(&mut attributes, now_ms, receipt).await?;
-        let key = self.entry_key(session, links.owner.as_ref(), links.began.unwrap_or(now_ms));
+        self.with_expiry(&mut attributes, receipt).await?;
+        let key = self.entry_key(session, links.owner.as_ref(), began);
         // Not over one that is there: a copy of this request that arrives late must not take back a title set since.
         let new = NewItem { item: Item { key, attributes }, beside: None };
         self.table.create(&new, receipt).await.map(drop)
     }
 
-    pub(super) async fn refresh_entry(
-        &self,
-        session: &SessionId,
-        links: &Links,
-        now_ms: i64,
-        receipt: &mut Receipt,
-    ) -> Result<(), Fault> {
+    pub(super) async fn refresh_entry(&self, session: &SessionId, links: &Links, receipt: &mut Receipt) -> Result<(), Fault> {
         let Some(began) = links.began else { return Ok(()) };
         let mut expiry = Attributes::new();
-        self.with_expiry(&mut expiry, now_ms, receipt).await?;
+        self.with_expiry(&mut expiry, receipt).await?;
         let set: Vec<_> = expiry.iter().map(|(name, value)| (name.as_str(), Some(value.clone()))).collect();
         let key = self.entry_key(session, links.owner.as_ref(), began);
         match self.table.update(&key, &set, receipt).await? {
             Some(_) => Ok(()),
             // It was purged early or taken away by hand: a session with messages is listed.
-            None => self.make_entry(session, links, None, now_ms, receipt).await,
+            None => self.make_entry(session, links, None, receipt).await,
         }
     }
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::Owner;
-use crate::store::dynamodb::item_size::{MAX_ITEM, item_size, value_size, write_units};
 use crate::store::dynamodb::names::*;
+use crate::store::dynamodb::size::{MAX_ITEM, item_bytes, value_bytes, write_units};
 use crate::store::dynamodb::table::{Attributes, Item, Key};
 use crate::store::{AppendId, Record};
 
@@ -150,9 +150,9 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
     }
     let key = Key { pk: pk.to_owned(), sk: record_sk(0) };
     // Everything but the messages, the later attributes and a codec included.
-    let others = item_size(&Item { key: key.clone(), attributes: attributes.clone() }) + LATER_ATTRIBUTES + MESSAGES.len();
+    let others = item_bytes(&Item { key: key.clone(), attributes: attributes.clone() }) + LATER_ATTRIBUTES + MESSAGES.len();
     let list = AttributeValue::L(texts.iter().cloned().map(AttributeValue::S).collect());
-    let plain_size = others + value_size(&list);
+    let plain_size = others + value_bytes(&list);
     let json = format!("[{}]", texts.join(","));
     // What takes one unit cannot take less, so it stays readable in the console.
     let frame = if write_units(plain_size) > 1 { Some(compress(&json)?) } else { None };
@@ -164,7 +164,7 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
         attributes.insert(CODEC.to_owned(), AttributeValue::S(ZSTD.to_owned()));
     }
     let value = frame.as_ref().map_or(list, |frame| binary(frame.clone()));
-    if others + value_size(&value) + CODEC.len() + ZSTD.len() <= limits.item {
+    if others + value_bytes(&value) + CODEC.len() + ZSTD.len() <= limits.item {
         attributes.insert(MESSAGES.to_owned(), value);
         return Ok(Encoded { attributes, parts: Vec::new() });
     }
@@ -176,7 +176,7 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     attributes.insert(PARTS.to_owned(), number(parts.len()));
     attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id));
-    if item_size(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.item {
+    if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.item {
         return Err(Error::new(ErrorKind::TooLarge, "the append's metadata is larger than an item of DynamoDB may be (400 KB)"));
     }
     Ok(Encoded { attributes, parts })

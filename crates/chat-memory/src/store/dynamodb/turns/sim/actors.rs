@@ -218,7 +218,9 @@ impl Actor {
             (!recent.is_empty()).then(|| recent[pick % recent.len()])
         });
         match known {
-            Some(number) if self.below(3) > 0 => drop(self.try_op(turns, number, None).await),
+            Some(number) if self.below(3) > 0 => {
+                self.try_op(turns, number, None).await;
+            }
             _ => {
                 let number = self.notes(|notes| {
                     let number = notes.ops.len() as u64;
