@@ -210,15 +210,11 @@ impl<S: ChatStore> BufferMemory<S> {
     /// # Errors
     /// As [`turn`](Self::turn) and [`ChatStore::append`]. Where it is not known whether the append landed, the error's
     /// [ticket](Error::ticket) finishes it: `memory.append_as(memory.turn(inputs, outputs)?.with_ticket(ticket))`.
-    pub async fn save_context<K, V>(
+    pub async fn save_context(
         &self,
-        inputs: impl IntoIterator<Item = (K, V)>,
-        outputs: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Appended, Error>
-    where
-        K: Into<String>,
-        V: Into<Value>,
-    {
+        inputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+        outputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+    ) -> Result<Appended, Error> {
         self.append_as(self.turn(inputs, outputs)?).await
     }
 
@@ -228,15 +224,11 @@ impl<S: ChatStore> BufferMemory<S> {
     /// # Errors
     /// Invalid, when it cannot be told which input is the user's message or which output the answer, when one is not there,
     /// or is neither a text nor a list of content parts.
-    pub fn turn<K, V>(
+    pub fn turn(
         &self,
-        inputs: impl IntoIterator<Item = (K, V)>,
-        outputs: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Append, Error>
-    where
-        K: Into<String>,
-        V: Into<Value>,
-    {
+        inputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+        outputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+    ) -> Result<Append, Error> {
         let (question, answer) = self.settings.question_and_answer(variables(inputs), variables(outputs))?;
         Ok(Append::new([Message::user(question), Message::assistant(answer)]))
     }
@@ -271,7 +263,7 @@ impl<S: ChatStore> BufferMemory<S> {
     }
 }
 
-fn variables<K: Into<String>, V: Into<Value>>(given: impl IntoIterator<Item = (K, V)>) -> Map<String, Value> {
+fn variables(given: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>) -> Map<String, Value> {
     given.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 

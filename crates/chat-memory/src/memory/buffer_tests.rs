@@ -33,7 +33,8 @@ fn a_question_and_its_answer_are_one_append() {
     run(async {
         let memory = built(builder());
         for n in 0..3 {
-            let appended = memory.save_context([("input", format!("{n}?"))], [("output", format!("{n}!"))]).await.expect("saved");
+            let appended =
+                memory.save_context([("input", format!("{n}?"))], [("output".to_owned(), format!("{n}!"))]).await.expect("saved");
             assert_eq!(appended.seq, n);
         }
         let variables = memory.load_memory_variables().await.expect("loaded");
@@ -75,7 +76,7 @@ fn the_keys_are_told_as_langchain_tells_them() {
 #[test]
 fn content_parts_are_kept() {
     let parts = json!([{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:x"}}]);
-    let append = built(builder()).turn([("q", parts.clone())], [("a", json!("A boat."))]).expect("good");
+    let append = built(builder()).turn([("q", parts.clone())], [("a", "A boat.")]).expect("good");
     assert_eq!(append.messages()[0].to_value()["content"], parts);
 }
 
@@ -152,5 +153,19 @@ fn a_turn_can_carry_a_key_and_is_stored_once() {
         assert!(!memory.append_as(turn()).await.expect("stored").repeated);
         assert!(memory.append_as(turn()).await.expect("found").repeated);
         assert_eq!(memory.load_memory_variables().await.expect("loaded").messages().len(), 2);
+    });
+}
+
+#[test]
+fn its_tasks_may_run_on_any_thread() {
+    fn sendable<T: Send>(task: T) -> T {
+        task
+    }
+    run(async {
+        let memory = built(builder());
+        sendable(memory.save_context([("q", "?")], [("a", "!")])).await.expect("saved");
+        sendable(memory.append([Message::user("?")])).await.expect("stored");
+        sendable(memory.load_memory_variables()).await.expect("loaded");
+        sendable(memory.clear()).await.expect("cleared");
     });
 }
