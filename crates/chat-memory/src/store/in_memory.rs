@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::directory::check_title;
+use super::directory::{Cursor, check_title};
 use super::position::wall_ms;
 use super::{
     Append, AppendId, Appended, Capabilities, ChatStore, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record,
@@ -96,23 +96,8 @@ impl InMemoryStore {
         Self { retention_s: Some(seconds), ..Self::default() }
     }
 
-    fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
-        // Nothing here panics between two changes that belong together.
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn one_request() -> Receipt {
-    Receipt { requests: 1, ..Receipt::default() }
-}
-
-#[async_trait]
-impl ChatStore for InMemoryStore {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, ..Capabilities::all() }
-    }
-
-    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+    /// Appends, and takes the session off the directory or puts it there in the same step.
+    fn put(&self, session: &SessionId, append: &Append, unlist: bool) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         let (append_id, now_ms) = (append.id_in(session), wall_ms());
@@ -143,15 +128,36 @@ impl ChatStore for InMemoryStore {
             messages: append.messages().to_vec(),
         }));
         let started = log.info.is_none();
-        log.info.get_or_insert_with(|| SessionInfo {
+        let new_info = || SessionInfo {
             id: session.clone(),
             owner: append.owner().cloned(),
             title: append.title().map(str::to_owned),
             metadata: None,
             created_at: now_ms,
-        });
+        };
+        log.info = if unlist { None } else { log.info.take().or_else(|| Some(new_info())) };
         let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
         Ok(Appended { started, receipt: one_request(), ..appended })
+    }
+
+    fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
+        // Nothing here panics between two changes that belong together.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn one_request() -> Receipt {
+    Receipt { requests: 1, ..Receipt::default() }
+}
+
+#[async_trait]
+impl ChatStore for InMemoryStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: false, ..Capabilities::all() }
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.put(session, append, false)
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
@@ -187,11 +193,8 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        let cleared = self.append(session, &Append::clear()).await?;
+        let cleared = self.put(session, &Append::clear(), true)?;
         let mut swept = self.sweep(session).await?;
-        if let Some(log) = self.logs().get_mut(session) {
-            log.info = None;
-        }
         swept.receipt += cleared.receipt;
         Ok(swept)
     }
@@ -202,15 +205,13 @@ impl ChatStore for InMemoryStore {
             logs.values().filter_map(|log| log.info.clone()).filter(|info| info.owner == query.owner).collect();
         sessions.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         if let Some(cursor) = &query.after {
-            let from = sessions.iter().position(|info| info.id.as_str() == cursor);
-            let from =
-                from.ok_or_else(|| Error::invalid("that cursor is not of this list of sessions; start from its first page"))?;
-            sessions.drain(..=from);
+            let Cursor { created_at, id } = cursor.parse()?;
+            sessions.retain(|info| (info.created_at, info.id.as_str()) < (created_at, &id));
         }
         let limit = query.limit.unwrap_or(100).max(1);
         let more = sessions.len() > limit;
         sessions.truncate(limit);
-        let next = sessions.last().filter(|_| more).map(|info| info.id.to_string());
+        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
         Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
     }
 
@@ -219,7 +220,7 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        update.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        update.check()?;
         let mut logs = self.logs();
         let info = logs.get_mut(session).and_then(|log| log.info.as_mut());
         Ok(info.map(|info| {
