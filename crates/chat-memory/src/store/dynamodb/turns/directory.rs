@@ -7,7 +7,7 @@ use super::item::{Links, PURGED_AFTER_S};
 use super::{Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
-use crate::store::directory::check_title;
+use crate::store::directory::{Cursor, check_title};
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, NewItem, Range, Table};
 use crate::store::{Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
@@ -85,10 +85,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     pub(crate) async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let limit = query.limit.unwrap_or(PAGE).max(1);
-        let after = query.after.as_deref().map(cursor).transpose()?;
+        let after: Option<Cursor> = query.after.as_deref().map(str::parse).transpose()?;
+        let after = after.map(|Cursor { created_at, id }| SessionId::new(id).map(|id| entry_sk(created_at, &id))).transpose()?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         let mut receipt = Receipt::default();
-        let mut found: Vec<(String, SessionInfo)> = Vec::new();
+        let mut found: Vec<SessionInfo> = Vec::new();
         let mut more = false;
         for shard in 0..SHARDS {
             let mut patience = self.patience();
@@ -107,7 +108,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 for item in &page.items {
                     let (info, expires_at) = entry(item, query.owner.as_ref())?;
                     if expires_at.is_none_or(|at| at > now_s) {
-                        found.push((item.key.sk.clone(), info));
+                        found.push(info);
                         of_shard += 1;
                     }
                 }
@@ -119,11 +120,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         }
         // The newest of all shards. Two entries of one session are left by a start that failed half-way: the newer counts.
-        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         more |= found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(sk, _)| sk.clone());
-        let mut page = SessionPage::new(found.into_iter().map(|(_, info)| info).collect(), next);
+        let next = found.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+        let mut page = SessionPage::new(found, next);
         page.receipt = receipt;
         Ok(page)
     }
@@ -143,7 +144,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     pub(crate) async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        update.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        update.check()?;
         self.writable()?;
         let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
         let mut set = Vec::new();
@@ -160,13 +161,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut patience = self.patience();
         let item = persist!(patience, self.table.update(&key, &set, &mut Receipt::default()))?;
         item.map(|item| entry(&item, owner.as_ref()).map(|(info, _)| info)).transpose()
-    }
-}
-
-fn cursor(text: &str) -> Result<String, Error> {
-    match entry_of(text) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(Error::invalid("that cursor is not of a list of sessions; start from its first page")),
     }
 }
 
