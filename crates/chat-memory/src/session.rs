@@ -60,7 +60,7 @@ macro_rules! name {
 }
 
 name!(
-    /// The id of a session: any text of 1 to 1,024 bytes without control characters that does not start with a prefix
+    /// The id of a session: any text of 1 to 1,000 bytes without control characters that does not start with a prefix
     /// reserved for partitions of our own (`ns#`, `dir#`).
     ///
     /// ```
@@ -73,7 +73,7 @@ name!(
     /// ```
     #[doc(alias = "thread")]
     #[doc(alias = "conversation")]
-    SessionId, "a session id", 1024
+    SessionId, "a session id", 1000
 );
 
 name!(
@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn session_ids_are_checked() {
-        for good in ["a", "user:42", "ns", "dir", "日本", "a b", &"x".repeat(1024)] {
+        for good in ["a", "user:42", "ns", "dir", "日本", "a b", &"x".repeat(1000)] {
             assert!(SessionId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", &"x".repeat(1025), &"x".repeat(3000)] {
+        for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", &"x".repeat(1001), &"x".repeat(3000)] {
             assert!(SessionId::new(bad).expect_err(bad).is_invalid());
         }
     }

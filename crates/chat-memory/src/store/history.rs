@@ -142,6 +142,9 @@ impl History {
     }
 }
 
+/// How many records a load by weight asks for first: before any is read, nothing tells how heavy they are.
+const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
+
 /// The walk through a log, from its newest record backwards, along its rewinds, until the reach is filled. Every
 /// store loads by it: it says which number it [wants](Walk::wants) next, and is given the record there.
 ///
@@ -221,10 +224,34 @@ impl Walk {
         self.taken.last()
     }
 
-    /// The messages taken so far, per record taken: a guess at how many records the rest will need.
-    pub fn messages_per_record(&self) -> Option<f64> {
-        let messages: usize = self.taken.iter().map(|record| record.messages.len()).sum();
-        (messages > 0).then(|| messages as f64 / self.taken.len() as f64)
+    /// Sets where the walk starts, once the newest record is known. Only before anything was taken.
+    pub fn start_at(&mut self, newest: u64) {
+        debug_assert!(self.taken.is_empty());
+        if self.wants.is_some() {
+            self.wants = Some(newest);
+        }
+    }
+
+    /// How many more records the walk will need at a guess, after what those before held; `None` for all there are.
+    ///
+    /// The first guess takes a record for a turn of two messages, as most are. A guess that is too high reads bytes that
+    /// nobody asked for, one that is too low costs another request.
+    pub fn records_to_go(&self) -> Option<u64> {
+        let target = match &self.reach {
+            Reach::All => return None,
+            Reach::Messages(n) | Reach::Turns(n) => *n as u64,
+            Reach::Weight { budget, .. } => *budget,
+        };
+        let taken = self.taken.len() as u64;
+        let guess = match &self.reach {
+            _ if self.filled > 0 => (target.saturating_sub(self.filled)).saturating_mul(taken).div_ceil(self.filled),
+            _ if taken > 0 => taken.saturating_mul(2),
+            Reach::Messages(_) => target.div_ceil(2),
+            Reach::Weight { .. } => FIRST_RECORDS_OF_A_BUDGET,
+            _ => target,
+        };
+        // One more than the guess, since the last record often holds a little less than the others.
+        Some(guess.saturating_add(1))
     }
 
     /// The records taken, oldest first, and whether they are all there are.

@@ -61,18 +61,6 @@ pub struct Position {
     next: u64,
     last: Option<AppendId>,
     read_at: i64,
-    #[cfg(feature = "dynamodb")]
-    pub(crate) here: Option<ReadHere>,
-}
-
-/// What a position knows more if this very process read it.
-#[cfg(feature = "dynamodb")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadHere {
-    /// Monotonic, from before the request.
-    pub(crate) asked_at: Moment,
-    /// When the last record is purged, in epoch seconds, where it has an expiry.
-    pub(crate) last_ttl: Option<i64>,
 }
 
 /// An instant by both clocks, since either can stand still: the monotonic one while the machine sleeps, the wall
@@ -112,13 +100,7 @@ impl Position {
     /// The place after the record `last`, whose number is `next - 1`; `last` is `None` for a log without records. `read_at`
     /// is in epoch milliseconds, from before the read.
     pub fn new(next: u64, last: Option<AppendId>, read_at: i64) -> Self {
-        Self {
-            next,
-            last,
-            read_at,
-            #[cfg(feature = "dynamodb")]
-            here: None,
-        }
+        Self { next, last, read_at }
     }
 
     /// The number that the next record gets.

@@ -115,6 +115,9 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
     /// Reads an item, strongly consistent (`GetItem`).
     async fn get(&self, key: &Key, receipt: &mut Receipt) -> Result<Option<Item>, Fault>;
 
+    /// The name of the attribute by which the table purges (`DescribeTimeToLive`, asked once).
+    async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<String, Fault>;
+
     /// Reads a page of a range (`Query`), from its start or after a sort key.
     async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault>;
 }

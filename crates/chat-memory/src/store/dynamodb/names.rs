@@ -1,0 +1,99 @@
+//! Every attribute name and key of the format, in one place (docs/formats.md describes each).
+
+use super::table::{Key, Range};
+use crate::error::Error;
+use crate::session::{Namespace, Owner, SessionId};
+
+/// The format's version, which readers compare with an item's `v`.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// The partition key's and the sort key's name in a table made here.
+pub(crate) const PARTITION_KEY: &str = "session_id";
+pub(crate) const SORT_KEY: &str = "sk";
+/// The attribute by which DynamoDB purges, in a table made here.
+pub(crate) const TTL: &str = "ttl";
+
+pub(crate) const VERSION: &str = "v";
+pub(crate) const APPEND_ID: &str = "append_id";
+pub(crate) const CREATED_AT: &str = "created_at";
+pub(crate) const EXPIRES_AT: &str = "expires_at";
+pub(crate) const REWIND: &str = "rewind";
+pub(crate) const METADATA: &str = "metadata";
+pub(crate) const MESSAGES: &str = "messages";
+pub(crate) const CODEC: &str = "codec";
+pub(crate) const PARTS: &str = "parts";
+pub(crate) const PARTS_ID: &str = "parts_id";
+pub(crate) const DATA: &str = "data";
+pub(crate) const CLEARED_BY: &str = "cleared_by";
+pub(crate) const BEGAN: &str = "began";
+pub(crate) const OWNER: &str = "owner";
+pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
+pub(crate) const TITLE: &str = "title";
+
+/// The value of `codec` for a zstd frame.
+pub(crate) const ZSTD: &str = "zstd";
+
+/// The numbers that twelve digits hold.
+pub(crate) const MAX_SEQ: u64 = 999_999_999_999;
+
+/// Over how many partitions the directory's entries are spread, so that no single one limits how fast sessions start.
+pub(crate) const SHARDS: u32 = 4;
+
+/// The partition keys of one namespace, or of a table without.
+#[derive(Debug, Clone)]
+pub(crate) struct Partitions {
+    prefix: String,
+}
+
+impl Partitions {
+    pub(crate) fn new(namespace: Option<&Namespace>) -> Self {
+        Self { prefix: namespace.map_or_else(String::new, |name| format!("ns#{name}#")) }
+    }
+
+    pub(crate) fn session(&self, session: &SessionId) -> String {
+        format!("{}{session}", self.prefix)
+    }
+
+    /// The directory's partition for sessions of an owner, or of nobody.
+    pub(crate) fn directory(&self, owner: Option<&Owner>, shard: u32) -> String {
+        format!("{}dir#{}#{shard}", self.prefix, owner.map_or("", Owner::as_str))
+    }
+}
+
+/// The shard of a session's directory entry (FNV-1a: it must stay the same for ever).
+pub(crate) fn shard(session: &SessionId) -> u32 {
+    let hash = session.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % SHARDS
+}
+
+pub(crate) fn record_sk(seq: u64) -> String {
+    format!("t#{seq:012}")
+}
+
+/// The number in a record's sort key.
+pub(crate) fn seq_of(key: &Key) -> Result<u64, Error> {
+    let digits = key.sk.strip_prefix("t#").filter(|digits| digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+        Error::corrupt(format!("session {:?} has an item with the sort key {:?}, which is not a record's number", key.pk, key.sk))
+    })
+}
+
+pub(crate) fn part_sk(parts_id: &str, part: usize) -> String {
+    format!("p#{parts_id}#{part:04}")
+}
+
+/// The sort key of a directory entry: newest last, and unique.
+pub(crate) fn entry_sk(began: i64, session: &SessionId) -> String {
+    format!("d#{began:013}#{session}")
+}
+
+/// What an entry's sort key says.
+pub(crate) fn entry_of(sk: &str) -> Option<(i64, SessionId)> {
+    let (began, session) = sk.strip_prefix("d#")?.split_at_checked(13)?;
+    Some((began.parse().ok()?, SessionId::new(session.strip_prefix('#')?).ok()?))
+}
+
+/// The records from `from` to `to`, newest first.
+pub(crate) fn records(pk: String, from: u64, to: u64) -> Range {
+    Range { pk, from: record_sk(from), to: record_sk(to), newest_first: true, limit: None, eventual: false, only: None }
+}

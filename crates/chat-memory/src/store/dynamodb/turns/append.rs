@@ -1,0 +1,361 @@
+//! Append: one conditional put at the number that comes next, repeated until it is known what became of it.
+
+use super::belief::{Belief, Last};
+use super::item::{self, Body, Encoded, Head, Links, Stored};
+use super::{Patience, Rule, Turns, persist};
+use crate::error::Error;
+use crate::session::SessionId;
+use crate::store::directory::check_title;
+use crate::store::dynamodb::names::{MAX_SEQ, record_sk, records};
+use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Range, Table};
+use crate::store::position::Moment;
+use crate::store::{Append, Appended, Identity, KEY_LIFETIME_MS, Receipt, Record, Ticket};
+
+/// How much longer than its lifetime a key is looked for: record times come from several clocks.
+const KEY_SKEW_MS: i64 = 60 * 60 * 1000;
+
+/// The wait between two tries that met another writer, growing to the second.
+const FIRST_CONTENTION_MS: f64 = 5.0;
+const LONGEST_CONTENTION_MS: f64 = 250.0;
+
+/// One append under way.
+struct Attempt<'a> {
+    session: &'a SessionId,
+    append: &'a Append,
+    pk: String,
+    record: Record,
+    encoded: Encoded,
+    /// Where the append may already be: from this number on. `None` while it cannot be anywhere.
+    may_be_from: Option<u64>,
+    /// Whether others may be appending the same (a key, a ticket): then it may turn up at any number.
+    shared: bool,
+    /// Whether a request is out that may yet land.
+    in_doubt: bool,
+    /// The directory entry that this append made for a new session.
+    began: Option<i64>,
+    receipt: Receipt,
+}
+
+/// What a look at the log found.
+enum Found {
+    /// The append is there already.
+    Landed(Head),
+    End(Belief),
+}
+
+impl<T: Table, C: Clock> Turns<T, C> {
+    pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.append_linked(session, append, true).await
+    }
+
+    /// Appends; with `linked` false the record ends the session: the next one starts it anew.
+    pub(super) async fn append_linked(&self, session: &SessionId, append: &Append, linked: bool) -> Result<Appended, Error> {
+        append.check()?;
+        append.title().map_or(Ok(()), check_title)?;
+        self.writable()?;
+        let mut patience = self.patience();
+        let mut receipt = Receipt::default();
+        let now_ms = self.clock.now().wall_ms;
+        let ttl = match self.settings.retention_s {
+            None => String::new(),
+            Some(_) => persist!(patience, self.table.ttl_attribute(&mut receipt))?,
+        };
+        let record = Record {
+            seq: 0,
+            append_id: append.id_in(session),
+            created_at: now_ms,
+            expires_at: append
+                .expires_at(now_ms, self.settings.retention_s)
+                .filter(|_| !append.messages().is_empty() || append.rewinds_to() != Some(0)),
+            rewind: append.rewinds_to(),
+            metadata: append.metadata().cloned(),
+            messages: append.messages().to_vec(),
+        };
+        let pk = self.settings.partitions.session(session);
+        let encoded = item::encode(&pk, &record, &ttl, self.settings.max_record_bytes)?;
+        let may_be_from = match append.identity() {
+            Identity::Ticket(ticket) if self.keeps(Rule::Ticket) => Some(ticket.lowest()),
+            _ => None,
+        };
+        let shared = !matches!(append.identity(), Identity::New) && self.keeps(Rule::Ticket);
+        let mut attempt =
+            Attempt { session, append, pk, record, encoded, may_be_from, shared, in_doubt: false, began: None, receipt };
+        let result = self.settle(&mut attempt, &mut patience, linked).await;
+        match result {
+            Ok(appended) => Ok(appended),
+            Err(error) => Err(self.give_up(attempt, error).await),
+        }
+    }
+
+    async fn settle(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>, linked: bool) -> Result<Appended, Error> {
+        let mut belief = match self.first_look(attempt, patience).await? {
+            Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+            Found::End(belief) => belief,
+        };
+        self.write_parts(attempt, patience).await?;
+        let mut met = 0_u32;
+        loop {
+            let now = self.clock.now();
+            if patience.is_over() {
+                return Err(Error::new(
+                    crate::ErrorKind::Unavailable,
+                    format!("the append did not get through in {} s", patience.deadline_ms / 1000),
+                ));
+            }
+            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(now) {
+                match self.look(attempt, patience).await? {
+                    Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+                    Found::End(end) => belief = end,
+                }
+                continue;
+            }
+            let must_be_at =
+                attempt.append.expected().filter(|_| attempt.append.rewinds_to().is_none() || self.keeps(Rule::RewindPosition));
+            if let Some(expected) = must_be_at
+                && !belief.is_at(expected)
+            {
+                self.beliefs.learn(&attempt.pk, &belief, now);
+                return Err(Error::conflict(belief.position()));
+            }
+            if belief.next > MAX_SEQ {
+                return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
+            }
+            let links = if linked { self.enter(attempt, &belief, patience).await? } else { Links::default() };
+            let asked_at = self.clock.now();
+            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) {
+                continue;
+            }
+            let new = self.new_item(attempt, &belief, &links, asked_at);
+            match self.table.create(&new, &mut attempt.receipt).await {
+                Ok(Created::Done) => return Ok(self.landed(attempt, &belief, links, asked_at)),
+                Ok(Created::Taken(old)) => {
+                    let head = item::decode(&old, self.settings.max_record_bytes)?;
+                    if head.append_id == attempt.record.append_id && self.keeps(Rule::IdCheck) {
+                        if attempt.shared && !attempt.in_doubt {
+                            return self.landed_before(attempt, &head, patience).await;
+                        }
+                        return Ok(self.landed(attempt, &belief, head.links, asked_at));
+                    }
+                    // The place is another's, so no earlier request of ours can land there any more.
+                    attempt.in_doubt = false;
+                    attempt.may_be_from = attempt.shared.then_some(head.seq + 1);
+                    if head.links.began.is_some() && head.links != links {
+                        self.leave_entry(attempt).await;
+                    }
+                    belief = Belief::after(&head, asked_at);
+                    met += 1;
+                    if met > 1 || attempt.append.expected().is_some() {
+                        patience.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
+                        match self.look(attempt, patience).await? {
+                            Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+                            Found::End(end) => belief = end,
+                        }
+                    }
+                }
+                Ok(Created::NotBeside) => match self.look(attempt, patience).await? {
+                    Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+                    Found::End(end) => belief = end,
+                },
+                Err(fault) => {
+                    if fault.may_have_landed {
+                        attempt.in_doubt = true;
+                        attempt.may_be_from.get_or_insert(belief.next);
+                    }
+                    patience.after(fault).await?;
+                }
+            }
+        }
+    }
+
+    /// Where to start: what is remembered if that will do, else what a look at the log says.
+    async fn first_look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+        let now = self.clock.now();
+        if let Identity::Key(_) = attempt.append.identity() {
+            return self.look_for_key(attempt, now, patience).await;
+        }
+        if attempt.may_be_from.is_some() {
+            return self.look(attempt, patience).await;
+        }
+        match self.beliefs.get(&attempt.pk, now) {
+            // Where the belief contradicts an expected position, only the log itself can say who is right.
+            Some(belief) if attempt.append.expected().is_none_or(|expected| belief.is_at(expected)) => Ok(Found::End(belief)),
+            _ => self.look(attempt, patience).await,
+        }
+    }
+
+    /// Looks at the end of the log, consistently; where the append may be there already, at all from there on.
+    async fn look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+        let Some(from) = attempt.may_be_from else {
+            return self.tail(&attempt.pk, &mut attempt.receipt, patience).await.map(Found::End);
+        };
+        // The record before tells whether the log ends here, which an empty answer would not.
+        let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
+        let (mut after, mut end) = (None, None);
+        loop {
+            let asked_at = self.clock.now();
+            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            for item in &page.items {
+                let head = item::decode(item, self.settings.max_record_bytes)?;
+                if head.append_id == attempt.record.append_id && head.seq >= from {
+                    return Ok(Found::Landed(head));
+                }
+                end = Some(Belief::after(&head, asked_at));
+            }
+            after = page.after;
+            if after.is_none() {
+                break;
+            }
+        }
+        let belief = match end {
+            Some(belief) => belief,
+            None => self.tail(&attempt.pk, &mut attempt.receipt, patience).await?,
+        };
+        if !attempt.in_doubt {
+            attempt.may_be_from = Some(belief.next.max(from));
+        }
+        Ok(Found::End(belief))
+    }
+
+    /// Looks backwards for a record under the key's id, as far as its lifetime goes.
+    async fn look_for_key(&self, attempt: &mut Attempt<'_>, now: Moment, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+        let oldest = now.wall_ms - KEY_LIFETIME_MS;
+        let mut range = records(attempt.pk.clone(), 0, MAX_SEQ);
+        // The repeat comes soon after the first try as a rule, so the first page is small.
+        range.limit = Some(8);
+        let (mut after, mut end) = (None, None);
+        'pages: loop {
+            let asked_at = self.clock.now();
+            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            for item in &page.items {
+                let head = item::decode(item, self.settings.max_record_bytes)?;
+                end.get_or_insert_with(|| Belief::after(&head, asked_at));
+                if head.append_id == attempt.record.append_id && head.created_at > oldest {
+                    return Ok(Found::Landed(head));
+                }
+                if head.created_at <= oldest - KEY_SKEW_MS {
+                    break 'pages;
+                }
+            }
+            end.get_or_insert_with(|| Belief::empty(asked_at));
+            (after, range.limit) = (page.after, Some(100));
+            if after.is_none() {
+                break;
+            }
+        }
+        let belief = end.unwrap_or_else(|| Belief::empty(now));
+        attempt.may_be_from = Some(belief.next);
+        Ok(Found::End(belief))
+    }
+
+    /// The end of a session's log, read consistently.
+    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Belief, Error> {
+        let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
+        let mut asked_at = self.clock.now();
+        let page = persist!(patience, {
+            asked_at = self.clock.now();
+            self.table.page(&range, None, receipt)
+        })?;
+        let belief = match page.items.first() {
+            None => Belief::empty(asked_at),
+            Some(item) => Belief::after(&item::decode(item, self.settings.max_record_bytes)?, asked_at),
+        };
+        self.beliefs.learn(pk, &belief, asked_at);
+        Ok(belief)
+    }
+
+    fn new_item(&self, attempt: &Attempt<'_>, belief: &Belief, links: &Links, now: Moment) -> NewItem {
+        let mut attributes = attempt.encoded.attributes.clone();
+        item::link(&mut attributes, links, belief.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
+        let before = || Beside {
+            key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next - 1) },
+            append_id: attempt.append.expected().and(belief.last_id()),
+        };
+        let unsure = belief.next > 0 && !belief.is_solid(now) && self.keeps(Rule::CheckBefore);
+        NewItem {
+            item: Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next) }, attributes },
+            beside: unsure.then(before),
+        }
+    }
+
+    /// The parts of a large record. Nothing shows them until the record itself is there.
+    async fn write_parts(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<(), Error> {
+        for part in std::mem::take(&mut attempt.encoded.parts) {
+            persist!(patience, self.table.put(&part, &mut attempt.receipt))?;
+        }
+        Ok(())
+    }
+
+    fn landed(&self, attempt: &mut Attempt<'_>, belief: &Belief, links: Links, asked_at: Moment) -> Appended {
+        let started = attempt.began.is_some() && attempt.began == links.began;
+        let body = Body::Record { rewind: attempt.record.rewind, metadata: None, content: Stored::Here(Vec::new()) };
+        let Record { append_id, created_at, expires_at, .. } = attempt.record;
+        let head = Head { seq: belief.next, append_id, created_at, expires_at, links, after_expiring: false, body };
+        let now = Belief::after(&head, asked_at);
+        self.beliefs.learn(&attempt.pk, &now, asked_at);
+        let mut appended = Appended::new(belief.next, now.position(), created_at);
+        (appended.started, appended.receipt) = (started, attempt.receipt);
+        appended
+    }
+
+    /// The answer where an earlier try, of this process or another, had landed.
+    async fn landed_before(
+        &self,
+        attempt: &mut Attempt<'_>,
+        head: &Head,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Appended, Error> {
+        let asked_at = self.clock.now();
+        if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, patience).await?
+            && !attempt.append.is_body_of(&stored)
+        {
+            attempt.in_doubt = false;
+            return Err(attempt.append.reused(head.seq));
+        }
+        let position = Belief::after(head, asked_at).position();
+        let mut appended = Appended::new(head.seq, position, head.created_at);
+        (appended.repeated, appended.receipt) = (true, attempt.receipt);
+        Ok(appended)
+    }
+
+    /// What an append that gives up says: an error, or a ticket where a request may have landed or may yet.
+    async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
+        self.beliefs.forget(&attempt.pk);
+        if !attempt.in_doubt {
+            self.leave_entry(&mut attempt).await;
+            return error;
+        }
+        let ticket = Ticket::new(attempt.record.append_id, attempt.may_be_from.unwrap_or(0));
+        Error::in_doubt(ticket, &error).with_source(error)
+    }
+
+    /// The links of a record that comes at this end of the log. A new session gets its directory entry first, and one
+    /// with a retention has it refreshed in time.
+    async fn enter(&self, attempt: &mut Attempt<'_>, belief: &Belief, patience: &mut Patience<'_, C>) -> Result<Links, Error> {
+        let links = belief.links();
+        let now_ms = attempt.record.created_at;
+        if let Some(began) = links.began {
+            if let Some(Last { created_at, .. }) = belief.last
+                && self.entry_is_due(began, created_at, now_ms)
+            {
+                persist!(patience, self.refresh_entry(attempt.session, &links, now_ms, &mut attempt.receipt))?;
+            }
+            return Ok(links);
+        }
+        let links = Links { began: Some(attempt.began.unwrap_or(now_ms)), owner: attempt.append.owner().cloned() };
+        if attempt.began.is_none() {
+            let title = attempt.append.title();
+            persist!(patience, self.make_entry(attempt.session, &links, title, now_ms, &mut attempt.receipt))?;
+            attempt.began = links.began;
+        }
+        Ok(links)
+    }
+
+    /// Takes back the entry that this append made, where it turns out that another started the session or that it ends in
+    /// nothing. As far as it can: what remains then is an entry of a session without messages.
+    async fn leave_entry(&self, attempt: &mut Attempt<'_>) {
+        if let Some(began) = attempt.began.take() {
+            let ours = Links { began: Some(began), owner: attempt.append.owner().cloned() };
+            let _ = self.remove_entry(attempt.session, &ours, &mut attempt.receipt).await;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What this process believes of the end of each session's log, and for how long it may act on it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::item::{Head, Links};
+use crate::store::position::Moment;
+use crate::store::{AppendId, Position};
+
+/// How old a belief may be for a plain put. A request signed by AWS's rules is refused after as long, so nothing of ours
+/// arrives later than this either.
+pub(crate) const BELIEF_MS: u64 = 15 * 60 * 1000;
+
+/// How far the last record must be from being purged for a plain put behind it.
+const SOLID_MS: i64 = 60 * 60 * 1000;
+
+/// How many sessions are remembered. One that is forgotten costs a read.
+const REMEMBERED: usize = 10_000;
+
+/// The end of a session's log, as it was at some moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Belief {
+    /// The number that comes next.
+    pub(crate) next: u64,
+    /// From before the request that showed it.
+    pub(crate) asked_at: Moment,
+    /// The last record; `None` for an empty log.
+    pub(crate) last: Option<Last>,
+}
+
+/// What is known of the last record.
+#[derive(Debug, Clone)]
+pub(crate) struct Last {
+    pub(crate) append_id: AppendId,
+    pub(crate) created_at: i64,
+    /// When it is hidden, and when it is purged, in epoch seconds.
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) purged_at: Option<i64>,
+    pub(crate) links: Links,
+}
+
+impl Belief {
+    pub(crate) fn empty(asked_at: Moment) -> Self {
+        Self { next: 0, asked_at, last: None }
+    }
+
+    pub(crate) fn after(head: &Head, asked_at: Moment) -> Self {
+        let last = Last {
+            append_id: head.append_id,
+            created_at: head.created_at,
+            expires_at: head.expires_at,
+            purged_at: if head.is_stub() { head.expires_at.map(|at| at + super::item::PURGED_AFTER_S) } else { head.purged_at() },
+            links: head.links.clone(),
+        };
+        Self { next: head.seq + 1, asked_at, last: Some(last) }
+    }
+
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        self.asked_at.age_ms(now) <= BELIEF_MS
+    }
+
+    /// Whether the last record surely stays until long after a put behind it.
+    pub(crate) fn is_solid(&self, now: Moment) -> bool {
+        let purged_at = self.last.as_ref().and_then(|last| last.purged_at);
+        purged_at.is_none_or(|at| at.saturating_mul(1000).saturating_sub(now.wall_ms) >= SOLID_MS)
+    }
+
+    pub(crate) fn last_id(&self) -> Option<AppendId> {
+        self.last.as_ref().map(|last| last.append_id)
+    }
+
+    pub(crate) fn links(&self) -> Links {
+        self.last.as_ref().map(|last| last.links.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        Position::new(self.next, self.last_id(), self.asked_at.wall_ms)
+    }
+
+    /// Whether the log is where this position was.
+    pub(crate) fn is_at(&self, position: &Position) -> bool {
+        self.next == position.next() && self.last_id() == position.last()
+    }
+}
+
+/// The beliefs of one store, by partition key.
+#[derive(Debug, Default)]
+pub(crate) struct Beliefs(Mutex<HashMap<String, Belief>>);
+
+impl Beliefs {
+    pub(crate) fn get(&self, pk: &str, now: Moment) -> Option<Belief> {
+        self.lock().get(pk).filter(|belief| belief.is_fresh(now)).cloned()
+    }
+
+    /// Remembers a belief, unless what is remembered was learnt later.
+    pub(crate) fn learn(&self, pk: &str, belief: &Belief, now: Moment) {
+        let mut beliefs = self.lock();
+        if beliefs.len() >= REMEMBERED && !beliefs.contains_key(pk) {
+            beliefs.retain(|_, belief| belief.is_fresh(now));
+            if beliefs.len() >= REMEMBERED {
+                beliefs.clear();
+            }
+        }
+        match beliefs.get_mut(pk) {
+            Some(known)
+                if known.is_fresh(now) && known.next > belief.next && known.asked_at.mono_ms > belief.asked_at.mono_ms => {}
+            Some(known) => *known = belief.clone(),
+            None => drop(beliefs.insert(pk.to_owned(), belief.clone())),
+        }
+    }
+
+    pub(crate) fn forget(&self, pk: &str) {
+        self.lock().remove(pk);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Belief>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! Load: pages of the log from its newest record backwards, along its rewinds.
+
+use super::belief::Belief;
+use super::item::{self, Body, Head, Stored};
+use super::{Patience, Rule, Turns, persist};
+use crate::error::{Error, ErrorKind};
+use crate::session::SessionId;
+use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records};
+use crate::store::dynamodb::table::{Clock, Range, Table};
+use crate::store::{History, Load, Receipt, Record, Walk};
+
+/// The largest limit of a page. A page ends at 1 MB whatever its limit.
+const MOST_OF_A_PAGE: u64 = 10_000;
+
+/// One load under way: it starts again when a clear overtakes it.
+enum Step {
+    Done(Box<History>),
+    Again,
+}
+
+impl<T: Table, C: Clock> Turns<T, C> {
+    pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        let pk = self.settings.partitions.session(session);
+        let mut patience = self.patience();
+        let mut receipt = Receipt::default();
+        let mut eventual = load.eventual || self.settings.eventual;
+        loop {
+            match self.try_load(&pk, load, eventual, &mut receipt, &mut patience).await {
+                Ok(Step::Done(mut history)) => {
+                    history.receipt = receipt;
+                    return Ok(*history);
+                }
+                // Two pages from two replicas may disagree; the consistent read decides whether anything is wrong.
+                Err(error) if eventual && error.is_corrupt() => eventual = false,
+                Err(error) => return Err(error),
+                Ok(Step::Again) if patience.is_over() => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("session {session:?} is being cleared again and again; try later"),
+                    ));
+                }
+                Ok(Step::Again) => patience.wait(20.0).await,
+            }
+        }
+    }
+
+    async fn try_load(
+        &self,
+        pk: &str,
+        load: &Load,
+        eventual: bool,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Step, Error> {
+        let mut walk = Walk::new(&load.reach, Some(MAX_SEQ), self.clock.now().wall_ms);
+        // Where no record is wanted, the newest is still read: it tells the position.
+        let mut end: Option<Belief> = None;
+        let mut above: Option<Above> = None;
+        loop {
+            let wanted = match (walk.wants(), &end) {
+                (Some(seq), _) => seq,
+                (None, None) => MAX_SEQ,
+                (None, Some(_)) => break,
+            };
+            let limit = walk.records_to_go().map(|n| u32::try_from(n.min(MOST_OF_A_PAGE)).unwrap_or(u32::MAX));
+            let range = Range { limit, eventual, ..records(pk.to_owned(), 0, wanted) };
+            let asked_at = self.clock.now();
+            let page = persist!(patience, self.table.page(&range, None, receipt))?;
+            for item in &page.items {
+                let head = item::decode(item, self.settings.max_record_bytes)?;
+                if end.is_none() {
+                    let belief = Belief::after(&head, asked_at);
+                    if !eventual {
+                        self.beliefs.learn(pk, &belief, asked_at);
+                    }
+                    walk.start_at(head.seq);
+                    end = Some(belief);
+                }
+                let Some(wanted) = walk.wants() else { break };
+                if head.seq > wanted {
+                    continue;
+                }
+                if head.seq < wanted {
+                    check_hole(pk, above.as_ref(), head.seq + 1, wanted)?;
+                    walk.skip(head.seq + 1);
+                    if walk.wants() != Some(head.seq) {
+                        break;
+                    }
+                }
+                above = Some(Above::of(&head));
+                if let Body::Stub { cleared_by } = head.body {
+                    let newest = end.as_ref().map_or(0, |end| end.next - 1);
+                    if cleared_by > newest && self.keeps(Rule::StubNamesClear) {
+                        return Ok(Step::Again);
+                    }
+                    walk.end();
+                    break;
+                }
+                match self.whole_record(pk, &head, receipt, patience).await? {
+                    Some(record) => walk.take(record),
+                    None => return Ok(Step::Again),
+                }
+            }
+            if page.after.is_none() {
+                if let Some(wanted) = walk.wants() {
+                    check_hole(pk, above.as_ref(), 0, wanted)?;
+                    walk.end();
+                }
+                if end.is_none() {
+                    walk.end();
+                    end = Some(Belief::empty(asked_at));
+                }
+            }
+        }
+        let (records, complete) = walk.finish();
+        let position = end.map_or_else(|| Belief::empty(self.clock.now()).position(), |end| end.position());
+        Ok(Step::Done(Box::new(History::new(records, complete, position))))
+    }
+
+    /// A record with its messages, those in parts included. `None` where a sweep came between the two; a stub has none.
+    pub(super) async fn whole_record(
+        &self,
+        pk: &str,
+        head: &Head,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Option<Record>, Error> {
+        let Body::Record { rewind, metadata, content } = &head.body else { return Ok(None) };
+        let messages = match content {
+            Stored::Here(messages) => messages.clone(),
+            Stored::Parts { id, count, codec } => {
+                let mut payload = Vec::new();
+                let (mut found, mut after) = (0, None);
+                let range = Range {
+                    from: part_sk(id, 0),
+                    to: part_sk(id, count.saturating_sub(1)),
+                    newest_first: false,
+                    ..records(pk.to_owned(), 0, 0)
+                };
+                loop {
+                    let page = persist!(patience, self.table.page(&range, after.as_deref(), receipt))?;
+                    for part in &page.items {
+                        payload.extend(item::part_data(part)?);
+                        found += 1;
+                    }
+                    after = page.after;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                if found != *count {
+                    // A sweep replaces the head first, so parts that are gone under a live head are a loss.
+                    return if self.is_swept(pk, head, receipt, patience).await? {
+                        Ok(None)
+                    } else {
+                        Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
+                    };
+                }
+                item::decode_parts(pk, head.seq, payload, *codec, self.settings.max_record_bytes)?
+            }
+        };
+        Ok(Some(Record {
+            seq: head.seq,
+            append_id: head.append_id,
+            created_at: head.created_at,
+            expires_at: head.expires_at,
+            rewind: *rewind,
+            metadata: metadata.clone(),
+            messages,
+        }))
+    }
+
+    async fn is_swept(
+        &self,
+        pk: &str,
+        head: &Head,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<bool, Error> {
+        let range = records(pk.to_owned(), head.seq, head.seq);
+        let page = persist!(patience, self.table.page(&range, None, receipt))?;
+        let now = page.items.first().map(|item| item::decode(item, self.settings.max_record_bytes)).transpose()?;
+        Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
+    }
+}
+
+/// What the record above a hole says of it.
+struct Above {
+    seq: u64,
+    may_have_hole_below: bool,
+}
+
+impl Above {
+    fn of(head: &Head) -> Self {
+        let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
+        Self { seq: head.seq, may_have_hole_below: head.expires_at.is_some() || head.after_expiring || rewinds }
+    }
+}
+
+/// A hole is the work of TTL where what stands above it has an expiry, or followed what had. Else records are lost.
+fn check_hole(pk: &str, above: Option<&Above>, from: u64, to: u64) -> Result<(), Error> {
+    match above {
+        Some(above) if !above.may_have_hole_below => {
+            let which = if from == to { format!("record {to} is") } else { format!("records {from} to {to} are") };
+            Err(Error::corrupt(format!(
+                "{which} missing from {pk:?} below record {}; the table may have been edited by hand",
+                above.seq
+            )))
+        }
+        _ => Ok(()),
+    }
+}
