@@ -84,11 +84,17 @@ impl Append {
     /// Takes back the records from number `seq` on, and puts `messages` in their place. It carries the position of
     /// `history`, since what another writer added meanwhile must not vanish unseen: then it ends in a conflict.
     ///
+    /// A clear cannot be taken back: where record `seq` is one, its own messages go, and what it hid stays hidden.
+    ///
     /// # Errors
     /// Invalid, when `history` does not show a record with this number.
     pub fn rewind(history: &History, seq: u64, messages: impl IntoIterator<Item = Message>) -> Result<Self, Error> {
-        if !history.records.iter().any(|record| record.seq == seq) {
+        let Some(first) = history.records.iter().find(|record| record.seq == seq) else {
             return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
+        };
+        // Else the records before the clear would be in view again, until a sweep erased them under the reader's eyes.
+        if first.rewind == Some(0) {
+            return Ok(Self::replace_all(messages).expecting(history.position.clone()));
         }
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
         let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
@@ -258,5 +264,28 @@ impl Appended {
     /// The answer for the record with number `seq`.
     pub fn new(seq: u64, position: Position, created_at: i64) -> Self {
         Self { seq, position, created_at, repeated: false, started: false, receipt: Receipt::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taking_back_a_clear_does_not_bring_back_what_it_hid() {
+        let clear = Record {
+            seq: 7,
+            append_id: AppendId::random(),
+            created_at: 0,
+            expires_at: None,
+            rewind: Some(0),
+            metadata: None,
+            messages: vec![Message::user("after the clear")],
+        };
+        let position = Position::new(8, Some(clear.append_id), 0);
+        let history = History::new(vec![clear], true, position.clone());
+        let rewind = Append::rewind(&history, 7, []).expect("record 7 is in view");
+        assert_eq!((rewind.rewinds_to(), rewind.expected()), (Some(0), Some(&position)));
+        assert!(Append::rewind(&history, 6, []).expect_err("not in view").is_invalid());
     }
 }

@@ -1,9 +1,15 @@
 //! The directory: which sessions there are, and what is known of each beside its messages.
 
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Map, Value};
 
 use super::Receipt;
 use crate::error::Error;
+use crate::json;
 use crate::session::{Owner, SessionId};
 
 /// The longest title, in bytes.
@@ -88,6 +94,58 @@ pub struct SessionUpdate {
     pub title: Option<Option<String>>,
     /// The caller's own JSON, replaced whole.
     pub metadata: Option<Option<Map<String, Value>>>,
+}
+
+impl SessionUpdate {
+    /// Whether any store may take it. Stores call this first.
+    ///
+    /// # Errors
+    /// Invalid, when the title is not one (see [`check_title`]) or the metadata nests too deep to be read back.
+    pub fn check(&self) -> Result<(), Error> {
+        self.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        let fields = self.metadata.iter().flatten();
+        match fields.flat_map(Map::values).map(json::depth).max() {
+            // The object that holds the fields is a level of its own.
+            Some(json::MAX_DEPTH..) => {
+                Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a page of the directory ended: its last session's place in the order, which outlives the session itself, so that
+/// a listing goes on where it was even if that session was deleted meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) created_at: i64,
+    pub(crate) id: String,
+}
+
+impl Cursor {
+    /// The cursor after this session.
+    pub(crate) fn after(info: &SessionInfo) -> Self {
+        Self { created_at: info.created_at, id: info.id.to_string() }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(format!("{}:{}", self.created_at, self.id)))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let read = || {
+            let text = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
+            let (created_at, id) = text.split_once(':')?;
+            Some(Self { created_at: created_at.parse().ok()?, id: SessionId::new(id).ok()?.to_string() })
+        };
+        read().ok_or_else(|| Error::invalid("that cursor is not of a list of sessions; start from its first page"))
+    }
 }
 
 /// Whether a title may be stored.

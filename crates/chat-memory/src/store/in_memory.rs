@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::directory::check_title;
+use super::directory::{Cursor, check_title};
 use super::position::wall_ms;
 use super::{
     Append, AppendId, Appended, Capabilities, ChatStore, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record,
@@ -202,15 +202,13 @@ impl ChatStore for InMemoryStore {
             logs.values().filter_map(|log| log.info.clone()).filter(|info| info.owner == query.owner).collect();
         sessions.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         if let Some(cursor) = &query.after {
-            let from = sessions.iter().position(|info| info.id.as_str() == cursor);
-            let from =
-                from.ok_or_else(|| Error::invalid("that cursor is not of this list of sessions; start from its first page"))?;
-            sessions.drain(..=from);
+            let Cursor { created_at, id } = cursor.parse()?;
+            sessions.retain(|info| (info.created_at, info.id.as_str()) < (created_at, &id));
         }
         let limit = query.limit.unwrap_or(100).max(1);
         let more = sessions.len() > limit;
         sessions.truncate(limit);
-        let next = sessions.last().filter(|_| more).map(|info| info.id.to_string());
+        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
         Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
     }
 
@@ -219,7 +217,7 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        update.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        update.check()?;
         let mut logs = self.logs();
         let info = logs.get_mut(session).and_then(|log| log.info.as_mut());
         Ok(info.map(|info| {

@@ -1,0 +1,326 @@
+//! Opening the file, the connections that are kept, and the hop to a thread that may block.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+
+use super::failure::Failure;
+use super::{schema, sweep};
+use crate::error::{Error, ErrorKind};
+use crate::store::position::wall_ms;
+
+/// Reads that run at once; more wait. Each has a connection, with a cache of up to 2 MB.
+const READERS: usize = 4;
+
+/// Statements kept prepared per connection: all that there are.
+const STATEMENTS: usize = 32;
+
+/// Every so many appends of this process, some of what is past its time is erased.
+const APPENDS_PER_PURGE: u64 = 64;
+
+/// SQLite takes a value of 10^9 bytes at most.
+const MAX_RECORD_BYTES: usize = 900_000_000;
+
+/// How to open the file.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) path: PathBuf,
+    pub(super) retention: Option<Duration>,
+    pub(super) read_only: bool,
+    pub(super) busy_timeout: Duration,
+    pub(super) create_parent: bool,
+    pub(super) max_record_bytes: usize,
+    /// A limit on the file's size, in pages, so that a test can fill the disk.
+    #[cfg(test)]
+    pub(super) max_pages: Option<u32>,
+}
+
+impl Options {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            retention: None,
+            read_only: false,
+            busy_timeout: Duration::from_secs(10),
+            create_parent: false,
+            max_record_bytes: 16_000_000,
+            #[cfg(test)]
+            max_pages: None,
+        }
+    }
+}
+
+/// The file, opened.
+pub(super) struct Database {
+    pub(super) options: Options,
+    pub(super) is_new: bool,
+    idle: Mutex<Vec<Connection>>,
+    /// One writer of this process at a time: they queue here, in order, and not at SQLite's lock, which is polled.
+    writer: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
+    appends: AtomicU64,
+}
+
+impl Database {
+    pub(super) async fn open(mut options: Options) -> Result<Self, Error> {
+        if options.retention.is_some_and(|retention| retention < Duration::from_secs(1)) {
+            return Err(Error::invalid("a retention is at least a second; leave it out to keep records without end"));
+        }
+        if !(1..=MAX_RECORD_BYTES).contains(&options.max_record_bytes) {
+            return Err(Error::invalid(format!("the limit of a record's size must be 1 to {MAX_RECORD_BYTES} bytes")));
+        }
+        // Absolute, since a change of the working directory must not change the file, and "file:…" is no URI here.
+        options.path = std::path::absolute(&options.path)
+            .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
+        blocking(move || {
+            let is_new = prepare_file(&options)?;
+            let path = options.path.clone();
+            let connection = first_connection(&options).map_err(|failure| failure.at(&path))?;
+            Ok(Self {
+                options,
+                is_new,
+                idle: Mutex::new(vec![connection]),
+                writer: Arc::new(Semaphore::new(1)),
+                readers: Arc::new(Semaphore::new(READERS)),
+                appends: AtomicU64::new(0),
+            })
+        })
+        .await
+    }
+
+    /// Waits for this process's turn to write.
+    pub(super) async fn writer(&self) -> Result<OwnedSemaphorePermit, Error> {
+        permit(&self.writer).await
+    }
+
+    /// Runs work that writes.
+    pub(super) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.writer().await?;
+        self.run(permit, work).await
+    }
+
+    /// Runs work that reads.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = permit(&self.readers).await?;
+        self.run(permit, work).await
+    }
+
+    /// Runs work on a connection. The permit goes along: where the caller is dropped, the work still runs to its end.
+    pub(super) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        let database = Arc::clone(self);
+        blocking(move || {
+            let idle = database.idle().pop();
+            let result = match idle {
+                Some(connection) => Ok(connection),
+                None => connect(&database.options),
+            };
+            // A connection is kept only after success: what an error left in it need not be known.
+            let result = result.and_then(|connection| {
+                let done = work(&connection)?;
+                database.idle().push(connection);
+                Ok(done)
+            });
+            drop(permit);
+            result.map_err(|failure| failure.at(&database.options.path))
+        })
+        .await
+    }
+
+    /// Whether this append should purge a little, too.
+    pub(super) fn is_time_to_purge(&self) -> bool {
+        self.appends.fetch_add(1, Ordering::Relaxed) % APPENDS_PER_PURGE == APPENDS_PER_PURGE - 1
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        // Nothing under this lock can panic halfway.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    let closed = |_| Error::new(ErrorKind::Unavailable, "the SQLite store is shutting down");
+    Arc::clone(semaphore).acquire_owned().await.map_err(closed)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        // Cancelled before it began: the runtime is shutting down.
+        Err(e) => {
+            Err(Error::new(ErrorKind::Unavailable, "the runtime is shutting down; nothing was read or written").with_source(e))
+        }
+    }
+}
+
+/// Makes the file where it is missing and may be made, and refuses what cannot be ours. Whether it made it.
+fn prepare_file(options: &Options) -> Result<bool, Error> {
+    let path = &options.path;
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        if !options.create_parent || options.read_only {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no folder {}; make it, or name a file in another one", folder.display()),
+            ));
+        }
+        create_folder(folder).map_err(|e| unreachable_file(folder, e))?;
+    }
+    if path.is_dir() {
+        return Err(Error::invalid(format!("{} is a folder; name a file in it", path.display())));
+    }
+    let mut is_new = false;
+    if !path.exists() {
+        if options.read_only {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no file {}, and a read-only store makes none; append something first", path.display()),
+            ));
+        }
+        is_new = match create_file(path) {
+            Ok(()) => true,
+            // Another process was faster.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(unreachable_file(path, e)),
+        };
+    }
+    schema::check_header(path)?;
+    Ok(is_new)
+}
+
+/// Conversations are private, so the file is its owner's only; SQLite gives those beside it the same mode.
+fn create_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// Makes a folder and those above it, each on the disk for good before anything is acknowledged in it.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent().filter(|above| !above.exists()) {
+        create_folder(above)?;
+    }
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    #[cfg(unix)]
+    if let Some(above) = folder.parent() {
+        std::fs::File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The error for a file or folder that the operating system does not let us reach.
+pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    let (kind, sentence) = match error.kind() {
+        io::ErrorKind::NotFound => (ErrorKind::NotFound, format!("there is no file {path}")),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
+            ErrorKind::AccessDenied,
+            format!("{path} may not be opened or made ({error}); change its permissions, or name a file elsewhere"),
+        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::Unavailable, format!("no space is left on the disk for {path}; free some and try again"))
+        }
+        _ => (ErrorKind::Unavailable, format!("{path} could not be opened ({error})")),
+    };
+    Error::new(kind, sentence).with_source(error)
+}
+
+/// The first connection: it makes the tables in an empty file.
+fn first_connection(options: &Options) -> Result<Connection, Failure> {
+    let mut db = raw_connection(options)?;
+    if schema::check(&db, &options.path)?.is_none() {
+        if options.read_only {
+            let path = options.path.display();
+            return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+        }
+        schema::create(&mut db, &options.path)?;
+    }
+    if !options.read_only {
+        set_wal(&db, options.busy_timeout)?;
+        prepare_to_write(&db, options)?;
+        if let Err(e) = sweep::purge(&db, wall_ms()) {
+            // A full disk must not keep anyone from reading.
+            tracing::warn!(error = ?e, "purging expired records failed");
+        }
+    }
+    Ok(db)
+}
+
+/// Each connection after the first. The file must still be there.
+fn connect(options: &Options) -> Result<Connection, Failure> {
+    let db = raw_connection(options)?;
+    if schema::check(&db, &options.path)?.is_none() {
+        let path = options.path.display();
+        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it anew")).into());
+    }
+    if !options.read_only {
+        prepare_to_write(&db, options)?;
+    }
+    Ok(db)
+}
+
+fn raw_connection(options: &Options) -> Result<Connection, Failure> {
+    let access = if options.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    // A connection is never used by two threads at once.
+    let db = Connection::open_with_flags(&options.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(options.busy_timeout)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(db)
+}
+
+fn prepare_to_write(db: &Connection, options: &Options) -> Result<(), Failure> {
+    // A commit returns when the disk has it; on macOS only this makes the drive's own cache part of "has it".
+    db.pragma_update(None, "synchronous", "FULL")?;
+    #[cfg(target_os = "macos")]
+    db.pragma_update(None, "fullfsync", true)?;
+    // What is erased is overwritten with zeros.
+    db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    #[cfg(test)]
+    if let Some(pages) = options.max_pages {
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    #[cfg(not(test))]
+    let _ = options;
+    Ok(())
+}
+
+/// Sets the file to WAL. SQLite does not always wait for the lock that this takes, so we do.
+fn set_wal(db: &Connection, timeout: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + timeout;
+    loop {
+        let mode = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                let sentence =
+                    format!("SQLite cannot keep a write-ahead log on this file system (it offers {mode:?}); use a local disk");
+                return Err(Error::new(ErrorKind::Unsupported, sentence).into());
+            }
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(fastrand::u64(1..20)));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}

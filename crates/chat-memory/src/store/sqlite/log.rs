@@ -1,0 +1,294 @@
+//! A session's log in the file: appending to it, and loading it.
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde_json::{Map, Value};
+
+use super::failure::{Failure, commit_failed};
+use crate::error::{Error, ErrorKind};
+use crate::message::Message;
+use crate::session::SessionId;
+use crate::store::{Append, AppendId, History, Identity, KEY_LIFETIME_MS, Position, Reach, Receipt, Record, Ticket, Walk};
+
+/// How long a record stays in the file after its expiry, and a stub after its sweep, so that a key or a ticket of
+/// it is still known: a day, in seconds.
+pub(super) const STAYS_S: i64 = 24 * 60 * 60;
+
+/// A transaction, taken back when it is dropped before its commit. Its statements are prepared once per connection.
+pub(super) struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    pub(super) fn to_write(db: &'c Connection) -> rusqlite::Result<Self> {
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(db))
+    }
+
+    fn to_read(db: &'c Connection) -> rusqlite::Result<Self> {
+        db.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(db))
+    }
+
+    pub(super) fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // If this fails, SQLite takes it back when the connection is closed, as it is after every error.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// An append, ready to be written.
+pub(super) struct NewRecord {
+    session: String,
+    identity: Identity,
+    append_id: AppendId,
+    expected: Option<Position>,
+    rewind: Option<u64>,
+    metadata: Option<String>,
+    messages: String,
+    owner: Option<String>,
+    title: Option<String>,
+    /// Whether the session is taken off the directory.
+    unlist: bool,
+}
+
+impl NewRecord {
+    pub(super) fn of(session: &SessionId, append: &Append, unlist: bool) -> Result<Self, Error> {
+        let messages: Vec<Value> = append.messages().iter().map(Message::to_value).collect();
+        Ok(Self {
+            session: session.to_string(),
+            identity: append.identity().clone(),
+            append_id: append.id_in(session),
+            expected: append.expected().cloned(),
+            rewind: append.rewinds_to(),
+            metadata: append.metadata().map(to_json).transpose()?,
+            messages: to_json(&messages)?,
+            owner: append.owner().map(ToString::to_string),
+            title: append.title().map(str::to_owned),
+            unlist,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.messages.len() + self.metadata.as_ref().map_or(0, String::len)
+    }
+
+    pub(super) fn check_size(&self, limit: usize) -> Result<(), Error> {
+        let bytes = self.bytes();
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "the append is {bytes} bytes of JSON, and the limit is {limit}; split it, or raise the store's max_record_bytes"
+            ),
+        ))
+    }
+}
+
+/// JSON of our own values, which cannot fail.
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|e| Error::invalid(format!("the messages cannot be written as JSON ({e})")))
+}
+
+/// What became of an append.
+pub(super) enum Landed {
+    New { seq: u64, append_id: AppendId, started: bool, bytes: u64 },
+    Earlier(Stored),
+    Conflict(Position),
+}
+
+/// A record as it was found, or what is left of it.
+pub(super) struct Stored {
+    pub(super) record: Record,
+    cleared: bool,
+    /// Whether its messages are still there.
+    pub(super) messages_left: bool,
+    pub(super) bytes: u64,
+}
+
+/// The columns of a record, in the order that [`stored`] reads them.
+macro_rules! columns {
+    () => {
+        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages"
+    };
+}
+
+/// A session's row, and the end of its log.
+struct Head {
+    key: i64,
+    listed: bool,
+    /// The lowest number still in the file.
+    first: u64,
+    newest: Option<(u64, AppendId)>,
+}
+
+fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
+    let mut query = db.prepare_cached(
+        "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id FROM sessions s LEFT JOIN records r ON r.session = s.key
+         WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1",
+    )?;
+    let head = query.query_row([session], |row| {
+        let newest = match row.get::<_, Option<u64>>(3)? {
+            Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
+            None => None,
+        };
+        Ok(Head { key: row.get(0)?, listed: row.get(1)?, first: row.get(2)?, newest })
+    });
+    Ok(head.optional()?)
+}
+
+/// Appends a record, or finds that an earlier attempt did, or that the log is not where it was expected.
+pub(super) fn append(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
+    let transaction = Transaction::to_write(db)?;
+    let head = head(db, &new.session)?;
+    if let Some(head) = &head
+        && let Some(stored) = earlier(db, head.key, new, now_ms)?
+    {
+        return Ok(Landed::Earlier(stored));
+    }
+    let newest = head.as_ref().and_then(|head| head.newest);
+    let actual = Position::new(newest.map_or(0, |(seq, _)| seq + 1), newest.map(|(_, id)| id), now_ms);
+    if new.expected.as_ref().is_some_and(|expected| *expected != actual) {
+        return Ok(Landed::Conflict(actual));
+    }
+    let started = !head.as_ref().is_some_and(|head| head.listed);
+    let key = match &head {
+        Some(head) => head.key,
+        None => {
+            db.prepare_cached("INSERT INTO sessions (id) VALUES (?1)")?.execute([&new.session])?;
+            db.last_insert_rowid()
+        }
+    };
+    if new.unlist {
+        unlist(db, key)?;
+    } else if started {
+        db.prepare_cached("UPDATE sessions SET created_at = ?2, owner = ?3, title = ?4 WHERE key = ?1")?
+            .execute(params![key, now_ms, new.owner, new.title])?;
+    }
+    let seq = actual.next();
+    db.prepare_cached(
+        "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, messages)
+         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :messages)",
+    )?
+    .execute(named_params! {
+        ":session": key,
+        ":seq": seq,
+        ":append_id": new.append_id.as_bytes(),
+        ":created_at": now_ms,
+        ":expires_at": expires_at,
+        ":purge_at": expires_at.map(|at| at + STAYS_S),
+        ":rewind": new.rewind,
+        ":metadata": new.metadata,
+        ":messages": new.messages,
+    })?;
+    transaction.commit().map_err(|e| commit_failed(e, Ticket::new(new.append_id, seq)))?;
+    Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
+}
+
+/// Takes a session off the directory.
+pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE sessions SET created_at = NULL, owner = NULL, title = NULL, metadata = NULL WHERE key = ?1")?
+        .execute([key])
+        .map(drop)
+}
+
+/// The record of an earlier attempt at the same append.
+fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Option<Stored>, Failure> {
+    let (sql, bound) = match &new.identity {
+        Identity::New => return Ok(None),
+        Identity::Key(_) => (
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM records WHERE session = ?1 AND append_id = ?2 AND created_at > ?3 ORDER BY seq DESC LIMIT 1"
+            ),
+            now_ms - KEY_LIFETIME_MS,
+        ),
+        Identity::Ticket(ticket) => (
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM records WHERE session = ?1 AND append_id = ?2 AND seq >= ?3 ORDER BY seq LIMIT 1"
+            ),
+            i64::try_from(ticket.lowest()).unwrap_or(i64::MAX),
+        ),
+    };
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query(params![key, new.append_id.as_bytes(), bound])?;
+    rows.next()?.map(|row| stored(row, &new.session)).transpose()
+}
+
+/// Loads the newest part of a session's view.
+pub(super) fn load(db: &Connection, session: &str, reach: &Reach, now_ms: i64) -> Result<History, Failure> {
+    let _transaction = Transaction::to_read(db)?;
+    let mut receipt = Receipt { requests: 1, ..Receipt::default() };
+    let Some(Head { key, first, newest, .. }) = head(db, session)? else {
+        return Ok(History { receipt, ..History::new(Vec::new(), true, Position::new(0, None, now_ms)) });
+    };
+    let missing = |seq| Failure::Record { session: session.to_owned(), seq, why: "is missing".to_owned() };
+    let (newest, id) = newest.ok_or_else(|| missing(first))?;
+    let position = Position::new(newest + 1, Some(id), now_ms);
+    let mut query =
+        db.prepare_cached(concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC"))?;
+    let mut walk = Walk::new(reach, Some(newest), now_ms);
+    // One pass over the rows for each stretch without a rewind.
+    while let Some(from) = walk.wants() {
+        let mut rows = query.query(params![key, from])?;
+        let mut next = from;
+        while walk.wants() == Some(next) {
+            if next < first {
+                // What was here expired, and was purged.
+                walk.end();
+                break;
+            }
+            let stored = match rows.next()? {
+                Some(row) if row.get::<_, u64>(0)? == next => stored(row, session)?,
+                _ => return Err(missing(next)),
+            };
+            receipt.bytes += stored.bytes;
+            if stored.cleared {
+                walk.end()
+            } else {
+                walk.take(stored.record)
+            }
+            next = next.saturating_sub(1);
+        }
+    }
+    let (records, complete) = walk.finish();
+    Ok(History { receipt, ..History::new(records, complete, position) })
+}
+
+/// Reads a row with the columns of `columns!`.
+fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
+    let seq: u64 = row.get(0)?;
+    let damaged =
+        |e: &dyn std::fmt::Display| Failure::Record { session: session.to_owned(), seq, why: format!("cannot be read ({e})") };
+    let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
+    let (metadata, messages) = (texts(6)?, texts(7)?);
+    let read = Record {
+        seq,
+        append_id: AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?),
+        created_at: row.get(2)?,
+        expires_at: row.get(3)?,
+        rewind: row.get(4)?,
+        metadata: metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?,
+        messages: messages.map(read_messages).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
+    };
+    Ok(Stored {
+        record: read,
+        cleared: row.get::<_, Option<u64>>(5)?.is_some(),
+        messages_left: messages.is_some(),
+        bytes: (metadata.map_or(0, str::len) + messages.map_or(0, str::len)) as u64,
+    })
+}
+
+fn read_messages(text: &str) -> Result<Vec<Message>, String> {
+    let values: Vec<Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    values.into_iter().map(|value| Message::from_value(value).map_err(|e| e.to_string())).collect()
+}
