@@ -23,6 +23,16 @@ impl JsonError {
     pub fn line(&self) -> usize {
         self.line
     }
+
+    /// The column in that line, from 1.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    /// What is wrong, without the place.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 /// Parses JSON that comes from outside.

@@ -1,0 +1,287 @@
+//! The shape of LangChain's messages, type by type: what it writes for each of our messages.
+
+use serde_json::{Map, Value};
+
+use super::calls;
+use super::note::Note;
+use super::{NOTE_KEY, RIDER_KEY};
+use crate::json;
+use crate::message::{Content, Message, MessageError, Part, Role, kind_of as json_kind_of};
+use crate::wire::openai::{self, ROLE_KEY};
+
+/// Where langchain-core remembers OpenAI's role `developer`.
+const DEVELOPER_KEY: &str = "__openai_role__";
+
+/// A stored message: `type`, `data`, and whatever stands beside them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Stored {
+    pub(super) kind: String,
+    pub(super) data: Map<String, Value>,
+    pub(super) beside: Map<String, Value>,
+}
+
+impl Stored {
+    pub(super) fn new(kind: String, data: Map<String, Value>) -> Self {
+        Self { kind, data, beside: Map::new() }
+    }
+
+    pub(super) fn from_value(value: Value) -> Result<Self, MessageError> {
+        let error = |reason: String| Err(MessageError::new(reason));
+        let Value::Object(mut beside) = value else {
+            return error(format!("a stored message must be a JSON object, not {}", json_kind_of(&value)));
+        };
+        let kind = match beside.shift_remove("type") {
+            Some(Value::String(kind)) => kind,
+            Some(other) => return error(format!("the type must be a string, not {}", json_kind_of(&other))),
+            None => return error("a stored message needs a type: human, ai, system, tool …".into()),
+        };
+        if kind == "remove" {
+            return error(
+                "a stored message of type \"remove\" tells LangChain to delete another, and is no part of a conversation".into(),
+            );
+        }
+        if !is_known(&kind) {
+            return error(format!(
+                "unknown message type {kind:?}; LangChain's are human, ai, system, tool, function, chat, generic"
+            ));
+        }
+        match beside.shift_remove("data") {
+            Some(Value::Object(data)) => Ok(Self { kind, data, beside }),
+            Some(other) => error(format!("the data of a stored message must be an object, not {}", json_kind_of(&other))),
+            None => error("a stored message needs data beside its type".into()),
+        }
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        let mut fields = Map::from_iter([("type".to_owned(), self.kind.into()), ("data".to_owned(), self.data.into())]);
+        fields.extend(self.beside);
+        Value::Object(fields)
+    }
+
+    pub(super) fn kwargs(&self) -> Option<&Map<String, Value>> {
+        self.data.get("additional_kwargs")?.as_object()
+    }
+
+    /// Whether a rider can be put in, and taken out again leaving all as it was.
+    pub(super) fn takes_rider(&self) -> bool {
+        self.kwargs().is_some_and(|kwargs| !kwargs.contains_key(RIDER_KEY))
+    }
+
+    pub(super) fn with_rider(mut self, rider: String) -> Self {
+        if let Some(Value::Object(kwargs)) = self.data.get_mut("additional_kwargs") {
+            kwargs.insert(RIDER_KEY.into(), rider.into());
+        }
+        self
+    }
+
+    pub(super) fn without_rider(&self) -> Option<(Self, String)> {
+        let rider = self.kwargs()?.get(RIDER_KEY)?.as_str()?.to_owned();
+        let mut rest = self.clone();
+        if let Some(Value::Object(kwargs)) = rest.data.get_mut("additional_kwargs") {
+            kwargs.shift_remove(RIDER_KEY);
+        }
+        Some((rest, rider))
+    }
+}
+
+/// What kinds of messages have in common, whole or chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Human,
+    Ai,
+    System,
+    Tool,
+    Function,
+    /// Any role, by name.
+    Chat,
+}
+
+impl Family {
+    fn of(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "human" | "HumanMessageChunk" => Self::Human,
+            "ai" | "AIMessageChunk" => Self::Ai,
+            "system" | "SystemMessageChunk" => Self::System,
+            "tool" | "ToolMessageChunk" => Self::Tool,
+            "function" | "FunctionMessageChunk" => Self::Function,
+            "chat" | "generic" | "ChatMessageChunk" => Self::Chat,
+            _ => return None,
+        })
+    }
+
+    fn role(self, data: &Map<String, Value>) -> Role {
+        match self {
+            Self::Human => Role::User,
+            Self::Ai => Role::Assistant,
+            Self::System => Role::System,
+            Self::Tool | Self::Function => Role::Tool,
+            Self::Chat => match data.get("role").and_then(Value::as_str) {
+                Some("assistant" | "ai") => Role::Assistant,
+                Some("system" | "developer") => Role::System,
+                Some("tool") => Role::Tool,
+                _ => Role::User,
+            },
+        }
+    }
+}
+
+/// Whether it is a type of LangChain's messages.
+pub(super) fn is_known(kind: &str) -> bool {
+    Family::of(kind).is_some()
+}
+
+/// The type under which LangChain has such a message.
+pub(super) fn kind_of(message: &Message) -> &'static str {
+    match (message.role, openai::other_name(message.role, &message.extra)) {
+        (Role::System, _) => "system",
+        (Role::User, _) => "human",
+        (Role::Assistant, _) => "ai",
+        (Role::Tool, None) => "tool",
+        (Role::Tool, Some(_)) => "function",
+    }
+}
+
+/// Whether a field of `extra` goes into `additional_kwargs` under its own name, and back.
+fn is_shared(key: &str, value: &Value) -> bool {
+    let ours = ["role", "content", "name", "id", "tool_calls", "tool_call_id", NOTE_KEY, RIDER_KEY, ROLE_KEY, DEVELOPER_KEY];
+    !ours.contains(&key) && is_shown(value)
+}
+
+/// Whether a value may stand in the visible message. What LangChain's form wraps around it must not make the whole too
+/// deep to be read again; what is deeper rides as text.
+pub(super) fn is_shown(value: &Value) -> bool {
+    json::depth(value) <= json::MAX_DEPTH - 10
+}
+
+/// The `data` of a message without a note, as langchain-core writes it, or (`js`) as LangChain.js does: without the defaults.
+pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value> {
+    let family = Family::of(kind);
+    let mut kwargs: Map<String, Value> = message
+        .extra
+        .iter()
+        .filter(|(key, value)| is_shared(key, value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    if family == Some(Family::System) && openai::other_name(message.role, &message.extra).is_some() {
+        kwargs.insert(DEVELOPER_KEY.into(), "developer".into());
+    }
+    let mut data = Map::new();
+    let mut put = |key: &str, value: Value| drop(data.insert(key.to_owned(), value));
+    put(
+        "content",
+        match &message.content {
+            Some(Content::Parts(parts)) => Some(parts.iter().map(|part| Value::Object(part.fields().clone())).collect()),
+            _ => None,
+        }
+        .filter(is_shown)
+        .unwrap_or_else(|| message.text().into()),
+    );
+    put("additional_kwargs", kwargs.into());
+    put("response_metadata", Map::new().into());
+    if !js {
+        put("type", kind.into());
+    }
+    match &message.name {
+        Some(name) => put("name", name.clone().into()),
+        // The one type that must have a name.
+        None if family == Some(Family::Function) => put("name", "".into()),
+        None if !js => put("name", Value::Null),
+        None => {}
+    }
+    match &message.id {
+        Some(id) => put("id", id.clone().into()),
+        None if !js => put("id", Value::Null),
+        None => {}
+    }
+    match family {
+        Some(Family::Ai) => {
+            let (calls, invalid) = calls::to_stored(&message.tool_calls);
+            put("tool_calls", calls.into());
+            put("invalid_tool_calls", invalid.into());
+            if !js {
+                put("usage_metadata", Value::Null);
+            }
+        }
+        Some(Family::Tool) => {
+            put("tool_call_id", message.tool_call_id.clone().unwrap_or_default().into());
+            if !js {
+                put("artifact", Value::Null);
+                put("status", "success".into());
+            }
+        }
+        Some(Family::Chat) => put("role", message.role.as_str().into()),
+        Some(Family::Human | Family::System | Family::Function) | None => {}
+    }
+    data
+}
+
+/// Whether two messages without notes show LangChain code the same.
+pub(super) fn looks_same(a: &Message, b: &Message) -> bool {
+    let shown = |message: &Message| {
+        let mut data = data(message, kind_of(message), false);
+        data.shift_remove("additional_kwargs");
+        data
+    };
+    a.role == b.role && a.tool_call_id == b.tool_call_id && shown(a) == shown(b)
+}
+
+/// The message that a stored message shows, without its note; and the note as far as it is needed to write it again: the form,
+/// the type, and the arguments that a message has no place for.
+pub(super) fn decode(stored: &Stored) -> (Message, Note) {
+    let data = &stored.data;
+    let family = Family::of(&stored.kind).unwrap_or(Family::Human);
+    let text = |key: &str| data.get(key).and_then(Value::as_str).map(str::to_owned);
+    let mut message = Message { content: None, ..Message::new(family.role(data), "") };
+    let mut note = Note { js: !data.contains_key("type"), ..Note::default() };
+    if family == Family::Function {
+        message.extra.insert(ROLE_KEY.into(), "function".into());
+    }
+    for (key, value) in stored.kwargs().into_iter().flatten() {
+        if is_shared(key, value) {
+            message.extra.insert(key.clone(), value.clone());
+        } else if key == DEVELOPER_KEY && family == Family::System && value == "developer" {
+            message.extra.insert(ROLE_KEY.into(), value.clone());
+        } else {
+            note.kwargs.insert(key.clone(), value.clone());
+        }
+    }
+    message.name = text("name");
+    message.id = text("id");
+    match family {
+        Family::Tool => message.tool_call_id = text("tool_call_id"),
+        Family::Ai => {
+            message.tool_calls = calls::from_stored(data.get("tool_calls"), data.get("invalid_tool_calls"));
+            // Older code keeps the provider's own calls there, with the arguments' exact text.
+            if let Some(raw) = note.kwargs.get("tool_calls").and_then(|raw| calls::raw(raw, &message.tool_calls)) {
+                message.tool_calls = raw;
+                note.kwargs.shift_remove("tool_calls");
+                note.raw_calls = true;
+            }
+        }
+        _ => {}
+    }
+    message.content = content(data.get("content"));
+    let says_nothing = message.content.as_ref().is_none_or(|content| *content == Content::Text(String::new()));
+    if says_nothing && !message.tool_calls.is_empty() {
+        message.content = None;
+        message.extra.insert("content".into(), Value::Null);
+    }
+    if stored.kind != kind_of(&message) {
+        note.kind = Some(stored.kind.clone());
+    }
+    (message, note)
+}
+
+fn content(value: Option<&Value>) -> Option<Content> {
+    let part = |value: &Value| match value {
+        Value::Object(fields) => Part::from(fields.clone()),
+        Value::String(text) => Part::text(text.clone()),
+        other => Part::text(other.to_string()),
+    };
+    match value? {
+        Value::Null => None,
+        Value::String(text) => Some(Content::Text(text.clone())),
+        Value::Array(parts) => Some(Content::Parts(parts.iter().map(part).collect())),
+        other => Some(Content::Text(other.to_string())),
+    }
+}

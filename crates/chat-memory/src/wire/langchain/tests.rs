@@ -1,0 +1,319 @@
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{NOTE_KEY, RIDER_KEY, from_value, to_value};
+use crate::message::{Content, Message, Role, ToolCall};
+use crate::wire::{arbitrary, openai};
+
+/// `data` with langchain-core's defaults for this type, changed by `fields`.
+fn stored(kind: &str, fields: Value) -> Value {
+    let mut data =
+        json!({"content": "", "additional_kwargs": {}, "response_metadata": {}, "type": kind, "name": null, "id": null});
+    let more = match kind {
+        "ai" => json!({"tool_calls": [], "invalid_tool_calls": [], "usage_metadata": null}),
+        "tool" => json!({"tool_call_id": "c1", "artifact": null, "status": "success"}),
+        _ => json!({}),
+    };
+    for (key, value) in more.as_object().into_iter().chain(fields.as_object()).flatten() {
+        data[key] = value.clone();
+    }
+    json!({"type": kind, "data": data})
+}
+
+/// Reads a stored message, and checks that it is written again equal.
+fn read(value: &Value) -> Message {
+    let message = from_value(value.clone()).unwrap_or_else(|e| panic!("{value}: {e}"));
+    assert_eq!(to_value(&message), *value);
+    message.check().expect("can be stored");
+    message
+}
+
+fn note(message: &Message) -> Option<&Value> {
+    message.extra.get(NOTE_KEY)
+}
+
+fn rider(value: &Value) -> Option<Value> {
+    let text = value["data"]["additional_kwargs"].get(RIDER_KEY)?.as_str().expect("a text");
+    Some(serde_json::from_str(text).expect("JSON"))
+}
+
+/// Writes a message, checks that it is read again equal, and returns what was written.
+fn write(message: &Message) -> Value {
+    let value = to_value(message);
+    assert_eq!(from_value(value.clone()).as_ref(), Ok(message), "{value}");
+    value
+}
+
+#[test]
+fn what_langchain_core_writes_today_needs_no_note() {
+    let call = json!({"name": "f", "args": {"a": 1, "b": 1.0}, "id": "c1", "type": "tool_call"});
+    let invalid = json!({"type": "invalid_tool_call", "id": "c2", "name": "g", "args": "{bad", "error": null});
+    for (value, role) in [
+        (stored("system", json!({"content": "be brief"})), Role::System),
+        (stored("human", json!({"content": "hi", "name": "alice", "id": "h-1"})), Role::User),
+        (
+            stored(
+                "human",
+                json!({"content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:x"}}]}),
+            ),
+            Role::User,
+        ),
+        (stored("ai", json!({"content": "plain"})), Role::Assistant),
+        (stored("ai", json!({"tool_calls": [call]})), Role::Assistant),
+        (stored("ai", json!({"content": "x", "tool_calls": [call], "invalid_tool_calls": [invalid]})), Role::Assistant),
+        (
+            stored("ai", json!({"content": "x", "additional_kwargs": {"refusal": null, "reasoning_content": "…"}})),
+            Role::Assistant,
+        ),
+        (stored("tool", json!({"content": "21C", "name": "w"})), Role::Tool),
+        (stored("function", json!({"content": "r", "name": "f"})), Role::Tool),
+        (stored("system", json!({"content": "dev", "additional_kwargs": {"__openai_role__": "developer"}})), Role::System),
+    ] {
+        let message = read(&value);
+        assert_eq!((message.role, note(&message)), (role, None), "{value}");
+        assert_eq!(rider(&to_value(&message)), None);
+    }
+}
+
+#[test]
+fn what_a_message_has_no_place_for_is_noted_and_nothing_else() {
+    for (value, expected) in [
+        (stored("ai", json!({"usage_metadata": {"total_tokens": 3}})), json!({"data": {"usage_metadata": {"total_tokens": 3}}})),
+        (stored("tool", json!({"artifact": [1.0], "status": "error"})), json!({"data": {"artifact": [1.0], "status": "error"}})),
+        (stored("chat", json!({"content": "hm", "role": "critic"})), json!({"type": "chat", "data": {"role": "critic"}})),
+        (stored("chat", json!({"content": "hm", "role": "assistant"})), json!({"type": "chat"})),
+        (stored("human", json!({"example": true})), json!({"data": {"example": true}})),
+        (stored("human", json!({"additional_kwargs": {"id": 7, "x": 1}})), json!({"kwargs": {"id": 7}})),
+        (
+            stored("human", json!({"additional_kwargs": {"langchain": {}, "openai_role": "developer"}})),
+            json!({"kwargs": {"langchain": {}, "openai_role": "developer"}}),
+        ),
+        // LangChain.js writes no defaults.
+        (
+            json!({"type": "human", "data": {"content": "h", "additional_kwargs": {}, "response_metadata": {}}}),
+            json!({"form": "js"}),
+        ),
+        (
+            json!({"type": "tool", "data": {"content": "r", "tool_call_id": "c", "additional_kwargs": {}, "response_metadata": {}}}),
+            json!({"form": "js"}),
+        ),
+        (
+            json!({"type": "generic", "data": {"content": "h", "role": "critic", "additional_kwargs": {}, "response_metadata": {}}}),
+            json!({"type": "generic", "form": "js", "data": {"role": "critic"}}),
+        ),
+        (
+            json!({"type": "ai", "data": {}, "more": 1}),
+            json!({"form": "js", "beside": {"more": 1},
+            "absent": ["additional_kwargs", "content", "invalid_tool_calls", "response_metadata", "tool_calls"]}),
+        ),
+    ] {
+        let message = read(&value);
+        assert_eq!(note(&message), Some(&expected), "{value}");
+        assert_eq!(rider(&to_value(&message)), None);
+    }
+}
+
+#[test]
+fn roles_and_calls_are_what_they_are() {
+    assert_eq!(read(&stored("chat", json!({"role": "assistant"}))).role, Role::Assistant);
+    assert_eq!(read(&stored("chat", json!({"role": "critic"}))).role, Role::User);
+    assert_eq!(openai::to_value(&read(&stored("function", json!({"name": "f"}))))["role"], "function");
+    let message = read(&stored(
+        "ai",
+        json!({"tool_calls": [{"name": "f", "args": {"b": [1], "a": "x"}, "id": "c1", "type": "tool_call"}]}),
+    ));
+    assert_eq!(
+        openai::to_value(&message),
+        json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"b\":[1],\"a\":\"x\"}"}}]})
+    );
+}
+
+#[test]
+fn odd_messages_are_read_as_well_as_can_be() {
+    assert_eq!(read(&stored("human", json!({"content": 7}))).text(), "7");
+    assert_eq!(read(&stored("human", json!({"content": ["a", {"type": "text", "text": "b"}, 3]}))).text(), "ab3");
+    let odd =
+        read(&stored("ai", json!({"tool_calls": [7, {"name": null, "args": [1], "id": 3}], "additional_kwargs": 5, "id": 9})));
+    assert_eq!((odd.tool_calls.len(), odd.id), (2, None));
+}
+
+#[test]
+fn the_providers_own_calls_keep_their_text() {
+    let raw = json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}});
+    let visible = json!({"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"});
+    for tool_calls in [json!([visible]), json!([])] {
+        let message = read(&stored("ai", json!({"tool_calls": tool_calls, "additional_kwargs": {"tool_calls": [raw]}})));
+        assert_eq!(message.tool_calls[0].arguments(), Some("{\"a\": 1}"));
+    }
+    // Where the two disagree, LangChain takes the visible ones.
+    let other = json!({"name": "f", "args": {"a": 2}, "id": "c1", "type": "tool_call"});
+    let message = read(&stored("ai", json!({"tool_calls": [other], "additional_kwargs": {"tool_calls": [raw]}})));
+    assert_eq!(message.tool_calls[0].arguments(), Some("{\"a\":2}"));
+}
+
+#[test]
+fn only_what_does_not_fit_rides() {
+    let spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
+    let value = write(&spaced);
+    assert_eq!(value["data"]["tool_calls"][0]["args"], json!({"a": 1}));
+    assert_eq!(rider(&value), Some(json!({"set": {"tool_calls": openai::to_value(&spaced)["tool_calls"]}})));
+
+    for (arguments, shown) in [("", Some(json!({}))), ("{\"a\":1e999}", None), ("[1]", None), ("{\"a\":1,\"a\":2}", None)] {
+        let value = write(&Message::tool_calls([ToolCall::function("c1", "f", arguments)]));
+        assert_eq!(value["data"]["tool_calls"].get(0).map(|call| call["args"].clone()), shown, "{arguments}");
+    }
+    let mut message = Message::user("Hello");
+    message.extra = Map::from_iter([("name".into(), Value::Null), ("score".into(), json!(1.0))]);
+    let value = write(&message);
+    assert_eq!(value["data"]["additional_kwargs"]["score"], json!(1.0));
+    assert_eq!(rider(&value), Some(json!({"set": {"name": null}})));
+    // No content at all, and none of the null that OpenAI writes: what is shown has to go.
+    message.content = None;
+    message.extra = Map::new();
+    assert_eq!(rider(&write(&message)), Some(json!({"unset": ["content"]})));
+}
+
+#[test]
+fn a_message_changed_by_langchain_code_is_taken_as_it_is_shown() {
+    let spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
+    let mut edited = to_value(&spaced);
+    edited["data"]["content"] = "Let me see.".into();
+    assert_eq!(read(&edited).tool_calls, spaced.tool_calls, "the calls are still the ones that ride along");
+    edited["data"]["tool_calls"][0]["args"]["a"] = 2.into();
+    let message = read(&edited);
+    assert_eq!(message.tool_calls[0].arguments(), Some("{\"a\":2}"));
+    assert_eq!(message.content, Some(Content::from("Let me see.")));
+    // A rider that is not ours stays where it is.
+    for rider in [json!("{"), json!("{}"), json!("[]"), json!({"set": {}}), json!("{\"set\":{\"role\":\"bot\"}}")] {
+        read(&stored("human", json!({"content": "x", "additional_kwargs": {"chat_memory": rider}})));
+    }
+}
+
+#[test]
+fn a_message_that_passed_through_javascript_is_still_exact() {
+    let mut spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
+    spaced.extra.insert("langchain".into(), json!({"form": "js"}));
+    let mut value = to_value(&Message { extra: Map::from_iter([("content".into(), Value::Null)]), ..spaced.clone() });
+    for default in ["type", "name", "id", "usage_metadata"] {
+        value["data"].as_object_mut().expect("an object").shift_remove(default);
+    }
+    assert_eq!(read(&value), spaced);
+}
+
+#[test]
+fn a_message_changed_here_shows_langchain_code_what_it_is() {
+    let mut message = read(&stored("human", json!({"content": 7, "example": true})));
+    message.content = Some("eight".into());
+    let value = write(&message);
+    assert_eq!((&value["data"]["content"], &value["data"]["example"]), (&"eight".into(), &true.into()));
+
+    let mut message = read(&stored("ai", json!({"usage_metadata": {"total_tokens": 3}})));
+    message.tool_calls = vec![ToolCall::function("c", "f", "{ }")];
+    let value = write(&message);
+    assert_eq!(value["data"]["usage_metadata"], json!({"total_tokens": 3}));
+    assert_eq!(value["data"]["tool_calls"][0]["name"], "f");
+}
+
+#[test]
+fn what_is_no_message_is_refused() {
+    let error = |value: Value| from_value(value).expect_err("must be refused").to_string();
+    assert!(error(json!([])).contains("must be a JSON object, not a list"));
+    assert!(error(json!({"data": {}})).contains("needs a type"));
+    assert!(error(json!({"type": "human"})).contains("needs data"));
+    assert!(error(json!({"type": "human", "data": []})).contains("must be an object, not a list"));
+    assert!(error(json!({"type": "robot", "data": {}})).contains("unknown message type \"robot\""));
+    assert!(error(stored("remove", json!({"id": "x"}))).contains("tells LangChain to delete"));
+}
+
+#[test]
+fn the_deepest_message_can_be_read_again() {
+    let nest = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    let max = crate::json::MAX_DEPTH;
+    let mut messages = vec![Message::user("x"), Message::user(""), Message::assistant("")];
+    messages[0].extra.insert("deep".into(), nest(max - 1));
+    messages[1].content = Some(Content::Parts(vec![Map::from_iter([("deep".to_owned(), nest(max - 3))]).into()]));
+    messages[2].tool_calls = vec![ToolCall::function("c", "f", json!({"a": nest(max - 1)}).to_string())];
+    for message in messages {
+        message.check().expect("as deep as may be");
+        crate::json::parse(&write(&message).to_string()).expect("not too deep");
+    }
+    assert!(from_value(stored("human", json!({"deep": nest(max)}))).is_err());
+}
+
+/// Stored messages, from proper ones to JSON that only has a type and data.
+fn any_stored() -> impl Strategy<Value = Value> {
+    let kind = prop::sample::select(&["human", "ai", "system", "tool", "function", "chat", "generic", "AIMessageChunk"][..]);
+    let proper = (kind.clone(), arbitrary::object(arbitrary::value())).prop_map(|(kind, fields)| stored(kind, fields.into()));
+    let odd =
+        (kind, arbitrary::object(arbitrary::value()), arbitrary::object(arbitrary::value())).prop_map(|(kind, data, beside)| {
+            let mut fields = beside;
+            fields.insert("type".into(), kind.into());
+            fields.insert("data".into(), data.into());
+            Value::Object(fields)
+        });
+    let ours = || arbitrary::message().prop_map(|message| to_value(&message));
+    // Ours, edited by others: the rider may or may not agree any more.
+    let edited = (ours(), arbitrary::object(arbitrary::value())).prop_map(|(mut value, changes)| {
+        for (key, change) in changes {
+            value["data"][key] = change;
+        }
+        value
+    });
+    prop_oneof![proper, odd, ours(), edited]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn langchain_to_message_and_back_is_equal(value in any_stored()) {
+        let message = from_value(value.clone()).expect("types are known and nothing is deep");
+        prop_assert_eq!(to_value(&message), value);
+        prop_assert!(message.check().is_ok());
+    }
+
+    #[test]
+    fn message_to_langchain_and_back_is_equal(message in arbitrary::message()) {
+        prop_assert!(message.check().is_ok());
+        let value = to_value(&message);
+        prop_assert_eq!(from_value(value), Ok(message));
+    }
+
+    /// Stores without an order of keys (DynamoDB's maps) lose nothing but that order.
+    #[test]
+    fn the_order_of_keys_does_not_matter(message in arbitrary::message()) {
+        fn turned(value: Value) -> Value {
+            match value {
+                Value::Object(fields) => fields.into_iter().rev().map(|(key, value)| (key, turned(value))).collect(),
+                Value::Array(items) => items.into_iter().map(turned).collect(),
+                other => other,
+            }
+        }
+        let value = to_value(&message);
+        // Arguments are a text made of an object's keys in their order, so they are compared as what they say.
+        let said = |value: Value| from_value(value).map(|mut message| { message.tool_calls.clear(); message });
+        prop_assert_eq!(said(turned(value.clone())), said(value));
+    }
+
+    #[test]
+    fn openai_to_message_and_back_is_equal(message in arbitrary::message(), role in arbitrary::text()) {
+        let value = openai::to_value(&message);
+        prop_assert_eq!(openai::from_value(value.clone()).map(|m| openai::to_value(&m)), Ok(value.clone()));
+        prop_assert_eq!(openai::from_value(value.clone()), Ok(message));
+        let mut other = value;
+        other["role"] = role.into();
+        if let Ok(read) = openai::from_value(other.clone()) {
+            prop_assert_eq!(openai::to_value(&read), other);
+        }
+    }
+
+    #[test]
+    fn any_json_is_refused_or_comes_back(value in arbitrary::value()) {
+        for format in crate::wire::Format::ALL {
+            if let Ok(message) = format.read(value.clone()) {
+                prop_assert_eq!(format.write(&message), value.clone());
+            }
+        }
+    }
+}

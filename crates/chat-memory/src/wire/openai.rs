@@ -1,0 +1,192 @@
+//! OpenAI's chat messages: [`Message::to_value`]'s own form, and two roles more.
+//!
+//! `developer` (OpenAI's newer name for `system`) and `function` (its older name for `tool`) are read as [`Role::System`] and
+//! [`Role::Tool`]; the word itself stands in [`Message::extra`] under [`ROLE_KEY`], so that it is written again.
+
+use serde_json::{Map, Value};
+
+use crate::message::{Content, Message, MessageError, Role};
+
+/// The field of [`Message::extra`] that remembers the roles `developer` and `function`.
+pub const ROLE_KEY: &str = "openai_role";
+
+/// The roles that are other names of ours.
+const OTHER_NAMES: [(&str, Role); 2] = [("developer", Role::System), ("function", Role::Tool)];
+
+/// The other name under which this message's role came, if it did.
+pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'static str> {
+    let name = extra.get(ROLE_KEY)?.as_str()?;
+    OTHER_NAMES.iter().find(|other| **other == (name, role)).map(|(name, _)| *name)
+}
+
+/// Reads an OpenAI chat message. [`to_value`] gives an equal one.
+///
+/// ```
+/// use chat_memory::{Role, wire::openai};
+/// let value = serde_json::json!({"role": "developer", "content": "Be brief."});
+/// let message = openai::from_value(value.clone())?;
+/// assert_eq!(message.role, Role::System);
+/// assert_eq!(openai::to_value(&message), value);
+/// # Ok::<(), chat_memory::MessageError>(())
+/// ```
+///
+/// # Errors
+/// As [`Message::from_value`], and when a field named [`ROLE_KEY`] says `developer` or `function` where that would be taken
+/// for the role.
+pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
+    let other = value.get("role").and_then(Value::as_str).and_then(|name| OTHER_NAMES.iter().find(|other| other.0 == name));
+    let Some((name, role)) = other else {
+        let message = Message::from_value(value).map_err(with_all_roles)?;
+        return match other_name(message.role, &message.extra) {
+            Some(name) => Err(MessageError::new(format!(
+                "the field {ROLE_KEY:?} is ours, and says {name:?} beside the role {:?}; leave it out and give the role {name:?}",
+                message.role.as_str()
+            ))),
+            None => Ok(message),
+        };
+    };
+    if value.get(ROLE_KEY).is_some() {
+        return Err(MessageError::new(format!(
+            "the field {ROLE_KEY:?} is ours, for remembering the role {name:?}; leave it out or rename it"
+        )));
+    }
+    value["role"] = role.as_str().into();
+    let mut message = Message::from_value(value)?;
+    message.extra.insert(ROLE_KEY.into(), (*name).into());
+    Ok(message)
+}
+
+/// An unknown role's error, with the two roles more that are read here.
+fn with_all_roles(error: MessageError) -> MessageError {
+    match error.to_string().strip_suffix("one of system, user, assistant, tool") {
+        Some(start) => MessageError::new(format!("{start}one of system, developer, user, assistant, tool, function")),
+        None => error,
+    }
+}
+
+/// Writes an OpenAI chat message, with every field that the message has.
+pub fn to_value(message: &Message) -> Value {
+    let mut value = message.to_value();
+    if let (Some(name), Value::Object(fields)) = (other_name(message.role, &message.extra), &mut value) {
+        fields.shift_remove(ROLE_KEY);
+        fields.insert("role".into(), name.into());
+    }
+    value
+}
+
+/// Writes the message for a request to an OpenAI-compatible endpoint: only the fields that such an endpoint takes, since
+/// many refuse a request for one that they do not know.
+///
+/// | role | fields besides `role` |
+/// |---|---|
+/// | system, developer, user | `content`, `name` |
+/// | assistant | `content`, `name`, `tool_calls`, `function_call`, `refusal`, `audio` (its `id` alone) |
+/// | tool | `content`, `tool_call_id`, `name` |
+/// | function | `content`, `name` |
+///
+/// Fields that say nothing (`null`, no tool calls) are left out, but for the `content` of an assistant that calls tools, which some
+/// endpoints require to be there: `null`. Content parts and tool calls go as they are, since an endpoint may need back what it put
+/// into them. The message's [`id`](Message::id) is ours or the caller's, and stays here.
+///
+/// ```
+/// use chat_memory::{Message, wire::openai};
+/// let mut message = Message::assistant("It is 21 °C.");
+/// message.extra.insert("latency_ms".into(), 812.into());
+/// assert_eq!(openai::for_request(&message), serde_json::json!({"role": "assistant", "content": "It is 21 °C."}));
+/// ```
+pub fn for_request(message: &Message) -> Value {
+    let name = other_name(message.role, &message.extra);
+    let mut fields = Map::new();
+    fields.insert("role".into(), name.unwrap_or(message.role.as_str()).into());
+    let is_assistant = message.role == Role::Assistant;
+    let whole = message.to_value();
+    let given = |key: &str| whole.get(key).filter(|value| !value.is_null()).cloned();
+    let calls = is_assistant && (!message.tool_calls.is_empty() || given("function_call").is_some());
+    match &message.content {
+        // An empty list of parts is refused; it says as much as an empty text.
+        Some(Content::Parts(parts)) if parts.is_empty() => drop(fields.insert("content".into(), "".into())),
+        Some(_) => drop(fields.insert("content".into(), whole["content"].clone())),
+        None if calls => drop(fields.insert("content".into(), Value::Null)),
+        None => {}
+    }
+    let mut keep = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            fields.insert(key.to_owned(), value);
+        }
+    };
+    keep("name", given("name"));
+    match message.role {
+        Role::Assistant => {
+            keep("tool_calls", given("tool_calls").filter(|_| !message.tool_calls.is_empty()));
+            keep("function_call", given("function_call"));
+            keep("refusal", given("refusal"));
+            let audio = message.extra.get("audio").and_then(|audio| audio.get("id"));
+            keep("audio", audio.map(|id| Value::Object(Map::from_iter([("id".to_owned(), id.clone())]))));
+        }
+        Role::Tool => keep("tool_call_id", given("tool_call_id")),
+        Role::System | Role::User => {}
+    }
+    Value::Object(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ToolCall;
+    use serde_json::json;
+
+    fn error(value: Value) -> String {
+        from_value(value).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn other_names_come_back() {
+        for value in [
+            json!({"role": "developer", "content": "Be brief."}),
+            json!({"role": "function", "name": "f", "content": "21"}),
+            json!({"role": "user", "content": "x", "openai_role": "developer"}),
+            json!({"role": "system", "content": "x", "openai_role": "function"}),
+            json!({"role": "system", "content": "x", "openai_role": 7}),
+        ] {
+            let message = from_value(value.clone()).expect("good");
+            assert_eq!(to_value(&message), value);
+            message.check().expect("storable");
+        }
+        let text = from_value(json!({"role": "developer", "content": "x"})).map(|m| to_value(&m).to_string());
+        assert_eq!(text.as_deref(), Ok(r#"{"role":"developer","content":"x"}"#));
+    }
+
+    #[test]
+    fn what_would_come_back_another_is_refused() {
+        assert!(error(json!({"role": "system", "openai_role": "developer"})).contains("give the role \"developer\""));
+        assert!(error(json!({"role": "developer", "openai_role": null})).contains("openai_role"));
+        assert!(error(json!({"role": "critic"})).ends_with("system, developer, user, assistant, tool, function"));
+        assert!(error(json!([])).contains("object") && error(json!({})).contains("role"));
+    }
+
+    #[test]
+    fn a_request_has_only_what_endpoints_take() {
+        let request = |value: Value| for_request(&from_value(value).expect("good"));
+        assert_eq!(
+            request(json!({"role": "assistant", "content": null, "refusal": null, "annotations": [], "id": "m-1",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": 1}]})),
+            json!({"role": "assistant", "content": null,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": 1}]})
+        );
+        assert_eq!(
+            request(json!({"role": "assistant", "content": null, "tool_calls": [], "audio": {"id": "a", "data": "UklG"}})),
+            json!({"role": "assistant", "audio": {"id": "a"}})
+        );
+        assert_eq!(
+            request(json!({"role": "tool", "tool_call_id": "c", "content": "21", "name": "f", "tool_calls": null, "x": 1})),
+            json!({"role": "tool", "content": "21", "name": "f", "tool_call_id": "c"})
+        );
+        assert_eq!(
+            request(json!({"role": "developer", "content": "x", "name": null})),
+            json!({"role": "developer", "content": "x"})
+        );
+        assert_eq!(request(json!({"role": "user", "content": []})), json!({"role": "user", "content": ""}));
+        let call = Message { extra: Map::new(), ..Message::tool_calls([ToolCall::function("c", "f", "{}")]) };
+        assert_eq!(for_request(&call)["content"], Value::Null);
+    }
+}
