@@ -1,6 +1,5 @@
 //! What every command has: the global options, the store they name, standard output, and the bill.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,7 +64,7 @@ impl App {
         };
         let (url, default) = match said {
             Some(url) => (url.parse::<StoreUrl>().map_err(|e| e.context(what)).on_command_line()?, false),
-            None => (StoreUrl::Sqlite(SqliteUrl::new(default_path()?)), true),
+            None => (StoreUrl::Sqlite(default_file()?), true),
         };
         let url = if self.globals.read_only { url.into_read_only().on_command_line()? } else { url };
         Ok((url, default))
@@ -73,17 +72,17 @@ impl App {
 
     /// Opens the store. The default's folder is made where it is missing.
     pub async fn store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
-        let (url, default) = self.named_store()?;
-        let StoreUrl::Sqlite(file) = &url else { return Ok(url.open().await?) };
-        let made = !file.read_only && !file.path.exists();
-        if default && made {
-            make_parent(file)?;
+        match self.named_store()? {
+            (StoreUrl::Sqlite(file), true) => {
+                let store = file.builder().open().await?;
+                if store.is_new() {
+                    let path = store.path().display();
+                    say(format_args!("made {path} for the conversations; --store or {STORE} names another store"));
+                }
+                Ok(Arc::new(store))
+            }
+            (url, _) => Ok(url.open().await?),
         }
-        let store = url.open().await?;
-        if default && made {
-            say(format_args!("made {} for the conversations; --store or {STORE} names another store", file.path.display()));
-        }
-        Ok(store)
     }
 
     /// The DynamoDB table that `command` is about.
@@ -125,22 +124,11 @@ pub fn cost_of(receipt: Receipt) -> Value {
 }
 
 /// `chat-memory/chats.db` in the user's data folder (on Unix `$XDG_DATA_HOME`, else `~/.local/share`).
-fn default_path() -> Result<PathBuf, Failure> {
-    let folders = etcetera::choose_base_strategy()
-        .map_err(|e| Failure::usage(format!("there is no home folder to keep conversations in ({e}); name a store with --store")))?;
-    Ok(folders.data_dir().join("chat-memory").join("chats.db"))
-}
-
-fn make_parent(file: &SqliteUrl) -> Result<(), Failure> {
-    let Some(folder) = file.path.parent() else { return Ok(()) };
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        // Conversations are private.
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    }
-    builder.create(folder).map_err(|e| {
-        Failure::other(format!("the folder {} cannot be made ({e}); name another store with --store", folder.display()))
-    })
+fn default_file() -> Result<SqliteUrl, Failure> {
+    let folders = etcetera::choose_base_strategy().map_err(|e| {
+        Failure::usage(format!("there is no home folder to keep conversations in ({e}); name a store with --store"))
+    })?;
+    let mut file = SqliteUrl::new(folders.data_dir().join("chat-memory").join("chats.db"));
+    file.create_parent = true;
+    Ok(file)
 }

@@ -1,15 +1,16 @@
 //! The command line, as clap reads it. What each command takes stands in its own file.
 
+use std::sync::LazyLock;
+
+use chat_memory::store::dynamodb::FORMAT_VERSION;
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
-use crate::commands::{
-    append, chat, clear, completions, delete, export, iam_policy, import, rewind, sessions, show, table,
-};
+use crate::commands::{append, chat, clear, completions, delete, export, iam_policy, import, rewind, sessions, show, table};
 use crate::failure::Failure;
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (record format 1)");
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (record format {FORMAT_VERSION})", env!("CARGO_PKG_VERSION")));
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +38,7 @@ Exit codes:
 
 /// Durable chat memory on DynamoDB or SQLite
 #[derive(Debug, Parser)]
-#[command(name = "chat-memory", version = VERSION, after_long_help = EXAMPLES, after_help = "More, with examples: --help")]
+#[command(name = "chat-memory", version = VERSION.as_str(), after_long_help = EXAMPLES, after_help = "More, with examples: --help")]
 #[command(styles = Styles::plain(), disable_help_subcommand = true, propagate_version = true, max_term_width = 120)]
 pub struct Cli {
     #[command(flatten)]

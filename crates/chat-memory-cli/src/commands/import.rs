@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
 use chat_memory::wire::{Format, JsonLines};
-use chat_memory::{Append, ChatStore, Error, Message, Owner, Role, SessionId};
+use chat_memory::{Append, ChatStore, Error, Message, Role, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -279,7 +279,10 @@ impl<'a> Import<'a> {
                 count(self.sessions, "session")
             );
             if there > 0 {
-                line.push_str(&format!("; {} there already", if there == 1 { "1 message was".into() } else { format!("{there} messages were") }));
+                line.push_str(&format!(
+                    "; {} there already",
+                    if there == 1 { "1 message was".into() } else { format!("{there} messages were") }
+                ));
             }
             if !self.failed.is_empty() {
                 line.push_str(&format!("; {} failed: run it again when that is settled", self.failed.len()));

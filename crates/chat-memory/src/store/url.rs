@@ -2,7 +2,7 @@
 //!
 //! | URL | store |
 //! |---|---|
-//! | `sqlite:PATH?retention=30d&read_only=true` | one SQLite file; the path is relative, or absolute as in `sqlite:/var/chat.db` or `sqlite:///var/chat.db` |
+//! | `sqlite:PATH?retention=30d&…` | one SQLite file; the path is relative, or absolute as in `sqlite:/var/chat.db` or `sqlite:///var/chat.db`; [`SqliteUrl`] lists the parameters |
 //! | `dynamodb://TABLE?region=…&…` | a DynamoDB table, by its name or its ARN; [`DynamoDbUrl`] lists the parameters |
 //! | `memory:?retention=30d` | this process's memory, for trying things out |
 //!
@@ -68,12 +68,41 @@ pub struct SqliteUrl {
     pub retention: Option<Duration>,
     /// `read_only`: whether everything that writes is refused.
     pub read_only: bool,
+    /// `create_parent`: whether the file's folder is made, with those above it, if it is missing.
+    pub create_parent: bool,
+    /// `max_record`: the largest record, in bytes of its JSON (`16MB`).
+    pub max_record_bytes: Option<usize>,
+    /// `busy_timeout`: how long an operation waits for another process that holds the file's lock (`10s`).
+    pub busy_timeout: Option<Duration>,
 }
 
 impl SqliteUrl {
     /// The file at this path, everything else as by default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), retention: None, read_only: false }
+        Self {
+            path: path.into(),
+            retention: None,
+            read_only: false,
+            create_parent: false,
+            max_record_bytes: None,
+            busy_timeout: None,
+        }
+    }
+
+    /// The same, as the SQLite store takes it.
+    #[cfg(feature = "sqlite")]
+    pub fn builder(&self) -> super::sqlite::SqliteBuilder {
+        let mut builder = super::sqlite::SqliteStore::builder(&self.path)
+            .retention(self.retention)
+            .read_only(self.read_only)
+            .create_parent(self.create_parent);
+        if let Some(bytes) = self.max_record_bytes {
+            builder = builder.max_record_bytes(bytes);
+        }
+        if let Some(timeout) = self.busy_timeout {
+            builder = builder.busy_timeout(timeout);
+        }
+        builder
     }
 }
 
@@ -191,8 +220,8 @@ async fn open_dynamodb(_: &DynamoDbUrl) -> Result<Arc<dyn ChatStore>, Error> {
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(_: &SqliteUrl) -> Result<Arc<dyn ChatStore>, Error> {
-    Err(Error::new(ErrorKind::Unsupported, "the SQLite store is not wired to store URLs yet"))
+async fn open_sqlite(url: &SqliteUrl) -> Result<Arc<dyn ChatStore>, Error> {
+    Ok(Arc::new(url.builder().open().await?))
 }
 
 #[cfg(feature = "dynamodb")]
@@ -234,8 +263,11 @@ impl FromStr for StoreUrl {
     }
 }
 
+/// Every parameter of a SQLite URL.
+const SQLITE: [&str; 5] = ["retention", "read_only", "create_parent", "max_record", "busy_timeout"];
+
 fn sqlite(place: &str, query: Option<&str>) -> Result<SqliteUrl, Error> {
-    let mut said = Parameters::read("sqlite:", &["retention", "read_only"], query)?;
+    let mut said = Parameters::read("sqlite:", &SQLITE, query)?;
     let path = match place.strip_prefix("//") {
         Some(path) if !path.starts_with('/') => {
             return Err(Error::invalid("a sqlite URL has no host: write sqlite:PATH, or sqlite:///PATH for an absolute path"));
@@ -254,6 +286,9 @@ fn sqlite(place: &str, query: Option<&str>) -> Result<SqliteUrl, Error> {
         path,
         retention: said.take("retention", values::retention)?,
         read_only: said.take("read_only", values::boolean)?.unwrap_or(false),
+        create_parent: said.take("create_parent", values::boolean)?.unwrap_or(false),
+        max_record_bytes: said.take("max_record", values::bytes)?,
+        busy_timeout: said.take("busy_timeout", values::duration)?,
     })
 }
 
@@ -312,7 +347,10 @@ impl fmt::Display for StoreUrl {
                 let scheme = if path.starts_with("//") { "sqlite://" } else { "sqlite:" };
                 let mut out = Writer::new(f, &format!("{scheme}{path}"))?;
                 out.put("retention", url.retention.map(values::spell_duration))?;
-                out.put("read_only", url.read_only.then(|| "true".to_owned()))
+                out.put("read_only", url.read_only.then(|| "true".to_owned()))?;
+                out.put("create_parent", url.create_parent.then(|| "true".to_owned()))?;
+                out.put("max_record", url.max_record_bytes.map(values::spell_bytes))?;
+                out.put("busy_timeout", url.busy_timeout.map(values::spell_duration))
             }
             Self::DynamoDb(url) => {
                 let mut out = Writer::new(f, &format!("dynamodb://{}", values::encoded(&url.table)))?;

@@ -70,9 +70,7 @@ fn prefixed(prefix: &str, id: &str) -> Result<SessionId, Error> {
 }
 
 fn read_messages(list: Vec<Value>, format: Format) -> Result<Vec<Message>, Error> {
-    let read = |(place, value)| {
-        format.read(value).map_err(|e| Error::from(e).context(format_args!("message {}", place + 1)))
-    };
+    let read = |(place, value)| format.read(value).map_err(|e| Error::from(e).context(format_args!("message {}", place + 1)));
     list.into_iter().enumerate().map(read).collect()
 }
 

@@ -27,6 +27,13 @@ fn sqlite_paths() {
     }
     let StoreUrl::Sqlite(sqlite) = url("sqlite:a?retention=30d&read_only=true") else { panic!("another store") };
     assert_eq!((sqlite.retention, sqlite.read_only), (Some(Duration::from_secs(30 * 86_400)), true));
+    let said = SqliteUrl {
+        create_parent: true,
+        max_record_bytes: Some(2_000_000),
+        busy_timeout: Some(Duration::from_secs(3)),
+        ..SqliteUrl::new("a")
+    };
+    assert_eq!(url("sqlite:a?create_parent=true&max_record=2MB&busy_timeout=3s"), StoreUrl::Sqlite(said));
 }
 
 #[test]
@@ -85,7 +92,7 @@ fn mistakes_are_named() {
         ("sqlite:a?retention=0d", &["retention", "above 0"]),
         ("sqlite:a?retention=1500ms", &["retention", "whole seconds"]),
         ("sqlite:a?retention=99999999999999999999d", &["retention"]),
-        ("sqlite:a?region=eu-west-1", &["\"region\"", "retention, read_only"]),
+        ("sqlite:a?region=eu-west-1", &["\"region\"", "retention, read_only, create_parent"]),
         ("sqlite:a?read_only", &["read_only", "true or false"]),
         ("sqlite:a?read_only=true&read_only=true", &["read_only", "twice"]),
         ("memory:x", &["sqlite:PATH"]),
@@ -184,9 +191,13 @@ prop_compose! {
 }
 
 fn urls() -> impl Strategy<Value = StoreUrl> {
-    let sqlite = ("[^\u{0}]{1,40}", retentions(), any::<bool>())
+    let (sizes, times) = (proptest::option::of(1..usize::MAX), proptest::option::of(durations()));
+    let sqlite = ("[^\u{0}]{1,40}", retentions(), any::<bool>(), any::<bool>(), sizes, times)
         .prop_filter("not a file", |(path, ..)| path != ":memory:")
-        .prop_map(|(path, retention, read_only)| StoreUrl::Sqlite(SqliteUrl { path: path.into(), retention, read_only }));
+        .prop_map(|(path, retention, read_only, create_parent, max_record_bytes, busy_timeout)| {
+            let path = path.into();
+            StoreUrl::Sqlite(SqliteUrl { path, retention, read_only, create_parent, max_record_bytes, busy_timeout })
+        });
     prop_oneof![sqlite, dynamodb_urls(), retentions().prop_map(|retention| StoreUrl::Memory(MemoryUrl { retention }))]
 }
 
