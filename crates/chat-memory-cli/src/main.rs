@@ -9,6 +9,7 @@ mod output;
 mod render;
 mod surely;
 mod visible;
+mod window;
 
 use std::process::ExitCode;
 

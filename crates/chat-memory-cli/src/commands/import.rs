@@ -149,9 +149,9 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
     written.receipt += history.receipt;
     let mut position = history.position.clone();
     let there = history.into_messages();
-    let rest = rest_of(&conversation.messages, &there).ok_or_else(|| differs(session, &position))?;
+    let turns = missing_turns(&conversation.messages, &there).ok_or_else(|| differs(session, &position))?;
     written.there = there.len() as u64;
-    for turn in turns(rest) {
+    for turn in turns {
         // The position makes a second import of the same session, or a write of the first that was killed and lands late, a
         // conflict instead of a double.
         let mut append = Append::new(turn.to_vec()).expecting(position);
@@ -176,27 +176,25 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
     Ok(())
 }
 
-/// What of the file's messages is not there yet; `None` if what is there is not their start.
-fn rest_of<'a>(file: &'a [Message], there: &[Message]) -> Option<&'a [Message]> {
-    file.strip_prefix(there)
-}
-
-/// The turns of these messages: a user's message and all up to the next. What stands before the first user's message goes
-/// with it if it is a system prompt, and is the rest of an earlier turn otherwise.
-fn turns(messages: &[Message]) -> Vec<&[Message]> {
-    let prompt = messages.iter().take_while(|message| message.role == Role::System).count();
+/// The turns of the file that are not there yet, the first perhaps without its start; `None` if what is there is not the start
+/// of what is in the file.
+fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [Message]>> {
+    file.strip_prefix(there)?;
+    let mut from = there.len();
     let mut turns = Vec::new();
-    let mut from = 0;
-    for (at, message) in messages.iter().enumerate() {
-        if message.role == Role::User && at > prompt {
-            turns.push(&messages[from..at]);
-            from = at;
+    for to in turn_starts(file).chain([file.len()]) {
+        if to > from {
+            turns.push(&file[from..to]);
+            from = to;
         }
     }
-    if from < messages.len() {
-        turns.push(&messages[from..]);
-    }
-    turns
+    Some(turns)
+}
+
+/// Where turns start, but for the first: at each user's message. What stands before the first of these (a system prompt) goes
+/// with it.
+fn turn_starts(messages: &[Message]) -> impl Iterator<Item = usize> {
+    messages.iter().enumerate().filter(|(_, message)| message.role == Role::User).map(|(at, _)| at).skip(1)
 }
 
 fn differs(session: &SessionId, actual: &Position) -> Error {
@@ -311,34 +309,39 @@ mod tests {
         text.chars().map(of).collect()
     }
 
+    /// The lengths of the missing turns.
+    fn missing(file: &str, there: &str) -> Option<Vec<usize>> {
+        Some(missing_turns(&roles(file), &roles(there))?.iter().map(|turn| turn.len()).collect())
+    }
+
     #[test]
     fn a_turn_is_a_users_message_and_all_up_to_the_next() {
-        for (messages, lengths) in [
+        for (file, lengths) in [
             ("", &[][..]),
             ("suaua", &[3, 2]),
             ("uaua", &[2, 2]),
             ("ssuatau", &[6, 1]),
             ("uu", &[1, 1]),
             ("suu", &[2, 1]),
-            ("ataua", &[3, 2]),
+            ("auaua", &[3, 2]),
             ("uasua", &[3, 2]),
-            ("saua", &[2, 2]),
-            ("s", &[1]),
+            ("sa", &[2]),
         ] {
-            let messages = roles(messages);
-            let split = turns(&messages);
-            assert_eq!(split.iter().map(|turn| turn.len()).collect::<Vec<_>>(), lengths, "{messages:?}");
-            assert_eq!(split.concat(), messages);
+            assert_eq!(missing(file, "").as_deref(), Some(lengths), "{file}");
         }
     }
 
     #[test]
     fn an_import_goes_on_behind_what_is_there() {
-        let file = roles("suaua");
-        assert_eq!(rest_of(&file, &[]).map(<[_]>::len), Some(5));
-        assert_eq!(rest_of(&file, &file[..3]).map(<[_]>::len), Some(2));
-        assert_eq!(rest_of(&file, &file), Some(&[][..]));
-        assert_eq!(rest_of(&file[..3], &file), None);
-        assert_eq!(rest_of(&file, &roles("ua")), None);
+        for (file, there, lengths) in [
+            ("suaua", "sua", Some(&[2][..])),
+            ("suaua", "suaua", Some(&[])),
+            ("suaua", "s", Some(&[2, 2])),
+            ("suataua", "sua", Some(&[2, 2])),
+            ("sua", "suaua", None),
+            ("suaua", "ua", None),
+        ] {
+            assert_eq!(missing(file, there).as_deref(), lengths, "{file} where {there} is");
+        }
     }
 }
