@@ -19,6 +19,11 @@ pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'sta
     OTHER_NAMES.iter().find(|other| **other == (name, role)).map(|(name, _)| *name)
 }
 
+/// The call of a message of OpenAI's older kind, which has one function instead of tools.
+pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
+    message.extra.get("function_call")?.as_object().filter(|_| message.role == Role::Assistant)
+}
+
 /// Reads an OpenAI chat message. [`to_value`] gives an equal one.
 ///
 /// ```

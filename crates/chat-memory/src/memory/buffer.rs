@@ -1,0 +1,401 @@
+//! `BufferMemory`, as LangChain's users know it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::policy::{Policy, Window};
+use super::recall::{Recalled, recall_by};
+use crate::error::Error;
+use crate::message::{Content, Message, Part, Role, kind_of};
+use crate::session::{Owner, SessionId};
+use crate::store::{Append, Appended, ChatStore, Cleared, Load, Position, Receipt};
+use crate::wire::openai;
+
+/// A variable that a caller may give beside the input, and that is none: chains take it for the words at which to stop.
+const STOP: &str = "stop";
+
+/// The memory of one session, with the variables that a chain of prompts reads and writes.
+///
+/// `load_memory_variables` gives what came before, under [`memory_key`](BufferMemoryBuilder::memory_key);
+/// `save_context` stores a question and its answer, in one append. What is shown is decided by a [`Policy`], and a window costs
+/// what a window costs, however long the session is.
+///
+/// ```
+/// use chat_memory::memory::{BufferMemory, Policy};
+/// use chat_memory::store::InMemoryStore;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let memory = BufferMemory::builder(InMemoryStore::new()).policy(Policy::last_turns(10)).build()?;
+/// memory.save_context([("input", "I am Ada.")], [("output", "Hello, Ada!")]).await?;
+///
+/// let variables = memory.load_memory_variables().await?;
+/// assert_eq!(variables.key(), "chat_history");
+/// assert_eq!(variables.text(), "Human: I am Ada.\nAI: Hello, Ada!");
+/// assert_eq!(variables.receipt.requests, 1);
+/// # Ok::<(), chat_memory::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It works over any store, one that is chosen at run time included:
+///
+/// ```
+/// use std::sync::Arc;
+/// use chat_memory::memory::BufferMemory;
+/// use chat_memory::store::{ChatStore, InMemoryStore};
+/// let store: Arc<dyn ChatStore> = Arc::new(InMemoryStore::new());
+/// let memory: BufferMemory = BufferMemory::builder(store).build()?;
+/// # Ok::<(), chat_memory::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BufferMemory<S = Arc<dyn ChatStore>> {
+    store: S,
+    session: SessionId,
+    owner: Option<Owner>,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    memory_key: String,
+    input_key: Option<String>,
+    output_key: Option<String>,
+    return_messages: bool,
+    human_prefix: String,
+    ai_prefix: String,
+    policy: Policy,
+    eventual: bool,
+}
+
+/// Builds a [`BufferMemory`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct BufferMemoryBuilder<S> {
+    store: S,
+    session: Option<SessionId>,
+    owner: Option<Owner>,
+    settings: Settings,
+}
+
+impl<S: ChatStore> BufferMemoryBuilder<S> {
+    /// The session. Without it one is made (UUIDv7): see [`BufferMemory::session`].
+    pub fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// Whose the session is, if an append of this memory starts it.
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// The name of the variable that holds the memory; `chat_history` by default.
+    pub fn memory_key(mut self, key: impl Into<String>) -> Self {
+        self.settings.memory_key = key.into();
+        self
+    }
+
+    /// Which input is the user's message. Without it there must be one input only, the memory's own and `stop` aside.
+    pub fn input_key(mut self, key: impl Into<String>) -> Self {
+        self.settings.input_key = Some(key.into());
+        self
+    }
+
+    /// Which output is the answer. Without it there must be one output only, or one named `output`.
+    pub fn output_key(mut self, key: impl Into<String>) -> Self {
+        self.settings.output_key = Some(key.into());
+        self
+    }
+
+    /// Whether the variable holds messages, for a chat model, and not one text. It does not by default.
+    pub fn return_messages(mut self, messages: bool) -> Self {
+        self.settings.return_messages = messages;
+        self
+    }
+
+    /// What stands before a user's message in the text; `Human` by default.
+    pub fn human_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.human_prefix = prefix.into();
+        self
+    }
+
+    /// What stands before an assistant's message in the text; `AI` by default.
+    pub fn ai_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.ai_prefix = prefix.into();
+        self
+    }
+
+    /// What is shown; everything by default.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = policy;
+        self
+    }
+
+    /// Loads at half the price, possibly without the newest records ([`Load::eventually_consistent`]).
+    pub fn eventually_consistent(mut self) -> Self {
+        self.settings.eventual = true;
+        self
+    }
+
+    /// The memory.
+    ///
+    /// # Errors
+    /// Invalid, when a key is empty, or the input's is the memory's too.
+    pub fn build(self) -> Result<BufferMemory<S>, Error> {
+        let Settings { memory_key, input_key, output_key, .. } = &self.settings;
+        let keys = [("memory_key", Some(memory_key)), ("input_key", input_key.as_ref()), ("output_key", output_key.as_ref())];
+        if let Some((setting, _)) = keys.iter().find(|(_, key)| key.is_some_and(String::is_empty)) {
+            return Err(Error::invalid(format!("{setting} must not be empty")));
+        }
+        if input_key.as_ref() == Some(memory_key) {
+            return Err(Error::invalid(format!("memory_key and input_key must be two names; both are {memory_key:?}")));
+        }
+        let session = self.session.unwrap_or_else(SessionId::random);
+        Ok(BufferMemory { store: self.store, session, owner: self.owner, settings: self.settings })
+    }
+}
+
+impl<S: ChatStore> BufferMemory<S> {
+    /// A memory in this store.
+    pub fn builder(store: S) -> BufferMemoryBuilder<S> {
+        let settings = Settings {
+            memory_key: "chat_history".into(),
+            input_key: None,
+            output_key: None,
+            return_messages: false,
+            human_prefix: "Human".into(),
+            ai_prefix: "AI".into(),
+            policy: Policy::everything(),
+            eventual: false,
+        };
+        BufferMemoryBuilder { store, session: None, owner: None, settings }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// What came before, through the policy.
+    ///
+    /// # Errors
+    /// As [`ChatStore::load`].
+    pub async fn load_memory_variables(&self) -> Result<Variables, Error> {
+        let load = if self.settings.eventual { Load::all().eventually_consistent() } else { Load::all() };
+        let Recalled { window, position, receipt } = recall_by(&self.store, &self.session, &self.settings.policy, load).await?;
+        let text = self.settings.text_of(&window.messages);
+        let Settings { memory_key, return_messages, .. } = &self.settings;
+        Ok(Variables { window, position, receipt, key: memory_key.clone(), text, return_messages: *return_messages })
+    }
+
+    /// Stores a question and its answer, in one append: both or neither.
+    ///
+    /// ```
+    /// use chat_memory::memory::BufferMemory;
+    /// use chat_memory::store::InMemoryStore;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let memory = BufferMemory::builder(InMemoryStore::new()).input_key("question").build()?;
+    /// let inputs = [("question", "And in Rome?"), ("language", "en")];
+    /// let appended = memory.save_context(inputs, [("answer", "28 °C.")]).await?;
+    /// assert_eq!((appended.seq, appended.receipt.requests), (0, 1));
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn) and [`ChatStore::append`]. Where it is not known whether the append landed, the error's
+    /// [ticket](Error::ticket) finishes it: `memory.append_as(memory.turn(inputs, outputs)?.with_ticket(ticket))`.
+    pub async fn save_context(
+        &self,
+        inputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+        outputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+    ) -> Result<Appended, Error> {
+        self.append_as(self.turn(inputs, outputs)?).await
+    }
+
+    /// The append that [`save_context`](Self::save_context) makes, for a caller that adds to it: an idempotency key, an
+    /// expected position, metadata.
+    ///
+    /// # Errors
+    /// Invalid, when it cannot be told which input is the user's message or which output the answer, when one is not there,
+    /// or is neither a text nor a list of content parts.
+    pub fn turn(
+        &self,
+        inputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+        outputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
+    ) -> Result<Append, Error> {
+        let (question, answer) = self.settings.question_and_answer(variables(inputs), variables(outputs))?;
+        Ok(Append::new([Message::user(question), Message::assistant(answer)]))
+    }
+
+    /// Stores any messages, in one append: tool calls and their results, a system prompt.
+    ///
+    /// # Errors
+    /// As [`ChatStore::append`].
+    pub async fn append(&self, messages: impl IntoIterator<Item = Message> + Send) -> Result<Appended, Error> {
+        let append = Append::new(messages);
+        self.append_as(append).await
+    }
+
+    /// Makes any append to the session, for the owner if it starts it.
+    ///
+    /// # Errors
+    /// As [`ChatStore::append`].
+    pub async fn append_as(&self, append: Append) -> Result<Appended, Error> {
+        let append = match (&self.owner, append.owner()) {
+            (Some(owner), None) => append.owned_by(owner.clone()),
+            _ => append,
+        };
+        self.store.append(&self.session, &append).await
+    }
+
+    /// Forgets all that came before.
+    ///
+    /// # Errors
+    /// As [`ChatStore::clear`].
+    pub async fn clear(&self) -> Result<Cleared, Error> {
+        self.store.clear(&self.session).await
+    }
+}
+
+fn variables(given: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>) -> Map<String, Value> {
+    given.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+fn names(variables: &Map<String, Value>) -> String {
+    let names: Vec<_> = variables.keys().map(|key| format!("{key:?}")).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+impl Settings {
+    /// Takes the user's message from the inputs and the answer from the outputs, by the rules that LangChain has.
+    fn question_and_answer(&self, inputs: Map<String, Value>, outputs: Map<String, Value>) -> Result<(Content, Content), Error> {
+        let mut candidates = inputs.clone();
+        candidates.retain(|key, _| *key != self.memory_key && key != STOP);
+        let question = match (&self.input_key, candidates.len()) {
+            (Some(key), _) => key.clone(),
+            (None, 1) => names_of(&candidates),
+            (None, 0) => {
+                return Err(Error::invalid(format!(
+                    "there is no input to store as the user's message; given: {}",
+                    names(&inputs)
+                )));
+            }
+            (None, _) => return Err(ambiguous("input", "the user's message", &candidates)),
+        };
+        let answer = match (&self.output_key, outputs.len()) {
+            (Some(key), _) => key.clone(),
+            (None, 1) => names_of(&outputs),
+            (None, 0) => return Err(Error::invalid("there is no output to store as the answer")),
+            (None, _) if outputs.contains_key("output") => "output".to_owned(),
+            (None, _) => return Err(ambiguous("output", "the answer", &outputs)),
+        };
+        Ok((content(&question, "input", inputs)?, content(&answer, "output", outputs)?))
+    }
+
+    fn text_of(&self, messages: &[Message]) -> String {
+        let lines: Vec<_> = messages.iter().map(|message| self.line_of(message)).collect();
+        lines.join("\n")
+    }
+
+    fn line_of(&self, message: &Message) -> String {
+        let prefix = match message.role {
+            Role::User => &self.human_prefix,
+            Role::Assistant => &self.ai_prefix,
+            Role::System => "System",
+            Role::Tool if openai::other_name(message.role, &message.extra).is_some() => "Function",
+            Role::Tool => "Tool",
+        };
+        let mut line = format!("{prefix}: {}", message.text());
+        let said = |field: &str| openai::function_call(message).and_then(|call| call.get(field)).and_then(Value::as_str);
+        let function = said("name").map(|name| (name, said("arguments").unwrap_or_default()));
+        let tools = message.tool_calls.iter().map(|call| (call.name().unwrap_or("?"), call.arguments().unwrap_or_default()));
+        for (name, arguments) in tools.chain(function) {
+            if !line.ends_with(' ') {
+                line.push(' ');
+            }
+            line.push_str(&format!("[calls {name}({arguments})]"));
+        }
+        line
+    }
+}
+
+/// The name of the one variable there is.
+fn names_of(variables: &Map<String, Value>) -> String {
+    variables.keys().next().cloned().unwrap_or_default()
+}
+
+fn ambiguous(what: &str, role: &str, variables: &Map<String, Value>) -> Error {
+    Error::invalid(format!("it cannot be told which {what} is {role}: there are {}; set {what}_key", names(variables)))
+}
+
+fn content(key: &str, what: &str, mut variables: Map<String, Value>) -> Result<Content, Error> {
+    let given = names(&variables);
+    let parts = |items: &[Value]| items.iter().map(|item| item.as_object().cloned().map(Part::from)).collect::<Option<Vec<_>>>();
+    match variables.shift_remove(key) {
+        Some(Value::String(text)) => Ok(Content::Text(text)),
+        Some(Value::Array(items)) => match parts(&items) {
+            Some(parts) => Ok(Content::Parts(parts)),
+            None => Err(Error::invalid(format!("the {what} {key:?} is a list, so each item must be a content part, an object"))),
+        },
+        Some(other) => {
+            Err(Error::invalid(format!("the {what} {key:?} must be a text or a list of content parts, not {}", kind_of(&other))))
+        }
+        None => Err(Error::invalid(format!("there is no {what} {key:?}; given: {given}"))),
+    }
+}
+
+/// What [`BufferMemory::load_memory_variables`] gives.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Variables {
+    /// What is shown, and what was left out.
+    pub window: Window,
+    /// Where the session's log was: the position to expect in an append that must not cross another's.
+    pub position: Position,
+    /// What it cost.
+    pub receipt: Receipt,
+    key: String,
+    text: String,
+    return_messages: bool,
+}
+
+impl Variables {
+    /// The variable's name.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The messages, oldest first.
+    pub fn messages(&self) -> &[Message] {
+        &self.window.messages
+    }
+
+    /// The messages as one text, a line each, in LangChain's form: `Human: …`, `AI: …`, `System: …`, `Tool: …`. An
+    /// assistant's tool calls stand behind its text: `[calls get_weather({"city":"Paris"})]`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The variable's value: the text, or, where the memory was built to return messages, the list of them in OpenAI's form.
+    pub fn value(&self) -> Value {
+        match self.return_messages {
+            true => self.messages().iter().map(openai::to_value).collect(),
+            false => self.text.clone().into(),
+        }
+    }
+
+    /// The variables, as a prompt's template takes them.
+    pub fn to_map(&self) -> Map<String, Value> {
+        Map::from_iter([(self.key.clone(), self.value())])
+    }
+}
+
+#[cfg(test)]
+#[path = "buffer_tests.rs"]
+mod tests;

@@ -1,0 +1,229 @@
+//! Counting tokens: exactly for text, with tiktoken's vocabularies (feature `tokens`), or by an estimate.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Error;
+#[cfg(not(feature = "tokens"))]
+use crate::error::ErrorKind;
+use crate::message::{Content, Message, Part};
+use crate::wire::openai;
+
+use super::estimate::estimate;
+
+/// What a message takes beside its text: the marks around it. This and [`NAME_OVERHEAD`] are the numbers that OpenAI's own
+/// recipe for counting chat messages gives for its models since `gpt-3.5-turbo-0613`.
+pub const MESSAGE_OVERHEAD: u64 = 3;
+
+/// What a name takes beside its text.
+pub const NAME_OVERHEAD: u64 = 1;
+
+/// What a tool call takes beside its function's name and its arguments. OpenAI publishes no number; this is as much as a message's.
+pub const CALL_OVERHEAD: u64 = 3;
+
+/// What an image counts: OpenAI's published price of a square of 1,024 pixels in high detail (85 + 4 tiles of 170). An image's real
+/// size is not in the message, so this is a convention.
+pub const IMAGE_TOKENS: u64 = 765;
+
+/// What an image of low detail counts: OpenAI's published price, whatever its size.
+pub const LOW_DETAIL_IMAGE_TOKENS: u64 = 85;
+
+/// A vocabulary of tiktoken's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// `o200k_base`: gpt-4o, gpt-4.1, gpt-5, o1, o3, o4-mini.
+    O200kBase,
+    /// `cl100k_base`: gpt-4, gpt-3.5-turbo.
+    Cl100kBase,
+}
+
+impl Encoding {
+    /// The vocabulary's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::O200kBase => "o200k_base",
+            Self::Cl100kBase => "cl100k_base",
+        }
+    }
+}
+
+/// Counts a message's tokens.
+///
+/// A message counts [`MESSAGE_OVERHEAD`], its role, and the texts of:
+/// - its content, or each text part. An image part counts [`IMAGE_TOKENS`], or [`LOW_DETAIL_IMAGE_TOKENS`] where its `detail` is
+///   `low`, and never the length of its data. Any other part counts as its JSON text, which for embedded data is far too much:
+///   a budget errs on the safe side;
+/// - its name, and [`NAME_OVERHEAD`];
+/// - each tool call's function name and arguments, and [`CALL_OVERHEAD`]; so too a `function_call` of the older kind;
+/// - its `refusal`.
+///
+/// Ids and other fields are not shown to a model, and count nothing. A whole request takes a few tokens more (3 where the answer
+/// starts, and the definitions of tools), so leave room for them in a budget.
+///
+/// ```
+/// use chat_memory::Message;
+/// use chat_memory::memory::TokenCounter;
+/// let tokens = TokenCounter::estimate().count(&Message::user("What is the weather in Paris?"));
+/// assert_eq!(tokens, 3 + 1 + 7);
+/// ```
+#[derive(Clone)]
+pub struct TokenCounter(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Estimate,
+    #[cfg(feature = "tokens")]
+    Exact(Encoding),
+    Custom(Arc<dyn Fn(&Message) -> u64 + Send + Sync>),
+}
+
+impl TokenCounter {
+    /// Counts by an estimate that needs no vocabulary: about a token for a short word, for three digits, for two or three marks
+    /// of punctuation, and for a Chinese, Japanese or Korean character.
+    ///
+    /// Against `o200k_base` on 100 real conversations in English with tool calls (2,658 messages, 361,000 tokens) it is 8 % over in sum,
+    /// and from 6 to 13 % over for each conversation, so a budget is kept. Other languages and code are from an eighth under to six tenths
+    /// over; embedded random data (base64) is a seventh under. Against the older `cl100k_base` it is much the same for English, but
+    /// up to six tenths under for languages in other alphabets. The project's tests hold it to that.
+    pub fn estimate() -> Self {
+        Self(Kind::Estimate)
+    }
+
+    /// Counts text exactly, with this vocabulary.
+    ///
+    /// # Errors
+    /// Unsupported, in a build without the feature `tokens`.
+    pub fn exact(encoding: Encoding) -> Result<Self, Error> {
+        #[cfg(feature = "tokens")]
+        return Ok(Self(Kind::Exact(encoding)));
+        #[cfg(not(feature = "tokens"))]
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "this build has no vocabulary {}; build it with the feature `tokens`, or count by the estimate",
+                encoding.as_str()
+            ),
+        ))
+    }
+
+    /// Counts text exactly, with the vocabulary of this OpenAI model.
+    ///
+    /// # Errors
+    /// Invalid, when the vocabulary of a model with this name is not known. Unsupported, in a build without the feature
+    /// `tokens`.
+    pub fn for_model(model: &str) -> Result<Self, Error> {
+        #[cfg(feature = "tokens")]
+        {
+            use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
+            match get_tokenizer(model) {
+                // The two have the same tokens of text; harmony adds marks that stand in no message's text.
+                Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony) => Self::exact(Encoding::O200kBase),
+                Some(Tokenizer::Cl100kBase) => Self::exact(Encoding::Cl100kBase),
+                _ => Err(Error::invalid(format!(
+                    "the vocabulary of the model {model:?} is not known; name an OpenAI chat model, or count by the estimate"
+                ))),
+            }
+        }
+        #[cfg(not(feature = "tokens"))]
+        Self::exact(Encoding::O200kBase).map_err(|e| e.context(format_args!("counting tokens for the model {model:?}")))
+    }
+
+    /// Counts in the caller's own way. Each message must count 1 at least.
+    pub fn custom(count: impl Fn(&Message) -> u64 + Send + Sync + 'static) -> Self {
+        Self(Kind::Custom(Arc::new(count)))
+    }
+
+    /// The message's tokens.
+    pub fn count(&self, message: &Message) -> u64 {
+        match &self.0 {
+            Kind::Custom(count) => count(message).max(1),
+            Kind::Estimate => count_with(message, &estimate),
+            #[cfg(feature = "tokens")]
+            Kind::Exact(encoding) => count_with(message, &|text| count_exactly(*encoding, text)),
+        }
+    }
+}
+
+/// The exact count with `o200k_base`, where the feature `tokens` is on; else the estimate.
+impl Default for TokenCounter {
+    fn default() -> Self {
+        Self::exact(Encoding::O200kBase).unwrap_or_else(|_| Self::estimate())
+    }
+}
+
+impl fmt::Debug for TokenCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Estimate => f.write_str("TokenCounter(estimate)"),
+            #[cfg(feature = "tokens")]
+            Kind::Exact(encoding) => write!(f, "TokenCounter({})", encoding.as_str()),
+            Kind::Custom(_) => f.write_str("TokenCounter(custom)"),
+        }
+    }
+}
+
+#[cfg(feature = "tokens")]
+fn count_exactly(encoding: Encoding, text: &str) -> u64 {
+    let vocabulary = match encoding {
+        Encoding::O200kBase => tiktoken_rs::o200k_base_singleton(),
+        Encoding::Cl100kBase => tiktoken_rs::cl100k_base_singleton(),
+    };
+    vocabulary.count_ordinary(text) as u64
+}
+
+fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
+    let mut tokens = MESSAGE_OVERHEAD + text(message.role.as_str());
+    match &message.content {
+        None => {}
+        Some(Content::Text(content)) => tokens += text(content),
+        Some(Content::Parts(parts)) => tokens += parts.iter().map(|part| count_part(part, text)).sum::<u64>(),
+    }
+    if let Some(name) = &message.name {
+        tokens += NAME_OVERHEAD + text(name);
+    }
+    for call in &message.tool_calls {
+        tokens += CALL_OVERHEAD;
+        tokens += match (call.name(), call.arguments()) {
+            (Some(name), Some(arguments)) => text(name) + text(arguments),
+            // A call of another kind: all that it says.
+            _ => text(&serde_json::Value::from(call.fields().clone()).to_string()),
+        };
+    }
+    if let Some(call) = openai::function_call(message) {
+        let said = |field: &str| call.get(field).and_then(|value| value.as_str()).map_or(0, text);
+        tokens += CALL_OVERHEAD + said("name") + said("arguments");
+    }
+    tokens + message.extra.get("refusal").and_then(|refusal| refusal.as_str()).map_or(0, text)
+}
+
+fn count_part(part: &Part, text: &dyn Fn(&str) -> u64) -> u64 {
+    match (part.as_text(), part.kind()) {
+        (Some(content), _) => text(content),
+        (None, Some("image_url" | "image" | "input_image")) => {
+            let detail = part.fields().get("image_url").and_then(|image| image.get("detail")).or(part.fields().get("detail"));
+            if detail.is_some_and(|detail| detail == "low") { LOW_DETAIL_IMAGE_TOKENS } else { IMAGE_TOKENS }
+        }
+        _ => text(&serde_json::Value::from(part.fields().clone()).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_counts_one_at_least() {
+        assert_eq!(TokenCounter::custom(|_| 0).count(&Message::user("x")), 1);
+        assert_eq!(TokenCounter::estimate().count(&Message { content: None, ..Message::user("") }), 4);
+    }
+
+    #[cfg(not(feature = "tokens"))]
+    #[test]
+    fn a_build_without_vocabularies_says_so_and_estimates() {
+        let error = TokenCounter::for_model("gpt-4o").expect_err("not in this build");
+        assert!(error.is_unsupported() && error.to_string().contains("feature `tokens`"), "{error}");
+        let message = Message::user("What is the weather in Paris?");
+        assert_eq!(TokenCounter::default().count(&message), TokenCounter::estimate().count(&message));
+    }
+}
