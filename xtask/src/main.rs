@@ -1,2 +1,97 @@
-//! x
-fn main() {}
+//! The project's own commands, run as `cargo xtask …`: its tests, its benchmarks, and AWS's DynamoDB Local, which both
+//! need and which is fetched, checked and started here.
+
+mod bench;
+mod cargo;
+mod emulator;
+mod steps;
+
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::emulator::Endpoint;
+
+/// An error is one or a few sentences: what is wrong, where, and what to do.
+type Result<T = ()> = std::result::Result<T, String>;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = HELP)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run everything that must hold before a change is good: format, clippy, docs, features, examples, tests
+    ///
+    /// Stops at the first step that fails and says what to do. DynamoDB Local is fetched, checked and started on a free
+    /// port for the steps that need it, unless DYNAMODB_ENDPOINT names one that runs already.
+    Test {
+        /// Only what needs Rust and DynamoDB Local, nothing of another language
+        #[arg(long)]
+        quick: bool,
+        /// Only these steps, in their usual order
+        #[arg(value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(steps::names()))]
+        steps: Vec<String>,
+    },
+    /// Measure the library against raw calls of the SDK and of SQLite, and write docs/benchmarks.md
+    Bench {
+        /// Fewer and shorter rounds: whether it works, not how fast; docs/benchmarks.md is left alone
+        #[arg(long)]
+        smoke: bool,
+    },
+    /// Run DynamoDB Local until Ctrl-C, or as long as a command runs
+    Emulator {
+        /// The port; a free one by default
+        #[arg(long)]
+        port: Option<u16>,
+        /// A command to run with DYNAMODB_ENDPOINT set, after which DynamoDB Local is stopped
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+}
+
+const HELP: &str = "\
+Examples:
+  cargo xtask test                      all of it, as CI does
+  cargo xtask test clippy docs          two steps of it
+  cargo xtask emulator                  DynamoDB Local until Ctrl-C
+  cargo xtask emulator -- cargo test -p chat-memory --features dynamodb conformance
+  cargo xtask bench
+
+Environment:
+  DYNAMODB_ENDPOINT    a DynamoDB Local that runs already (started with -sharedDb); none is started then
+  CHAT_MEMORY_CACHE    where DynamoDB Local is kept; by default chat-memory in the user's cache folder
+  CHAT_MEMORY_SHARED   the folder with data/conversations.jsonl; by default ../shared beside the checkout
+  JAVA_HOME            the Java (17 or newer) that runs DynamoDB Local; else the one in PATH";
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test { quick, steps } => steps::run(quick, &steps).map(|()| ExitCode::SUCCESS),
+        Task::Bench { smoke } => bench::run(smoke).map(|()| ExitCode::SUCCESS),
+        Task::Emulator { port, command } => emulate(port, &command),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("\nerror: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs DynamoDB Local in the foreground, or around a command, whose exit code it then takes over.
+fn emulate(port: Option<u16>, command: &[String]) -> Result<ExitCode> {
+    let mut endpoint = Endpoint::start(port)?;
+    if let [program, args @ ..] = command {
+        let status = Command::new(program).args(args).envs(endpoint.env()).status();
+        let status = status.map_err(|e| format!("{program} could not be started: {e}."))?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+        return Ok(ExitCode::from(code));
+    }
+    println!("DynamoDB Local is running; Ctrl-C stops it. In the other terminal:\n");
+    let line: Vec<_> = endpoint.env().map(|(name, value)| format!("{name}={value}")).collect();
+    println!("export {}", line.join(" "));
+    endpoint.wait()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -84,7 +84,8 @@ impl Append {
     /// Takes back the records from number `seq` on, and puts `messages` in their place. It carries the position of
     /// `history`, since what another writer added meanwhile must not vanish unseen: then it ends in a conflict.
     ///
-    /// A clear cannot be taken back: where record `seq` is one, its own messages go, and what it hid stays hidden.
+    /// What was taken back or cleared before stays so: where record `seq` is itself a rewind or a clear, its own messages go,
+    /// and what it hid stays hidden.
     ///
     /// # Errors
     /// Invalid, when `history` does not show a record with this number.
@@ -92,13 +93,11 @@ impl Append {
         let Some(first) = history.records.iter().find(|record| record.seq == seq) else {
             return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
         };
-        // Else the records before the clear would be in view again, until a sweep erased them under the reader's eyes.
-        if first.rewind == Some(0) {
-            return Ok(Self::replace_all(messages).expecting(history.position.clone()));
-        }
+        // The view before a rewind to j is that at j - 1, and not at the record in front of the rewind, which it hid.
+        let from = first.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
         let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
-        Ok(Self { rewind: Some(seq), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
+        Ok(Self { rewind: Some(from), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
     }
 
     /// The same append, to be refused if anyone wrote to the session since this position was read.
@@ -272,20 +271,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taking_back_a_clear_does_not_bring_back_what_it_hid() {
-        let clear = Record {
-            seq: 7,
+    fn taking_back_a_rewind_does_not_bring_back_what_it_hid() {
+        let record = |seq, rewind| Record {
+            seq,
             append_id: AppendId::random(),
             created_at: 0,
             expires_at: None,
-            rewind: Some(0),
+            rewind,
             metadata: None,
-            messages: vec![Message::user("after the clear")],
+            messages: vec![Message::user("text")],
         };
-        let position = Position::new(8, Some(clear.append_id), 0);
-        let history = History::new(vec![clear], true, position.clone());
-        let rewind = Append::rewind(&history, 7, []).expect("record 7 is in view");
-        assert_eq!((rewind.rewinds_to(), rewind.expected()), (Some(0), Some(&position)));
-        assert!(Append::rewind(&history, 6, []).expect_err("not in view").is_invalid());
+        let records = vec![record(7, Some(0)), record(8, None), record(12, Some(9)), record(13, None)];
+        let position = Position::new(14, Some(records[3].append_id), 0);
+        let history = History::new(records, true, position.clone());
+        for (seq, rewinds_to) in [(7, 0), (8, 8), (12, 9), (13, 13)] {
+            let rewind = Append::rewind(&history, seq, []).expect("it is in view");
+            assert_eq!((rewind.rewinds_to(), rewind.expected()), (Some(rewinds_to), Some(&position)));
+        }
+        assert!(Append::rewind(&history, 9, []).expect_err("not in view").is_invalid());
     }
 }

@@ -96,23 +96,8 @@ impl InMemoryStore {
         Self { retention_s: Some(seconds), ..Self::default() }
     }
 
-    fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
-        // Nothing here panics between two changes that belong together.
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn one_request() -> Receipt {
-    Receipt { requests: 1, ..Receipt::default() }
-}
-
-#[async_trait]
-impl ChatStore for InMemoryStore {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, ..Capabilities::all() }
-    }
-
-    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+    /// Appends, and takes the session off the directory or puts it there in the same step.
+    fn put(&self, session: &SessionId, append: &Append, unlist: bool) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         let (append_id, now_ms) = (append.id_in(session), wall_ms());
@@ -143,15 +128,36 @@ impl ChatStore for InMemoryStore {
             messages: append.messages().to_vec(),
         }));
         let started = log.info.is_none();
-        log.info.get_or_insert_with(|| SessionInfo {
+        let new_info = || SessionInfo {
             id: session.clone(),
             owner: append.owner().cloned(),
             title: append.title().map(str::to_owned),
             metadata: None,
             created_at: now_ms,
-        });
+        };
+        log.info = if unlist { None } else { log.info.take().or_else(|| Some(new_info())) };
         let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
         Ok(Appended { started, receipt: one_request(), ..appended })
+    }
+
+    fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
+        // Nothing here panics between two changes that belong together.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn one_request() -> Receipt {
+    Receipt { requests: 1, ..Receipt::default() }
+}
+
+#[async_trait]
+impl ChatStore for InMemoryStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: false, ..Capabilities::all() }
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.put(session, append, false)
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
@@ -187,11 +193,8 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        let cleared = self.append(session, &Append::clear()).await?;
+        let cleared = self.put(session, &Append::clear(), true)?;
         let mut swept = self.sweep(session).await?;
-        if let Some(log) = self.logs().get_mut(session) {
-            log.info = None;
-        }
         swept.receipt += cleared.receipt;
         Ok(swept)
     }

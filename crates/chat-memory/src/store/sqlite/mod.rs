@@ -235,7 +235,7 @@ impl ChatStore for SqliteStore {
             }
         }
         if swept.records > 0 {
-            self.0.write(|db| Ok(sweep::empty_log_of_writes(db))).await?;
+            self.0.write(sweep::empty_log_of_writes).await?;
         }
         Ok(swept)
     }

@@ -40,11 +40,12 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
 
 /// Empties the write-ahead log, which still holds what was erased from the file. Where another process is reading at
 /// the moment, a later checkpoint does it.
-pub(super) fn empty_log_of_writes(db: &Connection) {
-    let emptied = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-    if !matches!(emptied, Ok(false)) {
-        tracing::debug!(?emptied, "the write-ahead log is in use and was not emptied");
+pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
+    let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_busy {
+        tracing::debug!("the write-ahead log is in use and was not emptied");
     }
+    Ok(())
 }
 
 /// Erases a few of the records that are past their time, and returns how many: 0 when there are none left.

@@ -1,0 +1,12 @@
+//! What the tests of this workspace share: [DynamoDB Local](dynamodb_endpoint), a [proxy that makes
+//! faults](FaultProxy) in front of it, and [real conversations](shared_conversations).
+//!
+//! Everything here is for tests: what is missing is a panic with a sentence that says what to do.
+
+mod conversations;
+mod local;
+mod proxy;
+
+pub use conversations::{Conversation, conversations_path, sample_path, shared_conversations};
+pub use local::{credentials_env, dynamodb_endpoint, table_name};
+pub use proxy::{Answer, Fault, FaultProxy, Gate, Plan, Recorded, Request, Seeded};

@@ -1,0 +1,129 @@
+//! Answers of AWS's that DynamoDB Local never gives: refusals of credentials, throttles, outages.
+//!
+//! Status, type and wording are those that DynamoDB gives (its developer guide, "Error handling with DynamoDB", and what clients
+//! report of the two families of types, `com.amazonaws.dynamodb.v20120810` and `com.amazon.coral.*`).
+
+use serde_json::{Value, json};
+
+/// An answer in DynamoDB's place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// Whether the request is carried out all the same.
+    pub done: bool,
+}
+
+impl Answer {
+    /// An answer with a JSON body.
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self { status, body: body.to_string(), done: false }
+    }
+
+    /// The same answer to a request that was carried out, which an answer of status 500 or 503 leaves open.
+    #[must_use]
+    pub fn although_done(self) -> Self {
+        Self { done: true, ..self }
+    }
+
+    /// An error of DynamoDB's own, with the name of its type.
+    pub fn dynamodb_error(status: u16, name: &str, message: &str) -> Self {
+        Self::json(status, &json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": message}))
+    }
+
+    fn service_error(name: &str, message: &str) -> Self {
+        Self::json(400, &json!({"__type": format!("com.amazon.coral.service#{name}"), "message": message}))
+    }
+
+    /// `ThrottlingException`: an on-demand table grows too fast.
+    pub fn throttling() -> Self {
+        let message = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your \
+            table or index so please try again shortly.";
+        Self::dynamodb_error(400, "ThrottlingException", message)
+    }
+
+    /// `ProvisionedThroughputExceededException`: a provisioned table or one of its partitions is over its capacity.
+    pub fn provisioned_throughput_exceeded() -> Self {
+        let message = "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
+            provisioning level with the UpdateTable API.";
+        Self::dynamodb_error(400, "ProvisionedThroughputExceededException", message)
+    }
+
+    /// `RequestLimitExceeded`: the account is over its quota.
+    pub fn request_limit_exceeded() -> Self {
+        let message = "Throughput exceeds the current throughput limit for your account.";
+        Self::dynamodb_error(400, "RequestLimitExceeded", message)
+    }
+
+    /// `TransactionConflictException`: another transaction holds the item of a plain write.
+    pub fn transaction_conflict() -> Self {
+        Self::dynamodb_error(400, "TransactionConflictException", "Transaction is ongoing for the item")
+    }
+
+    /// `TransactionCanceledException`, with a reason for each of the transaction's actions: `ConditionalCheckFailed`,
+    /// `TransactionConflict`, `ThrottlingError`, …, or `None` for one that is not to blame.
+    pub fn transaction_canceled(reasons: &[&str]) -> Self {
+        let reason = |code: &&str| match *code {
+            "None" => json!({"Code": "None"}),
+            "ConditionalCheckFailed" => json!({"Code": code, "Message": "The conditional request failed"}),
+            "TransactionConflict" => json!({"Code": code, "Message": "Transaction is ongoing for the item"}),
+            _ => json!({"Code": code, "Message": "Throughput exceeds the current capacity of your table or index."}),
+        };
+        let message =
+            format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", reasons.join(", "));
+        let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+        let reasons: Vec<Value> = reasons.iter().map(reason).collect();
+        Self::json(400, &json!({"__type": kind, "CancellationReasons": reasons, "Message": message}))
+    }
+
+    /// `UnrecognizedClientException`: no such access key.
+    pub fn unrecognized_client() -> Self {
+        Self::service_error("UnrecognizedClientException", "The security token included in the request is invalid.")
+    }
+
+    /// `ExpiredTokenException`: temporary credentials are over.
+    pub fn expired_token() -> Self {
+        Self::service_error("ExpiredTokenException", "The security token included in the request is expired")
+    }
+
+    /// `InvalidSignatureException`: the secret is wrong.
+    pub fn invalid_signature() -> Self {
+        let message = "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+            Access Key and signing method. Consult the service documentation for details.";
+        Self::service_error("InvalidSignatureException", message)
+    }
+
+    /// `InvalidSignatureException`: the client's clock is 10 minutes behind.
+    pub fn skewed_clock() -> Self {
+        let message = "Signature expired: 20260102T030000Z is now earlier than 20260102T030500Z (20260102T031000Z - 5 min.)";
+        Self::service_error("InvalidSignatureException", message)
+    }
+
+    /// `AccessDeniedException`: a policy does not allow this action (`dynamodb:PutItem`) on this table.
+    pub fn access_denied(action: &str, table: &str) -> Self {
+        let message = format!(
+            "User: arn:aws:iam::123456789012:user/chat is not authorized to perform: {action} on resource: \
+            arn:aws:dynamodb:us-east-1:123456789012:table/{table} because no identity-based policy allows the {action} action"
+        );
+        // With a capital M, unlike the others.
+        Self::json(400, &json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": message}))
+    }
+
+    /// `InternalServerError`, status 500.
+    pub fn internal_server_error() -> Self {
+        Self::dynamodb_error(500, "InternalServerError", "The request processing has failed because of an unknown error.")
+    }
+
+    /// `ServiceUnavailable`, status 503.
+    pub fn service_unavailable() -> Self {
+        Self::dynamodb_error(503, "ServiceUnavailable", "DynamoDB is currently unavailable. Please try again later.")
+    }
+
+    /// A page of HTML with status 503, as something on the way to DynamoDB gives it.
+    pub fn broken_gateway() -> Self {
+        let body = "<html><body><b>Http/1.1 Service Unavailable</b></body></html>".to_owned();
+        Self { status: 503, body, done: false }
+    }
+}

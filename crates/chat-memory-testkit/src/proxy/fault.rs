@@ -1,0 +1,207 @@
+//! What can go wrong between a client and DynamoDB, and who decides on it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::answer::Answer;
+
+/// A request that came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The operation, for instance `PutItem`; the method and the path where it is no request of DynamoDB's.
+    pub operation: String,
+    /// Its number among the requests of its operation, from 0.
+    pub nth: u64,
+    /// Its number among all requests, from 0.
+    pub index: u64,
+    /// Its body; null where that is no JSON.
+    pub body: Value,
+}
+
+impl Request {
+    /// Whether it is the `nth` request (from 0) of this operation.
+    pub fn is(&self, operation: &str, nth: u64) -> bool {
+        self.operation == operation && self.nth == nth
+    }
+}
+
+/// What is done to a request. Once it is sent on, it arrives, whatever the client does meanwhile.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing: it is sent on, and its answer comes back.
+    Pass,
+    /// It never arrives; the connection is closed.
+    DropRequest,
+    /// It arrives, and the connection is closed instead of an answer.
+    DropAnswer,
+    /// It arrives at once, and its answer comes so much later.
+    Delay(Duration),
+    /// It arrives twice, one after the other; the client gets the first answer.
+    Duplicate,
+    /// It arrives twice, one after the other; the client gets the second answer, as when something on the way had lost the
+    /// first and repeated the request.
+    Repeat,
+    /// It arrives so much later, though the client may have given up by then.
+    HoldFor(Duration),
+    /// It arrives when the gate is opened, though the client may have given up by then.
+    Hold(Gate),
+    /// It never arrives; the client gets this answer.
+    Answer(Answer),
+}
+
+/// What keeps [held](Fault::Hold) requests back until a test opens it. Clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// Lets everything pass that waits now or comes later.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(super) async fn passed(&self) {
+        // It cannot fail: this gate holds the sender itself.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Decides on each request, one after the other. A closure does: `|request: &Request| …`. It cannot ask the proxy itself, which waits
+/// for the decision.
+pub trait Plan: Send + Sync + 'static {
+    /// What is done to this request.
+    fn fault(&self, request: &Request) -> Fault;
+}
+
+impl<F: Fn(&Request) -> Fault + Send + Sync + 'static> Plan for F {
+    fn fault(&self, request: &Request) -> Fault {
+        self(request)
+    }
+}
+
+/// Faults by chance: each field is the share (0 to 1) of requests that meet it. The same seed gives the n-th request of
+/// an operation the same fault in every run, in whatever order the operations come.
+///
+/// ```
+/// use chat_memory_testkit::Seeded;
+/// let plan = Seeded { drop_answers: 0.2, ..Seeded::new(7) };
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seeded {
+    /// The seed.
+    pub seed: u64,
+    /// Only these operations; all where it is empty.
+    pub only: Vec<String>,
+    /// Of [`Fault::DropRequest`].
+    pub drop_requests: f64,
+    /// Of [`Fault::DropAnswer`].
+    pub drop_answers: f64,
+    /// Of [`Fault::Duplicate`] and [`Fault::Repeat`], half of each.
+    pub duplicates: f64,
+    /// Of [`Answer::throttling`].
+    pub throttles: f64,
+    /// Of [`Answer::internal_server_error`], which leaves open whether the request arrived: half of them did.
+    pub errors: f64,
+    /// Of [`Fault::Delay`] and [`Fault::HoldFor`], half of each.
+    pub delays: f64,
+    /// How long a delay is.
+    pub delay: Duration,
+}
+
+impl Seeded {
+    /// No faults yet; delays are of 50 ms.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            only: Vec::new(),
+            drop_requests: 0.0,
+            drop_answers: 0.0,
+            duplicates: 0.0,
+            throttles: 0.0,
+            errors: 0.0,
+            delays: 0.0,
+            delay: Duration::from_millis(50),
+        }
+    }
+}
+
+impl Plan for Seeded {
+    fn fault(&self, request: &Request) -> Fault {
+        if !self.only.is_empty() && !self.only.contains(&request.operation) {
+            return Fault::Pass;
+        }
+        let mut chance = fastrand::Rng::with_seed(mix(self.seed, &request.operation, request.nth));
+        let (mut point, first_kind) = (chance.f64(), chance.bool());
+        let mut falls_in = |share: f64| {
+            let within = (0.0..share).contains(&point);
+            point -= share;
+            within
+        };
+        if falls_in(self.drop_requests) {
+            Fault::DropRequest
+        } else if falls_in(self.drop_answers) {
+            Fault::DropAnswer
+        } else if falls_in(self.duplicates) {
+            if first_kind { Fault::Duplicate } else { Fault::Repeat }
+        } else if falls_in(self.throttles) {
+            Fault::Answer(Answer::throttling())
+        } else if falls_in(self.errors) {
+            let error = Answer::internal_server_error();
+            Fault::Answer(if first_kind { error } else { error.although_done() })
+        } else if falls_in(self.delays) {
+            if first_kind { Fault::Delay(self.delay) } else { Fault::HoldFor(self.delay) }
+        } else {
+            Fault::Pass
+        }
+    }
+}
+
+/// One number of the three, by FNV-1a, since the standard library's hash may change with its version.
+fn mix(seed: u64, operation: &str, nth: u64) -> u64 {
+    let bytes = seed.to_le_bytes().into_iter().chain(nth.to_le_bytes()).chain(operation.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(operation: &str, nth: u64) -> Request {
+        Request { operation: operation.into(), nth, index: nth, body: Value::Null }
+    }
+
+    #[test]
+    fn a_seed_reproduces_and_the_shares_are_met() {
+        let plan = Seeded { drop_answers: 0.2, drop_requests: 0.1, throttles: 0.05, ..Seeded::new(7) };
+        let faults =
+            |plan: &Seeded| (0..10_000).map(|nth| format!("{:?}", plan.fault(&request("PutItem", nth)))).collect::<Vec<_>>();
+        let first = faults(&plan);
+        assert_eq!(first, faults(&plan));
+        assert_ne!(first, faults(&Seeded { seed: 8, ..plan.clone() }));
+        let share = |name: &str| first.iter().filter(|fault| fault.starts_with(name)).count();
+        assert!((1_800..2_200).contains(&share("DropAnswer")), "{}", share("DropAnswer"));
+        assert!((850..1_150).contains(&share("DropRequest")), "{}", share("DropRequest"));
+        assert!((400..600).contains(&share("Answer")), "{}", share("Answer"));
+        assert!((6_300..6_700).contains(&share("Pass")), "{}", share("Pass"));
+    }
+
+    #[test]
+    fn operations_that_are_not_meant_pass() {
+        let plan = Seeded { drop_requests: 1.0, only: vec!["PutItem".into()], ..Seeded::new(1) };
+        assert!(matches!(plan.fault(&request("PutItem", 0)), Fault::DropRequest));
+        assert!(matches!(plan.fault(&request("Query", 0)), Fault::Pass));
+    }
+}

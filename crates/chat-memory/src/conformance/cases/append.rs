@@ -1,0 +1,198 @@
+//! Appending and loading, one after the other.
+
+use serde_json::{Map, json};
+
+use crate::conformance::sample::{all, count_to, say, seqs, texts};
+use crate::conformance::{Failure, Trial};
+use crate::message::{Message, ToolCall};
+use crate::session::SessionId;
+use crate::store::{Append, Load, Position};
+
+cases! {
+    a_new_session_is_empty: "a session that was never written to is an empty history, and loading it does not start it",
+    an_append_is_one_record: "one append is one record: its messages come back together and in their order (promise 1)",
+    a_load_brings_whole_records: "a record is never torn, however little is asked for (promise 1)",
+    messages_come_back_in_order: "messages come back in the order in which they were appended (promise 3)",
+    numbers_are_consecutive: "records are numbered 0, 1, 2 … without a gap (promise 3)",
+    an_append_says_where_it_stands: "the answer to an append names the record's number, its time, and the position behind it",
+    only_the_first_append_starts_a_session: "an append says whether it started the session",
+    handles_agree: "what one handle appended is there for every other at once, and both go on with the same numbers (promise 1)",
+    a_handle_sees_what_others_did_to_its_tail: "a handle that was away appends and loads rightly after others wrote, rewound or cleared (promises 3, 5)",
+    sessions_are_apart: "what is appended to one session is in no other, however alike their ids are",
+    metadata_comes_back: "the JSON beside the messages comes back with its record, equal (promise 6)",
+    what_was_appended_survives_reopening [Durable]: "an append that returned is there after every handle was closed (promise 1)",
+}
+
+async fn a_new_session_is_empty(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    for load in [Load::all(), Load::last(3), Load::turns(1), Load::last(0)] {
+        let history = trial.store.load(&session, &load).await?;
+        ensure!(history.is_empty() && history.records.is_empty(), "{load:?}: a session never written to has records");
+        ensure!(history.complete, "{load:?}: nothing is all there is of an empty session");
+        ensure_eq!(history.position, Position::new(0, None, 0), "{load:?}: the position of an empty log");
+    }
+    if trial.store.capabilities().directory {
+        ensure_eq!(trial.store.session(&session).await?, None, "loading a session lists it");
+    }
+    ensure!(say(&trial.store, &session, "first").await?.seq == 0, "loading a session wrote to it");
+    Ok(())
+}
+
+async fn an_append_is_one_record(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let turn = [
+        Message::user("What is the weather in Paris?"),
+        Message::tool_calls([ToolCall::function("call_1", "get_weather", r#"{"city": "Paris"}"#)]),
+        Message::tool("call_1", "18 °C"),
+        Message::assistant("It is 18 °C in Paris."),
+    ];
+    trial.store.append(&session, &Append::new(turn.clone())).await?;
+    let history = all(&trial.store, &session).await?;
+    ensure_eq!(history.records.len(), 1, "the number of records after one append");
+    ensure_eq!(history.records[0].messages, turn, "the record's messages");
+    ensure!(history.complete, "all was loaded, and the history says it was not");
+    Ok(())
+}
+
+async fn a_load_brings_whole_records(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let turn = |n: usize| [Message::user(format!("q{n}")), Message::assistant(format!("a{n}")), Message::assistant("…")];
+    for n in 0..3 {
+        trial.store.append(&session, &Append::new(turn(n))).await?;
+    }
+    for n in 1..=9 {
+        let history = trial.store.load(&session, &Load::last(n)).await?;
+        for record in &history.records {
+            ensure_eq!(record.messages, turn(record.seq as usize), "record {} in a load of {n} messages", record.seq);
+        }
+    }
+    Ok(())
+}
+
+async fn messages_come_back_in_order(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    count_to(&trial.store, &session, 40).await?;
+    let want: Vec<String> = (0..40).map(|i| i.to_string()).collect();
+    ensure_eq!(texts(&trial.store, &session).await?, want, "the messages of 40 appends");
+    Ok(())
+}
+
+async fn numbers_are_consecutive(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    for n in 0..12 {
+        ensure_eq!(say(&trial.store, &session, "x").await?.seq, n, "the number of the next record");
+    }
+    let history = all(&trial.store, &session).await?;
+    ensure_eq!(seqs(&history), (0..12).collect::<Vec<_>>(), "the numbers loaded");
+    ensure_eq!(history.position.next(), 12, "the number that comes next");
+    Ok(())
+}
+
+async fn an_append_says_where_it_stands(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    for n in 0..3 {
+        let appended = say(&trial.store, &session, "x").await?;
+        let history = all(&trial.store, &session).await?;
+        let record = &history.records[n];
+        ensure_eq!(appended.seq, record.seq, "the number in the answer, and in the log");
+        ensure_eq!(appended.created_at, record.created_at, "the time in the answer, and in the log");
+        ensure_eq!(appended.position, history.position, "the position in the answer, and of a load after it");
+        ensure_eq!(appended.position.last(), Some(record.append_id), "the id of the record before the position");
+        ensure!(!appended.repeated, "an append that was never made before says that it was");
+        ensure!(appended.receipt.requests > 0, "an append that took no request");
+    }
+    Ok(())
+}
+
+async fn only_the_first_append_starts_a_session(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    ensure!(say(&trial.store, &session, "x").await?.started, "the first append did not start the session");
+    ensure!(!say(&trial.store, &session, "y").await?.started, "the second append started the session again");
+    ensure!(!say(&trial.open().await?, &session, "z").await?.started, "another handle's append started the session again");
+    Ok(())
+}
+
+async fn handles_agree(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let handles = trial.handles(2).await?;
+    let mut want = Vec::new();
+    for n in 0..12 {
+        let appended = say(&handles[n % 3], &session, n.to_string()).await?;
+        ensure_eq!(appended.seq, n as u64, "the number of an append through handle {}", n % 3);
+        want.push(n.to_string());
+        for (i, handle) in handles.iter().enumerate() {
+            ensure_eq!(
+                texts(handle, &session).await?,
+                want,
+                "what handle {i} sees right after an append through handle {}",
+                n % 3
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn a_handle_sees_what_others_did_to_its_tail(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let (here, there) = (&trial.store, trial.open().await?);
+    say(here, &session, "a").await?;
+    for i in 0..5 {
+        say(&there, &session, i.to_string()).await?;
+    }
+    ensure_eq!(say(here, &session, "b").await?.seq, 6, "the number after five appends of another handle");
+    there.clear(&session).await?;
+    ensure_eq!(texts(here, &session).await?, Vec::<String>::new(), "what is left after another handle's clear");
+    ensure_eq!(say(here, &session, "c").await?.seq, 8, "the number after another handle's clear");
+    there.append(&session, &Append::replace_all([Message::user("d")])).await?;
+    ensure_eq!(say(here, &session, "e").await?.seq, 10, "the number after another handle replaced all");
+    ensure_eq!(texts(&there, &session).await?, ["d", "e"], "what both wrote");
+    Ok(())
+}
+
+async fn sessions_are_apart(trial: Trial) -> Result<(), Failure> {
+    let base = trial.session()?;
+    let ends = ["", " ", "a", "A", "a ", "a/", "a/b", "a#b", "a%", "a_", "é", "e\u{301}", "'", "\"", "ns", "00"];
+    let ids: Vec<_> = ends.iter().map(|end| SessionId::new(format!("{base}{end}"))).collect::<Result<_, _>>()?;
+    for id in &ids {
+        say(&trial.store, id, id.as_str()).await?;
+    }
+    for id in &ids {
+        ensure_eq!(texts(&trial.store, id).await?, [id.as_str()], "the messages of session {id:?}");
+    }
+    trial.store.clear(&ids[0]).await?;
+    for id in &ids[1..] {
+        ensure_eq!(texts(&trial.store, id).await?, [id.as_str()], "the messages of session {id:?} after another was cleared");
+    }
+    Ok(())
+}
+
+async fn metadata_comes_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let metadata = Map::from_iter([
+        ("model".to_owned(), json!("m-1")),
+        ("usage".to_owned(), json!({"tokens": 18_446_744_073_709_551_615_u64, "cost": 1.0, "cached": null})),
+        ("tags".to_owned(), json!([])),
+    ]);
+    trial.store.append(&session, &Append::new([Message::user("with")]).with_metadata(metadata.clone())).await?;
+    trial.store.append(&session, &Append::new([Message::user("empty")]).with_metadata(Map::new())).await?;
+    say(&trial.store, &session, "without").await?;
+    let records = all(&trial.store, &session).await?.records;
+    let back: Vec<_> = records.into_iter().map(|record| record.metadata).collect();
+    ensure_eq!(back, [Some(metadata), Some(Map::new()), None], "the metadata of three records");
+    Ok(())
+}
+
+async fn what_was_appended_survives_reopening(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let first = trial.open().await?;
+    count_to(&first, &session, 3).await?;
+    let before = all(&first, &session).await?;
+    drop(first);
+    drop(trial.store);
+    let again = (trial.suite.open)().await?;
+    let after = all(&again, &session).await?;
+    ensure_eq!(after.records, before.records, "the records before and after the store was opened anew");
+    ensure_eq!(after.position, before.position, "the position before and after the store was opened anew");
+    ensure_eq!(say(&again, &session, "more").await?.seq, 3, "the number of the next append");
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What operations cost, by their receipts, and sessions that are long.
+
+use crate::conformance::sample::{all, count_to, seqs};
+use crate::conformance::{Failure, Trial};
+use crate::message::Message;
+use crate::session::SessionId;
+use crate::store::{Append, Load, Receipt};
+
+cases! {
+    an_append_costs_the_same_at_any_length [BoundedCost]: "an append to a long session costs what it cost when the session was short (promise 7)",
+    a_window_costs_the_same_at_any_length [BoundedCost]: "a window of a long session costs what it cost when the session was short (promise 7)",
+    a_long_session_loads_whole: "1,500 records come back, each once and in order, from one load (promises 3, 8)",
+}
+
+/// A turn of 300 and 300 bytes.
+fn turn(n: usize) -> Append {
+    Append::new([Message::user(format!("{n:0300}")), Message::assistant(format!("{n:0300}"))])
+}
+
+/// What the last of these appends cost: by then the handle knows the log's end.
+async fn grow(trial: &Trial, session: &SessionId, from: usize, to: usize) -> Result<Receipt, Failure> {
+    let mut receipt = Receipt::default();
+    for n in from..to {
+        receipt = trial.store.append(session, &turn(n)).await?.receipt;
+    }
+    Ok(receipt)
+}
+
+fn check(what: &str, short: &Receipt, long: &Receipt) -> Result<(), Failure> {
+    let holds = long.requests <= short.requests
+        && long.read_units <= short.read_units
+        && long.write_units <= short.write_units
+        // The digits of a number in a key may be a byte more.
+        && long.bytes <= short.bytes + short.bytes / 10;
+    ensure!(holds, "{what} cost {short} in a session of 30 records, and {long} in one of 300");
+    Ok(())
+}
+
+async fn an_append_costs_the_same_at_any_length(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let short = grow(&trial, &session, 0, 30).await?;
+    let long = grow(&trial, &session, 30, 300).await?;
+    check("an append", &short, &long)?;
+    let cold = trial.open().await?.append(&session, &turn(300)).await?.receipt;
+    ensure!(cold.requests <= long.requests + 2, "an append of another handle cost {cold}, and of one that was there {long}");
+    Ok(())
+}
+
+async fn a_window_costs_the_same_at_any_length(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    grow(&trial, &session, 0, 30).await?;
+    let short = trial.store.load(&session, &Load::last(20)).await?.receipt;
+    grow(&trial, &session, 30, 300).await?;
+    let long = trial.store.load(&session, &Load::last(20)).await?.receipt;
+    check("a window of 20 messages", &short, &long)
+}
+
+async fn a_long_session_loads_whole(trial: Trial) -> Result<(), Failure> {
+    const RECORDS: usize = 1_500;
+    let session = trial.session()?;
+    count_to(&trial.store, &session, RECORDS).await?;
+    let history = all(&trial.open().await?, &session).await?;
+    ensure_eq!(seqs(&history), (0..RECORDS as u64).collect::<Vec<_>>(), "the numbers of the records");
+    let wrong = history.messages().enumerate().find(|(n, message)| message.text() != n.to_string());
+    ensure!(wrong.is_none(), "a message out of its place: {wrong:?}");
+    ensure!(history.complete, "all was loaded, and the history says it was not");
+    let window = trial.store.load(&session, &Load::last(RECORDS / 2)).await?;
+    ensure!(window.records.len() >= RECORDS / 2, "a window of {} records has {}", RECORDS / 2, window.records.len());
+    ensure_eq!(window.records.last(), history.records.last(), "the newest record of a large window");
+    let tail = &history.records[RECORDS - window.records.len()..];
+    ensure_eq!(window.records, tail, "a large window, and the newest part of the whole");
+    // And forgets as much in one step.
+    trial.store.clear(&session).await?;
+    ensure!(all(&trial.store, &session).await?.is_empty(), "messages are left of a long session after its clear");
+    Ok(())
+}

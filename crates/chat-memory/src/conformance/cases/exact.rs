@@ -1,0 +1,217 @@
+//! What was appended comes back equal.
+
+use serde_json::{Value, json};
+
+use crate::conformance::sample::{Random, canonical, comes_back, with_field};
+use crate::conformance::{Failure, Trial};
+use crate::json;
+use crate::message::{Content, Message, Part, Role, ToolCall};
+use crate::store::{Append, Load};
+
+cases! {
+    text_comes_back_to_the_byte: "text comes back to the byte: emoji, NUL, control characters, empty, any script and direction (promise 6)",
+    numbers_come_back_as_they_are: "integers stay integers and floats floats, at every limit, down to the sign of zero (promise 6)",
+    unknown_fields_come_back: "fields that the library does not know come back, nulls, empty lists and empty names among them (promise 6)",
+    tool_calls_come_back: "tool calls and their results come back, arguments byte for byte (promise 6)",
+    content_parts_come_back: "content of parts comes back: text, images, unknown parts, no part at all (promise 6)",
+    every_role_and_known_field_comes_back: "each role, names, ids, and messages without content come back (promise 6)",
+    deep_messages_come_back: "a message nested as deep as is allowed comes back (promise 6)",
+    random_messages_come_back: "messages of random text, numbers and fields come back equal (promise 6)",
+    a_message_of_a_megabyte_comes_back: "a message of 1 MB comes back equal",
+    a_turn_of_three_megabytes_comes_back: "a turn of 3 MB is one record, and comes back equal, whole, and once (promises 1, 6)",
+}
+
+async fn text_comes_back_to_the_byte(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let mut texts = vec![
+        String::new(),
+        " ".into(),
+        "\r\n".into(),
+        "\n".into(),
+        "\r".into(),
+        "\0".into(),
+        "a\0b\0".into(),
+        "\u{1}\u{1f}\u{7f}\u{80}\u{85}\u{2028}\u{2029}".into(),
+        "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽".into(),
+        "e\u{301} is not é".into(),
+        "שלום עולם \u{202e}abc\u{202c}".into(),
+        "日本語 한국어 ไทย हिन्दी".into(),
+        "\u{feff}with a mark".into(),
+        "\u{fffd}\u{fffe}\u{ffff}\u{10ffff}".into(),
+        r#"{"not": "JSON but text"}"#.into(),
+        r#"\u0000 \" \\ '; DROP TABLE records; --"#.into(),
+        "  spaces around  ".into(),
+    ];
+    texts.push("x".repeat(100_000));
+    texts.push("ünï¢ødé ".repeat(10_000));
+    // All at once, and one by one: the two may be stored in different ways.
+    let messages: Vec<Message> = texts.iter().map(|text| Message::user(text.clone())).collect();
+    comes_back(&trial.store, &session, &messages).await?;
+    for message in messages {
+        comes_back(&trial.store, &session, &[message]).await?;
+    }
+    Ok(())
+}
+
+async fn numbers_come_back_as_they_are(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let numbers = [
+        json!(0),
+        json!(-1),
+        json!(i64::MIN),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(9_007_199_254_740_993_i64),
+        json!(0.0),
+        json!(-0.0),
+        json!(1.0),
+        json!(-1.0),
+        json!(1e300),
+        json!(-1e300),
+        json!(5e-324),
+        json!(f64::MAX),
+        json!(f64::MIN_POSITIVE),
+        json!(0.1),
+        json!(0.1 + 0.2),
+        json!(1e15),
+        json!(1e16),
+        json!(1e17),
+        json!(1e21),
+        json!(1e22),
+        json!(9_007_199_254_740_992.0),
+        json!(123_456_789.125),
+        json!(18_446_744_073_709_551_616.0),
+        json!(1.0e-7),
+    ];
+    for number in &numbers {
+        comes_back(&trial.store, &session, &[with_field("n", number.clone())]).await?;
+    }
+    comes_back(&trial.store, &session, &[with_field("all", numbers.iter().cloned().collect())]).await?;
+    let part = Part::from(serde_json::Map::from_iter([("type".to_owned(), json!("x")), ("n".to_owned(), json!([1, 1.0, -0.0]))]));
+    comes_back(&trial.store, &session, &[Message::user(Content::Parts(vec![part]))]).await
+}
+
+async fn unknown_fields_come_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let mut messages = Vec::new();
+    for text in [
+        r#"{"role":"assistant","content":null,"refusal":null,"annotations":[],"audio":{},"score":1.0}"#,
+        r#"{"role":"assistant","content":"","tool_calls":[],"function_call":null}"#,
+        r#"{"role":"user","content":"x","name":null,"id":null,"tool_call_id":null,"tool_calls":null}"#,
+        r#"{"role":"user","content":"x","":"","text":"not the content","type":"human","data":{"content":"y"}}"#,
+        r##"{"role":"user","content":"x","a.b":1,"a[0]":2,"$ref":3,"\u0000":4,"👍":5,":v":6,"#attr":7,"S":"8"}"##,
+        r#"{"z":1,"y":{"b":2,"a":[{"d":3,"c":4}]},"role":"user","content":"fields in another order"}"#,
+    ] {
+        messages.push(Message::from_json(text).map_err(|e| Failure::new(format!("{text}: {e}")))?);
+    }
+    comes_back(&trial.store, &session, &messages).await
+}
+
+async fn tool_calls_come_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let odd =
+        json!({"id": "call_3", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}, "index": 0, "extra": null});
+    let Value::Object(odd) = odd else { return Err(Failure::new("an object")) };
+    let turn = [
+        Message::user("do it"),
+        Message::tool_calls([
+            ToolCall::function("call_1", "f", r#"{ "a" : 1.0,  "b":"é\n" }"#),
+            ToolCall::function("call_2", "g", "not JSON at all {"),
+            odd.into(),
+        ]),
+        Message::tool("call_1", r#"{"ok": true}"#),
+        Message::tool("call_2", ""),
+        Message::tool("call_3", Content::Parts(vec![Part::text("a result in parts")])),
+        Message { tool_calls: vec![ToolCall::function("call_4", "h", "")], ..Message::assistant("with text beside the call") },
+    ];
+    comes_back(&trial.store, &session, &turn).await
+}
+
+async fn content_parts_come_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let parts = vec![
+        Part::text("look at this"),
+        Part::text(""),
+        Part::image_url("data:image/png;base64,iVBORw0KGgo="),
+        serde_json::Map::from_iter([
+            ("type".to_owned(), json!("input_audio")),
+            ("input_audio".to_owned(), json!({"data": "", "format": null})),
+        ])
+        .into(),
+        serde_json::Map::new().into(),
+    ];
+    let messages = [Message::user(Content::Parts(parts)), Message::assistant(Content::Parts(Vec::new())), Message::user("plain")];
+    comes_back(&trial.store, &session, &messages).await
+}
+
+async fn every_role_and_known_field_comes_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let mut messages = Vec::new();
+    for role in [Role::System, Role::User, Role::Assistant, Role::Tool] {
+        messages.push(Message::new(role, "text"));
+        messages.push(Message { content: None, ..Message::new(role, "") });
+        messages.push(Message { name: Some("Ada".into()), id: Some(String::new()), ..Message::new(role, "named") });
+        messages.push(Message { tool_call_id: Some("call_1".into()), ..Message::new(role, "answers") });
+    }
+    comes_back(&trial.store, &session, &messages).await
+}
+
+async fn deep_messages_come_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    // The message itself is a level.
+    for lists in [true, false] {
+        let deep = (1..json::MAX_DEPTH).fold(json!(1.0), |inner, _| if lists { json!([inner]) } else { json!({"k": inner}) });
+        comes_back(&trial.store, &session, &[with_field("deep", deep.clone())]).await?;
+        let metadata = serde_json::Map::from_iter([("deep".to_owned(), deep)]);
+        trial.store.append(&session, &Append::new([Message::user("x")]).with_metadata(metadata.clone())).await?;
+        let back = trial.store.load(&session, &Load::last(1)).await?.records.pop().and_then(|record| record.metadata);
+        ensure_eq!(back, Some(metadata), "metadata nested as deep as is allowed");
+    }
+    Ok(())
+}
+
+async fn random_messages_come_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let messages: Vec<Message> = (0..=random.below(4)).map(|_| random.message()).filter(|m| m.check().is_ok()).collect();
+        if !messages.is_empty() {
+            comes_back(&trial.store, &session, &messages)
+                .await
+                .map_err(|e| Failure::new(format!("with the seed {seed}: {e}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Text that does not compress to nothing.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    (0..bytes).map(|_| rng.alphanumeric()).collect()
+}
+
+async fn a_message_of_a_megabyte_comes_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    comes_back(&trial.store, &session, &[Message::user(noise(1, 1_000_000))]).await?;
+    comes_back(&trial.store, &session, &[Message::user("repeated ".repeat(111_112))]).await?;
+    comes_back(&trial.store, &session, &[Message::user("\u{1}".repeat(200_000))]).await
+}
+
+async fn a_turn_of_three_megabytes_comes_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let turn: Vec<Message> = (0..6).map(|i| Message::user(noise(i, 500_000))).collect();
+    let append = Append::new(turn.clone()).with_key("large");
+    let first = trial.store.append(&session, &append).await?;
+    trial.store.append(&session, &Append::new([Message::assistant("short")])).await?;
+    let again = trial.open().await?.append(&session, &append).await?;
+    ensure!(again.repeated && again.seq == first.seq, "a repeated large append is not answered as the first was");
+    let history = trial.open().await?.load(&session, &Load::all()).await?;
+    ensure_eq!(history.records.len(), 2, "the number of records");
+    for (back, sent) in history.records[0].messages.iter().zip(&turn) {
+        ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "a message of a large turn");
+    }
+    ensure_eq!(history.records[0].messages.len(), 6, "the messages of the large turn");
+    trial.store.clear(&session).await?;
+    ensure!(trial.store.load(&session, &Load::all()).await?.is_empty(), "a large turn is there after a clear");
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Bad input: refused, with nothing written.
+
+use serde_json::{Map, json};
+
+use crate::conformance::sample::{all, say, saying, with_field};
+use crate::conformance::{Failure, Trial};
+use crate::json;
+use crate::message::Message;
+use crate::store::directory::MAX_TITLE_BYTES;
+use crate::store::{Append, MAX_KEY_BYTES};
+
+cases! {
+    bad_input_leaves_nothing_written: "an append that may not be is refused as invalid, before or after others, and writes nothing (promise 8)",
+    the_limits_themselves_are_allowed: "the longest key, title and session id are accepted",
+}
+
+fn bad() -> Vec<(&'static str, Append)> {
+    let deep = (0..json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
+    let twice = Message { extra: Map::from_iter([("content".to_owned(), json!("other"))]), ..Message::user("text") };
+    let bad_second = Append::new([Message::user("good"), twice.clone()]);
+    vec![
+        ("no message", Append::new([])),
+        ("an empty key", saying("x").with_key("")),
+        ("a key that is too long", saying("x").with_key("k".repeat(MAX_KEY_BYTES + 1))),
+        ("a title that is too long", saying("x").titled("t".repeat(MAX_TITLE_BYTES + 1))),
+        ("a title with a line feed", saying("x").titled("a\nb")),
+        ("a message that is too deep", Append::new([with_field("deep", deep.clone())])),
+        ("metadata that is too deep", saying("x").with_metadata(Map::from_iter([("deep".to_owned(), deep)]))),
+        ("a field given twice", Append::new([twice])),
+        ("a bad message after a good one", bad_second),
+    ]
+}
+
+async fn bad_input_leaves_nothing_written(trial: Trial) -> Result<(), Failure> {
+    let (session, fresh) = (trial.session()?, trial.session()?);
+    say(&trial.store, &session, "before").await?;
+    let before = all(&trial.store, &session).await?;
+    for (what, append) in bad() {
+        ensure_err!(trial.store.append(&fresh, &append).await, Invalid, "{what}, in a new session");
+        ensure_err!(trial.store.append(&session, &append).await, Invalid, "{what}");
+        let after = all(&trial.open().await?, &session).await?;
+        ensure_eq!(after.records, before.records, "the records after {what}");
+        ensure_eq!(after.position, before.position, "the position after {what}");
+    }
+    ensure_eq!(
+        all(&trial.store, &fresh).await?.position.next(),
+        0,
+        "the next number of a session that only bad input was sent to"
+    );
+    if trial.store.capabilities().directory {
+        ensure_eq!(trial.store.session(&fresh).await?, None, "what is known of a session that only bad input was sent to");
+    }
+    ensure_eq!(say(&trial.store, &session, "after").await?.seq, 1, "the next number after the errors");
+    Ok(())
+}
+
+async fn the_limits_themselves_are_allowed(trial: Trial) -> Result<(), Failure> {
+    let base = trial.session()?;
+    let session = crate::SessionId::new(format!("{base}{}", "i".repeat(crate::SessionId::MAX_BYTES - base.as_str().len())))?;
+    let append = saying("x").with_key("k".repeat(MAX_KEY_BYTES)).titled("t".repeat(MAX_TITLE_BYTES));
+    trial.store.append(&session, &append).await?;
+    ensure!(trial.store.append(&session, &append).await?.repeated, "the longest key is not known again");
+    ensure_eq!(all(&trial.store, &session).await?.records.len(), 1, "the records of the session with the longest id");
+    Ok(())
+}

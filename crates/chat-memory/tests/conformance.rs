@@ -1,0 +1,35 @@
+//! The conformance suite, on the stores that need no service. (The DynamoDB store runs it in a test file of its own.)
+#![cfg(feature = "conformance")]
+
+mod in_memory {
+    use chat_memory::conformance::Suite;
+    use chat_memory::store::{Capabilities, InMemoryStore};
+
+    fn suite() -> Suite {
+        let data = InMemoryStore::new();
+        Suite::new(move || std::future::ready(Ok(data.clone())))
+    }
+
+    chat_memory::conformance_tests! {
+        suite: suite(),
+        capabilities: Capabilities { durable: false, ..Capabilities::all() },
+    }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use chat_memory::conformance::Suite;
+    use chat_memory::store::Capabilities;
+    use chat_memory::store::sqlite::SqliteStore;
+
+    /// Each handle has connections of its own, as another process would. The folder goes when the suite does.
+    fn suite() -> Suite {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Suite::new(move || SqliteStore::open(folder.path().join("chat.db")))
+    }
+
+    chat_memory::conformance_tests! {
+        suite: suite(),
+        capabilities: Capabilities::all(),
+    }
+}

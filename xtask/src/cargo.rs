@@ -1,0 +1,75 @@
+//! Running cargo, always in the workspace's root.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Result;
+
+/// The workspace's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The folder for what a run leaves behind: logs.
+pub fn scratch() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let scratch = root().join(target).join("xtask");
+    std::fs::create_dir_all(&scratch).map_err(|e| format!("the folder {} could not be made: {e}.", scratch.display()))?;
+    Ok(scratch)
+}
+
+/// A cargo command, in words: `cargo("test --workspace")`.
+pub fn cargo(words: &str) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    // It was set for this program by the cargo that started it, and would mislead build scripts of others.
+    command.args(words.split_whitespace()).current_dir(root()).stdin(Stdio::null()).env_remove("CARGO_MANIFEST_DIR");
+    command
+}
+
+/// Runs a command to its end, saying which, and fails if it does.
+pub fn run(command: &mut Command) -> Result {
+    let words = words(command);
+    println!("$ {words}");
+    let status = command.status().map_err(|e| format!("`{words}` could not be started: {e}."))?;
+    if status.success() { Ok(()) } else { Err(format!("`{words}` failed ({status}).")) }
+}
+
+/// A command's words, the program without its path.
+pub fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The features of a package of the workspace, `default` left out.
+pub fn features(package: &str) -> Result<Vec<String>> {
+    let output = cargo("metadata --format-version 1 --no-deps").output().map_err(|e| format!("cargo could not be run: {e}."))?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|e| format!("cargo metadata did not answer ({e}): {}", String::from_utf8_lossy(&output.stderr)))?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let found = packages.into_iter().find(|found| found["name"] == package);
+    let features = found.and_then(|found| found["features"].as_object());
+    let features = features.ok_or_else(|| format!("the workspace has no package {package}; name the right one in xtask."))?;
+    Ok(features.keys().filter(|name| *name != "default").cloned().collect())
+}
+
+/// Builds the workspace's examples, and returns the name and the program of each.
+pub fn examples() -> Result<Vec<(String, PathBuf)>> {
+    let mut build = cargo("build --workspace --all-features --examples --message-format json-render-diagnostics");
+    println!("$ {}", words(&build));
+    let output = build.stderr(Stdio::inherit()).output().map_err(|e| format!("cargo could not be run: {e}."))?;
+    if !output.status.success() {
+        return Err("the examples do not build.".into());
+    }
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let built = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let examples = built.filter(|line| line["target"]["kind"] == serde_json::json!(["example"]));
+    let mut examples: Vec<_> = examples
+        .filter_map(|line| Some((line["target"]["name"].as_str()?.to_owned(), PathBuf::from(line["executable"].as_str()?))))
+        .collect();
+    examples.sort();
+    Ok(examples)
+}

@@ -1,0 +1,156 @@
+//! `cargo xtask test`: the steps, in an order in which the quick to fail come first and the test runner's closing lines
+//! stand last.
+//!
+//! All steps use one target folder and, but for `features`, one set of features (`--workspace --all-features`), so
+//! that nothing is compiled twice: clippy and docs share what `cargo check` makes of the dependencies, examples and tests share
+//! what `cargo build` makes.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::cargo::{cargo, examples, features, run as run_command, scratch};
+use crate::emulator::Endpoint;
+
+struct Step {
+    name: &'static str,
+    /// Whether it needs nothing but Rust and DynamoDB Local. A step that needs another language is not quick.
+    quick: bool,
+    run: fn(&mut Session) -> Result,
+    /// What to do when it failed.
+    remedy: &'static str,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        quick: true,
+        run: |_| run_command(&mut cargo("fmt --all --check")),
+        remedy: "`cargo fmt --all` puts it right (`rustup component add rustfmt` if there is no such command)",
+    },
+    Step {
+        name: "clippy",
+        quick: true,
+        run: |_| run_command(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings")),
+        remedy: "change what is said above (`rustup component add clippy` if there is no such command)",
+    },
+    Step {
+        name: "docs",
+        quick: true,
+        // Only libraries: the program and the library have pages of one name.
+        run: |_| run_command(cargo("doc --workspace --all-features --no-deps --lib").env("RUSTDOCFLAGS", "-D warnings")),
+        remedy: "mend the documentation named above",
+    },
+    Step {
+        name: "features",
+        quick: true,
+        run: each_feature_alone,
+        remedy: "something is used without the feature that brings it: put it behind the same #[cfg(feature)]",
+    },
+    Step { name: "examples", quick: true, run: run_examples, remedy: "mend the example, or what it shows" },
+    Step {
+        name: "tests",
+        quick: true,
+        run: |session| {
+            let mut tests = cargo("test --workspace --all-features --no-fail-fast");
+            run_command(session.with_dynamodb(&mut tests)?)
+        },
+        remedy: "the failed tests are named above; \
+            `cargo xtask emulator -- cargo test --workspace --all-features NAME` runs one of them",
+    },
+];
+
+/// The steps' names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    STEPS.iter().map(|step| step.name)
+}
+
+/// What the steps of one run share.
+#[derive(Default)]
+struct Session {
+    dynamodb: Option<Endpoint>,
+}
+
+impl Session {
+    /// The same command, with DynamoDB Local (started now if it is the first to need it) and with nothing in its
+    /// environment that could lead it to a real account, a real model or the developer's own conversations.
+    fn with_dynamodb<'a>(&mut self, command: &'a mut Command) -> Result<&'a mut Command> {
+        let endpoint = match &mut self.dynamodb {
+            Some(endpoint) => endpoint,
+            none => none.insert(Endpoint::from_env_or_start()?),
+        };
+        for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_DEFAULT_REGION"] {
+            command.env_remove(name);
+        }
+        for name in ["CHAT_MEMORY_STORE", "OPENAI_API_KEY", "OPENAI_BASE_URL"] {
+            command.env_remove(name);
+        }
+        let none = scratch()?.join("no-aws-configuration");
+        command.env("AWS_CONFIG_FILE", &none).env("AWS_SHARED_CREDENTIALS_FILE", &none).env("AWS_EC2_METADATA_DISABLED", "true");
+        Ok(command.envs(endpoint.env()))
+    }
+}
+
+/// Runs the steps, all or the named ones, until one fails.
+pub fn run(quick: bool, only: &[String]) -> Result {
+    let chosen = |step: &&Step| (only.is_empty() || only.iter().any(|name| name == step.name)) && (step.quick || !quick);
+    let mut session = Session::default();
+    let mut timings: Vec<(&str, Duration)> = Vec::new();
+    let start = Instant::now();
+    for step in STEPS.iter().filter(chosen) {
+        println!("\n== {} ==", step.name);
+        let start = Instant::now();
+        let done = (step.run)(&mut session);
+        let took = start.elapsed();
+        if let Err(error) = done {
+            let name = step.name;
+            let log = session.dynamodb.as_mut().and_then(Endpoint::keep_log);
+            let log = log.map(|log| format!("\nDynamoDB Local's output is in {}.", log.display())).unwrap_or_default();
+            return Err(format!(
+                "step {name} failed after {}: {error}\nTo do: {}. Then `cargo xtask test {name}` tries this step again.{log}",
+                seconds(took),
+                step.remedy
+            ));
+        }
+        println!("== {} passed in {} ==", step.name, seconds(took));
+        timings.push((step.name, took));
+    }
+    if timings.is_empty() {
+        return Err("none of the named steps is part of a quick run; leave out --quick.".into());
+    }
+    let steps: Vec<_> = timings.iter().map(|(name, took)| format!("{name} {}", seconds(*took))).collect();
+    println!("\nAll steps passed in {}: {}.", seconds(start.elapsed()), steps.join(", "));
+    Ok(())
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// The library must build without features and with each one alone. Unlike the other steps this one compiles the
+/// dependencies with fewer features than the workspace gives them, since only so a missing feature shows.
+fn each_feature_alone(_: &mut Session) -> Result {
+    let check = |feature: &str| {
+        let feature = if feature.is_empty() { String::new() } else { format!("--features {feature}") };
+        run_command(&mut cargo(&format!("clippy -p chat-memory --lib --no-default-features {feature} -- -D warnings")))
+    };
+    check("")?;
+    features("chat-memory")?.iter().try_for_each(|feature| check(feature))
+}
+
+/// Runs every example in a folder of its own; it is good when it ends well.
+fn run_examples(session: &mut Session) -> Result {
+    let examples = examples()?;
+    println!("{} examples", examples.len());
+    for (name, program) in examples {
+        let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder could be made: {e}."))?;
+        println!("-- {name}");
+        let mut command = Command::new(program);
+        command.current_dir(folder.path()).stdin(std::process::Stdio::null());
+        let status = session.with_dynamodb(&mut command)?.status().map_err(|e| format!("{name} could not be started: {e}."))?;
+        if !status.success() {
+            return Err(format!("the example {name} failed ({status})."));
+        }
+    }
+    Ok(())
+}
