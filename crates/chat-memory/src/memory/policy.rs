@@ -123,7 +123,7 @@ impl Policy {
         let mut settled = false;
         for Group { at, state } in groups.iter().rev() {
             let at = at.start + pinned..at.end + pinned;
-            if room.is_full(at.end) || (*state == State::Whole && !room.take(&history[at.clone()], at.start)) {
+            if room.is_full(at.end) || (*state == State::Whole && !room.take(&history[at.clone()])) {
                 start = at.end;
                 settled = true;
                 break;
@@ -191,12 +191,12 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes a group, which starts at `start`, if it fits.
-    fn take(&mut self, group: &[Message], start: usize) -> bool {
+    /// Takes a group, if it fits. ([`is_full`](Self::is_full) was asked first.)
+    fn take(&mut self, group: &[Message]) -> bool {
         match self {
-            Self::Endless => true,
+            // No group has a user's message inside, so none lies across the start of a turn.
+            Self::Endless | Self::From { .. } => true,
             Self::Messages { left } => left.checked_sub(group.len()).map(|rest| *left = rest).is_some(),
-            Self::From { start: first, .. } => start >= *first,
             Self::Tokens { budget, spent, counter } => {
                 let sum = group.iter().map(|message| counter.count(message)).fold(*spent, u64::saturating_add);
                 let fits = sum <= *budget;
@@ -210,7 +210,7 @@ impl<'a> Room<'a> {
 
     /// Takes a message that counts against a budget only.
     fn take_pinned(&mut self, message: &Message) -> bool {
-        !matches!(self, Self::Tokens { .. }) || self.take(std::slice::from_ref(message), 0)
+        !matches!(self, Self::Tokens { .. }) || self.take(std::slice::from_ref(message))
     }
 
     fn spent(&self) -> Option<u64> {

@@ -264,7 +264,7 @@ fn any_stored() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn langchain_to_message_and_back_is_equal(value in any_stored()) {
