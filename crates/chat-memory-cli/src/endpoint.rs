@@ -30,7 +30,7 @@ pub enum Piece {
     /// More of its text.
     Text(String),
     /// The answer is whole.
-    Whole(Answer),
+    Whole(Box<Answer>),
 }
 
 /// A whole answer.
@@ -90,7 +90,7 @@ impl Endpoint {
                 Err(error) => Err(format!("the endpoint {url} cannot be reached: {error}")),
             };
             if let Some(last) = answer.transpose() {
-                let _ = sender.send(last.map(Piece::Whole));
+                let _ = sender.send(last.map(|answer| Piece::Whole(Box::new(answer))));
             }
         });
         receiver
@@ -106,7 +106,12 @@ fn read(response: ureq::http::Response<ureq::Body>, hand_on: &mut dyn FnMut(Stri
     if !status.is_success() {
         return Err(refusal(status, body));
     }
-    if streams { stream(body, hand_on) } else { whole(body).map(Some) }
+    if streams {
+        return stream(body, hand_on);
+    }
+    let answer = whole(body)?;
+    let text = answer.message.text();
+    Ok((text.is_empty() || hand_on(text)).then_some(answer))
 }
 
 /// An answer in pieces.

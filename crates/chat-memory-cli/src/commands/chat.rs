@@ -150,9 +150,9 @@ impl Chat<'_> {
         if let Some(owner) = &self.owner {
             append = append.owned_by(owner.clone());
         }
-        let appended = append_surely(self.store, &self.session, append).await.map_err(|e| {
-            e.context("the answer above could not be stored with its question")
-        })?;
+        let appended = append_surely(self.store, &self.session, append)
+            .await
+            .map_err(|e| e.context("the answer above could not be stored with its question"))?;
         self.app.spend(appended.receipt);
         if self.app.json() {
             self.app.out.json(&json!({
@@ -185,7 +185,7 @@ impl Chat<'_> {
                     self.app.out.flush()?;
                 }
                 Some(Ok(Piece::Text(_))) => {}
-                Some(Ok(Piece::Whole(answer))) => break Ok(answer),
+                Some(Ok(Piece::Whole(answer))) => break Ok(*answer),
                 Some(Err(sentence)) => break Err(format!("{sentence}; {NOTHING}")),
                 None => break Err(format!("the request ended unexpectedly; {NOTHING}")),
             }

@@ -21,30 +21,37 @@ With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewoun
 /// Take back the end of a session
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
-#[group(id = "reach", required = true, multiple = false, args = ["to", "turns"])]
 pub struct Arguments {
     /// The session's id
     session: String,
+    #[command(flatten)]
+    reach: Reach,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// How much to take back.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Reach {
     /// Take back the record with this number and all after it
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     /// Take back the last turns
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     turns: Option<u32>,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = session_id(&arguments.session)?;
-    let what = match (arguments.to, arguments.turns) {
+    let what = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => format!("record {seq} and all after it"),
         (None, turns) => format!("the last {}", count(turns.unwrap_or(1).into(), "turn")),
     };
     confirm(arguments.yes, &format!("Take back {what} of {session}"))?;
     let store = app.store().await?;
-    let appended = match (arguments.to, arguments.turns) {
+    let appended = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => Some(store.rewind_to(&session, seq).await?),
         (None, turns) => store.rewind_turns(&session, turns.unwrap_or(1) as usize).await?,
     };

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
 pub mod http;
+pub mod scenarios;
 
 use std::io::Write;
 use std::path::Path;
