@@ -1,1 +1,50 @@
-fn main() {}
+//! What the library adds to raw calls, as ratios: run by `cargo xtask bench`, which keeps the printed table in
+//! `docs/benchmarks.md`.
+//!
+//! Both sides of a comparison do the same work on the same kind of file or table, in one run, in alternating rounds, so that
+//! what else the machine does falls on both. Times of one machine say little on another, so only ratios are printed. Before
+//! anything is timed, each comparison proves that both sides did the same: what the raw side wrote, the library reads.
+
+mod measure;
+mod report;
+mod sqlite;
+mod turns;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::measure::Rounds;
+
+/// What a comparison may fail with; it ends the run.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures what the library adds to raw calls, and prints a table in Markdown.
+#[derive(Parser)]
+struct Args {
+    /// Fewer and shorter rounds: whether it works, not how fast
+    #[arg(long)]
+    smoke: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let rounds = if Args::parse().smoke { Rounds::SMOKE } else { Rounds::FULL };
+    match run(rounds).await {
+        Ok(report) => {
+            print!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(rounds: Rounds) -> Result<String> {
+    let mut comparisons = Vec::new();
+    eprintln!("SQLite …");
+    comparisons.extend(sqlite::compare(rounds).await?);
+    Ok(report::markdown(rounds, &comparisons))
+}

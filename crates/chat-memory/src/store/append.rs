@@ -90,14 +90,14 @@ impl Append {
     /// # Errors
     /// Invalid, when `history` does not show a record with this number.
     pub fn rewind(history: &History, seq: u64, messages: impl IntoIterator<Item = Message>) -> Result<Self, Error> {
-        let Some(first) = history.records.iter().find(|record| record.seq == seq) else {
+        let Some(record) = history.records.iter().find(|record| record.seq == seq) else {
             return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
         };
-        // The view before a rewind to j is that at j - 1, and not at the record in front of the rewind, which it hid.
-        let from = first.rewind.unwrap_or(seq);
+        // A record that itself took something back, or cleared, must not give it back by going: what it hid stays hidden.
+        let to = record.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
         let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
-        Ok(Self { rewind: Some(from), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
+        Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
     }
 
     /// The same append, to be refused if anyone wrote to the session since this position was read.

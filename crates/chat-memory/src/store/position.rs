@@ -164,18 +164,29 @@ impl FromStr for Position {
     }
 }
 
-/// What is needed to finish an append that ended in doubt: its id, and the lowest number at which it may have been
-/// tried. It travels as text, and any process may use it, any number of times.
+/// What is needed to finish an append that ended in doubt: its id, the lowest number at which it may have been tried, and
+/// when it was first tried. It travels as text, and any process may use it, any number of times, for [a day](Ticket::LIFETIME_MS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     append_id: AppendId,
     lowest: u64,
+    tried_at: i64,
 }
 
 impl Ticket {
-    /// A ticket for the append with this id, which may have been tried at `lowest` or above.
+    /// For how long a ticket is good, in milliseconds from its first try: 24 hours. What is left of a cleared or expired
+    /// record may be gone after that, so that nothing would tell whether the append had landed.
+    pub const LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
+
+    /// A ticket for the append with this id, which may have been tried at `lowest` or above, from now on.
     pub fn new(append_id: AppendId, lowest: u64) -> Self {
-        Self { append_id, lowest }
+        Self { append_id, lowest, tried_at: wall_ms() }
+    }
+
+    /// The same ticket for an append that was first tried at this time, in epoch milliseconds.
+    #[must_use]
+    pub fn tried_at(self, tried_at: i64) -> Self {
+        Self { tried_at, ..self }
     }
 
     /// The append's id.
@@ -183,9 +194,14 @@ impl Ticket {
         self.append_id
     }
 
-    /// The lowest number at which it may have been tried.
+    /// The lowest number at which it may have been tried. After a purge, numbers start lower again; the time then tells.
     pub fn lowest(&self) -> u64 {
         self.lowest
+    }
+
+    /// When it was first tried, in epoch milliseconds by the clock of the process that did.
+    pub fn first_tried(&self) -> i64 {
+        self.tried_at
     }
 }
 
@@ -193,6 +209,7 @@ impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = vec![TICKET_VERSION];
         bytes.extend(self.lowest.to_be_bytes());
+        bytes.extend(self.tried_at.to_be_bytes());
         bytes.extend(self.append_id.as_bytes());
         f.write_str(&BASE64.encode(bytes))
     }
@@ -204,9 +221,11 @@ impl FromStr for Ticket {
     fn from_str(text: &str) -> Result<Self, Error> {
         let read = |bytes: &[u8]| {
             let (version, rest) = bytes.split_first()?;
-            let (lowest, id) = rest.split_first_chunk()?;
-            let id: [u8; 16] = id.try_into().ok()?;
-            (*version == TICKET_VERSION).then(|| Self::new(AppendId::from_bytes(id), u64::from_be_bytes(*lowest)))
+            let (lowest, rest) = rest.split_first_chunk()?;
+            let (tried_at, id) = rest.split_first_chunk()?;
+            let append_id = AppendId::from_bytes(id.try_into().ok()?);
+            let (lowest, tried_at) = (u64::from_be_bytes(*lowest), i64::from_be_bytes(*tried_at));
+            (*version == TICKET_VERSION).then_some(Self { append_id, lowest, tried_at })
         };
         let bytes = BASE64.decode(text).ok();
         bytes

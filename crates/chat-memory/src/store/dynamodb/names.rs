@@ -30,6 +30,32 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
 
+/// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
+/// itself) must be called otherwise, else one attribute had to hold two values.
+pub(crate) const ATTRIBUTES: [&str; 21] = [
+    VERSION,
+    APPEND_ID,
+    CREATED_AT,
+    EXPIRES_AT,
+    TTL,
+    REWIND,
+    METADATA,
+    MESSAGES,
+    CODEC,
+    PARTS,
+    PARTS_ID,
+    DATA,
+    CLEARED_BY,
+    BEGAN,
+    OWNER,
+    AFTER_EXPIRING,
+    TITLE,
+    "ref",
+    "parent",
+    "summary",
+    "region",
+];
+
 /// The value of `codec` for a zstd frame.
 pub(crate) const ZSTD: &str = "zstd";
 

@@ -1,5 +1,7 @@
 //! Append: one conditional put at the number that comes next, repeated until it is known what became of it.
 
+use std::collections::BTreeSet;
+
 use super::belief::{Belief, Last};
 use super::item::{self, Body, Encoded, Head, Links, Stored};
 use super::{Patience, Rule, Turns, persist};
@@ -11,8 +13,11 @@ use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, 
 use crate::store::position::Moment;
 use crate::store::{Append, Appended, Identity, KEY_LIFETIME_MS, Receipt, Record, Ticket};
 
-/// How much longer than its lifetime a key is looked for: record times come from several clocks.
-const KEY_SKEW_MS: i64 = 60 * 60 * 1000;
+/// By how much the clocks of two writers may differ: records' times come from several.
+const CLOCKS_MS: i64 = 60 * 60 * 1000;
+
+/// How old an expected position may be. A record lives an hour at least and is purged a day later at the earliest.
+const POSITION_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The wait between two tries that met another writer, growing to the second.
 const FIRST_CONTENTION_MS: f64 = 5.0;
@@ -29,10 +34,13 @@ struct Attempt<'a> {
     may_be_from: Option<u64>,
     /// Whether others may be appending the same (a key, a ticket): then it may turn up at any number.
     shared: bool,
-    /// Whether a request is out that may yet land.
-    in_doubt: bool,
+    /// The numbers at which a request is out that may have landed, or may yet.
+    in_doubt: BTreeSet<u64>,
     /// The directory entry that this append made for a new session.
     began: Option<i64>,
+    /// When the next entry of this append may begin at the earliest: after one that it took back, so that a deletion under way
+    /// never meets the new one.
+    may_begin: i64,
     receipt: Receipt,
 }
 
@@ -72,14 +80,21 @@ impl<T: Table, C: Clock> Turns<T, C> {
             messages: append.messages().to_vec(),
         };
         let pk = self.settings.partitions.session(session);
-        let encoded = item::encode(&pk, &record, &ttl, self.settings.max_record_bytes)?;
-        let may_be_from = match append.identity() {
-            Identity::Ticket(ticket) if self.keeps(Rule::Ticket) => Some(ticket.lowest()),
-            _ => None,
-        };
+        let encoded = item::encode(&pk, &record, &ttl, self.settings.limits)?;
         let shared = !matches!(append.identity(), Identity::New) && self.keeps(Rule::Ticket);
-        let mut attempt =
-            Attempt { session, append, pk, record, encoded, may_be_from, shared, in_doubt: false, began: None, receipt };
+        let mut attempt = Attempt {
+            session,
+            append,
+            pk,
+            record,
+            encoded,
+            may_be_from: None,
+            shared,
+            in_doubt: BTreeSet::new(),
+            began: None,
+            may_begin: now_ms,
+            receipt,
+        };
         let result = self.settle(&mut attempt, &mut patience, linked).await;
         match result {
             Ok(appended) => Ok(appended),
@@ -111,11 +126,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             let must_be_at =
                 attempt.append.expected().filter(|_| attempt.append.rewinds_to().is_none() || self.keeps(Rule::RewindPosition));
-            if let Some(expected) = must_be_at
-                && !belief.is_at(expected)
-            {
-                self.beliefs.learn(&attempt.pk, &belief, now);
-                return Err(Error::conflict(belief.position()));
+            if let Some(expected) = must_be_at {
+                // What was written since may have expired and been purged by now, and left its number free again.
+                let too_old = now.wall_ms.saturating_sub(expected.read_at()) > POSITION_LIFETIME_MS;
+                if too_old || !belief.is_at(expected) {
+                    let conflict = Error::conflict(belief.position());
+                    return Err(if too_old { conflict.context("the position is over a day old") } else { conflict });
+                }
             }
             if belief.next > MAX_SEQ {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
@@ -129,16 +146,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
             match self.table.create(&new, &mut attempt.receipt).await {
                 Ok(Created::Done) => return Ok(self.landed(attempt, &belief, links, asked_at)),
                 Ok(Created::Taken(old)) => {
-                    let head = item::decode(&old, self.settings.max_record_bytes)?;
+                    let head = item::decode(&old, self.settings.limits.record)?;
                     if head.append_id == attempt.record.append_id && self.keeps(Rule::IdCheck) {
-                        if attempt.shared && !attempt.in_doubt {
+                        if attempt.shared && attempt.in_doubt.is_empty() {
                             return self.landed_before(attempt, &head, patience).await;
                         }
                         return Ok(self.landed(attempt, &belief, head.links, asked_at));
                     }
                     // The place is another's, so no earlier request of ours can land there any more.
-                    attempt.in_doubt = false;
-                    attempt.may_be_from = attempt.shared.then_some(head.seq + 1);
+                    attempt.in_doubt.remove(&head.seq);
+                    attempt.may_be_from = attempt.in_doubt.first().copied().or(attempt.shared.then_some(head.seq + 1));
                     if head.links.began.is_some() && head.links != links {
                         self.leave_entry(attempt).await;
                     }
@@ -158,8 +175,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 },
                 Err(fault) => {
                     if fault.may_have_landed {
-                        attempt.in_doubt = true;
-                        attempt.may_be_from.get_or_insert(belief.next);
+                        attempt.in_doubt.insert(belief.next);
+                        attempt.may_be_from = attempt.may_be_from.min(Some(belief.next)).or(Some(belief.next));
                     }
                     patience.after(fault).await?;
                 }
@@ -170,11 +187,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Where to start: what is remembered if that will do, else what a look at the log says.
     async fn first_look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
         let now = self.clock.now();
-        if let Identity::Key(_) = attempt.append.identity() {
-            return self.look_for_key(attempt, now, patience).await;
-        }
-        if attempt.may_be_from.is_some() {
-            return self.look(attempt, patience).await;
+        if attempt.shared {
+            let found = self.look_back(attempt, now.wall_ms, patience).await?;
+            return match (found, attempt.append.identity()) {
+                (Found::End(_), Identity::Ticket(ticket)) if now.wall_ms - ticket.first_tried() > Ticket::LIFETIME_MS => {
+                    Err(Error::invalid(
+                        "the ticket is over a day old, so it can no longer be told whether its append landed; read the session and append anew if it is not there",
+                    ))
+                }
+                (found, _) => Ok(found),
+            };
         }
         match self.beliefs.get(&attempt.pk, now) {
             // Where the belief contradicts an expected position, only the log itself can say who is right.
@@ -195,7 +217,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.max_record_bytes)?;
+                let head = item::decode(item, self.settings.limits.record)?;
                 if head.append_id == attempt.record.append_id && head.seq >= from {
                     return Ok(Found::Landed(head));
                 }
@@ -208,31 +230,37 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let belief = match end {
             Some(belief) => belief,
+            // Even the record before is gone: its end was purged, and the append may be at a lower number.
+            None if attempt.shared => return self.look_back(attempt, self.clock.now().wall_ms, patience).await,
             None => self.tail(&attempt.pk, &mut attempt.receipt, patience).await?,
         };
-        if !attempt.in_doubt {
+        if attempt.in_doubt.is_empty() {
             attempt.may_be_from = Some(belief.next.max(from));
         }
         Ok(Found::End(belief))
     }
 
-    /// Looks backwards for a record under the key's id, as far as its lifetime goes.
-    async fn look_for_key(&self, attempt: &mut Attempt<'_>, now: Moment, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
-        let oldest = now.wall_ms - KEY_LIFETIME_MS;
+    /// Looks backwards for the append's id, among the records of the key's lifetime or since the ticket's first try. Not by
+    /// number: after a purge, numbers start lower again.
+    async fn look_back(&self, attempt: &mut Attempt<'_>, now_ms: i64, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+        let (oldest, is_key) = match attempt.append.identity() {
+            Identity::Ticket(ticket) => (ticket.first_tried().min(now_ms), false),
+            _ => (now_ms - KEY_LIFETIME_MS, true),
+        };
+        let asked_at = self.clock.now();
         let mut range = records(attempt.pk.clone(), 0, MAX_SEQ);
         // The repeat comes soon after the first try as a rule, so the first page is small.
         range.limit = Some(8);
         let (mut after, mut end) = (None, None);
         'pages: loop {
-            let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.max_record_bytes)?;
+                let head = item::decode(item, self.settings.limits.record)?;
                 end.get_or_insert_with(|| Belief::after(&head, asked_at));
-                if head.append_id == attempt.record.append_id && head.created_at > oldest {
+                if head.append_id == attempt.record.append_id && (head.created_at > oldest || !is_key) {
                     return Ok(Found::Landed(head));
                 }
-                if head.created_at <= oldest - KEY_SKEW_MS {
+                if head.created_at <= oldest - CLOCKS_MS {
                     break 'pages;
                 }
             }
@@ -242,7 +270,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 break;
             }
         }
-        let belief = end.unwrap_or_else(|| Belief::empty(now));
+        let belief = end.unwrap_or_else(|| Belief::empty(asked_at));
         attempt.may_be_from = Some(belief.next);
         Ok(Found::End(belief))
     }
@@ -250,14 +278,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// The end of a session's log, read consistently.
     pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Belief, Error> {
         let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
-        let mut asked_at = self.clock.now();
-        let page = persist!(patience, {
-            asked_at = self.clock.now();
-            self.table.page(&range, None, receipt)
-        })?;
+        let asked_at = self.clock.now();
+        let page = persist!(patience, self.table.page(&range, None, receipt))?;
         let belief = match page.items.first() {
             None => Belief::empty(asked_at),
-            Some(item) => Belief::after(&item::decode(item, self.settings.max_record_bytes)?, asked_at),
+            Some(item) => Belief::after(&item::decode(item, self.settings.limits.record)?, asked_at),
         };
         self.beliefs.learn(pk, &belief, asked_at);
         Ok(belief)
@@ -266,10 +291,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     fn new_item(&self, attempt: &Attempt<'_>, belief: &Belief, links: &Links, now: Moment) -> NewItem {
         let mut attributes = attempt.encoded.attributes.clone();
         item::link(&mut attributes, links, belief.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
-        let before = || Beside {
-            key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next - 1) },
-            append_id: attempt.append.expected().and(belief.last_id()),
-        };
+        let before =
+            || Beside { key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next - 1) }, append_id: belief.last_id() };
         let unsure = belief.next > 0 && !belief.is_solid(now) && self.keeps(Rule::CheckBefore);
         NewItem {
             item: Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next) }, attributes },
@@ -308,7 +331,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, patience).await?
             && !attempt.append.is_body_of(&stored)
         {
-            attempt.in_doubt = false;
+            attempt.in_doubt.clear();
             return Err(attempt.append.reused(head.seq));
         }
         let position = Belief::after(head, asked_at).position();
@@ -320,11 +343,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// What an append that gives up says: an error, or a ticket where a request may have landed or may yet.
     async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
         self.beliefs.forget(&attempt.pk);
-        if !attempt.in_doubt {
+        if attempt.in_doubt.is_empty() {
             self.leave_entry(&mut attempt).await;
             return error;
         }
-        let ticket = Ticket::new(attempt.record.append_id, attempt.may_be_from.unwrap_or(0));
+        let tried_at = match attempt.append.identity() {
+            Identity::Ticket(ticket) => ticket.first_tried(),
+            _ => attempt.record.created_at,
+        };
+        let ticket = Ticket::new(attempt.record.append_id, attempt.may_be_from.unwrap_or(0)).tried_at(tried_at);
         Error::in_doubt(ticket, &error).with_source(error)
     }
 
@@ -332,19 +359,18 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// with a retention has it refreshed in time.
     async fn enter(&self, attempt: &mut Attempt<'_>, belief: &Belief, patience: &mut Patience<'_, C>) -> Result<Links, Error> {
         let links = belief.links();
-        let now_ms = attempt.record.created_at;
         if let Some(began) = links.began {
             if let Some(Last { created_at, .. }) = belief.last
-                && self.entry_is_due(began, created_at, now_ms)
+                && self.entry_is_due(began, created_at)
             {
-                persist!(patience, self.refresh_entry(attempt.session, &links, now_ms, &mut attempt.receipt))?;
+                persist!(patience, self.refresh_entry(attempt.session, &links, &mut attempt.receipt))?;
             }
             return Ok(links);
         }
-        let links = Links { began: Some(attempt.began.unwrap_or(now_ms)), owner: attempt.append.owner().cloned() };
+        let links = Links { began: Some(attempt.began.unwrap_or(attempt.may_begin)), owner: attempt.append.owner().cloned() };
         if attempt.began.is_none() {
             let title = attempt.append.title();
-            persist!(patience, self.make_entry(attempt.session, &links, title, now_ms, &mut attempt.receipt))?;
+            persist!(patience, self.make_entry(attempt.session, &links, title, &mut attempt.receipt))?;
             attempt.began = links.began;
         }
         Ok(links)
@@ -354,6 +380,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// nothing. As far as it can: what remains then is an entry of a session without messages.
     async fn leave_entry(&self, attempt: &mut Attempt<'_>) {
         if let Some(began) = attempt.began.take() {
+            attempt.may_begin = began + 1;
             let ours = Links { began: Some(began), owner: attempt.append.owner().cloned() };
             let _ = self.remove_entry(attempt.session, &ours, &mut attempt.receipt).await;
         }

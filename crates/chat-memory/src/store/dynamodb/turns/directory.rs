@@ -7,9 +7,9 @@ use super::item::{Links, PURGED_AFTER_S};
 use super::{Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
-use crate::store::directory::check_title;
+use crate::store::directory::{Cursor, check_title};
 use crate::store::dynamodb::names::*;
-use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, Range, Table};
+use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, NewItem, Range, Table};
 use crate::store::{Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 
 /// The entries of a page, where the query does not say.
@@ -22,21 +22,23 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// An entry lives half as long again as a record, and is refreshed by the first record of each half of a record's life: so
     /// it outlives the session's last record, at two writes in a record's life.
-    fn entry_expiry(&self, now_ms: i64) -> Option<i64> {
+    fn entry_expiry(&self) -> Option<i64> {
         let retention_s = i64::try_from(self.settings.retention_s?).ok()?;
-        Some(now_ms.div_euclid(1000) + retention_s + retention_s / 2 + PURGED_AFTER_S)
+        // By the clock at each try: a process that stood still for a day must not shorten an entry's life.
+        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        Some(now_s + retention_s + retention_s / 2 + PURGED_AFTER_S)
     }
 
     /// Whether the record written now is the first of its half of a life, counted from the session's beginning.
-    pub(super) fn entry_is_due(&self, began: i64, last_ms: i64, now_ms: i64) -> bool {
+    pub(super) fn entry_is_due(&self, began: i64, last_ms: i64) -> bool {
         let Some(retention_s) = self.settings.retention_s else { return false };
         let half_ms = i64::try_from(retention_s).unwrap_or(i64::MAX).saturating_mul(500).max(1);
         let half_of = |ms: i64| ms.saturating_sub(began).div_euclid(half_ms);
-        half_of(now_ms) > half_of(last_ms)
+        half_of(self.clock.now().wall_ms) > half_of(last_ms)
     }
 
-    async fn with_expiry(&self, attributes: &mut Attributes, now_ms: i64, receipt: &mut Receipt) -> Result<(), Fault> {
-        if let Some(at) = self.entry_expiry(now_ms) {
+    async fn with_expiry(&self, attributes: &mut Attributes, receipt: &mut Receipt) -> Result<(), Fault> {
+        if let Some(at) = self.entry_expiry() {
             let ttl = self.table.ttl_attribute(receipt).await?;
             attributes.insert(EXPIRES_AT.to_owned(), AttributeValue::N(at.to_string()));
             attributes.insert(ttl, AttributeValue::N((at + PURGED_AFTER_S).to_string()));
@@ -49,34 +51,30 @@ impl<T: Table, C: Clock> Turns<T, C> {
         session: &SessionId,
         links: &Links,
         title: Option<&str>,
-        now_ms: i64,
         receipt: &mut Receipt,
     ) -> Result<(), Fault> {
+        let Some(began) = links.began else { return Ok(()) };
         let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(FORMAT_VERSION.to_string()))]);
         if let Some(title) = title {
             attributes.insert(TITLE.to_owned(), AttributeValue::S(title.to_owned()));
         }
-        self.with_expiry(&mut attributes, now_ms, receipt).await?;
-        let key = self.entry_key(session, links.owner.as_ref(), links.began.unwrap_or(now_ms));
-        self.table.put(&Item { key, attributes }, receipt).await
+        self.with_expiry(&mut attributes, receipt).await?;
+        let key = self.entry_key(session, links.owner.as_ref(), began);
+        // Not over one that is there: a copy of this request that arrives late must not take back a title set since.
+        let new = NewItem { item: Item { key, attributes }, beside: None };
+        self.table.create(&new, receipt).await.map(drop)
     }
 
-    pub(super) async fn refresh_entry(
-        &self,
-        session: &SessionId,
-        links: &Links,
-        now_ms: i64,
-        receipt: &mut Receipt,
-    ) -> Result<(), Fault> {
+    pub(super) async fn refresh_entry(&self, session: &SessionId, links: &Links, receipt: &mut Receipt) -> Result<(), Fault> {
         let Some(began) = links.began else { return Ok(()) };
         let mut expiry = Attributes::new();
-        self.with_expiry(&mut expiry, now_ms, receipt).await?;
+        self.with_expiry(&mut expiry, receipt).await?;
         let set: Vec<_> = expiry.iter().map(|(name, value)| (name.as_str(), Some(value.clone()))).collect();
         let key = self.entry_key(session, links.owner.as_ref(), began);
         match self.table.update(&key, &set, receipt).await? {
             Some(_) => Ok(()),
             // It was purged early or taken away by hand: a session with messages is listed.
-            None => self.make_entry(session, links, None, now_ms, receipt).await,
+            None => self.make_entry(session, links, None, receipt).await,
         }
     }
 
@@ -87,10 +85,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     pub(crate) async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let limit = query.limit.unwrap_or(PAGE).max(1);
-        let after = query.after.as_deref().map(cursor).transpose()?;
+        let after: Option<Cursor> = query.after.as_deref().map(str::parse).transpose()?;
+        let after = after.map(|Cursor { created_at, id }| SessionId::new(id).map(|id| entry_sk(created_at, &id))).transpose()?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         let mut receipt = Receipt::default();
-        let mut found: Vec<(String, SessionInfo)> = Vec::new();
+        let mut found: Vec<SessionInfo> = Vec::new();
         let mut more = false;
         for shard in 0..SHARDS {
             let mut patience = self.patience();
@@ -109,7 +108,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 for item in &page.items {
                     let (info, expires_at) = entry(item, query.owner.as_ref())?;
                     if expires_at.is_none_or(|at| at > now_s) {
-                        found.push((item.key.sk.clone(), info));
+                        found.push(info);
                         of_shard += 1;
                     }
                 }
@@ -121,11 +120,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         }
         // The newest of all shards. Two entries of one session are left by a start that failed half-way: the newer counts.
-        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         more |= found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(sk, _)| sk.clone());
-        let mut page = SessionPage::new(found.into_iter().map(|(_, info)| info).collect(), next);
+        let next = found.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+        let mut page = SessionPage::new(found, next);
         page.receipt = receipt;
         Ok(page)
     }
@@ -145,7 +144,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     pub(crate) async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        update.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        update.check()?;
         self.writable()?;
         let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
         let mut set = Vec::new();
@@ -162,13 +161,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut patience = self.patience();
         let item = persist!(patience, self.table.update(&key, &set, &mut Receipt::default()))?;
         item.map(|item| entry(&item, owner.as_ref()).map(|(info, _)| info)).transpose()
-    }
-}
-
-fn cursor(text: &str) -> Result<String, Error> {
-    match entry_of(text) {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(Error::invalid("that cursor is not of a list of sessions; start from its first page")),
     }
 }
 

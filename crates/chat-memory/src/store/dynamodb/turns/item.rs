@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::Owner;
-use crate::store::dynamodb::item_size::{MAX_ITEM, item_size, value_size, write_units};
 use crate::store::dynamodb::names::*;
+use crate::store::dynamodb::size::{MAX_ITEM, item_bytes, value_bytes, write_units};
 use crate::store::dynamodb::table::{Attributes, Item, Key};
 use crate::store::{AppendId, Record};
 
@@ -16,8 +16,27 @@ use crate::store::{AppendId, Record};
 /// hole where a neighbour still lives by a few hours.
 pub(crate) const PURGED_AFTER_S: i64 = 24 * 60 * 60;
 
-/// Bytes of a part. Well below an item's limit, since keys and the part's own attributes come on top.
-const PART_BYTES: usize = 380 * 1024;
+/// Bytes of an item that a part leaves for its keys and its other attributes: a partition key has 2 KB at most.
+const PART_MARGIN: usize = 20 * 1024;
+
+/// How large things may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The messages of a record, in bytes of JSON.
+    pub(crate) record: usize,
+    /// An item; a smaller one than DynamoDB's in the simulation.
+    pub(crate) item: usize,
+}
+
+impl Limits {
+    pub(crate) fn new(record: usize) -> Self {
+        Self { record, item: MAX_ITEM }
+    }
+
+    fn part(self) -> usize {
+        self.item.saturating_sub(PART_MARGIN).max(self.item / 2)
+    }
+}
 
 /// zstd's own default: higher levels gain a few percent on texts of this size for several times the work.
 const ZSTD_LEVEL: i32 = 3;
@@ -97,9 +116,10 @@ pub(crate) struct Encoded {
 }
 
 /// Encodes a record. Its `seq` is of no account.
-pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, max_bytes: usize) -> Result<Encoded, Error> {
+pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Result<Encoded, Error> {
     let texts: Vec<String> = record.messages.iter().map(|message| message.to_value().to_string()).collect();
     let bytes = texts.iter().map(String::len).sum::<usize>();
+    let max_bytes = limits.record;
     if bytes > max_bytes {
         return Err(Error::new(
             ErrorKind::TooLarge,
@@ -130,9 +150,9 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, max_bytes: usize) -> 
     }
     let key = Key { pk: pk.to_owned(), sk: record_sk(0) };
     // Everything but the messages, the later attributes and a codec included.
-    let others = item_size(&Item { key: key.clone(), attributes: attributes.clone() }) + LATER_ATTRIBUTES + MESSAGES.len();
+    let others = item_bytes(&Item { key: key.clone(), attributes: attributes.clone() }) + LATER_ATTRIBUTES + MESSAGES.len();
     let list = AttributeValue::L(texts.iter().cloned().map(AttributeValue::S).collect());
-    let plain_size = others + value_size(&list);
+    let plain_size = others + value_bytes(&list);
     let json = format!("[{}]", texts.join(","));
     // What takes one unit cannot take less, so it stays readable in the console.
     let frame = if write_units(plain_size) > 1 { Some(compress(&json)?) } else { None };
@@ -144,7 +164,7 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, max_bytes: usize) -> 
         attributes.insert(CODEC.to_owned(), AttributeValue::S(ZSTD.to_owned()));
     }
     let value = frame.as_ref().map_or(list, |frame| binary(frame.clone()));
-    if others + value_size(&value) + CODEC.len() + ZSTD.len() <= MAX_ITEM {
+    if others + value_bytes(&value) + CODEC.len() + ZSTD.len() <= limits.item {
         attributes.insert(MESSAGES.to_owned(), value);
         return Ok(Encoded { attributes, parts: Vec::new() });
     }
@@ -153,10 +173,10 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, max_bytes: usize) -> 
     let payload = frame.unwrap_or_else(|| json.into_bytes());
     let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at + PURGED_AFTER_S);
     let parts: Vec<Item> =
-        payload.chunks(PART_BYTES).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
+        payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     attributes.insert(PARTS.to_owned(), number(parts.len()));
     attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id));
-    if item_size(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > MAX_ITEM {
+    if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.item {
         return Err(Error::new(ErrorKind::TooLarge, "the append's metadata is larger than an item of DynamoDB may be (400 KB)"));
     }
     Ok(Encoded { attributes, parts })

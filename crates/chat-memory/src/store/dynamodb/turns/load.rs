@@ -12,6 +12,9 @@ use crate::store::{History, Load, Receipt, Record, Walk};
 /// The largest limit of a page. A page ends at 1 MB whatever its limit.
 const MOST_OF_A_PAGE: u64 = 10_000;
 
+/// How long a load may take from its first page to its last. A day later the numbers that it saw may be another log's.
+const LONGEST_MS: u64 = 12 * 60 * 60 * 1000;
+
 /// One load under way: it starts again when a clear overtakes it.
 enum Step {
     Done(Box<History>),
@@ -33,10 +36,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 // Two pages from two replicas may disagree; the consistent read decides whether anything is wrong.
                 Err(error) if eventual && error.is_corrupt() => eventual = false,
                 Err(error) => return Err(error),
+                // It was overtaken by a clear, or it stood still for half a day.
                 Ok(Step::Again) if patience.is_over() => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
-                        format!("session {session:?} is being cleared again and again; try later"),
+                        format!("session {:?} could not be read while it was being cleared; try again", session.as_str()),
                     ));
                 }
                 Ok(Step::Again) => patience.wait(20.0).await,
@@ -53,6 +57,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         patience: &mut Patience<'_, C>,
     ) -> Result<Step, Error> {
         let mut walk = Walk::new(&load.reach, Some(MAX_SEQ), self.clock.now().wall_ms);
+        let started = self.clock.now();
         // Where no record is wanted, the newest is still read: it tells the position.
         let mut end: Option<Belief> = None;
         let mut above: Option<Above> = None;
@@ -66,8 +71,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let range = Range { limit, eventual, ..records(pk.to_owned(), 0, wanted) };
             let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, None, receipt))?;
+            if started.age_ms(self.clock.now()) > LONGEST_MS {
+                return Ok(Step::Again);
+            }
             for item in &page.items {
-                let head = item::decode(item, self.settings.max_record_bytes)?;
+                let head = item::decode(item, self.settings.limits.record)?;
                 if end.is_none() {
                     let belief = Belief::after(&head, asked_at);
                     if !eventual {
@@ -156,7 +164,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
                     };
                 }
-                item::decode_parts(pk, head.seq, payload, *codec, self.settings.max_record_bytes)?
+                item::decode_parts(pk, head.seq, payload, *codec, self.settings.limits.record)?
             }
         };
         Ok(Some(Record {
@@ -179,7 +187,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     ) -> Result<bool, Error> {
         let range = records(pk.to_owned(), head.seq, head.seq);
         let page = persist!(patience, self.table.page(&range, None, receipt))?;
-        let now = page.items.first().map(|item| item::decode(item, self.settings.max_record_bytes)).transpose()?;
+        let now = page.items.first().map(|item| item::decode(item, self.settings.limits.record)).transpose()?;
         Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
     }
 }

@@ -12,7 +12,8 @@ mod sim;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+
+pub(crate) use item::Limits;
 
 use super::names::Partitions;
 use super::table::{Clock, Fault, Table};
@@ -26,14 +27,14 @@ pub(crate) struct Settings {
     pub(crate) retention_s: Option<u64>,
     pub(crate) eventual: bool,
     pub(crate) read_only: bool,
-    pub(crate) max_record_bytes: usize,
+    pub(crate) limits: item::Limits,
     pub(crate) deadline_ms: u64,
 }
 
 /// The sessions of a table.
 #[derive(Debug)]
 pub(crate) struct Turns<T, C> {
-    pub(crate) table: T,
+    table: T,
     clock: C,
     settings: Settings,
     beliefs: belief::Beliefs,
@@ -62,6 +63,10 @@ pub(crate) enum Rule {
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) fn new(table: T, clock: C, settings: Settings) -> Self {
         Self { table, clock, settings, beliefs: belief::Beliefs::default(), broken: BTreeSet::new() }
+    }
+
+    pub(crate) fn table(&self) -> &T {
+        &self.table
     }
 
     /// Whether the protocol keeps this rule: always, outside of the simulation.
@@ -135,6 +140,3 @@ macro_rules! persist {
     };
 }
 pub(crate) use persist;
-
-/// The store's handle: clones share the beliefs.
-pub(crate) type Shared<T, C> = Arc<Turns<T, C>>;

@@ -1,1 +1,187 @@
+//! The protocol on a simulated table: random schedules, each reproduced by its seed.
+//!
+//! `CHAT_MEMORY_SIM_SEED=17 cargo test -p chat-memory --features dynamodb sim` runs one schedule; `CHAT_MEMORY_SIM_SCHEDULES` says
+//! how many the long test runs.
 
+mod actors;
+mod check;
+mod world;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+
+use actors::{Actor, Notes};
+use world::{Client, Faults, World};
+
+use super::item::Limits;
+use super::{Rule, Settings, Turns};
+use crate::session::SessionId;
+use crate::store::Load;
+use crate::store::dynamodb::names::Partitions;
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// Polls a future that needs nothing but polls.
+fn drive<F: Future>(future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+    }
+}
+
+/// Runs the schedule of a seed, with a rule of the protocol taken out or none.
+fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let retention_s = (rng.u32(0..5) < 2).then(|| rng.u64(3_600..7_200));
+    let faults = match rng.u32(0..3) {
+        0 => Faults { lost_request: 0, lost_answer: 0, late: 0, twice: 0, refused: 0 },
+        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, refused: 30 },
+        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, refused: 100 },
+    };
+    let clients = rng.usize(2..5);
+    let settings = Settings {
+        partitions: Partitions::new(None),
+        retention_s,
+        eventual: false,
+        read_only: false,
+        limits: Limits { record: 1_000_000, item: 700 },
+        deadline_ms: 30_000,
+    };
+    let session = SessionId::new("s").map_err(|e| e.to_string())?;
+    let steps = rng.u32(60..260);
+    let jumps = rng.u32(0..40);
+    let world = Arc::new(Mutex::new(World::new(rng.fork(), faults, clients)));
+    let notes = Arc::new(Mutex::new(Notes::default()));
+    let client = |number: usize| Client { world: Arc::clone(&world), number };
+    let actor = |number: usize| {
+        let actor = Actor {
+            client: client(number),
+            notes: Arc::clone(&notes),
+            session: session.clone(),
+            settings: settings.clone(),
+            broken,
+        };
+        Box::pin(actor.live()) as Pin<Box<dyn Future<Output = ()>>>
+    };
+    let mut live: Vec<_> = (0..clients).map(actor).collect();
+    for _ in 0..steps {
+        client(0).world().pass(time_passes(&mut rng, jumps, retention_s.is_some()));
+        let number = rng.usize(..clients);
+        let done = live[number].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        // A process ends, or is killed wherever it is; another starts cold in its place.
+        if done || rng.u32(0..150) == 0 {
+            live[number] = actor(number);
+        }
+    }
+    drop(live);
+    let mut world = client(0);
+    world.number = 0;
+    world.world().settle();
+    world.world().faults = Faults { lost_request: 0, lost_answer: 0, late: 0, twice: 0, refused: 0 };
+    let pk = settings.partitions.session(&session);
+    // At the end, undisturbed: a load by a newcomer must still find everything, and the last clear be swept.
+    let last =
+        Actor { client: world.clone(), notes: Arc::clone(&notes), session: session.clone(), settings: settings.clone(), broken };
+    drive(last.load_once());
+    {
+        let (world, notes) = (world.world(), notes.lock().expect("no schedule panics while it holds the notes"));
+        if number("CHAT_MEMORY_SIM_SEED").is_some() {
+            world.journal.iter().for_each(|made| eprintln!("{made:?}"));
+        }
+        check::check(&world, &notes, &pk)?;
+    }
+    let turns = Turns::new(world.clone(), world.clone(), settings.clone());
+    drive(check_end(&turns, &world, &session, &pk))
+}
+
+/// A clear at the end leaves stubs alone, and the directory knows the session while it has records.
+async fn check_end(turns: &Turns<Client, Client>, world: &Client, session: &SessionId, pk: &str) -> Result<(), String> {
+    // Where all that is left is a clear, its entry may have expired with the rest.
+    let linked = world.world().journal.last().is_some_and(|made| made.began.is_some());
+    let has_messages = !turns.load(session, &Load::last(1)).await.map_err(|e| e.to_string())?.is_empty();
+    let listed = turns.session(session).await.map_err(|e| e.to_string())?.is_some();
+    if linked && has_messages && !listed {
+        return Err("the session has records, and the directory does not know it".to_owned());
+    }
+    turns.clear(session).await.map_err(|e| e.to_string())?;
+    let left = turns.load(session, &Load::all()).await.map_err(|e| e.to_string())?;
+    if !left.is_empty() {
+        return Err("messages are left after a clear".to_owned());
+    }
+    let world = world.world();
+    let unswept = world.log(pk).rev().skip(1).find(|(_, attributes)| !attributes.contains_key("cleared_by"));
+    unswept.map_or(Ok(()), |(key, _)| Err(format!("{} is not swept", key.sk)))
+}
+
+/// Milliseconds until the next step: mostly few, now and then a pause, and with a retention hours around its limits.
+fn time_passes(rng: &mut fastrand::Rng, jumps: u32, retention: bool) -> i64 {
+    if rng.u32(0..1000) >= jumps {
+        return rng.i64(0..200);
+    }
+    match rng.u32(0..4) {
+        0 => rng.i64(0..60_000),
+        1 | 2 => rng.i64(0..20 * 60_000),
+        _ if retention => {
+            let around = [HOUR_MS, 2 * HOUR_MS, 23 * HOUR_MS, 24 * HOUR_MS, 25 * HOUR_MS, 26 * HOUR_MS];
+            around[rng.usize(..around.len())] + rng.i64(-20 * 60_000..20 * 60_000)
+        }
+        _ => rng.i64(0..30 * HOUR_MS),
+    }
+}
+
+/// Runs many schedules on all cores; the first failure by seed.
+fn run_many(first: u64, count: u64, broken: Option<Rule>) -> Option<(u64, String)> {
+    let (next, failed) = (AtomicU64::new(first), Mutex::new(None::<(u64, String)>));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count || failed.lock().expect("not poisoned").is_some() {
+                        return;
+                    }
+                    if let Err(why) = run(seed, broken) {
+                        failed.lock().expect("not poisoned").get_or_insert((seed, why));
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().expect("not poisoned")
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number")))
+}
+
+/// The contract, under every fault that the simulation knows.
+#[test]
+fn schedules_hold() {
+    if let Some(seed) = number("CHAT_MEMORY_SIM_SEED") {
+        return run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+    let schedules = number("CHAT_MEMORY_SIM_SCHEDULES").unwrap_or(100_000);
+    if let Some((seed, why)) = run_many(0, schedules, None) {
+        panic!("CHAT_MEMORY_SIM_SEED={seed} shows it: {why}");
+    }
+    println!("{schedules} schedules hold");
+}
+
+/// Each rule is needed: without it, schedules break the contract.
+#[test]
+fn without_a_rule_schedules_break() {
+    for rule in
+        [Rule::Stub, Rule::IdCheck, Rule::CheckBefore, Rule::RewindPosition, Rule::Ticket, Rule::BeliefAge, Rule::StubNamesClear]
+    {
+        let found = run_many(0, 100_000, Some(rule));
+        let (seed, why) =
+            found.unwrap_or_else(|| panic!("100,000 schedules hold without {rule:?}: the simulation would not miss it"));
+        println!("without {rule:?}, seed {seed}: {why}");
+    }
+}

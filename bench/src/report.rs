@@ -1,0 +1,40 @@
+//! The table, in Markdown.
+
+use std::fmt::Write as _;
+
+use crate::measure::{Comparison, Rounds};
+use crate::turns::{TEXT_BYTES, WINDOW};
+
+/// The whole page, `docs/benchmarks.md`.
+pub fn markdown(rounds: Rounds, comparisons: &[Comparison]) -> String {
+    let Rounds { pairs, operations } = rounds;
+    let mut page = format!(
+        "# What the library adds\n\n\
+        Written by `cargo xtask bench`. Each line compares the library with raw calls that do the same, in one run: {pairs} pairs of \
+        rounds, alternating, {operations} operations a round. The ratio is the library's time in raw calls' times: the median over the \
+        pairs, and the middle half of them. Times themselves are left out, since they say little of another machine.\n\n\
+        A turn is a question and an answer of {TEXT_BYTES} bytes each, in one append; a window is the newest {WINDOW} messages.\n\n\
+        | the library | against | ratio | middle half | aim |\n|---|---|---|---|---|\n"
+    );
+    for Comparison { library, raw, aim, ratio } in comparisons {
+        let aim = aim.map_or_else(|| "–".to_owned(), |aim| format!("< {aim}"));
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "| {library} | {raw} | {:.2} | {:.2}–{:.2} | {aim} |", ratio.median, ratio.low, ratio.high);
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Ratio;
+
+    #[test]
+    fn a_line_says_the_ratio_its_spread_and_the_aim() {
+        let ratio = Ratio { median: 1.046, low: 1.0, high: 1.1 };
+        let line = Comparison { library: "an append", raw: "a put", aim: Some(1.1), ratio };
+        let page = markdown(Rounds::SMOKE, &[line.clone(), Comparison { aim: None, ..line }]);
+        assert!(page.contains("| an append | a put | 1.05 | 1.00–1.10 | < 1.1 |\n"), "{page}");
+        assert!(page.ends_with("| 1.00–1.10 | – |\n"), "{page}");
+    }
+}

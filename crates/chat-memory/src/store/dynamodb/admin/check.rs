@@ -1,0 +1,329 @@
+//! `table check`: whether a table, the credentials and this machine's clock are fit for sessions, each finding with its
+//! remedy. Nothing is changed: what writes is tried on a condition that cannot hold.
+
+use std::fmt;
+
+use super::super::iam::{Action, Operation, Use};
+use super::super::names;
+use super::super::sdk::{Failure, Schema, TTL_TAKEN, Trouble};
+use super::{Admin, Description, passes};
+use crate::store::Receipt;
+
+/// From which difference on a clock is worth a warning, and from which an error: AWS refuses requests signed five minutes
+/// off, and expiry goes by this machine's clock.
+const SKEW_WARNING_MS: u64 = 60_000;
+const SKEW_ERROR_MS: u64 = 5 * 60_000;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It is as it should be.
+    Fine,
+    /// It could be better.
+    Hint,
+    /// Something will not work as promised, some day or for some use.
+    Warning,
+    /// Sessions cannot be kept so.
+    Error,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Subject {
+    /// Whether the table answers at all.
+    Table,
+    /// The names and types of its keys.
+    Keys,
+    /// What DynamoDB purges.
+    TimeToLive,
+    /// Replicas in other regions.
+    Replicas,
+    /// What the credentials may do.
+    Permissions,
+    /// This machine's clock against AWS's.
+    Clock,
+    /// Point-in-time recovery.
+    Backups,
+    /// Protection of the table from being deleted.
+    DeletionProtection,
+}
+
+/// Something found out about a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is about.
+    pub subject: Subject,
+    /// What was found, a sentence without a full stop.
+    pub what: String,
+    /// What to do about it; `None` where nothing is to be done.
+    pub remedy: Option<String>,
+}
+
+impl Severity {
+    /// Its name: `ok`, `hint`, `warning` or `error`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fine => "ok",
+            Self::Hint => "hint",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Subject {
+    /// Its name, such as `time-to-live`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Keys => "keys",
+            Self::TimeToLive => "time-to-live",
+            Self::Replicas => "replicas",
+            Self::Permissions => "permissions",
+            Self::Clock => "clock",
+            Self::Backups => "backups",
+            Self::DeletionProtection => "deletion-protection",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.severity.as_str(), self.what)?;
+        self.remedy.as_ref().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
+
+impl Finding {
+    fn fine(subject: Subject, what: impl Into<String>) -> Self {
+        Self { severity: Severity::Fine, subject, what: what.into(), remedy: None }
+    }
+
+    fn new(severity: Severity, subject: Subject, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity, subject, what: what.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+impl Admin {
+    /// Looks at everything that sessions depend on. It costs some requests and up to ten write units, and changes nothing.
+    ///
+    /// Where the table does not answer at all, that is the only finding. What the credentials may not look at is a hint.
+    pub async fn check(&self) -> Vec<Finding> {
+        let receipt = &mut Receipt::default();
+        let mut findings = Vec::new();
+        let described = self.table.describe(receipt).await;
+        match &described {
+            Ok(table) => findings.extend(self.table_findings(table)),
+            Err(failure) if failure.trouble() == Trouble::Denied => {
+                findings.push(self.unseen(failure, Subject::Keys, "its keys, replicas and protection"));
+            }
+            Err(failure) => {
+                findings.push(self.stopped(failure));
+                // An answer dates itself even where it is a refusal, which the clock may be the reason of.
+                findings.extend(self.clock_finding().filter(|finding| finding.severity > Severity::Fine));
+                return findings;
+            }
+        }
+        findings.push(match self.table.time_to_live(receipt).await {
+            Ok(attribute) => self.ttl_finding(attribute.as_deref()),
+            Err(failure) => self.unseen(&failure, Subject::TimeToLive, "its TTL"),
+        });
+        let fits = described.as_ref().map_or(true, |table| self.misfit(&table.schema).is_none());
+        if fits {
+            findings.extend(self.permission_findings(receipt).await);
+        }
+        findings.extend(self.clock_finding());
+        findings.extend(self.backup_finding(receipt).await);
+        findings
+    }
+
+    fn table_findings(&self, table: &Description) -> Vec<Finding> {
+        let target = self.table.target();
+        let mut findings = vec![Finding::fine(Subject::Table, format!("{target} answers"))];
+        if !table.usable {
+            let what = format!("{target} is being made or deleted, and takes no requests now");
+            findings[0] = Finding::new(Severity::Error, Subject::Table, what, "look again in a minute");
+        }
+        findings.push(self.schema_finding(&table.schema));
+        findings.push(if table.replicas.is_empty() {
+            Finding::fine(Subject::Replicas, "the table is in one region only")
+        } else {
+            Finding::new(
+                Severity::Warning,
+                Subject::Replicas,
+                format!(
+                    "the table has replicas ({}), and what keeps concurrent writers from losing messages \
+                     holds within one region only",
+                    table.replicas.join(", ")
+                ),
+                "write each session from one region",
+            )
+        });
+        findings.push(if table.deletion_protection {
+            Finding::fine(Subject::DeletionProtection, "the table is protected from being deleted")
+        } else {
+            Finding::new(
+                Severity::Hint,
+                Subject::DeletionProtection,
+                "the table can be deleted by one mistaken call",
+                format!("aws dynamodb update-table --table-name {} --deletion-protection-enabled", target.table),
+            )
+        });
+        findings
+    }
+
+    pub(super) fn schema_finding(&self, schema: &Schema) -> Finding {
+        match self.misfit(schema) {
+            Some(misfit) => Finding::new(Severity::Error, Subject::Keys, format!("the table {}", misfit.what), misfit.remedy),
+            None => Finding::fine(
+                Subject::Keys,
+                format!("the keys {:?} and {:?} fit", self.options.partition_key_name(), self.options.sort_key_name()),
+            ),
+        }
+    }
+
+    fn misfit(&self, schema: &Schema) -> Option<super::super::sdk::Misfit> {
+        schema.misfit(self.options.partition_key_name(), self.options.sort_key_name())
+    }
+
+    pub(super) fn ttl_finding(&self, attribute: Option<&str>) -> Finding {
+        let retention = self.options.retention.is_some();
+        match attribute {
+            Some(name) if self.table.is_taken(name) => Finding::new(
+                // Without a retention records bear no expiry, and DynamoDB purges nothing by what else the attribute says.
+                if retention { Severity::Error } else { Severity::Warning },
+                Subject::TimeToLive,
+                format!("the TTL attribute is {name:?}"),
+                TTL_TAKEN.replacen("which has", "it has", 1),
+            ),
+            Some(name) => Finding::fine(Subject::TimeToLive, format!("TTL is on, by the attribute {name:?}")),
+            None => Finding::new(
+                if retention { Severity::Warning } else { Severity::Hint },
+                Subject::TimeToLive,
+                if retention {
+                    "TTL is off: records past their retention are hidden, but stay in the table and are paid for"
+                } else {
+                    "TTL is off: what a clear or a delete leaves behind stays in the table"
+                },
+                format!(
+                    "aws dynamodb update-time-to-live --table-name {} --time-to-live-specification Enabled=true,AttributeName={}",
+                    self.table.target().table,
+                    names::TTL
+                ),
+            ),
+        }
+    }
+
+    async fn permission_findings(&self, receipt: &mut Receipt) -> Vec<Finding> {
+        let operations = Use::Sessions.operations(&self.options);
+        let mut denied = Vec::<Action>::new();
+        let mut findings = Vec::new();
+        for operation in operations {
+            // A transaction needs two permissions, and one of them is tried by the put alone.
+            let new =
+                || operation.actions().iter().filter(|action| **action != Action::PutItem || operation == Operation::PutItem);
+            match self.try_harmlessly(operation, receipt).await {
+                Ok(()) => {}
+                Err(failure) if failure.trouble() == Trouble::Denied => denied.extend(new()),
+                Err(failure) => findings.push(self.stopped(&failure)),
+            }
+        }
+        if !denied.is_empty() {
+            denied.sort_unstable();
+            denied.dedup();
+            let denied: Vec<_> = denied.iter().map(ToString::to_string).collect();
+            findings.push(Finding::new(
+                Severity::Error,
+                Subject::Permissions,
+                format!("the credentials lack {}", denied.join(", ")),
+                "allow what `chat-memory iam-policy` prints",
+            ));
+        } else if findings.is_empty() {
+            let what = if self.options.read_only { "reading" } else { "reading and writing" };
+            findings.push(Finding::fine(Subject::Permissions, format!("the credentials allow {what}")));
+        }
+        findings
+    }
+
+    async fn try_harmlessly(&self, operation: Operation, receipt: &mut Receipt) -> Result<(), Failure> {
+        match operation {
+            // Asked for a moment ago; a denial is a finding of its own.
+            Operation::DescribeTimeToLive => Ok(()),
+            _ => self.table.probe(operation, &self.probe_partition(), receipt).await,
+        }
+    }
+
+    /// A partition that no session can have, inside the namespace, where the credentials may be all but blind outside.
+    fn probe_partition(&self) -> String {
+        let namespace = self.options.namespace.as_ref().map_or_else(String::new, |namespace| format!("ns#{namespace}#"));
+        format!("{namespace}dir#")
+    }
+
+    fn clock_finding(&self) -> Option<Finding> {
+        let skew = self.table.skew_ms()?;
+        let (off, direction) = (skew.unsigned_abs(), if skew > 0 { "behind" } else { "ahead of" });
+        let severity = match off {
+            SKEW_ERROR_MS.. => Severity::Error,
+            SKEW_WARNING_MS.. => Severity::Warning,
+            _ => return Some(Finding::fine(Subject::Clock, "this machine's clock agrees with DynamoDB's")),
+        };
+        let what = format!("this machine's clock is {} s {direction} DynamoDB's", off / 1000);
+        Some(Finding::new(severity, Subject::Clock, what, "set it, and keep it set by NTP"))
+    }
+
+    async fn backup_finding(&self, receipt: &mut Receipt) -> Option<Finding> {
+        let remedy = || {
+            format!(
+                "aws dynamodb update-continuous-backups --table-name {} --point-in-time-recovery-specification \
+                 PointInTimeRecoveryEnabled=true",
+                self.table.target().table
+            )
+        };
+        match self.table.point_in_time_recovery(receipt).await {
+            Ok(true) => Some(Finding::fine(Subject::Backups, "point-in-time recovery is on")),
+            Ok(false) => Some(Finding::new(
+                Severity::Hint,
+                Subject::Backups,
+                "point-in-time recovery is off: what is deleted or overwritten by mistake cannot be restored",
+                remedy(),
+            )),
+            // DynamoDB Local, which has no backups.
+            Err(failure) if failure.trouble() == Trouble::Unknown => None,
+            Err(failure) => Some(self.unseen(&failure, Subject::Backups, "its backups")),
+        }
+    }
+
+    /// A finding that something could not be looked at.
+    fn unseen(&self, failure: &Failure, subject: Subject, what: &str) -> Finding {
+        let error = failure.clone().into_error(self.table.target(), None);
+        if failure.trouble() == Trouble::Denied {
+            let lacking: Vec<_> = failure.operation.actions().iter().map(ToString::to_string).collect();
+            Finding::new(
+                Severity::Hint,
+                subject,
+                format!("the credentials may not look at the table for {what}: they lack {}", lacking.join(", ")),
+                "check it with credentials that `chat-memory iam-policy` allows to",
+            )
+        } else {
+            Finding { severity: Severity::Warning, subject, what: error.to_string(), remedy: None }
+        }
+    }
+
+    /// A finding that the table does not do what was tried.
+    fn stopped(&self, failure: &Failure) -> Finding {
+        let subject = match failure.trouble() {
+            Trouble::Credentials | Trouble::Expired | Trouble::Denied => Subject::Permissions,
+            Trouble::Clock => Subject::Clock,
+            Trouble::KeySchema => Subject::Keys,
+            _ => Subject::Table,
+        };
+        let severity = if passes(failure) { Severity::Warning } else { Severity::Error };
+        // The sentence names its remedy itself.
+        let what = failure.clone().into_error(self.table.target(), None).to_string();
+        Finding { severity, subject, what, remedy: None }
+    }
+}

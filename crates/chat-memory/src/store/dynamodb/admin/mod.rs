@@ -1,0 +1,200 @@
+//! Making a table, and finding out whether one is fit for sessions.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+
+pub use super::sdk::{Description, KeyAttribute, Schema};
+pub use check::{Finding, Severity, Subject};
+
+use super::sdk::{Failure, SdkTable, Target, Trouble};
+use super::{Options, names};
+use crate::error::{Error, ErrorKind};
+use crate::store::Receipt;
+
+/// How long a new table may take until it is usable. It mostly takes ten seconds.
+const CREATION_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// How often a new table is looked at: soon first, then every two seconds.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// A table, for those who run it.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), chat_memory::Error> {
+/// use chat_memory::store::dynamodb::{Options, admin::Admin};
+/// let admin = Admin::open(&Options::new("chats").with_region("eu-west-1")).await?;
+/// admin.create_table().await?;
+/// for finding in admin.check().await {
+///     println!("{finding}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Admin {
+    table: SdkTable,
+    options: Options,
+}
+
+/// What [`Admin::create_table`] did.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Creation {
+    /// Whether the table was made now. Otherwise there was one of its name; it is as it was.
+    pub created: bool,
+    /// The table.
+    pub table: Description,
+    /// Whether its keys and its TTL fit: two findings.
+    pub findings: Vec<Finding>,
+}
+
+impl Creation {
+    /// Whether sessions can be kept in the table.
+    pub fn fits(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity < Severity::Error)
+    }
+}
+
+impl Admin {
+    /// Opens a table. Nothing is asked of DynamoDB yet.
+    ///
+    /// # Errors
+    /// Invalid, when the options cannot work or no region is known.
+    pub async fn open(options: &Options) -> Result<Self, Error> {
+        Ok(Self { table: SdkTable::open(options).await?, options: options.clone() })
+    }
+
+    /// Opens a table with an existing client; region, endpoint and credentials of the options go first.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and invalid when the options name a profile.
+    pub fn from_client(client: &Client, options: &Options) -> Result<Self, Error> {
+        Ok(Self { table: SdkTable::from_client(client, options)?, options: options.clone() })
+    }
+
+    /// Opens a table with an AWS configuration; region, endpoint and credentials of the options go first.
+    ///
+    /// # Errors
+    /// As [`from_client`](Self::from_client).
+    pub fn from_sdk_config(config: &SdkConfig, options: &Options) -> Result<Self, Error> {
+        Ok(Self { table: SdkTable::from_sdk_config(config, options)?, options: options.clone() })
+    }
+
+    /// Makes the table, billed on demand, with two string keys of the options' names and TTL by the attribute `ttl`, and
+    /// waits until it is usable. A table that is there already is waited for and looked at, never changed.
+    ///
+    /// # Errors
+    /// Access denied, with the action that is lacking; unavailable, also when the table is not usable after five minutes;
+    /// read only, where the options say so.
+    pub async fn create_table(&self) -> Result<Creation, Error> {
+        let (target, receipt) = (self.table.target(), &mut Receipt::default());
+        let mut patience = Patience::new(self.options.deadline);
+        let created = loop {
+            match self.table.create_table(receipt).await {
+                Ok(created) => break created,
+                Err(failure) => patience.bear(failure, target).await?,
+            }
+        };
+        let table = self.wait_until_usable(receipt).await?;
+        let mut patience = Patience::new(self.options.deadline);
+        let ttl = loop {
+            match self.settle_ttl(created, receipt).await {
+                Ok(ttl) => break ttl,
+                Err(failure) => patience.bear(failure, target).await?,
+            }
+        };
+        let findings = vec![self.schema_finding(&table.schema), self.ttl_finding(ttl.as_deref())];
+        Ok(Creation { created, table, findings })
+    }
+
+    /// What DynamoDB says of the table.
+    ///
+    /// # Errors
+    /// Not found, access denied, unavailable, throttled.
+    pub async fn describe(&self) -> Result<Description, Error> {
+        let mut patience = Patience::new(self.options.deadline);
+        loop {
+            match self.table.describe(&mut Receipt::default()).await {
+                Ok(table) => return Ok(table),
+                Err(failure) => patience.bear(failure, self.table.target()).await?,
+            }
+        }
+    }
+
+    /// The table's TTL attribute; in a new table TTL is turned on if it is not. DynamoDB refuses to do that twice, and the
+    /// answer to the first time may have been lost, so each try looks first.
+    async fn settle_ttl(&self, new: bool, receipt: &mut Receipt) -> Result<Option<String>, Failure> {
+        let ttl = self.table.time_to_live(receipt).await?;
+        if !new || ttl.is_some() {
+            return Ok(ttl);
+        }
+        self.table.enable_ttl(receipt).await?;
+        Ok(Some(names::TTL.to_owned()))
+    }
+
+    async fn wait_until_usable(&self, receipt: &mut Receipt) -> Result<Description, Error> {
+        let target = self.table.target();
+        let mut patience = Patience::new(CREATION_LIMIT);
+        loop {
+            match self.table.describe(receipt).await {
+                Ok(table) if table.usable => return Ok(table),
+                Ok(_) => patience.pause().await.then_some(()).ok_or_else(|| {
+                    let minutes = CREATION_LIMIT.as_secs() / 60;
+                    Error::new(
+                        ErrorKind::Unavailable,
+                        format!("{target} is being made, but not usable after {minutes} minutes; look again later"),
+                    )
+                })?,
+                // Until word of a new table has got around, some of DynamoDB's servers say that it is not there.
+                Err(failure) if failure.trouble() == Trouble::Missing => {
+                    patience.pause().await.then_some(()).ok_or_else(|| failure.into_error(target, None))?;
+                }
+                Err(failure) => patience.bear(failure, target).await?,
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn table(&self) -> &SdkTable {
+        &self.table
+    }
+}
+
+/// How long to go on with what is safe to try again, and how often.
+struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self { until: Instant::now() + limit, pause: FIRST_LOOK }
+    }
+
+    /// Waits, each time longer. Not if that would take too long: then `false`.
+    async fn pause(&mut self) -> bool {
+        if Instant::now() + self.pause > self.until {
+            return false;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LAST_LOOK);
+        true
+    }
+
+    /// Waits for a failure to pass. It is the error if it does not pass by itself, or there is no time left.
+    async fn bear(&mut self, failure: Failure, target: &Target) -> Result<(), Error> {
+        if passes(&failure) && self.pause().await { Ok(()) } else { Err(failure.into_error(target, None)) }
+    }
+}
+
+/// Whether a failure may pass by itself.
+fn passes(failure: &Failure) -> bool {
+    matches!(failure.trouble(), Trouble::Throttled | Trouble::Busy | Trouble::Unavailable)
+}

@@ -1,0 +1,358 @@
+//! The requests of the protocol.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ConditionCheck, ConsumedCapacity, Put, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+
+use super::control::unsent;
+use super::items::SdkItem;
+use super::{Failure, MAX_ITEM_BYTES, MAX_PAGE_BYTES, Refused, SdkTable};
+use crate::error::{Error, ErrorKind};
+use crate::store::dynamodb::iam::Operation;
+use crate::store::dynamodb::table::{Beside, Created, Fault, Item, Key, NewItem, Page, Range, Table};
+use crate::store::dynamodb::{names, size};
+use crate::store::{AppendId, Receipt};
+
+const TOTAL: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
+const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
+
+/// Attribute names go by placeholders everywhere, since DynamoDB reserves hundreds of words.
+const IS_NEW: &str = "attribute_not_exists(#pk)";
+const EXISTS: &str = "attribute_exists(#pk)";
+const EXISTS_AS_SEEN: &str = "attribute_exists(#pk) AND #id = :id";
+const AS_SEEN: &str = "#id = :id";
+
+#[async_trait]
+impl Table for SdkTable {
+    async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<String, Fault> {
+        // Where TTL is off nothing is purged, and the usual name is ready for when it is turned on.
+        let name = SdkTable::ttl_attribute(self, receipt).await?;
+        Ok(name.unwrap_or_else(|| names::TTL.to_owned()))
+    }
+
+    async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault> {
+        let item = self.0.target.sdk_item(&new.item);
+        let bytes = size::attributes_bytes(&item);
+        let created = match &new.beside {
+            None => self.create_alone(item, bytes, receipt).await?,
+            Some(beside) => self.create_beside(item, bytes, beside, receipt).await?,
+        };
+        if matches!(created, Created::Done) {
+            receipt.bytes += bytes as u64;
+        }
+        Ok(created)
+    }
+
+    async fn replace(&self, item: &Item, seen: AppendId, receipt: &mut Receipt) -> Result<bool, Fault> {
+        let item = self.0.target.sdk_item(item);
+        let bytes = size::attributes_bytes(&item);
+        let request = self.put_item(item).condition_expression(AS_SEEN);
+        let request = request.expression_attribute_names("#id", names::APPEND_ID).expression_attribute_values(":id", id(seen));
+        let answer = self.call(Operation::PutItem, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                wrote(receipt, bytes, answer.consumed_capacity());
+                Ok(true)
+            }
+            Err(Refused { answer: Some(PutItemError::ConditionalCheckFailedException(_)), .. }) => Ok(false),
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn put(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault> {
+        let item = self.0.target.sdk_item(item);
+        let bytes = size::attributes_bytes(&item);
+        let request = self.put_item(item);
+        let answer = self.call(Operation::PutItem, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                wrote(receipt, bytes, answer.consumed_capacity());
+                Ok(())
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn update(
+        &self,
+        key: &Key,
+        set: &[(&str, Option<AttributeValue>)],
+        receipt: &mut Receipt,
+    ) -> Result<Option<Item>, Fault> {
+        let mut request = self
+            .0
+            .client
+            .update_item()
+            .table_name(&self.0.target.table)
+            .set_key(Some(self.0.target.sdk_key(key)))
+            .condition_expression(EXISTS)
+            .expression_attribute_names("#pk", &self.0.target.partition_key)
+            .return_values(ReturnValue::AllNew)
+            .return_consumed_capacity(TOTAL);
+        let (mut sets, mut removes) = (Vec::new(), Vec::new());
+        for (place, (name, value)) in set.iter().enumerate() {
+            request = request.expression_attribute_names(format!("#a{place}"), *name);
+            match value {
+                Some(value) => {
+                    request = request.expression_attribute_values(format!(":a{place}"), value.clone());
+                    sets.push(format!("#a{place} = :a{place}"));
+                }
+                None => removes.push(format!("#a{place}")),
+            }
+        }
+        let clauses = [("SET", sets), ("REMOVE", removes)];
+        let expression: Vec<_> = clauses
+            .into_iter()
+            .filter(|(_, parts)| !parts.is_empty())
+            .map(|(verb, parts)| format!("{verb} {}", parts.join(", ")))
+            .collect();
+        if !expression.is_empty() {
+            request = request.update_expression(expression.join(" "));
+        }
+        let answer = self
+            .call(Operation::UpdateItem, MAX_ITEM_BYTES, receipt, |trace| request.customize().interceptor(trace).send())
+            .await;
+        match answer {
+            Ok(answer) => {
+                let item = answer.attributes.unwrap_or_default();
+                wrote(receipt, size::attributes_bytes(&item), answer.consumed_capacity.as_ref());
+                // The write is done: an item that cannot be read is found as such by whoever reads it next.
+                self.0.target.item(item).map(Some).map_err(stop)
+            }
+            Err(Refused { answer: Some(UpdateItemError::ConditionalCheckFailedException(_)), .. }) => Ok(None),
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn delete(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault> {
+        let request = self.0.client.delete_item().table_name(&self.0.target.table).return_consumed_capacity(TOTAL);
+        let request = request.set_key(Some(self.0.target.sdk_key(key)));
+        let answer = self.call(Operation::DeleteItem, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                wrote(receipt, 0, answer.consumed_capacity());
+                Ok(())
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn get(&self, key: &Key, receipt: &mut Receipt) -> Result<Option<Item>, Fault> {
+        let request = self.0.client.get_item().table_name(&self.0.target.table).return_consumed_capacity(TOTAL);
+        let request = request.set_key(Some(self.0.target.sdk_key(key))).consistent_read(true);
+        let answer =
+            self.call(Operation::GetItem, MAX_ITEM_BYTES, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                read(receipt, answer.consumed_capacity());
+                answer.item.map(|item| self.read_item(item, receipt)).transpose()
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault> {
+        let target = &self.0.target;
+        let mut request = self
+            .0
+            .client
+            .query()
+            .table_name(&target.table)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
+            .expression_attribute_names("#pk", &target.partition_key)
+            .expression_attribute_names("#sk", &target.sort_key)
+            .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
+            .expression_attribute_values(":from", AttributeValue::S(range.from.clone()))
+            .expression_attribute_values(":to", AttributeValue::S(range.to.clone()))
+            .scan_index_forward(!range.newest_first)
+            .consistent_read(!range.eventual)
+            .set_limit(range.limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
+            .return_consumed_capacity(TOTAL);
+        if let Some(only) = range.only {
+            let mut projection = vec!["#pk".to_owned(), "#sk".to_owned()];
+            for (place, name) in only.iter().enumerate() {
+                projection.push(format!("#a{place}"));
+                request = request.expression_attribute_names(format!("#a{place}"), *name);
+            }
+            request = request.projection_expression(projection.join(", "));
+        }
+        if let Some(after) = after {
+            let key = Key { pk: range.pk.clone(), sk: after.to_owned() };
+            request = request.set_exclusive_start_key(Some(target.sdk_key(&key)));
+        }
+        let answer =
+            self.call(Operation::Query, page_bytes(range), receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                read(receipt, answer.consumed_capacity());
+                let items = answer.items.unwrap_or_default().into_iter().map(|item| self.read_item(item, receipt));
+                let items = items.collect::<Result<_, Fault>>()?;
+                let after = answer.last_evaluated_key.map(|key| target.item(key).map_err(stop)).transpose()?;
+                Ok(Page { items, after: after.map(|last| last.key.sk) })
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+}
+
+impl SdkTable {
+    fn put_item(&self, item: SdkItem) -> aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder {
+        let request = self.0.client.put_item().table_name(&self.0.target.table).set_item(Some(item));
+        request.return_consumed_capacity(TOTAL)
+    }
+
+    async fn create_alone(&self, item: SdkItem, bytes: usize, receipt: &mut Receipt) -> Result<Created, Fault> {
+        let request = self
+            .put_item(item)
+            .condition_expression(IS_NEW)
+            .expression_attribute_names("#pk", &self.0.target.partition_key)
+            .return_values_on_condition_check_failure(ALL_OLD);
+        let answer = self.call(Operation::PutItem, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                wrote(receipt, 0, answer.consumed_capacity());
+                Ok(Created::Done)
+            }
+            Err(Refused { answer: Some(PutItemError::ConditionalCheckFailedException(taken)), .. }) => {
+                self.taken(taken.item, receipt)
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn create_beside(&self, item: SdkItem, bytes: usize, beside: &Beside, receipt: &mut Receipt) -> Result<Created, Fault> {
+        let target = &self.0.target;
+        let pk = || HashMap::from([("#pk".to_owned(), target.partition_key.clone())]);
+        let mut check = ConditionCheck::builder()
+            .table_name(&target.table)
+            .set_key(Some(target.sdk_key(&beside.key)))
+            .condition_expression(EXISTS)
+            .set_expression_attribute_names(Some(pk()));
+        if let Some(append_id) = beside.append_id {
+            check = check
+                .condition_expression(EXISTS_AS_SEEN)
+                .expression_attribute_names("#id", names::APPEND_ID)
+                .expression_attribute_values(":id", id(append_id));
+        }
+        let put = Put::builder()
+            .table_name(&target.table)
+            .set_item(Some(item))
+            .condition_expression(IS_NEW)
+            .set_expression_attribute_names(Some(pk()))
+            .return_values_on_condition_check_failure(ALL_OLD);
+        let (check, put) = check
+            .build()
+            .and_then(|check| Ok((check, put.build()?)))
+            .map_err(|unbuilt| unsent(Operation::TransactWriteItems, &unbuilt).into_fault(target, None))?;
+        // The order that `cancelled` reads the reasons in.
+        let request = self
+            .0
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().condition_check(check).build())
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .return_consumed_capacity(TOTAL);
+        let answer =
+            self.call(Operation::TransactWriteItems, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                for consumed in answer.consumed_capacity() {
+                    transacted(receipt, consumed);
+                }
+                Ok(Created::Done)
+            }
+            Err(Refused { answer: Some(TransactWriteItemsError::TransactionCanceledException(why)), failure }) => {
+                self.cancelled(why.cancellation_reasons.unwrap_or_default(), failure, receipt).await
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
+
+    /// What a cancelled transaction of a check and a put means. A taken place tells more than a check that failed: it may
+    /// be taken by this very append.
+    async fn cancelled(
+        &self,
+        mut reasons: Vec<CancellationReason>,
+        failure: Failure,
+        receipt: &mut Receipt,
+    ) -> Result<Created, Fault> {
+        let refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+        if reasons.get(1).is_some_and(refused) {
+            return self.taken(reasons.swap_remove(1).item, receipt);
+        }
+        if reasons.first().is_some_and(refused) {
+            return Ok(Created::NotBeside);
+        }
+        let telling = reasons.into_iter().find(|reason| reason.code().is_some_and(|code| code != "None"));
+        let failure = match telling {
+            Some(reason) => failure.because(reason.code().unwrap_or_default(), reason.message().unwrap_or_default()),
+            None => failure,
+        };
+        Err(self.fault(failure, receipt).await)
+    }
+
+    fn taken(&self, item: Option<SdkItem>, receipt: &mut Receipt) -> Result<Created, Fault> {
+        match item {
+            Some(item) => self.read_item(item, receipt).map(Created::Taken),
+            None => Err(stop(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the service of {} does not return the item that stands in the way of a write \
+                     (ReturnValuesOnConditionCheckFailure); use DynamoDB itself, or DynamoDB Local 1.25 or later",
+                    self.0.target
+                ),
+            ))),
+        }
+    }
+
+    fn read_item(&self, item: SdkItem, receipt: &mut Receipt) -> Result<Item, Fault> {
+        receipt.bytes += size::attributes_bytes(&item) as u64;
+        self.0.target.item(item).map_err(stop)
+    }
+}
+
+/// An error after an answer was read: there is nothing in doubt, and nothing to repeat.
+fn stop(error: Error) -> Fault {
+    Fault { error, may_have_landed: false, retry: false }
+}
+
+fn id(append_id: AppendId) -> AttributeValue {
+    AttributeValue::B(Blob::new(append_id.as_bytes()))
+}
+
+/// The bytes that a page may have. With a projection they are few, whatever the items' size.
+fn page_bytes(range: &Range) -> usize {
+    match (range.only, range.limit) {
+        (Some(_), _) => 0,
+        (None, Some(limit)) => MAX_PAGE_BYTES.min(MAX_ITEM_BYTES.saturating_mul(limit as usize)),
+        (None, None) => MAX_PAGE_BYTES,
+    }
+}
+
+fn read(receipt: &mut Receipt, consumed: Option<&ConsumedCapacity>) {
+    receipt.read_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+}
+
+fn wrote(receipt: &mut Receipt, bytes: usize, consumed: Option<&ConsumedCapacity>) {
+    receipt.bytes += bytes as u64;
+    receipt.write_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+}
+
+/// A transaction's units, which may come as reads and writes or only as their sum; ours only writes, as DynamoDB bills it.
+fn transacted(receipt: &mut Receipt, consumed: &ConsumedCapacity) {
+    match (consumed.read_capacity_units(), consumed.write_capacity_units()) {
+        (None, None) => receipt.write_units += consumed.capacity_units().unwrap_or_default(),
+        (read, write) => {
+            receipt.read_units += read.unwrap_or_default();
+            receipt.write_units += write.unwrap_or_default();
+        }
+    }
+}
