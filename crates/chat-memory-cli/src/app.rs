@@ -81,6 +81,11 @@ impl App {
                 }
                 Ok(Arc::new(store))
             }
+            // Nothing is asked of DynamoDB when a table is opened, so what is invalid there is what was said here.
+            (url @ StoreUrl::DynamoDb(_), _) => url.open().await.map_err(|e| match e.is_invalid() {
+                true => Failure::usage(e.to_string()),
+                false => Failure::Store(e),
+            }),
             (url, _) => Ok(url.open().await?),
         }
     }

@@ -23,7 +23,10 @@ fn a_session_that_differs_is_named_and_left_alone() {
     let file = place.file("all.jsonl", [line("a", "1"), line("b", "2"), line("c", "3")].join("\n"));
     let ran = place.run(&["import", &file]);
     ran.fails(3, &["line 2, session b", "other messages than the file"]);
-    assert_eq!(ran.out, "imported 2 turns (2 messages) of 3 sessions; 1 failed: run it again when that is settled\n");
+    assert_eq!(
+        ran.out,
+        "imported 2 turns (2 messages) of 3 sessions, 2 of them new; 1 failed: run it again when that is settled\n"
+    );
     assert_eq!(place.messages("b"), [json!({"role": "user", "content": "mine"})]);
     let ran = place.run(&["import", &file, "--json"]);
     assert_eq!(ran.code, Some(3));
@@ -65,10 +68,10 @@ fn an_import_says_what_it_did() {
     let lines = r#"{"id":"a","messages":[{"role":"user","content":"1"},{"role":"user","content":"2"}]}"#;
     let ran: Ran = place.run_with(&["import", "-", "--cost"], lines);
     assert!(ran.err.starts_with("cost: requests=3 "), "one load and two appends: {}", ran.err);
-    assert_eq!(ran.done(), "imported 2 turns (2 messages) of 1 session\n");
+    assert_eq!(ran.done(), "imported 2 turns (2 messages) of 1 session, 1 of them new\n");
     assert_eq!(
         place.run_with(&["import", "-"], lines).done(),
-        "imported 0 turns (0 messages) of 1 session; 2 messages were there already\n"
+        "imported 0 turns (0 messages) of 1 session, 0 of them new; 2 messages were there already\n"
     );
     let ran = place.run(&["export"]);
     assert_eq!(ran.err, "exported 1 session (2 messages)\n");

@@ -13,8 +13,8 @@ Examples:
   chat-memory --store dynamodb://chats --read-only iam-policy
   chat-memory --store dynamodb://chats iam-policy --for sessions --for table-create
 
-It asks AWS nothing. What the store URL leaves open stands in the policy as REGION and ACCOUNT_ID; a namespace narrows the policy to
-its partitions.";
+It asks AWS nothing. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is not known stands in the
+policy as REGION and ACCOUNT_ID. A namespace narrows the policy to its partitions.";
 
 /// Print the IAM policy with the least privilege that the store URL needs
 #[derive(Debug, Args)]
@@ -55,8 +55,13 @@ pub fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     {
         return Err(Failure::usage("--account takes the 12 digits of an AWS account"));
     }
+    let mut options = url.options();
+    if options.region.is_none() {
+        let variable = |name| std::env::var(name).ok().filter(|region| !region.is_empty());
+        options.region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+    }
     let uses: Vec<Use> = arguments.uses.into_iter().map(Use::from).collect();
-    let policy = policy(&url.options(), &uses, arguments.account.as_deref());
+    let policy = policy(&options, &uses, arguments.account.as_deref());
     // The AWS console shows policies so; with --json it is one line.
     if app.json() { app.out.json(&policy) } else { app.out.line(format_args!("{policy:#}")) }
 }

@@ -39,8 +39,9 @@ Run it again after an interruption, at any later time: what is there already is 
 behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left alone and
 named (exit code 3), and the others go on. A line that cannot be read ends the import when the lines before it are done.
 
-With --json: {\"sessions\", \"turns\", \"messages\", \"messages_there\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; turns and
-messages count what was written, messages_there what was there already.";
+With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; started counts
+the sessions that are new (on DynamoDB each costs a write for its place in the list of sessions, beside its messages), turns and
+messages what was written, messages_there what was there already.";
 
 /// Read conversations from a file into the store, one append a turn
 #[derive(Debug, Args)]
@@ -130,6 +131,7 @@ fn concerns_one_session(error: &Error) -> bool {
 /// What was done for one session.
 #[derive(Debug, Default)]
 struct Written {
+    started: u64,
     turns: u64,
     messages: u64,
     there: u64,
@@ -163,6 +165,7 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
         }
         let appended = append_surely(store, session, append).await?;
         written.receipt += appended.receipt;
+        written.started += u64::from(appended.started);
         written.turns += 1;
         written.messages += turn.len() as u64;
         position = appended.position;
@@ -237,6 +240,7 @@ impl<'a> Import<'a> {
 
     fn add(&mut self, at: u64, written: &Written) {
         self.sessions += 1;
+        self.done.started += written.started;
         self.done.turns += written.turns;
         self.done.messages += written.messages;
         self.done.there += written.there;
@@ -259,10 +263,11 @@ impl<'a> Import<'a> {
 
     fn end(self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        let Written { turns, messages, there, .. } = self.done;
+        let Written { started, turns, messages, there, .. } = self.done;
         if self.app.json() {
             self.app.out.json(&json!({
                 "sessions": self.sessions,
+                "started": started,
                 "turns": turns,
                 "messages": messages,
                 "messages_there": there,
@@ -270,12 +275,8 @@ impl<'a> Import<'a> {
                 "cost": self.app.cost(),
             }))?;
         } else {
-            let mut line = format!(
-                "imported {} ({}) of {}",
-                count(turns, "turn"),
-                count(messages, "message"),
-                count(self.sessions, "session")
-            );
+            let (turns, messages, sessions) = (count(turns, "turn"), count(messages, "message"), count(self.sessions, "session"));
+            let mut line = format!("imported {turns} ({messages}) of {sessions}, {started} of them new");
             if there > 0 {
                 line.push_str(&format!(
                     "; {} there already",

@@ -1,7 +1,7 @@
 //! `table`
 
-use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity};
 use chat_memory::store::SessionQuery;
+use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity};
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::{ChatStore, InMemoryStore};
 use crate::error::Error;
+#[cfg(not(all(feature = "dynamodb", feature = "sqlite")))]
 use crate::error::ErrorKind;
 use crate::session::Namespace;
 
@@ -225,8 +226,8 @@ async fn open_sqlite(url: &SqliteUrl) -> Result<Arc<dyn ChatStore>, Error> {
 }
 
 #[cfg(feature = "dynamodb")]
-async fn open_dynamodb(_: &DynamoDbUrl) -> Result<Arc<dyn ChatStore>, Error> {
-    Err(Error::new(ErrorKind::Unsupported, "the DynamoDB store is not wired to store URLs yet"))
+async fn open_dynamodb(url: &DynamoDbUrl) -> Result<Arc<dyn ChatStore>, Error> {
+    Ok(Arc::new(super::dynamodb::DynamoDbStore::open(url.options()).await?))
 }
 
 #[cfg(not(all(feature = "dynamodb", feature = "sqlite")))]
