@@ -81,8 +81,7 @@ impl Database {
             .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
         blocking(move || {
             let is_new = prepare_file(&options)?;
-            let path = options.path.clone();
-            let connection = first_connection(&options).map_err(|failure| failure.at(&path))?;
+            let connection = first_connection(&options).map_err(|failure| failure.at(&options))?;
             Ok(Self {
                 options,
                 is_new,
@@ -138,7 +137,7 @@ impl Database {
                 Ok(done)
             });
             drop(permit);
-            result.map_err(|failure| failure.at(&database.options.path))
+            result.map_err(|failure| failure.at(&database.options))
         })
         .await
     }

@@ -1,9 +1,8 @@
 //! What SQLite's errors mean to our callers.
 
-use std::path::Path;
-
 use rusqlite::ErrorCode;
 
+use super::connect::Options;
 use crate::error::{Error, ErrorKind};
 use crate::store::Ticket;
 
@@ -33,10 +32,11 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The error to return, for the file at this path.
-    pub(super) fn at(self, path: &Path) -> Error {
+    /// The error to return, for the file that was opened with these options.
+    pub(super) fn at(self, options: &Options) -> Error {
+        let path = &options.path;
         match self {
-            Self::Sqlite(error) => explained(error, path),
+            Self::Sqlite(error) => explained(error, options),
             Self::Record { session, seq, why } => Error::corrupt(format!(
                 "record {seq} of session {session:?} in {} {why}; restore the file from a backup, or clear the session to go on \
                  without what it held",
@@ -57,8 +57,8 @@ pub(super) fn commit_failed(error: rusqlite::Error, ticket: Ticket) -> Failure {
     }
 }
 
-fn explained(error: rusqlite::Error, path: &Path) -> Error {
-    let path = path.display();
+fn explained(error: rusqlite::Error, options: &Options) -> Error {
+    let path = options.path.display();
     let (kind, sentence) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => (
             ErrorKind::Unavailable,
@@ -71,6 +71,13 @@ fn explained(error: rusqlite::Error, path: &Path) -> Error {
         Some(ErrorCode::SystemIoFailure) => (
             ErrorKind::Unavailable,
             format!("the disk could not read or write {path} ({error}); look at the disk's health, then try again"),
+        ),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) if options.read_only => (
+            ErrorKind::AccessDenied,
+            format!(
+                "{path} could not be read: even for that SQLite keeps files -wal and -shm beside it; see that you may write in its \
+                 folder, or read a copy elsewhere"
+            ),
         ),
         Some(ErrorCode::CannotOpen) => (
             ErrorKind::AccessDenied,
@@ -113,7 +120,7 @@ mod tests {
     fn a_commit_is_in_doubt_only_where_it_may_have_reached_the_disk() {
         use rusqlite::ffi::{SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
         let ticket = Ticket::new(AppendId::random(), 7);
-        let of = |code| commit_failed(failure(code), ticket).at(Path::new("chat.db"));
+        let of = |code| commit_failed(failure(code), ticket).at(&Options::new("chat.db".into()));
         for code in [SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE] {
             let error = of(code);
             assert!(error.is_in_doubt() && error.ticket() == Some(&ticket) && !error.is_retryable(), "{error}");
@@ -127,7 +134,7 @@ mod tests {
     #[test]
     fn every_sentence_names_the_file() {
         for code in 1..=26 {
-            let error = Failure::from(failure(code)).at(Path::new("/x/chat.db"));
+            let error = Failure::from(failure(code)).at(&Options::new("/x/chat.db".into()));
             assert!(error.to_string().contains("/x/chat.db"), "{code}: {error}");
         }
     }

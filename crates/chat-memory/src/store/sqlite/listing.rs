@@ -10,15 +10,15 @@ use crate::session::{Owner, SessionId};
 use crate::store::directory::Cursor;
 use crate::store::{Receipt, SessionInfo, SessionPage, SessionUpdate};
 
+pub(super) const PAGE: &str = "SELECT id, created_at, owner, title, metadata FROM sessions
+     WHERE created_at IS NOT NULL AND owner IS ?1 AND (created_at, id) < (?2, ?3)
+     ORDER BY created_at DESC, id DESC LIMIT ?4";
+
 /// A page of the sessions of an owner, or of nobody, newest first.
 pub(super) fn page(db: &Connection, owner: Option<&Owner>, limit: usize, after: Option<&Cursor>) -> Result<SessionPage, Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
     let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.created_at, cursor.id.as_str()));
-    let mut query = db.prepare_cached(
-        "SELECT id, created_at, owner, title, metadata FROM sessions
-         WHERE created_at IS NOT NULL AND owner IS ?1 AND (created_at, id) < (?2, ?3)
-         ORDER BY created_at DESC, id DESC LIMIT ?4",
-    )?;
+    let mut query = db.prepare_cached(PAGE)?;
     let mut rows = query.query(params![owner.map(Owner::as_str), before, id, limit + 1])?;
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {

@@ -119,7 +119,24 @@ macro_rules! columns {
     };
 }
 
-/// A session's row, and the end of its log.
+/// A session's row, and the last of its log.
+pub(super) const HEAD: &str =
+    "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id FROM sessions s LEFT JOIN records r ON r.session = s.key
+     WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
+
+pub(super) const BACKWARDS_FROM: &str =
+    concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC");
+
+pub(super) const BY_KEY: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM records WHERE session = ?1 AND append_id = ?2 AND created_at > ?3 ORDER BY seq DESC LIMIT 1"
+);
+
+pub(super) const BY_TICKET: &str =
+    concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND append_id = ?2 AND seq >= ?3 ORDER BY seq LIMIT 1");
+
+/// What [`HEAD`] says.
 struct Head {
     key: i64,
     listed: bool,
@@ -129,10 +146,7 @@ struct Head {
 }
 
 fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
-    let mut query = db.prepare_cached(
-        "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id FROM sessions s LEFT JOIN records r ON r.session = s.key
-         WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1",
-    )?;
+    let mut query = db.prepare_cached(HEAD)?;
     let head = query.query_row([session], |row| {
         let newest = match row.get::<_, Option<u64>>(3)? {
             Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
@@ -202,22 +216,8 @@ pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
 fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Option<Stored>, Failure> {
     let (sql, bound) = match &new.identity {
         Identity::New => return Ok(None),
-        Identity::Key(_) => (
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM records WHERE session = ?1 AND append_id = ?2 AND created_at > ?3 ORDER BY seq DESC LIMIT 1"
-            ),
-            now_ms - KEY_LIFETIME_MS,
-        ),
-        Identity::Ticket(ticket) => (
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM records WHERE session = ?1 AND append_id = ?2 AND seq >= ?3 ORDER BY seq LIMIT 1"
-            ),
-            i64::try_from(ticket.lowest()).unwrap_or(i64::MAX),
-        ),
+        Identity::Key(_) => (BY_KEY, now_ms - KEY_LIFETIME_MS),
+        Identity::Ticket(ticket) => (BY_TICKET, i64::try_from(ticket.lowest()).unwrap_or(i64::MAX)),
     };
     let mut query = db.prepare_cached(sql)?;
     let mut rows = query.query(params![key, new.append_id.as_bytes(), bound])?;
@@ -234,8 +234,7 @@ pub(super) fn load(db: &Connection, session: &str, reach: &Reach, now_ms: i64) -
     let missing = |seq| Failure::Record { session: session.to_owned(), seq, why: "is missing".to_owned() };
     let (newest, id) = newest.ok_or_else(|| missing(first))?;
     let position = Position::new(newest + 1, Some(id), now_ms);
-    let mut query =
-        db.prepare_cached(concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC"))?;
+    let mut query = db.prepare_cached(BACKWARDS_FROM)?;
     let mut walk = Walk::new(reach, Some(newest), now_ms);
     // One pass over the rows for each stretch without a rewind.
     while let Some(from) = walk.wants() {

@@ -8,6 +8,10 @@ use super::log::{STAYS_S, Transaction, unlist};
 /// Records erased per transaction, so that other writers need not wait long.
 const PER_STEP: u64 = 64;
 
+pub(super) const NEWEST_CLEAR: &str = "SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0";
+
+pub(super) const IS_DUE: &str = "SELECT 1 FROM records WHERE purge_at <= ?1 LIMIT 1";
+
 /// What one step of a sweep did.
 pub(super) struct Step {
     pub(super) records: u64,
@@ -22,9 +26,7 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
         .query_row([session], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))
         .optional()?;
     let Some((key, from)) = found else { return Ok(Step { records: 0, done: true }) };
-    let clear: Option<u64> = db
-        .prepare_cached("SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0")?
-        .query_row([key], |row| row.get(0))?;
+    let clear: Option<u64> = db.prepare_cached(NEWEST_CLEAR)?.query_row([key], |row| row.get(0))?;
     let Some(clear) = clear.filter(|clear| *clear > from) else { return Ok(Step { records: 0, done: true }) };
     let to = clear.min(from + PER_STEP);
     let records = db
@@ -55,8 +57,7 @@ pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
 pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     let now_s = now_ms.div_euclid(1000);
     // Mostly there is nothing to do, and this needs no lock.
-    let due =
-        db.prepare_cached("SELECT 1 FROM records WHERE purge_at <= ?1 LIMIT 1")?.query_row([now_s], |_| Ok(())).optional()?;
+    let due = db.prepare_cached(IS_DUE)?.query_row([now_s], |_| Ok(())).optional()?;
     if due.is_none() {
         return Ok(0);
     }

@@ -1,0 +1,170 @@
+//! A full disk, a locked file, damage.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use super::*;
+use crate::store::sqlite::{listing, log, sweep};
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_keeps_what_is_there() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::builder(&path).max_pages(60).open().await.expect("a new file");
+    let id = session("s");
+    let mut landed = Vec::new();
+    let error = loop {
+        let text = format!("{} {}", landed.len(), "x".repeat(10_000));
+        match store.append(&id, &saying(&text)).await {
+            Ok(appended) => {
+                assert_eq!(appended.seq, landed.len() as u64);
+                landed.push(text);
+            }
+            Err(e) => break e,
+        }
+        assert!(landed.len() < 100, "the disk was never full");
+    };
+    assert!(landed.len() > 5);
+    assert!(error.is_unavailable() && error.is_retryable() && error.ticket().is_none(), "{error:?}");
+    assert!(error.to_string().contains("no space is left"), "{error}");
+    assert_eq!(texts(&store, "s").await, landed, "reading goes on");
+    // A short one may still fit; the long one still does not, and nothing of it is there.
+    assert!(store.append(&id, &saying(&"y".repeat(10_000))).await.is_err());
+    drop(store);
+
+    // More space: the store goes on where it was.
+    let store = SqliteStore::open(&path).await.expect("the same file");
+    assert_eq!(texts(&store, "s").await, landed);
+    assert_eq!(say(&store, "s", "after").await, landed.len() as u64);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_from_the_start_leaves_a_file_that_can_be_used_later() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::builder(&path).max_pages(11).open().await.expect("the tables fit");
+    let error = store.append(&session("s"), &saying(&"x".repeat(100_000))).await.expect_err("it does not fit");
+    assert!(error.is_unavailable(), "{error}");
+    assert!(texts(&store, "s").await.is_empty());
+    drop(store);
+    assert_eq!(say(&SqliteStore::open(&path).await.expect("the file"), "s", "x").await, 0);
+}
+
+#[tokio::test]
+async fn a_locked_file_says_so_and_can_be_read_meanwhile() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::builder(&path).busy_timeout(Duration::from_millis(30)).open().await.expect("a new file");
+    say(&store, "s", "a").await;
+    let other = Connection::open(&path).expect("the file");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let error = store.append(&session("s"), &saying("b")).await.expect_err("it is locked");
+    assert!(error.is_unavailable() && error.is_retryable() && error.to_string().contains("locked"), "{error}");
+    assert_eq!(texts(&store, "s").await, ["a"]);
+    other.execute_batch("ROLLBACK").expect("the lock is given back");
+    assert_eq!(say(&store, "s", "b").await, 1, "nothing was written before");
+}
+
+#[tokio::test]
+async fn an_append_given_up_by_its_caller_locks_nobody_out() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    for _ in 0..10 {
+        let (id, append) = (session("s"), saying("given up"));
+        let _ = tokio::time::timeout(Duration::ZERO, store.append(&id, &append)).await;
+    }
+    let seq = say(&store, "s", "last").await;
+    let texts = texts(&store, "s").await;
+    assert_eq!(texts.len() as u64, seq + 1, "those that landed, each once, and the last");
+    assert_eq!(texts.last().map(String::as_str), Some("last"));
+}
+
+#[tokio::test]
+async fn a_record_over_the_limit_is_refused() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::builder(&path).max_record_bytes(1_000).open().await.expect("a new file");
+    let error = store.append(&session("s"), &saying(&"x".repeat(1_000))).await.expect_err("too large");
+    assert!(error.is_too_large() && error.to_string().contains("the limit is 1000"), "{error}");
+    assert_eq!(say(&store, "s", "small").await, 0, "nothing was written");
+}
+
+#[tokio::test]
+async fn a_missing_record_is_corruption_and_is_named() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    for n in 0..6 {
+        say(&store, "s", &n.to_string()).await;
+    }
+    for (seq, window) in [(3, 3), (0, 6)] {
+        change(&path, &format!("UPDATE records SET seq = seq + 1000000, session = -1 WHERE seq = {seq}"));
+        let error = store.load(&session("s"), &Load::all()).await.expect_err("a gap");
+        assert!(error.is_corrupt() && error.to_string().contains(&format!("record {seq} of session \"s\"")), "{error}");
+        assert!(store.load(&session("s"), &Load::last(6 - seq as usize - 1)).await.is_ok(), "a window above it is whole");
+        assert!(store.load(&session("s"), &Load::last(window)).await.is_err(), "a window that needs it");
+        change(&path, "UPDATE records SET seq = seq - 1000000, session = 1 WHERE session = -1");
+    }
+    change(&path, "DELETE FROM records");
+    let error = store.load(&session("s"), &Load::all()).await.expect_err("no records at all");
+    assert!(error.is_corrupt(), "{error}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_named() {
+    for damage in [
+        "messages = '[{\"role\":'",
+        "messages = '[{\"role\":\"robot\"}]'",
+        "metadata = 'x'",
+        "append_id = x'00'",
+        "messages = CAST(x'ff' AS TEXT)",
+    ] {
+        let (_folder, path) = folder();
+        let store = SqliteStore::open(&path).await.expect("a new file");
+        say(&store, "s", "a").await;
+        say(&store, "s", "b").await;
+        change(&path, &format!("UPDATE records SET {damage} WHERE seq = 0"));
+        let error = store.load(&session("s"), &Load::all()).await.expect_err(damage);
+        assert!(error.is_corrupt(), "{damage}: {error:?}");
+        let said = error.to_string();
+        assert!(said.contains("record 0 of session \"s\"") && said.contains("chat.db"), "{damage}: {said}");
+        assert_eq!(store.load(&session("s"), &Load::last(1)).await.expect("the other record").records.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_an_error_and_no_empty_history() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    for n in 0..40 {
+        say(&store, "s", &format!("{n} {}", "x".repeat(3_000))).await;
+    }
+    drop(store);
+    let length = std::fs::metadata(&path).expect("the file").len();
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
+    // All but the first page, which holds the header and the tables' names.
+    file.seek(SeekFrom::Start(4096)).expect("a seek");
+    file.write_all(&vec![0xA5; length as usize - 4096]).expect("the damage");
+    drop(file);
+    let error = match SqliteStore::open(&path).await {
+        Err(error) => error,
+        Ok(store) => store.load(&session("s"), &Load::all()).await.expect_err("a damaged file"),
+    };
+    assert!(error.is_corrupt(), "{error:?}");
+    assert!(error.to_string().contains("chat.db"), "{error}");
+}
+
+/// Else an append or a window would cost more, the longer the session or the more sessions there are.
+#[tokio::test]
+async fn no_statement_reads_a_whole_table() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    say(&store, "s", "x").await;
+    let db = Connection::open(&path).expect("the file");
+    for sql in [log::HEAD, log::BACKWARDS_FROM, log::BY_KEY, log::BY_TICKET, listing::PAGE, sweep::NEWEST_CLEAR, sweep::IS_DUE] {
+        let mut explained = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+        let nothing = vec![rusqlite::types::Null; explained.parameter_count()];
+        let steps: Vec<String> = explained
+            .query_map(rusqlite::params_from_iter(nothing), |row| row.get(3))
+            .expect("its plan")
+            .collect::<Result<_, _>>()
+            .expect("its steps");
+        let bad = steps.iter().any(|step| step.contains("SCAN") || step.contains("TEMP B-TREE"));
+        assert!(!steps.is_empty() && !bad, "{sql}\n{steps:#?}");
+    }
+}
