@@ -77,9 +77,16 @@ pub(super) fn check_header(path: &Path) -> Result<(), Error> {
 
 /// Checks that the file is ours and of a version that we know. `None` for one that is empty.
 pub(super) fn check(db: &Connection, path: &Path) -> Result<Option<i32>, Failure> {
-    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    // All of one state: another process may be making the tables just now.
+    db.execute_batch("SAVEPOINT checking")?;
+    let read = || {
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok::<_, rusqlite::Error>((pragma("application_id")?, pragma("user_version")?, tables))
+    };
+    let read = read();
+    db.execute_batch("RELEASE checking")?;
+    let (application_id, version, tables) = read?;
     if application_id == 0 && version == 0 && tables == 0 {
         return Ok(None);
     }
