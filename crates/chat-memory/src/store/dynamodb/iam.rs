@@ -15,6 +15,8 @@ pub enum Use {
     Sessions,
     /// `table create`: making the table and turning its TTL on.
     TableCreate,
+    /// `table sweep` of a whole table. A namespace cannot narrow the scan that it begins with.
+    TableSweep,
     /// `table check`: looking at the table's settings. What it tries of the sessions' actions is part of [`Use::Sessions`].
     TableCheck,
 }
@@ -33,6 +35,7 @@ pub enum Action {
     GetItem,
     PutItem,
     Query,
+    Scan,
     UpdateItem,
     UpdateTimeToLive,
 }
@@ -54,13 +57,14 @@ pub(crate) enum Operation {
     GetItem,
     PutItem,
     Query,
+    Scan,
     TransactWriteItems,
     UpdateItem,
     UpdateTimeToLive,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::CreateTable,
         Self::DeleteItem,
         Self::DescribeContinuousBackups,
@@ -69,6 +73,7 @@ impl Operation {
         Self::GetItem,
         Self::PutItem,
         Self::Query,
+        Self::Scan,
         Self::TransactWriteItems,
         Self::UpdateItem,
         Self::UpdateTimeToLive,
@@ -85,6 +90,7 @@ impl Operation {
             Self::GetItem => &[Action::GetItem],
             Self::PutItem => &[Action::PutItem],
             Self::Query => &[Action::Query],
+            Self::Scan => &[Action::Scan],
             // A transaction has no action of its own: IAM asks for those of what is in it, here a put and a condition check.
             Self::TransactWriteItems => &[Action::ConditionCheckItem, Action::PutItem],
             Self::UpdateItem => &[Action::UpdateItem],
@@ -101,7 +107,7 @@ impl Operation {
             | Self::TransactWriteItems
             | Self::UpdateItem
             | Self::UpdateTimeToLive => true,
-            Self::DescribeContinuousBackups | Self::DescribeTable | Self::DescribeTimeToLive | Self::GetItem | Self::Query => {
+            Self::DescribeContinuousBackups | Self::DescribeTable | Self::DescribeTimeToLive | Self::GetItem | Self::Query | Self::Scan => {
                 false
             }
         }
@@ -137,6 +143,9 @@ impl Use {
             }
             Self::TableCreate => {
                 vec![Operation::CreateTable, Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::UpdateTimeToLive]
+            }
+            Self::TableSweep => {
+                vec![Operation::Scan, Operation::Query, Operation::PutItem, Operation::DeleteItem, Operation::DescribeTimeToLive]
             }
             Self::TableCheck => {
                 vec![Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::DescribeContinuousBackups]

@@ -15,3 +15,4 @@ mod turns;
 pub use names::FORMAT_VERSION;
 pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
 pub use store::DynamoDbStore;
+pub use turns::TableSwept;

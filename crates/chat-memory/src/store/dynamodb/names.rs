@@ -80,6 +80,11 @@ impl Partitions {
         format!("{}{session}", self.prefix)
     }
 
+    /// Whether a partition is one of our sessions': not a directory's, nor of another namespace.
+    pub(crate) fn is_session(&self, pk: &str) -> bool {
+        pk.strip_prefix(&self.prefix).is_some_and(|rest| SessionId::new(rest).is_ok())
+    }
+
     /// The directory's partition for sessions of an owner, or of nobody.
     pub(crate) fn directory(&self, owner: Option<&Owner>, shard: u32) -> String {
         format!("{}dir#{}#{shard}", self.prefix, owner.map_or("", Owner::as_str))
@@ -102,6 +107,11 @@ pub(crate) fn seq_of(key: &Key) -> Result<u64, Error> {
     digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| {
         Error::corrupt(format!("session {:?} has an item with the sort key {:?}, which is not a record's number", key.pk, key.sk))
     })
+}
+
+/// The id in a part's sort key.
+pub(crate) fn parts_id_of(sk: &str) -> Option<&str> {
+    Some(sk.strip_prefix("p#")?.rsplit_once('#')?.0)
 }
 
 pub(crate) fn part_sk(parts_id: &str, part: usize) -> String {

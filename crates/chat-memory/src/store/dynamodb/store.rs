@@ -11,7 +11,7 @@ use super::names::Partitions;
 use super::options::Options;
 use super::sdk::SdkTable;
 use super::table::Clock;
-use super::turns::{Limits, Settings, Turns};
+use super::turns::{Limits, Settings, TableSwept, Turns};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::position::Moment;
@@ -78,6 +78,23 @@ impl DynamoDbStore {
             deadline_ms: u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX),
         };
         Self(Arc::new(Turns::new(table, SystemClock, settings)))
+    }
+
+    /// Finishes what clears, deletes and appends that were cut off have left, in the whole table: hidden records that were not
+    /// erased yet, and parts of large records that never came to be. It reads every item of the table once and changes no load.
+    /// `progress` is told now and then how many items were looked at.
+    ///
+    /// ```no_run
+    /// # async fn run(store: chat_memory::store::dynamodb::DynamoDbStore) -> Result<(), chat_memory::Error> {
+    /// let swept = store.sweep_table(&mut |items| eprintln!("{items} items looked at")).await?;
+    /// println!("{} records of {} sessions erased, for {}", swept.records, swept.sessions, swept.receipt);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What the table itself meets, and corrupt for an item that cannot be read; what was swept until then stays swept.
+    pub async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+        self.0.sweep_table(progress).await
     }
 
     /// The operations that this store and its clones have sent so far, by the names that IAM knows them by too.

@@ -77,6 +77,14 @@ pub(crate) struct Page {
     pub(crate) after: Option<String>,
 }
 
+/// A page of the whole table, in no order of partitions.
+#[derive(Debug, Clone)]
+pub(crate) struct ScanPage {
+    pub(crate) items: Vec<Item>,
+    /// The key after which the table goes on; `None` at its end.
+    pub(crate) after: Option<Key>,
+}
+
 /// Why a request failed, and what that leaves open.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -120,6 +128,9 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
 
     /// Reads a page of a range (`Query`), from its start or after a sort key.
     async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault>;
+
+    /// Reads a page of the whole table (`Scan`), only these attributes and the keys, strongly consistent.
+    async fn scan(&self, only: &[&str], after: Option<&Key>, receipt: &mut Receipt) -> Result<ScanPage, Fault>;
 }
 
 /// Time and chance, as the protocol has them.

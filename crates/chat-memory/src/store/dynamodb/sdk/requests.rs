@@ -17,7 +17,7 @@ use super::items::SdkItem;
 use super::{Failure, MAX_ITEM_BYTES, MAX_PAGE_BYTES, Refused, SdkTable};
 use crate::error::{Error, ErrorKind};
 use crate::store::dynamodb::iam::Operation;
-use crate::store::dynamodb::table::{Beside, Created, Fault, Item, Key, NewItem, Page, Range, Table};
+use crate::store::dynamodb::table::{Beside, Created, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table};
 use crate::store::dynamodb::{names, size};
 use crate::store::{AppendId, Receipt};
 
@@ -167,8 +167,7 @@ impl Table for SdkTable {
             .query()
             .table_name(&target.table)
             .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
-            .expression_attribute_names("#pk", &target.partition_key)
-            .expression_attribute_names("#sk", &target.sort_key)
+            .set_expression_attribute_names(Some(self.projection(range.only.unwrap_or_default()).1))
             .expression_attribute_values(":pk", AttributeValue::S(range.pk.clone()))
             .expression_attribute_values(":from", AttributeValue::S(range.from.clone()))
             .expression_attribute_values(":to", AttributeValue::S(range.to.clone()))
@@ -177,12 +176,7 @@ impl Table for SdkTable {
             .set_limit(range.limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
             .return_consumed_capacity(TOTAL);
         if let Some(only) = range.only {
-            let mut projection = vec!["#pk".to_owned(), "#sk".to_owned()];
-            for (place, name) in only.iter().enumerate() {
-                projection.push(format!("#a{place}"));
-                request = request.expression_attribute_names(format!("#a{place}"), *name);
-            }
-            request = request.projection_expression(projection.join(", "));
+            request = request.projection_expression(self.projection(only).0);
         }
         if let Some(after) = after {
             let key = Key { pk: range.pk.clone(), sk: after.to_owned() };
@@ -201,9 +195,48 @@ impl Table for SdkTable {
             Err(refused) => Err(self.fault(refused.failure, receipt).await),
         }
     }
+
+    async fn scan(&self, only: &[&str], after: Option<&Key>, receipt: &mut Receipt) -> Result<ScanPage, Fault> {
+        let target = &self.0.target;
+        let (projection, names) = self.projection(only);
+        let request = self
+            .0
+            .client
+            .scan()
+            .table_name(&target.table)
+            .projection_expression(projection)
+            .set_expression_attribute_names(Some(names))
+            .consistent_read(true)
+            .set_exclusive_start_key(after.map(|key| target.sdk_key(key)))
+            .return_consumed_capacity(TOTAL);
+        let answer = self.call(Operation::Scan, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(answer) => {
+                read(receipt, answer.consumed_capacity());
+                let items = answer.items.unwrap_or_default().into_iter().map(|item| self.read_item(item, receipt));
+                let items = items.collect::<Result<_, Fault>>()?;
+                let after = answer.last_evaluated_key.map(|key| target.item(key).map_err(stop)).transpose()?;
+                Ok(ScanPage { items, after: after.map(|last| last.key) })
+            }
+            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+        }
+    }
 }
 
 impl SdkTable {
+    /// A projection of the keys and these attributes, and the names that it uses.
+    fn projection(&self, only: &[&str]) -> (String, HashMap<String, String>) {
+        let target = &self.0.target;
+        let mut names =
+            HashMap::from([("#pk".to_owned(), target.partition_key.clone()), ("#sk".to_owned(), target.sort_key.clone())]);
+        let mut projection = vec!["#pk".to_owned(), "#sk".to_owned()];
+        for (place, name) in only.iter().enumerate() {
+            projection.push(format!("#a{place}"));
+            names.insert(format!("#a{place}"), (*name).to_owned());
+        }
+        (projection.join(", "), names)
+    }
+
     fn put_item(&self, item: SdkItem) -> aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder {
         let request = self.0.client.put_item().table_name(&self.0.target.table).set_item(Some(item));
         request.return_consumed_capacity(TOTAL)

@@ -10,10 +10,12 @@ mod load;
 #[cfg(test)]
 mod sim;
 mod sweep;
+mod sweep_table;
 
 use std::collections::BTreeSet;
 
 pub(crate) use item::Limits;
+pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
 use super::table::{Clock, Fault, Table};

@@ -37,7 +37,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     async fn finish_clear(&self, session: &SessionId, cleared: &Appended) -> Result<Swept, Error> {
-        self.sweep_below(session, cleared.seq, Receipt::default()).await.map_err(|e| {
+        let pk = self.settings.partitions.session(session);
+        self.sweep_below(&pk, cleared.seq, Receipt::default()).await.map_err(|e| {
             e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
         })
     }
@@ -47,15 +48,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.writable()?;
         let pk = self.settings.partitions.session(session);
         let (mut patience, mut receipt) = (self.patience(), Receipt::default());
-        let range = records(pk, 0, MAX_SEQ);
+        let range = records(pk.clone(), 0, MAX_SEQ);
         let mut after = None;
         loop {
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
             for item in &page.items {
                 let head = item::decode(item, self.settings.limits.record)?;
                 match head.body {
-                    Body::Record { rewind: Some(0), .. } => return self.sweep_below(session, head.seq, receipt).await,
-                    Body::Stub { cleared_by } => return self.sweep_below(session, cleared_by, receipt).await,
+                    Body::Record { rewind: Some(0), .. } => return self.sweep_below(&pk, head.seq, receipt).await,
+                    Body::Stub { cleared_by } => return self.sweep_below(&pk, cleared_by, receipt).await,
                     Body::Record { .. } => {}
                 }
             }
@@ -66,8 +67,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    async fn sweep_below(&self, session: &SessionId, clear: u64, mut receipt: Receipt) -> Result<Swept, Error> {
-        let pk = self.settings.partitions.session(session);
+    /// Sweeps what is numbered below this clear.
+    pub(super) async fn sweep_below(&self, pk: &str, clear: u64, mut receipt: Receipt) -> Result<Swept, Error> {
         let Some(newest) = clear.checked_sub(1) else { return Ok(Swept { records: 0, receipt }) };
         // The deadline is for one page's work: a long session takes as long as it takes.
         let ttl = match persist!(&mut self.patience(), self.table.ttl_attribute(&mut receipt)) {
@@ -75,7 +76,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => TTL.to_owned(),
             ttl => ttl?,
         };
-        let range = records(pk, 0, newest);
+        let range = records(pk.to_owned(), 0, newest);
         let (mut after, mut swept) = (None, 0);
         loop {
             let mut patience = self.patience();

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::error::{Error, ErrorKind};
 use crate::store::dynamodb::names::{APPEND_ID, TTL, seq_of};
-use crate::store::dynamodb::table::{Attributes, Clock, Created, Fault, Item, Key, NewItem, Page, Range, Table};
+use crate::store::dynamodb::table::{Attributes, Clock, Created, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table};
 use crate::store::dynamodb::turns::item::{self, Body};
 use crate::store::position::Moment;
 use crate::store::{AppendId, Receipt};
@@ -353,6 +353,19 @@ impl Table for Client {
 
     async fn ttl_attribute(&self, _: &mut Receipt) -> Result<String, Fault> {
         Ok(TTL.to_owned())
+    }
+
+    async fn scan(&self, _: &[&str], after: Option<&Key>, _: &mut Receipt) -> Result<ScanPage, Fault> {
+        self.read(|world| {
+            let past = |key: &&Key| after.is_none_or(|after| *key > after);
+            let size = world.rng.usize(1..=world.page) * 3;
+            let mut keys = world.items.keys().filter(past);
+            let keys: Vec<Key> = keys.by_ref().take(size).cloned().collect();
+            let after = keys.last().filter(|last| world.items.keys().any(|key| key > *last)).cloned();
+            let item = |key: Key| Item { attributes: world.items[&key].clone(), key };
+            ScanPage { items: keys.into_iter().map(item).collect(), after }
+        })
+        .await
     }
 
     async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault> {
