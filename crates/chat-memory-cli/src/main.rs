@@ -1,2 +1,46 @@
-//! x
-fn main() {}
+//! `chat-memory`: durable chat memory on DynamoDB or SQLite, from the command line.
+
+mod app;
+mod cli;
+mod commands;
+mod endpoint;
+mod failure;
+mod output;
+mod render;
+mod surely;
+mod visible;
+mod window;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::app::App;
+use crate::cli::Cli;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            // A closed pipe must not make `--help | head` fail.
+            let _ = help_or_error.print();
+            return if help_or_error.use_stderr() { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let app = App::new(cli.globals);
+    let outcome = run(&app, cli.command).and(app.out.flush());
+    app.end(outcome)
+}
+
+fn run(app: &App, command: cli::Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::other(format!("the program's threads cannot be started: {e}")))?;
+    let outcome = runtime.block_on(command.run(app));
+    // An answer of a model that nobody waits for any more must not keep the program.
+    runtime.shutdown_background();
+    outcome
+}

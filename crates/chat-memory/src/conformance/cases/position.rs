@@ -86,7 +86,7 @@ async fn a_position_is_no_clock(trial: Trial) -> Result<(), Failure> {
     let session = trial.session()?;
     count_to(&trial.store, &session, 2).await?;
     let now = all(&trial.store, &session).await?.position.read_at();
-    for (n, read_at) in [now - HOUR, now + HOUR, 0, now].into_iter().enumerate() {
+    for (n, read_at) in [now - HOUR, now + HOUR, now - 23 * HOUR, now].into_iter().enumerate() {
         let read = all(&trial.store, &session).await?.position;
         let old = Position::new(read.next(), read.last(), read_at);
         let appended = trial.store.append(&session, &saying("x").expecting(old.clone())).await?;

@@ -7,7 +7,7 @@ use super::item::{Links, PURGED_AFTER_S};
 use super::{Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
-use crate::store::directory::{Cursor, check_title};
+use crate::store::directory::Cursor;
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, NewItem, Range, Table};
 use crate::store::{Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};

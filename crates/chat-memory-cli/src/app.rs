@@ -1,0 +1,134 @@
+//! What every command has: the global options, the store they name, standard output, and the bill.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chat_memory::ChatStore;
+use chat_memory::store::Receipt;
+use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
+use etcetera::BaseStrategy;
+use serde_json::{Value, json};
+
+use crate::cli::Globals;
+use crate::failure::{Failure, OnCommandLine};
+use crate::output::{Output, say};
+use crate::visible::json_line;
+
+/// The environment variable that names the store.
+const STORE: &str = "CHAT_MEMORY_STORE";
+
+/// What every command has.
+pub struct App {
+    globals: Globals,
+    /// Standard output.
+    pub out: Output,
+    spent: Mutex<Receipt>,
+}
+
+impl App {
+    /// The program with these global options.
+    pub fn new(globals: Globals) -> Self {
+        Self { globals, out: Output::new(), spent: Mutex::default() }
+    }
+
+    /// Whether output is for a program.
+    pub fn json(&self) -> bool {
+        self.globals.json
+    }
+
+    /// Adds what an operation cost to the bill.
+    pub fn spend(&self, receipt: Receipt) {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += receipt;
+    }
+
+    /// What was spent so far, as JSON has it.
+    pub fn cost(&self) -> Value {
+        cost_of(*self.spent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which store: `--store`, else the environment, else the default.
+    pub fn store_url(&self) -> Result<StoreUrl, Failure> {
+        self.named_store().map(|url| url.0)
+    }
+
+    fn named_store(&self) -> Result<(StoreUrl, bool), Failure> {
+        let (said, what) = match &self.globals.store {
+            Some(url) => (Some(url.clone()), "--store"),
+            None => match std::env::var(STORE) {
+                Ok(url) => (Some(url).filter(|url| !url.is_empty()), STORE),
+                Err(std::env::VarError::NotPresent) => (None, STORE),
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    return Err(Failure::usage(format!("{STORE} is not UTF-8; write such bytes of a path as %XX")));
+                }
+            },
+        };
+        let (url, default) = match said {
+            Some(url) => (url.parse::<StoreUrl>().map_err(|e| e.context(what)).on_command_line()?, false),
+            None => (StoreUrl::Sqlite(default_file()?), true),
+        };
+        let url = if self.globals.read_only { url.into_read_only().on_command_line()? } else { url };
+        Ok((url, default))
+    }
+
+    /// Opens the store. The default's folder is made where it is missing.
+    pub async fn store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
+        match self.named_store()? {
+            (StoreUrl::Sqlite(file), true) => {
+                let store = file.builder().open().await?;
+                if store.is_new() {
+                    let path = store.path().display();
+                    say(format_args!("made {path} for the conversations; --store or {STORE} names another store"));
+                }
+                Ok(Arc::new(store))
+            }
+            (url, _) => Ok(url.open().await?),
+        }
+    }
+
+    /// The DynamoDB table that `command` is about.
+    pub fn table(&self, command: &str) -> Result<DynamoDbUrl, Failure> {
+        match self.store_url()? {
+            StoreUrl::DynamoDb(url) => Ok(url),
+            _ => Err(Failure::usage(format!("{command} is about a DynamoDB table: name it, as in --store dynamodb://TABLE"))),
+        }
+    }
+
+    /// Says the bill and what went wrong; returns the exit code.
+    pub fn end(&self, outcome: Result<(), Failure>) -> ExitCode {
+        let code = match &outcome {
+            Ok(()) => 0,
+            Err(failure) => {
+                if self.json() {
+                    failure.to_json().iter().for_each(|error| say(json_line(error)));
+                } else if let Some(sentence) = failure.sentence() {
+                    say(format_args!("chat-memory: {sentence}"));
+                }
+                failure.code()
+            }
+        };
+        if self.globals.cost {
+            say(format_args!("cost: {}", self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
+        }
+        ExitCode::from(code)
+    }
+}
+
+/// A receipt as JSON.
+pub fn cost_of(receipt: Receipt) -> Value {
+    json!({
+        "requests": receipt.requests,
+        "read_units": receipt.read_units,
+        "write_units": receipt.write_units,
+        "bytes": receipt.bytes,
+    })
+}
+
+/// `chat-memory/chats.db` in the user's data folder (on Unix `$XDG_DATA_HOME`, else `~/.local/share`).
+fn default_file() -> Result<SqliteUrl, Failure> {
+    let folders = etcetera::choose_base_strategy().map_err(|e| {
+        Failure::usage(format!("there is no home folder to keep conversations in ({e}); name a store with --store"))
+    })?;
+    let mut file = SqliteUrl::new(folders.data_dir().join("chat-memory").join("chats.db"));
+    file.create_parent = true;
+    Ok(file)
+}

@@ -1,0 +1,104 @@
+//! The command line, as clap reads it. What each command takes stands in its own file.
+
+use std::sync::LazyLock;
+
+use chat_memory::store::dynamodb::FORMAT_VERSION;
+use clap::builder::styling::Styles;
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::App;
+use crate::commands::{append, chat, clear, completions, delete, export, iam_policy, import, rewind, sessions, show, table};
+use crate::failure::Failure;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (record format {FORMAT_VERSION})", env!("CARGO_PKG_VERSION")));
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory append trip 'Where should we go?'         add a user's message to the session \"trip\"
+  chat-memory append trip --role assistant 'To Rome.'   and the answer
+  chat-memory show trip                                 read it
+  chat-memory show trip --last 20 --format openai       the newest 20 messages as JSON lines
+  chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2
+  chat-memory --store 'dynamodb://chats?region=eu-west-1' sessions
+  chat-memory export | chat-memory --store dynamodb://chats import -
+
+Sessions:
+  A session is one conversation. Its id is any text of up to 1,000 bytes that you choose, such as user:42/support. For one
+  that nobody has yet: chat-memory append \"$(uuidgen)\" Hello
+
+Stores (--store URL, else the environment variable CHAT_MEMORY_STORE, else a SQLite file in your data folder):
+  sqlite:PATH          with ?retention=30d&read_only=true
+  dynamodb://TABLE     by name or ARN, with ?region=…&endpoint=…&profile=…&namespace=…&partition_key=…&sort_key=…&retention=30d
+                       &consistency=strong|eventual&read_only=true&max_record=16MB&request_timeout=5s&deadline=30s
+                       Credentials come from AWS's usual places, never from the URL.
+  memory:              nothing is kept
+
+Exit codes:
+  0 done   1 failed   2 the command line is wrong   3 conflict: someone else wrote to the session";
+
+/// Durable chat memory on DynamoDB or SQLite
+#[derive(Debug, Parser)]
+#[command(name = "chat-memory", version = VERSION.as_str(), after_long_help = EXAMPLES, after_help = "More, with examples: --help")]
+#[command(styles = Styles::plain(), disable_help_subcommand = true, propagate_version = true, max_term_width = 120)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Globals {
+    /// The store: sqlite:PATH, dynamodb://TABLE or memory: [env: CHAT_MEMORY_STORE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// Say on standard error what it cost: cost: requests=1 read_units=0 write_units=1 bytes=412
+    #[arg(long, global = true)]
+    pub cost: bool,
+    /// Refuse everything that writes
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Answer in JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Append(append::Arguments),
+    Show(show::Arguments),
+    Chat(chat::Arguments),
+    Sessions(sessions::Arguments),
+    Clear(clear::Arguments),
+    Rewind(rewind::Arguments),
+    Delete(delete::Arguments),
+    Import(import::Arguments),
+    Export(export::Arguments),
+    #[command(subcommand)]
+    Table(table::Command),
+    IamPolicy(iam_policy::Arguments),
+    Completions(completions::Arguments),
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self, app: &App) -> Result<(), Failure> {
+        match self {
+            Self::Append(arguments) => append::run(app, arguments).await,
+            Self::Show(arguments) => show::run(app, arguments).await,
+            Self::Chat(arguments) => chat::run(app, arguments).await,
+            Self::Sessions(arguments) => sessions::run(app, arguments).await,
+            Self::Clear(arguments) => clear::run(app, arguments).await,
+            Self::Rewind(arguments) => rewind::run(app, arguments).await,
+            Self::Delete(arguments) => delete::run(app, arguments).await,
+            Self::Import(arguments) => import::run(app, arguments).await,
+            Self::Export(arguments) => export::run(app, arguments).await,
+            Self::Table(command) => table::run(app, command).await,
+            Self::IamPolicy(arguments) => iam_policy::run(app, arguments),
+            Self::Completions(arguments) => completions::run(app, arguments),
+        }
+    }
+}

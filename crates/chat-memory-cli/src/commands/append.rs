@@ -1,0 +1,150 @@
+//! `append`
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use chat_memory::store::{Position, Ticket};
+use chat_memory::wire::Format;
+use chat_memory::{Append, ChatStore, Message, Role};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{WireFormat, input, owner, session_id};
+use crate::app::App;
+use crate::failure::{Failure, OnCommandLine};
+use crate::render::utc_time;
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory append trip 'Where should we go?'
+  chat-memory append trip --role assistant 'To Rome.'
+  printf %s \"$prompt\" | chat-memory append trip --role system -
+  chat-memory append trip --file turn.jsonl             a whole turn: one message a line, all of them or none
+  chat-memory append \"$(uuidgen)\" Hello                 a session with a new id
+  chat-memory append trip --idempotency-key msg-17 Hi   however often it runs within 24 hours, it is stored once
+
+  position=$(chat-memory show trip --position)
+  chat-memory append trip --expect \"$position\" Hi       refused (exit code 3) if anyone wrote meanwhile
+
+An append that ends in doubt (the answer was lost) fails with a ticket. The same command with --ticket T finishes it, on any
+machine, and doubles nothing.
+
+With --json: {\"session\", \"seq\", \"next\", \"position\", \"created_at\", \"repeated\", \"started\", \"cost\"}; seq is the record's
+number, next the one after it, position what --expect takes, started whether the session is new.";
+
+/// Add messages at the end of a session: one record, stored whole or not at all
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The session's id; it starts with its first append
+    session: String,
+    /// The message's text; - reads it from standard input, to the byte (a line feed at its end included)
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    text: Option<String>,
+    /// Who says it: user, assistant, system or tool
+    #[arg(long, default_value = "user", conflicts_with = "file")]
+    role: String,
+    /// For --role tool: the id of the call that this is the result of
+    #[arg(long, value_name = "ID", conflicts_with = "file")]
+    tool_call_id: Option<String>,
+    /// Messages as JSON lines, in one append; - is standard input
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// The form of the messages in the file
+    #[arg(long, value_enum, default_value_t, requires = "file")]
+    format: WireFormat,
+    /// Only if nobody wrote since this position was read
+    #[arg(long, value_name = "POSITION")]
+    expect: Option<String>,
+    /// Store it once, however often it is repeated within 24 hours
+    #[arg(long, value_name = "KEY", conflicts_with = "ticket")]
+    idempotency_key: Option<String>,
+    /// Finish the same append, which ended in doubt with this ticket
+    #[arg(long)]
+    ticket: Option<String>,
+    /// If this starts the session: whose it is
+    #[arg(long)]
+    owner: Option<String>,
+    /// If this starts the session: its title
+    #[arg(long)]
+    title: Option<String>,
+    /// A small JSON object to keep with the record
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+}
+
+pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    let session = session_id(&arguments.session)?;
+    let mut append = Append::new(messages(&arguments)?);
+    if let Some(position) = &arguments.expect {
+        append = append.expecting(position.parse::<Position>().map_err(|e| e.context("--expect")).on_command_line()?);
+    }
+    if let Some(ticket) = &arguments.ticket {
+        append = append.with_ticket(ticket.parse::<Ticket>().map_err(|e| e.context("--ticket")).on_command_line()?);
+    }
+    if let Some(key) = &arguments.idempotency_key {
+        append = append.with_key(key);
+    }
+    if let Some(owner) = owner(arguments.owner.as_ref())? {
+        append = append.owned_by(owner);
+    }
+    if let Some(title) = &arguments.title {
+        append = append.titled(title);
+    }
+    if let Some(text) = &arguments.metadata {
+        append = append.with_metadata(metadata(text)?);
+    }
+    append.check()?;
+
+    let store = app.store().await?;
+    let appended = store.append(&session, &append).await?;
+    app.spend(appended.receipt);
+    if app.json() {
+        return app.out.json(&json!({
+            "session": session.as_str(),
+            "seq": appended.seq,
+            "next": appended.position.next(),
+            "position": appended.position.to_string(),
+            "created_at": utc_time(appended.created_at),
+            "repeated": appended.repeated,
+            "started": appended.started,
+            "cost": app.cost(),
+        }));
+    }
+    let again = if appended.repeated { " (it was there already)" } else { "" };
+    app.out.line(format_args!("record {} of {session}{again}", appended.seq))
+}
+
+fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
+    if let Some(path) = &arguments.file {
+        let (reader, _) = input(path)?;
+        let read: Result<Vec<_>, _> = Format::from(arguments.format).messages(reader).collect();
+        let messages = read.map_err(|e| e.context(path.display()))?;
+        if messages.is_empty() {
+            return Err(Failure::other(format!("{}: there is no message in it", path.display())));
+        }
+        return Ok(messages);
+    }
+    let role: Role = arguments.role.parse().on_command_line()?;
+    if (role == Role::Tool) != arguments.tool_call_id.is_some() {
+        return Err(Failure::usage("--role tool and --tool-call-id belong together: the result of a tool names the call"));
+    }
+    let text = match arguments.text.as_deref() {
+        Some("-") => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut bytes);
+            read.map_err(|e| Failure::other(format!("standard input cannot be read: {e}")))?;
+            String::from_utf8(bytes).map_err(|e| Failure::other(format!("standard input is not UTF-8: {e}")))?
+        }
+        text => text.unwrap_or_default().to_owned(),
+    };
+    Ok(vec![Message { tool_call_id: arguments.tool_call_id.clone(), ..Message::new(role, text) }])
+}
+
+fn metadata(text: &str) -> Result<Map<String, Value>, Failure> {
+    match chat_memory::json::parse(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Failure::usage("--metadata takes a JSON object, as in '{\"source\": \"mail\"}'")),
+        Err(e) => Err(Failure::usage(format!("--metadata is not JSON: {e}"))),
+    }
+}

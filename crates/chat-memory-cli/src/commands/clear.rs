@@ -1,0 +1,48 @@
+//! `clear`
+
+use chat_memory::ChatStore;
+use clap::Args;
+use serde_json::json;
+
+use super::{confirm, count, session_id};
+use crate::app::App;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory clear trip          asks first
+  chat-memory clear trip --yes    in a script
+
+Every load from then on sees nothing of what was there. What was cleared is then erased, which costs about what its writing
+did; if that is interrupted, the next clear goes on with it. The session stays in the list; `delete` takes it off.
+
+With --json: {\"session\", \"seq\", \"position\", \"erased\", \"cost\"}; erased counts records.";
+
+/// Forget a session's messages
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The session's id
+    session: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    let session = session_id(&arguments.session)?;
+    confirm(arguments.yes, &format!("Forget all messages of {session}"))?;
+    let store = app.store().await?;
+    let cleared = store.clear(&session).await?;
+    app.spend(cleared.receipt());
+    if app.json() {
+        return app.out.json(&json!({
+            "session": session.as_str(),
+            "seq": cleared.appended.seq,
+            "position": cleared.appended.position.to_string(),
+            "erased": cleared.swept.records,
+            "cost": app.cost(),
+        }));
+    }
+    app.out.line(format_args!("cleared {session} ({} erased)", count(cleared.swept.records, "record")))
+}

@@ -1,0 +1,62 @@
+//! `iam-policy`
+
+use chat_memory::store::dynamodb::iam::{Use, policy};
+use clap::{Args, ValueEnum};
+
+use crate::app::App;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory --store 'dynamodb://chats?region=eu-west-1' iam-policy --account 111122223333
+  chat-memory --store 'dynamodb://chats?region=eu-west-1&namespace=acme' iam-policy
+  chat-memory --store dynamodb://chats --read-only iam-policy
+  chat-memory --store dynamodb://chats iam-policy --for sessions --for table-create
+
+It asks AWS nothing. What the store URL leaves open stands in the policy as REGION and ACCOUNT_ID; a namespace narrows the policy to
+its partitions.";
+
+/// Print the IAM policy with the least privilege that the store URL needs
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The AWS account, 12 digits
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// What it is for; may be said several times
+    #[arg(long = "for", value_enum, value_name = "USE", default_value = "sessions")]
+    uses: Vec<Purpose>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Purpose {
+    /// Using sessions: everything but the commands `table create` and `table check`
+    Sessions,
+    /// `table create`
+    TableCreate,
+    /// `table check`
+    TableCheck,
+}
+
+impl From<Purpose> for Use {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Sessions => Self::Sessions,
+            Purpose::TableCreate => Self::TableCreate,
+            Purpose::TableCheck => Self::TableCheck,
+        }
+    }
+}
+
+pub fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    let url = app.table("iam-policy")?;
+    if let Some(account) = &arguments.account
+        && (account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Err(Failure::usage("--account takes the 12 digits of an AWS account"));
+    }
+    let uses: Vec<Use> = arguments.uses.into_iter().map(Use::from).collect();
+    let policy = policy(&url.options(), &uses, arguments.account.as_deref());
+    // The AWS console shows policies so; with --json it is one line.
+    if app.json() { app.out.json(&policy) } else { app.out.line(format_args!("{policy:#}")) }
+}

@@ -1,0 +1,92 @@
+//! The commands, one a file: its arguments with their help, and what it does.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::Path;
+
+use chat_memory::wire::Format;
+use chat_memory::{Owner, SessionId};
+
+use crate::failure::{Failure, OnCommandLine};
+use crate::visible::visible_line;
+
+pub mod append;
+pub mod chat;
+pub mod clear;
+pub mod completions;
+pub mod delete;
+pub mod export;
+pub mod iam_policy;
+pub mod import;
+pub mod rewind;
+pub mod sessions;
+pub mod show;
+pub mod table;
+
+/// A session's id from the command line.
+fn session_id(text: &str) -> Result<SessionId, Failure> {
+    SessionId::new(text).on_command_line()
+}
+
+/// An owner from the command line.
+fn owner(text: Option<&String>) -> Result<Option<Owner>, Failure> {
+    text.map(|name| Owner::new(name).on_command_line()).transpose()
+}
+
+/// A message format, as clap offers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum WireFormat {
+    /// OpenAI's chat messages: {"role", "content", …}
+    #[default]
+    Openai,
+    /// LangChain's stored messages: {"type", "data"}
+    Langchain,
+}
+
+impl From<WireFormat> for Format {
+    fn from(format: WireFormat) -> Self {
+        match format {
+            WireFormat::Openai => Self::OpenAi,
+            WireFormat::Langchain => Self::LangChain,
+        }
+    }
+}
+
+/// A file, or standard input for `-`, with its size where it has one.
+fn input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure> {
+    if path == Path::new("-") {
+        return Ok((Box::new(BufReader::new(io::stdin())), None));
+    }
+    let cannot = |e: io::Error| Failure::other(format!("{} cannot be read: {e}", path.display()));
+    let file = File::open(path).map_err(cannot)?;
+    let about = file.metadata().map_err(cannot)?;
+    if about.is_dir() {
+        return Err(Failure::other(format!("{} is a folder, not a file", path.display())));
+    }
+    let size = about.is_file().then_some(about.len());
+    Ok((Box::new(BufReader::new(file)), size))
+}
+
+/// Asks on a terminal whether to go on; without one, `--yes` must have said so.
+fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::usage(format!("{what}? Say --yes, as there is no terminal to ask on")));
+    }
+    let mut err = io::stderr();
+    let _ = write!(err, "{}? [y/N] ", visible_line(what));
+    let _ = err.flush();
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    match (read, answer.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Ok(()),
+        _ => Err(Failure::other("nothing was done")),
+    }
+}
+
+/// "1 record", "2 records".
+fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}

@@ -1,0 +1,73 @@
+//! `rewind`
+
+use chat_memory::ChatStoreExt;
+use clap::Args;
+use serde_json::json;
+
+use super::{confirm, count, session_id};
+use crate::app::App;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory rewind trip --turns 1         take back the last question with its answer
+  chat-memory rewind trip --to 12 --yes     take back record 12 and all after it; `show` prints the numbers
+
+A turn is a user's message and all that follows it. If someone writes to the session at the same time, nothing is taken back
+and the exit code is 3. What was taken back is hidden, not erased; `clear` erases.
+
+With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewound is false when there was nothing to take back.";
+
+/// Take back the end of a session
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The session's id
+    session: String,
+    #[command(flatten)]
+    reach: Reach,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// How much to take back.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Reach {
+    /// Take back the record with this number and all after it
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    /// Take back the last turns
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    turns: Option<u32>,
+}
+
+pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    let session = session_id(&arguments.session)?;
+    let what = match (arguments.reach.to, arguments.reach.turns) {
+        (Some(seq), _) => format!("record {seq} and all after it"),
+        (None, turns) => format!("the last {}", count(turns.unwrap_or(1).into(), "turn")),
+    };
+    confirm(arguments.yes, &format!("Take back {what} of {session}"))?;
+    let store = app.store().await?;
+    let appended = match (arguments.reach.to, arguments.reach.turns) {
+        (Some(seq), _) => Some(store.rewind_to(&session, seq).await?),
+        (None, turns) => store.rewind_turns(&session, turns.unwrap_or(1) as usize).await?,
+    };
+    if let Some(appended) = &appended {
+        app.spend(appended.receipt);
+    }
+    if app.json() {
+        let seq = appended.as_ref().map(|appended| appended.seq);
+        let position = appended.as_ref().map(|appended| appended.position.to_string());
+        let rewound = appended.is_some();
+        return app.out.json(
+            &json!({ "session": session.as_str(), "rewound": rewound, "seq": seq, "position": position, "cost": app.cost() }),
+        );
+    }
+    match appended {
+        Some(appended) => app.out.line(format_args!("took back {what} of {session} (by record {})", appended.seq)),
+        None => app.out.line(format_args!("{session} has no turn to take back")),
+    }
+}

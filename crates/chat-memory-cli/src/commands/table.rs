@@ -1,0 +1,152 @@
+//! `table`
+
+use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity};
+use chat_memory::store::SessionQuery;
+use chat_memory::{ChatStore, SessionId};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{count, owner, session_id};
+use crate::app::App;
+use crate::failure::{FAILED, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory --store 'dynamodb://chats?region=eu-west-1' table create
+  chat-memory --store 'dynamodb://chats?region=eu-west-1' table check
+  chat-memory --store dynamodb://chats table sweep";
+
+/// Make, check and clean a DynamoDB table
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = EXAMPLES)]
+pub enum Command {
+    /// Make the table, billed on demand, with TTL, and wait until it is usable
+    ///
+    /// A table that is there already is looked at and never changed; if sessions cannot be kept in it, the exit code is 1.
+    /// With --json: {"table", "created", "arn", "findings"}.
+    Create,
+    /// Look at everything that sessions depend on, and say what to do about it
+    ///
+    /// Key schema, TTL, replicas, permissions, this machine's clock, backups. Nothing is changed. If sessions cannot be kept in the
+    /// table, the exit code is 1. With --json: {"table", "findings": [{"severity", "subject", "what", "remedy"}]}.
+    Check,
+    /// Erase what clears have hidden, where a clear or a delete was interrupted
+    Sweep(Sweep),
+}
+
+const SWEEP: &str = "\
+Examples:
+  chat-memory table sweep                       every session that has no owner
+  chat-memory table sweep --owner user:42
+  chat-memory table sweep trip user:42/support  these two, listed or not
+
+It changes nothing that anyone can read, and works on any store. A session whose delete was interrupted may be off the list
+already: name it, or delete it again. With --json: {\"sessions\", \"erased\", \"cost\"}; erased counts records.";
+
+/// What to sweep.
+#[derive(Debug, Args)]
+#[command(after_long_help = SWEEP)]
+pub struct Sweep {
+    /// The sessions; without any, all that have no owner
+    sessions: Vec<String>,
+    /// All sessions of this owner
+    #[arg(long, conflicts_with = "sessions")]
+    owner: Option<String>,
+}
+
+pub async fn run(app: &App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Create => create(app).await,
+        Command::Check => check(app).await,
+        Command::Sweep(what) => sweep(app, what).await,
+    }
+}
+
+async fn create(app: &App) -> Result<(), Failure> {
+    let url = app.table("table create")?;
+    let creation = Admin::open(&url.options()).await?.create_table().await?;
+    if app.json() {
+        app.out.json(&json!({
+            "table": url.table,
+            "created": creation.created,
+            "arn": creation.table.arn,
+            "findings": findings_json(&creation.findings),
+        }))?;
+    } else {
+        let what = if creation.created { "made" } else { "there already" };
+        app.out.line(format_args!("the table {} is {what} and usable", url.table))?;
+        // What is as it should be needs no word here; `check` says all.
+        let odd: Vec<_> = creation.findings.iter().filter(|finding| finding.severity > Severity::Fine).cloned().collect();
+        print(app, &odd)?;
+    }
+    if creation.fits() { Ok(()) } else { Err(Failure::Said(FAILED)) }
+}
+
+async fn check(app: &App) -> Result<(), Failure> {
+    let url = app.table("table check")?;
+    let findings = Admin::open(&url.options()).await?.check().await;
+    if app.json() {
+        app.out.json(&json!({ "table": url.table, "findings": findings_json(&findings) }))?;
+    } else {
+        print(app, &findings)?;
+    }
+    let fits = findings.iter().all(|finding| finding.severity < Severity::Error);
+    if fits { Ok(()) } else { Err(Failure::Said(FAILED)) }
+}
+
+fn print(app: &App, findings: &[Finding]) -> Result<(), Failure> {
+    for finding in findings {
+        let Finding { severity, what, remedy, .. } = finding;
+        app.out.line(format_args!("{:8} {}", severity.as_str(), crate::visible::visible_line(what)))?;
+        if let Some(remedy) = remedy {
+            app.out.line(format_args!("{:8} {}", "", crate::visible::visible_line(remedy)))?;
+        }
+    }
+    Ok(())
+}
+
+fn findings_json(findings: &[Finding]) -> Vec<Value> {
+    let json = |finding: &Finding| {
+        json!({
+            "severity": finding.severity.as_str(),
+            "subject": finding.subject.as_str(),
+            "what": finding.what,
+            "remedy": finding.remedy,
+        })
+    };
+    findings.iter().map(json).collect()
+}
+
+async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
+    let named: Vec<_> = what.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
+    let owner = owner(what.owner.as_ref())?;
+    let store = app.store().await?;
+    let (mut sessions, mut erased) = (0_u64, 0_u64);
+    let mut one = async |session: &SessionId| {
+        let swept = store.sweep(session).await.map_err(|e| e.context(format_args!("session {session}")))?;
+        sessions += 1;
+        erased += swept.records;
+        app.spend(swept.receipt);
+        Ok::<(), Failure>(())
+    };
+    if named.is_empty() {
+        let mut query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of);
+        loop {
+            let page = store.sessions(&query).await?;
+            app.spend(page.receipt);
+            for info in &page.sessions {
+                one(&info.id).await?;
+            }
+            let Some(next) = page.next else { break };
+            query = query.after(next);
+        }
+    } else {
+        for session in &named {
+            one(session).await?;
+        }
+    }
+    if app.json() {
+        return app.out.json(&json!({ "sessions": sessions, "erased": erased, "cost": app.cost() }));
+    }
+    app.out.line(format_args!("swept {} ({} erased)", count(sessions, "session"), count(erased, "record")))
+}

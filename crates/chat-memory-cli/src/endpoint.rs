@@ -1,0 +1,178 @@
+//! An OpenAI-compatible endpoint: one request, its answer as it comes.
+
+use std::io::{BufReader, Read};
+use std::time::Duration;
+
+use chat_memory::Message;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use ureq::Agent;
+
+use crate::failure::Failure;
+use crate::visible::visible_line;
+
+mod answer;
+mod events;
+
+use answer::Assembly;
+use events::Events;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long the endpoint may take to start its answer. A model that is loaded first takes its time.
+const START: Duration = Duration::from_secs(300);
+/// How much of an error's body is read.
+const ERROR_BYTES: u64 = 64 * 1024;
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub enum Piece {
+    /// More of its text.
+    Text(String),
+    /// The answer is whole.
+    Whole(Box<Answer>),
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The model's message.
+    pub message: Message,
+    /// Why the model stopped, in the endpoint's words (`stop`, `length`, `tool_calls`, …).
+    pub finish: Option<String>,
+}
+
+/// Where to ask. It holds a secret, so it has no `Debug`.
+pub struct Endpoint {
+    url: String,
+    key: Option<String>,
+    agent: Agent,
+}
+
+impl Endpoint {
+    /// The endpoint with this base URL, which usually ends in `/v1`, and API key.
+    pub fn new(base_url: &str, key: Option<String>) -> Result<Self, Failure> {
+        let rest = base_url.strip_prefix("http://").or_else(|| base_url.strip_prefix("https://"));
+        let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+        match host {
+            Some(host) if host.contains('@') => {
+                Err(Failure::usage("--base-url must not carry credentials; give the API key as OPENAI_API_KEY"))
+            }
+            Some(host) if !host.is_empty() => {
+                let config = Agent::config_builder()
+                    .http_status_as_error(false)
+                    .timeout_connect(Some(CONNECT))
+                    .timeout_recv_response(Some(START))
+                    .build();
+                let url = format!("{}/chat/completions", base_url.trim_end_matches('/'));
+                Ok(Self { url, key, agent: config.into() })
+            }
+            _ => Err(Failure::usage("--base-url is a URL such as http://127.0.0.1:11434/v1 or https://api.openai.com/v1")),
+        }
+    }
+
+    /// Asks a model. The pieces come through the channel; after an error, which is one sentence, or the whole answer nothing
+    /// more comes. When the receiver is dropped, the connection is closed at the next piece.
+    pub fn ask(&self, model: &str, messages: Vec<Value>) -> mpsc::UnboundedReceiver<Result<Piece, String>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let body = json!({ "model": model, "messages": messages, "stream": true }).to_string();
+        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
+        request = request.header("accept", "text/event-stream, application/json");
+        if let Some(key) = &self.key {
+            request = request.header("authorization", &format!("Bearer {key}"));
+        }
+        let url = self.url.clone();
+        tokio::task::spawn_blocking(move || {
+            // A receiver that is gone wants nothing more.
+            let mut hand_on = |text: String| sender.send(Ok(Piece::Text(text))).is_ok();
+            let answer = match request.send(body) {
+                Ok(response) => read(response, &mut hand_on),
+                Err(error) => Err(format!("the endpoint {url} cannot be reached: {error}")),
+            };
+            if let Some(last) = answer.transpose() {
+                let _ = sender.send(last.map(|answer| Piece::Whole(Box::new(answer))));
+            }
+        });
+        receiver
+    }
+}
+
+/// Reads an answer; `None` if nobody wants it any more.
+fn read(response: ureq::http::Response<ureq::Body>, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Option<Answer>, String> {
+    let status = response.status();
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let streams = kind.starts_with("text/event-stream");
+    let body = response.into_body().into_with_config().limit(u64::MAX).reader();
+    if !status.is_success() {
+        return Err(refusal(status, body));
+    }
+    if streams {
+        return stream(body, hand_on);
+    }
+    let answer = whole(body)?;
+    let text = answer.message.text();
+    Ok((text.is_empty() || hand_on(text)).then_some(answer))
+}
+
+/// An answer in pieces.
+fn stream(body: impl Read, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Option<Answer>, String> {
+    let mut assembly = Assembly::default();
+    for event in Events::new(BufReader::new(body)) {
+        let data = event.map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
+        if data == "[DONE]" {
+            return assembly.whole().map(Some);
+        }
+        let event: Value =
+            serde_json::from_str(&data).map_err(|e| format!("the endpoint sent an event that is no JSON ({e})"))?;
+        if let Some(text) = assembly.take(&event)?
+            && !hand_on(text)
+        {
+            return Ok(None);
+        }
+    }
+    // Some endpoints close without a [DONE]; that the model finished they do say.
+    if assembly.is_finished() {
+        assembly.whole().map(Some)
+    } else {
+        Err("the connection was cut in the middle of the answer".into())
+    }
+}
+
+/// An answer in one piece, from an endpoint that does not stream.
+fn whole(mut body: impl Read) -> Result<Answer, String> {
+    let mut text = String::new();
+    body.read_to_string(&mut text).map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
+    let answer: Value = serde_json::from_str(&text)
+        .map_err(|_| "the endpoint's answer is neither a stream of events nor JSON; is the base URL right?".to_owned())?;
+    let mut assembly = Assembly::default();
+    assembly.take_whole(&answer)?;
+    assembly.whole()
+}
+
+/// What an endpoint says when it refuses, in one sentence.
+fn refusal(status: ureq::http::StatusCode, body: impl Read) -> String {
+    let mut text = Vec::new();
+    // What can be read of the reason is said; the status stands alone otherwise.
+    let _ = body.take(ERROR_BYTES).read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text);
+    let reason = match serde_json::from_str::<Value>(&text) {
+        Ok(said) => answer::error_text(&said).unwrap_or_default(),
+        Err(_) => String::new(),
+    };
+    let mut sentence = format!("the endpoint refused with {status}");
+    if !reason.is_empty() {
+        sentence.push_str(": ");
+        sentence.push_str(&shortened(&reason));
+    }
+    match status.as_u16() {
+        401 | 403 => sentence.push_str(" (the API key is taken from OPENAI_API_KEY)"),
+        404 => sentence.push_str(" (see that --model is a model it has, and that --base-url ends as it should, often in /v1)"),
+        _ => {}
+    }
+    sentence
+}
+
+fn shortened(reason: &str) -> String {
+    let line = visible_line(reason.trim().trim_end_matches('.'));
+    if line.chars().count() <= 300 { line } else { line.chars().take(300).chain(['…']).collect() }
+}

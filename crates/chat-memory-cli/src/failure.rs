@@ -1,0 +1,141 @@
+//! How a command fails, and what the shell is told.
+
+use std::io;
+
+use chat_memory::Error;
+use serde_json::{Value, json};
+
+/// The exit codes: 0 is done.
+pub const FAILED: u8 = 1;
+/// The command line itself is wrong.
+pub const USAGE: u8 = 2;
+/// Someone else wrote to the session meanwhile.
+pub const CONFLICT: u8 = 3;
+
+/// Why a command did not do what it was told.
+#[derive(Debug)]
+pub enum Failure {
+    /// What the library says.
+    Store(Error),
+    /// The command line is wrong: one sentence.
+    Usage(String),
+    /// Anything else: one sentence.
+    Other(String),
+    /// All has been said already; only the exit code is left.
+    Said(u8),
+    /// Nobody reads what we write, so there is nothing left to do.
+    Closed,
+}
+
+impl Failure {
+    /// A command line that is wrong.
+    pub fn usage(sentence: impl Into<String>) -> Self {
+        Self::Usage(sentence.into())
+    }
+
+    /// A failure that the library has no word for.
+    pub fn other(sentence: impl Into<String>) -> Self {
+        Self::Other(sentence.into())
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Store(error) if error.is_conflict() => CONFLICT,
+            Self::Store(_) | Self::Other(_) => FAILED,
+            Self::Usage(_) => USAGE,
+            Self::Said(code) => *code,
+            Self::Closed => 0,
+        }
+    }
+
+    /// The sentence for the reader of standard error.
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => Some(error.to_string()),
+            Self::Usage(sentence) | Self::Other(sentence) => Some(sentence.clone()),
+            Self::Said(_) | Self::Closed => None,
+        }
+    }
+
+    /// The same for a program, with `--json`.
+    pub fn to_json(&self) -> Option<Value> {
+        let mut error = json!({ "kind": self.kind(), "message": self.sentence()? });
+        if let Self::Store(of) = self {
+            if let Some(actual) = of.actual() {
+                error["actual"] = actual.to_string().into();
+            }
+            if let Some(ticket) = of.ticket() {
+                error["ticket"] = ticket.to_string().into();
+            }
+            error["retryable"] = of.is_retryable().into();
+        }
+        Some(json!({ "error": error }))
+    }
+
+    fn kind(&self) -> String {
+        match self {
+            Self::Store(error) => snake_case(&format!("{:?}", error.kind())),
+            Self::Usage(_) => "usage".into(),
+            _ => "failed".into(),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// For what fails on standard output.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::Closed
+        } else {
+            Self::other(format!("standard output cannot be written: {error}"))
+        }
+    }
+}
+
+/// What stands on the command line and is wrong there.
+pub trait OnCommandLine<T> {
+    /// The same, as wrong usage.
+    fn on_command_line(self) -> Result<T, Failure>;
+}
+
+impl<T, E: ToString> OnCommandLine<T> for Result<T, E> {
+    fn on_command_line(self) -> Result<T, Failure> {
+        self.map_err(|e| Failure::usage(e.to_string()))
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chat_memory::ErrorKind;
+
+    #[test]
+    fn kinds_are_words_of_json() {
+        assert_eq!(Failure::from(Error::new(ErrorKind::AccessDenied, "no")).kind(), "access_denied");
+        assert_eq!(Failure::from(Error::invalid("no")).kind(), "invalid");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).code(), 0);
+        assert_eq!(Failure::from(io::Error::other("full")).code(), FAILED);
+    }
+}

@@ -1,0 +1,72 @@
+//! Stored text on a terminal: what would steer the terminal is shown instead of sent.
+
+use std::borrow::Cow;
+
+/// Whether a terminal would obey this character, or a reader be deceived by it, instead of seeing it.
+fn steers(c: char) -> bool {
+    // Controls of both ranges but for line feed and tab; the marks that turn the direction of text.
+    (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text with every such character written out, as in `\u{1b}`. A carriage return before a line feed is left out.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\r' if rest.peek() == Some(&'\n') => {}
+            c if steers(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The same for what must stay on one line.
+pub fn visible_line(text: &str) -> String {
+    visible(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// JSON as one line for a terminal or a file: the same value, with the characters escaped that JSON allows as they are but
+/// terminals obey (the second range of controls) or readers of lines take for an end of line.
+pub fn json_line(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    let special = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}') || steers(c);
+    if !text.contains(special) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if special(c) {
+            line.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(visible("plain\n\ttext, 日本 👍"), "plain\n\ttext, 日本 👍");
+        assert_eq!(visible("\u{1b}[31mred\u{7}\u{9b}2J\r"), "\\u{1b}[31mred\\u{7}\\u{9b}2J\\u{d}");
+        assert_eq!(visible("one\r\ntwo"), "one\ntwo");
+        assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(visible_line("a\nb"), "a\\nb");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let value = serde_json::json!({ "a\u{9b}": "\u{1b}\u{7f}\u{85}\u{2028}\u{202e} é 日本 \n" });
+        let line = json_line(&value);
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON"), value);
+    }
+}

@@ -1,0 +1,190 @@
+//! Bad input, each with its exit code and the sentence that says what to do.
+
+mod common;
+
+use common::{Place, Ran};
+
+const USAGE: i32 = 2;
+const FAILED: i32 = 1;
+
+/// Everything that failed prints one line, and no control characters.
+#[track_caller]
+fn fails(ran: &Ran, code: i32, says: &[&str]) {
+    ran.fails(code, says);
+    assert_eq!(ran.out, "");
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert!(ran.err.len() < 1000, "{}", ran.err);
+    assert!(!ran.err.trim_end().contains(|c: char| c.is_control()), "{:?}", ran.err);
+}
+
+#[test]
+fn session_ids() {
+    let place = Place::sqlite();
+    for (id, says) in [
+        ("", "must not be empty"),
+        (&"x".repeat(3000), "this one has 3000"),
+        ("a\u{1b}[31mb", "control characters"),
+        ("a\nb", "control characters"),
+        ("ns#acme#a", "\"ns#\""),
+        ("dir#a", "\"dir#\""),
+    ] {
+        for command in
+            [&["append", id, "Hi"][..], &["show", id], &["clear", id, "--yes"], &["export", id], &["rewind", id, "--turns", "1"]]
+        {
+            fails(&place.run(command), USAGE, &["a session id", says]);
+        }
+    }
+    assert!(!place.path().join("chats.db").exists(), "nothing is made for a command that is wrong");
+}
+
+#[test]
+fn other_words_of_the_command_line() {
+    let place = Place::sqlite();
+    fails(&place.run(&["append", "s", "--role", "bot", "Hi"]), USAGE, &["unknown role \"bot\"", "assistant"]);
+    fails(&place.run(&["append", "s", "--role", "tool", "Hi"]), USAGE, &["--tool-call-id"]);
+    fails(&place.run(&["append", "s", "--expect", "12", "Hi"]), USAGE, &["--expect", "position"]);
+    fails(&place.run(&["append", "s", "--ticket", "12", "Hi"]), USAGE, &["--ticket", "ticket"]);
+    fails(&place.run(&["append", "s", "--metadata", "[1]", "Hi"]), USAGE, &["--metadata", "object"]);
+    fails(&place.run(&["append", "s", "--metadata", "{", "Hi"]), USAGE, &["--metadata", "JSON"]);
+    fails(&place.run(&["append", "s", "--owner", "", "Hi"]), USAGE, &["an owner must not be empty"]);
+    fails(&place.run(&["append", "s", "--idempotency-key", "", "Hi"]), FAILED, &["idempotency key"]);
+    place.run(&["append", "s"]).fails(USAGE, &["Usage"]);
+    place.run(&["append", "s", "Hi", "--file", "x"]).fails(USAGE, &["--file"]);
+    place.run(&["show", "s", "--last", "2", "--turns", "2"]).fails(USAGE, &["--turns"]);
+    place.run(&["show", "s", "--last", "-1"]).fails(USAGE, &[]);
+    place.run(&["rewind", "s", "--yes"]).fails(USAGE, &["--to"]);
+    fails(&place.run(&["table", "check"]), USAGE, &["dynamodb://TABLE"]);
+    fails(&place.run(&["iam-policy"]), USAGE, &["dynamodb://TABLE"]);
+    fails(&place.run(&["chat", "--model", "m", "-m", "Hi"]), USAGE, &["--base-url", "OPENAI_BASE_URL"]);
+}
+
+#[test]
+fn store_urls() {
+    let place = Place::sqlite();
+    for (url, says) in [
+        ("chats.db", "sqlite:"),
+        ("sqlite:", "names a file"),
+        ("sqlite:a?retention=soon", "retention"),
+        ("dynamodb://chats?tabel=x", "\"tabel\""),
+        ("dynamodb://user:hunter2@chats", "credentials"),
+        ("dynamodb://chats?secret_access_key=hunter2", "credentials"),
+    ] {
+        let ran = place.run(&["--store", url, "sessions"]);
+        fails(&ran, USAGE, &["--store", says]);
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+        fails(&Place::at(url).run(&["sessions"]), USAGE, &["CHAT_MEMORY_STORE", says]);
+    }
+}
+
+#[test]
+fn files_of_messages() {
+    let place = Place::sqlite();
+    let good = r#"{"role":"user","content":"Hi"}"#;
+    for (line, says) in [
+        ("{\"role\": \"user\"", "EOF"),
+        ("{\"role\":\"bot\",\"content\":\"Hi\"}", "unknown role \"bot\""),
+        ("{\"role\":\"user\",\"content\":\"Hi\",\"n\":1e999}", "out of range"),
+        ("{\"role\":\"user\",\"content\":\"Hi\",\"n\":123456789012345678901234567890}", "cannot be kept exactly"),
+        ("{\"role\":\"user\",\"role\":\"user\"}", "twice"),
+        ("[]", "object"),
+        ("{\"content\":\"Hi\"}", "role"),
+    ] {
+        let file = place.file("turn.jsonl", format!("{good}\n\n{line}\n{good}\n"));
+        fails(&place.run(&["append", "s", "--file", &file]), FAILED, &["turn.jsonl", "line 3", says]);
+    }
+    let file = place.file("turn.jsonl", format!("{good}\n\u{feff}\n").as_bytes());
+    place.run(&["append", "s", "--file", &file]).fails(FAILED, &["line 2"]);
+    fails(&place.run(&["append", "s", "--file", "none.jsonl"]), FAILED, &["none.jsonl cannot be read"]);
+    fails(&place.run(&["append", "s", "--file", "."]), FAILED, &["is a folder"]);
+    let empty = place.file("empty.jsonl", "\n");
+    fails(&place.run(&["append", "s", "--file", &empty]), FAILED, &["no message"]);
+    let bytes = place.file("bytes.jsonl", b"\xff\xfe\n");
+    fails(&place.run(&["append", "s", "--file", &bytes]), FAILED, &["line 1", "UTF-8"]);
+    assert!(place.messages("s").is_empty(), "no part of a file with an error is stored");
+}
+
+#[test]
+fn deep_json_and_large_messages() {
+    let place = Place::sqlite();
+    let deep = format!("{{\"role\":\"user\",\"x\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    fails(&place.run_with(&["append", "s", "--file", "-"], deep), FAILED, &["line 1"]);
+    fails(&place.run_with(&["append", "s", "-"], "x".repeat(17_000_000)), FAILED, &["16"]);
+    assert!(place.messages("s").is_empty());
+    // What is within the limit comes back whole.
+    let text = "ä".repeat(500_000);
+    place.run_with(&["append", "s", "-"], &text).done();
+    assert_eq!(place.messages("s")[0]["content"], text.as_str());
+}
+
+#[test]
+fn files_of_conversations() {
+    let place = Place::sqlite();
+    let good = |id: &str| format!(r#"{{"id":"{id}","messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    for (line, says) in [
+        ("{\"id\":", "EOF"),
+        ("{\"id\":\"x\"}", "\"messages\""),
+        ("{\"id\":\"\",\"messages\":[]}", "must not be empty"),
+        ("{\"id\":\"x\",\"messages\":[{\"role\":\"user\"},{\"role\":\"bot\"}]}", "message 2: unknown role"),
+        ("{\"id\":\"x\",\"messages\":[],\"tags\":1}", "\"tags\""),
+    ] {
+        let file = place.file("all.jsonl", format!("{}\n{line}\n{}\n", good("before"), good("after")));
+        let ran = place.run(&["import", &file]);
+        ran.fails(FAILED, &["all.jsonl", "line 2", says]);
+        assert_eq!(place.messages("before").len(), 1);
+        assert!(place.messages("after").is_empty(), "the import ends at a line that cannot be read");
+    }
+    let twice = place.file("twice.jsonl", format!("{}\n{}\n", good("same"), good("same")));
+    place.run(&["import", &twice]).fails(FAILED, &["line 2", "session same", "line 1"]);
+    fails(&place.run(&["import", "none.jsonl"]), FAILED, &["none.jsonl cannot be read"]);
+}
+
+#[test]
+fn sqlite_files() {
+    let place = Place::sqlite();
+    let at = |url: &str| place.run(&["--store", url, "append", "s", "Hi"]);
+    fails(&at("sqlite:missing/folder/chats.db"), FAILED, &["there is no folder", "missing/folder"]);
+    fails(&at("sqlite:."), FAILED, &["is a folder"]);
+    place.file(
+        "text.db",
+        "This is no database, but a text that is long enough to be one, as SQLite looks at it first.\n".repeat(20),
+    );
+    fails(&at("sqlite:text.db"), FAILED, &["text.db"]);
+    assert!(std::fs::read(place.path().join("text.db")).expect("it is there").starts_with(b"This is no database"));
+    // The kernel's own file system takes no files, not even root's.
+    #[cfg(target_os = "linux")]
+    fails(&at("sqlite:/proc/chats.db"), FAILED, &["/proc/chats.db"]);
+}
+
+#[test]
+fn a_corrupt_sqlite_file() {
+    let place = Place::sqlite();
+    let text = "x".repeat(200_000);
+    for _ in 0..5 {
+        place.run_with(&["append", "s", "-"], &text).done();
+    }
+    let file = place.path().join("chats.db");
+    let mut bytes = std::fs::read(&file).expect("it is there");
+    let middle = bytes.len() / 10..bytes.len() * 9 / 10;
+    bytes[middle].fill(0xa5);
+    std::fs::write(&file, bytes).expect("it can be written");
+    let ran = place.run(&["show", "s", "--format", "openai"]);
+    assert_eq!(ran.code, Some(FAILED), "{}", ran.err);
+    ran.fails(FAILED, &["chats.db"]);
+}
+
+/// A limit on the size of files stands for a disk that is full: the write comes back with an error.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_takes_no_more() {
+    let place = Place::sqlite();
+    place.run(&["append", "s", "before"]).done();
+    let text = place.file("long.txt", "x".repeat(3_000_000));
+    let program = env!("CARGO_BIN_EXE_chat-memory");
+    let script = format!("trap '' XFSZ; ulimit -f 512; exec {program} append s - < {text}");
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(script).current_dir(place.path()).env_clear().env("CHAT_MEMORY_STORE", &place.store);
+    let ran: Ran = shell.output().expect("a shell").into();
+    ran.fails(FAILED, &["chats.db"]);
+    assert_eq!(place.messages("s").len(), 1, "nothing of it is visible");
+    place.run(&["append", "s", "after"]).done();
+}
