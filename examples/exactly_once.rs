@@ -5,7 +5,13 @@ use chat_memory::store::{Append, Load};
 use chat_memory::{ChatStore, Error, Message, SessionId};
 
 /// Stores a turn, however often it is asked to within a day.
-async fn store_turn(store: &impl ChatStore, session: &SessionId, request: &str, question: &str, answer: &str) -> Result<u64, Error> {
+async fn store_turn(
+    store: &impl ChatStore,
+    session: &SessionId,
+    request: &str,
+    question: &str,
+    answer: &str,
+) -> Result<u64, Error> {
     let turn = Append::new([Message::user(question), Message::assistant(answer)]).with_key(request);
     match store.append(session, &turn).await {
         Ok(appended) => Ok(appended.seq),
