@@ -5,6 +5,7 @@
 //! what else the machine does falls on both. Times of one machine say little on another, so only ratios are printed. Before
 //! anything is timed, each comparison proves that both sides did the same: what the raw side wrote, the library reads.
 
+mod dynamodb;
 mod measure;
 mod report;
 mod sqlite;
@@ -43,8 +44,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(rounds: Rounds) -> Result<String> {
-    let mut comparisons = Vec::new();
+    eprintln!("DynamoDB …");
+    let lengths: &[usize] = if rounds == Rounds::SMOKE { &[1, 2, 20] } else { &[1, 100, 1000] };
+    let (mut comparisons, counts) = dynamodb::compare(rounds, lengths).await?;
     eprintln!("SQLite …");
     comparisons.extend(sqlite::compare(rounds).await?);
-    Ok(report::markdown(rounds, &comparisons))
+    Ok(report::markdown(rounds, &comparisons, &counts))
 }

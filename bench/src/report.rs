@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::dynamodb::Counts;
 use crate::measure::{Comparison, Rounds};
 use crate::turns::{TEXT_BYTES, WINDOW};
 
 /// The whole page, `docs/benchmarks.md`.
-pub fn markdown(rounds: Rounds, comparisons: &[Comparison]) -> String {
+pub fn markdown(rounds: Rounds, comparisons: &[Comparison], counts: &[Counts]) -> String {
     let Rounds { pairs, operations } = rounds;
     let mut page = format!(
         "# What the library adds\n\n\
@@ -21,6 +22,26 @@ pub fn markdown(rounds: Rounds, comparisons: &[Comparison]) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(page, "| {library} | {raw} | {:.2} | {:.2}–{:.2} | {aim} |", ratio.median, ratio.low, ratio.high);
     }
+    page.push_str(
+        "\n## What DynamoDB counts\n\n\
+        Requests, units and bytes as the receipts say them, the units by DynamoDB Local (`ReturnConsumedCapacity`). The first turn \
+        of a session also costs a look for records and the session's entry in the directory.\n\n\
+        | at turn | append: requests | write units | read units | bytes | window: requests | read units | bytes |\n\
+        |---|---|---|---|---|---|---|---|\n",
+    );
+    for Counts { turns, append, window } in counts {
+        let _ = writeln!(
+            page,
+            "| {turns} | {} | {} | {} | {} | {} | {} | {} |",
+            append.requests,
+            append.write_units,
+            append.read_units,
+            append.bytes,
+            window.requests,
+            window.read_units,
+            window.bytes
+        );
+    }
     page
 }
 
@@ -28,13 +49,16 @@ pub fn markdown(rounds: Rounds, comparisons: &[Comparison]) -> String {
 mod tests {
     use super::*;
     use crate::measure::Ratio;
+    use chat_memory::store::Receipt;
 
     #[test]
     fn a_line_says_the_ratio_its_spread_and_the_aim() {
         let ratio = Ratio { median: 1.046, low: 1.0, high: 1.1 };
         let line = Comparison { library: "an append", raw: "a put", aim: Some(1.1), ratio };
-        let page = markdown(Rounds::SMOKE, &[line.clone(), Comparison { aim: None, ..line }]);
+        let counts = Counts { turns: 100, append: Receipt::default(), window: Receipt::default() };
+        let page = markdown(Rounds::SMOKE, &[line.clone(), Comparison { aim: None, ..line }], &[counts]);
         assert!(page.contains("| an append | a put | 1.05 | 1.00–1.10 | < 1.1 |\n"), "{page}");
-        assert!(page.ends_with("| 1.00–1.10 | – |\n"), "{page}");
+        assert!(page.contains("| 1.00–1.10 | – |\n"), "{page}");
+        assert!(page.ends_with("| 100 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |\n"), "{page}");
     }
 }

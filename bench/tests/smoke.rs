@@ -14,7 +14,9 @@ fn a_smoke_run_prints_the_table() {
         .expect("the harness starts");
     let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{errors}");
-    for line in ["| SQLite: append a turn |", "| SQLite: load a window |"] {
+    for line in
+        ["| DynamoDB: append a turn |", "| DynamoDB: load a window |", "| SQLite: append a turn |", "| SQLite: load a window |"]
+    {
         assert!(table.contains(line), "{line} is missing in:\n{table}");
     }
     assert!(!table.contains("NaN"), "{table}");

@@ -14,32 +14,44 @@ static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (record format {
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory append trip 'Where should we go?'         add a user's message to the session \"trip\"
-  chat-memory append trip --role assistant 'To Rome.'   and the answer
-  chat-memory show trip                                 read it
-  chat-memory show trip --last 20 --format openai       the newest 20 messages as JSON lines
+  chat-memory append trip 'Where should we go?'        a user's message
+  chat-memory append trip --role assistant 'To Rome.'  and the answer
+  chat-memory show trip                                read it
+  chat-memory show trip --last 20 --format openai      JSON lines, for a model
   chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2
   chat-memory --store 'dynamodb://chats?region=eu-west-1' sessions
   chat-memory export | chat-memory --store dynamodb://chats import -
 
 Sessions:
-  A session is one conversation. Its id is any text of up to 1,000 bytes that you choose, such as user:42/support. For one
-  that nobody has yet: chat-memory append \"$(uuidgen)\" Hello
+  A session is one conversation. You choose its id: any text of up to 1,000
+  bytes, such as trip or user:42/support. For one that nobody has yet:
+  chat-memory append \"$(uuidgen)\" Hello
 
-Stores (--store URL, else the environment variable CHAT_MEMORY_STORE, else a SQLite file in your data folder):
-  sqlite:PATH          with ?retention=30d&read_only=true
-  dynamodb://TABLE     by name or ARN, with ?region=…&endpoint=…&profile=…&namespace=…&partition_key=…&sort_key=…&retention=30d
-                       &consistency=strong|eventual&read_only=true&max_record=16MB&request_timeout=5s&deadline=30s
-                       Credentials come from AWS's usual places, never from the URL.
-  memory:              nothing is kept
+Stores:
+  --store URL, else the environment variable CHAT_MEMORY_STORE, else a SQLite
+  file in your data folder. A URL is one of these:
+
+  sqlite:PATH, and after a ? any of these, with & between them:
+    retention=30d  read_only=true  create_parent=true  max_record=16MB
+    busy_timeout=10s
+  dynamodb://TABLE, by name or ARN, and after a ? any of these:
+    region=eu-west-1  endpoint=URL  profile=NAME  namespace=NAME
+    partition_key=NAME  sort_key=NAME  consistency=strong|eventual
+    retention=30d  read_only=true  max_record=16MB  request_timeout=5s
+    deadline=30s
+    Credentials come from AWS's usual places, never from the URL.
+  memory: keeps nothing.
 
 Exit codes:
-  0 done   1 failed   2 the command line is wrong   3 conflict: someone else wrote to the session";
+  0  done
+  1  failed
+  2  the command line is wrong
+  3  conflict: someone else wrote to the session";
 
 /// Durable chat memory on DynamoDB or SQLite
 #[derive(Debug, Parser)]
 #[command(name = "chat-memory", version = VERSION.as_str(), after_long_help = EXAMPLES, after_help = "More, with examples: --help")]
-#[command(styles = Styles::plain(), disable_help_subcommand = true, propagate_version = true, max_term_width = 120)]
+#[command(styles = Styles::plain(), disable_help_subcommand = true, max_term_width = 120)]
 pub struct Cli {
     #[command(flatten)]
     pub globals: Globals,

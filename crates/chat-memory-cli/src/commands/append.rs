@@ -19,17 +19,24 @@ Examples:
   chat-memory append trip 'Where should we go?'
   chat-memory append trip --role assistant 'To Rome.'
   printf %s \"$prompt\" | chat-memory append trip --role system -
-  chat-memory append trip --file turn.jsonl             a whole turn: one message a line, all of them or none
-  chat-memory append \"$(uuidgen)\" Hello                 a session with a new id
-  chat-memory append trip --idempotency-key msg-17 Hi   however often it runs within 24 hours, it is stored once
 
+  A whole turn, one message a line, all of them or none:
+  chat-memory append trip --file turn.jsonl
+
+  A session with a new id:
+  chat-memory append \"$(uuidgen)\" Hello
+
+  Stored once, however often it runs within 24 hours:
+  chat-memory append trip --idempotency-key msg-17 Hi
+
+  Refused (exit code 3) if anyone wrote meanwhile:
   position=$(chat-memory show trip --position)
-  chat-memory append trip --expect \"$position\" Hi       refused (exit code 3) if anyone wrote meanwhile
+  chat-memory append trip --expect \"$position\" Hi
 
-An append that ends in doubt (the answer was lost) fails with a ticket. The same command with --ticket T finishes it, on any
+An append that ends in doubt (the answer was lost) fails with a ticket. The same command with --ticket T finishes it, on any \
 machine, and doubles nothing.
 
-With --json: {\"session\", \"seq\", \"next\", \"position\", \"created_at\", \"repeated\", \"started\", \"cost\"}; seq is the record's
+With --json: {\"session\", \"seq\", \"next\", \"position\", \"created_at\", \"repeated\", \"started\", \"cost\"}; seq is the record's \
 number, next the one after it, position what --expect takes, started whether the session is new.";
 
 /// Add messages at the end of a session: one record, stored whole or not at all

@@ -22,21 +22,22 @@ use crate::window::WindowOptions;
 
 const EXAMPLES: &str = "\
 Examples:
-  export OPENAI_API_KEY=…
-  chat-memory chat trip --base-url https://api.openai.com/v1 --model gpt-4o-mini
-  chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2 --turns 20
-  chat-memory chat --base-url … --model …            a new session, whose id is said at the start
-  echo 'And in winter?' | chat-memory chat trip --base-url … --model …
-  chat-memory chat trip -m 'And in winter?' --base-url … --model …
+  chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2
 
-Each line you type is a question. It is stored together with its answer, in one append, when the answer is whole: Ctrl-C in
-the middle of an answer, or a connection that breaks, leaves nothing of the turn behind. Ctrl-C or Ctrl-D at the prompt ends the
+  export OPENAI_BASE_URL=https://api.openai.com/v1 OPENAI_API_KEY=…
+  chat-memory chat trip --model gpt-4o-mini --turns 20
+  chat-memory chat --model gpt-4o-mini          a new session; its id is said
+  chat-memory chat trip --model gpt-4o-mini -m 'And in winter?'
+  echo 'And in winter?' | chat-memory chat trip --model gpt-4o-mini
+
+Each line you type is a question. It is stored together with its answer, in one append, when the answer is whole: Ctrl-C in \
+the middle of an answer, or a connection that breaks, leaves nothing of the turn behind. Ctrl-C or Ctrl-D at the prompt ends the \
 chat; run it again with the session's id and it goes on.
 
---system is sent in front of each request and not stored. The model is shown the whole history, or the window that --last,
+--system is sent in front of each request and not stored. The model is shown the whole history, or the window that --last, \
 --turns or --tokens gives. Tools are not run: a model that calls one has its call stored and shown.
 
-With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"cost\"}, and nothing is printed before
+With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"cost\"}, and nothing is printed before \
 the answer is whole.";
 
 /// Talk to a model behind any OpenAI-compatible endpoint; the conversation is remembered

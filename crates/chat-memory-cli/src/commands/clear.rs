@@ -13,7 +13,7 @@ Examples:
   chat-memory clear trip          asks first
   chat-memory clear trip --yes    in a script
 
-Every load from then on sees nothing of what was there. What was cleared is then erased, which costs about what its writing
+Every load from then on sees nothing of what was there. What was cleared is then erased, which costs about what its writing \
 did; if that is interrupted, the next clear goes on with it. The session stays in the list; `delete` takes it off.
 
 With --json: {\"session\", \"seq\", \"position\", \"erased\", \"cost\"}; erased counts records.";

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory completions bash > ~/.local/share/bash-completion/completions/chat-memory
+  chat-memory completions bash | sudo tee /etc/bash_completion.d/chat-memory
   chat-memory completions zsh > ~/.zfunc/_chat-memory
   chat-memory completions fish > ~/.config/fish/completions/chat-memory.fish";
 

@@ -19,13 +19,13 @@ use crate::output::say;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory export > all.jsonl                    every session that has no owner, newest first
-  chat-memory export --owner user:42                every session of this owner
-  chat-memory export trip user:42/support           these two
+  chat-memory export > all.jsonl           every session that has no owner
+  chat-memory export --owner user:42       every session of this owner
+  chat-memory export trip user:42/support  these two
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-Each line is a conversation, {\"id\", \"messages\"}, with \"owner\", \"title\" and \"metadata\" where the session has them; `import`
-reads them again. To go on after an interruption, run it again: it only reads. Metadata of single records is not in this form;
+Each line is a conversation, {\"id\", \"messages\"}, with \"owner\", \"title\" and \"metadata\" where the session has them; `import` \
+reads them again. To go on after an interruption, run it again: it only reads. Metadata of single records is not in this form; \
 how many were left out is said on standard error.";
 
 /// Write conversations to standard output, one a line

@@ -8,12 +8,12 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory --store 'dynamodb://chats?region=eu-west-1' iam-policy --account 111122223333
-  chat-memory --store 'dynamodb://chats?region=eu-west-1&namespace=acme' iam-policy
-  chat-memory --store dynamodb://chats --read-only iam-policy
-  chat-memory --store dynamodb://chats iam-policy --for sessions --for table-create
+  export CHAT_MEMORY_STORE='dynamodb://chats?region=eu-west-1&namespace=acme'
+  chat-memory iam-policy --account 111122223333
+  chat-memory iam-policy --read-only
+  chat-memory iam-policy --for sessions --for table-create
 
-It asks AWS nothing. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is not known stands in the
+It asks AWS nothing. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is not known stands in the \
 policy as REGION and ACCOUNT_ID. A namespace narrows the policy to its partitions.";
 
 /// Print the IAM policy with the least privilege that the store URL needs

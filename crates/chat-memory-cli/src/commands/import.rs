@@ -27,20 +27,24 @@ use line::Conversation;
 const EXAMPLES: &str = "\
 Examples:
   chat-memory import conversations.jsonl
-  chat-memory export | chat-memory --store dynamodb://chats import -      from one store to another
   chat-memory import --format langchain history.jsonl
-  chat-memory import --id-prefix archive/ conversations.jsonl             beside the sessions that are there
 
-Each line is a conversation: {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, …]}, and may hold \"owner\",
-\"title\" and \"metadata\" of the session. Each turn (a user's message and all up to the next; a system prompt goes with the
+  From one store to another:
+  chat-memory export | chat-memory --store dynamodb://chats import -
+
+  Beside the sessions that are there:
+  chat-memory import --id-prefix archive/ conversations.jsonl
+
+Each line is a conversation: {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, …]}, and may hold \"owner\", \
+\"title\" and \"metadata\" of the session. Each turn (a user's message and all up to the next; a system prompt goes with the \
 first) is one append.
 
-Run it again after an interruption, at any later time: what is there already is compared with the file, and the import goes on
-behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left alone and
+Run it again after an interruption, at any later time: what is there already is compared with the file, and the import goes on \
+behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left alone and \
 named (exit code 3), and the others go on. A line that cannot be read ends the import when the lines before it are done.
 
-With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; started counts
-the sessions that are new (on DynamoDB each costs a write for its place in the list of sessions, beside its messages), turns and
+With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; started counts \
+the sessions that are new (on DynamoDB each costs a write for its place in the list of sessions, beside its messages), turns and \
 messages what was written, messages_there what was there already.";
 
 /// Read conversations from a file into the store, one append a turn

@@ -10,10 +10,12 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory rewind trip --turns 1         take back the last question with its answer
-  chat-memory rewind trip --to 12 --yes     take back record 12 and all after it; `show` prints the numbers
+  chat-memory rewind trip --turns 1      take back the last question and its answer
+  chat-memory rewind trip --to 12 --yes  take back record 12 and all after it
 
-A turn is a user's message and all that follows it. If someone writes to the session at the same time, nothing is taken back
+The numbers of records are those that `show` prints.
+
+A turn is a user's message and all that follows it. If someone writes to the session at the same time, nothing is taken back \
 and the exit code is 3. What was taken back is hidden, not erased; `clear` erases.
 
 With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewound is false when there was nothing to take back.";

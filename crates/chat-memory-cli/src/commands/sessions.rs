@@ -13,8 +13,8 @@ use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory sessions                        the sessions that have no owner, newest first
-  chat-memory sessions --owner user:42        those of this owner
+  chat-memory sessions                  those that have no owner, newest first
+  chat-memory sessions --owner user:42  those of this owner
   chat-memory sessions --format json | jq -r .id
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\"}; created_at is in UTC.";

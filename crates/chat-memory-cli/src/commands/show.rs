@@ -16,19 +16,19 @@ use crate::window::WindowOptions;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory show trip                             all of it, for reading
-  chat-memory show trip --turns 3                   the last three turns
-  chat-memory show trip --last 20 --format openai   the newest 20 messages as JSON lines, ready for a model
+  chat-memory show trip                            all of it, for reading
+  chat-memory show trip --turns 3                  the last three turns
+  chat-memory show trip --last 20 --format openai  as JSON lines, for a model
   chat-memory show trip --tokens 8000 --format langchain
-  chat-memory show trip --position                  where the session is, for append --expect
+  chat-memory show trip --position                 for append --expect
 
-For reading, each record has its number (which `rewind --to` takes) and time in front, and characters that would steer the
+For reading, each record has its number (which `rewind --to` takes) and time in front, and characters that would steer the \
 terminal are written out, as in \\u{1b}. The other formats are exact.
 
-A window (--last, --turns, --tokens) shows what a model should be shown: a tool's result never without its call, nor a call
+A window (--last, --turns, --tokens) shows what a model should be shown: a tool's result never without its call, nor a call \
 without its results. What it leaves out is said on standard error. Tokens are counted with the vocabulary o200k_base.
 
-With --json: {\"session\", \"messages\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\",
+With --json: {\"session\", \"messages\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), a record's messages their number in the record.";
 
 /// Print a session; one without messages is empty, not an error

@@ -40,7 +40,7 @@ Examples:
   chat-memory table sweep --owner user:42
   chat-memory table sweep trip user:42/support  these two, listed or not
 
-It changes nothing that anyone can read, and works on any store. A session whose delete was interrupted may be off the list
+It changes nothing that anyone can read, and works on any store. A session whose delete was interrupted may be off the list \
 already: name it, or delete it again. With --json: {\"sessions\", \"erased\", \"cost\"}; erased counts records.";
 
 /// What to sweep.

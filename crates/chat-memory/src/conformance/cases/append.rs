@@ -136,10 +136,12 @@ async fn a_handle_sees_what_others_did_to_its_tail(trial: Trial) -> Result<(), F
     let session = trial.session()?;
     let (here, there) = (&trial.store, trial.open().await?);
     say(here, &session, "a").await?;
+    ensure_eq!(texts(here, &session).await?, ["a"], "what the handle itself appended");
     for i in 0..5 {
         say(&there, &session, i.to_string()).await?;
     }
     ensure_eq!(say(here, &session, "b").await?.seq, 6, "the number after five appends of another handle");
+    ensure_eq!(texts(here, &session).await?, ["a", "0", "1", "2", "3", "4", "b"], "what both wrote");
     there.clear(&session).await?;
     ensure_eq!(texts(here, &session).await?, Vec::<String>::new(), "what is left after another handle's clear");
     ensure_eq!(say(here, &session, "c").await?.seq, 8, "the number after another handle's clear");

@@ -132,16 +132,18 @@ async fn loads_see_all_or_nothing_of_what_is_cleared(trial: Trial) -> Result<(),
     let reading = readers.into_iter().map(|reader| {
         let (session, done) = (session.clone(), Arc::clone(&done));
         tokio::spawn(async move {
-            let mut newest = 0;
+            let mut newest = (0, 0);
             while !done.load(Ordering::SeqCst) {
                 let texts = texts(&reader, &session).await?;
                 // Of one round only, from its first message on, without a gap.
                 let round = texts.first().and_then(|text| text.split('/').next()).unwrap_or("none").to_owned();
                 let want: Vec<String> = (0..texts.len()).map(|i| format!("{round}/{i}")).collect();
                 ensure_eq!(texts, want, "a load during appends and clears");
+                // And a round only grows, until all of it goes at once.
                 if let Ok(round) = round.parse::<u32>() {
-                    ensure!(round >= newest, "a load saw round {round} after another had seen round {newest}");
-                    newest = round;
+                    let seen = (round, texts.len());
+                    ensure!(seen >= newest, "a load saw {seen:?} (round, messages) after another had seen {newest:?}");
+                    newest = seen;
                 }
                 tokio::task::yield_now().await;
             }

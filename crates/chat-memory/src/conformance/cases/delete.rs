@@ -1,6 +1,7 @@
 //! Forgetting a session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, saying, texts};
@@ -83,7 +84,9 @@ async fn an_append_is_before_or_after_a_delete(trial: Trial) -> Result<(), Failu
             tokio::spawn(async move { Ok::<_, Failure>(handle.delete(&session).await?) })
         };
         let mut appended = Vec::new();
-        for i in 0..4 {
+        for i in 0..6 {
+            // Some before the delete, some while it runs, some after it.
+            tokio::time::sleep(Duration::from_millis(i % 2)).await;
             appended.push((say(&handles[2], &session, format!("during {i}")).await?.seq, format!("during {i}")));
         }
         all_of([deleting]).await?;

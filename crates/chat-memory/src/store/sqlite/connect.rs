@@ -1,22 +1,21 @@
-//! Opening the file, the connections that are kept, and the hop to a thread that may block.
+//! Opening the file, and connections to it.
 
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
 
 use super::failure::Failure;
+use super::workers::Workers;
 use super::{schema, sweep};
 use crate::error::{Error, ErrorKind};
 use crate::store::position::wall_ms;
 
-/// Reads that run at once; more wait. Each has a connection, with a cache of up to 2 MB.
+/// Reads that run at once; more wait. Each has a thread and a connection, with a cache of up to 2 MB.
 const READERS: usize = 4;
 
 /// Statements kept prepared per connection: all that there are.
@@ -59,12 +58,11 @@ impl Options {
 
 /// The file, opened.
 pub(super) struct Database {
-    pub(super) options: Options,
+    pub(super) options: Arc<Options>,
     pub(super) is_new: bool,
-    idle: Mutex<Vec<Connection>>,
     /// One writer of this process at a time: they queue here, in order, and not at SQLite's lock, which is polled.
-    writer: Arc<Semaphore>,
-    readers: Arc<Semaphore>,
+    writer: Workers,
+    readers: Workers,
     appends: AtomicU64,
 }
 
@@ -79,93 +77,41 @@ impl Database {
         // Absolute, since a change of the working directory must not change the file, and "file:…" is no URI here.
         options.path = std::path::absolute(&options.path)
             .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
-        blocking(move || {
-            let is_new = prepare_file(&options)?;
-            let connection = first_connection(&options).map_err(|failure| failure.at(&options))?;
-            Ok(Self {
-                options,
-                is_new,
-                idle: Mutex::new(vec![connection]),
-                writer: Arc::new(Semaphore::new(1)),
-                readers: Arc::new(Semaphore::new(READERS)),
-                appends: AtomicU64::new(0),
-            })
-        })
-        .await
-    }
-
-    /// Waits for this process's turn to write.
-    pub(super) async fn writer(&self) -> Result<OwnedSemaphorePermit, Error> {
-        permit(&self.writer).await
+        let options = Arc::new(options);
+        let workers = |most| {
+            let options = Arc::clone(&options);
+            Workers::new(most, move || connect(&options))
+        };
+        let (writer, readers) = (workers(1), workers(READERS));
+        let shared = Arc::clone(&options);
+        let opening = writer.run_with(move |kept| {
+            let is_new = prepare_file(&shared)?;
+            *kept = Some(first_connection(&shared)?);
+            Ok(is_new)
+        });
+        let is_new = opening.await.map_err(|failure| failure.at(&options))?;
+        Ok(Self { options, is_new, writer, readers, appends: AtomicU64::new(0) })
     }
 
     /// Runs work that writes.
     pub(super) async fn write<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = self.writer().await?;
-        self.run(permit, work).await
+        self.writer.run(work).await.map_err(|failure| failure.at(&self.options))
     }
 
     /// Runs work that reads.
     pub(super) async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = permit(&self.readers).await?;
-        self.run(permit, work).await
-    }
-
-    /// Runs work on a connection. The permit goes along: where the caller is dropped, the work still runs to its end.
-    pub(super) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
-        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Error> {
-        let database = Arc::clone(self);
-        blocking(move || {
-            let idle = database.idle().pop();
-            let result = match idle {
-                Some(connection) => Ok(connection),
-                None => connect(&database.options),
-            };
-            // A connection is kept only after success: what an error left in it need not be known.
-            let result = result.and_then(|connection| {
-                let done = work(&connection)?;
-                database.idle().push(connection);
-                Ok(done)
-            });
-            drop(permit);
-            result.map_err(|failure| failure.at(&database.options))
-        })
-        .await
+        self.readers.run(work).await.map_err(|failure| failure.at(&self.options))
     }
 
     /// Whether this append should purge a little, too.
     pub(super) fn is_time_to_purge(&self) -> bool {
         self.appends.fetch_add(1, Ordering::Relaxed) % APPENDS_PER_PURGE == APPENDS_PER_PURGE - 1
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        // Nothing under this lock can panic halfway.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn permit(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-    let closed = |_| Error::new(ErrorKind::Unavailable, "the SQLite store is shutting down");
-    Arc::clone(semaphore).acquire_owned().await.map_err(closed)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-        // Cancelled before it began: the runtime is shutting down.
-        Err(e) => {
-            Err(Error::new(ErrorKind::Unavailable, "the runtime is shutting down; nothing was read or written").with_source(e))
-        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! * A load is one read transaction, so it sees one state of the log, whatever is written meanwhile (WAL).
 //! * A log's numbers in the file have no gaps, ever: only its oldest records go, and the newest one stays as a stub. So a
 //!   missing number is damage, and is said.
-//! * SQLite blocks, so its work runs on Tokio's threads for blocking work: one hop per operation, on connections that
-//!   are kept, with their statements prepared.
+//! * SQLite blocks, so its work runs on threads of the store's own: one hop per operation, on connections that are kept, with
+//!   their statements prepared.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,10 +35,14 @@ mod schema;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 pub use self::schema::FORMAT_VERSION;
 
-/// A store in one SQLite file. Its operations need a Tokio runtime.
+/// A store in one SQLite file. It runs under any async runtime.
+///
+/// Dropping the last clone closes the file, which may block for a moment; only then is everything in that one file, without
+/// the `-wal` and `-shm` beside it. Copy a file in use with SQLite's own means (`sqlite3 FILE ".backup COPY"`).
 ///
 /// ```
 /// use chat_memory::store::{Append, ChatStore, Load, sqlite::SqliteStore};
@@ -115,13 +119,12 @@ impl SqliteStore {
         let new = NewRecord::of(session, append, unlist)?;
         new.check_size(self.0.options.max_record_bytes)?;
         let retention_s = self.0.options.retention.map(|retention| retention.as_secs());
-        let writer = self.0.writer().await?;
         let now_ms = wall_ms();
         let expires_at = append.expires_at(now_ms, retention_s);
         let purges = self.0.is_time_to_purge();
         let landed = self
             .0
-            .run(writer, move |db| {
+            .write(move |db| {
                 let landed = log::append(db, &new, now_ms, expires_at)?;
                 if purges && let Err(e) = sweep::purge(db, now_ms) {
                     // The append stands; what could not be purged is hidden all the same, and the next purge takes it.

@@ -1,0 +1,251 @@
+//! The DynamoDB store against raw calls of the SDK, on DynamoDB Local, through the same client.
+//!
+//! What the raw side sends is what the library was seen to send: a proxy records a `PutItem` and a `Query` of the library's, and
+//! the raw side repeats them with keys of its own. So both have the same bytes, the same condition and the same limit.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::{Client, Config};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chat_memory::SessionId;
+use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+use chat_memory::store::{ChatStore as _, Load, Receipt};
+use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint, table_name};
+use serde_json::Value;
+
+use crate::Result;
+use crate::measure::{Comparison, Rounds, alternate};
+use crate::turns::{LOADED_TURNS, WINDOW, turn};
+
+/// What a turn and a window cost when the session has so many turns.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// The session's turns, the appended one included.
+    pub turns: usize,
+    /// The append of the last of them.
+    pub append: Receipt,
+    /// A load of a window after it.
+    pub window: Receipt,
+}
+
+/// The comparisons, and what turns and windows cost at these lengths of a session.
+pub async fn compare(rounds: Rounds, lengths: &[usize]) -> Result<(Vec<Comparison>, Vec<Counts>)> {
+    let endpoint = dynamodb_endpoint();
+    let client = client(&endpoint);
+    let options = Options::new(table_name("bench"));
+    Admin::from_client(&client, &options)?.create_table().await?;
+    let store = DynamoDbStore::from_client(&client, options.clone())?;
+    let counts = count(&store, lengths).await?;
+
+    let session = SessionId::new("library")?;
+    for number in 0..LOADED_TURNS {
+        store.append(&session, &turn(number)).await?;
+    }
+    let seen = Seen::watch(&endpoint, &options, &session).await?;
+    let mut raw = Raw::new(client, seen, "raw");
+    for _ in 0..LOADED_TURNS {
+        raw.append().await?;
+    }
+    check_equal(&store, &session, &raw).await?;
+
+    let load = Load::last(WINDOW);
+    let load_ratio = alternate(
+        rounds,
+        async || {
+            store.load(&session, &load).await?;
+            Ok(())
+        },
+        async || raw.load().await.map(drop),
+    )
+    .await?;
+
+    // Made before the clock runs, as the raw side's are.
+    let appended = (rounds.pairs + 1) * rounds.operations;
+    let mut turns = (LOADED_TURNS..LOADED_TURNS + appended).map(turn).collect::<Vec<_>>().into_iter();
+    let append_ratio = alternate(
+        rounds,
+        async || {
+            let turn = turns.next().ok_or("more appends than turns")?;
+            store.append(&session, &turn).await?;
+            Ok(())
+        },
+        async || raw.append().await,
+    )
+    .await?;
+    check_equal(&store, &session, &raw).await?;
+
+    let line = |library, raw, ratio| Comparison { library, raw, aim: Some(1.1), ratio };
+    let comparisons = vec![
+        line("DynamoDB: append a turn", "the same PutItem by the SDK", append_ratio),
+        line("DynamoDB: load a window", "the same Query by the SDK, items not read", load_ratio),
+    ];
+    Ok((comparisons, counts))
+}
+
+async fn count(store: &DynamoDbStore, lengths: &[usize]) -> Result<Vec<Counts>> {
+    let session = SessionId::new("counts")?;
+    let mut counts = Vec::new();
+    for turns in 1..=lengths.iter().copied().max().unwrap_or(0) {
+        let append = store.append(&session, &turn(turns)).await?.receipt;
+        if lengths.contains(&turns) {
+            let window = store.load(&session, &Load::last(WINDOW)).await?.receipt;
+            counts.push(Counts { turns, append, window });
+        }
+    }
+    Ok(counts)
+}
+
+/// Both sides hold as many records, and the library reads from what the raw side wrote the turn that it repeats.
+async fn check_equal(store: &DynamoDbStore, session: &SessionId, raw: &Raw) -> Result {
+    let ours = store.load(session, &Load::all()).await?;
+    let theirs = store.load(&SessionId::new(raw.session.as_str())?, &Load::all()).await?;
+    let first = theirs.records.first().map(|record| &record.messages);
+    let same =
+        |record: &chat_memory::store::Record| Some(&record.messages) == first && record.messages == turn(Seen::TURN).messages();
+    if ours.records.len() != theirs.records.len() || !theirs.records.iter().all(same) {
+        return Err("the raw calls did not write what the library writes; compare bench/src/dynamodb.rs with the store".into());
+    }
+    let items = raw.load().await?;
+    if items.len() * 2 < WINDOW {
+        return Err(format!("the raw query brought {} records, too few for {WINDOW} messages", items.len()).into());
+    }
+    Ok(())
+}
+
+fn client(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "bench"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// What the library was seen to send.
+struct Seen {
+    put: Value,
+    query: Value,
+    partition_key: String,
+    sort_key: String,
+}
+
+impl Seen {
+    /// The turn that was seen, and that the raw side writes again and again.
+    const TURN: usize = 1;
+
+    /// Watches the library append to a session of its own and load a window of this one.
+    async fn watch(endpoint: &str, options: &Options, loaded: &SessionId) -> Result<Self> {
+        let proxy = FaultProxy::start(endpoint, |_: &Request| Fault::Pass);
+        let client = client(&proxy.url());
+        let schema = Admin::from_client(&client, options)?.describe().await?.schema;
+        let store = DynamoDbStore::from_client(&client, options.clone())?;
+        let session = SessionId::new("seen")?;
+        // The first append also lists the session, the second is like all that follow.
+        for number in 0..Self::TURN {
+            store.append(&session, &turn(number)).await?;
+        }
+        proxy.forget();
+        store.append(&session, &turn(Self::TURN)).await?;
+        store.load(loaded, &Load::last(WINDOW)).await?;
+        let requests = proxy.requests();
+        let bodies: Vec<_> = requests.iter().map(|seen| (seen.request.operation.as_str(), &seen.request.body)).collect();
+        let [("PutItem", put), ("Query", query)] = bodies[..] else {
+            let operations: Vec<_> = bodies.iter().map(|(operation, _)| *operation).collect();
+            return Err(format!("a warm append and a window should be a PutItem and a Query, not {operations:?}").into());
+        };
+        let sort_key = schema.sort.ok_or("the table has no sort key")?.name;
+        Ok(Self { put: put.clone(), query: query.clone(), partition_key: schema.partition.name, sort_key })
+    }
+}
+
+/// The raw side.
+struct Raw {
+    client: Client,
+    seen: Seen,
+    session: String,
+    item: HashMap<String, AttributeValue>,
+    next: u64,
+}
+
+impl Raw {
+    fn new(client: Client, seen: Seen, session: &str) -> Self {
+        let item = attributes(&seen.put["Item"]);
+        Self { client, seen, session: session.to_owned(), item, next: 0 }
+    }
+
+    async fn append(&mut self) -> Result {
+        let mut item = self.item.clone();
+        item.insert(self.seen.partition_key.clone(), AttributeValue::S(self.session.clone()));
+        item.insert(self.seen.sort_key.clone(), AttributeValue::S(format!("t#{:012}", self.next)));
+        item.insert("append_id".into(), AttributeValue::B(Blob::new(uuid::Uuid::new_v4().into_bytes())));
+        let put = self.client.put_item().table_name(text(&self.seen.put["TableName"])).set_item(Some(item));
+        put.condition_expression(text(&self.seen.put["ConditionExpression"]))
+            .set_expression_attribute_names(names(&self.seen.put))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        self.next += 1;
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<Vec<HashMap<String, AttributeValue>>> {
+        let query = &self.seen.query;
+        let mut values = attributes(&query["ExpressionAttributeValues"]);
+        for value in values.values_mut() {
+            if *value == AttributeValue::S("library".into()) {
+                *value = AttributeValue::S(self.session.clone());
+            }
+        }
+        let output = self
+            .client
+            .query()
+            .table_name(text(&query["TableName"]))
+            .key_condition_expression(text(&query["KeyConditionExpression"]))
+            .set_expression_attribute_names(names(query))
+            .set_expression_attribute_values(Some(values))
+            .set_consistent_read(query["ConsistentRead"].as_bool())
+            .set_scan_index_forward(query["ScanIndexForward"].as_bool())
+            .set_limit(query["Limit"].as_i64().and_then(|limit| i32::try_from(limit).ok()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        Ok(output.items.unwrap_or_default())
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn names(body: &Value) -> Option<HashMap<String, String>> {
+    let names = body["ExpressionAttributeNames"].as_object()?;
+    Some(names.iter().map(|(name, attribute)| (name.clone(), text(attribute))).collect())
+}
+
+/// Attributes from the JSON in which they travel.
+fn attributes(value: &Value) -> HashMap<String, AttributeValue> {
+    let fields = value.as_object().into_iter().flatten();
+    fields.filter_map(|(name, value)| Some((name.clone(), attribute(value)?))).collect()
+}
+
+fn attribute(value: &Value) -> Option<AttributeValue> {
+    let (kind, value) = value.as_object()?.iter().next()?;
+    Some(match kind.as_str() {
+        "S" => AttributeValue::S(value.as_str()?.to_owned()),
+        "N" => AttributeValue::N(value.as_str()?.to_owned()),
+        "B" => AttributeValue::B(Blob::new(BASE64.decode(value.as_str()?).ok()?)),
+        "BOOL" => AttributeValue::Bool(value.as_bool()?),
+        "NULL" => AttributeValue::Null(true),
+        "L" => AttributeValue::L(value.as_array()?.iter().map(attribute).collect::<Option<_>>()?),
+        "M" => AttributeValue::M(attributes(value)),
+        _ => return None,
+    })
+}

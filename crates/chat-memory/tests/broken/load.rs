@@ -1,0 +1,98 @@
+//! The faults of a load.
+
+use chat_memory::store::*;
+use chat_memory::{Content, Error, Message, SessionId, ToolCall, json};
+use serde_json::Value;
+
+use super::Fault;
+use super::store::Broken;
+
+impl Broken {
+    pub async fn load_wrongly(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        let mut history = self.inner.load(session, load).await?;
+        match (self.fault, &load.reach) {
+            (Fault::LoadsWrite, _) if history.position.next() == 0 => {
+                self.inner.append(session, &Append::new([Message::user("ghost")])).await?;
+            }
+            (Fault::StaleHandles, _) => {
+                let mut loaded = self.remembers.loaded.lock().unwrap();
+                history = loaded.entry(session.clone()).or_insert(history).clone();
+            }
+            (Fault::Reverses, _) => history.records.reverse(),
+            (Fault::TornWindows, Reach::Messages(n)) => {
+                let mut surplus = history.messages().count().saturating_sub(*n);
+                for record in &mut history.records {
+                    let cut = surplus.min(record.messages.len());
+                    record.messages.drain(..cut);
+                    surplus -= cut;
+                }
+            }
+            (Fault::ShortWindows, _) if !history.complete && !history.records.is_empty() => drop(history.records.remove(0)),
+            (Fault::WindowsCountHidden, Reach::Messages(n)) => {
+                let from = history.position.next().saturating_sub(*n as u64);
+                history.records.retain(|record| record.seq >= from);
+            }
+            (Fault::WindowsReachBehindClears, Reach::Messages(n)) if history.messages().count() < *n => {
+                if let Some(before) = self.remembers.loaded.lock().unwrap().get(session) {
+                    history.records.splice(..0, before.records.clone());
+                }
+            }
+            (Fault::AlwaysComplete, _) => history.complete = true,
+            (Fault::NeverComplete, _) => history.complete = false,
+            (Fault::NoPositionOfNothing, _) if history.records.is_empty() => history.position = Position::new(0, None, 0),
+            (Fault::CostsLength, _) => history.receipt.requests += history.position.next(),
+            (Fault::ThousandAtMost, _) => drop(history.records.drain(..history.records.len().saturating_sub(1_000))),
+            _ => {}
+        }
+        for record in &mut history.records {
+            record.messages.iter_mut().for_each(|message| self.spoil(message));
+            match self.fault {
+                Fault::DropsMetadata => record.metadata = None,
+                Fault::CutsRecords => {
+                    let mut bytes = 0;
+                    record.messages.retain(|message| {
+                        bytes += message.text().len();
+                        bytes <= 2_000_000
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(history)
+    }
+
+    fn spoil(&self, message: &mut Message) {
+        match (self.fault, &mut message.content) {
+            (Fault::DropsNul, Some(Content::Text(text))) => text.retain(|c| c != '\0'),
+            (Fault::CutsText, Some(Content::Text(text))) if text.len() > 500_000 => text.truncate(500_000),
+            (Fault::FlattensParts, Some(Content::Parts(_))) => message.content = Some(Content::Text(message.text())),
+            (Fault::RoundsNumbers, _) => message.extra.values_mut().for_each(round),
+            (Fault::DropsNulls, _) => message.extra.retain(|_, value| !value.is_null()),
+            (Fault::CutsDepth, _) => message.extra.retain(|_, value| json::depth(value) < 50),
+            (Fault::DropsNames, _) => message.name = None,
+            (Fault::NormalisesArguments, _) => message.tool_calls.iter_mut().for_each(normalise),
+            _ => {}
+        }
+    }
+}
+
+fn round(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e15) {
+                *value = Value::from(float as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(round),
+        Value::Object(fields) => fields.values_mut().for_each(round),
+        _ => {}
+    }
+}
+
+fn normalise(call: &mut ToolCall) {
+    if let (Some(id), Some(name), Some(arguments)) = (call.id(), call.name(), call.arguments())
+        && let Ok(value) = serde_json::from_str::<Value>(arguments)
+    {
+        *call = ToolCall::function(id, name, value.to_string());
+    }
+}

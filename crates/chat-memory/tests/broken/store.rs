@@ -1,0 +1,159 @@
+//! The store with a fault, and the faults of its directory.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_memory::store::*;
+use chat_memory::{Error, Message, SessionId};
+
+use super::Fault;
+
+/// What one handle remembers, for faults that need a memory.
+#[derive(Debug, Default)]
+pub struct Remembers {
+    pub appends: AtomicU64,
+    pub loaded: Mutex<HashMap<SessionId, History>>,
+    pub bodies: Mutex<HashMap<(SessionId, String), String>>,
+    pub cursors: Mutex<HashMap<String, SessionId>>,
+    pub cleared: Mutex<HashMap<SessionId, bool>>,
+}
+
+/// How often each session was deleted, in all handles.
+static DELETES: Mutex<Option<HashMap<SessionId, u64>>> = Mutex::new(None);
+
+/// The in-memory store with a fault.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    pub inner: InMemoryStore,
+    pub fault: Fault,
+    declares: Capabilities,
+    pub remembers: Arc<Remembers>,
+}
+
+impl Broken {
+    /// Another handle on `data`, with this fault.
+    pub fn new(data: InMemoryStore, fault: Fault) -> Self {
+        let forgets = fault == Fault::Forgets;
+        let inner = if forgets { InMemoryStore::new() } else { data };
+        Self { inner, fault, declares: Capabilities { durable: forgets, ..Capabilities::all() }, remembers: Arc::default() }
+    }
+
+    /// A handle without a fault that declares less than it can.
+    pub fn declaring(data: InMemoryStore, declares: Capabilities) -> Self {
+        Self { inner: data, fault: Fault::None, declares, remembers: Arc::default() }
+    }
+
+    /// The session that is used in the place of this one.
+    pub fn real(&self, session: &SessionId) -> SessionId {
+        let id = match self.fault {
+            Fault::IgnoresCase => session.as_str().to_lowercase(),
+            Fault::OneSession => "all".to_owned(),
+            Fault::DeletesTheLog => {
+                let deletes = DELETES.lock().unwrap();
+                format!("{session}~{}", deletes.as_ref().and_then(|deletes| deletes.get(session)).unwrap_or(&0))
+            }
+            _ => return session.clone(),
+        };
+        // The longest ids have no room for more, and no fault that needs it.
+        SessionId::new(id).unwrap_or_else(|_| session.clone())
+    }
+
+    pub async fn everything(&self, session: &SessionId) -> Result<History, Error> {
+        self.inner.load(session, &Load::all()).await
+    }
+}
+
+#[async_trait]
+impl ChatStore for Broken {
+    fn capabilities(&self) -> Capabilities {
+        self.declares
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.append_wrongly(&self.real(session), append).await
+    }
+
+    async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        self.load_wrongly(&self.real(session), load).await
+    }
+
+    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        let session = self.real(session);
+        let is_late = self.remembers.cleared.lock().unwrap().remove(&session).is_some();
+        let log_is_empty = self.everything(&session).await?.position.next() == 0;
+        if is_late || (self.fault == Fault::SweepsTooMuch && !log_is_empty) {
+            self.inner.append(&session, &Append::clear()).await?;
+        }
+        self.inner.sweep(&session).await
+    }
+
+    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        match self.fault {
+            Fault::DeletesNothing => Ok(Swept::default()),
+            Fault::DeletesTheLog => {
+                *DELETES.lock().unwrap().get_or_insert_default().entry(session.clone()).or_default() += 1;
+                Ok(Swept::default())
+            }
+            Fault::DeletesKeepListed => {
+                self.inner.append(session, &Append::clear()).await?;
+                self.inner.sweep(session).await
+            }
+            Fault::DeletesLate => {
+                self.inner.delete(session).await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.inner.delete(session).await
+            }
+            _ => self.inner.delete(&self.real(session)).await,
+        }
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        let mut query = query.clone();
+        match (self.fault, &query.after) {
+            (Fault::ListsNothing, _) => return Ok(SessionPage::new(Vec::new(), None)),
+            (Fault::SharedLists, _) => query.owner = None,
+            (Fault::PagesNeedTheirSession, Some(cursor)) => {
+                let last = self.remembers.cursors.lock().unwrap().get(cursor).cloned();
+                if let Some(last) = last
+                    && self.inner.session(&last).await?.is_none()
+                {
+                    return Err(Error::invalid("that session is gone"));
+                }
+            }
+            _ => {}
+        }
+        let mut page = self.inner.sessions(&query).await?;
+        match self.fault {
+            Fault::OldestFirst => page.sessions.reverse(),
+            Fault::PagesLose if query.after.is_some() && !page.sessions.is_empty() => drop(page.sessions.remove(0)),
+            _ => {}
+        }
+        if let (Some(next), Some(last)) = (&page.next, page.sessions.last()) {
+            self.remembers.cursors.lock().unwrap().insert(next.clone(), last.id.clone());
+        }
+        Ok(page)
+    }
+
+    async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        match self.fault {
+            Fault::ListsNothing => Ok(None),
+            _ => self.inner.session(&self.real(session)).await,
+        }
+    }
+
+    async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        let mut update = update.clone();
+        match self.fault {
+            Fault::UpdatesHalf => update.metadata = None,
+            Fault::AcceptsTitles if update.check().is_err() => update = SessionUpdate::default(),
+            Fault::UpdatesList if self.inner.session(session).await?.is_none() => {
+                self.inner.append(session, &Append::new([Message::user("ghost")])).await?;
+            }
+            _ => {}
+        }
+        self.inner.update_session(&self.real(session), &update).await
+    }
+}

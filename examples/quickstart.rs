@@ -1,0 +1,23 @@
+//! The memory of one session, as LangChain's users know it: what was said comes back in the next run.
+//!
+//! `cargo run -p chat-memory --features sqlite,dynamodb --example quickstart` keeps it in `quickstart.db`; give a store URL to keep it
+//! elsewhere.
+
+use chat_memory::SessionId;
+use chat_memory::memory::{BufferMemory, Policy};
+use chat_memory::store::url::StoreUrl;
+
+#[tokio::main]
+async fn main() -> Result<(), chat_memory::Error> {
+    let url: StoreUrl = std::env::args().nth(1).unwrap_or_else(|| "sqlite:quickstart.db".to_owned()).parse()?;
+    let memory =
+        BufferMemory::builder(url.open().await?).session(SessionId::new("user-42")?).policy(Policy::last_turns(10)).build()?;
+
+    let saved = memory.save_context([("input", "I am Ada.")], [("output", "Hello, Ada!")]).await?;
+    println!("stored the turn as record {}: {}", saved.seq, saved.receipt);
+
+    let variables = memory.load_memory_variables().await?;
+    println!("{}:\n{}", variables.key(), variables.text());
+    println!("loading that took {}", variables.receipt);
+    Ok(())
+}
