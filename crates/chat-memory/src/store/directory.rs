@@ -131,7 +131,7 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64.encode(format!("{}:{}", self.created_at, self.id)))
+        f.write_str(&BASE64.encode(format!("1:{}:{}", self.created_at, self.id)))
     }
 }
 
@@ -141,7 +141,7 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Error> {
         let read = || {
             let text = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
-            let (created_at, id) = text.split_once(':')?;
+            let (created_at, id) = text.strip_prefix("1:")?.split_once(':')?;
             Some(Self { created_at: created_at.parse().ok()?, id: SessionId::new(id).ok()?.to_string() })
         };
         read().ok_or_else(|| Error::invalid("that cursor is not of a list of sessions; start from its first page"))

@@ -113,6 +113,9 @@ impl InMemoryStore {
             let appended = Appended::new(at as u64, position, log.slots[at].created_at());
             return Ok(Appended { repeated: true, receipt: one_request(), ..appended });
         }
+        if let Identity::Ticket(ticket) = append.identity() {
+            ticket.check_age(now_ms)?;
+        }
         let actual = log.position();
         if append.expected().is_some_and(|expected| *expected != actual) {
             return Err(Error::conflict(actual));

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::session::SessionId;
 
-/// The first byte of a position's and of a ticket's text form.
-const POSITION_VERSION: u8 = 1;
-const TICKET_VERSION: u8 = 1;
+/// The first byte of a position's and of a ticket's text form: what it is, and in which version.
+const POSITION_VERSION: u8 = 0x01;
+const TICKET_VERSION: u8 = 0x11;
 
 /// The namespace (in UUIDv5's sense) of ids made of idempotency keys.
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x7c2b_9d0e_41a5_4f6b_9e38_d51c_06aa_f3b7);
@@ -188,6 +188,20 @@ impl Ticket {
     #[must_use]
     pub fn tried_at(self, tried_at: i64) -> Self {
         Self { tried_at, ..self }
+    }
+
+    /// Whether the ticket can still tell that its append did not land. Stores ask when they did not find the append.
+    ///
+    /// # Errors
+    /// Invalid, when it is older than [`LIFETIME_MS`](Self::LIFETIME_MS) at `now_ms` (epoch milliseconds).
+    pub fn check_age(&self, now_ms: i64) -> Result<(), Error> {
+        if now_ms.saturating_sub(self.tried_at) <= Self::LIFETIME_MS {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "the ticket is over a day old, so it can no longer be told whether its append landed; read the session, and append \
+             anew if it is not there",
+        ))
     }
 
     /// The append's id.

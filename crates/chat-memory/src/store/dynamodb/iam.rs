@@ -107,9 +107,12 @@ impl Operation {
             | Self::TransactWriteItems
             | Self::UpdateItem
             | Self::UpdateTimeToLive => true,
-            Self::DescribeContinuousBackups | Self::DescribeTable | Self::DescribeTimeToLive | Self::GetItem | Self::Query | Self::Scan => {
-                false
-            }
+            Self::DescribeContinuousBackups
+            | Self::DescribeTable
+            | Self::DescribeTimeToLive
+            | Self::GetItem
+            | Self::Query
+            | Self::Scan => false,
         }
     }
 

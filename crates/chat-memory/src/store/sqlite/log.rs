@@ -166,6 +166,9 @@ pub(super) fn append(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: 
     {
         return Ok(Landed::Earlier(stored));
     }
+    if let Identity::Ticket(ticket) = &new.identity {
+        ticket.check_age(now_ms).map_err(Failure::Said)?;
+    }
     let newest = head.as_ref().and_then(|head| head.newest);
     let actual = Position::new(newest.map_or(0, |(seq, _)| seq + 1), newest.map(|(_, id)| id), now_ms);
     if new.expected.as_ref().is_some_and(|expected| *expected != actual) {

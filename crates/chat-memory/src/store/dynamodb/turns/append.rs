@@ -189,14 +189,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let now = self.clock.now();
         if attempt.shared {
             let found = self.look_back(attempt, now.wall_ms, patience).await?;
-            return match (found, attempt.append.identity()) {
-                (Found::End(_), Identity::Ticket(ticket)) if now.wall_ms - ticket.first_tried() > Ticket::LIFETIME_MS => {
-                    Err(Error::invalid(
-                        "the ticket is over a day old, so it can no longer be told whether its append landed; read the session and append anew if it is not there",
-                    ))
-                }
-                (found, _) => Ok(found),
-            };
+            if let (Found::End(_), Identity::Ticket(ticket)) = (&found, attempt.append.identity()) {
+                ticket.check_age(now.wall_ms)?;
+            }
+            return Ok(found);
         }
         match self.beliefs.get(&attempt.pk, now) {
             // Where the belief contradicts an expected position, only the log itself can say who is right.

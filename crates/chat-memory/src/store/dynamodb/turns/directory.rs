@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use super::item::{Links, PURGED_AFTER_S};
+use super::item::{Links, PURGED_AFTER_S, check_version};
 use super::{Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
@@ -166,6 +166,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
 /// A directory entry's item, and when it is hidden.
 fn entry(item: &Item, owner: Option<&Owner>) -> Result<(SessionInfo, Option<i64>), Error> {
+    check_version(item)?;
     let wrong = |what: &str| Error::corrupt(format!("the directory entry {:?} in {:?} has {what}", item.key.sk, item.key.pk));
     let (created_at, id) = entry_of(&item.key.sk).ok_or_else(|| wrong("a key that is not a directory entry's"))?;
     let text = |name: &str| match item.attributes.get(name) {

@@ -33,6 +33,11 @@ impl Limits {
         Self { record, item: MAX_ITEM }
     }
 
+    /// The largest item that a whole record may become.
+    fn whole(self) -> usize {
+        self.item - ITEM_MARGIN.min(self.item / 8)
+    }
+
     fn part(self) -> usize {
         self.item.saturating_sub(PART_MARGIN).max(self.item / 2)
     }
@@ -41,8 +46,11 @@ impl Limits {
 /// zstd's own default: higher levels gain a few percent on texts of this size for several times the work.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Room for attributes that are known only when the record's number is: `began`, `owner` and so on.
+/// What attributes take that are known only when the record's number is: `began` and the like, but for an owner.
 const LATER_ATTRIBUTES: usize = 64;
+
+/// Room for what may make an item larger than was reckoned: an owner's name, and a table's own long key names.
+const ITEM_MARGIN: usize = 2 * 1024;
 
 /// What a record's item says beside the record: what the protocol needs.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -67,9 +75,10 @@ pub(crate) struct Head {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// What the sweep after the clear with this number left.
+    /// What the sweep after the clear with this number left; with the parts that it has not deleted yet.
     Stub {
         cleared_by: u64,
+        parts: Option<PartsOf>,
     },
     Record {
         rewind: Option<u64>,
@@ -82,12 +91,14 @@ pub(crate) enum Body {
 #[derive(Debug)]
 pub(crate) enum Stored {
     Here(Vec<Message>),
-    /// In so many items under this id.
-    Parts {
-        id: String,
-        count: usize,
-        codec: Codec,
-    },
+    Parts { parts: PartsOf, codec: Codec },
+}
+
+/// The items that hold a large record's messages: so many under this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartsOf {
+    pub(crate) id: String,
+    pub(crate) count: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +116,15 @@ impl Head {
 
     pub(crate) fn is_stub(&self) -> bool {
         matches!(self.body, Body::Stub { .. })
+    }
+
+    /// The parts that the record has, or that its stub has still to lose.
+    pub(crate) fn parts(&self) -> Option<&PartsOf> {
+        match &self.body {
+            Body::Stub { parts, .. } => parts.as_ref(),
+            Body::Record { content: Stored::Parts { parts, .. }, .. } => Some(parts),
+            Body::Record { .. } => None,
+        }
     }
 }
 
@@ -164,7 +184,7 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
         attributes.insert(CODEC.to_owned(), AttributeValue::S(ZSTD.to_owned()));
     }
     let value = frame.as_ref().map_or(list, |frame| binary(frame.clone()));
-    if others + value_bytes(&value) + CODEC.len() + ZSTD.len() <= limits.item {
+    if others + value_bytes(&value) + CODEC.len() + ZSTD.len() <= limits.whole() {
         attributes.insert(MESSAGES.to_owned(), value);
         return Ok(Encoded { attributes, parts: Vec::new() });
     }
@@ -176,7 +196,7 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     attributes.insert(PARTS.to_owned(), number(parts.len()));
     attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id));
-    if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.item {
+    if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.whole() {
         return Err(Error::new(ErrorKind::TooLarge, "the append's metadata is larger than an item of DynamoDB may be (400 KB)"));
     }
     Ok(Encoded { attributes, parts })
@@ -197,9 +217,10 @@ fn part(pk: &str, id: &str, n: usize, chunk: &[u8], record: &Record, expires: Op
     Item { key: Key { pk: pk.to_owned(), sk: part_sk(id, n) }, attributes }
 }
 
-/// What a sweep leaves in a record's place.
-pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, now_s: i64, ttl: &str) -> Item {
-    let attributes = Attributes::from([
+/// What a sweep leaves in a record's place. While the record's parts are there, its stub names them, so that a sweep that was
+/// cut off can be finished.
+pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&PartsOf>, now_s: i64, ttl: &str) -> Item {
+    let mut attributes = Attributes::from([
         (VERSION.to_owned(), number(FORMAT_VERSION)),
         (APPEND_ID.to_owned(), binary(head.append_id.as_bytes().to_vec())),
         (CREATED_AT.to_owned(), number(head.created_at)),
@@ -207,6 +228,10 @@ pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, now_s: i64, ttl: &st
         (EXPIRES_AT.to_owned(), number(now_s)),
         (ttl.to_owned(), number(now_s + PURGED_AFTER_S)),
     ]);
+    if let Some(PartsOf { id, count }) = parts {
+        attributes.insert(PARTS.to_owned(), number(count));
+        attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id.clone()));
+    }
     Item { key: key.clone(), attributes }
 }
 
@@ -223,25 +248,36 @@ pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: b
     }
 }
 
+/// Refuses what only a newer reader shows right.
+pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
+    let Key { pk, sk } = &item.key;
+    let version = match item.attributes.get(VERSION) {
+        Some(AttributeValue::N(digits)) => digits.parse::<u64>().ok(),
+        _ => None,
+    };
+    let wrong = match version {
+        Some(..=FORMAT_VERSION) => return Ok(()),
+        Some(newer) => {
+            let why = format!("needs a reader of format {newer}, and this one reads {FORMAT_VERSION}; update chat-memory");
+            return Err(Error::new(ErrorKind::Unsupported, format!("the item {sk:?} of {pk:?} {why}")));
+        }
+        None => format!("the item {sk:?} of {pk:?} cannot be read: its attribute {VERSION:?} should be a whole number"),
+    };
+    Err(Error::corrupt(wrong))
+}
+
 /// Reads an item in a record's place. `max_bytes` limits what a compressed record may unfold to.
 pub(crate) fn decode(item: &Item, max_bytes: usize) -> Result<Head, Error> {
     let seq = seq_of(&item.key)?;
     let reader = Reader { item, seq };
-    let version: u64 = reader.required(VERSION)?;
-    if version > FORMAT_VERSION {
-        let newer = format!(
-            "record {seq} of {:?} needs a reader of format {version}, and this one reads {FORMAT_VERSION}; update chat-memory",
-            item.key.pk
-        );
-        return Err(Error::new(ErrorKind::Unsupported, newer));
-    }
+    check_version(item)?;
     let append_id = match item.attributes.get(APPEND_ID) {
         Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().map(AppendId::from_bytes).ok(),
         _ => None,
     };
     let append_id = append_id.ok_or_else(|| reader.wrong(APPEND_ID, "16 bytes of binary"))?;
     let body = match reader.optional(CLEARED_BY)? {
-        Some(cleared_by) => Body::Stub { cleared_by },
+        Some(cleared_by) => Body::Stub { cleared_by, parts: reader.parts()? },
         None => {
             Body::Record { rewind: reader.optional(REWIND)?, metadata: reader.metadata()?, content: reader.content(max_bytes)? }
         }
@@ -266,6 +302,7 @@ pub(crate) fn decode_parts(pk: &str, seq: u64, payload: Vec<u8>, codec: Codec, m
 
 /// The bytes that a part holds.
 pub(crate) fn part_data(part: &Item) -> Result<&[u8], Error> {
+    check_version(part)?;
     match part.attributes.get(DATA) {
         Some(AttributeValue::B(bytes)) => Ok(bytes.as_ref()),
         _ => Err(Error::corrupt(format!("the part {:?} of {:?} has no binary attribute {DATA:?}", part.key.sk, part.key.pk))),
@@ -311,15 +348,20 @@ impl Reader<'_> {
         serde_json::from_str(text).map(Some).map_err(|_| self.wrong(METADATA, "the JSON text of an object"))
     }
 
+    fn parts(&self) -> Result<Option<PartsOf>, Error> {
+        let Some(count) = self.optional(PARTS)? else { return Ok(None) };
+        let id = self.text(PARTS_ID)?.ok_or_else(|| self.wrong(PARTS_ID, "the id of the record's parts"))?;
+        Ok(Some(PartsOf { id: id.to_owned(), count }))
+    }
+
     fn content(&self, max_bytes: usize) -> Result<Stored, Error> {
         let codec = match self.text(CODEC)? {
             None => Codec::Json,
             Some(ZSTD) => Codec::Zstd,
             Some(_) => return Err(self.wrong(CODEC, "\"zstd\" or absent")),
         };
-        if let Some(count) = self.optional(PARTS)? {
-            let id = self.text(PARTS_ID)?.ok_or_else(|| self.wrong(PARTS_ID, "the id of the record's parts"))?;
-            return Ok(Stored::Parts { id: id.to_owned(), count, codec });
+        if let Some(parts) = self.parts()? {
+            return Ok(Stored::Parts { parts, codec });
         }
         let wrong = |why: String| Error::corrupt(format!("record {} of {:?} cannot be read: {why}", self.seq, self.item.key.pk));
         match (self.item.attributes.get(MESSAGES), codec) {

@@ -1,7 +1,7 @@
 //! Load: pages of the log from its newest record backwards, along its rewinds.
 
 use super::belief::Belief;
-use super::item::{self, Body, Head, Stored};
+use super::item::{self, Body, Head, PartsOf, Stored};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
@@ -96,7 +96,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     }
                 }
                 above = Some(Above::of(&head));
-                if let Body::Stub { cleared_by } = head.body {
+                if let Body::Stub { cleared_by, .. } = head.body {
                     let newest = end.as_ref().map_or(0, |end| end.next - 1);
                     if cleared_by > newest && self.keeps(Rule::StubNamesClear) {
                         return Ok(Step::Again);
@@ -136,7 +136,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let Body::Record { rewind, metadata, content } = &head.body else { return Ok(None) };
         let messages = match content {
             Stored::Here(messages) => messages.clone(),
-            Stored::Parts { id, count, codec } => {
+            Stored::Parts { parts: PartsOf { id, count }, codec } => {
                 let mut payload = Vec::new();
                 let (mut found, mut after) = (0, None);
                 let range = Range {

@@ -1,11 +1,11 @@
 //! Sweep: what a clear has hidden is replaced by stubs, newest first.
 
-use super::item::{self, Body, Head, Stored};
+use super::item::{self, Body, Head, PartsOf};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{MAX_SEQ, TTL, part_sk, records};
-use crate::store::dynamodb::table::{Clock, Item, Key, Table};
+use crate::store::dynamodb::table::{Clock, Key, Table};
 use crate::store::{Append, Appended, Cleared, Receipt, Swept};
 
 /// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
@@ -56,7 +56,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 let head = item::decode(item, self.settings.limits.record)?;
                 match head.body {
                     Body::Record { rewind: Some(0), .. } => return self.sweep_below(&pk, head.seq, receipt).await,
-                    Body::Stub { cleared_by } => return self.sweep_below(&pk, cleared_by, receipt).await,
+                    Body::Stub { cleared_by, .. } => return self.sweep_below(&pk, cleared_by, receipt).await,
                     Body::Record { .. } => {}
                 }
             }
@@ -84,7 +84,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let mut live = Vec::new();
             for item in &page.items {
                 let head = item::decode(item, self.settings.limits.record)?;
-                if !head.is_stub() {
+                if !head.is_stub() || head.parts().is_some() {
                     live.push((&item.key, head));
                 }
             }
@@ -106,30 +106,35 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Replaces one record by its stub, and deletes its parts.
     async fn erase(&self, key: &Key, head: &Head, clear: u64, ttl: &str) -> Result<(bool, Receipt), Error> {
         let (mut patience, mut receipt) = (self.patience(), Receipt::default());
-        let now_s = self.clock.now().wall_ms.div_euclid(1000);
-        let stub: Item = item::stub(key, head, clear, now_s, ttl);
         if !self.keeps(Rule::Stub) {
             persist!(patience, self.table.delete(key, &mut receipt))?;
             return Ok((true, receipt));
         }
-        // Only the record that was seen: a stub in its place is another sweep's work, and done.
-        let replaced = persist!(patience, self.table.replace(&stub, head.append_id, &mut receipt))?;
-        if let Body::Record { content: Stored::Parts { id, count, .. }, .. } = &head.body {
-            self.delete_parts(key, id, *count, &mut receipt, &mut patience).await?;
+        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        let clear = match head.body {
+            Body::Stub { cleared_by, .. } => cleared_by,
+            Body::Record { .. } => clear,
+        };
+        // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
+        let stub = item::stub(key, head, clear, head.parts(), now_s, ttl);
+        let replaced = head.is_stub() || persist!(patience, self.table.replace(&stub, head.append_id, &mut receipt))?;
+        if let Some(parts) = head.parts() {
+            self.delete_parts(key, parts, &mut receipt, &mut patience).await?;
+            let bare = item::stub(key, head, clear, None, now_s, ttl);
+            persist!(patience, self.table.replace(&bare, head.append_id, &mut receipt))?;
         }
-        Ok((replaced, receipt))
+        Ok((replaced && !head.is_stub(), receipt))
     }
 
     async fn delete_parts(
         &self,
         head: &Key,
-        id: &str,
-        count: usize,
+        parts: &PartsOf,
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<(), Error> {
-        for n in 0..count {
-            let key = Key { pk: head.pk.clone(), sk: part_sk(id, n) };
+        for n in 0..parts.count {
+            let key = Key { pk: head.pk.clone(), sk: part_sk(&parts.id, n) };
             persist!(patience, self.table.delete(&key, receipt))?;
         }
         Ok(())

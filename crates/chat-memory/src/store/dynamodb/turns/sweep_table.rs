@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::{self, Body, Stored};
+use super::item::{self, Body};
 use super::{Turns, persist};
 use crate::error::Error;
 use crate::store::Receipt;
@@ -36,7 +36,7 @@ pub struct TableSwept {
 /// What the scan has seen so far.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The newest clear of each session, and its oldest record that is no stub.
+    /// The newest clear of each session, and its oldest record that is not swept to the end.
     clears: HashMap<String, u64>,
     oldest_live: HashMap<String, u64>,
     /// Old parts by their id, and the ids that a record names.
@@ -93,16 +93,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         } else if sk.starts_with("t#") {
             let head = item::decode(item, self.settings.limits.record)?;
-            let clear = match &head.body {
-                Body::Stub { cleared_by } => Some(*cleared_by),
-                Body::Record { rewind, content, .. } => {
-                    let oldest = seen.oldest_live.entry(pk.clone()).or_insert(head.seq);
-                    *oldest = head.seq.min(*oldest);
-                    if let Stored::Parts { id, .. } = content {
-                        seen.named.insert(id.clone());
-                    }
-                    (*rewind == Some(0)).then_some(head.seq)
-                }
+            // A stub that still names its parts is as unfinished as a record that no stub replaced yet.
+            if !head.is_stub() || head.parts().is_some() {
+                let oldest = seen.oldest_live.entry(pk.clone()).or_insert(head.seq);
+                *oldest = head.seq.min(*oldest);
+            }
+            seen.named.extend(head.parts().map(|parts| parts.id.clone()));
+            let clear = match head.body {
+                Body::Stub { cleared_by, .. } => Some(cleared_by),
+                Body::Record { rewind, .. } => (rewind == Some(0)).then_some(head.seq),
             };
             if let Some(clear) = clear {
                 let newest = seen.clears.entry(pk.clone()).or_insert(clear);

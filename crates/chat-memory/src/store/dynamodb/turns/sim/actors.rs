@@ -129,7 +129,8 @@ impl Actor {
                     }
                 }
                 74..76 => drop(self.check("delete", turns.delete(&self.session).await)),
-                76..79 => drop(self.check("sweep", turns.sweep(&self.session).await)),
+                76 => drop(self.check("sweep of the table", turns.sweep_table(&mut |_| ()).await)),
+                77..79 => drop(self.check("sweep", turns.sweep(&self.session).await)),
                 79..96 => read = self.load(&turns).await.map(|history| history.position).or(read),
                 _ => return,
             }

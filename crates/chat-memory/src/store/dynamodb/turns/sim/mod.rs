@@ -21,6 +21,7 @@ use super::{Rule, Settings, Turns};
 use crate::session::SessionId;
 use crate::store::Load;
 use crate::store::dynamodb::names::Partitions;
+use crate::store::dynamodb::table::Attributes;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -109,11 +110,18 @@ async fn check_end(turns: &Turns<Client, Client>, world: &Client, session: &Sess
         return Err("the session has records, and the directory does not know it".to_owned());
     }
     turns.clear(session).await.map_err(|e| e.to_string())?;
+    turns.sweep_table(&mut |_| ()).await.map_err(|e| e.to_string())?;
     let left = turns.load(session, &Load::all()).await.map_err(|e| e.to_string())?;
     if !left.is_empty() {
         return Err("messages are left after a clear".to_owned());
     }
     let world = world.world();
+    // Parts without a record are what killed appends leave; those that a stub names have been forgotten by a sweep.
+    let is_half_swept =
+        |(_, attributes): &(_, &Attributes)| attributes.contains_key("cleared_by") && attributes.contains_key("parts");
+    if let Some((key, _)) = world.log(pk).find(is_half_swept) {
+        return Err(format!("the sweep of {} did not come to its parts", key.sk));
+    }
     let unswept = world.log(pk).rev().skip(1).find(|(_, attributes)| !attributes.contains_key("cleared_by"));
     unswept.map_or(Ok(()), |(key, _)| Err(format!("{} is not swept", key.sk)))
 }
