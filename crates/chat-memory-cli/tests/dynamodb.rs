@@ -77,7 +77,7 @@ fn eight_processes_behind_a_proxy_that_drops_answers() {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| {
         let is_write = matches!(request.operation.as_str(), "PutItem" | "TransactWriteItems");
         let n = count.fetch_add(u64::from(is_write), std::sync::atomic::Ordering::Relaxed);
-        if is_write && n % 5 == 0 { Fault::DropAnswer } else { Fault::Pass }
+        if is_write && n.is_multiple_of(5) { Fault::DropAnswer } else { Fault::Pass }
     });
     scenarios::eight_processes(&at(&proxy.url(), &name, ""));
     assert!(proxy.count("PutItem") > 400);
