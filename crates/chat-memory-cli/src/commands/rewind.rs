@@ -10,8 +10,8 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory rewind trip --turns 1      take back the last question and its answer
-  chat-memory rewind trip --to 12 --yes  take back record 12 and all after it
+  chat-memory rewind trip --turns 1      the last question and its answer
+  chat-memory rewind trip --to 12 --yes  record 12 and all after it
 
 The numbers of records are those that `show` prints.
 
