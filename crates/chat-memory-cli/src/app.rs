@@ -93,7 +93,10 @@ impl App {
     /// The DynamoDB table that `command` is about.
     pub fn table(&self, command: &str) -> Result<DynamoDbUrl, Failure> {
         match self.store_url()? {
-            StoreUrl::DynamoDb(url) => Ok(url),
+            StoreUrl::DynamoDb(mut url) => {
+                url.read_only |= self.globals.read_only;
+                Ok(url)
+            }
             _ => Err(Failure::usage(format!("{command} is about a DynamoDB table: name it, as in --store dynamodb://TABLE"))),
         }
     }

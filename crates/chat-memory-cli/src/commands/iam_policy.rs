@@ -36,6 +36,8 @@ enum Purpose {
     TableCreate,
     /// `table check`
     TableCheck,
+    /// `table sweep` of a whole table
+    TableSweep,
 }
 
 impl From<Purpose> for Use {
@@ -44,6 +46,7 @@ impl From<Purpose> for Use {
             Purpose::Sessions => Self::Sessions,
             Purpose::TableCreate => Self::TableCreate,
             Purpose::TableCheck => Self::TableCheck,
+            Purpose::TableSweep => Self::TableSweep,
         }
     }
 }

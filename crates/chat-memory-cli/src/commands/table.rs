@@ -2,8 +2,11 @@
 
 use chat_memory::store::SessionQuery;
 use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity};
+use chat_memory::store::dynamodb::{DynamoDbStore, TableSwept};
+use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
 use super::{count, owner, session_id};
@@ -36,18 +39,20 @@ pub enum Command {
 
 const SWEEP: &str = "\
 Examples:
-  chat-memory table sweep                       every session that has no owner
+  chat-memory table sweep                       all there is
   chat-memory table sweep --owner user:42
   chat-memory table sweep trip user:42/support  these two, listed or not
 
-It changes nothing that anyone can read, and works on any store. A session whose delete was interrupted may be off the list \
-already: name it, or delete it again. With --json: {\"sessions\", \"erased\", \"cost\"}; erased counts records.";
+It changes nothing that anyone can read, and works on any store. On a DynamoDB table, all there is means every item, those of \
+deleted sessions and what appends that were cut off have left included: each item is read once, which costs read units. On \
+SQLite it means every session that has no owner. With --json: {\"sessions\", \"erased\", \"parts\", \"cost\"}; erased counts \
+records, parts what was left of large ones that never came to be.";
 
 /// What to sweep.
 #[derive(Debug, Args)]
 #[command(after_long_help = SWEEP)]
 pub struct Sweep {
-    /// The sessions; without any, all that have no owner
+    /// The sessions; without any, all there is
     sessions: Vec<String>,
     /// All sessions of this owner
     #[arg(long, conflicts_with = "sessions")]
@@ -120,6 +125,12 @@ fn findings_json(findings: &[Finding]) -> Vec<Value> {
 async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
     let named: Vec<_> = what.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
     let owner = owner(what.owner.as_ref())?;
+    if named.is_empty()
+        && owner.is_none()
+        && let StoreUrl::DynamoDb(_) = app.store_url()?
+    {
+        return sweep_whole(app).await;
+    }
     let store = app.store().await?;
     let (mut sessions, mut erased) = (0_u64, 0_u64);
     let mut one = async |session: &SessionId| {
@@ -146,7 +157,26 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
         }
     }
     if app.json() {
-        return app.out.json(&json!({ "sessions": sessions, "erased": erased, "cost": app.cost() }));
+        return app.out.json(&json!({ "sessions": sessions, "erased": erased, "parts": 0, "cost": app.cost() }));
     }
     app.out.line(format_args!("swept {} ({} erased)", count(sessions, "session"), count(erased, "record")))
+}
+
+/// Sweeps every item of a table.
+async fn sweep_whole(app: &App) -> Result<(), Failure> {
+    let store = DynamoDbStore::open(app.table("table sweep")?.options()).await?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
+    bar.finish_and_clear();
+    let swept = swept?;
+    app.spend(swept.receipt);
+    let TableSwept { items, sessions, records, parts, .. } = swept;
+    if app.json() {
+        return app.out.json(&json!({ "sessions": sessions, "erased": records, "parts": parts, "cost": app.cost() }));
+    }
+    let (items, records, sessions) = (count(items, "item"), count(records, "record"), count(sessions, "session"));
+    app.out.line(format_args!(
+        "looked at {items}: {records} of {sessions} erased, {} without a record deleted",
+        count(parts, "part")
+    ))
 }
