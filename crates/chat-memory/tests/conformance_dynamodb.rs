@@ -17,3 +17,26 @@ mod plain {
         capabilities: Capabilities::all(),
     }
 }
+
+mod behind_faults {
+    use chat_memory::conformance::{Capability, Suite};
+    use chat_memory_testkit::{Fault, FaultProxy, Seeded, dynamodb_endpoint};
+
+    /// In one test, since its faults must come in one proxy: their chances go by the number of the request.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_promise_but_the_cost_is_kept() {
+        let plan = Seeded { drop_answers: 0.03, drop_requests: 0.02, ..Seeded::new(5) };
+        let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
+        let url = proxy.url();
+        let suite = Suite::new(move || {
+            let url = url.clone();
+            async move { crate::dynamodb::open(&url).await }
+        });
+        // What is sent again costs again.
+        crate::dynamodb::run(&suite, Suite::cases().filter(|case| case.needs != Some(Capability::BoundedCost))).await;
+        let requests = proxy.requests();
+        let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
+        println!("{} requests, {lost} of which were lost or not answered", requests.len());
+        assert!(lost * 40 > requests.len(), "the network was to be a bad one");
+    }
+}

@@ -3,16 +3,17 @@
 //! Each process is this test binary, started again in a role.
 #![cfg(all(feature = "sqlite", unix))]
 
+mod children;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command};
 
 use chat_memory::store::sqlite::SqliteStore;
 use chat_memory::store::{Append, ChatStore, Load};
 use chat_memory::{Message, SessionId};
+use children::{pair, said, say, this_program};
 
-const ROLE: &str = "CHAT_MEMORY_TEST_ROLE";
 const FILE: &str = "CHAT_MEMORY_TEST_FILE";
 
 fn session() -> SessionId {
@@ -28,49 +29,30 @@ fn turn(who: &str, n: usize) -> Append {
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
-    let Ok(role) = std::env::var(ROLE) else { return println!("no role was given") };
+    let Some(role) = children::role() else { return println!("no role was given") };
     let path = std::env::var(FILE).expect("a file is given with the role");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         if let Some(mode) = role.strip_prefix("open ") {
             let opened = SqliteStore::builder(&path).read_only(mode == "read-only").open().await;
             return match opened {
-                Ok(_) => println!("said: opened"),
-                Err(e) => println!("said: {:?} {e}", e.kind()),
+                Ok(_) => say("opened"),
+                Err(e) => say(format_args!("{:?} {e}", e.kind())),
             };
         }
         let (who, turns) = role.split_once(' ').expect("a writer's name and its number of turns");
         let store = SqliteStore::open(&path).await.expect("the file opens");
         for n in 0..turns.parse().expect("a number") {
             let appended = store.append(&session(), &turn(who, n)).await.expect("an append");
-            // Standard output is a pipe: without this line's end the parent would hear of it late, or never.
-            println!("said: {n} {}", appended.seq);
+            say(format_args!("{n} {}", appended.seq));
         }
     });
 }
 
 fn start(program: &Path, role: &str, path: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.args(["--exact", "role", "--ignored", "--nocapture"]).env(ROLE, role).env(FILE, path).current_dir("/");
-    command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut command = children::start(program, role);
+    command.env(FILE, path);
     command
-}
-
-fn this_program() -> std::path::PathBuf {
-    std::env::current_exe().expect("this test binary")
-}
-
-/// The lines that a process says, as it says them.
-fn said(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let stdout: ChildStdout = child.stdout.take().expect("its output");
-    let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-    // The test harness of the child may write before us on the same line.
-    lines.filter_map(|line| line.split_once("said: ").map(|(_, said)| said.to_owned()))
-}
-
-fn pair(said: &str) -> (usize, u64) {
-    let (n, seq) = said.split_once(' ').expect("a turn and its number");
-    (n.parse().expect("a turn"), seq.parse().expect("a number"))
 }
 
 async fn open(path: &Path) -> SqliteStore {

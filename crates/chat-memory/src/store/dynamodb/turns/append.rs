@@ -8,7 +8,7 @@ use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
-use crate::store::dynamodb::names::{MAX_SEQ, record_sk, records};
+use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk, records};
 use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Range, Table};
 use crate::store::position::Moment;
 use crate::store::{Append, Appended, Identity, KEY_LIFETIME_MS, Receipt, Record, Ticket};
@@ -30,6 +30,8 @@ struct Attempt<'a> {
     pk: String,
     record: Record,
     encoded: Encoded,
+    /// The parts that were written, or may have been.
+    parts: Vec<Key>,
     /// Where the append may already be: from this number on. `None` while it cannot be anywhere.
     may_be_from: Option<u64>,
     /// Whether others may be appending the same (a key, a ticket): then it may turn up at any number.
@@ -88,6 +90,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             pk,
             record,
             encoded,
+            parts: Vec::new(),
             may_be_from: None,
             shared,
             in_doubt: BTreeSet::new(),
@@ -107,14 +110,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
             Found::End(belief) => belief,
         };
-        self.write_parts(attempt, patience).await?;
         let mut met = 0_u32;
         loop {
             let now = self.clock.now();
             if patience.is_over() {
                 return Err(Error::new(
                     crate::ErrorKind::Unavailable,
-                    format!("the append did not get through in {} s", patience.deadline_ms / 1000),
+                    format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
                 ));
             }
             if self.keeps(Rule::BeliefAge) && !belief.is_fresh(now) {
@@ -137,6 +139,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             if belief.next > MAX_SEQ {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
             }
+            self.write_parts(attempt, patience).await?;
             let links = if linked { self.enter(attempt, &belief, patience).await? } else { Links::default() };
             let asked_at = self.clock.now();
             if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) {
@@ -296,9 +299,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// The parts of a large record. Nothing shows them until the record itself is there.
+    /// The parts of a large record, the first time. Nothing shows them until the record itself is there.
     async fn write_parts(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<(), Error> {
         for part in std::mem::take(&mut attempt.encoded.parts) {
+            attempt.parts.push(part.key.clone());
             persist!(patience, self.table.put(&part, &mut attempt.receipt))?;
         }
         Ok(())
@@ -324,10 +328,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         patience: &mut Patience<'_, C>,
     ) -> Result<Appended, Error> {
         let asked_at = self.clock.now();
+        let is_ours = matches!(&head.body, Body::Record { content: Stored::Parts { id, .. }, .. }
+            if attempt.parts.first().is_some_and(|part| part.sk == part_sk(id, 0)));
+        if !is_ours {
+            self.leave_parts(attempt).await;
+        }
         if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, patience).await?
             && !attempt.append.is_body_of(&stored)
         {
-            attempt.in_doubt.clear();
+            if !attempt.in_doubt.is_empty() {
+                // A late request may still show them.
+                attempt.parts.clear();
+                attempt.in_doubt.clear();
+            }
             return Err(attempt.append.reused(head.seq));
         }
         let position = Belief::after(head, asked_at).position();
@@ -340,6 +353,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
         self.beliefs.forget(&attempt.pk);
         if attempt.in_doubt.is_empty() {
+            self.leave_parts(&mut attempt).await;
             self.leave_entry(&mut attempt).await;
             return error;
         }
@@ -370,6 +384,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
             attempt.began = links.began;
         }
         Ok(links)
+    }
+
+    /// Deletes the parts that were written where no record will ever show them, as far as it can: what remains is garbage that
+    /// nobody reads. While a request for the record is out, they stay.
+    async fn leave_parts(&self, attempt: &mut Attempt<'_>) {
+        if attempt.in_doubt.is_empty() {
+            for part in std::mem::take(&mut attempt.parts) {
+                let _ = self.table.delete(&part, &mut attempt.receipt).await;
+            }
+        }
     }
 
     /// Takes back the entry that this append made, where it turns out that another started the session or that it ends in

@@ -15,6 +15,9 @@ const MOST_OF_A_PAGE: u64 = 10_000;
 /// How long a load may take from its first page to its last. A day later the numbers that it saw may be another log's.
 const LONGEST_MS: u64 = 12 * 60 * 60 * 1000;
 
+/// No record is purged before this age: a day after it was written or swept, by clocks that may differ by hours.
+const PURGED_AT_AGE_MS: i64 = 12 * 60 * 60 * 1000;
+
 /// One load under way: it starts again when a clear overtakes it.
 enum Step {
     Done(Box<History>),
@@ -75,6 +78,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 return Ok(Step::Again);
             }
             for item in &page.items {
+                // What a page holds beyond the window was not asked for, and may be damaged.
+                if end.is_some() && walk.wants().is_none() {
+                    break;
+                }
                 let head = item::decode(item, self.settings.limits.record)?;
                 if end.is_none() {
                     let belief = Belief::after(&head, asked_at);
@@ -89,7 +96,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     continue;
                 }
                 if head.seq < wanted {
-                    check_hole(pk, above.as_ref(), head.seq + 1, wanted)?;
+                    check_hole(pk, above.as_ref(), Some(&head), (head.seq + 1, wanted), started.wall_ms)?;
                     walk.skip(head.seq + 1);
                     if walk.wants() != Some(head.seq) {
                         break;
@@ -111,7 +118,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             if page.after.is_none() {
                 if let Some(wanted) = walk.wants() {
-                    check_hole(pk, above.as_ref(), 0, wanted)?;
+                    check_hole(pk, above.as_ref(), None, (0, wanted), started.wall_ms)?;
                     walk.end();
                 }
                 if end.is_none() {
@@ -195,26 +202,28 @@ impl<T: Table, C: Clock> Turns<T, C> {
 /// What the record above a hole says of it.
 struct Above {
     seq: u64,
+    /// When its session began: nothing that a load may show is older.
+    began: Option<i64>,
     may_have_hole_below: bool,
 }
 
 impl Above {
     fn of(head: &Head) -> Self {
         let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
-        Self { seq: head.seq, may_have_hole_below: head.expires_at.is_some() || head.after_expiring || rewinds }
+        let may_have_hole_below = head.expires_at.is_some() || head.after_expiring || rewinds;
+        Self { seq: head.seq, began: head.links.began, may_have_hole_below }
     }
 }
 
-/// A hole is the work of TTL where what stands above it has an expiry, or followed what had. Else records are lost.
-fn check_hole(pk: &str, above: Option<&Above>, from: u64, to: u64) -> Result<(), Error> {
-    match above {
-        Some(above) if !above.may_have_hole_below => {
-            let which = if from == to { format!("record {to} is") } else { format!("records {from} to {to} are") };
-            Err(Error::corrupt(format!(
-                "{which} missing from {pk:?} below record {}; the table may have been edited by hand",
-                above.seq
-            )))
-        }
-        _ => Ok(()),
+/// A hole is the work of TTL where what stands above it has an expiry, or followed what had, and where its records are old enough
+/// to have been purged. Else records are lost.
+fn check_hole(pk: &str, above: Option<&Above>, below: Option<&Head>, (from, to): (u64, u64), now_ms: i64) -> Result<(), Error> {
+    let Some(above) = above else { return Ok(()) };
+    // They are no older than what stands below them, nor than their session.
+    let oldest = above.began.max(below.map(|head| head.created_at));
+    if above.may_have_hole_below && oldest.is_none_or(|oldest| now_ms.saturating_sub(oldest) >= PURGED_AT_AGE_MS) {
+        return Ok(());
     }
+    let which = if from == to { format!("record {to} is") } else { format!("records {from} to {to} are") };
+    Err(Error::corrupt(format!("{which} missing from {pk:?} below record {}; the table may have been edited by hand", above.seq)))
 }

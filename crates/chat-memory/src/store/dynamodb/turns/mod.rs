@@ -117,7 +117,8 @@ impl<C: Clock> Patience<'_, C> {
         self.faults += 1;
         let most = (FIRST_WAIT_MS * 2_f64.powi(self.faults.min(10) as i32 - 1)).min(LONGEST_WAIT_MS);
         self.wait(most).await;
-        Ok(())
+        // Now rather than at the next look at the clock, when nobody knows any more why it took so long.
+        if self.is_over() { Err(fault.error) } else { Ok(()) }
     }
 
     /// Waits a random time below this, so that writers who met do not meet again.

@@ -1,0 +1,45 @@
+//! This test binary, started again as other processes, each in a role.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+const ROLE: &str = "CHAT_MEMORY_TEST_ROLE";
+
+/// The role of this process, if it was [started](start) in one. The test called `role` asks for it.
+pub fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// This test binary.
+pub fn this_program() -> PathBuf {
+    std::env::current_exe().expect("this test binary")
+}
+
+/// How to start the program (a copy of this test binary) in a role: its test called `role` runs, and nothing else.
+pub fn start(program: &Path, role: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--exact", "role", "--ignored", "--nocapture"]).env(ROLE, role).current_dir("/");
+    command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+}
+
+/// Says something to the parent.
+pub fn say(what: impl std::fmt::Display) {
+    // Standard output is a pipe: without this line's end the parent would hear of it late, or never.
+    println!("said: {what}");
+}
+
+/// The lines that a process says, as it says them.
+pub fn said(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let stdout: ChildStdout = child.stdout.take().expect("its output");
+    let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    // The test harness of the child may write before us on the same line.
+    lines.filter_map(|line| line.split_once("said: ").map(|(_, said)| said.to_owned()))
+}
+
+/// A writer's turn and the number that its record got, as it said them.
+pub fn pair(said: &str) -> (usize, u64) {
+    let (n, seq) = said.split_once(' ').expect("a turn and its number");
+    (n.parse().expect("a turn"), seq.parse().expect("a number"))
+}
