@@ -328,8 +328,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         patience: &mut Patience<'_, C>,
     ) -> Result<Appended, Error> {
         let asked_at = self.clock.now();
-        let is_ours = matches!(&head.body, Body::Record { content: Stored::Parts { id, .. }, .. }
-            if attempt.parts.first().is_some_and(|part| part.sk == part_sk(id, 0)));
+        let first_part = attempt.parts.first().map(|part| part.sk.as_str());
+        let is_ours = head.parts().is_some_and(|parts| first_part == Some(&part_sk(&parts.id, 0)));
         if !is_ours {
             self.leave_parts(attempt).await;
         }
