@@ -32,8 +32,10 @@ mod behind_faults {
             let url = url.clone();
             async move { crate::dynamodb::open(&url).await }
         });
-        // What is sent again costs again.
-        crate::dynamodb::run(&suite, Suite::cases().filter(|case| case.needs != Some(Capability::BoundedCost))).await;
+        // What is sent again costs again; and of two who lost their answers, nobody knows who was first.
+        let untold = |name: &str| name == "a_key_used_at_once_is_stored_once";
+        let cases = Suite::cases().filter(|case| case.needs != Some(Capability::BoundedCost) && !untold(case.name));
+        crate::dynamodb::run(&suite, cases).await;
         let requests = proxy.requests();
         let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
         println!("{} requests, {lost} of which were lost or not answered", requests.len());

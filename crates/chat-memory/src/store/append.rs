@@ -251,7 +251,8 @@ pub struct Appended {
     pub position: Position,
     /// When the record was made, in epoch milliseconds.
     pub created_at: i64,
-    /// Whether an earlier attempt, under the same key or ticket, had written it already.
+    /// Whether an earlier attempt, under the same key or ticket, had written it already. (Of two callers of one key who both lost an
+    /// answer, each may be told that it was the first: nothing tells then whose request it was.)
     pub repeated: bool,
     /// Whether this append started the session: its log was empty.
     pub started: bool,

@@ -251,19 +251,23 @@ pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: b
 /// Refuses what only a newer reader shows right.
 pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
     let Key { pk, sk } = &item.key;
+    let what = seq_of(&item.key).map_or_else(|_| format!("the item {sk:?} of {pk:?}"), |seq| format!("record {seq} of {pk:?}"));
     let version = match item.attributes.get(VERSION) {
         Some(AttributeValue::N(digits)) => digits.parse::<u64>().ok(),
         _ => None,
     };
-    let wrong = match version {
-        Some(..=FORMAT_VERSION) => return Ok(()),
+    match version {
+        Some(..=FORMAT_VERSION) => Ok(()),
         Some(newer) => {
             let why = format!("needs a reader of format {newer}, and this one reads {FORMAT_VERSION}; update chat-memory");
-            return Err(Error::new(ErrorKind::Unsupported, format!("the item {sk:?} of {pk:?} {why}")));
+            Err(Error::new(ErrorKind::Unsupported, format!("{what} {why}")))
         }
-        None => format!("the item {sk:?} of {pk:?} cannot be read: its attribute {VERSION:?} should be a whole number"),
-    };
-    Err(Error::corrupt(wrong))
+        None => {
+            let found = if item.attributes.contains_key(VERSION) { "something else" } else { "nothing" };
+            let why = format!("its attribute {VERSION:?} should be a number and is {found}");
+            Err(Error::corrupt(format!("{what} cannot be read: {why}")))
+        }
+    }
 }
 
 /// Reads an item in a record's place. `max_bytes` limits what a compressed record may unfold to.

@@ -202,6 +202,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 /// What the record above a hole says of it.
 struct Above {
     seq: u64,
+    created_at: i64,
     /// When its session began: nothing that a load may show is older.
     began: Option<i64>,
     may_have_hole_below: bool,
@@ -211,7 +212,7 @@ impl Above {
     fn of(head: &Head) -> Self {
         let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
         let may_have_hole_below = head.expires_at.is_some() || head.after_expiring || rewinds;
-        Self { seq: head.seq, began: head.links.began, may_have_hole_below }
+        Self { seq: head.seq, created_at: head.created_at, began: head.links.began, may_have_hole_below }
     }
 }
 
@@ -219,8 +220,10 @@ impl Above {
 /// to have been purged. Else records are lost.
 fn check_hole(pk: &str, above: Option<&Above>, below: Option<&Head>, (from, to): (u64, u64), now_ms: i64) -> Result<(), Error> {
     let Some(above) = above else { return Ok(()) };
-    // They are no older than what stands below them, nor than their session.
-    let oldest = above.began.max(below.map(|head| head.created_at));
+    // They are no older than what stands below them, nor than their session. (Where what stands below is younger than what stands
+    // above, the log was purged and began again while it was read.)
+    let below = below.map(|head| head.created_at).filter(|created_at| *created_at <= above.created_at);
+    let oldest = above.began.max(below);
     if above.may_have_hole_below && oldest.is_none_or(|oldest| now_ms.saturating_sub(oldest) >= PURGED_AT_AGE_MS) {
         return Ok(());
     }
