@@ -19,3 +19,8 @@ pub use error::{Error, ErrorKind};
 pub use message::{Content, Message, MessageError, Part, Role, ToolCall};
 pub use session::{Namespace, Owner, SessionId};
 pub use store::{Append, ChatStore, ChatStoreExt};
+
+/// The README's Rust, compiled as it stands there.
+#[cfg(all(doctest, feature = "dynamodb"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
