@@ -127,6 +127,7 @@ macro_rules! conformance_tests {
             a_clear_leaves_the_session_listed
             a_deleted_session_is_not_listed
             bad_titles_and_cursors_are_refused
+            every_session_is_listed_whoever_owns_it
             a_store_without_a_directory_says_so
             a_deleted_session_is_empty
             a_deleted_session_can_start_again

@@ -62,7 +62,39 @@ impl Creation {
     }
 }
 
+/// What reading every item of a table takes, by what DynamoDB says of its size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ScanCost {
+    /// Items in the table.
+    pub items: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Read capacity units, eventually consistent: half of one for each 4 KB.
+    pub read_units: f64,
+}
+
+impl std::fmt::Display for ScanCost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { items, bytes, read_units } = self;
+        write!(
+            f,
+            "this reads the whole table: {items} items of {bytes} bytes, about {read_units} read units (as DynamoDB last counted them)"
+        )
+    }
+}
+
 impl Admin {
+    /// What a listing of every session of the table will read, said beforehand.
+    ///
+    /// # Errors
+    /// What describing the table meets.
+    pub async fn scan_cost(&self) -> Result<ScanCost, Error> {
+        let described = self.table.describe(&mut Receipt::default()).await;
+        let table = described.map_err(|failure| failure.into_error(self.table.target(), None))?;
+        Ok(ScanCost { items: table.items, bytes: table.bytes, read_units: table.bytes.div_ceil(4096) as f64 / 2.0 })
+    }
+
     /// Opens a table. Nothing is asked of DynamoDB yet.
     ///
     /// # Errors

@@ -29,6 +29,10 @@ pub struct Description {
     pub replicas: Vec<String>,
     /// Whether it is protected from being deleted.
     pub deletion_protection: bool,
+    /// How many items it has, and how many bytes, as DynamoDB counts them every six hours or so.
+    pub items: u64,
+    /// Its size in bytes, counted as often.
+    pub bytes: u64,
 }
 
 impl Description {
@@ -40,6 +44,8 @@ impl Description {
             usable: matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating)),
             replicas: table.replicas().iter().filter_map(|replica| replica.region_name().map(str::to_owned)).collect(),
             deletion_protection: table.deletion_protection_enabled().unwrap_or_default(),
+            items: table.item_count().and_then(|items| u64::try_from(items).ok()).unwrap_or_default(),
+            bytes: table.table_size_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
         })
     }
 }
@@ -96,6 +102,12 @@ impl SdkTable {
             }
             None => Ok(attribute),
         }
+    }
+
+    /// The same, whatever the attribute is called: in the `list` layout the name is its maker's.
+    pub(crate) async fn purging_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
+        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
+        asked.cloned().map_err(|failure| failure.into_fault(&self.0.target, None))
     }
 
     /// Whether an attribute of this name cannot be the TTL attribute, since it has another meaning.
