@@ -100,6 +100,12 @@ impl Partitions {
         format!("{}{session}", self.prefix)
     }
 
+    /// The key of an item that no session of the `list` layout can have, with or without a sort key.
+    pub(crate) fn probe(&self, has_sort_key: bool) -> Key {
+        let sk = if has_sort_key { format!("{SEGMENT}probe") } else { String::new() };
+        Key { pk: format!("{}{SEGMENT}probe", self.prefix), sk }
+    }
+
     /// Whether a partition is one of our sessions': not a directory's, nor of another namespace.
     pub(crate) fn is_session(&self, pk: &str) -> bool {
         pk.strip_prefix(&self.prefix).is_some_and(|rest| SessionId::new(rest).is_ok())

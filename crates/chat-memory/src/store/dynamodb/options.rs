@@ -252,6 +252,11 @@ impl Options {
         self.layout.or(is_list.then_some(Layout::List))
     }
 
+    /// Whether a table of the `list` layout must be asked for its keys, since they are not said here.
+    pub(crate) fn asks_for_keys(&self) -> bool {
+        self.partition_key.is_none() || self.sort_value.is_some() && self.sort_key.is_none()
+    }
+
     /// The names of the lists in the `list` layout. One that is named is the dialect's own.
     pub(crate) fn lists(&self) -> Lists {
         let named = |dialect| self.list_attribute.clone().filter(|_| self.dialect.unwrap_or(Dialect::Js) == dialect);

@@ -161,7 +161,7 @@ impl DynamoDbStore {
     async fn list(&self) -> Result<&Listed<SdkList, SystemClock>, Error> {
         let options = &self.0.options;
         let opened = self.0.list.get_or_try_init(|| async {
-            let schema = if SdkList::needs_schema(options) { Some(self.schema().await?) } else { None };
+            let schema = if options.asks_for_keys() { Some(self.schema().await?) } else { None };
             let table = SdkList::open(self.0.table.clone(), options, schema)?;
             let settings = list::Settings {
                 partitions: Partitions::new(options.namespace.as_ref()),

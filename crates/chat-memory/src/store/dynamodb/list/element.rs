@@ -353,3 +353,6 @@ fn fingerprint(message: &Message) -> String {
     let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{hash:08x}")
 }
+
+#[cfg(test)]
+mod tests;

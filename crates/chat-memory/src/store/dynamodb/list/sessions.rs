@@ -81,8 +81,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
 
     /// Finds out before the first write whether the credentials allow what a later one will need: rolling, rewinds and sweeps.
     pub(super) async fn try_permissions(&self, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<(), Error> {
-        let sk = self.settings.sort_value.as_ref().map(|_| format!("{SEGMENT}probe")).unwrap_or_default();
-        let key = Key { pk: format!("{}{SEGMENT}probe", self.settings.partitions.prefix()), sk };
+        let key = self.settings.partitions.probe(self.settings.sort_value.is_some());
         let tried = self.tried_out.get_or_try_init(|| async {
             for operation in [Operation::UpdateItem, Operation::GetItem, Operation::PutItem, Operation::DeleteItem] {
                 let tried = persist!(patience, self.table.try_out(operation, &key, receipt));

@@ -116,11 +116,17 @@ impl SdkTable {
         name == target.partition_key || name == target.sort_key || (name != names::TTL && names::ATTRIBUTES.contains(&name))
     }
 
-    /// Makes the table: on demand, its keys both strings. Whether it was made now (otherwise there is one of its name).
-    pub(crate) async fn create_table(&self, receipt: &mut Receipt) -> Result<bool, Failure> {
+    /// Makes the table: on demand, its keys all strings. Whether it was made now (otherwise there is one of its name).
+    pub(crate) async fn create_table(
+        &self,
+        partition_key: &str,
+        sort_key: Option<&str>,
+        receipt: &mut Receipt,
+    ) -> Result<bool, Failure> {
         let target = &self.0.target;
         let mut request = self.0.client.create_table().table_name(&target.table).billing_mode(BillingMode::PayPerRequest);
-        for (name, key) in [(&target.partition_key, KeyType::Hash), (&target.sort_key, KeyType::Range)] {
+        let sort_key = sort_key.map(|name| (name, KeyType::Range));
+        for (name, key) in [(partition_key, KeyType::Hash)].into_iter().chain(sort_key) {
             let (definition, element) = key_attribute(name, key).map_err(|unbuilt| unsent(Operation::CreateTable, &unbuilt))?;
             request = request.attribute_definitions(definition).key_schema(element);
         }
@@ -132,10 +138,10 @@ impl SdkTable {
         }
     }
 
-    /// Turns TTL on, by the attribute `ttl`.
-    pub(crate) async fn enable_ttl(&self, receipt: &mut Receipt) -> Result<(), Failure> {
+    /// Turns TTL on, by this attribute.
+    pub(crate) async fn enable_ttl(&self, attribute: &str, receipt: &mut Receipt) -> Result<(), Failure> {
         let operation = Operation::UpdateTimeToLive;
-        let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(names::TTL).build();
+        let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
         let specification = specification.map_err(|unbuilt| unsent(operation, &unbuilt))?;
         let request = self.0.client.update_time_to_live().table_name(&self.0.target.table);
         let request = request.time_to_live_specification(specification);

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValu
 
 use super::items::SdkItem;
 use super::requests::{read, stop, wrote};
-use super::{MAX_ITEM_BYTES, Refused, Schema, SdkTable};
+use super::{Failure, MAX_ITEM_BYTES, Refused, Schema, SdkTable};
 use crate::error::Error;
 use crate::store::Receipt;
 use crate::store::dynamodb::Options;
@@ -121,11 +121,6 @@ impl Expression {
 }
 
 impl SdkList {
-    /// Whether the table must be asked for its keys, since the options do not say them.
-    pub(crate) fn needs_schema(options: &Options) -> bool {
-        options.partition_key.is_none() || options.sort_value.is_some() && options.sort_key.is_none()
-    }
-
     /// A table of this layout. Its keys are what the options say, or else what the table itself does.
     ///
     /// # Errors
@@ -169,6 +164,11 @@ impl SdkList {
             }
         }
         Ok(Self { table, partition_key: schema.partition.name, sort_key: schema.sort.map(|sort| sort.name) })
+    }
+
+    /// Tries an operation on the item of this key, and changes nothing. `Ok` if the credentials allow it.
+    pub(crate) async fn probe(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
+        self.table.probe_key(operation, self.sdk_key(key), &self.partition_key, receipt).await
     }
 
     fn sdk_key(&self, key: &Key) -> SdkItem {
@@ -331,8 +331,7 @@ impl ListTable for SdkList {
     }
 
     async fn try_out(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Fault> {
-        let tried = self.table.probe_key(operation, self.sdk_key(key), &self.partition_key, receipt).await;
-        match tried {
+        match self.probe(operation, key, receipt).await {
             Ok(()) => Ok(()),
             Err(failure) => Err(self.table.fault(failure, receipt).await),
         }

@@ -33,7 +33,6 @@ use failure::Cause;
 pub(crate) use failure::Failure;
 pub(crate) use fault::{Target, Trouble};
 pub(crate) use lists::SdkList;
-pub(crate) use schema::Misfit;
 pub use schema::{KeyAttribute, Schema};
 use wire::{Trace, Wire};
 
