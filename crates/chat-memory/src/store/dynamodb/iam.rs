@@ -153,6 +153,8 @@ impl Use {
             Self::TableCreate => {
                 vec![Operation::CreateTable, Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::UpdateTimeToLive]
             }
+            // Any scan succeeds on any table, so the table itself must say what its items are.
+            Self::AllSessions if options.said_layout().is_none() => vec![Operation::Scan, Operation::DescribeTable],
             Self::AllSessions if options.said_layout() == Some(Layout::List) && options.asks_for_keys() => {
                 vec![Operation::Scan, Operation::DescribeTable]
             }

@@ -140,8 +140,8 @@ impl DynamoDbStore {
             };
             if failure.trouble() == Trouble::Denied {
                 return Err(failure.into_error(self.0.table.target(), None).context(
-                    "the names of the table's keys could not be asked for; give partition_key=… (and sort_key=… beside a \
-                     sort_value) and layout=list in the store URL, then nothing is asked",
+                    "the table's keys could not be asked for; say layout=turns in the store URL, or layout=list with \
+                     partition_key=… (and sort_key=… beside a sort_value), then nothing is asked",
                 ));
             }
             patience.after(failure.into_fault(self.0.table.target(), None)).await?;
