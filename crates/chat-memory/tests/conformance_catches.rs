@@ -94,6 +94,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_long_session_loads_whole", Fault::ThousandAtMost),
     ("a_session_is_listed_from_its_first_record", Fault::ListsNothing),
     ("sessions_are_listed_newest_first", Fault::OldestFirst),
+    ("every_session_is_listed_whoever_owns_it", Fault::ListsNobodysOnly),
     ("owners_are_apart", Fault::SharedLists),
     ("pages_lose_and_double_nothing", Fault::PagesLose),
     ("a_page_goes_on_after_its_session_is_gone", Fault::PagesNeedTheirSession),
