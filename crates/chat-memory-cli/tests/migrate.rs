@@ -79,8 +79,11 @@ async fn the_real_data_goes_round_through_every_layout() {
     let copied = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--verify"]);
     assert_eq!((&copied["sessions"], &copied["failed"]), (&plan["sessions"], &Value::Array(Vec::new())));
     assert_eq!((&copied["messages"], &copied["appends"]), (&plan["messages"], &plan["appends"]));
-    // What it was said to take is what it took.
-    assert_eq!(copied["cost"]["write_units"], plan["write_units"], "{plan} {copied}");
+    // What it was said to take is what it took, but for a record or two on the edge of a unit: a time that ends in zeros is a byte
+    // shorter in DynamoDB, and nobody knows the times beforehand.
+    let (took, said) = (&copied["cost"]["write_units"], &plan["write_units"]);
+    let off = took.as_f64().zip(said.as_f64()).map(|(took, said)| (took - said).abs());
+    assert!(off.is_some_and(|off| off <= 2.0), "{plan} {copied}");
     let again = summary(&["--json", "migrate", "--from", &from, "--to", &to]);
     assert_eq!((&again["messages"], &again["messages_there"]), (&Value::from(0), &copied["messages"]), "nothing is doubled");
     summary(&["--json", "migrate", "--from", &to, "--to", &file, "--verify"]);

@@ -27,14 +27,17 @@ const PRICE: f64 = 0.625;
 
 const EXAMPLES: &str = "\
 Examples:
+  export FROM='dynamodb://flowise?region=eu-west-1'
+  export TO='dynamodb://chats?region=eu-west-1'
+
   What it would take, reading only:
-  chat-memory migrate --from 'dynamodb://flowise?region=eu-west-1' --to 'dynamodb://chats?region=eu-west-1' --dry-run
+  chat-memory migrate --from \"$FROM\" --to \"$TO\" --dry-run
 
   And then:
-  chat-memory migrate --from 'dynamodb://flowise?region=eu-west-1' --to 'dynamodb://chats?region=eu-west-1' --verify
+  chat-memory migrate --from \"$FROM\" --to \"$TO\" --verify
 
   One session, into a file:
-  chat-memory migrate --from dynamodb://flowise --to sqlite:chats.db --session user-42
+  chat-memory migrate --from \"$FROM\" --to sqlite:chats.db --session user-42
 
 The source is only read, and nothing in it is ever deleted. Run the same command again after an interruption, or when the source has \
 grown: what is there already is compared, and the copy goes on behind it. Nothing is doubled. A session whose target holds anything \

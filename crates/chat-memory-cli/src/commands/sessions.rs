@@ -22,10 +22,10 @@ const EXAMPLES: &str = "\
 Examples:
   chat-memory sessions                  those that have no owner, newest first
   chat-memory sessions --owner user:42  those of this owner
-  chat-memory sessions --all            every session of the store, in no order: on DynamoDB this reads the whole table
+  chat-memory sessions --all            all there are, in no order
   chat-memory sessions --format json | jq -r .id
 
-A table that Flowise or LangChain made has no directory: --all is the only way to list it. What reading it will take is said first.
+A table that Flowise or LangChain made has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; what it will take is said first.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\"}; created_at is in UTC.";
 
