@@ -38,6 +38,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_position_of_another_log_conflicts", Fault::IgnoresPositionIds),
     ("a_position_before_a_clear_conflicts", Fault::IgnoresPositions),
     ("one_of_many_at_one_position_wins", Fault::IgnoresPositions),
+    ("one_of_many_first_writers_wins", Fault::IgnoresPositions),
     ("a_repeated_key_is_stored_once", Fault::IgnoresKeys),
     ("a_key_with_another_body_is_refused", Fault::IgnoresBodies),
     ("a_key_belongs_to_its_session", Fault::GlobalKeys),

@@ -66,8 +66,9 @@ mod others {
                 crate::list::open(table, |options| options.with_roll(Roll::At(8_000)).with_endpoint(&url)).await
             }
         });
-        // Of two who lost their answers, nobody knows who was first.
-        let untold = |name: &str| name == "a_key_used_at_once_is_stored_once";
+        // Of two who lost their answers, nobody knows who was first; and a first append whose answer was lost stays in doubt where it
+        // meets others, since an original might have deleted what it began.
+        let untold = |name: &str| ["a_key_used_at_once_is_stored_once", "one_of_many_first_writers_wins"].contains(&name);
         crate::dynamodb::run(&suite, cases().filter(|case| !untold(case.name))).await;
         let requests = proxy.requests();
         let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();

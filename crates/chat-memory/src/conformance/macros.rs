@@ -64,6 +64,7 @@ macro_rules! conformance_tests {
             a_position_of_another_log_conflicts
             a_position_before_a_clear_conflicts
             one_of_many_at_one_position_wins
+            one_of_many_first_writers_wins
             a_repeated_key_is_stored_once
             a_key_with_another_body_is_refused
             a_key_belongs_to_its_session

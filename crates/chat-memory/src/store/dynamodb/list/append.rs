@@ -124,10 +124,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     }
                     let position = now.position(self.clock.now().wall_ms);
                     if attempt.append.expected().is_some_and(|expected| *expected != position) {
-                        if attempt.in_doubt && !self.close(attempt, now, patience).await? {
-                            state = None;
-                            continue;
-                        }
+                        attempt.in_doubt = attempt.in_doubt && !self.tells(attempt, now, patience).await?;
                         return Err(Error::conflict(position));
                     }
                     self.ready(attempt, now, patience).await?
@@ -173,27 +170,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
     }
 
-    /// Sees to it that no request of this append that is still out can land: an original that writes an older list back might make
-    /// true again what the request asks for. Until then a conflict would be a guess. `false` where somebody else was first.
-    async fn close(&self, attempt: &mut Attempt<'_>, state: &State, patience: &mut Patience<'_, C>) -> Result<bool, Error> {
-        let guard = match state.generation {
-            Some(generation) => Guard::Of(generation),
-            None if state.exists => Guard::Ungenerated,
-            // There is nothing to write on: an original has deleted the session. What is out stays in doubt.
-            None => return Ok(true),
-        };
-        let key = self.key(attempt.session)?;
-        self.known.forget(&key.pk);
-        let set = vec![(LIST_GENERATION.to_owned(), generation_value(Generation::random()))];
-        let change = Change { key, guard, once: None, equal: Vec::new(), alive: None, append: None, set, remove: Vec::new() };
-        match self.table.change(&change, &mut attempt.receipt).await {
-            Ok(Changed::Done(_)) => {
-                attempt.in_doubt = false;
-                Ok(true)
-            }
-            Ok(Changed::Refused(_)) => Ok(false),
-            Err(fault) => patience.after(fault).await.map(|()| false),
-        }
+    /// Whether a session in which this append is not to be found tells that it never landed, and never will. It does not where an
+    /// original may have taken it away: LangChain Python, by writing an older list back, or any of them by deleting the item. Then the
+    /// record that the append was to follow is gone, too.
+    async fn tells(&self, attempt: &mut Attempt<'_>, state: &State, patience: &mut Patience<'_, C>) -> Result<bool, Error> {
+        let Some(last) = attempt.append.expected().and_then(Position::last) else { return Ok(false) };
+        let receipt = &mut attempt.receipt;
+        Ok(state.python.is_none()
+            && (self.find_here(attempt.session, state, last, receipt, patience).await?.is_some()
+                || self.find_far(attempt.session, state, last, attempt.since_ms, receipt, patience).await?.is_some()))
     }
 
     /// Whether the append is there already.
