@@ -84,6 +84,8 @@ async fn the_real_data_goes_round_through_every_layout() {
     let (took, said) = (&copied["cost"]["write_units"], &plan["write_units"]);
     let off = took.as_f64().zip(said.as_f64()).map(|(took, said)| (took - said).abs());
     assert!(off.is_some_and(|off| off <= 2.0), "{plan} {copied}");
+    let left = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--dry-run"]);
+    assert_eq!((&left["appends"], &left["write_units"]), (&0.into(), &0.0.into()), "what is there need not be written: {left}");
     let again = summary(&["--json", "migrate", "--from", &from, "--to", &to]);
     assert_eq!((&again["messages"], &again["messages_there"]), (&Value::from(0), &copied["messages"]), "nothing is doubled");
     summary(&["--json", "migrate", "--from", &to, "--to", &file, "--verify"]);
@@ -119,4 +121,68 @@ fn a_copy_goes_on_and_a_target_with_other_messages_is_left_alone() {
     // One store for both sides, and no store at all, are the command line's mistakes.
     assert_eq!(run(&["migrate", "--from", &from, "--to", &from]).status.code(), Some(2));
     assert_eq!(run(&["migrate", "--from", "nowhere", "--to", &from]).status.code(), Some(2));
+}
+
+/// Kills the copy in the middle, as often as it takes to find it there.
+#[test]
+fn a_copy_that_was_killed_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let from = path("from.db");
+    let lines: String = (0..400)
+        .map(|n| {
+            let messages: Vec<Value> = (0..6)
+                .map(|m| serde_json::json!({ "role": if m % 2 == 0 { "user" } else { "assistant" }, "content": format!("{n}/{m}") }))
+                .collect();
+            format!("{}\n", serde_json::json!({ "id": format!("s{n}"), "messages": messages }))
+        })
+        .collect();
+    let file = folder.path().join("all.jsonl");
+    std::fs::write(&file, lines).expect("a file");
+    let imported = run(&["--store", &from, "import", &file.display().to_string()]);
+    assert!(imported.status.success(), "{imported:?}");
+    let messages = 400 * 6;
+    for attempt in 0..20 {
+        let to = path(&format!("to-{attempt}.db"));
+        let migrate = ["--json", "migrate", "--from", &from, "--to", &to, "--verify"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chat-memory"))
+            .args(migrate)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        std::thread::sleep(std::time::Duration::from_millis(30 * (attempt + 1)));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ended");
+        let done = summary(&migrate);
+        let [there, copied] = ["messages_there", "messages"].map(|key| done[key].as_u64().expect("a count"));
+        assert_eq!(there + copied, messages, "{done}");
+        if (1..messages).contains(&there) {
+            let nothing = summary(&migrate);
+            assert_eq!(nothing["messages_there"], messages, "{nothing}");
+            return;
+        }
+    }
+    panic!("no kill met the copy in the middle");
+}
+
+#[test]
+fn owners_and_titles_go_along_where_there_is_a_place_for_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (from, back, turns) = (path("from.db"), path("back.db"), table_name("migrate-owners"));
+    let appended = run(&["--store", &from, "append", "trip", "Hello", "--owner", "user:42", "--title", "Lisbon"]);
+    assert!(appended.status.success(), "{appended:?}");
+    assert!(run(&["--store", &url(&turns, ""), "table", "create"]).status.success());
+    summary(&["--json", "migrate", "--from", &from, "--to", &url(&turns, ""), "--verify"]);
+    summary(&["--json", "migrate", "--from", &url(&turns, ""), "--to", &back, "--verify", "--session", "trip"]);
+    for store in [url(&turns, ""), back] {
+        let listed = summary(&["--store", &store, "--json", "sessions", "--owner", "user:42"]);
+        let info = listed.as_array().map_or(&listed, |list| &list[0]);
+        assert_eq!(
+            (&info["id"], &info["owner"], &info["title"]),
+            (&"trip".into(), &"user:42".into(), &"Lisbon".into()),
+            "{listed}"
+        );
+    }
 }

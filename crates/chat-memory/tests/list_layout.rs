@@ -6,11 +6,12 @@ mod list;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::Load;
-use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Layout, Roll};
+use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Layout, Options, Roll};
 use chat_memory::{Append, ChatStore, ErrorKind, Message, Role, SessionId};
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
 use serde_json::Value;
@@ -238,6 +239,70 @@ async fn a_warm_append_is_one_request_and_permissions_are_tried_before_the_first
     proxy.forget();
     store.append(&session, &Append::new(dynamodb::turn(1, 300))).await.expect("an append");
     assert_eq!((proxy.count("UpdateItem"), proxy.counts().values().sum::<u64>()), (1, 1), "a warm append");
+}
+
+/// An item of a list, raw.
+async fn item(table: &str, session: &SessionId) -> HashMap<String, AttributeValue> {
+    let get = dynamodb::client().get_item().table_name(table).key("id", AttributeValue::S(session.to_string()));
+    get.consistent_read(true).send().await.expect("an answer").item.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_retention_is_the_session_s_and_each_append_prolongs_it() {
+    let table = list::new_table("id", None).await;
+    let keeping = |options: Options| options.with_retention(Duration::from_secs(30 * 86_400)).with_ttl_attribute("gone_at");
+    let store = list::open(table.clone(), keeping).await.expect("a store");
+    let session = dynamodb::session("retention");
+    let now_s = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let expiry = async || {
+        let item = item(&table, &session).await;
+        item["gone_at"].as_n().expect("a time").parse::<u64>().expect("a number")
+    };
+    let before = now_s();
+    store.append(&session, &Append::new([Message::user("first")])).await.expect("an append");
+    assert!((before + 30 * 86_400..=now_s() + 30 * 86_400).contains(&expiry().await));
+
+    // DynamoDB may take two days to purge what has expired: it is hidden at once, and an append begins anew.
+    let expire = dynamodb::client().update_item().table_name(&table).key("id", AttributeValue::S(session.to_string()));
+    let expire = expire.update_expression("SET gone_at = :past");
+    let expire = expire.expression_attribute_values(":past", AttributeValue::N((now_s() - 60).to_string()));
+    expire.send().await.expect("an update");
+    assert!(all(&store, &session).await.is_empty());
+    store.append(&session, &Append::new([Message::user("second")])).await.expect("an append");
+    assert_eq!(all(&store, &session).await, [Message::user("second")]);
+    assert!(expiry().await >= before + 30 * 86_400);
+}
+
+#[tokio::test]
+async fn a_sweep_of_the_table_deletes_what_no_session_leads_to() {
+    let table = list::new_table("id", None).await;
+    let store = list::open(table.clone(), |options| options.with_roll(Roll::At(4_000))).await.expect("a store");
+    let (kept, dropped) = (dynamodb::session("kept"), dynamodb::session("dropped"));
+    for n in 0..12 {
+        for session in [&kept, &dropped] {
+            store.append(session, &Append::new(dynamodb::turn(n, 500))).await.expect("an append");
+        }
+    }
+    // An original's clear deletes the item that it knows, and leaves the older part of the session behind.
+    let delete = dynamodb::client().delete_item().table_name(&table).key("id", AttributeValue::S(dropped.to_string()));
+    delete.send().await.expect("a delete");
+    let orphans = async || {
+        let scan = dynamodb::client().scan().table_name(&table).send().await.expect("a scan").items.unwrap_or_default();
+        let prefix = format!("segment#{dropped}#");
+        scan.into_iter().filter(|item| item["id"].as_s().is_ok_and(|id| id.starts_with(&prefix))).collect::<Vec<_>>()
+    };
+    let left = orphans().await;
+    assert!(!left.is_empty());
+    // What is young may yet be shown by a write that is on its way.
+    assert_eq!(store.sweep_table(&mut |_| ()).await.expect("a sweep").parts, 0);
+    for mut old in left.clone() {
+        old.insert("created_at".into(), AttributeValue::N("1600000000000".into()));
+        dynamodb::client().put_item().table_name(&table).set_item(Some(old)).send().await.expect("a put");
+    }
+    let before = all(&store, &kept).await;
+    let swept = store.sweep_table(&mut |_| ()).await.expect("a sweep");
+    assert_eq!((swept.parts, orphans().await.len()), (left.len() as u64, 0), "{swept:?}");
+    assert_eq!(all(&store, &kept).await, before, "what a session leads to stays");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ What is copied is what can be seen: messages, equal to the last byte, the metada
 metadata where both stores have a directory. What was cleared, taken back or has expired stays behind; times become those of the copy.
 
 With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"failed\": [{\"id\", \"error\"}], \"cost\"}, and with --dry-run \
-{\"sessions\", \"messages\", \"appends\", \"write_units\", \"dollars\", \"described\"}.";
+also {\"write_units\", \"dollars\", \"described\"}.";
 
 /// Copy sessions from one store to another, of any layout
 #[derive(Debug, Args)]
@@ -182,7 +182,11 @@ struct Listing {
 impl Listing {
     async fn next(&mut self, app: &App, store: &dyn ChatStore) -> Result<Option<(SessionId, Option<SessionInfo>)>, Failure> {
         if let Some(id) = self.named.next() {
-            let info = if store.capabilities().directory { store.session(&id).await? } else { None };
+            // Whether a table has a directory shows when it is first asked for something.
+            let info = match store.session(&id).await {
+                Err(error) if error.is_unsupported() => None,
+                info => info?,
+            };
             return Ok(Some((id, info)));
         }
         loop {
@@ -206,25 +210,32 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     let source = load(stores.from.as_ref(), session, copied).await.map_err(|e| e.context("source"))?;
     let whole: Vec<Message> = source.messages().cloned().collect();
     let pieces = pieces(source.records);
+    let target = match load(stores.to.as_ref(), session, copied).await {
+        // The question what it would take may come before the table.
+        Err(error) if stores.dry_run && error.is_not_found() => None,
+        target => Some(target.map_err(|e| e.context("target"))?),
+    };
     let has_directory = stores.to.capabilities().directory;
     let is_described = info.as_ref().is_some_and(|info| info.owner.is_some() || info.title.is_some() || info.metadata.is_some());
     copied.loses = is_described && !has_directory;
-    if stores.dry_run {
-        let appends: Vec<Append> = pieces.iter().map(Piece::append).collect();
-        (copied.messages, copied.appends) = (whole.len() as u64, appends.len() as u64);
-        copied.write_units = stores.to.write_units(session, &appends);
-        return Ok(());
-    }
-    let target = load(stores.to.as_ref(), session, copied).await.map_err(|e| e.context("target"))?;
-    let mut position = target.position.clone();
-    let there = target.into_messages();
+    let position = target.as_ref().map(|target| target.position.clone());
+    let there = target.map(History::into_messages).unwrap_or_default();
     let Some(rest) = missing(pieces, &there) else {
-        return Err(Error::conflict(position).context(format_args!(
-            "the target's session {session} holds other messages than the source's, so nothing was written to it; \
-             delete it there first, or leave it out by naming the others with --session"
-        )));
+        let why = format!(
+            "the target's session {session} holds other messages than the source's, so nothing {} written to it; \
+             delete it there first, or leave it out by naming the others with --session",
+            if stores.dry_run { "would be" } else { "was" }
+        );
+        return Err(position.map_or_else(|| Error::invalid(&why), |position| Error::conflict(position).context(&why)));
     };
     copied.there = there.len() as u64;
+    let Some(mut position) = position.filter(|_| !stores.dry_run) else {
+        let appends: Vec<Append> = rest.iter().map(Piece::append).collect();
+        copied.messages = rest.iter().map(|piece| piece.messages.len() as u64).sum();
+        copied.appends = appends.len() as u64;
+        copied.write_units = stores.to.write_units(session, &appends);
+        return Ok(());
+    };
     let is_new = there.is_empty() && !rest.is_empty();
     for piece in rest {
         let mut append = piece.append().expecting(position);
@@ -325,12 +336,11 @@ impl<'a> Migration<'a> {
             let mut summary = json!({
                 "sessions": self.seen, "messages": messages, "appends": appends, "failed": self.failed, "cost": cost_of(receipt),
             });
+            summary["messages_there"] = there.into();
             if self.dry_run {
                 summary["write_units"] = json!(units);
                 summary["dollars"] = json!(units.map(|units| units * self.price / 1e6));
                 summary["described"] = self.described.into();
-            } else {
-                summary["messages_there"] = there.into();
             }
             self.app.out.json(&summary)?;
         } else {
