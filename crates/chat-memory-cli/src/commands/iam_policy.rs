@@ -12,7 +12,7 @@ Examples:
   chat-memory iam-policy --account 111122223333
   chat-memory iam-policy --read-only
   chat-memory iam-policy --for sessions --for table-create
-  chat-memory --store 'dynamodb://flowise?region=eu-west-1&layout=list' iam-policy
+  chat-memory --store 'dynamodb://flowise?layout=list' iam-policy
 
 It asks AWS nothing. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is not known stands in the \
 policy as REGION and ACCOUNT_ID. For a table of Flowise or LangChain, say layout=list in the URL. A namespace narrows the policy to its partitions.";

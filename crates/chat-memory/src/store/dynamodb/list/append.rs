@@ -33,6 +33,8 @@ pub(super) struct Attempt<'a> {
     pub(super) shared: bool,
     /// Whether a request is out that may have landed.
     pub(super) in_doubt: bool,
+    /// The generation that the last request asked for.
+    pub(super) asked: Option<Generation>,
     pub(super) ttl: Option<String>,
     /// The parts of a large record, once they are written.
     pub(super) parts: Option<Parts>,
@@ -76,6 +78,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             since_ms,
             shared,
             in_doubt: false,
+            asked: None,
             ttl,
             parts: None,
             notes: Vec::new(),
@@ -103,7 +106,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
                 ));
             }
-            let known = self.known.get(&key.pk).filter(|_| plain && state.is_none());
+            // A request that is out may have landed and been rolled away since; then the ids of the new generation do not tell, and a
+            // generation that this process has learnt by another append must not be taken for the one that was asked.
+            let known = self.known.get(&key.pk).filter(|known| {
+                let may_trust = !attempt.in_doubt || attempt.asked == Some(known.generation) || !self.keeps(Rule::OwnGeneration);
+                plain && state.is_none() && may_trust
+            });
             let ready = match known {
                 Some(known) => Ready {
                     change: self.appending(attempt, Guard::Of(known.generation), known.dialect)?,
@@ -131,6 +139,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 }
             };
             let asked_ms = self.clock.now().wall_ms;
+            attempt.asked = match ready.change.guard {
+                Guard::Of(generation) => Some(generation),
+                _ => None,
+            };
             match self.table.change(&ready.change, &mut attempt.receipt).await {
                 Ok(Changed::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
                 Ok(Changed::Refused(item)) => {

@@ -88,6 +88,8 @@ pub(crate) enum Rule {
     Gone,
     /// A load that misses a segment looks at the list again.
     LookAgain,
+    /// A repeat asks for the generation that the request before it asked for, whatever others have learnt meanwhile.
+    OwnGeneration,
 }
 
 impl<T: ListTable, C: Clock> Listed<T, C> {

@@ -152,7 +152,8 @@ fn schedules_hold() {
 /// Each rule is needed: without it, schedules break the contract.
 #[test]
 fn without_a_rule_schedules_break() {
-    for rule in [Rule::Once, Rule::Generation, Rule::WholeList, Rule::LookBack, Rule::Gone, Rule::LookAgain] {
+    for rule in [Rule::Once, Rule::Generation, Rule::WholeList, Rule::LookBack, Rule::Gone, Rule::LookAgain, Rule::OwnGeneration]
+    {
         let found = run_many(0, 50_000, |seed| run(seed, Some(rule)));
         let (seed, why) =
             found.unwrap_or_else(|| panic!("50,000 schedules hold without {rule:?}: the simulation would not miss it"));
