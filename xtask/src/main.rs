@@ -4,6 +4,7 @@
 mod bench;
 mod cargo;
 mod emulator;
+mod peers;
 mod steps;
 
 use std::process::{Command, ExitCode};
@@ -37,6 +38,8 @@ enum Task {
         #[arg(value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(steps::names()))]
         steps: Vec<String>,
     },
+    /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and say where
+    Peers,
     /// Measure the library against raw calls of the SDK and of SQLite, and write docs/benchmarks.md
     Bench {
         /// Fewer and shorter rounds: whether it works, not how fast; docs/benchmarks.md is left alone
@@ -71,6 +74,10 @@ Environment:
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test { quick, steps } => steps::run(quick, &steps).map(|()| ExitCode::SUCCESS),
+        Task::Peers => peers::install().map(|peers| {
+            peers.iter().for_each(|(name, folder)| println!("export {name}={}", folder.display()));
+            ExitCode::SUCCESS
+        }),
         Task::Bench { smoke } => bench::run(smoke).map(|()| ExitCode::SUCCESS),
         Task::Emulator { port, command } => emulate(port, &command),
     };

@@ -58,6 +58,16 @@ const STEPS: &[Step] = &[
         remedy: "the failed tests are named above; \
             `cargo xtask emulator -- cargo test --workspace --all-features NAME` runs one of them",
     },
+    Step {
+        name: "peers",
+        quick: false,
+        run: |session| {
+            let peers = crate::peers::install()?;
+            let mut tests = cargo("test -p chat-memory --all-features --test peers");
+            run_command(session.with_dynamodb(&mut tests)?.envs(peers))
+        },
+        remedy: "the failed tests are named above; `cargo xtask peers` prints what to export to run one by hand",
+    },
 ];
 
 /// The steps' names.

@@ -7,7 +7,9 @@ use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
-use crate::commands::{append, chat, clear, completions, delete, export, iam_policy, import, rewind, sessions, show, table};
+use crate::commands::{
+    append, chat, clear, completions, delete, export, iam_policy, import, migrate, rewind, sessions, show, table,
+};
 use crate::failure::Failure;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} (record format {FORMAT_VERSION})", env!("CARGO_PKG_VERSION")));
@@ -39,6 +41,9 @@ Stores:
     partition_key=NAME  sort_key=NAME  consistency=strong|eventual
     retention=30d  read_only=true  max_record=16MB  request_timeout=5s
     deadline=30s
+    For a table that Flowise or LangChain made (its keys tell):
+    layout=list|turns  dialect=js|python  list_attribute=NAME
+    sort_value=VALUE  ttl_attribute=NAME  roll=64KB|off
     Credentials come from AWS's usual places, never from the URL.
   memory: keeps nothing.
 
@@ -89,6 +94,7 @@ pub enum Command {
     Delete(delete::Arguments),
     Import(import::Arguments),
     Export(export::Arguments),
+    Migrate(migrate::Arguments),
     #[command(subcommand)]
     Table(table::Command),
     IamPolicy(iam_policy::Arguments),
@@ -108,6 +114,7 @@ impl Command {
             Self::Delete(arguments) => delete::run(app, arguments).await,
             Self::Import(arguments) => import::run(app, arguments).await,
             Self::Export(arguments) => export::run(app, arguments).await,
+            Self::Migrate(arguments) => migrate::run(app, arguments).await,
             Self::Table(command) => table::run(app, command).await,
             Self::IamPolicy(arguments) => iam_policy::run(app, arguments),
             Self::Completions(arguments) => completions::run(app, arguments),

@@ -5,6 +5,7 @@
 
 mod conversations;
 mod local;
+pub mod peers;
 mod proxy;
 
 pub use conversations::{Conversation, conversations_path, sample_path, shared_conversations};

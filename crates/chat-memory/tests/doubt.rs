@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use chat_memory::store::dynamodb::DynamoDbStore;
+use chat_memory::store::url::Layout;
 use chat_memory::store::{Append, ChatStore, Load, Ticket};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, dynamodb_endpoint, table_name};
@@ -259,7 +260,7 @@ async fn a_service_that_is_not_there_is_named_by_its_endpoint() {
 async fn a_table_with_other_keys_says_what_to_do() {
     let (string, number) = (ScalarAttributeType::S, ScalarAttributeType::N);
     let cases = [
-        (vec![("session_id", string.clone())], ["no sort key", "chat-memory table create"]),
+        (vec![("session_id", string.clone())], ["no sort key", "leave layout=turns out"]),
         (vec![("SessionId", string.clone())], ["the `list` layout of Flowise", "chat-memory table create"]),
         (vec![("pk", string.clone()), ("range", string.clone())], ["partition_key=pk", "sort_key=range"]),
         (vec![("session_id", string.clone()), ("sk", number.clone())], ["\"sk\" (N)", "strings"]),
@@ -274,7 +275,9 @@ async fn a_table_with_other_keys_says_what_to_do() {
             request = request.attribute_definitions(definition.expect("whole")).key_schema(element.expect("whole"));
         }
         request.send().await.expect("a table on DynamoDB Local");
-        let store = DynamoDbStore::open(options(&table, &dynamodb_endpoint())).await.expect("good options");
+        // Without this, the table's keys say that it is of the other layout.
+        let options = options(&table, &dynamodb_endpoint()).with_layout(Layout::Turns);
+        let store = DynamoDbStore::open(options).await.expect("good options");
         let said = said(&store, ErrorKind::Invalid).await;
         for part in parts {
             assert!(said.contains(part) && said.contains(&table), "{part:?} in {said}");

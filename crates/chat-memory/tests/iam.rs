@@ -2,6 +2,7 @@
 #![cfg(all(feature = "conformance", feature = "dynamodb"))]
 
 mod dynamodb;
+mod list;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_memory::conformance::Suite;
 use chat_memory::store::dynamodb::iam::{Use, policy};
-use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+use chat_memory::store::dynamodb::{DynamoDbStore, Options, Roll};
+use chat_memory::store::url::Layout;
 use chat_memory::store::{Append, ChatStore, Load, SessionQuery};
 use chat_memory::{Message, Namespace};
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
@@ -26,7 +28,11 @@ fn needed(operations: BTreeSet<String>) -> BTreeSet<String> {
 
 /// The actions that the policy grants to sessions.
 fn granted(options: &Options) -> BTreeSet<String> {
-    let policy = policy(options, &[Use::Sessions], None);
+    granted_for(options, &[Use::Sessions])
+}
+
+fn granted_for(options: &Options, uses: &[Use]) -> BTreeSet<String> {
+    let policy = policy(options, uses, None);
     let statements = policy["Statement"].as_array().expect("a list of statements");
     let actions = statements.iter().flat_map(|statement| statement["Action"].as_array().expect("a list of actions"));
     actions.map(|action| action.as_str().expect("a string").to_owned()).collect()
@@ -82,13 +88,18 @@ async fn the_policy_allows_what_is_sent_and_nothing_else_and_a_namespace_is_neve
     println!("the suite sends {operations:?}");
     operations.extend(operations_behind_a_record_that_expires(&options).await);
     println!("with a record about to expire: {operations:?}");
-    assert_eq!(needed(operations), granted(&options));
+    // The suite lists every session, too.
+    assert_eq!(needed(operations), granted_for(&options, &[Use::Sessions, Use::AllSessions]));
 
     let requests = proxy.requests();
     let mut found = 0;
     for recorded in &requests {
         let partitions = partitions(&recorded.request);
-        let about_items = recorded.request.operation != "DescribeTimeToLive";
+        if recorded.request.operation == "Scan" {
+            // It goes over the whole table, whoever's partitions these are.
+            continue;
+        }
+        let about_items = !recorded.request.operation.starts_with("Describe");
         assert_eq!(partitions.is_empty(), !about_items, "{}", recorded.request.operation);
         for partition in &partitions {
             assert!(partition.starts_with("ns#tenant-7#"), "{partition:?} in {}", recorded.request.operation);
@@ -131,4 +142,57 @@ async fn a_reader_is_granted_what_it_sends_and_nothing_else() {
         assert!(error.is_read_only() && error.to_string().contains("read_only"), "{error}");
     }
     assert_eq!(needed(reader.operations()), granted(&options));
+}
+
+/// Everything that writes, on a session long enough to have been rolled.
+async fn use_fully(store: &DynamoDbStore) {
+    let session = session("iam-list");
+    for turn in 0..12 {
+        let append = Append::new([Message::user(format!("{turn} {}", "x".repeat(1_000)))]);
+        store.append(&session, &append).await.expect("an append");
+    }
+    let history = store.load(&session, &Load::all()).await.expect("a load");
+    let rewind = Append::rewind(&history, 2, []).expect("a record that is there");
+    store.append(&session, &rewind).await.expect("a rewind");
+    store.sweep(&session).await.expect("a sweep");
+    store.clear(&session).await.expect("a clear");
+    store.delete(&session).await.expect("a delete");
+    assert!(store.load(&session, &Load::all()).await.expect("a load").messages().next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_list_layout_too() {
+    for (sort_key, namespace) in [(None, None), (None, Some("tenant-7")), (Some("kind"), Some("tenant-7"))] {
+        let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
+        let table = list::new_table("id", sort_key).await;
+        let mut asked = options(&table, &proxy.url()).with_layout(Layout::List).with_roll(Roll::At(4_000));
+        asked.namespace = namespace.map(|name| Namespace::new(name).expect("a good name"));
+        asked.sort_value = sort_key.map(str::to_owned);
+        let mut told = asked.clone();
+        (told.partition_key, told.sort_key) = (Some("id".to_owned()), sort_key.map(str::to_owned));
+        for options in [asked, told] {
+            let store = DynamoDbStore::open(options.clone()).await.expect("good options");
+            use_fully(&store).await;
+            assert_eq!(needed(store.operations()), granted(&options), "{options:?}");
+
+            let everyone = DynamoDbStore::open(options.clone()).await.expect("good options");
+            everyone.every_session(None).await.expect("a page");
+            assert_eq!(needed(everyone.operations()), granted_for(&options, &[Use::AllSessions]), "{options:?}");
+
+            let sweeper = DynamoDbStore::open(options.clone()).await.expect("good options");
+            sweeper.sweep_table(&mut |_| ()).await.expect("a sweep");
+            assert!(needed(sweeper.operations()).is_subset(&granted_for(&options, &[Use::TableSweep])), "{options:?}");
+
+            let options = options.with_read_only(true);
+            let reader = DynamoDbStore::open(options.clone()).await.expect("good options");
+            reader.load(&session("iam-list"), &Load::all()).await.expect("a load");
+            assert_eq!(needed(reader.operations()), granted(&options), "{options:?}");
+        }
+        for recorded in proxy.requests() {
+            let key = &recorded.request.body["Key"]["id"]["S"];
+            let key = key.as_str().or(recorded.request.body["Item"]["id"]["S"].as_str());
+            let prefix = namespace.map(|name| format!("ns#{name}#")).unwrap_or_default();
+            assert!(key.is_none_or(|key| key.starts_with(&prefix)), "{key:?} in {}", recorded.request.operation);
+        }
+    }
 }

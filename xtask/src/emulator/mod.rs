@@ -1,7 +1,7 @@
 //! AWS's DynamoDB Local: where to get it ([`package`]), what runs it ([`java`]), and one that is running.
 
 mod java;
-mod package;
+pub mod package;
 
 use std::fs::File;
 use std::io::{Read, Write};

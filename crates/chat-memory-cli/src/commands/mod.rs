@@ -18,6 +18,7 @@ pub mod delete;
 pub mod export;
 pub mod iam_policy;
 pub mod import;
+pub mod migrate;
 pub mod rewind;
 pub mod sessions;
 pub mod show;

@@ -1,13 +1,20 @@
 //! `sessions`
 
+use std::time::Duration;
+
 use chat_memory::ChatStore;
+use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{SessionInfo, SessionQuery};
 use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
-use super::owner;
+use super::import::style;
+use super::{count, owner};
 use crate::app::App;
 use crate::failure::Failure;
+use crate::output::say;
 use crate::render::{local_time, utc_time};
 use crate::visible::visible_line;
 
@@ -15,7 +22,10 @@ const EXAMPLES: &str = "\
 Examples:
   chat-memory sessions                  those that have no owner, newest first
   chat-memory sessions --owner user:42  those of this owner
+  chat-memory sessions --all            all there are, in no order
   chat-memory sessions --format json | jq -r .id
+
+A table that Flowise or LangChain made has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; what it will take is said first.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\"}; created_at is in UTC.";
 
@@ -26,6 +36,9 @@ pub struct Arguments {
     /// Those of this owner instead of those of nobody
     #[arg(long)]
     owner: Option<String>,
+    /// Every session, of every owner and of nobody, in no order
+    #[arg(long, conflicts_with = "owner")]
+    all: bool,
     /// At most so many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -50,6 +63,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let store = app.store().await?;
     let mut after = None;
+    if arguments.all {
+        return every(app, store.as_ref(), left, as_json).await;
+    }
     while left > 0 {
         let mut query = owner.clone().map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(left.min(PAGE));
         query.after = after;
@@ -71,18 +87,54 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Every session, with what it will take beforehand and how far it is on the way.
+async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
+    if let StoreUrl::DynamoDb(url) = app.store_url()? {
+        let admin = Admin::open(&url.options()).await?;
+        match admin.scan_cost().await {
+            Ok(cost) if !app.json() => say(format_args!("{cost}")),
+            // It may not be asked for; the listing itself may be allowed all the same.
+            _ => {}
+        }
+    }
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    bar.enable_steady_tick(Duration::from_millis(250));
+    let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
+    while left > 0 {
+        let page = store.every_session(after.as_deref()).await?;
+        app.spend(page.receipt);
+        read_units += page.receipt.read_units;
+        for info in page.sessions.iter().take(left) {
+            let line = if as_json { None } else { Some(to_text(info)) };
+            bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;
+        }
+        left = left.saturating_sub(page.sessions.len());
+        found += page.sessions.len() as u64;
+        bar.set_message(format!("{} found, {read_units} read units so far", count(found, "session")));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
 fn to_json(info: &SessionInfo) -> Value {
     json!({
         "id": info.id.as_str(),
         "owner": info.owner.as_ref().map(|owner| owner.as_str()),
         "title": info.title,
         "metadata": info.metadata,
-        "created_at": utc_time(info.created_at),
+        // A table of Flowise's or LangChain's says no time.
+        "created_at": (info.created_at > 0).then(|| utc_time(info.created_at)),
     })
 }
 
 fn to_text(info: &SessionInfo) -> String {
-    let mut line = format!("{}  {}", local_time(info.created_at), visible_line(info.id.as_str()));
+    let id = visible_line(info.id.as_str());
+    let mut line = if info.created_at > 0 { format!("{}  {id}", local_time(info.created_at)) } else { id };
     if let Some(title) = &info.title {
         line.push_str("  ");
         line.push_str(&visible_line(title));

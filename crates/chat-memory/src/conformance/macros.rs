@@ -64,6 +64,7 @@ macro_rules! conformance_tests {
             a_position_of_another_log_conflicts
             a_position_before_a_clear_conflicts
             one_of_many_at_one_position_wins
+            one_of_many_first_writers_wins
             a_repeated_key_is_stored_once
             a_key_with_another_body_is_refused
             a_key_belongs_to_its_session
@@ -127,6 +128,7 @@ macro_rules! conformance_tests {
             a_clear_leaves_the_session_listed
             a_deleted_session_is_not_listed
             bad_titles_and_cursors_are_refused
+            every_session_is_listed_whoever_owns_it
             a_store_without_a_directory_says_so
             a_deleted_session_is_empty
             a_deleted_session_can_start_again

@@ -14,6 +14,9 @@ use super::{
 use crate::error::Error;
 use crate::session::SessionId;
 
+/// The sessions of a page of all.
+const EVERY_PAGE: usize = 100;
+
 /// A store in this process's memory, for tests and for trying things out.
 ///
 /// ```
@@ -214,6 +217,17 @@ impl ChatStore for InMemoryStore {
         let limit = query.limit.unwrap_or(100).max(1);
         let more = sessions.len() > limit;
         sessions.truncate(limit);
+        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+        Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
+    }
+
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let after: Option<Cursor> = after.map(str::parse).transpose()?;
+        let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info.clone()).collect();
+        sessions.sort_by(|a, b| a.id.cmp(&b.id));
+        sessions.retain(|info| after.as_ref().is_none_or(|after| info.id.as_str() > after.id.as_str()));
+        let more = sessions.len() > EVERY_PAGE;
+        sessions.truncate(EVERY_PAGE);
         let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
         Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
     }

@@ -99,6 +99,7 @@ pub mod directory;
 pub mod dynamodb;
 mod history;
 mod in_memory;
+mod layout;
 mod position;
 mod receipt;
 #[cfg(feature = "sqlite")]
@@ -182,6 +183,16 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Err(no_directory())
     }
 
+    /// A page of all sessions, of every owner and of nobody, in no order; the page after the one that ended with the cursor `after`.
+    /// On DynamoDB this reads the whole table, whatever is in it; on a table of the `list` layout, it is the only way to list.
+    ///
+    /// # Errors
+    /// Unsupported where the store cannot; invalid for a cursor that is not ours; and what the store itself meets.
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let _ = after;
+        Err(no_directory())
+    }
+
     /// What the directory says of a session; `None` if it is not listed.
     ///
     /// # Errors
@@ -198,6 +209,13 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         let _ = (session, update);
         Err(no_directory())
+    }
+
+    /// The write units that these appends to a new session would take, reckoned without a request; `None` where a store has none.
+    /// On DynamoDB, an append that meets another writer, or is repeated, takes more.
+    fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        let _ = (session, appends);
+        None
     }
 
     /// Clears a session: appends a [clear](Append::clear), which takes effect at once, and sweeps.
@@ -266,11 +284,17 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         (**self).sessions(query).await
     }
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        (**self).every_session(after).await
+    }
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         (**self).session(session).await
     }
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         (**self).update_session(session, update).await
+    }
+    fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        (**self).write_units(session, appends)
     }
     async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
         (**self).clear(session).await

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::layout::{Dialect, Layout, Roll};
 use super::{ChatStore, InMemoryStore};
 use crate::error::Error;
 #[cfg(not(all(feature = "dynamodb", feature = "sqlite")))]
@@ -42,6 +43,7 @@ use parameters::{Parameters, Writer};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there is one in a program, and matching on it is worth more than its bytes")]
 pub enum StoreUrl {
     /// `memory:`
     Memory(MemoryUrl),
@@ -132,6 +134,18 @@ pub struct DynamoDbUrl {
     pub eventual: bool,
     /// `read_only`: whether everything that writes is refused.
     pub read_only: bool,
+    /// `layout=list` or `turns`: how sessions lie in the table; its keys tell where this is `None`.
+    pub layout: Option<Layout>,
+    /// `dialect=js` or `python`: the form of new sessions in the `list` layout (`js`).
+    pub dialect: Option<Dialect>,
+    /// `list_attribute`: the attribute with a session's messages in the `list` layout (`messages`, or Python's `History`).
+    pub list_attribute: Option<String>,
+    /// `sort_value`: the fixed value of the sort key in the `list` layout, in a table that has one.
+    pub sort_value: Option<String>,
+    /// `ttl_attribute`: the attribute by which a session expires in the `list` layout (the table's own, or `expireAt`).
+    pub ttl_attribute: Option<String>,
+    /// `roll=64KB` or `off`: from which size on a session's older part moves out of its item in the `list` layout.
+    pub roll: Option<Roll>,
     /// `max_record`: the largest record, in bytes of its JSON (`16MB`).
     pub max_record_bytes: Option<usize>,
     /// `request_timeout`: after how long one request is given up and repeated (`5s`).
@@ -154,6 +168,12 @@ impl DynamoDbUrl {
             retention: None,
             eventual: false,
             read_only: false,
+            layout: None,
+            dialect: None,
+            list_attribute: None,
+            sort_value: None,
+            ttl_attribute: None,
+            roll: None,
             max_record_bytes: None,
             request_timeout: None,
             deadline: None,
@@ -173,6 +193,12 @@ impl DynamoDbUrl {
         options.retention = self.retention;
         options.eventual = self.eventual;
         options.read_only = self.read_only;
+        options.layout = self.layout;
+        options.dialect = self.dialect;
+        options.list_attribute.clone_from(&self.list_attribute);
+        options.sort_value.clone_from(&self.sort_value);
+        options.ttl_attribute.clone_from(&self.ttl_attribute);
+        options.roll = self.roll.unwrap_or(options.roll);
         options.max_record_bytes = self.max_record_bytes.unwrap_or(options.max_record_bytes);
         options.request_timeout = self.request_timeout.unwrap_or(options.request_timeout);
         options.deadline = self.deadline.unwrap_or(options.deadline);
@@ -294,7 +320,7 @@ fn sqlite(place: &str, query: Option<&str>) -> Result<SqliteUrl, Error> {
 }
 
 /// Every parameter of a DynamoDB URL.
-const DYNAMODB: [&str; 12] = [
+const DYNAMODB: [&str; 18] = [
     "region",
     "partition_key",
     "sort_key",
@@ -307,6 +333,12 @@ const DYNAMODB: [&str; 12] = [
     "max_record",
     "request_timeout",
     "deadline",
+    "layout",
+    "dialect",
+    "list_attribute",
+    "sort_value",
+    "ttl_attribute",
+    "roll",
 ];
 
 fn dynamodb(place: &str, query: Option<&str>) -> Result<DynamoDbUrl, Error> {
@@ -329,6 +361,12 @@ fn dynamodb(place: &str, query: Option<&str>) -> Result<DynamoDbUrl, Error> {
         retention: said.take("retention", values::retention)?,
         eventual: said.take("consistency", values::eventual)?.unwrap_or(false),
         read_only: said.take("read_only", values::boolean)?.unwrap_or(false),
+        layout: said.take("layout", values::named)?,
+        dialect: said.take("dialect", values::named)?,
+        list_attribute: said.take("list_attribute", values::attribute)?,
+        sort_value: said.take("sort_value", values::text)?,
+        ttl_attribute: said.take("ttl_attribute", values::attribute)?,
+        roll: said.take("roll", values::roll)?,
         max_record_bytes: said.take("max_record", values::bytes)?,
         request_timeout: said.take("request_timeout", values::duration)?,
         deadline: said.take("deadline", values::duration)?,
@@ -364,6 +402,12 @@ impl fmt::Display for StoreUrl {
                 out.put("retention", url.retention.map(values::spell_duration))?;
                 out.put("consistency", url.eventual.then(|| "eventual".to_owned()))?;
                 out.put("read_only", url.read_only.then(|| "true".to_owned()))?;
+                out.put("layout", url.layout.map(|layout| layout.to_string()))?;
+                out.put("dialect", url.dialect.map(|dialect| dialect.to_string()))?;
+                out.put("list_attribute", url.list_attribute.clone())?;
+                out.put("sort_value", url.sort_value.clone())?;
+                out.put("ttl_attribute", url.ttl_attribute.clone())?;
+                out.put("roll", url.roll.map(values::spell_roll))?;
                 out.put("max_record", url.max_record_bytes.map(values::spell_bytes))?;
                 out.put("request_timeout", url.request_timeout.map(values::spell_duration))?;
                 out.put("deadline", url.deadline.map(values::spell_duration))

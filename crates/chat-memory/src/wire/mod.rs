@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::message::{Message, MessageError};
 
 #[cfg(test)]
-mod arbitrary;
+pub(crate) mod arbitrary;
 pub mod langchain;
 mod lines;
 pub mod openai;

@@ -143,6 +143,8 @@ faults! {
     SharedLists,
     /// Nothing is listed.
     ListsNothing,
+    /// The listing of every session leaves out those that have an owner.
+    ListsNobodysOnly,
     /// The first session of each page but the first is lost.
     PagesLose,
     /// A page goes on behind a session that must still be there.

@@ -137,6 +137,14 @@ impl ChatStore for Broken {
         Ok(page)
     }
 
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let mut page = self.inner.every_session(after).await?;
+        if self.fault == Fault::ListsNobodysOnly {
+            page.sessions.retain(|info| info.owner.is_none());
+        }
+        Ok(page)
+    }
+
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         match self.fault {
             Fault::ListsNothing => Ok(None),

@@ -24,6 +24,7 @@ cases! {
     a_clear_leaves_the_session_listed [Directory]: "a session that was cleared keeps its place, title and owner",
     a_deleted_session_is_not_listed [Directory]: "a deleted session is off the directory, and one that starts again is listed anew, as a new one",
     bad_titles_and_cursors_are_refused [Directory]: "a title that is too long, metadata too deep and a cursor of someone else's are errors, and change nothing",
+    every_session_is_listed_whoever_owns_it [Directory]: "a listing of all sessions names each once, whoever owns it, and none that was deleted",
     a_store_without_a_directory_says_so: "a store that keeps no directory refuses what it cannot do, and never shows an empty list instead (promise 8)",
 }
 
@@ -55,6 +56,34 @@ async fn listed(store: &Handle, query: &SessionQuery) -> Result<Vec<SessionInfo>
         }
     }
     Err(Failure::new("the list of sessions has no end: a thousand pages, and each names a next"))
+}
+
+async fn every_session_is_listed_whoever_owns_it(trial: Trial) -> Result<(), Failure> {
+    let mine = owner()?;
+    let mut want = HashSet::new();
+    for _ in 0..3 {
+        want.insert(start(&trial, &mine).await?);
+        want.insert(start(&trial, &owner()?).await?);
+        let nobodys = trial.session()?;
+        say(&trial.store, &nobodys, "x").await?;
+        want.insert(nobodys);
+    }
+    let deleted = start(&trial, &mine).await?;
+    trial.store.delete(&deleted).await?;
+    let (mut after, mut found) = (None::<String>, Vec::new());
+    for pages in 1.. {
+        ensure!(pages < 100_000, "the list of all sessions has no end: {pages} pages, and each names a next");
+        let page = trial.store.every_session(after.as_deref()).await?;
+        found.extend(page.sessions.into_iter().map(|info| info.id).filter(|id| want.contains(id) || *id == deleted));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    ensure!(!found.contains(&deleted), "a deleted session is listed");
+    ensure_eq!(found.len(), want.len(), "the sessions listed, of {}", want.len());
+    ensure_eq!(found.into_iter().collect::<HashSet<_>>(), want, "the sessions listed");
+    Ok(())
 }
 
 fn ids(sessions: &[SessionInfo]) -> Vec<&SessionId> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, saying, texts};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, Handle, Trial};
 use crate::message::Message;
+use crate::session::SessionId;
 use crate::store::{Append, AppendId, Position};
 
 cases! {
@@ -17,6 +18,7 @@ cases! {
     a_position_of_another_log_conflicts: "a position with the right number but another record's id is refused (promise 4)",
     a_position_before_a_clear_conflicts: "a clear counts as a write for those who read before it (promise 4)",
     one_of_many_at_one_position_wins: "of writers that expect the same position, just one is accepted each time (promise 4)",
+    one_of_many_first_writers_wins: "of writers that expect an empty session, just one is accepted (promise 4)",
 }
 
 async fn an_expected_position_that_is_true_is_accepted(trial: Trial) -> Result<(), Failure> {
@@ -135,26 +137,41 @@ async fn a_position_before_a_clear_conflicts(trial: Trial) -> Result<(), Failure
 
 async fn one_of_many_at_one_position_wins(trial: Trial) -> Result<(), Failure> {
     let session = trial.session()?;
+    say(&trial.store, &session, "first").await?;
     let handles = trial.handles(3).await?;
-    for round in 0..6_u64 {
-        let position = all(&trial.store, &session).await?.position;
-        let writers = (0..8).map(|writer| {
-            let (handle, session) = (Arc::clone(&handles[writer % 4]), session.clone());
-            let append = saying(format!("{round}/{writer}")).expecting(position.clone());
-            tokio::spawn(async move {
-                match handle.append(&session, &append).await {
-                    Ok(appended) => Ok(Some((writer, appended.seq))),
-                    Err(e) if e.is_conflict() => Ok(None),
-                    Err(e) => Err(e.into()),
-                }
-            })
-        });
-        let won: Vec<_> = all_of(writers).await?.into_iter().flatten().collect();
-        ensure_eq!(won.len(), 1, "how many of eight writers at one position were accepted");
-        let (writer, seq) = won[0];
-        ensure_eq!(seq, round, "the winner's number");
-        let last = all(&handles[1], &session).await?.messages().last().map(Message::text);
-        ensure_eq!(last, Some(format!("{round}/{writer}")), "the message of the one that was accepted");
+    for round in 1..7 {
+        one_of_eight_wins(&handles, &session, round).await?;
     }
+    Ok(())
+}
+
+async fn one_of_many_first_writers_wins(trial: Trial) -> Result<(), Failure> {
+    let handles = trial.handles(3).await?;
+    for _ in 0..3 {
+        one_of_eight_wins(&handles, &trial.session()?, 0).await?;
+    }
+    Ok(())
+}
+
+/// Eight writers who read the same position; the next record is to be number `next`.
+async fn one_of_eight_wins(handles: &[Handle], session: &SessionId, next: u64) -> Result<(), Failure> {
+    let position = all(&handles[0], session).await?.position;
+    let writers = (0..8).map(|writer| {
+        let (handle, session) = (Arc::clone(&handles[writer % handles.len()]), session.clone());
+        let append = saying(format!("{next}/{writer}")).expecting(position.clone());
+        tokio::spawn(async move {
+            match handle.append(&session, &append).await {
+                Ok(appended) => Ok(Some((writer, appended.seq))),
+                Err(e) if e.is_conflict() => Ok(None),
+                Err(e) => Err(e.into()),
+            }
+        })
+    });
+    let won: Vec<_> = all_of(writers).await?.into_iter().flatten().collect();
+    ensure_eq!(won.len(), 1, "how many of eight writers at one position were accepted");
+    let (writer, seq) = won[0];
+    ensure_eq!(seq, next, "the winner's number");
+    let last = all(&handles[1], session).await?.messages().last().map(Message::text);
+    ensure_eq!(last, Some(format!("{next}/{writer}")), "the message of the one that was accepted");
     Ok(())
 }

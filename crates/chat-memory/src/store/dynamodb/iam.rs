@@ -6,13 +6,19 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::options::TableArn;
+use crate::store::layout::Layout;
 
 /// What a configuration is to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Use {
     /// Appending, loading, clearing, deleting and listing sessions; only the reads of it where the options say `read_only`.
+    ///
+    /// Which layout the sessions lie in is the options' word, since nothing is asked: [`Options::layout`].
     Sessions,
+    /// Listing the sessions of a whole table, whoever owns them: `sessions --all`, and `migrate` without naming sessions. A
+    /// namespace cannot narrow the scan that this is.
+    AllSessions,
     /// `table create`: making the table and turning its TTL on.
     TableCreate,
     /// `table sweep` of a whole table. A namespace cannot narrow the scan that it begins with.
@@ -136,6 +142,7 @@ impl Use {
     /// to describe itself, for the error's sake; if that is denied, the error says less.)
     pub(crate) fn operations(self, options: &Options) -> Vec<Operation> {
         match self {
+            Self::Sessions if options.said_layout() == Some(Layout::List) => of_a_list(options),
             Self::Sessions if options.read_only => vec![Operation::GetItem, Operation::Query],
             // Without a retention, too: what a sweep leaves is purged by the table's TTL attribute, and a record about to expire,
             // which another configuration wrote, is followed by one that is written in a transaction with a check on it.
@@ -146,6 +153,18 @@ impl Use {
             Self::TableCreate => {
                 vec![Operation::CreateTable, Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::UpdateTimeToLive]
             }
+            // Any scan succeeds on any table, so the table itself must say what its items are.
+            Self::AllSessions if options.said_layout().is_none() => vec![Operation::Scan, Operation::DescribeTable],
+            Self::AllSessions if options.said_layout() == Some(Layout::List) && options.asks_for_keys() => {
+                vec![Operation::Scan, Operation::DescribeTable]
+            }
+            Self::AllSessions => vec![Operation::Scan],
+            Self::TableSweep if options.said_layout() == Some(Layout::List) => {
+                let mut operations = of_a_list(options);
+                operations.retain(|operation| *operation != Operation::UpdateItem);
+                operations.push(Operation::Scan);
+                operations
+            }
             Self::TableSweep => {
                 vec![Operation::Scan, Operation::Query, Operation::PutItem, Operation::DeleteItem, Operation::DescribeTimeToLive]
             }
@@ -154,6 +173,23 @@ impl Use {
             }
         }
     }
+}
+
+/// What sessions need that lie in one item each. All of it is needed from the first write on: older parts of a long session move into
+/// items of their own, and that must not be found out then.
+fn of_a_list(options: &Options) -> Vec<Operation> {
+    let mut operations = vec![Operation::GetItem];
+    if !options.read_only {
+        operations.extend([Operation::DeleteItem, Operation::PutItem, Operation::UpdateItem]);
+    }
+    // A reader asks only where it must know by which attribute sessions expire.
+    if !options.read_only || options.retention.is_some() && options.ttl_attribute.is_none() {
+        operations.push(Operation::DescribeTimeToLive);
+    }
+    if options.asks_for_keys() {
+        operations.push(Operation::DescribeTable);
+    }
+    operations
 }
 
 /// The IAM policy with the least privilege that these uses of a configuration need. What the options do not say

@@ -1,9 +1,12 @@
-//! The DynamoDB store: the `turns` layout, one item a record (docs/formats.md says what is in it).
+//! The DynamoDB store, in two layouts: `turns`, one item a record, and `list`, one item a session as Flowise and LangChain make it
+//! (docs/formats.md says what is in each).
 
 pub mod admin;
 pub mod iam;
+mod list;
 mod names;
 mod options;
+mod patience;
 pub(crate) mod sdk;
 mod size;
 mod store;
@@ -16,3 +19,5 @@ pub use names::FORMAT_VERSION;
 pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
 pub use store::DynamoDbStore;
 pub use turns::TableSwept;
+
+pub use super::layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};

@@ -30,6 +30,21 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
 
+/// What the `list` layout adds to a session's item, and the name under which a mark stands in an element.
+pub(crate) const LIST_HEAD: &str = "chat_memory";
+pub(crate) const LIST_GENERATION: &str = "chat_memory_generation";
+pub(crate) const LIST_IDS: &str = "chat_memory_ids";
+pub(crate) const MARK: &str = "chat_memory";
+/// The partition key's name in LangChain.js's own example.
+pub(crate) const LIST_PARTITION_KEY: &str = "id";
+/// The lists of the originals: LangChain.js and Flowise, LangChain Python.
+pub(crate) const LIST_JS: &str = "messages";
+pub(crate) const LIST_PYTHON: &str = "History";
+/// The attribute by which LangChain Python lets an item expire.
+pub(crate) const LIST_TTL: &str = "expireAt";
+/// How the key of an item of ours beside the sessions' starts in the `list` layout.
+pub(crate) const SEGMENT: &str = "segment#";
+
 /// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
 /// itself) must be called otherwise, else one attribute had to hold two values.
 pub(crate) const ATTRIBUTES: [&str; 21] = [
@@ -76,13 +91,29 @@ impl Partitions {
         Self { prefix: namespace.map_or_else(String::new, |name| format!("ns#{name}#")) }
     }
 
+    /// What every partition key starts with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(crate) fn session(&self, session: &SessionId) -> String {
         format!("{}{session}", self.prefix)
+    }
+
+    /// The key of an item that no session of the `list` layout can have, with or without a sort key.
+    pub(crate) fn probe(&self, has_sort_key: bool) -> Key {
+        let sk = if has_sort_key { format!("{SEGMENT}probe") } else { String::new() };
+        Key { pk: format!("{}{SEGMENT}probe", self.prefix), sk }
     }
 
     /// Whether a partition is one of our sessions': not a directory's, nor of another namespace.
     pub(crate) fn is_session(&self, pk: &str) -> bool {
         pk.strip_prefix(&self.prefix).is_some_and(|rest| SessionId::new(rest).is_ok())
+    }
+
+    /// Whose directory a partition is; the empty text for nobody's. `None` where it is none.
+    pub(crate) fn owner_of_directory<'a>(&self, pk: &'a str) -> Option<&'a str> {
+        pk.strip_prefix(&self.prefix)?.strip_prefix("dir#")?.rsplit_once('#').map(|(owner, _)| owner)
     }
 
     /// The directory's partition for sessions of an owner, or of nobody.
@@ -127,6 +158,11 @@ pub(crate) fn entry_sk(began: i64, session: &SessionId) -> String {
 pub(crate) fn entry_of(sk: &str) -> Option<(i64, SessionId)> {
     let (began, session) = sk.strip_prefix("d#")?.split_at_checked(13)?;
     Some((began.parse().ok()?, SessionId::new(session.strip_prefix('#')?).ok()?))
+}
+
+/// Everything in a partition, the highest sort key first.
+pub(crate) fn whole(pk: String) -> Range {
+    Range { from: " ".to_owned(), to: "\u{10ffff}".to_owned(), ..records(pk, 0, 0) }
 }
 
 /// The records from `from` to `to`, newest first.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::list::Lists;
 use super::names;
 use crate::error::Error;
 use crate::session::Namespace;
+use crate::store::layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};
 
 /// The shortest retention. Below it a record could be purged while an append still builds on it.
 pub const MIN_RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -57,6 +59,19 @@ pub struct Options {
     pub eventual: bool,
     /// Whether everything that writes is refused; no.
     pub read_only: bool,
+    /// How sessions lie in the table. Where it is not said, the table's keys tell: with a sort key, one item a record.
+    pub layout: Option<Layout>,
+    /// The form of a new session in the `list` layout; LangChain.js's. What is there already tells its form itself.
+    pub dialect: Option<Dialect>,
+    /// The attribute with a session's messages in the `list` layout; `messages` (LangChain.js, Flowise) or `History` (LangChain
+    /// Python).
+    pub list_attribute: Option<String>,
+    /// The sort key's value in the `list` layout, in a table that has one: what LangChain.js's `sortKey` and the `key` of both fix.
+    pub sort_value: Option<String>,
+    /// The attribute by which a session expires in the `list` layout; the table's own, or `expireAt`.
+    pub ttl_attribute: Option<String>,
+    /// From which size on a session's older part moves out of its item in the `list` layout; [`DEFAULT_ROLL_BYTES`].
+    pub roll: Roll,
     /// The largest record, in bytes of its JSON; 16 MB.
     pub max_record_bytes: usize,
     /// After how long one request is given up and repeated; 5 s. A request has a second more for every 200,000 bytes that
@@ -81,6 +96,12 @@ impl Options {
             retention: None,
             eventual: false,
             read_only: false,
+            layout: None,
+            dialect: None,
+            list_attribute: None,
+            sort_value: None,
+            ttl_attribute: None,
+            roll: Roll::At(DEFAULT_ROLL_BYTES),
             max_record_bytes: 16_000_000,
             request_timeout: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
@@ -151,6 +172,48 @@ impl Options {
         self
     }
 
+    /// The same options for sessions that lie so in the table, whatever its keys say.
+    #[must_use]
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = Some(layout);
+        self
+    }
+
+    /// The same options with this form of new sessions in the `list` layout.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
+        self
+    }
+
+    /// The same options with this attribute for a session's messages in the `list` layout.
+    #[must_use]
+    pub fn with_list_attribute(mut self, name: impl Into<String>) -> Self {
+        self.list_attribute = Some(name.into());
+        self
+    }
+
+    /// The same options with this fixed value of the sort key, and so for the `list` layout.
+    #[must_use]
+    pub fn with_sort_value(mut self, value: impl Into<String>) -> Self {
+        self.sort_value = Some(value.into());
+        self
+    }
+
+    /// The same options with this attribute by which sessions expire in the `list` layout.
+    #[must_use]
+    pub fn with_ttl_attribute(mut self, name: impl Into<String>) -> Self {
+        self.ttl_attribute = Some(name.into());
+        self
+    }
+
+    /// The same options with this size from which on sessions are rolled in the `list` layout.
+    #[must_use]
+    pub fn with_roll(mut self, roll: Roll) -> Self {
+        self.roll = roll;
+        self
+    }
+
     /// The same options with this limit on a record, in bytes of its JSON.
     #[must_use]
     pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
@@ -182,6 +245,71 @@ impl Options {
         self.sort_key.as_deref().unwrap_or(names::SORT_KEY)
     }
 
+    /// The layout, as far as the options tell it themselves.
+    pub(crate) fn said_layout(&self) -> Option<Layout> {
+        let is_list =
+            self.sort_value.is_some() || self.list_attribute.is_some() || self.dialect.is_some() || self.ttl_attribute.is_some();
+        self.layout.or(is_list.then_some(Layout::List))
+    }
+
+    /// Whether a table of the `list` layout must be asked for its keys, since they are not said here.
+    pub(crate) fn asks_for_keys(&self) -> bool {
+        self.partition_key.is_none() || self.sort_value.is_some() && self.sort_key.is_none()
+    }
+
+    /// The names of the lists in the `list` layout. One that is named is the dialect's own.
+    pub(crate) fn lists(&self) -> Lists {
+        let named = |dialect| self.list_attribute.clone().filter(|_| self.dialect.unwrap_or(Dialect::Js) == dialect);
+        Lists {
+            js: named(Dialect::Js).unwrap_or_else(|| names::LIST_JS.to_owned()),
+            python: named(Dialect::Python).unwrap_or_else(|| names::LIST_PYTHON.to_owned()),
+        }
+    }
+
+    fn check_list(&self) -> Result<(), Error> {
+        let settings = [
+            ("dialect", self.dialect.is_some()),
+            ("list_attribute", self.list_attribute.is_some()),
+            ("sort_value", self.sort_value.is_some()),
+            ("ttl_attribute", self.ttl_attribute.is_some()),
+        ];
+        if self.layout == Some(Layout::Turns)
+            && let Some((name, _)) = settings.iter().find(|(_, said)| *said)
+        {
+            return Err(Error::invalid(format!(
+                "{name} is a setting of the list layout, and the layout given is turns; leave one out"
+            )));
+        }
+        if self.sort_value.as_ref().is_some_and(|value| value.is_empty() || value.len() > 1024) {
+            return Err(Error::invalid("the sort key's fixed value has 1 to 1,024 bytes"));
+        }
+        let lists = self.lists();
+        let keys = [self.partition_key.as_deref(), self.sort_key.as_deref()];
+        let ours = [names::LIST_HEAD, names::LIST_GENERATION, names::LIST_IDS];
+        for name in [Some(lists.js.as_str()), Some(lists.python.as_str()), self.ttl_attribute.as_deref()].into_iter().flatten() {
+            if name.is_empty() || keys.contains(&Some(name)) || ours.contains(&name) {
+                return Err(Error::invalid(format!(
+                    "the attribute {name:?} cannot hold messages or a time as well, since it is a key or one of our own; name another"
+                )));
+            }
+        }
+        if lists.js == lists.python
+            || Some(&lists.js) == self.ttl_attribute.as_ref()
+            || Some(&lists.python) == self.ttl_attribute.as_ref()
+        {
+            return Err(Error::invalid(format!(
+                "two of the attributes {:?}, {:?} and the TTL attribute are called the same; name another list attribute",
+                lists.js, lists.python
+            )));
+        }
+        match self.roll {
+            Roll::At(bytes) if !(MIN_ROLL_BYTES..=MAX_ROLL_BYTES).contains(&bytes) => Err(Error::invalid(format!(
+                "a session's item is rolled from {MIN_ROLL_BYTES} to {MAX_ROLL_BYTES} bytes on, or never (off); {bytes} is neither"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether these options can work at all, as far as they themselves tell. Whatever opens a table calls this first.
     ///
     /// # Errors
@@ -201,7 +329,11 @@ impl Options {
         {
             return Err(Error::invalid(format!("{region:?} is not an AWS region; give one like eu-west-1")));
         }
-        self.check_keys()?;
+        if self.said_layout() == Some(Layout::List) {
+            self.check_list()?;
+        } else {
+            self.check_list().and(self.check_keys())?;
+        }
         self.endpoint.as_deref().map_or(Ok(()), check_endpoint)?;
         if let Some(credentials) = &self.credentials {
             credentials.check()?;

@@ -6,18 +6,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
+use tokio::sync::OnceCell;
 
+use super::list::{self, Listed};
 use super::names::Partitions;
 use super::options::Options;
-use super::sdk::SdkTable;
+use super::patience::Patience;
+use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
+use super::size::MAX_ITEM;
 use super::table::Clock;
 use super::turns::{Limits, Settings, TableSwept, Turns};
 use crate::error::Error;
 use crate::session::SessionId;
+use crate::store::layout::{Dialect, Layout, Roll};
 use crate::store::position::Moment;
 use crate::store::{
-    Append, Appended, Capabilities, ChatStore, Cleared, History, Load, SessionInfo, SessionPage, SessionQuery, SessionUpdate,
-    Swept,
+    Append, Appended, Capabilities, ChatStore, Cleared, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
+    SessionUpdate, Swept,
 };
 
 /// Sessions in a DynamoDB table with a partition key and a sort key, both strings.
@@ -36,8 +41,43 @@ use crate::store::{
 /// println!("record {} cost {}", appended.seq, appended.receipt);
 /// # Ok(()) }
 /// ```
+///
+/// A table with a partition key only is one that Flowise or LangChain made: then a session is one item, as theirs are, and they go on
+/// working on it. The table's own keys tell, when the first request is made ([`Options::layout`] says it without asking).
 #[derive(Debug, Clone)]
-pub struct DynamoDbStore(Arc<Turns<SdkTable, SystemClock>>);
+pub struct DynamoDbStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    table: SdkTable,
+    options: Options,
+    turns: Turns<SdkTable, SystemClock>,
+    /// Set once it is known that the table is of the other layout.
+    list: OnceCell<Listed<SdkList, SystemClock>>,
+}
+
+/// What sessions lie in.
+enum On<'a> {
+    Turns(&'a Turns<SdkTable, SystemClock>),
+    List(&'a Listed<SdkList, SystemClock>),
+}
+
+/// Does the same on either layout. Where it is not known yet, the first request finds out: on the wrong keys it is refused, and changes
+/// nothing.
+macro_rules! on {
+    ($store:expr, $sessions:ident => $run:expr) => {
+        match $store.on().await? {
+            On::List($sessions) => $run.await,
+            On::Turns($sessions) => match $run.await {
+                Err(error) => match $store.is_list_after_all(&error).await? {
+                    Some($sessions) => $run.await,
+                    None => Err(error),
+                },
+                done => done,
+            },
+        }
+    };
+}
 
 impl DynamoDbStore {
     /// Opens a table. Nothing is asked of DynamoDB yet: a table that is missing shows at the first operation.
@@ -46,7 +86,7 @@ impl DynamoDbStore {
     /// Invalid, when the options cannot work or no region is known.
     pub async fn open(options: Options) -> Result<Self, Error> {
         let table = SdkTable::open(&options).await?;
-        Ok(Self::on(table, &options))
+        Ok(Self::over(table, &options))
     }
 
     /// Opens a table with what an existing client is made of: its credentials, region, endpoint and HTTP client. Its retries
@@ -56,7 +96,7 @@ impl DynamoDbStore {
     /// As [`open`](Self::open).
     pub fn from_client(client: &Client, options: Options) -> Result<Self, Error> {
         let table = SdkTable::from_client(client, &options)?;
-        Ok(Self::on(table, &options))
+        Ok(Self::over(table, &options))
     }
 
     /// Opens a table with an existing configuration of the AWS SDK.
@@ -65,19 +105,101 @@ impl DynamoDbStore {
     /// As [`open`](Self::open).
     pub fn from_sdk_config(config: &SdkConfig, options: Options) -> Result<Self, Error> {
         let table = SdkTable::from_sdk_config(config, &options)?;
-        Ok(Self::on(table, &options))
+        Ok(Self::over(table, &options))
     }
 
-    fn on(table: SdkTable, options: &Options) -> Self {
+    fn over(table: SdkTable, options: &Options) -> Self {
         let settings = Settings {
             partitions: Partitions::new(options.namespace.as_ref()),
             retention_s: options.retention.map(|retention| retention.as_secs()),
             eventual: options.eventual,
             read_only: options.read_only,
             limits: Limits::new(options.max_record_bytes),
-            deadline_ms: u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: deadline_ms(options),
         };
-        Self(Arc::new(Turns::new(table, SystemClock, settings)))
+        let turns = Turns::new(table.clone(), SystemClock, settings);
+        Self(Arc::new(Inner { table, options: options.clone(), turns, list: OnceCell::new() }))
+    }
+
+    /// Where sessions lie, as far as is known.
+    async fn on(&self) -> Result<On<'_>, Error> {
+        match (self.0.list.get(), self.0.options.said_layout()) {
+            (Some(list), _) => Ok(On::List(list)),
+            (None, Some(Layout::List)) => self.list().await.map(On::List),
+            (None, _) => Ok(On::Turns(&self.0.turns)),
+        }
+    }
+
+    /// The table's keys, asked for once.
+    async fn schema(&self) -> Result<Schema, Error> {
+        let mut patience = Patience::new(&SystemClock, deadline_ms(&self.0.options));
+        loop {
+            let failure = match self.0.table.schema(&mut Receipt::default()).await {
+                Ok(schema) => return Ok(schema),
+                Err(failure) => failure,
+            };
+            if failure.trouble() == Trouble::Denied {
+                return Err(failure.into_error(self.0.table.target(), None).context(
+                    "the table's keys could not be asked for; say layout=turns in the store URL, or layout=list with \
+                     partition_key=… (and sort_key=… beside a sort_value), then nothing is asked",
+                ));
+            }
+            patience.after(failure.into_fault(self.0.table.target(), None)).await?;
+        }
+    }
+
+    /// The other layout, where the table's keys turned out to be its.
+    async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkList, SystemClock>>, Error> {
+        let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
+        let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
+        if !is_about_keys || self.0.options.said_layout().is_some() || self.schema().await?.sort.is_some() {
+            return Ok(None);
+        }
+        self.list().await.map(Some)
+    }
+
+    async fn list(&self) -> Result<&Listed<SdkList, SystemClock>, Error> {
+        let options = &self.0.options;
+        let opened = self.0.list.get_or_try_init(|| async {
+            let schema = if options.asks_for_keys() { Some(self.schema().await?) } else { None };
+            let table = SdkList::open(self.0.table.clone(), options, schema)?;
+            let settings = list::Settings {
+                partitions: Partitions::new(options.namespace.as_ref()),
+                lists: options.lists(),
+                dialect: options.dialect.unwrap_or(Dialect::Js),
+                sort_value: options.sort_value.clone(),
+                ttl_attribute: options.ttl_attribute.clone(),
+                retention_s: options.retention.map(|retention| retention.as_secs()),
+                eventual: options.eventual,
+                read_only: options.read_only,
+                roll_bytes: match options.roll {
+                    Roll::Off => None,
+                    Roll::At(bytes) => Some(bytes),
+                },
+                record_bytes: options.max_record_bytes,
+                item_bytes: MAX_ITEM,
+                deadline_ms: deadline_ms(options),
+            };
+            Ok(Listed::new(table, SystemClock, settings))
+        });
+        opened.await
+    }
+
+    /// Where sessions lie in the table. It is asked for its keys, once, where the options do not say.
+    ///
+    /// # Errors
+    /// What the table itself meets.
+    pub async fn layout(&self) -> Result<Layout, Error> {
+        if let (None, None) = (self.0.list.get(), self.0.options.said_layout()) {
+            let schema = self.schema().await?;
+            if schema.sort.is_none() {
+                self.list().await?;
+            }
+        }
+        Ok(match self.on().await? {
+            On::Turns(_) => Layout::Turns,
+            On::List(_) => Layout::List,
+        })
     }
 
     /// Finishes what clears, deletes and appends that were cut off have left, in the whole table: hidden records that were not
@@ -94,52 +216,69 @@ impl DynamoDbStore {
     /// # Errors
     /// What the table itself meets, and corrupt for an item that cannot be read; what was swept until then stays swept.
     pub async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
-        self.0.sweep_table(progress).await
+        on!(self, sessions => sessions.sweep_table(progress))
     }
 
     /// The operations that this store and its clones have sent so far, by the names that IAM knows them by too.
     pub fn operations(&self) -> std::collections::BTreeSet<String> {
-        self.0.table().operations()
+        self.0.table.operations()
     }
 }
 
 #[async_trait]
 impl ChatStore for DynamoDbStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::all()
+        let is_list = self.0.list.initialized() || self.0.options.said_layout() == Some(Layout::List);
+        if is_list { list::CAPABILITIES } else { Capabilities::all() }
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        self.0.append(session, append).await
+        on!(self, sessions => sessions.append(session, append))
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
-        self.0.load(session, load).await
+        on!(self, sessions => sessions.load(session, load))
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
-        self.0.sweep(session).await
+        on!(self, sessions => sessions.sweep(session))
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        self.0.delete(session).await
+        on!(self, sessions => sessions.delete(session))
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        self.0.sessions(query).await
+        on!(self, sessions => sessions.sessions(query))
+    }
+
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        self.layout().await?;
+        on!(self, sessions => sessions.every_session(after))
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
-        self.0.session(session).await
+        on!(self, sessions => sessions.session(session))
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        self.0.update_session(session, update).await
+        on!(self, sessions => sessions.update_session(session, update))
+    }
+
+    fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        Some(match self.0.list.get() {
+            Some(list) => list.write_units(session, appends),
+            None => self.0.turns.write_units(session, appends),
+        })
     }
 
     async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
-        self.0.clear(session).await
+        on!(self, sessions => sessions.clear(session))
     }
+}
+
+fn deadline_ms(options: &Options) -> u64 {
+    u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// This machine's clocks, and chance.

@@ -32,6 +32,25 @@ pub(super) fn page(db: &Connection, owner: Option<&Owner>, limit: usize, after: 
     Ok(SessionPage { receipt: Receipt { requests: 1, ..Receipt::default() }, ..SessionPage::new(sessions, next) })
 }
 
+/// A page of the sessions of all owners, by their ids.
+pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>) -> Result<SessionPage, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+    let mut query = db.prepare_cached(
+        "SELECT id, created_at, owner, title, metadata FROM sessions WHERE created_at IS NOT NULL AND id > ?1 ORDER BY id LIMIT ?2",
+    )?;
+    let mut rows = query.query(params![after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
+    let mut sessions = Vec::new();
+    while let Some(row) = rows.next()? {
+        sessions.push(info(row)?);
+    }
+    let more = sessions.len() as i64 > limit;
+    if more {
+        sessions.pop();
+    }
+    let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+    Ok(SessionPage { receipt: Receipt { requests: 1, ..Receipt::default() }, ..SessionPage::new(sessions, next) })
+}
+
 /// What is said of a listed session.
 pub(super) fn session(db: &Connection, session: &SessionId) -> Result<Option<SessionInfo>, Failure> {
     let mut query = db

@@ -259,6 +259,11 @@ impl ChatStore for SqliteStore {
         self.0.read(move |db| listing::page(db, owner.as_ref(), limit, after.as_ref())).await
     }
 
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let after = after.map(str::parse).transpose()?;
+        self.0.read(move |db| listing::every(db, 100, after.as_ref())).await
+    }
+
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         let session = session.clone();
         self.0.read(move |db| listing::session(db, &session)).await

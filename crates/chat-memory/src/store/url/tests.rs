@@ -176,8 +176,21 @@ prop_compose! {
         flags in (any::<bool>(), any::<bool>()),
         max_record_bytes in proptest::option::of(1..usize::MAX),
         times in (proptest::option::of(durations()), proptest::option::of(durations())),
+        list in (
+            proptest::option::of(prop_oneof![Just(Layout::Turns), Just(Layout::List)]),
+            proptest::option::of(prop_oneof![Just(Dialect::Js), Just(Dialect::Python)]),
+            proptest::option::of("\\PC{1,20}"),
+            proptest::option::of("\\PC{1,20}"),
+            proptest::option::of(prop_oneof![Just(Roll::Off), (1..usize::MAX).prop_map(Roll::At)]),
+        ),
     ) -> StoreUrl {
         StoreUrl::DynamoDb(DynamoDbUrl {
+            layout: list.0,
+            dialect: list.1,
+            list_attribute: list.2,
+            sort_value: list.3,
+            ttl_attribute: None,
+            roll: list.4,
             table, region, endpoint, profile, retention, max_record_bytes,
             partition_key: keys.0,
             sort_key: keys.1,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode, utf8_percent_encode};
 
 use crate::error::Error;
+use crate::store::layout::Roll;
 
 /// What must not stand as it is in a value.
 const IN_VALUE: &AsciiSet =
@@ -75,6 +76,23 @@ pub(super) fn boolean(value: &str) -> Result<bool, String> {
         "true" => Ok(true),
         "false" => Ok(false),
         other => Err(format!("it is true or false, not {}", quoted(other))),
+    }
+}
+
+/// A word that means one of a few things.
+pub(super) fn named<T: std::str::FromStr<Err = Error>>(value: &str) -> Result<T, String> {
+    value.parse::<T>().map_err(|e| e.to_string())
+}
+
+/// A size from which on to roll, or never.
+pub(super) fn roll(value: &str) -> Result<Roll, String> {
+    if value == "off" { Ok(Roll::Off) } else { bytes(value).map(Roll::At).map_err(|why| format!("it is off or a size: {why}")) }
+}
+
+pub(super) fn spell_roll(roll: Roll) -> String {
+    match roll {
+        Roll::Off => "off".to_owned(),
+        Roll::At(bytes) => spell_bytes(bytes),
     }
 }
 

@@ -36,6 +36,9 @@ mod shape;
 mod tests;
 
 use note::Note;
+#[cfg(feature = "dynamodb")]
+pub(crate) use rider::Rider;
+#[cfg(not(feature = "dynamodb"))]
 use rider::Rider;
 use shape::Stored;
 
@@ -98,6 +101,13 @@ fn read(stored: &Stored) -> Message {
         Some(message) if write(&message) == *stored => message,
         _ => decode(stored),
     }
+}
+
+/// What LangChain code sees of a message: the stored message without what rides beside it.
+#[cfg(feature = "dynamodb")]
+pub(crate) fn shown(message: &Message) -> Value {
+    let stored = write(message);
+    stored.without_rider().map_or_else(|| stored.clone(), |(rest, _)| rest).into_value()
 }
 
 fn write(message: &Message) -> Stored {

@@ -6,13 +6,13 @@ use crate::message::Message;
 
 /// The fields of the message's own JSON that are other than the visible message has them.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Rider {
-    set: Map<String, Value>,
-    unset: Vec<String>,
+pub(crate) struct Rider {
+    pub(crate) set: Map<String, Value>,
+    pub(crate) unset: Vec<String>,
 }
 
 impl Rider {
-    pub(super) fn between(visible: &Message, exact: &Message) -> Self {
+    pub(crate) fn between(visible: &Message, exact: &Message) -> Self {
         let (visible, exact) = (fields(visible), fields(exact));
         let set = exact.iter().filter(|(key, value)| visible.get(*key) != Some(value));
         let mut unset: Vec<_> = visible.keys().filter(|key| !exact.contains_key(*key)).cloned().collect();
@@ -22,7 +22,7 @@ impl Rider {
     }
 
     /// The exact message, if there is one.
-    pub(super) fn applied_to(self, visible: &Message) -> Option<Message> {
+    pub(crate) fn applied_to(self, visible: &Message) -> Option<Message> {
         let mut fields = fields(visible);
         for key in &self.unset {
             fields.shift_remove(key);

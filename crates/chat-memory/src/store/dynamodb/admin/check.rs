@@ -4,10 +4,11 @@
 use std::fmt;
 
 use super::super::iam::{Action, Operation, Use};
-use super::super::names;
-use super::super::sdk::{Failure, Schema, TTL_TAKEN, Trouble};
+use super::super::names::{self, Partitions};
+use super::super::sdk::{Failure, Schema, SdkList, TTL_TAKEN, Trouble};
 use super::{Admin, Description, passes};
 use crate::store::Receipt;
+use crate::store::layout::Layout;
 
 /// From which difference on a clock is worth a warning, and from which an error: AWS refuses requests signed five minutes
 /// off, and expiry goes by this machine's clock.
@@ -98,6 +99,14 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Where sessions lie in a table that they fit in.
+pub(super) enum Place {
+    /// In one item a record.
+    Turns,
+    /// In one item a session.
+    List(SdkList),
+}
+
 impl Finding {
     fn fine(subject: Subject, what: impl Into<String>) -> Self {
         Self { severity: Severity::Fine, subject, what: what.into(), remedy: None }
@@ -116,8 +125,9 @@ impl Admin {
         let receipt = &mut Receipt::default();
         let mut findings = Vec::new();
         let described = self.table.describe(receipt).await;
+        let (place, keys) = self.place(described.as_ref().ok().map(|table| &table.schema));
         match &described {
-            Ok(table) => findings.extend(self.table_findings(table)),
+            Ok(table) => findings.extend(self.table_findings(table, keys)),
             Err(failure) if failure.trouble() == Trouble::Denied => {
                 findings.push(self.unseen(failure, Subject::Keys, "its keys, replicas and protection"));
             }
@@ -129,26 +139,25 @@ impl Admin {
             }
         }
         findings.push(match self.table.time_to_live(receipt).await {
-            Ok(attribute) => self.ttl_finding(attribute.as_deref()),
+            Ok(attribute) => self.ttl_finding(attribute.as_deref(), place.as_ref()),
             Err(failure) => self.unseen(&failure, Subject::TimeToLive, "its TTL"),
         });
-        let fits = described.as_ref().map_or(true, |table| self.misfit(&table.schema).is_none());
-        if fits {
-            findings.extend(self.permission_findings(receipt).await);
+        if let Some(place) = &place {
+            findings.extend(self.permission_findings(place, receipt).await);
         }
         findings.extend(self.clock_finding());
         findings.extend(self.backup_finding(receipt).await);
         findings
     }
 
-    fn table_findings(&self, table: &Description) -> Vec<Finding> {
+    fn table_findings(&self, table: &Description, keys: Finding) -> Vec<Finding> {
         let target = self.table.target();
         let mut findings = vec![Finding::fine(Subject::Table, format!("{target} answers"))];
         if !table.usable {
             let what = format!("{target} is being made or deleted, and takes no requests now");
             findings[0] = Finding::new(Severity::Error, Subject::Table, what, "look again in a minute");
         }
-        findings.push(self.schema_finding(&table.schema));
+        findings.push(keys);
         findings.push(if table.replicas.is_empty() {
             Finding::fine(Subject::Replicas, "the table is in one region only")
         } else {
@@ -176,23 +185,53 @@ impl Admin {
         findings
     }
 
-    pub(super) fn schema_finding(&self, schema: &Schema) -> Finding {
-        match self.misfit(schema) {
-            Some(misfit) => Finding::new(Severity::Error, Subject::Keys, format!("the table {}", misfit.what), misfit.remedy),
-            None => Finding::fine(
-                Subject::Keys,
-                format!("the keys {:?} and {:?} fit", self.options.partition_key_name(), self.options.sort_key_name()),
-            ),
+    /// Where sessions lie in a table of these keys (or whose keys may not be looked at), and what is to be said of the keys.
+    pub(super) fn place(&self, schema: Option<&Schema>) -> (Option<Place>, Finding) {
+        let layout = self.options.said_layout();
+        let is_list = layout == Some(Layout::List) || layout.is_none() && schema.is_some_and(|schema| schema.sort.is_none());
+        if is_list {
+            return match SdkList::open(self.table.clone(), &self.options, schema.cloned()) {
+                Ok(list) => {
+                    let sort = list.sort_key.as_deref().zip(self.options.sort_value.as_deref());
+                    let sort = sort.map(|(key, value)| format!(", {key:?} being {value:?}")).unwrap_or_default();
+                    let what = format!(
+                        "the key {:?} fits, with one item a session as Flowise and LangChain make it{sort}",
+                        list.partition_key
+                    );
+                    (Some(Place::List(list)), Finding::fine(Subject::Keys, what))
+                }
+                // The sentence names its remedy itself.
+                Err(error) => {
+                    let (severity, subject) = (Severity::Error, Subject::Keys);
+                    (None, Finding { severity, subject, what: error.to_string(), remedy: None })
+                }
+            };
+        }
+        let (partition_key, sort_key) = (self.options.partition_key_name(), self.options.sort_key_name());
+        match schema.and_then(|schema| schema.misfit(partition_key, sort_key)) {
+            Some(misfit) => {
+                (None, Finding::new(Severity::Error, Subject::Keys, format!("the table {}", misfit.what), misfit.remedy))
+            }
+            None => {
+                let what = format!("the keys {partition_key:?} and {sort_key:?} fit");
+                (Some(Place::Turns), Finding::fine(Subject::Keys, what))
+            }
         }
     }
 
-    fn misfit(&self, schema: &Schema) -> Option<super::super::sdk::Misfit> {
-        schema.misfit(self.options.partition_key_name(), self.options.sort_key_name())
-    }
-
-    pub(super) fn ttl_finding(&self, attribute: Option<&str>) -> Finding {
+    pub(super) fn ttl_finding(&self, attribute: Option<&str>, place: Option<&Place>) -> Finding {
         let retention = self.options.retention.is_some();
+        let is_list = matches!(place, Some(Place::List(_)));
         match attribute {
+            Some(name) if is_list => match &self.options.ttl_attribute {
+                Some(said) if said != name => Finding::new(
+                    Severity::Warning,
+                    Subject::TimeToLive,
+                    format!("the table purges by the attribute {name:?}, but sessions are to expire by {said:?}"),
+                    format!("give ttl_attribute={name} in the store URL, or leave it out"),
+                ),
+                _ => Finding::fine(Subject::TimeToLive, format!("TTL is on, by the attribute {name:?}")),
+            },
             Some(name) if self.table.is_taken(name) => Finding::new(
                 // Without a retention records bear no expiry, and DynamoDB purges nothing by what else the attribute says.
                 if retention { Severity::Error } else { Severity::Warning },
@@ -212,21 +251,31 @@ impl Admin {
                 format!(
                     "aws dynamodb update-time-to-live --table-name {} --time-to-live-specification Enabled=true,AttributeName={}",
                     self.table.target().table,
-                    names::TTL
+                    match &self.options.ttl_attribute {
+                        Some(name) => name,
+                        None if is_list => names::LIST_TTL,
+                        None => names::TTL,
+                    }
                 ),
             ),
         }
     }
 
-    async fn permission_findings(&self, receipt: &mut Receipt) -> Vec<Finding> {
-        let operations = Use::Sessions.operations(&self.options);
+    async fn permission_findings(&self, place: &Place, receipt: &mut Receipt) -> Vec<Finding> {
+        let mut options = self.options.clone();
+        if let Place::List(list) = place {
+            // The keys are known now, and need not be asked for again.
+            (options.layout, options.partition_key) = (Some(Layout::List), Some(list.partition_key.clone()));
+            options.sort_key.clone_from(&list.sort_key);
+        }
+        let operations = Use::Sessions.operations(&options);
         let mut denied = Vec::<Action>::new();
         let mut findings = Vec::new();
         for operation in operations {
             // A transaction needs two permissions, and one of them is tried by the put alone.
             let new =
                 || operation.actions().iter().filter(|action| **action != Action::PutItem || operation == Operation::PutItem);
-            match self.try_harmlessly(operation, receipt).await {
+            match self.try_harmlessly(operation, place, receipt).await {
                 Ok(()) => {}
                 Err(failure) if failure.trouble() == Trouble::Denied => denied.extend(new()),
                 Err(failure) => findings.push(self.stopped(&failure)),
@@ -249,11 +298,15 @@ impl Admin {
         findings
     }
 
-    async fn try_harmlessly(&self, operation: Operation, receipt: &mut Receipt) -> Result<(), Failure> {
-        match operation {
+    async fn try_harmlessly(&self, operation: Operation, place: &Place, receipt: &mut Receipt) -> Result<(), Failure> {
+        match (operation, place) {
             // Asked for a moment ago; a denial is a finding of its own.
-            Operation::DescribeTimeToLive => Ok(()),
-            _ => self.table.probe(operation, &self.probe_partition(), receipt).await,
+            (Operation::DescribeTimeToLive, _) => Ok(()),
+            (_, Place::Turns) => self.table.probe(operation, &self.probe_partition(), receipt).await,
+            (_, Place::List(list)) => {
+                let key = Partitions::new(self.options.namespace.as_ref()).probe(list.sort_key.is_some());
+                list.probe(operation, &key, receipt).await
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::sdk::{Failure, SdkTable, Target, Trouble};
 use super::{Options, names};
 use crate::error::{Error, ErrorKind};
 use crate::store::Receipt;
+use crate::store::layout::Layout;
 
 /// How long a new table may take until it is usable. It mostly takes ten seconds.
 const CREATION_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -62,7 +63,39 @@ impl Creation {
     }
 }
 
+/// What reading every item of a table takes, by what DynamoDB says of its size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ScanCost {
+    /// Items in the table.
+    pub items: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Read capacity units, eventually consistent: half of one for each 4 KB.
+    pub read_units: f64,
+}
+
+impl std::fmt::Display for ScanCost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { items, bytes, read_units } = self;
+        write!(
+            f,
+            "this reads the whole table: {items} items of {bytes} bytes, about {read_units} read units (as DynamoDB last counted them)"
+        )
+    }
+}
+
 impl Admin {
+    /// What a listing of every session of the table will read, said beforehand.
+    ///
+    /// # Errors
+    /// What describing the table meets.
+    pub async fn scan_cost(&self) -> Result<ScanCost, Error> {
+        let described = self.table.describe(&mut Receipt::default()).await;
+        let table = described.map_err(|failure| failure.into_error(self.table.target(), None))?;
+        Ok(ScanCost { items: table.items, bytes: table.bytes, read_units: table.bytes.div_ceil(4096) as f64 / 2.0 })
+    }
+
     /// Opens a table. Nothing is asked of DynamoDB yet.
     ///
     /// # Errors
@@ -87,17 +120,21 @@ impl Admin {
         Ok(Self { table: SdkTable::from_sdk_config(config, options)?, options: options.clone() })
     }
 
-    /// Makes the table, billed on demand, with two string keys of the options' names and TTL by the attribute `ttl`, and
+    /// Makes the table, billed on demand, with string keys of the options' names and TTL by the attribute `ttl`, and
     /// waits until it is usable. A table that is there already is waited for and looked at, never changed.
+    ///
+    /// Where the options say the layout [`List`](crate::store::url::Layout::List), it is a table as LangChain and Flowise use: a partition
+    /// key only (`id`, if no name is given), or a sort key besides where they say its fixed value, and TTL by `expireAt`.
     ///
     /// # Errors
     /// Access denied, with the action that is lacking; unavailable, also when the table is not usable after five minutes;
     /// read only, where the options say so.
     pub async fn create_table(&self) -> Result<Creation, Error> {
         let (target, receipt) = (self.table.target(), &mut Receipt::default());
+        let (partition_key, sort_key) = self.new_keys();
         let mut patience = Patience::new(self.options.deadline);
         let created = loop {
-            match self.table.create_table(receipt).await {
+            match self.table.create_table(partition_key, sort_key, receipt).await {
                 Ok(created) => break created,
                 Err(failure) => patience.bear(failure, target).await?,
             }
@@ -110,7 +147,8 @@ impl Admin {
                 Err(failure) => patience.bear(failure, target).await?,
             }
         };
-        let findings = vec![self.schema_finding(&table.schema), self.ttl_finding(ttl.as_deref())];
+        let (place, keys) = self.place(Some(&table.schema));
+        let findings = vec![keys, self.ttl_finding(ttl.as_deref(), place.as_ref())];
         Ok(Creation { created, table, findings })
     }
 
@@ -135,8 +173,29 @@ impl Admin {
         if !new || ttl.is_some() {
             return Ok(ttl);
         }
-        self.table.enable_ttl(receipt).await?;
-        Ok(Some(names::TTL.to_owned()))
+        let attribute = self.new_ttl();
+        self.table.enable_ttl(attribute, receipt).await?;
+        Ok(Some(attribute.to_owned()))
+    }
+
+    fn is_list(&self) -> bool {
+        self.options.said_layout() == Some(Layout::List)
+    }
+
+    /// The keys of a table to be made.
+    fn new_keys(&self) -> (&str, Option<&str>) {
+        let options = &self.options;
+        if !self.is_list() {
+            return (options.partition_key_name(), Some(options.sort_key_name()));
+        }
+        let partition_key = options.partition_key.as_deref().unwrap_or(names::LIST_PARTITION_KEY);
+        // LangChain.js's option `sortKey` is the key's name and its value at once.
+        (partition_key, options.sort_value.as_deref().map(|value| options.sort_key.as_deref().unwrap_or(value)))
+    }
+
+    /// The TTL attribute of a table to be made.
+    fn new_ttl(&self) -> &str {
+        if self.is_list() { self.options.ttl_attribute.as_deref().unwrap_or(names::LIST_TTL) } else { names::TTL }
     }
 
     async fn wait_until_usable(&self, receipt: &mut Receipt) -> Result<Description, Error> {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::{Admin, Finding, Severity, Subject};
 use crate::session::Namespace;
 use crate::store::dynamodb::testing::{Replay, Reply, at, local, table_name};
+use crate::store::layout::Layout;
 
 fn of(findings: &[Finding], subject: Subject) -> &Finding {
     let mut found = findings.iter().filter(|finding| finding.subject == subject);
@@ -48,6 +49,34 @@ async fn a_table_with_other_keys_is_there_but_not_fit() {
     let keys = of(&creation.findings, Subject::Keys);
     assert_eq!(keys.remedy.as_deref(), Some("give partition_key=pk and sort_key=rk in the store URL"));
     assert_eq!(of(&admin.check().await, Subject::Keys), keys);
+}
+
+#[tokio::test]
+async fn a_table_with_a_partition_key_only_is_fit_for_the_other_layout() {
+    let name = table_name("admin-list");
+    let made =
+        Admin::open(&local(&name).with_layout(Layout::List)).await.expect("good options").create_table().await.expect("made");
+    assert!(made.fits() && made.table.schema.sort.is_none(), "{:?}", made.findings);
+    assert_eq!(made.table.schema.partition.name, "id");
+    assert!(of(&made.findings, Subject::TimeToLive).what.contains("\"expireAt\""));
+
+    // The table's keys tell; nothing need be said.
+    let admin = Admin::open(&local(&name)).await.expect("good options");
+    let findings = admin.check().await;
+    assert!(findings.iter().all(|finding| finding.severity < Severity::Warning), "{findings:?}");
+    assert!(of(&findings, Subject::Keys).what.contains("one item a session"), "{findings:?}");
+    assert!(of(&findings, Subject::Permissions).what.contains("reading and writing"));
+    assert_eq!(admin.table().items_in_all().await, 0, "a check leaves nothing behind");
+
+    for (options, severity, word) in [
+        (local(&name).with_layout(Layout::Turns), Severity::Error, "leave layout=turns out"),
+        (local(&name).with_sort_value("sk"), Severity::Error, "has no sort key"),
+        (local(&name).with_ttl_attribute("gone_at"), Severity::Warning, "ttl_attribute=expireAt"),
+    ] {
+        let findings = Admin::open(&options).await.expect("good options").check().await;
+        let worst = findings.iter().max_by_key(|finding| finding.severity).expect("findings");
+        assert!(worst.severity == severity && worst.to_string().contains(word), "{worst}");
+    }
 }
 
 #[tokio::test]

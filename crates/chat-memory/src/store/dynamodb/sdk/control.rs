@@ -29,6 +29,10 @@ pub struct Description {
     pub replicas: Vec<String>,
     /// Whether it is protected from being deleted.
     pub deletion_protection: bool,
+    /// How many items it has, and how many bytes, as DynamoDB counts them every six hours or so.
+    pub items: u64,
+    /// Its size in bytes, counted as often.
+    pub bytes: u64,
 }
 
 impl Description {
@@ -40,6 +44,8 @@ impl Description {
             usable: matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating)),
             replicas: table.replicas().iter().filter_map(|replica| replica.region_name().map(str::to_owned)).collect(),
             deletion_protection: table.deletion_protection_enabled().unwrap_or_default(),
+            items: table.item_count().and_then(|items| u64::try_from(items).ok()).unwrap_or_default(),
+            bytes: table.table_size_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
         })
     }
 }
@@ -98,17 +104,29 @@ impl SdkTable {
         }
     }
 
+    /// The same, whatever the attribute is called: in the `list` layout the name is its maker's.
+    pub(crate) async fn purging_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
+        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
+        asked.cloned().map_err(|failure| failure.into_fault(&self.0.target, None))
+    }
+
     /// Whether an attribute of this name cannot be the TTL attribute, since it has another meaning.
     pub(crate) fn is_taken(&self, name: &str) -> bool {
         let target = &self.0.target;
         name == target.partition_key || name == target.sort_key || (name != names::TTL && names::ATTRIBUTES.contains(&name))
     }
 
-    /// Makes the table: on demand, its keys both strings. Whether it was made now (otherwise there is one of its name).
-    pub(crate) async fn create_table(&self, receipt: &mut Receipt) -> Result<bool, Failure> {
+    /// Makes the table: on demand, its keys all strings. Whether it was made now (otherwise there is one of its name).
+    pub(crate) async fn create_table(
+        &self,
+        partition_key: &str,
+        sort_key: Option<&str>,
+        receipt: &mut Receipt,
+    ) -> Result<bool, Failure> {
         let target = &self.0.target;
         let mut request = self.0.client.create_table().table_name(&target.table).billing_mode(BillingMode::PayPerRequest);
-        for (name, key) in [(&target.partition_key, KeyType::Hash), (&target.sort_key, KeyType::Range)] {
+        let sort_key = sort_key.map(|name| (name, KeyType::Range));
+        for (name, key) in [(partition_key, KeyType::Hash)].into_iter().chain(sort_key) {
             let (definition, element) = key_attribute(name, key).map_err(|unbuilt| unsent(Operation::CreateTable, &unbuilt))?;
             request = request.attribute_definitions(definition).key_schema(element);
         }
@@ -120,10 +138,10 @@ impl SdkTable {
         }
     }
 
-    /// Turns TTL on, by the attribute `ttl`.
-    pub(crate) async fn enable_ttl(&self, receipt: &mut Receipt) -> Result<(), Failure> {
+    /// Turns TTL on, by this attribute.
+    pub(crate) async fn enable_ttl(&self, attribute: &str, receipt: &mut Receipt) -> Result<(), Failure> {
         let operation = Operation::UpdateTimeToLive;
-        let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(names::TTL).build();
+        let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
         let specification = specification.map_err(|unbuilt| unsent(operation, &unbuilt))?;
         let request = self.0.client.update_time_to_live().table_name(&self.0.target.table);
         let request = request.time_to_live_specification(specification);

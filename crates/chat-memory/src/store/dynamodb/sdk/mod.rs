@@ -5,6 +5,7 @@ mod control;
 mod failure;
 mod fault;
 mod items;
+mod lists;
 mod probe;
 mod requests;
 mod schema;
@@ -31,7 +32,7 @@ pub(crate) use control::TTL_TAKEN;
 use failure::Cause;
 pub(crate) use failure::Failure;
 pub(crate) use fault::{Target, Trouble};
-pub(crate) use schema::Misfit;
+pub(crate) use lists::SdkList;
 pub use schema::{KeyAttribute, Schema};
 use wire::{Trace, Wire};
 

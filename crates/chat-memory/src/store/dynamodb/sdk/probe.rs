@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, TransactWriteItem};
 
+use super::items::SdkItem;
 use super::{Failure, Refused, SdkTable};
 use crate::store::Receipt;
 use crate::store::dynamodb::iam::Operation;
@@ -25,15 +26,28 @@ impl SdkTable {
         let key = Key { pk: partition.to_owned(), sk: SORT_KEY.to_owned() };
         match operation {
             Operation::Query => self.probe_query(&key, receipt).await,
-            Operation::GetItem => {
-                let request = self.0.client.get_item().table_name(&self.0.target.table);
-                let request = request.set_key(Some(self.0.target.sdk_key(&key)));
-                let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
-                answer.map(drop).map_err(|refused| refused.failure)
-            }
             Operation::TransactWriteItems => self.probe_condition_check(&key, receipt).await,
-            _ => self.probe_write(operation, &key, receipt).await,
+            _ => {
+                let sdk_key = self.0.target.sdk_key(&key);
+                self.probe_key(operation, sdk_key, &self.0.target.partition_key, receipt).await
+            }
         }
+    }
+
+    /// Tries an operation on one item, whose key this is. `Ok` if the credentials allow it.
+    pub(crate) async fn probe_key(
+        &self,
+        operation: Operation,
+        key: SdkItem,
+        partition_key: &str,
+        receipt: &mut Receipt,
+    ) -> Result<(), Failure> {
+        if operation == Operation::GetItem {
+            let request = self.0.client.get_item().table_name(&self.0.target.table).set_key(Some(key));
+            let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+            return answer.map(drop).map_err(|refused| refused.failure);
+        }
+        self.probe_write(operation, key, partition_key, receipt).await
     }
 
     async fn probe_query(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
@@ -48,25 +62,31 @@ impl SdkTable {
         answer.map(drop).map_err(|refused| refused.failure)
     }
 
-    async fn probe_write(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
+    async fn probe_write(
+        &self,
+        operation: Operation,
+        key: SdkItem,
+        partition_key: &str,
+        receipt: &mut Receipt,
+    ) -> Result<(), Failure> {
         let target = &self.0.target;
-        let (client, key) = (&self.0.client, Some(target.sdk_key(key)));
+        let (client, key) = (&self.0.client, Some(key));
         match operation {
             Operation::UpdateItem => {
                 let request = client.update_item().table_name(&target.table).set_key(key).condition_expression(NEVER);
-                let request = request.expression_attribute_names("#pk", &target.partition_key);
+                let request = request.expression_attribute_names("#pk", partition_key);
                 let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
                 allowed(answer, |error| matches!(error, UpdateItemError::ConditionalCheckFailedException(_)))
             }
             Operation::DeleteItem => {
                 let request = client.delete_item().table_name(&target.table).set_key(key).condition_expression(NEVER);
-                let request = request.expression_attribute_names("#pk", &target.partition_key);
+                let request = request.expression_attribute_names("#pk", partition_key);
                 let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
                 allowed(answer, |error| matches!(error, DeleteItemError::ConditionalCheckFailedException(_)))
             }
             _ => {
                 let request = client.put_item().table_name(&target.table).set_item(key).condition_expression(NEVER);
-                let request = request.expression_attribute_names("#pk", &target.partition_key);
+                let request = request.expression_attribute_names("#pk", partition_key);
                 let answer =
                     self.call(Operation::PutItem, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
                 allowed(answer, |error| matches!(error, PutItemError::ConditionalCheckFailedException(_)))

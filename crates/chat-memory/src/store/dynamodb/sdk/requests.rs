@@ -353,7 +353,7 @@ impl SdkTable {
 }
 
 /// An error after an answer was read: there is nothing in doubt, and nothing to repeat.
-fn stop(error: Error) -> Fault {
+pub(super) fn stop(error: Error) -> Fault {
     Fault { error, may_have_landed: false, retry: false }
 }
 
@@ -370,11 +370,11 @@ fn page_bytes(range: &Range) -> usize {
     }
 }
 
-fn read(receipt: &mut Receipt, consumed: Option<&ConsumedCapacity>) {
+pub(super) fn read(receipt: &mut Receipt, consumed: Option<&ConsumedCapacity>) {
     receipt.read_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
 }
 
-fn wrote(receipt: &mut Receipt, bytes: usize, consumed: Option<&ConsumedCapacity>) {
+pub(super) fn wrote(receipt: &mut Receipt, bytes: usize, consumed: Option<&ConsumedCapacity>) {
     receipt.bytes += bytes as u64;
     receipt.write_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
 }

@@ -54,9 +54,12 @@ impl Schema {
             return Some(Misfit {
                 what: format!(
                     "has the partition key {partition} and no sort key: the `list` layout of Flowise and LangChain, one item \
-                     per session, which this version does not read"
+                     per session"
                 ),
-                remedy: "give a table with a partition key and a sort key (`chat-memory table create` makes one)".to_owned(),
+                remedy:
+                    "leave layout=turns out of the store URL to go on with it so, or give a table with a partition key and a \
+                         sort key (`chat-memory table create` makes one)"
+                        .to_owned(),
             });
         };
         if let Some(key) = [partition, sort].into_iter().find(|key| key.kind != "S") {

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::belief::{Belief, Last};
 use super::item::{self, Body, Encoded, Head, Links, Stored};
+use super::load::refuse_list;
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
-use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk, records};
+use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk, records, seq_of, whole};
+use crate::store::dynamodb::size;
 use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Range, Table};
 use crate::store::position::Moment;
 use crate::store::{Append, Appended, Identity, KEY_LIFETIME_MS, Receipt, Record, Ticket};
@@ -56,6 +58,31 @@ enum Found {
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         self.append_linked(session, append, true).await
+    }
+
+    /// The write units of these appends to a new session: its directory entry, and each record with its parts.
+    pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
+        let pk = self.settings.partitions.session(session);
+        let of = |append: &Append| {
+            let record = Record {
+                seq: 0,
+                append_id: append.id_in(session),
+                created_at: self.clock.now().wall_ms,
+                expires_at: None,
+                rewind: append.rewinds_to(),
+                metadata: append.metadata().cloned(),
+                messages: append.messages().to_vec(),
+            };
+            // What cannot be encoded is refused, and takes none.
+            let Ok(encoded) = item::encode(&pk, &record, "", self.settings.limits) else { return 0 };
+            let mut attributes = encoded.attributes;
+            let links = Links { began: Some(record.created_at), owner: append.owner().cloned() };
+            item::link(&mut attributes, &links, false);
+            let head = Item { key: Key { pk: pk.clone(), sk: record_sk(0) }, attributes };
+            encoded.parts.iter().chain([&head]).map(|item| size::write_units(size::item_bytes(item))).sum()
+        };
+        let records: usize = appends.iter().map(of).sum();
+        (records + usize::from(!appends.is_empty())) as f64
     }
 
     /// Appends; with `linked` false the record ends the session: the next one starts it anew.
@@ -276,9 +303,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// The end of a session's log, read consistently.
     pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Belief, Error> {
-        let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
-        let asked_at = self.clock.now();
-        let page = persist!(patience, self.table.page(&range, None, receipt))?;
+        // The newest item of the whole partition is a record as a rule; where it is not, something else stands there.
+        let whole = Range { limit: Some(1), ..whole(pk.to_owned()) };
+        let mut asked_at = self.clock.now();
+        let mut page = persist!(patience, self.table.page(&whole, None, receipt))?;
+        if let Some(other) = page.items.first().filter(|item| seq_of(&item.key).is_err()) {
+            refuse_list(other)?;
+            let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
+            asked_at = self.clock.now();
+            page = persist!(patience, self.table.page(&range, None, receipt))?;
+        }
         let belief = match page.items.first() {
             None => Belief::empty(asked_at),
             Some(item) => Belief::after(&item::decode(item, self.settings.limits.record)?, asked_at),

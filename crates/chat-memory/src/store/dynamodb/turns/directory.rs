@@ -1,6 +1,8 @@
 //! The directory: one entry a session, in partitions of its own, newest first.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Map, Value};
 
 use super::item::{Links, PURGED_AFTER_S, check_version};
@@ -129,6 +131,28 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(page)
     }
 
+    /// A page of all entries: one of a scan of the whole table, since no key holds them together.
+    pub(crate) async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let after = after.map(parse_scan).transpose()?;
+        let mut receipt = Receipt::default();
+        let mut patience = self.patience();
+        let only = [VERSION, TITLE, METADATA, EXPIRES_AT];
+        let page = persist!(patience, self.table.scan(&only, after.as_ref(), &mut receipt))?;
+        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        let mut found = Vec::new();
+        for item in &page.items {
+            let Some(owner) = self.settings.partitions.owner_of_directory(&item.key.pk) else { continue };
+            let owner = if owner.is_empty() { None } else { Some(Owner::new(owner)?) };
+            let (info, expires_at) = entry(item, owner.as_ref())?;
+            if expires_at.is_none_or(|at| at > now_s) {
+                found.push(info);
+            }
+        }
+        let mut page = SessionPage::new(found, page.after.as_ref().map(spell_scan));
+        page.receipt = receipt;
+        Ok(page)
+    }
+
     /// The key of a session's entry: its last record names it.
     async fn find_entry(&self, session: &SessionId) -> Result<Option<(Key, Option<Owner>)>, Error> {
         let pk = self.settings.partitions.session(session);
@@ -162,6 +186,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let item = persist!(patience, self.table.update(&key, &set, &mut Receipt::default()))?;
         item.map(|item| entry(&item, owner.as_ref()).map(|(info, _)| info)).transpose()
     }
+}
+
+/// Where a scan goes on, as text.
+fn spell_scan(key: &Key) -> String {
+    BASE64.encode(serde_json::json!([key.pk, key.sk]).to_string())
+}
+
+fn parse_scan(cursor: &str) -> Result<Key, Error> {
+    let read = || {
+        let (pk, sk) = serde_json::from_slice(&BASE64.decode(cursor).ok()?).ok()?;
+        Some(Key { pk, sk })
+    };
+    read().ok_or_else(|| Error::invalid("that cursor is not of a listing of all sessions; start from its first page"))
 }
 
 /// A directory entry's item, and when it is hidden.

@@ -399,9 +399,15 @@ fn messages(text: &str) -> Result<Vec<Message>, String> {
     values.into_iter().enumerate().map(read).collect()
 }
 
-fn compress(json: &str) -> Result<Vec<u8>, Error> {
+/// A zstd frame of this JSON.
+pub(crate) fn compress(json: &str) -> Result<Vec<u8>, Error> {
     zstd::bulk::compress(json.as_bytes(), ZSTD_LEVEL)
         .map_err(|e| Error::new(ErrorKind::Unavailable, "the messages could not be compressed").with_source(e))
+}
+
+/// The messages in a zstd frame of their JSON array.
+pub(crate) fn unpack_messages(frame: Vec<u8>, max_bytes: usize) -> Result<Vec<Message>, String> {
+    unpack(frame, Codec::Zstd, max_bytes).and_then(|text| messages(&text))
 }
 
 fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<String, String> {

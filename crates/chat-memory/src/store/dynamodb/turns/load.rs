@@ -1,12 +1,14 @@
 //! Load: pages of the log from its newest record backwards, along its rewinds.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::belief::Belief;
 use super::item::{self, Body, Head, PartsOf, Stored};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
-use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records};
-use crate::store::dynamodb::table::{Clock, Range, Table};
+use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records, whole};
+use crate::store::dynamodb::table::{Clock, Item, Key, Range, Table};
 use crate::store::{History, Load, Receipt, Record, Walk};
 
 /// The largest limit of a page. A page ends at 1 MB whatever its limit.
@@ -122,6 +124,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                 }
                 if end.is_none() {
+                    // An empty history must not hide one that lies there in another layout.
+                    let any = Range { limit: Some(1), ..whole(pk.to_owned()) };
+                    let any = persist!(patience, self.table.page(&any, None, receipt))?;
+                    any.items.first().map_or(Ok(()), refuse_list)?;
                     walk.end();
                     end = Some(Belief::empty(asked_at));
                 }
@@ -197,6 +203,18 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let now = page.items.first().map(|item| item::decode(item, self.settings.limits.record)).transpose()?;
         Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
     }
+}
+
+/// Refuses to take a session of the `list` layout, which an original keeps under a fixed sort key, for one without messages.
+pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
+    let is_list = |value: &AttributeValue| matches!(value, AttributeValue::L(list) if list.iter().all(|element| matches!(element, AttributeValue::M(_))));
+    let ours = ["t#", "p#"].iter().any(|prefix| item.key.sk.starts_with(prefix));
+    let Some((name, _)) = item.attributes.iter().find(|(_, value)| !ours && is_list(value)) else { return Ok(()) };
+    let Key { pk, sk } = &item.key;
+    Err(Error::invalid(format!(
+        "session {pk:?} has an item under the sort key {sk:?} whose attribute {name:?} is a list of messages, as LangChain makes it: \
+         give sort_value={sk} in the store URL (and list_attribute={name} where that is not messages or History) to read it"
+    )))
 }
 
 /// What the record above a hole says of it.

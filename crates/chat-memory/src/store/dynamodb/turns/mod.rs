@@ -14,13 +14,15 @@ mod sweep_table;
 
 use std::collections::BTreeSet;
 
-pub(crate) use item::Limits;
+pub(crate) use item::{Limits, compress, unpack_messages};
+#[cfg(test)]
+pub(crate) use sim::{drive, number, run_many};
 pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
-use super::table::{Clock, Fault, Table};
+use super::patience::{Patience, persist};
+use super::table::{Clock, Table};
 use crate::error::{Error, ErrorKind};
-use crate::store::position::Moment;
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]
@@ -67,10 +69,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Self { table, clock, settings, beliefs: belief::Beliefs::default(), broken: BTreeSet::new() }
     }
 
-    pub(crate) fn table(&self) -> &T {
-        &self.table
-    }
-
     /// Whether the protocol keeps this rule: always, outside of the simulation.
     fn keeps(&self, rule: Rule) -> bool {
         !self.broken.contains(&rule)
@@ -87,59 +85,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     fn patience(&self) -> Patience<'_, C> {
-        Patience { clock: &self.clock, started: self.clock.now(), deadline_ms: self.settings.deadline_ms, faults: 0 }
+        Patience::new(&self.clock, self.settings.deadline_ms)
     }
 }
-
-/// How long an operation goes on repeating requests that fail, and how it waits between them.
-struct Patience<'a, C> {
-    clock: &'a C,
-    started: Moment,
-    deadline_ms: u64,
-    faults: u32,
-}
-
-/// The first wait after a fault, and the longest. DynamoDB's throttling passes within a second as a rule.
-const FIRST_WAIT_MS: f64 = 50.0;
-const LONGEST_WAIT_MS: f64 = 2_000.0;
-
-impl<C: Clock> Patience<'_, C> {
-    fn is_over(&self) -> bool {
-        self.started.age_ms(self.clock.now()) >= self.deadline_ms
-    }
-
-    /// Waits after a fault, or gives its error back when it is time to give up.
-    async fn after(&mut self, fault: Fault) -> Result<(), Error> {
-        let repeat = fault.retry || fault.may_have_landed;
-        if !repeat || self.is_over() {
-            return Err(fault.error);
-        }
-        self.faults += 1;
-        let most = (FIRST_WAIT_MS * 2_f64.powi(self.faults.min(10) as i32 - 1)).min(LONGEST_WAIT_MS);
-        self.wait(most).await;
-        // Now rather than at the next look at the clock, when nobody knows any more why it took so long.
-        if self.is_over() { Err(fault.error) } else { Ok(()) }
-    }
-
-    /// Waits a random time below this, so that writers who met do not meet again.
-    async fn wait(&self, most_ms: f64) {
-        self.clock.sleep((self.clock.random() * most_ms) as u64).await;
-    }
-}
-
-/// Repeats a request that reads, or one that does no harm when it is carried out twice, until it succeeds or patience ends.
-macro_rules! persist {
-    ($patience:expr, $request:expr) => {
-        loop {
-            match $request.await {
-                Ok(answer) => break Ok(answer),
-                Err(fault) => {
-                    if let Err(error) = $patience.after(fault).await {
-                        break Err(error);
-                    }
-                }
-            }
-        }
-    };
-}
-pub(crate) use persist;

@@ -26,7 +26,7 @@ use crate::store::dynamodb::table::Attributes;
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// Polls a future that needs nothing but polls.
-fn drive<F: Future>(future: F) -> F::Output {
+pub(crate) fn drive<F: Future>(future: F) -> F::Output {
     let mut future = Box::pin(future);
     loop {
         if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -143,7 +143,7 @@ fn time_passes(rng: &mut fastrand::Rng, jumps: u32, retention: bool) -> i64 {
 }
 
 /// Runs many schedules on all cores; the first failure by seed.
-fn run_many(first: u64, count: u64, broken: Option<Rule>) -> Option<(u64, String)> {
+pub(crate) fn run_many(first: u64, count: u64, run: impl Fn(u64) -> Result<(), String> + Sync) -> Option<(u64, String)> {
     let (next, failed) = (AtomicU64::new(first), Mutex::new(None::<(u64, String)>));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -154,7 +154,7 @@ fn run_many(first: u64, count: u64, broken: Option<Rule>) -> Option<(u64, String
                     if seed >= first + count || failed.lock().expect("not poisoned").is_some() {
                         return;
                     }
-                    if let Err(why) = run(seed, broken) {
+                    if let Err(why) = run(seed) {
                         failed.lock().expect("not poisoned").get_or_insert((seed, why));
                     }
                 }
@@ -164,7 +164,7 @@ fn run_many(first: u64, count: u64, broken: Option<Rule>) -> Option<(u64, String
     failed.into_inner().expect("not poisoned")
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number")))
 }
 
@@ -175,7 +175,7 @@ fn schedules_hold() {
         return run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
     let schedules = number("CHAT_MEMORY_SIM_SCHEDULES").unwrap_or(100_000);
-    if let Some((seed, why)) = run_many(0, schedules, None) {
+    if let Some((seed, why)) = run_many(0, schedules, |seed| run(seed, None)) {
         panic!("CHAT_MEMORY_SIM_SEED={seed} shows it: {why}");
     }
     println!("{schedules} schedules hold");
@@ -187,7 +187,7 @@ fn without_a_rule_schedules_break() {
     for rule in
         [Rule::Stub, Rule::IdCheck, Rule::CheckBefore, Rule::RewindPosition, Rule::Ticket, Rule::BeliefAge, Rule::StubNamesClear]
     {
-        let found = run_many(0, 100_000, Some(rule));
+        let found = run_many(0, 100_000, |seed| run(seed, Some(rule)));
         let (seed, why) =
             found.unwrap_or_else(|| panic!("100,000 schedules hold without {rule:?}: the simulation would not miss it"));
         println!("without {rule:?}, seed {seed}: {why}");

@@ -1,0 +1,161 @@
+//! What of a session is to be written where: pure functions.
+
+use chat_memory::store::Record;
+use chat_memory::{Append, Message, Role};
+use serde_json::{Map, Value};
+
+/// What becomes one record in the target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    pub messages: Vec<Message>,
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Piece {
+    pub fn append(&self) -> Append {
+        let append = Append::new(self.messages.clone());
+        match &self.metadata {
+            Some(metadata) => append.with_metadata(metadata.clone()),
+            None => append,
+        }
+    }
+}
+
+/// The pieces of a session. Records keep their bounds and their metadata; but single messages after each other, as Flowise and
+/// LangChain write them, become a piece a turn, since each record costs a write unit at least.
+pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    // Whether the last piece may still grow.
+    let mut open = false;
+    for Record { messages, metadata, .. } in records {
+        if messages.is_empty() {
+            continue;
+        }
+        let is_single = messages.len() == 1 && metadata.is_none();
+        let begins_turn = messages[0].role == Role::User;
+        match pieces.last_mut() {
+            // A system prompt goes with the turn after it.
+            Some(last)
+                if open && is_single && (!begins_turn || last.messages.iter().all(|message| message.role != Role::User)) =>
+            {
+                last.messages.extend(messages);
+            }
+            _ => pieces.push(Piece { messages, metadata }),
+        }
+        open = is_single;
+    }
+    pieces
+}
+
+/// What is still to be written where the target holds `there`; `None` if that is not the start of the session.
+pub fn missing(pieces: Vec<Piece>, there: &[Message]) -> Option<Vec<Piece>> {
+    let mut left = there;
+    let mut missing = Vec::new();
+    for mut piece in pieces {
+        let here = piece.messages.len().min(left.len());
+        if piece.messages[..here] != left[..here] {
+            return None;
+        }
+        left = &left[here..];
+        if here < piece.messages.len() {
+            piece.messages.drain(..here);
+            missing.push(piece);
+        }
+    }
+    left.is_empty().then_some(missing)
+}
+
+/// Where two histories first differ: the place and what each says there.
+pub fn first_difference(source: &[Message], target: &[Message]) -> Option<String> {
+    let at = source.iter().zip(target).position(|(a, b)| a != b);
+    let at = at.or_else(|| (source.len() != target.len()).then_some(source.len().min(target.len())))?;
+    let role = |message: Option<&Message>| {
+        message.map_or_else(|| "nothing".to_owned(), |message| format!("a message of the {}", message.role))
+    };
+    Some(format!(
+        "they differ from message {} on: the source has {} of {}, the target {} of {}",
+        at + 1,
+        role(source.get(at)),
+        source.len(),
+        role(target.get(at)),
+        target.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_memory::store::AppendId;
+
+    use super::*;
+
+    fn message(c: char) -> Message {
+        match c {
+            's' => Message::system("s"),
+            'u' => Message::user("u"),
+            'a' => Message::assistant("a"),
+            _ => Message::tool("c", "t"),
+        }
+    }
+
+    fn record(roles: &str) -> Record {
+        Record {
+            seq: 0,
+            append_id: AppendId::random(),
+            created_at: 0,
+            expires_at: None,
+            rewind: None,
+            metadata: None,
+            messages: roles.chars().map(message).collect(),
+        }
+    }
+
+    fn spelled(pieces: &[Piece]) -> Vec<String> {
+        let letter = |message: &Message| match message.role {
+            Role::System => 's',
+            Role::User => 'u',
+            Role::Assistant => 'a',
+            Role::Tool => 't',
+        };
+        pieces.iter().map(|piece| piece.messages.iter().map(letter).collect()).collect()
+    }
+
+    #[test]
+    fn single_messages_become_turns_and_records_stay() {
+        for (records, want) in [
+            (&["s", "u", "a", "u", "a"][..], &["sua", "ua"][..]),
+            (&["u", "a", "t", "a", "u"], &["uata", "u"]),
+            (&["ua", "u", "a", "uaua"], &["ua", "ua", "uaua"]),
+            (&["a", "", "u"], &["au"]),
+            (&["ua", "a"], &["ua", "a"]),
+        ] {
+            let all = pieces(records.iter().map(|roles| record(roles)).collect());
+            assert_eq!(spelled(&all), want, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_keeps_a_record_apart() {
+        let with = Record { metadata: Some(Map::new()), ..record("a") };
+        let all = pieces(vec![record("u"), with, record("a")]);
+        assert_eq!(spelled(&all), ["u", "a", "a"]);
+        assert_eq!(all[1].metadata, Some(Map::new()));
+    }
+
+    #[test]
+    fn a_copy_goes_on_behind_what_is_there() {
+        let all = || pieces(vec![record("ua"), record("uata")]);
+        let there = |roles: &str| roles.chars().map(message).collect::<Vec<_>>();
+        assert_eq!(missing(all(), &there("uau")).as_deref().map(spelled), Some(vec!["ata".to_owned()]));
+        assert_eq!(missing(all(), &there("uauata")).as_deref().map(spelled), Some(vec![]));
+        assert_eq!(missing(all(), &there("uu")), None);
+        assert_eq!(missing(all(), &there("uauatau")), None, "the target holds more");
+    }
+
+    #[test]
+    fn a_difference_is_named() {
+        let of = |roles: &str| roles.chars().map(message).collect::<Vec<_>>();
+        assert_eq!(first_difference(&of("ua"), &of("ua")), None);
+        assert!(first_difference(&of("uau"), &of("uat")).expect("a difference").contains("message 3"));
+        assert!(first_difference(&of("ua"), &of("u")).expect("a difference").contains("nothing of 1"));
+    }
+}

@@ -1,0 +1,188 @@
+//! `migrate`: the real conversations from a table of Flowise's form to ours, to a file, and back to a list, equal at the end.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use chat_memory::store::dynamodb::{Credentials, DynamoDbStore, Layout, Options};
+use chat_memory::store::{Append, ChatStore, Load};
+use chat_memory::{Message, SessionId};
+use chat_memory_testkit::{dynamodb_endpoint, shared_conversations, table_name};
+use serde_json::Value;
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-memory"));
+    command
+        .args(arguments)
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_REGION", "us-east-1");
+    command.output().expect("the program runs")
+}
+
+/// Runs it, and gives its line of JSON.
+fn summary(arguments: &[&str]) -> Value {
+    let output = run(arguments);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {out}{err}");
+    serde_json::from_str(&out).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {out}"))
+}
+
+fn url(table: &str, more: &str) -> String {
+    format!("dynamodb://{table}?region=us-east-1&endpoint={}{more}", dynamodb_endpoint())
+}
+
+fn options(table: &str) -> Options {
+    let credentials = Credentials::new("local", "local");
+    Options::new(table).with_region("us-east-1").with_endpoint(dynamodb_endpoint()).with_credentials(credentials)
+}
+
+/// A table with a partition key only.
+async fn list_table() -> String {
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Region};
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+    let config = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(dynamodb_endpoint())
+        .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http());
+    let name = table_name("migrate");
+    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().expect("a key");
+    let attribute =
+        AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().expect("an attribute");
+    let table = aws_sdk_dynamodb::Client::from_conf(config.build()).create_table().table_name(&name);
+    let table = table.billing_mode(BillingMode::PayPerRequest).key_schema(key).attribute_definitions(attribute);
+    table.send().await.expect("a table on DynamoDB Local");
+    name
+}
+
+async fn whole(store: &DynamoDbStore, id: &str) -> Vec<Message> {
+    store.load(&SessionId::new(id).expect("an id"), &Load::all()).await.expect("a load").into_messages()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_data_goes_round_through_every_layout() {
+    let conversations: Vec<_> = shared_conversations();
+    let (flowise, back, turns) = (list_table().await, list_table().await, table_name("migrate-turns"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = format!("sqlite:{}", folder.path().join("chats.db").display());
+    // In Flowise's form, with what that has no place for riding along.
+    let source = DynamoDbStore::open(options(&flowise).with_layout(Layout::List)).await.expect("a store");
+    for conversation in &conversations {
+        let session = SessionId::new(&*conversation.id).expect("an id");
+        source.append(&session, &Append::new(conversation.messages.clone())).await.expect("an append");
+    }
+    assert!(run(&["--store", &url(&turns, ""), "table", "create"]).status.success());
+    let (from, to) = (url(&flowise, ""), url(&turns, ""));
+    let plan = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--dry-run"]);
+    assert_eq!(plan["sessions"], conversations.len());
+    let copied = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--verify"]);
+    assert_eq!((&copied["sessions"], &copied["failed"]), (&plan["sessions"], &Value::Array(Vec::new())));
+    assert_eq!((&copied["messages"], &copied["appends"]), (&plan["messages"], &plan["appends"]));
+    // What it was said to take is what it took, but for a record or two on the edge of a unit: a time that ends in zeros is a byte
+    // shorter in DynamoDB, and nobody knows the times beforehand.
+    let (took, said) = (&copied["cost"]["write_units"], &plan["write_units"]);
+    let off = took.as_f64().zip(said.as_f64()).map(|(took, said)| (took - said).abs());
+    assert!(off.is_some_and(|off| off <= 2.0), "{plan} {copied}");
+    let left = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--dry-run"]);
+    assert_eq!((&left["appends"], &left["write_units"]), (&0.into(), &0.0.into()), "what is there need not be written: {left}");
+    let again = summary(&["--json", "migrate", "--from", &from, "--to", &to]);
+    assert_eq!((&again["messages"], &again["messages_there"]), (&Value::from(0), &copied["messages"]), "nothing is doubled");
+    summary(&["--json", "migrate", "--from", &to, "--to", &file, "--verify"]);
+    summary(&["--json", "migrate", "--from", &file, "--to", &url(&back, "&layout=list&partition_key=id"), "--verify"]);
+    let end = DynamoDbStore::open(options(&back).with_layout(Layout::List)).await.expect("a store");
+    for conversation in &conversations {
+        assert_eq!(whole(&end, &conversation.id).await, conversation.messages, "{}", conversation.id);
+    }
+}
+
+#[test]
+fn a_copy_goes_on_and_a_target_with_other_messages_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", Path::new(folder.path()).join(name).display());
+    let (from, to) = (path("from.db"), path("to.db"));
+    let append = |store: &str, session: &str, text: &str| {
+        let output = run(&["--store", store, "append", session, text]);
+        assert!(output.status.success(), "{output:?}");
+    };
+    for session in ["a", "b"] {
+        append(&from, session, "one");
+        append(&from, session, "two");
+    }
+    append(&to, "a", "one");
+    append(&to, "b", "something else");
+    let output = run(&["--json", "migrate", "--from", &from, "--to", &to]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&summary["messages"], &summary["messages_there"]), (&1.into(), &1.into()), "{summary}");
+    assert_eq!((summary["failed"].as_array().map(Vec::len), &summary["failed"][0]["id"]), (Some(1), &"b".into()), "{summary}");
+    let shown = run(&["--store", &to, "show", "b", "--format", "openai"]);
+    assert!(!String::from_utf8_lossy(&shown.stdout).contains("two"), "nothing was written to it");
+    // One store for both sides, and no store at all, are the command line's mistakes.
+    assert_eq!(run(&["migrate", "--from", &from, "--to", &from]).status.code(), Some(2));
+    assert_eq!(run(&["migrate", "--from", "nowhere", "--to", &from]).status.code(), Some(2));
+}
+
+/// Kills the copy in the middle, as often as it takes to find it there.
+#[test]
+fn a_copy_that_was_killed_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let from = path("from.db");
+    let lines: String = (0..400)
+        .map(|n| {
+            let messages: Vec<Value> = (0..6)
+                .map(|m| serde_json::json!({ "role": if m % 2 == 0 { "user" } else { "assistant" }, "content": format!("{n}/{m}") }))
+                .collect();
+            format!("{}\n", serde_json::json!({ "id": format!("s{n}"), "messages": messages }))
+        })
+        .collect();
+    let file = folder.path().join("all.jsonl");
+    std::fs::write(&file, lines).expect("a file");
+    let imported = run(&["--store", &from, "import", &file.display().to_string()]);
+    assert!(imported.status.success(), "{imported:?}");
+    let messages = 400 * 6;
+    for attempt in 0..20 {
+        let to = path(&format!("to-{attempt}.db"));
+        let migrate = ["--json", "migrate", "--from", &from, "--to", &to, "--verify"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chat-memory"))
+            .args(migrate)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        std::thread::sleep(std::time::Duration::from_millis(30 * (attempt + 1)));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ended");
+        let done = summary(&migrate);
+        let [there, copied] = ["messages_there", "messages"].map(|key| done[key].as_u64().expect("a count"));
+        assert_eq!(there + copied, messages, "{done}");
+        if (1..messages).contains(&there) {
+            let nothing = summary(&migrate);
+            assert_eq!(nothing["messages_there"], messages, "{nothing}");
+            return;
+        }
+    }
+    panic!("no kill met the copy in the middle");
+}
+
+#[test]
+fn owners_and_titles_go_along_where_there_is_a_place_for_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (from, back, turns) = (path("from.db"), path("back.db"), table_name("migrate-owners"));
+    let appended = run(&["--store", &from, "append", "trip", "Hello", "--owner", "user:42", "--title", "Lisbon"]);
+    assert!(appended.status.success(), "{appended:?}");
+    assert!(run(&["--store", &url(&turns, ""), "table", "create"]).status.success());
+    summary(&["--json", "migrate", "--from", &from, "--to", &url(&turns, ""), "--verify"]);
+    summary(&["--json", "migrate", "--from", &url(&turns, ""), "--to", &back, "--verify", "--session", "trip"]);
+    for store in [url(&turns, ""), back] {
+        let listed = summary(&["--store", &store, "--json", "sessions", "--owner", "user:42"]);
+        let info = listed.as_array().map_or(&listed, |list| &list[0]);
+        assert_eq!(
+            (&info["id"], &info["owner"], &info["title"]),
+            (&"trip".into(), &"user:42".into(), &"Lisbon".into()),
+            "{listed}"
+        );
+    }
+}

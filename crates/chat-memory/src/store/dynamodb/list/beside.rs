@@ -1,0 +1,247 @@
+//! Items of ours beside a session's: segments with its older part, notes of what is gone, and parts of large records.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+
+use super::state::{Entry, Head, Log, Parts, parse_id, spell_id};
+use super::{Dialect, ListTable, Listed, number, persist};
+use crate::error::{Error, ErrorKind};
+use crate::message::Message;
+use crate::session::SessionId;
+use crate::store::dynamodb::names::{CREATED_AT, DATA, FORMAT_VERSION, LIST_HEAD, VERSION};
+use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::table::{Attributes, Clock, Item};
+use crate::store::dynamodb::turns::{compress, unpack_messages};
+use crate::store::{AppendId, Receipt};
+
+/// For how long a repeat must be recognised after what it repeats was taken back or cleared.
+pub(super) const REMEMBERED_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// By how much the clocks of two writers may differ.
+pub(super) const CLOCKS_MS: i64 = 60 * 60 * 1000;
+
+/// What a part leaves of an item for its key.
+const PART_MARGIN: usize = 20 * 1024;
+
+/// A record that is gone: enough to know a repeat by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stub {
+    pub(super) append_id: AppendId,
+    pub(super) seq: u64,
+    pub(super) created_at: i64,
+}
+
+/// What a rewind or a clear took away.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Gone {
+    pub(super) at: i64,
+    pub(super) stubs: Vec<Stub>,
+    pub(super) parts: Vec<Parts>,
+    /// The records from this number on went: those before it, of a segment below, live on in the list.
+    pub(super) to: u64,
+    /// The segments that went with it: from the first down to, and without, the second.
+    pub(super) segments: Option<(String, Option<String>)>,
+    /// The note before it.
+    pub(super) before: Option<String>,
+    /// Whether nothing is left of it to erase.
+    pub(super) swept: bool,
+}
+
+/// An item beside a session's.
+#[derive(Debug)]
+pub(super) enum Beside {
+    Segment(Log),
+    /// A segment whose messages are erased.
+    Swept {
+        head: Head,
+        stubs: Vec<Stub>,
+    },
+    Gone(Gone),
+}
+
+impl Stub {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self { append_id: entry.bare.append_id, seq: entry.bare.seq, created_at: entry.bare.created_at }
+    }
+
+    fn value(&self) -> Value {
+        json!([spell_id(self.append_id), self.seq, self.created_at])
+    }
+
+    fn parse(value: &Value) -> Option<Self> {
+        Some(Self { append_id: parse_id(value.get(0)?)?, seq: value.get(1)?.as_u64()?, created_at: value.get(2)?.as_i64()? })
+    }
+}
+
+fn stubs(value: Option<&Value>) -> Option<Vec<Stub>> {
+    value.and_then(Value::as_array).into_iter().flatten().map(Stub::parse).collect()
+}
+
+impl Gone {
+    fn value(&self) -> Value {
+        let (from, until) = self.segments.clone().map_or((None, None), |(from, until)| (Some(from), until));
+        json!({
+            "at": self.at,
+            "stubs": self.stubs.iter().map(Stub::value).collect::<Vec<_>>(),
+            "parts": self.parts.iter().map(Parts::value).collect::<Vec<_>>(),
+            "to": self.to,
+            "from": from,
+            "until": until,
+            "before": self.before,
+            "swept": self.swept,
+        })
+    }
+
+    fn parse(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let parts = value.get("parts").and_then(Value::as_array);
+        Some(Self {
+            at: value.get("at")?.as_i64()?,
+            stubs: stubs(value.get("stubs"))?,
+            parts: parts.into_iter().flatten().map(Parts::of).collect::<Option<_>>()?,
+            to: value.get("to")?.as_u64()?,
+            segments: text("from").map(|from| (from, text("until"))),
+            before: text("before"),
+            swept: value.get("swept") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
+/// The records worth a stub, as `now_ms` is.
+pub(super) fn stubs_of<'a>(entries: impl IntoIterator<Item = &'a Entry>, now_ms: i64) -> Vec<Stub> {
+    let young = |entry: &&Entry| !entry.foreign && entry.bare.created_at > now_ms - REMEMBERED_MS - CLOCKS_MS;
+    entries.into_iter().filter(young).map(Stub::of).collect()
+}
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    fn item(&self, session: &SessionId, id: &str, head: Value) -> Item {
+        let attributes = Attributes::from([
+            (VERSION.to_owned(), number(FORMAT_VERSION)),
+            (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
+            (LIST_HEAD.to_owned(), AttributeValue::S(head.to_string())),
+        ]);
+        Item { key: self.beside(session, id), attributes }
+    }
+
+    /// A segment of these elements, all of one form.
+    pub(super) fn segment(
+        &self,
+        session: &SessionId,
+        id: &str,
+        head: &Head,
+        dialect: Dialect,
+        elements: Vec<AttributeValue>,
+        expires: Option<(&str, i64)>,
+    ) -> Item {
+        let mut item = self.item(session, id, json!({"head": head.value()}));
+        item.attributes.insert(self.list_name(dialect).to_owned(), AttributeValue::L(elements));
+        item.attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
+        item
+    }
+
+    pub(super) fn swept(&self, session: &SessionId, id: &str, head: &Head, stubs: &[Stub], expires: Option<(&str, i64)>) -> Item {
+        let stubs: Vec<_> = stubs.iter().map(Stub::value).collect();
+        let mut item = self.item(session, id, json!({"head": head.value(), "swept": stubs}));
+        item.attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
+        item
+    }
+
+    pub(super) fn note(&self, session: &SessionId, id: &str, gone: &Gone, expires: Option<(&str, i64)>) -> Item {
+        let mut item = self.item(session, id, json!({"gone": gone.value()}));
+        item.attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
+        item
+    }
+
+    /// Reads an item beside a session's, consistently; `None` if there is none.
+    pub(super) async fn read_beside(
+        &self,
+        session: &SessionId,
+        id: &str,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Option<Beside>, Error> {
+        let key = self.beside(session, id);
+        let Some(attributes) = persist!(patience, self.table.read(&key, false, receipt))? else { return Ok(None) };
+        self.parse_beside(session, id, &attributes).map(Some)
+    }
+
+    pub(super) fn parse_beside(&self, session: &SessionId, id: &str, attributes: &Attributes) -> Result<Beside, Error> {
+        let damaged = || {
+            Error::corrupt(format!("the item {id:?} beside session {session:?} cannot be read; it may have been edited by hand"))
+        };
+        if let Some(AttributeValue::N(version)) = attributes.get(VERSION)
+            && version.parse().map_or(true, |version: u64| version > FORMAT_VERSION)
+        {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the item {id:?} beside session {session:?} is of version {version}, which a newer chat-memory wrote; update"
+                ),
+            ));
+        }
+        let Some(AttributeValue::S(text)) = attributes.get(LIST_HEAD) else { return Err(damaged()) };
+        let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
+        if let Some(gone) = value.get("gone") {
+            return Gone::parse(gone).map(Beside::Gone).ok_or_else(damaged);
+        }
+        let head = value.get("head").and_then(|head| Head::parse(&head.to_string())).ok_or_else(damaged)?;
+        if let Some(swept) = value.get("swept") {
+            return Ok(Beside::Swept { head, stubs: stubs(Some(swept)).ok_or_else(damaged)? });
+        }
+        let mut elements = Vec::new();
+        for dialect in [Dialect::Python, Dialect::Js] {
+            if let Some(AttributeValue::L(list)) = attributes.get(self.list_name(dialect)) {
+                elements.extend(list.iter().map(|element| (dialect, element.clone())));
+            }
+        }
+        if elements.is_empty() {
+            return Err(damaged());
+        }
+        Ok(Beside::Segment(Log::new(session.as_str(), head, elements)?))
+    }
+
+    /// The items of a large record's messages.
+    pub(super) fn parts_of(&self, session: &SessionId, id: &str, messages: &[Message]) -> Result<Vec<Item>, Error> {
+        let json = Value::Array(messages.iter().map(Message::to_value).collect()).to_string();
+        let payload = compress(&json)?;
+        let size = self.settings.item_bytes.saturating_sub(PART_MARGIN).max(self.settings.item_bytes / 2);
+        let chunks = payload.chunks(size).enumerate();
+        Ok(chunks
+            .map(|(n, chunk)| Item {
+                key: self.beside(session, &part_id(id, n)),
+                attributes: Attributes::from([
+                    (VERSION.to_owned(), number(FORMAT_VERSION)),
+                    (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
+                    (DATA.to_owned(), AttributeValue::B(Blob::new(chunk))),
+                ]),
+            })
+            .collect())
+    }
+
+    /// A large record's messages. `None` where parts are missing.
+    pub(super) async fn read_parts(
+        &self,
+        session: &SessionId,
+        parts: &Parts,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Option<Vec<Message>>, Error> {
+        let mut payload = Vec::new();
+        for n in 0..parts.count {
+            let key = self.beside(session, &part_id(&parts.id, n));
+            let item = persist!(patience, self.table.read(&key, false, receipt))?;
+            match item.as_ref().and_then(|item| item.get(DATA)) {
+                Some(AttributeValue::B(data)) => payload.extend(data.as_ref()),
+                _ => return Ok(None),
+            }
+        }
+        unpack_messages(payload, self.settings.record_bytes).map(Some).map_err(|why| {
+            Error::corrupt(format!("the parts {:?} of a large message of session {session:?} cannot be read: {why}", parts.id))
+        })
+    }
+}
+
+pub(super) fn part_id(id: &str, n: usize) -> String {
+    format!("{id}#{n:04}")
+}

@@ -1,0 +1,358 @@
+//! One message as an element of the list, in the forms of the originals, and back.
+//!
+//! What an original sees of a message is what its own code would have written. What that form does not hold, or DynamoDB alters, rides
+//! beside it in the element's *mark*, a JSON text under `chat_memory` that the originals do not look at: an extra field of the
+//! element in the JavaScript form, one of `data.additional_kwargs` in the Python form, which langchain-core carries along.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Value, json};
+
+use super::value::{as_stored, to_attribute, to_json};
+use crate::json as strict;
+use crate::message::{Message, Role};
+use crate::store::dynamodb::names::MARK;
+use crate::wire::langchain::{self, Rider};
+
+pub(crate) use crate::store::layout::Dialect;
+
+/// What we keep beside a message in its element.
+pub(crate) type Mark = Map<String, Value>;
+
+type Fields = HashMap<String, AttributeValue>;
+
+/// The mark's keys that say how the message differs from what is visible.
+const RIDER: [&str; 3] = ["set", "unset", "said"];
+
+/// What an element holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Element {
+    pub(crate) message: Message,
+    /// The mark without what the message itself needed of it.
+    pub(crate) mark: Mark,
+}
+
+/// A message as an element of the list, with this mark.
+pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> AttributeValue {
+    let mut rider = Mark::new();
+    let visible = match dialect {
+        Dialect::Js if is_unseen(message) => unseen(),
+        Dialect::Js => js(message),
+        Dialect::Python => python(message),
+    };
+    let shown = decode_visible(&as_stored(AttributeValue::M(visible.clone())));
+    match shown {
+        Ok(shown) if shown == *message => {}
+        Ok(shown) => {
+            let difference = Rider::between(&shown, message);
+            if !difference.set.is_empty() {
+                rider.insert("set".into(), difference.set.into());
+            }
+            if !difference.unset.is_empty() {
+                rider.insert("unset".into(), difference.unset.into());
+            }
+            rider.insert("said".into(), fingerprint(&shown).into());
+        }
+        // Nothing is to be seen, so the rider says it all.
+        Err(_) => drop(rider.insert("set".into(), message.to_value())),
+    }
+    rider.extend(mark);
+    AttributeValue::M(marked(dialect, visible, &rider))
+}
+
+/// Reads an element, in whichever form it is.
+///
+/// # Errors
+/// Continues a sentence that starts with the element: which of its attributes cannot be read, and why.
+pub(crate) fn decode(_: Dialect, element: &AttributeValue) -> Result<Element, String> {
+    let AttributeValue::M(fields) = element else {
+        return Err("is not a map; LangChain.js would leave it out, and we leave nothing out".to_owned());
+    };
+    let mut mark = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
+    let [set, unset, said] = RIDER.map(|key| mark.shift_remove(key));
+    let visible = unmarked(fields);
+    if is_null(&visible, "type") && is_null(&visible, "text") {
+        let Some(whole) = set else {
+            return Err("has neither a type nor a text".to_owned());
+        };
+        let message = Message::from_value(whole).map_err(|e| format!("has a {MARK} that holds no message: {e}"))?;
+        return Ok(Element { message, mark });
+    }
+    let shown = decode_visible(&AttributeValue::M(visible))?;
+    // Somebody may have edited what is visible: then that is what counts.
+    let counts = said.as_ref().and_then(Value::as_str) == Some(&fingerprint(&shown));
+    let message = match (counts, set, unset) {
+        (true, set, unset) => {
+            let rider = Rider {
+                set: set.and_then(|set| set.as_object().cloned()).unwrap_or_default(),
+                unset: unset
+                    .and_then(|unset| unset.as_array().cloned())
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|key| key.as_str().map(str::to_owned))
+                    .collect(),
+            };
+            rider.applied_to(&shown).ok_or_else(|| format!("has a {MARK} that does not fit its message"))?
+        }
+        _ => shown,
+    };
+    Ok(Element { message, mark })
+}
+
+/// The same element with another mark; what its message needed of the old one stays.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn with_mark(dialect: Dialect, element: &AttributeValue, mark: Mark) -> Result<AttributeValue, String> {
+    let AttributeValue::M(fields) = element else { return Err("is not a map, so nothing can be noted beside it".to_owned()) };
+    let old = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
+    let mut new: Mark = RIDER.iter().filter_map(|key| Some(((*key).to_owned(), old.get(*key)?.clone()))).collect();
+    new.extend(mark);
+    Ok(AttributeValue::M(marked(dialect, unmarked(fields), &new)))
+}
+
+/// Whether no original in JavaScript could show it: it knows no tool messages, and must not see a call whose result it cannot see,
+/// since model providers refuse such a conversation.
+fn is_unseen(message: &Message) -> bool {
+    message.role == Role::Tool || !message.tool_calls.is_empty() && message.text().is_empty()
+}
+
+/// An element that LangChain.js and Flowise filter out.
+fn unseen() -> Fields {
+    ["type", "text"].map(|name| (name.to_owned(), AttributeValue::Null(true))).into()
+}
+
+/// What LangChain.js writes of a message, but for its tool calls.
+fn js(message: &Message) -> Fields {
+    let stored = langchain::shown(message);
+    let kwargs = stored["data"]["additional_kwargs"].as_object().cloned().unwrap_or_default();
+    let kwargs: Map<_, _> =
+        kwargs.into_iter().filter(|(key, _)| !["tool_calls", "function_call", MARK].contains(&key.as_str())).collect();
+    let is_generic = matches!(stored["type"].as_str(), Some("chat" | "generic" | "ChatMessageChunk"));
+    let kind = match message.role {
+        _ if is_generic => "generic",
+        Role::System => "system",
+        Role::Assistant => "ai",
+        Role::User | Role::Tool => "human",
+    };
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let mut fields = Fields::from([
+        ("type".to_owned(), text(kind)),
+        ("text".to_owned(), text(&message.text())),
+        ("additional_kwargs".to_owned(), text(&Value::Object(kwargs).to_string())),
+    ]);
+    if is_generic {
+        let role = stored["data"]["role"].as_str().filter(|role| !role.is_empty()).unwrap_or(message.role.as_str());
+        fields.insert("role".to_owned(), text(role));
+    }
+    fields
+}
+
+/// What langchain-core writes of a message.
+fn python(message: &Message) -> Fields {
+    let mut stored = langchain::shown(message);
+    if !fits_python(&stored) {
+        // What came with it from elsewhere would make its reader throw: it sees the message alone.
+        let mut plain = message.clone();
+        plain.extra.shift_remove(langchain::NOTE_KEY);
+        stored = langchain::shown(&plain);
+    }
+    if stored["type"] == "generic" {
+        stored["type"] = "chat".into();
+        if stored["data"].get("type").is_some() {
+            stored["data"]["type"] = "chat".into();
+        }
+    }
+    let Value::Object(fields) = stored else { return Fields::new() };
+    // Its reader carries nothing along that stands beside these two.
+    let fields = fields.into_iter().filter(|(key, _)| key == "type" || key == "data");
+    fields.map(|(key, value)| (key, to_attribute(&value))).collect()
+}
+
+/// Whether langchain-core's constructors take it.
+fn fits_python(stored: &Value) -> bool {
+    let data = &stored["data"];
+    let is_text = |value: &Value| value.is_string();
+    let absent_or = |key: &str, fits: &dyn Fn(&Value) -> bool| data.get(key).is_none_or(|value| value.is_null() || fits(value));
+    let is_part = |value: &Value| value.is_string() || value.is_object();
+    let content = data["content"].is_string() || data["content"].as_array().is_some_and(|parts| parts.iter().all(is_part));
+    let is_object = |key: &str| data.get(key).is_none_or(Value::is_object);
+    let counts = |usage: &Value| {
+        let is_count = |key: &str| usage[key].is_u64();
+        usage.is_object() && ["input_tokens", "output_tokens", "total_tokens"].into_iter().all(is_count)
+    };
+    let call =
+        |call: &Value| call["name"].is_string() && call["args"].is_object() && (call["id"].is_null() || call["id"].is_string());
+    let invalid = |call: &Value| {
+        let nothing_or_text = |key: &str| call[key].is_null() || call[key].is_string();
+        call.is_object() && ["name", "args", "id", "error"].into_iter().all(nothing_or_text)
+    };
+    let calls = |key: &str, fits: &dyn Fn(&Value) -> bool| {
+        data.get(key).is_none_or(|calls| calls.as_array().is_some_and(|calls| calls.iter().all(fits)))
+    };
+    let kind = stored["type"].as_str().unwrap_or_default();
+    let own = match kind {
+        "tool" | "ToolMessageChunk" => {
+            data["tool_call_id"].is_string() && data.get("status").is_none_or(|status| status == "success" || status == "error")
+        }
+        "chat" | "generic" | "ChatMessageChunk" => data["role"].is_string(),
+        "function" | "FunctionMessageChunk" => data["name"].is_string(),
+        _ => true,
+    };
+    let same_kind = data.get("type").is_none_or(|inner| inner == kind);
+    content
+        && own
+        && same_kind
+        && is_object("additional_kwargs")
+        && is_object("response_metadata")
+        && absent_or("name", &is_text)
+        && absent_or("id", &is_text)
+        && absent_or("usage_metadata", &counts)
+        && calls("tool_calls", &call)
+        && calls("invalid_tool_calls", &invalid)
+}
+
+/// The message that an original's code would see, or one that no original wrote but that is plain enough.
+fn decode_visible(element: &AttributeValue) -> Result<Message, String> {
+    let AttributeValue::M(fields) = element else { return Err("is not a map".to_owned()) };
+    if let Some(AttributeValue::M(data)) = fields.get("data") { decode_python(fields, data) } else { decode_js(fields) }
+}
+
+fn decode_python(fields: &Fields, data: &Fields) -> Result<Message, String> {
+    let mut data = data.clone();
+    // Some code of others stores it as text.
+    if let Some(AttributeValue::S(text)) = data.get("additional_kwargs") {
+        let kwargs = kwargs(text)?;
+        data.insert("additional_kwargs".to_owned(), to_attribute(&kwargs.into()));
+    }
+    let mut stored = Map::new();
+    for (name, value) in fields {
+        let value = if name == "data" { to_json(&AttributeValue::M(data.clone())) } else { to_json(value) };
+        stored.insert(name.clone(), value.map_err(|why| format!("holds in {name}: {why}"))?);
+    }
+    stored.sort_keys();
+    if !stored.contains_key("type")
+        && let Some(kind) = stored["data"].get("type").cloned()
+    {
+        stored.insert("type".into(), kind);
+    }
+    langchain::from_value(stored.into()).map_err(|e| format!("is no message: {e}"))
+}
+
+fn decode_js(fields: &Fields) -> Result<Message, String> {
+    let kind = match fields.get("type") {
+        Some(AttributeValue::S(kind)) => kind.as_str(),
+        Some(_) => return Err("has a type that is not a string".to_owned()),
+        None => return Err("has no type, so nobody can tell who said it".to_owned()),
+    };
+    let content = match fields.get("text").or_else(|| fields.get("content")) {
+        None => Value::Null,
+        Some(content) => to_json(content).map_err(|why| format!("holds in text: {why}"))?,
+    };
+    if !(content.is_string() || content.is_array() || content.is_null()) {
+        return Err("has a text that is neither a string nor a list of parts".to_owned());
+    }
+    let kwargs = match fields.get("additional_kwargs") {
+        None | Some(AttributeValue::Null(_)) => Map::new(),
+        Some(AttributeValue::S(text)) => kwargs(text)?,
+        Some(value @ AttributeValue::M(_)) => match to_json(value).map_err(|why| format!("holds in additional_kwargs: {why}"))? {
+            Value::Object(kwargs) => kwargs,
+            _ => Map::new(),
+        },
+        Some(_) => return Err("has additional_kwargs that are neither a JSON text nor a map".to_owned()),
+    };
+    let is_tool = matches!(kind, "tool" | "ToolMessageChunk");
+    let mut data = json!({
+        "content": content, "additional_kwargs": kwargs, "response_metadata": {}, "type": kind, "name": null, "id": null,
+    });
+    // What langchain-core has by default, so that a plain element becomes a plain message.
+    match kind {
+        "ai" | "AIMessageChunk" => {
+            (data["tool_calls"], data["invalid_tool_calls"], data["usage_metadata"]) = (json!([]), json!([]), Value::Null);
+        }
+        "function" | "FunctionMessageChunk" => data["name"] = "".into(),
+        "chat" | "generic" | "ChatMessageChunk" => {
+            data["role"] = match fields.get("role") {
+                Some(AttributeValue::S(role)) => role.clone().into(),
+                _ => "user".into(),
+            };
+        }
+        _ if is_tool => (data["tool_call_id"], data["artifact"], data["status"]) = ("".into(), Value::Null, "success".into()),
+        _ => {}
+    }
+    let mut message = langchain::from_value(json!({"type": kind, "data": data})).map_err(|e| format!("is no message: {e}"))?;
+    // LangChain.js did not store it.
+    message.tool_call_id = message.tool_call_id.filter(|_| !is_tool);
+    let known = ["type", "text", "content", "additional_kwargs", "role"];
+    let mut others: Vec<_> = fields.iter().filter(|(name, _)| !known.contains(&name.as_str())).collect();
+    others.sort_unstable_by_key(|(name, _)| name.as_str());
+    for (name, value) in others {
+        let value = to_json(value).map_err(|why| format!("holds in {name}: {why}"))?;
+        let is_free = !message.to_value().as_object().is_some_and(|taken| taken.contains_key(name));
+        if is_free && !["name", "id", "tool_calls", "tool_call_id", langchain::NOTE_KEY].contains(&name.as_str()) {
+            message.extra.insert(name.clone(), value);
+        } else {
+            return Err(format!("has a field {name} that no original writes there"));
+        }
+    }
+    Ok(message)
+}
+
+fn kwargs(text: &str) -> Result<Map<String, Value>, String> {
+    if text.trim().is_empty() {
+        return Ok(Map::new());
+    }
+    match strict::parse(text) {
+        Ok(Value::Object(kwargs)) => Ok(kwargs),
+        Ok(_) => Err("has additional_kwargs whose JSON is not an object".to_owned()),
+        Err(e) => Err(format!("has additional_kwargs that are not JSON: {e}")),
+    }
+}
+
+fn is_null(fields: &Fields, name: &str) -> bool {
+    matches!(fields.get(name), Some(AttributeValue::Null(_)))
+}
+
+/// The fields without the mark.
+fn unmarked(fields: &Fields) -> Fields {
+    let mut fields = fields.clone();
+    fields.remove(MARK);
+    if let Some(AttributeValue::M(data)) = fields.get_mut("data")
+        && let Some(AttributeValue::M(kwargs)) = data.get_mut("additional_kwargs")
+    {
+        kwargs.remove(MARK);
+    }
+    fields
+}
+
+/// The fields with a mark, where the form has a place for it.
+fn marked(dialect: Dialect, mut fields: Fields, mark: &Mark) -> Fields {
+    if mark.is_empty() {
+        return fields;
+    }
+    let text = AttributeValue::S(Value::Object(mark.clone()).to_string());
+    match (dialect, fields.get_mut("data")) {
+        (Dialect::Python, Some(AttributeValue::M(data))) => {
+            let kwargs = data.entry("additional_kwargs".to_owned()).or_insert_with(|| AttributeValue::M(Fields::new()));
+            if !matches!(kwargs, AttributeValue::M(_)) {
+                *kwargs = AttributeValue::M(Fields::new());
+            }
+            if let AttributeValue::M(kwargs) = kwargs {
+                kwargs.insert(MARK.to_owned(), text);
+            }
+        }
+        _ => drop(fields.insert(MARK.to_owned(), text)),
+    }
+    fields
+}
+
+/// What tells whether a visible message was edited: who says what (FNV-1a of both).
+fn fingerprint(message: &Message) -> String {
+    let said = format!("{}:{}", message.role, message.text());
+    let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{hash:08x}")
+}
+
+#[cfg(test)]
+mod tests;

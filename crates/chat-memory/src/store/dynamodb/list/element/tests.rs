@@ -1,0 +1,104 @@
+//! Any message, through DynamoDB's values and back; and what the originals' readers need of what they find.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::arbitrary;
+
+const DIALECTS: [Dialect; 2] = [Dialect::Js, Dialect::Python];
+
+/// What DynamoDB allows in an item, which is around the element's own list.
+const MAX_DEPTH: usize = 32 - 2;
+
+fn mark() -> Mark {
+    json!({ "id": "7", "at": 1_700_000_000_000_u64 }).as_object().cloned().expect("an object")
+}
+
+fn depth(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::L(values) => 1 + values.iter().map(depth).max().unwrap_or_default(),
+        AttributeValue::M(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+/// What LangChain.js and Flowise do with an element: leave it out, or build a message of it, which must not throw.
+fn js_can_read(element: &AttributeValue) -> bool {
+    let AttributeValue::M(fields) = element else { return true };
+    let (Some(AttributeValue::S(kind)), Some(AttributeValue::S(_))) = (fields.get("type"), fields.get("text")) else {
+        return true;
+    };
+    let Some(AttributeValue::S(kwargs)) = fields.get("additional_kwargs") else { return false };
+    let has_role = matches!(fields.get("role"), Some(AttributeValue::S(_)));
+    serde_json::from_str::<Map<String, Value>>(kwargs).is_ok()
+        && (["human", "ai", "system"].contains(&kind.as_str()) || kind == "generic" && has_role)
+}
+
+/// What langchain-core's `messages_from_dict` and its constructors ask for, as far as a type can be told.
+fn python_can_read(element: &AttributeValue) -> bool {
+    let AttributeValue::M(fields) = element else { return false };
+    let (Some(AttributeValue::S(kind)), Some(AttributeValue::M(data))) = (fields.get("type"), fields.get("data")) else {
+        return false;
+    };
+    let content = match data.get("content") {
+        Some(AttributeValue::S(_)) => true,
+        Some(AttributeValue::L(parts)) => parts.iter().all(|part| matches!(part, AttributeValue::S(_) | AttributeValue::M(_))),
+        _ => false,
+    };
+    let is_map = |name: &str| matches!(data.get(name), None | Some(AttributeValue::M(_)));
+    let is_text = |name: &str| matches!(data.get(name), Some(AttributeValue::S(_)));
+    let own = match kind.as_str() {
+        "human" | "ai" | "system" | "HumanMessageChunk" | "AIMessageChunk" | "SystemMessageChunk" => true,
+        "tool" | "ToolMessageChunk" => is_text("tool_call_id"),
+        "chat" | "ChatMessageChunk" => is_text("role"),
+        "function" | "FunctionMessageChunk" => is_text("name"),
+        _ => false,
+    };
+    content && own && is_map("additional_kwargs") && is_map("response_metadata")
+}
+
+proptest! {
+    #[test]
+    fn a_message_comes_back_exactly(message in arbitrary::message()) {
+        for dialect in DIALECTS {
+            let stored = as_stored(encode(dialect, &message, mark()));
+            let element = decode(dialect, &stored);
+            prop_assert_eq!(element, Ok(Element { message: message.clone(), mark: mark() }), "{} as {:?}", dialect, stored);
+            prop_assert!(depth(&stored) <= MAX_DEPTH, "{stored:?}");
+        }
+    }
+
+    #[test]
+    fn no_original_chokes_on_it(message in arbitrary::message()) {
+        let js = encode(Dialect::Js, &message, mark());
+        prop_assert!(js_can_read(&js), "{js:?}");
+        let python = encode(Dialect::Python, &message, mark());
+        prop_assert!(python_can_read(&python), "{python:?}");
+    }
+
+    #[test]
+    fn another_mark_leaves_the_message(message in arbitrary::message()) {
+        for dialect in DIALECTS {
+            let stored = as_stored(encode(dialect, &message, Mark::new()));
+            let marked = as_stored(with_mark(dialect, &stored, mark()).expect("a map"));
+            prop_assert_eq!(decode(dialect, &marked), Ok(Element { message: message.clone(), mark: mark() }));
+        }
+    }
+
+    #[test]
+    fn what_an_original_edits_is_what_counts(said in arbitrary::text(), edited in arbitrary::text()) {
+        let mut message = Message::assistant(said);
+        message.extra.insert("score".into(), json!(1.0));
+        let AttributeValue::M(mut fields) = encode(Dialect::Js, &message, Mark::new()) else { panic!("a map") };
+        fields.insert("text".into(), AttributeValue::S(edited.clone()));
+        let read = decode(Dialect::Js, &AttributeValue::M(fields)).expect("a message").message;
+        prop_assert_eq!(read.text(), edited);
+    }
+
+    #[test]
+    fn a_foreign_element_never_panics(value in arbitrary::value()) {
+        for dialect in DIALECTS {
+            drop(decode(dialect, &to_attribute(&value)));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What this process knows of the sessions that it wrote: enough for the next append to be one request.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::Dialect;
+use super::table::Generation;
+
+/// How many sessions are remembered. One that is forgotten costs a read.
+const REMEMBERED: usize = 10_000;
+
+/// What an append needs to know. It does not grow old: a generation that has passed never comes again, and then the append is refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Knowledge {
+    pub(super) generation: Generation,
+    pub(super) dialect: Dialect,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<String, Knowledge>>);
+
+impl Known {
+    pub(super) fn get(&self, pk: &str) -> Option<Knowledge> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(pk).copied()
+    }
+
+    pub(super) fn learn(&self, pk: &str, generation: Option<Generation>, dialect: Dialect) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED && !known.contains_key(pk) {
+            known.clear();
+        }
+        match generation {
+            Some(generation) => drop(known.insert(pk.to_owned(), Knowledge { generation, dialect })),
+            None => drop(known.remove(pk)),
+        }
+    }
+
+    pub(super) fn forget(&self, pk: &str) {
+        self.learn(pk, None, Dialect::Js);
+    }
+}

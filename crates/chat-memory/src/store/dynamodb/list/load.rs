@@ -1,0 +1,128 @@
+//! Load: the list, newest record first, then its segments as far back as is asked.
+
+use super::beside::Beside;
+use super::state::{Entry, Log, State};
+use super::{ListTable, Listed, Rule};
+use crate::error::{Error, ErrorKind};
+use crate::session::SessionId;
+use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::table::Clock;
+use crate::store::{History, Load, Receipt, Record, Walk};
+
+/// One load under way: it starts again when the session is rewritten under it.
+enum Step {
+    Done(Box<History>),
+    /// This was missing.
+    Missing(String),
+}
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        let mut patience = self.patience();
+        let mut receipt = Receipt::default();
+        let ttl = self.ttl_attribute(&mut receipt, &mut patience).await?;
+        let mut eventual = load.eventual || self.settings.eventual;
+        let mut before: Option<State> = None;
+        loop {
+            let asked_ms = self.clock.now().wall_ms;
+            let state = self.state(session, eventual, ttl.as_deref(), &mut receipt, &mut patience).await?;
+            // Nothing was written since it was found missing: so it is lost.
+            let unchanged = before.as_ref().is_some_and(|before| *before == state);
+            match self.try_load(session, load, &state, unchanged, asked_ms, &mut receipt, &mut patience).await? {
+                Step::Done(mut history) => {
+                    history.receipt = receipt;
+                    return Ok(*history);
+                }
+                Step::Missing(what) if unchanged || !self.keeps(Rule::LookAgain) => {
+                    return Err(Error::corrupt(format!(
+                        "{what} of session {:?} is missing from the table; it may have been deleted by hand",
+                        session.as_str()
+                    )));
+                }
+                Step::Missing(_) if patience.is_over() => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("session {:?} could not be read while it was being rewritten; try again", session.as_str()),
+                    ));
+                }
+                Step::Missing(_) => {
+                    (before, eventual) = (Some(state), false);
+                    patience.wait(20.0).await;
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of the loop above, taken out to be read")]
+    async fn try_load(
+        &self,
+        session: &SessionId,
+        load: &Load,
+        state: &State,
+        unchanged: bool,
+        asked_ms: i64,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Step, Error> {
+        let position = state.position(asked_ms);
+        let newest = state.log.next().checked_sub(1).filter(|_| state.log.last().is_some());
+        let mut walk = Walk::new(&load.reach, newest, self.clock.now().wall_ms);
+        if self.is_expired(state) {
+            walk.end();
+        }
+        let mut log = state.log.clone();
+        loop {
+            for entry in log.entries.iter().rev() {
+                let Some(wanted) = walk.wants() else { break };
+                if entry.bare.seq < wanted {
+                    // What was between is taken back: it is not in the list any more.
+                    walk.skip(entry.bare.seq + 1);
+                }
+                if walk.wants() != Some(entry.bare.seq) {
+                    break;
+                }
+                match self.whole(session, &log, entry, receipt, patience).await? {
+                    Some(record) => walk.take(record),
+                    None => return Ok(Step::Missing(format!("a part of record {}", entry.bare.seq))),
+                }
+            }
+            if walk.wants().is_none() {
+                break;
+            }
+            let Some(id) = log.head.segment.clone() else {
+                walk.end();
+                break;
+            };
+            match self.read_beside(session, &id, receipt, patience).await? {
+                Some(Beside::Segment(older)) => log = older,
+                // What was cleared has been brought back by an original that wrote what it had read before: its end is here.
+                Some(Beside::Swept { .. }) if unchanged => walk.end(),
+                // It has expired.
+                None if self.settings.retention_s.is_some() => walk.end(),
+                _ => return Ok(Step::Missing(format!("the segment {id:?}"))),
+            }
+            if walk.wants().is_none() {
+                break;
+            }
+        }
+        let (records, complete) = walk.finish();
+        Ok(Step::Done(Box::new(History::new(records, complete, position))))
+    }
+
+    async fn whole(
+        &self,
+        session: &SessionId,
+        log: &Log,
+        entry: &Entry,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Option<Record>, Error> {
+        match &entry.parts {
+            None => log.record(session.as_str(), entry).map(Some),
+            Some(parts) => {
+                let messages = self.read_parts(session, parts, receipt, patience).await?;
+                Ok(messages.map(|messages| entry.bare.with(messages)))
+            }
+        }
+    }
+}

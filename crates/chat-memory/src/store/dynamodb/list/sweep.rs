@@ -1,0 +1,101 @@
+//! Sweep: to erase what rewinds and clears have taken away.
+
+use super::beside::{Beside, Gone, REMEMBERED_MS, part_id, stubs_of};
+use super::state::{Log, Parts};
+use super::{ListTable, Listed, persist};
+use crate::error::Error;
+use crate::session::SessionId;
+use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::table::Clock;
+use crate::store::{Append, Receipt, Swept};
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.writable()?;
+        let mut patience = self.patience();
+        let mut swept = Swept::default();
+        let state = self.state(session, false, None, &mut swept.receipt, &mut patience).await?;
+        let mut note = state.log.head.gone.clone();
+        // What is left of it goes by itself a day later, where the table purges.
+        let ttl = persist!(patience, self.table.purges_by(&mut swept.receipt)).ok().flatten();
+        while let Some(id) = note.take() {
+            let Some(Beside::Gone(gone)) = self.read_beside(session, &id, &mut swept.receipt, &mut patience).await? else {
+                break;
+            };
+            note.clone_from(&gone.before);
+            if !gone.swept {
+                self.sweep_note(session, &id, gone, &state.log, ttl.as_deref(), &mut swept, &mut patience).await?;
+            }
+            // Each step has its own time: a long session has many.
+            patience = self.patience();
+        }
+        Ok(swept)
+    }
+
+    /// Erases what a note names, but for what an original has brought back since by writing a list that it had read before.
+    #[allow(clippy::too_many_arguments, reason = "one step of the loop above, taken out to be read")]
+    async fn sweep_note<'a>(
+        &'a self,
+        session: &SessionId,
+        id: &str,
+        mut gone: Gone,
+        live: &Log,
+        ttl: Option<&str>,
+        swept: &mut Swept,
+        patience: &mut Patience<'a, C>,
+    ) -> Result<(), Error> {
+        let now_ms = self.clock.now().wall_ms;
+        let expires = ttl.map(|name| (name, (now_ms + 2 * REMEMBERED_MS).div_euclid(1000)));
+        swept.records += gone.stubs.len() as u64;
+        if let Some((from, until)) = gone.segments.clone() {
+            let mut next = Some(from);
+            while let Some(at) = next.filter(|at| Some(at) != until.as_ref() && Some(at) != live.head.segment.as_ref()) {
+                *patience = self.patience();
+                next = match self.read_beside(session, &at, &mut swept.receipt, patience).await? {
+                    Some(Beside::Segment(log)) => {
+                        let away = log.entries.iter().filter(|entry| entry.bare.seq >= gone.to);
+                        for parts in away.filter_map(|entry| entry.parts.as_ref()) {
+                            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, patience).await?;
+                        }
+                        let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
+                        persist!(patience, self.table.store(&stub, &mut swept.receipt))?;
+                        swept.records += log.entries.len() as u64;
+                        log.head.segment
+                    }
+                    Some(Beside::Swept { head, .. }) => head.segment,
+                    Some(Beside::Gone(_)) | None => None,
+                };
+            }
+        }
+        let is_live = |parts: &Parts| live.entries.iter().any(|entry| entry.parts.as_ref() == Some(parts));
+        for parts in std::mem::take(&mut gone.parts).into_iter().filter(|parts| !is_live(parts)) {
+            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, patience).await?;
+        }
+        gone.swept = true;
+        let note = self.note(session, id, &gone, expires);
+        persist!(patience, self.table.store(&note, &mut swept.receipt))
+    }
+
+    async fn delete_parts(
+        &self,
+        session: &SessionId,
+        id: &str,
+        count: usize,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<(), Error> {
+        for n in 0..count {
+            let key = self.beside(session, &part_id(id, n));
+            persist!(patience, self.table.discard(&key, receipt))?;
+        }
+        Ok(())
+    }
+
+    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        let cleared = self.append(session, &Append::clear()).await?;
+        let mut swept = self.sweep(session).await?;
+        swept.receipt += cleared.receipt;
+        Ok(swept)
+    }
+}

@@ -1,0 +1,146 @@
+//! Sweep of a whole table: what was cut off anywhere, and what a clear by an original left behind.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::beside::{Beside, REMEMBERED_MS, part_id};
+use super::state::Log;
+use super::{ListTable, Listed, Share, persist};
+use crate::error::Error;
+use crate::session::SessionId;
+use crate::store::Receipt;
+use crate::store::dynamodb::names::{CREATED_AT, SEGMENT};
+use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::table::{Clock, Item, Key};
+use crate::store::dynamodb::turns::TableSwept;
+
+/// From which age on what nothing points at is garbage: no append, rewind or roll goes on for as long.
+const ABANDONED_MS: i64 = 2 * REMEMBERED_MS;
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+        self.writable()?;
+        let mut swept = TableSwept::default();
+        let old_before = self.clock.now().wall_ms - ABANDONED_MS;
+        // What stands beside each session, and whether it is old.
+        let mut beside: BTreeMap<SessionId, Vec<(String, bool, Key)>> = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let mut patience = self.patience();
+            let whole = Share { number: 0, of: 1 };
+            let read = self.table.slice(whole, &[CREATED_AT], &[], after.as_ref(), &mut swept.receipt);
+            let page = match read.await {
+                Ok(page) => page,
+                Err(fault) => {
+                    patience.after(fault).await?;
+                    continue;
+                }
+            };
+            for item in page.items {
+                swept.items += 1;
+                if let Some((session, id)) = self.beside_of(&item) {
+                    let made = item.attributes.get(CREATED_AT).and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
+                    beside.entry(session).or_default().push((id, made.is_none_or(|made| made < old_before), item.key));
+                }
+            }
+            progress(swept.items);
+            after = page.after;
+            if after.is_none() {
+                break;
+            }
+        }
+        for (session, items) in beside {
+            self.sweep_beside(&session, items, &mut swept).await?;
+        }
+        Ok(swept)
+    }
+
+    /// Finishes a session's sweep, and deletes what its item does not lead to.
+    async fn sweep_beside(
+        &self,
+        session: &SessionId,
+        items: Vec<(String, bool, Key)>,
+        swept: &mut TableSwept,
+    ) -> Result<(), Error> {
+        let done = self.sweep(session).await?;
+        let mut erased = done.records > 0;
+        swept.records += done.records;
+        swept.receipt += done.receipt;
+        let mut patience = self.patience();
+        let named = self.reachable(session, &mut swept.receipt, &mut patience).await?;
+        for (id, is_old, key) in items {
+            if is_old && !named.contains(&id) {
+                let mut patience = self.patience();
+                persist!(&mut patience, self.table.discard(&key, &mut swept.receipt))?;
+                swept.parts += 1;
+                erased = true;
+            }
+        }
+        swept.sessions += u64::from(erased);
+        Ok(())
+    }
+
+    /// Everything that a session's item leads to.
+    async fn reachable<'a>(
+        &'a self,
+        session: &SessionId,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'a, C>,
+    ) -> Result<HashSet<String>, Error> {
+        let state = self.state(session, false, None, receipt, patience).await?;
+        let mut named = HashSet::new();
+        name_parts(&state.log, &mut named);
+        let mut to_see: Vec<String> = state.log.head.segment.iter().chain(&state.log.head.gone).cloned().collect();
+        while let Some(id) = to_see.pop() {
+            if !named.insert(id.clone()) {
+                continue;
+            }
+            *patience = self.patience();
+            match self.read_beside(session, &id, receipt, patience).await? {
+                Some(Beside::Segment(log)) => {
+                    name_parts(&log, &mut named);
+                    to_see.extend(log.head.segment);
+                }
+                Some(Beside::Swept { head, .. }) => to_see.extend(head.segment),
+                Some(Beside::Gone(gone)) => {
+                    let is_over = gone.swept && gone.at < self.clock.now().wall_ms - ABANDONED_MS;
+                    if is_over {
+                        // Nothing is looked for there any more.
+                        named.remove(&id);
+                        continue;
+                    }
+                    for parts in &gone.parts {
+                        named.extend((0..parts.count).map(|n| part_id(&parts.id, n)));
+                    }
+                    to_see.extend(gone.segments.map(|(from, _)| from));
+                    to_see.extend(gone.before);
+                }
+                None => {}
+            }
+        }
+        Ok(named)
+    }
+
+    /// The session and the id of an item beside one.
+    fn beside_of(&self, item: &Item) -> Option<(SessionId, String)> {
+        let rest = item.key.pk.strip_prefix(self.settings.partitions.prefix())?;
+        if self.settings.sort_value.is_some() {
+            return Some((SessionId::new(rest).ok()?, item.key.sk.strip_prefix(SEGMENT)?.to_owned()));
+        }
+        let (rest, last) = rest.strip_prefix(SEGMENT)?.rsplit_once('#')?;
+        // A part has a number behind its id.
+        let is_part = last.len() == 4 && last.bytes().all(|b| b.is_ascii_digit());
+        let (session, id) = if is_part {
+            let (session, id) = rest.rsplit_once('#')?;
+            (session, format!("{id}#{last}"))
+        } else {
+            (rest, last.to_owned())
+        };
+        Some((SessionId::new(session).ok()?, id))
+    }
+}
+
+fn name_parts(log: &Log, named: &mut HashSet<String>) {
+    for parts in log.entries.iter().filter_map(|entry| entry.parts.as_ref()) {
+        named.extend((0..parts.count).map(|n| part_id(&parts.id, n)));
+    }
+}
