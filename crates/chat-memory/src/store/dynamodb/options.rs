@@ -1,16 +1,18 @@
 //! How to reach a table, and how to keep sessions in it.
 
-use std::fmt;
+mod credentials;
+mod list;
+
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::Url;
 
-use super::list::Lists;
+pub use credentials::Credentials;
+
 use super::names;
 use crate::error::Error;
 use crate::session::Namespace;
-use crate::store::layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};
+use crate::store::layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, Roll};
 
 /// The shortest retention. Below it a record could be purged while an append still builds on it.
 pub const MIN_RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -245,71 +247,6 @@ impl Options {
         self.sort_key.as_deref().unwrap_or(names::SORT_KEY)
     }
 
-    /// The layout, as far as the options tell it themselves.
-    pub(crate) fn said_layout(&self) -> Option<Layout> {
-        let is_list =
-            self.sort_value.is_some() || self.list_attribute.is_some() || self.dialect.is_some() || self.ttl_attribute.is_some();
-        self.layout.or(is_list.then_some(Layout::List))
-    }
-
-    /// Whether a table of the `list` layout must be asked for its keys, since they are not said here.
-    pub(crate) fn asks_for_keys(&self) -> bool {
-        self.partition_key.is_none() || self.sort_value.is_some() && self.sort_key.is_none()
-    }
-
-    /// The names of the lists in the `list` layout. One that is named is the dialect's own.
-    pub(crate) fn lists(&self) -> Lists {
-        let named = |dialect| self.list_attribute.clone().filter(|_| self.dialect.unwrap_or(Dialect::Js) == dialect);
-        Lists {
-            js: named(Dialect::Js).unwrap_or_else(|| names::LIST_JS.to_owned()),
-            python: named(Dialect::Python).unwrap_or_else(|| names::LIST_PYTHON.to_owned()),
-        }
-    }
-
-    fn check_list(&self) -> Result<(), Error> {
-        let settings = [
-            ("dialect", self.dialect.is_some()),
-            ("list_attribute", self.list_attribute.is_some()),
-            ("sort_value", self.sort_value.is_some()),
-            ("ttl_attribute", self.ttl_attribute.is_some()),
-        ];
-        if self.layout == Some(Layout::Turns)
-            && let Some((name, _)) = settings.iter().find(|(_, said)| *said)
-        {
-            return Err(Error::invalid(format!(
-                "{name} is a setting of the list layout, and the layout given is turns; leave one out"
-            )));
-        }
-        if self.sort_value.as_ref().is_some_and(|value| value.is_empty() || value.len() > 1024) {
-            return Err(Error::invalid("the sort key's fixed value has 1 to 1,024 bytes"));
-        }
-        let lists = self.lists();
-        let keys = [self.partition_key.as_deref(), self.sort_key.as_deref()];
-        let ours = [names::LIST_HEAD, names::LIST_GENERATION, names::LIST_IDS];
-        for name in [Some(lists.js.as_str()), Some(lists.python.as_str()), self.ttl_attribute.as_deref()].into_iter().flatten() {
-            if name.is_empty() || keys.contains(&Some(name)) || ours.contains(&name) {
-                return Err(Error::invalid(format!(
-                    "the attribute {name:?} cannot hold messages or a time as well, since it is a key or one of our own; name another"
-                )));
-            }
-        }
-        if lists.js == lists.python
-            || Some(&lists.js) == self.ttl_attribute.as_ref()
-            || Some(&lists.python) == self.ttl_attribute.as_ref()
-        {
-            return Err(Error::invalid(format!(
-                "two of the attributes {:?}, {:?} and the TTL attribute are called the same; name another list attribute",
-                lists.js, lists.python
-            )));
-        }
-        match self.roll {
-            Roll::At(bytes) if !(MIN_ROLL_BYTES..=MAX_ROLL_BYTES).contains(&bytes) => Err(Error::invalid(format!(
-                "a session's item is rolled from {MIN_ROLL_BYTES} to {MAX_ROLL_BYTES} bytes on, or never (off); {bytes} is neither"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether these options can work at all, as far as they themselves tell. Whatever opens a table calls this first.
     ///
     /// # Errors
@@ -448,52 +385,6 @@ impl<'a> TableArn<'a> {
         let table = parts.next()?.strip_prefix("table/")?;
         let whole = !partition.is_empty() && !region.is_empty() && !account.is_empty();
         whole.then_some(Self { region, table })
-    }
-}
-
-/// An access key, as Flowise's credential has it. Never printed.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The access key's id.
-    pub access_key_id: String,
-    /// The secret.
-    pub secret_access_key: SecretString,
-    /// The session token of temporary credentials.
-    pub session_token: Option<SecretString>,
-}
-
-impl Credentials {
-    /// A permanent access key.
-    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
-        Self {
-            access_key_id: access_key_id.into(),
-            secret_access_key: SecretString::from(secret_access_key.into()),
-            session_token: None,
-        }
-    }
-
-    /// The same access key with the session token that temporary ones come with.
-    #[must_use]
-    pub fn with_session_token(mut self, token: impl Into<String>) -> Self {
-        self.session_token = Some(SecretString::from(token.into()));
-        self
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        use secrecy::ExposeSecret;
-        let empty = self.access_key_id.is_empty() || self.secret_access_key.expose_secret().is_empty();
-        if empty {
-            return Err(Error::invalid(
-                "the credentials lack the access key's id or its secret; give both, or neither to use AWS's usual chain",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(…)")
     }
 }
 
