@@ -4,6 +4,7 @@
 //! how many the long test runs.
 
 mod actors;
+mod originals;
 mod world;
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! A simulated table, simulated clocks, and beside our clients the originals, as their source has it. Requests and answers are lost,
 //! writes come minutes later or twice.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::beside::Beside;
-use super::super::element::{self, Dialect};
 use super::super::state::State;
 use super::super::table::{Change, Changed, Guard, ListTable, Share, Slice};
 use super::super::{Listed, Settings};
@@ -91,9 +90,9 @@ pub(super) struct World {
     pub(super) faults: Faults,
     late: Vec<(i64, Write)>,
     /// To read the table with: the product's own reading, which the conformance suite proves.
-    reader: Arc<Settings>,
-    session: SessionId,
-    main: Key,
+    pub(super) reader: Arc<Settings>,
+    pub(super) session: SessionId,
+    pub(super) main: Key,
 }
 
 impl World {
@@ -287,7 +286,7 @@ impl World {
     }
 
     /// That the table shows this after something happened.
-    fn expect(&mut self, view: View, what: &str) {
+    pub(super) fn expect(&mut self, view: View, what: &str) {
         let actual = match self.actual() {
             Ok(actual) => actual,
             Err(why) => {
@@ -308,65 +307,6 @@ impl World {
         } else if let Some(last) = self.events.last_mut() {
             last.view = actual;
         }
-    }
-
-    /// The original in JavaScript: appends to its list, blindly.
-    pub(super) fn js_appends(&mut self, text: &str) {
-        let element = AttributeValue::M(HashMap::from([
-            ("type".to_owned(), AttributeValue::S("human".to_owned())),
-            ("text".to_owned(), AttributeValue::S(text.to_owned())),
-        ]));
-        let mut item = self.items.get(&self.main).cloned().unwrap_or_default();
-        let name = self.reader.lists.js.clone();
-        if let AttributeValue::L(list) = item.entry(name).or_insert_with(|| AttributeValue::L(Vec::new())) {
-            list.push(element);
-        }
-        if item_bytes(&Item { key: self.main.clone(), attributes: item.clone() }) > self.reader.item_bytes {
-            return;
-        }
-        self.items.insert(self.main.clone(), item);
-        let mut view = self.view().clone();
-        view.push((u64::MAX, vec![text.to_owned()]));
-        self.expect(view, "an original's append");
-    }
-
-    /// Either original's clear.
-    pub(super) fn original_clears(&mut self) {
-        self.items.remove(&self.main);
-        self.original_clears.push(self.step);
-        self.forgotten.extend(self.landings.iter().map(|landing| landing.op));
-        self.murky = false;
-        self.expect(View::new(), "an original's clear");
-    }
-
-    /// The original in Python reads the whole list …
-    pub(super) fn python_reads(&self) -> (Vec<AttributeValue>, usize, usize) {
-        let list = match self.items.get(&self.main).and_then(|item| item.get(&self.reader.lists.python)) {
-            Some(AttributeValue::L(list)) => list.clone(),
-            _ => Vec::new(),
-        };
-        (list, self.events.len(), self.sweeps)
-    }
-
-    /// … and writes it again with its own behind, whatever has happened since.
-    pub(super) fn python_writes(&mut self, (mut list, version, sweeps): (Vec<AttributeValue>, usize, usize), text: &str) {
-        list.push(element::encode(Dialect::Python, &Message::user(text), serde_json::Map::new()));
-        let mut item = self.items.get(&self.main).cloned().unwrap_or_default();
-        item.insert(self.reader.lists.python.clone(), AttributeValue::L(list));
-        if item_bytes(&Item { key: self.main.clone(), attributes: item.clone() }) > self.reader.item_bytes {
-            return;
-        }
-        self.items.insert(self.main.clone(), item);
-        let mut view = self.events[version - 1].view.clone();
-        view.push((u64::MAX, vec![text.to_owned()]));
-        if self.events.len() > version {
-            // What came between is overwritten, with the numbers and the notes that the list's first element led to.
-            self.forgotten.extend(self.landings.iter().map(|landing| landing.op));
-        }
-        let before = texts(self.view());
-        let brought_back = texts(&view).iter().any(|shown| shown != text && !before.contains(shown));
-        self.murky |= brought_back || self.sweeps > sweeps;
-        self.expect(view, "an original's rewrite");
     }
 }
 
