@@ -53,6 +53,12 @@ impl Error {
         Self(Box::new(Inner { kind, message: message.into(), source: None, ticket: None, actual: None }))
     }
 
+    /// What a store that is open for reading only says to everything that writes.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn read_only() -> Self {
+        Self::new(ErrorKind::ReadOnly, "the store is open for reading only (read_only); open it without to write")
+    }
+
     /// An error of the kind [`ErrorKind::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)

@@ -1,6 +1,6 @@
 //! The directory: the listed sessions are the rows of `sessions` with a time.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Rows, params};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
@@ -19,17 +19,8 @@ pub(super) fn page(db: &Connection, owner: Option<&Owner>, limit: usize, after: 
     let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
     let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.created_at, cursor.id.as_str()));
     let mut query = db.prepare_cached(PAGE)?;
-    let mut rows = query.query(params![owner.map(Owner::as_str), before, id, limit + 1])?;
-    let mut sessions = Vec::new();
-    while let Some(row) = rows.next()? {
-        sessions.push(info(row)?);
-    }
-    let more = sessions.len() as i64 > limit;
-    if more {
-        sessions.pop();
-    }
-    let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
-    Ok(SessionPage { receipt: Receipt { requests: 1, ..Receipt::default() }, ..SessionPage::new(sessions, next) })
+    let rows = query.query(params![owner.map(Owner::as_str), before, id, limit + 1])?;
+    page_of(rows, limit)
 }
 
 /// A page of the sessions of all owners, by their ids.
@@ -38,7 +29,12 @@ pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>) -> Re
     let mut query = db.prepare_cached(
         "SELECT id, created_at, owner, title, metadata FROM sessions WHERE created_at IS NOT NULL AND id > ?1 ORDER BY id LIMIT ?2",
     )?;
-    let mut rows = query.query(params![after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
+    let rows = query.query(params![after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
+    page_of(rows, limit)
+}
+
+/// A page of at most `limit` sessions; one row more says that there is another page.
+fn page_of(mut rows: Rows<'_>, limit: i64) -> Result<SessionPage, Failure> {
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
         sessions.push(info(row)?);

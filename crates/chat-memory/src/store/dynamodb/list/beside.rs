@@ -115,12 +115,14 @@ pub(super) fn stubs_of<'a>(entries: impl IntoIterator<Item = &'a Entry>, now_ms:
 }
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    fn item(&self, session: &SessionId, id: &str, head: Value) -> Item {
-        let attributes = Attributes::from([
+    /// `expires` names the attribute by which DynamoDB purges it, and when (epoch seconds).
+    fn item(&self, session: &SessionId, id: &str, head: &Value, expires: Option<(&str, i64)>) -> Item {
+        let mut attributes = Attributes::from([
             (VERSION.to_owned(), number(FORMAT_VERSION)),
             (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
             (LIST_HEAD.to_owned(), AttributeValue::S(head.to_string())),
         ]);
+        attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
         Item { key: self.beside(session, id), attributes }
     }
 
@@ -134,23 +136,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         elements: Vec<AttributeValue>,
         expires: Option<(&str, i64)>,
     ) -> Item {
-        let mut item = self.item(session, id, json!({"head": head.value()}));
+        let mut item = self.item(session, id, &json!({"head": head.value()}), expires);
         item.attributes.insert(self.list_name(dialect).to_owned(), AttributeValue::L(elements));
-        item.attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
         item
     }
 
     pub(super) fn swept(&self, session: &SessionId, id: &str, head: &Head, stubs: &[Stub], expires: Option<(&str, i64)>) -> Item {
         let stubs: Vec<_> = stubs.iter().map(Stub::value).collect();
-        let mut item = self.item(session, id, json!({"head": head.value(), "swept": stubs}));
-        item.attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
-        item
+        self.item(session, id, &json!({"head": head.value(), "swept": stubs}), expires)
     }
 
     pub(super) fn note(&self, session: &SessionId, id: &str, gone: &Gone, expires: Option<(&str, i64)>) -> Item {
-        let mut item = self.item(session, id, json!({"gone": gone.value()}));
-        item.attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
-        item
+        self.item(session, id, &json!({"gone": gone.value()}), expires)
     }
 
     /// Reads an item beside a session's, consistently; `None` if there is none.

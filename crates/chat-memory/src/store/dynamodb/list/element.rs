@@ -65,7 +65,7 @@ pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> Attribu
 ///
 /// # Errors
 /// Continues a sentence that starts with the element: which of its attributes cannot be read, and why.
-pub(crate) fn decode(_: Dialect, element: &AttributeValue) -> Result<Element, String> {
+pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     let AttributeValue::M(fields) = element else {
         return Err("is not a map; LangChain.js would leave it out, and we leave nothing out".to_owned());
     };

@@ -129,13 +129,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Found, Error> {
-        let record = match &entry.parts {
-            None => Some(log.record(session.as_str(), entry)?),
-            Some(parts) => {
-                let messages = self.read_parts(session, parts, receipt, patience).await?;
-                messages.map(|messages| entry.bare.with(messages))
-            }
-        };
+        let record = self.whole(session, log, entry, receipt, patience).await?;
         Ok(Found { stub: Stub::of(entry), record })
     }
 }

@@ -109,7 +109,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(Step::Done(Box::new(History::new(records, complete, position))))
     }
 
-    async fn whole(
+    /// A record with its messages, wherever they are; `None` where parts of it are missing.
+    pub(super) async fn whole(
         &self,
         session: &SessionId,
         log: &Log,

@@ -107,13 +107,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     fn writable(&self) -> Result<(), Error> {
-        if self.settings.read_only {
-            return Err(Error::new(
-                ErrorKind::ReadOnly,
-                "the store is open for reading only (read_only); open it without to write",
-            ));
-        }
-        Ok(())
+        if self.settings.read_only { Err(Error::read_only()) } else { Ok(()) }
     }
 
     /// The key of a session's item.

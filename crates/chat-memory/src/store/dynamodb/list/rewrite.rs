@@ -136,7 +136,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if form == dialect {
                 return Ok(value);
             }
-            let read = element::decode(form, &value).map_err(unreadable)?;
+            let read = element::decode(&value).map_err(unreadable)?;
             Ok(element::encode(dialect, &read.message, read.mark))
         });
         Ok((log.head, elements.collect::<Result<_, Error>>()?))

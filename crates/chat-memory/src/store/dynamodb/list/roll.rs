@@ -156,7 +156,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         };
         let begins_turn = |entry: &Entry| {
             let first = log.elements.get(entry.at).filter(|_| entry.count > 0);
-            first.is_some_and(|(form, value)| element::decode(*form, value).is_ok_and(|read| read.message.role == Role::User))
+            first.is_some_and(|(_, value)| element::decode(value).is_ok_and(|read| read.message.role == Role::User))
         };
         let (mut kept, mut from) = (0, None);
         for (place, entry) in log.entries.iter().enumerate().rev() {

@@ -236,7 +236,7 @@ impl Log {
         let messages: Vec<Message> = elements
             .iter()
             .enumerate()
-            .map(|(n, (dialect, element))| match element::decode(*dialect, element) {
+            .map(|(n, (_, element))| match element::decode(element) {
                 Ok(element) => Ok(element.message),
                 Err(why) => Err(Error::corrupt(format!(
                     "message {} of session {session:?} (record {}) cannot be read: its element {why}; \

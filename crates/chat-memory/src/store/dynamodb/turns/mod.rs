@@ -22,7 +22,7 @@ pub use sweep_table::TableSwept;
 use super::names::Partitions;
 use super::patience::{Patience, persist};
 use super::table::{Clock, Table};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]
@@ -75,13 +75,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     fn writable(&self) -> Result<(), Error> {
-        if self.settings.read_only {
-            return Err(Error::new(
-                ErrorKind::ReadOnly,
-                "the store is open for reading only (read_only); open it without to write",
-            ));
-        }
-        Ok(())
+        if self.settings.read_only { Err(Error::read_only()) } else { Ok(()) }
     }
 
     fn patience(&self) -> Patience<'_, C> {
