@@ -36,23 +36,11 @@ fn options(table: &str) -> Options {
     Options::new(table).with_region("us-east-1").with_endpoint(dynamodb_endpoint()).with_credentials(credentials)
 }
 
-/// A table with a partition key only.
-async fn list_table() -> String {
-    use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Region};
-    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-    let config = Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(dynamodb_endpoint())
-        .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http());
+/// A table with a partition key only, as Flowise and LangChain use.
+fn list_table() -> String {
     let name = table_name("migrate");
-    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().expect("a key");
-    let attribute =
-        AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().expect("an attribute");
-    let table = aws_sdk_dynamodb::Client::from_conf(config.build()).create_table().table_name(&name);
-    let table = table.billing_mode(BillingMode::PayPerRequest).key_schema(key).attribute_definitions(attribute);
-    table.send().await.expect("a table on DynamoDB Local");
+    let made = run(&["--store", &url(&name, "&layout=list"), "table", "create"]);
+    assert!(made.status.success(), "{made:?}");
     name
 }
 
@@ -63,7 +51,7 @@ async fn whole(store: &DynamoDbStore, id: &str) -> Vec<Message> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_data_goes_round_through_every_layout() {
     let conversations: Vec<_> = shared_conversations();
-    let (flowise, back, turns) = (list_table().await, list_table().await, table_name("migrate-turns"));
+    let (flowise, back, turns) = (list_table(), list_table(), table_name("migrate-turns"));
     let folder = tempfile::tempdir().expect("a folder");
     let file = format!("sqlite:{}", folder.path().join("chats.db").display());
     // In Flowise's form, with what that has no place for riding along.

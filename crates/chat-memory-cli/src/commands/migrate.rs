@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::import::style;
-use super::{count, session_id};
+use super::{count, say_scan_cost, session_id};
 use crate::app::{App, cost_of};
 use crate::failure::{CONFLICT, FAILED, Failure, OnCommandLine};
 use crate::output::say;
@@ -110,6 +110,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     } else {
         to
     };
+    if named.is_empty() {
+        say_scan_cost(app, &from).await?;
+    }
     let stores = Stores {
         from: from.open().await.map_err(|e| e.context("--from"))?,
         // A file that is not there yet is made by the copy, not by the question what that would take.
@@ -236,7 +239,6 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         copied.write_units = stores.to.write_units(session, &appends);
         return Ok(());
     };
-    let is_new = there.is_empty() && !rest.is_empty();
     for piece in rest {
         let mut append = piece.append().expecting(position);
         if let Some(owner) = info.as_ref().and_then(|info| info.owner.clone()) {
@@ -253,7 +255,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     }
     if let Some(metadata) = info.and_then(|info| info.metadata)
         && has_directory
-        && (is_new || copied.there > 0)
+        && !whole.is_empty()
     {
         stores.to.update_session(session, &SessionUpdate { metadata: Some(Some(metadata)), ..SessionUpdate::default() }).await?;
     }

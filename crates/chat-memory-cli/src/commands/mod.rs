@@ -4,10 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
 
+use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::url::StoreUrl;
 use chat_memory::wire::Format;
 use chat_memory::{Owner, SessionId};
 
+use crate::app::App;
 use crate::failure::{Failure, OnCommandLine};
+use crate::output::say;
 use crate::visible::visible_line;
 
 pub mod append;
@@ -85,6 +89,18 @@ fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
         (Ok(_), "y" | "yes") => Ok(()),
         _ => Err(Failure::other("nothing was done")),
     }
+}
+
+/// Says what reading every item of a table will take, before it is read. On another store it costs nothing.
+async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
+    let StoreUrl::DynamoDb(url) = url else { return Ok(()) };
+    if !app.json() {
+        // It may not be asked for; the listing itself may be allowed all the same.
+        if let Ok(cost) = Admin::open(&url.options()).await?.scan_cost().await {
+            say(cost);
+        }
+    }
+    Ok(())
 }
 
 /// "1 record", "2 records".

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use chat_memory::ChatStore;
-use chat_memory::store::dynamodb::admin::Admin;
-use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{SessionInfo, SessionQuery};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
 use super::import::style;
-use super::{count, owner};
+use super::{count, owner, say_scan_cost};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::output::say;
 use crate::render::{local_time, utc_time};
 use crate::visible::visible_line;
 
@@ -89,14 +86,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
 /// Every session, with what it will take beforehand and how far it is on the way.
 async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
-    if let StoreUrl::DynamoDb(url) = app.store_url()? {
-        let admin = Admin::open(&url.options()).await?;
-        match admin.scan_cost().await {
-            Ok(cost) if !app.json() => say(format_args!("{cost}")),
-            // It may not be asked for; the listing itself may be allowed all the same.
-            _ => {}
-        }
-    }
+    say_scan_cost(app, &app.store_url()?).await?;
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
     bar.set_draw_target(ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(250));

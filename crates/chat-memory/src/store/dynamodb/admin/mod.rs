@@ -78,9 +78,10 @@ pub struct ScanCost {
 impl std::fmt::Display for ScanCost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { items, bytes, read_units } = self;
+        let items = if *items == 1 { "1 item".to_owned() } else { format!("{items} items") };
         write!(
             f,
-            "this reads the whole table: {items} items of {bytes} bytes, about {read_units} read units (as DynamoDB last counted them)"
+            "this reads the whole table: {items} of {bytes} bytes in all, about {read_units} read units (as DynamoDB last counted them)"
         )
     }
 }
@@ -91,8 +92,7 @@ impl Admin {
     /// # Errors
     /// What describing the table meets.
     pub async fn scan_cost(&self) -> Result<ScanCost, Error> {
-        let described = self.table.describe(&mut Receipt::default()).await;
-        let table = described.map_err(|failure| failure.into_error(self.table.target(), None))?;
+        let table = self.describe().await?;
         Ok(ScanCost { items: table.items, bytes: table.bytes, read_units: table.bytes.div_ceil(4096) as f64 / 2.0 })
     }
 
