@@ -12,10 +12,15 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    root().join(target)
+}
+
 /// The folder for what a run leaves behind: logs.
 pub fn scratch() -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let scratch = root().join(target).join("xtask");
+    let scratch = target().join("xtask");
     std::fs::create_dir_all(&scratch).map_err(|e| format!("the folder {} could not be made: {e}.", scratch.display()))?;
     Ok(scratch)
 }

@@ -2,8 +2,11 @@
 //! need and which is fetched, checked and started here.
 
 mod bench;
+mod cache;
 mod cargo;
 mod emulator;
+mod node;
+mod npm;
 mod peers;
 mod steps;
 
@@ -40,9 +43,13 @@ enum Task {
     },
     /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and say where
     Peers,
-    /// Measure the library against raw calls of the SDK and of SQLite, and write docs/benchmarks.md
+    /// Measure the library against raw calls of the SDK and of SQLite, and the npm package beside LangChain.js; write the tables
+    ///
+    /// The first goes to docs/benchmarks.md, the second into bindings/node/README.md.
     Bench {
-        /// Fewer and shorter rounds: whether it works, not how fast; docs/benchmarks.md is left alone
+        /// Only one of the two
+        what: Option<bench::What>,
+        /// Fewer and shorter rounds: whether it works, not how fast; nothing is written
         #[arg(long)]
         smoke: bool,
     },
@@ -63,7 +70,7 @@ Examples:
   cargo xtask test clippy docs          two steps of it
   cargo xtask emulator                  DynamoDB Local until Ctrl-C
   cargo xtask emulator -- cargo test -p chat-memory --features dynamodb conformance
-  cargo xtask bench
+  cargo xtask bench                     both tables; `cargo xtask bench node` makes one
 
 Environment:
   DYNAMODB_ENDPOINT    a DynamoDB Local that runs already (started with -sharedDb); none is started then
@@ -78,7 +85,7 @@ fn main() -> ExitCode {
             peers.iter().for_each(|(name, folder)| println!("export {name}={}", folder.display()));
             ExitCode::SUCCESS
         }),
-        Task::Bench { smoke } => bench::run(smoke).map(|()| ExitCode::SUCCESS),
+        Task::Bench { what, smoke } => bench::run(what, smoke).map(|()| ExitCode::SUCCESS),
         Task::Emulator { port, command } => emulate(port, &command),
     };
     done.unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! The originals that tests share tables with, at pinned versions: LangChain.js, Flowise's node, LangChain Python. Each is installed
+//! The originals that tests share tables with, at pinned versions: LangChain.js, Flowise's nodes, LangChain Python. Each is installed
 //! into a folder of its own outside the checkout, once for each set of pins.
 
 use std::path::{Path, PathBuf};
@@ -7,12 +7,25 @@ use std::process::Command;
 use sha2::{Digest as _, Sha512};
 
 use crate::Result;
-use crate::emulator::package::{cache, fetch_npm, run};
+use crate::cache::{cache, kept};
+use crate::npm::{self, Package};
 
-/// Flowise's node comes without the hundreds of packages that all of Flowise needs: `tests/peers/flowise/package.json` names those
-/// that the node itself requires.
-const FLOWISE: &str = "flowise-components@3.1.4";
-const FLOWISE_SHA512: &str = "6dF7FKxZNMODqRf/pjlkWz9R2zsHvFkxIJJEsjopAU7hplY3dFVKOimD8TFMRx244hMjj3lfLgQaU1O5ZF5Fxg==";
+/// Flowise's nodes, and the part of its server that finds them, without what they depend on, which is hundreds of packages and gigabytes:
+/// `tests/peers/flowise/package.json` names those that the nodes in the tests themselves require.
+const FLOWISE: [Package; 2] = [
+    Package {
+        package: "flowise-components@3.1.4",
+        sha512: "6dF7FKxZNMODqRf/pjlkWz9R2zsHvFkxIJJEsjopAU7hplY3dFVKOimD8TFMRx244hMjj3lfLgQaU1O5ZF5Fxg==",
+        paths: &["package/package.json", "package/dist"],
+        strip: 1,
+    },
+    Package {
+        package: "flowise@3.1.4",
+        sha512: "vzJwKmuFybms7XG5ZM8Ty6wOR7xjEiY3zpf9FwULr47D4B7zJBYxF7FSnZ4JkexsZwZPegcyRRHBJkpVAcvkwg==",
+        paths: &["package/package.json", "package/dist/NodesPool.js"],
+        strip: 1,
+    },
+];
 
 /// One original: its name, its folder under `tests/peers`, the files that pin it, and how it is installed.
 struct Peer {
@@ -20,6 +33,8 @@ struct Peer {
     variable: &'static str,
     files: &'static [&'static str],
     install: fn(&Path) -> Result,
+    /// What is unpacked beside that.
+    alone: &'static [Package],
 }
 
 const PEERS: [Peer; 3] = [
@@ -27,25 +42,15 @@ const PEERS: [Peer; 3] = [
         name: "js",
         variable: "CHAT_MEMORY_PEER_JS",
         files: &["package.json", "package-lock.json", "driver.mjs"],
-        install: |folder| npm(folder),
+        install: npm_install,
+        alone: &[],
     },
     Peer {
         name: "flowise",
         variable: "CHAT_MEMORY_PEER_FLOWISE",
         files: &["package.json", "package-lock.json", "driver.cjs"],
-        install: |folder| {
-            npm(folder)?;
-            let tarball = fetch_npm(folder, FLOWISE, FLOWISE_SHA512)?;
-            let inside = folder.join("node_modules").join("flowise-components");
-            std::fs::create_dir_all(&inside).map_err(|e| format!("{} cannot be made: {e}.", inside.display()))?;
-            let mut tar = Command::new("tar");
-            tar.arg("-xzf").arg(&tarball).arg("-C").arg(&inside).args([
-                "--strip-components=1",
-                "package/package.json",
-                "package/dist",
-            ]);
-            run(&mut tar)
-        },
+        install: npm_install,
+        alone: &FLOWISE,
     },
     Peer {
         name: "python",
@@ -56,8 +61,9 @@ const PEERS: [Peer; 3] = [
             let mut pip = Command::new("python3");
             pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", "packages"]);
             pip.args(["-r", "requirements.txt"]).current_dir(folder);
-            run(&mut pip).map_err(|e| format!("{e} LangChain Python needs Python 3.10 or newer with pip."))
+            npm::run(&mut pip).map_err(|e| format!("{e} LangChain Python needs Python 3.10 or newer with pip."))
         },
+        alone: &[],
     },
 ];
 
@@ -74,34 +80,20 @@ impl Peer {
             let path = source.join(file);
             hash.update(std::fs::read(&path).map_err(|e| format!("{} cannot be read: {e}.", path.display()))?);
         }
-        hash.update(FLOWISE_SHA512);
+        self.alone.iter().for_each(|alone| hash.update(alone.sha512));
         let short: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let cache = cache()?;
-        let folder = cache.join(format!("peer-{}-{short}", self.name));
-        if folder.is_dir() {
-            return Ok(folder);
-        }
-        println!("installing the peer {} (once for this machine)", self.name);
-        let make =
-            std::fs::create_dir_all(&cache).and_then(|()| tempfile::Builder::new().prefix("installing-").tempdir_in(&cache));
-        let temporary = make.map_err(|e| {
-            format!("no folder could be made in {}: {e}. Name a folder to write to in CHAT_MEMORY_CACHE.", cache.display())
-        })?;
-        for file in self.files {
-            let copied = std::fs::copy(source.join(file), temporary.path().join(file));
-            copied.map_err(|e| format!("{file} cannot be copied to {}: {e}.", temporary.path().display()))?;
-        }
-        (self.install)(temporary.path())?;
-        // One rename, so that the folder is whole or not there. Where another run was faster, its folder is as good.
-        match std::fs::rename(temporary.path(), &folder) {
-            Err(e) if !folder.is_dir() => Err(format!("the peer {} could not be moved to {}: {e}.", self.name, folder.display())),
-            _ => Ok(folder),
-        }
+        kept(&cache()?, &format!("peer-{}-{short}", self.name), |folder| {
+            for file in self.files {
+                let copied = std::fs::copy(source.join(file), folder.join(file));
+                copied.map_err(|e| format!("{file} cannot be copied to {}: {e}.", folder.display()))?;
+            }
+            (self.install)(folder)?;
+            let unpack = |alone: &Package| alone.unpack_into(&folder.join("node_modules").join(alone.name()));
+            self.alone.iter().try_for_each(unpack)
+        })
     }
 }
 
-fn npm(folder: &Path) -> Result {
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=optional", "--loglevel=error"]);
-    run(npm.current_dir(folder)).map_err(|e| format!("{e} The peers in JavaScript need Node 20 or newer with npm."))
+fn npm_install(folder: &Path) -> Result {
+    npm::ci(folder, &["--omit=optional"])
 }

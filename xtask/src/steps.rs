@@ -68,6 +68,19 @@ const STEPS: &[Step] = &[
         },
         remedy: "the failed tests are named above; `cargo xtask peers` prints what to export to run one by hand",
     },
+    Step {
+        name: "node",
+        quick: false,
+        run: |session| {
+            let peers = crate::peers::install()?;
+            crate::node::build("dev")?;
+            crate::node::runtimes()?.into_iter().try_for_each(|node| {
+                let mut tests = crate::node::tests(&node)?;
+                run_command(session.with_dynamodb(&mut tests)?.envs(peers.iter().map(|(name, path)| (name, path))))
+            })
+        },
+        remedy: "the failed tests are named above; bindings/node/README.md says how to run one file of them",
+    },
 ];
 
 /// The steps' names.

@@ -1,0 +1,80 @@
+// The package beside LangChain.js's own class, in one run on DynamoDB Local: what turn 1, 100 and 500 cost, and what reading costs then.
+//
+//   node bench/beside-langchain.mjs [--turns 500]
+//
+// `cargo xtask bench` runs it with an optimised addon and puts the table into README.md. Times are means of ten calls and depend on the machine;
+// units and requests do not.
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { meter } from "./meter.mjs";
+import { table } from "../test/support.mjs";
+
+const SIDES = [
+  { kind: "langchain", name: "LangChain.js", keys: ["id"] },
+  { kind: "list", name: "ours, its table", keys: ["id"] },
+  { kind: "turns", name: "ours, own table", keys: ["session_id", "sk"] },
+];
+
+/** How many calls a time is the mean of. */
+const REPEATS = 10;
+
+/** Runs one side: what each of its steps cost. */
+async function side({ kind, keys }, turns) {
+  const meters = await meter(process.env.DYNAMODB_ENDPOINT);
+  const child = fork(join(import.meta.dirname, "conversation.mjs"), [kind, await table(...keys), meters.endpoint]);
+  await once(child, "message");
+  const measure = async (what, times) => {
+    meters.take();
+    child.send({ what, times });
+    const [answer] = await once(child, "message");
+    if (answer.error) throw new Error(`${kind}: ${answer.error}`);
+    const { requests, readUnits, writeUnits } = meters.take();
+    return { ...answer, requests: requests / times, readUnits: readUnits / times, writeUnits: writeUnits / times };
+  };
+  const steps = {};
+  let done = 0;
+  for (const at of [1, 100, 500].filter((at) => at <= turns)) {
+    if (at - 1 > done) await measure("turns", at - 1 - done);
+    const turn = await measure("turns", 1);
+    // The first turn also opens the connection and looks at the table, so it is not what a turn takes; times are of those after it.
+    const after = await measure("turns", REPEATS);
+    done = at + REPEATS;
+    steps[`turn ${at}`] = { ...turn, wall: after.wall, cpu: after.cpu };
+  }
+  if (turns > done) await measure("turns", turns - done);
+  steps["the last 20 messages"] = await measure("last", REPEATS);
+  steps[`all ${2 * Math.max(turns, done)} messages`] = await measure("all", REPEATS);
+  child.disconnect();
+  meters.close();
+  return steps;
+}
+
+/** Runs all sides: a list of what each costs. */
+export async function compare(turns) {
+  const all = [];
+  for (const of of SIDES) all.push({ ...of, steps: await side(of, turns) });
+  return all;
+}
+
+/** The table, in Markdown. */
+export function markdown(all) {
+  const number = (value) => String(Number(value.toFixed(value >= 100 ? 0 : 1)));
+  const cell = ({ requests, readUnits, writeUnits, wall, cpu }, reads) =>
+    `${number(requests)} / ${number(reads ? readUnits : writeUnits)} / ${wall.toFixed(1)} ms / ${cpu.toFixed(1)} ms`;
+  const lines = [
+    `| requests / units / wall time / CPU time | ${all.map(({ name }) => name).join(" | ")} |`,
+    `|---|${all.map(() => "---|").join("")}`,
+  ];
+  for (const step of Object.keys(all[0].steps)) {
+    const reads = !step.startsWith("turn");
+    lines.push(`| ${reads ? `reading ${step}` : step} | ${all.map(({ steps }) => cell(steps[step], reads)).join(" | ")} |`);
+  }
+  return lines.join("\n");
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const { values } = parseArgs({ options: { turns: { type: "string", default: "500" } } });
+  console.log(markdown(await compare(Number(values.turns))));
+}

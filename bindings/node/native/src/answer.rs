@@ -1,0 +1,104 @@
+//! What an operation answers, as JSON.
+
+use chat_memory::memory::LeftOut;
+use chat_memory::store::{Appended, Receipt, Record, SessionInfo, SessionPage, Swept};
+use chat_memory::wire::Format;
+use chat_memory::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+use crate::numbers::marked;
+
+/// The answer's text: `{"ok": …}` or `{"error": …}`.
+pub fn of(result: Result<Value, Error>) -> String {
+    match result {
+        Ok(value) => json!({"ok": marked(value)}).to_string(),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The text of `{"error": {"code", "message", "retryable", "ticket"?, "actual"?}}`.
+pub fn failed(error: &Error) -> String {
+    json!({"error": {
+        "code": code(error.kind()),
+        "message": error.to_string(),
+        "retryable": error.is_retryable(),
+        "ticket": error.ticket().map(ToString::to_string),
+        "actual": error.actual().map(ToString::to_string),
+    }})
+    .to_string()
+}
+
+/// An error's code, which the npm package documents.
+fn code(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "not_found",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::InDoubt => "in_doubt",
+        ErrorKind::KeyReused => "key_reused",
+        ErrorKind::TooLarge => "too_large",
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::AccessDenied => "access_denied",
+        ErrorKind::Throttled => "throttled",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::ReadOnly => "read_only",
+        _ => "other",
+    }
+}
+
+pub fn receipt(receipt: &Receipt) -> Value {
+    json!({
+        "requests": receipt.requests,
+        "readUnits": receipt.read_units,
+        "writeUnits": receipt.write_units,
+        "bytes": receipt.bytes,
+    })
+}
+
+pub fn appended(appended: &Appended) -> Value {
+    json!({
+        "seq": appended.seq,
+        "position": appended.position.to_string(),
+        "createdAt": appended.created_at,
+        "repeated": appended.repeated,
+        "started": appended.started,
+        "receipt": receipt(&appended.receipt),
+    })
+}
+
+pub fn swept(swept: &Swept) -> Value {
+    json!({"records": swept.records, "receipt": receipt(&swept.receipt)})
+}
+
+pub fn left_out(left_out: &LeftOut) -> Value {
+    json!({"older": left_out.older, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
+}
+
+pub fn record(record: &Record, format: Format) -> Value {
+    json!({
+        "seq": record.seq,
+        "createdAt": record.created_at,
+        "expiresAt": record.expires_at,
+        "metadata": record.metadata,
+        "messages": record.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
+    })
+}
+
+pub fn info(info: &SessionInfo) -> Value {
+    json!({
+        "id": info.id.to_string(),
+        "owner": info.owner.as_ref().map(ToString::to_string),
+        "title": info.title,
+        "metadata": info.metadata,
+        "createdAt": info.created_at,
+    })
+}
+
+pub fn page(page: &SessionPage) -> Value {
+    json!({
+        "sessions": page.sessions.iter().map(info).collect::<Vec<_>>(),
+        "next": page.next,
+        "receipt": receipt(&page.receipt),
+    })
+}

@@ -1,0 +1,74 @@
+//! What a store is opened with: its URL, and credentials beside it, since a URL never has any.
+
+use std::sync::Arc;
+
+use chat_memory::store::dynamodb::{Credentials, DynamoDbStore};
+use chat_memory::store::url::StoreUrl;
+use chat_memory::{ChatStore, Error};
+use serde::Deserialize;
+
+/// How to open a store.
+pub struct Setup {
+    url: StoreUrl,
+    credentials: Option<Credentials>,
+}
+
+/// The JSON of a [`Setup`]. No `Debug`: it holds secrets.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Said {
+    url: String,
+    access_key_id: Option<String>,
+    secret_access_key: Option<String>,
+    session_token: Option<String>,
+}
+
+impl Setup {
+    /// Reads a setup.
+    ///
+    /// # Errors
+    /// Invalid, when the URL is not a store URL, the options in it contradict each other, or credentials are given that cannot be.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        // serde's own error may quote what it read, a secret perhaps.
+        let said: Said =
+            serde_json::from_str(text).map_err(|_| Error::invalid("the store's setup is not the JSON it should be"))?;
+        let url: StoreUrl = said.url.parse()?;
+        let credentials = match (said.access_key_id, said.secret_access_key) {
+            (None, None) => None,
+            (id, secret) => {
+                let credentials = Credentials::new(id.unwrap_or_default(), secret.unwrap_or_default());
+                Some(match said.session_token {
+                    Some(token) => credentials.with_session_token(token),
+                    None => credentials,
+                })
+            }
+        };
+        let setup = Self { url, credentials };
+        setup.check()?;
+        Ok(setup)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match (&self.url, &self.credentials) {
+            (StoreUrl::DynamoDb(url), credentials) => {
+                let options = url.options();
+                credentials.iter().cloned().fold(options, |options, found| options.with_credentials(found)).check()
+            }
+            (_, None) => Ok(()),
+            (_, Some(_)) => Err(Error::invalid("only a dynamodb:// store takes credentials; leave them out")),
+        }
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// As the store itself.
+    pub async fn open(&self) -> Result<Arc<dyn ChatStore>, Error> {
+        match (&self.url, &self.credentials) {
+            (StoreUrl::DynamoDb(url), Some(credentials)) => {
+                Ok(Arc::new(DynamoDbStore::open(url.options().with_credentials(credentials.clone())).await?))
+            }
+            (url, _) => url.open().await,
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The operations: what each takes, and what it does.
+
+use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
+use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
+use chat_memory::wire::Format;
+use chat_memory::{ChatStore, Error, Message, Owner, SessionId, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+
+use crate::answer;
+
+/// An operation with all it takes.
+pub enum Request {
+    Append(ToAppend),
+    Load(ToLoad),
+    Records(ToRead),
+    Rewind(ToRewind),
+    Clear(Session),
+    Delete(Session),
+    Sweep(Session),
+    Sessions(ToList),
+    EverySession(ToScan),
+    Session(Session),
+    UpdateSession(ToUpdate),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Session {
+    session: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToAppend {
+    session: String,
+    format: Form,
+    messages: Vec<Value>,
+    metadata: Option<Map<String, Value>>,
+    key: Option<String>,
+    ticket: Option<String>,
+    expect: Option<String>,
+    owner: Option<String>,
+    title: Option<String>,
+    #[serde(default)]
+    replace: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToLoad {
+    session: String,
+    format: Form,
+    messages: Option<usize>,
+    turns: Option<usize>,
+    tokens: Option<u64>,
+    counter: Option<String>,
+    #[serde(default)]
+    keep_system: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToRead {
+    session: String,
+    format: Form,
+    messages: Option<usize>,
+    turns: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToRewind {
+    session: String,
+    format: Form,
+    turns: Option<usize>,
+    seq: Option<u64>,
+    #[serde(default)]
+    messages: Vec<Value>,
+    expect: Option<String>,
+    /// How many of the newest messages reach back to `seq`; all are read where it is not said.
+    window: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToList {
+    owner: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToScan {
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToUpdate {
+    session: String,
+    #[serde(default, deserialize_with = "said")]
+    title: Option<Option<String>>,
+    #[serde(default, deserialize_with = "said")]
+    metadata: Option<Option<Map<String, Value>>>,
+}
+
+/// A field that is there, be it `null`.
+fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A [`Format`] by its name.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    OpenAi,
+    LangChain,
+}
+
+impl Form {
+    fn format(self) -> Format {
+        match self {
+            Self::OpenAi => Format::OpenAi,
+            Self::LangChain => Format::LangChain,
+        }
+    }
+
+    fn read(self, messages: Vec<Value>) -> Result<Vec<Message>, Error> {
+        let read = |(place, value)| {
+            self.format().read(value).map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))
+        };
+        messages.into_iter().enumerate().map(read).collect()
+    }
+}
+
+impl Request {
+    /// Reads the request of an operation.
+    ///
+    /// # Errors
+    /// Invalid, when there is no such operation, or the text is not what it takes.
+    pub fn parse(operation: &str, text: &str) -> Result<Self, Error> {
+        // The project's own reader, since it refuses a number that cannot be held rather than rounding it.
+        let value = json::parse(text).map_err(|e| Error::invalid(e.to_string()))?;
+        Ok(match operation {
+            "append" => Self::Append(read(value)?),
+            "load" => Self::Load(read(value)?),
+            "records" => Self::Records(read(value)?),
+            "rewind" => Self::Rewind(read(value)?),
+            "clear" => Self::Clear(read(value)?),
+            "delete" => Self::Delete(read(value)?),
+            "sweep" => Self::Sweep(read(value)?),
+            "sessions" => Self::Sessions(read(value)?),
+            "everySession" => Self::EverySession(read(value)?),
+            "session" => Self::Session(read(value)?),
+            "updateSession" => Self::UpdateSession(read(value)?),
+            other => return Err(Error::invalid(format!("there is no operation {other:?}"))),
+        })
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
+        match self {
+            Self::Append(it) => it.run(store).await,
+            Self::Load(it) => it.run(store).await,
+            Self::Records(it) => it.run(store).await,
+            Self::Rewind(it) => it.run(store).await,
+            Self::Clear(it) => {
+                let cleared = store.clear(&SessionId::new(it.session)?).await?;
+                Ok(json!({"position": cleared.appended.position.to_string(), "receipt": answer::receipt(&cleared.receipt())}))
+            }
+            Self::Delete(it) => Ok(answer::swept(&store.delete(&SessionId::new(it.session)?).await?)),
+            Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::new(it.session)?).await?)),
+            Self::Sessions(it) => {
+                let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::of_nobody, SessionQuery::of);
+                let query = it.limit.into_iter().fold(query, SessionQuery::limit);
+                let query = it.after.into_iter().fold(query, SessionQuery::after);
+                Ok(answer::page(&store.sessions(&query).await?))
+            }
+            Self::EverySession(it) => Ok(answer::page(&store.every_session(it.after.as_deref()).await?)),
+            Self::Session(it) => {
+                let info = store.session(&SessionId::new(it.session)?).await?;
+                Ok(info.as_ref().map_or(Value::Null, answer::info))
+            }
+            Self::UpdateSession(it) => {
+                let update = SessionUpdate { title: it.title, metadata: it.metadata };
+                let info = store.update_session(&SessionId::new(it.session)?, &update).await?;
+                Ok(info.as_ref().map_or(Value::Null, answer::info))
+            }
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_json::from_value(value).map_err(|e| Error::invalid(format!("the request cannot be read: {e}")))
+}
+
+impl ToAppend {
+    async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
+        let session = SessionId::new(self.session)?;
+        let messages = self.format.read(self.messages)?;
+        let mut append = if self.replace { Append::replace_all(messages) } else { Append::new(messages) };
+        if let Some(metadata) = self.metadata {
+            append = append.with_metadata(metadata);
+        }
+        append = match (self.key, self.ticket) {
+            (Some(_), Some(_)) => return Err(Error::invalid("an append has a key or a ticket, not both")),
+            (Some(key), None) => append.with_key(key),
+            (None, Some(ticket)) => append.with_ticket(ticket.parse()?),
+            (None, None) => append,
+        };
+        if let Some(position) = self.expect {
+            append = append.expecting(position.parse()?);
+        }
+        if let Some(owner) = self.owner {
+            append = append.owned_by(Owner::new(owner)?);
+        }
+        if let Some(title) = self.title {
+            append = append.titled(title);
+        }
+        Ok(answer::appended(&store.append(&session, &append).await?))
+    }
+}
+
+impl ToLoad {
+    fn policy(&self) -> Result<Policy, Error> {
+        let limit = match (self.messages, self.turns, self.tokens) {
+            (None, None, None) => Limit::Everything,
+            (Some(n), None, None) => Limit::Messages(n),
+            (None, Some(n), None) => Limit::Turns(n),
+            (None, None, Some(budget)) => Limit::Tokens { budget, counter: self.counter()? },
+            _ => return Err(Error::invalid("a window is of messages, of turns or of tokens; give one of them")),
+        };
+        if self.counter.is_some() && self.tokens.is_none() {
+            return Err(Error::invalid("a counter counts tokens; give a window of tokens with it"));
+        }
+        let policy = Policy::from(limit);
+        Ok(if self.keep_system { policy.keeping_system() } else { policy })
+    }
+
+    fn counter(&self) -> Result<TokenCounter, Error> {
+        match self.counter.as_deref() {
+            None | Some("estimate") => Ok(TokenCounter::estimate()),
+            Some("o200k_base") => TokenCounter::exact(Encoding::O200kBase),
+            Some("cl100k_base") => TokenCounter::exact(Encoding::Cl100kBase),
+            Some(model) => TokenCounter::for_model(model),
+        }
+    }
+
+    async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
+        let policy = self.policy()?;
+        let recalled = recall(store, &SessionId::new(self.session)?, &policy).await?;
+        let format = self.format.format();
+        Ok(json!({
+            "messages": recalled.window.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
+            "tokens": recalled.window.tokens,
+            "leftOut": answer::left_out(&recalled.window.left_out),
+            "position": recalled.position.to_string(),
+            "receipt": answer::receipt(&recalled.receipt),
+        }))
+    }
+}
+
+impl ToRead {
+    async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
+        let load = match (self.messages, self.turns) {
+            (None, None) => Load::all(),
+            (Some(n), None) => Load::last(n),
+            (None, Some(n)) => Load::turns(n),
+            _ => return Err(Error::invalid("records are read by messages or by turns; give one of them")),
+        };
+        let history = store.load(&SessionId::new(self.session)?, &load).await?;
+        let format = self.format.format();
+        Ok(json!({
+            "records": history.records.iter().map(|record| answer::record(record, format)).collect::<Vec<_>>(),
+            "complete": history.complete,
+            "position": history.position.to_string(),
+            "receipt": answer::receipt(&history.receipt),
+        }))
+    }
+}
+
+impl ToRewind {
+    async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
+        let session = SessionId::new(self.session)?;
+        match (self.turns, self.seq) {
+            (Some(turns), None) if self.messages.is_empty() && self.expect.is_none() => {
+                let appended = store.rewind_turns(&session, turns).await?;
+                Ok(appended.as_ref().map_or(Value::Null, answer::appended))
+            }
+            (None, Some(seq)) => {
+                let history = store.load(&session, &self.window.map_or_else(Load::all, Load::last)).await?;
+                if let Some(expect) = self.expect
+                    && history.position != expect.parse()?
+                {
+                    return Err(Error::conflict(history.position));
+                }
+                let messages = self.format.read(self.messages)?;
+                let mut appended = store.append(&session, &Append::rewind(&history, seq, messages)?).await?;
+                appended.receipt += history.receipt;
+                Ok(answer::appended(&appended))
+            }
+            _ => Err(Error::invalid(
+                "a rewind takes back turns, or the records from a number on (seq); messages and a position go with a number",
+            )),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+// The way to the native part: one store for all who open the same, and credentials that can be renewed.
+
+import { createHash } from "node:crypto";
+import { type NativeStore, native, stores } from "#native";
+import { ChatMemoryError, type ErrorCode, invalid } from "./errors.js";
+import { decode, encode } from "./json.js";
+import { checkNames } from "./options.js";
+
+/** An AWS access key, as the AWS SDK for JavaScript has it. */
+export interface AwsCredentials {
+  accessKeyId: string;
+  secretAccessKey: string;
+  sessionToken?: string;
+  /** When temporary credentials end. */
+  expiration?: Date;
+}
+
+/** An access key, or a function that gets one, such as those of `@aws-sdk/credential-providers`. */
+export type AwsCredentialSource = AwsCredentials | (() => Promise<AwsCredentials>);
+
+/** What the AWS SDK's providers put beside these, which is of no use here. */
+const KEY_FIELDS = ["accessKeyId", "secretAccessKey", "sessionToken", "expiration", "credentialScope", "accountId", "$source"];
+
+/** How many stores this process keeps open. Beyond, the one that was not used for longest is let go. */
+const MAX_STORES = 256;
+
+/** How long before they end credentials are renewed. */
+const RENEW_BEFORE_MS = 5 * 60 * 1000;
+
+export class Connection {
+  readonly #url: string;
+  readonly #source: (() => Promise<AwsCredentials>) | undefined;
+  #store: NativeStore | undefined;
+  #renewAt = Infinity;
+  #renewal: Promise<NativeStore> | undefined;
+
+  /** @throws ChatMemoryError `invalid`, when the URL or the credentials cannot work. */
+  constructor(url: string, credentials?: AwsCredentialSource) {
+    if (typeof url !== "string") throw invalid("a store URL is a text: sqlite:PATH, dynamodb://TABLE or memory:");
+    this.#url = url;
+    if (typeof credentials === "function") {
+      this.#source = credentials;
+      // The URL is judged now all the same; nothing is opened by that.
+      opened(url, undefined);
+    } else {
+      this.#store = opened(url, credentials);
+    }
+  }
+
+  /**
+   * Runs an operation of the native part.
+   *
+   * @throws ChatMemoryError as the operation says.
+   */
+  async call<Answer>(operation: string, request: object): Promise<Answer> {
+    const text = encode(request);
+    const store = this.#store !== undefined && Date.now() < this.#renewAt ? this.#store : await this.#renewed();
+    const answer = decode(await store.call(operation, text)) as { ok: Answer } | { error: NativeError };
+    if ("error" in answer) throw thrown(answer.error);
+    return answer.ok;
+  }
+
+  /** One renewal at a time, whoever asks for it. */
+  #renewed(): Promise<NativeStore> {
+    this.#renewal ??= this.#renew().finally(() => {
+      this.#renewal = undefined;
+    });
+    return this.#renewal;
+  }
+
+  async #renew(): Promise<NativeStore> {
+    const found = await this.#source?.().catch((error: unknown) => {
+      const why = error instanceof Error ? error.message : "it gave no reason";
+      throw new ChatMemoryError("access_denied", `the function given as credentials failed (${why}); see to what it needs`);
+    });
+    this.#store = opened(this.#url, found);
+    const ends = found?.expiration?.getTime();
+    // Where they end sooner than that, they are asked for each time.
+    this.#renewAt = ends === undefined ? Infinity : ends - RENEW_BEFORE_MS;
+    return this.#store;
+  }
+}
+
+/** The store that is open with these, or a new one. Sharing spares the handshakes, and what is known of the sessions' ends. */
+function opened(url: string, credentials: AwsCredentials | undefined): NativeStore {
+  const setup: Record<string, unknown> = { url };
+  if (credentials !== undefined) {
+    if (typeof credentials !== "object" || credentials === null) {
+      throw invalid("credentials must be an object with accessKeyId and secretAccessKey, or a function that gets one");
+    }
+    checkNames("credentials", credentials, KEY_FIELDS);
+    for (const name of ["accessKeyId", "secretAccessKey", "sessionToken"] as const) {
+      const value: unknown = credentials[name];
+      if (value === undefined && name === "sessionToken") continue;
+      if (typeof value !== "string" || value === "") {
+        throw invalid(`the credentials lack ${name}; give accessKeyId and secretAccessKey, or leave credentials out to use AWS's usual chain`);
+      }
+      setup[name] = value;
+    }
+  }
+  const text = JSON.stringify(setup);
+  // A `memory:` store is its opener's own.
+  if (url.startsWith("memory:")) return create(text);
+  const name = createHash("sha256").update(text).digest("base64");
+  const store = stores.get(name) ?? create(text);
+  stores.delete(name);
+  stores.set(name, store);
+  const [oldest] = stores.keys();
+  if (stores.size > MAX_STORES && oldest !== undefined) stores.delete(oldest);
+  return store;
+}
+
+function create(setup: string): NativeStore {
+  try {
+    return new native.NativeStore(setup);
+  } catch (error) {
+    // The native part says what is wrong as JSON.
+    const said = error instanceof Error && error.message.startsWith("{") ? (JSON.parse(error.message) as { error: NativeError }) : undefined;
+    throw said ? thrown(said.error) : error;
+  }
+}
+
+interface NativeError {
+  code: ErrorCode;
+  message: string;
+  retryable: boolean;
+  ticket: string | null;
+  actual: string | null;
+}
+
+function thrown({ code, message, ...more }: NativeError): ChatMemoryError {
+  return new ChatMemoryError(code, message, more);
+}

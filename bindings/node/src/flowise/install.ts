@@ -1,0 +1,140 @@
+#!/usr/bin/env node
+// chat-memory-flowise: puts the node into an installed Flowise, and takes it out again.
+
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const HELP = `Puts the DynamoDB Chat Memory node of the package chat-memory into an installed Flowise 3.
+
+Usage: chat-memory-flowise COMMAND [--beside] [--flowise FOLDER]
+
+Commands:
+  install       in place of Flowise's own node: saved flows go on, on this one
+  uninstall     Flowise's own node back in its place
+  status        which one is there
+
+Options:
+  --beside            a node of its own, "Durable DynamoDB Chat Memory", beside Flowise's
+  --flowise FOLDER    where Flowise, or flowise-components, is installed; by default it is looked for
+                      in this folder and among the packages installed with npm install -g
+
+Restart Flowise afterwards. An upgrade of Flowise brings its own node back: install again.
+
+Examples:
+  chat-memory-flowise install
+  chat-memory-flowise install --beside
+  chat-memory-flowise uninstall
+  chat-memory-flowise status --flowise /usr/local/lib/node_modules/flowise`;
+
+/** Stands in our file, so that it is known from Flowise's. */
+const MARK = "// Made by chat-memory-flowise.";
+
+class Refused extends Error {}
+
+function main(): void {
+  const { values, positionals } = parse();
+  const [command, ...more] = positionals;
+  if (values.help || command === undefined) {
+    console.log(HELP);
+    if (!values.help) process.exitCode = 2;
+    return;
+  }
+  const run = { install, uninstall, status }[command];
+  if (!run || more.length > 0) throw new Refused(`there is no command ${positionals.join(" ")}; chat-memory-flowise --help lists them`);
+  const nodes = join(components(values.flowise), "dist", "nodes", "memory");
+  run({ original: join(nodes, "DynamoDb"), beside: values.beside ? join(nodes, "DurableDynamoDb") : undefined });
+}
+
+function parse() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { beside: { type: "boolean" }, flowise: { type: "string" }, help: { type: "boolean", short: "h" } },
+    });
+  } catch (error) {
+    throw new Refused(`${(error as Error).message}; chat-memory-flowise --help says what there is`);
+  }
+}
+
+/** The folders of the two nodes; the second only where it is asked for. */
+interface Places {
+  original: string;
+  beside: string | undefined;
+}
+
+function install({ original, beside }: Places): void {
+  const folder = beside ?? original;
+  const file = join(folder, beside ? "DurableDynamoDb.js" : "DynamoDb.js");
+  if (beside) {
+    mkdirSync(folder, { recursive: true });
+    copyFileSync(join(original, "dynamodb.svg"), join(folder, "dynamodb.svg"));
+  } else if (!isOurs(file)) {
+    // Not `.js`: Flowise loads every such file as a node.
+    renameSync(file, `${file}.original`);
+  }
+  const here = join(dirname(realpathSync(fileURLToPath(import.meta.url))), "..", "..", "cjs", "flowise", "index.js");
+  const text = `"use strict";\n${MARK} \`chat-memory-flowise uninstall${beside ? " --beside" : ""}\` takes it away.\nmodule.exports = require(${JSON.stringify(here)}).flowiseNode(require, { beside: ${Boolean(beside)} });\n`;
+  writeFileSync(file, text);
+  console.log(`Installed the node "${label(file, { original, beside })}" (${file}). Restart Flowise to use it.`);
+}
+
+/** The node's label. Loading it here shows at once what would otherwise keep Flowise from listing the node. */
+function label(file: string, places: Places): string {
+  try {
+    const { nodeClass } = createRequire(file)(file) as { nodeClass: new () => { label: string } };
+    return new nodeClass().label;
+  } catch (error) {
+    uninstall(places);
+    throw new Refused(`the node does not load in this Flowise (${(error as Error).message.split("\n")[0]}), so it was taken out again`);
+  }
+}
+
+function uninstall({ original, beside }: Places): void {
+  if (beside) {
+    rmSync(beside, { recursive: true, force: true });
+    console.log("Removed the node beside Flowise's own. Flows that use it no longer run; restart Flowise.");
+    return;
+  }
+  const file = join(original, "DynamoDb.js");
+  if (!isOurs(file)) {
+    console.log("Flowise's own node is in its place; nothing to do.");
+    return;
+  }
+  renameSync(`${file}.original`, file);
+  console.log("Flowise's own node is back in its place. Restart Flowise.");
+}
+
+function status({ original }: Places): void {
+  const beside = join(dirname(original), "DurableDynamoDb", "DurableDynamoDb.js");
+  console.log(`DynamoDB Chat Memory: ${isOurs(join(original, "DynamoDb.js")) ? "of chat-memory" : "Flowise's own"}`);
+  console.log(`Durable DynamoDB Chat Memory, beside it: ${existsSync(beside) ? "installed" : "not installed"}`);
+}
+
+function isOurs(file: string): boolean {
+  return existsSync(file) && readFileSync(file, "utf8").includes(MARK);
+}
+
+/** The folder of flowise-components. */
+function components(given: string | undefined): string {
+  const global = given ? undefined : spawnSync("npm", ["root", "-g"], { encoding: "utf8", shell: process.platform === "win32" }).stdout?.trim();
+  const starts = given ? [resolve(given)] : [process.cwd(), join(process.cwd(), "node_modules", "flowise"), ...(global ? [join(global, "flowise")] : [])];
+  for (const start of starts) {
+    // Flowise's own folder, the folder it is installed in, and flowise-components itself.
+    for (const folder of [start, join(start, "node_modules", "flowise-components"), join(start, "..", "flowise-components")]) {
+      if (existsSync(join(folder, "dist", "nodes", "memory", "DynamoDb", "dynamodb.svg"))) return folder;
+    }
+  }
+  throw new Refused(`no Flowise was found in ${starts.join(", ")}; name its folder with --flowise (npm root -g says where npm install -g puts it)`);
+}
+
+try {
+  main();
+} catch (error) {
+  const known = error instanceof Refused || (error as NodeJS.ErrnoException).code !== undefined;
+  console.error(`error: ${known ? (error as Error).message : (error as Error).stack}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,24 @@
+/** Durable chat memory in a DynamoDB table, or in one file. The package's README says more. */
+export type { AwsCredentials, AwsCredentialSource } from "./connection.js";
+export { ChatMemoryError, type ErrorCode } from "./errors.js";
+export {
+  type Appended,
+  type AppendOptions,
+  ChatStore,
+  type Format,
+  type History,
+  type HistoryRecord,
+  type Loaded,
+  type Message,
+  type MessageOf,
+  type MessagePart,
+  randomSessionId,
+  type Receipt,
+  type SessionInfo,
+  type SessionPage,
+  type StoredMessage,
+  type Swept,
+  type ToolCall,
+  type Window,
+} from "./store.js";
+export { type DynamoDBOptions, dynamoDBUrl } from "./url.js";

@@ -1,0 +1,43 @@
+// LangChain's stored messages, as its two languages write them. LangChain.js reads its own; what langchain-core writes in Python
+// differs in a few places, which are put right here.
+
+import { invalid } from "../errors.js";
+import type { StoredMessage } from "../store.js";
+
+/** What can write itself as a stored message: every message class of LangChain.js. */
+export interface Writes {
+  toDict(): { type: string; data: object };
+}
+
+/**
+ * The stored forms of messages.
+ *
+ * @throws ChatMemoryError `invalid`, for what is not a message of LangChain.js.
+ */
+export function toStored(messages: readonly Writes[]): StoredMessage[] {
+  if (!Array.isArray(messages)) throw invalid("messages must be a list of LangChain messages");
+  return messages.map((message, place) => {
+    if (typeof message?.toDict !== "function") {
+      throw invalid(`message ${place + 1} is not a LangChain message; make it one, such as new HumanMessage("Hello")`);
+    }
+    return message.toDict() as StoredMessage;
+  });
+}
+
+/** Types of Python's that LangChain.js calls otherwise. */
+const TYPES: Record<string, string> = {
+  chat: "generic",
+  HumanMessageChunk: "human",
+  AIMessageChunk: "ai",
+  SystemMessageChunk: "system",
+  ToolMessageChunk: "tool",
+  FunctionMessageChunk: "function",
+  ChatMessageChunk: "generic",
+};
+
+/** A stored message as LangChain.js's `mapStoredMessagesToChatMessages` takes it. */
+export function forJavaScript<Message extends StoredMessage>(message: Message): Message {
+  // langchain-core writes null where LangChain.js has no field at all.
+  const data = Object.fromEntries(Object.entries(message.data).filter(([, value]) => value !== null));
+  return { ...message, type: TYPES[message.type] ?? message.type, data: { content: "", ...data } };
+}

@@ -1,0 +1,98 @@
+// Store URLs: everything about a store in one line. The crate's page on store URLs says what each parameter means.
+
+import { invalid } from "./errors.js";
+import { checkNames } from "./options.js";
+
+/** How a table is reached, and how sessions are kept in it. All but the table's name has a default. */
+export interface DynamoDBOptions {
+  /** The table's name or ARN. */
+  tableName: string;
+  /** The AWS region; by default the environment's or the profile's. */
+  region?: string;
+  /** The service's URL, for DynamoDB Local. */
+  endpoint?: string;
+  /** A profile of AWS's configuration files. */
+  profile?: string;
+  /** The partition key's name; by default as the table has it, `session_id` where it has a sort key too. */
+  partitionKey?: string;
+  /** The sort key's name; by default `sk`. */
+  sortKey?: string;
+  /** A prefix of every partition key. */
+  namespace?: string;
+  /** How long a record is kept: `30d`, `12h`. By default without end. */
+  retention?: string;
+  /** `eventual` lets loads miss the newest records, at half the price. By default `strong`. */
+  consistency?: "strong" | "eventual";
+  /** Whether everything that writes is refused. */
+  readOnly?: boolean;
+  /** How sessions lie in the table: `turns` (one item a record) or `list` (one a session, as LangChain's). By default its keys tell. */
+  layout?: "turns" | "list";
+  /** In the `list` layout, whose form a new session has. By default `js`. */
+  dialect?: "js" | "python";
+  /** In the `list` layout, the attribute with the messages; by default `messages`. */
+  listAttribute?: string;
+  /** In the `list` layout, the fixed value of the sort key, in a table that has one. */
+  sortValue?: string;
+  /** In the `list` layout, the attribute by which a session expires. */
+  ttlAttribute?: string;
+  /** In the `list` layout, from which size on a session's older part moves out of its item: `64KB` (by default), or `off`. */
+  roll?: string;
+  /** The largest record: `16MB` by default. */
+  maxRecord?: string;
+  /** After how long one request is given up and repeated: `5s` by default. */
+  requestTimeout?: string;
+  /** After how long an operation is given up: `30s` by default. */
+  deadline?: string;
+}
+
+/** Each option's name in a URL. */
+const PARAMETERS: Record<Exclude<keyof DynamoDBOptions, "tableName">, string> = {
+  region: "region",
+  endpoint: "endpoint",
+  profile: "profile",
+  partitionKey: "partition_key",
+  sortKey: "sort_key",
+  namespace: "namespace",
+  retention: "retention",
+  consistency: "consistency",
+  readOnly: "read_only",
+  layout: "layout",
+  dialect: "dialect",
+  listAttribute: "list_attribute",
+  sortValue: "sort_value",
+  ttlAttribute: "ttl_attribute",
+  roll: "roll",
+  maxRecord: "max_record",
+  requestTimeout: "request_timeout",
+  deadline: "deadline",
+};
+
+/** The names of all options. */
+export const DYNAMODB_OPTIONS: readonly string[] = ["tableName", ...Object.keys(PARAMETERS)];
+
+/**
+ * The store URL of a DynamoDB table: `dynamodb://chats?region=eu-central-1`.
+ *
+ * @throws ChatMemoryError `invalid`, for an option that there is not, or without a table's name. (Whether the values can work shows
+ *   when the URL is opened.)
+ */
+export function dynamoDBUrl(options: DynamoDBOptions): string {
+  checkNames("dynamoDBUrl", options, DYNAMODB_OPTIONS);
+  const { tableName } = options;
+  if (typeof tableName !== "string" || tableName === "") throw invalid("tableName must name the DynamoDB table; give it");
+  const said = Object.entries(PARAMETERS).flatMap(([name, parameter]) => {
+    const value: unknown = options[name as keyof typeof PARAMETERS];
+    if (value === undefined) return [];
+    if (typeof value !== (name === "readOnly" ? "boolean" : "string")) {
+      throw invalid(`${name} must be ${name === "readOnly" ? "true or false" : "a text"}, not ${describe(value)}`);
+    }
+    return [`${parameter}=${encodeURIComponent(String(value))}`];
+  });
+  const query = said.length > 0 ? `?${said.join("&")}` : "";
+  return `dynamodb://${encodeURIComponent(tableName)}${query}`;
+}
+
+/** What sort of value this is; never the value itself, which may be a secret. */
+function describe(value: unknown): string {
+  return value === null ? "null" : Array.isArray(value) ? "a list" : `a value of the type ${typeof value}`;
+}

