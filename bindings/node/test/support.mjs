@@ -76,7 +76,7 @@ export function run(args, { env = {}, cwd, kill } = {}) {
     let [out, err] = ["", ""];
     child.stdout.on("data", (data) => {
       out += data;
-      if (kill && out.includes(kill.after)) child.kill(kill.signal);
+      if (kill && !child.killed && out.includes(kill.after)) child.kill(kill.signal);
     });
     child.stderr.on("data", (data) => (err += data));
     child.on("error", reject);
