@@ -3,11 +3,16 @@
 //!
 //! Everything here is for tests: what is missing is a panic with a sentence that says what to do.
 
+pub mod children;
 mod conversations;
 mod local;
 pub mod peers;
 mod proxy;
+#[cfg(feature = "stores")]
+mod stores;
 
 pub use conversations::{Conversation, conversations_path, sample_path, shared_conversations};
 pub use local::{credentials_env, dynamodb_endpoint, table_name};
 pub use proxy::{Answer, Fault, FaultProxy, Gate, Plan, Recorded, Request, Seeded};
+#[cfg(feature = "stores")]
+pub use stores::{dynamodb_url, sqlite_url, store_urls};

@@ -3,7 +3,6 @@
 //! Each process is this test binary, started again in a role.
 #![cfg(feature = "dynamodb")]
 
-mod children;
 mod dynamodb;
 
 use std::collections::HashMap;
@@ -12,8 +11,8 @@ use std::process::Child;
 use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::{Append, Appended, ChatStore, Load};
 use chat_memory::{Error, Message, SessionId};
+use chat_memory_testkit::children::{self, pair, said, say};
 use chat_memory_testkit::{FaultProxy, Seeded, dynamodb_endpoint};
-use children::{pair, said, say};
 use dynamodb::{direct, options, session, table};
 
 const ENDPOINT: &str = "CHAT_MEMORY_TEST_ENDPOINT";

@@ -3,8 +3,6 @@
 //! Each process is this test binary, started again in a role.
 #![cfg(all(feature = "sqlite", unix))]
 
-mod children;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -12,7 +10,7 @@ use std::process::{Child, Command};
 use chat_memory::store::sqlite::SqliteStore;
 use chat_memory::store::{Append, ChatStore, Load};
 use chat_memory::{Message, SessionId};
-use children::{pair, said, say, this_program};
+use chat_memory_testkit::children::{self, pair, said, say, this_program};
 
 const FILE: &str = "CHAT_MEMORY_TEST_FILE";
 

@@ -26,5 +26,5 @@ mod tokens;
 
 pub use buffer::{BufferMemory, BufferMemoryBuilder, Variables};
 pub use policy::{LeftOut, Limit, Policy, Window};
-pub use recall::{Recalled, recall};
+pub use recall::{Recalled, recall, recall_by};
 pub use tokens::{CALL_OVERHEAD, Encoding, IMAGE_TOKENS, LOW_DETAIL_IMAGE_TOKENS, MESSAGE_OVERHEAD, NAME_OVERHEAD, TokenCounter};

@@ -44,8 +44,12 @@ pub async fn recall<S: ChatStore + ?Sized>(store: &S, session: &SessionId, polic
     recall_by(store, session, policy, Load::all()).await
 }
 
-/// The same, with all of `load` but its reach.
-pub(super) async fn recall_by<S: ChatStore + ?Sized>(
+/// The same, loading as `load` says in all but its reach, which is the policy's: eventually consistent, or [written
+/// singly](Load::written_singly).
+///
+/// # Errors
+/// As [`ChatStore::load`].
+pub async fn recall_by<S: ChatStore + ?Sized>(
     store: &S,
     session: &SessionId,
     policy: &Policy,

@@ -75,6 +75,9 @@ pub struct Load {
     /// Whether what is not yet on every replica may be missed, at half the price. Then the promise "an append that returned
     /// is there for every later load" does not hold for this load. Stores without replicas ignore it.
     pub eventual: bool,
+    /// Whether the session's records mostly hold one message each, as programs write them that save message by message. It changes
+    /// nothing of what is loaded; where it is true, it spares a request.
+    pub singly: bool,
 }
 
 impl Load {
@@ -95,13 +98,20 @@ impl Load {
 
     /// As far back as this.
     pub fn reaching(reach: Reach) -> Self {
-        Self { reach, eventual: false }
+        Self { reach, eventual: false, singly: false }
     }
 
     /// The same load, at half the price, possibly without the newest records.
     #[must_use]
     pub fn eventually_consistent(mut self) -> Self {
         self.eventual = true;
+        self
+    }
+
+    /// The same load, of a session that was written [message by message](Self::singly).
+    #[must_use]
+    pub fn written_singly(mut self) -> Self {
+        self.singly = true;
         self
     }
 }
@@ -170,6 +180,7 @@ pub struct Walk {
     taken: Vec<Record>,
     filled: u64,
     ended: bool,
+    singly: bool,
 }
 
 impl Walk {
@@ -187,7 +198,15 @@ impl Walk {
             taken: Vec::new(),
             filled: 0,
             ended: newest.is_none(),
+            singly: false,
         }
+    }
+
+    /// The same walk through a session that was written [message by message](Load::singly), or not.
+    #[must_use]
+    pub fn singly(mut self, singly: bool) -> Self {
+        self.singly = singly;
+        self
     }
 
     /// The number of the record that comes next, `None` when the walk is over.
@@ -234,7 +253,7 @@ impl Walk {
 
     /// How many more records the walk will need at a guess, after what those before held; `None` for all there are.
     ///
-    /// The first guess takes a record for a turn of two messages, as most are. A guess that is too high reads bytes that
+    /// The first guess takes a record for a turn of two messages, as most are, or for one message, where that was said. A guess that is too high reads bytes that
     /// nobody asked for, one that is too low costs another request.
     pub fn records_to_go(&self) -> Option<u64> {
         let target = match &self.reach {
@@ -246,7 +265,8 @@ impl Walk {
         let guess = match &self.reach {
             _ if self.filled > 0 => (target.saturating_sub(self.filled)).saturating_mul(taken).div_ceil(self.filled),
             _ if taken > 0 => taken.saturating_mul(2),
-            Reach::Messages(_) => target.div_ceil(2),
+            Reach::Turns(_) if self.singly => target.saturating_mul(2),
+            Reach::Messages(_) if !self.singly => target.div_ceil(2),
             Reach::Weight { .. } => FIRST_RECORDS_OF_A_BUDGET,
             _ => target,
         };

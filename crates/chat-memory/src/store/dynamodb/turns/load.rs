@@ -61,7 +61,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Step, Error> {
-        let mut walk = Walk::new(&load.reach, Some(MAX_SEQ), self.clock.now().wall_ms);
+        let mut walk = Walk::new(&load.reach, Some(MAX_SEQ), self.clock.now().wall_ms).singly(load.singly);
         let started = self.clock.now();
         // Where no record is wanted, the newest is still read: it tells the position.
         let mut end: Option<Belief> = None;

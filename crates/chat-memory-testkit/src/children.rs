@@ -1,4 +1,4 @@
-//! This test binary, started again as other processes, each in a role.
+//! A test binary, started again as other processes, each in a role. The test that they run is called `role`, and ignored otherwise.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,9 @@ pub fn role() -> Option<String> {
 }
 
 /// This test binary.
+///
+/// # Panics
+/// Where the system does not tell.
 pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("this test binary")
 }
@@ -31,6 +34,9 @@ pub fn say(what: impl std::fmt::Display) {
 }
 
 /// The lines that a process says, as it says them.
+///
+/// # Panics
+/// For a process that [`start`] did not make.
 pub fn said(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let stdout: ChildStdout = child.stdout.take().expect("its output");
     let lines = BufReader::new(stdout).lines().map_while(Result::ok);
@@ -39,7 +45,21 @@ pub fn said(child: &mut Child) -> impl Iterator<Item = String> + use<> {
 }
 
 /// A writer's turn and the number that its record got, as it said them.
+///
+/// # Panics
+/// Where the line is not two numbers.
 pub fn pair(said: &str) -> (usize, u64) {
     let (n, seq) = said.split_once(' ').expect("a turn and its number");
     (n.parse().expect("a turn"), seq.parse().expect("a number"))
+}
+
+/// Runs this test binary in a role with these variables to its end; what it said.
+///
+/// # Panics
+/// Where it fails.
+pub fn run(role: &str, env: &[(&str, &str)]) -> Vec<String> {
+    let mut child = start(&this_program(), role).envs(env.iter().copied()).spawn().expect("a process");
+    let lines = said(&mut child).collect();
+    assert!(child.wait().expect("its end").success(), "the process in the role {role} failed");
+    lines
 }

@@ -1,0 +1,34 @@
+//! New stores to test on, by their URLs, so that other processes open the same.
+
+use std::path::Path;
+
+use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::url::StoreUrl;
+
+use crate::{dynamodb_endpoint, table_name};
+
+/// The URL of a new table on DynamoDB Local, of one item a record.
+///
+/// # Panics
+/// Without DynamoDB Local.
+pub async fn dynamodb_url(prefix: &str) -> String {
+    let url = format!("dynamodb://{}?region=us-east-1&endpoint={}", table_name(prefix), dynamodb_endpoint());
+    let parsed: StoreUrl = url.parse().expect("a store URL");
+    let StoreUrl::DynamoDb(options) = parsed else { panic!("it is one of DynamoDB") };
+    let admin = Admin::open(&options.options()).await.expect("DynamoDB Local is reached");
+    admin.create_table().await.expect("a new table");
+    url
+}
+
+/// The URL of a new SQLite file in this folder.
+pub fn sqlite_url(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("chat.db").display())
+}
+
+/// One of each.
+///
+/// # Panics
+/// As [`dynamodb_url`].
+pub async fn store_urls(prefix: &str, folder: &Path) -> [String; 2] {
+    [sqlite_url(folder), dynamodb_url(prefix).await]
+}
