@@ -4,6 +4,7 @@
 mod bench;
 mod cache;
 mod cargo;
+mod debian;
 mod emulator;
 mod node;
 mod npm;

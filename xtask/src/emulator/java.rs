@@ -1,43 +1,26 @@
 //! The Java that runs DynamoDB Local.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Result;
+use crate::debian::{self, find_in_path};
 
 /// The oldest Java that we run DynamoDB Local on.
 const OLDEST: u32 = 17;
 /// Debian's package of it, without what draws windows.
 const DEBIAN_PACKAGE: &str = "openjdk-17-jre-headless";
 
-/// A Java of this machine that is new enough. Where there is none: in CI, as root, it is installed; on a terminal we
-/// ask; else the error says how to install it.
+/// A Java of this machine that is new enough. Where there is none, it is [installed](debian::install) if it may be.
 pub fn find_or_install() -> Result<PathBuf> {
-    let missing = match find() {
-        Ok(java) => return Ok(java),
-        Err(missing) => missing,
-    };
-    let is_root = id_is_root();
-    let sudo = if is_root { "" } else { "sudo " };
-    let by_hand = format!("{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {DEBIAN_PACKAGE}");
-    let has_apt = find_in_path("apt-get").is_some();
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    if !has_apt {
-        return Err(format!("{missing} DynamoDB Local needs it: install a Java {OLDEST} or newer, or name one in JAVA_HOME."));
-    }
-    if (in_ci && is_root) || ask(&format!("{missing} DynamoDB Local needs it. Run `{by_hand}` now?")) {
-        let install = by_hand.replace(" install ", " install -qq ").replace(" update ", " update -qq ");
-        println!("$ {install}");
-        let mut shell = Command::new("sh");
-        let status = shell.args(["-c", &install]).env("DEBIAN_FRONTEND", "noninteractive").status();
-        let status = status.map_err(|e| format!("`sh` could not be started: {e}."))?;
-        if !status.success() {
-            return Err(format!("`{by_hand}` failed ({status}); install a Java {OLDEST} or newer in another way."));
+    match find() {
+        Ok(java) => Ok(java),
+        Err(missing) => {
+            let otherwise = format!("install a Java {OLDEST} or newer, or name one in JAVA_HOME");
+            debian::install(&format!("{missing} DynamoDB Local needs it"), &[DEBIAN_PACKAGE], &otherwise)?;
+            find().map_err(|missing| format!("{missing} Its installation did not bring it; name one in JAVA_HOME."))
         }
-        return find().map_err(|missing| format!("{missing} `{by_hand}` did not bring it; name one in JAVA_HOME."));
     }
-    Err(format!("{missing} DynamoDB Local needs it: run `{by_hand}`, or name one in JAVA_HOME."))
 }
 
 /// The first Java that is new enough: JAVA_HOME's, the one in PATH, or one of Debian's, which need not be in PATH. Else what was
@@ -74,27 +57,6 @@ fn major_version(text: &str) -> Option<u32> {
         1 => numbers.next()?.parse().ok(),
         major => Some(major),
     }
-}
-
-fn find_in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-fn id_is_root() -> bool {
-    let id = Command::new("id").arg("-u").stdin(Stdio::null()).output();
-    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
-}
-
-/// Whether the person at the terminal says yes; no where there is no terminal.
-fn ask(question: &str) -> bool {
-    let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
-    if !stdin.is_terminal() || !stdout.is_terminal() {
-        return false;
-    }
-    let mut answer = String::new();
-    let asked = write!(stdout, "{question} [y/N] ").and_then(|()| stdout.flush());
-    asked.is_ok() && stdin.lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 #[cfg(test)]

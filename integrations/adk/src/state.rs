@@ -1,0 +1,56 @@
+//! The states of apps and users, which sessions share: each is a log of changes, written out whole from time to time.
+//!
+//! A change is an append that needs to know nothing of the state, so writers never wait for each other, and the last to write a key
+//! wins.
+
+use chat_memory::store::{Append, ChatStore, Load};
+use chat_memory::{Error, Message, SessionId};
+use serde_json::{Map, Value};
+
+use crate::names;
+use crate::view::StateMap;
+
+/// The field of a message with a change.
+const FIELD: &str = "adk_state";
+
+/// From how many changes on a reader writes the state out whole.
+const COMPACT_AT: usize = 32;
+
+/// Changes a state; nothing is written for no change.
+///
+/// # Errors
+/// As [`ChatStore::append`].
+pub async fn change(store: &dyn ChatStore, log: &SessionId, delta: &StateMap) -> Result<(), Error> {
+    if delta.is_empty() {
+        return Ok(());
+    }
+    let append = Append::new([message(delta)]).owned_by(names::own()?);
+    crate::service::surely(store, log, append).await.map(drop)
+}
+
+/// Reads a state.
+///
+/// # Errors
+/// As [`ChatStore::load`].
+pub async fn read(store: &dyn ChatStore, log: &SessionId) -> Result<StateMap, Error> {
+    let history = store.load(log, &Load::all()).await?;
+    let mut state = StateMap::new();
+    for change in history.messages().filter_map(|message| message.extra.get(FIELD)?.as_object()) {
+        state.extend(change.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+    if history.records.len() >= COMPACT_AT {
+        let whole = Append::replace_all([message(&state)]).expecting(history.position).owned_by(names::own()?);
+        // For later readers only: where it fails, or another was faster, the changes are still there.
+        if store.append(log, &whole).await.is_ok() {
+            let _ = store.sweep(log).await;
+        }
+    }
+    Ok(state)
+}
+
+fn message(change: &StateMap) -> Message {
+    let mut message = Message::system("");
+    let change: Map<String, Value> = change.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    message.extra.insert(FIELD.into(), Value::Object(change));
+    message
+}

@@ -1,0 +1,108 @@
+//! A session's log as adk-rust sees it: events, and the state that they add up to.
+//!
+//! Each event is a record. The state after an event is what its deltas make of the state before it, so a reader would need the whole log;
+//! therefore every [`SNAPSHOT_EVERY`]th record carries the whole state in its metadata, and so do the first one and every rewind.
+
+use std::collections::HashMap;
+
+use adk_core::Event;
+use adk_session::extract_state_deltas;
+use chat_memory::store::{ChatStore, History, Load, Record};
+use chat_memory::{Error, SessionId};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::event::from_messages;
+
+/// A state: its keys and values.
+pub type StateMap = HashMap<String, Value>;
+
+/// After how many records the state is written out again. A reader reads that many at least.
+pub const SNAPSHOT_EVERY: usize = 16;
+
+/// The field of a record's metadata with the session's state after it.
+const STATE: &str = "adk_state";
+
+/// A session as far as it was read.
+pub struct View {
+    pub history: History,
+    /// The events with their records' numbers, oldest first.
+    pub events: Vec<(u64, Event)>,
+    /// The session's own state after the last of them.
+    pub state: StateMap,
+    /// How many records stand behind the last that carries the state.
+    pub since: usize,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The metadata of a record that carries the state.
+pub fn snapshot(state: &StateMap) -> Map<String, Value> {
+    let state: Map<_, _> = state.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    Map::from_iter([(STATE.to_owned(), Value::Object(state))])
+}
+
+/// Reads a session, `events` of its newest events at least, or all. `None` where there is none.
+///
+/// # Errors
+/// As [`ChatStore::load`].
+pub async fn read(store: &dyn ChatStore, session: &SessionId, events: Option<usize>) -> Result<Option<View>, Error> {
+    let mut reach = events.map(|n| n.max(SNAPSHOT_EVERY));
+    loop {
+        let history = store.load(session, &reach.map_or_else(Load::all, Load::last).written_singly()).await?;
+        let complete = history.complete;
+        let view = View::of(history);
+        match (view, reach) {
+            (Ok(view), _) if complete || view.events.len() >= events.unwrap_or(usize::MAX) => return Ok(Some(view)),
+            (Err(NoState), _) if complete => return Ok(None),
+            // Some events are of several messages, and some records stand between two snapshots: read on.
+            (_, Some(n)) => reach = (n < 4096).then(|| n * 4),
+            (_, None) => return Ok(None),
+        }
+    }
+}
+
+/// What was read does not tell the state.
+struct NoState;
+
+impl View {
+    fn of(history: History) -> Result<Self, NoState> {
+        // A log without a snapshot that is there from its start was written by another program: its state is empty at first.
+        let others = history.complete && !history.is_empty();
+        let mut state = others.then(StateMap::new);
+        let (mut events, mut since) = (Vec::new(), 0);
+        let mut updated_at = DateTime::default();
+        for record in &history.records {
+            let event = (!record.messages.is_empty()).then(|| from_messages(&record.messages, record.seq, record.created_at));
+            since += 1;
+            match (state_in(record), &mut state, &event) {
+                (Some(snapshot), known, _) => (*known, since) = (Some(snapshot), 0),
+                (None, Some(state), Some(event)) => state.extend(extract_state_deltas(&event.actions.state_delta).2),
+                _ => {}
+            }
+            let written = DateTime::from_timestamp_millis(record.created_at).unwrap_or_default();
+            updated_at = event.as_ref().map_or(written, |event| event.timestamp);
+            events.extend(event.map(|event| (record.seq, event)));
+        }
+        match state {
+            Some(state) => Ok(Self { history, events, state, since, updated_at }),
+            None => Err(NoState),
+        }
+    }
+}
+
+impl View {
+    /// The session's own state after the first `kept` of its events, of a view of all of them.
+    pub fn state_after(&self, kept: usize) -> StateMap {
+        let first = self.history.records.iter().find_map(state_in).unwrap_or_default();
+        let deltas = self.events.iter().take(kept).map(|(_, event)| extract_state_deltas(&event.actions.state_delta).2);
+        deltas.fold(first, |mut state, delta| {
+            state.extend(delta);
+            state
+        })
+    }
+}
+
+fn state_in(record: &Record) -> Option<StateMap> {
+    let fields = record.metadata.as_ref()?.get(STATE)?.as_object()?;
+    Some(fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+}

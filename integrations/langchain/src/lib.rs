@@ -1,0 +1,121 @@
+#![doc = include_str!("../README.md")]
+
+mod convert;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_memory::memory::{Policy, recall_by};
+use chat_memory::store::{Append, Load};
+use chat_memory::{ChatStore, Error, Owner, SessionId};
+use langchain_rust::schemas::Message;
+use langchain_rust::schemas::memory::{BaseMemory, MemoryError};
+use tokio::sync::Mutex;
+
+pub use convert::{from_message, to_message};
+
+/// A session as langchain-rust's memory: every kind of message, exactly, in any store.
+///
+/// What the framework asks for is what its policy shows of the session: everything, or a window, never a tool's result without its
+/// call. What it adds is written at once, each message as one record, so that nothing waits in memory to be lost.
+///
+/// ```
+/// use std::sync::Arc;
+/// use chat_memory::memory::Policy;
+/// use chat_memory::store::InMemoryStore;
+/// use chat_memory::SessionId;
+/// use chat_memory_langchain::ChatMemory;
+/// use langchain_rust::schemas::memory::BaseMemory;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mut memory = ChatMemory::new(Arc::new(InMemoryStore::new()), SessionId::new("user-42")?).with_policy(Policy::last_turns(20));
+/// memory.add_user_message(&"Where to?").await?;
+/// memory.add_ai_message(&"To Lisbon.").await?;
+/// assert_eq!(memory.to_string().await?, "human: Where to?\nai: To Lisbon.");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ChatMemory {
+    store: Arc<dyn ChatStore>,
+    session: SessionId,
+    policy: Policy,
+    owner: Option<Owner>,
+}
+
+impl ChatMemory {
+    /// The memory of this session, all of it.
+    pub fn new(store: Arc<dyn ChatStore>, session: SessionId) -> Self {
+        Self { store, session, policy: Policy::everything(), owner: None }
+    }
+
+    /// The same, showing what this policy shows.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The same; if it starts the session, the session gets this owner.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// The store, for what the framework has no word for.
+    pub fn store(&self) -> &Arc<dyn ChatStore> {
+        &self.store
+    }
+
+    /// Adds messages as one record: a turn with its tool calls, all of it or nothing. langchain-rust itself saves message by
+    /// message; this is for code that has the turn at hand.
+    ///
+    /// # Errors
+    /// As [`ChatStore::append`].
+    pub async fn add_messages(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), Error> {
+        let append = Append::new(messages.into_iter().map(|message| to_message(&message)));
+        let append = self.owner.iter().cloned().fold(append, Append::owned_by);
+        self.store.append(&self.session, &append).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl BaseMemory for ChatMemory {
+    async fn messages(&self) -> Result<Vec<Message>, MemoryError> {
+        // The framework saves message by message.
+        let load = Load::all().written_singly();
+        let recalled = recall_by(&self.store, &self.session, &self.policy, load).await.map_err(storage)?;
+        Ok(recalled.window.messages.iter().map(from_message).collect())
+    }
+
+    async fn add_message(&mut self, message: Message) -> Result<(), MemoryError> {
+        self.add_messages([message]).await.map_err(storage)
+    }
+
+    async fn clear(&mut self) -> Result<(), MemoryError> {
+        self.store.clear(&self.session).await.map(drop).map_err(storage)
+    }
+}
+
+/// langchain-rust's error has a text only; ours says what to do, and for an append in doubt names the ticket that finishes it.
+fn storage(error: Error) -> MemoryError {
+    MemoryError::Storage(error.to_string())
+}
+
+impl From<ChatMemory> for Arc<dyn BaseMemory> {
+    fn from(memory: ChatMemory) -> Self {
+        Arc::new(memory)
+    }
+}
+
+/// What chains and agents take.
+impl From<ChatMemory> for Arc<Mutex<dyn BaseMemory>> {
+    fn from(memory: ChatMemory) -> Self {
+        Arc::new(Mutex::new(memory))
+    }
+}

@@ -1,0 +1,64 @@
+//! A log of rig's as records: the bytes of each append, and the messages that they say for everyone to read.
+
+use std::io;
+
+use chat_memory::store::History;
+use chat_memory::{Message, Role};
+use chat_memory_rig_form::shown;
+use serde_json::{Map, Value};
+
+use crate::bytes;
+
+/// The field of a record's metadata with the log's length after it.
+const LENGTH: &str = "rig_length";
+
+/// The metadata of a record after which the log is so long.
+pub fn metadata(length: u64) -> Map<String, Value> {
+    Map::from_iter([(LENGTH.to_owned(), length.into())])
+}
+
+/// How long the log is, of the end of it; 0 where there is none.
+pub fn length(end: &History) -> io::Result<u64> {
+    let Some(record) = end.records.iter().rfind(|record| !record.messages.is_empty()) else { return Ok(0) };
+    let length = record.metadata.as_ref().and_then(|fields| fields.get(LENGTH)?.as_u64());
+    length.ok_or_else(|| stranger(record.seq))
+}
+
+/// The log's bytes.
+pub fn bytes(history: &History) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut there = false;
+    for record in history.records.iter().filter(|record| !record.messages.is_empty()) {
+        let own = record.messages.first().and_then(bytes::of).ok_or_else(|| stranger(record.seq))?;
+        all.extend(own);
+        there = true;
+    }
+    if there { Ok(all) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+fn stranger(seq: u64) -> io::Error {
+    let why =
+        format!("record {seq} of the log was not written by rig, so the log has no bytes there; give rig a session of its own");
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// The messages of an append: those that its lines add to the conversation, the bytes beside the first.
+pub fn messages(appended: &[u8]) -> Vec<Message> {
+    let mut messages: Vec<Message> = appended.split(|byte| *byte == b'\n').flat_map(said).collect();
+    if messages.is_empty() {
+        messages.push(Message::new(Role::System, ""));
+    }
+    if let Some(first) = messages.first_mut() {
+        bytes::put(first, appended);
+    }
+    messages
+}
+
+/// The messages that a line pushes. Other changes (a splice, a reset) are rig's own affair: a reader of the messages sees what was said.
+fn said(line: &[u8]) -> Vec<Message> {
+    let Some(line) = std::str::from_utf8(line).ok().and_then(|line| chat_memory::json::parse(line).ok()) else {
+        return Vec::new();
+    };
+    let entries = (line["type"] == "push").then(|| line["entries"].as_array()).flatten();
+    entries.into_iter().flatten().flat_map(|entry| shown(&entry["message"])).collect()
+}

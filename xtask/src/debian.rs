@@ -1,0 +1,71 @@
+//! Debian's packages: what a machine may lack, and how it gets there.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::Result;
+
+/// Installs packages: in CI, as root, at once; on a terminal if the person there says yes. Else the error says how to, or, where there is
+/// no apt-get, what to do `otherwise`. `missing` says what is missing and what needs it, without a full stop.
+pub fn install(missing: &str, packages: &[&str], otherwise: &str) -> Result {
+    let is_root = id_is_root();
+    let sudo = if is_root { "" } else { "sudo " };
+    let packages = packages.join(" ");
+    let by_hand = format!("{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {packages}");
+    if find_in_path("apt-get").is_none() {
+        return Err(format!("{missing}: {otherwise}."));
+    }
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    let may = (in_ci && is_root) || ask(&format!("{missing}. Run `{by_hand}` now?"));
+    if !may {
+        return Err(format!("{missing}: run `{by_hand}`, or {otherwise}."));
+    }
+    let install = by_hand.replace(" install ", " install -qq ").replace(" update ", " update -qq ");
+    println!("$ {install}");
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-c", &install]).env("DEBIAN_FRONTEND", "noninteractive").status();
+    let status = status.map_err(|e| format!("`sh` could not be started: {e}."))?;
+    if status.success() { Ok(()) } else { Err(format!("`{by_hand}` failed ({status}); {otherwise}.")) }
+}
+
+/// OpenSSL's headers, which langchain-rust's dependencies are compiled with. On other systems than Linux its crate looks for itself.
+pub fn openssl() -> Result {
+    let named = ["OPENSSL_DIR", "OPENSSL_LIB_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    if named || !cfg!(target_os = "linux") || has_openssl() {
+        return Ok(());
+    }
+    let missing = "This machine has no OpenSSL headers that pkg-config finds; langchain-rust needs them to build";
+    install(
+        missing,
+        &["libssl-dev", "pkg-config"],
+        "install OpenSSL's headers and pkg-config, or name their folder in OPENSSL_DIR",
+    )
+}
+
+fn has_openssl() -> bool {
+    let found = Command::new("pkg-config").args(["--exists", "openssl"]).stdin(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// The first program of this name in PATH.
+pub fn find_in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn id_is_root() -> bool {
+    let id = Command::new("id").arg("-u").stdin(Stdio::null()).output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}
+
+/// Whether the person at the terminal says yes; no where there is no terminal.
+fn ask(question: &str) -> bool {
+    let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    if !stdin.is_terminal() || !stdout.is_terminal() {
+        return false;
+    }
+    let mut answer = String::new();
+    let asked = write!(stdout, "{question} [y/N] ").and_then(|()| stdout.flush());
+    asked.is_ok() && stdin.lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
