@@ -45,10 +45,13 @@ pub fn to_messages(event: &Event) -> Result<Vec<Message>, serde_json::Error> {
     Ok(messages)
 }
 
-/// The event of a record's messages. For one that another program wrote, its parts are as far as an event can hold them, and its id says
-/// which record it is.
-pub fn from_messages(messages: &[Message], seq: u64, created_at: i64) -> Event {
-    exact(messages).unwrap_or_else(|| foreign(messages, seq, created_at))
+/// The events of a record's messages: one of adk-rust's own; for a record of another program, one for each message, whose id says which
+/// message of which record it is.
+pub fn from_messages(messages: &[Message], seq: u64, created_at: i64) -> Vec<Event> {
+    match exact(messages) {
+        Some(event) => vec![event],
+        None => messages.iter().enumerate().map(|(place, message)| foreign(message, seq, place, created_at)).collect(),
+    }
 }
 
 fn exact(messages: &[Message]) -> Option<Event> {
@@ -62,18 +65,17 @@ fn exact(messages: &[Message]) -> Option<Event> {
     serde_json::from_value(rest).ok()
 }
 
-fn foreign(messages: &[Message], seq: u64, created_at: i64) -> Event {
-    let mut event = Event::with_id(format!("record-{seq}"), "");
+fn foreign(message: &Message, seq: u64, place: usize, created_at: i64) -> Event {
+    let mut event = Event::with_id(format!("record-{seq}-{place}"), "");
     event.timestamp = DateTime::from_timestamp_millis(created_at).unwrap_or_default();
-    let role = messages.first().map(|message| message.role);
-    let (author, role) = match role {
-        Some(Role::User) => ("user", "user"),
-        Some(Role::System) => ("system", "system"),
-        Some(Role::Tool) => ("agent", "function"),
-        _ => ("agent", "model"),
+    let (author, role) = match message.role {
+        Role::User => ("user", "user"),
+        Role::System => ("system", "system"),
+        Role::Tool => ("agent", "function"),
+        Role::Assistant => ("agent", "model"),
     };
     author.clone_into(&mut event.author);
-    event.set_content(content_of(messages, role));
+    event.set_content(content_of(std::slice::from_ref(message), role));
     event
 }
 
@@ -241,7 +243,7 @@ mod tests {
             })
             .collect();
         let read = from_messages(&stored, 0, 0);
-        assert_eq!(serde_json::to_value(&read).expect("JSON"), serde_json::to_value(event).expect("JSON"));
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), json!([event]));
     }
 
     #[test]
@@ -253,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_an_event() {
+    fn what_others_wrote_is_an_event_for_each_message() {
         let calls =
             [ToolCall::function("c1", "weather", r#"{"city": "Paris"}"#), ToolCall::function("c2", "weather", "not JSON")];
-        let event = from_messages(&[Message::tool_calls(calls)], 7, 1000);
-        assert_eq!((event.id.as_str(), event.author.as_str(), event.timestamp.timestamp()), ("record-7", "agent", 1));
-        assert_eq!(event.tool_calls().len(), 2);
-        assert_eq!(event.tool_calls()[0].args, &json!({"city": "Paris"}));
-        let event = from_messages(&[Message::tool("c1", "21 °C")], 8, 1000);
-        assert_eq!(event.tool_results()[0].response, &json!("21 °C"));
+        let events = from_messages(&[Message::tool_calls(calls), Message::tool("c1", "21 °C")], 7, 1000);
+        let [calls, result] = events.as_slice() else { panic!("an event for each message: {events:?}") };
+        assert_eq!((calls.id.as_str(), calls.author.as_str(), calls.timestamp.timestamp()), ("record-7-0", "agent", 1));
+        assert_eq!(calls.tool_calls().len(), 2);
+        assert_eq!(calls.tool_calls()[0].args, &json!({"city": "Paris"}));
+        assert_eq!(result.tool_results()[0].response, &json!("21 °C"));
     }
 }

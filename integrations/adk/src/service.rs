@@ -209,7 +209,11 @@ impl ChatSessionService {
         let session = names::session(&identity).map_err(failure::store)?;
         if let Some((seq, _)) = view.events.get(keep) {
             let rest = view.state_after(keep);
-            let append = Append::rewind(&view.history, *seq, []).map_err(failure::store)?.with_metadata(snapshot(&rest));
+            // Of a record of another program's, which is an event for each message, the first may stay.
+            let stay = view.events[..keep].iter().filter(|(own, _)| own == seq).count();
+            let record = view.history.records.iter().find(|record| record.seq == *seq);
+            let messages = record.into_iter().flat_map(|record| record.messages.iter().take(stay).cloned());
+            let append = Append::rewind(&view.history, *seq, messages).map_err(failure::store)?.with_metadata(snapshot(&rest));
             self.remember(&session, None);
             surely(&*self.store, &session, append).await.map_err(failure::store)?;
         }

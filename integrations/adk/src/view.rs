@@ -72,16 +72,16 @@ impl View {
         let (mut events, mut since) = (Vec::new(), 0);
         let mut updated_at = DateTime::default();
         for record in &history.records {
-            let event = (!record.messages.is_empty()).then(|| from_messages(&record.messages, record.seq, record.created_at));
+            let own = from_messages(&record.messages, record.seq, record.created_at);
             since += 1;
-            match (state_in(record), &mut state, &event) {
-                (Some(snapshot), known, _) => (*known, since) = (Some(snapshot), 0),
-                (None, Some(state), Some(event)) => state.extend(extract_state_deltas(&event.actions.state_delta).2),
-                _ => {}
+            if let Some(snapshot) = state_in(record) {
+                (state, since) = (Some(snapshot), 0);
+            } else if let Some(state) = &mut state {
+                state.extend(own.iter().flat_map(|event| extract_state_deltas(&event.actions.state_delta).2));
             }
             let written = DateTime::from_timestamp_millis(record.created_at).unwrap_or_default();
-            updated_at = event.as_ref().map_or(written, |event| event.timestamp);
-            events.extend(event.map(|event| (record.seq, event)));
+            updated_at = own.last().map_or(written, |event| event.timestamp);
+            events.extend(own.into_iter().map(|event| (record.seq, event)));
         }
         match state {
             Some(state) => Ok(Self { history, events, state, since, updated_at }),

@@ -235,15 +235,25 @@ async fn two_runs_at_once_lose_nothing() {
 async fn what_others_wrote_is_events() {
     let url = dynamodb_url("adk-others").await;
     let session = SessionId::new("adk/app/user/s").expect("an id");
-    for message in [Message::user("Where to?"), Message::assistant("To Lisbon.")] {
-        open(&url).await.append(&session, &Append::new([message])).await.expect("appended");
-    }
+    let turn = [Message::user("Where to?"), Message::assistant("To Lisbon.")];
+    open(&url).await.append(&session, &Append::new(turn)).await.expect("appended");
     let service = service(&url).await;
     let found = get(&service, "s", None, None).await;
-    assert_eq!(ids(&*found), ["record-0", "record-1"]);
+    assert_eq!(ids(&*found), ["record-0-0", "record-0-1"]);
     assert_eq!(found.events().at(1).map(|event| event.author.clone()).as_deref(), Some("agent"));
     append(&service, "s", event("e", &[("a", json!(1))])).await.expect("appended");
     assert_eq!(get(&service, "s", None, None).await.state().get("a"), Some(json!(1)));
+    // Taken back to within another program's record.
+    create(&service, "t", &[]).await.expect("created, so that its id is known");
+    let session = SessionId::new("adk/app/user/t").expect("an id");
+    let turn = [Message::user("Where to?"), Message::assistant("To Lisbon.")];
+    open(&url).await.append(&session, &Append::new(turn)).await.expect("appended");
+    let session = service.rewind_steps("t", 1).await.expect("rewound");
+    assert_eq!(session.events().len(), 1);
+    assert_eq!(
+        session.events().at(0).and_then(|event| event.content().cloned()).map(|content| content.role).as_deref(),
+        Some("user")
+    );
 }
 
 /// What events take, and what the library takes for the same.
