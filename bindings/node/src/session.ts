@@ -118,7 +118,8 @@ export class Session {
   /** Adds messages as one record: all of them or none. */
   append(messages: StoredMessage[], options: SaveOptions = {}): Promise<Appended> {
     checkNames("a save", options, ["key", "ticket", "expect"]);
-    return this.store.append(this.id, messages, { ...options, format: "langchain", owner: this.#owner, title: this.#title });
+    const always = { format: "langchain", surely: true, owner: this.#owner, title: this.#title } as const;
+    return this.store.append(this.id, messages, { ...options, ...always });
   }
 
   /** Loads the window's messages. */

@@ -64,6 +64,8 @@ export interface AppendOptions<F extends Format = "openai"> {
   title?: string;
   /** Whether the messages take the place of all that is there. */
   replace?: boolean;
+  /** Whether an append that ends in doubt is repeated through its ticket a few times, for callers that have nobody to hand a ticket to. */
+  surely?: boolean;
 }
 
 /** What an append did. */
@@ -183,7 +185,7 @@ export class ChatStore {
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */
   append<F extends Format = "openai">(session: string, messages: MessageOf<F>[], options: AppendOptions<F> = {}): Promise<Appended> {
-    checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace"]);
+    checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, messages });
   }
 

@@ -7,7 +7,6 @@ mod endpoint;
 mod failure;
 mod output;
 mod render;
-mod surely;
 mod visible;
 mod window;
 

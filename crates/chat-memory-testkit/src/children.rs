@@ -63,3 +63,26 @@ pub fn run(role: &str, env: &[(&str, &str)]) -> Vec<String> {
     assert!(child.wait().expect("its end").success(), "the process in the role {role} failed");
     lines
 }
+
+/// Runs an example, as it was built with this test, to its end; its output without blanks around it.
+///
+/// # Panics
+/// Where it fails, or was not built.
+pub fn example(name: &str, args: &[&str]) -> String {
+    built(&format!("examples/{name}"), args)
+}
+
+/// Runs a program of the workspace, as it was built with this test, to its end; its output without blanks around it.
+///
+/// # Panics
+/// Where it fails, or was not built.
+pub fn built(program: &str, args: &[&str]) -> String {
+    // This binary is in `deps`, beside the programs and the folder of examples.
+    let here = this_program();
+    let folder = here.parent().and_then(Path::parent).expect("the build's folder");
+    let program = folder.join(program);
+    let output = Command::new(&program).args(args).output();
+    let output = output.unwrap_or_else(|e| panic!("{}: {e}; `cargo build --workspace --examples` makes it", program.display()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}

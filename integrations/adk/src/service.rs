@@ -11,8 +11,8 @@ use adk_session::{
     extract_state_deltas, merge_states,
 };
 use async_trait::async_trait;
-use chat_memory::store::{Append, Appended, Load, Position, SessionQuery};
-use chat_memory::{ChatStore, Error, Message, SessionId};
+use chat_memory::store::{Append, Load, Position, SessionQuery};
+use chat_memory::{ChatStore, ChatStoreExt, Error, Message, SessionId};
 use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ impl ChatSessionService {
             if since == 0 {
                 append = append.with_metadata(snapshot(&state));
             }
-            match surely(&*self.store, &session, append).await {
+            match self.store.append_surely(&session, append).await {
                 Ok(appended) => {
                     self.remember(&session, Some(Known { position: appended.position, state, since }));
                     return Ok(());
@@ -202,7 +202,7 @@ impl ChatSessionService {
         let mut message = Message::system("");
         message.extra.insert(ID.into(), entry);
         let append = Append::new([message]).owned_by(names::own()?);
-        surely(&*self.store, &names::ids(identity.session_id.as_ref())?, append).await.map(drop)
+        self.store.append_surely(&names::ids(identity.session_id.as_ref())?, append).await.map(drop)
     }
 
     async fn rewind_before(&self, identity: AdkIdentity, view: View, keep: usize) -> Result<Box<dyn Session>> {
@@ -215,7 +215,7 @@ impl ChatSessionService {
             let messages = record.into_iter().flat_map(|record| record.messages.iter().take(stay).cloned());
             let append = Append::rewind(&view.history, *seq, messages).map_err(failure::store)?.with_metadata(snapshot(&rest));
             self.remember(&session, None);
-            surely(&*self.store, &session, append).await.map_err(failure::store)?;
+            self.store.append_surely(&session, append).await.map_err(failure::store)?;
         }
         self.get_for_identity(&identity).await
     }
@@ -223,17 +223,6 @@ impl ChatSessionService {
 
 /// The field of a message with an identity, in the list of those that have one id.
 const ID: &str = "adk_id";
-
-/// Appends, and where it is not known whether that landed, asks again through the ticket, a few times.
-pub async fn surely(store: &dyn ChatStore, session: &SessionId, append: Append) -> std::result::Result<Appended, Error> {
-    let mut result = store.append(session, &append).await;
-    for _ in 0..3 {
-        let Err(error) = &result else { break };
-        let Some(ticket) = error.ticket().cloned() else { break };
-        result = store.append(session, &append.clone().with_ticket(ticket)).await;
-    }
-    result
-}
 
 fn identity(app: &str, user: &str, session: &str) -> Result<AdkIdentity> {
     Ok(AdkIdentity::new(AppName::try_from(app)?, UserId::try_from(user)?, AdkSession::try_from(session)?))
@@ -256,7 +245,7 @@ impl SessionService for ChatSessionService {
         self.note(&identity, false).await.map_err(failure::store)?;
         let end = self.store.load(&session, &Load::last(1)).await.map_err(failure::store)?.position;
         let append = Append::replace_all([]).with_metadata(snapshot(&state)).owned_by(owner).expecting(end);
-        match surely(&*self.store, &session, append).await {
+        match self.store.append_surely(&session, append).await {
             Err(error) if error.is_conflict() => return Err(there()),
             Err(error) => return Err(failure::store(error)),
             Ok(appended) => self.remember(&session, Some(Known { position: appended.position, state, since: 0 })),

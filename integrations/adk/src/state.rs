@@ -3,7 +3,7 @@
 //! A change is an append that needs to know nothing of the state, so writers never wait for each other, and the last to write a key
 //! wins.
 
-use chat_memory::store::{Append, ChatStore, Load};
+use chat_memory::store::{Append, ChatStore, ChatStoreExt, Load};
 use chat_memory::{Error, Message, SessionId};
 use serde_json::{Map, Value};
 
@@ -25,7 +25,7 @@ pub async fn change(store: &dyn ChatStore, log: &SessionId, delta: &StateMap) ->
         return Ok(());
     }
     let append = Append::new([message(delta)]).owned_by(names::own()?);
-    crate::service::surely(store, log, append).await.map(drop)
+    store.append_surely(log, append).await.map(drop)
 }
 
 /// Reads a state.

@@ -1,8 +1,6 @@
 //! adk-rust's own runner and agent on these sessions: across processes, at once, states, rewinds, other forms, and what it costs.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use adk_core::identity::{AdkIdentity, AppName, SessionId as AdkSession, UserId};
@@ -13,6 +11,7 @@ use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message, Role, SessionId};
 use chat_memory_adk::ChatSessionService;
+use chat_memory_testkit::children::example;
 use chat_memory_testkit::{dynamodb_url, store_urls};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -73,25 +72,12 @@ fn ids(session: &dyn Session) -> Vec<String> {
     session.events().all().into_iter().map(|event| event.id).collect()
 }
 
-/// Runs the example, as it was built with this test.
-fn agent(store: &str, question: &str) -> String {
-    let mut program: PathBuf = std::env::current_exe().expect("this program");
-    program.pop();
-    program.pop();
-    let program = program.join("examples").join("adk_agent");
-    let output = Command::new(&program).args([store, question]).output();
-    let output =
-        output.unwrap_or_else(|e| panic!("{}: {e}; build it with `cargo build --workspace --examples`", program.display()));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
-}
-
 #[tokio::test]
 async fn an_agent_with_a_tool_remembers_across_two_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-agent", folder.path()).await {
-        assert_eq!(agent(&url, "How is the weather?"), "It is \"21 °C in Paris\" (question 1)");
-        assert_eq!(agent(&url, "And now?"), "It is \"21 °C in Paris\" (question 2)");
+        assert_eq!(example("adk_agent", &[&url, "How is the weather?"]), "It is \"21 °C in Paris\" (question 1)");
+        assert_eq!(example("adk_agent", &[&url, "And now?"]), "It is \"21 °C in Paris\" (question 2)");
 
         // And all of it is readable to everyone else.
         let session = SessionId::new("adk/weather/user-42/session-1").expect("an id");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_memory::memory::{Policy, recall_by};
 use chat_memory::store::{Append, Load};
-use chat_memory::{ChatStore, Error, Owner, SessionId};
+use chat_memory::{ChatStore, ChatStoreExt, Error, Owner, SessionId};
 use langchain_rust::schemas::Message;
 use langchain_rust::schemas::memory::{BaseMemory, MemoryError};
 use tokio::sync::Mutex;
@@ -76,11 +76,11 @@ impl ChatMemory {
     /// message; this is for code that has the turn at hand.
     ///
     /// # Errors
-    /// As [`ChatStore::append`].
+    /// As [`ChatStoreExt::append_surely`].
     pub async fn add_messages(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), Error> {
         let append = Append::new(messages.into_iter().map(|message| to_message(&message)));
         let append = self.owner.iter().cloned().fold(append, Append::owned_by);
-        self.store.append(&self.session, &append).await.map(drop)
+        self.store.append_surely(&self.session, append).await.map(drop)
     }
 }
 

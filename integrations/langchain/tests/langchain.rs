@@ -1,8 +1,6 @@
 //! langchain-rust's own chain and agent on this memory: across processes, at once, beside other forms, and what it costs.
 
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +10,7 @@ use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message, Role, SessionId};
 use chat_memory_langchain::{ChatMemory, from_message};
+use chat_memory_testkit::children::example;
 use chat_memory_testkit::{dynamodb_url, store_urls};
 use futures_util::Stream;
 use futures_util::future::join_all;
@@ -31,25 +30,12 @@ fn session(name: &str) -> SessionId {
     SessionId::new(name).expect("a good id")
 }
 
-/// Runs the example, as it was built with this test.
-fn agent(store: &str, question: &str) -> String {
-    let mut program: PathBuf = std::env::current_exe().expect("this program");
-    program.pop();
-    program.pop();
-    let program = program.join("examples").join("langchain_agent");
-    let output = Command::new(&program).args([store, question]).output();
-    let output =
-        output.unwrap_or_else(|e| panic!("{}: {e}; build it with `cargo build --workspace --examples`", program.display()));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
-}
-
 #[tokio::test]
 async fn an_agent_with_a_tool_remembers_across_two_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("langchain-agent", folder.path()).await {
-        assert_eq!(agent(&url, "How is the weather?"), "It is 21 °C in Paris (question 1)");
-        assert_eq!(agent(&url, "And now?"), "It is 21 °C in Paris (question 2)");
+        assert_eq!(example("langchain_agent", &[&url, "How is the weather?"]), "It is 21 °C in Paris (question 1)");
+        assert_eq!(example("langchain_agent", &[&url, "And now?"]), "It is 21 °C in Paris (question 2)");
 
         // And all of it is readable to everyone else.
         let history = open(&url).await.load(&session("user-42"), &Load::all()).await.expect("a load");

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use chat_memory::store::{Append, Load};
-use chat_memory::{ChatStore, Error, ErrorKind, Message, Owner, SessionId};
+use chat_memory::{ChatStore, ChatStoreExt, Error, ErrorKind, Message, Owner, SessionId};
 use rig_memory::{AsyncStore, LogWriteError, check_log_name, check_name};
 
 /// One session of rig's in a store: its logs are sessions of the store that everyone can read, its files are beside them.
@@ -92,8 +92,8 @@ impl ChatSession {
         let total = if replace { 0 } else { len } + bytes.len() as u64;
         let append = append.with_metadata(log::metadata(total)).expecting(end.position);
         let append = self.owner.iter().cloned().fold(append, Append::owned_by);
-        match surely(&*self.store, &session, append).await {
-            Ok(()) => {
+        match self.store.append_surely(&session, append).await {
+            Ok(_) => {
                 if replace {
                     // What was replaced is hidden already; erasing it can wait for the next sweep where it fails.
                     let _ = self.store.sweep(&session).await;
@@ -104,17 +104,6 @@ impl ChatSession {
             Err(error) => Err(LogWriteError::Io(failed(error))),
         }
     }
-}
-
-/// Appends, and where it is not known whether that landed, asks again through the ticket, a few times.
-async fn surely(store: &dyn ChatStore, session: &SessionId, append: Append) -> Result<(), Error> {
-    let mut result = store.append(session, &append).await;
-    for _ in 0..3 {
-        let Err(error) = &result else { break };
-        let Some(ticket) = error.ticket().cloned() else { break };
-        result = store.append(session, &append.clone().with_ticket(ticket)).await;
-    }
-    result.map(drop)
 }
 
 /// Our errors as rig's; the message says what to do.
@@ -161,7 +150,7 @@ impl AsyncStore for ChatSession {
         bytes::put(&mut message, bytes);
         // An owner of its own, so that the directory does not list files among the sessions.
         let owner = Owner::new("rig-files").map_err(failed)?;
-        surely(&*self.store, &session, Append::replace_all([message]).owned_by(owner)).await.map_err(failed)?;
+        self.store.append_surely(&session, Append::replace_all([message]).owned_by(owner)).await.map_err(failed)?;
         let _ = self.store.sweep(&session).await;
         Ok(())
     }

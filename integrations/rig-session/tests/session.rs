@@ -1,8 +1,6 @@
 //! rig's own conformance suite of session stores, and what else this store promises.
 
 use std::io;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use chat_memory::ChatStore;
@@ -10,6 +8,7 @@ use chat_memory::store::Load;
 use chat_memory::store::url::StoreUrl;
 use chat_memory::wire::Format;
 use chat_memory_rig_session::ChatSession;
+use chat_memory_testkit::children::example;
 use chat_memory_testkit::{dynamodb_url, store_urls};
 use rig_core::message::Message;
 use rig_memory::{AsyncStore, LogWriteError, load_async, save_async};
@@ -75,24 +74,12 @@ async fn a_missing_table_is_not_a_missing_log() {
     assert!(ChatSession::new(open("memory:").await, "a/b").is_err_and(|error| error.is_invalid()));
 }
 
-/// Runs the example, as it was built with this test.
-fn agent(store: &str, question: &str) -> String {
-    let mut program: PathBuf = std::env::current_exe().expect("this program");
-    program.pop();
-    program.pop();
-    let program = program.join("examples").join("rig_session");
-    let output = Command::new(&program).args([store, question]).output();
-    let output = output.unwrap_or_else(|e| panic!("{}: {e}; build it with `cargo build --examples`", program.display()));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
-}
-
 #[tokio::test]
 async fn an_agent_remembers_across_two_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-session-agent", folder.path()).await {
-        assert_eq!(agent(&url, "How is the weather?"), "It is 21 °C in Paris. (question 1)");
-        assert_eq!(agent(&url, "And now?"), "It is 21 °C in Paris. (question 2)");
+        assert_eq!(example("rig_session", &[&url, "How is the weather?"]), "It is 21 °C in Paris. (question 1)");
+        assert_eq!(example("rig_session", &[&url, "And now?"]), "It is 21 °C in Paris. (question 2)");
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chat_memory::memory::{Policy, recall};
 use chat_memory::store::Append;
-use chat_memory::{ChatStore, Error, Owner, SessionId};
+use chat_memory::{ChatStore, ChatStoreExt, Error, Owner, SessionId};
 use chat_memory_rig_form::{from_messages, to_messages};
 use rig_core::completion::Message;
 use rig_core::id::ConversationId;
@@ -74,14 +74,8 @@ impl ChatMemory {
         }
         let append = Append::new(rig.iter().flat_map(to_messages));
         let append = self.owner.iter().cloned().fold(append, Append::owned_by);
-        let mut result = self.store.append(&session, &append).await;
-        // rig does not retry, so what is in doubt is asked for again here, through its ticket.
-        for _ in 0..3 {
-            let Err(error) = &result else { break };
-            let Some(ticket) = error.ticket().cloned() else { break };
-            result = self.store.append(&session, &append.clone().with_ticket(ticket)).await;
-        }
-        result.map(drop).map_err(backend)
+        // rig does not retry, so what is in doubt is asked for again here.
+        self.store.append_surely(&session, append).await.map(drop).map_err(backend)
     }
 }
 

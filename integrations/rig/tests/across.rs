@@ -1,7 +1,5 @@
 //! One conversation through every framework: each writes a turn with a tool's call, each reads all of them, and so does the program.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use adk_core::identity::{AdkIdentity, AppName, SessionId as AdkSession, UserId};
@@ -12,6 +10,7 @@ use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message as Ours, SessionId, ToolCall};
 use chat_memory_adk::ChatSessionService;
+use chat_memory_testkit::children::built;
 use chat_memory_testkit::store_urls;
 use langchain_rust::schemas::Message as LangChain;
 use langchain_rust::schemas::memory::BaseMemory;
@@ -76,17 +75,6 @@ async fn write_all(store: &Arc<dyn ChatStore>) {
     }
 }
 
-/// The program, as it was built with this test.
-fn show(url: &str) -> String {
-    let mut program: PathBuf = std::env::current_exe().expect("this program");
-    program.pop();
-    program.pop();
-    let output = Command::new(program.join("chat-memory")).args(["--store", url, "show", SESSION]).output();
-    let output = output.expect("the program; build it with `cargo build --workspace`");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
-
 #[tokio::test]
 async fn what_one_writes_all_read() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -106,7 +94,7 @@ async fn what_one_writes_all_read() {
             let stored = Format::LangChain.write(&turn[1]);
             assert_eq!(stored["data"]["tool_calls"][0]["args"], json!({"city": "Paris"}));
         }
-        let shown = show(&url);
+        let shown = built("chat-memory", &["--store", &url, "show", SESSION]);
         for text in ["o?", "l!", "r?", "a!", "weather"] {
             assert!(shown.contains(text), "{text} in {shown}");
         }

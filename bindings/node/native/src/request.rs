@@ -45,6 +45,8 @@ pub struct ToAppend {
     title: Option<String>,
     #[serde(default)]
     replace: bool,
+    #[serde(default)]
+    surely: bool,
 }
 
 #[derive(Deserialize)]
@@ -223,7 +225,9 @@ impl ToAppend {
         if let Some(title) = self.title {
             append = append.titled(title);
         }
-        Ok(answer::appended(&store.append(&session, &append).await?))
+        let appended =
+            if self.surely { store.append_surely(&session, append).await? } else { store.append(&session, &append).await? };
+        Ok(answer::appended(&appended))
     }
 }
 

@@ -99,7 +99,7 @@ export async function appendMessages(
   options: { key?: string; expect?: string } = {},
 ): Promise<Saved> {
   checkNames("appendMessages", options, ["key", "expect"]);
-  const appended = await store.append(session, normalized(messages).map(toMessage), options);
+  const appended = await store.append(session, normalized(messages).map(toMessage), { ...options, surely: true });
   return { written: messages.length, position: appended.position };
 }
 
@@ -156,7 +156,7 @@ interface Where {
 async function write(store: ChatStore, session: string, messages: Message[], { changed, history, reach, expect }: Where): Promise<Saved> {
   try {
     if (!changed) {
-      const { position } = await store.append(session, messages, { expect });
+      const { position } = await store.append(session, messages, { expect, surely: true });
       return { written: messages.length, position };
     }
     // A record is replaced whole, so what stands in it before the change goes along.

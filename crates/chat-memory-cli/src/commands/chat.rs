@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use chat_memory::memory::{LeftOut, Policy, recall};
 use chat_memory::wire::openai;
-use chat_memory::{Append, ChatStore, Message, Owner, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Message, Owner, SessionId};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::signal::ctrl_c;
@@ -16,7 +16,6 @@ use crate::endpoint::{Answer, Endpoint, Piece};
 use crate::failure::Failure;
 use crate::output::say;
 use crate::render::Style;
-use crate::surely::append_surely;
 use crate::visible::visible;
 use crate::window::WindowOptions;
 
@@ -151,7 +150,9 @@ impl Chat<'_> {
         if let Some(owner) = &self.owner {
             append = append.owned_by(owner.clone());
         }
-        let appended = append_surely(self.store, &self.session, append)
+        let appended = self
+            .store
+            .append_surely(&self.session, append)
             .await
             .map_err(|e| e.context("the answer above could not be stored with its question"))?;
         self.app.spend(appended.receipt);

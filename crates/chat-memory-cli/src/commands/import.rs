@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
 use chat_memory::wire::{Format, JsonLines};
-use chat_memory::{Append, ChatStore, Error, Message, Role, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, Role, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -18,7 +18,6 @@ use super::{WireFormat, count, input, owner};
 use crate::app::App;
 use crate::failure::{CONFLICT, FAILED, Failure};
 use crate::output::say;
-use crate::surely::append_surely;
 
 mod line;
 
@@ -167,7 +166,7 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
         if let Some(title) = &conversation.title {
             append = append.titled(title);
         }
-        let appended = append_surely(store, session, append).await?;
+        let appended = store.append_surely(session, append).await?;
         written.receipt += appended.receipt;
         written.started += u64::from(appended.started);
         written.turns += 1;

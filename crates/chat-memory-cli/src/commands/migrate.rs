@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{History, Load, Receipt, SessionInfo, SessionUpdate};
-use chat_memory::{Append, ChatStore, Error, Message, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
@@ -16,7 +16,6 @@ use super::{count, say_scan_cost, session_id};
 use crate::app::{App, cost_of};
 use crate::failure::{CONFLICT, FAILED, Failure, OnCommandLine};
 use crate::output::say;
-use crate::surely::append_surely;
 
 mod plan;
 
@@ -247,7 +246,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         if let Some(title) = info.as_ref().and_then(|info| info.title.clone()) {
             append = append.titled(title);
         }
-        let appended = append_surely(stores.to.as_ref(), session, append).await?;
+        let appended = stores.to.append_surely(session, append).await?;
         copied.receipt += appended.receipt;
         copied.appends += 1;
         copied.messages += piece.messages.len() as u64;

@@ -90,13 +90,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind};
-use crate::message::Role;
 use crate::session::SessionId;
 
 mod append;
 pub mod directory;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
+mod ext;
 mod history;
 mod in_memory;
 mod layout;
@@ -108,6 +108,7 @@ pub mod url;
 
 pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES};
 pub use directory::{SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record, Walk};
 pub use in_memory::InMemoryStore;
 pub use position::{AppendId, Position, Ticket};
@@ -299,53 +300,4 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
         (**self).clear(session).await
     }
-}
-
-/// Conveniences over any store.
-#[async_trait]
-pub trait ChatStoreExt: ChatStore {
-    /// Takes back the last `turns` turns: each a user's message and all that follows it. Fewer are taken back if there
-    /// are fewer. `None` when there was nothing to take back.
-    ///
-    /// # Errors
-    /// Conflict when someone wrote meanwhile; and as [`ChatStore::load`] and [`ChatStore::append`].
-    async fn rewind_turns(&self, session: &SessionId, turns: usize) -> Result<Option<Appended>, Error> {
-        let history = self.load(session, &Load::turns(turns)).await?;
-        let Some((seq, kept)) = cut_before_turn(&history, turns) else { return Ok(None) };
-        let mut appended = self.append(session, &Append::rewind(&history, seq, kept)?).await?;
-        appended.receipt += history.receipt;
-        Ok(Some(appended))
-    }
-
-    /// Takes back the records from number `seq` on.
-    ///
-    /// # Errors
-    /// Invalid when the view holds no such record; conflict when someone wrote meanwhile; and as [`ChatStore::load`] and
-    /// [`ChatStore::append`].
-    async fn rewind_to(&self, session: &SessionId, seq: u64) -> Result<Appended, Error> {
-        let history = self.load(session, &Load::all()).await?;
-        let mut appended = self.append(session, &Append::rewind(&history, seq, [])?).await?;
-        appended.receipt += history.receipt;
-        Ok(appended)
-    }
-}
-
-impl<S: ChatStore + ?Sized> ChatStoreExt for S {}
-
-/// The record in which the last `turns` turns start, and its messages before them.
-fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<crate::Message>)> {
-    let mut left = turns;
-    for record in history.records.iter().rev() {
-        for (place, message) in record.messages.iter().enumerate().rev() {
-            if left > 0 && message.role == Role::User {
-                left -= 1;
-                if left == 0 {
-                    return Some((record.seq, record.messages[..place].to_vec()));
-                }
-            }
-        }
-    }
-    // Fewer turns than asked: all of them go, and what stands before the first (a system prompt) stays.
-    let turns = turns - left;
-    if turns == 0 { None } else { cut_before_turn(history, turns) }
 }

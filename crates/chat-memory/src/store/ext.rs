@@ -1,0 +1,156 @@
+//! What any store can do by what all of them do.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Append, Appended, ChatStore, History, Load};
+use crate::error::Error;
+use crate::message::Role;
+use crate::session::SessionId;
+
+/// How often an append in doubt is repeated through its ticket. Each attempt has the store's own repeats and deadline inside.
+const REPEATS: u32 = 3;
+
+/// How long the first repeat waits; the others wait longer each.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Conveniences over any store.
+#[async_trait]
+pub trait ChatStoreExt: ChatStore {
+    /// Takes back the last `turns` turns: each a user's message and all that follows it. Fewer are taken back if there
+    /// are fewer. `None` when there was nothing to take back.
+    ///
+    /// # Errors
+    /// Conflict when someone wrote meanwhile; and as [`ChatStore::load`] and [`ChatStore::append`].
+    async fn rewind_turns(&self, session: &SessionId, turns: usize) -> Result<Option<Appended>, Error> {
+        let history = self.load(session, &Load::turns(turns)).await?;
+        let Some((seq, kept)) = cut_before_turn(&history, turns) else { return Ok(None) };
+        let mut appended = self.append(session, &Append::rewind(&history, seq, kept)?).await?;
+        appended.receipt += history.receipt;
+        Ok(Some(appended))
+    }
+
+    /// Takes back the records from number `seq` on.
+    ///
+    /// # Errors
+    /// Invalid when the view holds no such record; conflict when someone wrote meanwhile; and as [`ChatStore::load`] and
+    /// [`ChatStore::append`].
+    async fn rewind_to(&self, session: &SessionId, seq: u64) -> Result<Appended, Error> {
+        let history = self.load(session, &Load::all()).await?;
+        let mut appended = self.append(session, &Append::rewind(&history, seq, [])?).await?;
+        appended.receipt += history.receipt;
+        Ok(appended)
+    }
+
+    /// Appends, and where that ends in doubt, repeats it through its ticket a few times: for callers that have nobody to hand a ticket to.
+    /// The time it may take is that of the store's own deadline, four times over at most.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory::{Append, ChatStoreExt, Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let turn = Append::new([Message::user("Where to?"), Message::assistant("To Lisbon.")]);
+    /// let appended = InMemoryStore::new().append_surely(&SessionId::new("trip")?, turn).await?;
+    /// assert_eq!(appended.seq, 0);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatStore::append`]: in doubt still, with the ticket, when no repeat could tell.
+    async fn append_surely(&self, session: &SessionId, append: Append) -> Result<Appended, Error> {
+        let doubt = match self.append(session, &append).await {
+            Err(error) if error.is_in_doubt() => error,
+            settled => return settled,
+        };
+        let Some(ticket) = doubt.ticket().copied() else { return Err(doubt) };
+        let repeat = append.with_ticket(ticket);
+        for attempt in 1..=REPEATS {
+            tokio::time::sleep(PAUSE * attempt).await;
+            match self.append(session, &repeat).await {
+                // These say nothing of the first attempt, so the doubt stands.
+                Err(error) if error.is_in_doubt() || error.is_retryable() || error.is_access_denied() => {}
+                settled => return settled,
+            }
+        }
+        Err(doubt)
+    }
+}
+
+impl<S: ChatStore + ?Sized> ChatStoreExt for S {}
+
+/// The record in which the last `turns` turns start, and its messages before them.
+fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<crate::Message>)> {
+    let mut left = turns;
+    for record in history.records.iter().rev() {
+        for (place, message) in record.messages.iter().enumerate().rev() {
+            if left > 0 && message.role == Role::User {
+                left -= 1;
+                if left == 0 {
+                    return Some((record.seq, record.messages[..place].to_vec()));
+                }
+            }
+        }
+    }
+    // Fewer turns than asked: all of them go, and what stands before the first (a system prompt) stays.
+    let turns = turns - left;
+    if turns == 0 { None } else { cut_before_turn(history, turns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::message::Message;
+    use crate::store::{AppendId, Capabilities, Identity, InMemoryStore, Ticket};
+
+    /// A store whose first answers are lost; what it was told to write is written, or not.
+    #[derive(Debug)]
+    struct Lossy {
+        store: InMemoryStore,
+        lose: AtomicUsize,
+        lands: bool,
+    }
+
+    #[async_trait]
+    impl ChatStore for Lossy {
+        fn capabilities(&self) -> Capabilities {
+            self.store.capabilities()
+        }
+
+        async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+            let ticket = match append.identity() {
+                Identity::Ticket(ticket) => *ticket,
+                _ => Ticket::new(AppendId::random(), 0),
+            };
+            let through = append.clone().with_ticket(ticket);
+            if self.lose.load(Ordering::SeqCst) == 0 {
+                return self.store.append(session, &through).await;
+            }
+            self.lose.fetch_sub(1, Ordering::SeqCst);
+            if self.lands {
+                self.store.append(session, &through).await?;
+            }
+            Err(Error::in_doubt(ticket, "the answer was lost"))
+        }
+
+        async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+            self.store.load(session, load).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_answer_doubles_nothing() {
+        for (lands, lose) in [(true, 1), (false, 1), (true, 3), (false, 3), (true, 100)] {
+            let store = Lossy { store: InMemoryStore::new(), lose: AtomicUsize::new(lose), lands };
+            let session = SessionId::random();
+            let appended = store.append_surely(&session, Append::new([Message::user("once")])).await;
+            assert_eq!(appended.is_ok(), lose < 100);
+            assert!(appended.map_or_else(|e| e.ticket().is_some(), |a| a.seq == 0));
+            let history = store.load(&session, &Load::all()).await.expect("in memory");
+            assert_eq!(history.messages().count(), 1, "lands: {lands}, lost: {lose}");
+        }
+    }
+}
