@@ -100,5 +100,6 @@ pub fn tests(node: &Path) -> Result<Command> {
         .args(files.iter().map(|name| format!("test/{name}")));
     // Warnings of other packages about the version of Node, some of them with a date, say nothing of this one.
     command.current_dir(folder()).env("NODE_NO_WARNINGS", "1");
+    command.env("CHAT_MEMORY_FAULT_PROXY", target().join("debug").join("fault-proxy"));
     Ok(command)
 }
