@@ -79,7 +79,7 @@ const STEPS: &[Step] = &[
         quick: false,
         run: |session| {
             let peers = crate::peers::install()?;
-            let mut tests = cargo("test -p chat-memory --all-features --test peers");
+            let mut tests = cargo("test --workspace --all-features --test peers");
             run_command(session.with_dynamodb(&mut tests)?.envs(peers))
         },
         remedy: "the failed tests are named above; `cargo xtask peers` prints what to export to run one by hand",
