@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adk_core::identity::{AdkIdentity, AppName, SessionId as AdkSession, UserId};
 use adk_core::{Event, Result};
@@ -11,18 +11,21 @@ use adk_session::{
     extract_state_deltas, merge_states,
 };
 use async_trait::async_trait;
-use chat_memory::store::{Append, Load, Position, SessionQuery};
+use chat_memory::store::{Append, History, Load, Position, SessionQuery};
 use chat_memory::{ChatStore, ChatStoreExt, Error, Message, SessionId};
 use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
 
 use crate::event::to_messages;
 use crate::session::Loaded;
-use crate::view::{SNAPSHOT_EVERY, StateMap, View, read, snapshot};
+use crate::view::{SNAPSHOT_EVERY, StateMap, View, is_there, read, snapshot};
 use crate::{failure, names, state};
 
 /// How many sessions' ends a service remembers, so that an event is one request.
 const MAX_KNOWN: usize = 4096;
+
+/// How long such an end is gone by. Positions are good for a day, and this leaves them far from that.
+const KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// How often an event is tried again that met another writer's.
 const MAX_TRIES: u32 = 200;
@@ -61,11 +64,18 @@ struct Known {
     position: Position,
     state: StateMap,
     since: usize,
+    seen: Instant,
+}
+
+impl Known {
+    fn new(position: Position, state: StateMap, since: usize) -> Self {
+        Self { position, state, since, seen: Instant::now() }
+    }
 }
 
 impl From<&View> for Known {
     fn from(view: &View) -> Self {
-        Self { position: view.history.position.clone(), state: view.state.clone(), since: view.since }
+        Self::new(view.history.position.clone(), view.state.clone(), view.since)
     }
 }
 
@@ -94,7 +104,7 @@ impl ChatSessionService {
     /// The end of the session, remembered or read; `None` where there is no such session.
     async fn known(&self, session: &SessionId) -> Result<Option<Known>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
-        if known.is_some() {
+        if known.as_ref().is_some_and(|known| known.seen.elapsed() < KNOWN_FOR) {
             return Ok(known);
         }
         let view = read(&*self.store, session, Some(1)).await.map_err(failure::store)?;
@@ -114,16 +124,17 @@ impl ChatSessionService {
         // Before the event: where this process ends in between, the event is not acknowledged, and setting keys again does no harm.
         self.change_states(identity, &app, &user).await?;
         for attempt in 0..MAX_TRIES {
-            let Known { position, mut state, since } = known;
+            let Known { position, mut state, since, .. } = known;
             state.extend(delta.clone());
             let mut append = Append::new(messages.clone()).expecting(position);
-            let since = (since + 1) % SNAPSHOT_EVERY;
-            if since == 0 {
+            let mut since = since + 1;
+            if since >= SNAPSHOT_EVERY {
                 append = append.with_metadata(snapshot(&state));
+                since = 0;
             }
             match self.store.append_surely(&session, append).await {
                 Ok(appended) => {
-                    self.remember(&session, Some(Known { position: appended.position, state, since }));
+                    self.remember(&session, Some(Known::new(appended.position, state, since)));
                     return Ok(());
                 }
                 Err(error) if error.is_conflict() => {
@@ -170,17 +181,7 @@ impl ChatSessionService {
     async fn only(&self, session_id: &str) -> Result<AdkIdentity> {
         let log = names::ids(session_id).map_err(failure::store)?;
         let history = self.store.load(&log, &Load::all()).await.map_err(failure::store)?;
-        let mut there = BTreeSet::new();
-        for entry in history.messages().filter_map(|message| message.extra.get(ID)) {
-            let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let key = (text("app"), text("user"));
-            if entry.get("gone").is_some() {
-                there.remove(&key);
-            } else {
-                there.insert(key);
-            }
-        }
-        let mut there = there.into_iter();
+        let mut there = noted(&history).into_iter();
         match (there.next(), there.next()) {
             (Some((app, user)), None) => identity(&app, &user, session_id),
             (None, _) => Err(failure::not_found("any", "any", session_id)),
@@ -193,16 +194,45 @@ impl ChatSessionService {
         }
     }
 
-    /// Notes that an identity has a session of this id, or has it no more.
-    async fn note(&self, identity: &AdkIdentity, gone: bool) -> std::result::Result<(), Error> {
-        let mut entry = json!({"app": identity.app_name.as_ref(), "user": identity.user_id.as_ref()});
-        if let (true, Some(fields)) = (gone, entry.as_object_mut()) {
-            fields.insert("gone".into(), true.into());
-        }
-        let mut message = Message::system("");
-        message.extra.insert(ID.into(), entry);
-        let append = Append::new([message]).owned_by(names::own()?);
+    /// Notes that an identity has a session of this id.
+    async fn note(&self, identity: &AdkIdentity) -> std::result::Result<(), Error> {
+        let (app, user) = (identity.app_name.as_ref(), identity.user_id.as_ref());
+        let append = Append::new([note(app, user)]).owned_by(names::own()?);
         self.store.append_surely(&names::ids(identity.session_id.as_ref())?, append).await.map(drop)
+    }
+
+    /// Takes an identity off the list of those that have its session's id, and erases that it ever was on it.
+    async fn forget(&self, identity: &AdkIdentity) -> std::result::Result<(), Error> {
+        let log = names::ids(identity.session_id.as_ref())?;
+        loop {
+            let history = self.store.load(&log, &Load::all()).await?;
+            let mut there = noted(&history);
+            if !there.remove(&(identity.app_name.as_ref().to_owned(), identity.user_id.as_ref().to_owned())) {
+                return Ok(());
+            }
+            let rest = there.iter().map(|(app, user)| note(app, user));
+            let append = Append::replace_all(rest).expecting(history.position).owned_by(names::own()?);
+            match self.store.append_surely(&log, append).await {
+                // Somebody else came onto the list or went: it is read again.
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+                Ok(_) => return self.store.sweep(&log).await.map(drop),
+            }
+        }
+    }
+
+    /// The sessions that the directory lists for a user of an app.
+    async fn listed(&self, app: &str, user: &str) -> Result<Vec<SessionId>> {
+        let mut query = SessionQuery::of(names::owner(app, user).map_err(failure::store)?);
+        let mut all = Vec::new();
+        loop {
+            let page = self.store.sessions(&query).await.map_err(failure::store)?;
+            all.extend(page.sessions.into_iter().map(|info| info.id));
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => return Ok(all),
+            }
+        }
     }
 
     async fn rewind_before(&self, identity: AdkIdentity, view: View, keep: usize) -> Result<Box<dyn Session>> {
@@ -224,6 +254,19 @@ impl ChatSessionService {
 /// The field of a message with an identity, in the list of those that have one id.
 const ID: &str = "adk_id";
 
+fn note(app: &str, user: &str) -> Message {
+    let mut message = Message::system("");
+    message.extra.insert(ID.into(), json!({"app": app, "user": user}));
+    message
+}
+
+/// The apps and users in a list of those that have one id.
+fn noted(history: &History) -> BTreeSet<(String, String)> {
+    let text = |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entries = history.messages().filter_map(|message| message.extra.get(ID));
+    entries.map(|entry| (text(entry, "app"), text(entry, "user"))).collect()
+}
+
 fn identity(app: &str, user: &str, session: &str) -> Result<AdkIdentity> {
     Ok(AdkIdentity::new(AppName::try_from(app)?, UserId::try_from(user)?, AdkSession::try_from(session)?))
 }
@@ -237,18 +280,18 @@ impl SessionService for ChatSessionService {
         let session = names::session(&identity).map_err(failure::store)?;
         let owner = names::owner(&req.app_name, &req.user_id).map_err(failure::store)?;
         let there = || failure::invalid("session.exists", format!("there is a session '{id}' already; take another id"));
-        if read(&*self.store, &session, Some(1)).await.map_err(failure::store)?.is_some() {
+        let end = self.store.load(&session, &Load::last(1)).await.map_err(failure::store)?;
+        if is_there(&end) {
             return Err(there());
         }
         let (app, user, state) = extract_state_deltas(&req.state);
         self.change_states(&identity, &app, &user).await?;
-        self.note(&identity, false).await.map_err(failure::store)?;
-        let end = self.store.load(&session, &Load::last(1)).await.map_err(failure::store)?.position;
-        let append = Append::replace_all([]).with_metadata(snapshot(&state)).owned_by(owner).expecting(end);
+        self.note(&identity).await.map_err(failure::store)?;
+        let append = Append::replace_all([]).with_metadata(snapshot(&state)).owned_by(owner).expecting(end.position);
         match self.store.append_surely(&session, append).await {
             Err(error) if error.is_conflict() => return Err(there()),
             Err(error) => return Err(failure::store(error)),
-            Ok(appended) => self.remember(&session, Some(Known { position: appended.position, state, since: 0 })),
+            Ok(appended) => self.remember(&session, Some(Known::new(appended.position, state, 0))),
         }
         self.get_for_identity(&identity).await
     }
@@ -274,26 +317,17 @@ impl SessionService for ChatSessionService {
 
     /// Lists a user's sessions, the last updated first, each with its state and without its events. It reads the end of each.
     async fn list(&self, req: ListRequest) -> Result<Vec<Box<dyn Session>>> {
-        let owner = names::owner(req.try_app_name()?.as_ref(), req.try_user_id()?.as_ref()).map_err(failure::store)?;
+        let listed = self.listed(req.try_app_name()?.as_ref(), req.try_user_id()?.as_ref()).await?;
         let shared = self.states(&req.app_name, &req.user_id).await.map_err(failure::store)?;
         let mut found = Vec::new();
-        let mut query = SessionQuery::of(owner);
-        loop {
-            let page = self.store.sessions(&query).await.map_err(failure::store)?;
-            for some in page.sessions.chunks(AT_ONCE) {
-                let views = join_all(some.iter().map(|info| read(&*self.store, &info.id, Some(1)))).await;
-                for (info, view) in some.iter().zip(views) {
-                    let id = names::id_in(&info.id);
-                    if let (Some(view), Some(id)) = (view.map_err(failure::store)?, id) {
-                        let mut loaded = Self::loaded(identity(&req.app_name, &req.user_id, &id)?, view, &shared);
-                        loaded.events.clear();
-                        found.push(loaded);
-                    }
+        for some in listed.chunks(AT_ONCE) {
+            let views = join_all(some.iter().map(|session| read(&*self.store, session, Some(1)))).await;
+            for (session, view) in some.iter().zip(views) {
+                if let (Some(view), Some(id)) = (view.map_err(failure::store)?, names::id_in(session)) {
+                    let mut loaded = Self::loaded(identity(&req.app_name, &req.user_id, &id)?, view, &shared);
+                    loaded.events.clear();
+                    found.push(loaded);
                 }
-            }
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
             }
         }
         found.sort_by_key(|session| std::cmp::Reverse(session.updated_at));
@@ -307,7 +341,7 @@ impl SessionService for ChatSessionService {
         let session = names::session(&identity).map_err(failure::store)?;
         self.remember(&session, None);
         self.store.delete(&session).await.map_err(failure::store)?;
-        self.note(&identity, true).await.map_err(failure::store)
+        self.forget(&identity).await.map_err(failure::store)
     }
 
     /// Appends an event to the one session that has this id. [`append_event_for_identity`](Self::append_event_for_identity), which
@@ -322,11 +356,9 @@ impl SessionService for ChatSessionService {
     }
 
     async fn delete_all_sessions(&self, app_name: &str, user_id: &str) -> Result<()> {
-        let (app_name, user_id) = (app_name.to_owned(), user_id.to_owned());
-        let list = ListRequest { app_name: app_name.clone(), user_id: user_id.clone(), limit: None, offset: None };
-        for session in self.list(list).await? {
-            let session_id = session.id().to_owned();
-            self.delete(DeleteRequest { app_name: app_name.clone(), user_id: user_id.clone(), session_id }).await?;
+        for session_id in self.listed(app_name, user_id).await?.iter().filter_map(names::id_in) {
+            let (app_name, user_id) = (app_name.to_owned(), user_id.to_owned());
+            self.delete(DeleteRequest { app_name, user_id, session_id }).await?;
         }
         Ok(())
     }

@@ -61,6 +61,11 @@ pub async fn read(store: &dyn ChatStore, session: &SessionId, events: Option<usi
     }
 }
 
+/// Whether there is a session at this end of a log: a message, or what its creation or a rewind leaves.
+pub fn is_there(end: &History) -> bool {
+    end.records.iter().any(|record| !record.messages.is_empty() || state_in(record).is_some())
+}
+
 /// What was read does not tell the state.
 struct NoState;
 
@@ -88,9 +93,7 @@ impl View {
             None => Err(NoState),
         }
     }
-}
 
-impl View {
     /// The session's own state after the first `kept` of its events, of a view of all of them.
     pub fn state_after(&self, kept: usize) -> StateMap {
         let first = self.history.records.iter().find_map(state_in).unwrap_or_default();

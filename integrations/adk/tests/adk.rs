@@ -190,6 +190,8 @@ async fn a_bare_id_must_be_the_only_one() {
         service.delete(DeleteRequest { app_name: app, user_id: user, session_id }).await.expect("deleted");
         service.append_event("s", event("e1", &[])).await.expect("the only one again");
         assert!(service.append_event("t", event("e", &[])).await.is_err_and(|error| error.is_not_found()));
+        let ids = open(&url).await.load(&SessionId::new("adk-id/s").expect("an id"), &Load::all()).await.expect("a load");
+        assert!(!ids.messages().any(|message| message.to_value().to_string().contains("other")), "nothing is left of who had it");
         service.health_check().await.expect("healthy");
     }
 }
