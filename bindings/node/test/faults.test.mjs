@@ -22,10 +22,12 @@ before(async () => {
 
 after(() => proxy.kill());
 
-/** Two writers at once behind the proxy; what is there afterwards, read past it. */
-async function converse(make) {
+/** Two writers at once behind the proxy; what is there afterwards, read past it. What a save that fails is to do is for the caller to say. */
+async function converse(make, failed) {
   const write = async (who, history) => {
-    for (let n = 0; n < TURNS; n += 1) await history.addMessages([new HumanMessage(`${who}/${n}?`), new AIMessage(`${who}/${n}!`)]);
+    for (let n = 0; n < TURNS; n += 1) {
+      await history.addMessages([new HumanMessage(`${who}/${n}?`), new AIMessage(`${who}/${n}!`)]).catch(failed);
+    }
   };
   await Promise.all([write("a", make(url)), write("b", make(url))]);
   return (await make(config().endpoint).getMessages()).map(({ content }) => content);
@@ -49,6 +51,8 @@ for (const [name, keys, partitionKey] of [["one item a record", ["session_id", "
 test("LangChain.js's own class doubles turns on the same network", async () => {
   const { DynamoDBChatMessageHistory: Theirs } = peer("CHAT_MEMORY_PEER_JS")("@langchain/community/stores/message/dynamodb");
   const tableName = await table("id");
-  const contents = await converse((endpoint) => new Theirs({ tableName, sessionId: "s", config: { ...config(), endpoint } }));
-  assert.ok(contents.length > 4 * TURNS, `${contents.length}: were it exact, this comparison would be out of date`);
+  // It gives up after three attempts; then the next turn goes on.
+  const goOn = () => undefined;
+  const contents = await converse((endpoint) => new Theirs({ tableName, sessionId: "s", config: { ...config(), endpoint } }), goOn);
+  assert.ok(new Set(contents).size < contents.length, "were it exact, this comparison would be out of date");
 });
