@@ -4,20 +4,9 @@
 
 const { existsSync, readdirSync } = require("node:fs");
 const { join } = require("node:path");
+const { platform } = require("./platform.cjs");
 
 const folder = join(__dirname, "prebuilt");
-
-/** What this platform is called: `linux-x64-gnu`, `linux-arm64-musl`, `darwin-arm64`. */
-function platform() {
-  const libc = process.platform === "linux" ? (usesGlibc() ? "-gnu" : "-musl") : "";
-  return `${process.platform}-${process.arch}${libc}`;
-}
-
-function usesGlibc() {
-  // Without the network part, which looks up names and can take seconds.
-  process.report.excludeNetwork = true;
-  return Boolean(process.report.getReport().header.glibcVersionRuntime);
-}
 
 function cannot(why, cause) {
   const has = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".node")) : [];

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { platform } from "../platform.cjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const [target] = process.argv.slice(2);
@@ -11,10 +12,7 @@ if (!target) {
   process.exit(2);
 }
 const library = { darwin: "libchat_memory_node.dylib", win32: "chat_memory_node.dll" }[process.platform] ?? "libchat_memory_node.so";
-process.report.excludeNetwork = true;
-const glibc = process.report.getReport().header.glibcVersionRuntime;
-const libc = process.platform === "linux" ? (glibc ? "-gnu" : "-musl") : "";
-const name = `chat-memory.${process.platform}-${process.arch}${libc}.node`;
+const name = `chat-memory.${platform()}.node`;
 const folder = join(root, "prebuilt");
 mkdirSync(folder, { recursive: true });
 const made = join(folder, `.${name}`);

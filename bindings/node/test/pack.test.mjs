@@ -42,7 +42,7 @@ test("npm pack, and npm install of it into an empty project", async () => {
   assert.match(help.stdout, /Usage: chat-memory-flowise/);
 
   const inside = readdirSync(join(project, "node_modules", "chat-memory"));
-  assert.deepEqual(inside.sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "native.cjs", "native.d.cts", "package.json", "prebuilt"]);
+  assert.deepEqual(inside.sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "native.cjs", "native.d.cts", "package.json", "platform.cjs", "prebuilt"]);
 });
 
 test("the types, for both module systems", () => {

@@ -1,0 +1,16 @@
+"use strict";
+// The name by which an addon is made and found.
+
+/** What this platform is called: `linux-x64-gnu`, `linux-arm64-musl`, `darwin-arm64`. */
+function platform() {
+  const libc = process.platform === "linux" ? (usesGlibc() ? "-gnu" : "-musl") : "";
+  return `${process.platform}-${process.arch}${libc}`;
+}
+
+function usesGlibc() {
+  // Without the network part, which looks up names and can take seconds.
+  process.report.excludeNetwork = true;
+  return Boolean(process.report.getReport().header.glibcVersionRuntime);
+}
+
+exports.platform = platform;
