@@ -28,22 +28,17 @@ const MAX_STORES = 256;
 const RENEW_BEFORE_MS = 5 * 60 * 1000;
 
 export class Connection {
-  readonly #url: string;
-  readonly #source: (() => Promise<AwsCredentials>) | undefined;
-  #store: NativeStore | undefined;
-  #renewAt = Infinity;
-  #renewal: Promise<NativeStore> | undefined;
+  readonly #store: () => NativeStore | Promise<NativeStore>;
 
   /** @throws ChatMemoryError `invalid`, when the URL or the credentials cannot work. */
   constructor(url: string, credentials?: AwsCredentialSource) {
     if (typeof url !== "string") throw invalid("a store URL is a text: sqlite:PATH, dynamodb://TABLE or memory:");
-    this.#url = url;
     if (typeof credentials === "function") {
-      this.#source = credentials;
-      // The URL is judged now all the same; nothing is opened by that.
-      opened(url, undefined);
+      const renewed = renewedBy(credentials, url);
+      this.#store = () => renewed.store();
     } else {
-      this.#store = opened(url, credentials);
+      const store = opened(url, credentials);
+      this.#store = () => store;
     }
   }
 
@@ -54,14 +49,31 @@ export class Connection {
    */
   async call<Answer>(operation: string, request: object): Promise<Answer> {
     const text = encode(request);
-    const store = this.#store !== undefined && Date.now() < this.#renewAt ? this.#store : await this.#renewed();
+    const store = await this.#store();
     const answer = decode(await store.call(operation, text)) as { ok: Answer } | { error: NativeError };
     if ("error" in answer) throw thrown(answer.error);
     return answer.ok;
   }
+}
 
-  /** One renewal at a time, whoever asks for it. */
-  #renewed(): Promise<NativeStore> {
+/** A store whose credentials come from a function, and are asked for again before they end. */
+class Renewed {
+  readonly #url: string;
+  readonly #source: () => Promise<AwsCredentials>;
+  #current: NativeStore | undefined;
+  #renewAt = Infinity;
+  #renewal: Promise<NativeStore> | undefined;
+
+  constructor(url: string, source: () => Promise<AwsCredentials>) {
+    // The URL is judged now; nothing is opened by that, and nobody keeps it.
+    create(JSON.stringify({ url }));
+    this.#url = url;
+    this.#source = source;
+  }
+
+  store(): NativeStore | Promise<NativeStore> {
+    if (this.#current !== undefined && Date.now() < this.#renewAt) return this.#current;
+    // One renewal at a time, whoever asks for it.
     this.#renewal ??= this.#renew().finally(() => {
       this.#renewal = undefined;
     });
@@ -69,16 +81,31 @@ export class Connection {
   }
 
   async #renew(): Promise<NativeStore> {
-    const found = await this.#source?.().catch((error: unknown) => {
+    let found: AwsCredentials;
+    try {
+      // None are refused like incomplete ones: to take AWS's usual chain instead would be another account, perhaps.
+      found = (await this.#source()) ?? {};
+    } catch (error) {
       const why = error instanceof Error ? error.message : "it gave no reason";
       throw new ChatMemoryError("access_denied", `the function given as credentials failed (${why}); see to what it needs`);
-    });
-    this.#store = opened(this.#url, found);
-    const ends = found?.expiration?.getTime();
+    }
+    this.#current = opened(this.#url, found);
+    const ends = found.expiration?.getTime();
     // Where they end sooner than that, they are asked for each time.
     this.#renewAt = ends === undefined ? Infinity : ends - RENEW_BEFORE_MS;
-    return this.#store;
+    return this.#current;
   }
+}
+
+/** For each function that gets credentials, the stores opened with it: a history made for each request asks it no more often than one. */
+const renewals = new WeakMap<object, Map<string, Renewed>>();
+
+function renewedBy(source: () => Promise<AwsCredentials>, url: string): Renewed {
+  const known = renewals.get(source) ?? new Map<string, Renewed>();
+  renewals.set(source, known);
+  const renewed = known.get(url) ?? new Renewed(url, source);
+  known.set(url, renewed);
+  return renewed;
 }
 
 /** The store that is open with these, or a new one. Sharing spares the handshakes, and what is known of the sessions' ends. */

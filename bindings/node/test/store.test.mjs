@@ -142,10 +142,14 @@ test("credentials are renewed by the function that gets them, and appear nowhere
   await Promise.all([store.load("s"), store.load("s")]);
   await store.load("s");
   assert.equal(asked, 2, "once for those that ended, once more for all after them");
+  await new ChatStore(url, { credentials }).load("s");
+  assert.equal(asked, 2, "and not again for another store of the same function");
   const { inspect } = await import("node:util");
   assert.doesNotMatch(inspect(store, { depth: 9, showHidden: true }), /hunter|AKIA/);
   const refused = new ChatStore(url, { credentials: () => Promise.reject(new Error("no role")) });
   await assert.rejects(refused.load("s"), is("access_denied", /no role/));
+  const none = new ChatStore(url, { credentials: async () => undefined });
+  await assert.rejects(none.load("s"), is("invalid", /lack accessKeyId/));
   const broken = new ChatStore(url, { credentials: async () => ({ accessKeyId: "hunter2" }) });
   await assert.rejects(broken.load("s"), (error) => is("invalid", /secretAccessKey/)(error) && !error.message.includes("hunter2"));
 });

@@ -305,7 +305,8 @@ impl ToRewind {
                     return Err(Error::conflict(history.position));
                 }
                 let messages = self.format.read(self.messages)?;
-                let mut appended = store.append(&session, &Append::rewind(&history, seq, messages)?).await?;
+                // Nobody could hand a ticket back to this operation, so a doubt is settled here where it can be.
+                let mut appended = store.append_surely(&session, Append::rewind(&history, seq, messages)?).await?;
                 appended.receipt += history.receipt;
                 Ok(answer::appended(&appended))
             }
