@@ -114,9 +114,15 @@ macro_rules! conformance_tests {
             windows_end_at_clears
             a_window_says_whether_it_is_all
             an_empty_window_still_says_where_the_log_is
+            pages_back_are_the_whole
+            pages_back_follow_rewinds
+            a_page_before_shows_what_is_in_view_now
+            a_load_since_a_number_brings_what_is_new
+            a_cursor_travels_as_text
             random_histories_agree_with_the_model
             an_append_costs_the_same_at_any_length
             a_window_costs_the_same_at_any_length
+            a_page_costs_the_same_at_any_depth
             a_long_session_loads_whole
             a_session_is_listed_from_its_first_record
             sessions_are_listed_newest_first

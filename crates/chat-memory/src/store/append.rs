@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{AppendId, History, Position, Receipt, Record, Ticket};
 use crate::error::Error;
 use crate::json;
-use crate::message::Message;
+use crate::message::{Message, Role};
 use crate::session::{Owner, SessionId};
 
 /// How long an idempotency key is looked for, in milliseconds: 24 hours from its record's time.
@@ -98,6 +98,20 @@ impl Append {
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
         let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
         Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
+    }
+
+    /// Takes back the last `turns` turns (each a user's message and all that follows it; fewer if there are fewer), and puts `messages` in
+    /// their place. `None` where `history` shows no turn. What stands before a turn in the same record, such as a system prompt, stays.
+    ///
+    /// # Errors
+    /// As [`rewind`](Self::rewind).
+    pub fn rewind_turns(
+        history: &History,
+        turns: usize,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<Option<Self>, Error> {
+        let Some((seq, kept)) = cut_before_turn(history, turns) else { return Ok(None) };
+        Self::rewind(history, seq, kept.into_iter().chain(messages)).map(Some)
     }
 
     /// The same append, to be refused if anyone wrote to the session since this position was read.
@@ -239,6 +253,24 @@ impl Append {
             format!("{what} belongs to record {seq}, whose messages are others; take a new key for new messages"),
         )
     }
+}
+
+/// The record in which the last `turns` turns start, and its messages before them.
+fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<Message>)> {
+    let mut left = turns;
+    for record in history.records.iter().rev() {
+        for (place, message) in record.messages.iter().enumerate().rev() {
+            if left > 0 && message.role == Role::User {
+                left -= 1;
+                if left == 0 {
+                    return Some((record.seq, record.messages[..place].to_vec()));
+                }
+            }
+        }
+    }
+    // Fewer turns than asked: all of them go, and what stands before the first (a system prompt) stays.
+    let turns = turns - left;
+    if turns == 0 { None } else { cut_before_turn(history, turns) }
 }
 
 /// What an append did.

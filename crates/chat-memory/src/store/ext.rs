@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Append, Appended, ChatStore, History, Load};
+use super::{Append, Appended, ChatStore, Load};
 use crate::error::Error;
-use crate::message::Role;
 use crate::session::SessionId;
 
 /// How often an append in doubt is repeated through its ticket. Each attempt has the store's own repeats and deadline inside.
@@ -25,8 +24,8 @@ pub trait ChatStoreExt: ChatStore {
     /// Conflict when someone wrote meanwhile; and as [`ChatStore::load`] and [`ChatStore::append`].
     async fn rewind_turns(&self, session: &SessionId, turns: usize) -> Result<Option<Appended>, Error> {
         let history = self.load(session, &Load::turns(turns)).await?;
-        let Some((seq, kept)) = cut_before_turn(&history, turns) else { return Ok(None) };
-        let mut appended = self.append(session, &Append::rewind(&history, seq, kept)?).await?;
+        let Some(append) = Append::rewind_turns(&history, turns, [])? else { return Ok(None) };
+        let mut appended = self.append(session, &append).await?;
         appended.receipt += history.receipt;
         Ok(Some(appended))
     }
@@ -37,7 +36,7 @@ pub trait ChatStoreExt: ChatStore {
     /// Invalid when the view holds no such record; conflict when someone wrote meanwhile; and as [`ChatStore::load`] and
     /// [`ChatStore::append`].
     async fn rewind_to(&self, session: &SessionId, seq: u64) -> Result<Appended, Error> {
-        let history = self.load(session, &Load::all()).await?;
+        let history = self.load(session, &Load::all().since(seq)).await?;
         let mut appended = self.append(session, &Append::rewind(&history, seq, [])?).await?;
         appended.receipt += history.receipt;
         Ok(appended)
@@ -80,31 +79,13 @@ pub trait ChatStoreExt: ChatStore {
 
 impl<S: ChatStore + ?Sized> ChatStoreExt for S {}
 
-/// The record in which the last `turns` turns start, and its messages before them.
-fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<crate::Message>)> {
-    let mut left = turns;
-    for record in history.records.iter().rev() {
-        for (place, message) in record.messages.iter().enumerate().rev() {
-            if left > 0 && message.role == Role::User {
-                left -= 1;
-                if left == 0 {
-                    return Some((record.seq, record.messages[..place].to_vec()));
-                }
-            }
-        }
-    }
-    // Fewer turns than asked: all of them go, and what stands before the first (a system prompt) stays.
-    let turns = turns - left;
-    if turns == 0 { None } else { cut_before_turn(history, turns) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::message::Message;
-    use crate::store::{AppendId, Capabilities, Identity, InMemoryStore, Ticket};
+    use crate::store::{AppendId, Capabilities, History, Identity, InMemoryStore, Ticket};
 
     /// A store whose first answers are lost; what it was told to write is written, or not.
     #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{AppendId, Position, Receipt};
-use crate::message::{Message, Role};
+use super::{AppendId, Older, Position, Receipt};
+use crate::message::Message;
 
 /// What one append wrote.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +78,10 @@ pub struct Load {
     /// Whether the session's records mostly hold one message each, as programs write them that save message by message. It changes
     /// nothing of what is loaded; where it is true, it spares a request.
     pub singly: bool,
+    /// Only records of this number and later.
+    pub since: Option<u64>,
+    /// Only what is older than what another load brought.
+    pub before: Option<Older>,
 }
 
 impl Load {
@@ -98,7 +102,7 @@ impl Load {
 
     /// As far back as this.
     pub fn reaching(reach: Reach) -> Self {
-        Self { reach, eventual: false, singly: false }
+        Self { reach, ..Self::default() }
     }
 
     /// The same load, at half the price, possibly without the newest records.
@@ -112,6 +116,38 @@ impl Load {
     #[must_use]
     pub fn written_singly(mut self) -> Self {
         self.singly = true;
+        self
+    }
+
+    /// The same load, of the records numbered `seq` and later only: what is new to someone who has all before. It costs what those
+    /// records cost, and the one before them, which tells the position.
+    #[must_use]
+    pub fn since(mut self, seq: u64) -> Self {
+        self.since = Some(seq);
+        self
+    }
+
+    /// The same load, of what is older than what another load brought: the page before. It costs what the page costs, and what was
+    /// written since that load.
+    ///
+    /// ```
+    /// use chat_memory::store::{Append, ChatStore, InMemoryStore, Load};
+    /// use chat_memory::{Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let (store, session) = (InMemoryStore::new(), SessionId::new("trip")?);
+    /// for text in ["one", "two", "three"] {
+    ///     store.append(&session, &Append::new([Message::user(text)])).await?;
+    /// }
+    /// let newest = store.load(&session, &Load::last(2)).await?;
+    /// let older = newest.older().ok_or("there is one more")?;
+    /// let page = store.load(&session, &Load::last(2).before(older)).await?;
+    /// assert_eq!(page.into_messages(), [Message::user("one")]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn before(mut self, older: Older) -> Self {
+        self.before = Some(older);
         self
     }
 }
@@ -150,152 +186,11 @@ impl History {
     pub fn is_empty(&self) -> bool {
         self.messages().next().is_none()
     }
-}
 
-/// How many records a load by weight asks for first: before any is read, nothing tells how heavy they are.
-const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
-
-/// The walk through a log, from its newest record backwards, along its rewinds, until the reach is filled. Every
-/// store loads by it: it says which number it [wants](Walk::wants) next, and is given the record there.
-///
-/// ```
-/// use chat_memory::store::{AppendId, Reach, Record, Walk};
-/// # use chat_memory::Message;
-/// # let record = |seq, rewind| Record { seq, rewind, append_id: AppendId::random(), created_at: 0, expires_at: None,
-/// #     metadata: None, messages: vec![Message::user(format!("{seq}"))] };
-/// let log = [record(0, None), record(1, None), record(2, Some(1))]; // record 2 takes record 1's place
-/// let mut walk = Walk::new(&Reach::All, Some(2), 0);
-/// while let Some(seq) = walk.wants() {
-///     walk.take(log[seq as usize].clone());
-/// }
-/// let (records, complete) = walk.finish();
-/// assert_eq!(records.iter().map(|r| r.seq).collect::<Vec<_>>(), [0, 2]);
-/// assert!(complete);
-/// ```
-#[derive(Debug)]
-pub struct Walk {
-    reach: Reach,
-    now_ms: i64,
-    wants: Option<u64>,
-    taken: Vec<Record>,
-    filled: u64,
-    ended: bool,
-    singly: bool,
-}
-
-impl Walk {
-    /// A walk from the record numbered `newest` (`None` for an empty log), hiding what has expired at `now_ms`.
-    pub fn new(reach: &Reach, newest: Option<u64>, now_ms: i64) -> Self {
-        let empty_reach = match reach {
-            Reach::All => false,
-            Reach::Messages(n) | Reach::Turns(n) => *n == 0,
-            Reach::Weight { budget, .. } => *budget == 0,
-        };
-        Self {
-            reach: reach.clone(),
-            now_ms,
-            wants: newest.filter(|_| !empty_reach),
-            taken: Vec::new(),
-            filled: 0,
-            ended: newest.is_none(),
-            singly: false,
-        }
-    }
-
-    /// The same walk through a session that was written [message by message](Load::singly), or not.
-    #[must_use]
-    pub fn singly(mut self, singly: bool) -> Self {
-        self.singly = singly;
-        self
-    }
-
-    /// The number of the record that comes next, `None` when the walk is over.
-    pub fn wants(&self) -> Option<u64> {
-        self.wants
-    }
-
-    /// Takes the record that was wanted.
-    pub fn take(&mut self, record: Record) {
-        debug_assert_eq!(self.wants, Some(record.seq));
-        let below = record.rewind.unwrap_or(record.seq);
-        // What has expired is hidden, but where it rewinds, the walk follows: what it took back stays taken back.
-        if !record.is_expired(self.now_ms) {
-            self.filled += record.messages.iter().map(|message| self.weight(message)).sum::<u64>();
-            self.taken.push(record);
-        }
-        self.go_below(below);
-    }
-
-    /// Passes by a number at which nothing is left to show (a purged record, in a store with a retention).
-    pub fn skip(&mut self, seq: u64) {
-        debug_assert!(self.wants.is_some_and(|wanted| wanted >= seq));
-        self.go_below(seq);
-    }
-
-    /// Ends the walk: what was cleared starts here.
-    pub fn end(&mut self) {
-        self.wants = None;
-        self.ended = true;
-    }
-
-    /// Of the records taken so far, the oldest.
-    pub fn last_taken(&self) -> Option<&Record> {
-        self.taken.last()
-    }
-
-    /// Sets where the walk starts, once the newest record is known. Only before anything was taken.
-    pub fn start_at(&mut self, newest: u64) {
-        debug_assert!(self.taken.is_empty());
-        if self.wants.is_some() {
-            self.wants = Some(newest);
-        }
-    }
-
-    /// How many more records the walk will need at a guess, after what those before held; `None` for all there are.
-    ///
-    /// The first guess takes a record for a turn of two messages, as most are, or for one message, where that was said. A guess that is too high reads bytes that
-    /// nobody asked for, one that is too low costs another request.
-    pub fn records_to_go(&self) -> Option<u64> {
-        let target = match &self.reach {
-            Reach::All => return None,
-            Reach::Messages(n) | Reach::Turns(n) => *n as u64,
-            Reach::Weight { budget, .. } => *budget,
-        };
-        let taken = self.taken.len() as u64;
-        let guess = match &self.reach {
-            _ if self.filled > 0 => (target.saturating_sub(self.filled)).saturating_mul(taken).div_ceil(self.filled),
-            _ if taken > 0 => taken.saturating_mul(2),
-            Reach::Turns(_) if self.singly => target.saturating_mul(2),
-            Reach::Messages(_) if !self.singly => target.div_ceil(2),
-            Reach::Weight { .. } => FIRST_RECORDS_OF_A_BUDGET,
-            _ => target,
-        };
-        // One more than the guess, since the last record often holds a little less than the others.
-        Some(guess.saturating_add(1))
-    }
-
-    /// The records taken, oldest first, and whether they are all there are.
-    pub fn finish(mut self) -> (Vec<Record>, bool) {
-        self.taken.reverse();
-        (self.taken, self.ended)
-    }
-
-    fn weight(&self, message: &Message) -> u64 {
-        match &self.reach {
-            Reach::All => 0,
-            Reach::Messages(_) => 1,
-            Reach::Turns(_) => u64::from(message.role == Role::User),
-            Reach::Weight { of, .. } => of(message),
-        }
-    }
-
-    fn go_below(&mut self, seq: u64) {
-        let full = match &self.reach {
-            Reach::All => false,
-            Reach::Messages(n) | Reach::Turns(n) => self.filled >= *n as u64,
-            Reach::Weight { budget, .. } => self.filled >= *budget,
-        };
-        self.wants = seq.checked_sub(1).filter(|_| !full);
-        self.ended = seq == 0;
+    /// Where a load of what is [older](Load::before) goes on; `None` where there is nothing older.
+    pub fn older(&self) -> Option<Older> {
+        let next = self.position.next();
+        let shown = self.records.first().map_or(next, |record| record.seq);
+        (!self.complete).then(|| Older::new(next, shown, self.position.read_at()))
     }
 }

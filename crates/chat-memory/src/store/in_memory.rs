@@ -170,7 +170,7 @@ impl ChatStore for InMemoryStore {
         let logs = self.logs();
         let none = Log::default();
         let log = logs.get(session).unwrap_or(&none);
-        let mut walk = Walk::new(&load.reach, (log.slots.len() as u64).checked_sub(1), wall_ms());
+        let mut walk = Walk::new(load, (log.slots.len() as u64).checked_sub(1), wall_ms());
         while let Some(seq) = walk.wants() {
             match &log.slots[seq as usize] {
                 Slot::Live(record) => walk.take(record.clone()),

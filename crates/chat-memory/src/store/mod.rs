@@ -64,7 +64,7 @@
 //!         let records = self.0.lock().unwrap();
 //!         let log: Vec<&Record> = records.iter().filter(|(id, _)| id == session).map(|(_, record)| record).collect();
 //!         let position = Position::new(log.len() as u64, log.last().map(|record| record.append_id), 0);
-//!         let mut walk = Walk::new(&load.reach, log.last().map(|record| record.seq), 0);
+//!         let mut walk = Walk::new(load, log.last().map(|record| record.seq), 0);
 //!         while let Some(seq) = walk.wants() {
 //!             walk.take(log[seq as usize].clone());
 //!         }
@@ -100,19 +100,23 @@ mod ext;
 mod history;
 mod in_memory;
 mod layout;
+mod older;
 mod position;
 mod receipt;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod url;
+mod walk;
 
 pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES};
 pub use directory::{SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
-pub use history::{History, Load, Reach, Record, Walk};
+pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
+pub use older::Older;
 pub use position::{AppendId, Position, Ticket};
 pub use receipt::Receipt;
+pub use walk::Walk;
 
 /// What a store can do. The conformance suite proves what is declared and reports what is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -191,6 +191,10 @@ impl Broken {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 parts.rewind = None;
             }
+            Fault::PagesShowTakenBack => {
+                let hidden = history.records.iter().filter(|record| parts.rewind.is_some_and(|seq| record.seq >= seq));
+                self.remembers.hidden.lock().unwrap().entry(session.clone()).or_default().extend(hidden.cloned());
+            }
             Fault::WindowsReachBehindClears if is_clear => {
                 self.remembers.loaded.lock().unwrap().insert(session.clone(), history.clone());
             }

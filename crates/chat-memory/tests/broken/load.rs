@@ -9,6 +9,9 @@ use super::store::Broken;
 
 impl Broken {
     pub async fn load_wrongly(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        let mut standing = load.clone();
+        standing.before = None;
+        let load = if self.fault == Fault::PagesStandStill { &standing } else { load };
         let mut history = self.inner.load(session, load).await?;
         match (self.fault, &load.reach) {
             (Fault::LoadsWrite, _) if history.position.next() == 0 => {
@@ -40,6 +43,17 @@ impl Broken {
             (Fault::AlwaysComplete, _) => history.complete = true,
             (Fault::NeverComplete, _) => history.complete = false,
             (Fault::NoPositionOfNothing, _) if history.records.is_empty() => history.position = Position::new(0, None, 0),
+            (Fault::PagesShowTakenBack, _) if load.before.is_some() => {
+                let hidden = self.remembers.hidden.lock().unwrap();
+                history.records.splice(..0, hidden.get(session).cloned().unwrap_or_default());
+            }
+            (Fault::SinceForgetsOne, _) if load.since > Some(0) => {
+                history.records.retain(|record| Some(record.seq) != load.since)
+            }
+            (Fault::CostsDepth, _) if load.before.is_some() => {
+                let first = history.records.first().map_or(0, |record| record.seq);
+                history.receipt.requests += history.position.next() - first;
+            }
             (Fault::CostsLength, _) => history.receipt.requests += history.position.next(),
             (Fault::ThousandAtMost, _) => drop(history.records.drain(..history.records.len().saturating_sub(1_000))),
             _ => {}

@@ -133,6 +133,14 @@ faults! {
     NeverComplete,
     /// A load of nothing gives no position.
     NoPositionOfNothing,
+    /// The page before a page is that page again.
+    PagesStandStill,
+    /// Pages before a page show what was taken back.
+    PagesShowTakenBack,
+    /// A load since a number leaves out the record of that number.
+    SinceForgetsOne,
+    /// A page costs what everything behind it holds.
+    CostsDepth,
     /// An operation costs what the session's length is.
     CostsLength,
     /// A load brings a thousand records at most.

@@ -16,6 +16,8 @@ use super::Fault;
 pub struct Remembers {
     pub appends: AtomicU64,
     pub loaded: Mutex<HashMap<SessionId, History>>,
+    /// What was taken back or cleared.
+    pub hidden: Mutex<HashMap<SessionId, Vec<Record>>>,
     pub bodies: Mutex<HashMap<(SessionId, String), String>>,
     pub cursors: Mutex<HashMap<String, SessionId>>,
     pub cleared: Mutex<HashMap<SessionId, bool>>,

@@ -9,6 +9,7 @@ use crate::store::{Append, Load, Receipt};
 cases! {
     an_append_costs_the_same_at_any_length [BoundedCost]: "an append to a long session costs what it cost when the session was short (promise 7)",
     a_window_costs_the_same_at_any_length [BoundedCost]: "a window of a long session costs what it cost when the session was short (promise 7)",
+    a_page_costs_the_same_at_any_depth [BoundedCost]: "a page far behind the end of a long session costs what one near its end costs (promise 7)",
     a_long_session_loads_whole: "1,500 records come back, each once and in order, from one load (promises 3, 8)",
 }
 
@@ -53,6 +54,31 @@ async fn a_window_costs_the_same_at_any_length(trial: Trial) -> Result<(), Failu
     grow(&trial, &session, 30, 300).await?;
     let long = trial.store.load(&session, &Load::last(20)).await?.receipt;
     check("a window of 20 messages", &short, &long)
+}
+
+async fn a_page_costs_the_same_at_any_depth(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    grow(&trial, &session, 0, 300).await?;
+    let mut page = trial.store.load(&session, &Load::last(20)).await?;
+    let (mut near, mut pages) = (None, 0);
+    while let Some(older) = page.older().filter(|_| pages < 20) {
+        page = trial.store.load(&session, &Load::last(20).before(older)).await?;
+        pages += 1;
+        near.get_or_insert(page.receipt);
+        let (near, this) = (near.unwrap_or_default(), page.receipt);
+        let holds =
+            this.requests <= near.requests && this.read_units <= near.read_units && this.bytes <= near.bytes + near.bytes / 10;
+        ensure!(holds, "the first page before the newest cost {near}, and the one {pages} pages before it {this}");
+    }
+    let since = trial.store.load(&session, &Load::all().since(299)).await?;
+    let newest = trial.store.load(&session, &Load::last(4)).await?;
+    ensure!(
+        since.receipt.bytes <= newest.receipt.bytes,
+        "what is new since 299 cost {}, and the newest {}",
+        since.receipt,
+        newest.receipt
+    );
+    Ok(())
 }
 
 async fn a_long_session_loads_whole(trial: Trial) -> Result<(), Failure> {

@@ -27,6 +27,7 @@ mod directory;
 mod exact;
 mod input;
 mod key;
+mod page;
 mod position;
 mod random;
 mod rewind;
@@ -43,6 +44,7 @@ pub(super) const ALL: &[&[Case]] = &[
     clear::CASES,
     exact::CASES,
     window::CASES,
+    page::CASES,
     random::CASES,
     cost::CASES,
     directory::CASES,

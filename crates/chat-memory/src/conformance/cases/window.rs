@@ -61,7 +61,7 @@ async fn check(
 const SIZES: [usize; 10] = [0, 1, 2, 3, 5, 8, 13, 40, 1_000, usize::MAX / 3];
 
 /// Records of one to four messages, some of them without a user's.
-async fn uneven(trial: &Trial, session: &SessionId, records: usize) -> Result<(), Failure> {
+pub(super) async fn uneven(trial: &Trial, session: &SessionId, records: usize) -> Result<(), Failure> {
     for n in 0..records {
         let roles = [Role::User, Role::Assistant, Role::Tool, Role::Assistant];
         let messages = (0..=n % 4).map(|i| Message::new(roles[(i + n / 3) % 4], format!("{n}/{i}")));

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::batch::Batches;
 use super::failure::Failure;
+use super::log::{Landed, NewRecord};
 use super::workers::Workers;
 use super::{schema, sweep};
 use crate::error::{Error, ErrorKind};
@@ -63,6 +65,7 @@ pub(super) struct Database {
     /// One writer of this process at a time: they queue here, in order, and not at SQLite's lock, which is polled.
     writer: Workers,
     readers: Workers,
+    pub(super) batches: Arc<Batches>,
     appends: AtomicU64,
 }
 
@@ -90,7 +93,12 @@ impl Database {
             Ok(is_new)
         });
         let is_new = opening.await.map_err(|failure| failure.at(&options))?;
-        Ok(Self { options, is_new, writer, readers, appends: AtomicU64::new(0) })
+        Ok(Self { options, is_new, writer, readers, batches: Arc::default(), appends: AtomicU64::new(0) })
+    }
+
+    /// Appends a record, in one transaction with others that wait for it.
+    pub(super) async fn append(&self, new: NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Error> {
+        self.batches.append(&self.writer, new, now_ms, expires_at).await.map_err(|failure| failure.at(&self.options))
     }
 
     /// Runs work that writes.

@@ -2,6 +2,7 @@
 
 use rusqlite::ErrorCode;
 
+use super::batch::copy;
 use super::connect::Options;
 use crate::error::{Error, ErrorKind};
 use crate::store::Ticket;
@@ -32,6 +33,21 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// Whether another process holds the file.
+    pub(super) fn is_lock(&self) -> bool {
+        let code = if let Self::Sqlite(error) = self { error.sqlite_error_code() } else { None };
+        matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed))
+    }
+
+    /// The same failure, for another caller of the same batch.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Sqlite(error) => Self::Sqlite(copy(error)),
+            Self::Record { session, seq, why } => Self::Record { session: session.clone(), seq: *seq, why: why.clone() },
+            Self::Said(error) => Self::Said(Error::new(error.kind(), error.to_string())),
+        }
+    }
+
     /// The error to return, for the file that was opened with these options.
     pub(super) fn at(self, options: &Options) -> Error {
         let path = &options.path;

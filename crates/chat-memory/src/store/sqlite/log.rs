@@ -3,11 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde_json::{Map, Value};
 
-use super::failure::{Failure, commit_failed};
+use super::failure::Failure;
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::SessionId;
-use crate::store::{Append, AppendId, History, Identity, KEY_LIFETIME_MS, Position, Reach, Receipt, Record, Ticket, Walk};
+use crate::store::{Append, AppendId, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record, Walk};
 
 /// How long a record stays in the file after its expiry, and a stub after its sweep, so that a key or a ticket of
 /// it is still known: a day, in seconds.
@@ -73,7 +73,7 @@ impl NewRecord {
         })
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.messages.len() + self.metadata.as_ref().map_or(0, String::len)
     }
 
@@ -157,9 +157,9 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
     Ok(head.optional()?)
 }
 
-/// Appends a record, or finds that an earlier attempt did, or that the log is not where it was expected.
-pub(super) fn append(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
-    let transaction = Transaction::to_write(db)?;
+/// Appends a record, or finds that an earlier attempt did, or that the log is not where it was expected. The caller has begun the
+/// transaction; after an error that is [said](Failure::Said), nothing of this append is in it.
+pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
     let head = head(db, &new.session)?;
     if let Some(head) = &head
         && let Some(stored) = earlier(db, head.key, new, now_ms)?
@@ -204,7 +204,6 @@ pub(super) fn append(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: 
         ":metadata": new.metadata,
         ":messages": new.messages,
     })?;
-    transaction.commit().map_err(|e| commit_failed(e, Ticket::new(new.append_id, seq)))?;
     Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
 }
 
@@ -228,7 +227,7 @@ fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Op
 }
 
 /// Loads the newest part of a session's view.
-pub(super) fn load(db: &Connection, session: &str, reach: &Reach, now_ms: i64) -> Result<History, Failure> {
+pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> Result<History, Failure> {
     let _transaction = Transaction::to_read(db)?;
     let mut receipt = Receipt { requests: 1, ..Receipt::default() };
     let Some(Head { key, first, newest, .. }) = head(db, session)? else {
@@ -238,7 +237,7 @@ pub(super) fn load(db: &Connection, session: &str, reach: &Reach, now_ms: i64) -
     let (newest, id) = newest.ok_or_else(|| missing(first))?;
     let position = Position::new(newest + 1, Some(id), now_ms);
     let mut query = db.prepare_cached(BACKWARDS_FROM)?;
-    let mut walk = Walk::new(reach, Some(newest), now_ms);
+    let mut walk = Walk::new(load, Some(newest), now_ms);
     // One pass over the rows for each stretch without a rewind.
     while let Some(from) = walk.wants() {
         let mut rows = query.query(params![key, from])?;

@@ -3,6 +3,7 @@
 //! What makes it keep the contract:
 //! * An append is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: it returns after the disk has it, and survives
 //!   `kill -9` and power loss. Several processes may use the file at once; SQLite's lock puts their appends in one order.
+//! * Appends that wait for the disk at the same time share a transaction, and so one wait for the disk.
 //! * A load is one read transaction, so it sees one state of the log, whatever is written meanwhile (WAL).
 //! * A log's numbers in the file have no gaps, ever: only its oldest records go, and the newest one stays as a stub. So a
 //!   missing number is damage, and is said.
@@ -27,6 +28,7 @@ use super::{
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 
+mod batch;
 mod connect;
 mod failure;
 mod listing;
@@ -121,18 +123,13 @@ impl SqliteStore {
         let retention_s = self.0.options.retention.map(|retention| retention.as_secs());
         let now_ms = wall_ms();
         let expires_at = append.expires_at(now_ms, retention_s);
-        let purges = self.0.is_time_to_purge();
-        let landed = self
-            .0
-            .write(move |db| {
-                let landed = log::append(db, &new, now_ms, expires_at)?;
-                if purges && let Err(e) = sweep::purge(db, now_ms) {
-                    // The append stands; what could not be purged is hidden all the same, and the next purge takes it.
-                    tracing::warn!(error = ?e, "purging expired records failed");
-                }
-                Ok(landed)
-            })
-            .await?;
+        let landed = self.0.append(new, now_ms, expires_at).await?;
+        if self.0.is_time_to_purge()
+            && let Err(error) = self.0.write(move |db| sweep::purge(db, now_ms)).await
+        {
+            // The append stands; what could not be purged is hidden all the same, and the next purge takes it.
+            tracing::warn!(%error, "purging expired records failed");
+        }
         let one = |bytes| Receipt { requests: 1, bytes, ..Receipt::default() };
         match landed {
             Landed::New { seq, append_id, started, bytes } => {
@@ -221,8 +218,8 @@ impl ChatStore for SqliteStore {
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
-        let (id, reach) = (session.to_string(), load.reach.clone());
-        self.0.read(move |db| log::load(db, &id, &reach, wall_ms())).await
+        let (id, load) = (session.to_string(), load.clone());
+        self.0.read(move |db| log::load(db, &id, &load, wall_ms())).await
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {

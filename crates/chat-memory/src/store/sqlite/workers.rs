@@ -65,6 +65,23 @@ impl Workers {
         .await
     }
 
+    /// Starts work on a connection, or on the error for which there is none. It says whether the connection may be kept; nobody waits for it.
+    pub(super) fn start(&self, work: impl FnOnce(Result<&Connection, Failure>) -> bool + Send + 'static) -> Result<(), Error> {
+        let open = Arc::clone(&self.open);
+        self.push(Box::new(move |kept| {
+            // After a panic the next job opens a connection anew, and this one's transaction is taken back.
+            let _: Result<(), Box<dyn Any + Send>> =
+                catch_unwind(AssertUnwindSafe(|| match kept.take().map_or_else(|| open(), Ok) {
+                    Ok(connection) => {
+                        if work(Ok(&connection)) {
+                            *kept = Some(connection);
+                        }
+                    }
+                    Err(failure) => drop(work(Err(failure))),
+                }));
+        }))
+    }
+
     /// Runs work that is given the place of a connection.
     pub(super) async fn run_with<T: Send + 'static>(
         &self,

@@ -346,7 +346,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let seq = found.stub.seq;
         let position = Position::new(seq + 1, Some(attempt.id), self.clock.now().wall_ms);
         let mut appended = Appended::new(seq, position, found.stub.created_at);
-        appended.repeated = attempt.shared;
+        // Where a request of this very attempt is out, what is found is taken for its own.
+        appended.repeated = attempt.shared && !attempt.in_doubt;
         appended.receipt = attempt.receipt;
         Ok(appended)
     }

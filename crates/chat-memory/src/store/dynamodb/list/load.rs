@@ -66,7 +66,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ) -> Result<Step, Error> {
         let position = state.position(asked_ms);
         let newest = state.log.next().checked_sub(1).filter(|_| state.log.last().is_some());
-        let mut walk = Walk::new(&load.reach, newest, self.clock.now().wall_ms);
+        let mut walk = Walk::new(load, newest, self.clock.now().wall_ms);
         if self.is_expired(state) {
             walk.end();
         }
@@ -74,6 +74,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         loop {
             for entry in log.entries.iter().rev() {
                 let Some(wanted) = walk.wants() else { break };
+                if entry.bare.seq > wanted {
+                    // A page before leaps over what its reader has seen.
+                    continue;
+                }
                 if entry.bare.seq < wanted {
                     // What was between is taken back: it is not in the list any more.
                     walk.skip(entry.bare.seq + 1);

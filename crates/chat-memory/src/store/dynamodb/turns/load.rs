@@ -61,19 +61,25 @@ impl<T: Table, C: Clock> Turns<T, C> {
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Step, Error> {
-        let mut walk = Walk::new(&load.reach, Some(MAX_SEQ), self.clock.now().wall_ms).singly(load.singly);
+        let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall_ms);
         let started = self.clock.now();
         // Where no record is wanted, the newest is still read: it tells the position.
         let mut end: Option<Belief> = None;
         let mut above: Option<Above> = None;
+        // The record before those that are wanted tells the position where none of them is there.
+        let since = load.since.unwrap_or(0);
+        let mut lowest = since.saturating_sub(1);
         loop {
             let wanted = match (walk.wants(), &end) {
                 (Some(seq), _) => seq,
                 (None, None) => MAX_SEQ,
                 (None, Some(_)) => break,
             };
-            let limit = walk.records_to_go().map(|n| u32::try_from(n.min(MOST_OF_A_PAGE)).unwrap_or(u32::MAX));
-            let range = Range { limit, eventual, ..records(pk.to_owned(), 0, wanted) };
+            // How much came after a page that is gone back from, or whether numbers began anew, shows the newest record alone.
+            let only_newest = end.is_none() && (load.before.is_some() || (since > 0 && lowest == 0));
+            let limit = if only_newest { Some(1) } else { walk.records_to_go() };
+            let limit = limit.map(|n| u32::try_from(n.min(MOST_OF_A_PAGE)).unwrap_or(u32::MAX));
+            let range = Range { limit, eventual, ..records(pk.to_owned(), lowest, wanted) };
             let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, None, receipt))?;
             if started.age_ms(self.clock.now()) > LONGEST_MS {
@@ -119,8 +125,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
             }
             if page.after.is_none() {
+                if end.is_none() && lowest > 0 {
+                    lowest = 0;
+                    continue;
+                }
                 if let Some(wanted) = walk.wants() {
-                    check_hole(pk, above.as_ref(), None, (0, wanted), started.wall_ms)?;
+                    check_hole(pk, above.as_ref(), None, (since, wanted), started.wall_ms)?;
                     walk.end();
                 }
                 if end.is_none() {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::*;
 use crate::store::sqlite::log::{self, Landed, NewRecord};
 use crate::store::sqlite::sweep;
-use crate::store::{History, Reach};
+use crate::store::{History, Load};
 
 const DAY_S: i64 = 24 * 60 * 60;
 
@@ -27,7 +27,10 @@ impl Timed {
     fn append(&self, append: &Append) -> Landed {
         let now_ms = self.now_s * 1000;
         let new = NewRecord::of(&session("s"), append, false).expect("a record");
-        log::append(&self.db, &new, now_ms, append.expires_at(now_ms, self.retention_s)).expect("an append")
+        let transaction = log::Transaction::to_write(&self.db).expect("no one else writes");
+        let landed = log::append_within(&self.db, &new, now_ms, append.expires_at(now_ms, self.retention_s)).expect("an append");
+        transaction.commit().expect("a commit");
+        landed
     }
 
     fn say(&self, text: &str) -> u64 {
@@ -38,7 +41,7 @@ impl Timed {
     }
 
     fn load(&self) -> History {
-        log::load(&self.db, "s", &Reach::All, self.now_s * 1000).expect("a load")
+        log::load(&self.db, "s", &Load::all(), self.now_s * 1000).expect("a load")
     }
 
     fn texts(&self) -> Vec<String> {

@@ -62,6 +62,90 @@ async fn a_locked_file_says_so_and_can_be_read_meanwhile() {
     assert_eq!(say(&store, "s", "b").await, 1, "nothing was written before");
 }
 
+/// Holds the store's writer until the returned sender is used, and waits until it does.
+async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (held, holding) = tokio::sync::oneshot::channel();
+    let database = std::sync::Arc::clone(&store.0);
+    tokio::spawn(async move {
+        let holding = move |_: &Connection| {
+            let _ = held.send(());
+            wait.recv().map_err(|e| crate::Error::invalid(e.to_string()).into())
+        };
+        database.write(holding).await
+    });
+    holding.await.expect("the writer runs it");
+    go
+}
+
+#[tokio::test]
+async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    say(&store, "s", "first").await;
+    let position = store.load(&session("s"), &Load::all()).await.expect("a load").position;
+    let go = hold(&store).await;
+    let stale = crate::store::Ticket::new(crate::store::AppendId::random(), 0).tried_at(0);
+    let appends = [
+        saying("plain"),
+        saying("of a key").with_key("k"),
+        saying("of a key").with_key("k"),
+        saying("another body").with_key("k"),
+        saying("too late").expecting(position),
+        saying("too old").with_ticket(stale),
+        saying("plain"),
+    ];
+    let tasks: Vec<_> = appends
+        .into_iter()
+        .map(|append| {
+            let store = store.clone();
+            tokio::spawn(async move { store.append(&session("s"), &append).await })
+        })
+        .collect();
+    while store.0.batches.len() < tasks.len() {
+        tokio::task::yield_now().await;
+    }
+    let before = store.0.batches.count.load(std::sync::atomic::Ordering::SeqCst);
+    go.send(()).expect("the writer waits");
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.expect("no panic"));
+    }
+    let seqs: Vec<_> =
+        results.iter().map(|result| result.as_ref().map(|appended| (appended.seq, appended.repeated)).ok()).collect();
+    assert_eq!(seqs, [Some((1, false)), Some((2, false)), Some((2, true)), None, None, None, Some((3, false))]);
+    let error = |n: usize| results[n].as_ref().expect_err("refused");
+    assert!(error(3).is_key_reused() && error(4).is_conflict() && error(5).is_invalid());
+    assert_eq!(store.0.batches.count.load(std::sync::atomic::Ordering::SeqCst) - before, 1, "batches");
+    assert_eq!(texts(&store, "s").await, ["first", "plain", "of a key", "plain"]);
+}
+
+#[tokio::test]
+async fn in_a_batch_that_does_not_fit_each_append_is_tried_alone() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::builder(&path).max_pages(40).open().await.expect("a new file");
+    say(&store, "s", "first").await;
+    let go = hold(&store).await;
+    let tasks: Vec<_> = [10, 900_000, 10]
+        .into_iter()
+        .map(|bytes| {
+            let store = store.clone();
+            tokio::spawn(async move { store.append(&session("s"), &saying(&"x".repeat(bytes))).await })
+        })
+        .collect();
+    while store.0.batches.len() < tasks.len() {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).expect("the writer waits");
+    let mut landed = Vec::new();
+    for task in tasks {
+        landed.push(task.await.expect("no panic").map_err(|e| e.to_string()));
+    }
+    assert!(landed[0].is_ok() && landed[2].is_ok(), "{landed:?}");
+    assert!(landed[1].as_ref().is_err_and(|e| e.contains("no space is left")), "{landed:?}");
+    assert_eq!(texts(&store, "s").await.len(), 3);
+}
+
 #[tokio::test]
 async fn an_append_given_up_by_its_caller_locks_nobody_out() {
     let (_folder, path) = folder();

@@ -1,0 +1,82 @@
+//! The cursor of a page of a history.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+use super::walk::Passing;
+use crate::error::Error;
+
+/// The first byte of the text form: what it is, and in which version.
+const OLDER_VERSION: u8 = 0x21;
+
+/// Where a load stopped, for a load of what is [older](Load::before). Opaque: it travels as text (`Display`, `FromStr`). It is good for any
+/// time; after a [day](Self::LEAPS_FOR_MS) it spares nothing, and the load reads all that is newer too.
+///
+/// Nothing shows by it that was taken back, cleared or purged since: the load follows the log from its newest record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Older {
+    next: u64,
+    seen: u64,
+    read_at: i64,
+}
+
+impl Older {
+    /// For how long it tells what need not be read again, in milliseconds: 24 hours. After that, numbers may start anew in a store with a
+    /// retention.
+    pub const LEAPS_FOR_MS: i64 = 24 * 60 * 60 * 1000;
+
+    /// What is older than the record numbered `seen`, which was in view at `read_at` (epoch milliseconds) when the log's next number was `next`.
+    pub fn new(next: u64, seen: u64, read_at: i64) -> Self {
+        Self { next, seen, read_at }
+    }
+
+    pub(super) fn passing(self, now_ms: i64) -> Passing {
+        let leaps = now_ms.saturating_sub(self.read_at) <= Self::LEAPS_FOR_MS;
+        let came_after = if leaps { self.next } else { 0 };
+        Passing { came_after: came_after.max(self.seen.saturating_add(1)), seen: self.seen }
+    }
+}
+
+impl fmt::Display for Older {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = vec![OLDER_VERSION];
+        bytes.extend(self.next.to_be_bytes());
+        bytes.extend(self.seen.to_be_bytes());
+        bytes.extend(self.read_at.to_be_bytes());
+        f.write_str(&BASE64.encode(bytes))
+    }
+}
+
+impl FromStr for Older {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let read = |bytes: &[u8]| {
+            let (version, rest) = bytes.split_first()?;
+            let (next, rest) = rest.split_first_chunk()?;
+            let (seen, rest) = rest.split_first_chunk()?;
+            let read_at = rest.try_into().ok()?;
+            let older = Self::new(u64::from_be_bytes(*next), u64::from_be_bytes(*seen), i64::from_be_bytes(read_at));
+            (*version == OLDER_VERSION).then_some(older)
+        };
+        let bytes = BASE64.decode(text).ok();
+        let older = bytes.as_deref().and_then(read);
+        older.ok_or_else(|| Error::invalid("that is not the cursor of a page; give one as it was given, whole and unaltered"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Position;
+
+    #[test]
+    fn cursors_travel_as_text() {
+        let older = Older::new(u64::MAX, 7, -1);
+        assert_eq!(older.to_string().parse::<Older>().expect("our own text"), older);
+        assert!("AQ".parse::<Older>().is_err() && Position::new(1, None, 0).to_string().parse::<Older>().is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! The walk through a log by which every store loads.
+
+use super::{Load, Reach, Record};
+use crate::message::{Message, Role};
+
+/// How many records a load by weight asks for first: before any is read, nothing tells how heavy they are.
+const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
+
+/// The walk through a log, from its newest record backwards, along its rewinds, until the load has what it asked for. Every
+/// store loads by it: it says which number it [wants](Walk::wants) next, and is given the record there.
+///
+/// ```
+/// use chat_memory::store::{AppendId, Load, Record, Walk};
+/// # use chat_memory::Message;
+/// # let record = |seq, rewind| Record { seq, rewind, append_id: AppendId::random(), created_at: 0, expires_at: None,
+/// #     metadata: None, messages: vec![Message::user(format!("{seq}"))] };
+/// let log = [record(0, None), record(1, None), record(2, Some(1))]; // record 2 takes record 1's place
+/// let mut walk = Walk::new(&Load::all(), Some(2), 0);
+/// while let Some(seq) = walk.wants() {
+///     walk.take(log[seq as usize].clone());
+/// }
+/// let (records, complete) = walk.finish();
+/// assert_eq!(records.iter().map(|r| r.seq).collect::<Vec<_>>(), [0, 2]);
+/// assert!(complete);
+/// ```
+#[derive(Debug)]
+pub struct Walk {
+    reach: Reach,
+    singly: bool,
+    since: u64,
+    /// What to pass by: nothing of it is taken, but its rewinds are followed.
+    passing: Option<Passing>,
+    now_ms: i64,
+    wants: Option<u64>,
+    taken: Vec<Record>,
+    filled: u64,
+    ended: bool,
+}
+
+/// What lies above the page that is wanted: the page's reader has seen it, or it came after.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passing {
+    /// Records of this number and later came after what the reader has seen.
+    pub(super) came_after: u64,
+    /// The oldest record that the reader has seen. The records between this one and `came_after` need not be read again.
+    pub(super) seen: u64,
+}
+
+impl Walk {
+    /// A walk from the record numbered `newest` (`None` for an empty log), hiding what has expired at `now_ms`.
+    pub fn new(load: &Load, newest: Option<u64>, now_ms: i64) -> Self {
+        let empty_reach = match &load.reach {
+            Reach::All => false,
+            Reach::Messages(n) | Reach::Turns(n) => *n == 0,
+            Reach::Weight { budget, .. } => *budget == 0,
+        };
+        let mut walk = Self {
+            reach: load.reach.clone(),
+            singly: load.singly,
+            since: load.since.unwrap_or(0),
+            passing: load.before.map(|older| older.passing(now_ms)),
+            now_ms,
+            wants: None,
+            taken: Vec::new(),
+            filled: 0,
+            ended: newest.is_none(),
+        };
+        if !empty_reach {
+            walk.wants = newest.and_then(|newest| walk.or_below(newest));
+        }
+        walk
+    }
+
+    /// The number of the record that comes next, `None` when the walk is over.
+    pub fn wants(&self) -> Option<u64> {
+        self.wants
+    }
+
+    /// Takes the record that was wanted.
+    pub fn take(&mut self, record: Record) {
+        debug_assert_eq!(self.wants, Some(record.seq));
+        let below = record.rewind.unwrap_or(record.seq);
+        let passed = self.passing.is_some_and(|passing| record.seq >= passing.seen);
+        // What has expired is hidden, but where it rewinds, the walk follows: what it took back stays taken back.
+        if !passed && !record.is_expired(self.now_ms) {
+            self.filled += record.messages.iter().map(|message| self.weight(message)).sum::<u64>();
+            self.taken.push(record);
+        }
+        self.go_below(below);
+    }
+
+    /// Passes by a number at which nothing is left to show (a purged record, in a store with a retention).
+    pub fn skip(&mut self, seq: u64) {
+        debug_assert!(self.wants.is_some_and(|wanted| wanted >= seq));
+        self.go_below(seq);
+    }
+
+    /// Ends the walk: what was cleared starts here.
+    pub fn end(&mut self) {
+        self.wants = None;
+        self.ended = true;
+    }
+
+    /// Of the records taken so far, the oldest.
+    pub fn last_taken(&self) -> Option<&Record> {
+        self.taken.last()
+    }
+
+    /// Sets where the walk starts, once the newest record is known. Only before anything was taken.
+    pub fn start_at(&mut self, newest: u64) {
+        debug_assert!(self.taken.is_empty());
+        if self.wants.is_some() {
+            self.wants = self.or_below(newest);
+        }
+    }
+
+    /// How many more records the walk will need at a guess, after what those before held; `None` for all there are.
+    ///
+    /// The first guess takes a record for a turn of two messages, as most are, or for one message, where that was said. A guess that is too high reads bytes that
+    /// nobody asked for, one that is too low costs another request.
+    pub fn records_to_go(&self) -> Option<u64> {
+        if let (Some(passing), Some(wanted)) = (self.passing, self.wants)
+            && wanted >= passing.came_after
+        {
+            // Behind these, the walk leaps.
+            return Some((wanted - passing.came_after).saturating_add(1));
+        }
+        let target = match &self.reach {
+            Reach::All => return None,
+            Reach::Messages(n) | Reach::Turns(n) => *n as u64,
+            Reach::Weight { budget, .. } => *budget,
+        };
+        let taken = self.taken.len() as u64;
+        let guess = match &self.reach {
+            _ if self.filled > 0 => (target.saturating_sub(self.filled)).saturating_mul(taken).div_ceil(self.filled),
+            _ if taken > 0 => taken.saturating_mul(2),
+            Reach::Turns(_) if self.singly => target.saturating_mul(2),
+            Reach::Messages(_) if !self.singly => target.div_ceil(2),
+            Reach::Weight { .. } => FIRST_RECORDS_OF_A_BUDGET,
+            _ => target,
+        };
+        // One more than the guess, since the last record often holds a little less than the others.
+        Some(guess.saturating_add(1))
+    }
+
+    /// The records taken, oldest first, and whether they are all there are.
+    pub fn finish(mut self) -> (Vec<Record>, bool) {
+        self.taken.reverse();
+        (self.taken, self.ended)
+    }
+
+    fn weight(&self, message: &Message) -> u64 {
+        match &self.reach {
+            Reach::All => 0,
+            Reach::Messages(_) => 1,
+            Reach::Turns(_) => u64::from(message.role == Role::User),
+            Reach::Weight { of, .. } => of(message),
+        }
+    }
+
+    fn go_below(&mut self, seq: u64) {
+        let full = match &self.reach {
+            Reach::All => false,
+            Reach::Messages(n) | Reach::Turns(n) => self.filled >= *n as u64,
+            Reach::Weight { budget, .. } => self.filled >= *budget,
+        };
+        self.wants = seq.checked_sub(1).filter(|_| !full).and_then(|below| self.or_below(below));
+        self.ended = seq == 0;
+    }
+
+    /// The number from which the walk goes on when it has come to `seq`: lower where what lies between is known already, none where the
+    /// rest is not wanted.
+    fn or_below(&mut self, seq: u64) -> Option<u64> {
+        let mut at = seq;
+        if let Some(passing) = self.passing {
+            if at < passing.seen {
+                self.passing = None;
+            } else if at < passing.came_after {
+                at = passing.seen;
+            }
+        }
+        (at >= self.since).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{AppendId, Older};
+
+    fn record(seq: u64, rewind: Option<u64>) -> Record {
+        let messages = vec![Message::user(format!("{seq}"))];
+        Record { seq, rewind, append_id: AppendId::random(), created_at: 0, expires_at: None, metadata: None, messages }
+    }
+
+    /// The numbers taken, and the numbers read.
+    fn walk(log: &[Record], load: &Load, now_ms: i64) -> (Vec<u64>, Vec<u64>) {
+        let mut walk = Walk::new(load, (log.len() as u64).checked_sub(1), now_ms);
+        let mut read = Vec::new();
+        while let Some(seq) = walk.wants() {
+            read.push(seq);
+            walk.take(log[usize::try_from(seq).expect("small")].clone());
+        }
+        (walk.finish().0.iter().map(|record| record.seq).collect(), read)
+    }
+
+    #[test]
+    fn a_page_before_reads_what_is_new_and_one_record_that_was_seen() {
+        let mut log: Vec<_> = (0..10).map(|seq| record(seq, None)).collect();
+        let before = |next, seen| Load::last(2).before(Older::new(next, seen, 0));
+        assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![9, 8, 7, 6][1..].to_vec()));
+        log.push(record(10, None));
+        log.push(record(11, None));
+        assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![11, 10, 8, 7, 6]));
+        // Taken back since: a part of what was seen, all of it, and more than that.
+        for (rewind, page, read) in [(9, vec![6, 7], vec![12, 8, 7, 6]), (7, vec![5, 6], vec![12, 6, 5]), (0, vec![], vec![12])] {
+            let mut log = log.clone();
+            log.push(record(12, Some(rewind)));
+            assert_eq!(walk(&log, &before(10, 8), 0), (page, read), "{rewind}");
+        }
+        // After a day nothing is leapt over.
+        assert_eq!(walk(&log, &before(10, 8), Older::LEAPS_FOR_MS + 1).1, [11, 10, 9, 8, 7, 6]);
+        // The log began anew, and is shorter.
+        assert_eq!(walk(&log[..5], &before(10, 8), 0), (vec![3, 4], vec![4, 3]));
+    }
+
+    #[test]
+    fn since_stops_at_its_number() {
+        let mut log: Vec<_> = (0..6).map(|seq| record(seq, None)).collect();
+        assert_eq!(walk(&log, &Load::all().since(4), 0), (vec![4, 5], vec![5, 4]));
+        assert_eq!(walk(&log, &Load::all().since(9), 0), (vec![], vec![]));
+        log.push(record(6, Some(2)));
+        assert_eq!(walk(&log, &Load::all().since(4), 0), (vec![6], vec![6]));
+        assert_eq!(walk(&log, &Load::all().since(1), 0), (vec![1, 6], vec![6, 1]));
+    }
+}
