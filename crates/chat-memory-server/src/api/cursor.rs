@@ -1,0 +1,33 @@
+//! Cursors that go out and come back: signed, so that none can be made up, and good for the place only that they were made for.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use subtle::ConstantTimeEq as _;
+
+use crate::auth::Access;
+use crate::problem::Problem;
+
+/// As many bytes of the signature go along.
+const SIGNATURE: usize = 16;
+
+/// The text of a cursor of the store's, for going on in this place: a session's messages, an owner's list.
+pub(crate) fn write(access: &Access, place: &str, cursor: &str) -> String {
+    format!("{cursor}.{}", BASE64.encode(signature(access, place, cursor)))
+}
+
+/// The store's cursor in this text.
+pub(crate) fn read(access: &Access, place: &str, text: &str) -> Result<String, Problem> {
+    let given = text.rsplit_once('.').and_then(|(cursor, signature)| Some((cursor, BASE64.decode(signature).ok()?)));
+    match given {
+        Some((cursor, given)) if bool::from(signature(access, place, cursor)[..].ct_eq(&given[..])) => Ok(cursor.to_owned()),
+        _ => Err(Problem::bad_request(
+            "this is no cursor of this list for this key; take \"next\" of the page before, whole and unaltered",
+        )),
+    }
+}
+
+fn signature(access: &Access, place: &str, cursor: &str) -> Vec<u8> {
+    let mut signature = access.sign("cursor", &[place, cursor]);
+    signature.truncate(SIGNATURE);
+    signature
+}

@@ -1,0 +1,166 @@
+//! The list of sessions, and what is known of each.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chat_memory::store::{ChatStore as _, SessionQuery, SessionUpdate};
+use chat_memory::{Owner, SessionId};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::cursor;
+use super::errors::Errors;
+use super::extract::{JsonBody, Params, Session};
+use super::types::{DeletedBody, SessionBody, SessionChange, SessionsBody};
+use crate::auth::{Access, MayRead, MayWrite};
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// The sessions of a page where no limit is given, and the most that may be.
+const PAGE: usize = 50;
+const MOST: usize = 1_000;
+
+/// Which sessions to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// Whose sessions; without it, those of nobody
+    owner: Option<String>,
+    /// Every session, of all owners and of nobody, in no order. On DynamoDB it reads the whole table
+    #[serde(default)]
+    all: bool,
+    /// As many as a page has; with `all` the store decides
+    #[param(minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<usize>,
+    /// The page after this `next`
+    after: Option<String>,
+}
+
+/// List sessions
+///
+/// Newest first, by when they began. A cursor is good for the key and the owner that it was made for.
+#[utoipa::path(
+    get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
+    params(ListParams),
+    responses((status = 200, description = "A page of sessions", body = SessionsBody), Errors),
+    security(("key" = []))
+)]
+pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParams>) -> Result<Json<SessionsBody>, Problem> {
+    list(&access, params.owner.as_deref(), params.all, params.limit, params.after.as_deref()).await.map(Json)
+}
+
+/// A page of sessions.
+pub(crate) async fn list(
+    access: &Access,
+    owner: Option<&str>,
+    all: bool,
+    limit: Option<usize>,
+    after: Option<&str>,
+) -> Result<SessionsBody, Problem> {
+    if all && (owner.is_some() || limit.is_some()) {
+        return Err(Problem::bad_request("all=true takes neither owner nor limit"));
+    }
+    if limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
+        return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
+    }
+    let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
+    // The list that a cursor is a place in. An owner's list has its name behind a letter, so that no name is another list's.
+    let place = match &owner {
+        _ if all => "all".to_owned(),
+        Some(owner) => format!("of {owner}"),
+        None => "nobody".to_owned(),
+    };
+    let after = after.map(|text| cursor::read(access, &place, text)).transpose()?;
+    let page = if all {
+        access.store.every_session(after.as_deref()).await
+    } else {
+        let mut query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(limit.unwrap_or(PAGE));
+        query.after = after;
+        access.store.sessions(&query).await
+    };
+    let page = page.map_err(|e| access.problem(&e))?;
+    Ok(SessionsBody {
+        sessions: page.sessions.into_iter().map(SessionBody::from).collect(),
+        next: page.next.map(|next| cursor::write(access, &place, &next)),
+        cost: page.receipt.into(),
+    })
+}
+
+/// Describe a session
+///
+/// What the list says of it, without its messages.
+#[utoipa::path(
+    get, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "getSession",
+    params(("session" = String, Path, description = "The session's id")),
+    responses((status = 200, description = "The session", body = SessionBody), Errors),
+    security(("key" = []))
+)]
+pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Result<Json<SessionBody>, Problem> {
+    let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;
+    found.map(|info| Json(info.into())).ok_or_else(|| not_listed(&session))
+}
+
+/// Change a session's title or metadata
+///
+/// What is left out stays; `null` takes away. An owner is given with the first message and stays.
+#[utoipa::path(
+    patch, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "updateSession",
+    params(("session" = String, Path, description = "The session's id")),
+    request_body = SessionChange,
+    responses((status = 200, description = "The session, changed", body = SessionBody), Errors),
+    security(("key" = []))
+)]
+pub async fn describe(
+    State(service): State<Service>,
+    MayWrite(access): MayWrite,
+    Session(session): Session,
+    JsonBody(change): JsonBody<SessionChange>,
+) -> Result<Json<SessionBody>, Problem> {
+    if let Some(wanted) = change.owner {
+        let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;
+        let owner = found.ok_or_else(|| not_listed(&session))?.owner.map(|owner| owner.to_string());
+        if owner != wanted {
+            let detail = "a session's owner is given with its first message and stays (at \"/owner\"); copy it to a new session to change that";
+            return Err(Problem::invalid(detail).with("pointer", "/owner"));
+        }
+    }
+    let update = SessionUpdate { title: change.title, metadata: change.metadata };
+    let (within, of) = (access.clone(), session.clone());
+    let work = async move { within.store.update_session(&of, &update).await.map_err(|e| within.problem(&e)) };
+    let changed = service.write(access.namespace.as_ref(), &session, None, work).await?;
+    changed.map(|info| Json(info.into())).ok_or_else(|| not_listed(&session))
+}
+
+/// Delete a session
+///
+/// It is cleared, erased and taken off the list. Deleting one that is not there does nothing, so a repeat is harmless.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "deleteSession",
+    params(("session" = String, Path, description = "The session's id")),
+    responses((status = 200, description = "Deleted", body = DeletedBody), Errors),
+    security(("key" = []))
+)]
+pub async fn delete(
+    State(service): State<Service>,
+    MayWrite(access): MayWrite,
+    Session(session): Session,
+) -> Result<(StatusCode, Json<DeletedBody>), Problem> {
+    let deleted = delete_session(&service, &access, &session).await?;
+    Ok((StatusCode::OK, Json(deleted)))
+}
+
+pub(crate) async fn delete_session(service: &Service, access: &Access, session: &SessionId) -> Result<DeletedBody, Problem> {
+    let (within, of, hub) = (access.clone(), session.clone(), service.hub().clone());
+    let work = async move {
+        let swept = within.store.delete(&of).await.map_err(|e| within.problem(&e))?;
+        hub.tell(within.namespace.as_ref(), &of);
+        Ok(swept)
+    };
+    let swept = service.write(access.namespace.as_ref(), session, None, work).await?;
+    Ok(DeletedBody { session: session.to_string(), erased: swept.records, cost: swept.receipt.into() })
+}
+
+fn not_listed(session: &SessionId) -> Problem {
+    Problem::not_found(format!("no session {:?} is listed; one is from its first message on", session.as_str()))
+}

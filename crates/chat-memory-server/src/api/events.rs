@@ -1,0 +1,204 @@
+//! New records of a session, as server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use chat_memory::SessionId;
+use chat_memory::store::{ChatStore as _, Load, Position, Record};
+use chat_memory::wire::Format;
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::errors::Errors;
+use super::extract::{Params, Session};
+use super::types::{RecordInfo, WireFormat};
+use crate::auth::{Access, MayRead};
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// How often an idle stream says that it is there, so that no proxy takes it for dead.
+const ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a client waits before it connects anew.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The longest that a stream waits after a failed read of the store.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Where to begin.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventParams {
+    /// A position, as any answer has it, or `start`; without it, and without a Last-Event-ID, what is new from now on
+    after: Option<String>,
+    /// The form of the messages
+    #[param(inline)]
+    #[serde(default)]
+    format: WireFormat,
+}
+
+/// What an event of a record says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventBody {
+    /// What is known of the record
+    #[serde(flatten)]
+    pub record: RecordInfo,
+    /// Where there is a number: forget every record from this number on before you take this one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<u64>,
+    /// The record's messages
+    #[serde(rename = "content")]
+    #[schema(value_type = Vec<super::types::ChatMessage>)]
+    pub messages: Vec<Value>,
+}
+
+/// New records as they come
+///
+/// Server-sent events. Each `record` event is a record: its data has `seq`, `created_at`, `content` (the messages), and `rewind: k` where
+/// it takes back every record from k on (a clear is one without messages and with `rewind: 0`). Its id is the position behind it: a client that connects anew with
+/// `Last-Event-ID` misses nothing. A `reset` event says that the session began anew: forget all of it. What this
+/// process writes comes at once, what others write within a second or so, at half a read unit per look. The stream ends when the service stops;
+/// connect anew.
+#[utoipa::path(
+    get, path = "/v1/sessions/{session}/events", tag = "messages", operation_id = "events",
+    params(("session" = String, Path, description = "The session's id"), EventParams,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that came")),
+    responses((status = 200, description = "Events, without an end", body = EventBody, content_type = "text/event-stream"), Errors),
+    security(("key" = []))
+)]
+pub async fn events(
+    State(service): State<Service>,
+    MayRead(access): MayRead,
+    Session(session): Session,
+    Params(params): Params<EventParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let format = Format::from(params.format);
+    let write = move |record: &Record| {
+        let body = EventBody {
+            record: RecordInfo::from(record),
+            rewind: record.rewind,
+            messages: record.messages.iter().map(|message| format.write(message)).collect(),
+        };
+        // A record of JSON is JSON.
+        serde_json::to_string(&body).unwrap_or_default()
+    };
+    stream_of(&service, access, session, headers.get("last-event-id"), params.after.as_deref(), write).await
+}
+
+/// The stream of a session's records from where the client is, each as `write` says it.
+pub(crate) async fn stream_of(
+    service: &Service,
+    access: Access,
+    session: SessionId,
+    last_event: Option<&HeaderValue>,
+    after: Option<&str>,
+    write: impl Fn(&Record) -> String + Send + 'static,
+) -> Result<Response, Problem> {
+    let wrong = |what: &str| {
+        Problem::bad_request(format!("{what} takes a position, as an event's id or an answer's \"position\" gives it"))
+    };
+    let last_event =
+        last_event.map(|id| id.to_str().map_err(|_| wrong("Last-Event-ID"))).transpose()?.filter(|id| !id.is_empty());
+    let mut seen = match (last_event, after) {
+        (Some(id), _) => Some(id.parse().map_err(|_| wrong("Last-Event-ID"))?),
+        (None, Some("start")) => Some(Position::new(0, None, 0)),
+        (None, Some(position)) => Some(position.parse().map_err(|_| wrong("after"))?),
+        (None, None) => None,
+    };
+    if seen.is_none() {
+        let now = access.store.load(&session, &Load::last(0)).await.map_err(|e| access.problem(&e))?;
+        seen = Some(now.position);
+    }
+    let seen = seen.unwrap_or_else(|| Position::new(0, None, 0));
+    let watched = service.hub().watch(access.namespace.as_ref(), &session, access.store.clone());
+    let mut changes = watched.changes();
+    // The first look finds what came before the watching began.
+    changes.mark_changed();
+    let follower = Follower { access, session, seen, changes, failures: 0, _watched: watched };
+    let opened = service.metrics().stream();
+    let stopped = service.clone();
+    let events = records(follower).map(move |found| {
+        let _open = &opened;
+        Ok::<_, Infallible>(match found {
+            Found::Record(record, position) => Event::default().event("record").id(position.to_string()).data(write(&record)),
+            Found::Reset => Event::default().event("reset").data("{}"),
+        })
+    });
+    let first = stream::once(async { Ok(Event::default().retry(RETRY).comment("connected")) });
+    let events = first.chain(events).take_until(async move { stopped.stopped().await });
+    let alive = KeepAlive::new().interval(ALIVE_EVERY);
+    let no_store = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Reverse proxies would keep events back until a buffer is full.
+        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((no_store, Sse::new(events).keep_alive(alive)).into_response())
+}
+
+enum Found {
+    Record(Box<Record>, Position),
+    Reset,
+}
+
+struct Follower {
+    access: Access,
+    session: SessionId,
+    seen: Position,
+    changes: tokio::sync::watch::Receiver<u64>,
+    failures: u32,
+    _watched: std::sync::Arc<crate::hub::Watched>,
+}
+
+impl Follower {
+    /// What is new, once something may be.
+    async fn next(&mut self) -> Vec<Found> {
+        if self.changes.changed().await.is_err() {
+            return Vec::new();
+        }
+        let load = Load::all().since(self.seen.next());
+        match self.access.store.load(&self.session, &load).await {
+            Ok(history) => {
+                self.failures = 0;
+                if history.position == self.seen {
+                    return Vec::new();
+                }
+                if history.position.next() <= self.seen.next() {
+                    // Numbers began anew: what the client has is of another log.
+                    self.seen = Position::new(0, None, 0);
+                    self.changes.mark_changed();
+                    return vec![Found::Reset];
+                }
+                self.seen = history.position.clone();
+                let read = history.position.clone();
+                let found = |record: Record| {
+                    let behind = super::behind(&record, &read);
+                    Found::Record(Box::new(record), behind)
+                };
+                history.records.into_iter().map(found).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a stream of events could not read its session; it tries again");
+                self.failures += 1;
+                tokio::time::sleep(Duration::from_millis(250 << self.failures.min(8)).min(LONGEST_PAUSE)).await;
+                self.changes.mark_changed();
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn records(follower: Follower) -> impl Stream<Item = Found> {
+    stream::unfold(follower, |mut follower| async move {
+        let found = follower.next().await;
+        Some((stream::iter(found), follower))
+    })
+    .flatten()
+}

@@ -1,0 +1,196 @@
+//! What a request says: its path, query, headers and body, each read with an error that names the place.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use chat_memory::store::Position;
+use chat_memory::{SessionId, json};
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// The session that the path names.
+#[derive(Debug)]
+pub struct Session(pub SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+        let Path(id) = path.map_err(|_| Problem::bad_request("the session id in the path is not UTF-8, percent-encoded"))?;
+        SessionId::new(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
+    }
+}
+
+/// The query's parameters.
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(e) => Err(Problem::bad_request(format!("the query cannot be read: {}", innermost(&e)))),
+        }
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// A body of JSON.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Service> for JsonBody<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, service: &Service) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let detail = "the body must be JSON: send it with `Content-Type: application/json`";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", detail));
+        }
+        read(&bytes(request, service).await?).map(Self)
+    }
+}
+
+/// A body, at most as long as the service takes.
+pub(crate) async fn bytes(request: Request, service: &Service) -> Result<Bytes, Problem> {
+    let limit = service.options().max_body;
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(Problem::too_large(limit, "a body"));
+    }
+    let body = http_body_util::Limited::new(request.into_body(), limit);
+    match http_body_util::BodyExt::collect(body).await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Problem::too_large(limit, "a body")),
+        Err(_) => Err(Problem::bad_request("the body ended before it was whole")),
+    }
+}
+
+/// JSON, with the place of what is wrong with it: the line and column of bad JSON, the pointer to a bad value.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        Problem::bad_request(format!("the body is not UTF-8: byte {}", e.valid_up_to())).with("byte", e.valid_up_to())
+    })?;
+    let value = json::parse(text).map_err(|e| {
+        Problem::bad_request(format!("the body is not JSON that can be kept: {e}"))
+            .with("line", e.line())
+            .with("column", e.column())
+    })?;
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let pointer = pointer(e.path());
+        Problem::invalid(format!("{} (at {pointer:?})", e.inner())).with("pointer", pointer)
+    })
+}
+
+/// A place in a document as RFC 6901 writes it.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => "/?".to_owned(),
+        })
+        .collect()
+}
+
+/// The `Idempotency-Key`.
+#[derive(Debug)]
+pub struct Key(pub String);
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Key {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        let Some(header) = parts.headers.get("idempotency-key") else { return Ok(None) };
+        let text =
+            std::str::from_utf8(header.as_bytes()).map_err(|_| Problem::bad_request("the Idempotency-Key is not UTF-8"))?;
+        // The standard's draft quotes it; most clients do not.
+        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let most = chat_memory::store::MAX_KEY_BYTES;
+        if text.is_empty() || text.len() > most {
+            return Err(Problem::bad_request(format!("an Idempotency-Key has 1 to {most} bytes; this one has {}", text.len())));
+        }
+        Ok(Some(Self(text.to_owned())))
+    }
+}
+
+/// The position in `If-Match`.
+#[derive(Debug)]
+pub struct IfMatch(pub Position);
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        let Some(header) = parts.headers.get(header::IF_MATCH) else { return Ok(None) };
+        let position = header.to_str().ok().and_then(tag).and_then(|tag| tag.parse().ok());
+        let wrong =
+            || Problem::bad_request("If-Match takes one position, as the ETag or the \"position\" of an earlier answer gives it");
+        position.map(|position| Some(Self(position))).ok_or_else(wrong)
+    }
+}
+
+/// Whether `If-None-Match` names this position.
+pub(crate) fn none_match(headers: &HeaderMap) -> Option<Vec<Position>> {
+    let header = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;
+    Some(header.split(',').filter_map(|one| tag(one.trim())?.parse().ok()).collect())
+}
+
+/// An entity tag's text: quoted, weak or not, or bare.
+fn tag(text: &str) -> Option<&str> {
+    let text = text.strip_prefix("W/").unwrap_or(text);
+    match text.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"'),
+        None => Some(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its errors are looked at")]
+    struct Sample {
+        list: Vec<Item>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only its errors are looked at")]
+    struct Item {
+        n: u64,
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let problem = |text: &str| read::<Sample>(text.as_bytes()).expect_err("wrong").detail().to_owned();
+        assert!(problem("{\n\"list\": [,]}").contains("line 2, column 10"), "{}", problem("{\n\"list\": [,]}"));
+        assert!(problem(r#"{"list": [{"n": 1}, {"n": "x"}]}"#).contains("/list/1/n"));
+        assert!(problem(r#"{"list": [], "lost": 1}"#).contains("lost"));
+        assert!(problem(r#"{"list": [], "list": []}"#).contains("list"));
+        assert!(read::<Sample>(b"{\"list\": \"\xff\"}").expect_err("wrong").detail().contains("byte 10"));
+    }
+
+    #[test]
+    fn tags_are_read_in_every_form() {
+        for text in ["\"AQ\"", "W/\"AQ\"", "AQ"] {
+            assert_eq!(tag(text), Some("AQ"));
+        }
+        assert_eq!(tag("\"AQ"), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! The HTTP API: its operations, and the document that describes them.
+
+use axum::Router;
+use axum::response::IntoResponse;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi, OpenApiBuilder};
+use utoipa::{Modify, OpenApi as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::problem::Problem;
+use crate::service::Service;
+
+pub(crate) mod cursor;
+mod directory;
+mod errors;
+pub(crate) mod events;
+pub(crate) mod extract;
+mod health;
+mod read;
+mod rewind;
+pub(crate) mod types;
+mod write;
+
+pub(crate) use health::metrics_text;
+pub(crate) use read::behind;
+
+const ABOUT: &str = "\
+Durable conversations over HTTP. A *session* is one conversation; you choose its id. One append is one *record*, with one or more messages, \
+stored whole or not at all, and once.
+
+**Exactly once.** Send an `Idempotency-Key` with each append and repeat it, with the same key and body, until it is answered: for 24 hours \
+it is stored once, and each repeat gets the answer of the first.
+
+**No lost update.** An answer's `ETag` (and `position`) says where the session is. Sent back as `If-Match`, the write is refused with 412 if \
+anyone wrote since.
+
+**Exact.** Messages are OpenAI's chat messages, with every field they have, or LangChain's with `?format=langchain`; what was appended comes back \
+equal.";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Chat memory", license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
+    tags(
+        (name = "messages", description = "A session's messages"),
+        (name = "sessions", description = "The list of sessions, and what is known of each"),
+        (name = "service", description = "How the service is; no key is needed but for the metrics")
+    ),
+    components(schemas(types::ProblemBody, types::ChatMessage)),
+    modifiers(&Keys)
+)]
+struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut OpenApi) {
+        document.info.description = Some(ABOUT.to_owned());
+        let description =
+            "An API key, as `chat-memory key new` makes it. A service on loopback may run without keys, and then takes none.";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+        document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The API's routes, and the document that describes them.
+pub(crate) fn routes() -> (Router<Service>, OpenApi) {
+    let document = OpenApiBuilder::from(Document::openapi()).build();
+    OpenApiRouter::with_openapi(document)
+        .routes(routes!(write::append, read::messages, write::clear))
+        .routes(routes!(rewind::rewind))
+        .routes(routes!(events::events))
+        .routes(routes!(directory::sessions))
+        .routes(routes!(directory::session, directory::describe, directory::delete))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .split_for_parts()
+}
+
+/// The document that describes the API: OpenAPI 3.1, as JSON. `docs/openapi.json` is this text, and a test keeps it so.
+///
+/// ```
+/// assert!(chat_memory_server::openapi().contains("\"openapi\": \"3.1.0\""));
+/// ```
+pub fn openapi() -> String {
+    // A document made by this very code is JSON.
+    routes().1.to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// What no route answers.
+pub(crate) async fn no_such_path() -> impl IntoResponse {
+    Problem::not_found("there is nothing at this path; /openapi.json describes what there is")
+}
+
+/// What a route does not do.
+pub(crate) async fn no_such_method() -> impl IntoResponse {
+    let detail = "this path does not take this method; the Allow header names those that it takes";
+    Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}

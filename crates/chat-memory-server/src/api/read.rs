@@ -1,0 +1,249 @@
+//! Reading a session: windows, pages, what is new.
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chat_memory::memory::{Encoding, Policy, TokenCounter, recall_by};
+use chat_memory::store::{History, Load, Position, Receipt, Record};
+use chat_memory::wire::Format;
+use chat_memory::{ChatStore as _, SessionId};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::cursor;
+use super::errors::Errors;
+use super::extract::{Params, Session, none_match};
+use super::types::{MessagesBody, RecordInfo, WireFormat};
+use crate::auth::{Access, MayRead};
+use crate::problem::Problem;
+
+/// The messages of a page where no limit is given, and the most that may be.
+const PAGE: usize = 100;
+const MOST: usize = 1_000;
+
+/// What `after` takes for the oldest message.
+const START: &str = "start";
+
+/// How much to read.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReadParams {
+    /// A window for a model: the newest so many messages, a tool's result never without its call
+    last: Option<usize>,
+    /// A window: the newest so many turns, each a user's message and all up to the next
+    turns: Option<usize>,
+    /// A window: the newest messages that have at most so many tokens together, counted with the vocabulary o200k_base
+    tokens: Option<u64>,
+    /// A page: whole records, until so many messages are reached; 100 by default
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// The page before: `next` of an answer. Without `before` and `after` it is the newest page
+    before: Option<String>,
+    /// The page after a position (or an answer's `next`): what is newer; `start` begins with the oldest message. It reads all that is newer
+    after: Option<String>,
+    /// The order of a page's messages: oldest first (asc) or newest first (desc)
+    #[param(inline)]
+    #[serde(default)]
+    order: Order,
+    /// The form of the messages
+    #[param(inline)]
+    #[serde(default)]
+    format: WireFormat,
+    /// Half the price on DynamoDB: what was written in the last second may be missing
+    #[serde(default)]
+    eventual: bool,
+}
+
+/// The order of messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Oldest first
+    #[default]
+    Asc,
+    /// Newest first
+    Desc,
+}
+
+/// Read a session's messages
+///
+/// A *window* (`last`, `turns` or `tokens`) is what a model should be shown. A *page* (`limit`, `before`, `after`) is for going through all
+/// of a session: without a parameter, the newest 100 messages, oldest first, and `next` for the page before them. A page costs what it
+/// holds, however long the session is. A session that nobody wrote to is empty.
+#[utoipa::path(
+    get, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "readMessages",
+    params(("session" = String, Path, description = "The session's id"), ReadParams,
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer: 304 if nothing was written since")),
+    responses((status = 200, description = "The messages", body = MessagesBody,
+        headers(("ETag" = String, description = "The session's position"))),
+        (status = 304, description = "Nothing was written since"), Errors),
+    security(("key" = []))
+)]
+pub async fn messages(
+    MayRead(access): MayRead,
+    Session(session): Session,
+    Params(params): Params<ReadParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let how = How::of(&access, &session, &params)?;
+    let mut spent = Receipt::default();
+    if let Some(known) = none_match(&headers) {
+        let end = access.store.load(&session, &Load::last(0)).await.map_err(|e| access.problem(&e))?;
+        spent += end.receipt;
+        if known.contains(&end.position) {
+            return Ok((StatusCode::NOT_MODIFIED, tagged(&end.position)?).into_response());
+        }
+    }
+    let read = how.read(&access, &session, &params).await?;
+    let mut cost = read.receipt;
+    cost += spent;
+    let format = Format::from(params.format);
+    let mut messages: Vec<Value> = read.messages.iter().map(|message| format.write(message)).collect();
+    let mut records = read.records;
+    if params.order == Order::Desc {
+        messages.reverse();
+        records.iter_mut().for_each(|records| records.reverse());
+    }
+    let body = MessagesBody {
+        session: session.to_string(),
+        messages,
+        records,
+        next: read.next,
+        left_out: read.left_out,
+        position: read.position.to_string(),
+        cost: cost.into(),
+    };
+    Ok((tagged(&read.position)?, Json(body)).into_response())
+}
+
+/// The header that names a position.
+pub(super) fn tagged(position: &Position) -> Result<[(header::HeaderName, HeaderValue); 2], Problem> {
+    let tag =
+        HeaderValue::from_str(&format!("\"{position}\"")).map_err(|_| Problem::bad_request("the position cannot be written"))?;
+    Ok([(header::ETAG, tag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))])
+}
+
+/// What was read.
+struct Read {
+    messages: Vec<chat_memory::Message>,
+    records: Option<Vec<RecordInfo>>,
+    next: Option<String>,
+    left_out: Option<String>,
+    position: Position,
+    receipt: Receipt,
+}
+
+/// What is to be read.
+enum How {
+    Window(Policy),
+    /// The records since this number.
+    After(u64),
+    Before(Load),
+}
+
+impl How {
+    fn of(access: &Access, session: &SessionId, params: &ReadParams) -> Result<Self, Problem> {
+        let windows = [params.last.is_some(), params.turns.is_some(), params.tokens.is_some()];
+        let windows = windows.into_iter().filter(|given| *given).count();
+        let pages = params.limit.is_some() || params.before.is_some() || params.after.is_some();
+        if windows > 1 || (windows == 1 && pages) {
+            return Err(Problem::bad_request("give one of last, turns and tokens, or limit with before or after, but not both"));
+        }
+        if params.before.is_some() && params.after.is_some() {
+            return Err(Problem::bad_request("give before or after, but not both"));
+        }
+        if params.limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
+            return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
+        }
+        Ok(match params {
+            ReadParams { last: Some(n), .. } => Self::Window(Policy::last_messages(*n)),
+            ReadParams { turns: Some(n), .. } => Self::Window(Policy::last_turns(*n)),
+            ReadParams { tokens: Some(budget), .. } => {
+                let counter = TokenCounter::exact(Encoding::O200kBase).map_err(|e| access.problem(&e))?;
+                Self::Window(Policy::token_budget(*budget, counter))
+            }
+            ReadParams { after: Some(start), .. } if start == START => Self::After(0),
+            ReadParams { after: Some(position), .. } => {
+                let position: Position = position.parse().map_err(|_| {
+                    Problem::bad_request("after takes \"start\", a position, or \"next\" of a page that had `after` itself")
+                })?;
+                Self::After(position.next())
+            }
+            ReadParams { before: Some(text), .. } => {
+                let older = cursor::read(access, &place(session), text)?.parse().map_err(|e| access.problem(&e))?;
+                Self::Before(Load::last(params.limit.unwrap_or(PAGE)).before(older))
+            }
+            _ => Self::Before(Load::last(params.limit.unwrap_or(PAGE))),
+        })
+    }
+
+    async fn read(self, access: &Access, session: &SessionId, params: &ReadParams) -> Result<Read, Problem> {
+        let problem = |e: chat_memory::Error| access.problem(&e);
+        let eventually = |load: Load| if params.eventual { load.eventually_consistent() } else { load };
+        match self {
+            Self::Window(policy) => {
+                let recalled = recall_by(&*access.store, session, &policy, eventually(Load::all())).await.map_err(problem)?;
+                let left_out = &recalled.window.left_out;
+                Ok(Read {
+                    left_out: (!left_out.is_nothing()).then(|| left_out.to_string()),
+                    messages: recalled.window.messages,
+                    records: None,
+                    next: None,
+                    position: recalled.position,
+                    receipt: recalled.receipt,
+                })
+            }
+            Self::Before(load) => {
+                let history = access.store.load(session, &eventually(load)).await.map_err(problem)?;
+                let next = history.older().map(|older| cursor::write(access, &place(session), &older.to_string()));
+                Ok(page(history, next))
+            }
+            Self::After(since) => {
+                let mut history = access.store.load(session, &eventually(Load::all().since(since))).await.map_err(problem)?;
+                if history.position.next() < since {
+                    return Err(Problem::invalid(
+                        "this session was begun anew since that position; read it again with after=start",
+                    ));
+                }
+                let next = cut(&mut history, params.limit.unwrap_or(PAGE));
+                Ok(page(history, next.map(|position| position.to_string())))
+            }
+        }
+    }
+}
+
+/// The list that a page's cursor is a place in.
+fn place(session: &SessionId) -> String {
+    format!("messages of {session}")
+}
+
+fn page(history: History, next: Option<String>) -> Read {
+    let records = history.records.iter().map(RecordInfo::from).collect();
+    Read {
+        records: Some(records),
+        next,
+        left_out: None,
+        position: history.position.clone(),
+        receipt: history.receipt,
+        messages: history.into_messages(),
+    }
+}
+
+/// Keeps the oldest records, until they have so many messages; the position behind them, if anything is left.
+fn cut(history: &mut History, limit: usize) -> Option<Position> {
+    let mut messages = 0;
+    let full = history.records.iter().position(|record| {
+        messages += record.messages.len();
+        messages >= limit
+    })?;
+    let more = full + 1 < history.records.len();
+    history.records.truncate(full + 1);
+    more.then(|| behind(&history.records[full], &history.position))
+}
+
+/// The position behind a record, as old as the read that showed it.
+pub(crate) fn behind(record: &Record, read: &Position) -> Position {
+    Position::new(record.seq + 1, Some(record.append_id), read.read_at())
+}

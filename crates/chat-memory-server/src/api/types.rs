@@ -1,0 +1,316 @@
+//! What the API says and is told, as its OpenAPI document describes it.
+
+use chat_memory::store::{Receipt, Record, SessionInfo};
+use chat_memory::wire::Format;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+/// What an operation cost. SQLite has no units, and counts a transaction as a request.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Cost {
+    /// Requests to the store
+    #[schema(example = 1)]
+    pub requests: u64,
+    /// DynamoDB's read capacity units
+    pub read_units: f64,
+    /// DynamoDB's write capacity units
+    #[schema(example = 1.0)]
+    pub write_units: f64,
+    /// Bytes of records written and read, as they are stored
+    pub bytes: u64,
+}
+
+impl From<Receipt> for Cost {
+    fn from(receipt: Receipt) -> Self {
+        let Receipt { requests, read_units, write_units, bytes, .. } = receipt;
+        Self { requests, read_units, write_units, bytes }
+    }
+}
+
+/// A chat message: OpenAI's, with every field it has. With `?format=langchain`, LangChain's stored message instead: `{"type", "data"}`.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "it is only described: messages are read and written by the library")]
+pub struct ChatMessage {
+    /// Who says it: system, developer, user, assistant, tool or function
+    #[schema(example = "user")]
+    role: Option<String>,
+    /// A text, a list of parts, or null
+    #[schema(value_type = Object, example = "Where should we go in May?")]
+    content: Option<Value>,
+    /// What else a message has
+    #[serde(flatten)]
+    more: std::collections::HashMap<String, Value>,
+}
+
+/// The form of messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WireFormat {
+    /// OpenAI's chat messages
+    #[default]
+    Openai,
+    /// LangChain's stored messages
+    Langchain,
+}
+
+impl From<WireFormat> for Format {
+    fn from(format: WireFormat) -> Self {
+        match format {
+            WireFormat::Openai => Self::OpenAi,
+            WireFormat::Langchain => Self::LangChain,
+        }
+    }
+}
+
+/// The form of the messages in a body or an answer.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FormatParam {
+    /// The form of the messages
+    #[param(inline)]
+    #[serde(default)]
+    pub format: WireFormat,
+}
+
+/// Messages to append: one record, stored whole or not at all.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendBody {
+    /// The messages, oldest first; at least one
+    #[schema(value_type = Vec<ChatMessage>, min_items = 1)]
+    pub messages: Vec<Value>,
+    /// A small JSON object to keep with the record
+    pub metadata: Option<Map<String, Value>>,
+    /// If this starts the session: whose it is
+    #[schema(max_length = 512)]
+    pub owner: Option<String>,
+    /// If this starts the session: its title
+    #[schema(max_length = 1024)]
+    pub title: Option<String>,
+    /// Finishes the same append, which ended in doubt with this ticket
+    pub ticket: Option<String>,
+}
+
+/// Where an append landed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AppendedBody {
+    /// The session
+    pub session: String,
+    /// The record's number, from 0
+    pub seq: u64,
+    /// The number that comes next
+    pub next: u64,
+    /// The position behind the record: what `If-Match` and `after` take
+    pub position: String,
+    /// When it was stored, in UTC
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// What it cost
+    pub cost: Cost,
+}
+
+/// What a clear did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClearedBody {
+    /// The session
+    pub session: String,
+    /// The number of the record that clears
+    pub seq: u64,
+    /// The position behind it
+    pub position: String,
+    /// Records whose messages were erased from the store; null where that is still to be done, which nobody sees: clear again to finish it
+    pub erased: Option<u64>,
+    /// What it cost
+    pub cost: Cost,
+}
+
+/// What a delete did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeletedBody {
+    /// The session
+    pub session: String,
+    /// Records whose messages were erased from the store
+    pub erased: u64,
+    /// What it cost
+    pub cost: Cost,
+}
+
+/// What to take back: one of `turns` and `to`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewindBody {
+    /// The last so many turns, each a user's message and all that follows it
+    #[schema(minimum = 1, example = 1)]
+    pub turns: Option<usize>,
+    /// Every record from this number on
+    pub to: Option<u64>,
+    /// Messages to put in their place, in the same step
+    #[schema(value_type = Vec<ChatMessage>)]
+    #[serde(default)]
+    pub messages: Vec<Value>,
+}
+
+/// What a rewind did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RewoundBody {
+    /// The session
+    pub session: String,
+    /// The number of the record that takes back; null where there was nothing to take back
+    pub seq: Option<u64>,
+    /// From which number on was taken back
+    pub to: Option<u64>,
+    /// The position now
+    pub position: String,
+    /// What it cost
+    pub cost: Cost,
+}
+
+/// A record: what one append stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordInfo {
+    /// Its number
+    pub seq: u64,
+    /// When it was stored, in UTC
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// When it expires, in UTC
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// How many messages it has
+    pub messages: usize,
+    /// The caller's own JSON
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl From<&Record> for RecordInfo {
+    fn from(record: &Record) -> Self {
+        Self {
+            seq: record.seq,
+            created_at: time(record.created_at),
+            expires_at: record.expires_at.and_then(|at| Timestamp::from_second(at).ok()),
+            messages: record.messages.len(),
+            metadata: record.metadata.clone(),
+        }
+    }
+}
+
+/// Messages of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessagesBody {
+    /// The session
+    pub session: String,
+    /// The messages; empty for a session that nobody wrote to
+    #[schema(value_type = Vec<ChatMessage>)]
+    pub messages: Vec<Value>,
+    /// The records that the messages of a page come from, in the same order; a window has none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<Vec<RecordInfo>>,
+    /// The next page: pass it as `after` if this was a page after something, else as `before`. Null where there is none
+    pub next: Option<String>,
+    /// What a window left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+    /// Where the session was: what `If-Match` and `after` take. The ETag is the same
+    pub position: String,
+    /// What it cost
+    pub cost: Cost,
+}
+
+/// What is known of a session beside its messages.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionBody {
+    /// The session's id
+    pub id: String,
+    /// Whose it is
+    pub owner: Option<String>,
+    /// Its title
+    pub title: Option<String>,
+    /// The caller's own JSON
+    pub metadata: Option<Map<String, Value>>,
+    /// When its first record was stored, in UTC; null in a table of Flowise's or LangChain's, which does not say
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+}
+
+impl From<SessionInfo> for SessionBody {
+    fn from(info: SessionInfo) -> Self {
+        Self {
+            id: info.id.to_string(),
+            owner: info.owner.map(|owner| owner.to_string()),
+            title: info.title,
+            metadata: info.metadata,
+            created_at: time(info.created_at).filter(|_| info.created_at > 0),
+        }
+    }
+}
+
+/// A change of what is known of a session. What is left out stays; null takes it away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionChange {
+    /// The title
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>, max_length = 1024)]
+    pub title: Option<Option<String>>,
+    /// The caller's own JSON, replaced whole
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Option<Map<String, Value>>>,
+    /// May be given, but not changed
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub owner: Option<Option<String>>,
+}
+
+/// Tells null from nothing.
+fn said<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// A page of sessions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionsBody {
+    /// The sessions, newest first; with `all=true` in no order
+    pub sessions: Vec<SessionBody>,
+    /// The next page's `after`; null after the last
+    pub next: Option<String>,
+    /// What it cost
+    pub cost: Cost,
+}
+
+/// An error, as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "it is only described: problems are written by the module `problem`")]
+pub struct ProblemBody {
+    /// Which kind of error, as a URN
+    #[schema(example = "urn:chat-memory:problem:conflict")]
+    r#type: String,
+    /// The status in words
+    title: String,
+    /// The status
+    status: u16,
+    /// What is wrong, where, and what to do
+    detail: String,
+    /// The place of a bad value in the body, as RFC 6901 writes it
+    pointer: Option<String>,
+    /// The line of the body that is not JSON
+    line: Option<u64>,
+    /// The column in that line
+    column: Option<u64>,
+    /// For a conflict: where the session is
+    actual: Option<String>,
+    /// For a write whose outcome is not known: what finishes it
+    ticket: Option<String>,
+    /// For what is too large: the limit, in bytes
+    limit: Option<u64>,
+}
+
+/// Epoch milliseconds as a time.
+pub(crate) fn time(epoch_ms: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(epoch_ms).ok()
+}

@@ -1,0 +1,177 @@
+//! Writing to a session: append and clear.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chat_memory::store::{Append, Appended, ChatStore as _, ChatStoreExt as _, Position};
+use chat_memory::wire::Format;
+use chat_memory::{Message, Owner, SessionId};
+use serde_json::Value;
+
+use super::errors::Errors;
+use super::extract::{IfMatch, JsonBody, Key, Params, Session};
+use super::read::tagged;
+use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
+use crate::auth::{Access, MayWrite};
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// On the answer to a repeated key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Append messages
+///
+/// They are stored as one record, whole or not at all. A session starts with its first record. With an `Idempotency-Key` it is safe to repeat
+/// until an answer comes.
+#[utoipa::path(
+    post, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "appendMessages",
+    params(("session" = String, Path, description = "The session's id: 1 to 1,000 bytes, percent-encoded"), FormatParam,
+        ("Idempotency-Key" = Option<String>, Header, description = "Any text of yours that names this append, such as a UUID: for 24 hours it is stored once"),
+        ("If-Match" = Option<String>, Header, description = "The position that the session must be at: an earlier answer's ETag")),
+    request_body = AppendBody,
+    responses((status = 201, description = "Stored; or, for a repeated key, what the first request stored", body = AppendedBody,
+        headers(("ETag" = String, description = "The position behind the record"),
+            ("Idempotent-Replayed" = Option<String>, description = "true where an earlier request with this key had stored it"))), Errors),
+    security(("key" = []))
+)]
+pub async fn append(
+    State(service): State<Service>,
+    MayWrite(access): MayWrite,
+    Session(session): Session,
+    Params(FormatParam { format }): Params<FormatParam>,
+    key: Option<Key>,
+    expected: Option<IfMatch>,
+    JsonBody(body): JsonBody<AppendBody>,
+) -> Result<Response, Problem> {
+    if body.messages.is_empty() {
+        return Err(Problem::invalid("there is nothing to append: give one message at least (at \"/messages\")")
+            .with("pointer", "/messages"));
+    }
+    let mut append = Append::new(messages(body.messages, format.into())?);
+    if let Some(metadata) = body.metadata {
+        append = append.with_metadata(metadata);
+    }
+    if let Some(owner) = body.owner {
+        append = append.owned_by(at("/owner", Owner::new(owner))?);
+    }
+    if let Some(title) = body.title {
+        append = append.titled(title);
+    }
+    append = match (&key, body.ticket) {
+        (Some(_), Some(_)) => return Err(Problem::bad_request("give an Idempotency-Key or a ticket, but not both")),
+        (_, Some(ticket)) => append.with_ticket(at("/ticket", ticket.parse())?),
+        (Some(Key(key)), None) => append.with_key(key),
+        (None, None) => append,
+    };
+    if let Some(IfMatch(position)) = expected {
+        append = append.expecting(position);
+    }
+    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append).await?;
+    let position = position(&appended);
+    let body = AppendedBody {
+        session: session.to_string(),
+        seq: appended.seq,
+        next: appended.seq + 1,
+        position: position.to_string(),
+        created_at: time(appended.created_at),
+        cost: appended.receipt.into(),
+    };
+    let replayed = appended.repeated.then_some([(REPLAYED, HeaderValue::from_static("true"))]);
+    Ok((StatusCode::CREATED, tagged(&position)?, replayed, Json(body)).into_response())
+}
+
+/// The position behind what was appended, the same for every repeat of it.
+fn position(appended: &Appended) -> Position {
+    Position::new(
+        appended.seq + 1,
+        appended.position.last().filter(|_| appended.position.next() == appended.seq + 1),
+        appended.created_at,
+    )
+}
+
+/// The messages of a body.
+pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message>, Problem> {
+    let read = |(place, value)| at(&format!("/messages/{place}"), format.read(value));
+    values.into_iter().enumerate().map(read).collect()
+}
+
+/// A part of a body that is wrong, with its place.
+pub(super) fn at<T>(pointer: &str, part: Result<T, impl std::fmt::Display>) -> Result<T, Problem> {
+    part.map_err(|e| Problem::invalid(format!("{e} (at {pointer:?})")).with("pointer", pointer))
+}
+
+/// Appends to the end, whatever becomes of the client, and tells those who watch.
+pub(crate) async fn store(
+    service: &Service,
+    access: &Access,
+    session: &SessionId,
+    key: Option<String>,
+    append: Append,
+) -> Result<Appended, Problem> {
+    let (within, to, hub) = (access.clone(), session.clone(), service.hub().clone());
+    let work = async move {
+        let appended = within.store.append_surely(&to, append).await.map_err(|e| within.problem(&e))?;
+        if !appended.repeated {
+            hub.tell(within.namespace.as_ref(), &to);
+        }
+        Ok(appended)
+    };
+    service.write(access.namespace.as_ref(), session, key.as_deref(), work).await
+}
+
+/// Clear a session
+///
+/// From that instant nothing before it is shown, to anyone. Then what it held is erased from the store, which takes about as long as the writing
+/// took; if that is interrupted, the next clear goes on. The session stays listed.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "clearMessages",
+    params(("session" = String, Path, description = "The session's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Any text of yours that names this clear: a repeat of it clears nothing that came after"),
+        ("If-Match" = Option<String>, Header, description = "The position that the session must be at")),
+    responses((status = 200, description = "Cleared", body = ClearedBody), Errors),
+    security(("key" = []))
+)]
+pub async fn clear(
+    State(service): State<Service>,
+    MayWrite(access): MayWrite,
+    Session(session): Session,
+    key: Option<Key>,
+    expected: Option<IfMatch>,
+) -> Result<Response, Problem> {
+    let mut clear = Append::clear();
+    if let Some(Key(key)) = &key {
+        clear = clear.with_key(key);
+    }
+    if let Some(IfMatch(position)) = expected {
+        clear = clear.expecting(position);
+    }
+    let cleared = clear_and_sweep(&service, &access, &session, key.map(|Key(key)| key), clear).await?;
+    let tag = cleared.position.parse().map_err(|e| access.problem(&e))?;
+    Ok((tagged(&tag)?, Json(cleared)).into_response())
+}
+
+/// Clears, then erases; what could not be erased is hidden all the same.
+pub(crate) async fn clear_and_sweep(
+    service: &Service,
+    access: &Access,
+    session: &SessionId,
+    key: Option<String>,
+    clear: Append,
+) -> Result<ClearedBody, Problem> {
+    let appended = store(service, access, session, key, clear).await?;
+    let (within, of) = (access.clone(), session.clone());
+    let swept = service.write(None, session, None, async move {
+        let swept = within.store.sweep(&of).await;
+        Ok(swept.inspect_err(|error| tracing::warn!(%error, "a cleared session could not be swept to its end")))
+    });
+    let mut cost = appended.receipt;
+    let swept = swept.await?.ok().inspect(|swept| cost += swept.receipt);
+    Ok(ClearedBody {
+        session: session.to_string(),
+        seq: appended.seq,
+        position: position(&appended).to_string(),
+        erased: swept.map(|swept| swept.records),
+        cost: cost.into(),
+    })
+}

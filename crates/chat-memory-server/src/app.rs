@@ -1,0 +1,169 @@
+//! The service as one axum router: routes, and what holds for every request.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument as _;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::{api, auth, console};
+
+/// Names a request, in its answer and in the log. A client's own is kept if it is one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The documentation page loads its own files only. Its styles are written by its scripts.
+const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
+    form-action 'none'";
+
+/// The service's router: the API under `/v1`, `/docs`, the console, health and metrics.
+///
+/// The address of a client is taken from axum's `ConnectInfo<SocketAddr>`, where the server gives it.
+pub fn app(service: Service) -> Router {
+    let (api, document) = api::routes();
+    let docs = SwaggerUi::new("/docs").url("/openapi.json", document).config(Config::default().validator_url("none"));
+    let mut router = api.merge(Router::from(docs).layer(axum::middleware::from_fn(documentation)));
+    if service.options().console {
+        router = router.merge(console::routes(&service)).route("/", get(console::home));
+    }
+    router = router.fallback(api::no_such_path).method_not_allowed_fallback(api::no_such_method);
+    if !service.options().cors_origins.is_empty() {
+        router = router.layer(cors(&service.options().cors_origins));
+    }
+    router
+        .layer(from_fn_with_state(service.clone(), admit))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(service.clone(), watch))
+        .with_state(service)
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::ETAG, header::RETRY_AFTER, REQUEST_ID, HeaderName::from_static("idempotent-replayed")])
+}
+
+async fn documentation(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY));
+    response
+}
+
+/// Refuses what no route should see, and what takes too long.
+async fn admit(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let options = service.options();
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    if path > options.max_path {
+        let detail = format!("a path and its query may have {} bytes at most; this one has {path}", options.max_path);
+        return Problem::new(StatusCode::URI_TOO_LONG, "path-too-long", detail).with("limit", options.max_path).into_response();
+    }
+    if service.keys().is_none()
+        && let Some(problem) = auth::foreign(request.method(), request.headers(), &options.hosts)
+    {
+        return problem.into_response();
+    }
+    match tokio::time::timeout(options.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail =
+                "the request was not done in time; what it wrote may have been stored: repeat it with the same Idempotency-Key";
+            Problem::later(StatusCode::SERVICE_UNAVAILABLE, "timeout", 1, detail).into_response()
+        }
+    }
+}
+
+/// Names, logs and counts each request. The log has routes, not paths, since a path names a session.
+async fn watch(State(service): State<Service>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let id = request_id(&request);
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let client = client(&request, &service);
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let took = started.elapsed();
+    let status = response.status();
+    service.metrics().answered(&method, route.as_deref(), status.as_u16(), took);
+    span.in_scope(|| {
+        let (route, ms) = (route.as_deref().unwrap_or("other"), took.as_millis());
+        let client = client.map(tracing::field::display);
+        if status.is_server_error() {
+            tracing::error!(%method, route, status = status.as_u16(), ms, client, "answered");
+        } else {
+            tracing::info!(%method, route, status = status.as_u16(), ms, client, "answered");
+        }
+    });
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The request's own id if it is a sensible one, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let own = request.headers().get(REQUEST_ID);
+    let sensible = |id: &&HeaderValue| {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        (1..=64).contains(&id.len()) && id.as_bytes().iter().all(plain)
+    };
+    own.filter(sensible).cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unnamed"))
+    })
+}
+
+/// The address of the one who asks: what the nearest proxy that is not trusted says of itself.
+pub(crate) fn client(request: &Request, service: &Service) -> Option<IpAddr> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip();
+    let trusted = |address: &IpAddr| service.options().trusted_proxies.iter().any(|net| net.contains(address));
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|header| header.to_str().ok());
+    let forwarded: Vec<&str> = forwarded.flat_map(|header| header.split(',')).map(str::trim).collect();
+    let mut last = peer;
+    for hop in forwarded.iter().rev() {
+        let Ok(address) = hop.parse() else { break };
+        last = address;
+        if !trusted(&address) {
+            break;
+        }
+    }
+    Some(last)
+}
+
+/// Whether the client's own connection is by TLS: ours is, or a proxy that we trust says so.
+pub(crate) fn is_secure(extensions: &axum::http::Extensions, headers: &axum::http::HeaderMap, service: &Service) -> bool {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let trusted = peer.is_some_and(|peer| service.options().trusted_proxies.iter().any(|net| net.contains(&peer)));
+    service.options().tls || (trusted && headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https"))
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    // The panic's own text is on standard error already.
+    tracing::error!("a request's handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more, under this request's id")
+        .into_response()
+}

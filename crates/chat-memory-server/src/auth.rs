@@ -1,0 +1,178 @@
+//! Who asks, and what they may.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use chat_memory::{ChatStore, Error, Namespace};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::keys::{Key, Right};
+use crate::problem::{Problem, Reader};
+use crate::service::Service;
+
+/// A request that may go on: its namespace's store, and what it may do there.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The key it came with; `None` where there are no keys.
+    pub key: Option<Arc<Key>>,
+    /// Its namespace.
+    pub namespace: Option<Namespace>,
+    /// The store of its namespace.
+    pub store: Arc<dyn ChatStore>,
+    secret: [u8; 32],
+}
+
+impl Access {
+    /// The access that a key gives, or everyone has where there are none.
+    pub(crate) async fn new(service: &Service, key: Option<Arc<Key>>) -> Result<Self, Problem> {
+        let namespace = key.as_ref().and_then(|key| key.namespace());
+        let reader = if key.is_some() { Reader::Client } else { Reader::Operator };
+        let store = service.stores().of(namespace.as_ref()).await.map_err(|error| {
+            tracing::error!(%error, "the store could not be opened");
+            Problem::of(&error, reader)
+        })?;
+        let secret = key.as_ref().map_or(*service.secret(), |key| key.derived_secret());
+        Ok(Self { key, namespace, store, secret })
+    }
+
+    /// Whether it may do this.
+    pub fn may(&self, right: Right) -> bool {
+        self.key.as_ref().is_none_or(|key| key.allows(right))
+    }
+
+    pub(crate) fn check(&self, right: Right) -> Result<(), Problem> {
+        if self.may(right) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!(
+            "this key lacks the right {right:?}; make one that has it: chat-memory key new --right {right}",
+            right = right.to_string()
+        )))
+    }
+
+    /// What a store's error is to the one who asked. What they are not told stands in the log.
+    pub(crate) fn problem(&self, error: &Error) -> Problem {
+        let reader = if self.key.is_some() { Reader::Client } else { Reader::Operator };
+        let problem = Problem::of(error, reader);
+        if problem.status().is_server_error() {
+            tracing::error!(%error, "the store failed");
+        }
+        problem
+    }
+
+    /// A signature of these texts that only this key's service can make.
+    pub(crate) fn sign(&self, what: &str, texts: &[&str]) -> Vec<u8> {
+        sign(&self.secret, what, texts)
+    }
+
+    /// Whether this is the signature of these texts, told in constant time.
+    pub(crate) fn verify(&self, what: &str, texts: &[&str], signature: &[u8]) -> bool {
+        verify(&self.secret, what, texts, signature)
+    }
+}
+
+fn mac(secret: &[u8; 32], what: &str, texts: &[&str]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    // With its length in front, no text runs into the next.
+    for text in std::iter::once(&what).chain(texts) {
+        mac.update(&(text.len() as u64).to_be_bytes());
+        mac.update(text.as_bytes());
+    }
+    Some(mac)
+}
+
+pub(crate) fn sign(secret: &[u8; 32], what: &str, texts: &[&str]) -> Vec<u8> {
+    mac(secret, what, texts).map(|mac| mac.finalize().into_bytes().to_vec()).unwrap_or_default()
+}
+
+pub(crate) fn verify(secret: &[u8; 32], what: &str, texts: &[&str], signature: &[u8]) -> bool {
+    mac(secret, what, texts).is_some_and(|mac| mac.verify_slice(signature).is_ok())
+}
+
+/// A request that may read.
+#[derive(Debug)]
+pub struct MayRead(pub Access);
+
+/// A request that may write.
+#[derive(Debug)]
+pub struct MayWrite(pub Access);
+
+/// A request that may see the metrics.
+#[derive(Debug)]
+pub struct MayMeasure;
+
+impl FromRequestParts<Service> for MayRead {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        let access = by_header(parts, service).await?;
+        access.check(Right::Read)?;
+        Ok(Self(access))
+    }
+}
+
+impl FromRequestParts<Service> for MayWrite {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        let access = by_header(parts, service).await?;
+        access.check(Right::Write)?;
+        Ok(Self(access))
+    }
+}
+
+impl FromRequestParts<Service> for MayMeasure {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        let key = key_of(&parts.headers, service)?;
+        let allowed = key.as_ref().is_none_or(|key| key.allows(Right::Metrics));
+        if allowed { Ok(Self) } else { Err(Problem::forbidden("this key lacks the right \"metrics\"")) }
+    }
+}
+
+async fn by_header(parts: &Parts, service: &Service) -> Result<Access, Problem> {
+    let key = key_of(&parts.headers, service)?;
+    Access::new(service, key).await
+}
+
+/// The key that a request bears; `None` where there are no keys.
+fn key_of(headers: &HeaderMap, service: &Service) -> Result<Option<Arc<Key>>, Problem> {
+    let Some(keys) = service.keys() else { return Ok(None) };
+    let Some(header) = headers.get(header::AUTHORIZATION) else {
+        return Err(Problem::unauthorized("this service needs an API key: send it as `Authorization: Bearer KEY`"));
+    };
+    let key =
+        header.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, key)) = key else {
+        return Err(Problem::unauthorized("the Authorization header must be `Bearer`, a blank, and an API key"));
+    };
+    match keys.find(key.trim()) {
+        Some(key) => Ok(Some(key)),
+        None => Err(Problem::unauthorized("this API key is not known here; it may have been revoked")),
+    }
+}
+
+/// Where there are no keys, a web page of another site must not act through its visitor's browser: neither by requests of
+/// its own, nor by a name of its own that leads here. `None` if the request is no such thing.
+pub(crate) fn foreign(method: &Method, headers: &HeaderMap, hosts: &[String]) -> Option<Problem> {
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") && !matches!(*method, Method::GET | Method::HEAD) {
+        return Some(Problem::forbidden("a page of another site may not write here"));
+    }
+    let host = headers.get(header::HOST)?.to_str().unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let loopback = name.eq_ignore_ascii_case("localhost")
+        || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if loopback || hosts.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    let status = axum::http::StatusCode::MISDIRECTED_REQUEST;
+    Some(Problem::new(
+        status,
+        "misdirected",
+        "without API keys this service answers only by the names of this machine's loopback, such as localhost",
+    ))
+}

@@ -1,0 +1,81 @@
+//! Who waits for what is new in a session.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use chat_memory::store::Load;
+use chat_memory::{ChatStore, Namespace, SessionId};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+type Place = (Option<Namespace>, SessionId);
+
+/// The sessions that somebody watches. Writers of this process tell at once; what others write is found by one look at the
+/// session's end every so often, however many watch it.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    watched: Arc<Mutex<HashMap<Place, Weak<Watched>>>>,
+    every: Duration,
+}
+
+/// A session that is watched, as long as somebody holds this.
+#[derive(Debug)]
+pub struct Watched {
+    changed: watch::Sender<u64>,
+    looking: AbortHandle,
+}
+
+impl Watched {
+    /// Becomes ready whenever something may be new.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.looking.abort();
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(every: Duration) -> Self {
+        Self { watched: Arc::default(), every }
+    }
+
+    /// Watches a session.
+    pub fn watch(&self, namespace: Option<&Namespace>, session: &SessionId, store: Arc<dyn ChatStore>) -> Arc<Watched> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|_, watched| watched.strong_count() > 0);
+        let place = (namespace.cloned(), session.clone());
+        if let Some(watched) = watched.get(&place).and_then(Weak::upgrade) {
+            return watched;
+        }
+        let changed = watch::Sender::new(0);
+        let looking = tokio::spawn(look(store, session.clone(), changed.clone(), self.every)).abort_handle();
+        let new = Arc::new(Watched { changed, looking });
+        watched.insert(place, Arc::downgrade(&new));
+        new
+    }
+
+    /// Something was written to a session.
+    pub fn tell(&self, namespace: Option<&Namespace>, session: &SessionId) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = watched.get(&(namespace.cloned(), session.clone())).and_then(Weak::upgrade) {
+            watched.changed.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// Looks at a session's end until it is told to stop. A look that fails says nothing: the next one may succeed.
+async fn look(store: Arc<dyn ChatStore>, session: SessionId, changed: watch::Sender<u64>, every: Duration) {
+    let mut seen = None;
+    loop {
+        tokio::time::sleep(every).await;
+        let Ok(end) = store.load(&session, &Load::last(0).eventually_consistent()).await else { continue };
+        if seen.replace(end.position.clone()).is_none_or(|seen| seen != end.position) {
+            changed.send_modify(|count| *count += 1);
+        }
+    }
+}

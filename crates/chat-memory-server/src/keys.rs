@@ -1,0 +1,350 @@
+//! API keys: a file with what each may do, and never the keys themselves.
+//!
+//! A key reads `cm_ID_SECRET`. Its secret has 256 random bits, so its SHA-256 in the file cannot be guessed back, and no slow hash is needed;
+//! it is shown once, when it is made.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chat_memory::{Error, ErrorKind, Namespace};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// The form of the file that this version writes and reads.
+const VERSION: u32 = 1;
+
+/// How often a running service looks whether the file was changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+const HEADER: &str = "# The API keys of `chat-memory serve`, each as the SHA-256 of its secret. `chat-memory key` changes this file; a running\n\
+    # service sees it within a second.\n";
+
+/// What a key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// Reading sessions.
+    Read,
+    /// Writing them: append, rewind, clear, delete, describe.
+    Write,
+    /// Reading `/metrics`.
+    Metrics,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Metrics => "metrics",
+        })
+    }
+}
+
+/// A key, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Its id, the middle part of the key's text. It is no secret.
+    pub id: String,
+    /// What it is for, in its owner's words.
+    pub name: String,
+    /// Whose sessions it sees; those of no namespace where it is `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What it allows.
+    pub rights: Vec<Right>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The SHA-256 of its secret, in hexadecimal digits.
+    sha256: String,
+}
+
+impl Key {
+    /// Whether it allows this.
+    pub fn allows(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> Option<Namespace> {
+        // Checked when the file was read.
+        self.namespace.as_ref().and_then(|name| Namespace::new(name).ok())
+    }
+
+    /// A secret of the service's own that stands and falls with the key: for signatures, never shown.
+    pub(crate) fn derived_secret(&self) -> [u8; 32] {
+        Sha256::digest(format!("chat-memory signatures of {}", self.sha256)).into()
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    #[serde(default, rename = "key")]
+    keys: Vec<Key>,
+}
+
+/// The keys of a file, read again when it changes.
+pub struct Keys {
+    path: PathBuf,
+    current: ArcSwap<Vec<Arc<Key>>>,
+    looked: Mutex<Looked>,
+}
+
+/// When the file was last looked at, and what its time and length were.
+struct Looked {
+    at: Instant,
+    stamp: Option<(SystemTime, u64)>,
+}
+
+impl Keys {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Not found, or invalid with the place; so that a service does not start with keys that it does not have.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let stamp = stamp(&path);
+        let keys = read(&path)?.keys;
+        if keys.is_empty() {
+            tracing::warn!("there is no key in the file; make one with: chat-memory key new --keys FILE --name NAME");
+        }
+        let current = ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect());
+        Ok(Self { path, current, looked: Mutex::new(Looked { at: Instant::now(), stamp }) })
+    }
+
+    /// The key with this text.
+    pub fn find(&self, text: &str) -> Option<Arc<Key>> {
+        let (id, secret) = text.strip_prefix("cm_")?.split_once('_')?;
+        let hash = hash_of(secret);
+        let key = self.by_id(id)?;
+        bool::from(hash.as_bytes().ct_eq(key.sha256.as_bytes())).then_some(key)
+    }
+
+    /// The key with this id.
+    pub fn by_id(&self, id: &str) -> Option<Arc<Key>> {
+        self.look();
+        self.current.load().iter().find(|key| key.id == id).cloned()
+    }
+
+    /// Reads the file again if it was changed. Where it cannot be read, the keys stay what they were, but for a file that is gone: then
+    /// none is left, since that may be how they were revoked.
+    fn look(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        looked.at = Instant::now();
+        let now = stamp(&self.path);
+        if now == looked.stamp {
+            return;
+        }
+        looked.stamp = now;
+        match read(&self.path) {
+            Ok(file) => {
+                tracing::info!(keys = file.keys.len(), "the API keys were read again");
+                self.current.store(Arc::new(file.keys.into_iter().map(Arc::new).collect()));
+            }
+            Err(error) if error.is_not_found() => {
+                tracing::error!("the file of API keys is gone, so no key is accepted any more");
+                self.current.store(Arc::default());
+            }
+            Err(error) => tracing::error!(%error, "the API keys could not be read again, and stay what they were"),
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn hash_of(secret: &str) -> String {
+    Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The keys in a file.
+///
+/// # Errors
+/// Not found; invalid with the line.
+pub fn list(path: &Path) -> Result<Vec<Key>, Error> {
+    read(path).map(|file| file.keys)
+}
+
+fn read(path: &Path) -> Result<File, Error> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::new(
+            ErrorKind::NotFound,
+            format!("there is no file of keys {shown}; make it, with its first key, by: chat-memory key new --keys {shown} --name NAME"),
+        ),
+        _ => Error::new(ErrorKind::AccessDenied, format!("the file of keys {shown} cannot be read ({e})")),
+    })?;
+    // The parser's message would repeat the line, and a hash is nobody's business.
+    let file: File = toml::from_str(&text).map_err(|e| {
+        let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Error::invalid(format!("the file of keys {shown} cannot be read: line {line}: {}", e.message()))
+    })?;
+    if file.version != VERSION {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the file of keys {shown} has version {}, and this program knows {VERSION}; use a newer one", file.version),
+        ));
+    }
+    for key in &file.keys {
+        key.namespace.as_deref().map_or(Ok(()), check_namespace).map_err(|e| e.context(format!("key {} in {shown}", key.id)))?;
+    }
+    Ok(file)
+}
+
+/// Whether a key may have this namespace. It becomes part of a file's name on SQLite, so it is narrower than the library's.
+///
+/// # Errors
+/// Invalid.
+pub fn check_namespace(name: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if (1..=48).contains(&name.len()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::invalid("a key's namespace has 1 to 48 of the characters a-z, 0-9, - and _"))
+}
+
+/// Makes a key and adds it to the file, which is made if it is missing; the key's text, which is nowhere kept.
+///
+/// # Errors
+/// Invalid for a namespace or a name that may not be; and where the file cannot be read or written.
+pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]) -> Result<(Key, String), Error> {
+    namespace.map_or(Ok(()), check_namespace)?;
+    if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+        return Err(Error::invalid("a key's name has 1 to 100 bytes and no control characters"));
+    }
+    if rights.is_empty() {
+        return Err(Error::invalid("a key needs a right: read, write or metrics"));
+    }
+    let mut file = match read(path) {
+        Err(error) if error.is_not_found() => File { version: VERSION, keys: Vec::new() },
+        read => read?,
+    };
+    let (mut id, mut secret) = ([0; 6], [0; 32]);
+    let random = |bytes: &mut [u8]| {
+        getrandom::fill(bytes).map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))
+    };
+    random(&mut id)?;
+    random(&mut secret)?;
+    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = BASE64.encode(secret);
+    let key = Key {
+        id: id.clone(),
+        name: name.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        rights: rights.to_vec(),
+        created_at: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
+        sha256: hash_of(&secret),
+    };
+    file.keys.push(key.clone());
+    write(path, &file)?;
+    Ok((key, format!("cm_{id}_{secret}")))
+}
+
+/// Takes the key with this id, or the only one with this name, out of the file.
+///
+/// # Errors
+/// Not found; invalid where several keys have the name.
+pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
+    let mut file = read(path)?;
+    let matching: Vec<usize> =
+        (0..file.keys.len()).filter(|at| file.keys[*at].id == which || file.keys[*at].name == which).collect();
+    match matching[..] {
+        [at] => {
+            let key = file.keys.remove(at);
+            write(path, &file)?;
+            Ok(key)
+        }
+        [] => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("no key has the id or the name {which:?}; `chat-memory key list` shows them"),
+        )),
+        _ => Err(Error::invalid(format!(
+            "several keys have the name {which:?}; give the id of one, as `chat-memory key list` shows it"
+        ))),
+    }
+}
+
+/// Writes the file whole or not at all, readable to its owner only.
+fn write(path: &Path, file: &File) -> Result<(), Error> {
+    let cannot =
+        |e: &dyn fmt::Display| Error::new(ErrorKind::AccessDenied, format!("{} cannot be written ({e})", path.display()));
+    let text = toml::to_string(file).map_err(|e| cannot(&e))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|e| cannot(&e))?;
+    std::io::Write::write_all(&mut temporary, format!("{HEADER}{text}").as_bytes()).map_err(|e| cannot(&e))?;
+    temporary.as_file().sync_all().map_err(|e| cannot(&e))?;
+    temporary.persist(path).map_err(|e| cannot(&e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_found_listed_and_revoked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.toml");
+        assert!(Keys::open(&path).expect_err("no file").is_not_found());
+        let (made, text) = create(&path, "backend", Some("acme"), &[Right::Read, Right::Write]).expect("a key");
+        let (_, other) = create(&path, "metrics", None, &[Right::Metrics]).expect("a key");
+        let kept = std::fs::read_to_string(&path).expect("the file");
+        let secret = text.splitn(3, '_').nth(2).expect("a secret");
+        assert!(!kept.contains(secret) && kept.contains(&hash_of(secret)) && !format!("{made:?}").contains(secret));
+
+        let keys = Keys::open(&path).expect("the file");
+        let found = keys.find(&text).expect("the key");
+        assert_eq!(*found, made);
+        assert!(found.allows(Right::Write) && !found.allows(Right::Metrics));
+        assert_eq!(keys.find(&other).expect("the other").namespace(), None);
+        for wrong in [
+            "",
+            "cm_",
+            "cm_x_y",
+            &text[..text.len() - 1],
+            &format!("cm_{}_{}", made.id, other.splitn(3, '_').nth(2).unwrap_or("")),
+        ] {
+            assert!(keys.find(wrong).is_none(), "{wrong}");
+        }
+        assert_eq!(list(&path).expect("the file").len(), 2);
+        assert_eq!(revoke(&path, "backend").expect("revoked").id, made.id);
+        assert!(revoke(&path, "backend").expect_err("gone").is_not_found());
+        std::thread::sleep(LOOK_EVERY + Duration::from_millis(50));
+        assert!(keys.find(&text).is_none() && keys.find(&other).is_some(), "read again without a restart");
+        std::fs::write(&path, "version = 1\n[[key]]\nid = 3").expect("written");
+        std::thread::sleep(LOOK_EVERY + Duration::from_millis(50));
+        assert!(keys.find(&other).is_some(), "a file that cannot be read takes no key away");
+        assert!(list(&path).expect_err("broken").to_string().contains("line 3"));
+    }
+
+    #[test]
+    fn bad_names_and_namespaces_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.toml");
+        for (name, namespace) in [("", None), ("a\n", None), ("a", Some("../x")), ("a", Some("A")), ("a", Some(""))] {
+            assert!(create(&path, name, namespace, &[Right::Read]).expect_err("refused").is_invalid(), "{name:?} {namespace:?}");
+        }
+        assert!(create(&path, "a", None, &[]).is_err() && !path.exists());
+    }
+}

@@ -1,0 +1,111 @@
+//! A store whose operations are counted.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_memory::store::{
+    Append, Appended, Capabilities, ChatStore, Cleared, History, Identity, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
+    SessionUpdate, Swept,
+};
+use chat_memory::{Error, SessionId};
+
+use crate::metrics::{Metrics, Operation};
+
+/// A store that counts what each of its operations cost and how it ended.
+#[derive(Debug)]
+pub struct Metered {
+    inner: Arc<dyn ChatStore>,
+    metrics: Arc<Metrics>,
+}
+
+impl Metered {
+    /// This store, counted in these metrics.
+    pub fn new(inner: Arc<dyn ChatStore>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    fn count<T>(&self, operation: Operation, result: Result<T, Error>, receipt: impl FnOnce(&T) -> Receipt) -> Result<T, Error> {
+        match &result {
+            Ok(done) => self.metrics.operation(operation, "ok", receipt(done)),
+            Err(error) => {
+                self.metrics.operation(operation, kind(error), Receipt::default());
+            }
+        }
+        result
+    }
+}
+
+/// An error's kind, as a label.
+fn kind(error: &Error) -> &'static str {
+    use chat_memory::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound => "not_found",
+        Kind::Conflict => "conflict",
+        Kind::InDoubt => "in_doubt",
+        Kind::KeyReused => "key_reused",
+        Kind::TooLarge => "too_large",
+        Kind::Invalid => "invalid",
+        Kind::AccessDenied => "access_denied",
+        Kind::Throttled => "throttled",
+        Kind::Unavailable => "unavailable",
+        Kind::Corrupt => "corrupt",
+        Kind::Unsupported => "unsupported",
+        Kind::ReadOnly => "read_only",
+        _ => "other",
+    }
+}
+
+#[async_trait]
+impl ChatStore for Metered {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        if matches!(append.identity(), Identity::Ticket(_)) {
+            self.metrics.retry("in_doubt");
+        }
+        let operation = if append.rewinds_to().is_some() { Operation::Rewind } else { Operation::Append };
+        let appended = self.count(operation, self.inner.append(session, append).await, |appended| appended.receipt)?;
+        if appended.repeated {
+            self.metrics.replay();
+        }
+        Ok(appended)
+    }
+
+    async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        self.count(Operation::Load, self.inner.load(session, load).await, |history| history.receipt)
+    }
+
+    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.count(Operation::Sweep, self.inner.sweep(session).await, |swept| swept.receipt)
+    }
+
+    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.count(Operation::Delete, self.inner.delete(session).await, |swept| swept.receipt)
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        self.count(Operation::Sessions, self.inner.sessions(query).await, |page| page.receipt)
+    }
+
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        self.count(Operation::Sessions, self.inner.every_session(after).await, |page| page.receipt)
+    }
+
+    async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        self.count(Operation::Session, self.inner.session(session).await, |_| Receipt::default())
+    }
+
+    async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        self.count(Operation::Session, self.inner.update_session(session, update).await, |_| Receipt::default())
+    }
+
+    fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        self.inner.write_units(session, appends)
+    }
+
+    async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+        self.count(Operation::Clear, self.inner.clear(session).await, Cleared::receipt)
+    }
+}

@@ -1,0 +1,176 @@
+//! What is counted, in Prometheus's text form. No label holds anything that a client chose: no session, owner, key or path.
+
+use std::sync::PoisonError;
+use std::sync::{Mutex, atomic::AtomicU64};
+use std::time::Duration;
+
+use chat_memory::store::Receipt;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// What a store was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs, reason = "each is the store's operation of that name")]
+pub enum Operation {
+    Append,
+    Rewind,
+    Load,
+    Clear,
+    Sweep,
+    Delete,
+    Sessions,
+    Session,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    operation: Operation,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    operation: Operation,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+type Units = Family<Of, Counter<f64, AtomicU64>>;
+
+/// The service's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: Family<Answered, Counter>,
+    seconds: Family<Route, Histogram>,
+    operations: Family<Ended, Counter>,
+    store_requests: Family<Of, Counter>,
+    read_units: Units,
+    write_units: Units,
+    bytes: Family<Of, Counter>,
+    retries: Family<Reason, Counter>,
+    replays: Counter,
+    streams: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // 1 ms to 32 s.
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let seconds = Family::new_with_constructor(buckets);
+        let mut metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("chat_memory")),
+            requests: Family::default(),
+            seconds,
+            operations: Family::default(),
+            store_requests: Family::default(),
+            read_units: Family::default(),
+            write_units: Family::default(),
+            bytes: Family::default(),
+            retries: Family::default(),
+            replays: Counter::default(),
+            streams: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        registry.register("http_request_seconds", "From a request's header to its answer's", self.seconds.clone());
+        registry.register("store_operations", "Operations of the store, by how they ended", self.operations.clone());
+        registry.register("store_requests", "Requests that the operations took", self.store_requests.clone());
+        registry.register("store_read_units", "Read capacity units that the operations took", self.read_units.clone());
+        registry.register("store_write_units", "Write capacity units that the operations took", self.write_units.clone());
+        registry.register("store_bytes", "Bytes of records written and read", self.bytes.clone());
+        registry.register("retries", "What the service itself tried again", self.retries.clone());
+        registry.register("idempotent_replays", "Requests answered by what an earlier one had stored", self.replays.clone());
+        registry.register("event_streams", "Streams of events that are open", self.streams.clone());
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, method: &axum::http::Method, route: Option<&str>, status: u16, took: Duration) {
+        let method = match method.as_str() {
+            "GET" => "GET",
+            "HEAD" => "HEAD",
+            "POST" => "POST",
+            "PATCH" => "PATCH",
+            "DELETE" => "DELETE",
+            _ => "other",
+        };
+        let route = route.unwrap_or("other").to_owned();
+        self.seconds.get_or_create(&Route { method, route: route.clone() }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&Answered { method, route, status }).inc();
+    }
+
+    /// An operation of the store ended, and cost this.
+    pub fn operation(&self, operation: Operation, outcome: &'static str, receipt: Receipt) {
+        self.operations.get_or_create(&Ended { operation, outcome }).inc();
+        let of = Of { operation };
+        self.store_requests.get_or_create(&of).inc_by(receipt.requests);
+        self.read_units.get_or_create(&of).inc_by(receipt.read_units);
+        self.write_units.get_or_create(&of).inc_by(receipt.write_units);
+        self.bytes.get_or_create(&of).inc_by(receipt.bytes);
+    }
+
+    /// Something was tried again.
+    pub fn retry(&self, reason: &'static str) {
+        self.retries.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A repeated request was answered by what the first had stored.
+    pub fn replay(&self) {
+        self.replays.inc();
+    }
+
+    /// A stream of events was opened; it counts until the returned value is dropped.
+    pub fn stream(&self) -> OpenStream {
+        self.streams.inc();
+        OpenStream(self.streams.clone())
+    }
+
+    /// All of it, as `/metrics` answers.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut text, &registry);
+        text
+    }
+}
+
+/// A stream of events, while it is open.
+#[derive(Debug)]
+pub struct OpenStream(Gauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,194 @@
+//! Errors as RFC 9457 has them: problem documents.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chat_memory::{Error, ErrorKind};
+use serde_json::{Map, Value, json};
+
+/// The content type of a problem document.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// What went wrong with a request: a status, a sentence, and what a client needs to go on.
+#[derive(Debug)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: StatusCode,
+    kind: &'static str,
+    detail: String,
+    more: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Who reads the sentence of a store's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The one who runs the service: everything may be said.
+    Operator,
+    /// A client: names of files and tables, and of other namespaces, are not for it.
+    Client,
+}
+
+impl Problem {
+    /// A problem of this kind, in one or two sentences.
+    pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self(Box::new(Inner { status, kind, detail: detail.into(), more: Map::new(), headers: Vec::new() }))
+    }
+
+    /// A request that cannot be read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+    }
+
+    /// A request that can be read, and asks for what cannot be done.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// A request without a key, or with one that is not known.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        let challenge = HeaderValue::from_static("Bearer realm=\"chat-memory\"");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).header(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// A request that its key does not allow.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// What is not there.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// More bytes than are taken.
+    pub fn too_large(limit: usize, what: &str) -> Self {
+        let detail = format!("{what} may have {limit} bytes at most");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
+    }
+
+    /// A request to be repeated after so many seconds.
+    pub fn later(status: StatusCode, kind: &'static str, seconds: u32, detail: impl Into<String>) -> Self {
+        Self::new(status, kind, detail).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// The same problem with a member beside the usual ones.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same problem with a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The sentence.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// What a store's error is to this reader.
+    pub fn of(error: &Error, reader: Reader) -> Self {
+        let said = || format!("{error}");
+        let hidden = |what: &str| match reader {
+            Reader::Operator => said(),
+            Reader::Client => format!("{what}; the service's log says more, under this request's id"),
+        };
+        match error.kind() {
+            ErrorKind::Conflict => {
+                let problem = Self::new(StatusCode::PRECONDITION_FAILED, "conflict", said());
+                let Some(actual) = error.actual().map(ToString::to_string) else { return problem };
+                let tag = HeaderValue::from_str(&format!("\"{actual}\""));
+                let problem = problem.with("actual", actual);
+                tag.map_or_else(|_| Self::bad_request("no tag"), |tag| problem.header(header::ETAG, tag))
+            }
+            ErrorKind::InDoubt => {
+                let detail = "it is not known whether this was stored, since the store did not answer; repeat the request with the same \
+                    Idempotency-Key, or with this ticket in its body: neither can double it";
+                let problem = Self::later(StatusCode::SERVICE_UNAVAILABLE, "in-doubt", 1, detail);
+                error
+                    .ticket()
+                    .map(ToString::to_string)
+                    .into_iter()
+                    .fold(problem, |problem, ticket| problem.with("ticket", ticket))
+            }
+            ErrorKind::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", said()),
+            ErrorKind::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", said()),
+            ErrorKind::Invalid => Self::invalid(said()),
+            ErrorKind::Throttled => {
+                let detail = hidden("the store refuses to go faster, and nothing was written; try again a little later");
+                Self::later(StatusCode::TOO_MANY_REQUESTS, "throttled", 1, detail)
+            }
+            ErrorKind::ReadOnly => {
+                Self::forbidden("this service only reads: it was started with a store that is open for reading only")
+            }
+            ErrorKind::Unsupported => {
+                Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", hidden("this service's store does not do that"))
+            }
+            ErrorKind::Corrupt => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "corrupt",
+                hidden("what is stored of this session cannot be read, so nothing of it is shown"),
+            ),
+            // Ours to mend, not the client's: a table that is missing, credentials that were refused.
+            _ => Self::later(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                5,
+                hidden("the store cannot be used at the moment, and nothing was written"),
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Inner { status, kind, detail, more, headers } = *self.0;
+        let mut document = Map::new();
+        document.insert("type".into(), format!("urn:chat-memory:problem:{kind}").into());
+        document.insert("title".into(), status.canonical_reason().unwrap_or(kind).into());
+        document.insert("status".into(), json!(status.as_u16()));
+        document.insert("detail".into(), detail.into());
+        document.extend(more);
+        let mut response = (status, Json(Value::Object(document))).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_no_names_of_the_operators() {
+        for kind in
+            [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::Unavailable, ErrorKind::Corrupt, ErrorKind::Throttled]
+        {
+            let error = Error::new(kind, "the table secret-table in /secret/path is not there");
+            assert!(!Problem::of(&error, Reader::Client).detail().contains("secret"), "{kind:?}");
+            assert!(Problem::of(&error, Reader::Operator).detail().contains("secret-table"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_repeated_says_when() {
+        for kind in [ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::InDoubt] {
+            let response = Problem::of(&Error::new(kind, "no"), Reader::Client).into_response();
+            assert!(response.headers().contains_key(header::RETRY_AFTER), "{kind:?}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The stores behind the service: one for each namespace, opened when its first request comes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chat_memory::store::Load;
+use chat_memory::store::url::{MemoryUrl, SqliteUrl, StoreUrl};
+use chat_memory::{ChatStore, Error, Namespace, SessionId};
+use tokio::sync::Mutex;
+
+use crate::metered::Metered;
+use crate::metrics::Metrics;
+
+/// The store of each namespace.
+///
+/// On DynamoDB a namespace is a prefix of every partition key of one table (behind the one that the URL names, if it names
+/// one); on SQLite it is a file of its own beside the first, `chats.NAMESPACE.db` beside `chats.db`; in memory it is a store of its own.
+/// So no session id, cursor or position of one namespace means anything in another.
+pub struct Stores {
+    url: StoreUrl,
+    metrics: Arc<Metrics>,
+    opened: Mutex<HashMap<Option<Namespace>, Arc<dyn ChatStore>>>,
+}
+
+impl Stores {
+    /// The stores at this URL.
+    pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
+        Self { url, metrics, opened: Mutex::default() }
+    }
+
+    /// The store of a namespace, or of requests that have none.
+    ///
+    /// # Errors
+    /// What the store meets when it opens. The next request tries again.
+    pub async fn of(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
+        let mut opened = self.opened.lock().await;
+        if let Some(store) = opened.get(&namespace.cloned()) {
+            return Ok(Arc::clone(store));
+        }
+        let store = within(&self.url, namespace)?.open().await?;
+        let store: Arc<dyn ChatStore> = Arc::new(Metered::new(store, Arc::clone(&self.metrics)));
+        opened.insert(namespace.cloned(), Arc::clone(&store));
+        Ok(store)
+    }
+
+    /// Whether the store can be read: it reads the end of a session that nobody writes to.
+    ///
+    /// # Errors
+    /// What the store meets.
+    pub async fn look(&self) -> Result<(), Error> {
+        let nowhere = SessionId::new("chat-memory readiness")?;
+        self.of(None).await?.load(&nowhere, &Load::last(0).eventually_consistent()).await.map(drop)
+    }
+
+    /// Which stores these are, for the log.
+    pub fn url(&self) -> &StoreUrl {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").field("url", &self.url.to_string()).finish_non_exhaustive()
+    }
+}
+
+/// The URL of a namespace's store.
+fn within(url: &StoreUrl, namespace: Option<&Namespace>) -> Result<StoreUrl, Error> {
+    let Some(namespace) = namespace else { return Ok(url.clone()) };
+    match url {
+        // Each is opened once, and is another one.
+        StoreUrl::Memory(memory) => Ok(StoreUrl::Memory(MemoryUrl::clone(memory))),
+        StoreUrl::Sqlite(file) => {
+            let mut own = SqliteUrl::clone(file);
+            own.path = beside(&file.path, namespace)?;
+            Ok(StoreUrl::Sqlite(own))
+        }
+        StoreUrl::DynamoDb(table) => {
+            let name = table.namespace.as_ref().map_or(namespace.to_string(), |outer| format!("{outer}/{namespace}"));
+            let mut table = table.clone();
+            table.namespace = Some(Namespace::new(name)?);
+            Ok(StoreUrl::DynamoDb(table))
+        }
+        _ => Err(Error::invalid("this kind of store has no namespaces")),
+    }
+}
+
+fn beside(path: &Path, namespace: &Namespace) -> Result<PathBuf, Error> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let stem = stem.ok_or_else(|| Error::invalid(format!("{} has no name to put a namespace into", path.display())))?;
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let name = extension.map_or_else(|| format!("{stem}.{namespace}"), |extension| format!("{stem}.{namespace}.{extension}"));
+    Ok(path.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_a_place_of_its_own() {
+        let within = |url: &str, namespace: &str| {
+            let namespace = Namespace::new(namespace).expect("a good name");
+            within(&url.parse().expect("a good URL"), Some(&namespace)).expect("a URL").to_string()
+        };
+        assert_eq!(within("sqlite:/data/chats.db?retention=30d", "acme"), "sqlite:/data/chats.acme.db?retention=30d");
+        assert_eq!(within("sqlite:chats", "acme"), "sqlite:chats.acme");
+        assert!(within("dynamodb://chats?region=eu-west-1", "acme").contains("namespace=acme"));
+        assert!(within("dynamodb://chats?namespace=prod", "acme").contains("namespace=prod%2Facme"));
+    }
+}
