@@ -17,6 +17,8 @@ mod errors;
 pub(crate) mod events;
 pub(crate) mod extract;
 mod health;
+mod message;
+mod parameters;
 mod read;
 mod rewind;
 pub(crate) mod types;
@@ -46,7 +48,7 @@ equal.";
         (name = "sessions", description = "The list of sessions, and what is known of each"),
         (name = "service", description = "How the service is; no key is needed but for the metrics")
     ),
-    components(schemas(types::ProblemBody, types::ChatMessage)),
+    components(schemas(types::ProblemBody, message::ChatMessage, events::EventBody)),
     modifiers(&Keys)
 )]
 struct Document;
