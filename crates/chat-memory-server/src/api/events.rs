@@ -136,7 +136,7 @@ pub(crate) async fn stream_of(
         })
     });
     let first = stream::once(async { Ok(Event::default().retry(RETRY).comment("connected")) });
-    let events = first.chain(events).take_until(async move { stopped.stopped().await });
+    let events = first.chain(events.take_until(async move { stopped.stopped().await }));
     let alive = KeepAlive::new().interval(ALIVE_EVERY);
     let no_store = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
