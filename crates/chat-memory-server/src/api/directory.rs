@@ -32,6 +32,7 @@ pub struct ListParams {
     #[param(min_length = 1, max_length = 512, nullable = false, example = "ada")]
     owner: Option<String>,
     /// Every session, of all owners and of nobody, in no order. On DynamoDB it reads the whole table
+    #[param(default = json!(false))]
     #[serde(default)]
     all: bool,
     /// As many as a page has; with `all` the store decides

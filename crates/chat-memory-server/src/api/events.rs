@@ -44,7 +44,7 @@ pub struct EventParams {
     #[param(nullable = false, example = "start")]
     after: Option<String>,
     /// The form of the messages
-    #[param(inline)]
+    #[param(inline, default = json!("openai"))]
     #[serde(default)]
     format: WireFormat,
 }

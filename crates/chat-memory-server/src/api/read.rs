@@ -50,14 +50,15 @@ pub struct ReadParams {
     #[param(nullable = false, example = "start")]
     after: Option<String>,
     /// The order of a page's messages: oldest first (asc) or newest first (desc)
-    #[param(inline)]
+    #[param(inline, default = json!("asc"))]
     #[serde(default)]
     order: Order,
     /// The form of the messages
-    #[param(inline)]
+    #[param(inline, default = json!("openai"))]
     #[serde(default)]
     format: WireFormat,
     /// Half the price on DynamoDB: what was written in the last second may be missing
+    #[param(default = json!(false))]
     #[serde(default)]
     eventual: bool,
 }

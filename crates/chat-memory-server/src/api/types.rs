@@ -55,7 +55,7 @@ impl From<WireFormat> for Format {
 #[into_params(parameter_in = Query)]
 pub struct FormatParam {
     /// The form of the messages
-    #[param(inline)]
+    #[param(inline, default = json!("openai"))]
     #[serde(default)]
     pub format: WireFormat,
 }
@@ -93,7 +93,7 @@ pub struct AppendedBody {
     /// The position behind the record: what `If-Match` and `after` take
     pub position: String,
     /// When it was stored, in UTC
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
     /// What it cost
     pub cost: Cost,
@@ -109,6 +109,7 @@ pub struct ClearedBody {
     /// The position behind it
     pub position: String,
     /// Records whose messages were erased from the store; null where that is still to be done, which nobody sees: clear again to finish it
+    #[schema(required)]
     pub erased: Option<u64>,
     /// What it cost
     pub cost: Cost,
@@ -146,8 +147,10 @@ pub struct RewoundBody {
     /// The session
     pub session: String,
     /// The number of the record that takes back; null where there was nothing to take back
+    #[schema(required)]
     pub seq: Option<u64>,
     /// From which number on was taken back
+    #[schema(required)]
     pub to: Option<u64>,
     /// The position now
     pub position: String,
@@ -161,7 +164,7 @@ pub struct RecordInfo {
     /// Its number
     pub seq: u64,
     /// When it was stored, in UTC; null where the store does not say
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
     /// Where there is a number: it takes back every record from that number on
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,6 +208,7 @@ pub struct MessagesBody {
     #[schema(nullable = false)]
     pub records: Option<Vec<RecordInfo>>,
     /// The next page: pass it as `after` if this was a page after something, else as `before`. Null where there is none
+    #[schema(required)]
     pub next: Option<String>,
     /// What a window left out
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,13 +226,16 @@ pub struct SessionBody {
     /// The session's id
     pub id: String,
     /// Whose it is
+    #[schema(required)]
     pub owner: Option<String>,
     /// Its title
+    #[schema(required)]
     pub title: Option<String>,
     /// The caller's own JSON
+    #[schema(required)]
     pub metadata: Option<Map<String, Value>>,
     /// When its first record was stored, in UTC; null in a table of Flowise's or LangChain's, which does not say
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
 }
 
@@ -273,6 +280,7 @@ pub struct SessionsBody {
     /// The sessions, newest first; with `all=true` in no order
     pub sessions: Vec<SessionBody>,
     /// The next page's `after`; null after the last
+    #[schema(required)]
     pub next: Option<String>,
     /// What it cost
     pub cost: Cost,
