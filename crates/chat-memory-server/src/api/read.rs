@@ -38,7 +38,7 @@ pub struct ReadParams {
     #[param(minimum = 0, nullable = false)]
     turns: Option<usize>,
     /// A window: the newest messages that have at most so many tokens together, counted with the vocabulary o200k_base
-    #[param(minimum = 0, nullable = false)]
+    #[param(minimum = 0, nullable = false, format = "uint64")]
     tokens: Option<u64>,
     /// A page: whole records, until so many messages are reached; 100 by default
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
