@@ -11,6 +11,7 @@ use chat_memory::store::url::StoreUrl;
 use chat_memory::{Error, ErrorKind, Namespace, SessionId};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::hub::Hub;
 use crate::keys::Keys;
@@ -171,10 +172,12 @@ impl Service {
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         let flight = key.map(|key| self.take_off((namespace.cloned(), session.clone(), key.to_owned()))).transpose()?;
-        let done = self.0.writes.spawn(async move {
+        let work = async move {
             let _flight = flight;
             work.await
-        });
+        };
+        // What it says in the log stands under its request's id.
+        let done = self.0.writes.spawn(work.in_current_span());
         done.await.unwrap_or_else(|e| {
             tracing::error!(error = %e, "a write broke off");
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))

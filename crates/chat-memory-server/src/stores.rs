@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chat_memory::store::Load;
 use chat_memory::store::url::{MemoryUrl, SqliteUrl, StoreUrl};
 use chat_memory::{ChatStore, Error, Namespace, SessionId};
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
 use crate::metered::Metered;
 use crate::metrics::Metrics;
@@ -21,13 +21,17 @@ use crate::metrics::Metrics;
 pub struct Stores {
     url: StoreUrl,
     metrics: Arc<Metrics>,
-    opened: Mutex<HashMap<Option<Namespace>, Arc<dyn ChatStore>>>,
+    /// A place for each namespace, so that a store that opens slowly keeps only its own namespace waiting.
+    places: Mutex<HashMap<Option<Namespace>, Place>>,
 }
+
+/// Where a store is, once it was opened.
+type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 
 impl Stores {
     /// The stores at this URL.
     pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
-        Self { url, metrics, opened: Mutex::default() }
+        Self { url, metrics, places: Mutex::default() }
     }
 
     /// The store of a namespace, or of requests that have none.
@@ -35,14 +39,18 @@ impl Stores {
     /// # Errors
     /// What the store meets when it opens. The next request tries again.
     pub async fn of(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
-        let mut opened = self.opened.lock().await;
-        if let Some(store) = opened.get(&namespace.cloned()) {
-            return Ok(Arc::clone(store));
-        }
+        let place = self.place(namespace);
+        place.get_or_try_init(|| self.open(namespace)).await.cloned()
+    }
+
+    fn place(&self, namespace: Option<&Namespace>) -> Place {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry(namespace.cloned()).or_default())
+    }
+
+    async fn open(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
         let store = within(&self.url, namespace)?.open().await?;
-        let store: Arc<dyn ChatStore> = Arc::new(Metered::new(store, Arc::clone(&self.metrics)));
-        opened.insert(namespace.cloned(), Arc::clone(&store));
-        Ok(store)
+        Ok(Arc::new(Metered::new(store, Arc::clone(&self.metrics))))
     }
 
     /// Whether the store can be read: it reads the end of a session that nobody writes to.
