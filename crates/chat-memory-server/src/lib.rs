@@ -16,6 +16,8 @@ mod auth;
 mod console;
 mod hub;
 pub mod keys;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 mod metered;
 mod metrics;
 mod problem;
