@@ -21,16 +21,13 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::ServiceExt as _;
 
 use crate::app::{REQUEST_ID, app};
+use crate::config::{Bytes, LogFormat, Settings, Span};
 use crate::keys::Keys;
 use crate::problem::Problem;
 use crate::service::{Options, Service};
 
-/// A table's URL, as everywhere.
-const STORE: &str = "CHAT_MEMORY_STORE";
-/// The file of API keys, in the deployment package or a layer.
-const KEYS: &str = "CHAT_MEMORY_KEYS";
-/// That file's text, for where no file is wanted.
-const KEYS_TEXT: &str = "CHAT_MEMORY_KEYS_TEXT";
+/// The environment variable for the text of a file of API keys, for where no file is wanted.
+pub const KEYS_TEXT: &str = "CHAT_MEMORY_KEYS_TEXT";
 
 /// What Lambda takes of an answer, in bytes of JSON, and what a load balancer takes of Lambda's
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>,
@@ -45,46 +42,57 @@ const NEVER: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b
 /// The same where the whole path is known to have been decoded: then a percent sign is one.
 const DECODED: &AsciiSet = &NEVER.add(b'%');
 
-/// How a service behaves on Lambda: no streams; cookies for TLS only, which all fronts but a load balancer's HTTP listener speak; no
-/// metrics, since each instance of the function would have its own; an answer before API Gateway gives up at 29 seconds.
-pub fn options() -> Options {
-    Options {
-        streaming: false,
-        tls: true,
-        metrics: false,
-        max_body: 6_000_000,
-        request_timeout: Duration::from_secs(25),
-        ..Options::default()
+/// The settings that hold on Lambda where nothing was given. An answer comes before API Gateway gives up at 29 seconds, and the log is for
+/// CloudWatch.
+#[must_use]
+pub fn defaults() -> Settings {
+    Settings {
+        max_body: Some(Bytes(PAYLOAD)),
+        request_timeout: Some(Span(Duration::from_secs(25))),
+        log_format: Some(LogFormat::Json),
+        ..Settings::defaults()
     }
 }
 
-/// The service that the function's environment describes: `CHAT_MEMORY_STORE` names a DynamoDB table, `CHAT_MEMORY_KEYS` the file of API
-/// keys (a relative path is one in the deployment package) or `CHAT_MEMORY_KEYS_TEXT` holds its text.
+/// How the service behaves on Lambda by these settings: without streams, which Lambda would hold back; with cookies for TLS only, which all
+/// fronts but a load balancer's listener for plain HTTP speak; and without metrics, since each instance of the function has its own.
+pub fn options(settings: &Settings) -> Options {
+    let mut options = settings.options();
+    (options.streaming, options.tls, options.metrics) = (false, true, false);
+    options
+}
+
+/// The service that these settings describe. The API keys are those in the settings' file (a relative path is one in the deployment
+/// package), or in `keys`, which is such a file's text.
 ///
 /// # Errors
-/// Invalid, for a variable that is missing or wrong; what reading the keys meets. A store that a function's end would take
-/// with it, and a service without keys, are refused.
-pub fn service(variable: impl Fn(&str) -> Option<String>, options: Options) -> Result<Service, Error> {
-    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-    let url = variable(STORE);
-    let url = url.ok_or_else(|| Error::invalid(format!("{STORE} must name the table, as in dynamodb://chats")))?;
-    let url: StoreUrl = url.parse().map_err(|e: Error| e.context(STORE))?;
+/// Invalid, for a setting that is missing or wrong; what reading the keys meets. A store that would be lost with the
+/// function's instance, and a service without keys, are refused.
+pub fn service(settings: &Settings, keys: Option<&str>) -> Result<Service, Error> {
+    let url = settings
+        .store
+        .as_deref()
+        .ok_or_else(|| Error::invalid("CHAT_MEMORY_STORE must name the table, as in dynamodb://chats"))?;
+    let url: StoreUrl = url.parse().map_err(|e: Error| e.context("the store"))?;
     if !matches!(url, StoreUrl::DynamoDb(_)) {
-        return Err(Error::invalid(format!(
-            "{STORE} must name a DynamoDB table, as in dynamodb://chats: what a function keeps in files or in memory is lost with it"
-        )));
+        return Err(Error::invalid(
+            "on Lambda the store must be a DynamoDB table, as in dynamodb://chats: what a function keeps in files or in memory is lost with it",
+        ));
     }
-    let keys = match (variable(KEYS), variable(KEYS_TEXT)) {
+    let keys = match (&settings.keys, keys) {
         (Some(file), None) => Keys::open(file)?,
-        (None, Some(text)) => Keys::of_text(&text, KEYS_TEXT)?,
+        (None, Some(text)) => Keys::of_text(text, KEYS_TEXT)?,
         (None, None) => {
             return Err(Error::invalid(format!(
-                "a function answers anyone who can reach it, so it needs API keys: name their file in {KEYS}, or put its text into {KEYS_TEXT}"
+                "a function answers anyone who reaches it, so it needs API keys: name their file in CHAT_MEMORY_KEYS, or put its text into \
+                {KEYS_TEXT}"
             )));
         }
-        (Some(_), Some(_)) => return Err(Error::invalid(format!("either {KEYS} or {KEYS_TEXT}, not both"))),
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid(format!("either CHAT_MEMORY_KEYS or {KEYS_TEXT} has the API keys, not both")));
+        }
     };
-    Service::new(url, Some(keys), options)
+    Service::new(url, Some(keys), options(settings))
 }
 
 /// Answers Lambda's events until Lambda ends the process.

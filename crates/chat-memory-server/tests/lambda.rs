@@ -1,8 +1,9 @@
 //! Lambda's events, in the shapes that AWS documents, through `lambda_http`'s own types: event in, answer out, both as JSON.
 
+use chat_memory_server::Service;
+use chat_memory_server::config::Settings;
 use chat_memory_server::keys::{Keys, Right, create};
-use chat_memory_server::lambda::{handler, options, service};
-use chat_memory_server::{Options, Service};
+use chat_memory_server::lambda::{defaults, handler, options, service};
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::tower::Service as _;
 use lambda_http::{Adapter, request::LambdaRequest};
@@ -178,7 +179,7 @@ fn started() -> (Service, String) {
     let (_, key) = create(&path, "test", Some("acme"), &[Right::Read, Right::Write]).expect("a key");
     let text = std::fs::read_to_string(&path).expect("the file");
     let keys = Keys::of_text(&text, "the test").expect("keys");
-    (Service::new("memory:".parse().expect("a URL"), Some(keys), options()).expect("a service"), key)
+    (Service::new("memory:".parse().expect("a URL"), Some(keys), options(&defaults())).expect("a service"), key)
 }
 
 const TURN: &str =
@@ -271,33 +272,31 @@ async fn an_answer_that_a_front_cannot_hand_on_says_so() {
 }
 
 #[test]
-fn the_environment_is_checked_before_anything_is_answered() {
+fn settings_are_checked_before_anything_is_answered() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keys.toml");
     create(&file, "test", None, &[Right::Read]).expect("a key");
     let text = std::fs::read_to_string(&file).expect("the file");
-    let (file, table) = (file.display().to_string(), "dynamodb://chats");
-    let with = |set: &[(&str, &str)]| {
-        let value = |name: &str| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        service(value, Options::default())
+    let file = file.to_str().expect("a path");
+    let with = |store: Option<&str>, keys: Option<&str>, text: Option<&str>| {
+        let settings = Settings { store: store.map(Into::into), keys: keys.map(Into::into), ..defaults() };
+        service(&settings, text)
     };
-    for set in [
-        [("CHAT_MEMORY_STORE", table), ("CHAT_MEMORY_KEYS", &file)],
-        [("CHAT_MEMORY_STORE", table), ("CHAT_MEMORY_KEYS_TEXT", &text)],
-    ] {
-        assert!(with(&set).expect("a service").keys().is_some());
+    let table = Some("dynamodb://chats");
+    for (keys, text) in [(Some(file), None), (None, Some(text.as_str()))] {
+        assert!(with(table, keys, text).expect("a service").keys().is_some());
     }
-    let wrong: [(&[(&str, &str)], &str); 7] = [
-        (&[("CHAT_MEMORY_KEYS", &file)], "CHAT_MEMORY_STORE"),
-        (&[("CHAT_MEMORY_STORE", ""), ("CHAT_MEMORY_KEYS", &file)], "CHAT_MEMORY_STORE"),
-        (&[("CHAT_MEMORY_STORE", "sqlite:chats.db"), ("CHAT_MEMORY_KEYS", &file)], "lost"),
-        (&[("CHAT_MEMORY_STORE", table)], "CHAT_MEMORY_KEYS_TEXT"),
-        (&[("CHAT_MEMORY_STORE", table), ("CHAT_MEMORY_KEYS", &file), ("CHAT_MEMORY_KEYS_TEXT", &text)], "not both"),
-        (&[("CHAT_MEMORY_STORE", table), ("CHAT_MEMORY_KEYS_TEXT", "version = 1")], "no key"),
-        (&[("CHAT_MEMORY_STORE", table), ("CHAT_MEMORY_KEYS", "nowhere.toml")], "nowhere.toml"),
+    let wrong = [
+        (None, Some(file), None, "CHAT_MEMORY_STORE"),
+        (Some("dynamodb:"), Some(file), None, "the store"),
+        (Some("sqlite:chats.db"), Some(file), None, "lost"),
+        (table, None, None, "CHAT_MEMORY_KEYS_TEXT"),
+        (table, Some(file), Some(text.as_str()), "not both"),
+        (table, None, Some("version = 1"), "no key"),
+        (table, Some("nowhere.toml"), None, "nowhere.toml"),
     ];
-    for (set, said) in wrong {
-        let error = with(set).expect_err("refused").to_string();
-        assert!(error.contains(said), "{set:?}: {error}");
+    for (store, keys, text, said) in wrong {
+        let error = with(store, keys, text).expect_err("refused").to_string();
+        assert!(error.contains(said), "{store:?} {keys:?}: {error}");
     }
 }

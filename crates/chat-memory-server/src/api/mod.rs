@@ -22,7 +22,7 @@ mod rewind;
 pub(crate) mod types;
 mod write;
 
-pub(crate) use health::metrics_text;
+pub(crate) use health::{healthz, metrics_text, readyz};
 pub(crate) use read::behind;
 
 const ABOUT: &str = "\
