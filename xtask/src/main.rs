@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod cargo;
 mod debian;
+mod deploy;
 mod emulator;
 mod node;
 mod npm;

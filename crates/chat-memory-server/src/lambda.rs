@@ -22,12 +22,8 @@ use tower::ServiceExt as _;
 
 use crate::app::{REQUEST_ID, app};
 use crate::config::{Bytes, LogFormat, Settings, Span};
-use crate::keys::Keys;
 use crate::problem::Problem;
 use crate::service::{Options, Service};
-
-/// The environment variable for the text of a file of API keys, for where no file is wanted.
-pub const KEYS_TEXT: &str = "CHAT_MEMORY_KEYS_TEXT";
 
 /// What Lambda takes of an answer, in bytes of JSON, and what a load balancer takes of Lambda's
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>,
@@ -62,13 +58,12 @@ pub fn options(settings: &Settings) -> Options {
     options
 }
 
-/// The service that these settings describe. The API keys are those in the settings' file (a relative path is one in the deployment
-/// package), or in `keys`, which is such a file's text.
+/// The service that these settings describe. A relative path of the keys' file is one in the deployment package.
 ///
 /// # Errors
 /// Invalid, for a setting that is missing or wrong; what reading the keys meets. A store that would be lost with the
 /// function's instance, and a service without keys, are refused.
-pub fn service(settings: &Settings, keys: Option<&str>) -> Result<Service, Error> {
+pub fn service(settings: &Settings) -> Result<Service, Error> {
     let url = settings
         .store
         .as_deref()
@@ -79,19 +74,12 @@ pub fn service(settings: &Settings, keys: Option<&str>) -> Result<Service, Error
             "on Lambda the store must be a DynamoDB table, as in dynamodb://chats: what a function keeps in files or in memory is lost with it",
         ));
     }
-    let keys = match (&settings.keys, keys) {
-        (Some(file), None) => Keys::open(file)?,
-        (None, Some(text)) => Keys::of_text(text, KEYS_TEXT)?,
-        (None, None) => {
-            return Err(Error::invalid(format!(
-                "a function answers anyone who reaches it, so it needs API keys: name their file in CHAT_MEMORY_KEYS, or put its text into \
-                {KEYS_TEXT}"
-            )));
-        }
-        (Some(_), Some(_)) => {
-            return Err(Error::invalid(format!("either CHAT_MEMORY_KEYS or {KEYS_TEXT} has the API keys, not both")));
-        }
-    };
+    let keys = settings.given_keys()?.ok_or_else(|| {
+        Error::invalid(
+            "a function answers anyone who reaches it, so it needs API keys: name their file in CHAT_MEMORY_KEYS, or put its text into \
+            CHAT_MEMORY_KEYS_TEXT",
+        )
+    })?;
     Service::new(url, Some(keys), options(settings))
 }
 

@@ -279,8 +279,8 @@ fn settings_are_checked_before_anything_is_answered() {
     let text = std::fs::read_to_string(&file).expect("the file");
     let file = file.to_str().expect("a path");
     let with = |store: Option<&str>, keys: Option<&str>, text: Option<&str>| {
-        let settings = Settings { store: store.map(Into::into), keys: keys.map(Into::into), ..defaults() };
-        service(&settings, text)
+        let (store, keys, keys_text) = (store.map(Into::into), keys.map(Into::into), text.map(Into::into));
+        service(&Settings { store, keys, keys_text, ..defaults() })
     };
     let table = Some("dynamodb://chats");
     for (keys, text) in [(Some(file), None), (None, Some(text.as_str()))] {
@@ -291,7 +291,7 @@ fn settings_are_checked_before_anything_is_answered() {
         (Some("dynamodb:"), Some(file), None, "the store"),
         (Some("sqlite:chats.db"), Some(file), None, "lost"),
         (table, None, None, "CHAT_MEMORY_KEYS_TEXT"),
-        (table, Some(file), Some(text.as_str()), "not both"),
+        (table, Some(file), Some(text.as_str()), "one of the two"),
         (table, None, Some("version = 1"), "no key"),
         (table, Some("nowhere.toml"), None, "nowhere.toml"),
     ];

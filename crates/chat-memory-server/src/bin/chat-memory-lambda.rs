@@ -14,9 +14,6 @@ struct Cli {
     /// The table, as in dynamodb://chats
     #[arg(long, value_name = "URL", env = "CHAT_MEMORY_STORE")]
     store: Option<String>,
-    /// The text of a file of API keys
-    #[arg(long, value_name = "TOML", env = lambda::KEYS_TEXT, hide_env_values = true)]
-    keys_text: Option<String>,
     /// A TOML file of settings
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_CONFIG")]
     config: Option<PathBuf>,
@@ -43,5 +40,5 @@ async fn run(cli: Cli) -> Result<(), Error> {
         return Err(Error::invalid("this is not AWS Lambda; `chat-memory serve` is the service for other places"));
     }
     log::start(settings.log.unwrap_or_default(), settings.log_format.unwrap_or_default());
-    lambda::run(lambda::service(&settings, cli.keys_text.as_deref().filter(|text| !text.is_empty()))?).await
+    lambda::run(lambda::service(&settings)?).await
 }
