@@ -12,18 +12,18 @@ use crate::problem::Problem;
 use crate::service::Service;
 
 pub(crate) mod cursor;
-mod directory;
+pub(crate) mod directory;
 mod errors;
 pub(crate) mod events;
 pub(crate) mod extract;
 mod health;
 mod read;
-mod rewind;
+pub(crate) mod rewind;
 pub(crate) mod types;
-mod write;
+pub(crate) mod write;
 
 pub(crate) use health::metrics_text;
-pub(crate) use read::behind;
+pub(crate) use read::{behind, place};
 
 const ABOUT: &str = "\
 Durable conversations over HTTP. A *session* is one conversation; you choose its id. One append is one *record*, with one or more messages, \
