@@ -48,15 +48,26 @@ impl App {
 
     /// Which store: `--store`, else the environment, else the default.
     pub fn store_url(&self) -> Result<StoreUrl, Failure> {
-        self.named_store().map(|url| url.0)
+        self.named_store(None).map(|url| url.0)
     }
 
-    fn named_store(&self) -> Result<(StoreUrl, bool), Failure> {
+    /// The same where a configuration may name one too, which ranks behind the environment.
+    pub fn store_url_or(&self, configured: Option<&str>) -> Result<StoreUrl, Failure> {
+        self.named_store(configured).map(|url| url.0)
+    }
+
+    /// Whether the command line or the environment name a store.
+    pub fn names_a_store(&self) -> bool {
+        self.globals.store.is_some() || std::env::var_os(STORE).is_some_and(|url| !url.is_empty())
+    }
+
+    fn named_store(&self, configured: Option<&str>) -> Result<(StoreUrl, bool), Failure> {
+        let configured = configured.map(str::to_owned);
         let (said, what) = match &self.globals.store {
             Some(url) => (Some(url.clone()), "--store"),
             None => match std::env::var(STORE) {
-                Ok(url) => (Some(url).filter(|url| !url.is_empty()), STORE),
-                Err(std::env::VarError::NotPresent) => (None, STORE),
+                Ok(url) if !url.is_empty() => (Some(url), STORE),
+                Ok(_) | Err(std::env::VarError::NotPresent) => (configured, "the configuration's store"),
                 Err(std::env::VarError::NotUnicode(_)) => {
                     return Err(Failure::usage(format!("{STORE} is not UTF-8; write such bytes of a path as %XX")));
                 }
@@ -72,7 +83,7 @@ impl App {
 
     /// Opens the store. The default's folder is made where it is missing.
     pub async fn store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
-        match self.named_store()? {
+        match self.named_store(None)? {
             (StoreUrl::Sqlite(file), true) => {
                 let store = file.builder().open().await?;
                 if store.is_new() {

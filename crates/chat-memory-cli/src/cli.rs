@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
 use crate::commands::{
-    append, chat, clear, completions, delete, export, iam_policy, import, migrate, rewind, sessions, show, table,
+    append, chat, clear, completions, delete, export, iam_policy, import, key, migrate, rewind, serve, sessions, show, table,
 };
 use crate::failure::Failure;
 
@@ -22,6 +22,7 @@ Examples:
   chat-memory show trip --last 20 --format openai      JSON lines, for a model
   chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2
   chat-memory --store 'dynamodb://chats?region=eu-west-1' sessions
+  chat-memory serve --demo                             a page to look at it, and an HTTP API
   chat-memory export | chat-memory --store dynamodb://chats import -
 
 Sessions:
@@ -98,6 +99,9 @@ pub enum Command {
     #[command(subcommand)]
     Table(table::Command),
     IamPolicy(iam_policy::Arguments),
+    Serve(Box<serve::Arguments>),
+    #[command(subcommand)]
+    Key(key::Command),
     Completions(completions::Arguments),
 }
 
@@ -117,6 +121,8 @@ impl Command {
             Self::Migrate(arguments) => migrate::run(app, arguments).await,
             Self::Table(command) => table::run(app, command).await,
             Self::IamPolicy(arguments) => iam_policy::run(app, arguments),
+            Self::Serve(arguments) => serve::run(app, *arguments).await,
+            Self::Key(command) => key::run(app, command),
             Self::Completions(arguments) => completions::run(app, arguments),
         }
     }

@@ -33,8 +33,9 @@ fn main() -> ExitCode {
 }
 
 fn run(app: &App, command: cli::Command) -> Result<(), Failure> {
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|e| Failure::other(format!("the program's threads cannot be started: {e}")))?;

@@ -1,6 +1,7 @@
 //! Durable chat memory over HTTP, with a console to look into it: the service behind `chat-memory serve`, as a library.
 //!
-//! [`Service`] holds what requests share, [`app`] is its router, [`serve`](serve::serve) listens. What a client may send and gets
+//! [`Service`] holds what requests share, [`app`] is its router, [`serve`](serve::serve) listens,
+//! [`config::Settings`] reads what it is told. What a client may send and gets
 //! is described by [`openapi`], which is kept as `docs/openapi.json`.
 //!
 //! ```
@@ -13,15 +14,21 @@
 mod api;
 mod app;
 mod auth;
+pub mod config;
 mod console;
 mod hub;
 pub mod keys;
+pub mod log;
 mod metered;
 mod metrics;
 mod problem;
+pub mod serve;
 mod service;
 mod stores;
+mod tls;
+mod units;
 
 pub use api::openapi;
 pub use app::app;
 pub use service::{Options, Service};
+pub use tls::TlsFiles;

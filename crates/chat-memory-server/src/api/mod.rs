@@ -22,7 +22,7 @@ pub(crate) mod rewind;
 pub(crate) mod types;
 pub(crate) mod write;
 
-pub(crate) use health::metrics_text;
+pub(crate) use health::{healthz, metrics_text, readyz};
 pub(crate) use read::{behind, place};
 
 const ABOUT: &str = "\

@@ -21,8 +21,8 @@ const PAGE: usize = 50;
 /// Which sessions are listed, and from where on.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Listing {
-    #[serde(default)]
-    owner: String,
+    /// Whose; an empty text for nobody's.
+    owner: Option<String>,
     #[serde(default)]
     all: bool,
     after: Option<String>,
@@ -32,12 +32,14 @@ pub(crate) struct Listing {
 
 impl Listing {
     fn owner(&self) -> Option<&str> {
-        Some(self.owner.trim()).filter(|owner| !owner.is_empty())
+        self.owner.as_deref().map(str::trim).filter(|owner| !owner.is_empty())
     }
 
-    /// Whether it is of every session: as was asked, or since the store has no other list.
+    /// Whether it is of every session: as was asked, since the store has no other list, or, where that costs nothing, since nothing was
+    /// asked.
     fn is_of_all(&self, viewer: &Viewer) -> bool {
-        self.all || !viewer.has_directory()
+        let costs_nothing = matches!(viewer.kind(), Kind::Memory | Kind::Sqlite);
+        self.all || !viewer.has_directory() || (costs_nothing && self.owner.is_none())
     }
 
     /// Reads the page.
@@ -50,7 +52,10 @@ impl Listing {
         let read = page(all).await;
         // That a table has no directory may be known only now.
         let read = if read.is_err() && !all && !viewer.has_directory() { page(true).await } else { read };
-        Ok(read?)
+        let mut read = read?;
+        // Stores give all of them in no order.
+        read.sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        Ok(read)
     }
 
     /// The address of another page for the same sessions.
@@ -60,7 +65,7 @@ impl Listing {
 
     fn at(&self, base: &str, after: Option<&str>) -> String {
         let mut given = Vec::new();
-        if let Some(owner) = self.owner() {
+        if let Some(owner) = &self.owner {
             given.push(format!("owner={}", query(owner)));
         }
         if self.all {
@@ -80,7 +85,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
     let title = match listing.owner() {
         _ if all => "All sessions".to_owned(),
         Some(owner) => format!("Sessions of {owner}"),
-        None => "Sessions".to_owned(),
+        None => "Sessions without an owner".to_owned(),
     };
     let main = html! {
         @if listing.done.as_deref() == Some("deleted") { (notice("The session was deleted.")) }
@@ -89,7 +94,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
         @if viewer.has_directory() { (filter(&listing, all)) }
-        @if all { p.small.hint { (of_all(viewer.kind())) } }
+        @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
         @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
             ul.sessions {
                 @for session in &page.sessions { (row(session, all)) }
@@ -117,8 +122,8 @@ fn filter(listing: &Listing, all: bool) -> Markup {
     html! {
         div.filter {
             nav.tabs aria-label="Which sessions" {
-                a href="/console" aria-current=[of_nobody.then_some("page")] { "Without owner" }
                 a href="/console?all=true" aria-current=[all.then_some("page")] { "All" }
+                a href="/console?owner=" aria-current=[of_nobody.then_some("page")] { "Without owner" }
             }
             form role="search" method="get" action="/console" {
                 label for="owner" { "Owner" }
@@ -129,13 +134,14 @@ fn filter(listing: &Listing, all: bool) -> Markup {
     }
 }
 
-fn of_all(kind: Kind) -> &'static str {
+/// What one must know of a list of every session.
+fn of_all(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::DynamoDb => "Of all owners and of nobody, in no order. Each page reads a part of the whole table.",
-        Kind::List => {
-            "This table has no list of its sessions, so each page reads a part of the whole table; they come in no order."
+        Kind::DynamoDb => {
+            Some("Each page reads a part of the whole table, so its sessions are the newest first only among themselves.")
         }
-        Kind::Memory | Kind::Sqlite => "Of all owners and of nobody, in no order.",
+        Kind::List => Some("This table has no list of its sessions: each page reads a part of the whole table."),
+        Kind::Memory | Kind::Sqlite => None,
     }
 }
 

@@ -84,9 +84,9 @@ async fn a_page_before_shows_what_is_in_view_now(trial: Trial) -> Result<(), Fai
         let seen = newest.records.first().map_or(0, |record| record.seq);
         say(&trial.store, &session, "since").await?;
         match take_back {
-            Some(seq) => drop(trial.store.rewind_to(&session, seq).await?),
-            None => drop(trial.store.append(&session, &Append::clear()).await?),
-        }
+            Some(seq) => trial.store.rewind_to(&session, seq).await?,
+            None => trial.store.append(&session, &Append::clear()).await?,
+        };
         let what = take_back.map_or("cleared since".to_owned(), |seq| format!("taken back from {seq} on since"));
         check_page_before(&trial, &session, older, seen, &what).await?;
         say(&trial.store, &session, "and after").await?;

@@ -1,0 +1,138 @@
+//! `key`: the API keys of `serve`.
+
+use std::path::PathBuf;
+
+use chat_memory_server::keys::{self, Key, Right};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::app::App;
+use crate::failure::{Failure, OnCommandLine};
+use crate::output::say;
+use crate::visible::visible_line;
+
+const EXAMPLES: &str = "\
+Examples:
+  chat-memory key new --keys keys.toml --name backend
+  chat-memory key new --keys keys.toml --name acme-app --namespace acme --right read
+  chat-memory key list --keys keys.toml
+  chat-memory key revoke --keys keys.toml backend
+  chat-memory serve --keys keys.toml
+
+The file holds a hash of each key, never the key. A running service sees a change within a second.";
+
+/// Make, list and revoke the API keys of `serve`
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = EXAMPLES)]
+pub enum Command {
+    New(New),
+    List(List),
+    Revoke(Revoke),
+}
+
+/// The file of keys.
+#[derive(Debug, Args)]
+pub struct InFile {
+    /// The file of keys
+    #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_KEYS")]
+    keys: PathBuf,
+}
+
+/// Make a key and print it; it is shown this once
+#[derive(Debug, Args)]
+pub struct New {
+    #[command(flatten)]
+    file: InFile,
+    /// What it is for, in your words
+    #[arg(long)]
+    name: String,
+    /// The namespace whose sessions it sees, and no others; without it, those that are in none
+    #[arg(long)]
+    namespace: Option<String>,
+    /// What it allows; repeat it for more [default: read and write]
+    #[arg(long = "right", value_enum)]
+    rights: Vec<Allowed>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Allowed {
+    /// Read sessions
+    Read,
+    /// Write them: append, take back, clear, delete, describe
+    Write,
+    /// Read /metrics
+    Metrics,
+}
+
+impl From<Allowed> for Right {
+    fn from(allowed: Allowed) -> Self {
+        match allowed {
+            Allowed::Read => Self::Read,
+            Allowed::Write => Self::Write,
+            Allowed::Metrics => Self::Metrics,
+        }
+    }
+}
+
+/// List the keys: ids, names, namespaces, rights; never the keys themselves
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    file: InFile,
+}
+
+/// Revoke a key
+#[derive(Debug, Args)]
+pub struct Revoke {
+    #[command(flatten)]
+    file: InFile,
+    /// The key's id, or its name if no other key has it
+    key: String,
+}
+
+pub fn run(app: &App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::New(new) => make(app, new),
+        Command::List(list) => keys::list(&list.file.keys)?.iter().try_for_each(|key| print(app, key)),
+        Command::Revoke(revoke) => {
+            let key = keys::revoke(&revoke.file.keys, &revoke.key)?;
+            if app.json() {
+                return print(app, &key);
+            }
+            say(format_args!("revoked {} ({}); a running service refuses it within a second", key.id, visible_line(&key.name)));
+            Ok(())
+        }
+    }
+}
+
+fn make(app: &App, new: New) -> Result<(), Failure> {
+    let rights: Vec<Right> =
+        if new.rights.is_empty() { vec![Right::Read, Right::Write] } else { new.rights.into_iter().map(Right::from).collect() };
+    let made = keys::create(&new.file.keys, &new.name, new.namespace.as_deref(), &rights);
+    let (key, text) = match made {
+        Err(error) if error.is_invalid() => return Err(error).on_command_line(),
+        made => made?,
+    };
+    if app.json() {
+        let mut shown = describe(&key);
+        shown["key"] = text.into();
+        return app.out.json(&shown);
+    }
+    app.out.line(text)?;
+    say(format_args!("made the key {}, in {}; it is shown this once and nowhere kept", key.id, new.file.keys.display()));
+    Ok(())
+}
+
+fn print(app: &App, key: &Key) -> Result<(), Failure> {
+    if app.json() {
+        return app.out.json(&describe(key));
+    }
+    let rights: Vec<_> = key.rights.iter().map(ToString::to_string).collect();
+    let namespace = key.namespace.as_deref().map(|name| format!("  namespace {name}")).unwrap_or_default();
+    app.out.line(format_args!("{}  {}  {}{namespace}  {}", key.id, key.created_at, rights.join(","), visible_line(&key.name)))
+}
+
+fn describe(key: &Key) -> serde_json::Value {
+    let rights: Vec<_> = key.rights.iter().map(ToString::to_string).collect();
+    json!({ "id": key.id, "name": key.name, "namespace": key.namespace, "rights": rights, "created_at": key.created_at.to_string() })
+}

@@ -1,0 +1,130 @@
+//! A temporary store with sample conversations, for trying out.
+
+use chat_memory::store::url::{SqliteUrl, StoreUrl};
+use chat_memory::store::{Append, ChatStore};
+use chat_memory::wire::openai;
+use chat_memory::{Error, Message, Owner, SessionId};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// The samples: `[{"id", "title", "owner", "turns": [[message]]}]`, the last of them the newest.
+const SAMPLES: &str = include_str!("samples.json");
+
+/// What the quiz asks, so that one session is long enough to show what long sessions cost.
+const CAPITALS: &[(&str, &str)] = &[
+    ("Albania", "Tirana"),
+    ("Armenia", "Yerevan"),
+    ("Australia", "Canberra"),
+    ("Bhutan", "Thimphu"),
+    ("Bolivia", "Sucre"),
+    ("Brazil", "Brasília"),
+    ("Canada", "Ottawa"),
+    ("Chile", "Santiago"),
+    ("Costa Rica", "San José"),
+    ("Cyprus", "Nicosia"),
+    ("Estonia", "Tallinn"),
+    ("Ethiopia", "Addis Ababa"),
+    ("Fiji", "Suva"),
+    ("Georgia", "Tbilisi"),
+    ("Ghana", "Accra"),
+    ("Iceland", "Reykjavík"),
+    ("Jamaica", "Kingston"),
+    ("Jordan", "Amman"),
+    ("Kenya", "Nairobi"),
+    ("Laos", "Vientiane"),
+    ("Latvia", "Riga"),
+    ("Madagascar", "Antananarivo"),
+    ("Malta", "Valletta"),
+    ("Mongolia", "Ulaanbaatar"),
+    ("Morocco", "Rabat"),
+    ("Namibia", "Windhoek"),
+    ("Nepal", "Kathmandu"),
+    ("New Zealand", "Wellington"),
+    ("Norway", "Oslo"),
+    ("Oman", "Muscat"),
+    ("Palau", "Ngerulmud"),
+    ("Paraguay", "Asunción"),
+    ("Peru", "Lima"),
+    ("Portugal", "Lisbon"),
+    ("Rwanda", "Kigali"),
+    ("Samoa", "Apia"),
+    ("Senegal", "Dakar"),
+    ("Slovenia", "Ljubljana"),
+    ("Suriname", "Paramaribo"),
+    ("Switzerland", "Bern"),
+    ("Tajikistan", "Dushanbe"),
+    ("Togo", "Lomé"),
+    ("Tunisia", "Tunis"),
+    ("Turkey", "Ankara"),
+    ("Uganda", "Kampala"),
+    ("Uruguay", "Montevideo"),
+    ("Vanuatu", "Port Vila"),
+    ("Vietnam", "Hanoi"),
+    ("Zambia", "Lusaka"),
+    ("Zimbabwe", "Harare"),
+];
+
+/// The store, as long as this is.
+pub struct Demo {
+    folder: TempDir,
+}
+
+impl Demo {
+    /// A new folder for it.
+    pub fn new(app: &App) -> Result<Self, Failure> {
+        if app.names_a_store() {
+            return Err(Failure::usage("--demo has a store of its own: leave out --demo, or --store and CHAT_MEMORY_STORE"));
+        }
+        let folder = TempDir::with_prefix("chat-memory-demo-");
+        let folder = folder.map_err(|e| Failure::other(format!("no temporary folder could be made for the demo: {e}")))?;
+        Ok(Self { folder })
+    }
+
+    /// The store in it.
+    pub fn store(&self) -> StoreUrl {
+        StoreUrl::Sqlite(SqliteUrl::new(self.folder.path().join("demo.db")))
+    }
+
+    /// Puts the samples in.
+    pub async fn fill(&self, store: &dyn ChatStore) -> Result<(), Error> {
+        quiz(store).await?;
+        let samples: Vec<Value> =
+            serde_json::from_str(SAMPLES).map_err(|e| Error::invalid(format!("the demo's samples: {e}")))?;
+        for sample in samples {
+            let text = |name: &str| sample[name].as_str().unwrap_or_default();
+            let session = SessionId::new(text("id"))?;
+            for turn in sample["turns"].as_array().into_iter().flatten() {
+                let messages = turn.as_array().into_iter().flatten().cloned().map(openai::from_value);
+                let messages = messages.collect::<Result<Vec<Message>, _>>()?;
+                let mut append = Append::new(messages).titled(text("title"));
+                if let Some(owner) = sample["owner"].as_str() {
+                    append = append.owned_by(Owner::new(owner)?);
+                }
+                store.append(&session, &append).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn quiz(store: &dyn ChatStore) -> Result<(), Error> {
+    let session = SessionId::new("quiz-capitals")?;
+    let title = "Capitals of the world";
+    let rules = Message::system(
+        "You are a patient quiz master for geography. Ask for one capital at a time, and say whether the answer is right.",
+    );
+    let first = CAPITALS.first().map(|(land, _)| format!("Gladly. What is the capital of **{land}**?")).unwrap_or_default();
+    let opening = [rules, Message::user("Let us play the quiz of capitals."), Message::assistant(first)];
+    store.append(&session, &Append::new(opening).titled(title)).await?;
+    for (place, (land, capital)) in CAPITALS.iter().enumerate() {
+        let next = CAPITALS
+            .get(place + 1)
+            .map_or_else(|| "That was the last one.".to_owned(), |(next, _)| format!("And what is the capital of **{next}**?"));
+        let answer = format!("Right: {capital} is the capital of {land}. {next}");
+        store.append(&session, &Append::new([Message::user(format!("It is {capital}.")), Message::assistant(answer)])).await?;
+    }
+    Ok(())
+}

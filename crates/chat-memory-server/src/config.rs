@@ -1,0 +1,294 @@
+//! The settings of `chat-memory serve`: flags before the environment before a TOML file before defaults.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+
+use chat_memory::{Error, ErrorKind};
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use crate::units::{Bytes, Span};
+
+use crate::keys::Keys;
+use crate::serve::Listening;
+use crate::service::Options;
+use crate::tls::TlsFiles;
+
+/// Where the service listens if nothing else is said.
+const LISTEN: &str = "127.0.0.1:8080";
+
+macro_rules! settings {
+    ($($(#[$meta:meta])* $name:ident: $type:ty,)*) => {
+        /// The settings, each as it was given or not. The names in a file are the flags' own.
+        #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct Settings {
+            $($(#[$meta])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$type>,)*
+        }
+
+        impl Settings {
+            /// The names of all settings, as a file has them.
+            pub fn names() -> impl Iterator<Item = String> {
+                [$(stringify!($name)),*].into_iter().map(|name| name.replace('_', "-"))
+            }
+
+            /// These, and what they leave open as `below` has it.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { $($name: self.$name.or(below.$name)),* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// The store: sqlite:PATH, dynamodb://TABLE or memory:
+    // The program has a flag of this name for all its commands, and an environment variable.
+    #[arg(skip)]
+    store: String,
+    /// Where to listen
+    #[arg(long, value_name = "HOST:PORT", env = "CHAT_MEMORY_LISTEN", help = "Where to listen [default: 127.0.0.1:8080]")]
+    listen: String,
+    /// The file of API keys, as `chat-memory key new` makes it. Without it everyone who reaches the service may do everything, so it listens on
+    /// loopback only
+    #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_KEYS")]
+    keys: PathBuf,
+    /// The certificate, in PEM: the service speaks TLS. It is read again when it changes
+    #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_TLS_CERT")]
+    tls_cert: PathBuf,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_TLS_KEY")]
+    tls_key: PathBuf,
+    /// Another address, for /metrics, /healthz and /readyz only, without a key; then /metrics is not answered on the first
+    #[arg(long, value_name = "HOST:PORT", env = "CHAT_MEMORY_METRICS_LISTEN")]
+    metrics_listen: String,
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas between them
+    #[arg(long, value_name = "NET", env = "CHAT_MEMORY_TRUSTED_PROXY", value_delimiter = ',', value_parser = net)]
+    trusted_proxy: Vec<IpNet>,
+    /// Origins whose pages may call the API from a browser, such as https://app.example.com; none by default
+    #[arg(long, value_name = "ORIGIN", env = "CHAT_MEMORY_CORS_ORIGIN", value_delimiter = ',')]
+    cors_origin: Vec<String>,
+    /// Names by which a service without keys may be called, beside those of loopback
+    #[arg(long, value_name = "NAME", env = "CHAT_MEMORY_HOST", value_delimiter = ',')]
+    host: Vec<String>,
+    /// Whether to serve the console
+    #[arg(long, value_name = "BOOL", env = "CHAT_MEMORY_CONSOLE", help = "Whether to serve the console [default: true]")]
+    console: bool,
+    /// The largest body of a request
+    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_BODY", help = "The largest body of a request [default: 16MB]")]
+    max_body: Bytes,
+    /// The longest path and query of a request
+    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_PATH", help = "The longest path and query of a request [default: 8192]")]
+    max_path: Bytes,
+    /// How many connections may be open at once
+    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_CONNECTIONS", help = "How many connections may be open at once [default: 1024]")]
+    max_connections: usize,
+    /// How long a connection may take for a request's header
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_HEADER_TIMEOUT", help = "How long a connection may take for a request's header [default: 30s]")]
+    header_timeout: Span,
+    /// How long a request may take, its body included
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_REQUEST_TIMEOUT", help = "How long a request may take, its body included [default: 60s]")]
+    request_timeout: Span,
+    /// How often streams of events look for what other processes wrote
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_POLL", help = "How often streams of events look for what other processes wrote [default: 1s]")]
+    poll: Span,
+    /// How long requests are still taken after /readyz turned 503
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_SHUTDOWN_DELAY", help = "When told to stop: how long requests are still taken after /readyz turned 503 [default: 0s]")]
+    shutdown_delay: Span,
+    /// How long what was accepted may take to finish
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_DRAIN", help = "When told to stop: how long what was accepted may take to finish [default: 30s]")]
+    drain: Span,
+    /// How much to log, on standard error
+    #[arg(long, value_name = "LEVEL", env = "CHAT_MEMORY_LOG", help = "How much to log, on standard error [default: info]")]
+    log: LogLevel,
+    /// How to log
+    #[arg(long, value_name = "FORM", env = "CHAT_MEMORY_LOG_FORMAT", help = "How to log [default: text]")]
+    log_format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What failed.
+    Error,
+    /// What may need somebody's attention too.
+    Warn,
+    /// Each request too.
+    #[default]
+    Info,
+    /// What helps to find a defect too.
+    Debug,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// JSON lines.
+    Json,
+}
+
+/// Reads an address as the network of that address alone.
+fn net(text: &str) -> Result<IpNet, String> {
+    let alone = || text.parse::<IpAddr>().map(IpNet::from).ok();
+    text.parse().ok().or_else(alone).ok_or_else(|| format!("{text:?} is no address or network; write 10.0.0.7 or 10.0.0.0/8"))
+}
+
+impl Settings {
+    /// The settings of a TOML file.
+    ///
+    /// # Errors
+    /// Invalid, with the line and what is wrong there; and where the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::new(ErrorKind::NotFound, format!("the configuration {shown} cannot be read ({e})")))?;
+        toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Error::invalid(format!("the configuration {shown}: line {line}: {}", e.message()))
+        })
+    }
+
+    /// What holds where nothing was given.
+    #[must_use]
+    pub fn defaults() -> Self {
+        let (options, listening) = (Options::default(), Listening::new(SocketAddr::from(([127, 0, 0, 1], 0))));
+        Self {
+            listen: Some(LISTEN.to_owned()),
+            console: Some(options.console),
+            max_body: Some(Bytes(options.max_body)),
+            max_path: Some(Bytes(options.max_path)),
+            max_connections: Some(listening.max_connections),
+            header_timeout: Some(Span(listening.header_timeout)),
+            request_timeout: Some(Span(options.request_timeout)),
+            poll: Some(Span(options.poll)),
+            shutdown_delay: Some(Span(listening.shutdown_delay)),
+            drain: Some(Span(listening.drain)),
+            log: Some(LogLevel::default()),
+            log_format: Some(LogFormat::default()),
+            ..Self::default()
+        }
+    }
+
+    /// These settings as a file has them.
+    pub fn to_toml(&self) -> String {
+        // Texts, numbers and lists of them can be written.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// How the service is to behave.
+    pub fn options(&self) -> Options {
+        let mut options = Options::default();
+        let Self { console, max_body, max_path, request_timeout, poll, .. } = self;
+        options.console = console.unwrap_or(options.console);
+        options.max_body = max_body.map_or(options.max_body, |bytes| bytes.0);
+        options.max_path = max_path.map_or(options.max_path, |bytes| bytes.0);
+        options.request_timeout = request_timeout.map_or(options.request_timeout, |span| span.0);
+        options.poll = poll.map_or(options.poll, |span| span.0);
+        options.metrics = self.metrics_listen.is_none();
+        options.tls = self.tls_cert.is_some();
+        options.cors_origins = self.cors_origin.clone().unwrap_or_default();
+        options.trusted_proxies = self.trusted_proxy.clone().unwrap_or_default();
+        options.hosts = self.host.clone().unwrap_or_default();
+        options
+    }
+
+    /// The keys; `None` where there are none, which is for loopback only.
+    ///
+    /// # Errors
+    /// As [`Keys::open`]; and invalid where others than this machine would reach a service without keys.
+    pub fn open_keys(&self, listening: &Listening) -> Result<Option<Keys>, Error> {
+        if let Some(path) = &self.keys {
+            return Keys::open(path).map(Some);
+        }
+        if listening.address.ip().is_loopback() {
+            return Ok(None);
+        }
+        Err(Error::invalid(format!(
+            "without API keys the service listens on loopback only, not on {}: make a key with `chat-memory key new --keys keys.toml --name NAME` and \
+            add --keys keys.toml",
+            listening.address
+        )))
+    }
+
+    /// Where the service listens.
+    ///
+    /// # Errors
+    /// Invalid for an address that is none, and for a certificate without its key or the other way round.
+    pub fn listening(&self) -> Result<Listening, Error> {
+        let mut listening = Listening::new(address("listen", self.listen.as_deref().unwrap_or(LISTEN))?);
+        listening.metrics = self.metrics_listen.as_deref().map(|at| address("metrics-listen", at)).transpose()?;
+        listening.tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+            (None, None) => None,
+            _ => return Err(Error::invalid("tls-cert and tls-key belong together: give both, or neither")),
+        };
+        let Self { max_connections, header_timeout, shutdown_delay, drain, .. } = self;
+        listening.max_connections = max_connections.unwrap_or(listening.max_connections);
+        listening.header_timeout = header_timeout.map_or(listening.header_timeout, |span| span.0);
+        listening.shutdown_delay = shutdown_delay.map_or(listening.shutdown_delay, |span| span.0);
+        listening.drain = drain.map_or(listening.drain, |span| span.0);
+        if listening.max_connections == 0 {
+            return Err(Error::invalid("max-connections is 1 or more"));
+        }
+        Ok(listening)
+    }
+}
+
+fn address(setting: &str, text: &str) -> Result<SocketAddr, Error> {
+    let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| {
+        Error::invalid(format!("{setting}: {text:?} is no address to listen on; write one as 127.0.0.1:8080 or [::1]:8080"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Settings, Error> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, text).expect("a file");
+        Settings::read(&path)
+    }
+
+    #[test]
+    fn flags_come_before_the_file_and_the_file_before_the_defaults() {
+        let flags = Settings { listen: Some("127.0.0.1:1".into()), ..Settings::default() };
+        let file = file("listen = \"127.0.0.1:2\"\nmax-body = \"1KB\"\ntrusted-proxy = [\"10.0.0.0/8\"]").expect("a good file");
+        let all = flags.over(file).over(Settings::defaults());
+        assert_eq!((all.listen.as_deref(), all.max_body), (Some("127.0.0.1:1"), Some(Bytes(1_000))));
+        assert_eq!(all.options().trusted_proxies.len(), 1);
+        assert_eq!(all.options().request_timeout, Options::default().request_timeout);
+        assert_eq!(toml::from_str::<Settings>(&all.to_toml()).expect("what was written"), all);
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_says_where() {
+        for (text, line, what) in
+            [("\n\nlistem = 1", "line 3", "listem"), ("max-body = \"huge\"", "line 1", "size"), ("drain = 3", "line 1", "string")]
+        {
+            let error = file(text).expect_err("a bad file").to_string();
+            assert!(error.contains(line) && error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_keys_it_listens_on_loopback_only() {
+        for (at, good) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("[::]:0", false)] {
+            let settings = Settings { listen: Some(at.into()), ..Settings::default() };
+            let listening = settings.listening().expect("an address");
+            assert_eq!(settings.open_keys(&listening).is_ok(), good, "{at}");
+        }
+        assert!(Settings { listen: Some("nowhere".into()), ..Settings::default() }.listening().is_err());
+        assert!(Settings { tls_cert: Some("a".into()), ..Settings::default() }.listening().is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! Listening: connections and their limits, TLS, and an end that finishes what was accepted.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::routing::get;
+use axum_server::accept::{Accept, NoDelayAcceptor};
+use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::{Handle, Server};
+use chat_memory::{Error, ErrorKind};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::service::Service;
+use crate::tls::{self, TlsFiles};
+use crate::{api, app};
+
+/// The bytes that the headers of a request may have.
+const HEADER_BYTES: u32 = 64 * 1024;
+
+/// The requests that one HTTP/2 connection may have under way.
+const STREAMS: u32 = 128;
+
+/// Where the service listens, and what it takes from a connection.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Listening {
+    /// The address; with port 0 a free one is found.
+    pub address: SocketAddr,
+    /// The certificate and its key, for TLS.
+    pub tls: Option<TlsFiles>,
+    /// Another address, which answers `/metrics`, `/healthz` and `/readyz` without a key.
+    pub metrics: Option<SocketAddr>,
+    /// How many connections may be open at once; more are told 503 and closed.
+    pub max_connections: usize,
+    /// How long a connection may take for the header of its next request, idle time included.
+    pub header_timeout: Duration,
+    /// How long requests are still taken after `/readyz` has turned 503, so that a load balancer sees it first.
+    pub shutdown_delay: Duration,
+    /// How long what was accepted may take to finish after that.
+    pub drain: Duration,
+}
+
+impl Listening {
+    /// Listening at this address, with the defaults.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            tls: None,
+            metrics: None,
+            max_connections: 1_024,
+            header_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::ZERO,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves until `stop` is ready, and then until what was accepted has ended. `listening` is told the addresses once connections are taken: the
+/// service's, and that of the metrics.
+///
+/// # Errors
+/// When it cannot listen, or the certificate cannot be read; it says which and why.
+pub async fn serve(
+    service: Service,
+    listening: Listening,
+    on_listening: impl FnOnce(SocketAddr, Option<SocketAddr>),
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let listener = bind(listening.address)?;
+    let address = local_address(&listener)?;
+    let tls = listening.tls.as_ref().map(tls::config).transpose()?;
+    let metrics = listening.metrics.map(bind).transpose()?;
+    let metrics_address = metrics.as_ref().map(local_address).transpose()?;
+
+    let handle = Handle::new();
+    let connections = Limited { permits: Arc::new(Semaphore::new(listening.max_connections)), then: NoDelayAcceptor::new() };
+    let router = app(service.clone());
+    let mut serving = Vec::new();
+    let server = server(listener, &listening, &handle)?;
+    match tls {
+        Some((config, reloading)) => {
+            let acceptor = RustlsAcceptor::new(config).handshake_timeout(listening.header_timeout).acceptor(connections);
+            serving.push(tokio::spawn(server.acceptor(acceptor).serve(with_addresses(router))));
+            tokio::spawn(reloading);
+        }
+        None => serving.push(tokio::spawn(server.acceptor(connections).serve(with_addresses(router)))),
+    }
+    if let Some(listener) = metrics {
+        let server = self::server(listener, &listening, &handle)?;
+        serving.push(tokio::spawn(server.serve(with_addresses(metrics_router(&service)))));
+    }
+    on_listening(address, metrics_address);
+
+    tokio::select! {
+        () = stop => {}
+        ended = futures_util::future::select_all(&mut serving) => {
+            let why = ended.0.map_or_else(|e| e.to_string(), |ended| ended.err().map_or_else(String::new, |e| e.to_string()));
+            return Err(Error::new(ErrorKind::Unavailable, format!("the service stopped listening on {address}: {why}")));
+        }
+    }
+    tracing::info!(delay = ?listening.shutdown_delay, drain = ?listening.drain, "stopping: not ready any more, finishing what was accepted");
+    service.stop();
+    tokio::time::sleep(listening.shutdown_delay).await;
+    handle.graceful_shutdown(Some(listening.drain));
+    let finish = async {
+        for server in serving {
+            let _ = server.await;
+        }
+        service.finish_writes().await;
+    };
+    // The connections have the drain time; a write whose client is gone may need a moment more to say in the log how it ended.
+    if tokio::time::timeout(listening.drain + Duration::from_secs(1), finish).await.is_err() {
+        tracing::warn!("the drain time is over, and some requests had not ended; their clients repeat them with their keys");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn with_addresses(router: Router) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    router.into_make_service_with_connect_info()
+}
+
+fn metrics_router(service: &Service) -> Router {
+    let text = |service: Service| async move { api::metrics_text(&service) };
+    let of = service.clone();
+    Router::new()
+        .route("/metrics", get(move || text(of.clone())))
+        .route("/healthz", get(api::healthz))
+        .route("/readyz", get(api::readyz))
+        .with_state(service.clone())
+}
+
+fn server(listener: TcpListener, listening: &Listening, handle: &Handle<SocketAddr>) -> Result<Server<SocketAddr>, Error> {
+    let cannot = |e: io::Error| Error::new(ErrorKind::Unavailable, format!("the listener cannot be used ({e})"));
+    let server = axum_server::from_tcp(listener).map_err(cannot)?;
+    let mut server = server.handle(handle.clone()).first_request_timeout(listening.header_timeout);
+    server.http_builder().http1().header_read_timeout(listening.header_timeout).max_buf_size(HEADER_BYTES as usize);
+    server
+        .http_builder()
+        .http2()
+        .max_header_list_size(HEADER_BYTES)
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(listening.header_timeout)
+        .keep_alive_timeout(listening.header_timeout);
+    Ok(server)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|e| {
+        let remedy = match e.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there; stop it, or choose another port with --listen (port 0 finds a free one)"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "the system allows that port to other users only; choose one above 1023 with --listen"
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address; choose one that it has with --listen",
+            _ => "choose another address with --listen",
+        };
+        Error::new(ErrorKind::Unavailable, format!("it is not possible to listen on {address} ({e}): {remedy}"))
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener
+        .local_addr()
+        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system does not tell where it listens ({e})")))
+}
+
+/// Takes as many connections as there are permits; each holds its own until it ends.
+#[derive(Debug, Clone)]
+struct Limited<A> {
+    permits: Arc<Semaphore>,
+    then: A,
+}
+
+impl<A, S> Accept<TcpStream, S> for Limited<A>
+where
+    A: Accept<TcpStream, axum::middleware::AddExtension<S, Arc<OwnedSemaphorePermit>>>,
+    A::Future: Send + 'static,
+    A::Stream: Send + 'static,
+    A::Service: Send + 'static,
+{
+    type Stream = A::Stream;
+    type Service = A::Service;
+    type Future = std::pin::Pin<Box<dyn Future<Output = io::Result<(A::Stream, A::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            // Where TLS is spoken, the client sees a connection that is closed.
+            const FULL: &[u8] =
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.try_write(FULL);
+            return Box::pin(std::future::ready(Err(io::Error::other("too many connections"))));
+        };
+        // The service lives as long as the connection, and so does what it is given.
+        let service = tower::Layer::layer(&axum::Extension(Arc::new(permit)), service);
+        Box::pin(self.then.accept(stream, service))
+    }
+}
