@@ -227,7 +227,7 @@ impl How {
 }
 
 /// The list that a page's cursor is a place in.
-fn place(session: &SessionId) -> String {
+pub(crate) fn place(session: &SessionId) -> String {
     format!("messages of {session}")
 }
 
