@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod cargo;
 mod debian;
+mod deploy;
 mod emulator;
 mod node;
 mod npm;
@@ -48,11 +49,12 @@ enum Task {
     Peers,
     /// Write anew what is generated from the code: docs/openapi.json
     Gen,
-    /// Measure the library against raw calls of the SDK and of SQLite, and the npm package beside LangChain.js; write the tables
+    /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service beside the library, and the npm package beside
+    /// LangChain.js; write the tables
     ///
-    /// The first goes to docs/benchmarks.md, the second into bindings/node/README.md.
+    /// The first two go to docs/benchmarks.md, the third into bindings/node/README.md.
     Bench {
-        /// Only one of the two
+        /// Only one of them
         what: Option<bench::What>,
         /// Fewer and shorter rounds: whether it works, not how fast; nothing is written
         #[arg(long)]
@@ -75,7 +77,7 @@ Examples:
   cargo xtask test clippy docs          two steps of it
   cargo xtask emulator                  DynamoDB Local until Ctrl-C
   cargo xtask emulator -- cargo test -p chat-memory --features dynamodb conformance
-  cargo xtask bench                     both tables; `cargo xtask bench node` makes one
+  cargo xtask bench                     all tables; `cargo xtask bench service` makes one
 
 Environment:
   DYNAMODB_ENDPOINT    a DynamoDB Local that runs already (started with -sharedDb); none is started then

@@ -75,6 +75,12 @@ const STEPS: &[Step] = &[
         remedy: "change what is said above; integrations/rig-session/README.md says how to run its tests by hand",
     },
     Step {
+        name: "deploy",
+        quick: false,
+        run: |_| crate::deploy::check(),
+        remedy: "mend the template in deploy/ that is named above",
+    },
+    Step {
         name: "peers",
         quick: false,
         run: |session| {

@@ -19,7 +19,7 @@ use crate::service::Service;
 use crate::{api, auth, console};
 
 /// Names a request, in its answer and in the log. A client's own is kept if it is one.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The documentation page loads its own files only. Its styles are written by its scripts.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \

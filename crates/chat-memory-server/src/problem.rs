@@ -99,6 +99,11 @@ impl Problem {
         self.0.status
     }
 
+    /// Which kind of problem, as its document's type names it.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind
+    }
+
     /// The sentence.
     pub fn detail(&self) -> &str {
         &self.0.detail

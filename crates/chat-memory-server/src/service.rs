@@ -31,6 +31,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How often a stream of events looks for what other processes wrote. What this one writes is sent at once.
     pub poll: Duration,
+    /// Whether streams of events are answered. Where answers are passed on only when they are whole, a stream would never be.
+    pub streaming: bool,
     /// Whether the console is served.
     pub console: bool,
     /// Whether `/metrics` is answered here to keys with the right (and to anyone, where there are no keys).
@@ -52,6 +54,7 @@ impl Default for Options {
             max_path: 8_192,
             request_timeout: Duration::from_secs(60),
             poll: Duration::from_secs(1),
+            streaming: true,
             console: true,
             metrics: true,
             cors_origins: Vec::new(),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chat_memory::store::directory::check_title;
-use chat_memory::store::{ChatStore as _, SessionQuery, SessionUpdate};
+use chat_memory::store::{ChatStore as _, SessionInfo, SessionQuery, SessionUpdate};
 use chat_memory::{Owner, SessionId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -133,10 +133,20 @@ pub async fn describe(
     }
     change.title.iter().flatten().try_for_each(|title| at("/title", check_title(title)))?;
     let update = SessionUpdate { title: change.title, metadata: change.metadata };
+    update_session(&service, &access, &session, update).await.map(|info| Json(info.into()))
+}
+
+/// Changes what is known of a session, whatever becomes of the client.
+pub(crate) async fn update_session(
+    service: &Service,
+    access: &Access,
+    session: &SessionId,
+    update: SessionUpdate,
+) -> Result<SessionInfo, Problem> {
     let (within, of) = (access.clone(), session.clone());
     let work = async move { within.store.update_session(&of, &update).await.map_err(|e| within.problem(&e)) };
-    let changed = service.write(access.namespace.as_ref(), &session, None, work).await?;
-    changed.map(|info| Json(info.into())).ok_or_else(|| not_listed(&session))
+    let changed = service.write(access.namespace.as_ref(), session, None, work).await?;
+    changed.ok_or_else(|| not_listed(session))
 }
 
 /// Delete a session

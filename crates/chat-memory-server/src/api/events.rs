@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use chat_memory::SessionId;
@@ -103,6 +103,10 @@ pub(crate) async fn stream_of(
     after: Option<&str>,
     write: impl Fn(&Record) -> String + Send + 'static,
 ) -> Result<Response, Problem> {
+    if !service.options().streaming {
+        let detail = "this service sends each answer whole, so it has no streams of events; ask for what is new with the messages' `after`";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "unsupported", detail));
+    }
     let wrong = |what: &str| {
         Problem::bad_request(format!("{what} takes a position, as an event's id or an answer's \"position\" gives it"))
     };

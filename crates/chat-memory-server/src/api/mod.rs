@@ -12,7 +12,7 @@ use crate::problem::{self, Problem};
 use crate::service::Service;
 
 pub(crate) mod cursor;
-mod directory;
+pub(crate) mod directory;
 mod errors;
 pub(crate) mod events;
 pub(crate) mod extract;
@@ -20,12 +20,12 @@ mod health;
 mod message;
 mod parameters;
 mod read;
-mod rewind;
+pub(crate) mod rewind;
 pub(crate) mod types;
-mod write;
+pub(crate) mod write;
 
 pub(crate) use health::{healthz, metrics_text, readyz};
-pub(crate) use read::behind;
+pub(crate) use read::{behind, place};
 
 const ABOUT: &str = "\
 Durable conversations over HTTP. A *session* is one conversation; you choose its id. One append is one *record*, with one or more messages, \

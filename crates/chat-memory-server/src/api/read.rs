@@ -243,7 +243,7 @@ async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load
 }
 
 /// The list that a page's cursor is a place in.
-fn place(session: &SessionId) -> String {
+pub(crate) fn place(session: &SessionId) -> String {
     format!("messages of {session}")
 }
 

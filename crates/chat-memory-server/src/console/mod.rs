@@ -1,10 +1,60 @@
-//! The console.
-use crate::service::Service;
+//! The console: sessions to look into and to write to, in a browser. Pages are made here, by the server; a script of the console's own
+//! brings what is new to pages that are open, and none is needed for anything else.
+
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use crate::problem::Problem;
+use crate::service::Service;
+
+mod actions;
+mod assets;
+mod conversation;
+mod cost_pages;
+mod costs;
+mod events;
+mod export;
+mod form;
+mod login;
+mod markdown;
+mod message;
+mod page;
+mod session_cookie;
+mod sessions;
+mod viewer;
+
+/// The console's routes.
 pub(crate) fn routes(_: &Service) -> Router<Service> {
+    let session = Router::new()
+        .route("/", get(conversation::conversation))
+        .route("/messages", post(actions::send).get(actions::to_session))
+        .route("/rewind", get(actions::ask_to_take_back).post(actions::take_back_last))
+        .route("/clear", get(actions::ask_to_clear).post(actions::clear))
+        .route("/delete", get(actions::ask_to_delete).post(actions::delete))
+        .route("/title", post(actions::entitle).get(actions::to_session))
+        .route("/costs", get(cost_pages::of_session))
+        .route("/export", get(export::export))
+        .route("/events", get(events::events));
     Router::new()
+        .route("/console", get(sessions::list))
+        .route("/console/new", get(sessions::new).post(sessions::start))
+        .route("/console/costs", get(cost_pages::of_list))
+        .route("/console/login", get(login::form).post(login::login))
+        .route("/console/logout", post(login::logout).get(home))
+        .route("/console/assets/{version}/{name}", get(assets::file))
+        .nest("/console/sessions/{id}", session)
+        .route("/console/", get(home))
+        .route("/console/{*rest}", get(nowhere))
+        .layer(from_fn(page::alone))
 }
+
+/// Leads to the console.
 pub(crate) async fn home() -> Redirect {
     Redirect::to("/console")
+}
+
+async fn nowhere() -> page::Refused {
+    Problem::not_found("the console has no such page").into()
 }

@@ -18,6 +18,6 @@ mod turns;
 pub use names::FORMAT_VERSION;
 pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
 pub use store::DynamoDbStore;
-pub use turns::TableSwept;
+pub use turns::{RecordCost, TableSwept, cost_of};
 
 pub use super::layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
 use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk, records, seq_of, whole};
-use crate::store::dynamodb::size;
 use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Range, Table};
 use crate::store::position::Moment;
 use crate::store::{Append, Appended, Identity, KEY_LIFETIME_MS, Receipt, Record, Ticket};
@@ -58,31 +57,6 @@ enum Found {
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         self.append_linked(session, append, true).await
-    }
-
-    /// The write units of these appends to a new session: its directory entry, and each record with its parts.
-    pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
-        let pk = self.settings.partitions.session(session);
-        let of = |append: &Append| {
-            let record = Record {
-                seq: 0,
-                append_id: append.id_in(session),
-                created_at: self.clock.now().wall_ms,
-                expires_at: None,
-                rewind: append.rewinds_to(),
-                metadata: append.metadata().cloned(),
-                messages: append.messages().to_vec(),
-            };
-            // What cannot be encoded is refused, and takes none.
-            let Ok(encoded) = item::encode(&pk, &record, "", self.settings.limits) else { return 0 };
-            let mut attributes = encoded.attributes;
-            let links = Links { began: Some(record.created_at), owner: append.owner().cloned() };
-            item::link(&mut attributes, &links, false);
-            let head = Item { key: Key { pk: pk.clone(), sk: record_sk(0) }, attributes };
-            encoded.parts.iter().chain([&head]).map(|item| size::write_units(size::item_bytes(item))).sum()
-        };
-        let records: usize = appends.iter().map(of).sum();
-        (records + usize::from(!appends.is_empty())) as f64
     }
 
     /// Appends; with `linked` false the record ends the session: the next one starts it anew.

@@ -7,6 +7,7 @@ mod belief;
 mod directory;
 mod item;
 mod load;
+mod reckon;
 #[cfg(test)]
 mod sim;
 mod sweep;
@@ -15,6 +16,7 @@ mod sweep_table;
 use std::collections::BTreeSet;
 
 pub(crate) use item::{Limits, compress, unpack_messages};
+pub use reckon::{RecordCost, cost_of};
 #[cfg(test)]
 pub(crate) use sim::{drive, number, run_many};
 pub use sweep_table::TableSwept;

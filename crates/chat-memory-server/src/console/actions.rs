@@ -1,0 +1,255 @@
+//! What a viewer does to a session, each through the API's own functions, so that everyone who watches hears of it.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Redirect, Response};
+use chat_memory::store::{Append, ChatStore as _, History, Load, SessionUpdate};
+use chat_memory::{Message, Role, SessionId};
+use maud::{Markup, html};
+
+use super::form::{Fields, Posted};
+use super::message::Shower;
+use super::page::{Page, Refused, answer, count, session_path, token, words};
+use super::viewer::Viewer;
+use crate::api::extract::Session;
+use crate::api::rewind::{Back, take_back};
+use crate::api::{directory, write};
+use crate::problem::Problem;
+
+/// How often, and how long after, an append is tried again while the first click on its button is under way.
+const TRIES: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A message that is being written.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    /// By what the form is known, so that two clicks store it once.
+    pub(crate) key: String,
+    pub(crate) role: String,
+    pub(crate) text: String,
+}
+
+impl Draft {
+    pub(crate) fn new() -> Self {
+        Self { key: uuid::Uuid::now_v7().to_string(), role: Role::User.to_string(), text: String::new() }
+    }
+
+    pub(crate) fn of(fields: &Fields) -> Self {
+        let new = Self::new();
+        let given = |name: &str, otherwise: String| fields.get(name).map_or(otherwise, str::to_owned);
+        // A browser sends each end of a line as two characters.
+        Self {
+            key: given("key", new.key),
+            role: given("role", new.role),
+            text: given("text", String::new()).replace("\r\n", "\n"),
+        }
+    }
+
+    /// The draft of a form that did not get through.
+    pub(crate) fn again(mut self, problem: &Problem) -> Self {
+        if problem.kind() == "key-reused" {
+            self.key = Self::new().key;
+        }
+        self
+    }
+
+    pub(crate) fn append(&self) -> Result<Append, Problem> {
+        let role = self.role.parse::<Role>().ok().filter(|role| *role != Role::Tool);
+        let role = role.ok_or_else(|| Problem::invalid("the role is one of user, assistant and system"))?;
+        if self.text.is_empty() {
+            return Err(Problem::invalid("there is no text to store; write some"));
+        }
+        Ok(Append::new([Message::new(role, self.text.as_str())]).with_key(self.key.as_str()))
+    }
+}
+
+/// The fields of a form that sends a message.
+pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
+    html! {
+        input type="hidden" name="key" value=(draft.key);
+        label for="text" { "Message" }
+        textarea id="text" name="text" rows=(rows) required placeholder="Write a message" { "\n" (draft.text) }
+        label.role-label for="role" { "As" }
+        select id="role" name="role" {
+            @for (role, name) in [("user", "User"), ("assistant", "Assistant"), ("system", "System")] {
+                option value=(role) selected[draft.role == role] { (name) }
+            }
+        }
+    }
+}
+
+/// Appends a draft once. While the first of two clicks is under way, the second waits for it.
+pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, append: Append) -> Result<(), Problem> {
+    let mut tries = 0;
+    loop {
+        let stored = write::store(&viewer.service, &viewer.access, session, Some(draft.key.clone()), append.clone()).await;
+        match stored {
+            Err(problem) if problem.kind() == "in-flight" && tries < TRIES => tokio::time::sleep(PAUSE).await,
+            stored => return stored.map(drop),
+        }
+        tries += 1;
+    }
+}
+
+/// Appends a message
+pub(crate) async fn send(Session(session): Session, Posted { viewer, fields }: Posted) -> Response {
+    let draft = Draft::of(&fields);
+    let sent = async { append(&viewer, &session, &draft, draft.append()?).await };
+    let Err(problem) = sent.await else { return Redirect::to(&session_path(&session, "?done=appended")).into_response() };
+    let words = words(&problem);
+    let draft = draft.again(&problem);
+    let main = html! {
+        (crumbs(&session))
+        h1 { "That was not stored" }
+        p.error role="alert" { (words) }
+        form.stack method="post" action=(session_path(&session, "/messages")) {
+            (token(&viewer))
+            (message_fields(&draft, 6))
+            p { button.primary type="submit" { "Send again" } " " a.button href=(session_path(&session, "")) { "Back to the session" } }
+        }
+    };
+    answer(problem, Page { title: "Not stored", viewer: Some(&viewer), class: "narrow", main })
+}
+
+/// The way back from a page about a session.
+fn crumbs(session: &SessionId) -> Markup {
+    html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a href=(session_path(session, "")) { (session) } } }
+}
+
+/// A page that asks whether it is really meant.
+struct Question<'a> {
+    session: &'a SessionId,
+    title: &'a str,
+    what: Markup,
+    /// Where the answer goes, and what goes with it.
+    below: &'a str,
+    fields: Markup,
+    button: &'a str,
+}
+
+impl Question<'_> {
+    fn page(self, viewer: &Viewer) -> Response {
+        let main = html! {
+            (crumbs(self.session))
+            h1 { (self.title) }
+            (self.what)
+            form.ask method="post" action=(session_path(self.session, self.below)) {
+                (token(viewer))
+                (self.fields)
+                button.danger type="submit" { (self.button) }
+                " "
+                a.button href=(session_path(self.session, "")) { "Cancel" }
+            }
+        };
+        Page { title: self.title, viewer: Some(viewer), class: "narrow", main }.into_response()
+    }
+}
+
+/// Asks whether the last turn is to be taken back
+pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
+    viewer.must_write()?;
+    let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
+    let history = viewer.access.store.load(&session, &Load::turns(1)).await.map_err(problem)?;
+    let shower = Shower::new(&session, viewer.kind());
+    let turn = last_turn(&history);
+    if turn.is_empty() {
+        let detail = "there is no turn to take back: a turn begins with a user's message";
+        return Err(Refused::from(Problem::invalid(detail)).in_session(&session));
+    }
+    let question = Question {
+        session: &session,
+        title: "Take back the last turn?",
+        what: html! {
+            p { "This is the turn: " (count(turn.len(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
+            div.turn { @for message in turn { (shower.message(message)) } }
+        },
+        below: "/rewind",
+        fields: html! { input type="hidden" name="position" value=(history.position); },
+        button: "Take back",
+    };
+    Ok(question.page(&viewer))
+}
+
+/// The last user's message, and all that follows it.
+fn last_turn(history: &History) -> Vec<&Message> {
+    let mut turn: Vec<&Message> = Vec::new();
+    for message in history.messages().rev() {
+        turn.insert(0, message);
+        if message.role == Role::User {
+            return turn;
+        }
+    }
+    Vec::new()
+}
+
+/// Takes back the last turn, as it was shown
+pub(crate) async fn take_back_last(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+    let shown = fields.get("position").and_then(|position| position.parse().ok());
+    let shown = shown.ok_or_else(|| Problem::bad_request("the form does not say which turn it means; open it anew"))?;
+    let done = take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown)).await;
+    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    Ok(Redirect::to(&session_path(&session, "?done=taken-back")))
+}
+
+/// Asks whether all is to be cleared
+pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
+    viewer.must_write()?;
+    let question = Question {
+        session: &session,
+        title: "Clear this session?",
+        what: html! {
+            p { "Everything said so far is gone at once, for everyone, and is then erased from the store. Nothing brings it back." }
+            p { "The session itself stays, with its title, for what comes next." }
+        },
+        below: "/clear",
+        fields: html! { input type="hidden" name="key" value=(Draft::new().key); },
+        button: "Clear",
+    };
+    Ok(question.page(&viewer))
+}
+
+/// Clears a session
+pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+    let key = Draft::of(&fields).key;
+    let clear = Append::clear().with_key(key.as_str());
+    let done = write::clear_and_sweep(&viewer.service, &viewer.access, &session, Some(key), clear).await;
+    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    Ok(Redirect::to(&session_path(&session, "?done=cleared")))
+}
+
+/// Asks whether a session is to be deleted
+pub(crate) async fn ask_to_delete(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
+    viewer.must_write()?;
+    let question = Question {
+        session: &session,
+        title: "Delete this session?",
+        what: html! {
+            p { "Everything said in it is gone at once, for everyone, and is then erased from the store; the session is taken off the list. Nothing brings it back." }
+        },
+        below: "/delete",
+        fields: html! {},
+        button: "Delete",
+    };
+    Ok(question.page(&viewer))
+}
+
+/// Deletes a session
+pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Posted) -> Result<Redirect, Refused> {
+    let done = directory::delete_session(&viewer.service, &viewer.access, &session).await;
+    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    Ok(Redirect::to("/console?done=deleted"))
+}
+
+/// Gives a session a title, or takes it away
+pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+    let title = fields.get("title").map(|title| title.trim().to_owned());
+    let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
+    let done = directory::update_session(&viewer.service, &viewer.access, &session, update).await;
+    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    Ok(Redirect::to(&session_path(&session, "?done=entitled")))
+}
+
+/// Where one comes who opens the address of a form by itself
+pub(crate) async fn to_session(Session(session): Session) -> Redirect {
+    Redirect::to(&session_path(&session, ""))
+}

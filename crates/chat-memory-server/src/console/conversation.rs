@@ -1,0 +1,209 @@
+//! A session as a conversation.
+
+use axum::response::{IntoResponse, Response};
+use chat_memory::SessionId;
+use chat_memory::store::{ChatStore as _, History, SessionInfo};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::actions::{Draft, message_fields};
+use super::cost_pages::panel;
+use super::costs::{Costs, newest};
+use super::message::{Shower, when};
+use super::page::{Page, Refused, count, notice, query, session_path, token};
+use super::viewer::Viewer;
+use crate::api::extract::{Params, Session};
+use crate::api::{cursor, place};
+
+/// As many messages as a page has, or as few as make a megabyte.
+const PAGE: u64 = 60;
+
+/// Which part of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wanted {
+    /// What is older than another page.
+    before: Option<String>,
+    /// What was done before this page came.
+    done: Option<String>,
+}
+
+/// A session, its newest part or an older one
+pub(crate) async fn conversation(
+    viewer: Viewer,
+    Session(session): Session,
+    Params(wanted): Params<Wanted>,
+) -> Result<Response, Refused> {
+    let access = &viewer.access;
+    let mut load = newest(PAGE);
+    if let Some(before) = &wanted.before {
+        let before = cursor::read(access, &place(&session), before);
+        let before = before.map_err(|problem| Refused::from(problem).in_session(&session))?;
+        load = load.before(before.parse().map_err(|e| Refused::from(access.problem(&e)))?);
+    }
+    let history = access.store.load(&session, &load).await.map_err(|e| access.problem(&e))?;
+    // A store without a list knows nothing more of a session.
+    let info = if viewer.has_directory() { access.store.session(&session).await.map_err(|e| access.problem(&e))? } else { None };
+    let view =
+        View { viewer: &viewer, session: &session, history: &history, info: info.as_ref(), is_newest: wanted.before.is_none() };
+    let title = view.title().to_owned();
+    let main = view.main(wanted.done.as_deref());
+    Ok(Page { title: &title, viewer: Some(&viewer), class: "conversation", main }.into_response())
+}
+
+struct View<'a> {
+    viewer: &'a Viewer,
+    session: &'a SessionId,
+    history: &'a History,
+    info: Option<&'a SessionInfo>,
+    /// Whether it shows the end of the session, where new messages come.
+    is_newest: bool,
+}
+
+impl View<'_> {
+    fn title(&self) -> &str {
+        let title = self.info.and_then(|info| info.title.as_deref());
+        title.filter(|title| !title.trim().is_empty()).unwrap_or(self.session.as_str())
+    }
+
+    fn path(&self, below: &str) -> String {
+        session_path(self.session, below)
+    }
+
+    fn main(&self, done: Option<&str>) -> Markup {
+        let shower = Shower::new(self.session, self.viewer.kind());
+        let older =
+            self.history.older().map(|older| cursor::write(&self.viewer.access, &place(self.session), &older.to_string()));
+        let events = format!("{}?after={}", self.path("/events"), query(&self.history.position.to_string()));
+        html! {
+            div.talk {
+                nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } }
+                div.head {
+                    h1 { (self.title()) }
+                    a.button.to-about href="#about" { "About" }
+                }
+                @if let Some(text) = done.and_then(said) { (notice(text)) }
+                @if let Some(older) = &older {
+                    p.older { a.button href=(format!("{}?before={}", self.path(""), query(older))) { "Older messages" } }
+                }
+                div #log .log role="log" aria-label="Conversation" data-events=[self.is_newest.then_some(events)] {
+                    ol.records { @for record in &self.history.records { (shower.record(record)) } }
+                    p #none .nothing hidden[!self.history.records.is_empty()] { "Nothing has been said here." }
+                }
+                @if self.is_newest { (self.end(done)) } @else {
+                    p.older { a.button href=(self.path("")) { "Newest messages" } }
+                }
+            }
+            aside #about .about aria-label="About this session" tabindex="-1" { (self.facts()) (self.costs()) (self.tools()) }
+        }
+    }
+
+    /// What stands below the newest message.
+    fn end(&self, done: Option<&str>) -> Markup {
+        let draft = Draft::new();
+        html! {
+            div.end {
+                p #live .live role="status" data-state="off" {
+                    span.light aria-hidden="true" {}
+                    span.words { "Not live: without JavaScript, reload the page to see what is new" }
+                }
+                @if self.viewer.may_write() {
+                    form.composer #composer method="post" action=(self.path("/messages")) data-focus[done == Some("appended")] {
+                        (token(self.viewer))
+                        (message_fields(&draft, 2))
+                        button.primary type="submit" { "Send" }
+                    }
+                }
+            }
+        }
+    }
+
+    fn facts(&self) -> Markup {
+        html! {
+            section.card aria-labelledby="facts" {
+                h2 id="facts" { "Session" }
+                dl.facts {
+                    div { dt { "Id" } dd { code { (self.session) } } }
+                    @if let Some(info) = self.info {
+                        div { dt { "Owner" } dd {
+                            @match &info.owner {
+                                Some(owner) => a href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) },
+                                None => "nobody",
+                            }
+                        } }
+                        @if info.created_at > 0 { div { dt { "Began" } dd { (when(info.created_at)) } } }
+                        @if let Some(metadata) = &info.metadata {
+                            div { dt { "Metadata" } dd { pre tabindex="0" { (serde_json::to_string_pretty(metadata).unwrap_or_default()) } } }
+                        }
+                    } @else if self.viewer.has_directory() && self.history.position.next() > 0 {
+                        div { dt { "Listed" } dd { "no" } }
+                    }
+                    div { dt { "Next record" } dd { (self.history.position.next()) } }
+                }
+                @if self.info.is_some() && self.viewer.may_write() {
+                    details.rename {
+                        summary { "Change the title" }
+                        form.stack method="post" action=(self.path("/title")) {
+                            (token(self.viewer))
+                            label for="title" { "Title" }
+                            input id="title" name="title" maxlength="1024" autocomplete="off" value=(self.info.and_then(|info| info.title.as_deref()).unwrap_or_default());
+                            button type="submit" { "Save" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn costs(&self) -> Markup {
+        let whole = self.is_newest && self.history.complete;
+        html! {
+            section.card aria-labelledby="cost" {
+                h2 id="cost" { "Cost" }
+                @if whole && !self.history.records.is_empty() {
+                    (panel(self.viewer.kind(), &Costs::of(self.session, &self.history.records)))
+                    p { a href=(self.path("/costs")) { "Record by record" } }
+                } @else if whole {
+                    p.small { "Nothing is in view, so nothing is reckoned." }
+                } @else {
+                    p.small { "Only a part of the session is on this page: " (count(self.history.records.len(), "record")) "." }
+                    p { a href=(self.path("/costs")) { "Reckon for all of it" } }
+                    p.small { "It reads the whole session." }
+                }
+            }
+        }
+    }
+
+    fn tools(&self) -> Markup {
+        html! {
+            section.card aria-labelledby="tools" {
+                h2 id="tools" { "Export" }
+                p.small { "All messages, one a line:" }
+                ul.links {
+                    li { a href=(self.path("/export?format=openai")) download { "OpenAI’s form" } }
+                    li { a href=(self.path("/export?format=langchain")) download { "LangChain’s form" } }
+                }
+            }
+            @if self.viewer.may_write() {
+                section.card aria-labelledby="take-away" {
+                    h2 id="take-away" { "Take away" }
+                    ul.links {
+                        li { a href=(self.path("/rewind")) { "Take back the last turn…" } }
+                        li { a href=(self.path("/clear")) { "Clear the session…" } }
+                        li { a href=(self.path("/delete")) { "Delete the session…" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was done, in words. Nothing else that an address says is repeated in a page.
+fn said(done: &str) -> Option<&'static str> {
+    match done {
+        "appended" => None,
+        "taken-back" => Some("The last turn was taken back."),
+        "cleared" => Some("The session was cleared."),
+        "entitled" => Some("The title was changed."),
+        _ => None,
+    }
+}

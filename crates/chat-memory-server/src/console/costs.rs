@@ -1,0 +1,153 @@
+//! What a session's records take on DynamoDB, beside what one item for the whole session would have taken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_memory::store::dynamodb::cost_of;
+use chat_memory::store::{Load, Reach, Record};
+use chat_memory::{ChatStore, Error, Message, SessionId};
+
+/// The largest item that DynamoDB takes, in bytes.
+const LARGEST_ITEM: usize = 400 * 1024;
+
+/// A write unit, in bytes.
+const WRITE_UNIT: usize = 1024;
+
+/// Where a page of messages ends, whatever else is asked: in bytes of their JSON.
+const LARGEST_PAGE: u64 = 1_000_000;
+
+/// How long a reckoning may read before it says that it did not come to the end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// As many messages as a reckoning reads at once.
+const AT_ONCE: u64 = 1_000;
+
+/// What writing one record takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    /// The bytes of its messages' JSON.
+    plain: usize,
+    messages: usize,
+    units: usize,
+    bytes: usize,
+}
+
+impl Taken {
+    fn by(session: &SessionId, record: &Record) -> Self {
+        let cost = cost_of(session, record).unwrap_or_default();
+        Self {
+            plain: record.messages.iter().map(plain_bytes).sum(),
+            messages: record.messages.len(),
+            units: cost.write_units,
+            bytes: cost.bytes,
+        }
+    }
+}
+
+fn plain_bytes(message: &Message) -> usize {
+    message.to_value().to_string().len()
+}
+
+/// What the records of a session take, oldest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Costs {
+    pub(crate) records: usize,
+    pub(crate) messages: usize,
+    /// As they are stored.
+    pub(crate) bytes: usize,
+    pub(crate) units: usize,
+    /// What it takes to rewrite, at each record, an item with all messages so far.
+    pub(crate) one_item: usize,
+    /// The record with which that item would not have fitted any more, counted from 1.
+    pub(crate) full_at: Option<usize>,
+    plain: usize,
+    /// After each record: the units of it, of one item at it, and the sums of both.
+    pub(crate) curve: Vec<Point>,
+}
+
+/// Where both ways are after a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Point {
+    pub(crate) units: usize,
+    pub(crate) one_item: usize,
+    pub(crate) sum: usize,
+    pub(crate) sum_one_item: usize,
+}
+
+impl Costs {
+    /// What these records take, oldest first.
+    pub(crate) fn of(session: &SessionId, records: &[Record]) -> Self {
+        Self::add_up(records.iter().map(|record| Taken::by(session, record)))
+    }
+
+    fn add_up(records: impl Iterator<Item = Taken>) -> Self {
+        let mut costs = Self::default();
+        for taken in records {
+            costs.records += 1;
+            costs.messages += taken.messages;
+            costs.bytes += taken.bytes;
+            costs.units += taken.units;
+            costs.plain += taken.plain;
+            let one_item = costs.plain.div_ceil(WRITE_UNIT).max(1);
+            costs.one_item += one_item;
+            if costs.plain > LARGEST_ITEM {
+                costs.full_at.get_or_insert(costs.records);
+            }
+            costs.curve.push(Point { units: taken.units, one_item, sum: costs.units, sum_one_item: costs.one_item });
+        }
+        costs
+    }
+
+    /// How many times as much one item takes.
+    pub(crate) fn factor(&self) -> Option<f64> {
+        (self.units > 0).then(|| self.one_item as f64 / self.units as f64)
+    }
+}
+
+/// A load of the newest messages, so many at most and not many more bytes than a page should have.
+pub(crate) fn newest(messages: u64) -> Load {
+    let least = LARGEST_PAGE / messages.max(1);
+    Load::reaching(Reach::Weight { budget: LARGEST_PAGE, of: Arc::new(move |message| (plain_bytes(message) as u64).max(least)) })
+}
+
+/// Reads all of a session, and reckons; `None` where the time ends before the session does.
+pub(crate) async fn reckon(store: &dyn ChatStore, session: &SessionId, until: Instant) -> Result<Option<Costs>, Error> {
+    let mut taken = Vec::new();
+    let mut load = newest(AT_ONCE).eventually_consistent();
+    loop {
+        let history = store.load(session, &load).await?;
+        taken.extend(history.records.iter().rev().map(|record| Taken::by(session, record)));
+        let Some(older) = history.older() else { break };
+        if Instant::now() >= until {
+            return Ok(None);
+        }
+        load = newest(AT_ONCE).eventually_consistent().before(older);
+    }
+    Ok(Some(Costs::add_up(taken.into_iter().rev())))
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_memory::store::{Append, InMemoryStore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_item_takes_more_with_each_record() {
+        let (store, session) = (InMemoryStore::new(), SessionId::new("trip").expect("a good id"));
+        for _ in 0..1_500 {
+            let turn = [Message::user("q".repeat(300)), Message::assistant("a".repeat(300))];
+            store.append(&session, &Append::new(turn)).await.expect("in memory");
+        }
+        let costs = reckon(&store, &session, Instant::now() + PATIENCE).await.expect("in memory").expect("in time");
+        assert_eq!((costs.records, costs.messages, costs.units), (1_500, 3_000, 1_500));
+        let per_turn = costs.plain / costs.records;
+        let expected: usize = (1..=1_500).map(|turn| (turn * per_turn).div_ceil(1024)).sum();
+        assert_eq!(costs.one_item, expected);
+        assert_eq!(costs.full_at, Some(LARGEST_ITEM / per_turn + 1));
+        assert!(costs.factor() > Some(400.0));
+        let one_page = store.load(&session, &Load::all()).await.expect("in memory");
+        assert_eq!(Costs::of(&session, &one_page.records).one_item, expected);
+        assert!(reckon(&store, &session, Instant::now()).await.expect("in memory").is_none(), "no time at all");
+    }
+}

@@ -1,0 +1,55 @@
+//! What is new in a session, for a page that is open.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use chat_memory::store::Record;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+
+use super::message::Shower;
+use super::page::Refused;
+use super::viewer::Viewer;
+use crate::api::events::stream_of;
+use crate::api::extract::{Params, Session};
+use crate::service::Service;
+
+/// How often it is asked whether the login of an open page still holds.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Where the page is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct From {
+    after: Option<String>,
+}
+
+/// New records as they come, each as HTML
+pub(crate) async fn events(
+    State(service): State<Service>,
+    viewer: Viewer,
+    Session(session): Session,
+    Params(from): Params<From>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let shower = Shower::new(&session, viewer.kind());
+    let write = move |record: &Record| {
+        json!({ "seq": record.seq, "rewind": record.rewind, "html": shower.record(record).into_string() }).to_string()
+    };
+    let (access, last_event) = (viewer.access.clone(), headers.get("last-event-id"));
+    let stream = stream_of(&service, access, session, last_event, from.after.as_deref(), write).await?;
+    // A page that stays open must not outlive its login.
+    let (parts, body) = stream.into_parts();
+    let events = body.into_data_stream().take_until(end_of_login(viewer));
+    Ok(Response::from_parts(parts, Body::from_stream(events)))
+}
+
+/// Waits until the login does not hold any more: its key was revoked, or its time is over.
+async fn end_of_login(viewer: Viewer) {
+    let (Some(login), Some(keys)) = (&viewer.login, viewer.service.keys()) else { return std::future::pending().await };
+    while login.holds(keys) {
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}

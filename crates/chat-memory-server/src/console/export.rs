@@ -1,0 +1,40 @@
+//! A session as a file.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use chat_memory::store::{ChatStore as _, Load};
+use chat_memory::wire::Format;
+use serde::Deserialize;
+
+use super::page::{Refused, query};
+use super::viewer::Viewer;
+use crate::api::extract::{Params, Session};
+use crate::api::types::FormatParam;
+use crate::problem::Problem;
+
+/// In which form.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(flatten)]
+    form: FormatParam,
+}
+
+/// All messages of a session, one a line
+pub(crate) async fn export(
+    viewer: Viewer,
+    Session(session): Session,
+    Params(wanted): Params<Wanted>,
+) -> Result<(HeaderMap, String), Refused> {
+    let format = Format::from(wanted.form.format);
+    let history = viewer.access.store.load(&session, &Load::all()).await;
+    let history = history.map_err(|e| Refused::from(viewer.access.problem(&e)).in_session(&session))?;
+    let lines: String = history.messages().map(|message| format.write(message).to_string() + "\n").collect();
+    let plain: String = session.as_str().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let encoded = query(session.as_str());
+    let disposition = format!("attachment; filename=\"{plain}.{format}.jsonl\"; filename*=UTF-8''{encoded}.{format}.jsonl");
+    let disposition = HeaderValue::from_str(&disposition).map_err(|e| Problem::bad_request(e.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson; charset=utf-8")),
+        (header::CONTENT_DISPOSITION, disposition),
+    ];
+    Ok((HeaderMap::from_iter(headers), lines))
+}

@@ -1,0 +1,88 @@
+//! What a form sends, once it is known to come from a page of this very viewer's.
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::page::Refused;
+use super::viewer::Viewer;
+use crate::api::extract::bytes;
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// A form's fields.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// A field's text; `None` where it is missing or blank.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        found.filter(|value| !value.trim().is_empty())
+    }
+
+    /// The fields of a body, of whatever viewer.
+    pub(crate) async fn read(request: Request, service: &Service) -> Result<Self, Problem> {
+        not_of_another_site(request.headers())?;
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+            let detail = "the console takes only what its own forms send";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", detail));
+        }
+        let body = bytes(request, service).await?;
+        Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect()))
+    }
+}
+
+/// A form of this viewer's, who may write.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) viewer: Viewer,
+    pub(crate) fields: Fields,
+}
+
+impl FromRequest<Service> for Posted {
+    type Rejection = Refused;
+    async fn from_request(request: Request, service: &Service) -> Result<Self, Refused> {
+        let (mut parts, body) = request.into_parts();
+        let viewer = <Viewer as axum::extract::FromRequestParts<Service>>::from_request_parts(&mut parts, service).await?;
+        let fields = Fields::read(Request::from_parts(parts, body), service).await?;
+        viewer.check_token(fields.get("token"))?;
+        viewer.must_write()?;
+        Ok(Self { viewer, fields })
+    }
+}
+
+/// Refuses what another site's page made this browser send. Where the browser does not say by `Sec-Fetch-Site`, as over plain HTTP, its
+/// `Origin` must be this host; a client that sends neither is no browser of today.
+fn not_of_another_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let own = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            host.is_some_and(|host| text("host").is_some_and(|own| own.eq_ignore_ascii_case(host)))
+        }
+        (None, None) => true,
+    };
+    if own { Ok(()) } else { Err(Problem::forbidden("this form was sent by a page of another site, so nothing was done")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn forms_of_other_sites_are_refused() {
+        let allowed = |given: &[(&'static str, &'static str)]| {
+            let given = given.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            not_of_another_site(&given.collect()).is_ok()
+        };
+        assert!(allowed(&[]) && allowed(&[("sec-fetch-site", "same-origin"), ("origin", "null")]));
+        assert!(!allowed(&[("sec-fetch-site", "cross-site")]) && !allowed(&[("sec-fetch-site", "same-site")]));
+        assert!(allowed(&[("origin", "http://10.0.0.7:8080"), ("host", "10.0.0.7:8080")]));
+        assert!(!allowed(&[("origin", "http://10.0.0.7:8081"), ("host", "10.0.0.7:8080")]));
+        assert!(!allowed(&[("origin", "null"), ("host", "10.0.0.7:8080")]));
+    }
+}

@@ -1,0 +1,286 @@
+//! What all pages have: their frame, their header, and how an error looks.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use chat_memory::SessionId;
+use maud::{DOCTYPE, Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::assets::ADDRESSES;
+use super::viewer::Viewer;
+use crate::problem::Problem;
+
+/// Only the console's own files, no inline script or style, no frame, no form to elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Without it a browser would send `Origin: null` with our own forms.
+const REFERRERS: HeaderValue = HeaderValue::from_static("same-origin");
+
+/// What stands as it is in a path or a query.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Sets the headers that keep a page to itself.
+pub(crate) async fn alone(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, REFERRERS);
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// A text in a query.
+pub(crate) fn query(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+/// Where a session's page is, or one below it.
+pub(crate) fn session_path(session: &SessionId, below: &str) -> String {
+    format!("/console/sessions/{}{below}", query(session.as_str()))
+}
+
+/// A page before it has its frame.
+pub(crate) struct Page<'a> {
+    /// What the window's title says.
+    pub(crate) title: &'a str,
+    /// Whose page it is; nobody's before the login.
+    pub(crate) viewer: Option<&'a Viewer>,
+    /// What kind of page it is, for the style.
+    pub(crate) class: &'static str,
+    pub(crate) main: Markup,
+}
+
+impl Page<'_> {
+    /// The whole document.
+    pub(crate) fn whole(self) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="robots" content="noindex";
+                    title { (self.title) " · Chat memory" }
+                    link rel="icon" href=(ADDRESSES.icon) type="image/svg+xml";
+                    link rel="stylesheet" href=(ADDRESSES.style);
+                    script src=(ADDRESSES.script) defer {}
+                }
+                body {
+                    a.skip href="#main" { "Skip to the content" }
+                    (top(self.viewer))
+                    main.(self.class) id="main" tabindex="-1" { (self.main) }
+                }
+            }
+        }
+    }
+}
+
+impl IntoResponse for Page<'_> {
+    fn into_response(self) -> Response {
+        self.whole().into_response()
+    }
+}
+
+fn top(viewer: Option<&Viewer>) -> Markup {
+    html! {
+        header.top {
+            a.brand href="/console" {
+                (mark())
+                span { "Chat memory" }
+            }
+            @if let Some(viewer) = viewer {
+                ul.facts aria-label="This store" {
+                    li.badge { (viewer.kind().name()) }
+                    @if let Some(namespace) = &viewer.access.namespace {
+                        li.badge { span.label { "namespace " } (namespace) }
+                    }
+                    @if !viewer.may_write() { li.badge.quiet { "read only" } }
+                }
+                nav aria-label="Service" {
+                    a href="/docs" { "API" }
+                    @if let Some(login) = &viewer.login {
+                        form method="post" action="/console/logout" {
+                            (token(viewer))
+                            span.who { (login.key.name) }
+                            button.plain type="submit" { "Log out" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mark of the product: records, one upon the other.
+fn mark() -> Markup {
+    html! {
+        svg.mark viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" focusable="false" {
+            rect x="2" y="3" width="14" height="5" rx="2.5" {}
+            rect x="8" y="9.5" width="14" height="5" rx="2.5" {}
+            rect x="2" y="16" width="10" height="5" rx="2.5" {}
+        }
+    }
+}
+
+/// The field by which a form is known as this viewer's.
+pub(crate) fn token(viewer: &Viewer) -> Markup {
+    html! { input type="hidden" name="token" value=(viewer.token()); }
+}
+
+/// What is said once, after something was done.
+pub(crate) fn notice(text: &str) -> Markup {
+    html! { p.notice role="status" { (text) } }
+}
+
+/// A sentence, begun and ended as one.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let begun: String = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
+    if begun.ends_with(['.', '!', '?']) { begun } else { begun + "." }
+}
+
+/// So many of something.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    format!("{} {what}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
+/// A number with its thousands apart.
+pub(crate) fn number(n: usize) -> String {
+    let digits = n.to_string();
+    let mut apart = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            apart.push(',');
+        }
+        apart.push(digit);
+    }
+    apart
+}
+
+/// So many bytes, to three digits.
+pub(crate) fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..100_000 => format!("{:.1} KB", bytes as f64 / 1e3),
+        100_000..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// Why a page is not shown, as one: a problem, or that one must log in first.
+#[derive(Debug)]
+pub(crate) struct Refused(Box<Why>);
+
+#[derive(Debug)]
+enum Why {
+    Login(String),
+    Problem { problem: Problem, to: String, back: &'static str },
+}
+
+impl Refused {
+    /// Leads to the login, and from there back to this path.
+    pub(crate) fn login(path: &str) -> Self {
+        Self(Box::new(Why::Login(path.to_owned())))
+    }
+
+    /// The same, with a way to go on.
+    pub(crate) fn back(mut self, path: impl Into<String>, words: &'static str) -> Self {
+        if let Why::Problem { to, back, .. } = &mut *self.0 {
+            (*to, *back) = (path.into(), words);
+        }
+        self
+    }
+
+    /// The same, with a way back to a session.
+    pub(crate) fn in_session(self, session: &SessionId) -> Self {
+        self.back(session_path(session, ""), "Back to the session")
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(Why::Problem { problem, to: "/console".into(), back: "Back to the sessions" }))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (problem, to, back) = match *self.0 {
+            Why::Login(path) if path == "/console" => return Redirect::to("/console/login").into_response(),
+            Why::Login(path) => return Redirect::to(&format!("/console/login?next={}", query(&path))).into_response(),
+            Why::Problem { problem, to, back } => (problem, to, back),
+        };
+        let status = problem.status();
+        let words = words(&problem);
+        let main = html! {
+            h1 { (title(status)) }
+            p.error role="alert" { (words) }
+            p { a.button href=(to) { (back) } }
+        };
+        answer(problem, Page { title: title(status), viewer: None, class: "narrow", main })
+    }
+}
+
+/// A page with a problem's status and headers.
+pub(crate) fn answer(problem: Problem, page: Page<'_>) -> Response {
+    let (mut parts, _) = problem.into_response().into_parts();
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::WWW_AUTHENTICATE] {
+        parts.headers.remove(name);
+    }
+    (parts.status, parts.headers, page).into_response()
+}
+
+/// A problem in a sentence for one who sits before a browser, and sends no headers.
+pub(crate) fn words(problem: &Problem) -> String {
+    match problem.kind() {
+        "conflict" => {
+            "Somebody wrote to this session since you saw it, so nothing was changed. Look at it again, and decide anew.".into()
+        }
+        "in-doubt" => {
+            "It is not known whether this was stored, since the store did not answer. Send it again: it cannot be stored twice."
+                .into()
+        }
+        "key-reused" => "This form had stored another text already. Send this one again to store it too.".into(),
+        _ => sentence(problem.detail()),
+    }
+}
+
+fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "Not logged in",
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::PRECONDITION_FAILED => "Somebody was faster",
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "Not now",
+        status if status.is_server_error() => "That failed",
+        _ => "That did not work",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_sizes_are_read_at_a_glance() {
+        assert_eq!([7, 999, 1_000, 1_234_567].map(number), ["7", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1_500, 123_456, 12_345_678].map(size), ["0 B", "999 B", "1.5 KB", "123 KB", "12.3 MB"]);
+        assert_eq!((count(1, "record"), count(0, "record")), ("1 record".to_owned(), "0 records".to_owned()));
+    }
+
+    #[test]
+    fn sentences_begin_and_end() {
+        assert_eq!(sentence("it is so"), "It is so.");
+        assert_eq!((sentence("Why?"), sentence("")), ("Why?".to_owned(), ".".to_owned()));
+    }
+
+    #[test]
+    fn a_session_of_any_name_has_a_path() {
+        let path = |id: &str| session_path(&SessionId::new(id).expect("a good id"), "/clear");
+        assert_eq!(path("a/b?c#d&é"), "/console/sessions/a%2Fb%3Fc%23d%26%C3%A9/clear");
+    }
+}

@@ -1,0 +1,130 @@
+//! The cookie of someone who logged in: which key it was, until when, and a signature that stands and falls with that key.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chat_memory::{Error, ErrorKind};
+use jiff::Timestamp;
+
+use crate::auth;
+use crate::keys::{Key, Keys};
+
+const NAME: &str = "chat_memory_console";
+
+/// How long a login lasts, in seconds.
+const LASTS_S: i64 = 12 * 60 * 60;
+
+/// What is signed, so that no other signature of the key's is taken for one.
+const WHAT: &str = "console login";
+
+/// A login that still holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub(crate) key: Arc<Key>,
+    /// Random, so that no two logins have the same forms.
+    pub(crate) nonce: String,
+    expires: i64,
+}
+
+impl Login {
+    /// The login in these headers, if there is one that holds: not expired, and its key neither revoked nor replaced.
+    pub(crate) fn of(headers: &HeaderMap, keys: &Keys) -> Option<Self> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let mut cookies = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+        cookies.find_map(|(name, value)| if name == NAME { Self::read(value, keys, Timestamp::now()) } else { None })
+    }
+
+    fn read(value: &str, keys: &Keys, now: Timestamp) -> Option<Self> {
+        let [id, expires, nonce, signature] = value.split('.').collect::<Vec<_>>().try_into().ok()?;
+        let key = keys.by_id(id)?;
+        let signature = BASE64.decode(signature).ok()?;
+        if !auth::verify(&key.derived_secret(), WHAT, &[id, expires, nonce], &signature) {
+            return None;
+        }
+        let login = Self { key, nonce: nonce.to_owned(), expires: expires.parse().ok()? };
+        login.is_before_its_end(now).then_some(login)
+    }
+
+    /// Whether it still holds: what a page that stays open has to ask again and again.
+    pub(crate) fn holds(&self, keys: &Keys) -> bool {
+        self.is_before_its_end(Timestamp::now()) && keys.by_id(&self.key.id).is_some_and(|key| key == self.key)
+    }
+
+    fn is_before_its_end(&self, now: Timestamp) -> bool {
+        now.as_second() < self.expires
+    }
+}
+
+/// The header that logs in with this key, for some hours.
+pub(crate) fn logs_in(key: &Key, secure: bool) -> Result<HeaderValue, Error> {
+    let mut nonce = [0; 12];
+    getrandom::fill(&mut nonce)
+        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))?;
+    let expires = Timestamp::now().as_second() + LASTS_S;
+    set(&value(key, expires, &BASE64.encode(nonce)), LASTS_S, secure)
+}
+
+fn value(key: &Key, expires: i64, nonce: &str) -> String {
+    let expires = expires.to_string();
+    let signature = auth::sign(&key.derived_secret(), WHAT, &[&key.id, &expires, nonce]);
+    format!("{}.{expires}.{nonce}.{}", key.id, BASE64.encode(signature))
+}
+
+/// The header that logs out.
+pub(crate) fn logs_out(secure: bool) -> Result<HeaderValue, Error> {
+    set("", 0, secure)
+}
+
+fn set(value: &str, seconds: i64, secure: bool) -> Result<HeaderValue, Error> {
+    let secure = if secure { "; Secure" } else { "" };
+    let cookie = format!("{NAME}={value}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    HeaderValue::from_str(&cookie).map_err(|_| Error::invalid("this key's id cannot stand in a cookie"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{Right, create, revoke};
+
+    #[test]
+    fn a_login_holds_until_its_end_and_for_its_own_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.toml");
+        let (key, _) = create(&path, "a", None, &[Right::Read]).expect("a key");
+        let (other, _) = create(&path, "b", None, &[Right::Read]).expect("a key");
+        let keys = Keys::open(&path).expect("the keys");
+        let now = Timestamp::now();
+        let good = value(&key, now.as_second() + 10, "n");
+        assert_eq!(Login::read(&good, &keys, now).expect("it holds").key.id, key.id);
+        assert!(Login::read(&value(&key, now.as_second(), "n"), &keys, now).is_none(), "it has ended");
+        let parts: Vec<&str> = good.split('.').collect();
+        for (at, with) in [(0, other.id.as_str()), (1, "99999999999"), (2, "m"), (3, "AAAA")] {
+            let mut forged = parts.clone();
+            forged[at] = with;
+            assert!(Login::read(&forged.join("."), &keys, now).is_none(), "{forged:?}");
+        }
+        for wrong in ["", "a", "a.b.c", "a.b.c.d.e"] {
+            assert!(Login::read(wrong, &keys, now).is_none());
+        }
+        let login = Login::read(&good, &keys, now).expect("it holds");
+        assert!(login.holds(&keys));
+        revoke(&path, &key.id).expect("revoked");
+        let without = Keys::open(&path).expect("the keys");
+        assert!(!login.holds(&without) && Login::read(&good, &without, now).is_none());
+    }
+
+    #[test]
+    fn the_cookie_is_for_this_site_and_no_script() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, text) = create(&folder.path().join("keys.toml"), "a", None, &[Right::Read]).expect("a key");
+        let cookie = logs_in(&key, true).expect("a cookie");
+        let cookie = cookie.to_str().expect("ASCII");
+        for part in ["; Path=/console;", "; HttpOnly", "; SameSite=Strict", "; Secure", "; Max-Age=43200"] {
+            assert!(cookie.contains(part), "{cookie}");
+        }
+        assert!(!cookie.contains(&text) && !text.splitn(3, '_').any(|part| part.len() > 20 && cookie.contains(part)));
+        assert!(!logs_out(false).expect("a cookie").to_str().expect("ASCII").contains("Secure"));
+    }
+}

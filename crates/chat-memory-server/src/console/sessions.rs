@@ -1,0 +1,241 @@
+//! The list of sessions, and the form that starts one.
+
+use axum::response::{IntoResponse, Redirect, Response};
+use chat_memory::SessionId;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::actions::{self, Draft};
+use super::form::Posted;
+use super::message::when;
+use super::page::{Page, Refused, answer, notice, query, session_path, token, words};
+use super::viewer::{Kind, Viewer};
+use crate::api::directory;
+use crate::api::extract::Params;
+use crate::api::types::{SessionBody, SessionsBody};
+use crate::problem::Problem;
+
+/// As many sessions as a page has.
+const PAGE: usize = 50;
+
+/// Which sessions are listed, and from where on.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Listing {
+    /// Whose; an empty text for nobody's.
+    owner: Option<String>,
+    #[serde(default)]
+    all: bool,
+    after: Option<String>,
+    /// What was done before this page came.
+    done: Option<String>,
+}
+
+impl Listing {
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref().map(str::trim).filter(|owner| !owner.is_empty())
+    }
+
+    /// Whether it is of every session: as was asked, since the store has no other list, or, where that costs nothing, since nothing was
+    /// asked.
+    fn is_of_all(&self, viewer: &Viewer) -> bool {
+        let costs_nothing = matches!(viewer.kind(), Kind::Memory | Kind::Sqlite);
+        self.all || !viewer.has_directory() || (costs_nothing && self.owner.is_none())
+    }
+
+    /// Reads the page.
+    pub(crate) async fn read(&self, viewer: &Viewer) -> Result<SessionsBody, Refused> {
+        let page = async |all: bool| {
+            let (owner, limit) = if all { (None, None) } else { (self.owner(), Some(PAGE)) };
+            directory::list(&viewer.access, owner, all, limit, self.after.as_deref()).await
+        };
+        let all = self.is_of_all(viewer);
+        let read = page(all).await;
+        // That a table has no directory may be known only now.
+        let read = if read.is_err() && !all && !viewer.has_directory() { page(true).await } else { read };
+        let mut read = read?;
+        // Stores give all of them in no order.
+        read.sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        Ok(read)
+    }
+
+    /// The address of another page for the same sessions.
+    pub(crate) fn path(&self, base: &str) -> String {
+        self.at(base, self.after.as_deref())
+    }
+
+    fn at(&self, base: &str, after: Option<&str>) -> String {
+        let mut given = Vec::new();
+        if let Some(owner) = &self.owner {
+            given.push(format!("owner={}", query(owner)));
+        }
+        if self.all {
+            given.push("all=true".to_owned());
+        }
+        if let Some(after) = after {
+            given.push(format!("after={}", query(after)));
+        }
+        if given.is_empty() { base.to_owned() } else { format!("{base}?{}", given.join("&")) }
+    }
+}
+
+/// The list
+pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Result<Response, Refused> {
+    let page = listing.read(&viewer).await?;
+    let all = listing.is_of_all(&viewer);
+    let title = match listing.owner() {
+        _ if all => "All sessions".to_owned(),
+        Some(owner) => format!("Sessions of {owner}"),
+        None => "Sessions without an owner".to_owned(),
+    };
+    let main = html! {
+        @if listing.done.as_deref() == Some("deleted") { (notice("The session was deleted.")) }
+        div.head {
+            h1 { (title) }
+            @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
+        }
+        @if viewer.has_directory() { (filter(&listing, all)) }
+        @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
+        @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
+            ul.sessions {
+                @for session in &page.sessions { (row(session, all)) }
+            }
+        }
+        nav.pages aria-label="Pages" {
+            @if listing.after.is_some() { a.button href=(listing.at("/console", None)) { "First page" } }
+            @if let Some(next) = &page.next { a.button href=(listing.at("/console", Some(next))) { @if all { "More" } @else { "Older sessions" } } }
+        }
+        @if !page.sessions.is_empty() {
+            section.card.ask aria-labelledby="costs" {
+                div {
+                    h2 id="costs" { "What do these sessions take?" }
+                    p.small { "Their write units, beside those of one item for each session. It reads every record of the sessions on this page." }
+                }
+                a.button href=(listing.path("/console/costs")) { "Reckon" }
+            }
+        }
+    };
+    Ok(Page { title: &title, viewer: Some(&viewer), class: "list", main }.into_response())
+}
+
+fn filter(listing: &Listing, all: bool) -> Markup {
+    let of_nobody = !all && listing.owner().is_none();
+    html! {
+        div.filter {
+            nav.tabs aria-label="Which sessions" {
+                a href="/console?all=true" aria-current=[all.then_some("page")] { "All" }
+                a href="/console?owner=" aria-current=[of_nobody.then_some("page")] { "Without owner" }
+            }
+            form role="search" method="get" action="/console" {
+                label for="owner" { "Owner" }
+                input type="search" id="owner" name="owner" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512";
+                button type="submit" { "Show" }
+            }
+        }
+    }
+}
+
+/// What one must know of a list of every session.
+fn of_all(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::DynamoDb => {
+            Some("Each page reads a part of the whole table, so its sessions are the newest first only among themselves.")
+        }
+        Kind::List => Some("This table has no list of its sessions: each page reads a part of the whole table."),
+        Kind::Memory | Kind::Sqlite => None,
+    }
+}
+
+fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
+    html! {
+        div.nothing {
+            @if listing.after.is_some() {
+                p { "There are no more sessions." }
+            } @else if all {
+                p { "There is no session yet." }
+            } @else if let Some(owner) = listing.owner() {
+                p { "There is no session of " b { (owner) } "." }
+            } @else {
+                p { "There is no session without an owner." }
+                p.small { "Sessions that have one are listed under its name, and among " a href="/console?all=true" { "all sessions" } "." }
+            }
+            @if viewer.may_write() { p { a.button.primary href="/console/new" { "Start one" } } }
+        }
+    }
+}
+
+/// What a session is called in lists.
+pub(crate) fn name_of(session: &SessionBody) -> &str {
+    session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(&session.id)
+}
+
+fn row(session: &SessionBody, with_owner: bool) -> Markup {
+    html! {
+        li {
+            a href=(format!("/console/sessions/{}", query(&session.id))) { (name_of(session)) }
+            p.small {
+                @if session.title.is_some() { code { (session.id) } }
+                @if let Some(owner) = session.owner.as_deref().filter(|_| with_owner) { span { "of " a href=(format!("/console?owner={}", query(owner))) { (owner) } } }
+                @if let Some(at) = session.created_at { span { "began " (when(at.as_millisecond())) } }
+            }
+        }
+    }
+}
+
+/// The form that starts a session
+pub(crate) async fn new(viewer: Viewer) -> Result<Response, Refused> {
+    viewer.must_write()?;
+    Ok(new_page(&viewer, &Draft::new(), ["", "", ""], None).into_response())
+}
+
+fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3], error: Option<&str>) -> Page<'a> {
+    let main = html! {
+        nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } }
+        h1 { "New session" }
+        p.hint { "A session begins with its first message." }
+        @if let Some(error) = error { p.error role="alert" { (error) } }
+        form.stack method="post" action="/console/new" {
+            (token(viewer))
+            label for="title" { "Title " span.label { "(optional)" } }
+            input id="title" name="title" value=(title) maxlength="1024" autocomplete="off";
+            label for="id" { "Session id " span.label { "(optional; a random one by default)" } }
+            input id="id" name="id" value=(id) maxlength="1000" autocomplete="off" spellcheck="false";
+            @if viewer.has_directory() {
+                label for="owner" { "Owner " span.label { "(optional)" } }
+                input id="owner" name="owner" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
+            }
+            (actions::message_fields(draft, 4))
+            p { button.primary type="submit" { "Start the session" } " " a.button href="/console" { "Cancel" } }
+        }
+    };
+    Page { title: "New session", viewer: Some(viewer), class: "narrow", main }
+}
+
+/// Starts a session
+pub(crate) async fn start(Posted { viewer, fields }: Posted) -> Response {
+    let given = ["id", "title", "owner"].map(|name| fields.get(name).unwrap_or_default().trim());
+    let draft = Draft::of(&fields);
+    let started = async {
+        let session = match given[0] {
+            // The form's key names it, so that a form that is sent twice starts one.
+            "" => SessionId::new(draft.key.as_str()),
+            id => SessionId::new(id),
+        };
+        let session = session.map_err(|e| Problem::invalid(e.to_string()))?;
+        let mut append = draft.append()?;
+        if !given[1].is_empty() {
+            append = append.titled(given[1]);
+        }
+        if !given[2].is_empty() {
+            append = append.owned_by(chat_memory::Owner::new(given[2]).map_err(|e| Problem::invalid(e.to_string()))?);
+        }
+        actions::append(&viewer, &session, &draft, append).await.map(|()| session)
+    };
+    match started.await {
+        Ok(session) => Redirect::to(&session_path(&session, "?done=appended")).into_response(),
+        Err(problem) => {
+            let words = words(&problem);
+            let page = new_page(&viewer, &draft.again(&problem), given, Some(&words));
+            answer(problem, page)
+        }
+    }
+}

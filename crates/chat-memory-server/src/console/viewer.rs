@@ -1,0 +1,139 @@
+//! Who looks at the console, and what they may do there.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chat_memory::ChatStore as _;
+use chat_memory::store::url::{Layout, StoreUrl};
+
+use super::page::Refused;
+use super::session_cookie::Login;
+use crate::app::is_secure;
+use crate::auth::Access;
+use crate::keys::Right;
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// What the tokens in forms are signatures of.
+const FORM: &str = "console form";
+
+/// Someone who may read.
+#[derive(Debug, Clone)]
+pub(crate) struct Viewer {
+    pub(crate) service: Service,
+    pub(crate) access: Access,
+    /// Who logged in; nobody had to where there are no keys.
+    pub(crate) login: Option<Login>,
+    /// Whether the connection is by TLS.
+    pub(crate) secure: bool,
+}
+
+impl Viewer {
+    /// Whether there may be forms that write.
+    pub(crate) fn may_write(&self) -> bool {
+        self.access.may(Right::Write) && !self.is_read_only_store()
+    }
+
+    /// Refuses one who may not write.
+    pub(crate) fn must_write(&self) -> Result<(), Problem> {
+        self.access.check(Right::Write)?;
+        if self.is_read_only_store() {
+            return Err(Problem::forbidden("this service only reads: it was started with a store that is open for reading only"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_read_only_store(&self) -> bool {
+        match self.service.stores().url() {
+            StoreUrl::Sqlite(file) => file.read_only,
+            StoreUrl::DynamoDb(table) => table.read_only,
+            _ => false,
+        }
+    }
+
+    /// Whether there is a list of sessions by owner.
+    pub(crate) fn has_directory(&self) -> bool {
+        self.access.store.capabilities().directory
+    }
+
+    /// Where sessions lie.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.service.stores().url() {
+            StoreUrl::Memory(_) => Kind::Memory,
+            StoreUrl::Sqlite(_) => Kind::Sqlite,
+            StoreUrl::DynamoDb(table) if table.layout == Some(Layout::List) || !self.has_directory() => Kind::List,
+            _ => Kind::DynamoDb,
+        }
+    }
+
+    /// What each of this viewer's forms carries, and no other site can know.
+    pub(crate) fn token(&self) -> String {
+        BASE64.encode(self.access.sign(FORM, &[self.nonce()]))
+    }
+
+    /// Whether a form is one of this viewer's.
+    pub(crate) fn check_token(&self, token: Option<&str>) -> Result<(), Problem> {
+        let token = token.and_then(|token| BASE64.decode(token).ok());
+        if token.is_some_and(|token| self.access.verify(FORM, &[self.nonce()], &token)) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(
+            "this form is not one of your login's, or the service was started anew since: go back, reload the page and send it again",
+        ))
+    }
+
+    fn nonce(&self) -> &str {
+        self.login.as_ref().map_or("", |login| &login.nonce)
+    }
+}
+
+impl FromRequestParts<Service> for Viewer {
+    type Rejection = Refused;
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Refused> {
+        let login = match service.keys() {
+            None => None,
+            Some(keys) => Some(Login::of(&parts.headers, keys).ok_or_else(|| no_login(parts))?),
+        };
+        let access = Access::new(service, login.as_ref().map(|login| login.key.clone())).await?;
+        access.check(Right::Read)?;
+        let secure = is_secure(&parts.extensions, &parts.headers, service);
+        Ok(Self { service: service.clone(), access, login, secure })
+    }
+}
+
+/// A page leads to the login and back; anything else is told that there is none.
+fn no_login(parts: &Parts) -> Refused {
+    let wants_page = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let wants_page = wants_page.is_none_or(|accept| accept.contains("text/html"));
+    if parts.method == Method::GET && wants_page {
+        return Refused::login(parts.uri.path_and_query().map_or("/console", |path| path.as_str()));
+    }
+    let detail = "you are not logged in, or not any more: log in, and send it again";
+    Refused::from(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)).back("/console/login", "Log in")
+}
+
+/// Where sessions lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// In this process.
+    Memory,
+    /// In a SQLite file.
+    Sqlite,
+    /// In a DynamoDB table, an item a record.
+    DynamoDb,
+    /// In a DynamoDB table of Flowise's or LangChain's, an item a session.
+    List,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "In memory",
+            Self::Sqlite => "SQLite",
+            Self::DynamoDb => "DynamoDB",
+            Self::List => "DynamoDB, list layout",
+        }
+    }
+}
