@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 
 use super::cursor;
 use super::errors::{OfBody, OfListed, OfStore, OfValues};
-use super::extract::{JsonBody, Params, Session};
+use super::extract::{JsonBody, Params, Session, Unconditional};
 use super::parameters::SessionPath;
 use super::types::{DeletedBody, SessionBody, SessionChange, SessionsBody};
 use super::write::at;
@@ -121,6 +121,7 @@ pub async fn describe(
     State(service): State<Service>,
     MayWrite(access): MayWrite,
     Session(session): Session,
+    _: Unconditional,
     JsonBody(change): JsonBody<SessionChange>,
 ) -> Result<Json<SessionBody>, Problem> {
     if let Some(wanted) = change.owner {
@@ -162,6 +163,7 @@ pub async fn delete(
     State(service): State<Service>,
     MayWrite(access): MayWrite,
     Session(session): Session,
+    _: Unconditional,
 ) -> Result<(StatusCode, Json<DeletedBody>), Problem> {
     let deleted = delete_session(&service, &access, &session).await?;
     Ok((StatusCode::OK, Json(deleted)))

@@ -164,6 +164,20 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     }
 }
 
+/// No `If-Match`, for an operation that does not look at positions: a condition is not to be passed over in silence.
+#[derive(Debug)]
+pub struct Unconditional;
+
+impl<S: Send + Sync> FromRequestParts<S> for Unconditional {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if parts.headers.contains_key(header::IF_MATCH) {
+            return Err(Problem::bad_request("this operation takes no If-Match; those on a session's messages do"));
+        }
+        Ok(Self)
+    }
+}
+
 /// Whether `If-None-Match` names this position.
 pub(crate) fn none_match(headers: &HeaderMap) -> Option<Vec<Position>> {
     let header = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;

@@ -29,6 +29,13 @@ async fn a_repeated_key_gets_the_first_answer() {
         assert_eq!((quoted.ok(201)["seq"].clone(), quoted.header("idempotent-replayed")), (json!(0), "true"));
         assert_eq!(api.texts("s", "").await, ["once", "0?", "0!", "1?", "1!"]);
 
+        // A repeat of a write that expected a position is no conflict with itself.
+        let tag = api.get(&path).await.header("etag").to_owned();
+        for replayed in ["", "true"] {
+            let both = [("idempotency-key", "turn 2"), ("if-match", tag.as_str())];
+            let answer = api.post(&path, &both, &json!({"messages": [user("two")]})).await;
+            assert_eq!((answer.ok(201)["seq"].clone(), answer.header("idempotent-replayed")), (json!(3), replayed));
+        }
         // In another session it is another key.
         assert_eq!(api.post(&messages("other"), &key, &body).await.ok(201)["seq"], 0);
     })

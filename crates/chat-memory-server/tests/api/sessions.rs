@@ -114,6 +114,12 @@ async fn a_session_is_described_changed_and_deleted() {
         assert_eq!(api.get(path).await.ok(200), taken);
         api.patch(path, &json!({"name": "x"})).await.problem(422, "invalid");
 
+        // A condition that is not looked at is refused, not passed over.
+        let condition = [("if-match", "AQAAAAAAAAABAAABohBf4UtKFkc7ZJ5CeIFcIoVhX9cu")];
+        api.raw(Method::DELETE, path, &condition, "").await.problem(400, "bad-request");
+        api.call(Method::PATCH, path, &condition, &json!({"title": "x"})).await.problem(400, "bad-request");
+        assert_eq!(api.get(path).await.ok(200), taken);
+
         assert_eq!(api.delete(path).await.ok(200)["erased"], 1);
         api.get(path).await.problem(404, "not-found");
         assert_eq!(api.texts("s", "").await, [""; 0]);
