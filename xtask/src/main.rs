@@ -10,6 +10,8 @@ mod emulator;
 mod node;
 mod npm;
 mod peers;
+mod python;
+mod service;
 mod steps;
 
 use std::process::{Command, ExitCode};
@@ -45,6 +47,8 @@ enum Task {
     },
     /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and say where
     Peers,
+    /// Write anew what is generated from the code: docs/openapi.json
+    Gen,
     /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service beside the library, and the npm package beside
     /// LangChain.js; write the tables
     ///
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
             peers.iter().for_each(|(name, folder)| println!("export {name}={}", folder.display()));
             ExitCode::SUCCESS
         }),
+        Task::Gen => service::generate().map(|()| ExitCode::SUCCESS),
         Task::Bench { what, smoke } => bench::run(what, smoke).map(|()| ExitCode::SUCCESS),
         Task::Emulator { port, command } => emulate(port, &command),
     };

@@ -91,6 +91,12 @@ const STEPS: &[Step] = &[
         remedy: "the failed tests are named above; `cargo xtask peers` prints what to export to run one by hand",
     },
     Step {
+        name: "service",
+        quick: false,
+        run: |_| crate::service::test(),
+        remedy: "what the README shows and what docs/openapi.json says must be what the service does",
+    },
+    Step {
         name: "node",
         quick: false,
         run: |session| {

@@ -97,6 +97,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             .with("line", e.line())
             .with("column", e.column())
     })?;
+    // A list would be taken for the fields in their order.
+    if !value.is_object() {
+        return Err(Problem::invalid("the body must be a JSON object (at \"\")").with("pointer", ""));
+    }
     serde_path_to_error::deserialize(value).map_err(|e| {
         let pointer = pointer(e.path());
         Problem::invalid(format!("{} (at {pointer:?})", e.inner())).with("pointer", pointer)

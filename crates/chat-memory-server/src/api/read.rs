@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chat_memory::memory::{Encoding, Policy, TokenCounter, recall_by};
+use chat_memory::memory::{Encoding, Limit, Policy, Recalled, TokenCounter, recall_by};
 use chat_memory::store::{History, Load, Position, Receipt, Record};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore as _, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
 use super::cursor;
@@ -38,7 +39,7 @@ pub struct ReadParams {
     #[param(minimum = 0, nullable = false)]
     turns: Option<usize>,
     /// A window: the newest messages that have at most so many tokens together, counted with the vocabulary o200k_base
-    #[param(minimum = 0, nullable = false)]
+    #[param(minimum = 0, nullable = false, format = "uint64")]
     tokens: Option<u64>,
     /// A page: whole records, until so many messages are reached; 100 by default
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
@@ -196,7 +197,7 @@ impl How {
         let eventually = |load: Load| params.consistent(load);
         match self {
             Self::Window(policy) => {
-                let recalled = recall_by(&*access.store, session, &policy, eventually(Load::all())).await.map_err(problem)?;
+                let recalled = recall(access, session, policy, eventually(Load::all())).await?;
                 let left_out = &recalled.window.left_out;
                 Ok(Read {
                     left_out: (!left_out.is_nothing()).then(|| left_out.to_string()),
@@ -224,6 +225,21 @@ impl How {
             }
         }
     }
+}
+
+/// A window of a session.
+async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<Recalled, Problem> {
+    if !matches!(policy.limit(), Limit::Tokens { .. }) {
+        return recall_by(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
+    }
+    // Counting takes the processor for seconds where messages are long, so it is done beside the threads that serve requests.
+    let (within, of, runtime) = (access.clone(), session.clone(), tokio::runtime::Handle::current());
+    let work = async move { recall_by(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
+    let work = work.in_current_span();
+    tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "counting tokens broke off");
+        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))
+    })
 }
 
 /// The list that a page's cursor is a place in.

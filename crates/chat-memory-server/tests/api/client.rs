@@ -161,7 +161,6 @@ impl Api {
     }
 
     /// Appends a turn, which must succeed.
-    #[track_caller]
     pub async fn turn(&self, session: &str, text: &str) -> Value {
         let body = json!({"messages": [user(&format!("{text}?")), assistant(&format!("{text}!"))]});
         self.post(&messages(session), &[], &body).await.ok(201)

@@ -42,6 +42,9 @@ async fn values_that_are_wrong_are_pointed_to() {
     let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     for (body, pointer) in [
         (json!([]), ""),
+        (json!([[user("x")]]), ""),
+        (json!("hello"), ""),
+        (json!(null), ""),
         (json!({}), ""),
         (json!({"messages": []}), "/messages"),
         (json!({"messages": null}), "/messages"),

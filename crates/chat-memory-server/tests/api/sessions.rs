@@ -109,6 +109,9 @@ async fn a_session_is_described_changed_and_deleted() {
         ] {
             assert_eq!(api.patch(path, &body).await.problem(422, "invalid")["pointer"], pointer, "{body}");
         }
+        // A list is not taken for the fields in their order.
+        api.patch(path, &json!([null, null])).await.problem(422, "invalid");
+        assert_eq!(api.get(path).await.ok(200), taken);
         api.patch(path, &json!({"name": "x"})).await.problem(422, "invalid");
 
         assert_eq!(api.delete(path).await.ok(200)["erased"], 1);
