@@ -195,6 +195,7 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
         @if let Some(error) = error { p.error role="alert" { (error) } }
         form.stack method="post" action="/console/new" {
             (token(viewer))
+            (actions::message_fields(draft, 4))
             label for="title" { "Title " span.label { "(optional)" } }
             input id="title" name="title" value=(title) maxlength="1024" autocomplete="off";
             label for="id" { "Session id " span.label { "(optional; a random one by default)" } }
@@ -203,7 +204,6 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
                 label for="owner" { "Owner " span.label { "(optional)" } }
                 input id="owner" name="owner" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
             }
-            (actions::message_fields(draft, 4))
             p { button.primary type="submit" { "Start the session" } " " a.button href="/console" { "Cancel" } }
         }
     };
