@@ -3,9 +3,6 @@
 
 use std::process::Command;
 
-use sha2::{Digest as _, Sha512};
-
-use crate::cache::{cache, kept};
 use crate::cargo::{cargo, root, run, target};
 use crate::{Result, debian, python};
 
@@ -20,7 +17,7 @@ pub fn test() -> Result {
     if debian::find_in_path("node").is_none() {
         return Err("the README's examples need Node 20 or newer: install it, so that `node` is in PATH.".into());
     }
-    let packages = packages()?;
+    let packages = python::packages(TESTS, "schemathesis")?;
     // As the tests build it, since for the program alone cargo would compile most dependencies a second time.
     run(&mut cargo("build --workspace --all-features"))?;
     let mut python = Command::new("python3");
@@ -33,17 +30,4 @@ pub fn test() -> Result {
 pub fn generate() -> Result {
     let mut test = cargo("test --workspace --all-features --test api documents::the_kept_document");
     run(test.env("CHAT_MEMORY_GENERATE", "1"))
-}
-
-/// The folder of the tests' Python packages, installed where they are not.
-fn packages() -> Result<std::path::PathBuf> {
-    let source = root().join(TESTS).join("requirements.txt");
-    let pins = std::fs::read(&source).map_err(|e| format!("{} cannot be read: {e}.", source.display()))?;
-    let short: String = Sha512::digest(&pins).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let folder = kept(&cache()?, &format!("service-{short}"), |folder| {
-        let copied = std::fs::write(folder.join("requirements.txt"), &pins);
-        copied.map_err(|e| format!("{} cannot be written to: {e}.", folder.display()))?;
-        python::install(folder, "schemathesis")
-    })?;
-    Ok(folder.join("packages"))
 }

@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use chat_memory_testkit::{credentials_env, dynamodb_endpoint, table_name};
 use common::Place;
+use common::service::Service;
 use serde_json::Value;
 
 const TEMPLATE: &str = include_str!("../../../deploy/cloudformation.yaml");
@@ -112,14 +112,9 @@ fn the_containers_health_check_tells_a_service_that_is_ready_from_none() {
         status.expect("bash").success()
     };
     let place = Place::sqlite();
-    let mut service = place.command(["serve", "--listen", "127.0.0.1:0"]);
-    let mut service = service.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program");
-    let mut first = String::new();
-    BufReader::new(service.stdout.take().expect("its output")).read_line(&mut first).expect("a line");
-    let at = first.trim().strip_prefix("listening on http://").expect("where it listens").to_owned();
-    let well = is_well(&at);
-    service.kill().expect("it runs");
-    service.wait().expect("its end");
-    assert!(well, "{at}");
+    let service = Service::start(&place, &[]);
+    let at = service.url.strip_prefix("http://").expect("where it listens").to_owned();
+    assert!(is_well(&at), "{at}");
+    drop(service);
     assert!(!is_well(&at), "nobody listens there any more");
 }

@@ -1,101 +1,107 @@
 // What a page does once it is there: it shows new messages as they come, says times in the reader's own zone, and sends a form once.
-'use strict'
+"use strict";
 
-const places = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+const places = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 /** Says times in the reader's own zone; the server's own words, in UTC, stay as the title. */
 function localTimes(within) {
-  for (const time of within.querySelectorAll('time[datetime]')) {
-    const at = new Date(time.dateTime)
-    if (Number.isNaN(at.getTime())) continue
-    time.title = time.textContent
-    time.textContent = places.format(at)
+  for (const time of within.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = time.textContent;
+    time.textContent = places.format(at);
   }
 }
 
 /** A second click on a button does nothing while the first is under way. */
 function sendOnce() {
-  document.addEventListener('submit', (event) => {
-    const form = event.target
-    if (form.method !== 'post') return
-    if (form.dataset.sent) event.preventDefault()
-    form.dataset.sent = 'yes'
-  })
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+  });
   // A page that comes back from the browser's memory has forms to send again.
-  addEventListener('pageshow', () => document.querySelectorAll('form[data-sent]').forEach((form) => delete form.dataset.sent))
+  addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
 }
 
 /** Enter with Ctrl or Cmd sends the message. */
 function sendByKey() {
-  const text = document.querySelector('.composer textarea')
-  text?.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) text.form.requestSubmit()
-  })
+  const text = document.querySelector(".composer textarea");
+  text?.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) text.form.requestSubmit();
+  });
 }
 
 class Log {
   constructor(log) {
-    this.log = log
-    this.records = log.querySelector('.records')
-    this.none = document.getElementById('none')
-    this.live = document.getElementById('live')
-    this.source = new EventSource(log.dataset.events)
-    this.source.addEventListener('open', () => this.say('on', 'Live'))
-    this.source.addEventListener('record', (event) => this.take(JSON.parse(event.data)))
-    this.source.addEventListener('reset', () => this.forget(0))
-    this.source.addEventListener('error', () => {
-      if (this.source.readyState === EventSource.CLOSED) this.say('lost', 'Not live any more: reload the page')
-      else this.say('lost', 'The connection was lost; trying again')
-    })
+    this.log = log;
+    this.records = log.querySelector(".records");
+    this.none = document.getElementById("none");
+    this.live = document.getElementById("live");
+    this.source = new EventSource(log.dataset.events);
+    this.source.addEventListener("open", () => this.say("on", "Live"));
+    this.source.addEventListener("record", (event) => this.take(JSON.parse(event.data)));
+    this.source.addEventListener("reset", () => this.forget(0));
+    this.source.addEventListener("error", () => {
+      if (this.source.readyState === EventSource.CLOSED) this.say("lost", "Not live any more: reload the page");
+      else this.say("lost", "The connection was lost; trying again");
+    });
+    // An image takes its room only when it is there.
+    this.records.addEventListener("load", () => this.atEnd && toEnd(), true);
+    addEventListener("scroll", () => (this.atEnd = isAtEnd()), { passive: true });
+    this.atEnd = isAtEnd();
     // Else the browser would say that the connection broke.
-    addEventListener('pagehide', () => this.source.close())
-    addEventListener('pageshow', (event) => event.persisted && location.reload())
+    addEventListener("pagehide", () => this.source.close());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
   }
 
   say(state, words) {
-    if (this.live.dataset.state === state) return
-    this.live.dataset.state = state
-    this.live.querySelector('.words').textContent = words
+    this.live.dataset.state = state;
+    const said = this.live.querySelector(".words");
+    // What is said again would be read aloud again.
+    if (said.textContent !== words) said.textContent = words;
   }
 
   /** Takes away every record from this number on. */
   forget(seq) {
     for (const record of [...this.records.children]) {
-      if (Number(record.dataset.seq) >= seq) record.remove()
+      if (Number(record.dataset.seq) >= seq) record.remove();
     }
-    this.none.hidden = this.records.childElementCount > 0
+    this.none.hidden = this.records.childElementCount > 0;
   }
 
   take({ seq, rewind, html }) {
-    const atEnd = this.isAtEnd()
+    const { atEnd } = this;
     // Where the connection was lost, a record may come a second time.
-    this.forget(rewind ?? seq)
-    const template = document.createElement('template')
-    template.innerHTML = html
-    const record = template.content.firstElementChild
-    record.classList.add('new')
-    localTimes(record)
-    this.records.append(record)
-    this.none.hidden = true
-    if (atEnd) toEnd()
+    this.forget(rewind ?? seq);
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const record = template.content.firstElementChild;
+    record.classList.add("new");
+    localTimes(record);
+    this.records.append(record);
+    this.none.hidden = true;
+    if (atEnd) toEnd();
   }
+}
 
-  isAtEnd() {
-    return this.log.getBoundingClientRect().bottom < innerHeight + 80
-  }
+function isAtEnd() {
+  return end.getBoundingClientRect().bottom < innerHeight + 80;
 }
 
 /** Shows the newest message. */
 function toEnd() {
-  document.querySelector('.end')?.scrollIntoView({ block: 'end' })
+  scrollBy(0, end.getBoundingClientRect().bottom - innerHeight);
 }
 
-localTimes(document)
-sendOnce()
-sendByKey()
-const log = document.querySelector('.log[data-events]')
+localTimes(document);
+sendOnce();
+sendByKey();
+const log = document.querySelector(".log[data-events]");
+const end = document.getElementById("end");
 if (log) {
-  if (!location.hash) toEnd()
-  document.querySelector('.composer[data-focus] textarea')?.focus({ preventScroll: true })
-  new Log(log)
+  if (!location.hash) toEnd();
+  document.querySelector(".composer[data-focus] textarea")?.focus({ preventScroll: true });
+  new Log(log);
 }

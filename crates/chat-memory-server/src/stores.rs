@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chat_memory::store::Load;
+use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::url::{MemoryUrl, SqliteUrl, StoreUrl};
 use chat_memory::{ChatStore, Error, Namespace, SessionId};
 use tokio::sync::OnceCell;
@@ -23,6 +24,7 @@ pub struct Stores {
     metrics: Arc<Metrics>,
     /// A place for each namespace, so that a store that opens slowly keeps only its own namespace waiting.
     places: Mutex<HashMap<Option<Namespace>, Place>>,
+    table: OnceCell<DynamoDbStore>,
 }
 
 /// Where a store is, once it was opened.
@@ -31,7 +33,7 @@ type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 impl Stores {
     /// The stores at this URL.
     pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
-        Self { url, metrics, places: Mutex::default() }
+        Self { url, metrics, places: Mutex::default(), table: OnceCell::new() }
     }
 
     /// The store of a namespace, or of requests that have none.
@@ -49,7 +51,18 @@ impl Stores {
     }
 
     async fn open(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
-        let store = within(&self.url, namespace)?.open().await?;
+        let store: Arc<dyn ChatStore> = match (&self.url, namespace) {
+            (StoreUrl::DynamoDb(url), namespace) => {
+                // One AWS client for all namespaces: its connections and credentials are the service's.
+                let table = self.table.get_or_try_init(|| DynamoDbStore::open(url.options())).await?;
+                match namespace {
+                    Some(inner) => Arc::new(table.in_namespace(behind(url.namespace.as_ref(), inner)?)),
+                    None => Arc::new(table.clone()),
+                }
+            }
+            (url, Some(namespace)) => within(url, namespace)?.open().await?,
+            (url, None) => url.open().await?,
+        };
         Ok(Arc::new(Metered::new(store, Arc::clone(&self.metrics))))
     }
 
@@ -74,9 +87,13 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// The URL of a namespace's store.
-fn within(url: &StoreUrl, namespace: Option<&Namespace>) -> Result<StoreUrl, Error> {
-    let Some(namespace) = namespace else { return Ok(url.clone()) };
+/// A namespace behind the one that the store's URL names, if it names one.
+fn behind(outer: Option<&Namespace>, inner: &Namespace) -> Result<Namespace, Error> {
+    outer.map_or_else(|| Ok(inner.clone()), |outer| Namespace::new(format!("{outer}/{inner}")))
+}
+
+/// The URL of a namespace's store, where it has one of its own.
+fn within(url: &StoreUrl, namespace: &Namespace) -> Result<StoreUrl, Error> {
     match url {
         // Each is opened once, and is another one.
         StoreUrl::Memory(memory) => Ok(StoreUrl::Memory(MemoryUrl::clone(memory))),
@@ -84,12 +101,6 @@ fn within(url: &StoreUrl, namespace: Option<&Namespace>) -> Result<StoreUrl, Err
             let mut own = SqliteUrl::clone(file);
             own.path = beside(&file.path, namespace)?;
             Ok(StoreUrl::Sqlite(own))
-        }
-        StoreUrl::DynamoDb(table) => {
-            let name = table.namespace.as_ref().map_or(namespace.to_string(), |outer| format!("{outer}/{namespace}"));
-            let mut table = table.clone();
-            table.namespace = Some(Namespace::new(name)?);
-            Ok(StoreUrl::DynamoDb(table))
         }
         _ => Err(Error::invalid("this kind of store has no namespaces")),
     }
@@ -111,11 +122,12 @@ mod tests {
     fn a_namespace_has_a_place_of_its_own() {
         let within = |url: &str, namespace: &str| {
             let namespace = Namespace::new(namespace).expect("a good name");
-            within(&url.parse().expect("a good URL"), Some(&namespace)).expect("a URL").to_string()
+            within(&url.parse().expect("a good URL"), &namespace).expect("a URL").to_string()
         };
         assert_eq!(within("sqlite:/data/chats.db?retention=30d", "acme"), "sqlite:/data/chats.acme.db?retention=30d");
         assert_eq!(within("sqlite:chats", "acme"), "sqlite:chats.acme");
-        assert!(within("dynamodb://chats?region=eu-west-1", "acme").contains("namespace=acme"));
-        assert!(within("dynamodb://chats?namespace=prod", "acme").contains("namespace=prod%2Facme"));
+        let name = |name: &str| Namespace::new(name).expect("a good name");
+        assert_eq!(behind(None, &name("acme")).expect("a name"), name("acme"));
+        assert_eq!(behind(Some(&name("prod")), &name("acme")).expect("a name"), name("prod/acme"));
     }
 }

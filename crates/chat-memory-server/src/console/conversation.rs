@@ -76,10 +76,16 @@ impl View<'_> {
         let events = format!("{}?after={}", self.path("/events"), query(&self.history.position.to_string()));
         html! {
             div.talk {
-                nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } }
-                div.head {
+                div.head.of-session {
+                    nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } span aria-hidden="true" { " /" } }
                     h1 { (self.title()) }
-                    a.button.to-about href="#about" { "About" }
+                    @if self.is_newest {
+                        p #live .live role="status" data-state="off" {
+                            span.light aria-hidden="true" {}
+                            span.words { "Reload to see what is new" }
+                        }
+                    }
+                    a.to-about href="#about" { "About" }
                 }
                 @if let Some(text) = done.and_then(said) { (notice(text)) }
                 @if let Some(older) = &older {
@@ -99,21 +105,18 @@ impl View<'_> {
 
     /// What stands below the newest message.
     fn end(&self, done: Option<&str>) -> Markup {
-        let draft = Draft::new();
         html! {
-            div.end {
-                p #live .live role="status" data-state="off" {
-                    span.light aria-hidden="true" {}
-                    span.words { "Not live: without JavaScript, reload the page to see what is new" }
-                }
-                @if self.viewer.may_write() {
+            @if self.viewer.may_write() {
+                div.end {
                     form.composer #composer method="post" action=(self.path("/messages")) data-focus[done == Some("appended")] {
                         (token(self.viewer))
-                        (message_fields(&draft, 2))
+                        (message_fields(&Draft::new(), 2))
                         button.primary type="submit" { "Send" }
                     }
                 }
             }
+            // Where the talk ends, for the script.
+            div #end {}
         }
     }
 
@@ -137,7 +140,6 @@ impl View<'_> {
                     } @else if self.viewer.has_directory() && self.history.position.next() > 0 {
                         div { dt { "Listed" } dd { "no" } }
                     }
-                    div { dt { "Next record" } dd { (self.history.position.next()) } }
                 }
                 @if self.info.is_some() && self.viewer.may_write() {
                     details.rename {
@@ -177,10 +179,10 @@ impl View<'_> {
         html! {
             section.card aria-labelledby="tools" {
                 h2 id="tools" { "Export" }
-                p.small { "All messages, one a line:" }
-                ul.links {
-                    li { a href=(self.path("/export?format=openai")) download { "OpenAI’s form" } }
-                    li { a href=(self.path("/export?format=langchain")) download { "LangChain’s form" } }
+                p.small { "One message a line, in the form of" }
+                ul.links.beside {
+                    li { a href=(self.path("/export?format=openai")) download { "OpenAI" } }
+                    li { a href=(self.path("/export?format=langchain")) download { "LangChain" } }
                 }
             }
             @if self.viewer.may_write() {

@@ -14,32 +14,32 @@ use crate::api::extract::{Params, Session};
 use crate::service::Service;
 
 /// What the two ways are called, here and in the figures.
-const HERE: &str = "A record each";
-const ONE_ITEM: &str = "One item for all";
+const HERE: &str = "An item for each record";
+const ONE_ITEM: &str = "One item for the session";
 
 /// What a session's records take, in a box.
 pub(crate) fn panel(kind: Kind, costs: &Costs) -> Markup {
     let most = costs.one_item.max(costs.units).max(1);
     html! {
-        p.small { (on(kind)) " the " (count(costs.records, "record")) " in view take" @if costs.records == 1 { "s" } }
+        p.small { "Write units " (on(kind)) ", for the " (count(costs.records, "record")) " in view:" }
         dl.bars {
             div { dt { (HERE) } dd { (bar("here", costs.units, most)) b { (number(costs.units)) } } }
             div { dt { (ONE_ITEM) } dd { (bar("other", costs.one_item, most)) b { (number(costs.one_item)) } } }
         }
-        p.small {
-            "write units"
-            @if let Some(factor) = costs.factor().filter(|factor| *factor >= 1.05) { ": " strong { (format!("{factor:.1} times")) } " as many, and more with each turn" }
-            "."
-            @if let Some(full_at) = costs.full_at { " Its item would have been full (400 KB) at record " (number(full_at)) "." }
+        @if let Some(factor) = costs.factor().filter(|factor| *factor >= 1.05) {
+            p.small {
+                "One item takes " strong { (format!("{factor:.1} times")) } " as many, and more with each turn."
+                @if let Some(full_at) = costs.full_at { " It would have been full (400 KB) at record " (number(full_at)) "." }
+            }
         }
     }
 }
 
 fn on(kind: Kind) -> &'static str {
     match kind {
-        Kind::DynamoDb => "On this table",
-        Kind::List => "In a table of this project's own layout",
-        Kind::Memory | Kind::Sqlite => "On DynamoDB",
+        Kind::DynamoDb => "on this table",
+        Kind::List => "in a table of this project's own layout",
+        Kind::Memory | Kind::Sqlite => "on DynamoDB",
     }
 }
 
@@ -57,7 +57,7 @@ fn bar(class: &str, n: usize, most: usize) -> Markup {
 fn how() -> Markup {
     html! {
         p.small {
-            "Reckoned, not measured: a record takes a write unit for each 1,024 bytes of its item, as AWS bills them. One item for all is what chat classes do that "
+            "Reckoned, not measured: an item takes a write unit for each 1,024 bytes, as AWS bills them. One item for the session is what chat classes do that "
             "write a whole session at each turn: then a turn takes as many units as the session has kilobytes so far. What was taken back or cleared is not counted."
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn markdown(text: &str) -> Markup {
 /// An image that a message has, by its URL, or a link to it.
 pub(crate) fn image(url: &str, words: &str) -> Markup {
     if is_image(url) {
-        return html! { img src=(url) alt=(if words.is_empty() { "Image" } else { words }) loading="lazy"; };
+        return html! { img src=(url) alt=(if words.is_empty() { "Image" } else { words }); };
     }
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     match web(url) {

@@ -27,16 +27,8 @@ mod viewer;
 
 /// The console's routes.
 pub(crate) fn routes(_: &Service) -> Router<Service> {
-    let session = Router::new()
-        .route("/", get(conversation::conversation))
-        .route("/messages", post(actions::send).get(actions::to_session))
-        .route("/rewind", get(actions::ask_to_take_back).post(actions::take_back_last))
-        .route("/clear", get(actions::ask_to_clear).post(actions::clear))
-        .route("/delete", get(actions::ask_to_delete).post(actions::delete))
-        .route("/title", post(actions::entitle).get(actions::to_session))
-        .route("/costs", get(cost_pages::of_session))
-        .route("/export", get(export::export))
-        .route("/events", get(events::events));
+    // Not nested: then the address that a login leads back to would lack its beginning.
+    let session = |below: &str| format!("/console/sessions/{{id}}{below}");
     Router::new()
         .route("/console", get(sessions::list))
         .route("/console/new", get(sessions::new).post(sessions::start))
@@ -44,7 +36,15 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route("/console/login", get(login::form).post(login::login))
         .route("/console/logout", post(login::logout).get(home))
         .route("/console/assets/{version}/{name}", get(assets::file))
-        .nest("/console/sessions/{id}", session)
+        .route(&session(""), get(conversation::conversation))
+        .route(&session("/messages"), post(actions::send).get(actions::to_session))
+        .route(&session("/rewind"), get(actions::ask_to_take_back).post(actions::take_back_last))
+        .route(&session("/clear"), get(actions::ask_to_clear).post(actions::clear))
+        .route(&session("/delete"), get(actions::ask_to_delete).post(actions::delete))
+        .route(&session("/title"), post(actions::entitle).get(actions::to_session))
+        .route(&session("/costs"), get(cost_pages::of_session))
+        .route(&session("/export"), get(export::export))
+        .route(&session("/events"), get(events::events))
         .route("/console/", get(home))
         .route("/console/{*rest}", get(nowhere))
         .layer(from_fn(page::alone))

@@ -87,7 +87,7 @@ impl IntoResponse for Page<'_> {
 
 fn top(viewer: Option<&Viewer>) -> Markup {
     html! {
-        header.top {
+        header.top.in[viewer.is_some_and(|viewer| viewer.login.is_some())] {
             a.brand href="/console" {
                 (mark())
                 span { "Chat memory" }
@@ -105,7 +105,7 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                     @if let Some(login) = &viewer.login {
                         form method="post" action="/console/logout" {
                             (token(viewer))
-                            span.who { (login.key.name) }
+                            span.who title="The key that you logged in with" { (login.key.name) }
                             button.plain type="submit" { "Log out" }
                         }
                     }

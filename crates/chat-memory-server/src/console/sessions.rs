@@ -160,6 +160,25 @@ fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
             }
             @if viewer.may_write() { p { a.button.primary href="/console/new" { "Start one" } } }
         }
+        @if listing.after.is_none() && listing.owner().is_none() { (what_this_is(viewer)) }
+    }
+}
+
+/// What someone needs to know who sees this page for the first time.
+fn what_this_is(viewer: &Viewer) -> Markup {
+    let key = if viewer.login.is_some() { "-H 'Authorization: Bearer YOUR_KEY' " } else { "" };
+    let append = format!(
+        "curl {url}/v1/sessions/trip/messages {key}-H 'Content-Type: application/json' \\\n  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'",
+        url = viewer.url
+    );
+    html! {
+        section.card aria-labelledby="what" {
+            h2 id="what" { "What this is" }
+            p { "The memory of your chatbots and agents. Each conversation is a session; what is said in it is stored once, whole, and comes back as it was, at a cost that does not grow. This page shows it as it comes." }
+            p { "Programs write and read over HTTP, or by the library on the same store:" }
+            pre tabindex="0" { code { (append) } }
+            p.small { "The " a href="/docs/" { "API's documentation" } " has the rest. " code { "chat-memory serve --demo" } " shows this page with sample conversations in it." }
+        }
     }
 }
 
@@ -195,6 +214,7 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
         @if let Some(error) = error { p.error role="alert" { (error) } }
         form.stack method="post" action="/console/new" {
             (token(viewer))
+            (actions::message_fields(draft, 4))
             label for="title" { "Title " span.label { "(optional)" } }
             input id="title" name="title" value=(title) maxlength="1024" autocomplete="off";
             label for="id" { "Session id " span.label { "(optional; a random one by default)" } }
@@ -203,7 +223,6 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
                 label for="owner" { "Owner " span.label { "(optional)" } }
                 input id="owner" name="owner" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
             }
-            (actions::message_fields(draft, 4))
             p { button.primary type="submit" { "Start the session" } " " a.button href="/console" { "Cancel" } }
         }
     };

@@ -1,0 +1,385 @@
+//! The console's pages, in this process: what they show, what they refuse, and that nothing in them runs.
+
+mod console_client;
+
+use axum::http::StatusCode;
+use chat_memory::Role;
+use chat_memory_server::keys::{Right, revoke};
+use console_client::{Client, Page, Site};
+use serde_json::json;
+
+/// Pages that a viewer who may write can open, once there is a session `trip`.
+const PAGES: [&str; 11] = [
+    "/console",
+    "/console?owner=",
+    "/console?owner=nobody-there",
+    "/console/new",
+    "/console/costs",
+    "/console/sessions/trip",
+    "/console/sessions/trip/costs",
+    "/console/sessions/trip/rewind",
+    "/console/sessions/trip/clear",
+    "/console/sessions/trip/delete",
+    "/console/no-such-page",
+];
+
+/// What a page must not have: a script or a style of its own, a handler, another host's file.
+fn assert_harmless(path: &str, page: &Page) {
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{path}: {policy}");
+    for rule in ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'", "img-src 'self' data:", "connect-src 'self'"]
+    {
+        assert!(policy.contains(rule), "{path}: {policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert_eq!(page.header("cache-control"), "no-store", "{path}");
+    for tag in page.tags() {
+        let name = tag.split_whitespace().next().unwrap_or_default();
+        assert!(!["style", "iframe", "object", "embed", "base"].contains(&name), "{path}: <{tag}>");
+        if name == "script" {
+            assert!(tag.contains("src=\"/console/assets/"), "{path}: <{tag}>");
+        }
+        if ["img", "link", "script"].contains(&name) {
+            assert!(!tag.contains("http:") && !tag.contains("https:") && !tag.contains("=\"//"), "{path}: <{tag}>");
+        }
+        let attributes = attribute_names(tag);
+        assert!(!attributes.iter().any(|name| name == "style" || name.starts_with("on")), "{path}: <{tag}>");
+    }
+    assert!(page.text.contains("></script>") || !page.text.contains("<script"), "{path}");
+}
+
+/// The names of a tag's attributes, their values left out.
+fn attribute_names(tag: &str) -> Vec<String> {
+    let bare: String = tag.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    bare.split_whitespace().skip(1).map(|name| name.trim_end_matches('=').to_lowercase()).collect()
+}
+
+#[tokio::test]
+async fn no_page_has_a_script_or_a_style_of_its_own() {
+    let site = Site::open();
+    let client = site.client();
+    site.append("trip", &[(Role::User, "Where to?"), (Role::Assistant, "To *Lisbon*.\n\n| a |\n|:-:|\n| b |")]).await;
+    for path in PAGES {
+        let page = client.get(path).await;
+        let expected = if path.ends_with("no-such-page") { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        assert_eq!(page.status, expected, "{path}: {}", page.text);
+        assert_harmless(path, &page);
+    }
+    let locked = Site::locked();
+    let login = locked.client().get("/console/login").await;
+    assert_harmless("/console/login", &login);
+}
+
+#[tokio::test]
+async fn the_files_of_a_page_are_there_and_may_be_kept() {
+    let client = Site::open().client();
+    let page = client.get("/console").await;
+    let files: Vec<&str> = page.text.split('"').filter(|text| text.starts_with("/console/assets/")).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        let answer = client.get(file).await;
+        assert_eq!(answer.status, StatusCode::OK, "{file}");
+        assert!(answer.header("cache-control").contains("immutable") && !answer.text.is_empty(), "{file}");
+    }
+    assert_eq!(client.get("/console/assets/0/other.js").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_message_of_anyones_does_nothing_but_show() {
+    let site = Site::open();
+    let text = "<script>alert(1)</script>\n\n[run](javascript:alert(2)) ![there](https://elsewhere.example/a.png) \
+        ![here](data:image/png;base64,iVBORw0KGgo=) [web](https://example.org) <b onclick=\"x()\">b</b>";
+    site.append("trip", &[(Role::User, text), (Role::Tool, "<img src=x onerror=alert(3)>")]).await;
+    let page = site.client().get("/console/sessions/trip").await;
+    assert_harmless("the session", &page);
+    assert!(page.text.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.text.contains("&lt;img src=x"), "{}", page.text);
+    assert!(page.text.contains("<img src=\"data:image/png;base64,iVBORw0KGgo=\" alt=\"here\""), "{}", page.text);
+    assert!(!page.tags().any(|tag| tag.starts_with("img") && tag.contains("elsewhere")), "no image from elsewhere");
+    let links: Vec<&str> = page.tags().filter(|tag| tag.starts_with("a ") && tag.contains("http")).collect();
+    assert_eq!(links.len(), 2, "{links:?}");
+    assert!(links.iter().all(|link| link.contains("rel=\"noopener noreferrer\"")), "{links:?}");
+    assert!(!page.tags().any(|tag| tag.contains("javascript:")), "{}", page.text);
+}
+
+#[tokio::test]
+async fn titles_owners_and_ids_are_text_too() {
+    let site = Site::open();
+    let client = site.client();
+    let form = client.get("/console/new").await.form("/console/new");
+    let bad = "<script>alert(1)</script>\"'>";
+    let started = client.post(&form, &[("text", bad), ("id", bad), ("title", bad), ("owner", bad)]).await;
+    let session = started.leads_to();
+    for path in
+        ["/console".to_owned(), format!("/console?owner={}", percent(bad)), session.clone(), session.replace('?', "/costs?")]
+    {
+        let page = client.get(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert_harmless(&path, &page);
+        assert!(page.text.contains("&lt;script&gt;alert(1)"), "{path}: {}", page.text);
+    }
+}
+
+fn percent(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+#[tokio::test]
+async fn what_is_written_here_is_stored_once() {
+    let site = Site::open();
+    let client = site.client();
+    let form = client.get("/console/new").await.form("/console/new");
+    let sent = [("text", "Hello\r\nthere"), ("title", "A trip"), ("owner", "ada")];
+    let (first, second) = tokio::join!(client.post(&form, &sent), client.post(&form, &sent));
+    assert_eq!(first.leads_to(), second.leads_to(), "two clicks start one session");
+    let session = first.leads_to();
+    let page = client.get(&session).await;
+    assert_eq!(page.count("class=\"message user\""), 1, "{}", page.text);
+    let id = session.split('?').next().and_then(|path| path.rsplit('/').next()).expect("an id").to_owned();
+    assert_eq!(site.messages(&id).await, [json!({"role": "user", "content": "Hello\nthere"})]);
+
+    let below = |what: &str| format!("/console/sessions/{id}{what}");
+    let form = page.form(&below("/messages"));
+    let sent = [("text", "Hi."), ("role", "assistant")];
+    assert_eq!(client.post(&form, &sent).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(client.post(&form, &sent).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.messages(&id).await.len(), 2);
+    let reused = client.post(&form, &[("text", "Other"), ("role", "assistant")]).await;
+    assert_eq!(reused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        reused.text.contains("Other") && reused.text.contains("Send this one again"),
+        "the text is not lost: {}",
+        reused.text
+    );
+    assert_eq!(client.post(&reused.form(&below("/messages")), &[("text", "Other")]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.messages(&id).await.len(), 3);
+    for (role, text) in [("tool", "x"), ("robot", "x"), ("user", ""), ("user", " \n ")] {
+        assert_eq!(client.post(&form, &[("text", text), ("role", role)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
+    let titled = client.post(&page.form(&below("/title")), &[("title", "Another trip")]).await;
+    assert!(client.get(&titled.leads_to()).await.text.contains("<h1>Another trip</h1>"));
+    let asked = client.get(&below("/rewind")).await;
+    assert!(asked.text.contains("Other"), "it shows what goes: {}", asked.text);
+    let form = asked.form(&below("/rewind"));
+    site.append(&id, &[(Role::User, "One more")]).await;
+    let late = client.post(&form, &[]).await;
+    assert_eq!(late.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(site.messages(&id).await.len(), 4, "nothing that was not seen is taken back");
+    let form = client.get(&below("/rewind")).await.form(&below("/rewind"));
+    assert_eq!(client.post(&form, &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.messages(&id).await.len(), 3);
+
+    let form = client.get(&below("/clear")).await.form(&below("/clear"));
+    assert_eq!(client.post(&form, &[]).await.status, StatusCode::SEE_OTHER);
+    assert!(site.messages(&id).await.is_empty());
+    site.append(&id, &[(Role::User, "After")]).await;
+    assert_eq!(client.post(&form, &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(site.messages(&id).await.len(), 1, "the same clear, sent again, clears nothing that came after");
+    assert_eq!(client.get(&below("/rewind")).await.status, StatusCode::OK);
+    let form = client.get(&below("/delete")).await.form(&below("/delete"));
+    assert_eq!(client.post(&form, &[]).await.leads_to(), "/console?done=deleted");
+    assert!(!client.get("/console?owner=ada").await.text.contains("Another trip"));
+    assert_eq!(client.get(&below("/rewind")).await.status, StatusCode::UNPROCESSABLE_ENTITY, "there is no turn");
+}
+
+#[tokio::test]
+async fn a_form_of_another_page_is_refused() {
+    let site = Site::open();
+    let client = site.client();
+    site.append("trip", &[(Role::User, "Hello")]).await;
+    let form = client.get("/console/sessions/trip/delete").await.form("/console/sessions/trip/delete");
+    let without: Vec<(String, String)> = Vec::new();
+    let forged = vec![("token".to_owned(), "AAAA".to_owned())];
+    let of_another = Site::open().client().get("/console/new").await.form("/console/new").fields;
+    for fields in [without, forged, of_another] {
+        let form = console_client::Form { fields, ..form.clone() };
+        let refused = client.post(&form, &[]).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert_harmless("the refusal", &refused);
+    }
+    for header in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://elsewhere.example")] {
+        assert_eq!(client.with(header).post(&form, &[]).await.status, StatusCode::FORBIDDEN, "{header:?}");
+    }
+    let kind = ("content-type", "text/plain");
+    assert_eq!(client.with(kind).post(&form, &[]).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(site.messages("trip").await.len(), 1, "nothing was done");
+    assert_eq!(client.with(("sec-fetch-site", "same-origin")).post(&form, &[]).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn one_logs_in_with_a_key_and_out() {
+    let site = Site::locked();
+    let key = site.key("team", None, &[Right::Read, Right::Write]);
+    let client = site.client();
+    let asked = client.get("/console/sessions/a%2Fb").await;
+    assert_eq!(asked.leads_to(), "/console/login?next=%2Fconsole%2Fsessions%2Fa%252Fb");
+    let form = client.get(&asked.leads_to()).await.form("/console/login");
+    for wrong in ["", "cm_x_y", &key.1[..key.1.len() - 1]] {
+        let refused = client.post(&form, &[("key", wrong)]).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+        assert!(refused.text.contains("is not known here") && !refused.headers.contains_key("set-cookie"));
+        assert_harmless("the refusal", &refused);
+    }
+    let metrics = site.key("metrics", None, &[Right::Metrics]);
+    assert_eq!(client.post(&form, &[("key", &metrics.1)]).await.status, StatusCode::FORBIDDEN);
+    let elsewhere = client.with(("sec-fetch-site", "cross-site")).post(&form, &[("key", &key.1)]).await;
+    assert_eq!(elsewhere.status, StatusCode::FORBIDDEN, "nobody is logged in by another site");
+
+    let done = client.post(&form, &[("key", &key.1)]).await;
+    assert_eq!(done.leads_to(), "/console/sessions/a%2Fb");
+    let cookie = done.header("set-cookie");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/console"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains(&key.1) && !cookie.contains("Secure"), "{cookie}");
+    let inside = client.logged_in(&done);
+    let page = inside.get("/console").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("team") && page.text.contains("New session"));
+    assert_eq!(inside.get("/console/login").await.leads_to(), "/console");
+
+    // A form of one login is none of another's, though the key is the same.
+    let other = client.logged_in(&client.post(&form, &[("key", &key.1)]).await);
+    let foreign = other.get("/console/new").await.form("/console/new");
+    assert_eq!(inside.post(&foreign, &[("text", "x")]).await.status, StatusCode::FORBIDDEN);
+
+    let out = inside.post(&page.form("/console/logout"), &[]).await;
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(out.leads_to(), "/console/login");
+    assert_eq!(client.get("/console").await.leads_to(), "/console/login");
+    assert_eq!(
+        client.with(("accept", "text/event-stream")).get("/console/sessions/a/events").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_ends_its_logins() {
+    let site = Site::locked();
+    let key = site.key("team", None, &[Right::Read, Right::Write]);
+    let client = site.log_in(&key.1).await;
+    let form = client.get("/console/new").await.form("/console/new");
+    revoke(&site.keys_path(), &key.0).expect("revoked");
+    // The file is looked at once a second.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while client.get("/console").await.status == StatusCode::OK {
+        assert!(std::time::Instant::now() < until, "the login outlives its key");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(client.get("/console").await.leads_to(), "/console/login");
+    assert_eq!(client.post(&form, &[("text", "x")]).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn nobody_sees_another_namespace() {
+    let site = Site::locked();
+    let (acme, globex) =
+        (site.key("a", Some("acme"), &[Right::Read, Right::Write]), site.key("g", Some("globex"), &[Right::Read]));
+    let inside = site.log_in(&acme.1).await;
+    let form = inside.get("/console/new").await.form("/console/new");
+    inside.post(&form, &[("text", "a secret of acme"), ("id", "trip"), ("title", "Acme's trip")]).await;
+    assert!(inside.get("/console").await.text.contains("Acme's trip"));
+    let other = site.log_in(&globex.1).await;
+    for path in
+        ["/console", "/console/costs", "/console/sessions/trip", "/console/sessions/trip/costs", "/console/sessions/trip/export"]
+    {
+        let page = other.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(!page.text.contains("secret") && !page.text.contains("Acme"), "{path}: {}", page.text);
+    }
+    assert!(other.get("/console").await.text.contains("globex"), "it says which namespace it shows");
+}
+
+#[tokio::test]
+async fn a_key_that_only_reads_has_no_forms_and_is_refused() {
+    let site = Site::locked();
+    let (writer, reader) = (site.key("w", None, &[Right::Read, Right::Write]), site.key("r", None, &[Right::Read]));
+    let inside = site.log_in(&writer.1).await;
+    let form = inside.get("/console/new").await.form("/console/new");
+    inside.post(&form, &[("text", "Hello"), ("id", "trip")]).await;
+    let client = site.log_in(&reader.1).await;
+    for path in ["/console", "/console/sessions/trip"] {
+        let page = client.get(path).await;
+        assert!(page.text.contains("read only"), "{path}");
+        let posts: Vec<&str> = page.tags().filter(|tag| tag.starts_with("form") && tag.contains("\"post\"")).collect();
+        assert!(posts.iter().all(|form| form.contains("/console/logout")), "{path}: {posts:?}");
+    }
+    let token = client.get("/console").await.form("/console/logout").fields;
+    for path in
+        ["/console/new", "/console/sessions/trip/messages", "/console/sessions/trip/clear", "/console/sessions/trip/delete"]
+    {
+        if !path.ends_with("/messages") {
+            assert_eq!(client.get(path).await.status, StatusCode::FORBIDDEN, "{path}");
+        }
+        let form = console_client::Form { action: path.to_owned(), fields: token.clone() };
+        let refused = client.post(&form, &[("text", "x")]).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}: {}", refused.text);
+    }
+    assert!(inside.get("/console/sessions/trip").await.text.contains("Hello"));
+}
+
+#[tokio::test]
+async fn a_long_session_and_a_long_list_go_by_pages() {
+    let site = Site::open();
+    let client = site.client();
+    for n in 0..150 {
+        site.append("trip", &[(Role::User, &format!("message {n}."))]).await;
+    }
+    let (mut path, mut seen, mut pages) = ("/console/sessions/trip".to_owned(), Vec::new(), 0);
+    loop {
+        let page = client.get(&path).await;
+        pages += 1;
+        seen.extend((0..150).filter(|n| page.text.contains(&format!("message {n}."))));
+        let older =
+            page.tags().find(|tag| tag.contains("?before=")).and_then(|tag| tag.split('"').find(|text| text.contains("before=")));
+        let Some(older) = older else { break };
+        path = older.to_owned();
+    }
+    seen.sort_unstable();
+    assert_eq!((pages, seen), (3, (0..150).collect::<Vec<_>>()), "each message once");
+    assert_eq!(client.get("/console/sessions/trip?before=forged").await.status, StatusCode::BAD_REQUEST);
+
+    for n in 0..60 {
+        site.append(&format!("session-{n}"), &[(Role::User, "Hello")]).await;
+    }
+    let first = client.get("/console?owner=").await;
+    assert_eq!(first.count("href=\"/console/sessions/"), 50);
+    let next = first.tags().filter_map(|tag| tag.split('"').find(|text| text.contains("after="))).next().expect("a next page");
+    assert_eq!(client.get(&next.replace("&amp;", "&")).await.count("href=\"/console/sessions/"), 11);
+    assert!(
+        client.get("/console/costs").await.text.contains("61 records")
+            || client.get("/console/costs?all=true").await.text.contains("records")
+    );
+}
+
+#[tokio::test]
+async fn a_session_goes_out_as_lines() {
+    let site = Site::open();
+    site.append("a/b", &[(Role::User, "Hello"), (Role::Assistant, "Hi.")]).await;
+    let client = site.client();
+    let openai = client.get("/console/sessions/a%2Fb/export?format=openai").await;
+    assert_eq!(openai.text, "{\"role\":\"user\",\"content\":\"Hello\"}\n{\"role\":\"assistant\",\"content\":\"Hi.\"}\n");
+    assert_eq!(
+        openai.header("content-disposition"),
+        "attachment; filename=\"a_b.openai.jsonl\"; filename*=UTF-8''a%2Fb.openai.jsonl"
+    );
+    let langchain = client.get("/console/sessions/a%2Fb/export?format=langchain").await;
+    assert!(langchain.text.starts_with("{\"type\":\"human\""), "{}", langchain.text);
+    assert_eq!(client.get("/console/sessions/a%2Fb/export?format=other").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_new_comes_as_html() {
+    let site = Site::open();
+    let client: Client = site.client();
+    site.append("trip", &[(Role::User, "Hello")]).await;
+    let page = client.get("/console/sessions/trip").await;
+    let events =
+        page.tags().find_map(|tag| tag.split('"').find(|text| text.contains("/events?after="))).expect("an address").to_owned();
+    site.append("trip", &[(Role::Assistant, "<b>Hi</b>\r\nthere")]).await;
+    let event = client.first_event(&events).await;
+    assert_eq!((&event["seq"], &event["rewind"]), (&json!(1), &json!(null)));
+    let html = event["html"].as_str().expect("a text");
+    assert!(html.starts_with("<li class=\"record\" id=\"r1\"") && html.contains("&lt;b&gt;Hi&lt;/b&gt;"), "{html}");
+}
