@@ -30,12 +30,20 @@ fn node() -> Result<Command> {
     chromium()?;
     println!("$ npm ci (in tests/console)");
     npm::ci(&folder(), &["--prefer-offline"])?;
-    // As the tests build it, since for the program alone cargo would compile most dependencies a second time.
-    run(&mut cargo("build --workspace --all-features"))?;
-    let program = target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX));
+    let program = program()?;
     let mut node = Command::new("node");
     node.current_dir(folder()).env("CHAT_MEMORY_PROGRAM", program).env("NODE_NO_WARNINGS", "1");
     Ok(node)
+}
+
+/// The program, built now unless CHAT_MEMORY_PROGRAM names one.
+fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|path| !path.is_empty()) {
+        return std::path::absolute(&program).map_err(|e| format!("CHAT_MEMORY_PROGRAM names no usable path: {e}."));
+    }
+    // As the tests build it, since for the program alone cargo would compile most dependencies a second time.
+    run(&mut cargo("build --workspace --all-features"))?;
+    Ok(target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Debian's Chromium, unless CHROMIUM names another.
