@@ -6,7 +6,7 @@ use crate::dynamodb::Counts;
 use crate::measure::{Comparison, Rounds};
 use crate::turns::{TEXT_BYTES, WINDOW};
 
-/// The whole page, `docs/benchmarks.md`.
+/// The section about the library in `docs/benchmarks.md`.
 pub fn markdown(rounds: Rounds, comparisons: &[Comparison], counts: &[Counts]) -> String {
     let Rounds { pairs, operations } = rounds;
     let mut page = format!(

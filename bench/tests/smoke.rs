@@ -1,23 +1,44 @@
 //! The harness runs, and both sides of each comparison do the same work; how fast is no matter here.
 
+use std::path::Path;
 use std::process::Command;
 
-#[test]
-fn a_smoke_run_prints_the_table() {
+fn smoke(args: &[&str]) -> String {
     // So that it fails with the sentence that says what to do.
     let endpoint = chat_memory_testkit::dynamodb_endpoint();
     let output = Command::new(env!("CARGO_BIN_EXE_chat-memory-bench"))
         .arg("--smoke")
+        .args(args)
         .env("DYNAMODB_ENDPOINT", endpoint)
         .envs(chat_memory_testkit::credentials_env())
         .output()
         .expect("the harness starts");
     let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{errors}");
+    assert!(!table.contains("NaN"), "{table}");
+    table.into_owned()
+}
+
+#[test]
+fn a_smoke_run_prints_the_table() {
+    let table = smoke(&[]);
     for line in
         ["| DynamoDB: append a turn |", "| DynamoDB: load a window |", "| SQLite: append a turn |", "| SQLite: load a window |"]
     {
         assert!(table.contains(line), "{line} is missing in:\n{table}");
     }
-    assert!(!table.contains("NaN"), "{table}");
+}
+
+#[test]
+fn a_smoke_run_of_the_service_prints_its_tables() {
+    // `cargo test --workspace` has built the program beside this one; the harness says what to do where it is not there.
+    let program = Path::new(env!("CARGO_BIN_EXE_chat-memory-bench")).with_file_name("chat-memory");
+    let table = smoke(&["--service", &program.display().to_string()]);
+    for store in ["SQLite", "DynamoDB Local"] {
+        for line in [format!("| {store} | append a turn | 4 |"), format!("| {store} | read a window | 1 |")] {
+            assert!(table.contains(&line), "{line} is missing in:\n{table}");
+        }
+        let memory = table.lines().rfind(|line| line.starts_with(&format!("| {store} |"))).expect("a line about memory");
+        assert!(memory.matches('|').count() == 13 && !memory.contains(" 0.0 "), "{memory}");
+    }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 
 use crate::Result;
-use crate::cargo::{cargo, root, words};
+use crate::cargo::{cargo, root, run as run_command, target, words};
 use crate::emulator::Endpoint;
 use crate::{node, peers};
 
@@ -15,6 +15,8 @@ use crate::{node, peers};
 pub enum What {
     /// The library, against raw calls of the SDK and of SQLite
     Library,
+    /// The HTTP service, beside the library's own calls, and the memory that it holds
+    Service,
     /// The npm package, beside LangChain.js's own class
     Node,
 }
@@ -22,21 +24,41 @@ pub enum What {
 /// Measures, prints the tables, and (but for a smoke run) writes them where they are read.
 pub fn run(what: Option<What>, smoke: bool) -> Result {
     let endpoint = Endpoint::from_env_or_start()?;
-    if what != Some(What::Node) {
-        library(&endpoint, smoke)?;
+    let wanted = |one| what.is_none_or(|what| what == one);
+    if wanted(What::Library) {
+        harness(&endpoint, "library", &[], smoke)?;
     }
-    if what != Some(What::Library) {
+    if wanted(What::Service) {
+        service(&endpoint, smoke)?;
+    }
+    if wanted(What::Node) {
         package(&endpoint, smoke)?;
     }
     Ok(())
 }
 
-fn library(endpoint: &Endpoint, smoke: bool) -> Result {
-    // A smoke run measures nothing worth keeping, so it takes what `cargo xtask test` has compiled already.
-    let mut bench =
-        cargo(if smoke { "run --quiet -p chat-memory-bench -- --smoke" } else { "run --profile measure -p chat-memory-bench" });
-    let table = output(bench.envs(endpoint.env()))?;
-    if smoke { Ok(()) } else { write(&root().join("docs").join("benchmarks.md"), &table) }
+/// The profile to build with, and its folder in `target`. A smoke run measures nothing worth keeping, so it takes what `cargo xtask test` has
+/// compiled already.
+fn profile(smoke: bool) -> (&'static str, &'static str) {
+    if smoke { ("dev", "debug") } else { ("measure", "measure") }
+}
+
+/// Runs the harness, and keeps what it says in this section of `docs/benchmarks.md`.
+fn harness(endpoint: &Endpoint, section: &str, args: &[&std::ffi::OsStr], smoke: bool) -> Result {
+    let (profile, _) = profile(smoke);
+    let mut bench = cargo(&format!("run --quiet --profile {profile} -p chat-memory-bench --"));
+    if smoke {
+        bench.arg("--smoke");
+    }
+    let table = output(bench.args(args).envs(endpoint.env()))?;
+    if smoke { Ok(()) } else { write(&root().join("docs").join("benchmarks.md"), section, &table) }
+}
+
+fn service(endpoint: &Endpoint, smoke: bool) -> Result {
+    let (profile, folder) = profile(smoke);
+    run_command(&mut cargo(&format!("build --profile {profile} -p chat-memory-cli")))?;
+    let program = target().join(folder).join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX));
+    harness(endpoint, "service", &["--service".as_ref(), program.as_os_str()], smoke)
 }
 
 fn package(endpoint: &Endpoint, smoke: bool) -> Result {
@@ -51,12 +73,7 @@ fn package(endpoint: &Endpoint, smoke: bool) -> Result {
     if smoke {
         return Ok(());
     }
-    let path = node::folder().join("README.md");
-    let text = std::fs::read_to_string(&path).map_err(|e| format!("{} could not be read: {e}.", path.display()))?;
-    let (start, end) = ("<!-- bench -->\n", "<!-- /bench -->");
-    let parts = text.split_once(start).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    let (before, after) = parts.ok_or_else(|| format!("{} has no place for the table: {start}{end}.", path.display()))?;
-    write(&path, &format!("{before}{start}{table}{end}{after}"))
+    write(&node::folder().join("README.md"), "bench", &table)
 }
 
 /// Runs a harness: its table, which it prints too.
@@ -68,7 +85,13 @@ fn output(bench: &mut Command) -> Result<String> {
     if output.status.success() { Ok(table) } else { Err(format!("the benchmarks failed ({}).", output.status)) }
 }
 
-fn write(path: &Path, text: &str) -> Result {
+/// Puts a text into its section of a file, between `<!-- section -->` and `<!-- /section -->`.
+fn write(path: &Path, section: &str, table: &str) -> Result {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{} could not be read: {e}.", path.display()))?;
+    let (start, end) = (format!("<!-- {section} -->\n"), format!("<!-- /{section} -->"));
+    let parts = text.split_once(&start).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("{} has no place for the table: {start}{end}.", path.display()))?;
+    let text = format!("{before}{start}{table}{end}{after}");
     std::fs::write(path, text).map_err(|e| format!("{} could not be written: {e}.", path.display()))?;
     eprintln!("written to {}", path.strip_prefix(root()).unwrap_or(path).display());
     Ok(())

@@ -6,10 +6,13 @@ mod cache;
 mod cargo;
 mod console;
 mod debian;
+mod deploy;
 mod emulator;
 mod node;
 mod npm;
 mod peers;
+mod python;
+mod service;
 mod steps;
 
 use std::process::{Command, ExitCode};
@@ -45,11 +48,14 @@ enum Task {
     },
     /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and say where
     Peers,
-    /// Measure the library against raw calls of the SDK and of SQLite, and the npm package beside LangChain.js; write the tables
+    /// Write anew what is generated from the code: docs/openapi.json
+    Gen,
+    /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service beside the library, and the npm package beside
+    /// LangChain.js; write the tables
     ///
-    /// The first goes to docs/benchmarks.md, the second into bindings/node/README.md.
+    /// The first two go to docs/benchmarks.md, the third into bindings/node/README.md.
     Bench {
-        /// Only one of the two
+        /// Only one of them
         what: Option<bench::What>,
         /// Fewer and shorter rounds: whether it works, not how fast; nothing is written
         #[arg(long)]
@@ -74,7 +80,7 @@ Examples:
   cargo xtask test clippy docs          two steps of it
   cargo xtask emulator                  DynamoDB Local until Ctrl-C
   cargo xtask emulator -- cargo test -p chat-memory --features dynamodb conformance
-  cargo xtask bench                     both tables; `cargo xtask bench node` makes one
+  cargo xtask bench                     all tables; `cargo xtask bench service` makes one
 
 Environment:
   DYNAMODB_ENDPOINT    a DynamoDB Local that runs already (started with -sharedDb); none is started then
@@ -89,6 +95,7 @@ fn main() -> ExitCode {
             peers.iter().for_each(|(name, folder)| println!("export {name}={}", folder.display()));
             ExitCode::SUCCESS
         }),
+        Task::Gen => service::generate().map(|()| ExitCode::SUCCESS),
         Task::Bench { what, smoke } => bench::run(what, smoke).map(|()| ExitCode::SUCCESS),
         Task::Screenshots => console::screenshots().map(|()| ExitCode::SUCCESS),
         Task::Emulator { port, command } => emulate(port, &command),

@@ -2,13 +2,13 @@
 //! into a folder of its own outside the checkout, once for each set of pins.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sha2::{Digest as _, Sha512};
 
 use crate::Result;
 use crate::cache::{cache, kept};
 use crate::npm::{self, Package};
+use crate::python;
 
 /// Flowise's nodes, and the part of its server that finds them, without what they depend on, which is hundreds of packages and gigabytes:
 /// `tests/peers/flowise/package.json` names those that the nodes in the tests themselves require.
@@ -56,13 +56,7 @@ const PEERS: [Peer; 3] = [
         name: "python",
         variable: "CHAT_MEMORY_PEER_PYTHON",
         files: &["requirements.txt", "driver.py"],
-        // Into a folder rather than an environment of its own: what makes those is not part of every Python.
-        install: |folder| {
-            let mut pip = Command::new("python3");
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", "packages"]);
-            pip.args(["-r", "requirements.txt"]).current_dir(folder);
-            npm::run(&mut pip).map_err(|e| format!("{e} LangChain Python needs Python 3.10 or newer with pip."))
-        },
+        install: |folder| python::install(folder, "LangChain Python"),
         alone: &[],
     },
 ];

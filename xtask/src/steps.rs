@@ -75,6 +75,12 @@ const STEPS: &[Step] = &[
         remedy: "change what is said above; integrations/rig-session/README.md says how to run its tests by hand",
     },
     Step {
+        name: "deploy",
+        quick: false,
+        run: |_| crate::deploy::check(),
+        remedy: "mend the template in deploy/ that is named above",
+    },
+    Step {
         name: "peers",
         quick: false,
         run: |session| {
@@ -83,6 +89,12 @@ const STEPS: &[Step] = &[
             run_command(session.with_dynamodb(&mut tests)?.envs(peers))
         },
         remedy: "the failed tests are named above; `cargo xtask peers` prints what to export to run one by hand",
+    },
+    Step {
+        name: "service",
+        quick: false,
+        run: |_| crate::service::test(),
+        remedy: "what the README shows and what docs/openapi.json says must be what the service does",
     },
     Step {
         name: "node",

@@ -14,12 +14,12 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, as_document};
 use crate::service::Service;
 use crate::{api, auth, console};
 
 /// Names a request, in its answer and in the log. A client's own is kept if it is one.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The documentation page loads its own files only. Its styles are written by its scripts.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
@@ -36,14 +36,12 @@ pub fn app(service: Service) -> Router {
         router = router.merge(console::routes(&service)).route("/", get(console::home));
     }
     router = router.fallback(api::no_such_path).method_not_allowed_fallback(api::no_such_method);
+    router = router.layer(from_fn_with_state(service.clone(), admit)).layer(CatchPanicLayer::custom(panicked));
     if !service.options().cors_origins.is_empty() {
+        // Around what refuses, so that a page can read why.
         router = router.layer(cors(&service.options().cors_origins));
     }
-    router
-        .layer(from_fn_with_state(service.clone(), admit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(service.clone(), watch))
-        .with_state(service)
+    router.layer(from_fn_with_state(service.clone(), watch)).with_state(service)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -69,7 +67,7 @@ async fn documentation(request: Request, next: Next) -> Response {
 }
 
 /// Refuses what no route should see, and what takes too long.
-async fn admit(State(service): State<Service>, request: Request, next: Next) -> Response {
+async fn admit(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let options = service.options();
     let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     if path > options.max_path {
@@ -77,11 +75,13 @@ async fn admit(State(service): State<Service>, request: Request, next: Next) -> 
         return Problem::new(StatusCode::URI_TOO_LONG, "path-too-long", detail).with("limit", options.max_path).into_response();
     }
     if service.keys().is_none()
-        && let Some(problem) = auth::foreign(request.method(), request.headers(), &options.hosts)
+        && let Some(problem) = auth::foreign(&request, options)
     {
         return problem.into_response();
     }
-    match tokio::time::timeout(options.request_timeout, next.run(request)).await {
+    let deadline = tokio::time::Instant::now() + options.request_timeout;
+    request.extensions_mut().insert(Deadline(deadline));
+    match tokio::time::timeout_at(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let detail =
@@ -90,6 +90,10 @@ async fn admit(State(service): State<Service>, request: Request, next: Next) -> 
         }
     }
 }
+
+/// When a request must be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(pub tokio::time::Instant);
 
 /// Names, logs and counts each request. The log has routes, not paths, since a path names a session.
 async fn watch(State(service): State<Service>, mut request: Request, next: Next) -> Response {
@@ -100,7 +104,7 @@ async fn watch(State(service): State<Service>, mut request: Request, next: Next)
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let client = client(&request, &service);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = as_document(next.run(request).instrument(span.clone()).await);
     let took = started.elapsed();
     let status = response.status();
     service.metrics().answered(&method, route.as_deref(), status.as_u16(), took);

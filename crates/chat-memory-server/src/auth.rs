@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chat_memory::{ChatStore, Error, Namespace};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::keys::{Key, Right};
 use crate::problem::{Problem, Reader};
-use crate::service::Service;
+use crate::service::{Options, Service};
 
 /// A request that may go on: its namespace's store, and what it may do there.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ impl Access {
         let reader = if key.is_some() { Reader::Client } else { Reader::Operator };
         let store = service.stores().of(namespace.as_ref()).await.map_err(|error| {
             tracing::error!(%error, "the store could not be opened");
-            Problem::of(&error, reader)
+            Problem::unopened(&error, reader)
         })?;
         let secret = key.as_ref().map_or(*service.secret(), |key| key.derived_secret());
         Ok(Self { key, namespace, store, secret })
@@ -155,24 +156,29 @@ fn key_of(headers: &HeaderMap, service: &Service) -> Result<Option<Arc<Key>>, Pr
 
 /// Where there are no keys, a web page of another site must not act through its visitor's browser: neither by requests of
 /// its own, nor by a name of its own that leads here. `None` if the request is no such thing.
-pub(crate) fn foreign(method: &Method, headers: &HeaderMap, hosts: &[String]) -> Option<Problem> {
-    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") && !matches!(*method, Method::GET | Method::HEAD) {
+pub(crate) fn foreign<B>(request: &Request<B>, options: &Options) -> Option<Problem> {
+    let headers = request.headers();
+    let from_another_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let invited = || headers.get(header::ORIGIN).is_some_and(|origin| options.cors_origins.iter().any(|known| known == origin));
+    if from_another_site && !matches!(*request.method(), Method::GET | Method::HEAD) && !invited() {
         return Some(Problem::forbidden("a page of another site may not write here"));
     }
-    let host = headers.get(header::HOST)?.to_str().unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let loopback = name.eq_ignore_ascii_case("localhost")
-        || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if loopback || hosts.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+    // HTTP/2 has the name in the request's target, and a request of HTTP/1.1 may have one there too.
+    let target = request.uri().authority().cloned();
+    let host = headers.get(header::HOST).map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
+    if target.map(Some).into_iter().chain(host).all(|name| name.is_some_and(|name| is_own(name.host(), &options.hosts))) {
         return None;
     }
-    let status = axum::http::StatusCode::MISDIRECTED_REQUEST;
     Some(Problem::new(
-        status,
+        StatusCode::MISDIRECTED_REQUEST,
         "misdirected",
         "without API keys this service answers only by the names of this machine's loopback, such as localhost",
     ))
+}
+
+/// Whether this is a name of this machine's loopback, or one that the service was told.
+fn is_own(name: &str, hosts: &[String]) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
 }

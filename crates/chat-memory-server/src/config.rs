@@ -54,6 +54,9 @@ settings! {
     /// loopback only
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_KEYS")]
     keys: PathBuf,
+    /// The text of such a file, for where a secret comes as an environment variable. Keys are made and revoked by a restart then
+    #[arg(long, value_name = "TOML", env = "CHAT_MEMORY_KEYS_TEXT", hide_env_values = true)]
+    keys_text: String,
     /// The certificate, in PEM: the service speaks TLS. It is read again when it changes
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_TLS_CERT")]
     tls_cert: PathBuf,
@@ -200,13 +203,25 @@ impl Settings {
         options
     }
 
+    /// The keys of the file or of the text.
+    pub(crate) fn given_keys(&self) -> Result<Option<Keys>, Error> {
+        match (&self.keys, &self.keys_text) {
+            (Some(path), None) => Keys::open(path).map(Some),
+            (None, Some(text)) => Keys::of_text(text, "keys-text").map(Some),
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("keys names a file of API keys and keys-text holds one: give one of the two"))
+            }
+        }
+    }
+
     /// The keys; `None` where there are none, which is for loopback only.
     ///
     /// # Errors
     /// As [`Keys::open`]; and invalid where others than this machine would reach a service without keys.
     pub fn open_keys(&self, listening: &Listening) -> Result<Option<Keys>, Error> {
-        if let Some(path) = &self.keys {
-            return Keys::open(path).map(Some);
+        if let Some(keys) = self.given_keys()? {
+            return Ok(Some(keys));
         }
         if listening.address.ip().is_loopback() {
             return Ok(None);

@@ -93,9 +93,9 @@ struct File {
     keys: Vec<Key>,
 }
 
-/// The keys of a file, read again when it changes.
+/// The keys of a file, read again when it changes, or of a text, which never does.
 pub struct Keys {
-    path: PathBuf,
+    path: Option<PathBuf>,
     current: ArcSwap<Vec<Arc<Key>>>,
     looked: Mutex<Looked>,
 }
@@ -119,7 +119,23 @@ impl Keys {
             tracing::warn!("there is no key in the file; make one with: chat-memory key new --keys FILE --name NAME");
         }
         let current = ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect());
-        Ok(Self { path, current, looked: Mutex::new(Looked { at: Instant::now(), stamp }) })
+        Ok(Self { path: Some(path), current, looked: Mutex::new(Looked { at: Instant::now(), stamp }) })
+    }
+
+    /// The keys of a file's text, for where there is no file: they stay what they are as long as the process runs. `place` says in
+    /// errors where the text is from.
+    ///
+    /// # Errors
+    /// Invalid with the line; also where the text holds no key, since nothing could ever use the service.
+    pub fn of_text(text: &str, place: &str) -> Result<Self, Error> {
+        let keys = parse(text, place)?.keys;
+        if keys.is_empty() {
+            return Err(Error::invalid(format!(
+                "there is no key in {place}; it takes the text of a file that chat-memory key new made"
+            )));
+        }
+        let current = ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect());
+        Ok(Self { path: None, current, looked: Mutex::new(Looked { at: Instant::now(), stamp: None }) })
     }
 
     /// The key with this text.
@@ -139,17 +155,18 @@ impl Keys {
     /// Reads the file again if it was changed. Where it cannot be read, the keys stay what they were, but for a file that is gone: then
     /// none is left, since that may be how they were revoked.
     fn look(&self) {
+        let Some(path) = &self.path else { return };
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.at.elapsed() < LOOK_EVERY {
             return;
         }
         looked.at = Instant::now();
-        let now = stamp(&self.path);
+        let now = stamp(path);
         if now == looked.stamp {
             return;
         }
         looked.stamp = now;
-        match read(&self.path) {
+        match read(path) {
             Ok(file) => {
                 tracing::info!(keys = file.keys.len(), "the API keys were read again");
                 self.current.store(Arc::new(file.keys.into_iter().map(Arc::new).collect()));
@@ -195,19 +212,24 @@ fn read(path: &Path) -> Result<File, Error> {
         ),
         _ => Error::new(ErrorKind::AccessDenied, format!("the file of keys {shown} cannot be read ({e})")),
     })?;
+    parse(&text, &format!("the file of keys {shown}"))
+}
+
+/// The keys in a text, which is `place`.
+fn parse(text: &str, place: &str) -> Result<File, Error> {
     // The parser's message would repeat the line, and a hash is nobody's business.
-    let file: File = toml::from_str(&text).map_err(|e| {
+    let file: File = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Error::invalid(format!("the file of keys {shown} cannot be read: line {line}: {}", e.message()))
+        Error::invalid(format!("{place} cannot be read: line {line}: {}", e.message()))
     })?;
     if file.version != VERSION {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            format!("the file of keys {shown} has version {}, and this program knows {VERSION}; use a newer one", file.version),
+            format!("{place} has version {}, and this program knows {VERSION}; use a newer one", file.version),
         ));
     }
     for key in &file.keys {
-        key.namespace.as_deref().map_or(Ok(()), check_namespace).map_err(|e| e.context(format!("key {} in {shown}", key.id)))?;
+        key.namespace.as_deref().map_or(Ok(()), check_namespace).map_err(|e| e.context(format!("key {} in {place}", key.id)))?;
     }
     Ok(file)
 }

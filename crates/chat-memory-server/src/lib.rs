@@ -18,6 +18,8 @@ pub mod config;
 mod console;
 mod hub;
 pub mod keys;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod log;
 mod metered;
 mod metrics;

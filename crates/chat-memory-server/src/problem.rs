@@ -9,6 +9,12 @@ use serde_json::{Map, Value, json};
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// What a path says that is not there.
+pub const NO_SUCH_PATH: &str = "there is nothing at this path; /openapi.json describes what there is";
+
+/// What a path says of a method that it does not take.
+pub const NO_SUCH_METHOD: &str = "this path does not take this method; the Allow header names those that it takes";
+
 /// What went wrong with a request: a status, a sentence, and what a client needs to go on.
 #[derive(Debug)]
 pub struct Problem(Box<Inner>);
@@ -103,6 +109,15 @@ impl Problem {
         &self.0.detail
     }
 
+    /// A store that could not be opened: whatever the reason is, it is not the request.
+    pub fn unopened(error: &Error, reader: Reader) -> Self {
+        let detail = match reader {
+            Reader::Operator => format!("the store cannot be opened: {error}"),
+            Reader::Client => "the store cannot be opened at the moment; the service's log says why".to_owned(),
+        };
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, detail)
+    }
+
     /// What a store's error is to this reader.
     pub fn of(error: &Error, reader: Reader) -> Self {
         let said = || format!("{error}");
@@ -171,6 +186,29 @@ impl IntoResponse for Problem {
         response.headers_mut().extend(headers);
         response
     }
+}
+
+/// The same answer, but a problem document where it is an error in plain words: those of axum and of other libraries are.
+pub fn as_document(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (kind, detail) = match status {
+        StatusCode::NOT_FOUND => ("not-found", NO_SUCH_PATH),
+        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", NO_SUCH_METHOD),
+        status if status.is_client_error() => ("bad-request", "the request cannot be read"),
+        _ => ("internal", "the service failed; its log says more, under this request's id"),
+    };
+    let mut document = Problem::new(status, kind, detail).into_response();
+    for (name, value) in response.headers() {
+        if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            document.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    document
 }
 
 #[cfg(test)]

@@ -197,8 +197,13 @@ where
             // Where TLS is spoken, the client sees a connection that is closed.
             const FULL: &[u8] =
                 b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            let _ = stream.try_write(FULL);
-            return Box::pin(std::future::ready(Err(io::Error::other("too many connections"))));
+            return Box::pin(async move {
+                // A new connection has room for it at once.
+                if stream.writable().await.is_ok() {
+                    let _ = stream.try_write(FULL);
+                }
+                Err(io::Error::other("too many connections"))
+            });
         };
         // The service lives as long as the connection, and so does what it is given.
         let service = tower::Layer::layer(&axum::Extension(Arc::new(permit)), service);

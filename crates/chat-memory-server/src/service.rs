@@ -11,6 +11,7 @@ use chat_memory::store::url::StoreUrl;
 use chat_memory::{Error, ErrorKind, Namespace, SessionId};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::hub::Hub;
 use crate::keys::Keys;
@@ -30,6 +31,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How often a stream of events looks for what other processes wrote. What this one writes is sent at once.
     pub poll: Duration,
+    /// Whether streams of events are answered. Where answers are passed on only when they are whole, a stream would never be.
+    pub streaming: bool,
     /// Whether the console is served.
     pub console: bool,
     /// Whether `/metrics` is answered here to keys with the right (and to anyone, where there are no keys).
@@ -51,6 +54,7 @@ impl Default for Options {
             max_path: 8_192,
             request_timeout: Duration::from_secs(60),
             poll: Duration::from_secs(1),
+            streaming: true,
             console: true,
             metrics: true,
             cors_origins: Vec::new(),
@@ -171,10 +175,12 @@ impl Service {
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         let flight = key.map(|key| self.take_off((namespace.cloned(), session.clone(), key.to_owned()))).transpose()?;
-        let done = self.0.writes.spawn(async move {
+        let work = async move {
             let _flight = flight;
             work.await
-        });
+        };
+        // What it says in the log stands under its request's id.
+        let done = self.0.writes.spawn(work.in_current_span());
         done.await.unwrap_or_else(|e| {
             tracing::error!(error = %e, "a write broke off");
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))

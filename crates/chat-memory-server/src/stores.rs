@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chat_memory::store::Load;
+use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::url::{MemoryUrl, SqliteUrl, StoreUrl};
 use chat_memory::{ChatStore, Error, Namespace, SessionId};
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
 use crate::metered::Metered;
 use crate::metrics::Metrics;
@@ -21,13 +22,18 @@ use crate::metrics::Metrics;
 pub struct Stores {
     url: StoreUrl,
     metrics: Arc<Metrics>,
-    opened: Mutex<HashMap<Option<Namespace>, Arc<dyn ChatStore>>>,
+    /// A place for each namespace, so that a store that opens slowly keeps only its own namespace waiting.
+    places: Mutex<HashMap<Option<Namespace>, Place>>,
+    table: OnceCell<DynamoDbStore>,
 }
+
+/// Where a store is, once it was opened.
+type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 
 impl Stores {
     /// The stores at this URL.
     pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
-        Self { url, metrics, opened: Mutex::default() }
+        Self { url, metrics, places: Mutex::default(), table: OnceCell::new() }
     }
 
     /// The store of a namespace, or of requests that have none.
@@ -35,14 +41,29 @@ impl Stores {
     /// # Errors
     /// What the store meets when it opens. The next request tries again.
     pub async fn of(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
-        let mut opened = self.opened.lock().await;
-        if let Some(store) = opened.get(&namespace.cloned()) {
-            return Ok(Arc::clone(store));
-        }
-        let store = within(&self.url, namespace)?.open().await?;
-        let store: Arc<dyn ChatStore> = Arc::new(Metered::new(store, Arc::clone(&self.metrics)));
-        opened.insert(namespace.cloned(), Arc::clone(&store));
-        Ok(store)
+        let place = self.place(namespace);
+        place.get_or_try_init(|| self.open(namespace)).await.cloned()
+    }
+
+    fn place(&self, namespace: Option<&Namespace>) -> Place {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry(namespace.cloned()).or_default())
+    }
+
+    async fn open(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
+        let store: Arc<dyn ChatStore> = match (&self.url, namespace) {
+            (StoreUrl::DynamoDb(url), namespace) => {
+                // One AWS client for all namespaces: its connections and credentials are the service's.
+                let table = self.table.get_or_try_init(|| DynamoDbStore::open(url.options())).await?;
+                match namespace {
+                    Some(inner) => Arc::new(table.in_namespace(behind(url.namespace.as_ref(), inner)?)),
+                    None => Arc::new(table.clone()),
+                }
+            }
+            (url, Some(namespace)) => within(url, namespace)?.open().await?,
+            (url, None) => url.open().await?,
+        };
+        Ok(Arc::new(Metered::new(store, Arc::clone(&self.metrics))))
     }
 
     /// Whether the store can be read: it reads the end of a session that nobody writes to.
@@ -66,9 +87,13 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// The URL of a namespace's store.
-fn within(url: &StoreUrl, namespace: Option<&Namespace>) -> Result<StoreUrl, Error> {
-    let Some(namespace) = namespace else { return Ok(url.clone()) };
+/// A namespace behind the one that the store's URL names, if it names one.
+fn behind(outer: Option<&Namespace>, inner: &Namespace) -> Result<Namespace, Error> {
+    outer.map_or_else(|| Ok(inner.clone()), |outer| Namespace::new(format!("{outer}/{inner}")))
+}
+
+/// The URL of a namespace's store, where it has one of its own.
+fn within(url: &StoreUrl, namespace: &Namespace) -> Result<StoreUrl, Error> {
     match url {
         // Each is opened once, and is another one.
         StoreUrl::Memory(memory) => Ok(StoreUrl::Memory(MemoryUrl::clone(memory))),
@@ -76,12 +101,6 @@ fn within(url: &StoreUrl, namespace: Option<&Namespace>) -> Result<StoreUrl, Err
             let mut own = SqliteUrl::clone(file);
             own.path = beside(&file.path, namespace)?;
             Ok(StoreUrl::Sqlite(own))
-        }
-        StoreUrl::DynamoDb(table) => {
-            let name = table.namespace.as_ref().map_or(namespace.to_string(), |outer| format!("{outer}/{namespace}"));
-            let mut table = table.clone();
-            table.namespace = Some(Namespace::new(name)?);
-            Ok(StoreUrl::DynamoDb(table))
         }
         _ => Err(Error::invalid("this kind of store has no namespaces")),
     }
@@ -103,11 +122,12 @@ mod tests {
     fn a_namespace_has_a_place_of_its_own() {
         let within = |url: &str, namespace: &str| {
             let namespace = Namespace::new(namespace).expect("a good name");
-            within(&url.parse().expect("a good URL"), Some(&namespace)).expect("a URL").to_string()
+            within(&url.parse().expect("a good URL"), &namespace).expect("a URL").to_string()
         };
         assert_eq!(within("sqlite:/data/chats.db?retention=30d", "acme"), "sqlite:/data/chats.acme.db?retention=30d");
         assert_eq!(within("sqlite:chats", "acme"), "sqlite:chats.acme");
-        assert!(within("dynamodb://chats?region=eu-west-1", "acme").contains("namespace=acme"));
-        assert!(within("dynamodb://chats?namespace=prod", "acme").contains("namespace=prod%2Facme"));
+        let name = |name: &str| Namespace::new(name).expect("a good name");
+        assert_eq!(behind(None, &name("acme")).expect("a name"), name("acme"));
+        assert_eq!(behind(Some(&name("prod")), &name("acme")).expect("a name"), name("prod/acme"));
     }
 }

@@ -5,7 +5,7 @@ mod demo;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chat_memory::ErrorKind;
+use chat_memory::store::url::StoreUrl;
 use chat_memory_server::config::{Settings, Span};
 use chat_memory_server::{Service, log, serve};
 use clap::Args;
@@ -68,11 +68,12 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let open = keys.is_none();
     let service = Service::new(store, keys, settings.options())?;
     if let Err(error) = service.stores().look().await {
-        match error.kind() {
-            // Waiting would not mend these.
-            ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Corrupt => return Err(error.into()),
-            _ => say(format_args!("the store cannot be read yet, so the service is not ready: {error}")),
+        // Waiting may mend a network, but no file, table or permission.
+        let may_pass = error.is_retryable() && matches!(service.stores().url(), StoreUrl::DynamoDb(_));
+        if !may_pass {
+            return Err(error.into());
         }
+        say(format_args!("the store cannot be read yet, so the service is not ready: {error}"));
     }
     if let Some(demo) = &demo {
         demo.fill(&*service.stores().of(None).await?).await?;

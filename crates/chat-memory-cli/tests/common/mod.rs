@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod scenarios;
+pub mod service;
 
 use std::io::Write;
 use std::path::Path;

@@ -3,15 +3,18 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chat_memory::store::directory::check_title;
 use chat_memory::store::{ChatStore as _, SessionInfo, SessionQuery, SessionUpdate};
 use chat_memory::{Owner, SessionId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::cursor;
-use super::errors::Errors;
+use super::errors::{OfBody, OfListed, OfStore, OfValues};
 use super::extract::{JsonBody, Params, Session};
+use super::parameters::SessionPath;
 use super::types::{DeletedBody, SessionBody, SessionChange, SessionsBody};
+use super::write::at;
 use crate::auth::{Access, MayRead, MayWrite};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -26,14 +29,17 @@ const MOST: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
     /// Whose sessions; without it, those of nobody
+    #[param(min_length = 1, max_length = 512, nullable = false, example = "ada")]
     owner: Option<String>,
     /// Every session, of all owners and of nobody, in no order. On DynamoDB it reads the whole table
+    #[param(default = json!(false))]
     #[serde(default)]
     all: bool,
     /// As many as a page has; with `all` the store decides
-    #[param(minimum = 1, maximum = 1000, default = 50)]
+    #[param(minimum = 1, maximum = 1000, default = 50, nullable = false)]
     limit: Option<usize>,
     /// The page after this `next`
+    #[param(nullable = false)]
     after: Option<String>,
 }
 
@@ -43,7 +49,7 @@ pub struct ListParams {
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
     params(ListParams),
-    responses((status = 200, description = "A page of sessions", body = SessionsBody), Errors),
+    responses((status = 200, description = "A page of sessions", body = SessionsBody), OfStore),
     security(("key" = []))
 )]
 pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParams>) -> Result<Json<SessionsBody>, Problem> {
@@ -92,8 +98,8 @@ pub(crate) async fn list(
 /// What the list says of it, without its messages.
 #[utoipa::path(
     get, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "getSession",
-    params(("session" = String, Path, description = "The session's id")),
-    responses((status = 200, description = "The session", body = SessionBody), Errors),
+    params(SessionPath),
+    responses((status = 200, description = "The session", body = SessionBody), OfStore, OfListed),
     security(("key" = []))
 )]
 pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Result<Json<SessionBody>, Problem> {
@@ -106,9 +112,9 @@ pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Res
 /// What is left out stays; `null` takes away. An owner is given with the first message and stays.
 #[utoipa::path(
     patch, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "updateSession",
-    params(("session" = String, Path, description = "The session's id")),
+    params(SessionPath),
     request_body = SessionChange,
-    responses((status = 200, description = "The session, changed", body = SessionBody), Errors),
+    responses((status = 200, description = "The session, changed", body = SessionBody), OfStore, OfListed, OfBody, OfValues),
     security(("key" = []))
 )]
 pub async fn describe(
@@ -125,6 +131,7 @@ pub async fn describe(
             return Err(Problem::invalid(detail).with("pointer", "/owner"));
         }
     }
+    change.title.iter().flatten().try_for_each(|title| at("/title", check_title(title)))?;
     let update = SessionUpdate { title: change.title, metadata: change.metadata };
     update_session(&service, &access, &session, update).await.map(|info| Json(info.into()))
 }
@@ -147,8 +154,8 @@ pub(crate) async fn update_session(
 /// It is cleared, erased and taken off the list. Deleting one that is not there does nothing, so a repeat is harmless.
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "deleteSession",
-    params(("session" = String, Path, description = "The session's id")),
-    responses((status = 200, description = "Deleted", body = DeletedBody), Errors),
+    params(SessionPath),
+    responses((status = 200, description = "Deleted", body = DeletedBody), OfStore),
     security(("key" = []))
 )]
 pub async fn delete(

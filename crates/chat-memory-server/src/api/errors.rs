@@ -1,43 +1,148 @@
-//! The answers that every operation may give.
+//! The errors that operations may answer with, as the document describes them: problem documents, all of them.
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+use utoipa::IntoResponses;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::response::{ResponseBuilder, ResponsesBuilder};
-use utoipa::openapi::schema::Ref;
-use utoipa::openapi::{RefOr, response::Response};
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
+use utoipa::openapi::{Header, RefOr};
 
 use crate::problem::CONTENT_TYPE;
 
-/// The errors of every operation on sessions, all of them problem documents.
-#[derive(Debug)]
-pub struct Errors;
+/// A status: when it is answered, and the kind and the words of an example.
+type Described = (u16, &'static str, &'static str, &'static str);
 
-const ALL: [(u16, &str); 16] = [
-    (400, "The request cannot be read; the place is named"),
-    (401, "There is no key, or none that is known"),
-    (403, "The key does not allow it"),
-    (404, "It is not there"),
-    (405, "Not with this method"),
-    (408, "The request did not come in time"),
-    (409, "A request with the same Idempotency-Key is under way"),
-    (412, "Someone wrote since that position; `actual` is where the session is"),
-    (413, "Too large; `limit` is the limit"),
-    (415, "The body is not JSON by its Content-Type"),
-    (421, "Without keys, the service answers by this machine's own names only"),
-    (422, "What it asks cannot be done; `pointer` is the place. Also: the Idempotency-Key was used with another body"),
-    (429, "Too fast; try again after `Retry-After`"),
-    (500, "The service failed"),
-    (501, "This store does not do that"),
-    (503, "The store cannot be reached, or it is not known whether a write landed; try again after `Retry-After`"),
+const ALL: [Described; 16] = [
+    (
+        400,
+        "The request cannot be read. For a body that is not JSON, `line` and `column` are the place",
+        "bad-request",
+        "the body is not JSON that can be kept: expected `,` or `}` (line 1, column 30)",
+    ),
+    (
+        401,
+        "There is no key, or none that is known",
+        "unauthorized",
+        "this service needs an API key: send it as `Authorization: Bearer KEY`",
+    ),
+    (403, "The key does not allow it, or the service only reads", "forbidden", "this key lacks the right \"write\""),
+    (404, "It is not there", "not-found", "no session \"trip\" is listed; one is from its first message on"),
+    (
+        408,
+        "The body did not come in time",
+        "timeout",
+        "the body did not come in time, and nothing was done with it; send it again",
+    ),
+    (
+        409,
+        "A request with the same Idempotency-Key is under way; repeat this one after `Retry-After`",
+        "in-flight",
+        "a request with the same Idempotency-Key is under way",
+    ),
+    (
+        412,
+        "Someone wrote since that position, and nothing was done; `actual` and the ETag are where the session is",
+        "conflict",
+        "someone wrote to the session since it was read; read it again and decide anew",
+    ),
+    (
+        413,
+        "Too many bytes; `limit` is the limit where it is one of the body's",
+        "too-large",
+        "a body may have 16000000 bytes at most",
+    ),
+    (414, "The path and its query are too long", "path-too-long", "a path and its query may have 8192 bytes at most"),
+    (415, "The Content-Type is not JSON's", "not-json", "the body must be JSON: send it with `Content-Type: application/json`"),
+    (
+        421,
+        "The service has no keys, and answers by the names of this machine's loopback only",
+        "misdirected",
+        "without API keys this service answers only by the names of this machine's loopback, such as localhost",
+    ),
+    (
+        422,
+        "It can be read, but not be done. Where a value is wrong, `pointer` is its place. `key-reused`: the Idempotency-Key was used with another body",
+        "invalid",
+        "unknown role \"bot\"; it is one of system, developer, user, assistant, tool, function (at \"/messages/0\")",
+    ),
+    (
+        429,
+        "The store refuses to go faster; repeat it after `Retry-After`",
+        "throttled",
+        "the store refuses to go faster, and nothing was written; try again a little later",
+    ),
+    (
+        500,
+        "The service failed, or what is stored cannot be read",
+        "internal",
+        "the service failed; its log says more, under this request's id",
+    ),
+    (501, "The service's store does not do that", "unsupported", "this service's store does not do that"),
+    (
+        503,
+        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, with a `ticket`); repeat it after `Retry-After`, a \
+            write with the same Idempotency-Key",
+        "in-doubt",
+        "it is not known whether this was stored, since the store did not answer; repeat the request with the same Idempotency-Key",
+    ),
 ];
 
-impl utoipa::IntoResponses for Errors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
-        let response =
-            |description: &str| ResponseBuilder::new().description(description).content(CONTENT_TYPE, content()).build();
-        let all = ALL.iter().map(|(status, description)| (status.to_string(), response(description)));
-        ResponsesBuilder::new().responses_from_iter(all).build().responses.into_iter().collect()
+/// Defines the errors of a kind of operation.
+macro_rules! errors {
+    ($($(#[$docs:meta])* $name:ident: $($status:literal)+;)+) => {$(
+        $(#[$docs])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                described(&[$($status),+])
+            }
+        }
+    )+};
+}
+
+errors! {
+    /// Those of the service itself.
+    OfService: 414 421;
+    /// Those of the metrics.
+    OfMetrics: 401 403 404 414 421;
+    /// Those of every operation on sessions.
+    OfStore: 400 401 403 414 421 429 500 501 503;
+    /// Those of an operation on a session that must be listed.
+    OfListed: 404;
+    /// Those of an operation with a body.
+    OfBody: 408 413 415;
+    /// Those of an operation whose values may be wrong.
+    OfValues: 422;
+    /// Those of an Idempotency-Key.
+    OfKey: 409;
+    /// Those of If-Match.
+    OfMatch: 412;
+}
+
+fn described(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
+    let found = ALL.iter().filter(|(status, ..)| statuses.contains(status));
+    found.map(|described| (described.0.to_string(), RefOr::T(response(described)))).collect()
+}
+
+fn response((status, description, kind, detail): &Described) -> Response {
+    let title = axum::http::StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
+    let example = json!({"type": format!("urn:chat-memory:problem:{kind}"), "title": title, "status": status, "detail": detail});
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).example(Some(example)).build();
+    let response = ResponseBuilder::new().description(*description).content(CONTENT_TYPE, content);
+    match status {
+        401 => response.header("WWW-Authenticate", header(Type::String, "`Bearer`")),
+        412 => response.header("ETag", header(Type::String, "Where the session is")),
+        409 | 429 | 503 => response.header("Retry-After", header(Type::Integer, "After so many seconds")),
+        _ => response,
     }
+    .build()
+}
+
+fn header(kind: Type, description: &str) -> Header {
+    HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind).build())).description(Some(description)).build()
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use chat_memory::SessionId;
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::errors::Errors;
+use super::errors::OfStore;
 use super::extract::{Params, Session};
+use super::parameters::{LastEventHeader, SessionPath};
 use super::types::{RecordInfo, WireFormat};
 use crate::auth::{Access, MayRead};
 use crate::problem::Problem;
@@ -31,15 +32,19 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The longest that a stream waits after a failed read of the store.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long a log surely goes on where it was: a record stays an hour at least.
+const SURE_FOR_MS: i64 = 3_600_000;
+
 /// Where to begin.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventParams {
     /// A position, as any answer has it, or `start`; without it, and without a Last-Event-ID, what is new from now on
+    #[param(nullable = false, example = "start")]
     after: Option<String>,
     /// The form of the messages
-    #[param(inline)]
+    #[param(inline, default = json!("openai"))]
     #[serde(default)]
     format: WireFormat,
 }
@@ -50,12 +55,9 @@ pub struct EventBody {
     /// What is known of the record
     #[serde(flatten)]
     pub record: RecordInfo,
-    /// Where there is a number: forget every record from this number on before you take this one
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rewind: Option<u64>,
     /// The record's messages
     #[serde(rename = "content")]
-    #[schema(value_type = Vec<super::types::ChatMessage>)]
+    #[schema(value_type = Vec<super::message::ChatMessage>)]
     pub messages: Vec<Value>,
 }
 
@@ -68,9 +70,9 @@ pub struct EventBody {
 /// connect anew.
 #[utoipa::path(
     get, path = "/v1/sessions/{session}/events", tag = "messages", operation_id = "events",
-    params(("session" = String, Path, description = "The session's id"), EventParams,
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that came")),
-    responses((status = 200, description = "Events, without an end", body = EventBody, content_type = "text/event-stream"), Errors),
+    params(SessionPath, EventParams, LastEventHeader),
+    responses((status = 200, description = "Events, without an end; the data of each `record` is an `EventBody`", body = String,
+        content_type = "text/event-stream"), OfStore),
     security(("key" = []))
 )]
 pub async fn events(
@@ -84,7 +86,6 @@ pub async fn events(
     let write = move |record: &Record| {
         let body = EventBody {
             record: RecordInfo::from(record),
-            rewind: record.rewind,
             messages: record.messages.iter().map(|message| format.write(message)).collect(),
         };
         // A record of JSON is JSON.
@@ -102,6 +103,10 @@ pub(crate) async fn stream_of(
     after: Option<&str>,
     write: impl Fn(&Record) -> String + Send + 'static,
 ) -> Result<Response, Problem> {
+    if !service.options().streaming {
+        let detail = "this service sends each answer whole, so it has no streams of events; ask for what is new with the messages' `after`";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "unsupported", detail));
+    }
     let wrong = |what: &str| {
         Problem::bad_request(format!("{what} takes a position, as an event's id or an answer's \"position\" gives it"))
     };
@@ -122,7 +127,9 @@ pub(crate) async fn stream_of(
     let mut changes = watched.changes();
     // The first look finds what came before the watching began.
     changes.mark_changed();
-    let follower = Follower { access, session, seen, changes, failures: 0, _watched: watched };
+    // What a client brings along may be of a log that is gone, with another in its place.
+    let follower =
+        Follower { service: service.clone(), access, session, seen, is_sure: false, changes, failures: 0, _watched: watched };
     let opened = service.metrics().stream();
     let stopped = service.clone();
     let events = records(follower).map(move |found| {
@@ -133,7 +140,7 @@ pub(crate) async fn stream_of(
         })
     });
     let first = stream::once(async { Ok(Event::default().retry(RETRY).comment("connected")) });
-    let events = first.chain(events).take_until(async move { stopped.stopped().await });
+    let events = first.chain(events.take_until(async move { stopped.stopped().await }));
     let alive = KeepAlive::new().interval(ALIVE_EVERY);
     let no_store = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -149,40 +156,63 @@ enum Found {
 }
 
 struct Follower {
+    service: Service,
     access: Access,
     session: SessionId,
+    /// Where the client is.
     seen: Position,
+    /// Whether the log is known to hold the record before that position.
+    is_sure: bool,
     changes: tokio::sync::watch::Receiver<u64>,
     failures: u32,
     _watched: std::sync::Arc<crate::hub::Watched>,
 }
 
 impl Follower {
-    /// What is new, once something may be.
-    async fn next(&mut self) -> Vec<Found> {
-        if self.changes.changed().await.is_err() {
-            return Vec::new();
+    /// What is new, once something may be; `None` where nothing more may be told.
+    async fn next(&mut self) -> Option<Vec<Found>> {
+        if self.changes.changed().await.is_err() || self.is_revoked() {
+            return None;
         }
-        let load = Load::all().since(self.seen.next());
-        match self.access.store.load(&self.session, &load).await {
+        Some(self.look().await)
+    }
+
+    /// Whether the key that opened the stream is no more, or lost its right.
+    fn is_revoked(&self) -> bool {
+        let Some(key) = &self.access.key else { return false };
+        let now = self.service.keys().and_then(|keys| keys.by_id(&key.id));
+        now.is_none_or(|now| now != *key)
+    }
+
+    async fn look(&mut self) -> Vec<Found> {
+        let next = self.seen.next();
+        // Its last record too, where it is to be seen that it is still that one: numbers may start anew where records expire.
+        let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond() - self.seen.read_at() < SURE_FOR_MS;
+        let from = if is_sure { next } else { next.saturating_sub(1) };
+        match self.access.store.load(&self.session, &Load::all().since(from)).await {
             Ok(history) => {
                 self.failures = 0;
                 if history.position == self.seen {
+                    self.is_sure = true;
+                    self.seen = history.position;
                     return Vec::new();
                 }
-                if history.position.next() <= self.seen.next() {
+                let last = history.records.iter().find(|record| record.seq + 1 == next);
+                let is_other = self.seen.last().zip(last).is_some_and(|(seen, last)| seen != last.append_id);
+                if history.position.next() <= next || is_other {
                     // Numbers began anew: what the client has is of another log.
                     self.seen = Position::new(0, None, 0);
                     self.changes.mark_changed();
                     return vec![Found::Reset];
                 }
+                self.is_sure = true;
                 self.seen = history.position.clone();
                 let read = history.position.clone();
                 let found = |record: Record| {
                     let behind = super::behind(&record, &read);
                     Found::Record(Box::new(record), behind)
                 };
-                history.records.into_iter().map(found).collect()
+                history.records.into_iter().filter(|record| record.seq >= next).map(found).collect()
             }
             Err(error) => {
                 tracing::warn!(%error, "a stream of events could not read its session; it tries again");
@@ -197,7 +227,7 @@ impl Follower {
 
 fn records(follower: Follower) -> impl Stream<Item = Found> {
     stream::unfold(follower, |mut follower| async move {
-        let found = follower.next().await;
+        let found = follower.next().await?;
         Some((stream::iter(found), follower))
     })
     .flatten()

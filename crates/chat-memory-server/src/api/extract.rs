@@ -3,11 +3,12 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use chat_memory::store::Position;
 use chat_memory::{SessionId, json};
 use serde::de::DeserializeOwned;
 
+use crate::app::Deadline;
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -70,8 +71,16 @@ pub(crate) async fn bytes(request: Request, service: &Service) -> Result<Bytes, 
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit, "a body"));
     }
-    let body = http_body_util::Limited::new(request.into_body(), limit);
-    match http_body_util::BodyExt::collect(body).await {
+    let deadline = request.extensions().get::<Deadline>().copied();
+    let collect = http_body_util::BodyExt::collect(http_body_util::Limited::new(request.into_body(), limit));
+    let collected = match deadline {
+        Some(Deadline(deadline)) => tokio::time::timeout_at(deadline, collect).await.map_err(|_| {
+            let detail = "the body did not come in time, and nothing was done with it; send it again";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
+        })?,
+        None => collect.await,
+    };
+    match collected {
         Ok(body) => Ok(body.to_bytes()),
         Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Problem::too_large(limit, "a body")),
         Err(_) => Err(Problem::bad_request("the body ended before it was whole")),
@@ -88,6 +97,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             .with("line", e.line())
             .with("column", e.column())
     })?;
+    // A list would be taken for the fields in their order.
+    if !value.is_object() {
+        return Err(Problem::invalid("the body must be a JSON object (at \"\")").with("pointer", ""));
+    }
     serde_path_to_error::deserialize(value).map_err(|e| {
         let pointer = pointer(e.path());
         Problem::invalid(format!("{} (at {pointer:?})", e.inner())).with("pointer", pointer)
@@ -107,6 +120,15 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
+/// The header of this name, of which there may be one at most.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Problem> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (_, Some(_)) => Err(Problem::bad_request(format!("the header {name} stands there twice; send one"))),
+        (first, None) => Ok(first),
+    }
+}
+
 /// The `Idempotency-Key`.
 #[derive(Debug)]
 pub struct Key(pub String);
@@ -114,7 +136,7 @@ pub struct Key(pub String);
 impl<S: Send + Sync> OptionalFromRequestParts<S> for Key {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
-        let Some(header) = parts.headers.get("idempotency-key") else { return Ok(None) };
+        let Some(header) = only(&parts.headers, "idempotency-key")? else { return Ok(None) };
         let text =
             std::str::from_utf8(header.as_bytes()).map_err(|_| Problem::bad_request("the Idempotency-Key is not UTF-8"))?;
         // The standard's draft quotes it; most clients do not.
@@ -134,7 +156,7 @@ pub struct IfMatch(pub Position);
 impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
-        let Some(header) = parts.headers.get(header::IF_MATCH) else { return Ok(None) };
+        let Some(header) = only(&parts.headers, "if-match")? else { return Ok(None) };
         let position = header.to_str().ok().and_then(tag).and_then(|tag| tag.parse().ok());
         let wrong =
             || Problem::bad_request("If-Match takes one position, as the ETag or the \"position\" of an earlier answer gives it");

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::errors::Errors;
+use super::errors::{OfMetrics, OfService};
 use crate::auth::MayMeasure;
 use crate::metrics;
 use crate::problem::Problem;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whether the process runs
 #[utoipa::path(
     get, path = "/healthz", tag = "service", operation_id = "healthz",
-    responses((status = 200, description = "It runs", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "It runs", body = String, content_type = "text/plain"), OfService)
 )]
 pub async fn healthz() -> &'static str {
     "ok\n"
@@ -31,7 +31,7 @@ pub async fn healthz() -> &'static str {
     get, path = "/readyz", tag = "service", operation_id = "readyz",
     responses((status = 200, description = "It is ready", body = String, content_type = "text/plain"),
         (status = 503, description = "It stops, or its store cannot be read", body = super::types::ProblemBody,
-            content_type = "application/problem+json"))
+            content_type = "application/problem+json"), OfService)
 )]
 pub async fn readyz(State(service): State<Service>) -> Response {
     let not = |why: &str| Problem::later(StatusCode::SERVICE_UNAVAILABLE, "not-ready", 1, why).into_response();
@@ -53,7 +53,7 @@ pub async fn readyz(State(service): State<Service>) -> Response {
 /// Needs a key with the right `metrics`, where there are keys. No label holds anything of a client's.
 #[utoipa::path(
     get, path = "/metrics", tag = "service", operation_id = "metrics",
-    responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"), Errors),
+    responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"), OfMetrics),
     security(("key" = []))
 )]
 pub async fn metrics(State(service): State<Service>, _: MayMeasure) -> Result<Response, Problem> {

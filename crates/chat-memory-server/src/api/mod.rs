@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::service::Service;
 
 pub(crate) mod cursor;
@@ -17,6 +17,8 @@ mod errors;
 pub(crate) mod events;
 pub(crate) mod extract;
 mod health;
+mod message;
+mod parameters;
 mod read;
 pub(crate) mod rewind;
 pub(crate) mod types;
@@ -46,7 +48,7 @@ equal.";
         (name = "sessions", description = "The list of sessions, and what is known of each"),
         (name = "service", description = "How the service is; no key is needed but for the metrics")
     ),
-    components(schemas(types::ProblemBody, types::ChatMessage)),
+    components(schemas(types::ProblemBody, message::ChatMessage, events::EventBody)),
     modifiers(&Keys)
 )]
 struct Document;
@@ -90,11 +92,10 @@ pub fn openapi() -> String {
 
 /// What no route answers.
 pub(crate) async fn no_such_path() -> impl IntoResponse {
-    Problem::not_found("there is nothing at this path; /openapi.json describes what there is")
+    Problem::not_found(problem::NO_SUCH_PATH)
 }
 
 /// What a route does not do.
 pub(crate) async fn no_such_method() -> impl IntoResponse {
-    let detail = "this path does not take this method; the Allow header names those that it takes";
-    Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", problem::NO_SUCH_METHOD)
 }

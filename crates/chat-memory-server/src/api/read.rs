@@ -3,17 +3,19 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chat_memory::memory::{Encoding, Policy, TokenCounter, recall_by};
+use chat_memory::memory::{Encoding, Limit, Policy, Recalled, TokenCounter, recall_by};
 use chat_memory::store::{History, Load, Position, Receipt, Record};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore as _, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
 use super::cursor;
-use super::errors::Errors;
+use super::errors::{OfStore, OfValues};
 use super::extract::{Params, Session, none_match};
+use super::parameters::{IfNoneMatchHeader, SessionPath};
 use super::types::{MessagesBody, RecordInfo, WireFormat};
 use crate::auth::{Access, MayRead};
 use crate::problem::Problem;
@@ -31,29 +33,41 @@ const START: &str = "start";
 #[into_params(parameter_in = Query)]
 pub struct ReadParams {
     /// A window for a model: the newest so many messages, a tool's result never without its call
+    #[param(minimum = 0, nullable = false, example = 20)]
     last: Option<usize>,
     /// A window: the newest so many turns, each a user's message and all up to the next
+    #[param(minimum = 0, nullable = false)]
     turns: Option<usize>,
     /// A window: the newest messages that have at most so many tokens together, counted with the vocabulary o200k_base
+    #[param(minimum = 0, nullable = false, format = "uint64")]
     tokens: Option<u64>,
     /// A page: whole records, until so many messages are reached; 100 by default
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page before: `next` of an answer. Without `before` and `after` it is the newest page
+    #[param(nullable = false)]
     before: Option<String>,
     /// The page after a position (or an answer's `next`): what is newer; `start` begins with the oldest message. It reads all that is newer
+    #[param(nullable = false, example = "start")]
     after: Option<String>,
     /// The order of a page's messages: oldest first (asc) or newest first (desc)
-    #[param(inline)]
+    #[param(inline, default = json!("asc"))]
     #[serde(default)]
     order: Order,
     /// The form of the messages
-    #[param(inline)]
+    #[param(inline, default = json!("openai"))]
     #[serde(default)]
     format: WireFormat,
     /// Half the price on DynamoDB: what was written in the last second may be missing
+    #[param(default = json!(false))]
     #[serde(default)]
     eventual: bool,
+}
+
+impl ReadParams {
+    fn consistent(&self, load: Load) -> Load {
+        if self.eventual { load.eventually_consistent() } else { load }
+    }
 }
 
 /// The order of messages.
@@ -74,11 +88,10 @@ pub enum Order {
 /// holds, however long the session is. A session that nobody wrote to is empty.
 #[utoipa::path(
     get, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "readMessages",
-    params(("session" = String, Path, description = "The session's id"), ReadParams,
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer: 304 if nothing was written since")),
+    params(SessionPath, ReadParams, IfNoneMatchHeader),
     responses((status = 200, description = "The messages", body = MessagesBody,
         headers(("ETag" = String, description = "The session's position"))),
-        (status = 304, description = "Nothing was written since"), Errors),
+        (status = 304, description = "Nothing was written since"), OfStore, OfValues),
     security(("key" = []))
 )]
 pub async fn messages(
@@ -90,7 +103,7 @@ pub async fn messages(
     let how = How::of(&access, &session, &params)?;
     let mut spent = Receipt::default();
     if let Some(known) = none_match(&headers) {
-        let end = access.store.load(&session, &Load::last(0)).await.map_err(|e| access.problem(&e))?;
+        let end = access.store.load(&session, &params.consistent(Load::last(0))).await.map_err(|e| access.problem(&e))?;
         spent += end.receipt;
         if known.contains(&end.position) {
             return Ok((StatusCode::NOT_MODIFIED, tagged(&end.position)?).into_response());
@@ -181,10 +194,10 @@ impl How {
 
     async fn read(self, access: &Access, session: &SessionId, params: &ReadParams) -> Result<Read, Problem> {
         let problem = |e: chat_memory::Error| access.problem(&e);
-        let eventually = |load: Load| if params.eventual { load.eventually_consistent() } else { load };
+        let eventually = |load: Load| params.consistent(load);
         match self {
             Self::Window(policy) => {
-                let recalled = recall_by(&*access.store, session, &policy, eventually(Load::all())).await.map_err(problem)?;
+                let recalled = recall(access, session, policy, eventually(Load::all())).await?;
                 let left_out = &recalled.window.left_out;
                 Ok(Read {
                     left_out: (!left_out.is_nothing()).then(|| left_out.to_string()),
@@ -212,6 +225,21 @@ impl How {
             }
         }
     }
+}
+
+/// A window of a session.
+async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<Recalled, Problem> {
+    if !matches!(policy.limit(), Limit::Tokens { .. }) {
+        return recall_by(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
+    }
+    // Counting takes the processor for seconds where messages are long, so it is done beside the threads that serve requests.
+    let (within, of, runtime) = (access.clone(), session.clone(), tokio::runtime::Handle::current());
+    let work = async move { recall_by(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
+    let work = work.in_current_span();
+    tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "counting tokens broke off");
+        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))
+    })
 }
 
 /// The list that a page's cursor is a place in.

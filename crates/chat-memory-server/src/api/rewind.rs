@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use chat_memory::store::{Append, ChatStore as _, Load, Position, Receipt};
 use chat_memory::{Error, Message, SessionId};
 
-use super::errors::Errors;
+use super::errors::{OfBody, OfMatch, OfStore, OfValues};
 use super::extract::{IfMatch, JsonBody, Params, Session};
+use super::parameters::{IfMatchHeader, SessionPath};
 use super::read::tagged;
 use super::types::{FormatParam, RewindBody, RewoundBody};
 use super::write;
@@ -32,10 +33,10 @@ pub(crate) enum Back {
 /// more.
 #[utoipa::path(
     post, path = "/v1/sessions/{session}/rewind", tag = "messages", operation_id = "rewind",
-    params(("session" = String, Path, description = "The session's id"), FormatParam,
-        ("If-Match" = Option<String>, Header, description = "The position that the session must be at: an earlier answer's ETag")),
+    params(SessionPath, FormatParam, IfMatchHeader),
     request_body = RewindBody,
-    responses((status = 200, description = "Taken back", body = RewoundBody, headers(("ETag" = String, description = "The position now"))), Errors),
+    responses((status = 200, description = "Taken back", body = RewoundBody, headers(("ETag" = String, description = "The position now"))),
+        OfStore, OfBody, OfValues, OfMatch),
     security(("key" = []))
 )]
 pub async fn rewind(
@@ -96,11 +97,17 @@ pub(crate) async fn take_back(
     if expected.is_some_and(|expected| expected != history.position) {
         return Err(access.problem(&Error::conflict(history.position)));
     }
+    let replaces = !messages.is_empty();
     let append = match back {
-        Back::Turns(turns) => Append::rewind_turns(&history, turns, messages),
-        Back::To(seq) => Append::rewind(&history, seq, messages).map(Some),
+        Back::Turns(turns) => Append::rewind_turns(&history, turns, messages).map_err(|e| access.problem(&e)),
+        Back::To(seq) => write::at("/to", Append::rewind(&history, seq, messages)).map(Some),
     };
-    let Some(append) = append.map_err(|e| access.problem(&e))? else {
+    let Some(append) = append? else {
+        if replaces {
+            let detail =
+                "there is no turn to take back, so the messages have no place to take; append them instead (at \"/turns\")";
+            return Err(Problem::invalid(detail).with("pointer", "/turns"));
+        }
         return Ok(TakenBack { seq: None, to: None, position: history.position, receipt: history.receipt });
     };
     let to = append.rewinds_to();

@@ -29,21 +29,6 @@ impl From<Receipt> for Cost {
     }
 }
 
-/// A chat message: OpenAI's, with every field it has. With `?format=langchain`, LangChain's stored message instead: `{"type", "data"}`.
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "it is only described: messages are read and written by the library")]
-pub struct ChatMessage {
-    /// Who says it: system, developer, user, assistant, tool or function
-    #[schema(example = "user")]
-    role: Option<String>,
-    /// A text, a list of parts, or null
-    #[schema(value_type = Object, example = "Where should we go in May?")]
-    content: Option<Value>,
-    /// What else a message has
-    #[serde(flatten)]
-    more: std::collections::HashMap<String, Value>,
-}
-
 /// The form of messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -70,7 +55,7 @@ impl From<WireFormat> for Format {
 #[into_params(parameter_in = Query)]
 pub struct FormatParam {
     /// The form of the messages
-    #[param(inline)]
+    #[param(inline, default = json!("openai"))]
     #[serde(default)]
     pub format: WireFormat,
 }
@@ -80,17 +65,19 @@ pub struct FormatParam {
 #[serde(deny_unknown_fields)]
 pub struct AppendBody {
     /// The messages, oldest first; at least one
-    #[schema(value_type = Vec<ChatMessage>, min_items = 1)]
+    #[schema(value_type = Vec<super::message::ChatMessage>, min_items = 1)]
     pub messages: Vec<Value>,
     /// A small JSON object to keep with the record
+    #[schema(example = json!({"model": "gpt-5"}))]
     pub metadata: Option<Map<String, Value>>,
     /// If this starts the session: whose it is
-    #[schema(max_length = 512)]
+    #[schema(min_length = 1, max_length = 512, example = "ada")]
     pub owner: Option<String>,
     /// If this starts the session: its title
-    #[schema(max_length = 1024)]
+    #[schema(max_length = 1024, example = "May")]
     pub title: Option<String>,
-    /// Finishes the same append, which ended in doubt with this ticket
+    /// Finishes the same append, which ended in doubt with this ticket. Not together with an Idempotency-Key
+    #[schema(pattern = r"^[A-Za-z0-9_-]+$")]
     pub ticket: Option<String>,
 }
 
@@ -106,7 +93,7 @@ pub struct AppendedBody {
     /// The position behind the record: what `If-Match` and `after` take
     pub position: String,
     /// When it was stored, in UTC
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
     /// What it cost
     pub cost: Cost,
@@ -122,6 +109,7 @@ pub struct ClearedBody {
     /// The position behind it
     pub position: String,
     /// Records whose messages were erased from the store; null where that is still to be done, which nobody sees: clear again to finish it
+    #[schema(required)]
     pub erased: Option<u64>,
     /// What it cost
     pub cost: Cost,
@@ -148,7 +136,7 @@ pub struct RewindBody {
     /// Every record from this number on
     pub to: Option<u64>,
     /// Messages to put in their place, in the same step
-    #[schema(value_type = Vec<ChatMessage>)]
+    #[schema(value_type = Vec<super::message::ChatMessage>)]
     #[serde(default)]
     pub messages: Vec<Value>,
 }
@@ -159,8 +147,10 @@ pub struct RewoundBody {
     /// The session
     pub session: String,
     /// The number of the record that takes back; null where there was nothing to take back
+    #[schema(required)]
     pub seq: Option<u64>,
     /// From which number on was taken back
+    #[schema(required)]
     pub to: Option<u64>,
     /// The position now
     pub position: String,
@@ -173,17 +163,22 @@ pub struct RewoundBody {
 pub struct RecordInfo {
     /// Its number
     pub seq: u64,
-    /// When it was stored, in UTC
-    #[schema(value_type = String, format = DateTime)]
+    /// When it was stored, in UTC; null where the store does not say
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
+    /// Where there is a number: it takes back every record from that number on
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub rewind: Option<u64>,
     /// When it expires, in UTC
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub expires_at: Option<Timestamp>,
     /// How many messages it has
     pub messages: usize,
     /// The caller's own JSON
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub metadata: Option<Map<String, Value>>,
 }
 
@@ -191,7 +186,8 @@ impl From<&Record> for RecordInfo {
     fn from(record: &Record) -> Self {
         Self {
             seq: record.seq,
-            created_at: time(record.created_at),
+            created_at: time(record.created_at).filter(|_| record.created_at > 0),
+            rewind: record.rewind,
             expires_at: record.expires_at.and_then(|at| Timestamp::from_second(at).ok()),
             messages: record.messages.len(),
             metadata: record.metadata.clone(),
@@ -205,15 +201,18 @@ pub struct MessagesBody {
     /// The session
     pub session: String,
     /// The messages; empty for a session that nobody wrote to
-    #[schema(value_type = Vec<ChatMessage>)]
+    #[schema(value_type = Vec<super::message::ChatMessage>)]
     pub messages: Vec<Value>,
     /// The records that the messages of a page come from, in the same order; a window has none
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub records: Option<Vec<RecordInfo>>,
     /// The next page: pass it as `after` if this was a page after something, else as `before`. Null where there is none
+    #[schema(required)]
     pub next: Option<String>,
     /// What a window left out
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub left_out: Option<String>,
     /// Where the session was: what `If-Match` and `after` take. The ETag is the same
     pub position: String,
@@ -227,13 +226,16 @@ pub struct SessionBody {
     /// The session's id
     pub id: String,
     /// Whose it is
+    #[schema(required)]
     pub owner: Option<String>,
     /// Its title
+    #[schema(required)]
     pub title: Option<String>,
     /// The caller's own JSON
+    #[schema(required)]
     pub metadata: Option<Map<String, Value>>,
     /// When its first record was stored, in UTC; null in a table of Flowise's or LangChain's, which does not say
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
 }
 
@@ -278,6 +280,7 @@ pub struct SessionsBody {
     /// The sessions, newest first; with `all=true` in no order
     pub sessions: Vec<SessionBody>,
     /// The next page's `after`; null after the last
+    #[schema(required)]
     pub next: Option<String>,
     /// What it cost
     pub cost: Cost,
@@ -293,20 +296,30 @@ pub struct ProblemBody {
     /// The status in words
     title: String,
     /// The status
+    #[schema(minimum = 400, maximum = 599, example = 412)]
     status: u16,
     /// What is wrong, where, and what to do
     detail: String,
     /// The place of a bad value in the body, as RFC 6901 writes it
+    #[schema(nullable = false)]
     pointer: Option<String>,
     /// The line of the body that is not JSON
+    #[schema(nullable = false)]
     line: Option<u64>,
     /// The column in that line
+    #[schema(nullable = false)]
     column: Option<u64>,
     /// For a conflict: where the session is
+    #[schema(nullable = false)]
     actual: Option<String>,
     /// For a write whose outcome is not known: what finishes it
+    #[schema(nullable = false)]
     ticket: Option<String>,
+    /// The byte of the body that is not UTF-8, from 0
+    #[schema(nullable = false)]
+    byte: Option<u64>,
     /// For what is too large: the limit, in bytes
+    #[schema(nullable = false)]
     limit: Option<u64>,
 }
 

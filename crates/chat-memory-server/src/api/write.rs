@@ -4,13 +4,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chat_memory::store::directory::check_title;
 use chat_memory::store::{Append, Appended, ChatStore as _, ChatStoreExt as _, Position};
 use chat_memory::wire::Format;
 use chat_memory::{Message, Owner, SessionId};
 use serde_json::Value;
 
-use super::errors::Errors;
+use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
 use super::extract::{IfMatch, JsonBody, Key, Params, Session};
+use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
 use crate::auth::{Access, MayWrite};
@@ -26,13 +28,12 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// until an answer comes.
 #[utoipa::path(
     post, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "appendMessages",
-    params(("session" = String, Path, description = "The session's id: 1 to 1,000 bytes, percent-encoded"), FormatParam,
-        ("Idempotency-Key" = Option<String>, Header, description = "Any text of yours that names this append, such as a UUID: for 24 hours it is stored once"),
-        ("If-Match" = Option<String>, Header, description = "The position that the session must be at: an earlier answer's ETag")),
+    params(SessionPath, FormatParam, KeyHeader, IfMatchHeader),
     request_body = AppendBody,
     responses((status = 201, description = "Stored; or, for a repeated key, what the first request stored", body = AppendedBody,
         headers(("ETag" = String, description = "The position behind the record"),
-            ("Idempotent-Replayed" = Option<String>, description = "true where an earlier request with this key had stored it"))), Errors),
+            ("Idempotent-Replayed" = String, description = "`true` where an earlier request with this key had stored it"))),
+        OfStore, OfBody, OfValues, OfKey, OfMatch),
     security(("key" = []))
 )]
 pub async fn append(
@@ -56,6 +57,7 @@ pub async fn append(
         append = append.owned_by(at("/owner", Owner::new(owner))?);
     }
     if let Some(title) = body.title {
+        at("/title", check_title(&title))?;
         append = append.titled(title);
     }
     append = match (&key, body.ticket) {
@@ -77,8 +79,11 @@ pub async fn append(
         created_at: time(appended.created_at),
         cost: appended.receipt.into(),
     };
-    let replayed = appended.repeated.then_some([(REPLAYED, HeaderValue::from_static("true"))]);
-    Ok((StatusCode::CREATED, tagged(&position)?, replayed, Json(body)).into_response())
+    Ok((StatusCode::CREATED, tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
+}
+
+fn replayed(repeated: bool) -> Option<[(HeaderName, HeaderValue); 1]> {
+    repeated.then_some([(REPLAYED, HeaderValue::from_static("true"))])
 }
 
 /// The position behind what was appended, the same for every repeat of it.
@@ -92,7 +97,10 @@ fn position(appended: &Appended) -> Position {
 
 /// The messages of a body.
 pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message>, Problem> {
-    let read = |(place, value)| at(&format!("/messages/{place}"), format.read(value));
+    let read = |(place, value)| {
+        let message = format.read(value).and_then(|message| message.check().map(|()| message));
+        at(&format!("/messages/{place}"), message)
+    };
     values.into_iter().enumerate().map(read).collect()
 }
 
@@ -126,10 +134,11 @@ pub(crate) async fn store(
 /// took; if that is interrupted, the next clear goes on. The session stays listed.
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "clearMessages",
-    params(("session" = String, Path, description = "The session's id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Any text of yours that names this clear: a repeat of it clears nothing that came after"),
-        ("If-Match" = Option<String>, Header, description = "The position that the session must be at")),
-    responses((status = 200, description = "Cleared", body = ClearedBody), Errors),
+    params(SessionPath, KeyHeader, IfMatchHeader),
+    responses((status = 200, description = "Cleared; a repeat with the same key clears nothing that came after", body = ClearedBody,
+        headers(("ETag" = String, description = "The position behind the clear"),
+            ("Idempotent-Replayed" = String, description = "`true` where an earlier request with this key had cleared it"))),
+        OfStore, OfValues, OfKey, OfMatch),
     security(("key" = []))
 )]
 pub async fn clear(
@@ -146,9 +155,8 @@ pub async fn clear(
     if let Some(IfMatch(position)) = expected {
         clear = clear.expecting(position);
     }
-    let cleared = clear_and_sweep(&service, &access, &session, key.map(|Key(key)| key), clear).await?;
-    let tag = cleared.position.parse().map_err(|e| access.problem(&e))?;
-    Ok((tagged(&tag)?, Json(cleared)).into_response())
+    let (appended, cleared) = clear_and_sweep(&service, &access, &session, key.map(|Key(key)| key), clear).await?;
+    Ok((tagged(&position(&appended))?, replayed(appended.repeated), Json(cleared)).into_response())
 }
 
 /// Clears, then erases; what could not be erased is hidden all the same.
@@ -158,7 +166,7 @@ pub(crate) async fn clear_and_sweep(
     session: &SessionId,
     key: Option<String>,
     clear: Append,
-) -> Result<ClearedBody, Problem> {
+) -> Result<(Appended, ClearedBody), Problem> {
     let appended = store(service, access, session, key, clear).await?;
     let (within, of) = (access.clone(), session.clone());
     let swept = service.write(None, session, None, async move {
@@ -167,11 +175,12 @@ pub(crate) async fn clear_and_sweep(
     });
     let mut cost = appended.receipt;
     let swept = swept.await?.ok().inspect(|swept| cost += swept.receipt);
-    Ok(ClearedBody {
+    let body = ClearedBody {
         session: session.to_string(),
         seq: appended.seq,
         position: position(&appended).to_string(),
         erased: swept.map(|swept| swept.records),
         cost: cost.into(),
-    })
+    };
+    Ok((appended, body))
 }

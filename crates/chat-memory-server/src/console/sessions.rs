@@ -160,6 +160,25 @@ fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
             }
             @if viewer.may_write() { p { a.button.primary href="/console/new" { "Start one" } } }
         }
+        @if listing.after.is_none() && listing.owner().is_none() { (what_this_is(viewer)) }
+    }
+}
+
+/// What someone needs to know who sees this page for the first time.
+fn what_this_is(viewer: &Viewer) -> Markup {
+    let key = if viewer.login.is_some() { "-H 'Authorization: Bearer YOUR_KEY' " } else { "" };
+    let append = format!(
+        "curl {url}/v1/sessions/trip/messages {key}-H 'Content-Type: application/json' \\\n  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'",
+        url = viewer.url
+    );
+    html! {
+        section.card aria-labelledby="what" {
+            h2 id="what" { "What this is" }
+            p { "The memory of your chatbots and agents. Each conversation is a session; what is said in it is stored once, whole, and comes back as it was, at a cost that does not grow. This page shows it as it comes." }
+            p { "Programs write and read over HTTP, or by the library on the same store:" }
+            pre tabindex="0" { code { (append) } }
+            p.small { "The " a href="/docs/" { "API's documentation" } " has the rest. " code { "chat-memory serve --demo" } " shows this page with sample conversations in it." }
+        }
     }
 }
 

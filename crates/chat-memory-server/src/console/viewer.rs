@@ -28,6 +28,8 @@ pub(crate) struct Viewer {
     pub(crate) login: Option<Login>,
     /// Whether the connection is by TLS.
     pub(crate) secure: bool,
+    /// The service's address, as this viewer's browser knows it.
+    pub(crate) url: String,
 }
 
 impl Viewer {
@@ -99,7 +101,10 @@ impl FromRequestParts<Service> for Viewer {
         let access = Access::new(service, login.as_ref().map(|login| login.key.clone())).await?;
         access.check(Right::Read)?;
         let secure = is_secure(&parts.extensions, &parts.headers, service);
-        Ok(Self { service: service.clone(), access, login, secure })
+        let host = parts.uri.authority().map(|host| host.as_str());
+        let host = host.or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or("localhost");
+        let url = format!("{}://{host}", if secure { "https" } else { "http" });
+        Ok(Self { service: service.clone(), access, login, secure, url })
     }
 }
 

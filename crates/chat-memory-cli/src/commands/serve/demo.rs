@@ -1,5 +1,7 @@
 //! A temporary store with sample conversations, for trying out.
 
+use std::time::Duration;
+
 use chat_memory::store::url::{SqliteUrl, StoreUrl};
 use chat_memory::store::{Append, ChatStore};
 use chat_memory::wire::openai;
@@ -95,6 +97,8 @@ impl Demo {
             serde_json::from_str(SAMPLES).map_err(|e| Error::invalid(format!("the demo's samples: {e}")))?;
         for sample in samples {
             let text = |name: &str| sample[name].as_str().unwrap_or_default();
+            // Sessions are ordered by the millisecond in which they began.
+            tokio::time::sleep(Duration::from_millis(2)).await;
             let session = SessionId::new(text("id"))?;
             for turn in sample["turns"].as_array().into_iter().flatten() {
                 let messages = turn.as_array().into_iter().flatten().cloned().map(openai::from_value);

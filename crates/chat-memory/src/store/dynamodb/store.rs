@@ -17,7 +17,7 @@ use super::size::MAX_ITEM;
 use super::table::Clock;
 use super::turns::{Limits, Settings, TableSwept, Turns};
 use crate::error::Error;
-use crate::session::SessionId;
+use crate::session::{Namespace, SessionId};
 use crate::store::layout::{Dialect, Layout, Roll};
 use crate::store::position::Moment;
 use crate::store::{
@@ -106,6 +106,23 @@ impl DynamoDbStore {
     pub fn from_sdk_config(config: &SdkConfig, options: Options) -> Result<Self, Error> {
         let table = SdkTable::from_sdk_config(config, &options)?;
         Ok(Self::over(table, &options))
+    }
+
+    /// The sessions of another namespace in the same table, by the same AWS client: its connections and credentials are shared, all else is
+    /// this store's own.
+    ///
+    /// ```
+    /// use chat_memory::Namespace;
+    /// use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = DynamoDbStore::open(Options::new("chats").with_region("eu-west-1")).await?;
+    /// let of_acme = store.in_namespace(Namespace::new("acme")?);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn in_namespace(&self, namespace: Namespace) -> Self {
+        Self::over(self.0.table.clone(), &self.0.options.clone().with_namespace(namespace))
     }
 
     fn over(table: SdkTable, options: &Options) -> Self {

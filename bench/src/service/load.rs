@@ -1,0 +1,252 @@
+//! Many clients at once, over HTTP or by calls, in alternating rounds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_memory::store::{Append, ChatStore, ChatStoreExt as _, Load};
+use chat_memory::{Message, SessionId};
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::client::{self, Client};
+use super::{Extent, kept_turn};
+use crate::Result;
+use crate::measure::Ratio;
+use crate::turns::WINDOW;
+
+/// How many different turns there are.
+pub const TURNS: usize = 64;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// An append of a turn.
+    Append,
+    /// A read of the newest messages.
+    Window,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Append => "append a turn",
+            Self::Window => "read a window",
+        })
+    }
+}
+
+/// The session of the client with this number.
+pub fn session_of(number: usize) -> Result<SessionId> {
+    Ok(SessionId::new(format!("client-{number}"))?)
+}
+
+/// One client, with a session of its own.
+#[derive(Debug)]
+pub struct Worker {
+    session: String,
+    by: By,
+    appended: usize,
+}
+
+#[derive(Debug)]
+enum By {
+    Http { client: Client, bodies: Vec<Bytes> },
+    Calls { store: Arc<dyn ChatStore>, appends: Vec<Append> },
+}
+
+impl Worker {
+    /// One that asks the service.
+    pub fn served(client: Client, number: usize) -> Self {
+        let bodies = (0..TURNS).map(|number| body(&kept_turn(number))).collect();
+        Self { session: format!("client-{number}"), by: By::Http { client, bodies }, appended: 0 }
+    }
+
+    /// One that calls the library.
+    pub fn called(store: Arc<dyn ChatStore>, number: usize) -> Self {
+        let appends = (0..TURNS).map(kept_turn).collect();
+        Self { session: format!("client-{number}"), by: By::Calls { store, appends }, appended: 0 }
+    }
+
+    /// Appends turns, so that there is a window to read.
+    pub async fn fill(&mut self, turns: usize) -> Result {
+        for _ in 0..turns {
+            self.append().await?;
+        }
+        Ok(())
+    }
+
+    /// The window's messages.
+    pub async fn window(&mut self) -> Result<Vec<Value>> {
+        match &mut self.by {
+            By::Http { client, .. } => client::messages(&client.window(&self.session).await?),
+            By::Calls { store, .. } => {
+                let history = store.load(&SessionId::new(self.session.as_str())?, &Load::last(WINDOW)).await?;
+                Ok(history.messages().map(Message::to_value).collect())
+            }
+        }
+    }
+
+    async fn append(&mut self) -> Result {
+        let number = self.appended % TURNS;
+        self.appended += 1;
+        match &mut self.by {
+            By::Http { client, bodies } => client.append(&self.session, bodies[number].clone()).await,
+            By::Calls { store, appends } => {
+                store.append_surely(&SessionId::new(self.session.as_str())?, appends[number].clone()).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads the window, and leaves it as it came: as bytes, or as messages.
+    async fn read(&mut self) -> Result {
+        match &mut self.by {
+            By::Http { client, .. } => client.window(&self.session).await.map(drop),
+            By::Calls { store, .. } => {
+                store.load(&SessionId::new(self.session.as_str())?, &Load::last(WINDOW)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Does this so many times; how long each took.
+    async fn work(&mut self, operation: Operation, times: usize) -> Result<Vec<Duration>> {
+        let mut took = Vec::with_capacity(times);
+        for _ in 0..times {
+            let start = Instant::now();
+            match operation {
+                Operation::Append => self.append().await?,
+                Operation::Window => self.read().await?,
+            }
+            took.push(start.elapsed());
+        }
+        Ok(took)
+    }
+}
+
+/// A turn as the service takes it.
+pub fn body(turn: &Append) -> Bytes {
+    let messages: Vec<Value> = turn.messages().iter().map(Message::to_value).collect();
+    json!({ "messages": messages }).to_string().into()
+}
+
+/// How one side did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Requests in a second: the median over the rounds.
+    pub rate: f64,
+    /// Half of all requests took less.
+    pub p50: Duration,
+    /// 99 of 100 requests took less.
+    pub p99: Duration,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// What was done.
+    pub operation: Operation,
+    /// By how many at once.
+    pub clients: usize,
+    /// Over HTTP.
+    pub served: Pace,
+    /// By calls.
+    pub called: Pace,
+    /// The service's time in the library's.
+    pub ratio: Ratio,
+}
+
+/// Times both sides in alternating rounds; the first pair warms up and does not count.
+pub async fn compare(
+    operation: Operation,
+    served: &mut Vec<Worker>,
+    called: &mut Vec<Worker>,
+    extent: Extent,
+) -> Result<Comparison> {
+    let clients = served.len();
+    let each = extent.each.max(extent.together / clients);
+    let (mut http, mut calls) = (Side::default(), Side::default());
+    for pair in 0..=extent.pairs {
+        let (first, second) = if pair % 2 == 0 { (&mut *served, &mut *called) } else { (&mut *called, &mut *served) };
+        let times = [round(operation, first, each).await?, round(operation, second, each).await?];
+        if pair == 0 {
+            continue;
+        }
+        let [mut one, mut other] = times;
+        if pair % 2 == 1 {
+            std::mem::swap(&mut one, &mut other);
+        }
+        http.add(one);
+        calls.add(other);
+    }
+    let pairs: Vec<_> = http.rounds.iter().copied().zip(calls.rounds.iter().copied()).collect();
+    let requests = clients * each;
+    Ok(Comparison { operation, clients, served: http.pace(requests), called: calls.pace(requests), ratio: Ratio::of(&pairs) })
+}
+
+/// All workers at once, each so many times: how long it took in all, and each.
+async fn round(operation: Operation, workers: &mut Vec<Worker>, each: usize) -> Result<(Duration, Vec<Duration>)> {
+    let mut tasks = JoinSet::new();
+    let start = Instant::now();
+    for mut worker in workers.drain(..) {
+        tasks.spawn(async move {
+            let took = worker.work(operation, each).await?;
+            Result::Ok((worker, took))
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        let (worker, took) = done??;
+        workers.push(worker);
+        all.extend(took);
+    }
+    let elapsed = start.elapsed();
+    // In the order of their sessions, so that both sides' rounds stay alike.
+    workers.sort_by_key(|worker| worker.session.trim_start_matches("client-").parse::<usize>().unwrap_or(0));
+    Ok((elapsed, all))
+}
+
+/// What one side took.
+#[derive(Default)]
+struct Side {
+    rounds: Vec<Duration>,
+    requests: Vec<Duration>,
+}
+
+impl Side {
+    fn add(&mut self, (round, requests): (Duration, Vec<Duration>)) {
+        self.rounds.push(round);
+        self.requests.extend(requests);
+    }
+
+    fn pace(mut self, requests: usize) -> Pace {
+        self.rounds.sort();
+        self.requests.sort();
+        Pace {
+            rate: requests as f64 / at(&self.rounds, 0.5).as_secs_f64(),
+            p50: at(&self.requests, 0.5),
+            p99: at(&self.requests, 0.99),
+        }
+    }
+}
+
+fn at(sorted: &[Duration], share: f64) -> Duration {
+    sorted.get(((sorted.len() as f64 - 1.0) * share).round() as usize).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_of_all_requests_and_of_the_median_round() {
+        let mut side = Side::default();
+        for seconds in [1, 2, 4] {
+            side.add((Duration::from_secs(seconds), (1..=100).map(Duration::from_millis).collect()));
+        }
+        let pace = side.pace(100);
+        assert_eq!((pace.rate, pace.p50, pace.p99), (50.0, Duration::from_millis(51), Duration::from_millis(99)));
+    }
+}

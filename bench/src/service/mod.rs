@@ -1,0 +1,138 @@
+//! The HTTP service beside the same calls of the library in this process, with as many clients at once, and what memory it holds.
+//!
+//! The service is the program itself, started as anyone starts it, with a key and its log at the default. Both sides share this machine:
+//! beside the service runs the client that asks it, beside the library nothing.
+
+mod client;
+mod load;
+mod memory;
+mod report;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chat_memory::ChatStore;
+use chat_memory::store::Load;
+use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::url::StoreUrl;
+use chat_memory_testkit::{dynamodb_endpoint, table_name};
+
+use self::client::Client;
+use self::load::{Comparison, Operation, Worker, compare, session_of};
+use self::memory::Memory;
+use self::server::Server;
+use crate::Result;
+use crate::turns::{WINDOW, turn};
+
+/// How much is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Clients at once, one number for each line of the table.
+    pub clients: &'static [usize],
+    /// Pairs of rounds that count.
+    pub pairs: usize,
+    /// Requests of each client in a round, and of all of them together at least.
+    pub each: usize,
+    /// As said.
+    pub together: usize,
+    /// Requests while memory is looked at.
+    pub requests: usize,
+}
+
+impl Extent {
+    /// For numbers to keep.
+    pub const FULL: Self = Self { clients: &[1, 16, 64], pairs: 11, each: 20, together: 200, requests: 200_000 };
+    /// To see that it works.
+    pub const SMOKE: Self = Self { clients: &[1, 4], pairs: 2, each: 3, together: 6, requests: 400 };
+}
+
+/// What came out of one kind of store.
+#[derive(Debug)]
+pub struct Outcome {
+    store: &'static str,
+    comparisons: Vec<Comparison>,
+    memory: Memory,
+}
+
+/// Measures, and says it in Markdown.
+pub async fn run(program: &Path, extent: Extent) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let sqlite = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    eprintln!("SQLite …");
+    let urls = Urls { served: sqlite("served.db"), library: sqlite("library.db"), watched: sqlite("watched.db") };
+    let mut outcomes = vec![measure("SQLite", urls, program, folder.path(), extent).await?];
+    eprintln!("DynamoDB …");
+    let urls = Urls { served: table().await?, library: table().await?, watched: table().await? };
+    outcomes.push(measure("DynamoDB Local", urls, program, folder.path(), extent).await?);
+    Ok(report::markdown(extent, &outcomes))
+}
+
+/// A store for each purpose, all of one kind.
+struct Urls {
+    served: String,
+    library: String,
+    watched: String,
+}
+
+async fn table() -> Result<String> {
+    let url = format!("dynamodb://{}?region=us-east-1&endpoint={}", table_name("bench-service"), dynamodb_endpoint());
+    let StoreUrl::DynamoDb(table) = url.parse()? else { return Err("this is a URL of DynamoDB".into()) };
+    Admin::open(&table.options()).await?.create_table().await?;
+    Ok(url)
+}
+
+async fn measure(store: &'static str, urls: Urls, program: &Path, folder: &Path, extent: Extent) -> Result<Outcome> {
+    let keys: PathBuf = folder.join("keys.toml");
+    let key = server::key(program, &keys)?;
+    let library = urls.library.parse::<StoreUrl>()?.open().await?;
+    let server = Server::start(program, &urls.served, &keys).await?;
+    let mut comparisons = Vec::new();
+    for &clients in extent.clients {
+        let mut served = Vec::new();
+        let mut called = Vec::new();
+        for number in 0..clients {
+            served.push(Worker::served(Client::connect(server.address(), &key).await?, number));
+            called.push(Worker::called(Arc::clone(&library), number));
+        }
+        let turns = WINDOW / 2;
+        for worker in served.iter_mut().chain(&mut called) {
+            worker.fill(turns).await?;
+        }
+        check_equal(&*library, &mut served).await?;
+        for operation in [Operation::Append, Operation::Window] {
+            eprintln!("  {operation}, {clients} at once");
+            comparisons.push(compare(operation, &mut served, &mut called, extent).await?);
+        }
+        check_equal(&*library, &mut served).await?;
+    }
+    server.stop().await?;
+    eprintln!("  memory");
+    let server = Server::start(program, &urls.watched, &keys).await?;
+    let memory = memory::watch(&server, &key, extent.requests).await?;
+    server.stop().await?;
+    Ok(Outcome { store, comparisons, memory })
+}
+
+/// The service shows the window that the library loads, of every session: both were given the same turns.
+async fn check_equal(library: &dyn ChatStore, served: &mut [Worker]) -> Result {
+    for (number, worker) in served.iter_mut().enumerate() {
+        let ours = library.load(&session_of(number)?, &Load::last(WINDOW)).await?;
+        let ours: Vec<_> = ours.messages().map(chat_memory::Message::to_value).collect();
+        let theirs = worker.window().await?;
+        if ours.len() != WINDOW || ours != theirs {
+            return Err(format!(
+                "session {number}: the service shows {} messages that are not the library's {}",
+                theirs.len(),
+                ours.len()
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The turn with this number. There are only so many, so that making them takes no time while the clock runs.
+fn kept_turn(number: usize) -> chat_memory::store::Append {
+    turn(number % load::TURNS)
+}

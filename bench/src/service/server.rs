@@ -1,0 +1,95 @@
+//! The service as a process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use chat_memory_testkit::credentials_env;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+
+use crate::Result;
+
+/// How long the service may take to say where it listens, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A service that runs; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts the program over a store and waits until it listens.
+    pub async fn start(program: &Path, store: &str, keys: &Path) -> Result<Self> {
+        let mut command = tokio::process::Command::from(clean(program));
+        command.args(["--store", store, "serve", "--listen", "127.0.0.1:0", "--keys"]).arg(keys);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut process = command.spawn().map_err(|e| missing(program, &e))?;
+        let said = process.stdout.take().ok_or("the service has no output")?;
+        let mut lines = BufReader::new(said).lines();
+        let first = tokio::time::timeout(PATIENCE, lines.next_line()).await??.ok_or("the service ended before it listened")?;
+        let address =
+            first.strip_prefix("listening on http://").ok_or_else(|| format!("the service began with {first:?}"))?.parse()?;
+        // What else it says must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { process, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The memory that it holds, in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        let id = self.process.id().ok_or("the service has ended")?;
+        let kilobytes: u64 = if cfg!(target_os = "linux") {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the system does not say VmRSS")?;
+            line.trim().trim_end_matches(" kB").parse()?
+        } else {
+            let said = Command::new("ps").args(["-o", "rss=", "-p", &id.to_string()]).output()?;
+            String::from_utf8(said.stdout)?.trim().parse()?
+        };
+        Ok(kilobytes * 1024)
+    }
+
+    /// Ends it.
+    pub async fn stop(mut self) -> Result {
+        self.process.start_kill()?;
+        tokio::time::timeout(PATIENCE, self.process.wait()).await??;
+        Ok(())
+    }
+}
+
+/// Makes a key that may read and write.
+pub fn key(program: &Path, keys: &Path) -> Result<String> {
+    let mut command = clean(program);
+    command.args(["key", "new", "--name", "bench", "--right", "read", "--right", "write", "--keys"]).arg(keys);
+    let output = command.output().map_err(|e| missing(program, &e))?;
+    if !output.status.success() {
+        return Err(format!("no key could be made: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The program with nothing in its environment that could change what it does.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let settings = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CHAT_MEMORY_"));
+    for name in settings {
+        command.env_remove(name);
+    }
+    command.envs(credentials_env());
+    command
+}
+
+fn missing(program: &Path, error: &std::io::Error) -> String {
+    format!(
+        "{} cannot be started ({error}); `cargo xtask bench service` builds it, and `cargo build -p chat-memory-cli` by hand",
+        program.display()
+    )
+}

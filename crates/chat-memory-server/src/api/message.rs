@@ -1,0 +1,76 @@
+//! A message, as the document describes it. Messages are read and written by the library.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AdditionalProperties, AnyOfBuilder, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+/// A chat message in either form.
+#[derive(Debug)]
+pub struct ChatMessage;
+
+impl ToSchema for ChatMessage {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ChatMessage")
+    }
+}
+
+impl PartialSchema for ChatMessage {
+    fn schema() -> RefOr<Schema> {
+        let about = "A chat message: OpenAI's, or with `?format=langchain` LangChain's stored message. Fields beside those named here are kept as \
+            they are";
+        AnyOfBuilder::new()
+            .item(openai())
+            .item(langchain())
+            .description(Some(about))
+            .examples([json!({"role": "user", "content": "Where should we go in May?"})])
+            .into()
+    }
+}
+
+fn openai() -> Object {
+    let text = || of(Type::String);
+    let parts = ArrayBuilder::new().items(any_object()).description(Some("Parts, such as texts and images"));
+    let content = OneOfBuilder::new().item(text()).item(parts).item(of(Type::Null));
+    let roles = ["system", "developer", "user", "assistant", "tool", "function"];
+    let calls = SchemaType::from_iter([Type::Array, Type::Null]);
+    ObjectBuilder::new()
+        .title(Some("OpenAI"))
+        .property(
+            "role",
+            ObjectBuilder::new().schema_type(Type::String).enum_values(Some(roles)).description(Some("Who says it")),
+        )
+        .required("role")
+        .property("content", content.description(Some("A text, a list of parts, or null")))
+        .property("name", ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null])))
+        .property(
+            "tool_calls",
+            ArrayBuilder::new().schema_type(calls).items(any_object()).description(Some("The calls of an assistant")),
+        )
+        .property("tool_call_id", text().description(Some("The call that a tool's message answers")))
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .build()
+}
+
+fn langchain() -> Object {
+    ObjectBuilder::new()
+        .title(Some("LangChain"))
+        .property("type", of(Type::String).description(Some("human, ai, system, tool, …")))
+        .required("type")
+        .property("data", any_object())
+        .required("data")
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .build()
+}
+
+fn of(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(kind)
+}
+
+fn any_object() -> ObjectBuilder {
+    of(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true)))
+}

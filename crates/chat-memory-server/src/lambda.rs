@@ -1,0 +1,200 @@
+//! The service as a function on AWS Lambda, behind a function URL, API Gateway or a load balancer.
+//!
+//! Lambda hands over each request as an event and takes the answer whole: there is no listener, and there are no streams. What differs
+//! from one front to the next is how the path is written, and how large an answer may be.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use chat_memory::store::url::StoreUrl;
+use chat_memory::{Error, ErrorKind};
+use http_body_util::BodyExt as _;
+use lambda_http::request::RequestContext;
+use lambda_http::{Body as Payload, RequestExt as _};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tower::ServiceExt as _;
+
+use crate::app::{REQUEST_ID, app};
+use crate::config::{Bytes, LogFormat, Settings, Span};
+use crate::problem::Problem;
+use crate::service::{Options, Service};
+
+/// What Lambda takes of an answer, in bytes of JSON, and what a load balancer takes of Lambda's
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>).
+const PAYLOAD: usize = 6_291_556;
+const ALB_PAYLOAD: usize = 1_048_576;
+/// What of it is kept for status and headers.
+const HEAD: usize = 16_384;
+
+/// What stands in no path as it is, so that it must have been decoded on the way.
+const NEVER: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
+/// The same where the whole path is known to have been decoded: then a percent sign is one.
+const DECODED: &AsciiSet = &NEVER.add(b'%');
+
+/// The settings that hold on Lambda where nothing was given. An answer comes before API Gateway gives up at 29 seconds, and the log is for
+/// CloudWatch.
+#[must_use]
+pub fn defaults() -> Settings {
+    Settings {
+        max_body: Some(Bytes(PAYLOAD)),
+        request_timeout: Some(Span(Duration::from_secs(25))),
+        log_format: Some(LogFormat::Json),
+        ..Settings::defaults()
+    }
+}
+
+/// How the service behaves on Lambda by these settings: without streams, which Lambda would hold back; with cookies for TLS only, which all
+/// fronts but a load balancer's listener for plain HTTP speak; and without metrics, since each instance of the function has its own.
+pub fn options(settings: &Settings) -> Options {
+    let mut options = settings.options();
+    (options.streaming, options.tls, options.metrics) = (false, true, false);
+    options
+}
+
+/// The service that these settings describe. A relative path of the keys' file is one in the deployment package.
+///
+/// # Errors
+/// Invalid, for a setting that is missing or wrong; what reading the keys meets. A store that would be lost with the
+/// function's instance, and a service without keys, are refused.
+pub fn service(settings: &Settings) -> Result<Service, Error> {
+    let url = settings
+        .store
+        .as_deref()
+        .ok_or_else(|| Error::invalid("CHAT_MEMORY_STORE must name the table, as in dynamodb://chats"))?;
+    let url: StoreUrl = url.parse().map_err(|e: Error| e.context("the store"))?;
+    if !matches!(url, StoreUrl::DynamoDb(_)) {
+        return Err(Error::invalid(
+            "on Lambda the store must be a DynamoDB table, as in dynamodb://chats: what a function keeps in files or in memory is lost with it",
+        ));
+    }
+    let keys = settings.given_keys()?.ok_or_else(|| {
+        Error::invalid(
+            "a function answers anyone who reaches it, so it needs API keys: name their file in CHAT_MEMORY_KEYS, or put its text into \
+            CHAT_MEMORY_KEYS_TEXT",
+        )
+    })?;
+    Service::new(url, Some(keys), options(settings))
+}
+
+/// Answers Lambda's events until Lambda ends the process.
+///
+/// # Errors
+/// Unavailable, where Lambda's own interface fails.
+///
+/// # Panics
+/// Where it does not run on Lambda, since then the variables that Lambda sets are missing.
+pub async fn run(service: Service) -> Result<(), Error> {
+    let handler = handler(service);
+    let failed = |e| Error::new(ErrorKind::Unavailable, format!("Lambda's interface failed ({e})"));
+    lambda_http::run(handler).await.map_err(failed)
+}
+
+/// Answers one event after another, as `lambda_http` wants it.
+pub fn handler(
+    service: Service,
+) -> impl tower::Service<lambda_http::Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
+    let app = app(service);
+    tower::service_fn(move |event: lambda_http::Request| {
+        let app = app.clone();
+        async move { Ok(answer(app, event).await) }
+    })
+}
+
+async fn answer(app: Router, event: lambda_http::Request) -> Response {
+    let most = match event.request_context_ref() {
+        Some(RequestContext::Alb(_)) => ALB_PAYLOAD,
+        _ => PAYLOAD,
+    } - HEAD;
+    let response = match request(event) {
+        Ok(request) => app.oneshot(request).await.unwrap_or_else(|never| match never {}),
+        Err(problem) => problem.into_response(),
+    };
+    whole(response, most).await
+}
+
+/// The request that an event is.
+fn request(event: lambda_http::Request) -> Result<Request, Problem> {
+    let uri = uri(&event)?;
+    let peer = peer(&event);
+    let id = event.lambda_context_ref().and_then(|context| HeaderValue::from_str(&context.request_id).ok());
+    let (mut parts, body) = event.into_parts();
+    parts.uri = uri;
+    // A client's own id goes first; else the log has Lambda's, by which CloudWatch knows the invocation.
+    if let Some(id) = id {
+        parts.headers.entry(REQUEST_ID).or_insert(id);
+    }
+    if let Some(peer) = peer {
+        parts.extensions.insert(ConnectInfo(SocketAddr::new(peer, 0)));
+    }
+    let body = match body {
+        Payload::Text(text) => Body::from(text),
+        Payload::Binary(bytes) => Body::from(bytes),
+        _ => Body::empty(),
+    };
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The path as the client sent it, as far as the front left it so, without the name of API Gateway's stage.
+///
+/// Function URLs, REST APIs and load balancers hand on the path as it came. An HTTP API decodes it, so that a session's slash cannot be told
+/// from the path's own, and puts its stage in front.
+fn uri(event: &lambda_http::Request) -> Result<Uri, Problem> {
+    let mut path = event.raw_http_path();
+    let mut unsafe_in_path = NEVER;
+    if let Some(RequestContext::ApiGatewayV2(context)) = event.request_context_ref() {
+        let stage = context.stage.as_deref().filter(|stage| *stage != "$default");
+        if let Some(rest) =
+            stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage)).filter(|rest| rest.starts_with('/'))
+        {
+            path = rest;
+        }
+        if !context.domain_name.as_deref().is_some_and(|name| name.contains(".lambda-url.")) {
+            unsafe_in_path = DECODED;
+        }
+    }
+    let path = utf8_percent_encode(if path.is_empty() { "/" } else { path }, unsafe_in_path);
+    let query = event.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{path}{query}").parse().map_err(|_| Problem::bad_request("the path is not one of a URL"))
+}
+
+/// Who asks: what the front itself says, not what came with the request.
+fn peer(event: &lambda_http::Request) -> Option<IpAddr> {
+    let address = match event.request_context_ref()? {
+        RequestContext::ApiGatewayV1(context) => context.identity.source_ip.clone()?,
+        RequestContext::ApiGatewayV2(context) => context.http.source_ip.clone()?,
+        // A load balancer adds the address at the end.
+        _ => event.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim().to_owned(),
+    };
+    address.parse().ok()
+}
+
+/// The answer with its body at hand, if Lambda takes that much; else the problem that says so.
+async fn whole(response: Response, most: usize) -> Response {
+    let (parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer broke off").into_response();
+    };
+    let body = body.to_bytes();
+    if in_json(&body) > most {
+        let detail = "the answer is larger than AWS Lambda can hand on; ask for fewer messages at once, with `limit` or `last`";
+        return Problem::invalid(detail).with("limit", most).into_response();
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// The bytes of a text as JSON writes it.
+fn in_json(text: &[u8]) -> usize {
+    let bytes = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.iter().map(bytes).sum()
+}

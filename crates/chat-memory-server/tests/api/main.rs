@@ -1,0 +1,16 @@
+//! The HTTP API, called in this process over every kind of store: in memory, a SQLite file, DynamoDB Local.
+
+mod appends;
+mod client;
+mod documents;
+mod events;
+mod exactness;
+mod faults;
+mod idempotency;
+mod keys;
+mod metrics;
+mod namespaces;
+mod reads;
+mod refusals;
+mod rewinds;
+mod sessions;

@@ -1,0 +1,193 @@
+//! Reading: windows, pages, what is new.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::client::{Api, assistant, encoded, everywhere, messages, texts, user};
+
+#[tokio::test]
+async fn a_session_that_nobody_wrote_to_is_empty() {
+    everywhere(async |api| {
+        for query in
+            ["", "?last=5", "?turns=2", "?tokens=9", "?limit=1", "?after=start", "?after=start&order=desc", "?eventual=true"]
+        {
+            let read = api.get(&format!("{}{query}", messages("nobody"))).await;
+            let body = read.ok(200);
+            assert_eq!((&body["messages"], &body["next"]), (&json!([]), &Value::Null), "{query}");
+            assert!(!read.header("etag").is_empty());
+        }
+        let first = api.get(&messages("nobody")).await;
+        let again = api.raw(Method::GET, &messages("nobody"), &[("if-none-match", first.header("etag"))], "").await;
+        assert_eq!(again.status, 304);
+        api.get("/v1/sessions/nobody").await.problem(404, "not-found");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn windows_are_what_a_model_should_be_shown() {
+    everywhere(async |api| {
+        let call = json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+        let result = json!({"role": "tool", "tool_call_id": "c", "content": "result"});
+        api.turn("s", "one").await;
+        api.post(&messages("s"), &[], &json!({"messages": [user("two?"), call, result, assistant("two!")]})).await.ok(201);
+
+        let read = async |query: &str| api.get(&format!("{}{query}", messages("s"))).await.ok(200);
+        let count = |body: &Value| body["messages"].as_array().expect("messages").len();
+        // A tool's result never without its call, nor the call without its result.
+        assert_eq!(count(&read("?last=1").await), 1);
+        let two = read("?last=2").await;
+        assert_eq!(two["messages"], json!([assistant("two!")]), "{two}");
+        assert!(two["left_out"].is_string() && two["records"].is_null() && two["next"].is_null(), "{two}");
+        assert_eq!(count(&read("?last=100").await), 6);
+        assert_eq!(read("?turns=1").await["messages"][0], user("two?"));
+        assert_eq!(count(&read("?turns=2&order=desc").await), 6);
+        assert_eq!(read("?turns=1&order=desc").await["messages"][0], assistant("two!"));
+        assert_eq!(count(&read("?last=0").await) + count(&read("?turns=0").await) + count(&read("?tokens=0").await), 0);
+        let tokens = count(&read("?tokens=20").await);
+        assert!((1..6).contains(&tokens), "{tokens}");
+        assert_eq!(count(&read(&format!("?tokens={}", u64::MAX)).await), 6);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn parameters_that_contradict_each_other_are_refused() {
+    let api = Api::at("memory:");
+    for query in [
+        "last=1&turns=1",
+        "last=1&limit=1",
+        "tokens=1&after=start",
+        "before=x&after=start",
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "last=x",
+        "last=18446744073709551616",
+        "lats=1",
+        "last=1&last=2",
+        "order=up",
+        "format=xml",
+        "after=nothing",
+        "after=",
+        "eventual=1",
+        "before=AQ",
+    ] {
+        let problem = api.get(&format!("{}?{query}", messages("s"))).await.problem(400, "bad-request");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{query}: {problem}");
+    }
+}
+
+/// A long session in which edits took back some of what was said, and what is left of it.
+async fn edited(api: &Api, session: &str) -> Vec<String> {
+    let mut view: Vec<String> = Vec::new();
+    for n in 0..60 {
+        let text = format!("{n:02}");
+        api.turn(session, &text).await;
+        view.extend([format!("{text}?"), format!("{text}!")]);
+        if n % 7 == 6 {
+            let back = json!({"turns": 2, "messages": [user(&format!("{text} again"))]});
+            api.post(&format!("/v1/sessions/{session}/rewind"), &[], &back).await.ok(200);
+            // A rewind of turns: each begins with a user's message.
+            for _ in 0..2 {
+                let last = view.iter().rposition(|text| !text.ends_with('!')).expect("a turn");
+                view.truncate(last);
+            }
+            view.push(format!("{text} again"));
+        }
+    }
+    view
+}
+
+/// Every page from the first, as (messages, pages).
+async fn pages(api: &Api, session: &str, query: &str, parameter: &str) -> Vec<Vec<String>> {
+    let first = if parameter == "after" { "&after=start" } else { "" };
+    let (mut all, mut cursor) = (Vec::new(), first.to_owned());
+    loop {
+        let path = format!("{}?{query}{cursor}", messages(session));
+        let page = api.get(&path).await.ok(200);
+        let counts = page["records"].as_array().expect("records").iter().map(|record| record["messages"].as_u64().unwrap_or(0));
+        assert_eq!(counts.sum::<u64>(), texts(&page).len() as u64, "the records are those of the messages");
+        all.push(texts(&page));
+        let Some(next) = page["next"].as_str() else { return all };
+        cursor = format!("&{parameter}={}", encoded(next));
+    }
+}
+
+#[tokio::test]
+async fn pages_go_through_all_of_a_long_session_in_either_direction() {
+    everywhere(async |api| {
+        let expected = edited(&api, "long").await;
+        assert!(expected.len() > 60, "{}", expected.len());
+        for limit in [1, 7, 1000] {
+            let older = pages(&api, "long", &format!("limit={limit}"), "before").await;
+            assert_eq!(older.iter().rev().flatten().cloned().collect::<Vec<_>>(), expected, "backwards by {limit}");
+            let newest_first = pages(&api, "long", &format!("limit={limit}&order=desc"), "before").await;
+            let reversed: Vec<_> = expected.iter().rev().cloned().collect();
+            assert_eq!(newest_first.concat(), reversed, "newest first by {limit}");
+            let oldest_first = pages(&api, "long", &format!("limit={limit}"), "after").await;
+            assert_eq!(oldest_first.concat(), expected, "forwards by {limit}");
+            assert!(oldest_first.iter().chain(&older).all(|page| page.len() <= limit + 1), "whole records, up to the limit");
+        }
+        // Without a limit, a hundred messages.
+        let newest = api.get(&messages("long")).await.ok(200);
+        assert!((100..=101).contains(&texts(&newest).len().max(100)) && texts(&newest).last() == expected.last());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_new_since_a_position_is_read_alone() {
+    everywhere(async |api| {
+        let first = api.turn("s", "one").await;
+        let since = |position: &Value| format!("{}?after={}", messages("s"), position.as_str().expect("a position"));
+        let nothing = api.get(&since(&first["position"])).await.ok(200);
+        assert_eq!((&nothing["messages"], &nothing["next"]), (&json!([]), &Value::Null));
+        let second = api.turn("s", "two").await;
+        let new = api.get(&since(&first["position"])).await.ok(200);
+        assert_eq!(texts(&new), ["two?", "two!"]);
+        assert_eq!(new["records"][0]["seq"], second["seq"]);
+        // A record that takes back says so, to whoever has what it took back.
+        api.post("/v1/sessions/s/rewind", &[], &json!({"to": 0, "messages": [user("instead")]})).await.ok(200);
+        let new = api.get(&since(&second["position"])).await.ok(200);
+        assert_eq!((texts(&new), &new["records"][0]["rewind"]), (vec!["instead".to_owned()], &json!(0)));
+        api.delete(&messages("s")).await.ok(200);
+        let new = api.get(&since(&second["position"])).await.ok(200);
+        assert_eq!((&new["messages"], &new["records"][0]["rewind"]), (&json!([]), &json!(0)));
+        // A position behind the end of the session is of another one.
+        let beyond = chat_memory::store::Position::new(100, None, 0).to_string();
+        api.get(&since(&json!(beyond))).await.problem(422, "invalid");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_not_sent_again() {
+    everywhere(async |api| {
+        api.turn("s", "one").await;
+        let path = messages("s");
+        let read = api.get(&path).await;
+        let tag = read.header("etag").to_owned();
+        let given = async |tag: &str| api.raw(Method::GET, &path, &[("if-none-match", tag)], "").await;
+        let unchanged = given(&tag).await;
+        assert_eq!(
+            (unchanged.status.as_u16(), unchanged.bytes.len(), unchanged.header("cache-control")),
+            (304, 0, "private, no-cache")
+        );
+        assert!(!unchanged.header("etag").is_empty());
+        assert_eq!(given(&format!("\"other\", W/{tag}")).await.status, 304);
+        for other in ["\"other\"", "*", "é"] {
+            assert_eq!(given(other).await.status, 200, "{other}");
+        }
+        api.turn("s", "two").await;
+        let changed = given(&tag).await;
+        assert_eq!(texts(&changed.ok(200)).len(), 4);
+        assert_ne!(changed.header("etag"), tag);
+        // HEAD has the same headers, and no body.
+        let head = api.raw(Method::HEAD, &path, &[], "").await;
+        assert_eq!((head.status.as_u16(), head.bytes.len(), head.header("content-type")), (200, 0, "application/json"));
+        assert!(!head.header("etag").is_empty());
+    })
+    .await;
+}

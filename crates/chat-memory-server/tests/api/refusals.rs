@@ -1,0 +1,256 @@
+//! What is refused, and how it is said.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Method;
+use chat_memory_server::Options;
+use chat_memory_server::keys::Right;
+use serde_json::json;
+
+use crate::client::{Api, messages, user};
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+#[tokio::test]
+async fn bodies_that_are_not_json_name_the_place() {
+    let api = Api::at("memory:");
+    for (body, line, column) in [
+        ("", 1, 0),
+        ("{\n \"messages\": [,]}", 2, 15),
+        ("{\"messages\": []} x", 1, 18),
+        ("[1,\n2", 2, 1),
+        ("{\"messages\": [{\"role\": \"user\",\n \"role\": \"user\", \"content\": \"x\"}]}", 2, 15),
+        ("{\"messages\": [{\"role\": \"user\", \"content\": \"x\", \"n\": 18446744073709551616}]}", 1, 53),
+        ("{\"messages\": [{\"role\": \"user\", \"content\": \"x\", \"n\": 1e999}]}", 1, 57),
+        ("{\"messages\": [{\"role\": \"user\", \"content\": \"x\", \"n\": 0.30000000000000004440892}]}", 1, 53),
+    ] {
+        let problem = api.raw(Method::POST, &messages("s"), &JSON, body).await.problem(400, "bad-request");
+        assert_eq!((&problem["line"], &problem["column"]), (&json!(line), &json!(column)), "{body:?}: {problem}");
+    }
+    let problem =
+        api.raw(Method::POST, &messages("s"), &JSON, &b"{\"messages\": \"\xff\"}"[..]).await.problem(400, "bad-request");
+    assert_eq!(problem["byte"], 14);
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    api.raw(Method::POST, &messages("s"), &JSON, deep).await.problem(400, "bad-request");
+    assert_eq!(api.texts("s", "").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn values_that_are_wrong_are_pointed_to() {
+    let api = Api::at("memory:");
+    let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (body, pointer) in [
+        (json!([]), ""),
+        (json!([[user("x")]]), ""),
+        (json!("hello"), ""),
+        (json!(null), ""),
+        (json!({}), ""),
+        (json!({"messages": []}), "/messages"),
+        (json!({"messages": null}), "/messages"),
+        (json!({"messages": "hello"}), "/messages"),
+        (json!({"messages": [user("x"), 1]}), "/messages/1"),
+        (json!({"messages": [user("x"), {"role": "bot", "content": "x"}]}), "/messages/1"),
+        (json!({"messages": [{"content": "x"}]}), "/messages/0"),
+        (json!({"messages": [{"role": "user", "content": 1}]}), "/messages/0"),
+        (json!({"messages": [{"role": "user", "content": "x", "openai_role": "developer"}], "metadata": {}}), ""),
+        (json!({"messages": [user("x")], "metadata": []}), "/metadata"),
+        (json!({"messages": [user("x")], "owner": ""}), "/owner"),
+        (json!({"messages": [user("x")], "owner": "x".repeat(513)}), "/owner"),
+        (json!({"messages": [user("x")], "title": "a\nb"}), "/title"),
+        (json!({"messages": [user("x")], "title": "x".repeat(1025)}), "/title"),
+        (json!({"messages": [user("x")], "ticket": "x"}), "/ticket"),
+        (json!({"messages": [{"role": "user", "content": "x", "deep": deep(96)}]}), "ok"),
+        (json!({"messages": [user("x")], "surprise": 1}), ""),
+    ] {
+        let answer = api.post(&messages("s"), &[], &body).await;
+        if answer.status == 201 {
+            continue;
+        }
+        let problem = answer.problem(422, "invalid");
+        assert!(problem["pointer"] == pointer || problem["pointer"] == "/surprise", "{body}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_must_be_json_by_its_type() {
+    let api = Api::at("memory:");
+    let body = json!({"messages": [user("x")]}).to_string();
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", ""] {
+        api.raw(Method::POST, &messages("s"), &[("content-type", kind)], body.clone()).await.problem(415, "not-json");
+    }
+    api.raw(Method::POST, &messages("s"), &[], body.clone()).await.problem(415, "not-json");
+    let answer = api.raw(Method::POST, &messages("s"), &[("content-type", "Application/JSON ; charset=utf-8")], body).await;
+    answer.ok(201);
+}
+
+#[tokio::test]
+async fn too_much_is_refused_with_the_limit() {
+    let mut options = Options::default();
+    (options.max_body, options.max_path) = (1_000, 500);
+    let api = Api::with("memory:", options);
+    let long = json!({"messages": [user(&"x".repeat(1_000))]}).to_string();
+    let announced = [JSON[0], ("content-length", "100000000")];
+    for (headers, body) in [(&announced[..], "{}".to_owned()), (&JSON[..], long)] {
+        let problem = api.raw(Method::POST, &messages("s"), headers, body).await.problem(413, "too-large");
+        assert_eq!(problem["limit"], 1_000);
+    }
+    // Nothing says how long it is.
+    let endless = futures_util::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
+    api.raw(Method::POST, &messages("s"), &JSON, Body::from_stream(endless)).await.problem(413, "too-large");
+    let problem = api.get(&format!("/v1/sessions?owner={}", "x".repeat(500))).await.problem(414, "path-too-long");
+    assert_eq!(problem["limit"], 500);
+    assert_eq!(api.texts("s", "").await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_in_time_is_refused() {
+    let mut options = Options::default();
+    options.request_timeout = Duration::from_secs(5);
+    let api = Api::with("memory:", options);
+    let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
+    api.raw(Method::POST, &messages("s"), &JSON, Body::from_stream(never)).await.problem(408, "timeout");
+    let broken = futures_util::stream::iter([Ok("{\"messages\""), Err(std::io::Error::other("gone"))]);
+    api.raw(Method::POST, &messages("s"), &JSON, Body::from_stream(broken)).await.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_told_the_others() {
+    let api = Api::at("memory:");
+    for (method, path, allow) in [
+        (Method::PUT, messages("s"), "DELETE,GET,HEAD,POST"),
+        (Method::PATCH, messages("s"), "DELETE,GET,HEAD,POST"),
+        (Method::OPTIONS, messages("s"), "DELETE,GET,HEAD,POST"),
+        (Method::TRACE, messages("s"), "DELETE,GET,HEAD,POST"),
+        (Method::POST, "/v1/sessions/s".into(), "DELETE,GET,HEAD,PATCH"),
+        (Method::DELETE, "/v1/sessions".into(), "GET,HEAD"),
+        (Method::GET, "/v1/sessions/s/rewind".into(), "POST"),
+        (Method::POST, "/v1/sessions/s/events".into(), "GET,HEAD"),
+        (Method::POST, "/healthz".into(), "GET,HEAD"),
+        (Method::POST, "/readyz".into(), "GET,HEAD"),
+        (Method::DELETE, "/metrics".into(), "GET,HEAD"),
+        (Method::POST, "/openapi.json".into(), "GET,HEAD"),
+        (Method::POST, "/docs/".into(), "GET,HEAD"),
+    ] {
+        let answer = api.raw(method, &path, &[], "").await;
+        answer.problem(405, "method-not-allowed");
+        let mut given: Vec<_> = answer.header("allow").split(',').map(str::trim).collect();
+        given.sort_unstable();
+        assert_eq!(given.join(","), allow, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_too() {
+    let api = Api::at("memory:");
+    for path in ["/v2", "/v1/sessions/s/nothing", "/docs/nothing.js", "/%FF", "/docs/%FF", "/favicon.ico", "//"] {
+        let answer = api.get(path).await;
+        assert!(answer.status.is_client_error(), "{path}");
+        answer.problem(answer.status.as_u16(), if answer.status == 404 { "not-found" } else { "bad-request" });
+    }
+    assert_eq!(api.raw(Method::HEAD, "/v2", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn without_keys_it_answers_by_this_machines_names_only() {
+    let mut options = Options::default();
+    options.hosts = vec!["memory.example".into()];
+    let api = Api::with("memory:", options);
+    let get = async |host: &str| api.raw(Method::GET, "/v1/sessions", &[("host", host)], "").await;
+    for own in [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1:8080",
+        "127.9.9.9",
+        "[::1]:8080",
+        "[::1]",
+        "memory.example:8080",
+        "Memory.Example",
+    ] {
+        assert_eq!(get(own).await.status, 200, "{own}");
+    }
+    for foreign in
+        ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "192.168.0.1", "0.0.0.0", "[::2]", "", "a b", "é"]
+    {
+        get(foreign).await.problem(421, "misdirected");
+    }
+    // HTTP/2 has the name in the target.
+    let mut request = api.request(Method::GET, "http://evil.example/v1/sessions", &[("host", "localhost")], Body::empty());
+    assert_eq!(api.send(request).await.status(), 421);
+    request = api.request(Method::GET, "http://localhost/v1/sessions", &[("host", "localhost")], Body::empty());
+    assert_eq!(api.send(request).await.status(), 200);
+    let at = |site: &'static str| [("sec-fetch-site", site), ("origin", "https://evil.example")];
+    api.post(&messages("s"), &at("cross-site"), &json!({"messages": [user("x")]})).await.problem(403, "forbidden");
+    api.post(&messages("s"), &at("same-origin"), &json!({"messages": [user("x")]})).await.ok(201);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_answered_only_if_that_is_wanted() {
+    let preflight =
+        [("origin", "https://app.example"), ("access-control-request-method", "POST"), ("sec-fetch-site", "cross-site")];
+    let none = Api::at("memory:");
+    let answer = none.raw(Method::OPTIONS, &messages("s"), &preflight, "").await;
+    assert!(answer.status == 403 && answer.header("access-control-allow-origin").is_empty());
+    let read = none.raw(Method::GET, "/v1/sessions", &preflight[..1], "").await;
+    assert!(read.status == 200 && read.header("access-control-allow-origin").is_empty());
+
+    let mut options = Options::default();
+    options.cors_origins = vec!["https://app.example".into()];
+    let api = Api::with("memory:", options);
+    let answer = api.raw(Method::OPTIONS, &messages("s"), &preflight, "").await;
+    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, "https://app.example"));
+    let allowed = answer.header("access-control-allow-headers");
+    assert!(["authorization", "idempotency-key", "if-match"].iter().all(|name| allowed.contains(name)), "{allowed}");
+    let from = [("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
+    let done = api.post(&messages("s"), &from, &json!({"messages": [user("x")]})).await;
+    done.ok(201);
+    assert!(done.header("access-control-expose-headers").contains("etag"));
+    // Also why it was refused.
+    let refused = api.post(&messages("s"), &[from[0], ("host", "evil.example")], &json!({})).await;
+    assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (421, "https://app.example"));
+    let other = api.raw(Method::GET, "/v1/sessions", &[("origin", "https://evil.example")], "").await;
+    assert_eq!(other.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn a_request_may_bring_its_own_id() {
+    let api = Api::at("memory:");
+    let get =
+        async |id: &str| api.raw(Method::GET, "/healthz", &[("x-request-id", id)], "").await.header("x-request-id").to_owned();
+    assert_eq!(get("abc-1.2_3").await, "abc-1.2_3");
+    for wrong in ["a b", "", "<script>", &"x".repeat(65)] {
+        assert_ne!(get(wrong).await, wrong);
+    }
+}
+
+#[tokio::test]
+async fn it_says_that_it_stops() {
+    let api = Api::at("memory:");
+    assert_eq!(api.get("/healthz").await.text(), "ok\n");
+    assert_eq!(api.get("/readyz").await.text(), "ready\n");
+    assert_eq!(api.raw(Method::HEAD, "/readyz", &[], "").await.status, 200);
+    api.service.stop();
+    let not = api.get("/readyz").await;
+    not.problem(503, "not-ready");
+    assert_eq!(not.header("retry-after"), "1");
+    // What comes is still answered: a load balancer needs a moment to see it.
+    assert_eq!(api.get("/healthz").await.status, 200);
+    api.turn("s", "late").await;
+    api.service.finish_writes().await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_not_ready_and_says_so_to_its_operator_only() {
+    let open = Api::at("sqlite:/dev/null/secret/chat.db");
+    open.get("/readyz").await.problem(503, "not-ready");
+    let problem = open.get("/v1/sessions").await;
+    assert!(problem.problem(503, "unavailable")["detail"].as_str().is_some_and(|detail| detail.contains("secret")));
+    assert!(!problem.header("retry-after").is_empty());
+
+    let [locked] = Api::locked("sqlite:/dev/null/secret/chat.db", [(Some("acme"), &[Right::Read])]);
+    for path in ["/readyz", "/v1/sessions", "/v1/sessions/s/messages"] {
+        let answer = locked.get(path).await;
+        assert_eq!(answer.status, 503);
+        assert!(!answer.text().contains("secret") && !answer.text().contains("acme"), "{}", answer.text());
+    }
+}

@@ -1,0 +1,103 @@
+//! Taking back and clearing.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::client::{assistant, everywhere, messages, user};
+
+const REWIND: &str = "/v1/sessions/s/rewind";
+
+#[tokio::test]
+async fn turns_are_taken_back_and_replaced_in_one_step() {
+    everywhere(async |api| {
+        for text in ["one", "two", "three"] {
+            api.turn("s", text).await;
+        }
+        let done = api.post(REWIND, &[], &json!({"turns": 1})).await;
+        let body = done.ok(200);
+        assert_eq!((&body["seq"], &body["to"]), (&json!(3), &json!(2)));
+        assert_eq!(done.header("etag"), format!("{}", body["position"]));
+        assert_eq!(api.texts("s", "").await, ["one?", "one!", "two?", "two!"]);
+
+        // An answer anew, expected to be where the last answer said.
+        let tag = done.header("etag").to_owned();
+        let anew = json!({"turns": 1, "messages": [user("two?"), assistant("two, better")]});
+        api.post(REWIND, &[("if-match", &tag)], &anew).await.ok(200);
+        let repeated = api.post(REWIND, &[("if-match", &tag)], &anew).await;
+        assert_eq!(repeated.header("etag"), format!("{}", repeated.problem(412, "conflict")["actual"]));
+        assert_eq!(api.texts("s", "").await, ["one?", "one!", "two?", "two, better"], "a repeat takes back nothing more");
+
+        // All turns that there are, and from then on none.
+        api.post(REWIND, &[], &json!({"turns": 100})).await.ok(200);
+        assert_eq!(api.texts("s", "").await, [""; 0]);
+        let nothing = api.post(REWIND, &[], &json!({"turns": 1})).await.ok(200);
+        assert_eq!((&nothing["seq"], &nothing["to"]), (&Value::Null, &Value::Null));
+        let lost = api.post(REWIND, &[], &json!({"turns": 1, "messages": [user("where to?")]})).await.problem(422, "invalid");
+        assert_eq!(lost["pointer"], "/turns", "messages that have no place are not dropped in silence");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn records_from_a_number_on_are_taken_back() {
+    everywhere(async |api| {
+        for text in ["one", "two", "three"] {
+            api.turn("s", text).await;
+        }
+        api.post(REWIND, &[], &json!({"to": 1})).await.ok(200);
+        assert_eq!(api.texts("s", "").await, ["one?", "one!"]);
+        for gone in [1, 2, 17, u64::MAX] {
+            let problem = api.post(REWIND, &[], &json!({"to": gone})).await.problem(422, "invalid");
+            assert_eq!(problem["pointer"], "/to", "{problem}");
+        }
+        let langchain = json!({"to": 0, "messages": [{"type": "human", "data": {"content": "anew"}}]});
+        api.post(&format!("{REWIND}?format=langchain"), &[], &langchain).await.ok(200);
+        assert_eq!(api.texts("s", "").await, ["anew"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rewind_says_one_thing() {
+    everywhere(async |api| {
+        for body in [json!({}), json!({"turns": 1, "to": 0}), json!({"turns": null})] {
+            api.post(REWIND, &[], &body).await.problem(422, "invalid");
+        }
+        for (body, pointer) in [
+            (json!({"turns": 0}), "/turns"),
+            (json!({"turns": -1}), "/turns"),
+            (json!({"to": 1.5}), "/to"),
+            (json!({"turns": 1, "messages": [{"role": "bot"}]}), "/messages/0"),
+        ] {
+            assert_eq!(api.post(REWIND, &[], &body).await.problem(422, "invalid")["pointer"], pointer, "{body}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clear_is_seen_by_all_at_once() {
+    everywhere(async |api| {
+        for text in ["one", "two"] {
+            api.turn("s", text).await;
+        }
+        let read = api.get(&messages("s")).await;
+        let tag = read.header("etag").to_owned();
+        api.turn("s", "three").await;
+        api.raw(Method::DELETE, &messages("s"), &[("if-match", &tag)], "").await.problem(412, "conflict");
+        assert_eq!(api.texts("s", "").await.len(), 6);
+
+        let cleared = api.delete(&messages("s")).await;
+        let body = cleared.ok(200);
+        assert_eq!((&body["seq"], &body["erased"]), (&json!(3), &json!(3)));
+        assert_eq!(cleared.header("etag"), format!("{}", body["position"]));
+        assert_eq!(api.texts("s", "").await, [""; 0]);
+        assert_eq!(api.texts("s", "?after=start").await, [""; 0]);
+        api.get("/v1/sessions/s").await.ok(200);
+        // The position behind the clear is good.
+        let tag = cleared.header("etag").to_owned();
+        api.post(&messages("s"), &[("if-match", &tag)], &json!({"messages": [user("anew")]})).await.ok(201);
+        assert_eq!(api.texts("s", "").await, ["anew"]);
+    })
+    .await;
+}

@@ -1,0 +1,33 @@
+//! Python packages that a requirements.txt pins, with all that they need.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest as _, Sha512};
+
+use crate::cache::{cache, kept};
+use crate::cargo::root;
+use crate::{Result, npm};
+
+/// The folder of the packages that `requirements.txt` in this folder of the checkout pins, installed where they are not yet. `what` names
+/// them.
+pub fn packages(folder: &str, what: &str) -> Result<PathBuf> {
+    let source = root().join(folder).join("requirements.txt");
+    let pins = std::fs::read(&source).map_err(|e| format!("{} cannot be read: {e}.", source.display()))?;
+    let short: String = Sha512::digest(&pins).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let folder = kept(&cache()?, &format!("{what}-{short}"), |folder| {
+        let copied = std::fs::write(folder.join("requirements.txt"), &pins);
+        copied.map_err(|e| format!("{} cannot be written to: {e}.", folder.display()))?;
+        install(folder, what)
+    })?;
+    Ok(folder.join("packages"))
+}
+
+/// Installs what the folder's requirements.txt pins into its `packages`, rather than into an environment of its own: what makes those is
+/// not part of every Python. `what` says what needs them.
+pub fn install(folder: &Path, what: &str) -> Result {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", "packages"]);
+    pip.args(["-r", "requirements.txt"]).current_dir(folder);
+    npm::run(&mut pip).map_err(|e| format!("{e} {what} needs Python 3.10 or newer with pip."))
+}
