@@ -17,11 +17,12 @@ const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/
 /** Runs the program to its end, and returns what it printed. */
 export function run(...args) {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "inherit"] });
-    let out = "";
+    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    let [out, err] = ["", ""];
     child.stdout.on("data", (data) => (out += data));
+    child.stderr.on("data", (data) => (err += data));
     child.once("error", reject);
-    child.once("close", (code) => (code === 0 ? resolve(out.trim()) : reject(new Error(`${program} ${args.join(" ")}: ${code}`))));
+    child.once("close", (code) => (code === 0 ? resolve(out.trim()) : reject(new Error(`${args.join(" ")} ended with ${code}: ${err}`))));
   });
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod cache;
 mod cargo;
+mod console;
 mod debian;
 mod deploy;
 mod emulator;
@@ -60,6 +61,8 @@ enum Task {
         #[arg(long)]
         smoke: bool,
     },
+    /// Make pictures of the console's pages, light, dark and as wide as a phone, in target/screenshots
+    Screenshots,
     /// Run DynamoDB Local until Ctrl-C, or as long as a command runs
     Emulator {
         /// The port; a free one by default
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         }),
         Task::Gen => service::generate().map(|()| ExitCode::SUCCESS),
         Task::Bench { what, smoke } => bench::run(what, smoke).map(|()| ExitCode::SUCCESS),
+        Task::Screenshots => console::screenshots().map(|()| ExitCode::SUCCESS),
         Task::Emulator { port, command } => emulate(port, &command),
     };
     done.unwrap_or_else(|error| {

@@ -109,6 +109,12 @@ const STEPS: &[Step] = &[
         },
         remedy: "the failed tests are named above; bindings/node/README.md says how to run one file of them",
     },
+    Step {
+        name: "console",
+        quick: false,
+        run: |_| run_command(&mut crate::console::tests()?),
+        remedy: "the failed tests are named above; `cargo xtask screenshots` makes pictures of what a browser shows",
+    },
 ];
 
 /// The steps' names.

@@ -166,7 +166,7 @@ pub(crate) async fn of_list(
             section.card { (panel(viewer.kind(), &sum)) }
             div.wide role="region" aria-label="Costs by session" tabindex="0" {
                 table.figures {
-                    caption { "Write units by session, of those on this page of the list" }
+                    caption { "Write units by session" }
                     thead { tr {
                         th scope="col" { "Session" } th scope="col" { "Records" } th scope="col" { "Stored" }
                         th scope="col" { (HERE) } th scope="col" { (ONE_ITEM) }

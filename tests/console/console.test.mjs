@@ -1,0 +1,226 @@
+// The console as a person uses it, without keys.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { isAccessible, watched } from "./page.mjs";
+import { append, api, browser, serve } from "./support.mjs";
+
+let chromium;
+let service;
+before(async () => {
+  [chromium, service] = await Promise.all([browser(), serve("--demo")]);
+});
+after(async () => {
+  await chromium?.close();
+  await service?.stop();
+});
+
+const messages = async (session) => (await api(service.url, "GET", `/sessions/${session}/messages`)).messages;
+
+/** A session's page that has become live. */
+async function live(session, options) {
+  const watch = await watched(chromium, service.url, options);
+  await watch.open(`/console/sessions/${encodeURIComponent(session)}`);
+  await watch.page.locator('#live[data-state="on"]').waitFor();
+  return watch;
+}
+
+test("from the list to a conversation, whose tool calls unfold", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/");
+  assert.equal(new URL(page.url()).pathname, "/console");
+  await page.getByRole("link", { name: "A long weekend in Lisbon" }).click();
+  await page.getByRole("heading", { level: 1, name: "A long weekend in Lisbon" }).waitFor();
+  const call = page.locator("details.call").first();
+  assert.equal(await call.locator("pre").isVisible(), false);
+  await call.locator("summary").click();
+  assert.ok((await call.locator("pre").innerText()).includes("Lisbon"));
+  await page.getByRole("navigation", { name: "Where this is" }).getByRole("link", { name: "Sessions" }).click();
+  await page.getByLabel("Owner").fill("grace");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("heading", { level: 1, name: "Sessions of grace" }).waitFor();
+  assert.equal(await page.locator(".sessions li").count(), 1);
+  await close();
+});
+
+test("messages come while the page is open, and go when they are taken back", async () => {
+  await append(service.url, "live", [{ role: "user", content: "First" }]);
+  const { page, close } = await live("live");
+  const records = page.locator(".record");
+  assert.equal(await records.count(), 1);
+  await append(service.url, "live", [
+    { role: "user", content: "Second <script>document.title = 'run'</script>" },
+    { role: "assistant", content: "**Third**" },
+  ]);
+  await page.locator(".message.assistant strong", { hasText: "Third" }).waitFor();
+  assert.ok((await page.locator(".message.user").last().innerText()).includes("<script>"));
+  assert.notEqual(await page.title(), "run");
+  await api(service.url, "POST", "/sessions/live/rewind", { turns: 1 });
+  await page.getByText("Taken back: record 1").waitFor();
+  assert.deepEqual(await page.locator(".message .text").allInnerTexts(), ["First"]);
+  await api(service.url, "DELETE", "/sessions/live/messages");
+  await page.getByText("Cleared: nothing that came before").waitFor();
+  assert.equal(await page.locator(".message").count(), 0);
+  await close();
+});
+
+test("a message is written, in every role, and seen by another who watches", async () => {
+  await append(service.url, "written", [{ role: "system", content: "Be brief." }]);
+  const [writer, reader] = await Promise.all([live("written"), live("written")]);
+  const { page } = writer;
+  await page.getByLabel("Message").fill("Hello\nthere");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator(".message.user", { hasText: "Hello" }).waitFor();
+  await reader.page.locator(".message.user", { hasText: "Hello" }).waitFor();
+  assert.equal(await page.getByLabel("Message").evaluate((text) => text === document.activeElement), true, "one goes on writing");
+  await page.getByLabel("As").selectOption("assistant");
+  await page.getByLabel("Message").fill("Hi.");
+  await page.getByLabel("Message").press("Control+Enter");
+  await reader.page.locator(".message.assistant", { hasText: "Hi." }).waitFor();
+  await page.locator(".message.assistant", { hasText: "Hi." }).waitFor();
+  assert.deepEqual(await messages("written"), [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hello\nthere" },
+    { role: "assistant", content: "Hi." },
+  ]);
+  await Promise.all([writer.close(), reader.close()]);
+});
+
+test("two clicks store once", async () => {
+  const { page, close } = await live("twice");
+  await page.getByLabel("Message").fill("Once");
+  await page.getByRole("button", { name: "Send" }).dblclick();
+  await page.locator(".message.user", { hasText: "Once" }).waitFor();
+  assert.equal((await messages("twice")).length, 1);
+  await close();
+});
+
+test("a new session, its title, taking back, clearing and deleting", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console");
+  await page.getByRole("link", { name: "New session" }).click();
+  await page.getByLabel("Message").fill("What is a tram?");
+  await page.getByLabel("Title").fill("Trams");
+  await page.getByLabel("Session id").fill("of trams/1");
+  await page.getByRole("button", { name: "Start the session" }).click();
+  await page.getByRole("heading", { level: 1, name: "Trams" }).waitFor();
+
+  await page.getByText("Change the title").click();
+  await page.getByLabel("Title").fill("All about trams");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { level: 1, name: "All about trams" }).waitFor();
+
+  const id = encodeURIComponent("of trams/1");
+  await append(service.url, "of trams/1", [{ role: "user", content: "And a bus?" }]);
+  await page.getByRole("link", { name: "Take back the last turn…" }).click();
+  await page.getByText("And a bus?").waitFor();
+  await page.getByRole("button", { name: "Take back" }).click();
+  await page.getByText("The last turn was taken back.").waitFor();
+  assert.deepEqual(await messages(id), [{ role: "user", content: "What is a tram?" }]);
+
+  await page.getByRole("link", { name: "Clear the session…" }).click();
+  await page.getByRole("link", { name: "Cancel" }).click();
+  assert.equal((await messages(id)).length, 1, "who does not mean it has lost nothing");
+  await page.getByRole("link", { name: "Clear the session…" }).click();
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.getByText("The session was cleared.").waitFor();
+  assert.deepEqual(await messages(id), []);
+
+  await page.getByRole("link", { name: "Delete the session…" }).click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByText("The session was deleted.").waitFor();
+  assert.equal(await page.getByRole("link", { name: "All about trams" }).count(), 0);
+  await close();
+});
+
+test("older messages are a page away", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/quiz-capitals");
+  await page.getByText("That was the last one.").waitFor();
+  await page.getByRole("link", { name: "Older messages" }).click();
+  await page.getByText("Let us play the quiz of capitals.").waitFor();
+  assert.equal(await page.getByRole("link", { name: "Older messages" }).count(), 0);
+  await page.getByRole("link", { name: "Newest messages" }).click();
+  await page.getByText("That was the last one.").waitFor();
+  await close();
+});
+
+test("a session is saved as a file", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/recipe-lentils");
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "LangChain" }).click()]);
+  assert.equal(file.suggestedFilename(), "recipe-lentils.langchain.jsonl");
+  await close();
+});
+
+test("with the keyboard alone", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console");
+  await page.keyboard.press("Tab");
+  const focused = () => page.evaluate(() => document.activeElement.textContent);
+  assert.equal(await focused(), "Skip to the content");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  assert.equal(await focused(), "New session", "the header was skipped");
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Message").focus();
+  await page.keyboard.type("By keyboard");
+  for (let key = 0; key < 5; key += 1) await page.keyboard.press("Tab");
+  assert.equal(await focused(), "Start the session");
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.notEqual(outline, "none", "where one is can be seen");
+  await page.keyboard.press("Enter");
+  await page.locator(".message.user", { hasText: "By keyboard" }).waitFor();
+  await close();
+});
+
+test("without JavaScript everything but live messages works", async () => {
+  const { page, open, close } = await watched(chromium, service.url, { javaScriptEnabled: false });
+  await open("/console/new");
+  await page.getByLabel("Message").fill("No script");
+  await page.getByLabel("Session id").fill("no-script");
+  await page.getByRole("button", { name: "Start the session" }).click();
+  await page.getByText("Reload to see what is new").waitFor();
+  await page.getByLabel("Message").fill("Another");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator(".message.user", { hasText: "Another" }).waitFor();
+  await page.getByRole("link", { name: "Delete the session…" }).click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByText("The session was deleted.").waitFor();
+  await close();
+});
+
+const PAGES = [
+  "/console",
+  "/console?owner=",
+  "/console?owner=nobody-there",
+  "/console/new",
+  "/console/costs?all=true",
+  "/console/sessions/trip-lisbon",
+  "/console/sessions/code-review-17",
+  "/console/sessions/quiz-capitals",
+  "/console/sessions/never-written-to",
+  "/console/sessions/quiz-capitals/costs",
+  "/console/sessions/trip-lisbon/rewind",
+  "/console/sessions/trip-lisbon/clear",
+  "/console/sessions/trip-lisbon/delete",
+  "/console/no-such-page",
+];
+
+for (const [look, options] of [
+  ["light", { colorScheme: "light" }],
+  ["dark", { colorScheme: "dark" }],
+  ["a phone", { colorScheme: "light", viewport: { width: 360, height: 740 } }],
+]) {
+  test(`every page is accessible: ${look}`, async () => {
+    const { page, open, close } = await watched(chromium, service.url, options);
+    for (const path of PAGES) {
+      await open(path);
+      await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+      await isAccessible(page, path);
+      const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(width[0] <= width[1], `${path} is wider than the window: ${width}`);
+    }
+    await close();
+  });
+}

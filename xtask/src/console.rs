@@ -1,0 +1,63 @@
+//! The console in a real browser: its tests and its pictures, in `tests/console`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+use crate::cargo::{cargo, root, run, target};
+use crate::{debian, npm};
+
+fn folder() -> PathBuf {
+    root().join("tests").join("console")
+}
+
+/// The tests' command.
+pub fn tests() -> Result<Command> {
+    let mut command = node()?;
+    // One file after the other: two browsers at once would be too many for a small machine.
+    command.args(["--test", "--test-reporter=spec", "--test-concurrency=1"]).args(["console.test.mjs", "login.test.mjs"]);
+    Ok(command)
+}
+
+/// Makes the pictures, and says where.
+pub fn screenshots() -> Result {
+    let into = target().join("screenshots");
+    run(node()?.arg("screenshots.mjs").arg(into))
+}
+
+/// Node in the tests' folder, with all that they need: a browser, their packages, and the program.
+fn node() -> Result<Command> {
+    chromium()?;
+    println!("$ npm ci (in tests/console)");
+    npm::ci(&folder(), &["--prefer-offline"])?;
+    let program = program()?;
+    let mut node = Command::new("node");
+    node.current_dir(folder()).env("CHAT_MEMORY_PROGRAM", program).env("NODE_NO_WARNINGS", "1");
+    Ok(node)
+}
+
+/// The program, built now unless CHAT_MEMORY_PROGRAM names one.
+fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|path| !path.is_empty()) {
+        return std::path::absolute(&program).map_err(|e| format!("CHAT_MEMORY_PROGRAM names no usable path: {e}."));
+    }
+    // As the tests build it, since for the program alone cargo would compile most dependencies a second time.
+    run(&mut cargo("build --workspace --all-features"))?;
+    Ok(target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Debian's Chromium, unless CHROMIUM names another.
+fn chromium() -> Result {
+    let named = std::env::var_os("CHROMIUM").filter(|path| !path.is_empty());
+    if let Some(path) = named {
+        if Path::new(&path).is_file() {
+            return Ok(());
+        }
+        return Err(format!("CHROMIUM names {}, which is no file; name the program itself.", Path::new(&path).display()));
+    }
+    if ["chromium", "chromium-browser"].iter().any(|name| debian::find_in_path(name).is_some()) {
+        return Ok(());
+    }
+    let missing = "This machine has no Chromium, in which the console is tested";
+    debian::install(missing, &["chromium"], "install Chromium, or name it in CHROMIUM")
+}
