@@ -69,7 +69,7 @@ settings! {
     /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas between them
     #[arg(long, value_name = "NET", env = "CHAT_MEMORY_TRUSTED_PROXY", value_delimiter = ',', value_parser = net)]
     trusted_proxy: Vec<IpNet>,
-    /// Origins whose pages may call the API from a browser, such as https://app.example.com; none by default
+    /// Origins whose pages may call the API from a browser, such as `https://app.example.com`; none by default
     #[arg(long, value_name = "ORIGIN", env = "CHAT_MEMORY_CORS_ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
     /// Names by which a service without keys may be called, beside those of loopback
