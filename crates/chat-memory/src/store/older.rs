@@ -12,7 +12,7 @@ use crate::error::Error;
 /// The first byte of the text form: what it is, and in which version.
 const OLDER_VERSION: u8 = 0x21;
 
-/// Where a load stopped, for a load of what is [older](Load::before). Opaque: it travels as text (`Display`, `FromStr`). It is good for any
+/// Where a load stopped, for a load of what is [older](super::Load::before). Opaque: it travels as text (`Display`, `FromStr`). It is good for any
 /// time; after a [day](Self::LEAPS_FOR_MS) it spares nothing, and the load reads all that is newer too.
 ///
 /// Nothing shows by it that was taken back, cleared or purged since: the load follows the log from its newest record.
