@@ -33,6 +33,8 @@ pub struct Arguments {
 enum Purpose {
     /// Using sessions: everything but the commands `table create` and `table check`
     Sessions,
+    /// `serve`: the same, and the namespaces of keys within the store URL's own
+    Serve,
     /// `sessions --all`, and `migrate` without naming sessions
     AllSessions,
     /// `table create`
@@ -47,6 +49,7 @@ impl From<Purpose> for Use {
     fn from(purpose: Purpose) -> Self {
         match purpose {
             Purpose::Sessions => Self::Sessions,
+            Purpose::Serve => Self::Service,
             Purpose::AllSessions => Self::AllSessions,
             Purpose::TableCreate => Self::TableCreate,
             Purpose::TableCheck => Self::TableCheck,

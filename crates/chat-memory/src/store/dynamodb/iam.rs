@@ -16,6 +16,8 @@ pub enum Use {
     ///
     /// Which layout the sessions lie in is the options' word, since nothing is asked: [`Options::layout`].
     Sessions,
+    /// The same for the HTTP service, whose keys may have namespaces within the options' own (`OWN/KEY'S`).
+    Service,
     /// Listing the sessions of a whole table, whoever owns them: `sessions --all`, and `migrate` without naming sessions. A
     /// namespace cannot narrow the scan that this is.
     AllSessions,
@@ -142,6 +144,7 @@ impl Use {
     /// to describe itself, for the error's sake; if that is denied, the error says less.)
     pub(crate) fn operations(self, options: &Options) -> Vec<Operation> {
         match self {
+            Self::Service => Self::Sessions.operations(options),
             Self::Sessions if options.said_layout() == Some(Layout::List) => of_a_list(options),
             Self::Sessions if options.read_only => vec![Operation::GetItem, Operation::Query],
             // Without a retention, too: what a sweep leaves is purged by the table's TTL attribute, and a record about to expire,
@@ -214,8 +217,11 @@ pub fn policy(options: &Options, uses: &[Use], account: Option<&str>) -> Value {
         let mut statement = statement("ChatMemorySessions", &items, &arn);
         if let Some(namespace) = &options.namespace {
             // ForAllValues also holds for a request without any leading key, but none of these actions makes one.
-            statement["Condition"] =
-                json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": [format!("ns#{namespace}#*")] } });
+            let mut keys = vec![format!("ns#{namespace}#*")];
+            if uses.contains(&Use::Service) {
+                keys.push(format!("ns#{namespace}/*"));
+            }
+            statement["Condition"] = json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": keys } });
         }
         statements.push(statement);
     }
@@ -291,6 +297,13 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn the_service_has_the_namespaces_within_its_own() {
+        let options = Options::new("chats").with_namespace(Namespace::new("prod").expect("a name"));
+        let condition = &policy(&options, &[Use::Service], None)["Statement"][0]["Condition"];
+        assert_eq!(condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], json!(["ns#prod#*", "ns#prod/*"]));
     }
 
     #[test]
