@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chat_memory::store::Load;
 use chat_memory::store::dynamodb::DynamoDbStore;
@@ -13,6 +14,10 @@ use tokio::sync::OnceCell;
 
 use crate::metered::Metered;
 use crate::metrics::Metrics;
+
+/// The longest that the store may take to say that it is there, and how long that holds.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The store of each namespace.
 ///
@@ -25,6 +30,8 @@ pub struct Stores {
     /// A place for each namespace, so that a store that opens slowly keeps only its own namespace waiting.
     places: Mutex<HashMap<Option<Namespace>, Place>>,
     table: OnceCell<DynamoDbStore>,
+    /// When the store was last looked at, and whether it could be read.
+    looked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 /// Where a store is, once it was opened.
@@ -33,7 +40,7 @@ type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 impl Stores {
     /// The stores at this URL.
     pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
-        Self { url, metrics, places: Mutex::default(), table: OnceCell::new() }
+        Self { url, metrics, places: Mutex::default(), table: OnceCell::new(), looked: tokio::sync::Mutex::default() }
     }
 
     /// The store of a namespace, or of requests that have none.
@@ -73,6 +80,27 @@ impl Stores {
     pub async fn look(&self) -> Result<(), Error> {
         let nowhere = SessionId::new("chat-memory readiness")?;
         self.of(None).await?.load(&nowhere, &Load::last(0).eventually_consistent()).await.map(drop)
+    }
+
+    /// Whether the store can be read, by a look of a moment ago at the latest: probes need no key, and must not be a way to make the store work.
+    pub(crate) async fn is_readable(&self) -> bool {
+        let mut looked = self.looked.lock().await;
+        if let Some((at, readable)) = *looked
+            && at.elapsed() < LOOK_EVERY
+        {
+            return readable;
+        }
+        // Noted as a failure first: a look that is given up is one.
+        *looked = Some((Instant::now(), false));
+        let found = tokio::time::timeout(PATIENCE, self.look()).await;
+        match &found {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "not ready: the store cannot be read"),
+            Err(_) => tracing::warn!("not ready: the store did not answer in time"),
+        }
+        let readable = matches!(found, Ok(Ok(())));
+        *looked = Some((Instant::now(), readable));
+        readable
     }
 
     /// Which stores these are, for the log.

@@ -1,7 +1,5 @@
 //! How the service is.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,9 +9,6 @@ use crate::auth::MayMeasure;
 use crate::metrics;
 use crate::problem::Problem;
 use crate::service::Service;
-
-/// The longest that the store may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the process runs
 #[utoipa::path(
@@ -38,14 +33,10 @@ pub async fn readyz(State(service): State<Service>) -> Response {
     if service.is_stopping() {
         return not("the service is stopping");
     }
-    match tokio::time::timeout(PATIENCE, service.stores().look()).await {
-        Ok(Ok(())) => "ready\n".into_response(),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready: the store cannot be read");
-            not("the store cannot be read; the service's log says why")
-        }
-        Err(_) => not("the store did not answer in time"),
+    if service.stores().is_readable().await {
+        return "ready\n".into_response();
     }
+    not("the store cannot be read; the service's log says why")
 }
 
 /// Counters, in Prometheus's text form
