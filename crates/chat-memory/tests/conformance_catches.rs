@@ -96,6 +96,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_cursor_travels_as_text", Fault::PagesStandStill),
     ("random_histories_agree_with_the_model", Fault::RewindsUndo),
     ("an_append_costs_the_same_at_any_length", Fault::CostsLength),
+    ("an_append_with_a_key_costs_the_same_at_any_length", Fault::CostsLength),
     ("a_window_costs_the_same_at_any_length", Fault::CostsLength),
     ("a_page_costs_the_same_at_any_depth", Fault::CostsDepth),
     ("a_long_session_loads_whole", Fault::ThousandAtMost),

@@ -121,6 +121,7 @@ macro_rules! conformance_tests {
             a_cursor_travels_as_text
             random_histories_agree_with_the_model
             an_append_costs_the_same_at_any_length
+            an_append_with_a_key_costs_the_same_at_any_length
             a_window_costs_the_same_at_any_length
             a_page_costs_the_same_at_any_depth
             a_long_session_loads_whole

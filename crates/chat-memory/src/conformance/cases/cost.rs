@@ -8,6 +8,7 @@ use crate::store::{Append, Load, Receipt};
 
 cases! {
     an_append_costs_the_same_at_any_length [BoundedCost]: "an append to a long session costs what it cost when the session was short (promise 7)",
+    an_append_with_a_key_costs_the_same_at_any_length [BoundedCost]: "an append with an idempotency key to a long session, by a process that wrote there with keys before, costs what it cost when the session was short (promise 7)",
     a_window_costs_the_same_at_any_length [BoundedCost]: "a window of a long session costs what it cost when the session was short (promise 7)",
     a_page_costs_the_same_at_any_depth [BoundedCost]: "a page far behind the end of a long session costs what one near its end costs (promise 7)",
     a_long_session_loads_whole: "1,500 records come back, each once and in order, from one load (promises 3, 8)",
@@ -44,6 +45,35 @@ async fn an_append_costs_the_same_at_any_length(trial: Trial) -> Result<(), Fail
     check("an append", &short, &long)?;
     let cold = trial.open().await?.append(&session, &turn(300)).await?.receipt;
     ensure!(cold.requests <= long.requests + 2, "an append of another handle cost {cold}, and of one that was there {long}");
+    Ok(())
+}
+
+async fn an_append_with_a_key_costs_the_same_at_any_length(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let with_key = |n: usize| turn(n).with_key(format!("key {n:04}"));
+    let mut receipts = Vec::new();
+    for n in 0..200 {
+        let receipt = trial.store.append(&session, &with_key(n)).await?.receipt;
+        // Others write in between, with keys and without.
+        let other = if n % 20 == 10 { Some(turn(1_000 + n)) } else { None };
+        if let Some(other) = &other {
+            trial.store.append(&session, other).await?;
+        }
+        receipts.push(receipt);
+    }
+    check("an append with a key", &receipts[25], &receipts[195])?;
+    // By another handle in between, what is new is read, and no more.
+    let others = trial.open().await?;
+    others.append(&session, &with_key(500)).await?;
+    let after_others = trial.store.append(&session, &with_key(501)).await?.receipt;
+    ensure!(
+        after_others.bytes <= 8 * receipts[25].bytes,
+        "an append with a key behind another handle's cost {after_others}, and else {}",
+        receipts[25]
+    );
+    for (n, handle) in [(500, &trial.store), (501, &others), (3, &trial.store)] {
+        ensure!(handle.append(&session, &with_key(n)).await?.repeated, "the key of append {n} is not known any more");
+    }
     Ok(())
 }
 

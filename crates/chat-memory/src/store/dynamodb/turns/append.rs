@@ -157,6 +157,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         }
                         return Ok(self.landed(attempt, &belief, head.links, asked_at));
                     }
+                    self.seen.extend(&attempt.pk, belief.last_id(), head.seq, head.append_id, head.created_at);
                     // The place is another's, so no earlier request of ours can land there any more.
                     attempt.in_doubt.remove(&head.seq);
                     attempt.may_be_from = attempt.in_doubt.first().copied().or(attempt.shared.then_some(head.seq + 1));
@@ -192,6 +193,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn first_look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
         let now = self.clock.now();
         if attempt.shared {
+            if let Identity::Key(_) = attempt.append.identity()
+                && let Some(found) = self.look_by_seen(attempt, now, patience).await?
+            {
+                return Ok(found);
+            }
             let found = self.look_back(attempt, now.wall_ms, patience).await?;
             if let (Found::End(_), Identity::Ticket(ticket)) = (&found, attempt.append.identity()) {
                 ticket.check_age(now.wall_ms)?;
@@ -212,12 +218,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
         };
         // The record before tells whether the log ends here, which an empty answer would not.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
-        let (mut after, mut end) = (None, None);
+        let (mut after, mut end) = (None, None::<Belief>);
         loop {
             let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
                 let head = item::decode(item, self.settings.limits.record)?;
+                let before = end.as_ref().and_then(Belief::last_id);
+                self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
                 if head.append_id == attempt.record.append_id && head.seq >= from {
                     return Ok(Found::Landed(head));
                 }
@@ -240,6 +248,64 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Found::End(belief))
     }
 
+    /// Looks for a key's append among the ids that this process has seen, and reads only what came since. `None` where that cannot tell.
+    async fn look_by_seen(
+        &self,
+        attempt: &mut Attempt<'_>,
+        now: Moment,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Option<Found>, Error> {
+        let id = attempt.record.append_id;
+        // The belief first: an append that lands between the two is beyond it, and met there.
+        if let Some(belief) = self.beliefs.get(&attempt.pk, now)
+            && self.seen.lack(&attempt.pk, &belief, id)
+            && attempt.append.expected().is_none_or(|expected| belief.is_at(expected))
+        {
+            attempt.may_be_from = Some(belief.next);
+            return Ok(Some(Found::End(belief)));
+        }
+        let Some((next, last)) = self.seen.end_without(&attempt.pk, id) else { return Ok(None) };
+        // The record before, too: it tells whether this is still the log that was seen.
+        let range = Range { newest_first: false, ..records(attempt.pk.clone(), next.saturating_sub(1), MAX_SEQ) };
+        let (mut after, mut end) = (None, None::<Belief>);
+        let mut asked_at;
+        loop {
+            asked_at = self.clock.now();
+            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            for item in &page.items {
+                let head = item::decode(item, self.settings.limits.record)?;
+                if end.is_none() && next > 0 {
+                    if head.seq + 1 != next || Some(head.append_id) != last {
+                        self.seen.forget(&attempt.pk);
+                        return Ok(None);
+                    }
+                } else {
+                    let before = end.as_ref().and_then(Belief::last_id);
+                    self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
+                    if head.append_id == id && head.created_at > now.wall_ms - KEY_LIFETIME_MS {
+                        return Ok(Some(Found::Landed(head)));
+                    }
+                }
+                end = Some(Belief::after(&head, asked_at));
+            }
+            after = page.after;
+            if after.is_none() {
+                break;
+            }
+        }
+        let end = match end {
+            Some(end) => end,
+            None if next == 0 => Belief::empty(asked_at),
+            None => return Ok(None),
+        };
+        if !self.seen.lack(&attempt.pk, &end, id) {
+            return Ok(None);
+        }
+        self.beliefs.learn(&attempt.pk, &end, asked_at);
+        attempt.may_be_from = Some(end.next);
+        Ok(Some(Found::End(end)))
+    }
+
     /// Looks backwards for the append's id, among the records of the key's lifetime or since the ticket's first try. Not by
     /// number: after a purge, numbers start lower again.
     async fn look_back(&self, attempt: &mut Attempt<'_>, now_ms: i64, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
@@ -252,6 +318,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // The repeat comes soon after the first try as a rule, so the first page is small.
         range.limit = Some(8);
         let (mut after, mut end) = (None, None);
+        let mut ids = Vec::new();
         'pages: loop {
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
@@ -259,6 +326,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 end.get_or_insert_with(|| Belief::after(&head, asked_at));
                 if head.append_id == attempt.record.append_id && (head.created_at > oldest || !is_key) {
                     return Ok(Found::Landed(head));
+                }
+                // Its own id here is a key's of over a day ago, which stands for nothing any more.
+                if head.append_id != attempt.record.append_id {
+                    ids.push((head.append_id, head.created_at));
                 }
                 if head.created_at <= oldest - CLOCKS_MS {
                     break 'pages;
@@ -271,6 +342,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         }
         let belief = end.unwrap_or_else(|| Belief::empty(asked_at));
+        if is_key {
+            self.seen.start(&attempt.pk, &belief, &ids);
+        }
         attempt.may_be_from = Some(belief.next);
         Ok(Found::End(belief))
     }
@@ -318,6 +392,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     fn landed(&self, attempt: &mut Attempt<'_>, belief: &Belief, links: Links, asked_at: Moment) -> Appended {
         let started = attempt.began.is_some() && attempt.began == links.began;
+        let Record { append_id, created_at, .. } = attempt.record;
+        self.seen.extend(&attempt.pk, belief.last_id(), belief.next, append_id, created_at);
         let body = Body::Record { rewind: attempt.record.rewind, metadata: None, content: Stored::Here(Vec::new()) };
         let Record { append_id, created_at, expires_at, .. } = attempt.record;
         let head = Head { seq: belief.next, append_id, created_at, expires_at, links, after_expiring: false, body };

@@ -8,6 +8,7 @@ mod directory;
 mod item;
 mod load;
 mod reckon;
+mod seen;
 #[cfg(test)]
 mod sim;
 mod sweep;
@@ -44,6 +45,7 @@ pub(crate) struct Turns<T, C> {
     clock: C,
     settings: Settings,
     beliefs: belief::Beliefs,
+    seen: seen::SeenIds,
     broken: BTreeSet<Rule>,
 }
 
@@ -68,7 +70,14 @@ pub(crate) enum Rule {
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) fn new(table: T, clock: C, settings: Settings) -> Self {
-        Self { table, clock, settings, beliefs: belief::Beliefs::default(), broken: BTreeSet::new() }
+        Self {
+            table,
+            clock,
+            settings,
+            beliefs: belief::Beliefs::default(),
+            seen: seen::SeenIds::default(),
+            broken: BTreeSet::new(),
+        }
     }
 
     /// Whether the protocol keeps this rule: always, outside of the simulation.

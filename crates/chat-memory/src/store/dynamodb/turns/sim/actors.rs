@@ -107,6 +107,7 @@ impl Actor {
         let mut read: Option<Position> = None;
         loop {
             match self.below(100) {
+                0..38 if self.below(3) == 0 => self.new_key(&turns).await,
                 0..38 => {
                     let appended = self.append(&turns, Append::new(self.messages())).await;
                     read = appended.map(|appended| appended.position).or(read);
@@ -222,15 +223,17 @@ impl Actor {
             Some(number) if self.below(3) > 0 => {
                 self.try_op(turns, number, None).await;
             }
-            _ => {
-                let number = self.notes(|notes| {
-                    let number = notes.ops.len() as u64;
-                    notes.keys.push(number);
-                    number
-                });
-                self.append(turns, Append::new(self.messages()).with_key(format!("key {number}"))).await;
-            }
+            _ => self.new_key(turns).await,
         }
+    }
+
+    async fn new_key(&self, turns: &Turns<Client, Client>) {
+        let number = self.notes(|notes| {
+            let number = notes.ops.len() as u64;
+            notes.keys.push(number);
+            number
+        });
+        self.append(turns, Append::new(self.messages()).with_key(format!("key {number}"))).await;
     }
 
     async fn repeat_ticket(&self, turns: &Turns<Client, Client>) {
