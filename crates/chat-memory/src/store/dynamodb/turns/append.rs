@@ -121,7 +121,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 ));
             }
             if self.keeps(Rule::BeliefAge) && !belief.is_fresh(now) {
-                match self.look(attempt, patience).await? {
+                match self.look_anew(attempt, patience).await? {
                     Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
                     Found::End(end) => belief = end,
                 }
@@ -174,7 +174,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         }
                     }
                 }
-                Ok(Created::NotBeside) => match self.look(attempt, patience).await? {
+                Ok(Created::NotBeside) => match self.look_anew(attempt, patience).await? {
                     Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
                     Found::End(end) => belief = end,
                 },
@@ -209,6 +209,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Some(belief) if attempt.append.expected().is_none_or(|expected| belief.is_at(expected)) => Ok(Found::End(belief)),
             _ => self.look(attempt, patience).await,
         }
+    }
+
+    /// Looks at the log where it may not be the one that was believed: purged since, it may have grown anew from a lower number. So what
+    /// others may have appended is looked for by time, not from the number that came next.
+    async fn look_anew(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+        if !attempt.shared {
+            return self.look(attempt, patience).await;
+        }
+        let found = self.look_back(attempt, self.clock.now().wall_ms, patience).await?;
+        attempt.may_be_from = attempt.may_be_from.min(attempt.in_doubt.first().copied().or(attempt.may_be_from));
+        Ok(found)
     }
 
     /// Looks at the end of the log, consistently; where the append may be there already, at all from there on.
@@ -258,7 +269,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let id = attempt.record.append_id;
         // The belief first: an append that lands between the two is beyond it, and met there.
         if let Some(belief) = self.beliefs.get(&attempt.pk, now)
-            && self.seen.lack(&attempt.pk, &belief, id)
+            && (self.seen.lack(&attempt.pk, &belief, id)
+                || !self.keeps(Rule::SeenToTheEnd) && self.seen.end_without(&attempt.pk, id).is_some())
             && attempt.append.expected().is_none_or(|expected| belief.is_at(expected))
         {
             attempt.may_be_from = Some(belief.next);

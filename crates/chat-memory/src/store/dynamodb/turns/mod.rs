@@ -64,6 +64,8 @@ pub(crate) enum Rule {
     Ticket,
     /// A put is made on a belief of 15 minutes at most.
     BeliefAge,
+    /// The ids that a process has seen tell that a key is new only where they reach to the end of the log.
+    SeenToTheEnd,
     /// A stub whose clear came after the load began makes the load start again.
     StubNamesClear,
 }

@@ -184,9 +184,16 @@ fn schedules_hold() {
 /// Each rule is needed: without it, schedules break the contract.
 #[test]
 fn without_a_rule_schedules_break() {
-    for rule in
-        [Rule::Stub, Rule::IdCheck, Rule::CheckBefore, Rule::RewindPosition, Rule::Ticket, Rule::BeliefAge, Rule::StubNamesClear]
-    {
+    for rule in [
+        Rule::Stub,
+        Rule::IdCheck,
+        Rule::CheckBefore,
+        Rule::RewindPosition,
+        Rule::Ticket,
+        Rule::BeliefAge,
+        Rule::SeenToTheEnd,
+        Rule::StubNamesClear,
+    ] {
         let found = run_many(0, 100_000, |seed| run(seed, Some(rule)));
         let (seed, why) =
             found.unwrap_or_else(|| panic!("100,000 schedules hold without {rule:?}: the simulation would not miss it"));
