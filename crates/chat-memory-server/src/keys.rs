@@ -65,6 +65,8 @@ pub struct Key {
     pub created_at: Timestamp,
     /// The SHA-256 of its secret, in hexadecimal digits.
     sha256: String,
+    /// The SHA-256 of its [token for the console](console_token), in hexadecimal digits.
+    console_sha256: String,
 }
 
 impl Key {
@@ -79,7 +81,13 @@ impl Key {
         self.namespace.as_ref().and_then(|name| Namespace::new(name).ok())
     }
 
-    /// A secret of the service's own that stands and falls with the key: for signatures, never shown.
+    /// Whether this is the [token](console_token) of the key's secret, told in constant time.
+    pub(crate) fn opens_console(&self, token: &str) -> bool {
+        hash_of(token).as_bytes().ct_eq(self.console_sha256.as_bytes()).into()
+    }
+
+    /// For signatures that stand and fall with the key; never shown. Whoever reads the file can compute it, so what it signs must not be
+    /// all that lets anyone in.
     pub(crate) fn derived_secret(&self) -> [u8; 32] {
         Sha256::digest(format!("chat-memory signatures of {}", self.sha256)).into()
     }
@@ -140,7 +148,7 @@ impl Keys {
 
     /// The key with this text.
     pub fn find(&self, text: &str) -> Option<Arc<Key>> {
-        let (id, secret) = text.strip_prefix("cm_")?.split_once('_')?;
+        let (id, secret) = parts(text)?;
         let hash = hash_of(secret);
         let key = self.by_id(id)?;
         bool::from(hash.as_bytes().ct_eq(key.sha256.as_bytes())).then_some(key)
@@ -193,6 +201,21 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 
 fn hash_of(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What shows that someone had this key, without showing the key: it cannot be computed from the file, nor the secret from it.
+pub(crate) fn console_token(key: &str) -> Option<String> {
+    let (_, secret) = parts(key)?;
+    Some(console_token_of(secret))
+}
+
+fn console_token_of(secret: &str) -> String {
+    BASE64.encode(Sha256::digest(format!("chat-memory console {secret}")))
+}
+
+/// The id and the secret of a key's text.
+fn parts(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix("cm_")?.split_once('_')
 }
 
 /// The keys in a file.
@@ -277,6 +300,7 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
         rights: rights.to_vec(),
         created_at: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
         sha256: hash_of(&secret),
+        console_sha256: hash_of(&console_token_of(&secret)),
     };
     file.keys.push(key.clone());
     write(path, &file)?;
@@ -334,6 +358,9 @@ mod tests {
         let kept = std::fs::read_to_string(&path).expect("the file");
         let secret = text.splitn(3, '_').nth(2).expect("a secret");
         assert!(!kept.contains(secret) && kept.contains(&hash_of(secret)) && !format!("{made:?}").contains(secret));
+        let token = console_token(&text).expect("a token");
+        assert!(made.opens_console(&token) && !kept.contains(&token) && !token.contains(secret));
+        assert!(!made.opens_console(&console_token(&other).expect("a token")) && !made.opens_console(&made.console_sha256));
 
         let keys = Keys::open(&path).expect("the file");
         let found = keys.find(&text).expect("the key");

@@ -14,7 +14,7 @@ use super::session_cookie::{Login, logs_in, logs_out};
 use super::viewer::Viewer;
 use crate::api::extract::Params;
 use crate::app::is_secure;
-use crate::keys::Right;
+use crate::keys::{Right, console_token};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -60,9 +60,10 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
     let secure = is_secure(request.extensions(), request.headers(), &service);
     let fields = Fields::read(request, &service).await?;
     let next = own(fields.get("next"));
-    let refused = match keys.find(fields.get("key").unwrap_or_default().trim()) {
-        Some(key) if key.allows(Right::Read) => {
-            let cookie = logs_in(&key, secure).map_err(|e| Problem::of(&e, crate::problem::Reader::Client))?;
+    let text = fields.get("key").unwrap_or_default().trim();
+    let refused = match keys.find(text).zip(console_token(text)) {
+        Some((key, token)) if key.allows(Right::Read) => {
+            let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, crate::problem::Reader::Client))?;
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response());
         }
         Some(_) => Problem::forbidden("this key lacks the right \"read\", so there is nothing to show to it"),
