@@ -3,6 +3,7 @@
 //! A key reads `cm_ID_SECRET`. Its secret has 256 random bits, so its SHA-256 in the file cannot be guessed back, and no slow hash is needed;
 //! it is shown once, when it is made.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -281,6 +282,7 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
     if rights.is_empty() {
         return Err(Error::invalid("a key needs a right: read, write or metrics"));
     }
+    let _lock = lock(path)?;
     let mut file = match read(path) {
         Err(error) if error.is_not_found() => File { version: VERSION, keys: Vec::new() },
         read => read?,
@@ -312,6 +314,9 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
 /// # Errors
 /// Not found; invalid where several keys have the name.
 pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
+    // Where there is no file, none is made for the lock either.
+    read(path)?;
+    let _lock = lock(path)?;
     let mut file = read(path)?;
     let matching: Vec<usize> =
         (0..file.keys.len()).filter(|at| file.keys[*at].id == which || file.keys[*at].name == which).collect();
@@ -329,6 +334,24 @@ pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
             "several keys have the name {which:?}; give the id of one, as `chat-memory key list` shows it"
         ))),
     }
+}
+
+/// Keeps every other change of this file waiting until it is dropped: a change reads the file and writes it anew, so of two at once one
+/// would be lost. A file of its own is locked, since the file of keys is replaced; it stays, since one that another waits for must.
+fn lock(path: &Path) -> Result<std::fs::File, Error> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".lock");
+    let beside = path.with_file_name(name);
+    let mut options = std::fs::File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let locked = options.open(&beside).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|e| {
+        let (shown, beside) = (path.display(), beside.display());
+        Error::new(ErrorKind::AccessDenied, format!("{shown} cannot be changed: {beside} cannot be locked ({e})"))
+    })
 }
 
 /// Writes the file whole or not at all, readable to its owner only.
@@ -385,6 +408,32 @@ mod tests {
         std::thread::sleep(LOOK_EVERY + Duration::from_millis(50));
         assert!(keys.find(&other).is_some(), "a file that cannot be read takes no key away");
         assert!(list(&path).expect_err("broken").to_string().contains("line 3"));
+    }
+
+    #[test]
+    fn changes_at_the_same_moment_are_all_kept() {
+        const EACH: usize = 20;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.toml");
+        let make = |who: &str| {
+            for number in 0..EACH {
+                create(&path, &format!("{who}{number}"), None, &[Right::Read]).expect("a key");
+            }
+        };
+        make("old");
+        std::thread::scope(|threads| {
+            threads.spawn(|| make("a"));
+            threads.spawn(|| make("b"));
+            threads.spawn(|| (0..EACH).for_each(|number| drop(revoke(&path, &format!("old{number}")).expect("revoked"))));
+        });
+        let mut names: Vec<String> = list(&path).expect("the file").into_iter().map(|key| key.name).collect();
+        let mut made: Vec<String> = (0..EACH).flat_map(|number| [format!("a{number}"), format!("b{number}")]).collect();
+        names.sort();
+        made.sort();
+        assert_eq!(names, made);
+        let nowhere = folder.path().join("none.toml");
+        assert!(revoke(&nowhere, "a").expect_err("no file").is_not_found());
+        assert!(!folder.path().join(".none.toml.lock").exists());
     }
 
     #[test]
