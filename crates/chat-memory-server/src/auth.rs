@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::keys::{Key, Right};
-use crate::problem::{Problem, Reader};
+use crate::problem::{Asked, Problem, Reader};
 use crate::service::{Options, Service};
 
 /// A request that may go on: its namespace's store, and what it may do there.
@@ -56,8 +56,13 @@ impl Access {
 
     /// What a store's error is to the one who asked. What they are not told stands in the log.
     pub(crate) fn problem(&self, error: &Error) -> Problem {
+        self.problem_of(error, Asked::Other)
+    }
+
+    /// The same for one who asked for this.
+    pub(crate) fn problem_of(&self, error: &Error, asked: Asked) -> Problem {
         let reader = if self.key.is_some() { Reader::Client } else { Reader::Operator };
-        let problem = Problem::of(error, reader);
+        let problem = Problem::of(error, reader, asked);
         if problem.status().is_server_error() {
             tracing::error!(%error, "the store failed");
         }

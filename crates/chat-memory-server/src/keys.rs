@@ -3,6 +3,7 @@
 //! A key reads `cm_ID_SECRET`. Its secret has 256 random bits, so its SHA-256 in the file cannot be guessed back, and no slow hash is needed;
 //! it is shown once, when it is made.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,8 @@ pub struct Key {
     pub created_at: Timestamp,
     /// The SHA-256 of its secret, in hexadecimal digits.
     sha256: String,
+    /// The SHA-256 of its [token for the console](console_token), in hexadecimal digits.
+    console_sha256: String,
 }
 
 impl Key {
@@ -79,7 +82,13 @@ impl Key {
         self.namespace.as_ref().and_then(|name| Namespace::new(name).ok())
     }
 
-    /// A secret of the service's own that stands and falls with the key: for signatures, never shown.
+    /// Whether this is the [token](console_token) of the key's secret, told in constant time.
+    pub(crate) fn opens_console(&self, token: &str) -> bool {
+        hash_of(token).as_bytes().ct_eq(self.console_sha256.as_bytes()).into()
+    }
+
+    /// For signatures that stand and fall with the key; never shown. Whoever reads the file can compute it, so what it signs must not be
+    /// all that lets anyone in.
     pub(crate) fn derived_secret(&self) -> [u8; 32] {
         Sha256::digest(format!("chat-memory signatures of {}", self.sha256)).into()
     }
@@ -140,7 +149,7 @@ impl Keys {
 
     /// The key with this text.
     pub fn find(&self, text: &str) -> Option<Arc<Key>> {
-        let (id, secret) = text.strip_prefix("cm_")?.split_once('_')?;
+        let (id, secret) = parts(text)?;
         let hash = hash_of(secret);
         let key = self.by_id(id)?;
         bool::from(hash.as_bytes().ct_eq(key.sha256.as_bytes())).then_some(key)
@@ -193,6 +202,21 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 
 fn hash_of(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What shows that someone had this key, without showing the key: it cannot be computed from the file, nor the secret from it.
+pub(crate) fn console_token(key: &str) -> Option<String> {
+    let (_, secret) = parts(key)?;
+    Some(console_token_of(secret))
+}
+
+fn console_token_of(secret: &str) -> String {
+    BASE64.encode(Sha256::digest(format!("chat-memory console {secret}")))
+}
+
+/// The id and the secret of a key's text.
+fn parts(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix("cm_")?.split_once('_')
 }
 
 /// The keys in a file.
@@ -258,6 +282,7 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
     if rights.is_empty() {
         return Err(Error::invalid("a key needs a right: read, write or metrics"));
     }
+    let _lock = lock(path)?;
     let mut file = match read(path) {
         Err(error) if error.is_not_found() => File { version: VERSION, keys: Vec::new() },
         read => read?,
@@ -277,6 +302,7 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
         rights: rights.to_vec(),
         created_at: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
         sha256: hash_of(&secret),
+        console_sha256: hash_of(&console_token_of(&secret)),
     };
     file.keys.push(key.clone());
     write(path, &file)?;
@@ -288,6 +314,9 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
 /// # Errors
 /// Not found; invalid where several keys have the name.
 pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
+    // Where there is no file, none is made for the lock either.
+    read(path)?;
+    let _lock = lock(path)?;
     let mut file = read(path)?;
     let matching: Vec<usize> =
         (0..file.keys.len()).filter(|at| file.keys[*at].id == which || file.keys[*at].name == which).collect();
@@ -305,6 +334,24 @@ pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
             "several keys have the name {which:?}; give the id of one, as `chat-memory key list` shows it"
         ))),
     }
+}
+
+/// Keeps every other change of this file waiting until it is dropped: a change reads the file and writes it anew, so of two at once one
+/// would be lost. A file of its own is locked, since the file of keys is replaced; it stays, since one that another waits for must.
+fn lock(path: &Path) -> Result<std::fs::File, Error> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".lock");
+    let beside = path.with_file_name(name);
+    let mut options = std::fs::File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let locked = options.open(&beside).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|e| {
+        let (shown, beside) = (path.display(), beside.display());
+        Error::new(ErrorKind::AccessDenied, format!("{shown} cannot be changed: {beside} cannot be locked ({e})"))
+    })
 }
 
 /// Writes the file whole or not at all, readable to its owner only.
@@ -334,6 +381,9 @@ mod tests {
         let kept = std::fs::read_to_string(&path).expect("the file");
         let secret = text.splitn(3, '_').nth(2).expect("a secret");
         assert!(!kept.contains(secret) && kept.contains(&hash_of(secret)) && !format!("{made:?}").contains(secret));
+        let token = console_token(&text).expect("a token");
+        assert!(made.opens_console(&token) && !kept.contains(&token) && !token.contains(secret));
+        assert!(!made.opens_console(&console_token(&other).expect("a token")) && !made.opens_console(&made.console_sha256));
 
         let keys = Keys::open(&path).expect("the file");
         let found = keys.find(&text).expect("the key");
@@ -358,6 +408,32 @@ mod tests {
         std::thread::sleep(LOOK_EVERY + Duration::from_millis(50));
         assert!(keys.find(&other).is_some(), "a file that cannot be read takes no key away");
         assert!(list(&path).expect_err("broken").to_string().contains("line 3"));
+    }
+
+    #[test]
+    fn changes_at_the_same_moment_are_all_kept() {
+        const EACH: usize = 20;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.toml");
+        let make = |who: &str| {
+            for number in 0..EACH {
+                create(&path, &format!("{who}{number}"), None, &[Right::Read]).expect("a key");
+            }
+        };
+        make("old");
+        std::thread::scope(|threads| {
+            threads.spawn(|| make("a"));
+            threads.spawn(|| make("b"));
+            threads.spawn(|| (0..EACH).for_each(|number| drop(revoke(&path, &format!("old{number}")).expect("revoked"))));
+        });
+        let mut names: Vec<String> = list(&path).expect("the file").into_iter().map(|key| key.name).collect();
+        let mut made: Vec<String> = (0..EACH).flat_map(|number| [format!("a{number}"), format!("b{number}")]).collect();
+        names.sort();
+        made.sort();
+        assert_eq!(names, made);
+        let nowhere = folder.path().join("none.toml");
+        assert!(revoke(&nowhere, "a").expect_err("no file").is_not_found());
+        assert!(!folder.path().join(".none.toml.lock").exists());
     }
 
     #[test]

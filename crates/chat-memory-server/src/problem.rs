@@ -37,6 +37,17 @@ pub enum Reader {
     Client,
 }
 
+/// What was asked of a store, where it decides how to go on after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// An append, which a key or a ticket keeps from being doubled.
+    Append,
+    /// A rewind, of which a repeat is another one.
+    Rewind,
+    /// Anything else: it can be repeated.
+    Other,
+}
+
 impl Problem {
     /// A problem of this kind, in one or two sentences.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
@@ -118,8 +129,8 @@ impl Problem {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, detail)
     }
 
-    /// What a store's error is to this reader.
-    pub fn of(error: &Error, reader: Reader) -> Self {
+    /// What a store's error is to this reader, who asked for this.
+    pub fn of(error: &Error, reader: Reader, asked: Asked) -> Self {
         let said = || format!("{error}");
         let hidden = |what: &str| match reader {
             Reader::Operator => said(),
@@ -134,11 +145,18 @@ impl Problem {
                 tag.map_or_else(|_| Self::bad_request("no tag"), |tag| problem.header(header::ETAG, tag))
             }
             ErrorKind::InDoubt => {
-                let detail = "it is not known whether this was stored, since the store did not answer; repeat the request with the same \
-                    Idempotency-Key, or with this ticket in its body: neither can double it";
+                let next = match asked {
+                    Asked::Append => {
+                        "repeat the request with the same Idempotency-Key, or with this ticket in its body: neither can double it"
+                    }
+                    Asked::Rewind => "read the session again, and see whether anything is still to be taken back",
+                    Asked::Other => "repeat the request, with its Idempotency-Key if it had one",
+                };
+                let detail = format!("it is not known whether this was stored, since the store did not answer; {next}");
                 let problem = Self::later(StatusCode::SERVICE_UNAVAILABLE, "in-doubt", 1, detail);
                 error
                     .ticket()
+                    .filter(|_| asked == Asked::Append)
                     .map(ToString::to_string)
                     .into_iter()
                     .fold(problem, |problem, ticket| problem.with("ticket", ticket))
@@ -147,7 +165,7 @@ impl Problem {
             ErrorKind::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", said()),
             ErrorKind::Invalid => Self::invalid(said()),
             ErrorKind::Throttled => {
-                let detail = hidden("the store refuses to go faster, and nothing was written; try again a little later");
+                let detail = hidden("the store refuses to go faster; try again a little later");
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "throttled", 1, detail)
             }
             ErrorKind::ReadOnly => {
@@ -162,12 +180,7 @@ impl Problem {
                 hidden("what is stored of this session cannot be read, so nothing of it is shown"),
             ),
             // Ours to mend, not the client's: a table that is missing, credentials that were refused.
-            _ => Self::later(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                5,
-                hidden("the store cannot be used at the moment, and nothing was written"),
-            ),
+            _ => Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, hidden("the store cannot be used at the moment")),
         }
     }
 }
@@ -221,15 +234,23 @@ mod tests {
             [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::Unavailable, ErrorKind::Corrupt, ErrorKind::Throttled]
         {
             let error = Error::new(kind, "the table secret-table in /secret/path is not there");
-            assert!(!Problem::of(&error, Reader::Client).detail().contains("secret"), "{kind:?}");
-            assert!(Problem::of(&error, Reader::Operator).detail().contains("secret-table"), "{kind:?}");
+            assert!(!Problem::of(&error, Reader::Client, Asked::Other).detail().contains("secret"), "{kind:?}");
+            assert!(Problem::of(&error, Reader::Operator, Asked::Other).detail().contains("secret-table"), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn doubt_says_how_this_goes_on() {
+        let said = |asked| Problem::of(&Error::new(ErrorKind::InDoubt, "no"), Reader::Client, asked).detail().to_owned();
+        assert!(said(Asked::Append).contains("ticket in its body"));
+        assert!(said(Asked::Rewind).contains("read the session again") && !said(Asked::Rewind).contains("ticket"));
+        assert!(said(Asked::Other).contains("repeat the request") && !said(Asked::Other).contains("ticket"));
     }
 
     #[test]
     fn what_may_be_repeated_says_when() {
         for kind in [ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::InDoubt] {
-            let response = Problem::of(&Error::new(kind, "no"), Reader::Client).into_response();
+            let response = Problem::of(&Error::new(kind, "no"), Reader::Client, Asked::Other).into_response();
             assert!(response.headers().contains_key(header::RETRY_AFTER), "{kind:?}");
             assert_eq!(response.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
         }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::Load;
 use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Layout, Options, Roll};
-use chat_memory::{Append, ChatStore, ErrorKind, Message, Role, SessionId};
+use chat_memory::{Append, ChatStore, ErrorKind, Message, Namespace, Role, SessionId};
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
 use serde_json::Value;
 
@@ -124,6 +124,30 @@ async fn a_fixed_sort_value_is_asked_for() {
     assert_eq!(all(&store, session).await, [Message::user("with sortKey option")]);
     store.append(session, &Append::new([Message::assistant("yes")])).await.expect("an append");
     assert_eq!(all(&store, session).await.len(), 2);
+}
+
+#[tokio::test]
+async fn sessions_of_namespaces_are_none_of_a_store_without() {
+    let table = list::new_table("id", None).await;
+    let plain = list::open(table.clone(), |options| options).await.expect("a store");
+    let acme = Namespace::new("acme").expect("a namespace");
+    let acme = list::open(table, |options| options.with_namespace(acme)).await.expect("a store");
+    for (store, id) in [(&plain, "ours"), (&acme, "theirs")] {
+        let session = SessionId::new(id).expect("an id");
+        store.append(&session, &Append::new([Message::user("x")])).await.expect("an append");
+    }
+    for (store, id) in [(&plain, "ours"), (&acme, "theirs")] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.every_session(after.as_deref()).await.expect("a listing");
+            listed.extend(page.sessions.into_iter().map(|info| info.id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, [id]);
+    }
 }
 
 /// A put of an item with this list.

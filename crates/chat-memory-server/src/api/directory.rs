@@ -152,7 +152,7 @@ pub(crate) async fn update_session(
 
 /// Delete a session
 ///
-/// It is cleared, erased and taken off the list. Deleting one that is not there does nothing, so a repeat is harmless.
+/// It is cleared, erased and taken off the list. Deleting one that is not there does nothing; a repeat takes away also what was written in between.
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "deleteSession",
     params(SessionPath),

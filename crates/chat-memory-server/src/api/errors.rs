@@ -72,7 +72,7 @@ const ALL: [Described; 16] = [
         429,
         "The store refuses to go faster; repeat it after `Retry-After`",
         "throttled",
-        "the store refuses to go faster, and nothing was written; try again a little later",
+        "the store refuses to go faster; try again a little later",
     ),
     (
         500,
@@ -83,7 +83,7 @@ const ALL: [Described; 16] = [
     (501, "The service's store does not do that", "unsupported", "this service's store does not do that"),
     (
         503,
-        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, with a `ticket`); repeat it after `Retry-After`, a \
+        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, of an append with a `ticket`); repeat it after `Retry-After`, a \
             write with the same Idempotency-Key",
         "in-doubt",
         "it is not known whether this was stored, since the store did not answer; repeat the request with the same Idempotency-Key",

@@ -26,6 +26,9 @@ use crate::service::Service;
 /// How often an idle stream says that it is there, so that no proxy takes it for dead.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
+/// How often it is asked whether the key of an idle stream is still one.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
 /// How long a client waits before it connects anew.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -171,8 +174,15 @@ struct Follower {
 impl Follower {
     /// What is new, once something may be; `None` where nothing more may be told.
     async fn next(&mut self) -> Option<Vec<Found>> {
-        if self.changes.changed().await.is_err() || self.is_revoked() {
-            return None;
+        // Asked also where nothing changes, so that a key that was revoked leaves no open stream.
+        loop {
+            let change = tokio::time::timeout(ASK_EVERY, self.changes.changed()).await;
+            if matches!(change, Ok(Err(_))) || self.is_revoked() {
+                return None;
+            }
+            if change.is_ok() {
+                break;
+            }
         }
         Some(self.look().await)
     }

@@ -131,11 +131,11 @@ pub async fn messages(
     Ok((tagged(&read.position)?, Json(body)).into_response())
 }
 
-/// The header that names a position.
-pub(super) fn tagged(position: &Position) -> Result<[(header::HeaderName, HeaderValue); 2], Problem> {
+/// The header that names a position. It is for clients that keep what they read themselves: a browser is to keep nothing.
+pub(super) fn tagged(position: &Position) -> Result<[(header::HeaderName, HeaderValue); 1], Problem> {
     let tag =
         HeaderValue::from_str(&format!("\"{position}\"")).map_err(|_| Problem::bad_request("the position cannot be written"))?;
-    Ok([(header::ETAG, tag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))])
+    Ok([(header::ETAG, tag)])
 }
 
 /// What was read.

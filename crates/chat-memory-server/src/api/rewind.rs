@@ -14,7 +14,7 @@ use super::read::tagged;
 use super::types::{FormatParam, RewindBody, RewoundBody};
 use super::write;
 use crate::auth::{Access, MayWrite};
-use crate::problem::Problem;
+use crate::problem::{Asked, Problem};
 use crate::service::Service;
 
 /// What to take back.
@@ -111,7 +111,7 @@ pub(crate) async fn take_back(
         return Ok(TakenBack { seq: None, to: None, position: history.position, receipt: history.receipt });
     };
     let to = append.rewinds_to();
-    let appended = write::store(service, access, session, None, append).await?;
+    let appended = write::store(service, access, session, None, append, Asked::Rewind).await?;
     let mut receipt = history.receipt;
     receipt += appended.receipt;
     Ok(TakenBack { seq: Some(appended.seq), to, position: appended.position, receipt })

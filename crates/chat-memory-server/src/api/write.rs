@@ -16,7 +16,7 @@ use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
 use crate::auth::{Access, MayWrite};
-use crate::problem::Problem;
+use crate::problem::{Asked, Problem};
 use crate::service::Service;
 
 /// On the answer to a repeated key.
@@ -69,7 +69,7 @@ pub async fn append(
     if let Some(IfMatch(position)) = expected {
         append = append.expecting(position);
     }
-    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append).await?;
+    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Asked::Append).await?;
     let position = position(&appended);
     let body = AppendedBody {
         session: session.to_string(),
@@ -116,10 +116,11 @@ pub(crate) async fn store(
     session: &SessionId,
     key: Option<String>,
     append: Append,
+    asked: Asked,
 ) -> Result<Appended, Problem> {
     let (within, to, hub) = (access.clone(), session.clone(), service.hub().clone());
     let work = async move {
-        let appended = within.store.append_surely(&to, append).await.map_err(|e| within.problem(&e))?;
+        let appended = within.store.append_surely(&to, append).await.map_err(|e| within.problem_of(&e, asked))?;
         if !appended.repeated {
             hub.tell(within.namespace.as_ref(), &to);
         }
@@ -167,7 +168,7 @@ pub(crate) async fn clear_and_sweep(
     key: Option<String>,
     clear: Append,
 ) -> Result<(Appended, ClearedBody), Problem> {
-    let appended = store(service, access, session, key, clear).await?;
+    let appended = store(service, access, session, key, clear, Asked::Other).await?;
     let (within, of) = (access.clone(), session.clone());
     let swept = service.write(None, session, None, async move {
         let swept = within.store.sweep(&of).await;

@@ -14,7 +14,7 @@ use super::viewer::Viewer;
 use crate::api::extract::Session;
 use crate::api::rewind::{Back, take_back};
 use crate::api::{directory, write};
-use crate::problem::Problem;
+use crate::problem::{Asked, Problem};
 
 /// How often, and how long after, an append is tried again while the first click on its button is under way.
 const TRIES: u32 = 40;
@@ -82,7 +82,8 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
 pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, append: Append) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
-        let stored = write::store(&viewer.service, &viewer.access, session, Some(draft.key.clone()), append.clone()).await;
+        let stored =
+            write::store(&viewer.service, &viewer.access, session, Some(draft.key.clone()), append.clone(), Asked::Append).await;
         match stored {
             Err(problem) if problem.kind() == "in-flight" && tries < TRIES => tokio::time::sleep(PAUSE).await,
             stored => return stored.map(drop),

@@ -14,8 +14,8 @@ use super::session_cookie::{Login, logs_in, logs_out};
 use super::viewer::Viewer;
 use crate::api::extract::Params;
 use crate::app::is_secure;
-use crate::keys::Right;
-use crate::problem::Problem;
+use crate::keys::{Right, console_token};
+use crate::problem::{Asked, Problem, Reader};
 use crate::service::Service;
 
 /// How long the answer to a wrong key takes, so that nobody tries many.
@@ -60,9 +60,10 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
     let secure = is_secure(request.extensions(), request.headers(), &service);
     let fields = Fields::read(request, &service).await?;
     let next = own(fields.get("next"));
-    let refused = match keys.find(fields.get("key").unwrap_or_default().trim()) {
-        Some(key) if key.allows(Right::Read) => {
-            let cookie = logs_in(&key, secure).map_err(|e| Problem::of(&e, crate::problem::Reader::Client))?;
+    let text = fields.get("key").unwrap_or_default().trim();
+    let refused = match keys.find(text).zip(console_token(text)) {
+        Some((key, token)) if key.allows(Right::Read) => {
+            let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Asked::Other))?;
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response());
         }
         Some(_) => Problem::forbidden("this key lacks the right \"read\", so there is nothing to show to it"),
@@ -80,7 +81,7 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
 pub(crate) async fn logout(viewer: Viewer, request: Request) -> Result<Response, Refused> {
     let fields = Fields::read(request, &viewer.service).await?;
     viewer.check_token(fields.get("token"))?;
-    let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, crate::problem::Reader::Client))?;
+    let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, Reader::Client, Asked::Other))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console/login")).into_response())
 }
 

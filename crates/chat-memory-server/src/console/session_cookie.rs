@@ -1,4 +1,7 @@
-//! The cookie of someone who logged in: which key it was, until when, and a signature that stands and falls with that key.
+//! The cookie of someone who logged in: which key it was, until when, a token that only a holder of the key has, and a signature.
+//!
+//! The token shows that the key was known, which its hash in the keys file does not tell. The signature, by a secret that who reads that
+//! file does know, keeps a cookie that was stolen from being prolonged.
 
 use std::sync::Arc;
 
@@ -37,10 +40,10 @@ impl Login {
     }
 
     fn read(value: &str, keys: &Keys, now: Timestamp) -> Option<Self> {
-        let [id, expires, nonce, signature] = value.split('.').collect::<Vec<_>>().try_into().ok()?;
+        let [id, expires, nonce, token, signature] = value.split('.').collect::<Vec<_>>().try_into().ok()?;
         let key = keys.by_id(id)?;
         let signature = BASE64.decode(signature).ok()?;
-        if !auth::verify(&key.derived_secret(), WHAT, &[id, expires, nonce], &signature) {
+        if !auth::verify(&key.derived_secret(), WHAT, &[id, expires, nonce, token], &signature) || !key.opens_console(token) {
             return None;
         }
         let login = Self { key, nonce: nonce.to_owned(), expires: expires.parse().ok()? };
@@ -57,19 +60,19 @@ impl Login {
     }
 }
 
-/// The header that logs in with this key, for some hours.
-pub(crate) fn logs_in(key: &Key, secure: bool) -> Result<HeaderValue, Error> {
+/// The header that logs in with this key and its token for the console, for some hours.
+pub(crate) fn logs_in(key: &Key, token: &str, secure: bool) -> Result<HeaderValue, Error> {
     let mut nonce = [0; 12];
     getrandom::fill(&mut nonce)
         .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))?;
     let expires = Timestamp::now().as_second() + LASTS_S;
-    set(&value(key, expires, &BASE64.encode(nonce)), LASTS_S, secure)
+    set(&value(key, expires, &BASE64.encode(nonce), token), LASTS_S, secure)
 }
 
-fn value(key: &Key, expires: i64, nonce: &str) -> String {
+fn value(key: &Key, expires: i64, nonce: &str, token: &str) -> String {
     let expires = expires.to_string();
-    let signature = auth::sign(&key.derived_secret(), WHAT, &[&key.id, &expires, nonce]);
-    format!("{}.{expires}.{nonce}.{}", key.id, BASE64.encode(signature))
+    let signature = auth::sign(&key.derived_secret(), WHAT, &[&key.id, &expires, nonce, token]);
+    format!("{}.{expires}.{nonce}.{token}.{}", key.id, BASE64.encode(signature))
 }
 
 /// The header that logs out.
@@ -86,26 +89,27 @@ fn set(value: &str, seconds: i64, secure: bool) -> Result<HeaderValue, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{Right, create, revoke};
+    use crate::keys::{Right, console_token, create, revoke};
 
     #[test]
     fn a_login_holds_until_its_end_and_for_its_own_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
-        let (key, _) = create(&path, "a", None, &[Right::Read]).expect("a key");
+        let (key, text) = create(&path, "a", None, &[Right::Read]).expect("a key");
+        let token = console_token(&text).expect("a token");
         let (other, _) = create(&path, "b", None, &[Right::Read]).expect("a key");
         let keys = Keys::open(&path).expect("the keys");
         let now = Timestamp::now();
-        let good = value(&key, now.as_second() + 10, "n");
+        let good = value(&key, now.as_second() + 10, "n", &token);
         assert_eq!(Login::read(&good, &keys, now).expect("it holds").key.id, key.id);
-        assert!(Login::read(&value(&key, now.as_second(), "n"), &keys, now).is_none(), "it has ended");
+        assert!(Login::read(&value(&key, now.as_second(), "n", &token), &keys, now).is_none(), "it has ended");
         let parts: Vec<&str> = good.split('.').collect();
-        for (at, with) in [(0, other.id.as_str()), (1, "99999999999"), (2, "m"), (3, "AAAA")] {
+        for (at, with) in [(0, other.id.as_str()), (1, "99999999999"), (2, "m"), (3, "AAAA"), (4, "AAAA")] {
             let mut forged = parts.clone();
             forged[at] = with;
             assert!(Login::read(&forged.join("."), &keys, now).is_none(), "{forged:?}");
         }
-        for wrong in ["", "a", "a.b.c", "a.b.c.d.e"] {
+        for wrong in ["", "a", "a.b.c.d", "a.b.c.d.e", "a.b.c.d.e.f"] {
             assert!(Login::read(wrong, &keys, now).is_none());
         }
         let login = Login::read(&good, &keys, now).expect("it holds");
@@ -116,10 +120,34 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_the_file_cannot_log_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.toml");
+        let (_, text) = create(&path, "a", None, &[Right::Read]).expect("a key");
+        let (other, others) = create(&path, "b", None, &[Right::Read]).expect("a key");
+        let keys = Keys::open(&path).expect("the keys");
+        let (now, soon) = (Timestamp::now(), Timestamp::now().as_second() + 10);
+        // All that signs is made of what stands in the file, so one who reads it signs as the service does.
+        let read = crate::keys::list(&path).expect("the file").remove(0);
+        let file: toml::Table = std::fs::read_to_string(&path).expect("the file").parse().expect("TOML");
+        let fields = file["key"][0].as_table().expect("a key").values().map(ToString::to_string);
+        let own = console_token(&others).expect("a token");
+        for token in fields.map(|field| field.trim_matches('"').to_owned()).chain([String::new(), own.clone()]) {
+            assert!(Login::read(&value(&read, soon, "n", &token), &keys, now).is_none(), "{token}");
+        }
+        // Nor can one make the own login another's.
+        let mine = value(&other, soon, "n", &own);
+        assert!(Login::read(&mine, &keys, now).is_some());
+        assert!(Login::read(&mine.replace(&other.id, &read.id), &keys, now).is_none());
+        assert!(Login::read(&value(&read, soon, "n", &console_token(&text).expect("a token")), &keys, now).is_some());
+    }
+
+    #[test]
     fn the_cookie_is_for_this_site_and_no_script() {
         let folder = tempfile::tempdir().expect("a folder");
         let (key, text) = create(&folder.path().join("keys.toml"), "a", None, &[Right::Read]).expect("a key");
-        let cookie = logs_in(&key, true).expect("a cookie");
+        let token = console_token(&text).expect("a token");
+        let cookie = logs_in(&key, &token, true).expect("a cookie");
         let cookie = cookie.to_str().expect("ASCII");
         for part in ["; Path=/console;", "; HttpOnly", "; SameSite=Strict", "; Secure", "; Max-Age=43200"] {
             assert!(cookie.contains(part), "{cookie}");

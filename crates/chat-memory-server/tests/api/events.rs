@@ -220,6 +220,14 @@ async fn a_stream_ends_with_its_key() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_its_key_also_where_nobody_writes() {
+    let [reader] = Api::locked("memory:", [(None, &[Right::Read])]);
+    let mut stream = Stream::open(&reader, "s", "", None).await;
+    keys::revoke(&reader.key_file(), reader.key_id()).expect("revoked");
+    assert!(stream.next().await.is_none(), "it ends by itself");
+}
+
+#[tokio::test]
 async fn places_that_are_none_are_refused() {
     let api = Api::at("memory:");
     for query in ["?after=x", "?after=", "?from=start", "?format=xml"] {

@@ -54,7 +54,8 @@ impl fmt::Display for AppendId {
 /// Where a session's log was when it was read: the number that comes next, the id of the last record, and the time
 /// of the read. Opaque: it travels as text (`Display`, `FromStr`), and an append that
 /// [expects](crate::store::Append::expecting) it is refused if anyone wrote since. It is good for a day: where records expire, what
-/// was written since may be gone without a trace after that, so a store with a retention refuses an older one.
+/// was written since may be gone without a trace after that, so DynamoDB's `turns` layout refuses an older one; the other stores
+/// take it where it still fits.
 ///
 /// Two positions are equal when they are the same place, whenever they were read.
 #[derive(Clone)]

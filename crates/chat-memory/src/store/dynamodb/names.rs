@@ -111,6 +111,11 @@ impl Partitions {
         pk.strip_prefix(&self.prefix).is_some_and(|rest| SessionId::new(rest).is_ok())
     }
 
+    /// Whether a partition is of a namespace, and these partitions are of none.
+    pub(crate) fn is_anothers(&self, pk: &str) -> bool {
+        self.prefix.is_empty() && pk.starts_with("ns#")
+    }
+
     /// Whose directory a partition is; the empty text for nobody's. `None` where it is none.
     pub(crate) fn owner_of_directory<'a>(&self, pk: &'a str) -> Option<&'a str> {
         pk.strip_prefix(&self.prefix)?.strip_prefix("dir#")?.rsplit_once('#').map(|(owner, _)| owner)

@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, no service (docs/formats.md says what is in it).
 //!
 //! What makes it keep the contract:
-//! * An append is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: it returns after the disk has it, and survives
-//!   `kill -9` and power loss. Several processes may use the file at once; SQLite's lock puts their appends in one order.
+//! * An append is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: it returns after SQLite has synced it, so it survives
+//!   `kill -9`, and power loss as far as the drive keeps its word. Several processes may use the file at once; SQLite's lock puts their appends in one order.
 //! * Appends that wait for the disk at the same time share a transaction, and so one wait for the disk.
 //! * A load is one read transaction, so it sees one state of the log, whatever is written meanwhile (WAL).
 //! * A log's numbers in the file have no gaps, ever: only its oldest records go, and the newest one stays as a stub. So a
@@ -88,8 +88,8 @@ impl SqliteStore {
         self.0.is_new
     }
 
-    /// Erases what is past its time: expired records, and the stubs of cleared ones after a day. Opening the
-    /// file, sweeps and every so many appends do some of this; this does all of it.
+    /// Erases what is past its time: records a day after they expired, and stubs a day after their sweep. Opening the
+    /// file and every so many appends do some of this; this does all of it. It does not empty the write-ahead log.
     ///
     /// # Errors
     /// Read-only; and what SQLite meets. What was erased until then stays erased.
@@ -161,7 +161,8 @@ impl fmt::Debug for SqliteStore {
 pub struct SqliteBuilder(Options);
 
 impl SqliteBuilder {
-    /// How long a record is kept: hidden from then on, and erased from the file within a day after. Without end by default.
+    /// How long a record is kept: hidden from then on. It is erased a day later at the earliest: as the file is opened, appended to or
+    /// [purged](SqliteStore::purge). Without end by default.
     pub fn retention(mut self, retention: impl Into<Option<Duration>>) -> Self {
         self.0.retention = retention.into();
         self

@@ -41,7 +41,7 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
 }
 
 /// Empties the write-ahead log, which still holds what was erased from the file. Where another process is reading at
-/// the moment, a later checkpoint does it.
+/// the moment, old pages stay in it until they are overwritten or the last process closes the file.
 pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
     let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {

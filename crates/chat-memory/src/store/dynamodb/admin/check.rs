@@ -10,8 +10,8 @@ use super::{Admin, Description, passes};
 use crate::store::Receipt;
 use crate::store::layout::Layout;
 
-/// From which difference on a clock is worth a warning, and from which an error: AWS refuses requests signed five minutes
-/// off, and expiry goes by this machine's clock.
+/// From which difference on a clock is worth a warning, and from which an error: AWS refuses requests signed five
+/// minutes off (some of its services 15), and expiry goes by this machine's clock.
 const SKEW_WARNING_MS: u64 = 60_000;
 const SKEW_ERROR_MS: u64 = 5 * 60_000;
 

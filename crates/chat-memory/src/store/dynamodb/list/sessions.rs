@@ -68,7 +68,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
 
     /// The session of an item; `None` if it is another's, or beside one.
     fn session_of(&self, item: &Item) -> Option<Result<SessionInfo, Error>> {
-        let id = item.key.pk.strip_prefix(self.settings.partitions.prefix())?;
+        let partitions = &self.settings.partitions;
+        let id = item.key.pk.strip_prefix(partitions.prefix())?;
+        if partitions.is_anothers(&item.key.pk) {
+            return None;
+        }
         let is_session = match &self.settings.sort_value {
             Some(value) => item.key.sk == *value,
             None => !id.starts_with(SEGMENT),

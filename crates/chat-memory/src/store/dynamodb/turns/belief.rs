@@ -7,8 +7,8 @@ use super::item::{Head, Links};
 use crate::store::position::Moment;
 use crate::store::{AppendId, Position};
 
-/// How old a belief may be for a plain put. A request signed by AWS's rules is refused after as long, so nothing of ours
-/// arrives later than this either.
+/// How old a belief may be for a plain put. By AWS's documentation a signed request is refused after as long at the latest, so
+/// nothing of ours arrives later than this either.
 pub(crate) const BELIEF_MS: u64 = 15 * 60 * 1000;
 
 /// How far the last record must be from being purged for a plain put behind it.
