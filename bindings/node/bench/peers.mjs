@@ -6,7 +6,7 @@
 // `cargo xtask bench peers` runs it and puts the page into docs/benchmarks.md. Only what is counted matters; the few times are rough.
 import { parseArgs } from "node:util";
 import { lostAnswers, writers } from "./peers/faults.mjs";
-import { growth } from "./peers/growth.mjs";
+import { fresh, growth } from "./peers/growth.mjs";
 import { page } from "./peers/page.mjs";
 import { conversations, conversationsOf } from "./peers/real.mjs";
 import { sides } from "./peers/sides.mjs";
@@ -39,7 +39,7 @@ export async function compare(extent) {
     say("conversations");
     const told = await conversationsOf(side, list.slice(0, extent.conversations));
     for (const error of told.errors) say(`it said: ${error}`);
-    all.push({ ...side, growth: grown, writers: many, lost, real: told });
+    all.push({ ...side, growth: grown, fresh: await fresh(side), writers: many, lost, real: told });
   }
   return { all, text: page(all, extent, real) };
 }

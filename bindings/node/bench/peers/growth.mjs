@@ -1,9 +1,12 @@
 // What a turn and a read cost as the conversation grows, and where it ends.
+import { randomUUID } from "node:crypto";
 import { meter } from "../meter.mjs";
 import { table } from "../../test/support.mjs";
 import { Driver, Refused } from "./sides.mjs";
 
 const LAST = 20;
+/** A session id as they are in use. Its length is part of the item, and decides which half of a turn is the first that does not fit. */
+const SESSION = randomUUID();
 const question = (n) => ({ role: "user", content: `${n}?`.padEnd(300, "q") });
 const answer = (n) => ({ role: "assistant", content: `${n}!`.padEnd(300, "a") });
 
@@ -29,17 +32,17 @@ export async function growth(side, { marks, readEach }) {
       meters.take();
       const start = performance.now();
       try {
-        await driver.add("s", [question(turn), answer(turn)]);
+        await driver.add(SESSION, [question(turn), answer(turn)]);
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        const kept = (await driver.all("s")).map(side.text);
+        const kept = (await driver.all(SESSION)).map(side.text);
         end = { turn, error: error.message, kept: kept.length - 2 * (turn - 1) };
         break;
       }
       if (turn <= 100) milliseconds += performance.now() - start;
       writes.push(plain(meters.take(), side));
       if (turn > readEach && !marks.includes(turn)) continue;
-      const texts = (await driver.last("s", LAST)).map(side.text);
+      const texts = (await driver.last(SESSION, LAST)).map(side.text);
       reads.set(turn, plain(meters.take(), side));
       const first = Math.max(1, turn - LAST / 2 + 1);
       const wanted = Array.from({ length: turn - first + 1 }, (_, n) => [question(first + n).content, answer(first + n).content]).flat();
@@ -50,4 +53,23 @@ export async function growth(side, { marks, readEach }) {
     meters.close();
   }
   return { writes, reads, end, milliseconds: milliseconds / Math.min(100, writes.length) };
+}
+
+/** What the 11th turn costs a process that has never seen the session or the table, as a function that is started for it. */
+export async function fresh(side) {
+  const meters = await meter(process.env.DYNAMODB_ENDPOINT);
+  const tableName = await table(...side.keys);
+  const drivers = [];
+  try {
+    for (const turns of [10, 1]) {
+      meters.take();
+      const driver = new Driver(side, tableName, meters.endpoint);
+      drivers.push(driver);
+      for (let turn = 1; turn <= turns; turn += 1) await driver.add(SESSION, [question(turn), answer(turn)]);
+    }
+    return plain(meters.take(), side);
+  } finally {
+    for (const driver of drivers) driver.stop();
+    meters.close();
+  }
 }

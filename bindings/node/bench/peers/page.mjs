@@ -34,10 +34,7 @@ export function page(sides, extent, real) {
   const { marks, lengths, writers, lost } = extent;
   const names = sides.map(({ name }) => name);
   const columns = (of) => sides.map(of);
-  const turnCell = (mark) => ({ growth: { writes } }) => {
-    const cost = writes[mark - 1];
-    return cost ? `${number(cost.writeUnits)} / ${number(cost.readUnits)} / ${cost.requests}` : "–";
-  };
+  const cost = (counts) => (counts ? `${number(counts.writeUnits)} / ${number(counts.readUnits)} / ${counts.requests}` : "–");
   const readCell = (mark) => ({ growth: { reads } }) => {
     const cost = reads.get(mark);
     return cost ? `${number(cost.readUnits)} / ${cost.requests}` : "–";
@@ -55,7 +52,8 @@ Written by \`cargo xtask bench peers\`, in one run on AWS's DynamoDB Local. ${si
 A question and an answer of 300 bytes each. **Write units / read units / requests** of the turn with this number.
 
 ${table(["turn", ...names], [
-  ...marks.map((mark) => [thousands(mark), ...columns(turnCell(mark))]),
+  ...marks.map((mark) => [thousands(mark), ...columns(({ growth }) => cost(growth.writes[mark - 1]))]),
+  ["11, by a new process", ...columns(({ fresh }) => cost(fresh))],
   ["the dearest turn: write units", ...columns(({ growth }) => dearest(growth))],
   ["the conversation ends", ...columns(({ growth }) => ending(growth))],
   [`mean time of turns 1 to ${Math.min(100, marks.at(-1))}`, ...columns(({ growth }) => `${growth.milliseconds.toFixed(0)} ms`)],
