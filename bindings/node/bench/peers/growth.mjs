@@ -1,6 +1,6 @@
 // What a turn and a read cost as the conversation grows, and where it ends.
 import { randomUUID } from "node:crypto";
-import { meter } from "../meter.mjs";
+import { charged, meter } from "../meter.mjs";
 import { table } from "../../test/support.mjs";
 import { Driver, Refused } from "./sides.mjs";
 
@@ -9,12 +9,6 @@ const LAST = 20;
 const SESSION = randomUUID();
 const question = (n) => ({ role: "user", content: `${n}?`.padEnd(300, "q") });
 const answer = (n) => ({ role: "assistant", content: `${n}!`.padEnd(300, "a") });
-
-/** Counts that can be shown: see the meter on transactions. */
-function plain(counts, side) {
-  if (counts.transactions > 0) throw new Error(`${side.name} made a transaction, whose units DynamoDB Local does not count as AWS does`);
-  return counts;
-}
 
 /**
  * One conversation of one side, turn by turn: the costs of each write, and of a read after each of the first `readEach` and after each of
@@ -27,7 +21,7 @@ export async function growth(side, { marks, readEach }) {
   let [end, milliseconds] = [undefined, 0];
   try {
     // What a process asks but once (the table's keys) is no part of a turn.
-    await driver.last("warm", LAST);
+    await driver.add("warm", [question(0), answer(0)]);
     for (let turn = 1; turn <= Math.max(...marks); turn += 1) {
       meters.take();
       const start = performance.now();
@@ -40,10 +34,10 @@ export async function growth(side, { marks, readEach }) {
         break;
       }
       if (turn <= 100) milliseconds += performance.now() - start;
-      writes.push(plain(meters.take(), side));
+      writes.push(charged(meters.take(), side.name));
       if (turn > readEach && !marks.includes(turn)) continue;
       const texts = (await driver.last(SESSION, LAST)).map(side.text);
-      reads.set(turn, plain(meters.take(), side));
+      reads.set(turn, charged(meters.take(), side.name));
       const first = Math.max(1, turn - LAST / 2 + 1);
       const wanted = Array.from({ length: turn - first + 1 }, (_, n) => [question(first + n).content, answer(first + n).content]).flat();
       if (JSON.stringify(texts) !== JSON.stringify(wanted)) throw new Error(`${side.name} read other messages than were written, at turn ${turn}`);
@@ -67,7 +61,7 @@ export async function fresh(side) {
       drivers.push(driver);
       for (let turn = 1; turn <= turns; turn += 1) await driver.add(SESSION, [question(turn), answer(turn)]);
     }
-    return plain(meters.take(), side);
+    return charged(meters.take(), side.name);
   } finally {
     for (const driver of drivers) driver.stop();
     meters.close();

@@ -45,11 +45,11 @@ export function page(sides, extent, real) {
   };
   return `# Beside what others keep conversations with
 
-Written by \`cargo xtask bench peers\`, in one run on AWS's DynamoDB Local. ${sides.filter(({ version }) => version).map(({ version }) => version).join(", ")}, each as it comes, with its defaults; ours is the npm package's \`ChatStore\` in three forms: the \`turns\` layout (one item a record), and the \`list\` layout (an item a session, which LangChain's classes read too) with the default rolling size and with a small one. Each runs in a process of its own, behind a proxy that counts what DynamoDB Local reports. What a process asks but once, before its first turn, is not counted. No side makes transactions, whose units DynamoDB Local would count too low. Units and requests are the same on every machine; times are not, and are there as a rough figure only. \`@mastra/dynamodb\` and langgraph-checkpoint-aws's saver are not measured yet.
+Written by \`cargo xtask bench peers\`, in one run on AWS's DynamoDB Local. ${sides.filter(({ version }) => version).map(({ version }) => version).join(", ")}, each as it comes, with its defaults; ours is the npm package's \`ChatStore\` in three forms: the \`turns\` layout (one item a record), and the \`list\` layout (an item a session, which LangChain's classes read too) with the default rolling size and with a small one. Each runs in a process of its own, behind a proxy that counts what DynamoDB Local reports. What a process asks but once, when it first writes to a table, is counted only in the line "by a new process". A write that fails its condition is counted as AWS charges it, by the size of the item that is there and one unit at least (DynamoDB Local says nothing of it); transactions, whose units it would report too low, no side makes here. Units and requests are the same on every machine; times are not, and are there as a rough figure only. \`@mastra/dynamodb\` and langgraph-checkpoint-aws's saver are not measured yet.
 
 ## What a turn costs
 
-A question and an answer of 300 bytes each. **Write units / read units / requests** of the turn with this number.
+A question and an answer of 300 bytes each, in a session whose id is a UUID. **Write units / read units / requests** of the turn with this number.
 
 ${table(["turn", ...names], [
   ...marks.map((mark) => [thousands(mark), ...columns(({ growth }) => cost(growth.writes[mark - 1]))]),

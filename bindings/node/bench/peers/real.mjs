@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { meter } from "../meter.mjs";
+import { charged, meter } from "../meter.mjs";
 import { root, table } from "../../test/support.mjs";
 import { Driver, Refused } from "./sides.mjs";
 
@@ -62,7 +62,8 @@ export async function conversationsOf(side, list) {
   const outcome = { of: list.length, equal: 0, byValue: 0, writeFailed: 0, readFailed: 0, differs: 0, writeUnits: 0, readUnits: 0 };
   const errors = new Set();
   try {
-    await driver.all("warm");
+    // What a process asks but once is no part of them.
+    await driver.add("warm", [{ role: "user", content: "Hello" }]);
     for (const { id, messages } of list) {
       meters.take();
       let failed = false;
@@ -73,8 +74,7 @@ export async function conversationsOf(side, list) {
           failed = true;
         });
       }
-      const { writeUnits, readUnits, transactions } = meters.take();
-      if (transactions > 0) throw new Error(`${side.name} made a transaction, whose units DynamoDB Local does not count as AWS does`);
+      const { writeUnits, readUnits } = charged(meters.take(), side.name);
       outcome.writeUnits += writeUnits;
       outcome.readUnits += readUnits;
       let read;
