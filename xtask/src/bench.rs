@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: runs the harness in `bench/` and the one in `bindings/node/bench`, and keeps their tables.
+//! `cargo xtask bench`: runs the harness in `bench/` and those in `bindings/node/bench`, and keeps their tables.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
@@ -19,6 +19,8 @@ pub enum What {
     Service,
     /// The npm package, beside LangChain.js's own class
     Node,
+    /// What others keep conversations with, LangChain.js, LangChain Python and Flowise, beside ours
+    Peers,
 }
 
 /// Measures, prints the tables, and (but for a smoke run) writes them where they are read.
@@ -32,7 +34,11 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
         service(&endpoint, smoke)?;
     }
     if wanted(What::Node) {
-        package(&endpoint, smoke)?;
+        let readme = node::folder().join("README.md");
+        package(&endpoint, "bench/beside-langchain.mjs", &["--turns", "20"], (&readme, "bench"), smoke)?;
+    }
+    if wanted(What::Peers) {
+        package(&endpoint, "bench/peers.mjs", &["--smoke"], (&benchmarks(), "peers"), smoke)?;
     }
     Ok(())
 }
@@ -51,7 +57,11 @@ fn harness(endpoint: &Endpoint, section: &str, args: &[&std::ffi::OsStr], smoke:
         bench.arg("--smoke");
     }
     let table = output(bench.args(args).envs(endpoint.env()))?;
-    if smoke { Ok(()) } else { write(&root().join("docs").join("benchmarks.md"), section, &table) }
+    if smoke { Ok(()) } else { write(&benchmarks(), section, &table) }
+}
+
+fn benchmarks() -> PathBuf {
+    root().join("docs").join("benchmarks.md")
 }
 
 fn service(endpoint: &Endpoint, smoke: bool) -> Result {
@@ -61,19 +71,17 @@ fn service(endpoint: &Endpoint, smoke: bool) -> Result {
     harness(endpoint, "service", &["--service".as_ref(), program.as_os_str()], smoke)
 }
 
-fn package(endpoint: &Endpoint, smoke: bool) -> Result {
+/// Runs a script of the npm package's, with these arguments if it is a smoke run, and keeps what it says in a section of a file.
+fn package(endpoint: &Endpoint, script: &str, smoke_args: &[&str], (file, section): (&Path, &str), smoke: bool) -> Result {
     let peers = peers::install()?;
     node::build(if smoke { "dev" } else { "measure" })?;
     let mut bench = Command::new("node");
-    bench.arg("bench/beside-langchain.mjs").current_dir(node::folder()).env("NODE_NO_WARNINGS", "1");
+    bench.arg(script).current_dir(node::folder()).env("NODE_NO_WARNINGS", "1");
     if smoke {
-        bench.args(["--turns", "20"]);
+        bench.args(smoke_args);
     }
     let table = output(bench.envs(endpoint.env()).envs(peers))?;
-    if smoke {
-        return Ok(());
-    }
-    write(&node::folder().join("README.md"), "bench", &table)
+    if smoke { Ok(()) } else { write(file, section, &table) }
 }
 
 /// Runs a harness: its table, which it prints too.

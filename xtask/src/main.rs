@@ -50,10 +50,10 @@ enum Task {
     Peers,
     /// Write anew what is generated from the code: docs/openapi.json
     Gen,
-    /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service beside the library, and the npm package beside
-    /// LangChain.js; write the tables
+    /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service beside the library, the npm package beside
+    /// LangChain.js, and LangChain and Flowise beside ours; write the tables
     ///
-    /// The first two go to docs/benchmarks.md, the third into bindings/node/README.md.
+    /// They go to docs/benchmarks.md, but the npm package's into bindings/node/README.md.
     Bench {
         /// Only one of them
         what: Option<bench::What>,

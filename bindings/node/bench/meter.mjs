@@ -2,9 +2,14 @@
 // ReturnConsumedCapacity to each request: DynamoDB Local checks no signature.
 import { createServer, request } from "node:http";
 
-/** Starts it; `take` gives the counts since it was last called. */
-export async function meter(endpoint) {
-  const none = () => ({ requests: 0, readUnits: 0, writeUnits: 0 });
+/**
+ * Starts it; `take` gives the counts since it was last called. `lose` says of each operation whether the answer is lost on the way back.
+ *
+ * Two things DynamoDB Local reports lower than AWS charges. A write that fails its condition is charged by the size of the item that is there,
+ * one unit at least: so it is counted here. A transaction is two units a KB of each part: it is only counted as such, and `charged` refuses.
+ */
+export async function meter(endpoint, { lose = () => false } = {}) {
+  const none = () => ({ requests: 0, readUnits: 0, writeUnits: 0, transactions: 0, refused: 0, lost: 0 });
   let counts = none();
   const to = new URL(endpoint);
   const server = createServer(async (incoming, outgoing) => {
@@ -13,6 +18,7 @@ export async function meter(endpoint) {
     const asked = JSON.parse(Buffer.concat(chunks));
     const operation = incoming.headers["x-amz-target"].split(".")[1];
     if (/Item|Query|Scan/.test(operation)) asked.ReturnConsumedCapacity ??= "TOTAL";
+    if (asked.ConditionExpression) asked.ReturnValuesOnConditionCheckFailure = "ALL_OLD";
     const body = JSON.stringify(asked);
     const headers = { ...incoming.headers, host: to.host, "content-length": Buffer.byteLength(body) };
     const forward = request({ host: to.hostname, port: to.port, method: "POST", path: "/", headers }, async (answer) => {
@@ -20,11 +26,22 @@ export async function meter(endpoint) {
       for await (const part of answer) parts.push(part);
       const text = Buffer.concat(parts);
       counts.requests += 1;
-      for (const used of [JSON.parse(text).ConsumedCapacity ?? []].flat()) {
+      if (operation.startsWith("Transact")) counts.transactions += 1;
+      const { ConsumedCapacity, Item, __type } = JSON.parse(text);
+      if (__type?.endsWith("#ConditionalCheckFailedException")) {
+        counts.refused += 1;
+        counts.writeUnits += Math.max(1, Math.ceil(size(Item ?? {}) / 1024));
+      }
+      for (const used of [ConsumedCapacity ?? []].flat()) {
         const units = used.CapacityUnits ?? 0;
         const reads = /^(Get|BatchGet|Query|Scan|TransactGet)/.test(operation);
         counts.readUnits += used.ReadCapacityUnits ?? (reads ? units : 0);
         counts.writeUnits += used.WriteCapacityUnits ?? (reads ? 0 : units);
+      }
+      if (lose(operation)) {
+        counts.lost += 1;
+        outgoing.destroy();
+        return;
       }
       outgoing.writeHead(answer.statusCode, answer.headers);
       outgoing.end(text);
@@ -39,4 +56,24 @@ export async function meter(endpoint) {
     return taken;
   };
   return { endpoint: `http://127.0.0.1:${server.address().port}`, take, close: () => server.close() };
+}
+
+/** The bytes of an item's attributes, by AWS's published rule. */
+function size(attributes) {
+  const bytes = (text) => Buffer.byteLength(text);
+  const value = ([type, of]) => {
+    if (type === "S") return bytes(of);
+    if (type === "N") return Math.ceil(of.replace(/\D/g, "").length / 2) + 1;
+    if (type === "B") return Buffer.from(of, "base64").length;
+    if (type === "L") return 3 + of.reduce((sum, one) => sum + 1 + value(Object.entries(one)[0]), 0);
+    if (type === "M") return 3 + Object.keys(of).length + size(of);
+    return Array.isArray(of) ? of.reduce((sum, one) => sum + value([type[0], one]), 0) : 1;
+  };
+  return Object.entries(attributes).reduce((sum, [name, one]) => sum + bytes(name) + value(Object.entries(one)[0]), 0);
+}
+
+/** The counts, if their units are what AWS charges; otherwise it says of whom they are not. */
+export function charged(counts, whose) {
+  if (counts.transactions === 0) return counts;
+  throw new Error(`${whose} made ${counts.transactions} transactions, for which AWS charges more than DynamoDB Local says`);
 }

@@ -1,0 +1,69 @@
+// What a turn and a read cost as the conversation grows, and where it ends.
+import { randomUUID } from "node:crypto";
+import { charged, meter } from "../meter.mjs";
+import { table } from "../../test/support.mjs";
+import { Driver, Refused } from "./sides.mjs";
+
+const LAST = 20;
+/** A session id as they are in use. Its length is part of the item, and decides which half of a turn is the first that does not fit. */
+const SESSION = randomUUID();
+const question = (n) => ({ role: "user", content: `${n}?`.padEnd(300, "q") });
+const answer = (n) => ({ role: "assistant", content: `${n}!`.padEnd(300, "a") });
+
+/**
+ * One conversation of one side, turn by turn: the costs of each write, and of a read after each of the first `readEach` and after each of
+ * `marks`; how it ended, if it did.
+ */
+export async function growth(side, { marks, readEach }) {
+  const meters = await meter(process.env.DYNAMODB_ENDPOINT);
+  const driver = new Driver(side, await table(...side.keys), meters.endpoint);
+  const [writes, reads] = [[], new Map()];
+  let [end, milliseconds] = [undefined, 0];
+  try {
+    // What a process asks but once (the table's keys) is no part of a turn.
+    await driver.add("warm", [question(0), answer(0)]);
+    for (let turn = 1; turn <= Math.max(...marks); turn += 1) {
+      meters.take();
+      const start = performance.now();
+      try {
+        await driver.add(SESSION, [question(turn), answer(turn)]);
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        const kept = (await driver.all(SESSION)).map(side.text);
+        end = { turn, error: error.message, kept: kept.length - 2 * (turn - 1) };
+        break;
+      }
+      if (turn <= 100) milliseconds += performance.now() - start;
+      writes.push(charged(meters.take(), side.name));
+      if (turn > readEach && !marks.includes(turn)) continue;
+      const texts = (await driver.last(SESSION, LAST)).map(side.text);
+      reads.set(turn, charged(meters.take(), side.name));
+      const first = Math.max(1, turn - LAST / 2 + 1);
+      const wanted = Array.from({ length: turn - first + 1 }, (_, n) => [question(first + n).content, answer(first + n).content]).flat();
+      if (JSON.stringify(texts) !== JSON.stringify(wanted)) throw new Error(`${side.name} read other messages than were written, at turn ${turn}`);
+    }
+  } finally {
+    driver.stop();
+    meters.close();
+  }
+  return { writes, reads, end, milliseconds: milliseconds / Math.min(100, writes.length) };
+}
+
+/** What the 11th turn costs a process that has never seen the session or the table, as a function that is started for it. */
+export async function fresh(side) {
+  const meters = await meter(process.env.DYNAMODB_ENDPOINT);
+  const tableName = await table(...side.keys);
+  const drivers = [];
+  try {
+    for (const turns of [10, 1]) {
+      meters.take();
+      const driver = new Driver(side, tableName, meters.endpoint);
+      drivers.push(driver);
+      for (let turn = 1; turn <= turns; turn += 1) await driver.add(SESSION, [question(turn), answer(turn)]);
+    }
+    return charged(meters.take(), side.name);
+  } finally {
+    for (const driver of drivers) driver.stop();
+    meters.close();
+  }
+}
