@@ -161,7 +161,7 @@ impl Decimal {
         let kept = all.trim_end_matches('0');
         let dropped = (all.len() - kept.len()) as i64;
         let digits = kept.trim_start_matches('0').to_owned();
-        let exponent = if digits.is_empty() { 0 } else { exponent - fraction.len() as i64 + dropped };
+        let exponent = if digits.is_empty() { 0 } else { exponent.checked_add(dropped - fraction.len() as i64)? };
         Some(Self { negative, digits, exponent })
     }
 }
@@ -254,6 +254,7 @@ mod tests {
             "0.12345678901234567890",
             "1e99999999999999999999",
             "9007199254740993.0",
+            "0.5e-9223372036854775808",
         ] {
             assert!(parse(refused).is_err(), "{refused} was rounded");
         }

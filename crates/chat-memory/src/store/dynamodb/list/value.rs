@@ -115,13 +115,14 @@ impl Decimal {
         if all.is_empty() || !all.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let exponent = exponent.parse::<i64>().ok()? - fraction.len() as i64;
+        let exponent = exponent.parse::<i64>().ok()?.checked_sub(fraction.len() as i64)?;
         let digits = all.trim_start_matches('0');
         let trimmed = digits.trim_end_matches('0');
         if trimmed.is_empty() {
             return Some(Self { negative: false, digits: String::new(), exponent: 0 });
         }
-        Some(Self { negative, exponent: exponent + (digits.len() - trimmed.len()) as i64, digits: trimmed.to_owned() })
+        let exponent = exponent.checked_add((digits.len() - trimmed.len()) as i64)?;
+        Some(Self { negative, exponent, digits: trimmed.to_owned() })
     }
 
     fn is_zero(&self) -> bool {
