@@ -343,7 +343,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if head.append_id != attempt.record.append_id {
                     ids.push((head.append_id, head.created_at));
                 }
-                if head.created_at <= oldest - CLOCKS_MS {
+                if head.created_at <= oldest.saturating_sub(CLOCKS_MS) {
                     break 'pages;
                 }
             }

@@ -61,7 +61,7 @@ impl SeenIds {
         seen.ids.insert(id);
         seen.order.push_back((id, created_at));
         while let Some((old, at)) = seen.order.front().copied()
-            && at < created_at - KEPT_MS
+            && at < created_at.saturating_sub(KEPT_MS)
         {
             seen.order.pop_front();
             seen.ids.remove(&old);
