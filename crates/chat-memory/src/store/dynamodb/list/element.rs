@@ -39,7 +39,8 @@ pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> Attribu
     let visible = match dialect {
         Dialect::Js if is_unseen(message) => unseen(),
         Dialect::Js => js(message),
-        Dialect::Python => python(message),
+        // A field of the message's own by the mark's name would lose its place to the mark, so it rides beside.
+        Dialect::Python => unmarked(&python(message)),
     };
     let shown = decode_visible(&as_stored(AttributeValue::M(visible.clone())));
     match shown {

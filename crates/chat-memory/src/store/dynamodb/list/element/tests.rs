@@ -100,3 +100,15 @@ proptest! {
         drop(decode(&to_attribute(&value)));
     }
 }
+
+/// Found by the property above, on a day when chance had it.
+#[test]
+fn a_field_of_the_marks_own_name_stays() {
+    let message = json!({ "role": "system", "content": "", "langchain": { "kwargs": { "chat_memory": null } } });
+    let message = Message::from_value(message).expect("a message");
+    for dialect in DIALECTS {
+        let stored = as_stored(encode(dialect, &message, Mark::new()));
+        let marked = as_stored(with_mark(dialect, &stored, mark()).expect("a map"));
+        assert_eq!(decode(&marked), Ok(Element { message: message.clone(), mark: mark() }), "{dialect:?}");
+    }
+}
