@@ -4,18 +4,14 @@ use std::collections::BTreeSet;
 
 use super::belief::{Belief, Last};
 use super::item::{self, Body, Encoded, Head, Links, Stored};
-use super::load::refuse_list;
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
-use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk, records, seq_of, whole};
-use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Range, Table};
+use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk};
+use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Table};
 use crate::store::position::Moment;
-use crate::store::{Append, Appended, Identity, KEY_LIFETIME_MS, Receipt, Record, Ticket};
-
-/// By how much the clocks of two writers may differ: records' times come from several.
-const CLOCKS_MS: i64 = 60 * 60 * 1000;
+use crate::store::{Append, Appended, Identity, Receipt, Record, Ticket};
 
 /// How old an expected position may be. A record lives an hour at least and is purged a day later at the earliest.
 const POSITION_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
@@ -25,30 +21,30 @@ const FIRST_CONTENTION_MS: f64 = 5.0;
 const LONGEST_CONTENTION_MS: f64 = 250.0;
 
 /// One append under way.
-struct Attempt<'a> {
-    session: &'a SessionId,
-    append: &'a Append,
-    pk: String,
-    record: Record,
-    encoded: Encoded,
+pub(super) struct Attempt<'a> {
+    pub(super) session: &'a SessionId,
+    pub(super) append: &'a Append,
+    pub(super) pk: String,
+    pub(super) record: Record,
+    pub(super) encoded: Encoded,
     /// The parts that were written, or may have been.
-    parts: Vec<Key>,
+    pub(super) parts: Vec<Key>,
     /// Where the append may already be: from this number on. `None` while it cannot be anywhere.
-    may_be_from: Option<u64>,
+    pub(super) may_be_from: Option<u64>,
     /// Whether others may be appending the same (a key, a ticket): then it may turn up at any number.
-    shared: bool,
+    pub(super) shared: bool,
     /// The numbers at which a request is out that may have landed, or may yet.
-    in_doubt: BTreeSet<u64>,
+    pub(super) in_doubt: BTreeSet<u64>,
     /// The directory entry that this append made for a new session.
-    began: Option<i64>,
+    pub(super) began: Option<i64>,
     /// When the next entry of this append may begin at the earliest: after one that it took back, so that a deletion under way
     /// never meets the new one.
-    may_begin: i64,
-    receipt: Receipt,
+    pub(super) may_begin: i64,
+    pub(super) receipt: Receipt,
 }
 
 /// What a look at the log found.
-enum Found {
+pub(super) enum Found {
     /// The append is there already.
     Landed(Head),
     End(Belief),
@@ -187,198 +183,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
             }
         }
-    }
-
-    /// Where to start: what is remembered if that will do, else what a look at the log says.
-    async fn first_look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
-        let now = self.clock.now();
-        if attempt.shared {
-            if let Identity::Key(_) = attempt.append.identity()
-                && let Some(found) = self.look_by_seen(attempt, now, patience).await?
-            {
-                return Ok(found);
-            }
-            let found = self.look_back(attempt, now.wall_ms, patience).await?;
-            if let (Found::End(_), Identity::Ticket(ticket)) = (&found, attempt.append.identity()) {
-                ticket.check_age(now.wall_ms)?;
-            }
-            return Ok(found);
-        }
-        match self.beliefs.get(&attempt.pk, now) {
-            // Where the belief contradicts an expected position, only the log itself can say who is right.
-            Some(belief) if attempt.append.expected().is_none_or(|expected| belief.is_at(expected)) => Ok(Found::End(belief)),
-            _ => self.look(attempt, patience).await,
-        }
-    }
-
-    /// Looks at the log where it may not be the one that was believed: purged since, it may have grown anew from a lower number. So what
-    /// others may have appended is looked for by time, not from the number that came next.
-    async fn look_anew(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
-        if !attempt.shared {
-            return self.look(attempt, patience).await;
-        }
-        let found = self.look_back(attempt, self.clock.now().wall_ms, patience).await?;
-        attempt.may_be_from = attempt.may_be_from.min(attempt.in_doubt.first().copied().or(attempt.may_be_from));
-        Ok(found)
-    }
-
-    /// Looks at the end of the log, consistently; where the append may be there already, at all from there on.
-    async fn look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
-        let Some(from) = attempt.may_be_from else {
-            return self.tail(&attempt.pk, &mut attempt.receipt, patience).await.map(Found::End);
-        };
-        // The record before tells whether the log ends here, which an empty answer would not.
-        let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
-        let (mut after, mut end) = (None, None::<Belief>);
-        loop {
-            let asked_at = self.clock.now();
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
-            for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
-                let before = end.as_ref().and_then(Belief::last_id);
-                self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
-                if head.append_id == attempt.record.append_id && head.seq >= from {
-                    return Ok(Found::Landed(head));
-                }
-                end = Some(Belief::after(&head, asked_at));
-            }
-            after = page.after;
-            if after.is_none() {
-                break;
-            }
-        }
-        let belief = match end {
-            Some(belief) => belief,
-            // Even the record before is gone: its end was purged, and the append may be at a lower number.
-            None if attempt.shared => return self.look_back(attempt, self.clock.now().wall_ms, patience).await,
-            None => self.tail(&attempt.pk, &mut attempt.receipt, patience).await?,
-        };
-        if attempt.in_doubt.is_empty() {
-            attempt.may_be_from = Some(belief.next.max(from));
-        }
-        Ok(Found::End(belief))
-    }
-
-    /// Looks for a key's append among the ids that this process has seen, and reads only what came since. `None` where that cannot tell.
-    async fn look_by_seen(
-        &self,
-        attempt: &mut Attempt<'_>,
-        now: Moment,
-        patience: &mut Patience<'_, C>,
-    ) -> Result<Option<Found>, Error> {
-        let id = attempt.record.append_id;
-        // The belief first: an append that lands between the two is beyond it, and met there.
-        if let Some(belief) = self.beliefs.get(&attempt.pk, now)
-            && (self.seen.lack(&attempt.pk, &belief, id)
-                || !self.keeps(Rule::SeenToTheEnd) && self.seen.end_without(&attempt.pk, id).is_some())
-            && attempt.append.expected().is_none_or(|expected| belief.is_at(expected))
-        {
-            attempt.may_be_from = Some(belief.next);
-            return Ok(Some(Found::End(belief)));
-        }
-        let Some((next, last)) = self.seen.end_without(&attempt.pk, id) else { return Ok(None) };
-        // The record before, too: it tells whether this is still the log that was seen.
-        let range = Range { newest_first: false, ..records(attempt.pk.clone(), next.saturating_sub(1), MAX_SEQ) };
-        let (mut after, mut end) = (None, None::<Belief>);
-        let mut asked_at;
-        loop {
-            asked_at = self.clock.now();
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
-            for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
-                if end.is_none() && next > 0 {
-                    if head.seq + 1 != next || Some(head.append_id) != last {
-                        self.seen.forget(&attempt.pk);
-                        return Ok(None);
-                    }
-                } else {
-                    let before = end.as_ref().and_then(Belief::last_id);
-                    self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
-                    if head.append_id == id && head.created_at > now.wall_ms - KEY_LIFETIME_MS {
-                        return Ok(Some(Found::Landed(head)));
-                    }
-                }
-                end = Some(Belief::after(&head, asked_at));
-            }
-            after = page.after;
-            if after.is_none() {
-                break;
-            }
-        }
-        let end = match end {
-            Some(end) => end,
-            None if next == 0 => Belief::empty(asked_at),
-            None => return Ok(None),
-        };
-        if !self.seen.lack(&attempt.pk, &end, id) {
-            return Ok(None);
-        }
-        self.beliefs.learn(&attempt.pk, &end, asked_at);
-        attempt.may_be_from = Some(end.next);
-        Ok(Some(Found::End(end)))
-    }
-
-    /// Looks backwards for the append's id, among the records of the key's lifetime or since the ticket's first try. Not by
-    /// number: after a purge, numbers start lower again.
-    async fn look_back(&self, attempt: &mut Attempt<'_>, now_ms: i64, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
-        let (oldest, is_key) = match attempt.append.identity() {
-            Identity::Ticket(ticket) => (ticket.first_tried().min(now_ms), false),
-            _ => (now_ms - KEY_LIFETIME_MS, true),
-        };
-        let asked_at = self.clock.now();
-        let mut range = records(attempt.pk.clone(), 0, MAX_SEQ);
-        // The repeat comes soon after the first try as a rule, so the first page is small.
-        range.limit = Some(8);
-        let (mut after, mut end) = (None, None);
-        let mut ids = Vec::new();
-        'pages: loop {
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
-            for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
-                end.get_or_insert_with(|| Belief::after(&head, asked_at));
-                if head.append_id == attempt.record.append_id && (head.created_at > oldest || !is_key) {
-                    return Ok(Found::Landed(head));
-                }
-                // Its own id here is a key's of over a day ago, which stands for nothing any more.
-                if head.append_id != attempt.record.append_id {
-                    ids.push((head.append_id, head.created_at));
-                }
-                if head.created_at <= oldest.saturating_sub(CLOCKS_MS) {
-                    break 'pages;
-                }
-            }
-            end.get_or_insert_with(|| Belief::empty(asked_at));
-            (after, range.limit) = (page.after, Some(100));
-            if after.is_none() {
-                break;
-            }
-        }
-        let belief = end.unwrap_or_else(|| Belief::empty(asked_at));
-        if is_key {
-            self.seen.start(&attempt.pk, &belief, &ids);
-        }
-        attempt.may_be_from = Some(belief.next);
-        Ok(Found::End(belief))
-    }
-
-    /// The end of a session's log, read consistently.
-    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Belief, Error> {
-        // The newest item of the whole partition is a record as a rule; where it is not, something else stands there.
-        let whole = Range { limit: Some(1), ..whole(pk.to_owned()) };
-        let mut asked_at = self.clock.now();
-        let mut page = persist!(patience, self.table.page(&whole, None, receipt))?;
-        if let Some(other) = page.items.first().filter(|item| seq_of(&item.key).is_err()) {
-            refuse_list(other)?;
-            let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
-            asked_at = self.clock.now();
-            page = persist!(patience, self.table.page(&range, None, receipt))?;
-        }
-        let belief = match page.items.first() {
-            None => Belief::empty(asked_at),
-            Some(item) => Belief::after(&item::decode(item, self.settings.limits.record)?, asked_at),
-        };
-        self.beliefs.learn(pk, &belief, asked_at);
-        Ok(belief)
     }
 
     fn new_item(&self, attempt: &Attempt<'_>, belief: &Belief, links: &Links, now: Moment) -> NewItem {

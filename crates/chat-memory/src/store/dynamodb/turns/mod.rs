@@ -7,6 +7,7 @@ mod belief;
 mod directory;
 mod item;
 mod load;
+mod look;
 mod reckon;
 mod seen;
 #[cfg(test)]
