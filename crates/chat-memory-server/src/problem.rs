@@ -75,6 +75,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// A write to a store that is open for reading only.
+    pub(crate) fn read_only() -> Self {
+        Self::forbidden("this service only reads: it was started with a store that is open for reading only")
+    }
+
     /// What is not there.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
@@ -168,9 +173,7 @@ impl Problem {
                 let detail = hidden("the store refuses to go faster; try again a little later");
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "throttled", 1, detail)
             }
-            ErrorKind::ReadOnly => {
-                Self::forbidden("this service only reads: it was started with a store that is open for reading only")
-            }
+            ErrorKind::ReadOnly => Self::read_only(),
             ErrorKind::Unsupported => {
                 Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", hidden("this service's store does not do that"))
             }

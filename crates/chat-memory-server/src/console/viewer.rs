@@ -42,7 +42,7 @@ impl Viewer {
     pub(crate) fn must_write(&self) -> Result<(), Problem> {
         self.access.check(Right::Write)?;
         if self.is_read_only_store() {
-            return Err(Problem::forbidden("this service only reads: it was started with a store that is open for reading only"));
+            return Err(Problem::read_only());
         }
         Ok(())
     }
