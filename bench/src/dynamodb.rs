@@ -5,17 +5,16 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
-use aws_sdk_dynamodb::{Client, Config};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chat_memory::SessionId;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::{ChatStore as _, Load, Receipt};
-use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint, table_name};
+use chat_memory_testkit::{Fault, FaultProxy, Request, client_at, dynamodb_endpoint, table_name};
 use serde_json::Value;
 
 use crate::Result;
@@ -36,7 +35,7 @@ pub struct Counts {
 /// The comparisons, and what turns and windows cost at these lengths of a session.
 pub async fn compare(rounds: Rounds, lengths: &[usize]) -> Result<(Vec<Comparison>, Vec<Counts>)> {
     let endpoint = dynamodb_endpoint();
-    let client = client(&endpoint);
+    let client = client_at(&endpoint);
     let options = Options::new(table_name("bench"));
     Admin::from_client(&client, &options)?.create_table().await?;
     let store = DynamoDbStore::from_client(&client, options.clone())?;
@@ -117,17 +116,6 @@ async fn check_equal(store: &DynamoDbStore, session: &SessionId, raw: &Raw) -> R
     Ok(())
 }
 
-fn client(endpoint: &str) -> Client {
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(endpoint)
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "bench"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .retry_config(RetryConfig::disabled());
-    Client::from_conf(config.build())
-}
-
 /// What the library was seen to send.
 struct Seen {
     put: Value,
@@ -143,7 +131,7 @@ impl Seen {
     /// Watches the library append to a session of its own and load a window of this one.
     async fn watch(endpoint: &str, options: &Options, loaded: &SessionId) -> Result<Self> {
         let proxy = FaultProxy::start(endpoint, |_: &Request| Fault::Pass);
-        let client = client(&proxy.url());
+        let client = client_at(&proxy.url());
         let schema = Admin::from_client(&client, options)?.describe().await?.schema;
         let store = DynamoDbStore::from_client(&client, options.clone())?;
         let session = SessionId::new("seen")?;

@@ -1,13 +1,18 @@
-//! What the library adds to raw calls, and the HTTP service to the library, as ratios: run by `cargo xtask bench`, which keeps the printed
-//! tables in `docs/benchmarks.md`.
+//! What the library adds to raw calls, and the HTTP service to the library, as ratios; how cost grows; what compression saves: run by
+//! `cargo xtask bench`, which keeps the printed tables in `docs/benchmarks.md`.
 //!
 //! Both sides of a comparison do the same work on the same kind of file or table, in one run, in alternating rounds, so that
 //! what else the machine does falls on both. Times of one machine say little on another, so only ratios are printed. Before
 //! anything is timed, each comparison proves that both sides did the same: what the raw side wrote, the library reads.
 
+mod compression;
 mod dynamodb;
+mod embedded;
 mod measure;
+mod plots;
 mod report;
+mod resident;
+mod scale;
 mod service;
 mod sqlite;
 mod turns;
@@ -15,7 +20,7 @@ mod turns;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::measure::Rounds;
 
@@ -28,17 +33,40 @@ struct Args {
     /// Fewer and shorter rounds: whether it works, not how fast
     #[arg(long)]
     smoke: bool,
+    /// What is measured
+    #[arg(value_enum, default_value_t = What::Library, conflicts_with = "service")]
+    what: What,
     /// Measure the service, which is this program: `chat-memory`
     #[arg(long, value_name = "PROGRAM")]
     service: Option<PathBuf>,
+    /// Measure the SQLite store beside Python's, whose packages are in this folder
+    #[arg(long, value_name = "FOLDER", conflicts_with = "service")]
+    embedded: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// The library against raw calls
+    Library,
+    /// How cost, time and memory grow
+    Scale,
+    /// What compression saves, and what it takes
+    Compression,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let report = match &args.service {
-        Some(program) => service::run(program, if args.smoke { service::Extent::SMOKE } else { service::Extent::FULL }).await,
-        None => run(if args.smoke { Rounds::SMOKE } else { Rounds::FULL }).await,
+    let rounds = if args.smoke { Rounds::SMOKE } else { Rounds::FULL };
+    let report = match (&args.service, &args.embedded, args.what) {
+        (_, Some(packages), _) => embedded::run(packages, rounds).await,
+        (Some(program), _, _) => {
+            service::run(program, if args.smoke { service::Extent::SMOKE } else { service::Extent::FULL }).await
+        }
+        (None, None, What::Library) => run(rounds).await,
+        (None, None, What::Scale) => scale::run(if args.smoke { scale::Extent::SMOKE } else { scale::Extent::FULL }).await,
+        (None, None, What::Compression) => compression::run(rounds).await,
     };
     match report {
         Ok(report) => {

@@ -4,6 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 fn smoke(args: &[&str]) -> String {
+    smoke_with(args, &[])
+}
+
+fn smoke_with(args: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> String {
     // So that it fails with the sentence that says what to do.
     let endpoint = chat_memory_testkit::dynamodb_endpoint();
     let output = Command::new(env!("CARGO_BIN_EXE_chat-memory-bench"))
@@ -11,6 +15,7 @@ fn smoke(args: &[&str]) -> String {
         .args(args)
         .env("DYNAMODB_ENDPOINT", endpoint)
         .envs(chat_memory_testkit::credentials_env())
+        .envs(env.iter().copied())
         .output()
         .expect("the harness starts");
     let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -40,5 +45,31 @@ fn a_smoke_run_of_the_service_prints_its_tables() {
         }
         let memory = table.lines().rfind(|line| line.starts_with(&format!("| {store} |"))).expect("a line about memory");
         assert!(memory.matches('|').count() == 13 && !memory.contains(" 0.0 "), "{memory}");
+    }
+}
+
+#[test]
+fn a_smoke_run_of_scale_prints_its_tables_and_leaves_drawings() {
+    let plots = tempfile::tempdir().expect("a folder");
+    let table = smoke_with(&["scale"], &[("CHAT_MEMORY_PLOTS", plots.path().as_os_str())]);
+    for line in [
+        "| DynamoDB, `turns`: turns |",
+        "| SQLite: sessions |",
+        "| DynamoDB, `turns`: 4 |",
+        "| 40 | 1 / 1 |",
+        "| 20 | 2 / 0 / 3 |",
+    ] {
+        assert!(table.contains(line), "{line} is missing in:\n{table}");
+    }
+    for name in ["benchmarks-scale-units.json", "benchmarks-scale-time.json"] {
+        assert!(plots.path().join(name).is_file(), "{name} is missing");
+    }
+}
+
+#[test]
+fn a_smoke_run_of_compression_prints_its_tables() {
+    let table = smoke(&["compression"]);
+    for line in ["| 64 | 1 → 1 | 1 → 1 | 1 → 1 |", "| 1500 |", "compressed |"] {
+        assert!(table.contains(line), "{line} is missing in:\n{table}");
     }
 }

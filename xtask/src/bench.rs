@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: runs the harness in `bench/` and those in `bindings/node/bench`, and keeps their tables.
+//! `cargo xtask bench`: runs the harness in `bench/` and those in `bindings/node/bench`, and keeps their tables and drawings.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 
 use crate::Result;
-use crate::cargo::{cargo, root, run as run_command, target, words};
+use crate::cargo::{cargo, root, run as run_command, scratch, target, words};
 use crate::emulator::Endpoint;
-use crate::{node, peers};
+use crate::{node, peers, plot};
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -19,8 +19,14 @@ pub enum What {
     Service,
     /// The npm package, beside LangChain.js's own class
     Node,
-    /// What others keep conversations with, LangChain.js, LangChain Python and Flowise, beside ours
+    /// What others keep conversations with, LangChain, Flowise, Mastra and LangGraph, beside ours
     Peers,
+    /// How cost, time and memory grow: a long session, many sessions, many writers
+    Scale,
+    /// The SQLite store beside LangChain Python's and the OpenAI Agents SDK's
+    Embedded,
+    /// What compression saves by size, and what it takes
+    Compression,
 }
 
 /// Measures, prints the tables, and (but for a smoke run) writes them where they are read.
@@ -36,6 +42,16 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
     if wanted(What::Node) {
         let readme = node::folder().join("README.md");
         package(&endpoint, "bench/beside-langchain.mjs", &["--turns", "20"], (&readme, "bench"), smoke)?;
+    }
+    if wanted(What::Scale) {
+        harness(&endpoint, "scale", &["scale".as_ref()], smoke)?;
+    }
+    if wanted(What::Embedded) {
+        let packages = peers::python_embedded()?;
+        harness(&endpoint, "embedded", &["--embedded".as_ref(), packages.as_os_str()], smoke)?;
+    }
+    if wanted(What::Compression) {
+        harness(&endpoint, "compression", &["compression".as_ref()], smoke)?;
     }
     if wanted(What::Peers) {
         package(&endpoint, "bench/peers.mjs", &["--smoke"], (&benchmarks(), "peers"), smoke)?;
@@ -56,8 +72,7 @@ fn harness(endpoint: &Endpoint, section: &str, args: &[&std::ffi::OsStr], smoke:
     if smoke {
         bench.arg("--smoke");
     }
-    let table = output(bench.args(args).envs(endpoint.env()))?;
-    if smoke { Ok(()) } else { write(&benchmarks(), section, &table) }
+    keep(bench.args(args).envs(endpoint.env()), &benchmarks(), section, smoke)
 }
 
 fn benchmarks() -> PathBuf {
@@ -80,8 +95,18 @@ fn package(endpoint: &Endpoint, script: &str, smoke_args: &[&str], (file, sectio
     if smoke {
         bench.args(smoke_args);
     }
-    let table = output(bench.envs(endpoint.env()).envs(peers))?;
-    if smoke { Ok(()) } else { write(file, section, &table) }
+    keep(bench.envs(endpoint.env()).envs(peers), file, section, smoke)
+}
+
+/// Runs a harness and keeps what it says in a section of a file, and in `docs` what it leaves to draw. A smoke run keeps nothing.
+fn keep(bench: &mut Command, file: &Path, section: &str, smoke: bool) -> Result {
+    let plots = tempfile::tempdir_in(scratch()?).map_err(|e| format!("no folder could be made in target: {e}."))?;
+    let table = output(bench.env("CHAT_MEMORY_PLOTS", plots.path()))?;
+    if smoke {
+        return plot::draw_all(plots.path(), plots.path());
+    }
+    plot::draw_all(plots.path(), &root().join("docs"))?;
+    write(file, section, &table)
 }
 
 /// Runs a harness: its table, which it prints too.

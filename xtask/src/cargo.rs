@@ -49,11 +49,17 @@ pub fn words(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
+/// What cargo knows of the workspace, with these options.
+pub fn metadata(options: &str) -> Result<Value> {
+    let output = cargo(&format!("metadata --format-version 1 {options}")).output();
+    let output = output.map_err(|e| format!("cargo could not be run: {e}."))?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| format!("cargo metadata did not answer ({e}): {}", String::from_utf8_lossy(&output.stderr)))
+}
+
 /// The features of a package of the workspace, `default` left out.
 pub fn features(package: &str) -> Result<Vec<String>> {
-    let output = cargo("metadata --format-version 1 --no-deps").output().map_err(|e| format!("cargo could not be run: {e}."))?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|e| format!("cargo metadata did not answer ({e}): {}", String::from_utf8_lossy(&output.stderr)))?;
+    let metadata = metadata("--no-deps")?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let found = packages.into_iter().find(|found| found["name"] == package);
     let features = found.and_then(|found| found["features"].as_object());

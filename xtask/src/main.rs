@@ -11,9 +11,12 @@ mod emulator;
 mod node;
 mod npm;
 mod peers;
+mod plot;
 mod python;
+mod sbom;
 mod service;
 mod steps;
+mod supply;
 
 use std::process::{Command, ExitCode};
 
@@ -46,7 +49,8 @@ enum Task {
         #[arg(value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(steps::names()))]
         steps: Vec<String>,
     },
-    /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and say where
+    /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and what else is measured beside
+    /// ours (Mastra, LangGraph), and say where
     Peers,
     /// Write anew what is generated from the code: docs/openapi.json
     Gen,
@@ -60,6 +64,25 @@ enum Task {
         /// Fewer and shorter rounds: whether it works, not how fast; nothing is written
         #[arg(long)]
         smoke: bool,
+    },
+    /// Run random schedules of many processes on every store, under faults, and check what they were told; `-- --help` says more
+    ///
+    /// For instance `cargo xtask torture --seed 1 --seconds 600`, or `--store turns --without IdCheck` to see what a rule is for.
+    /// `cargo xtask torture check FILE` looks again at the history that a schedule left behind.
+    Torture {
+        /// What the `torture` program takes: --seed, --seconds, --schedules, --store, --without, --leading-to, --hours, --keep; or `check FILE`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        options: Vec<String>,
+    },
+    /// Ask RustSec's list what is known against the dependencies; it is fetched from GitHub with Git
+    Advisories,
+    /// Write what the program, the Lambda's program and the npm package's addon are made of, as CycloneDX 1.5, into target/sbom
+    ///
+    /// The crates built into each or used to build it, with licences and checksums. The same commit gives the same files.
+    Sbom {
+        /// The target that they are built for, such as aarch64-unknown-linux-gnu; this machine's by default
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
     },
     /// Make pictures of the console's pages, light, dark and as wide as a phone, in target/screenshots
     Screenshots,
@@ -97,13 +120,32 @@ fn main() -> ExitCode {
         }),
         Task::Gen => service::generate().map(|()| ExitCode::SUCCESS),
         Task::Bench { what, smoke } => bench::run(what, smoke).map(|()| ExitCode::SUCCESS),
+        Task::Advisories => supply::advisories().map(|()| ExitCode::SUCCESS),
+        Task::Sbom { target } => sbom::write(target.as_deref()).map(|()| ExitCode::SUCCESS),
         Task::Screenshots => console::screenshots().map(|()| ExitCode::SUCCESS),
+        Task::Torture { options } => torture(&options),
         Task::Emulator { port, command } => emulate(port, &command),
     };
     done.unwrap_or_else(|error| {
         eprintln!("\nerror: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// Runs schedules on every store, the remote ones on a DynamoDB Local of their own.
+fn torture(options: &[String]) -> Result<ExitCode> {
+    let mut program = cargo::cargo("run --quiet -p chat-memory-torture --bin torture --");
+    if options.first().is_some_and(|first| first == "check") {
+        // It needs no DynamoDB. The program runs in the workspace's root, and a file's name is meant from here.
+        let here = |word: &String| {
+            if word.starts_with('-') { word.into() } else { std::path::absolute(word).unwrap_or_else(|_| word.into()) }
+        };
+        cargo::run(program.arg("check").args(options[1..].iter().map(here)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let endpoint = Endpoint::from_env_or_start()?;
+    cargo::run(program.arg("run").args(options).envs(endpoint.env()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs DynamoDB Local in the foreground, or around a command, whose exit code it then takes over.

@@ -70,14 +70,33 @@ pub fn runtimes() -> Result<Vec<PathBuf>> {
         if own.split('.').next() == Some(major) {
             continue;
         }
-        if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
+        if !FETCHED_HERE {
             println!("Node {major} is not tested here: it is fetched for Linux on x86-64 only. The tests run on Node {own}.");
             continue;
         }
-        let name = format!("node-{major}-{}", package.short()?);
-        all.push(kept(&cache()?, &name, |folder| package.unpack_into(folder))?.join("bin").join("node"));
+        all.push(fetched(major, package)?);
     }
     Ok(all)
+}
+
+/// The Node of one of these versions: the one in PATH if it is of that, else one that is fetched.
+pub fn runtime(major: &str) -> Result<PathBuf> {
+    if version(Path::new("node"))?.split('.').next() == Some(major) {
+        return Ok(PathBuf::from("node"));
+    }
+    let package = RUNTIMES.iter().find(|(name, _)| *name == major).map(|(_, package)| package);
+    let package = package.filter(|_| FETCHED_HERE);
+    let package =
+        package.ok_or_else(|| format!("Node {major} is fetched for Linux on x86-64 only: put one into PATH as `node`."))?;
+    fetched(major, package)
+}
+
+/// Whether what is pinned runs on this machine.
+const FETCHED_HERE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+
+fn fetched(major: &str, package: &Package) -> Result<PathBuf> {
+    let name = format!("node-{major}-{}", package.short()?);
+    Ok(kept(&cache()?, &name, |folder| package.unpack_into(folder))?.join("bin").join("node"))
 }
 
 fn version(node: &Path) -> Result<String> {

@@ -1,5 +1,6 @@
-//! The originals that tests share tables with, at pinned versions: LangChain.js, Flowise's nodes, LangChain Python. Each is installed
-//! into a folder of its own outside the checkout, once for each set of pins.
+//! The originals that tests share tables with, at pinned versions: LangChain.js, Flowise's nodes, LangChain Python; and what is only measured
+//! beside ours: Mastra's storage and LangGraph's saver. Each is installed into a folder of its own outside the checkout, once for each set of
+//! pins.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use sha2::{Digest as _, Sha512};
 use crate::Result;
 use crate::cache::{cache, kept};
 use crate::npm::{self, Package};
-use crate::python;
+use crate::{node, python};
 
 /// Flowise's nodes, and the part of its server that finds them, without what they depend on, which is hundreds of packages and gigabytes:
 /// `tests/peers/flowise/package.json` names those that the nodes in the tests themselves require.
@@ -37,7 +38,7 @@ struct Peer {
     alone: &'static [Package],
 }
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 5] = [
     Peer {
         name: "js",
         variable: "CHAT_MEMORY_PEER_JS",
@@ -59,11 +60,34 @@ const PEERS: [Peer; 3] = [
         install: |folder| python::install(folder, "LangChain Python"),
         alone: &[],
     },
+    Peer {
+        name: "mastra",
+        variable: "CHAT_MEMORY_PEER_MASTRA",
+        files: &["package.json", "package-lock.json", "driver.mjs"],
+        install: npm_install,
+        alone: &[],
+    },
+    Peer {
+        name: "langgraph",
+        variable: "CHAT_MEMORY_PEER_LANGGRAPH",
+        files: &["requirements.txt", "driver.py"],
+        install: |folder| python::install(folder, "langgraph-checkpoint-aws"),
+        alone: &[],
+    },
 ];
 
 /// Installs what is not there yet; the variables that tell tests where.
 pub fn install() -> Result<Vec<(&'static str, PathBuf)>> {
-    PEERS.iter().map(|peer| Ok((peer.variable, peer.folder()?))).collect()
+    let mut all = PEERS.iter().map(|peer| Ok((peer.variable, peer.folder()?))).collect::<Result<Vec<_>>>()?;
+    // Mastra runs on no older one.
+    all.push(("CHAT_MEMORY_NODE_24", node::runtime("v24")?));
+    all.push(("CHAT_MEMORY_EMBEDDED", python_embedded()?));
+    Ok(all)
+}
+
+/// The packages of what Python programs keep conversations in, for the comparison with the SQLite store.
+pub fn python_embedded() -> Result<PathBuf> {
+    python::packages("bench/embedded", "embedded")
 }
 
 impl Peer {

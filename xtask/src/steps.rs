@@ -35,6 +35,15 @@ const STEPS: &[Step] = &[
         remedy: "change what is said above (`rustup component add clippy` if there is no such command)",
     },
     Step {
+        name: "supply",
+        quick: true,
+        run: |_| {
+            crate::supply::check()?;
+            crate::sbom::check()
+        },
+        remedy: "deny.toml says what a dependency may be; take another one, or add to it with the reason",
+    },
+    Step {
         name: "docs",
         quick: true,
         // Only libraries: the program and the library have pages of one name.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
 use crate::Result;
+use crate::resident::resident;
 
 /// How long the service may take to say where it listens, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,15 +47,7 @@ impl Server {
     /// The memory that it holds, in bytes.
     pub fn resident(&self) -> Result<u64> {
         let id = self.process.id().ok_or("the service has ended")?;
-        let kilobytes: u64 = if cfg!(target_os = "linux") {
-            let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the system does not say VmRSS")?;
-            line.trim().trim_end_matches(" kB").parse()?
-        } else {
-            let said = Command::new("ps").args(["-o", "rss=", "-p", &id.to_string()]).output()?;
-            String::from_utf8(said.stdout)?.trim().parse()?
-        };
-        Ok(kilobytes * 1024)
+        resident(id)
     }
 
     /// Ends it.

@@ -4,6 +4,8 @@
 //   node bench/peers.mjs [--smoke]
 //
 // `cargo xtask bench peers` runs it and puts the page into docs/benchmarks.md. Only what is counted matters; the few times are rough.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { lostAnswers, writers } from "./peers/faults.mjs";
 import { fresh, growth } from "./peers/growth.mjs";
@@ -44,7 +46,18 @@ export async function compare(extent) {
   return { all, text: page(all, extent, real) };
 }
 
+/** What is drawn: write units of each turn, at turns that are evenly spread on a logarithmic axis. */
+function drawing(all) {
+  const series = all.map(({ name, growth: { writes } }) => {
+    const points = writes.map(({ writeUnits }, n) => [n + 1, writeUnits]);
+    return { name: name.replaceAll("`", ""), points: points.filter(([turn], n) => n + 1 === points.length || turn < 50 || turn % Math.ceil(turn / 50) === 0) };
+  });
+  return { title: "What a turn costs, as the conversation grows", x: "turn", y: "write units", series };
+}
+
 if (process.argv[1] === import.meta.filename) {
   const { values } = parseArgs({ options: { smoke: { type: "boolean", default: false } } });
-  process.stdout.write((await compare(values.smoke ? SMOKE : FULL)).text);
+  const { all, text } = await compare(values.smoke ? SMOKE : FULL);
+  if (process.env.CHAT_MEMORY_PLOTS) writeFileSync(join(process.env.CHAT_MEMORY_PLOTS, "benchmarks-peers.json"), JSON.stringify(drawing(all)));
+  process.stdout.write(text);
 }

@@ -40,20 +40,29 @@ export async function dynamodb(operation, body) {
 let made = 0;
 
 /** A new table with these keys, of which the second may be missing. */
-export async function table(...keys) {
+export const table = (...keys) => indexedTable(keys, []);
+
+/** A new table with these keys and global indexes (`gsi1`, `gsi2`, …) with these. */
+export async function indexedTable(keys, indexes) {
   made += 1;
   const TableName = `node-${process.pid}-${Date.now()}-${made}`;
-  await namedTable(TableName, ...keys);
+  await create(TableName, keys, indexes);
   return TableName;
 }
 
 /** A table of this name. */
-export async function namedTable(TableName, ...keys) {
+export const namedTable = (TableName, ...keys) => create(TableName, keys, []);
+
+async function create(TableName, keys, indexes) {
+  const schema = (names) => names.map((AttributeName, n) => ({ AttributeName, KeyType: n === 0 ? "HASH" : "RANGE" }));
+  // Indexes are made with their table: one that is added later may stay in the making for as long as DynamoDB Local likes.
+  const GlobalSecondaryIndexes = indexes.map((names, n) => ({ IndexName: `gsi${n + 1}`, KeySchema: schema(names), Projection: { ProjectionType: "ALL" } }));
   await dynamodb("CreateTable", {
     TableName,
     BillingMode: "PAY_PER_REQUEST",
-    KeySchema: keys.map((AttributeName, n) => ({ AttributeName, KeyType: n === 0 ? "HASH" : "RANGE" })),
-    AttributeDefinitions: keys.map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
+    KeySchema: schema(keys),
+    AttributeDefinitions: [...keys, ...indexes.flat()].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
+    ...(indexes.length > 0 && { GlobalSecondaryIndexes }),
   });
 }
 

@@ -81,16 +81,17 @@ impl Endpoint {
         if let Some(key) = &self.key {
             request = request.header("authorization", &format!("Bearer {key}"));
         }
-        let url = self.url.clone();
+        let (url, key) = (self.url.clone(), self.key.clone());
         tokio::task::spawn_blocking(move || {
             // A receiver that is gone wants nothing more.
             let mut hand_on = |text: String| sender.send(Ok(Piece::Text(text))).is_ok();
             let answer = match request.send(body) {
-                Ok(response) => read(response, &mut hand_on),
+                Ok(response) => read(response, key.as_deref(), &mut hand_on),
                 Err(error) => Err(format!("the endpoint {url} cannot be reached: {error}")),
             };
             if let Some(last) = answer.transpose() {
-                let _ = sender.send(last.map(|answer| Piece::Whole(Box::new(answer))));
+                let last = last.map(|answer| Piece::Whole(Box::new(answer)));
+                let _ = sender.send(last.map_err(|error| without(key.as_deref(), error)));
             }
         });
         receiver
@@ -98,13 +99,17 @@ impl Endpoint {
 }
 
 /// Reads an answer; `None` if nobody wants it any more.
-fn read(response: ureq::http::Response<ureq::Body>, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Option<Answer>, String> {
+fn read(
+    response: ureq::http::Response<ureq::Body>,
+    key: Option<&str>,
+    hand_on: &mut dyn FnMut(String) -> bool,
+) -> Result<Option<Answer>, String> {
     let status = response.status();
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let streams = kind.starts_with("text/event-stream");
     let body = response.into_body().into_with_config().limit(u64::MAX).reader();
     if !status.is_success() {
-        return Err(refusal(status, body));
+        return Err(refusal(status, key, body));
     }
     if streams {
         return stream(body, hand_on);
@@ -150,7 +155,7 @@ fn whole(mut body: impl Read) -> Result<Answer, String> {
 }
 
 /// What an endpoint says when it refuses, in one sentence.
-fn refusal(status: ureq::http::StatusCode, body: impl Read) -> String {
+fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: impl Read) -> String {
     let mut text = Vec::new();
     // What can be read of the reason is said; the status stands alone otherwise.
     let _ = body.take(ERROR_BYTES).read_to_end(&mut text);
@@ -162,7 +167,8 @@ fn refusal(status: ureq::http::StatusCode, body: impl Read) -> String {
     let mut sentence = format!("the endpoint refused with {status}");
     if !reason.is_empty() {
         sentence.push_str(": ");
-        sentence.push_str(&shortened(&reason));
+        // Before it is cut, or half of a key could stay.
+        sentence.push_str(&shortened(&without(key, reason)));
     }
     match status.as_u16() {
         401 | 403 => sentence.push_str(" (the API key is taken from OPENAI_API_KEY)"),
@@ -170,6 +176,14 @@ fn refusal(status: ureq::http::StatusCode, body: impl Read) -> String {
         _ => {}
     }
     sentence
+}
+
+/// What an endpoint says, without the key that it may repeat.
+fn without(key: Option<&str>, said: String) -> String {
+    match key {
+        Some(key) if !key.is_empty() => said.replace(key, "…"),
+        _ => said,
+    }
 }
 
 fn shortened(reason: &str) -> String {

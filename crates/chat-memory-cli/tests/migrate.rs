@@ -48,6 +48,22 @@ async fn whole(store: &DynamoDbStore, id: &str) -> Vec<Message> {
     store.load(&SessionId::new(id).expect("an id"), &Load::all()).await.expect("a load").into_messages()
 }
 
+/// The messages are there all the same, and the import has not failed.
+#[test]
+fn an_import_says_what_a_list_has_no_place_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("one.jsonl");
+    let line =
+        serde_json::json!({ "id": "s", "messages": [{ "role": "user", "content": "Hi" }], "metadata": { "topic": "greetings" } });
+    std::fs::write(&file, line.to_string()).expect("a file");
+    let (store, file) = (url(&list_table(), "&layout=list"), file.display().to_string());
+    let done = summary(&["--store", &store, "--json", "import", &file]);
+    assert_eq!((&done["messages"], &done["described"]), (&1.into(), &1.into()), "{done}");
+    let said = run(&["--store", &store, "import", &file]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("1 session with an owner, a title or metadata, which the store has no place for"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_data_goes_round_through_every_layout() {
     let conversations: Vec<_> = shared_conversations();

@@ -1,5 +1,6 @@
 //! Who asks, and what they may.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -15,7 +16,7 @@ use crate::problem::{Asked, Problem, Reader};
 use crate::service::{Options, Service};
 
 /// A request that may go on: its namespace's store, and what it may do there.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Access {
     /// The key it came with; `None` where there are no keys.
     pub key: Option<Arc<Key>>,
@@ -24,6 +25,14 @@ pub struct Access {
     /// The store of its namespace.
     pub store: Arc<dyn ChatStore>,
     secret: [u8; 32],
+}
+
+/// Without the secret that signatures are made with.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, namespace, store, secret: _ } = self;
+        f.debug_struct("Access").field("key", key).field("namespace", namespace).field("store", store).finish_non_exhaustive()
+    }
 }
 
 impl Access {

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::hidden::Hidden;
 pub use crate::units::{Bytes, Span};
 
 use crate::keys::Keys;
@@ -56,7 +57,7 @@ settings! {
     keys: PathBuf,
     /// The text of such a file, for where a secret comes as an environment variable. Keys are made and revoked by a restart then
     #[arg(long, value_name = "TOML", env = "CHAT_MEMORY_KEYS_TEXT", hide_env_values = true)]
-    keys_text: String,
+    keys_text: Hidden,
     /// The certificate, in PEM: the service speaks TLS. It is read again when it changes
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_TLS_CERT")]
     tls_cert: PathBuf,
@@ -207,7 +208,7 @@ impl Settings {
     pub(crate) fn given_keys(&self) -> Result<Option<Keys>, Error> {
         match (&self.keys, &self.keys_text) {
             (Some(path), None) => Keys::open(path).map(Some),
-            (None, Some(text)) => Keys::of_text(text, "keys-text").map(Some),
+            (None, Some(text)) => Keys::of_text(text.text(), "keys-text").map(Some),
             (None, None) => Ok(None),
             (Some(_), Some(_)) => {
                 Err(Error::invalid("keys names a file of API keys and keys-text holds one: give one of the two"))

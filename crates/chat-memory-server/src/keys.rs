@@ -50,7 +50,7 @@ impl fmt::Display for Right {
 }
 
 /// A key, as the file has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Its id, the middle part of the key's text. It is no secret.
@@ -68,6 +68,16 @@ pub struct Key {
     sha256: String,
     /// The SHA-256 of its [token for the console](console_token), in hexadecimal digits.
     console_sha256: String,
+}
+
+/// Without the hashes, which the secrets of signatures are made of.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name, namespace, rights, created_at, sha256: _, console_sha256: _ } = self;
+        let mut fields = f.debug_struct("Key");
+        fields.field("id", id).field("name", name).field("namespace", namespace).field("rights", rights);
+        fields.field("created_at", created_at).finish_non_exhaustive()
+    }
 }
 
 impl Key {

@@ -16,6 +16,7 @@ mod app;
 mod auth;
 pub mod config;
 mod console;
+mod hidden;
 mod hub;
 pub mod keys;
 #[cfg(feature = "lambda")]

@@ -12,7 +12,19 @@ use crate::{dynamodb_endpoint, table_name};
 /// # Panics
 /// Without DynamoDB Local.
 pub async fn dynamodb_url(prefix: &str) -> String {
-    let url = format!("dynamodb://{}?region=us-east-1&endpoint={}", table_name(prefix), dynamodb_endpoint());
+    new_table_url(prefix, "").await
+}
+
+/// The URL of a new table on DynamoDB Local as Flowise has it, of one item a session.
+///
+/// # Panics
+/// Without DynamoDB Local.
+pub async fn list_url(prefix: &str) -> String {
+    new_table_url(prefix, "&layout=list&partition_key=id&dialect=js").await
+}
+
+async fn new_table_url(prefix: &str, more: &str) -> String {
+    let url = format!("dynamodb://{}?region=us-east-1&endpoint={}{more}", table_name(prefix), dynamodb_endpoint());
     let parsed: StoreUrl = url.parse().expect("a store URL");
     let StoreUrl::DynamoDb(options) = parsed else { panic!("it is one of DynamoDB") };
     let admin = Admin::open(&options.options()).await.expect("DynamoDB Local is reached");

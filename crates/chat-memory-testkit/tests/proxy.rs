@@ -2,26 +2,18 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, Put, ScalarAttributeType, TransactWriteItem,
-};
-use aws_sdk_dynamodb::{Client, Config};
-use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, Seeded, dynamodb_endpoint, table_name};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, Seeded, client_at, dynamodb_endpoint, new_table};
 
-/// A client that tries everything once.
+/// A client that tries everything once, signed by this machine's clock.
 fn client(endpoint: &str) -> Client {
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(endpoint)
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(60)).build());
-    Client::from_conf(config.build())
+    let config = client_at(endpoint).config().to_builder().disable_clock_skew_correction(true);
+    let patient = TimeoutConfig::builder().operation_timeout(Duration::from_secs(60)).build();
+    Client::from_conf(config.timeout_config(patient).build())
 }
 
 /// A table, a client that reaches it directly, and one that reaches it through a proxy.
@@ -38,18 +30,7 @@ impl Bench {
         let proxy = FaultProxy::start(&endpoint, plan);
         let direct = client(&endpoint);
         let client = client(&proxy.url());
-        let table = table_name("proxy");
-        let key = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build();
-        let hash = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build();
-        direct
-            .create_table()
-            .table_name(&table)
-            .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(key.expect("a whole definition"))
-            .key_schema(hash.expect("a whole key"))
-            .send()
-            .await
-            .expect("a table on DynamoDB Local");
+        let table = new_table("proxy", &["id"]).await;
         Self { proxy, table, direct, client }
     }
 
@@ -139,6 +120,118 @@ async fn a_duplicate_arrives_twice() {
 }
 
 #[tokio::test]
+async fn a_reset_is_no_close() {
+    let bench = Bench::new(only("PutItem", 0, Fault::ResetRequest)).await;
+    // As text, since a closed connection is another error of the same kind.
+    let how = |result: Result<(), SdkError<PutItemError>>| format!("{:?}", result.expect_err("no answer"));
+    let reset = how(bench.put("a").await);
+    assert!(reset.contains("ConnectionReset"), "{reset}");
+    assert!(!bench.has("a").await);
+
+    bench.proxy.set_plan(only("PutItem", 1, Fault::ResetAnswer));
+    let reset = how(bench.put("a").await);
+    assert!(reset.contains("ConnectionReset"), "{reset}");
+    assert!(bench.has("a").await);
+
+    bench.proxy.set_plan(only("PutItem", 2, Fault::DropAnswer));
+    let closed = how(bench.put("b").await);
+    assert!(!closed.contains("ConnectionReset"), "{closed}");
+    assert_eq!(bench.statuses(), [vec![], vec![200], vec![200]]);
+    bench.put("c").await.expect("the next one passes, on a new connection");
+}
+
+#[tokio::test]
+async fn an_answer_breaks_off_before_its_length() {
+    let bench = Bench::new(only("GetItem", 0, Fault::Truncate)).await;
+    bench.put("a").await.expect("it passes");
+    let get = || bench.client.get_item().table_name(&bench.table).key("id", AttributeValue::S("a".into())).send();
+    let error = get().await.expect_err("half an answer");
+    assert!(matches!(error, SdkError::ResponseError(_)), "{error:?}");
+    assert!(format!("{error:?}").contains("IncompleteBody"), "{error:?}");
+    assert!(get().await.expect("whole").item.is_some());
+    assert_eq!(bench.statuses(), [vec![200], vec![200], vec![200]]);
+
+    let bench = Bench::new(only("PutItem", 0, Fault::Truncate)).await;
+    assert!(no_answer(bench.put("a").await));
+    assert!(bench.has("a").await);
+}
+
+#[tokio::test]
+async fn a_conflict_is_said_as_the_operation_says_it() {
+    let bench = Bench::new(|request: &Request| Answer::conflict(request, 4).map_or(Fault::Pass, Fault::Answer)).await;
+    assert_eq!(bench.put("a").await.expect_err("a conflict").code(), Some("TransactionConflictException"));
+    assert!(!bench.has("a").await);
+    let put = |id: &str| {
+        let put = Put::builder().table_name(&bench.table).item("id", AttributeValue::S(id.into())).build();
+        TransactWriteItem::builder().put(put.expect("a whole put")).build()
+    };
+    let transaction =
+        bench.client.transact_write_items().transact_items(put("a")).transact_items(put("b")).transact_items(put("c"));
+    let error = transaction.send().await.expect_err("a conflict").into_service_error();
+    let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(error) = error
+    else {
+        panic!("{error:?}")
+    };
+    let reasons: Vec<_> = error.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
+    assert_eq!(reasons, ["None", "TransactionConflict", "None"], "the fourth of three, counted around from 0");
+    bench.client.describe_table().table_name(&bench.table).send().await.expect("it never conflicts");
+}
+
+#[tokio::test]
+async fn a_signature_that_is_out_of_time_is_refused_with_the_service_s_date() {
+    let bench = Bench::new(|_: &Request| Fault::Pass).await;
+    bench.proxy.check_clocks(Duration::from_secs(15 * 60));
+    bench.put("right").await.expect("the same clock");
+    for (ahead, words) in [(16 * 60, "Signature expired: "), (-16 * 60, "Signature not yet current: ")] {
+        bench.proxy.set_clock_ahead(ahead);
+        let error = bench.put("wrong").await.expect_err("a wrong clock");
+        assert_eq!(error.code(), Some("InvalidSignatureException"));
+        assert!(
+            error.message().is_some_and(|said| said.starts_with(words) && said.ends_with("15 min.)")),
+            "{:?}",
+            error.message()
+        );
+        let date = error.raw_response().and_then(|response| response.headers().get("date")).expect("a date").to_owned();
+        let date =
+            aws_sdk_dynamodb::primitives::DateTime::from_str(&date, aws_sdk_dynamodb::primitives::DateTimeFormat::HttpDate);
+        let now = aws_sdk_dynamodb::primitives::DateTime::from(std::time::SystemTime::now());
+        assert!((date.expect("a date").secs() - now.secs() - ahead).abs() < 60, "dated by the service's clock");
+    }
+    assert!(!bench.has("wrong").await);
+    bench.proxy.set_clock_ahead(14 * 60);
+    bench.put("nearly right").await.expect("it is tolerated");
+    let recorded = bench.proxy.requests();
+    let seen: Vec<_> = recorded.iter().map(|recorded| (recorded.statuses.len(), recorded.out_of_time)).collect();
+    assert_eq!(seen, [(1, 0), (0, 1), (0, 1), (1, 0)]);
+}
+
+#[tokio::test]
+async fn a_held_request_is_judged_by_the_clock_when_it_arrives() {
+    let gate = Gate::new();
+    let bench = Bench::new(only("PutItem", 0, Fault::Hold(gate.clone()))).await;
+    bench.proxy.check_clocks(Duration::from_secs(5 * 60));
+    bench.put_and_hang_up("late").await;
+    bench.proxy.set_clock_ahead(6 * 60);
+    gate.open();
+    bench.proxy.idle().await;
+    assert!(!bench.has("late").await);
+    assert_eq!(bench.proxy.requests()[0].out_of_time, 1);
+}
+
+/// The SDK's own correction, which the library turns off: it is told the time by the refusal's date.
+#[tokio::test]
+async fn aws_s_client_learns_the_time_from_the_refusal() {
+    let bench = Bench::new(|_: &Request| Fault::Pass).await;
+    bench.proxy.check_clocks(Duration::from_secs(5 * 60));
+    bench.proxy.set_clock_ahead(3 * 3600);
+    let config = bench.client.config().to_builder().retry_config(RetryConfig::standard()).disable_clock_skew_correction(false);
+    let corrects = Client::from_conf(config.build());
+    corrects.describe_table().table_name(&bench.table).send().await.expect("the second try is signed by the service's clock");
+    let seen: Vec<_> = bench.proxy.requests().iter().map(|recorded| recorded.out_of_time).collect();
+    assert_eq!(seen, [1, 0]);
+}
+
+#[tokio::test]
 async fn a_late_answer_finds_a_request_that_was_carried_out() {
     let bench = Bench::new(only("PutItem", 0, Fault::Delay(Duration::from_secs(3600)))).await;
     bench.put_and_hang_up("a").await;
@@ -163,6 +256,25 @@ async fn a_held_write_arrives_after_its_client_has_given_up() {
 }
 
 #[tokio::test]
+async fn what_is_held_can_be_left_out_of_the_wait() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let bench = Bench::new(move |request: &Request| match (request.operation.as_str(), request.nth) {
+        ("PutItem", 0) => Fault::Hold(held.clone()),
+        ("PutItem", 1) => Fault::HoldFor(Duration::from_secs(1)),
+        _ => Fault::Pass,
+    })
+    .await;
+    bench.put_and_hang_up("held").await;
+    bench.put_and_hang_up("slow").await;
+    bench.proxy.idle_but_for_held().await;
+    assert_eq!((bench.has("held").await, bench.has("slow").await), (false, true));
+    gate.open();
+    bench.proxy.idle().await;
+    assert!(bench.has("held").await);
+}
+
+#[tokio::test]
 async fn answers_of_aws_are_what_its_client_takes_them_for() {
     let answers = [
         (Answer::throttling(), "ThrottlingException"),
@@ -173,6 +285,7 @@ async fn answers_of_aws_are_what_its_client_takes_them_for() {
         (Answer::expired_token(), "ExpiredTokenException"),
         (Answer::invalid_signature(), "InvalidSignatureException"),
         (Answer::skewed_clock(), "InvalidSignatureException"),
+        (Answer::unsigned(), "MissingAuthenticationTokenException"),
         (Answer::access_denied("dynamodb:PutItem", "chats"), "AccessDeniedException"),
         (Answer::internal_server_error(), "InternalServerError"),
         (Answer::service_unavailable(), "ServiceUnavailable"),
@@ -225,11 +338,12 @@ async fn chance_decides_and_nothing_is_lost_that_was_repeated() {
     assert!(bench.proxy.count("PutItem") > 20, "the seed makes faults");
 }
 
-#[test]
-fn the_program_prints_its_url_and_makes_the_faults_it_is_told_to() {
+/// What a client is told by a proxy that was started with these arguments.
+fn told_by_the_program(args: &[&str]) -> String {
     use std::io::BufRead as _;
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fault-proxy"))
-        .args(["--upstream", &dynamodb_endpoint(), "--drop-answers", "1", "--seed", "7"])
+        .args(["--upstream", &dynamodb_endpoint(), "--seed", "7"])
+        .args(args)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the program starts");
@@ -238,7 +352,23 @@ fn the_program_prints_its_url_and_makes_the_faults_it_is_told_to() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let result = runtime.block_on(client(url.trim()).list_tables().send());
     program.kill().and_then(|()| program.wait()).expect("it ends");
-    assert!(matches!(result, Err(SdkError::DispatchFailure(_) | SdkError::ResponseError(_))), "{result:?}");
+    format!("{result:?}")
+}
+
+#[test]
+fn the_program_prints_its_url_and_makes_the_faults_it_is_told_to() {
+    for (args, told) in [
+        (&["--drop-answers", "1"][..], "IncompleteMessage"),
+        (&["--resets", "1"], "ConnectionReset"),
+        (&["--truncations", "1"], "IncompleteBody"),
+        (&["--refusals", "1"], "Exception"),
+        (&["--conflicts", "1"], "Ok("),
+        (&["--holds", "1", "--hold-ms", "1"], "Ok("),
+        (&["--check-clocks", "5", "--clock-ahead", "-3600"], "Signature not yet current"),
+    ] {
+        let result = told_by_the_program(args);
+        assert!(result.contains(told), "{args:?}: {result}");
+    }
 }
 
 #[tokio::test]

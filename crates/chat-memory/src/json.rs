@@ -133,10 +133,13 @@ fn is_held_exactly(literal: &str) -> bool {
     if !literal.contains(['.', 'e', 'E']) {
         return literal.parse::<i64>().is_ok() || literal.parse::<u64>().is_ok();
     }
-    match literal.parse::<f64>() {
-        Ok(float) if float.is_finite() => Decimal::of(literal) == Decimal::of(&format!("{float:e}")),
-        _ => false,
-    }
+    // Of two shortest decimals that stand for one float and are as near to it, the standard library writes one and
+    // serde_json the other: what counts is what we give back, which serde_json writes.
+    literal
+        .parse::<f64>()
+        .ok()
+        .and_then(Number::from_f64)
+        .is_some_and(|float| Decimal::of(literal) == Decimal::of(&float.to_string()))
 }
 
 /// A decimal literal's value: its digits without zeros at either end, and the power of ten of the last one.
@@ -235,6 +238,8 @@ mod strict {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -257,6 +262,28 @@ mod tests {
             "0.5e-9223372036854775808",
         ] {
             assert!(parse(refused).is_err(), "{refused} was rounded");
+        }
+    }
+
+    #[test]
+    fn between_two_equally_near_decimals_the_one_that_comes_back_is_kept() {
+        // The float is 140635632025307.125; its neighbours are 1/32 away, so that either of these two stands for it.
+        let written = parse("140635632025307.12").expect("what serde_json, Python and JavaScript write").to_string();
+        assert_eq!(written, "140635632025307.12");
+        assert!(parse("140635632025307.13").is_err(), "its last digit would change");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Any float, and those which often lie in the middle between two decimals of as few digits as tell it apart.
+        #[test]
+        fn what_we_write_of_a_float_we_read(bits in any::<u64>(), odd in (1_u64 << 52)..(1 << 53), halvings in 0..12) {
+            for float in [f64::from_bits(bits), odd as f64 / 2_f64.powi(halvings)] {
+                if let Some(number) = Number::from_f64(float) {
+                    prop_assert_eq!(parse(&number.to_string()), Ok(Value::Number(number)));
+                }
+            }
         }
     }
 

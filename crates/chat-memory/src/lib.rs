@@ -8,11 +8,16 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod memory;
 pub mod message;
 mod session;
 pub mod store;
+#[cfg(all(feature = "torture", unix))]
+pub mod torture;
 pub mod wire;
 
 pub use error::{Error, ErrorKind};

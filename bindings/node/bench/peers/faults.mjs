@@ -1,7 +1,6 @@
 // What is kept, lost and doubled: with several writers on one session, and with answers that are lost.
 import { meter } from "../meter.mjs";
-import { table } from "../../test/support.mjs";
-import { Driver, Refused } from "./sides.mjs";
+import { Driver, Refused, tableFor } from "./sides.mjs";
 
 /** Of what was to be written: how many messages are there, how many more than once, how many calls failed, and how many were acknowledged and are not there. */
 function tally(side, read, written, refused) {
@@ -33,7 +32,7 @@ async function write(driver, texts, written, refused) {
 /** So many processes at once, each with its messages, on one session. */
 export async function writers(side, { count, messages }) {
   const endpoint = process.env.DYNAMODB_ENDPOINT;
-  const tableName = await table(...side.keys);
+  const tableName = await tableFor(side);
   const drivers = Array.from({ length: count }, () => new Driver(side, tableName, endpoint));
   const [written, refused] = [[], []];
   try {
@@ -56,7 +55,7 @@ export async function lostAnswers(side, { messages }) {
     return nth % 2 === 1;
   };
   const meters = await meter(process.env.DYNAMODB_ENDPOINT, { lose });
-  const driver = new Driver(side, await table(...side.keys), meters.endpoint);
+  const driver = new Driver(side, await tableFor(side), meters.endpoint);
   const [written, refused] = [[], []];
   try {
     await write(driver, Array.from({ length: messages }, (_, n) => `m${n}`), written, refused);

@@ -1,10 +1,11 @@
 // What a turn and a read cost as the conversation grows, and where it ends.
 import { randomUUID } from "node:crypto";
 import { charged, meter } from "../meter.mjs";
-import { table } from "../../test/support.mjs";
-import { Driver, Refused } from "./sides.mjs";
+import { Driver, Refused, tableFor } from "./sides.mjs";
 
 const LAST = 20;
+/** Where not every turn is read after, so many are between two reads, lest an end is noticed late. */
+const CHECKED = 20;
 /** A session id as they are in use. Its length is part of the item, and decides which half of a turn is the first that does not fit. */
 const SESSION = randomUUID();
 const question = (n) => ({ role: "user", content: `${n}?`.padEnd(300, "q") });
@@ -16,7 +17,7 @@ const answer = (n) => ({ role: "assistant", content: `${n}!`.padEnd(300, "a") })
  */
 export async function growth(side, { marks, readEach }) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
-  const driver = new Driver(side, await table(...side.keys), meters.endpoint);
+  const driver = new Driver(side, await tableFor(side), meters.endpoint);
   const [writes, reads] = [[], new Map()];
   let [end, milliseconds] = [undefined, 0];
   try {
@@ -35,12 +36,17 @@ export async function growth(side, { marks, readEach }) {
       }
       if (turn <= 100) milliseconds += performance.now() - start;
       writes.push(charged(meters.take(), side.name));
-      if (turn > readEach && !marks.includes(turn)) continue;
+      if (turn > readEach && turn % CHECKED !== 0 && !marks.includes(turn)) continue;
       const texts = (await driver.last(SESSION, LAST)).map(side.text);
       reads.set(turn, charged(meters.take(), side.name));
       const first = Math.max(1, turn - LAST / 2 + 1);
       const wanted = Array.from({ length: turn - first + 1 }, (_, n) => [question(first + n).content, answer(first + n).content]).flat();
-      if (JSON.stringify(texts) !== JSON.stringify(wanted)) throw new Error(`${side.name} read other messages than were written, at turn ${turn}`);
+      if (JSON.stringify(texts) === JSON.stringify(wanted)) continue;
+      // Ours may not; another side's conversation is over with the first turn that no read brings back.
+      const error = `${side.name} read other messages than were written, at turn ${turn}`;
+      if (side.options) throw new Error(error);
+      end = { turn, error, unread: (await driver.all(SESSION)).length };
+      break;
     }
   } finally {
     driver.stop();
@@ -52,7 +58,7 @@ export async function growth(side, { marks, readEach }) {
 /** What the 11th turn costs a process that has never seen the session or the table, as a function that is started for it. */
 export async function fresh(side) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
-  const tableName = await table(...side.keys);
+  const tableName = await tableFor(side);
   const drivers = [];
   try {
     for (const turns of [10, 1]) {

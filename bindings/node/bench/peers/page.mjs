@@ -9,10 +9,10 @@ const table = (head, rows) => [head, head.map(() => "---"), ...rows].map((cells)
 const sum = (list, of) => list.reduce((total, item) => total + of(item), 0);
 
 /** Dollars for a million turns of sessions of this length, each turn with a read of the last messages; undefined if the session ends before. */
-function dollars({ writes, reads }, length) {
+function dollars({ growth: { writes, reads }, readsFirst }, length) {
   const turns = writes.slice(0, length);
   if (turns.length < length) return undefined;
-  const loads = turns.map((_, n) => reads.get(n + 1));
+  const loads = readsFirst ? [] : turns.map((_, n) => reads.get(n + 1));
   const written = sum(turns, ({ writeUnits }) => writeUnits);
   const read = sum(turns, ({ readUnits }) => readUnits) + sum(loads, ({ readUnits }) => readUnits);
   return ((written * DOLLARS.write + read * DOLLARS.read) / length) * 1e6;
@@ -20,6 +20,7 @@ function dollars({ writes, reads }, length) {
 
 function ending({ end, writes }) {
   if (!end) return `not within ${thousands(writes.length)} turns`;
+  if (end.unread !== undefined) return `turn ${end.turn}: it is stored, and a read brings ${thousands(end.unread)} older messages without it`;
   if (end.kept < 0) return `turn ${end.turn}, and ${-end.kept} messages before it are gone`;
   return `turn ${end.turn}: ${["nothing of it is stored", "its question is stored, its answer is lost"][end.kept] ?? `${end.kept} of its messages are stored`}`;
 }
@@ -39,13 +40,15 @@ export function page(sides, extent, real) {
     const cost = reads.get(mark);
     return cost ? `${number(cost.readUnits)} / ${cost.requests}` : "–";
   };
-  const dollarCell = (length) => ({ growth }) => {
-    const price = dollars(growth, length);
+  const dollarCell = (length) => (side) => {
+    const price = dollars(side, length);
     return price === undefined ? "ends before" : `$${price.toFixed(2)}`;
   };
   return `# Beside what others keep conversations with
 
-Written by \`cargo xtask bench peers\`, in one run on AWS's DynamoDB Local. ${sides.filter(({ version }) => version).map(({ version }) => version).join(", ")}, each as it comes, with its defaults; ours is the npm package's \`ChatStore\` in three forms: the \`turns\` layout (one item a record), and the \`list\` layout (an item a session, which LangChain's classes read too) with the default rolling size and with a small one. Each runs in a process of its own, behind a proxy that counts what DynamoDB Local reports. What a process asks but once, when it first writes to a table, is counted only in the line "by a new process". A write that fails its condition is counted as AWS charges it, by the size of the item that is there and one unit at least (DynamoDB Local says nothing of it); transactions, whose units it would report too low, no side makes here. Units and requests are the same on every machine; times are not, and are there as a rough figure only. \`@mastra/dynamodb\` and langgraph-checkpoint-aws's saver are not measured yet.
+Written by \`cargo xtask bench peers\`, with the drawing, in one run on AWS's DynamoDB Local. ${sides.filter(({ version }) => version).map(({ version }) => version).join(", ")}; each as it comes, with its defaults; ours is the npm package's \`ChatStore\` in three forms: the \`turns\` layout (one item a record), and the \`list\` layout (an item a session, which LangChain's classes read too) with the default rolling size and with a small one. Each runs in a process of its own, behind a proxy that counts what DynamoDB Local reports. What a process asks but once, when it first writes to a table, is counted only in the line "by a new process". A write that fails its condition is counted as AWS charges it, by the size of the item that is there and one unit at least (DynamoDB Local says nothing of it); transactions, whose units it would report too low, no side makes here (the command would refuse to count them). Writes to an index are counted as DynamoDB Local reports them. Units and requests are the same on every machine; times are not, and are there as a rough figure only.
+
+What each keeps: ${sides.map(({ name, keeps }) => `${name}: ${keeps}`).join("; ")}.
 
 ## What a turn costs
 
@@ -59,17 +62,21 @@ ${table(["turn", ...names], [
   [`mean time of turns 1 to ${Math.min(100, marks.at(-1))}`, ...columns(({ growth }) => `${growth.milliseconds.toFixed(0)} ms`)],
 ])}
 
-The others' classes and their connections are made anew for each turn here, as a server that answers a request does; ours stay open, which is what they are for. That is in the times, not in the counts.
+![Write units of a turn, as the conversation grows](benchmarks-peers.svg)
+
+From turn 50 on, the drawing has about every fiftieth part of the turns, so not every peak of a rolled list.
+
+The classes of LangChain and Flowise and their connections are made anew for each turn here, as a server that answers a request does; Mastra's storage, LangGraph's graph and ours stay open, which is what they are for. That is in the times, not in the counts. LangGraph's turn is one run of a graph with one step, which reads the conversation itself; an agent with tools makes more steps, and each is another checkpoint.
 
 ## What reading the last 20 messages costs
 
-**Read units / requests**, after the turn with this number. The others' classes can only read all and cut, and they read eventually consistent, which is half the price of ours, strongly consistent reads (\`consistency: "eventual"\` halves ours, too).
+**Read units / requests**, after the turn with this number. The others read all and cut (Mastra's storage cuts by itself), and they read eventually consistent, which is half the price of ours, strongly consistent reads (\`consistency: "eventual"\` halves ours, too).
 
 ${table(["turn", ...names], marks.map((mark) => [thousands(mark), ...columns(readCell(mark))]))}
 
 ## What a million turns cost
 
-At the published on-demand prices in us-east-1, $0.625 a million write units and $0.125 a million read units: sessions of this length, each turn written as above and followed by a read of the last 20 messages, as each side really does it. Storage and transfer are not in it.
+At the published on-demand prices in us-east-1, $0.625 a million write units and $0.125 a million read units: sessions of this length, each turn written as above and followed by a read of the last 20 messages, as each side really does it (LangGraph's turn has read already). Storage and transfer are not in it.
 
 ${table(["turns of a session", ...names], lengths.map((length) => [thousands(length), ...columns(dollarCell(length))]))}
 
@@ -93,7 +100,7 @@ ${table(
 
 ## ${real ? "Real conversations" : "Conversations of the project's own sample"}
 
-${sides[0].real.of} conversations${real ? " of agents with customers, most with tool calls" : ", since the real ones were not there"}, written a turn a call. Units are those of all writes (LangChain Python also reads at each). Equal is what comes back message for message with its text, its calls and its results; with the others, in LangChain's own form. Flowise's node is given the question and the last answer of each turn, since it knows nothing else, and system messages are not counted against it. "Numbers changed" is Python's: integers in a call's arguments come back as \`Decimal\`, which \`json.dumps\` refuses.
+${sides[0].real.of} conversations${real ? " of agents with customers, most with tool calls" : ", since the real ones were not there"}, written a turn a call. Units are those of all writes (LangChain Python also reads at each). Equal is what comes back message for message with its text, its calls and its results; with the others, in LangChain's own form. Flowise's node is given the question and the last answer of each turn, since it knows nothing else, and system messages are not counted against it, nor against Mastra, whose answer with all calls and results is one message of its own form. "Numbers changed" is Python's: integers in a call's arguments come back as \`Decimal\`, which \`json.dumps\` refuses.
 
 ${table(
   ["", "write units", "read units", "equal", "equal, but numbers changed", "a write failed", "cannot be read", "other messages"],

@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { charged, meter } from "../meter.mjs";
-import { root, table } from "../../test/support.mjs";
-import { Driver, Refused } from "./sides.mjs";
+import { root } from "../../test/support.mjs";
+import { Driver, Refused, tableFor } from "./sides.mjs";
 
 /** The conversations, and what they are. As the tests in Rust find them. */
 export function conversations() {
@@ -45,6 +45,7 @@ const core = ({ type, data: { content, name, tool_calls, tool_call_id } }) => ({
 /** Whether what came back is what was said, message for message; `decimals` lets Python's decimals pass for numbers. */
 function equal(side, messages, read, decimals) {
   if (side.options) return isDeepStrictEqual(read, messages);
+  if (side.turn) return isDeepStrictEqual(values(read, false), values(turns(messages).flatMap(side.turn), false));
   // Flowise's node has no place for a system message, which its chains give from elsewhere; it is not counted against it.
   const wanted = side.id === "flowise" ? messages.filter(({ role }) => role !== "system") : messages;
   if (side.id === "flowise") {
@@ -58,7 +59,7 @@ function equal(side, messages, read, decimals) {
 /** What all of them cost one side, and how each came back. */
 export async function conversationsOf(side, list) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
-  const driver = new Driver(side, await table(...side.keys), meters.endpoint, { decimals: true });
+  const driver = new Driver(side, await tableFor(side), meters.endpoint, { decimals: true });
   const outcome = { of: list.length, equal: 0, byValue: 0, writeFailed: 0, readFailed: 0, differs: 0, writeUnits: 0, readUnits: 0 };
   const errors = new Set();
   try {

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { needed } from "../../test/support.mjs";
+import { indexedTable, needed } from "../../test/support.mjs";
 
 const version = (folder, name) => JSON.parse(readFileSync(join(folder, "node_modules", name, "package.json"), "utf8")).version;
 const pinned = (folder, name) => readFileSync(join(folder, "requirements.txt"), "utf8").match(new RegExp(`^${name}==(.*)$`, "m"))[1];
@@ -21,12 +21,35 @@ function langchain({ role, content, name, tool_calls, tool_call_id }) {
 /** Flowise's form: it knows who asked and who answered, and nothing else. */
 const flowise = ({ role, content }) => ({ text: content, type: role === "user" ? "userMessage" : "apiMessage" });
 
+/** Mastra's form of a turn: an answer is one message, with its calls and their results among its parts. */
+function mastra(turn) {
+  const said = [];
+  for (const { role, content, tool_calls = [], tool_call_id } of turn) {
+    if (role === "tool") {
+      const called = said.at(-1)?.parts.find(({ toolInvocation }) => toolInvocation?.toolCallId === tool_call_id);
+      if (called) Object.assign(called.toolInvocation, { state: "result", result: content });
+      continue;
+    }
+    // Instructions come from the agent at each run; Mastra does not keep them.
+    if (role === "system") continue;
+    if (said.at(-1)?.role !== role) said.push({ role, parts: [] });
+    if (content) said.at(-1).parts.push({ type: "text", text: content });
+    for (const { id, function: { name, arguments: args } } of tool_calls) {
+      said.at(-1).parts.push({ type: "tool-invocation", toolInvocation: { state: "call", toolCallId: id, toolName: name, args: JSON.parse(args) } });
+    }
+  }
+  return said;
+}
+
 const stored = ({ data }) => data.content;
 
-/** All of them. `said` is a message as it is given, `text` what of one that came back was said. */
+/**
+ * All of them. `said` is a message as it is given (or `turn` is all of a turn's), `text` what of one that came back was said, `keeps` what a side
+ * stores. `windows`: it is asked for the newest messages, instead of for all. `readsFirst`: a turn reads the conversation itself.
+ */
 export function sides() {
-  const [js, node, python] = ["JS", "FLOWISE", "PYTHON"].map((name) => needed(`CHAT_MEMORY_PEER_${name}`));
-  const ours = { start: () => ({ command: [process.execPath, join(import.meta.dirname, "ours.mjs")] }), said: (message) => message, text: ({ content }) => content };
+  const [js, node, python, mastraAt, langgraph] = ["JS", "FLOWISE", "PYTHON", "MASTRA", "LANGGRAPH"].map((name) => needed(`CHAT_MEMORY_PEER_${name}`));
+  const ours = { start: () => ({ command: [process.execPath, join(import.meta.dirname, "ours.mjs")] }), said: (message) => message, text: ({ content }) => content, windows: true };
   return [
     {
       id: "js",
@@ -34,6 +57,7 @@ export function sides() {
       version: `LangChain.js's \`@langchain/community\` ${version(js, "@langchain/community")}`,
       keys: ["id"],
       start: () => ({ command: [process.execPath, "driver.mjs"], cwd: js }),
+      keeps: "all turns in one item, to which each write appends",
       said: langchain,
       text: stored,
     },
@@ -43,6 +67,7 @@ export function sides() {
       version: `Flowise's *DynamoDB Chat Memory* ${version(node, "flowise-components")}`,
       keys: ["id"],
       start: () => ({ command: [process.execPath, "driver.cjs"], cwd: node }),
+      keeps: "the same item, with a write for the question and one for the answer",
       said: flowise,
       text: stored,
     },
@@ -56,14 +81,41 @@ export function sides() {
         cwd: python,
         env: { PYTHONPATH: join(python, "packages") },
       }),
+      keeps: "all turns in one item, which each write reads and writes anew",
       said: langchain,
       text: stored,
     },
-    { ...ours, id: "turns", name: "ours, `turns`", keys: ["session_id", "sk"], options: {} },
-    { ...ours, id: "list64", name: "ours, `list`, 64KB", keys: ["id"], options: { roll: "64KB" } },
-    { ...ours, id: "list8", name: "ours, `list`, 8KB", keys: ["id"], options: { roll: "8KB" } },
+    {
+      id: "mastra",
+      name: "Mastra",
+      version: `\`@mastra/dynamodb\` ${version(mastraAt, "@mastra/dynamodb")} (with \`@mastra/core\` ${version(mastraAt, "@mastra/core")} on Node 24)`,
+      keys: ["pk", "sk"],
+      indexes: [["gsi1pk", "gsi1sk"], ["gsi2pk", "gsi2sk"]],
+      start: () => ({ command: [needed("CHAT_MEMORY_NODE_24"), "driver.mjs"], cwd: mastraAt }),
+      keeps: "an item a message, a second time in an index, which it reads by, and an item of the thread, which each write touches",
+      turn: mastra,
+      text: ({ parts }) => parts.map(({ text }) => text ?? "").join(""),
+      windows: true,
+    },
+    {
+      id: "langgraph",
+      name: "LangGraph",
+      version: `\`langgraph-checkpoint-aws\` ${pinned(langgraph, "langgraph-checkpoint-aws")}'s \`DynamoDBSaver\` (under \`langgraph\` ${pinned(langgraph, "langgraph")}, without S3)`,
+      keys: ["PK", "SK"],
+      start: () => ({ command: ["python3", "driver.py"], cwd: langgraph, env: { PYTHONPATH: join(langgraph, "packages") } }),
+      keeps: "the whole conversation anew at each of a run's three checkpoints, each an item of its own beside its metadata, and what each step wrote",
+      said: langchain,
+      text: stored,
+      readsFirst: true,
+    },
+    { ...ours, id: "turns", name: "ours, `turns`", keys: ["session_id", "sk"], options: {}, keeps: "an item a turn" },
+    { ...ours, id: "list64", name: "ours, `list`, 64KB", keys: ["id"], options: { roll: "64KB" }, keeps: "an item a session as LangChain's classes do, older turns moved out of it at this size" },
+    { ...ours, id: "list8", name: "ours, `list`, 8KB", keys: ["id"], options: { roll: "8KB" }, keeps: "the same" },
   ];
 }
+
+/** A new table for one of them. */
+export const tableFor = ({ keys, indexes = [] }) => indexedTable(keys, indexes);
 
 /** A process of one of them on one table. Each call waits for its answer; an error of the other side is thrown. */
 export class Driver {
@@ -98,7 +150,8 @@ export class Driver {
 
   /** Adds messages of OpenAI's form, in one call. */
   add(session, messages) {
-    return this.#ask({ op: "add", session, options: this.#options(), messages: messages.map(this.#side.said) });
+    const { turn, said } = this.#side;
+    return this.#ask({ op: "add", session, options: this.#options(), messages: turn ? turn(messages) : messages.map(said) });
   }
 
   /** What a session holds, in the side's own form. */
@@ -106,14 +159,14 @@ export class Driver {
     return this.#ask({ op: "read", session, options: this.#options() });
   }
 
-  /** Its newest messages, read as the side can: ours reads those; the others read all, and cut. */
+  /** Its newest messages, read as the side can: LangChain's classes, Flowise's and LangGraph's read all, and cut. */
   async last(session, count) {
     return (await this.#ask({ op: "read", session, options: this.#options({ last: count }) })).slice(-count);
   }
 
-  /** Ours alone knows options; the others' classes are as they come. */
+  /** Ours alone knows settings; the others' classes are as they come. */
   #options(more) {
-    return this.#side.options ? { ...this.#side.options, ...more } : {};
+    return { ...this.#side.options, ...(this.#side.windows && more) };
   }
 
   stop() {

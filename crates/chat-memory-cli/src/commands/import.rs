@@ -42,9 +42,10 @@ Run it again after an interruption, at any later time: what is there already is 
 behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left alone and \
 named (exit code 3), and the others go on. A line that cannot be read ends the import when the lines before it are done.
 
-With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; started counts \
+With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"described\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; started counts \
 the sessions that are new (on DynamoDB each costs a write for its place in the list of sessions, beside its messages), turns and \
-messages what was written, messages_there what was there already.";
+messages what was written, messages_there what was there already, described the sessions with an owner, a title or metadata that the \
+store has no place for.";
 
 /// Read conversations from a file into the store, one append a turn
 #[derive(Debug, Args)]
@@ -138,6 +139,8 @@ struct Written {
     turns: u64,
     messages: u64,
     there: u64,
+    /// Sessions with an owner, a title or metadata, which the store has no place for.
+    described: u64,
     receipt: Receipt,
 }
 
@@ -156,6 +159,10 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
     let there = history.into_messages();
     let turns = missing_turns(&conversation.messages, &there).ok_or_else(|| differs(session, &position))?;
     written.there = there.len() as u64;
+    // Whether a table has a directory shows when it is first asked for something.
+    let has_directory = store.capabilities().directory;
+    let is_described = conversation.owner.is_some() || conversation.title.is_some() || conversation.metadata.is_some();
+    written.described = u64::from(is_described && !has_directory);
     for turn in turns {
         // The position makes a second import of the same session, or a write of the first that was killed and lands late, a
         // conflict instead of a double.
@@ -174,6 +181,7 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
         position = appended.position;
     }
     if let Some(metadata) = &conversation.metadata
+        && has_directory
         && written.there + written.messages > 0
     {
         let update = SessionUpdate { metadata: Some(Some(metadata.clone())), ..SessionUpdate::default() };
@@ -247,6 +255,7 @@ impl<'a> Import<'a> {
         self.done.turns += written.turns;
         self.done.messages += written.messages;
         self.done.there += written.there;
+        self.done.described += written.described;
         self.app.spend(written.receipt);
         self.bar.set_position(at.max(self.bar.position()));
         self.bar.set_message(format!("{}, {}", count(self.sessions, "session"), count(self.done.turns, "turn")));
@@ -266,7 +275,7 @@ impl<'a> Import<'a> {
 
     fn end(self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        let Written { started, turns, messages, there, .. } = self.done;
+        let Written { started, turns, messages, there, described, .. } = self.done;
         if self.app.json() {
             self.app.out.json(&json!({
                 "sessions": self.sessions,
@@ -274,6 +283,7 @@ impl<'a> Import<'a> {
                 "turns": turns,
                 "messages": messages,
                 "messages_there": there,
+                "described": described,
                 "failed": self.failed,
                 "cost": self.app.cost(),
             }))?;
@@ -284,6 +294,12 @@ impl<'a> Import<'a> {
                 line.push_str(&format!(
                     "; {} there already",
                     if there == 1 { "1 message was".into() } else { format!("{there} messages were") }
+                ));
+            }
+            if described > 0 {
+                line.push_str(&format!(
+                    "; {} with an owner, a title or metadata, which the store has no place for",
+                    count(described, "session")
                 ));
             }
             if !self.failed.is_empty() {

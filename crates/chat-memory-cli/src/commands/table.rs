@@ -43,10 +43,11 @@ Examples:
   chat-memory table sweep --owner user:42
   chat-memory table sweep trip user:42/support  these two, listed or not
 
-It changes nothing that anyone can read, and works on any store. On a DynamoDB table, all there is means every item, those of \
+It changes no conversation that anyone can read, and works on any store. On a DynamoDB table, all there is means every item, those of \
 deleted sessions and what appends that were cut off have left included: each item is read once, which costs read units. On \
-SQLite it means every session that has no owner. With --json: {\"sessions\", \"erased\", \"parts\", \"cost\"}; erased counts \
-records, parts what was left of large ones that never came to be.";
+SQLite it means every session that has no owner. With --json: {\"sessions\", \"erased\", \"parts\", \"entries\", \"cost\"}; erased \
+counts records, parts what was left of large ones that never came to be, entries what stood in the list of sessions for more than a day \
+without a session.";
 
 /// What to sweep.
 #[derive(Debug, Args)]
@@ -157,7 +158,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
         }
     }
     if app.json() {
-        return app.out.json(&json!({ "sessions": sessions, "erased": erased, "parts": 0, "cost": app.cost() }));
+        return app.out.json(&json!({ "sessions": sessions, "erased": erased, "parts": 0, "entries": 0, "cost": app.cost() }));
     }
     app.out.line(format_args!("swept {} ({} erased)", count(sessions, "session"), count(erased, "record")))
 }
@@ -170,13 +171,19 @@ async fn sweep_whole(app: &App) -> Result<(), Failure> {
     bar.finish_and_clear();
     let swept = swept?;
     app.spend(swept.receipt);
-    let TableSwept { items, sessions, records, parts, .. } = swept;
+    let TableSwept { items, sessions, records, parts, entries, .. } = swept;
     if app.json() {
-        return app.out.json(&json!({ "sessions": sessions, "erased": records, "parts": parts, "cost": app.cost() }));
+        return app
+            .out
+            .json(&json!({ "sessions": sessions, "erased": records, "parts": parts, "entries": entries, "cost": app.cost() }));
     }
     let (items, records, sessions) = (count(items, "item"), count(records, "record"), count(sessions, "session"));
     app.out.line(format_args!(
-        "looked at {items}: {records} of {sessions} erased, {} without a record deleted",
-        count(parts, "part")
+        "looked at {items}: {records} of {sessions} erased, {} without a record and {} without a session deleted",
+        count(parts, "part"),
+        match entries {
+            1 => "1 entry".to_owned(),
+            many => format!("{many} entries"),
+        }
     ))
 }

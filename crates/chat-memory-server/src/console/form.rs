@@ -1,5 +1,7 @@
 //! What a form sends, once it is known to come from a page of this very viewer's.
 
+use std::fmt;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 
@@ -10,8 +12,15 @@ use crate::problem::Problem;
 use crate::service::Service;
 
 /// A form's fields.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Fields(Vec<(String, String)>);
+
+/// The names only: among the fields are keys, and the tokens of forms.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl Fields {
     /// A field's text; `None` where it is missing or blank.

@@ -44,6 +44,30 @@ struct Args {
     /// How late, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50)]
     delay_ms: u64,
+    /// The share of requests that are held for longer than a client waits, and then arrive
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    holds: f64,
+    /// How long they are held, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5000)]
+    hold_ms: u64,
+    /// The share of requests whose connection is reset, half of them when their answer has come
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    resets: f64,
+    /// The share of requests that arrive, but whose answer breaks off in the middle
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    truncations: f64,
+    /// The share of writes and transactions that are refused for another transaction
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    conflicts: f64,
+    /// The share of requests whose credentials are refused: unknown, expired or with a wrong signature
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    refusals: f64,
+    /// Refuse requests that were signed so many minutes away from the service's clock, as AWS does (5, or 15)
+    #[arg(long, value_name = "MINUTES")]
+    check_clocks: Option<u64>,
+    /// By how many seconds the service's clock is ahead of this machine's; negative for behind
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    clock_ahead: i64,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -62,6 +86,12 @@ fn main() -> ExitCode {
         errors: args.errors,
         delays: args.delays,
         delay: Duration::from_millis(args.delay_ms),
+        holds: args.holds,
+        hold: Duration::from_millis(args.hold_ms),
+        resets: args.resets,
+        truncations: args.truncations,
+        conflicts: args.conflicts,
+        refusals: args.refusals,
     };
     let proxy = match FaultProxy::listen(&args.listen, &args.upstream, plan) {
         Ok(proxy) => proxy,
@@ -70,6 +100,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(minutes) = args.check_clocks {
+        proxy.check_clocks(Duration::from_secs(minutes * 60));
+    }
+    proxy.set_clock_ahead(args.clock_ahead);
     let mut stdout = std::io::stdout();
     if writeln!(stdout, "{}", proxy.url()).and_then(|()| stdout.flush()).is_err() {
         return ExitCode::FAILURE;

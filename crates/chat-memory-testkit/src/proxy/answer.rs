@@ -3,7 +3,12 @@
 //! Status, type and wording are those that DynamoDB gives (its developer guide, "Error handling with DynamoDB", and what clients
 //! report of the two families of types, `com.amazonaws.dynamodb.v20120810` and `com.amazon.coral.*`).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+
+use super::clock::basic;
+use super::fault::Request;
 
 /// An answer in DynamoDB's place.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +83,22 @@ impl Answer {
         Self::json(400, &json!({"__type": kind, "CancellationReasons": reasons, "Message": message}))
     }
 
+    /// That another transaction holds an item of this request: a `TransactionConflictException` for a write of one item, a
+    /// `TransactionCanceledException` with a reason for each action for a transaction, of which the `which`-th (counted around) is
+    /// to blame. None for an operation that AWS never answers so.
+    pub fn conflict(request: &Request, which: usize) -> Option<Self> {
+        match request.operation.as_str() {
+            "PutItem" | "UpdateItem" | "DeleteItem" => Some(Self::transaction_conflict()),
+            "TransactWriteItems" | "TransactGetItems" => {
+                let actions = request.body["TransactItems"].as_array().map_or(0, Vec::len);
+                let mut reasons = vec!["None"; actions];
+                *reasons.get_mut(which.checked_rem(actions)?)? = "TransactionConflict";
+                Some(Self::transaction_canceled(&reasons))
+            }
+            _ => None,
+        }
+    }
+
     /// `UnrecognizedClientException`: no such access key.
     pub fn unrecognized_client() -> Self {
         Self::service_error("UnrecognizedClientException", "The security token included in the request is invalid.")
@@ -99,6 +120,26 @@ impl Answer {
     pub fn skewed_clock() -> Self {
         let message = "Signature expired: 20260102T030000Z is now earlier than 20260102T030500Z (20260102T031000Z - 5 min.)";
         Self::service_error("InvalidSignatureException", message)
+    }
+
+    /// `InvalidSignatureException`: a request signed at this time, in seconds since 1970, came to a service whose clock tells another,
+    /// further away than it tolerates.
+    pub fn signature_out_of_time(signed_s: i64, now_s: i64, tolerance: Duration) -> Self {
+        let (tolerance_s, minutes) = (tolerance.as_secs().cast_signed(), tolerance.as_secs() / 60);
+        let (signed, now) = (basic(signed_s), basic(now_s));
+        let message = if signed_s < now_s {
+            let earliest = basic(now_s - tolerance_s);
+            format!("Signature expired: {signed} is now earlier than {earliest} ({now} - {minutes} min.)")
+        } else {
+            let latest = basic(now_s + tolerance_s);
+            format!("Signature not yet current: {signed} is still later than {latest} ({now} + {minutes} min.)")
+        };
+        Self::service_error("InvalidSignatureException", &message)
+    }
+
+    /// `MissingAuthenticationTokenException`: a request that is not signed.
+    pub fn unsigned() -> Self {
+        Self::service_error("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     }
 
     /// `AccessDeniedException`: a policy does not allow this action (`dynamodb:PutItem`) on this table.

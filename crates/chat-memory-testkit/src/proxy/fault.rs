@@ -46,30 +46,50 @@ pub enum Fault {
     Repeat,
     /// It arrives so much later, though the client may have given up by then.
     HoldFor(Duration),
-    /// It arrives when the gate is opened, though the client may have given up by then.
+    /// It arrives when the gate is opened, though the client may have given up by then; or never, if the gate [loses](Gate::lose) it.
     Hold(Gate),
     /// It never arrives; the client gets this answer.
     Answer(Answer),
+    /// It never arrives; the connection is reset (RST), which a client is told at once and in another way than of a close.
+    ResetRequest,
+    /// It arrives, and when its answer has come to the proxy, the connection is reset (RST) instead of passing it on.
+    ResetAnswer,
+    /// It arrives, and its answer breaks off in the middle of its body, before its `Content-Length`.
+    Truncate,
 }
 
-/// What keeps [held](Fault::Hold) requests back until a test opens it. Clones are the same gate.
+/// What keeps [held](Fault::Hold) requests back until a test opens it, or loses them. Clones are the same gate.
 #[derive(Debug, Clone)]
-pub struct Gate(watch::Sender<bool>);
+pub struct Gate(watch::Sender<Way>);
+
+/// What becomes of those that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Closed,
+    Open,
+    Lost,
+}
 
 impl Gate {
     /// A closed gate.
     pub fn new() -> Self {
-        Self(watch::Sender::new(false))
+        Self(watch::Sender::new(Way::Closed))
     }
 
     /// Lets everything pass that waits now or comes later.
     pub fn open(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(Way::Open);
     }
 
-    pub(super) async fn passed(&self) {
+    /// Loses everything that waits now or comes later: it never arrives, and the connection is closed.
+    pub fn lose(&self) {
+        self.0.send_replace(Way::Lost);
+    }
+
+    /// Waits for the gate's word: whether it was opened.
+    pub(super) async fn passed(&self) -> bool {
         // It cannot fail: this gate holds the sender itself.
-        let _ = self.0.subscribe().wait_for(|open| *open).await;
+        self.0.subscribe().wait_for(|way| *way != Way::Closed).await.is_ok_and(|way| *way == Way::Open)
     }
 }
 
@@ -119,10 +139,22 @@ pub struct Seeded {
     pub delays: f64,
     /// How long a delay is.
     pub delay: Duration,
+    /// Of [`Fault::HoldFor`], for as long as `hold`: longer than the client waits, so that a write comes after its repeat.
+    pub holds: f64,
+    /// How long a request is held.
+    pub hold: Duration,
+    /// Of [`Fault::ResetRequest`] and [`Fault::ResetAnswer`], half of each.
+    pub resets: f64,
+    /// Of [`Fault::Truncate`].
+    pub truncations: f64,
+    /// Of [`Answer::conflict`], of the operations that can get one.
+    pub conflicts: f64,
+    /// Of [`Answer::unrecognized_client`], [`Answer::invalid_signature`] and [`Answer::expired_token`], a third of each.
+    pub refusals: f64,
 }
 
 impl Seeded {
-    /// No faults yet; delays are of 50 ms.
+    /// No faults yet; delays are of 50 ms, holds of 5 s.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -134,6 +166,12 @@ impl Seeded {
             errors: 0.0,
             delays: 0.0,
             delay: Duration::from_millis(50),
+            holds: 0.0,
+            hold: Duration::from_secs(5),
+            resets: 0.0,
+            truncations: 0.0,
+            conflicts: 0.0,
+            refusals: 0.0,
         }
     }
 }
@@ -163,6 +201,18 @@ impl Plan for Seeded {
             Fault::Answer(if first_kind { error } else { error.although_done() })
         } else if falls_in(self.delays) {
             if first_kind { Fault::Delay(self.delay) } else { Fault::HoldFor(self.delay) }
+        // What was added later stands behind, so that an old seed still makes its old faults.
+        } else if falls_in(self.holds) {
+            Fault::HoldFor(self.hold)
+        } else if falls_in(self.resets) {
+            if first_kind { Fault::ResetRequest } else { Fault::ResetAnswer }
+        } else if falls_in(self.truncations) {
+            Fault::Truncate
+        } else if falls_in(self.conflicts) {
+            Answer::conflict(request, chance.usize(..)).map_or(Fault::Pass, Fault::Answer)
+        } else if falls_in(self.refusals) {
+            let refusals = [Answer::unrecognized_client, Answer::invalid_signature, Answer::expired_token];
+            Fault::Answer(refusals[chance.usize(..refusals.len())]())
         } else {
             Fault::Pass
         }
@@ -181,6 +231,38 @@ mod tests {
 
     fn request(operation: &str, nth: u64) -> Request {
         Request { operation: operation.into(), nth, index: nth, body: Value::Null }
+    }
+
+    #[test]
+    fn the_faults_that_came_later_have_their_shares_and_leave_the_old_ones_where_they_were() {
+        let old = Seeded { drop_answers: 0.2, delays: 0.1, ..Seeded::new(7) };
+        let new = Seeded { holds: 0.1, resets: 0.1, truncations: 0.1, conflicts: 0.1, refusals: 0.1, ..old.clone() };
+        let mut counts = std::collections::BTreeMap::<String, u32>::new();
+        for nth in 0..10_000 {
+            let request = request("PutItem", nth);
+            let (before, after) = (format!("{:?}", old.fault(&request)), format!("{:?}", new.fault(&request)));
+            assert!(before == after || before == "Pass", "{before} became {after}");
+            let kind = match new.fault(&request) {
+                Fault::HoldFor(time) => format!("HoldFor {}", time.as_millis()),
+                Fault::Answer(answer) => serde_json::from_str::<Value>(&answer.body).expect("JSON")["__type"].to_string(),
+                other => format!("{other:?}"),
+            };
+            *counts.entry(kind).or_default() += 1;
+        }
+        let share = |name: &str| counts.iter().filter(|(kind, _)| kind.contains(name)).map(|(_, count)| *count).sum::<u32>();
+        for (name, about) in [
+            ("HoldFor 5000", 1_000),
+            ("ResetRequest", 500),
+            ("ResetAnswer", 500),
+            ("Truncate", 1_000),
+            ("TransactionConflictException", 1_000),
+            ("UnrecognizedClientException", 333),
+            ("InvalidSignatureException", 333),
+            ("ExpiredTokenException", 333),
+            ("DropAnswer", 2_000),
+        ] {
+            assert!((about * 8 / 10..about * 12 / 10).contains(&share(name)), "{name}: {}", share(name));
+        }
     }
 
     #[test]

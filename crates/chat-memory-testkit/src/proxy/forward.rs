@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -15,23 +15,37 @@ use super::{Answer, Fault, Place, Shared};
 
 type Reply = Response<Full<Bytes>>;
 
-/// The service's error: hyper closes the connection without an answer.
-#[derive(Debug)]
-pub(super) struct Dropped;
+/// The service's error: how the connection ends instead of a whole answer. hyper leaves it as it is then.
+#[derive(Debug, Clone)]
+pub(super) enum Ended {
+    /// It is closed.
+    Closed,
+    /// It is reset.
+    Reset,
+    /// This is said before it is closed.
+    Said(Bytes),
+}
 
-impl fmt::Display for Dropped {
+impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection is dropped, as planned")
+        f.write_str("the connection ends, as planned")
     }
 }
 
-impl std::error::Error for Dropped {}
+impl std::error::Error for Ended {}
 
 /// Does to a request what the plan says.
-pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Dropped> {
+pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Ended> {
+    let clock = Arc::clone(&shared);
+    let mut reply = planned(shared, request).await?;
+    clock.clock().date(reply.headers_mut());
+    Ok(reply)
+}
+
+async fn planned(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Ended> {
     let (head, body) = request.into_parts();
     // A body that did not arrive whole is a request that never came.
-    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    let body = body.collect().await.map_err(|_| Ended::Closed)?.to_bytes();
     let operation = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).map_or_else(
         || format!("{} {}", head.method, head.uri.path()),
         |target| target.rsplit('.').next().unwrap_or(target).to_owned(),
@@ -40,10 +54,11 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
     let underway = Underway::start(&shared);
     let (fault, place) = shared.decide(operation, serde_json::from_slice(&body).unwrap_or(Value::Null));
     let request = Request::from_parts(head, Full::new(body));
-    let travel = Travel { shared, place, request, _underway: underway };
+    let travel = Travel { shared, place, request, underway };
     let once = |travel: Travel| async move { travel.arrive().await };
     match fault {
-        Fault::DropRequest => Err(Dropped),
+        Fault::DropRequest => Err(Ended::Closed),
+        Fault::ResetRequest => Err(Ended::Reset),
         Fault::Answer(answer) => {
             if answer.done {
                 travel.start(once).await?;
@@ -53,7 +68,15 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         Fault::Pass => travel.start(once).await,
         Fault::DropAnswer => {
             travel.start(once).await?;
-            Err(Dropped)
+            Err(Ended::Closed)
+        }
+        Fault::ResetAnswer => {
+            travel.start(once).await?;
+            Err(Ended::Reset)
+        }
+        Fault::Truncate => {
+            let reply = travel.start(once).await?;
+            Err(Ended::Said(first_half(reply).await))
         }
         Fault::Delay(by) => {
             let reply = travel.start(once).await;
@@ -72,8 +95,10 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         Fault::Repeat => {
             travel
                 .start(|travel| async move {
-                    travel.arrive().await;
-                    travel.arrive().await
+                    let first = travel.arrive().await;
+                    // What repeats a request does so at once. Where a test lets hours pass just then, a refusal of the second for its
+                    // time would tell the client that nothing was done.
+                    if travel.is_out_of_time() { first } else { travel.arrive().await }
                 })
                 .await
         }
@@ -88,10 +113,12 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         Fault::Hold(gate) => {
             travel
                 .start(async move |travel: Travel| {
-                    gate.passed().await;
-                    travel.arrive().await
+                    let held = travel.underway.hold();
+                    let passed = gate.passed().await;
+                    drop(held);
+                    if passed { Ok(travel.arrive().await) } else { Err(Ended::Closed) }
                 })
-                .await
+                .await?
         }
     }
 }
@@ -102,24 +129,32 @@ struct Travel {
     place: Place,
     request: Request<Full<Bytes>>,
     /// It is underway until this is dropped.
-    _underway: Underway,
+    underway: Underway,
 }
 
 impl Travel {
     /// Runs this to its end, even if the client hangs up meanwhile.
-    async fn start<F, T>(self, run: impl FnOnce(Self) -> F) -> Result<T, Dropped>
+    async fn start<F, T>(self, run: impl FnOnce(Self) -> F) -> Result<T, Ended>
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        tokio::spawn(run(self)).await.map_err(|_| Dropped)
+        tokio::spawn(run(self)).await.map_err(|_| Ended::Closed)
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.shared.clock().refusal(self.request.headers()).is_some()
     }
 
     /// Sends it on, and returns what DynamoDB answers.
     async fn arrive(&self) -> Reply {
+        if let Some(refusal) = self.shared.clock().refusal(self.request.headers()) {
+            self.shared.note(self.place, |recorded| recorded.out_of_time += 1);
+            return reply(&refusal);
+        }
         match self.send().await {
             Ok(reply) => {
-                self.shared.answered(self.place, reply.status().as_u16());
+                self.shared.note(self.place, |recorded| recorded.statuses.push(reply.status().as_u16()));
                 reply
             }
             Err(e) => {
@@ -151,14 +186,29 @@ struct Underway(Arc<Shared>);
 
 impl Underway {
     fn start(shared: &Arc<Shared>) -> Self {
-        shared.underway.send_modify(|underway| *underway += 1);
+        shared.underway.send_modify(|count| count.all += 1);
         Self(Arc::clone(shared))
+    }
+
+    /// It waits at a gate as long as this lives.
+    fn hold(&self) -> Held {
+        self.0.underway.send_modify(|count| count.held += 1);
+        Held(Arc::clone(&self.0))
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.0.underway.send_modify(|underway| *underway -= 1);
+        self.0.underway.send_modify(|count| count.all -= 1);
+    }
+}
+
+/// Counts a request as held as long as it lives.
+struct Held(Arc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.underway.send_modify(|count| count.held -= 1);
     }
 }
 
@@ -167,6 +217,20 @@ fn remove_hop_headers(headers: &mut HeaderMap) {
     for name in [CONNECTION, TRANSFER_ENCODING, HeaderName::from_static("keep-alive")] {
         headers.remove(name);
     }
+}
+
+/// An answer as it goes over the wire, with half of its body: hyper itself sends whole ones only.
+async fn first_half(reply: Reply) -> Bytes {
+    let (head, body) = reply.into_parts();
+    let body = body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes);
+    let mut said = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
+        said.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    // An empty body lacks a byte too.
+    said.extend(format!("content-length: {}\r\n\r\n", body.len().max(1)).into_bytes());
+    said.extend(&body[..body.len() / 2]);
+    said.into()
 }
 
 fn reply(answer: &Answer) -> Reply {

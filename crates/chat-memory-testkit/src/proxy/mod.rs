@@ -1,9 +1,10 @@
 //! A proxy between a client and DynamoDB Local that makes the faults a network and a service make.
 //!
-//! It speaks HTTP/1.1 without TLS on both sides and does not look at signatures. Every request that is sent on is a task of
-//! its own: like the real service, it goes on when the client has hung up.
+//! It speaks HTTP/1.1 without TLS on both sides and does not look at signatures, but for their [times](FaultProxy::check_clocks) where
+//! it is told to. Every request that is sent on is a task of its own: like the real service, it goes on when the client has hung up.
 
 mod answer;
+mod clock;
 mod fault;
 mod forward;
 
@@ -18,11 +19,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 pub use answer::Answer;
 pub use fault::{Fault, Gate, Plan, Request, Seeded};
+
+use clock::ServiceClock;
+use forward::Ended;
 
 /// What became of a request.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub struct Recorded {
     pub fault: Fault,
     /// The statuses with which DynamoDB answered, one for each time that the request was carried out, in order.
     pub statuses: Vec<u16>,
+    /// How often it arrived and was refused for the time of its signature, and so not carried out.
+    pub out_of_time: u32,
 }
 
 /// A proxy that makes faults. It runs in a thread of its own, so that it serves tests with a runtime and without, and stops when
@@ -60,9 +67,17 @@ struct Shared {
     /// Host and port of what is behind the proxy.
     upstream: String,
     plan: Mutex<Arc<dyn Plan>>,
+    clock: Mutex<ServiceClock>,
     log: Mutex<Log>,
-    /// How many requests are on their way.
-    underway: watch::Sender<usize>,
+    underway: watch::Sender<Count>,
+}
+
+/// How many requests are on their way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    all: usize,
+    /// Those of them that wait at a [gate](Fault::Hold).
+    held: usize,
 }
 
 #[derive(Default)]
@@ -106,8 +121,9 @@ impl FaultProxy {
         let shared = Arc::new(Shared {
             upstream: if host.contains(':') { host.to_owned() } else { format!("{host}:80") },
             plan: Mutex::new(Arc::new(plan)),
+            clock: Mutex::default(),
             log: Mutex::default(),
-            underway: watch::Sender::new(0),
+            underway: watch::Sender::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -131,6 +147,19 @@ impl FaultProxy {
     /// Decides otherwise from now on. The counts go on.
     pub fn set_plan(&self, plan: impl Plan) {
         *lock(&self.shared.plan) = Arc::new(plan);
+    }
+
+    /// Refuses from now on requests that arrive with a signature whose time is further than this from the service's clock, as AWS does:
+    /// with status 400, `InvalidSignatureException` and the `Date` of that clock. AWS documents five minutes, and 15 of some of its
+    /// services. A request that is [held](Fault::Hold) is judged when it arrives.
+    pub fn check_clocks(&self, tolerance: Duration) {
+        lock(&self.shared.clock).tolerance = Some(tolerance);
+    }
+
+    /// Sets the service's clock ahead of this machine's by so many seconds (negative: behind it). To the service, all its clients'
+    /// clocks are then wrong by as much the other way.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        lock(&self.shared.clock).ahead_s = seconds;
     }
 
     /// Every request so far, in the order in which they came.
@@ -157,7 +186,13 @@ impl FaultProxy {
     /// Waits until no request is on its way, held and late ones included.
     pub async fn idle(&self) {
         // It cannot fail: the sender is in `shared`.
-        let _ = self.shared.underway.subscribe().wait_for(|underway| *underway == 0).await;
+        let _ = self.shared.underway.subscribe().wait_for(|count| count.all == 0).await;
+    }
+
+    /// Waits until no request is on its way but those that are [held](Fault::Hold). A gate that was opened just now may still
+    /// hold its own: [`idle`](Self::idle) waits for them.
+    pub async fn idle_but_for_held(&self) {
+        let _ = self.shared.underway.subscribe().wait_for(|count| count.all == count.held).await;
     }
 }
 
@@ -188,16 +223,20 @@ impl Shared {
         *count += 1;
         let request = Request { operation, nth, index: index as u64, body };
         let fault = plan.fault(&request);
-        log.requests.push(Recorded { request, fault: fault.clone(), statuses: Vec::new() });
+        log.requests.push(Recorded { request, fault: fault.clone(), statuses: Vec::new(), out_of_time: 0 });
         (fault, Place { index, generation: log.generation })
     }
 
-    /// Notes that a request was carried out.
-    fn answered(&self, place: Place, status: u16) {
+    /// Notes what became of a request that arrived.
+    fn note(&self, place: Place, note: impl FnOnce(&mut Recorded)) {
         let mut log = lock(&self.log);
         if log.generation == place.generation {
-            log.requests[place.index].statuses.push(status);
+            note(&mut log.requests[place.index]);
         }
+    }
+
+    fn clock(&self) -> ServiceClock {
+        *lock(&self.clock)
     }
 }
 
@@ -212,12 +251,32 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let service = service_fn(|request| forward::handle(Arc::clone(&shared), request));
-            // Its errors are the faults that we make, and clients that hang up.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+        tokio::spawn(connection(stream, Arc::clone(&shared)));
+    }
+}
+
+/// Serves a connection, and ends it as a fault asks for.
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    let ending = Mutex::new(None);
+    let service = service_fn(|request| {
+        let (shared, ending) = (Arc::clone(&shared), &ending);
+        Box::pin(async move { forward::handle(shared, request).await.inspect_err(|how| *lock(ending) = Some(how.clone())) })
+    });
+    let mut serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // Its errors are the faults that we make, and clients that hang up. It leaves the socket open, which is ended here.
+    let _ = std::future::poll_fn(|context| serving.poll_without_shutdown(context)).await;
+    let mut stream = serving.into_parts().io.into_inner();
+    let ending = lock(&ending).take();
+    match ending {
+        Some(Ended::Reset) => {
+            // With this, closing the socket sends RST, and nothing that may still wait to be sent.
+            let _ = stream.set_zero_linger();
+        }
+        Some(Ended::Said(bytes)) => {
+            // The client may be gone.
+            let _ = stream.write_all(&bytes).await;
+        }
+        Some(Ended::Closed) | None => {}
     }
 }
 

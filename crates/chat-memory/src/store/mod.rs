@@ -114,6 +114,8 @@ pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
 pub use older::Older;
+#[cfg(all(feature = "torture", unix))]
+pub(crate) use position::wall_ms;
 pub use position::{AppendId, Position, Ticket};
 pub use receipt::Receipt;
 pub use walk::Walk;

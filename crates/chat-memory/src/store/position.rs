@@ -80,6 +80,8 @@ impl Moment {
     pub(crate) fn now() -> Self {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         let mono_ms = START.get_or_init(std::time::Instant::now).elapsed().as_millis() as u64;
+        #[cfg(all(feature = "torture", unix))]
+        let mono_ms = mono_ms + crate::torture::clocks_ahead_ms().0;
         Self { mono_ms, wall_ms: wall_ms() }
     }
 
@@ -95,7 +97,10 @@ impl Moment {
 /// The wall clock, in epoch milliseconds.
 pub(crate) fn wall_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    let now = since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+    #[cfg(all(feature = "torture", unix))]
+    let now = now + crate::torture::clocks_ahead_ms().1;
+    now
 }
 
 impl Position {

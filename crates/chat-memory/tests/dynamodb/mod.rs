@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 #[cfg(feature = "conformance")]
 use chat_memory::conformance::{Case, Outcome, Suite};
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{Credentials, DynamoDbStore, Options};
 use chat_memory::{Error, Message, SessionId};
+pub use chat_memory_testkit::client;
 use chat_memory_testkit::{dynamodb_endpoint, table_name};
 use tokio::sync::OnceCell;
 
@@ -107,18 +107,6 @@ pub fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// The AWS SDK on DynamoDB Local, past the library.
-pub fn client() -> Client {
-    let credentials = aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "tests");
-    let config = Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(dynamodb_endpoint())
-        .credentials_provider(credentials)
-        .http_client(aws_smithy_http_client::Builder::new().build_http());
-    Client::from_conf(config.build())
-}
-
 /// One session's partition of this program's table, past the library.
 pub struct Raw {
     client: Client,
@@ -129,6 +117,11 @@ pub struct Raw {
 impl Raw {
     pub async fn of(session: &SessionId) -> Self {
         Self::at(session.as_str().to_owned()).await
+    }
+
+    /// The partition of a session in another table than this program's.
+    pub fn of_table(table: &str, session: &str) -> Self {
+        Self { client: client(), table: table.to_owned(), partition: session.to_owned() }
     }
 
     /// The partition with this key, where it is not the session's id alone.

@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use chat_memory::Error;
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
-use chat_memory_testkit::{dynamodb_endpoint, table_name};
+use chat_memory_testkit::dynamodb_endpoint;
 use tokio::sync::Mutex;
 
 static TABLES: LazyLock<Mutex<HashMap<&'static str, String>>> = LazyLock::new(Mutex::default);
@@ -25,18 +24,8 @@ pub async fn table(name: &'static str, sort_key: Option<&str>) -> String {
 
 /// A table of one's own with these keys.
 pub async fn new_table(partition_key: &str, sort_key: Option<&str>) -> String {
-    let name = table_name("list");
-    let mut request = crate::dynamodb::client().create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
-    for (key, kind) in [(Some(partition_key), KeyType::Hash), (sort_key, KeyType::Range)] {
-        let Some(key) = key else { continue };
-        let definition = AttributeDefinition::builder().attribute_name(key).attribute_type(ScalarAttributeType::S);
-        let element = KeySchemaElement::builder().attribute_name(key).key_type(kind);
-        request = request
-            .attribute_definitions(definition.build().expect("a name and a type"))
-            .key_schema(element.build().expect("a name and a kind"));
-    }
-    request.send().await.expect("a table on DynamoDB Local");
-    name
+    let keys: Vec<&str> = [partition_key].into_iter().chain(sort_key).collect();
+    chat_memory_testkit::new_table("list", &keys).await
 }
 
 /// A store of its own on a table, with settings.

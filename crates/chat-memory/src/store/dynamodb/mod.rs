@@ -15,6 +15,13 @@ mod table;
 mod testing;
 mod turns;
 
+/// The decoders of both layouts, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    pub(crate) use super::list::fuzzing as list;
+    pub(crate) use super::turns::fuzzing as turns;
+}
+
 pub use names::FORMAT_VERSION;
 pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
 pub use store::DynamoDbStore;

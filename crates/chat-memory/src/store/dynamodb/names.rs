@@ -27,6 +27,7 @@ pub(crate) const DATA: &str = "data";
 pub(crate) const CLEARED_BY: &str = "cleared_by";
 pub(crate) const BEGAN: &str = "began";
 pub(crate) const OWNER: &str = "owner";
+pub(crate) const ENDED: &str = "ended";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
 
@@ -47,7 +48,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
 /// itself) must be called otherwise, else one attribute had to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 21] = [
+pub(crate) const ATTRIBUTES: [&str; 22] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -63,6 +64,7 @@ pub(crate) const ATTRIBUTES: [&str; 21] = [
     CLEARED_BY,
     BEGAN,
     OWNER,
+    ENDED,
     AFTER_EXPIRING,
     TITLE,
     "ref",
@@ -108,7 +110,12 @@ impl Partitions {
 
     /// Whether a partition is one of our sessions': not a directory's, nor of another namespace.
     pub(crate) fn is_session(&self, pk: &str) -> bool {
-        pk.strip_prefix(&self.prefix).is_some_and(|rest| SessionId::new(rest).is_ok())
+        self.session_of(pk).is_some()
+    }
+
+    /// The session that a partition is of.
+    pub(crate) fn session_of(&self, pk: &str) -> Option<SessionId> {
+        SessionId::new(pk.strip_prefix(&self.prefix)?).ok()
     }
 
     /// Whether a partition is of a namespace, and these partitions are of none.
@@ -148,6 +155,12 @@ pub(crate) fn seq_of(key: &Key) -> Result<u64, Error> {
 /// The id in a part's sort key.
 pub(crate) fn parts_id_of(sk: &str) -> Option<&str> {
     Some(sk.strip_prefix("p#")?.rsplit_once('#')?.0)
+}
+
+/// The number in the sort key of one of these parts.
+pub(crate) fn part_of(sk: &str, parts_id: &str) -> Option<usize> {
+    let (_, number) = sk.rsplit_once('#')?;
+    number.parse().ok().filter(|n| part_sk(parts_id, *n) == sk)
 }
 
 pub(crate) fn part_sk(parts_id: &str, part: usize) -> String {

@@ -1,6 +1,7 @@
 //! How to reach a table, and how to keep sessions in it.
 
 mod credentials;
+mod debug;
 mod list;
 
 use std::time::Duration;
@@ -36,7 +37,7 @@ const MAX_KEY_NAME_BYTES: usize = 255;
 /// assert!(!format!("{options:?}").contains("the secret"));
 /// # Ok::<(), chat_memory::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// The table's name or ARN. An ARN says the region too.

@@ -46,7 +46,7 @@ impl<'a, C: Clock> Patience<'a, C> {
 
 /// Repeats a request that reads, or one that does no harm when it is carried out twice, until it succeeds or patience ends.
 macro_rules! persist {
-    ($patience:expr, $request:expr) => {
+    ($patience:ident, $request:expr) => {
         loop {
             match $request.await {
                 Ok(answer) => break Ok(answer),

@@ -233,6 +233,8 @@ impl DynamoDbStore {
     /// # Errors
     /// What the table itself meets, and corrupt for an item that cannot be read; what was swept until then stays swept.
     pub async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+        // A scan is refused by no wrong key: it would stumble over the other layout's items.
+        self.layout().await?;
         on!(self, sessions => sessions.sweep_table(progress))
     }
 

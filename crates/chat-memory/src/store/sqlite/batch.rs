@@ -123,10 +123,21 @@ fn together(db: &Connection, batch: &[&Waiting]) -> Result<Vec<Result<Landed, Fa
         }
     }
     let Err(error) = transaction.commit() else { return Ok(landed) };
+    let new = |landed: &Result<Landed, Failure>| match landed {
+        Ok(Landed::New { seq, append_id, .. }) => Some((*append_id, *seq)),
+        _ => None,
+    };
+    let written: Vec<_> = landed.iter().filter_map(new).collect();
+    let in_doubt = |(append_id, seq)| Err(commit_failed(copy(&error), Ticket::new(append_id, seq)));
     let unwritten = |landed| match landed {
-        Ok(Landed::New { seq, append_id, .. }) => Err(commit_failed(copy(&error), Ticket::new(append_id, seq))),
-        // What was found may have been written by this very transaction.
-        Ok(_) => Err(Failure::Sqlite(copy(&error))),
+        Ok(Landed::New { seq, append_id, .. }) => in_doubt((append_id, seq)),
+        // What was found may have been written by this very transaction, and then is in as much doubt.
+        Ok(Landed::Earlier(stored)) => {
+            let first = written.iter().find(|(append_id, _)| *append_id == stored.record.append_id);
+            first.map_or(Ok(Landed::Earlier(stored)), |first| in_doubt(*first))
+        }
+        // It wrote nothing, but what it conflicts with may not be there either.
+        Ok(Landed::Conflict(_)) => Err(Failure::Sqlite(copy(&error))),
         said => said,
     };
     Ok(landed.into_iter().map(unwritten).collect())

@@ -212,7 +212,7 @@ fn first_connection(options: &Options) -> Result<Connection, Failure> {
     if !options.read_only {
         set_wal(&db, options.busy_timeout)?;
         prepare_to_write(&db, options)?;
-        if let Err(e) = sweep::purge(&db, wall_ms()) {
+        if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
             // A full disk must not keep anyone from reading.
             tracing::warn!(error = ?e, "purging expired records failed");
         }

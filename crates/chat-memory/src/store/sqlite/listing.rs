@@ -80,13 +80,13 @@ fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
     let damaged = |e: &dyn std::fmt::Display| {
         Error::corrupt(format!("what the directory says of session {id:?} cannot be read ({e}); restore the file from a backup"))
     };
-    let owner: Option<String> = row.get(2)?;
-    let metadata: Option<String> = row.get(4)?;
+    let owner: Option<String> = row.get(2).map_err(|e| damaged(&e))?;
+    let metadata: Option<String> = row.get(4).map_err(|e| damaged(&e))?;
     Ok(SessionInfo {
         id: SessionId::new(id.as_str()).map_err(|e| damaged(&e))?,
-        created_at: row.get(1)?,
+        created_at: row.get(1).map_err(|e| damaged(&e))?,
         owner: owner.map(Owner::new).transpose().map_err(|e| damaged(&e))?,
-        title: row.get(3)?,
+        title: row.get(3).map_err(|e| damaged(&e))?,
         metadata: metadata.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose().map_err(|e| damaged(&e))?,
     })
 }

@@ -1,6 +1,6 @@
 //! A session's log in the file: appending to it, and loading it.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, Row, named_params, params};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
@@ -107,6 +107,8 @@ pub(super) enum Landed {
 pub(super) struct Stored {
     pub(super) record: Record,
     cleared: bool,
+    /// Whether it was erased because its time was over, by the clock of the process that erased it.
+    purged: bool,
     /// Whether its messages are still there.
     pub(super) messages_left: bool,
     pub(super) bytes: u64,
@@ -115,7 +117,7 @@ pub(super) struct Stored {
 /// The columns of a record, in the order that [`stored`] reads them.
 macro_rules! columns {
     () => {
-        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages"
+        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages, purge_at"
     };
 }
 
@@ -147,14 +149,16 @@ struct Head {
 
 fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
     let mut query = db.prepare_cached(HEAD)?;
-    let head = query.query_row([session], |row| {
+    let mut rows = query.query([session])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let read = || {
         let newest = match row.get::<_, Option<u64>>(3)? {
             Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
             None => None,
         };
         Ok(Head { key: row.get(0)?, listed: row.get(1)?, first: row.get(2)?, newest })
-    });
-    Ok(head.optional()?)
+    };
+    read().map(Some).map_err(|e: rusqlite::Error| damaged_session(session, &e))
 }
 
 /// Appends a record, or finds that an earlier attempt did, or that the log is not where it was expected. The caller has begun the
@@ -189,6 +193,9 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
             .execute(params![key, now_ms, new.owner, new.title])?;
     }
     let seq = actual.next();
+    if i64::try_from(seq).is_err() {
+        return Err(damaged_session(&new.session, &format_args!("its last record is numbered {}", seq - 1)));
+    }
     db.prepare_cached(
         "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, messages)
          VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :messages)",
@@ -243,15 +250,26 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
         let mut rows = query.query(params![key, from])?;
         let mut next = from;
         while walk.wants() == Some(next) {
+            let row = rows.next()?;
             if next < first {
                 // What was here expired, and was purged.
+                if let Some(row) = row {
+                    let seq = seq_of(row, session)?;
+                    return Err(damaged_record(session, seq, &format_args!("the session begins after it, with record {first}")));
+                }
                 walk.end();
                 break;
             }
-            let stored = match rows.next()? {
-                Some(row) if row.get::<_, u64>(0)? == next => stored(row, session)?,
+            let mut stored = match row {
+                Some(row) if seq_of(row, session)? == next => stored(row, session)?,
                 _ => return Err(missing(next)),
             };
+            if stored.purged {
+                // By a clock that may have been ahead of this one. Its rewind still counts.
+                stored.record.expires_at = stored.record.expires_at.map(|at| at.min(now_ms.div_euclid(1000)));
+            } else if !stored.messages_left && !stored.cleared {
+                return Err(damaged_record(session, next, &"it has no messages, and nothing erased them"));
+            }
             receipt.bytes += stored.bytes;
             if stored.cleared {
                 walk.end()
@@ -267,26 +285,56 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
 
 /// Reads a row with the columns of `columns!`.
 fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
-    let seq: u64 = row.get(0)?;
-    let damaged =
-        |e: &dyn std::fmt::Display| Failure::Record { session: session.to_owned(), seq, why: format!("cannot be read ({e})") };
+    let seq = seq_of(row, session)?;
+    let damaged = |e: &dyn std::fmt::Display| damaged_record(session, seq, e);
     let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
     let (metadata, messages) = (texts(6)?, texts(7)?);
     let read = Record {
         seq,
         append_id: AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?),
-        created_at: row.get(2)?,
-        expires_at: row.get(3)?,
-        rewind: row.get(4)?,
+        created_at: row.get(2).map_err(|e| damaged(&e))?,
+        expires_at: row.get(3).map_err(|e| damaged(&e))?,
+        rewind: row.get(4).map_err(|e| damaged(&e))?,
         metadata: metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?,
         messages: messages.map(read_messages).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
     };
+    let cleared_by: Option<u64> = row.get(5).map_err(|e| damaged(&e))?;
+    let purge_at: Option<i64> = row.get(8).map_err(|e| damaged(&e))?;
+    // A load that followed it would go in circles.
+    if read.rewind.is_some_and(|rewind| rewind > seq) {
+        return Err(damaged(&"it takes back what comes after it"));
+    }
+    if read.messages.is_empty() && read.rewind.is_none() && messages.is_some() {
+        return Err(damaged(&"it has no messages and takes nothing back"));
+    }
+    if cleared_by.is_some_and(|clear| clear <= seq) {
+        return Err(damaged(&"it says that an earlier one cleared it"));
+    }
+    if cleared_by.is_some() && messages.is_some() {
+        return Err(damaged(&"it is marked as cleared and has messages"));
+    }
     Ok(Stored {
-        record: read,
-        cleared: row.get::<_, Option<u64>>(5)?.is_some(),
+        cleared: cleared_by.is_some(),
+        purged: messages.is_none() && purge_at.is_none() && read.expires_at.is_some(),
         messages_left: messages.is_some(),
         bytes: (metadata.map_or(0, str::len) + messages.map_or(0, str::len)) as u64,
+        record: read,
     })
+}
+
+/// The number of a row with the columns of `columns!`.
+fn seq_of(row: &Row<'_>, session: &str) -> Result<u64, Failure> {
+    row.get(0).map_err(|e| damaged_session(session, &e))
+}
+
+/// The failure where what a row says of a record cannot be.
+pub(super) fn damaged_record(session: &str, seq: u64, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Record { session: session.to_owned(), seq, why: format!("cannot be read ({why})") }
+}
+
+/// The failure where what a row says of a session cannot be.
+pub(super) fn damaged_session(session: &str, why: &dyn std::fmt::Display) -> Failure {
+    Error::corrupt(format!("what the file says of session {session:?} cannot be read ({why}); restore it from a backup")).into()
 }
 
 fn read_messages(text: &str) -> Result<Vec<Message>, String> {

@@ -89,7 +89,7 @@ impl SqliteStore {
     }
 
     /// Erases what is past its time: records a day after they expired, and stubs a day after their sweep. Opening the
-    /// file and every so many appends do some of this; this does all of it. It does not empty the write-ahead log.
+    /// file and every so many appends do some of this; this does all of it. What is erased is erased from the write-ahead log, too.
     ///
     /// # Errors
     /// Read-only; and what SQLite meets. What was erased until then stays erased.
@@ -100,10 +100,14 @@ impl SqliteStore {
             let purged = self.0.write(|db| sweep::purge(db, wall_ms())).await?;
             swept.receipt.requests += 1;
             if purged == 0 {
-                return Ok(swept);
+                break;
             }
             swept.records += purged;
         }
+        if swept.records > 0 {
+            self.0.write(sweep::empty_log_of_writes).await?;
+        }
+        Ok(swept)
     }
 
     fn writable(&self, what: &str) -> Result<(), Error> {
@@ -125,7 +129,7 @@ impl SqliteStore {
         let expires_at = append.expires_at(now_ms, retention_s);
         let landed = self.0.append(new, now_ms, expires_at).await?;
         if self.0.is_time_to_purge()
-            && let Err(error) = self.0.write(move |db| sweep::purge(db, now_ms)).await
+            && let Err(error) = self.0.write(move |db| sweep::purge_a_little(db, now_ms)).await
         {
             // The append stands; what could not be purged is hidden all the same, and the next purge takes it.
             tracing::warn!(%error, "purging expired records failed");

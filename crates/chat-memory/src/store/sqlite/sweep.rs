@@ -3,12 +3,18 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::log::{STAYS_S, Transaction, unlist};
+use super::log::{STAYS_S, Transaction, damaged_record, damaged_session, unlist};
 
 /// Records erased per transaction, so that other writers need not wait long.
 const PER_STEP: u64 = 64;
 
 pub(super) const NEWEST_CLEAR: &str = "SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0";
+
+pub(super) const BEFORE: &str = "SELECT 1 FROM records WHERE session = ?1 AND seq = ?2 - 1";
+
+pub(super) const TAKEN_BACK: &str = "SELECT 1 FROM records WHERE session = ?1 AND seq > ?2 AND rewind > 0 AND rewind <= ?2";
+
+pub(super) const NEXT_ROW: &str = "SELECT min(seq) FROM records WHERE session = ?1 AND seq >= ?2";
 
 pub(super) const IS_DUE: &str = "SELECT 1 FROM records WHERE purge_at <= ?1 LIMIT 1";
 
@@ -21,13 +27,29 @@ pub(super) struct Step {
 /// Sweeps the next few records below the session's newest clear: each becomes a stub that keeps its append id.
 pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step, Failure> {
     let transaction = Transaction::to_write(db)?;
+    // What SQLite itself meets is said of the file, a value that cannot be of the session.
+    let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(_) => error.into(),
+        None => damaged_session(session, &error),
+    };
     let found = db
         .prepare_cached("SELECT key, max(first, swept) FROM sessions WHERE id = ?1")?
-        .query_row([session], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))
-        .optional()?;
+        .query_row([session], |row| Ok((row.get::<_, i64>(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))
+        .optional()
+        .map_err(damaged)?;
     let Some((key, from)) = found else { return Ok(Step { records: 0, done: true }) };
-    let clear: Option<u64> = db.prepare_cached(NEWEST_CLEAR)?.query_row([key], |row| row.get(0))?;
+    let clear: Option<u64> = db.prepare_cached(NEWEST_CLEAR)?.query_row([key], |row| row.get(0)).map_err(damaged)?;
     let Some(clear) = clear.filter(|clear| *clear > from) else { return Ok(Step { records: 0, done: true }) };
+    // What is swept is lost, so a record that cannot be a clear clears nothing: one whose number does not follow, or that was taken back.
+    let is_there = db.prepare_cached(BEFORE)?.exists(params![key, clear])?;
+    let is_taken_back = db.prepare_cached(TAKEN_BACK)?.exists(params![key, clear])?;
+    if !is_there || is_taken_back {
+        let why = if is_there { "a later one takes it back" } else { "the record before it is missing" };
+        return Err(damaged_record(session, clear, &format_args!("it is a clear, but {why}; nothing was swept")));
+    }
+    // Over a gap at once: between numbers that cannot be there may be too many steps.
+    let next: Option<u64> = db.prepare_cached(NEXT_ROW)?.query_row(params![key, from], |row| row.get(0)).map_err(damaged)?;
+    let from = next.map_or(clear, |next| next.min(clear));
     let to = clear.min(from + PER_STEP);
     let records = db
         .prepare_cached(
@@ -48,6 +70,15 @@ pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
         tracing::debug!("the write-ahead log is in use and was not emptied");
     }
     Ok(())
+}
+
+/// Erases a few of the records that are past their time, from the write-ahead log as well, and returns how many.
+pub(super) fn purge_a_little(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
+    let purged = purge(db, now_ms)?;
+    if purged > 0 {
+        empty_log_of_writes(db)?;
+    }
+    Ok(purged)
 }
 
 /// Erases a few of the records that are past their time, and returns how many: 0 when there are none left.

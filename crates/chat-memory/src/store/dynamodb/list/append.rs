@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::element::{self, Dialect};
-use super::find::Found;
+use super::find::{Found, Since};
+use super::load::LOOK_AGAIN_MS;
 use super::state::{Bare, Parts, State};
 use super::{Change, Changed, Generation, Guard, ListTable, Listed, Rule, number, persist};
 use crate::error::{Error, ErrorKind};
@@ -27,8 +28,8 @@ pub(super) struct Attempt<'a> {
     pub(super) append: &'a Append,
     pub(super) id: AppendId,
     pub(super) now_ms: i64,
-    /// When it may have been tried first.
-    pub(super) since_ms: i64,
+    /// Since when it may have landed.
+    pub(super) since: Since,
     /// Whether others may be appending the same (a key, a ticket).
     pub(super) shared: bool,
     /// Whether a request is out that may have landed.
@@ -42,6 +43,15 @@ pub(super) struct Attempt<'a> {
     /// come over a newer one.
     pub(super) notes: Vec<String>,
     pub(super) receipt: Receipt,
+}
+
+impl Attempt<'_> {
+    /// Notes the number that comes next before a request is sent, where none is out: it cannot land below.
+    fn lands_from(&mut self, next: u64) {
+        if !self.shared && !self.in_doubt {
+            self.since.seq = Some(next);
+        }
+    }
 }
 
 /// A request ready to go, and what the list was when it was made.
@@ -63,11 +73,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.try_permissions(&mut receipt, &mut patience).await?;
         let ttl = self.ttl_attribute(&mut receipt, &mut patience).await?;
         let now_ms = self.clock.now().wall_ms;
-        let since_ms = match append.identity() {
+        let since = Since::time(match append.identity() {
             Identity::New => now_ms,
             Identity::Key(_) => now_ms - KEY_LIFETIME_MS,
             Identity::Ticket(ticket) => ticket.first_tried().min(now_ms),
-        };
+        });
         let shared = !matches!(append.identity(), Identity::New);
         let id = append.id_in(session);
         let mut attempt = Attempt {
@@ -75,7 +85,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             append,
             id,
             now_ms,
-            since_ms,
+            since,
             shared,
             in_doubt: false,
             asked: None,
@@ -97,7 +107,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let key = self.key(attempt.session)?;
         self.write_parts(attempt, patience).await?;
         let plain = attempt.append.rewinds_to().is_none() && attempt.append.expected().is_none() && !attempt.shared;
-        let mut state: Option<State> = None;
+        let (mut state, mut missed): (Option<State>, Option<State>) = (None, None);
         let (mut met, mut rolled) = (0_u32, false);
         loop {
             if patience.is_over() {
@@ -113,11 +123,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 plain && state.is_none() && may_trust
             });
             let ready = match known {
-                Some(known) => Ready {
-                    change: self.appending(attempt, Guard::Of(known.generation), known.dialect)?,
-                    dialect: known.dialect,
-                    starts: false,
-                },
+                Some(known) => {
+                    attempt.lands_from(known.next);
+                    Ready {
+                        change: self.appending(attempt, Guard::Of(known.generation), known.dialect)?,
+                        dialect: known.dialect,
+                        starts: false,
+                    }
+                }
                 None => {
                     if state.is_none() {
                         let ttl = attempt.ttl.clone();
@@ -135,7 +148,16 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                         attempt.in_doubt = attempt.in_doubt && !self.tells(attempt, now, patience).await?;
                         return Err(Error::conflict(position));
                     }
-                    self.ready(attempt, now, patience).await?
+                    attempt.lands_from(now.log.next());
+                    let unchanged = missed.as_ref() == Some(now);
+                    match self.ready(attempt, now, unchanged, patience).await? {
+                        Some(ready) => ready,
+                        None => {
+                            missed = state.take();
+                            patience.wait(LOOK_AGAIN_MS).await;
+                            continue;
+                        }
+                    }
                 }
             };
             let asked_ms = self.clock.now().wall_ms;
@@ -152,7 +174,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     let now = self.read_state(attempt.session, item.as_ref(), ttl.as_deref())?;
                     // With an expected position, what stands in the way is the conflict; the look above says so.
                     if plain && !self.is_expired(&now) {
-                        self.known.learn(&key.pk, now.generation, now.dialect(self.settings.dialect));
+                        self.known.learn(&key.pk, &now, now.dialect(self.settings.dialect));
                     }
                     if let Some(found) = self.look(attempt, &now, patience).await? {
                         return self.landed_before(attempt, found).await;
@@ -190,7 +212,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let receipt = &mut attempt.receipt;
         Ok(state.python.is_none()
             && (self.find_here(attempt.session, state, last, receipt, patience).await?.is_some()
-                || self.find_far(attempt.session, state, last, attempt.since_ms, receipt, patience).await?.is_some()))
+                || self
+                    .find_far(attempt.session, state, last, Since::time(attempt.since.ms), receipt, patience)
+                    .await?
+                    .is_some()))
     }
 
     /// Whether the append is there already.
@@ -204,16 +229,24 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         if found.is_some() || !(attempt.shared || attempt.in_doubt) {
             return Ok(found);
         }
-        self.find_far(attempt.session, state, attempt.id, attempt.since_ms, &mut attempt.receipt, patience).await
+        self.find_far(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, patience).await
     }
 
     /// The request for a list that was read.
-    async fn ready(&self, attempt: &mut Attempt<'_>, state: &State, patience: &mut Patience<'_, C>) -> Result<Ready, Error> {
+    ///
+    /// `None` where a segment is not there any more: then the list is `unchanged` when it is read again, or it was rewritten.
+    async fn ready(
+        &self,
+        attempt: &mut Attempt<'_>,
+        state: &State,
+        unchanged: bool,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Option<Ready>, Error> {
         let dialect = state.dialect(self.settings.dialect);
         let starts = state.log.next() == 0;
         if attempt.append.rewinds_to().is_some() || self.is_expired(state) {
-            let change = self.rewriting(attempt, state, patience).await?;
-            return Ok(Ready { change, dialect, starts });
+            let change = self.rewriting(attempt, state, unchanged, patience).await?;
+            return Ok(change.map(|change| Ready { change, dialect, starts }));
         }
         let guard = match state.generation {
             _ if !state.exists => Guard::Absent,
@@ -224,7 +257,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         if attempt.append.expected().is_some() || change.guard == Guard::Ungenerated {
             change.equal = self.as_read(state);
         }
-        Ok(Ready { change, dialect, starts })
+        Ok(Some(Ready { change, dialect, starts }))
     }
 
     /// That the lists are as they were read.
@@ -325,7 +358,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let ttl = attempt.ttl.clone();
         let state = self.read_state(attempt.session, Some(&item), ttl.as_deref())?;
         let key = self.key(attempt.session)?;
-        self.known.learn(&key.pk, state.generation, ready.dialect);
+        self.known.learn(&key.pk, &state, ready.dialect);
         let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
         let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_ms), attempt.now_ms);
         appended.started = ready.starts;

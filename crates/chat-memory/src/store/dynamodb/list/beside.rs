@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use super::state::{Entry, Head, Log, Parts, parse_id, spell_id};
+use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id};
 use super::{Dialect, ListTable, Listed, number, persist};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
@@ -12,7 +12,7 @@ use crate::session::SessionId;
 use crate::store::dynamodb::names::{CREATED_AT, DATA, FORMAT_VERSION, LIST_HEAD, VERSION};
 use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::table::{Attributes, Clock, Item};
-use crate::store::dynamodb::turns::{compress, unpack_messages};
+use crate::store::dynamodb::turns::{compress, most_bytes, unpack_messages};
 use crate::store::{AppendId, Receipt};
 
 /// For how long a repeat must be recognised after what it repeats was taken back or cleared.
@@ -75,7 +75,7 @@ impl Stub {
 }
 
 fn stubs(value: Option<&Value>) -> Option<Vec<Stub>> {
-    value.and_then(Value::as_array).into_iter().flatten().map(Stub::parse).collect()
+    value?.as_array()?.iter().map(Stub::parse).collect()
 }
 
 impl Gone {
@@ -94,17 +94,51 @@ impl Gone {
     }
 
     fn parse(value: &Value) -> Option<Self> {
-        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        let parts = value.get("parts").and_then(Value::as_array);
+        // `None` where it is there and cannot be read: what it leads to must not be left out.
+        let text = |name: &str| match value.get(name) {
+            None | Some(Value::Null) => Some(None),
+            Some(text) => Some(Some(item_id(text)?)),
+        };
+        let until = text("until")?;
         Some(Self {
             at: value.get("at")?.as_i64()?,
             stubs: stubs(value.get("stubs"))?,
-            parts: parts.into_iter().flatten().map(Parts::of).collect::<Option<_>>()?,
+            parts: value.get("parts")?.as_array()?.iter().map(Parts::of).collect::<Option<_>>()?,
             to: value.get("to")?.as_u64()?,
-            segments: text("from").map(|from| (from, text("until"))),
-            before: text("before"),
-            swept: value.get("swept") == Some(&Value::Bool(true)),
+            segments: text("from")?.map(|from| (from, until)),
+            before: text("before")?,
+            swept: value.get("swept")?.as_bool()?,
         })
+    }
+}
+
+impl Beside {
+    /// Reads an item beside a session's.
+    ///
+    /// # Errors
+    /// Corrupt or unsupported, naming the session and the item.
+    pub(super) fn parse(lists: &Lists, session: &SessionId, id: &str, attributes: &Attributes) -> Result<Self, Error> {
+        let damaged = || damaged(session, id);
+        check_version(session, id, attributes)?;
+        let Some(AttributeValue::S(text)) = attributes.get(LIST_HEAD) else { return Err(damaged()) };
+        let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
+        if let Some(gone) = value.get("gone") {
+            return Gone::parse(gone).map(Beside::Gone).ok_or_else(damaged);
+        }
+        let head = value.get("head").and_then(|head| Head::parse(&head.to_string())).ok_or_else(damaged)?;
+        if let Some(swept) = value.get("swept") {
+            return Ok(Beside::Swept { head, stubs: stubs(Some(swept)).ok_or_else(damaged)? });
+        }
+        let mut elements = Vec::new();
+        for (dialect, name) in [(Dialect::Python, &lists.python), (Dialect::Js, &lists.js)] {
+            if let Some(AttributeValue::L(list)) = attributes.get(name) {
+                elements.extend(list.iter().map(|element| (dialect, element.clone())));
+            }
+        }
+        if elements.is_empty() {
+            return Err(damaged());
+        }
+        Ok(Beside::Segment(Log::new(session.as_str(), head, elements)?))
     }
 }
 
@@ -160,42 +194,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ) -> Result<Option<Beside>, Error> {
         let key = self.beside(session, id);
         let Some(attributes) = persist!(patience, self.table.read(&key, false, receipt))? else { return Ok(None) };
-        self.parse_beside(session, id, &attributes).map(Some)
-    }
-
-    pub(super) fn parse_beside(&self, session: &SessionId, id: &str, attributes: &Attributes) -> Result<Beside, Error> {
-        let damaged = || {
-            Error::corrupt(format!("the item {id:?} beside session {session:?} cannot be read; it may have been edited by hand"))
-        };
-        if let Some(AttributeValue::N(version)) = attributes.get(VERSION)
-            && version.parse().map_or(true, |version: u64| version > FORMAT_VERSION)
-        {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the item {id:?} beside session {session:?} is of version {version}, which a newer chat-memory wrote; update"
-                ),
-            ));
-        }
-        let Some(AttributeValue::S(text)) = attributes.get(LIST_HEAD) else { return Err(damaged()) };
-        let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
-        if let Some(gone) = value.get("gone") {
-            return Gone::parse(gone).map(Beside::Gone).ok_or_else(damaged);
-        }
-        let head = value.get("head").and_then(|head| Head::parse(&head.to_string())).ok_or_else(damaged)?;
-        if let Some(swept) = value.get("swept") {
-            return Ok(Beside::Swept { head, stubs: stubs(Some(swept)).ok_or_else(damaged)? });
-        }
-        let mut elements = Vec::new();
-        for dialect in [Dialect::Python, Dialect::Js] {
-            if let Some(AttributeValue::L(list)) = attributes.get(self.list_name(dialect)) {
-                elements.extend(list.iter().map(|element| (dialect, element.clone())));
-            }
-        }
-        if elements.is_empty() {
-            return Err(damaged());
-        }
-        Ok(Beside::Segment(Log::new(session.as_str(), head, elements)?))
+        Beside::parse(&self.settings.lists, session, id, &attributes).map(Some)
     }
 
     /// The items of a large record's messages.
@@ -228,14 +227,53 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         for n in 0..parts.count {
             let key = self.beside(session, &part_id(&parts.id, n));
             let item = persist!(patience, self.table.read(&key, false, receipt))?;
-            match item.as_ref().and_then(|item| item.get(DATA)) {
+            let Some(item) = item else { return Ok(None) };
+            check_version(session, &part_id(&parts.id, n), &item)?;
+            match item.get(DATA) {
                 Some(AttributeValue::B(data)) => payload.extend(data.as_ref()),
-                _ => return Ok(None),
+                _ => return Err(damaged(session, &part_id(&parts.id, n))),
+            }
+            let limit = most_bytes(self.settings.record_bytes);
+            if payload.len() > limit {
+                return Err(Error::corrupt(format!(
+                    "the parts {:?} of a large message of session {session:?} have more than {limit} bytes (raise max_record in the \
+                     store's URL if that is right)",
+                    parts.id
+                )));
             }
         }
         unpack_messages(payload, self.settings.record_bytes).map(Some).map_err(|why| {
             Error::corrupt(format!("the parts {:?} of a large message of session {session:?} cannot be read: {why}", parts.id))
         })
+    }
+}
+
+fn damaged(session: &SessionId, id: &str) -> Error {
+    Error::corrupt(format!("the item {id:?} beside session {session:?} cannot be read; it may have been edited by hand"))
+}
+
+/// What to say where items beside a session lead in a circle, which no writer makes.
+pub(super) fn circle(session: &SessionId, id: &str) -> Error {
+    Error::corrupt(format!(
+        "the items beside session {session:?} lead from {id:?} to {id:?} again; they may have been edited by hand"
+    ))
+}
+
+/// Refuses what only a newer reader shows right.
+fn check_version(session: &SessionId, id: &str, attributes: &Attributes) -> Result<(), Error> {
+    let version = match attributes.get(VERSION) {
+        Some(AttributeValue::N(version)) => version.parse::<u64>().ok(),
+        _ => None,
+    };
+    match version {
+        Some(..=FORMAT_VERSION) => Ok(()),
+        Some(version) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the item {id:?} beside session {session:?} is of version {version}, which a newer chat-memory wrote; update"
+            ),
+        )),
+        None => Err(damaged(session, id)),
     }
 }
 

@@ -39,22 +39,14 @@ pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> Attribu
     let visible = match dialect {
         Dialect::Js if is_unseen(message) => unseen(),
         Dialect::Js => js(message),
-        // A field of the message's own by the mark's name would lose its place to the mark, so it rides beside.
-        Dialect::Python => unmarked(&python(message)),
+        // A field of the message's own by the mark's name would lose its place to the mark, and a message without additional_kwargs
+        // gets some for the mark: either rides beside.
+        Dialect::Python => with_place(dialect, unmarked(&python(message))),
     };
     let shown = decode_visible(&as_stored(AttributeValue::M(visible.clone())));
     match shown {
         Ok(shown) if shown == *message => {}
-        Ok(shown) => {
-            let difference = Rider::between(&shown, message);
-            if !difference.set.is_empty() {
-                rider.insert("set".into(), difference.set.into());
-            }
-            if !difference.unset.is_empty() {
-                rider.insert("unset".into(), difference.unset.into());
-            }
-            rider.insert("said".into(), fingerprint(&shown).into());
-        }
+        Ok(shown) => rider = rider_of(&shown, message),
         // Nothing is to be seen, so the rider says it all.
         Err(_) => drop(rider.insert("set".into(), message.to_value())),
     }
@@ -85,16 +77,13 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     let counts = said.as_ref().and_then(Value::as_str) == Some(&fingerprint(&shown));
     let message = match (counts, set, unset) {
         (true, set, unset) => {
-            let rider = Rider {
-                set: set.and_then(|set| set.as_object().cloned()).unwrap_or_default(),
-                unset: unset
-                    .and_then(|unset| unset.as_array().cloned())
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(|key| key.as_str().map(str::to_owned))
-                    .collect(),
+            let read = || {
+                let set = set.map_or(Some(Map::new()), |set| set.as_object().cloned())?;
+                let unset = unset.map_or(Some(Vec::new()), |unset| unset.as_array().cloned())?;
+                let unset = unset.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+                Rider { set, unset }.applied_to(&shown)
             };
-            rider.applied_to(&shown).ok_or_else(|| format!("has a {MARK} that does not fit its message"))?
+            read().ok_or_else(|| format!("has a {MARK} that does not fit its message"))?
         }
         _ => shown,
     };
@@ -108,9 +97,32 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
 pub(crate) fn with_mark(dialect: Dialect, element: &AttributeValue, mark: Mark) -> Result<AttributeValue, String> {
     let AttributeValue::M(fields) = element else { return Err("is not a map, so nothing can be noted beside it".to_owned()) };
     let old = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
-    let mut new: Mark = RIDER.iter().filter_map(|key| Some(((*key).to_owned(), old.get(*key)?.clone()))).collect();
-    new.extend(mark);
-    Ok(AttributeValue::M(marked(dialect, unmarked(fields), &new)))
+    let mut rider: Mark = RIDER.iter().filter_map(|key| Some(((*key).to_owned(), old.get(*key)?.clone()))).collect();
+    let bare = unmarked(fields);
+    let visible = with_place(dialect, bare.clone());
+    if visible != bare
+        && let Ok(exact) = decode(element)
+        && let Ok(shown) = decode_visible(&as_stored(AttributeValue::M(visible.clone())))
+    {
+        // What making the place for the mark did to a message that others wrote is taken back when it is read.
+        rider = if shown == exact.message { Mark::new() } else { rider_of(&shown, &exact.message) };
+    }
+    rider.extend(mark);
+    Ok(AttributeValue::M(marked(dialect, visible, &rider)))
+}
+
+/// How a message differs from the visible one.
+fn rider_of(shown: &Message, exact: &Message) -> Mark {
+    let mut rider = Mark::new();
+    let difference = Rider::between(shown, exact);
+    if !difference.set.is_empty() {
+        rider.insert("set".into(), difference.set.into());
+    }
+    if !difference.unset.is_empty() {
+        rider.insert("unset".into(), difference.unset.into());
+    }
+    rider.insert("said".into(), fingerprint(shown).into());
+    rider
 }
 
 /// Whether no original in JavaScript could show it: it knows no tool messages, and must not see a call whose result it cannot see,
@@ -327,23 +339,35 @@ fn unmarked(fields: &Fields) -> Fields {
     fields
 }
 
-/// The fields with a mark, where the form has a place for it.
+/// The fields with the map that a mark of this form goes into, where they are a message that lacks it.
+fn with_place(dialect: Dialect, mut fields: Fields) -> Fields {
+    if let (Dialect::Python, Some(AttributeValue::M(data))) = (dialect, fields.get_mut("data")) {
+        let place = match data.get("additional_kwargs") {
+            Some(AttributeValue::M(_)) => return fields,
+            Some(AttributeValue::S(text)) => {
+                let mut kwargs = kwargs(text).unwrap_or_default();
+                kwargs.shift_remove(MARK);
+                to_attribute(&kwargs.into())
+            }
+            _ => AttributeValue::M(Fields::new()),
+        };
+        data.insert("additional_kwargs".to_owned(), place);
+    }
+    fields
+}
+
+/// The fields with a mark, [`with_place`] for it.
 fn marked(dialect: Dialect, mut fields: Fields, mark: &Mark) -> Fields {
     if mark.is_empty() {
         return fields;
     }
     let text = AttributeValue::S(Value::Object(mark.clone()).to_string());
-    match (dialect, fields.get_mut("data")) {
-        (Dialect::Python, Some(AttributeValue::M(data))) => {
-            let kwargs = data.entry("additional_kwargs".to_owned()).or_insert_with(|| AttributeValue::M(Fields::new()));
-            if !matches!(kwargs, AttributeValue::M(_)) {
-                *kwargs = AttributeValue::M(Fields::new());
-            }
-            if let AttributeValue::M(kwargs) = kwargs {
-                kwargs.insert(MARK.to_owned(), text);
-            }
+    if let (Dialect::Python, Some(AttributeValue::M(data))) = (dialect, fields.get_mut("data")) {
+        if let Some(AttributeValue::M(kwargs)) = data.get_mut("additional_kwargs") {
+            kwargs.insert(MARK.to_owned(), text);
         }
-        _ => drop(fields.insert(MARK.to_owned(), text)),
+    } else {
+        fields.insert(MARK.to_owned(), text);
     }
     fields
 }

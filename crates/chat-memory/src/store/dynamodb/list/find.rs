@@ -1,6 +1,8 @@
 //! Whether an append is there already: in the list, among what the item remembers, in older segments, among what is gone.
 
-use super::beside::{Beside, CLOCKS_MS, Gone, Stub};
+use std::collections::HashSet;
+
+use super::beside::{Beside, CLOCKS_MS, Gone, Stub, circle};
 use super::state::{Entry, Log, State};
 use super::{ListTable, Listed, Rule};
 use crate::error::Error;
@@ -9,6 +11,26 @@ use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::table::Clock;
 use crate::store::{AppendId, Receipt, Record};
 
+/// Since when an append may have landed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    /// Since this time (epoch milliseconds), by the clock of whoever tried it first.
+    pub(super) ms: i64,
+    /// As a record of this number or a later one, where that is known: then others' clocks, however wrong, do not end the look too early.
+    pub(super) seq: Option<u64>,
+}
+
+impl Since {
+    pub(super) fn time(ms: i64) -> Self {
+        Self { ms, seq: None }
+    }
+
+    /// Whether a record of this time and number was there before.
+    fn is_later_than(self, ms: i64, seq: u64) -> bool {
+        ms < self.ms.saturating_sub(CLOCKS_MS) && self.seq.is_none_or(|from| seq < from)
+    }
+}
+
 /// An append that landed before.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -16,9 +38,6 @@ pub(super) struct Found {
     /// What it stored, where that can still be read.
     pub(super) record: Option<Record>,
 }
-
-/// How many steps of segments and notes a look goes at most: a bound against items that point at each other.
-const FARTHEST: usize = 100_000;
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     /// Looks in the item alone.
@@ -39,42 +58,46 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(lost.then_some(Found { stub: Stub { append_id: id, seq, created_at: 0 }, record: None }))
     }
 
-    /// Looks where the append may have gone since `oldest_ms` (epoch milliseconds).
+    /// Looks where the append may have gone since then.
     pub(super) async fn find_far(
         &self,
         session: &SessionId,
         state: &State,
         id: AppendId,
-        oldest_ms: i64,
+        since: Since,
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Found>, Error> {
         if !self.keeps(Rule::LookBack) {
             return Ok(None);
         }
-        let oldest_ms = oldest_ms - CLOCKS_MS;
         // Where the list itself goes back as far, nothing older matters.
-        if !reaches(&state.log, oldest_ms) {
+        if !reaches(&state.log, since) {
             let from = state.log.head.segment.clone();
-            if let Some(found) = self.find_in_segments(session, from, None, id, oldest_ms, receipt, patience).await? {
+            if let Some(found) = self.find_in_segments(session, from, None, id, since, receipt, patience).await? {
                 return Ok(Some(found));
             }
         }
         let mut note = state.log.head.gone.clone();
-        for _ in 0..FARTHEST {
-            let Some(at) = note.take() else { break };
+        let mut seen = HashSet::new();
+        while let Some(at) = note.take() {
+            if !seen.insert(at.clone()) {
+                return Err(circle(session, &at));
+            }
             let Some(Beside::Gone(gone)) = self.read_beside(session, &at, receipt, patience).await? else { break };
             let Gone { stubs, segments, before, .. } = &gone;
             if let Some(stub) = stubs.iter().find(|stub| stub.append_id == id) {
                 return Ok(Some(Found { stub: *stub, record: None }));
             }
             if let Some((from, until)) = segments.clone() {
-                let found = self.find_in_segments(session, Some(from), until, id, oldest_ms, receipt, patience).await?;
+                let found = self.find_in_segments(session, Some(from), until, id, since, receipt, patience).await?;
                 if let Some(found) = found {
                     return Ok(Some(Found { record: None, ..found }));
                 }
             }
-            if gone.at < oldest_ms {
+            // What older notes took away is all below what this one did, which goes up to the end that the log had.
+            let newest = stubs.iter().map(|stub| stub.seq).max();
+            if since.is_later_than(gone.at, newest.unwrap_or(u64::MAX)) {
                 break;
             }
             note.clone_from(before);
@@ -89,22 +112,22 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         from: Option<String>,
         until: Option<String>,
         id: AppendId,
-        oldest_ms: i64,
+        since: Since,
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Found>, Error> {
         let mut next = from;
-        for _ in 0..FARTHEST {
-            if next == until {
-                break;
+        let mut seen = HashSet::new();
+        while let Some(at) = next.filter(|at| Some(at) != until.as_ref()) {
+            if !seen.insert(at.clone()) {
+                return Err(circle(session, &at));
             }
-            let Some(at) = next else { break };
             match self.read_beside(session, &at, receipt, patience).await? {
                 Some(Beside::Segment(log)) => {
                     if let Some(entry) = log.find(id) {
                         return self.found(session, &log, entry, receipt, patience).await.map(Some);
                     }
-                    if reaches(&log, oldest_ms) {
+                    if reaches(&log, since) {
                         break;
                     }
                     next = log.head.segment;
@@ -134,7 +157,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 }
 
-/// Whether a list goes back to before this time, by its own records.
-fn reaches(log: &Log, oldest_ms: i64) -> bool {
-    log.entries.iter().any(|entry| !entry.foreign && entry.bare.created_at < oldest_ms)
+/// Whether a list goes back to before then, by its own records.
+fn reaches(log: &Log, since: Since) -> bool {
+    log.entries.iter().any(|entry| !entry.foreign && since.is_later_than(entry.bare.created_at, entry.bare.seq))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::Dialect;
+use super::state::State;
 use super::table::Generation;
 
 /// How many sessions are remembered. One that is forgotten costs a read.
@@ -14,6 +15,8 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Knowledge {
     pub(super) generation: Generation,
     pub(super) dialect: Dialect,
+    /// The number that came next when it was learnt.
+    pub(super) next: u64,
 }
 
 #[derive(Debug, Default)]
@@ -24,18 +27,18 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(pk).copied()
     }
 
-    pub(super) fn learn(&self, pk: &str, generation: Option<Generation>, dialect: Dialect) {
+    pub(super) fn learn(&self, pk: &str, now: &State, dialect: Dialect) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED && !known.contains_key(pk) {
             known.clear();
         }
-        match generation {
-            Some(generation) => drop(known.insert(pk.to_owned(), Knowledge { generation, dialect })),
+        match now.generation {
+            Some(generation) => drop(known.insert(pk.to_owned(), Knowledge { generation, dialect, next: now.log.next() })),
             None => drop(known.remove(pk)),
         }
     }
 
     pub(super) fn forget(&self, pk: &str) {
-        self.learn(pk, None, Dialect::Js);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(pk);
     }
 }

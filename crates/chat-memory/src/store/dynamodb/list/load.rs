@@ -1,6 +1,8 @@
 //! Load: the list, newest record first, then its segments as far back as is asked.
 
-use super::beside::Beside;
+use std::collections::HashSet;
+
+use super::beside::{Beside, circle};
 use super::state::{Entry, Log, State};
 use super::{ListTable, Listed, Rule};
 use crate::error::{Error, ErrorKind};
@@ -8,6 +10,17 @@ use crate::session::SessionId;
 use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::table::Clock;
 use crate::store::{History, Load, Receipt, Record, Walk};
+
+/// The longest wait before a session is looked at again in which something was missing: whoever rewrites it is quick.
+pub(super) const LOOK_AGAIN_MS: f64 = 20.0;
+
+/// The error where this is missing, though nobody rewrote the session.
+pub(super) fn lost(session: &SessionId, what: &str) -> Error {
+    Error::corrupt(format!(
+        "{what} of session {:?} is missing from the table; it may have been deleted by hand",
+        session.as_str()
+    ))
+}
 
 /// One load under way: it starts again when the session is rewritten under it.
 enum Step {
@@ -34,10 +47,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     return Ok(*history);
                 }
                 Step::Missing(what) if unchanged || !self.keeps(Rule::LookAgain) => {
-                    return Err(Error::corrupt(format!(
-                        "{what} of session {:?} is missing from the table; it may have been deleted by hand",
-                        session.as_str()
-                    )));
+                    return Err(lost(session, &what));
                 }
                 Step::Missing(_) if patience.is_over() => {
                     return Err(Error::new(
@@ -47,7 +57,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 }
                 Step::Missing(_) => {
                     (before, eventual) = (Some(state), false);
-                    patience.wait(20.0).await;
+                    patience.wait(LOOK_AGAIN_MS).await;
                 }
             }
         }
@@ -71,6 +81,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             walk.end();
         }
         let mut log = state.log.clone();
+        let mut seen = HashSet::new();
         loop {
             for entry in log.entries.iter().rev() {
                 let Some(wanted) = walk.wants() else { break };
@@ -98,7 +109,22 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 break;
             };
             match self.read_beside(session, &id, receipt, patience).await? {
-                Some(Beside::Segment(older)) => log = older,
+                Some(Beside::Segment(older)) => {
+                    if !seen.insert(id.clone()) {
+                        return Err(circle(session, &id));
+                    }
+                    // Else a load would leave out what it does not lead to.
+                    let rewound = log.entries.first().is_some_and(|entry| entry.bare.rewind.is_some());
+                    let follows = older.next() == log.head.next || older.next() < log.head.next && rewound;
+                    if older.last() != log.head.last || !follows {
+                        return Err(Error::corrupt(format!(
+                            "the segment {id:?} of session {session:?} does not end with the record before number {}; it may have been \
+                             edited by hand",
+                            log.head.next
+                        )));
+                    }
+                    log = older;
+                }
                 // What was cleared has been brought back by an original that wrote what it had read before: its end is here.
                 Some(Beside::Swept { .. }) if unchanged => walk.end(),
                 // It has expired.

@@ -6,6 +6,8 @@ mod append;
 mod beside;
 mod element;
 mod find;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod known;
 mod load;
 mod rewrite;
@@ -98,7 +100,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Self { table, clock, settings, known, tried_out, broken: BTreeSet::new() }
     }
 
+    /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.
     fn keeps(&self, rule: Rule) -> bool {
+        #[cfg(all(feature = "torture", unix))]
+        if crate::torture::is_out(&rule) {
+            return false;
+        }
         !self.broken.contains(&rule)
     }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::append::{Attempt, generation_value};
 use super::beside::{Beside, Gone, stubs_of};
 use super::element::{self, Dialect};
+use super::load::lost;
 use super::state::{Bare, Entry, Head, Log, Parts, State, mark_of};
 use super::{Change, Generation, Guard, ListTable, Listed, Rule, persist};
 use crate::error::Error;
@@ -21,8 +22,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         attempt: &mut Attempt<'_>,
         state: &State,
+        unchanged: bool,
         patience: &mut Patience<'_, C>,
-    ) -> Result<Change, Error> {
+    ) -> Result<Option<Change>, Error> {
         let dialect = state.dialect(self.settings.dialect);
         let seq = state.log.next();
         let to = attempt.append.rewinds_to().unwrap_or(0);
@@ -45,10 +47,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             while kept.elements.is_empty() {
                 let Some(id) = kept.head.segment.clone() else { break };
                 let found = self.read_beside(attempt.session, &id, &mut attempt.receipt, patience).await?;
-                let Some(Beside::Segment(log)) = found else {
-                    return Err(Error::conflict(state.position(attempt.now_ms)).context("the session was rewritten meanwhile"));
+                kept = match found {
+                    Some(Beside::Segment(log)) => log,
+                    _ if !unchanged => return Ok(None),
+                    // As a load has it: an original brought back a list whose segments were swept, or they have expired.
+                    Some(Beside::Swept { .. }) => Log { head: Head { segment: None, ..kept.head }, ..kept },
+                    None if self.settings.retention_s.is_some() => Log { head: Head { segment: None, ..kept.head }, ..kept },
+                    _ => return Err(lost(attempt.session, &format!("the segment {id:?}"))),
                 };
-                kept = log;
                 self.take_away(&mut gone, &kept, to, attempt.now_ms);
                 cut(&mut kept, to);
                 gone.segments = first.clone().map(|from| (from, kept.head.segment.clone()));
@@ -82,7 +88,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
         let mut change = self.rewrite(attempt.session, state, dialect, &head, elements)?;
         change.set.extend(self.expiry(attempt));
-        Ok(change)
+        Ok(Some(change))
     }
 
     /// A change that puts these elements in place of the list that was read.

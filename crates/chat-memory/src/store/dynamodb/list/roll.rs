@@ -103,12 +103,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             match self.table.change(&change, receipt).await {
                 Ok(Changed::Done(item)) => {
                     let now = self.read_state(session, Some(&item), None)?;
-                    self.known.learn(pk, now.generation, dialect);
+                    self.known.learn(pk, &now, dialect);
                     return Ok(true);
                 }
                 Ok(Changed::Refused(item)) => {
                     let now = self.read_state(session, item.as_ref(), None)?;
-                    self.known.learn(pk, now.generation, now.dialect(self.settings.dialect));
+                    self.known.learn(pk, &now, now.dialect(self.settings.dialect));
                     // It may have been this very change, whose answer was lost.
                     if !self.points_at(session, &now, &id, receipt, patience).await? {
                         let _ = self.table.discard(&segment.key, receipt).await;

@@ -18,7 +18,7 @@ const SHARES: u32 = 4;
 
 /// How far a share has been read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Progress {
+pub(super) enum Progress {
     #[serde(rename = "0")]
     Start,
     #[serde(rename = "k")]
@@ -61,7 +61,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         };
         let mut patience = self.patience();
         let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
-        let Slice { items, after } = persist!(&mut patience, self.table.slice(share, &[], &lists, after.as_ref(), &mut receipt))?;
+        let Slice { items, after } = persist!(patience, self.table.slice(share, &[], &lists, after.as_ref(), &mut receipt))?;
         let sessions = items.iter().filter_map(|item| self.session_of(item)).collect::<Result<_, _>>()?;
         Ok((sessions, after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk)), receipt))
     }
@@ -102,11 +102,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 }
 
-fn spell(progress: &[Progress]) -> String {
+pub(super) fn spell(progress: &[Progress]) -> String {
     BASE64.encode(serde_json::to_string(progress).unwrap_or_default())
 }
 
-fn parse(cursor: &str) -> Result<Vec<Progress>, Error> {
+pub(super) fn parse(cursor: &str) -> Result<Vec<Progress>, Error> {
     let read = || serde_json::from_slice::<Vec<Progress>>(&BASE64.decode(cursor).ok()?).ok();
     let shares = read().filter(|shares| (1..=64).contains(&shares.len()));
     shares.ok_or_else(|| Error::invalid("that cursor is not of a listing of this table; start from its first page"))

@@ -12,12 +12,16 @@ use super::element::{self, Dialect, Mark};
 use super::table::Generation;
 use crate::error::Error;
 use crate::message::Message;
-use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK};
+use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
 use crate::store::dynamodb::table::Attributes;
+use crate::store::dynamodb::turns::MAX_PARTS;
 use crate::store::{AppendId, Position, Record};
 
 /// The namespace (in UUIDv5's sense) of the ids that the elements of originals get.
 const ORIGINALS: Uuid = Uuid::from_u128(0x1b0c_74f2_9a3e_4d55_8c61_37ad_e01f_92b8);
+
+/// What only the mark of a record's first element says, beside its id.
+const OF_A_RECORD: [&str; 6] = ["at", "n", "seq", "rewind", "metadata", "parts"];
 
 /// What stands before a list's first element. It rides in that element, where the originals carry it along, or in an attribute
 /// of its own while the list is empty.
@@ -108,17 +112,28 @@ impl State {
     pub(super) fn of(session: &str, lists: &Lists, attributes: Option<&Attributes>) -> Result<Self, Error> {
         let Some(attributes) = attributes else { return Ok(Self::absent()) };
         let generation = match attributes.get(LIST_GENERATION) {
-            Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().ok().map(Generation),
-            _ => None,
+            None => None,
+            Some(AttributeValue::B(bytes)) if bytes.as_ref().len() == 16 => bytes.as_ref().try_into().ok().map(Generation),
+            // Taken for none, it would let an append wait for an item that never comes.
+            Some(_) => return Err(unreadable(session, LIST_GENERATION)),
         };
-        let ids = match attributes.get(LIST_IDS) {
+        let ids: Option<HashSet<_>> = match attributes.get(LIST_IDS) {
+            None => Some(HashSet::new()),
             Some(AttributeValue::Bs(ids)) => {
-                ids.iter().filter_map(|id| Some(AppendId::from_bytes(id.as_ref().try_into().ok()?))).collect()
+                ids.iter().map(|id| Some(AppendId::from_bytes(id.as_ref().try_into().ok()?))).collect()
             }
-            _ => HashSet::new(),
+            Some(_) => None,
         };
+        let ids = ids.ok_or_else(|| unreadable(session, LIST_IDS))?;
         let js = attributes.get(&lists.js).cloned();
         let python = attributes.get(&lists.python).cloned();
+        if generation.is_some() && js.is_none() && python.is_none() {
+            return Err(Error::corrupt(format!(
+                "session {session:?} has neither an attribute {:?} nor {:?}, though it had messages; name another attribute with \
+                 list_attribute=… in the store URL, or restore the item",
+                lists.js, lists.python
+            )));
+        }
         let mut elements = Vec::new();
         // What LangChain Python wrote comes first: a JS class that goes on with such an item adds its own list.
         for (dialect, name, list) in [(Dialect::Python, &lists.python, &python), (Dialect::Js, &lists.js, &js)] {
@@ -134,8 +149,9 @@ impl State {
             }
         }
         let head = match attributes.get(LIST_HEAD) {
+            None => Head::default(),
             Some(AttributeValue::S(text)) => Head::parse(text).ok_or_else(|| unreadable(session, LIST_HEAD))?,
-            _ => Head::default(),
+            Some(_) => return Err(unreadable(session, LIST_HEAD)),
         };
         let log = Log::new(session, head, elements)?;
         Ok(Self { exists: true, generation, ids, js, python, expires_at: None, log })
@@ -173,32 +189,38 @@ impl Log {
         }
         let mut next = log.head.next;
         let mut last = log.head.last;
-        for bare in log.head.bare.clone() {
+        for mut bare in log.head.bare.clone() {
+            bare.seq = bare.seq.max(next);
             (next, last) = (bare.seq + 1, Some(bare.append_id));
             log.entries.push(Entry::bare(bare, 0));
         }
         let mut place = 0;
         while place < log.elements.len() {
             let mark = &marks[place];
-            let entry = match Bare::of(mark, next) {
-                Some(bare) => {
-                    let count = mark.get("n").and_then(Value::as_u64).map_or(1, |n| usize::try_from(n).unwrap_or(1)).max(1);
-                    // An original that keeps only the newest messages may have cut a record short at its end, never so.
-                    let count = count.min(log.elements.len() - place);
-                    let parts = mark.get("parts").and_then(Parts::of);
-                    Entry { bare, at: place, count, parts, foreign: false }
-                }
-                None => {
-                    let append_id = id_of_foreign(last, &log.elements[place].1);
-                    let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None };
-                    Entry { bare, at: place, count: 1, parts: None, foreign: true }
-                }
+            let entry = if mark.contains_key("id") {
+                let damaged = || unreadable(session, &format!("{MARK} (element {place} of the list)"));
+                let bare = Bare::of(mark, next).ok_or_else(damaged)?;
+                let count = mark.get("n").map_or(Some(1), |n| n.as_u64().filter(|n| *n > 0)).ok_or_else(damaged)?;
+                // An original that keeps only the newest messages may have cut a record short at its end, never so.
+                let most = marks[place + 1..].iter().position(|mark| mark.contains_key("id"));
+                let most = most.map_or(log.elements.len() - place, |others| others + 1);
+                let count = usize::try_from(count).map_or(most, |count| count.min(most));
+                let parts = mark.get("parts").map(|parts| Parts::of(parts).ok_or_else(damaged)).transpose()?;
+                Entry { bare, at: place, count, parts, foreign: false }
+            } else if let Some(key) = OF_A_RECORD.into_iter().find(|key| mark.contains_key(*key)) {
+                return Err(unreadable(session, &format!("{MARK} (element {place} of the list, which has {key:?} and no id)")));
+            } else {
+                let append_id = id_of_foreign(last, &log.elements[place].1);
+                let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None };
+                Entry { bare, at: place, count: 1, parts: None, foreign: true }
             };
             (next, last) = (entry.bare.seq + 1, Some(entry.bare.append_id));
             let end = place + entry.count;
             log.entries.push(entry);
             // What followed is noted at the record's last element.
-            for then in marks[end - 1].get("then").and_then(Value::as_array).into_iter().flatten() {
+            let then =
+                marks[end - 1].get("then").map(|then| then.as_array().ok_or_else(|| unreadable(session, MARK))).transpose()?;
+            for then in then.into_iter().flatten() {
                 let bare = then.as_object().and_then(|then| Bare::of(then, next)).ok_or_else(|| unreadable(session, MARK))?;
                 (next, last) = (bare.seq + 1, Some(bare.append_id));
                 log.entries.push(Entry::bare(bare, end));
@@ -257,15 +279,20 @@ impl Entry {
 }
 
 impl Bare {
-    /// The record that a mark begins, if it does.
+    /// The record that a mark begins; `None` where that cannot be read. A number below `next`, of a list that an original has brought
+    /// back, does not count: numbers only grow, and a load follows them.
     fn of(mark: &Mark, next: u64) -> Option<Self> {
-        Some(Self {
-            append_id: parse_id(mark.get("id")?)?,
-            created_at: mark.get("at")?.as_i64()?,
-            seq: mark.get("seq").and_then(Value::as_u64).unwrap_or(next),
-            rewind: mark.get("rewind").and_then(Value::as_u64),
-            metadata: mark.get("metadata").and_then(Value::as_object).cloned(),
-        })
+        let seq = mark.get("seq").map_or(Some(next), Value::as_u64)?.max(next);
+        let rewind = match mark.get("rewind") {
+            None => None,
+            Some(rewind) => Some(rewind.as_u64().filter(|rewind| *rewind <= seq)?),
+        };
+        let metadata = match mark.get("metadata") {
+            None => None,
+            Some(metadata) => Some(metadata.as_object()?.clone()),
+        };
+        let (append_id, created_at) = (parse_id(mark.get("id")?)?, mark.get("at")?.as_i64()?);
+        (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata })
     }
 
     /// The mark that says it. Its number is said only where it does not follow from those before.
@@ -300,8 +327,8 @@ impl Bare {
 
 impl Parts {
     pub(super) fn of(value: &Value) -> Option<Self> {
-        let count = usize::try_from(value.get("count")?.as_u64()?).ok()?;
-        Some(Self { id: value.get("id")?.as_str()?.to_owned(), count })
+        let count = usize::try_from(value.get("count")?.as_u64()?).ok().filter(|count| (1..=MAX_PARTS).contains(count))?;
+        Some(Self { id: item_id(value.get("id")?)?, count })
     }
 
     pub(super) fn value(&self) -> Value {
@@ -315,16 +342,21 @@ impl Head {
     }
 
     fn of(value: &Value) -> Option<Self> {
-        let bare = value.get("bare").and_then(Value::as_array);
+        // `None` where it is there and cannot be read: what it leads to must not be left out.
+        let text = |name: &str| match value.get(name) {
+            None => Some(None),
+            Some(text) => Some(Some(item_id(text)?)),
+        };
+        let bare = value.get("bare").map_or(Some(&[][..]), |bare| bare.as_array().map(Vec::as_slice))?;
         Some(Self {
-            next: value.get("next")?.as_u64()?,
+            next: value.get("next")?.as_u64().filter(|next| *next <= MAX_SEQ + 1)?,
             last: match value.get("last") {
                 None => None,
                 Some(id) => Some(parse_id(id)?),
             },
-            segment: value.get("segment").and_then(Value::as_str).map(str::to_owned),
-            gone: value.get("gone").and_then(Value::as_str).map(str::to_owned),
-            bare: bare.into_iter().flatten().map(|bare| Bare::of(bare.as_object()?, 0)).collect::<Option<_>>()?,
+            segment: text("segment")?,
+            gone: text("gone")?,
+            bare: bare.iter().map(|bare| Bare::of(bare.as_object()?, 0)).collect::<Option<_>>()?,
         })
     }
 
@@ -357,6 +389,11 @@ fn unreadable(session: &str, attribute: &str) -> Error {
     ))
 }
 
+/// The id of an item beside a session's: a UUID. Anything else could make a key that DynamoDB refuses.
+pub(super) fn item_id(value: &Value) -> Option<String> {
+    value.as_str().filter(|id| Uuid::try_parse(id).is_ok()).map(str::to_owned)
+}
+
 pub(super) fn spell_id(id: AppendId) -> String {
     BASE64.encode(id.as_bytes())
 }
@@ -374,8 +411,9 @@ pub(super) fn mark_of(element: &AttributeValue) -> Option<Mark> {
     };
     let text = fields.get(MARK).cloned().or_else(|| inner(&inner(fields, "data")?, "additional_kwargs")?.remove(MARK));
     match text {
+        None => Some(Mark::new()),
         Some(AttributeValue::S(text)) => serde_json::from_str(&text).ok(),
-        _ => Some(Mark::new()),
+        Some(_) => None,
     }
 }
 

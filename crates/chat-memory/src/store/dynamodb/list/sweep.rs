@@ -1,6 +1,8 @@
 //! Sweep: to erase what rewinds and clears have taken away.
 
-use super::beside::{Beside, Gone, REMEMBERED_MS, part_id, stubs_of};
+use std::collections::HashSet;
+
+use super::beside::{Beside, Gone, REMEMBERED_MS, circle, part_id, stubs_of};
 use super::state::{Log, Parts};
 use super::{ListTable, Listed, persist};
 use crate::error::Error;
@@ -18,9 +20,20 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut note = state.log.head.gone.clone();
         // What is left of it goes by itself a day later, where the table purges.
         let ttl = persist!(patience, self.table.purges_by(&mut swept.receipt)).ok().flatten();
+        let mut seen = HashSet::new();
         while let Some(id) = note.take() {
-            let Some(Beside::Gone(gone)) = self.read_beside(session, &id, &mut swept.receipt, &mut patience).await? else {
-                break;
+            if !seen.insert(id.clone()) {
+                return Err(circle(session, &id));
+            }
+            let gone = match self.read_beside(session, &id, &mut swept.receipt, &mut patience).await? {
+                Some(Beside::Gone(gone)) => gone,
+                Some(_) => {
+                    return Err(Error::corrupt(format!(
+                        "the item {id:?} beside session {session:?} is no note of what was cleared"
+                    )));
+                }
+                // It was purged, long after it was swept.
+                None => break,
             };
             note.clone_from(&gone.before);
             if !gone.swept {
@@ -49,7 +62,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         swept.records += gone.stubs.len() as u64;
         if let Some((from, until)) = gone.segments.clone() {
             let mut next = Some(from);
+            let mut seen = HashSet::new();
             while let Some(at) = next.filter(|at| Some(at) != until.as_ref() && Some(at) != live.head.segment.as_ref()) {
+                if !seen.insert(at.clone()) {
+                    return Err(circle(session, &at));
+                }
                 *patience = self.patience();
                 next = match self.read_beside(session, &at, &mut swept.receipt, patience).await? {
                     Some(Beside::Segment(log)) => {
@@ -60,7 +77,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                         let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
                         persist!(patience, self.table.store(&stub, &mut swept.receipt))?;
                         swept.records += log.entries.len() as u64;
-                        log.head.segment
+                        // Below records that live on in the list all lives, whatever the note says of its end.
+                        let is_last = log.entries.first().is_some_and(|entry| entry.bare.seq < gone.to);
+                        log.head.segment.filter(|_| !is_last)
                     }
                     Some(Beside::Swept { head, .. }) => head.segment,
                     Some(Beside::Gone(_)) | None => None,

@@ -11,7 +11,7 @@ use crate::store::Receipt;
 use crate::store::dynamodb::names::{CREATED_AT, SEGMENT};
 use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::table::{Clock, Item, Key};
-use crate::store::dynamodb::turns::TableSwept;
+use crate::store::dynamodb::turns::{Damaged, TableSwept};
 
 /// From which age on what nothing points at is garbage: no append, rewind or roll goes on for as long.
 const ABANDONED_MS: i64 = 2 * REMEMBERED_MS;
@@ -27,14 +27,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         loop {
             let mut patience = self.patience();
             let whole = Share { number: 0, of: 1 };
-            let read = self.table.slice(whole, &[CREATED_AT], &[], after.as_ref(), &mut swept.receipt);
-            let page = match read.await {
-                Ok(page) => page,
-                Err(fault) => {
-                    patience.after(fault).await?;
-                    continue;
-                }
-            };
+            let only = &[CREATED_AT];
+            let page = persist!(patience, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.receipt))?;
             for item in page.items {
                 swept.items += 1;
                 if let Some((session, id)) = self.beside_of(&item) {
@@ -48,10 +42,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 break;
             }
         }
+        let mut damaged = Damaged::default();
         for (session, items) in beside {
-            self.sweep_beside(&session, items, &mut swept).await?;
+            damaged.pass(self.sweep_beside(&session, items, &mut swept).await)?;
         }
-        Ok(swept)
+        swept.unless(damaged)
     }
 
     /// Finishes a session's sweep, and deletes what its item does not lead to.
@@ -70,7 +65,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         for (id, is_old, key) in items {
             if is_old && !named.contains(&id) {
                 let mut patience = self.patience();
-                persist!(&mut patience, self.table.discard(&key, &mut swept.receipt))?;
+                persist!(patience, self.table.discard(&key, &mut swept.receipt))?;
                 swept.parts += 1;
                 erased = true;
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, Region, SharedHttpClient, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls;
@@ -12,6 +13,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use secrecy::ExposeSecret;
 
+use super::quiet::{Quiet, untraced};
 use crate::error::Error;
 use crate::store::dynamodb::Options;
 
@@ -33,14 +35,17 @@ pub(super) async fn of_options(options: &Options) -> Result<Client, Error> {
     if let Some(credentials) = credentials_of(options) {
         loader = loader.credentials_provider(credentials);
     }
-    let shared = loader.load().await;
+    let shared = untraced(loader.load()).await;
     let mut builder = config::Builder::from(&shared);
+    if let Some(provider) = shared.credentials_provider() {
+        builder = builder.credentials_provider(Quiet(provider));
+    }
     if let Some(profile) = &options.profile {
         // A profile asked for by name is meant. The chain would let the environment's credentials go first, and a name that
         // is not in the files fall through to the instance's role.
         let provider = ProviderConfig::default().with_region(shared.region().cloned()).with_http_client(http_client());
         let provider = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
-        builder = builder.credentials_provider(provider);
+        builder = builder.credentials_provider(Quiet(SharedCredentialsProvider::new(provider)));
     }
     finish(builder, shared.http_client().is_none(), options)
 }
@@ -88,6 +93,9 @@ fn finish(mut builder: config::Builder, lacks_http_client: bool, options: &Optio
         .disable_read_timeout()
         .disable_operation_attempt_timeout()
         .disable_operation_timeout();
+    // As AWS refuses what is signed by a wrong clock, so does the proxy of the tests that lead the clocks.
+    #[cfg(all(feature = "torture", unix))]
+    let builder = builder.time_source(LedTime);
     let config = builder
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts.build())
@@ -118,4 +126,16 @@ fn credentials_of(options: &Options) -> Option<config::Credentials> {
 fn http_client() -> SharedHttpClient {
     let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     aws_smithy_http_client::Builder::new().tls_provider(ring).build_https()
+}
+
+#[cfg(all(feature = "torture", unix))]
+#[derive(Debug)]
+struct LedTime;
+
+#[cfg(all(feature = "torture", unix))]
+impl aws_smithy_async::time::TimeSource for LedTime {
+    fn now(&self) -> std::time::SystemTime {
+        let ms = u64::try_from(crate::torture::wall_ms()).unwrap_or(0);
+        std::time::UNIX_EPOCH + Duration::from_millis(ms)
+    }
 }

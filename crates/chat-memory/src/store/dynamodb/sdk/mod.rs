@@ -7,6 +7,7 @@ mod fault;
 mod items;
 mod lists;
 mod probe;
+mod quiet;
 mod requests;
 mod schema;
 mod wire;

@@ -55,7 +55,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.append_linked(session, append, true).await
     }
 
-    /// Appends; with `linked` false the record ends the session: the next one starts it anew.
+    /// Appends; with `linked` false the record ends the session: the next one starts it anew. The record says then which entry of the
+    /// directory is to go.
     pub(super) async fn append_linked(&self, session: &SessionId, append: &Append, linked: bool) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
@@ -137,7 +138,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
             }
             self.write_parts(attempt, patience).await?;
-            let links = if linked { self.enter(attempt, &belief, patience).await? } else { Links::default() };
+            let links = if linked { self.enter(attempt, &belief, patience).await? } else { belief.links().end() };
             let asked_at = self.clock.now();
             if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) {
                 continue;
@@ -146,7 +147,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             match self.table.create(&new, &mut attempt.receipt).await {
                 Ok(Created::Done) => return Ok(self.landed(attempt, &belief, links, asked_at)),
                 Ok(Created::Taken(old)) => {
-                    let head = item::decode(&old, self.settings.limits.record)?;
+                    let head = self.head_of(&old, attempt.record.append_id)?;
                     if head.append_id == attempt.record.append_id && self.keeps(Rule::IdCheck) {
                         if attempt.shared && attempt.in_doubt.is_empty() {
                             return self.landed_before(attempt, &head, patience).await;
@@ -277,13 +278,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             return Ok(links);
         }
-        let links = Links { began: Some(attempt.began.unwrap_or(attempt.may_begin)), owner: attempt.append.owner().cloned() };
+        let mut began = attempt.began.unwrap_or(attempt.may_begin);
+        let links = |began: i64| Links::to(began, attempt.append.owner().cloned());
         if attempt.began.is_none() {
-            let title = attempt.append.title();
-            persist!(patience, self.make_entry(attempt.session, &links, title, &mut attempt.receipt))?;
-            attempt.began = links.began;
+            let (title, starter) = (attempt.append.title(), attempt.record.append_id);
+            while !persist!(patience, self.start_entry(attempt.session, &links(began), title, starter, &mut attempt.receipt))? {
+                began += 1;
+            }
+            attempt.began = Some(began);
         }
-        Ok(links)
+        Ok(links(began))
     }
 
     /// Deletes the parts that were written where no record will ever show them, as far as it can: what remains is garbage that
@@ -301,7 +305,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn leave_entry(&self, attempt: &mut Attempt<'_>) {
         if let Some(began) = attempt.began.take() {
             attempt.may_begin = began + 1;
-            let ours = Links { began: Some(began), owner: attempt.append.owner().cloned() };
+            let ours = Links::to(began, attempt.append.owner().cloned());
             let _ = self.remove_entry(attempt.session, &ours, &mut attempt.receipt).await;
         }
     }

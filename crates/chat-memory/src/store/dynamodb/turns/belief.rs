@@ -49,7 +49,7 @@ impl Belief {
             append_id: head.append_id,
             created_at: head.created_at,
             expires_at: head.expires_at,
-            purged_at: if head.is_stub() { head.expires_at.map(|at| at + super::item::PURGED_AFTER_S) } else { head.purged_at() },
+            purged_at: head.purged_at(),
             links: head.links.clone(),
         };
         Self { next: head.seq + 1, asked_at, last: Some(last) }

@@ -1,5 +1,6 @@
 //! The directory: one entry a session, in partitions of its own, newest first.
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -11,14 +12,14 @@ use crate::error::Error;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::Cursor;
 use crate::store::dynamodb::names::*;
-use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key, NewItem, Range, Table};
-use crate::store::{Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+use crate::store::dynamodb::table::{Attributes, Clock, Created, Fault, Item, Key, NewItem, Range, Table};
+use crate::store::{AppendId, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 
 /// The entries of a page, where the query does not say.
 const PAGE: usize = 100;
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    fn entry_key(&self, session: &SessionId, owner: Option<&Owner>, began: i64) -> Key {
+    pub(super) fn entry_key(&self, session: &SessionId, owner: Option<&Owner>, began: i64) -> Key {
         Key { pk: self.settings.partitions.directory(owner, shard(session)), sk: entry_sk(began, session) }
     }
 
@@ -48,15 +49,33 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(())
     }
 
-    pub(super) async fn make_entry(
+    /// Makes the entry of a start by this append. Whether it is there as this start's own: where another has begun the session in the
+    /// same millisecond, its entry stands there, which is not to be shared, since whoever turns out to have lost takes its own away.
+    pub(super) async fn start_entry(
         &self,
         session: &SessionId,
         links: &Links,
         title: Option<&str>,
+        starter: AppendId,
         receipt: &mut Receipt,
-    ) -> Result<(), Fault> {
-        let Some(began) = links.began else { return Ok(()) };
+    ) -> Result<bool, Fault> {
+        let starter = AttributeValue::B(Blob::new(starter.as_bytes()));
+        let there = self.make_entry(session, links, title, Some(starter.clone()), receipt).await?;
+        Ok(there.is_none_or(|there| there.attributes.get(APPEND_ID) == Some(&starter)))
+    }
+
+    /// Makes an entry, or leaves the one that is there as it is, and returns that.
+    async fn make_entry(
+        &self,
+        session: &SessionId,
+        links: &Links,
+        title: Option<&str>,
+        starter: Option<AttributeValue>,
+        receipt: &mut Receipt,
+    ) -> Result<Option<Item>, Fault> {
+        let Some(began) = links.began else { return Ok(None) };
         let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(FORMAT_VERSION.to_string()))]);
+        attributes.extend(starter.map(|starter| (APPEND_ID.to_owned(), starter)));
         if let Some(title) = title {
             attributes.insert(TITLE.to_owned(), AttributeValue::S(title.to_owned()));
         }
@@ -64,7 +83,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let key = self.entry_key(session, links.owner.as_ref(), began);
         // Not over one that is there: a copy of this request that arrives late must not take back a title set since.
         let new = NewItem { item: Item { key, attributes }, beside: None };
-        self.table.create(&new, receipt).await.map(drop)
+        Ok(match self.table.create(&new, receipt).await? {
+            Created::Taken(there) => Some(there),
+            Created::Done | Created::NotBeside => None,
+        })
     }
 
     pub(super) async fn refresh_entry(&self, session: &SessionId, links: &Links, receipt: &mut Receipt) -> Result<(), Fault> {
@@ -76,7 +98,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         match self.table.update(&key, &set, receipt).await? {
             Some(_) => Ok(()),
             // It was purged early or taken away by hand: a session with messages is listed.
-            None => self.make_entry(session, links, None, receipt).await,
+            None => self.make_entry(session, links, None, None, receipt).await.map(drop),
         }
     }
 
@@ -142,7 +164,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut found = Vec::new();
         for item in &page.items {
             let Some(owner) = self.settings.partitions.owner_of_directory(&item.key.pk) else { continue };
-            let owner = if owner.is_empty() { None } else { Some(Owner::new(owner)?) };
+            let damaged = |e: Error| Error::corrupt(format!("{:?} is no partition of the directory: {e}", item.key.pk));
+            let owner = if owner.is_empty() { None } else { Some(Owner::new(owner).map_err(damaged)?) };
             let (info, expires_at) = entry(item, owner.as_ref())?;
             if expires_at.is_none_or(|at| at > now_s) {
                 found.push(info);
@@ -189,11 +212,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
 }
 
 /// Where a scan goes on, as text.
-fn spell_scan(key: &Key) -> String {
+pub(super) fn spell_scan(key: &Key) -> String {
     BASE64.encode(serde_json::json!([key.pk, key.sk]).to_string())
 }
 
-fn parse_scan(cursor: &str) -> Result<Key, Error> {
+pub(super) fn parse_scan(cursor: &str) -> Result<Key, Error> {
     let read = || {
         let (pk, sk) = serde_json::from_slice(&BASE64.decode(cursor).ok()?).ok()?;
         Some(Key { pk, sk })
@@ -202,7 +225,7 @@ fn parse_scan(cursor: &str) -> Result<Key, Error> {
 }
 
 /// A directory entry's item, and when it is hidden.
-fn entry(item: &Item, owner: Option<&Owner>) -> Result<(SessionInfo, Option<i64>), Error> {
+pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<(SessionInfo, Option<i64>), Error> {
     check_version(item)?;
     let wrong = |what: &str| Error::corrupt(format!("the directory entry {:?} in {:?} has {what}", item.key.sk, item.key.pk));
     let (created_at, id) = entry_of(&item.key.sk).ok_or_else(|| wrong("a key that is not a directory entry's"))?;

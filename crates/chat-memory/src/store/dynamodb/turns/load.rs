@@ -7,7 +7,7 @@ use super::item::{self, Body, Head, PartsOf, Stored};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
-use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records, whole};
+use crate::store::dynamodb::names::{MAX_SEQ, part_of, part_sk, records, whole};
 use crate::store::dynamodb::table::{Clock, Item, Key, Range, Table};
 use crate::store::{History, Load, Receipt, Record, Walk};
 
@@ -23,7 +23,8 @@ const PURGED_AT_AGE_MS: i64 = 12 * 60 * 60 * 1000;
 /// One load under way: it starts again when a clear overtakes it.
 enum Step {
     Done(Box<History>),
-    Again,
+    /// With the stub that named a clear that was not seen, where that is why: its number, and the clear's.
+    Again(Option<(u64, u64)>),
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -32,6 +33,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut patience = self.patience();
         let mut receipt = Receipt::default();
         let mut eventual = load.eventual || self.settings.eventual;
+        let mut before = None;
         loop {
             match self.try_load(&pk, load, eventual, &mut receipt, &mut patience).await {
                 Ok(Step::Done(mut history)) => {
@@ -41,14 +43,24 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 // Two pages from two replicas may disagree; the consistent read decides whether anything is wrong.
                 Err(error) if eventual && error.is_corrupt() => eventual = false,
                 Err(error) => return Err(error),
+                // The clear was there before its stub, so it would have been seen this time.
+                Ok(Step::Again(Some((seq, clear)))) if !eventual && before == Some((seq, clear)) => {
+                    return Err(Error::corrupt(format!(
+                        "record {seq} of {pk:?} says that it was erased by the clear {clear}, which is not there; \
+                         the table may have been edited by hand"
+                    )));
+                }
                 // It was overtaken by a clear, or it stood still for half a day.
-                Ok(Step::Again) if patience.is_over() => {
+                Ok(Step::Again(_)) if patience.is_over() => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
                         format!("session {:?} could not be read while it was being cleared; try again", session.as_str()),
                     ));
                 }
-                Ok(Step::Again) => patience.wait(20.0).await,
+                Ok(Step::Again(stub)) => {
+                    (before, eventual) = (stub, false);
+                    patience.wait(20.0).await;
+                }
             }
         }
     }
@@ -83,7 +95,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, None, receipt))?;
             if started.age_ms(self.clock.now()) > LONGEST_MS {
-                return Ok(Step::Again);
+                return Ok(Step::Again(None));
             }
             for item in &page.items {
                 // What a page holds beyond the window was not asked for, and may be damaged.
@@ -114,14 +126,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if let Body::Stub { cleared_by, .. } = head.body {
                     let newest = end.as_ref().map_or(0, |end| end.next - 1);
                     if cleared_by > newest && self.keeps(Rule::StubNamesClear) {
-                        return Ok(Step::Again);
+                        return Ok(Step::Again(Some((head.seq, cleared_by))));
                     }
                     walk.end();
                     break;
                 }
                 match self.whole_record(pk, &head, receipt, patience).await? {
                     Some(record) => walk.take(record),
-                    None => return Ok(Step::Again),
+                    None => return Ok(Step::Again(None)),
                 }
             }
             if page.after.is_none() {
@@ -171,8 +183,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 loop {
                     let page = persist!(patience, self.table.page(&range, after.as_deref(), receipt))?;
                     for part in &page.items {
-                        payload.extend(item::part_data(part)?);
-                        found += 1;
+                        // What stands between its parts is none of them.
+                        if part_of(&part.key.sk, id).is_some_and(|n| n < *count) {
+                            item::add_part(&mut payload, part, head, self.settings.limits.record)?;
+                            found += 1;
+                        }
                     }
                     after = page.after;
                     if after.is_none() {
@@ -210,7 +225,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     ) -> Result<bool, Error> {
         let range = records(pk.to_owned(), head.seq, head.seq);
         let page = persist!(patience, self.table.page(&range, None, receipt))?;
-        let now = page.items.first().map(|item| item::decode(item, self.settings.limits.record)).transpose()?;
+        let now = page.items.first().map(item::decode_without_messages).transpose()?;
         Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
     }
 }

@@ -2,14 +2,14 @@
 
 use super::append::{Attempt, Found};
 use super::belief::Belief;
-use super::item;
+use super::item::{self, Head};
 use super::load::refuse_list;
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::store::dynamodb::names::{MAX_SEQ, records, seq_of, whole};
-use crate::store::dynamodb::table::{Clock, Range, Table};
+use crate::store::dynamodb::table::{Clock, Item, Range, Table};
 use crate::store::position::Moment;
-use crate::store::{Identity, KEY_LIFETIME_MS, Receipt};
+use crate::store::{AppendId, Identity, KEY_LIFETIME_MS, Receipt};
 
 /// By how much the clocks of two writers may differ: records' times come from several.
 const CLOCKS_MS: i64 = 60 * 60 * 1000;
@@ -60,7 +60,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
+                let head = self.head_of(item, attempt.record.append_id)?;
                 let before = end.as_ref().and_then(Belief::last_id);
                 self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
                 if head.append_id == attempt.record.append_id && head.seq >= from {
@@ -111,7 +111,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             asked_at = self.clock.now();
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
+                let head = self.head_of(item, attempt.record.append_id)?;
                 if end.is_none() && next > 0 {
                     if head.seq + 1 != next || Some(head.append_id) != last {
                         self.seen.forget(&attempt.pk);
@@ -160,7 +160,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         'pages: loop {
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
+                let head = self.head_of(item, attempt.record.append_id)?;
                 end.get_or_insert_with(|| Belief::after(&head, asked_at));
                 if head.append_id == attempt.record.append_id && (head.created_at > oldest || !is_key) {
                     return Ok(Found::Landed(head));
@@ -187,6 +187,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Found::End(belief))
     }
 
+    /// Reads a record that a look meets: all of it where it is the append that is looked for, else what the next append needs of it. So one
+    /// whose messages are damaged is in no writer's way, and can be cleared.
+    pub(super) fn head_of(&self, item: &Item, wanted: AppendId) -> Result<Head, Error> {
+        let head = item::decode_without_messages(item)?;
+        if head.append_id == wanted { item::decode(item, self.settings.limits.record) } else { Ok(head) }
+    }
+
     /// The end of a session's log, read consistently.
     pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Belief, Error> {
         // The newest item of the whole partition is a record as a rule; where it is not, something else stands there.
@@ -201,7 +208,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let belief = match page.items.first() {
             None => Belief::empty(asked_at),
-            Some(item) => Belief::after(&item::decode(item, self.settings.limits.record)?, asked_at),
+            Some(item) => Belief::after(&item::decode_without_messages(item)?, asked_at),
         };
         self.beliefs.learn(pk, &belief, asked_at);
         Ok(belief)

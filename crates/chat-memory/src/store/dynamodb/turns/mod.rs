@@ -5,6 +5,8 @@
 mod append;
 mod belief;
 mod directory;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod item;
 mod load;
 mod look;
@@ -17,10 +19,11 @@ mod sweep_table;
 
 use std::collections::BTreeSet;
 
-pub(crate) use item::{Limits, compress, unpack_messages};
+pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
 pub use reckon::{RecordCost, cost_of};
 #[cfg(test)]
 pub(crate) use sim::{drive, number, run_many};
+pub(crate) use sweep::Damaged;
 pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
@@ -83,8 +86,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// Whether the protocol keeps this rule: always, outside of the simulation.
+    /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.
     fn keeps(&self, rule: Rule) -> bool {
+        #[cfg(all(feature = "torture", unix))]
+        if crate::torture::is_out(&rule) {
+            return false;
+        }
         !self.broken.contains(&rule)
     }
 

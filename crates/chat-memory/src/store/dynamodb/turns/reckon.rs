@@ -40,7 +40,7 @@ pub struct RecordCost {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn cost_of(session: &SessionId, record: &Record) -> Option<RecordCost> {
-    let links = Links { began: Some(record.created_at), owner: None };
+    let links = Links::to(record.created_at, None);
     cost(session.as_str(), record, &links, Limits::new(usize::MAX))
 }
 
@@ -70,7 +70,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 metadata: append.metadata().cloned(),
                 messages: append.messages().to_vec(),
             };
-            let links = Links { began: Some(record.created_at), owner: append.owner().cloned() };
+            let links = Links::to(record.created_at, append.owner().cloned());
             // What cannot be encoded is refused, and takes none.
             cost(&pk, &record, &links, self.settings.limits).map_or(0, |cost| cost.write_units)
         };

@@ -1,15 +1,50 @@
 //! Sweep: what a clear has hidden is replaced by stubs, newest first.
 
-use super::item::{self, Body, Head, PartsOf};
+use super::item::{self, Body, Head, Links, PartsOf};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
-use crate::store::dynamodb::names::{MAX_SEQ, TTL, part_sk, records};
-use crate::store::dynamodb::table::{Clock, Key, Table};
+use crate::store::dynamodb::names::{MAX_SEQ, TTL, part_sk, record_sk, records};
+use crate::store::dynamodb::table::{Clock, Item, Key, Table};
 use crate::store::{Append, Appended, Cleared, Receipt, Swept};
 
 /// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
+
+/// The first damage that a sweep met and went on behind, and how many there were.
+#[derive(Debug, Default)]
+pub(crate) struct Damaged {
+    first: Option<Error>,
+    pub(crate) count: u64,
+}
+
+impl Damaged {
+    /// The result, or `None` where what is stored cannot be read, which is kept for later. Any other error ends the sweep.
+    pub(crate) fn pass<R>(&mut self, result: Result<R, Error>) -> Result<Option<R>, Error> {
+        match result {
+            Err(error) if error.is_corrupt() || error.is_unsupported() => {
+                self.count += 1;
+                self.first.get_or_insert(error);
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// Fails with the first damage, if there was any; `done` says what was done all the same.
+    pub(crate) fn none_or(self, done: impl std::fmt::Display) -> Result<(), Error> {
+        let Some(error) = self.first else { return Ok(()) };
+        Err(match self.count {
+            1 => error.context(done),
+            more => error.context(format_args!("{done} and {} more", more - 1)),
+        })
+    }
+}
+
+/// The error of a clear below a rewind that would show again what it hid: no writer makes one.
+pub(super) fn taken_back_clear(pk: &str, seq: u64) -> Error {
+    Error::corrupt(format!("record {seq} of {pk:?} is a clear, and yet a later record takes it back; nothing was swept"))
+}
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
@@ -18,22 +53,36 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Cleared { appended, swept })
     }
 
-    /// Clears a session, sweeps it and takes it off the directory. The clear carries no link to the directory, so that the
-    /// next append starts the session anew.
+    /// Clears a session, takes it off the directory and sweeps it. The clear carries no link to the directory, so that the
+    /// next append starts the session anew; it names the entry until that is gone, so that a delete that was cut off can be finished.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        self.writable()?;
-        let pk = self.settings.partitions.session(session);
-        let mut receipt = Receipt::default();
-        let links = self.tail(&pk, &mut receipt, &mut self.patience()).await?.links();
-        let appended = self.append_linked(session, &Append::clear(), false).await?;
+        let mut appended = self.append_linked(session, &Append::clear(), false).await?;
+        let key = Key { pk: self.settings.partitions.session(session), sk: record_sk(appended.seq) };
         let mut patience = self.patience();
-        if links.began.is_some() {
-            persist!(patience, self.remove_entry(session, &links, &mut receipt))?;
+        if let Some(clear) = persist!(patience, self.table.get(&key, &mut appended.receipt))? {
+            self.finish_delete(&clear, &mut appended.receipt).await?;
         }
         let mut swept = self.finish_clear(session, &appended).await?;
-        receipt += appended.receipt;
-        swept.receipt += receipt;
+        swept.receipt += appended.receipt;
         Ok(swept)
+    }
+
+    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear.
+    async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<(), Error> {
+        let head = item::decode_without_messages(clear)?;
+        if self.remove_ended(&clear.key, &head, receipt).await? {
+            let mut patience = self.patience();
+            persist!(patience, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
+        }
+        Ok(())
+    }
+
+    /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.
+    async fn remove_ended(&self, key: &Key, head: &Head, receipt: &mut Receipt) -> Result<bool, Error> {
+        let Some((ended, session)) = head.links.ended.zip(self.settings.partitions.session_of(&key.pk)) else { return Ok(false) };
+        let (entry, mut patience) = (Links::to(ended, head.links.owner.clone()), self.patience());
+        persist!(patience, self.remove_entry(&session, &entry, receipt))?;
+        Ok(true)
     }
 
     async fn finish_clear(&self, session: &SessionId, cleared: &Appended) -> Result<Swept, Error> {
@@ -49,41 +98,78 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let pk = self.settings.partitions.session(session);
         let (mut patience, mut receipt) = (self.patience(), Receipt::default());
         let range = records(pk.clone(), 0, MAX_SEQ);
-        let mut after = None;
-        loop {
+        let (mut after, mut damaged) = (None, Damaged::default());
+        let mut taken_back = MAX_SEQ + 1;
+        let clear = 'pages: loop {
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
             for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
+                let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
                 match head.body {
-                    Body::Record { rewind: Some(0), .. } => return self.sweep_below(&pk, head.seq, receipt).await,
-                    Body::Stub { cleared_by, .. } => return self.sweep_below(&pk, cleared_by, receipt).await,
-                    Body::Record { .. } => {}
+                    Body::Record { rewind: Some(0), .. } if head.seq >= taken_back => {
+                        return Err(taken_back_clear(&pk, head.seq));
+                    }
+                    Body::Record { rewind: Some(0), .. } => {
+                        self.finish_delete(item, &mut receipt).await?;
+                        break 'pages Some(head.seq);
+                    }
+                    Body::Record { rewind, .. } => taken_back = taken_back.min(rewind.unwrap_or(MAX_SEQ + 1)),
+                    Body::Stub { cleared_by, .. } => {
+                        self.check_clear(&pk, head.seq, cleared_by, &mut receipt, &mut patience).await?;
+                        break 'pages Some(cleared_by);
+                    }
                 }
             }
             after = page.after;
             if after.is_none() {
-                return Ok(Swept { records: 0, receipt });
+                break None;
             }
+        };
+        let swept = match clear {
+            Some(clear) => damaged.pass(self.sweep_below(&pk, clear, receipt).await)?,
+            None => Some(Swept { records: 0, receipt }),
+        };
+        damaged.none_or("what a clear hid was erased but for this")?;
+        Ok(swept.unwrap_or_default())
+    }
+
+    /// Looks whether the clear is there that a stub names, since it was not seen above the stub: what would be swept below it is lost.
+    async fn check_clear(
+        &self,
+        pk: &str,
+        stub: u64,
+        clear: u64,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<(), Error> {
+        let range = records(pk.to_owned(), clear, clear);
+        let page = persist!(patience, self.table.page(&range, None, receipt))?;
+        let found = page.items.first().map(item::decode_without_messages).transpose()?;
+        match found.map(|head| head.body) {
+            Some(Body::Stub { .. } | Body::Record { rewind: Some(0), .. }) => Ok(()),
+            _ => Err(Error::corrupt(format!(
+                "record {stub} of {pk:?} says that it was erased by the clear {clear}, which is not there; nothing was swept"
+            ))),
         }
     }
 
-    /// Sweeps what is numbered below this clear.
+    /// Sweeps what is numbered below this clear. A record that cannot be read stays, and is told of once all others are erased.
     pub(super) async fn sweep_below(&self, pk: &str, clear: u64, mut receipt: Receipt) -> Result<Swept, Error> {
         let Some(newest) = clear.checked_sub(1) else { return Ok(Swept { records: 0, receipt }) };
         // The deadline is for one page's work: a long session takes as long as it takes.
-        let ttl = match persist!(&mut self.patience(), self.table.ttl_attribute(&mut receipt)) {
+        let mut patience = self.patience();
+        let ttl = match persist!(patience, self.table.ttl_attribute(&mut receipt)) {
             // Who may not ask still may clear: a stub under the usual name costs a hundred bytes at worst.
             Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => TTL.to_owned(),
             ttl => ttl?,
         };
         let range = records(pk.to_owned(), 0, newest);
-        let (mut after, mut swept) = (None, 0);
+        let (mut after, mut swept, mut damaged) = (None, 0, Damaged::default());
         loop {
             let mut patience = self.patience();
             let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
             let mut live = Vec::new();
             for item in &page.items {
-                let head = item::decode(item, self.settings.limits.record)?;
+                let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
                 if !head.is_stub() || head.parts().is_some() {
                     live.push((&item.key, head));
                 }
@@ -98,6 +184,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             after = page.after;
             if after.is_none() {
+                damaged.none_or("what a clear hid was erased but for this")?;
                 return Ok(Swept { records: swept, receipt });
             }
         }
@@ -115,6 +202,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Body::Stub { cleared_by, .. } => cleared_by,
             Body::Record { .. } => clear,
         };
+        // A stub names no entry, so what a delete left in the directory goes first.
+        self.remove_ended(key, head, &mut receipt).await?;
         // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
         let stub = item::stub(key, head, clear, head.parts(), now_s, ttl);
         let replaced = head.is_stub() || persist!(patience, self.table.replace(&stub, head.append_id, &mut receipt))?;

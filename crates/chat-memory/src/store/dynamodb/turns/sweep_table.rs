@@ -1,20 +1,24 @@
 //! Sweep of a whole table: what was cut off anywhere, found by looking at every item once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::{self, Body};
+use super::item::{self, Body, Links};
+use super::sweep::{Damaged, taken_back_clear};
 use super::{Turns, persist};
 use crate::error::Error;
+use crate::session::SessionId;
 use crate::store::Receipt;
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Clock, Item, Key, Table};
 
 /// What is asked of each item: all but its messages.
-const LOOKED_AT: [&str; 9] = [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, PARTS, PARTS_ID, CODEC];
+const LOOKED_AT: [&str; 12] =
+    [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, PARTS, PARTS_ID, CODEC, BEGAN, OWNER, ENDED];
 
-/// How old parts without a record must be to be taken for abandoned. No append goes on for as long.
+/// How old parts without a record, and entries of the directory without a session, must be to be taken for abandoned. No append goes
+/// on for as long.
 const ABANDONED_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What a sweep of a whole table did.
@@ -29,8 +33,32 @@ pub struct TableSwept {
     pub records: u64,
     /// Parts without a record that were deleted.
     pub parts: u64,
+    /// Entries of the directory that no session has that were deleted.
+    pub entries: u64,
     /// What it cost.
     pub receipt: Receipt,
+}
+
+impl TableSwept {
+    /// This, unless sessions were met that cannot be read: they are told of once all others are swept.
+    pub(crate) fn unless(self, damaged: Damaged) -> Result<Self, Error> {
+        damaged.none_or(format_args!(
+            "{} of {} were erased, {} without a record and {} of the directory without a session deleted, but not all could be read",
+            counted(self.records, "record"),
+            counted(self.sessions, "session"),
+            counted(self.parts, "part"),
+            counted(self.entries, "entry"),
+        ))?;
+        Ok(self)
+    }
+}
+
+fn counted(n: u64, what: &str) -> String {
+    match (n, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (n, Some(stem)) => format!("{n} {stem}ies"),
+        (n, None) => format!("{n} {what}s"),
+    }
 }
 
 /// What the scan has seen so far.
@@ -42,6 +70,16 @@ struct Seen {
     /// Old parts by their id, and the ids that a record names.
     parts: HashMap<String, Vec<Key>>,
     named: HashSet<String>,
+    /// The rewinds of each session that are no clears: their numbers, and from which on they take back.
+    rewinds: HashMap<String, Vec<(u64, u64)>>,
+    /// Sessions with a record that cannot be read. Nothing of them is erased.
+    damaged: HashSet<String>,
+    /// Sessions with a delete that was cut off.
+    ended: BTreeSet<SessionId>,
+    /// The newest record of each session, and its entry.
+    newest: HashMap<String, (u64, Links)>,
+    /// Old entries of the directory, each with the session that it is of.
+    entries: Vec<(Key, SessionId)>,
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -49,13 +87,22 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.writable()?;
         let mut swept = TableSwept::default();
         let mut seen = Seen::default();
+        let mut damaged = Damaged::default();
         let mut after: Option<Key> = None;
         loop {
             let mut patience = self.patience();
             let page = persist!(patience, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
             for item in &page.items {
-                if self.settings.partitions.is_session(&item.key.pk) {
-                    self.look_at(item, &mut seen)?;
+                let pk = &item.key.pk;
+                if self.settings.partitions.owner_of_directory(pk).is_some() {
+                    let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
+                    seen.entries.extend(old.map(|(_, session)| (item.key.clone(), session)));
+                }
+                if !self.settings.partitions.is_session(pk) || seen.damaged.contains(pk) {
+                    continue;
+                }
+                if damaged.pass(self.look_at(item, &mut seen))?.is_none() {
+                    seen.damaged.insert(pk.clone());
                 }
             }
             swept.items += page.items.len() as u64;
@@ -65,20 +112,73 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 break;
             }
         }
-        for (pk, clear) in &seen.clears {
-            if seen.oldest_live.get(pk).is_some_and(|oldest| oldest < clear) {
-                let done = self.sweep_below(pk, *clear, Receipt::default()).await?;
+        for session in &seen.ended {
+            let pk = self.settings.partitions.session(session);
+            if seen.damaged.contains(&pk) {
+                continue;
+            }
+            if let Some(done) = damaged.pass(self.sweep(session).await)? {
+                // Nothing is left to do below its clear.
+                seen.oldest_live.remove(&pk);
                 swept.receipt += done.receipt;
                 swept.records += done.records;
                 swept.sessions += 1;
             }
         }
-        for key in seen.parts.iter().filter(|(id, _)| !seen.named.contains(*id)).flat_map(|(_, keys)| keys) {
+        for (pk, clear) in &seen.clears {
+            if seen.damaged.contains(pk) || seen.oldest_live.get(pk).is_none_or(|oldest| oldest >= clear) {
+                continue;
+            }
+            let taken_back = |(seq, to): &(u64, u64)| seq > clear && to <= clear;
+            let done = if seen.rewinds.get(pk).is_some_and(|rewinds| rewinds.iter().any(taken_back)) {
+                Err(taken_back_clear(pk, *clear))
+            } else {
+                self.sweep_below(pk, *clear, Receipt::default()).await
+            };
+            match damaged.pass(done)? {
+                Some(done) => {
+                    swept.receipt += done.receipt;
+                    swept.records += done.records;
+                    swept.sessions += 1;
+                }
+                None => drop(seen.damaged.insert(pk.clone())),
+            }
+        }
+        let unnamed = seen.parts.iter().filter(|(id, _)| !seen.named.contains(*id)).flat_map(|(_, keys)| keys);
+        for key in unnamed.filter(|key| !seen.damaged.contains(&key.pk)) {
             let mut patience = self.patience();
             persist!(patience, self.table.delete(key, &mut swept.receipt))?;
             swept.parts += 1;
         }
-        Ok(swept)
+        for (key, session) in &seen.entries {
+            if !seen.damaged.contains(&self.settings.partitions.session(session))
+                && damaged.pass(self.sweep_entry(key, session, &seen, &mut swept.receipt).await)?.unwrap_or_default()
+            {
+                swept.entries += 1;
+            }
+        }
+        swept.unless(damaged)
+    }
+
+    /// Deletes an entry of the directory that its session does not have; whether it did.
+    async fn sweep_entry(&self, key: &Key, session: &SessionId, seen: &Seen, receipt: &mut Receipt) -> Result<bool, Error> {
+        let pk = self.settings.partitions.session(session);
+        let is_its =
+            |links: &Links| links.began.is_some_and(|began| self.entry_key(session, links.owner.as_ref(), began) == *key);
+        if seen.newest.get(&pk).is_some_and(|(_, links)| is_its(links)) {
+            return Ok(false);
+        }
+        let mut patience = self.patience();
+        // The scan is no single moment.
+        if is_its(&self.tail(&pk, receipt, &mut patience).await?.links()) {
+            return Ok(false);
+        }
+        persist!(patience, self.table.delete(key, receipt))?;
+        Ok(true)
+    }
+
+    fn abandoned_before(&self) -> i64 {
+        self.clock.now().wall_ms - ABANDONED_MS
     }
 
     fn look_at(&self, item: &Item, seen: &mut Seen) -> Result<(), Error> {
@@ -88,24 +188,27 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 Some(AttributeValue::N(at)) => at.parse().unwrap_or(i64::MAX),
                 _ => i64::MAX,
             };
-            if created_at < self.clock.now().wall_ms - ABANDONED_MS {
+            if created_at < self.abandoned_before() {
                 seen.parts.entry(id.to_owned()).or_default().push(item.key.clone());
             }
         } else if sk.starts_with("t#") {
-            let head = item::decode(item, self.settings.limits.record)?;
+            let head = item::decode_without_messages(item)?;
             // A stub that still names its parts is as unfinished as a record that no stub replaced yet.
             if !head.is_stub() || head.parts().is_some() {
                 let oldest = seen.oldest_live.entry(pk.clone()).or_insert(head.seq);
                 *oldest = head.seq.min(*oldest);
             }
+            seen.ended.extend(head.links.ended.and_then(|_| self.settings.partitions.session_of(pk)));
+            if seen.newest.get(pk).is_none_or(|(seq, _)| *seq < head.seq) {
+                seen.newest.insert(pk.clone(), (head.seq, head.links.clone()));
+            }
             seen.named.extend(head.parts().map(|parts| parts.id.clone()));
-            let clear = match head.body {
-                Body::Stub { cleared_by, .. } => Some(cleared_by),
-                Body::Record { rewind, .. } => (rewind == Some(0)).then_some(head.seq),
-            };
-            if let Some(clear) = clear {
-                let newest = seen.clears.entry(pk.clone()).or_insert(clear);
-                *newest = clear.max(*newest);
+            // Only a clear that is there: what a stub says of one may be damaged, and what is swept is lost.
+            if matches!(head.body, Body::Record { rewind: Some(0), .. }) {
+                let newest = seen.clears.entry(pk.clone()).or_insert(head.seq);
+                *newest = head.seq.max(*newest);
+            } else if let Body::Record { rewind: Some(to), .. } = head.body {
+                seen.rewinds.entry(pk.clone()).or_default().push((head.seq, to));
             }
         }
         Ok(())

@@ -197,6 +197,41 @@ async fn what_was_cleared_is_in_no_file_any_more() {
     assert_eq!(texts(&store, "other").await.len(), 30);
 }
 
+/// By each of the ways in which time erases.
+#[tokio::test]
+async fn what_has_expired_is_in_no_file_any_more() {
+    for way in ["purge", "open", "appends"] {
+        let (folder, path) = folder();
+        let builder = SqliteStore::builder(&path).retention(std::time::Duration::from_secs(3_600));
+        let store = builder.clone().open().await.expect("a new file");
+        for n in 0..30 {
+            say(&store, "s", &format!("the secret number {n} {}", "of many ".repeat(n * 40))).await;
+        }
+        let kept = SqliteStore::open(&path).await.expect("the file, without a retention");
+        say(&kept, "s", "kept").await;
+        let holds =
+            |what: &str| contents(folder.path()).iter().any(|(_, bytes)| bytes.windows(what.len()).any(|w| w == what.as_bytes()));
+        assert!(holds("the secret number 29"));
+        // As if they had been written two days before.
+        change(
+            &path,
+            "UPDATE records SET expires_at = expires_at - 172800, purge_at = purge_at - 172800 WHERE purge_at IS NOT NULL",
+        );
+        match way {
+            "purge" => assert_eq!(store.purge().await.expect("a purge").records, 30),
+            "open" => drop(builder.open().await.expect("the file")),
+            _ => {
+                for n in 0..64 {
+                    say(&kept, "other", &n.to_string()).await;
+                }
+            }
+        }
+        assert!(!holds("the secret number"), "in the file, or in its log, after {way}");
+        assert!(holds("kept"));
+        assert_eq!(texts(&kept, "s").await, ["kept"]);
+    }
+}
+
 #[tokio::test]
 async fn an_append_after_a_delete_lists_the_session() {
     let (_folder, path) = folder();
@@ -234,4 +269,16 @@ async fn the_file_holds_what_the_format_says() {
     store.sweep(&session("s")).await.expect("a sweep");
     assert_eq!(one("SELECT cleared_by || coalesce(messages, ' stub') FROM records WHERE seq = 0"), "1 stub");
     assert_eq!(one("PRAGMA integrity_check"), "ok");
+}
+
+#[tokio::test]
+async fn what_a_clock_ahead_of_time_has_purged_is_hidden_and_no_damage() {
+    let mut log = Timed::new(Some(DAY_S.unsigned_abs())).await;
+    log.say("first");
+    log.say("second");
+    log.now_s += 10 * DAY_S;
+    assert_eq!(log.purge(), 2);
+    log.now_s -= 10 * DAY_S;
+    log.say("third");
+    assert_eq!(log.texts(), ["third"]);
 }

@@ -4,6 +4,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use super::*;
+use crate::Error;
+use crate::store::Appended;
 use crate::store::sqlite::{listing, log, sweep};
 
 #[tokio::test]
@@ -78,23 +80,9 @@ async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     go
 }
 
-#[tokio::test]
-async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
-    let (_folder, path) = folder();
-    let store = SqliteStore::open(&path).await.expect("a new file");
-    say(&store, "s", "first").await;
-    let position = store.load(&session("s"), &Load::all()).await.expect("a load").position;
-    let go = hold(&store).await;
-    let stale = crate::store::Ticket::new(crate::store::AppendId::random(), 0).tried_at(0);
-    let appends = [
-        saying("plain"),
-        saying("of a key").with_key("k"),
-        saying("of a key").with_key("k"),
-        saying("another body").with_key("k"),
-        saying("too late").expecting(position),
-        saying("too old").with_ticket(stale),
-        saying("plain"),
-    ];
+/// Appends all of these to one session while the writer is held, so that they are one batch; what comes of each.
+async fn at_once(store: &SqliteStore, appends: impl IntoIterator<Item = Append>) -> Vec<Result<Appended, Error>> {
+    let go = hold(store).await;
     let tasks: Vec<_> = appends
         .into_iter()
         .map(|append| {
@@ -105,12 +93,32 @@ async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
     while store.0.batches.len() < tasks.len() {
         tokio::task::yield_now().await;
     }
-    let before = store.0.batches.count.load(std::sync::atomic::Ordering::SeqCst);
     go.send(()).expect("the writer waits");
     let mut results = Vec::new();
     for task in tasks {
         results.push(task.await.expect("no panic"));
     }
+    results
+}
+
+#[tokio::test]
+async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    say(&store, "s", "first").await;
+    let position = store.load(&session("s"), &Load::all()).await.expect("a load").position;
+    let stale = crate::store::Ticket::new(crate::store::AppendId::random(), 0).tried_at(0);
+    let appends = [
+        saying("plain"),
+        saying("of a key").with_key("k"),
+        saying("of a key").with_key("k"),
+        saying("another body").with_key("k"),
+        saying("too late").expecting(position),
+        saying("too old").with_ticket(stale),
+        saying("plain"),
+    ];
+    let before = store.0.batches.count.load(std::sync::atomic::Ordering::SeqCst);
+    let results = at_once(&store, appends).await;
     let seqs: Vec<_> =
         results.iter().map(|result| result.as_ref().map(|appended| (appended.seq, appended.repeated)).ok()).collect();
     assert_eq!(seqs, [Some((1, false)), Some((2, false)), Some((2, true)), None, None, None, Some((3, false))]);
@@ -125,25 +133,41 @@ async fn in_a_batch_that_does_not_fit_each_append_is_tried_alone() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).max_pages(40).open().await.expect("a new file");
     say(&store, "s", "first").await;
-    let go = hold(&store).await;
-    let tasks: Vec<_> = [10, 900_000, 10]
-        .into_iter()
-        .map(|bytes| {
-            let store = store.clone();
-            tokio::spawn(async move { store.append(&session("s"), &saying(&"x".repeat(bytes))).await })
-        })
-        .collect();
-    while store.0.batches.len() < tasks.len() {
-        tokio::task::yield_now().await;
-    }
-    go.send(()).expect("the writer waits");
-    let mut landed = Vec::new();
-    for task in tasks {
-        landed.push(task.await.expect("no panic").map_err(|e| e.to_string()));
-    }
+    let appends = [10, 900_000, 10].map(|bytes| saying(&"x".repeat(bytes)));
+    let landed: Vec<_> = at_once(&store, appends).await.into_iter().map(|result| result.map_err(|e| e.to_string())).collect();
     assert!(landed[0].is_ok() && landed[2].is_ok(), "{landed:?}");
     assert!(landed[1].as_ref().is_err_and(|e| e.contains("no space is left")), "{landed:?}");
     assert_eq!(texts(&store, "s").await.len(), 3);
+}
+
+/// A batch of appends whose commit fails where it may have reached the disk.
+#[tokio::test]
+async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first_try() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    let keyed = |key: &str| saying("of a key").with_key(key);
+    store.append(&session("s"), &keyed("before")).await.expect("an append");
+    let position = store.load(&session("s"), &Load::all()).await.expect("a load").position;
+    // Each append breaks a rule that SQLite looks at when it commits.
+    let breaks =
+        "PRAGMA foreign_keys = ON; CREATE TABLE p (n PRIMARY KEY); CREATE TABLE c (n REFERENCES p DEFERRABLE INITIALLY DEFERRED);
+        CREATE TEMP TRIGGER t AFTER INSERT ON records BEGIN INSERT INTO c VALUES (1); END";
+    store.0.write(|db| Ok(db.execute_batch(breaks)?)).await.expect("a rule");
+    let appends = [keyed("k"), keyed("k"), keyed("before"), saying("too late").expecting(position), saying("plain")];
+    let results = at_once(&store, appends).await;
+    let ticket =
+        |n: usize| *results[n].as_ref().expect_err("nobody knows").ticket().unwrap_or_else(|| panic!("{:?}", results[n]));
+    assert_eq!((ticket(0).append_id(), ticket(0).lowest(), ticket(1).lowest()), (ticket(1).append_id(), 1, 1));
+    assert_eq!(ticket(4).lowest(), 2);
+    assert!(results[2].as_ref().is_ok_and(|appended| appended.repeated && appended.seq == 0), "{:?}", results[2]);
+    let error = results[3].as_ref().expect_err("its position was another's, of which nobody knows");
+    assert!(error.ticket().is_none() && !error.is_conflict(), "{error:?}");
+
+    change(&path, "DROP TABLE c; DROP TABLE p");
+    let again = store.append(&session("s"), &keyed("k").with_ticket(ticket(1))).await.expect("the ticket settles it");
+    assert_eq!((again.seq, again.repeated), (1, false));
+    assert!(store.append(&session("s"), &keyed("k")).await.expect("its key as well").repeated);
+    assert_eq!(texts(&store, "s").await, ["of a key", "of a key"]);
 }
 
 #[tokio::test]
@@ -212,6 +236,27 @@ async fn a_record_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
+async fn a_sweep_erases_nothing_on_the_word_of_a_clear_that_cannot_be() {
+    for damage in ["UPDATE records SET seq = 9223372036854775807 WHERE seq = 1", "UPDATE records SET rewind = 0 WHERE seq = 2"] {
+        let (_folder, path) = folder();
+        let store = SqliteStore::open(&path).await.expect("a new file");
+        let session = session("s");
+        say(&store, "s", "a").await;
+        store.append(&session, &Append::clear()).await.expect("a clear");
+        say(&store, "s", "b").await;
+        let history = store.load(&session, &Load::all()).await.expect("a load");
+        let instead = Append::rewind(&history, 2, [Message::user("c")]).expect("record 2 is in view");
+        store.append(&session, &instead).await.expect("a rewind");
+        change(&path, damage);
+        let error = store.sweep(&session).await.expect_err(damage);
+        assert!(error.is_corrupt() && error.to_string().contains("nothing was swept"), "{damage}: {error:?}");
+        let db = Connection::open(&path).expect("the file");
+        let left: u64 = db.query_row("SELECT count(messages) FROM records", [], |row| row.get(0)).expect("a count");
+        assert_eq!(left, 4, "{damage}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_an_error_and_no_empty_history() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
@@ -240,7 +285,9 @@ async fn no_statement_reads_a_whole_table() {
     let store = SqliteStore::open(&path).await.expect("a new file");
     say(&store, "s", "x").await;
     let db = Connection::open(&path).expect("the file");
-    for sql in [log::HEAD, log::BACKWARDS_FROM, log::BY_KEY, log::BY_TICKET, listing::PAGE, sweep::NEWEST_CLEAR, sweep::IS_DUE] {
+    let of_logs = [log::HEAD, log::BACKWARDS_FROM, log::BY_KEY, log::BY_TICKET];
+    let of_sweeps = [sweep::NEWEST_CLEAR, sweep::BEFORE, sweep::TAKEN_BACK, sweep::NEXT_ROW, sweep::IS_DUE];
+    for sql in of_logs.into_iter().chain(of_sweeps).chain([listing::PAGE]) {
         let mut explained = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
         let nothing = vec![rusqlite::types::Null; explained.parameter_count()];
         let steps: Vec<String> = explained

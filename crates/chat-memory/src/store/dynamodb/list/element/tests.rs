@@ -85,6 +85,31 @@ proptest! {
         }
     }
 
+    /// Elements that others wrote, whose place for a mark may be taken, or lacking.
+    #[test]
+    fn a_mark_leaves_what_others_wrote(
+        kwargs in prop_oneof![
+            Just(None),
+            arbitrary::value().prop_map(Some),
+            arbitrary::object(arbitrary::value()).prop_map(|kwargs| Some(Value::from(kwargs))),
+            arbitrary::object(arbitrary::value()).prop_map(|kwargs| Some(Value::Object(kwargs).to_string().into())),
+        ],
+        said in arbitrary::text(),
+    ) {
+        let mut element = json!({ "type": "human", "data": { "content": said } });
+        if let Some(kwargs) = kwargs {
+            element["data"]["additional_kwargs"] = kwargs;
+        }
+        let element = as_stored(to_attribute(&element));
+        let Ok(Element { message, mark: none }) = decode(&element) else { return Ok(()) };
+        prop_assume!(none.is_empty());
+        for dialect in DIALECTS {
+            let marked = as_stored(with_mark(dialect, &element, mark()).expect("a map"));
+            prop_assert_eq!(decode(&marked), Ok(Element { message: message.clone(), mark: mark() }), "{} as {:?}", dialect, marked);
+            prop_assert!(dialect == Dialect::Js || python_can_read(&marked), "{marked:?}");
+        }
+    }
+
     #[test]
     fn what_an_original_edits_is_what_counts(said in arbitrary::text(), edited in arbitrary::text()) {
         let mut message = Message::assistant(said);
@@ -101,14 +126,18 @@ proptest! {
     }
 }
 
-/// Found by the property above, on a day when chance had it.
+/// Found by the properties above, on days when chance had them.
 #[test]
-fn a_field_of_the_marks_own_name_stays() {
-    let message = json!({ "role": "system", "content": "", "langchain": { "kwargs": { "chat_memory": null } } });
-    let message = Message::from_value(message).expect("a message");
-    for dialect in DIALECTS {
-        let stored = as_stored(encode(dialect, &message, Mark::new()));
-        let marked = as_stored(with_mark(dialect, &stored, mark()).expect("a map"));
-        assert_eq!(decode(&marked), Ok(Element { message: message.clone(), mark: mark() }), "{dialect:?}");
+fn what_is_like_the_marks_place_stays() {
+    for note in [json!({ "kwargs": { "chat_memory": null } }), json!({ "absent": ["additional_kwargs"] })] {
+        let message = json!({ "role": "system", "content": "", "langchain": note });
+        let message = Message::from_value(message).expect("a message");
+        for dialect in DIALECTS {
+            for first in [Mark::new(), mark()] {
+                let stored = as_stored(encode(dialect, &message, first));
+                let marked = as_stored(with_mark(dialect, &stored, mark()).expect("a map"));
+                assert_eq!(decode(&marked), Ok(Element { message: message.clone(), mark: mark() }), "{dialect:?}");
+            }
+        }
     }
 }

@@ -276,7 +276,7 @@ impl World {
             let Some(item) = self.items.get(&reader.beside(&self.session, &id)) else {
                 return Err(format!("the segment {id} is not there"));
             };
-            match reader.parse_beside(&self.session, &id, item).map_err(|e| e.to_string())? {
+            match Beside::parse(&self.reader.lists, &self.session, &id, item).map_err(|e| e.to_string())? {
                 Beside::Segment(older) => log = older,
                 Beside::Swept { .. } => break,
                 Beside::Gone(_) => return Err("a note stands where a segment should".to_owned()),

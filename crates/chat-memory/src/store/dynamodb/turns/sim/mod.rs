@@ -16,12 +16,12 @@ use std::task::{Context, Waker};
 use actors::{Actor, Notes};
 use world::{Client, Faults, World};
 
-use super::item::Limits;
+use super::item::{Limits, Links};
 use super::{Rule, Settings, Turns};
 use crate::session::SessionId;
-use crate::store::Load;
 use crate::store::dynamodb::names::Partitions;
 use crate::store::dynamodb::table::Attributes;
+use crate::store::{AppendId, Load, Receipt};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -35,24 +35,28 @@ pub(crate) fn drive<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Runs the schedule of a seed, with a rule of the protocol taken out or none.
-fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let retention_s = (rng.u32(0..5) < 2).then(|| rng.u64(3_600..7_200));
-    let faults = match rng.u32(0..3) {
-        0 => Faults { lost_request: 0, lost_answer: 0, late: 0, twice: 0, refused: 0 },
-        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, refused: 30 },
-        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, refused: 100 },
-    };
-    let clients = rng.usize(2..5);
-    let settings = Settings {
+fn settings(retention_s: Option<u64>) -> Settings {
+    Settings {
         partitions: Partitions::new(None),
         retention_s,
         eventual: false,
         read_only: false,
         limits: Limits { record: 1_000_000, item: 700 },
         deadline_ms: 30_000,
+    }
+}
+
+/// Runs the schedule of a seed, with a rule of the protocol taken out or none.
+fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let retention_s = (rng.u32(0..5) < 2).then(|| rng.u64(3_600..7_200));
+    let faults = match rng.u32(0..3) {
+        0 => Faults::NONE,
+        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, refused: 30 },
+        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, refused: 100 },
     };
+    let clients = rng.usize(2..5);
+    let settings = settings(retention_s);
     let session = SessionId::new("s").map_err(|e| e.to_string())?;
     let steps = rng.u32(60..260);
     let jumps = rng.u32(0..40);
@@ -83,7 +87,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut world = client(0);
     world.number = 0;
     world.world().settle();
-    world.world().faults = Faults { lost_request: 0, lost_answer: 0, late: 0, twice: 0, refused: 0 };
+    world.world().faults = Faults::NONE;
     let pk = settings.partitions.session(&session);
     // At the end, undisturbed: a load by a newcomer must still find everything, and the last clear be swept.
     let last =
@@ -199,4 +203,20 @@ fn without_a_rule_schedules_break() {
             found.unwrap_or_else(|| panic!("100,000 schedules hold without {rule:?}: the simulation would not miss it"));
         println!("without {rule:?}, seed {seed}: {why}");
     }
+}
+
+/// The torture found it: two that began a session in the same millisecond shared an entry, and the one that lost took it away.
+#[test]
+fn two_starts_in_one_millisecond_share_no_entry() {
+    let world = Arc::new(Mutex::new(World::new(fastrand::Rng::with_seed(1), Faults::NONE, 1)));
+    let client = Client { world, number: 0 };
+    let turns = Turns::new(client.clone(), client, settings(None));
+    let session = SessionId::new("s").expect("a good id");
+    let links = Links::to(1_700_000_000_000, None);
+    let mut receipt = Receipt::default();
+    let [first, second] = [AppendId::random(), AppendId::random()];
+    let mut starts = |starter| drive(turns.start_entry(&session, &links, None, starter, &mut receipt)).expect("no faults");
+    assert!(starts(first), "nobody else is there");
+    assert!(starts(first), "a repeat finds its own");
+    assert!(!starts(second), "the entry is another's");
 }

@@ -64,6 +64,11 @@ pub(super) struct Faults {
     pub(super) refused: u32,
 }
 
+impl Faults {
+    /// All goes well.
+    pub(super) const NONE: Self = Self { lost_request: 0, lost_answer: 0, late: 0, twice: 0, refused: 0 };
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) rng: fastrand::Rng,

@@ -1,0 +1,104 @@
+//! One session, turn by turn.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chat_memory::SessionId;
+use chat_memory::store::{ChatStore, Load, Older, Receipt};
+
+use super::{Cost, Kind, median};
+use crate::Result;
+use crate::resident::resident;
+use crate::turns::{WINDOW, turn};
+
+/// Appends before a length over which their costs are averaged, or as many as half of its turns.
+pub const AVERAGED: usize = 100;
+
+/// What came out of one kind of store.
+#[derive(Debug)]
+pub struct Grown {
+    pub name: &'static str,
+    pub units: bool,
+    pub at: Vec<At>,
+}
+
+/// With so many turns.
+#[derive(Debug)]
+pub struct At {
+    pub turns: usize,
+    /// An append's, on average over the last ones; its time is their median.
+    pub requests: f64,
+    pub write_units: f64,
+    pub append_time: Duration,
+    pub window: Cost,
+    /// A window's messages before the session's middle.
+    pub page: Option<Cost>,
+    /// Bytes of this process's memory.
+    pub resident: u64,
+}
+
+/// Appends up to the greatest of these lengths, and looks at each.
+pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
+    // So that the first lengths are not measured on a cold store.
+    let warm = SessionId::new("warm")?;
+    for number in 0..times * 20 {
+        kind.store.append(&warm, &turn(number)).await?;
+        kind.store.load(&warm, &Load::last(WINDOW)).await?;
+    }
+    let session = SessionId::new("scale")?;
+    let (mut receipts, mut took): (Vec<Receipt>, Vec<Duration>) = Default::default();
+    let mut at = Vec::new();
+    for number in 0..marks.iter().copied().max().unwrap_or(0) {
+        let turn = turn(number);
+        let start = Instant::now();
+        let appended = kind.store.append(&session, &turn).await?;
+        took.push(start.elapsed());
+        receipts.push(appended.receipt);
+        if receipts.len() > AVERAGED {
+            receipts.remove(0);
+            took.remove(0);
+        }
+        let turns = number + 1;
+        if marks.contains(&turns) {
+            eprintln!("{}: {turns} turns …", kind.name);
+            let last = AVERAGED.min(turns.div_ceil(2));
+            let of = |cost: fn(&Receipt) -> f64| receipts.iter().rev().take(last).map(cost).sum::<f64>() / last as f64;
+            let from = turns.saturating_sub(WINDOW / 2);
+            let window = read(kind.store.as_ref(), &session, &Load::last(WINDOW), times, from, turns).await?;
+            let middle = turns / 2;
+            let page = if middle * 2 >= WINDOW {
+                let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+                let load = Load::last(WINDOW).before(Older::new(turns as u64, middle as u64, now));
+                Some(read(kind.store.as_ref(), &session, &load, times, middle - WINDOW / 2, middle).await?)
+            } else {
+                None
+            };
+            at.push(At {
+                turns,
+                requests: of(|receipt| receipt.requests as f64),
+                write_units: of(|receipt| receipt.write_units),
+                append_time: median(took.iter().rev().take(last).copied().collect()),
+                window,
+                page,
+                resident: resident(std::process::id())?,
+            });
+        }
+    }
+    Ok(Grown { name: kind.name, units: kind.units, at })
+}
+
+/// Loads, and proves that it is the turns from this number up to that.
+async fn read(store: &dyn ChatStore, session: &SessionId, load: &Load, times: usize, from: usize, to: usize) -> Result<Cost> {
+    let mut took = Vec::with_capacity(times);
+    let mut receipt = Receipt::default();
+    for _ in 0..times {
+        let start = Instant::now();
+        let history = store.load(session, load).await?;
+        took.push(start.elapsed());
+        receipt = history.receipt;
+        let wanted: Vec<_> = (from..to).flat_map(|number| turn(number).messages().to_vec()).collect();
+        if !history.messages().eq(&wanted) {
+            return Err(format!("a load should bring turns {from} to {to}, and brings others").into());
+        }
+    }
+    Ok(Cost { receipt, time: median(took) })
+}

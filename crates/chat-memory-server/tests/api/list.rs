@@ -1,0 +1,27 @@
+//! The service over a table that Flowise or LangChain made: one item a session.
+
+use axum::http::Method;
+use chat_memory_testkit::list_url;
+use serde_json::json;
+
+use crate::client::{Api, messages, user};
+
+#[tokio::test]
+async fn a_table_of_one_item_a_session_is_served_too() {
+    let api = Api::at(&list_url("api-list").await);
+    let path = messages("s");
+    let (body, key) = (json!({"messages": [user("once")]}), [("idempotency-key", "turn 1")]);
+    api.post(&path, &key, &body).await.ok(201);
+    assert_eq!(api.post(&path, &key, &body).await.header("idempotent-replayed"), "true");
+    let tag = api.get(&path).await.header("etag").to_owned();
+    api.turn("s", "two").await;
+    assert_eq!(api.texts("s", "").await, ["once", "two?", "two!"]);
+    let late = [("if-match", tag.as_str())];
+    api.post(&path, &late, &body).await.problem(412, "conflict");
+    api.call(Method::POST, "/v1/sessions/s/rewind", &[], &json!({"turns": 1})).await.ok(200);
+    assert_eq!(api.texts("s", "").await, ["once"]);
+    let sessions = api.get("/v1/sessions?all=true").await.ok(200);
+    assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
+    api.delete(&path).await.ok(200);
+    assert_eq!(api.texts("s", "").await, [""; 0]);
+}

@@ -1,0 +1,46 @@
+//! DynamoDB Local past the library: a client of the SDK's, and tables as others make them.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+
+use crate::{dynamodb_endpoint, table_name};
+
+/// The AWS SDK on [DynamoDB Local](dynamodb_endpoint), each request tried once.
+///
+/// # Panics
+/// Without DynamoDB Local.
+pub fn client() -> Client {
+    client_at(&dynamodb_endpoint())
+}
+
+/// The AWS SDK on the service at this URL, each request tried once.
+pub fn client_at(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// The name of a new table with these keys, both strings: a partition key, and a sort key if there are two.
+///
+/// # Panics
+/// Where DynamoDB Local does not make it.
+pub async fn new_table(prefix: &str, keys: &[&str]) -> String {
+    let name = table_name(prefix);
+    let mut request = client().create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
+    for (key, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
+        let definition = AttributeDefinition::builder().attribute_name(*key).attribute_type(ScalarAttributeType::S);
+        let element = KeySchemaElement::builder().attribute_name(*key).key_type(kind);
+        request = request
+            .attribute_definitions(definition.build().expect("a name and a type"))
+            .key_schema(element.build().expect("a name and a kind"));
+    }
+    request.send().await.expect("a table on DynamoDB Local");
+    name
+}

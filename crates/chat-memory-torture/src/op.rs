@@ -1,0 +1,138 @@
+//! An append that any process can make again: it is described, not kept.
+
+use chat_memory::store::{Append, AppendId, History, Lasts, Position, Record};
+use chat_memory::{Error, Message, SessionId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// An append. However often and by whomever it is tried, it must land once at most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Op {
+    /// Its number, the only one of the history.
+    pub number: u64,
+    /// The session.
+    pub session: String,
+    /// What it does.
+    pub what: What,
+    /// How many messages it has.
+    pub messages: usize,
+    /// How long each is, in characters.
+    pub length: usize,
+    /// The position that it expects, as text.
+    pub expected: Option<String>,
+    /// Whether it has an idempotency key.
+    pub keyed: bool,
+    /// The wall clock when it was first tried, in epoch milliseconds.
+    pub first_tried: i64,
+}
+
+/// What an append does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// It adds messages.
+    Add,
+    /// It takes back everything, and adds messages or none.
+    ReplaceAll,
+    /// It takes back from this number on.
+    Rewind {
+        /// The number.
+        to: u64,
+        /// When the last of what it hides expires, in epoch seconds; `None` where something never does.
+        hides_until: Option<i64>,
+    },
+}
+
+impl What {
+    /// The number from which on it takes back.
+    pub fn rewinds_to(self) -> Option<u64> {
+        match self {
+            Self::Add => None,
+            Self::ReplaceAll => Some(0),
+            Self::Rewind { to, .. } => Some(to),
+        }
+    }
+}
+
+impl Op {
+    /// The session.
+    ///
+    /// # Errors
+    /// Where the id is none.
+    pub fn session(&self) -> Result<SessionId, Error> {
+        SessionId::new(&self.session)
+    }
+
+    /// The append itself.
+    ///
+    /// # Errors
+    /// Where the description cannot be one.
+    pub fn append(&self) -> Result<Append, Error> {
+        let messages = messages(self.number, self.messages, self.length);
+        let expected = self.expected.as_deref().map(str::parse::<Position>).transpose()?;
+        let mut append = match (self.what, expected) {
+            (What::Add, None) => Append::new(messages),
+            (What::Add, Some(position)) => Append::new(messages).expecting(position),
+            (What::ReplaceAll, None) => Append::replace_all(messages),
+            (What::ReplaceAll, Some(position)) => Append::replace_all(messages).expecting(position),
+            (What::Rewind { to, hides_until }, Some(position)) => {
+                Append::rewind(&History::new(vec![hidden(to, hides_until)], true, position), to, messages)?
+            }
+            (What::Rewind { .. }, None) => return Err(Error::invalid("a rewind expects a position")),
+        };
+        if self.keyed {
+            append = append.with_key(format!("key {}", self.number));
+        }
+        Ok(append.with_metadata(metadata(self.number, self.messages, self.length)))
+    }
+}
+
+/// A record that stands for all that a rewind hides.
+fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
+    let append_id = AppendId::from_bytes([0; 16]);
+    Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, messages: Vec::new() }
+}
+
+/// What a rewind to this record of a history is.
+pub fn rewind(history: &History, seq: u64) -> Option<What> {
+    let append = Append::rewind(history, seq, []).ok()?;
+    let hidden = history.records.iter().filter(|record| record.seq >= seq);
+    let lasts = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
+    let hides_until = lasts.and_then(|lasts| if let Lasts::Until(at) = lasts { Some(at) } else { None });
+    Some(What::Rewind { to: append.rewinds_to()?, hides_until })
+}
+
+/// The messages of an append: text that no compression makes small, and that no other append has.
+pub fn messages(number: u64, count: usize, length: usize) -> Vec<Message> {
+    let mut chance = fastrand::Rng::with_seed(number);
+    let text = |n: usize, chance: &mut fastrand::Rng| {
+        let filling: String = (0..length).map(|_| chance.alphanumeric()).collect();
+        format!("{number}.{n} {filling}")
+    };
+    (0..count)
+        .map(|n| {
+            let text = text(n, &mut chance);
+            if n % 2 == 0 { Message::user(text) } else { Message::assistant(text) }
+        })
+        .collect()
+}
+
+/// What an append says of itself, so that who finds its record knows what must be in it.
+pub fn metadata(number: u64, count: usize, length: usize) -> Map<String, Value> {
+    [("op", number), ("messages", count as u64), ("length", length as u64)]
+        .map(|(name, n)| (name.to_owned(), n.into()))
+        .into_iter()
+        .collect()
+}
+
+/// The append that a record is, and whether it is that to the last byte.
+pub fn recognize(record: &Record) -> (Option<u64>, bool) {
+    let said = |name: &str| record.metadata.as_ref().and_then(|fields| fields.get(name)).and_then(Value::as_u64);
+    let (Some(number), Some(count), Some(length)) = (said("op"), said("messages"), said("length")) else {
+        // A delete's own clear says nothing of itself.
+        return (None, record.messages.is_empty() && record.metadata.is_none() && record.rewind == Some(0));
+    };
+    let (count, length) = (count as usize, length as usize);
+    let equal = record.messages == messages(number, count, length) && record.metadata == Some(metadata(number, count, length));
+    (Some(number), equal)
+}

@@ -1,0 +1,230 @@
+//! What a seed says.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chat_memory_testkit::Seeded;
+
+use crate::seek::Meeting;
+use crate::worker::Habits;
+
+/// A store, or a layout of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// DynamoDB, one item a record.
+    Turns,
+    /// DynamoDB, a session in one item, as LangChain.js and Flowise keep it.
+    ListJs,
+    /// DynamoDB, a session in one item, as LangChain Python keeps it.
+    ListPython,
+    /// A SQLite file.
+    Sqlite,
+    /// The memory of one process.
+    Memory,
+}
+
+impl Store {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Turns, Self::ListJs, Self::ListPython, Self::Sqlite, Self::Memory];
+
+    /// Whether it is on DynamoDB.
+    pub fn is_remote(self) -> bool {
+        matches!(self, Self::Turns | Self::ListJs | Self::ListPython)
+    }
+
+    /// Whether a session is one item.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::ListJs | Self::ListPython)
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Turns => "turns",
+            Self::ListJs => "list-js",
+            Self::ListPython => "list-python",
+            Self::Sqlite => "sqlite",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+impl FromStr for Store {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(|store| store.to_string()).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|store| store.to_string() == name)
+            .ok_or_else(|| format!("there is {}, and no {name:?}", names()))
+    }
+}
+
+/// How long a client waits for an answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// What is to happen, all of it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed it was made of.
+    pub seed: u64,
+    /// The store.
+    pub store: Store,
+    /// How many processes there are at a time.
+    pub processes: usize,
+    /// How many tasks share a store in each.
+    pub tasks: usize,
+    /// How many things each task does.
+    pub steps: usize,
+    /// How many sessions there are.
+    pub sessions: usize,
+    /// For how long records are kept, in seconds.
+    pub retention_s: Option<u64>,
+    /// By how many milliseconds the processes' clocks are wrong, one after the other.
+    pub wrong_by_ms: Vec<i64>,
+    /// Whether the service refuses what was signed at a wrong time, as AWS does.
+    pub checks_clocks: bool,
+    /// Where lists are rolled, in bytes.
+    pub roll_bytes: usize,
+    /// The network's faults.
+    pub faults: Seeded,
+    /// What is done to the processes, and when: so many milliseconds after the last.
+    pub acts: Vec<(u64, Act)>,
+    /// What the tasks do, and how often.
+    pub habits: Habits,
+    /// A rule of the protocols that is taken out.
+    pub without: Option<String>,
+}
+
+/// Something that is done from outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act {
+    /// Time passes, for all at once, so many milliseconds.
+    Pass(i64),
+    /// A process is killed; another starts in its place.
+    Kill(usize),
+    /// A process stands still for so many milliseconds, while time passes.
+    Stop(usize, u64, i64),
+    /// A process stands still from here on.
+    Freeze(usize),
+    /// It goes on.
+    Thaw(usize),
+    /// What has expired is purged, each item by this chance out of 100.
+    Purge(u8),
+}
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_S: u64 = 60 * 60;
+pub(crate) const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+impl Plan {
+    /// The plan of a seed without this rule: one that leads to what the rule is about, where that is rare.
+    pub fn without(rule: &str, seed: u64, store: Store) -> Self {
+        let plan = match Meeting::of(rule).filter(|meeting| meeting.is_of(store)) {
+            Some(meeting) => Self::leading_to(meeting, seed, store),
+            None => Self::new(seed, store),
+        };
+        Self { without: Some(rule.to_owned()), ..plan }
+    }
+
+    /// The plan of a seed.
+    pub fn new(seed: u64, store: Store) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ store as u64);
+        // In a list everything goes with the session, what is known of repeats included: so it is kept for longer than keys are good for.
+        let kept_s = if store.is_list() { 25 * HOUR_S..30 * HOUR_S } else { HOUR_S..2 * HOUR_S };
+        let retention_s = (rng.u8(0..5) < 2).then(|| rng.u64(kept_s));
+        let processes = if store == Store::Memory { 1 } else { rng.usize(2..5) };
+        // AWS takes what was signed within minutes; with a retention, what expires when is compared to the second.
+        let wrong = if retention_s.is_some() { 20_000 } else { 2 * MINUTE_MS };
+        let acts = rng.usize(0..10);
+        let mut plan = Self {
+            seed,
+            store,
+            processes,
+            tasks: if store == Store::Memory { 6 } else { rng.usize(1..4) },
+            // A step on a file takes a tenth of one over the network, and the acts are to fall into them.
+            steps: if store.is_remote() { rng.usize(10..40) } else { rng.usize(50..200) },
+            sessions: rng.usize(1..3),
+            retention_s,
+            wrong_by_ms: (0..processes).map(|_| if store.is_remote() { rng.i64(-wrong..wrong) } else { 0 }).collect(),
+            checks_clocks: true,
+            roll_bytes: rng.usize(4_000..20_000),
+            faults: faults(&mut rng, seed),
+            acts: Vec::new(),
+            habits: Habits::ALL,
+            without: None,
+        };
+        plan.acts = (0..acts).map(|_| (rng.u64(20..250), plan.act(&mut rng))).collect();
+        plan
+    }
+
+    /// The same where the processes' clocks are wrong by hours, and the service does not care. Nothing is repeated by keys and tickets then:
+    /// these are found by time, and promised where clocks differ by an hour at most. Nor does anything expire.
+    #[must_use]
+    pub fn with_clocks_wrong_by_hours(mut self) -> Self {
+        let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x3_0000_0000);
+        self.wrong_by_ms.iter_mut().for_each(|wrong| *wrong = rng.i64(-3 * HOUR_MS..=3 * HOUR_MS));
+        (self.checks_clocks, self.retention_s) = (false, None);
+        self.acts.retain(|(_, act)| !matches!(act, Act::Purge(_)));
+        self
+    }
+
+    fn act(&self, rng: &mut fastrand::Rng) -> Act {
+        let retained = self.retention_s.is_some();
+        let time = |rng: &mut fastrand::Rng| match rng.u8(0..4) {
+            0 => rng.i64(0..MINUTE_MS),
+            1 => rng.i64(0..20 * MINUTE_MS),
+            // Around what a retention is, and the purge after it.
+            _ if retained && self.store.is_list() => [12, 24, 26, 28, 31][rng.usize(..5)] * HOUR_MS + rng.i64(0..HOUR_MS),
+            _ if retained => {
+                [HOUR_MS, 2 * HOUR_MS, 23 * HOUR_MS, 25 * HOUR_MS, 26 * HOUR_MS][rng.usize(..5)]
+                    + rng.i64(-20 * MINUTE_MS..20 * MINUTE_MS)
+            }
+            _ => rng.i64(0..30 * HOUR_MS),
+        };
+        match rng.u8(0..10) {
+            0..=3 => Act::Pass(time(rng)),
+            4..=5 if self.store != Store::Memory => Act::Kill(rng.usize(..self.processes)),
+            6..=7 if self.store != Store::Memory => Act::Stop(rng.usize(..self.processes), rng.u64(10..300), time(rng)),
+            8..=9 if retained && self.store.is_remote() => Act::Purge([100, 60][rng.usize(..2)]),
+            _ => Act::Pass(rng.i64(0..20 * MINUTE_MS)),
+        }
+    }
+}
+
+fn faults(rng: &mut fastrand::Rng, seed: u64) -> Seeded {
+    let few = Seeded { delay: Duration::from_millis(rng.u64(1..60)), hold: REQUEST_TIMEOUT * 3 / 2, ..Seeded::new(seed) };
+    match rng.u8(0..4) {
+        0 => few,
+        1 => Seeded {
+            drop_requests: 0.02,
+            drop_answers: 0.04,
+            duplicates: 0.03,
+            throttles: 0.02,
+            errors: 0.02,
+            delays: 0.08,
+            resets: 0.02,
+            truncations: 0.01,
+            conflicts: 0.02,
+            refusals: 0.01,
+            ..few
+        },
+        2 => Seeded {
+            drop_requests: 0.06,
+            drop_answers: 0.12,
+            duplicates: 0.1,
+            throttles: 0.03,
+            errors: 0.08,
+            delays: 0.08,
+            resets: 0.1,
+            truncations: 0.05,
+            conflicts: 0.05,
+            ..few
+        },
+        // Writes that come when nobody waits for them any more.
+        _ => Seeded { holds: 0.06, drop_answers: 0.1, duplicates: 0.1, errors: 0.05, ..few },
+    }
+}

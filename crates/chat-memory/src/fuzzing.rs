@@ -1,0 +1,128 @@
+//! The bodies of the fuzz targets: each takes any bytes, and must neither panic nor break the law that it states. Not for programs.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
+
+use crate::json;
+use crate::store::directory::Cursor;
+use crate::store::dynamodb::fuzzing::{list, turns};
+use crate::store::url::StoreUrl;
+use crate::store::{Older, Position, Ticket};
+use crate::wire::{Format, JsonLines};
+
+/// A target: its name, and what it does with the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target there is.
+pub const TARGETS: [Target; 8] = [
+    ("item", turns::item),
+    ("parts", turns::parts),
+    ("list", list::list),
+    ("openai", openai),
+    ("langchain", langchain),
+    ("url", url),
+    ("tokens", tokens),
+    ("json", strict),
+];
+
+/// Runs the target with this name.
+///
+/// # Panics
+/// When there is none, or when it finds something.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    target.map_or_else(|| panic!("there is no fuzz target {name}"), |(_, run)| run(data));
+}
+
+/// The attributes in a JSON text of DynamoDB's own form (`{"NAME": {"TYPE": VALUE}}`). Bytes are base64, or the text's own.
+pub(crate) fn attributes(data: &[u8]) -> Option<Vec<(String, AttributeValue)>> {
+    let Value::Object(fields) = serde_json::from_slice(data).ok()? else { return None };
+    fields.into_iter().map(|(name, value)| Some((name, attribute(&value)?))).collect()
+}
+
+fn attribute(value: &Value) -> Option<AttributeValue> {
+    let (kind, value) = value.as_object()?.iter().next()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let bytes = |value: &Value| text(value).map(|text| Blob::new(BASE64.decode(&text).unwrap_or_else(|_| text.into_bytes())));
+    Some(match kind.as_str() {
+        "S" => AttributeValue::S(text(value)?),
+        "N" => AttributeValue::N(text(value)?),
+        "B" => AttributeValue::B(bytes(value)?),
+        "BOOL" => AttributeValue::Bool(value.as_bool()?),
+        "NULL" => AttributeValue::Null(true),
+        "L" => AttributeValue::L(value.as_array()?.iter().map(attribute).collect::<Option<_>>()?),
+        "M" => {
+            let fields = value.as_object()?.iter();
+            AttributeValue::M(fields.map(|(name, value)| Some((name.clone(), attribute(value)?))).collect::<Option<_>>()?)
+        }
+        "SS" => AttributeValue::Ss(value.as_array()?.iter().map(text).collect::<Option<_>>()?),
+        "NS" => AttributeValue::Ns(value.as_array()?.iter().map(text).collect::<Option<_>>()?),
+        "BS" => AttributeValue::Bs(value.as_array()?.iter().map(bytes).collect::<Option<_>>()?),
+        _ => return None,
+    })
+}
+
+fn openai(data: &[u8]) {
+    wire(Format::OpenAi, data);
+}
+
+fn langchain(data: &[u8]) {
+    wire(Format::LangChain, data);
+}
+
+/// What a form reads it writes again equal; and what it writes it reads again as an equal message.
+fn wire(format: Format, data: &[u8]) {
+    let Some(value) = std::str::from_utf8(data).ok().and_then(|text| json::parse(text).ok()) else { return };
+    let Ok(message) = format.read(value.clone()) else { return };
+    let written = format.write(&message);
+    assert_eq!(written, value, "it is written otherwise than it was read");
+    assert_eq!(format.read(written).ok().as_ref(), Some(&message), "it is read otherwise the second time");
+    // The other form holds it, too, where it may be stored at all.
+    if message.check().is_ok() {
+        for other in Format::ALL {
+            let read = other.read(other.write(&message));
+            assert_eq!(read.ok().as_ref(), Some(&message), "{other} does not hold it");
+        }
+    }
+}
+
+fn url(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(url) = text.parse::<StoreUrl>() else { return };
+    let spelt = url.to_string();
+    assert_eq!(spelt.parse::<StoreUrl>().ok().as_ref(), Some(&url), "{spelt} is read otherwise");
+}
+
+/// Positions, tickets and cursors: what is read is written as something that is read as the same.
+fn tokens(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(position) = text.parse::<Position>() {
+        let again = position.to_string().parse::<Position>();
+        assert!(again.is_ok_and(|again| again == position && again.read_at() == position.read_at()));
+    }
+    if let Ok(ticket) = text.parse::<Ticket>() {
+        assert_eq!(ticket.to_string().parse::<Ticket>().ok(), Some(ticket));
+        let _ = ticket.check_age(0);
+    }
+    if let Ok(older) = text.parse::<Older>() {
+        assert_eq!(older.to_string().parse::<Older>().ok(), Some(older));
+    }
+    if let Ok(cursor) = text.parse::<Cursor>() {
+        assert_eq!(cursor.to_string().parse::<Cursor>().ok(), Some(cursor));
+    }
+    turns::cursor(text);
+    list::cursor(text);
+}
+
+/// What the strict reader reads is what serde_json reads, and nothing is lost when it is written again.
+fn strict(data: &[u8]) {
+    JsonLines::new(data).take(100).for_each(drop);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(value) = json::parse(text) else { return };
+    assert!(json::depth(&value) <= json::MAX_DEPTH);
+    assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(&value), "the strict reader reads something else");
+    assert_eq!(json::parse(&value.to_string()).ok().as_ref(), Some(&value), "it is read otherwise once it was written");
+}

@@ -1,0 +1,69 @@
+//! Damage is in nobody's way: a session is cleared behind a damaged record, and a table is swept behind a damaged session.
+
+use chat_memory::store::Load;
+use chat_memory::{Append, ChatStore, Message, SessionId};
+
+use super::turns::store;
+use crate::dynamodb::{Raw, n, new_table, s, text};
+
+fn session(id: &str) -> SessionId {
+    SessionId::new(id).expect("a good id")
+}
+
+#[tokio::test]
+async fn a_session_can_be_cleared_whose_newest_record_is_damaged() {
+    let table = new_table().await;
+    let (raw, session) = (Raw::of_table(&table, "s"), session("s"));
+    store(&table).await.append(&session, &Append::new([Message::user("first")])).await.expect("an append");
+    store(&table).await.append(&session, &Append::new([Message::user("damaged")])).await.expect("an append");
+    raw.set(1, "messages", s("no list of messages")).await;
+
+    let fresh = store(&table).await;
+    let error = fresh.load(&session, &Load::all()).await.expect_err("it cannot be read");
+    assert!(error.is_corrupt() && error.to_string().contains("record 1 of"), "{error}");
+    // It is no reason for an append to fail either.
+    let appended = fresh.append(&session, &Append::new([Message::user("third")])).await.expect("an append");
+    assert_eq!(appended.seq, 2);
+    let cleared = fresh.clear(&session).await.expect("a clear");
+    assert_eq!(cleared.swept.records, 3, "what could not be read is erased like all else");
+    let left = store(&table).await.load(&session, &Load::all()).await.expect("a load").into_messages();
+    assert!(left.is_empty(), "{left:?}");
+    for stub in raw.starting("t#").await.iter().take(3) {
+        assert!(stub.contains_key("cleared_by") && !stub.contains_key("messages"), "{stub:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_behind_a_record_that_it_cannot_erase() {
+    let table = new_table().await;
+    let (raw, session) = (Raw::of_table(&table, "s"), session("s"));
+    let store = store(&table).await;
+    for text in ["first", "damaged", "third"] {
+        store.append(&session, &Append::new([Message::user(text)])).await.expect("an append");
+    }
+    store.append(&session, &Append::clear()).await.expect("a clear");
+    raw.set(1, "append_id", s("no id")).await;
+    let error = store.sweep(&session).await.expect_err("a record cannot be read");
+    assert!(error.is_corrupt() && error.to_string().contains("record 1 of \"s\""), "{error}");
+    let erased: Vec<bool> = raw.starting("t#").await.iter().map(|item| !item.contains_key("messages")).collect();
+    assert_eq!(erased, [true, false, true, true]);
+}
+
+#[tokio::test]
+async fn a_sweep_of_the_table_goes_on_behind_a_damaged_session_and_erases_nothing_of_it() {
+    let table = new_table().await;
+    let store = store(&table).await;
+    for id in ["a", "b", "c"] {
+        store.append(&session(id), &Append::new([Message::user("first")])).await.expect("an append");
+        store.append(&session(id), &Append::clear()).await.expect("a clear");
+    }
+    let damaged = Raw::of_table(&table, "b");
+    damaged.set(1, "v", n(99)).await;
+    let error = store.sweep_table(&mut |_| {}).await.expect_err("a session cannot be read");
+    let said = error.to_string();
+    assert!(error.is_unsupported() && said.contains("record 1 of \"b\"") && said.contains("2 records of 2 sessions"), "{said}");
+    for (id, erased) in [("a", true), ("b", false), ("c", true)] {
+        let first = Raw::of_table(&table, id).record(0).await;
+        assert_eq!(!first.contains_key("messages"), erased, "{id}: {}", text(&first, "sk"));
+    }
+}

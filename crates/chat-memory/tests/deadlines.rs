@@ -1,0 +1,192 @@
+//! Every operation ends by its deadline, whichever of its requests are refused for as long; with an error that says so, and nothing
+//! half-written.
+#![cfg(feature = "dynamodb")]
+
+mod dynamodb;
+mod list;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, MIN_ROLL_BYTES, Options, Roll};
+use chat_memory::store::{Append, ChatStore, Load, SessionQuery, SessionUpdate};
+use chat_memory::{Error, ErrorKind, Message, SessionId};
+use chat_memory_testkit::{Answer, Fault, FaultProxy, Request, dynamodb_endpoint};
+use dynamodb::{noise, options, session};
+use tokio::task::JoinSet;
+
+/// Long enough for a request that nothing is in the way of, on a machine that is busy.
+const DEADLINE: Duration = Duration::from_millis(900);
+/// What takes longer than this, with such a deadline for each of a handful of steps, goes on for good.
+const FOR_GOOD: Duration = Duration::from_secs(120);
+
+const OPERATIONS: [&str; 12] = [
+    "append",
+    "append in parts",
+    "load",
+    "load the last",
+    "sessions",
+    "every session",
+    "session",
+    "update",
+    "clear",
+    "delete",
+    "sweep",
+    "sweep table",
+];
+
+/// What is appended: with what is there, more than the smallest item that rolls.
+fn ours() -> String {
+    noise(3_000, 5)
+}
+
+/// More than an item holds.
+fn long() -> String {
+    noise(450_000, 5)
+}
+
+async fn carry_out(store: &DynamoDbStore, session: &SessionId, what: &str) -> Result<(), Error> {
+    match what {
+        "append" => store.append(session, &Append::new([Message::user(ours())])).await.map(drop),
+        "append in parts" => store.append(session, &Append::new([Message::user(long())])).await.map(drop),
+        "load" => store.load(session, &Load::all()).await.map(drop),
+        "load the last" => store.load(session, &Load::last(2)).await.map(drop),
+        "sessions" => store.sessions(&SessionQuery::of_nobody()).await.map(drop),
+        "every session" => store.every_session(None).await.map(drop),
+        "session" => store.session(session).await.map(drop),
+        "update" => {
+            let update = SessionUpdate { title: Some(Some("a title".into())), ..SessionUpdate::default() };
+            store.update_session(session, &update).await.map(drop)
+        }
+        "clear" => store.clear(session).await.map(drop),
+        "delete" => store.delete(session).await.map(drop),
+        "sweep" => store.sweep(session).await.map(drop),
+        "sweep table" => store.sweep_table(&mut |_| {}).await.map(drop),
+        _ => unreachable!("no operation is called {what}"),
+    }
+}
+
+async fn messages(store: &DynamoDbStore, session: &SessionId) -> Vec<String> {
+    store.load(session, &Load::all()).await.expect("a load").messages().map(Message::text).collect()
+}
+
+/// Throttles all requests of this kind; of every kind if it is none.
+fn throttled(kind: Option<String>) -> FaultProxy {
+    FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| match &kind {
+        Some(kind) if *kind != request.operation => Fault::Pass,
+        _ => Fault::Answer(Answer::throttling()),
+    })
+}
+
+/// A session with what there is to be read and hidden; where this operation erases, a record in parts as well.
+async fn filled(store: &DynamoDbStore, what: &str) -> SessionId {
+    let session = session("throttled");
+    let append = async |append: Append| store.append(&session, &append).await.expect("an append");
+    append(Append::new([Message::user("erased")])).await;
+    if ["clear", "delete", "sweep", "sweep table"].contains(&what) {
+        append(Append::new([Message::user(noise(400_000, 3))])).await;
+    }
+    store.clear(&session).await.expect("a clear");
+    append(Append::new([Message::user(noise(3_000, 1))])).await;
+    let seen = store.load(&session, &Load::all()).await.expect("a load");
+    append(Append::new([Message::user("taken back")])).await;
+    let whole = store.load(&session, &Load::all()).await.expect("a load");
+    append(Append::rewind(&whole, seen.position.next(), [Message::user("instead")]).expect("a rewind")).await;
+    session
+}
+
+/// What one operation does where requests of this kind are throttled.
+async fn tried(options: Options, what: &'static str, kind: Option<String>) {
+    let direct = DynamoDbStore::open(options.clone()).await.expect("good options");
+    let session = filled(&direct, what).await;
+    let before = messages(&direct, &session).await;
+    let proxy = throttled(kind.clone());
+    let mut options = options.with_request_timeout(DEADLINE).with_deadline(DEADLINE);
+    options.endpoint = Some(proxy.url());
+    let store = DynamoDbStore::open(options).await.expect("good options");
+    let case = format!("{what}, {} throttled", kind.as_deref().unwrap_or("everything"));
+    let outcome = tokio::time::timeout(FOR_GOOD, carry_out(&store, &session, what)).await;
+    let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it goes on for good"));
+    match &outcome {
+        Ok(()) => assert!(kind.is_some(), "{case}: it succeeded"),
+        Err(error) => assert_eq!((error.kind(), error.is_in_doubt()), (ErrorKind::Throttled, false), "{case}: {error}"),
+    }
+    // Whatever it had written before it gave up does no harm to what is there, nor to the next try.
+    if outcome.is_err() && !["clear", "delete"].contains(&what) {
+        assert_eq!(messages(&direct, &session).await, before, "{case}");
+    }
+    if outcome.is_err() {
+        carry_out(&direct, &session, what).await.unwrap_or_else(|e| panic!("{case}, and then not: {e}"));
+    }
+    let after = messages(&direct, &session).await;
+    match what {
+        "append" => assert_eq!(after, [&before[..], &[ours()]].concat(), "{case}"),
+        "append in parts" => assert_eq!(after, [&before[..], &[long()]].concat(), "{case}"),
+        "clear" | "delete" => assert!(after.is_empty(), "{case}: {after:?}"),
+        _ => assert_eq!(after, before, "{case}"),
+    }
+}
+
+/// Tries everything that the operations ask a table for.
+async fn each_ends(table: impl AsyncFn() -> Options) {
+    let options = table().await;
+    let mut cases = Vec::new();
+    for what in OPERATIONS {
+        // What it asks for where nothing is in its way, from a store that knows nothing.
+        let store = DynamoDbStore::open(options.clone()).await.expect("good options");
+        let session = filled(&store, what).await;
+        let fresh = DynamoDbStore::open(options.clone()).await.expect("good options");
+        match carry_out(&fresh, &session, what).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Unsupported => continue,
+            Err(error) => panic!("{what}: {error}"),
+        }
+        let kinds = fresh.operations();
+        assert!(!kinds.is_empty(), "{what} asks for nothing");
+        for kind in std::iter::once(None).chain(kinds.into_iter().map(Some)) {
+            // A sweep of a table passes by every session in it.
+            let options = if what == "sweep table" { table().await } else { options.clone() };
+            cases.push((options, what, kind));
+        }
+    }
+    println!("{} cases", cases.len());
+    let cases = Arc::new(Mutex::new(cases));
+    let mut workers = JoinSet::new();
+    for _ in 0..12 {
+        let cases = Arc::clone(&cases);
+        workers.spawn(async move {
+            loop {
+                let next = cases.lock().expect("no panic").pop();
+                let Some((options, what, kind)) = next else { break };
+                tried(options, what, kind).await;
+            }
+        });
+    }
+    while let Some(done) = workers.join_next().await {
+        done.expect("every case holds");
+    }
+}
+
+/// An hour at least, so that nothing expires meanwhile; with it, the table's time to live is asked for.
+fn keeping(table: &str) -> Options {
+    options(table, &dynamodb_endpoint()).with_retention(Duration::from_secs(24 * 60 * 60))
+}
+
+#[tokio::test]
+async fn of_the_turns_layout() {
+    each_ends(async || keeping(&dynamodb::new_table().await)).await;
+}
+
+#[tokio::test]
+async fn of_the_list_layout() {
+    each_ends(async || keeping(&list::new_table("id", None).await)).await;
+}
+
+#[tokio::test]
+async fn of_the_list_layout_that_rolls() {
+    each_ends(async || {
+        let table = list::new_table("SessionId", None).await;
+        keeping(&table).with_dialect(Dialect::Python).with_roll(Roll::At(MIN_ROLL_BYTES))
+    })
+    .await;
+}
