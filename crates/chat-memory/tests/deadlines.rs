@@ -5,7 +5,6 @@
 mod dynamodb;
 mod list;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, MIN_ROLL_BYTES, Options, Roll};
@@ -13,27 +12,72 @@ use chat_memory::store::{Append, ChatStore, Load, SessionQuery, SessionUpdate};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Request, dynamodb_endpoint};
 use dynamodb::{noise, options, session};
-use tokio::task::JoinSet;
 
 /// Long enough for a request that nothing is in the way of, on a machine that is busy.
 const DEADLINE: Duration = Duration::from_millis(900);
 /// What takes longer than this, with such a deadline for each of a handful of steps, goes on for good.
 const FOR_GOOD: Duration = Duration::from_secs(120);
 
-const OPERATIONS: [&str; 12] = [
-    "append",
-    "append in parts",
-    "load",
-    "load the last",
-    "sessions",
-    "every session",
-    "session",
-    "update",
-    "clear",
-    "delete",
-    "sweep",
-    "sweep table",
-];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Append,
+    AppendInParts,
+    Load,
+    LoadTheLast,
+    Sessions,
+    EverySession,
+    Session,
+    Update,
+    Clear,
+    Delete,
+    Sweep,
+    SweepTable,
+}
+
+impl Operation {
+    const ALL: [Self; 12] = [
+        Self::Append,
+        Self::AppendInParts,
+        Self::Load,
+        Self::LoadTheLast,
+        Self::Sessions,
+        Self::EverySession,
+        Self::Session,
+        Self::Update,
+        Self::Clear,
+        Self::Delete,
+        Self::Sweep,
+        Self::SweepTable,
+    ];
+
+    fn clears(self) -> bool {
+        matches!(self, Self::Clear | Self::Delete)
+    }
+
+    fn erases(self) -> bool {
+        self.clears() || matches!(self, Self::Sweep | Self::SweepTable)
+    }
+
+    async fn carry_out(self, store: &DynamoDbStore, session: &SessionId) -> Result<(), Error> {
+        match self {
+            Self::Append => store.append(session, &Append::new([Message::user(ours())])).await.map(drop),
+            Self::AppendInParts => store.append(session, &Append::new([Message::user(long())])).await.map(drop),
+            Self::Load => store.load(session, &Load::all()).await.map(drop),
+            Self::LoadTheLast => store.load(session, &Load::last(2)).await.map(drop),
+            Self::Sessions => store.sessions(&SessionQuery::of_nobody()).await.map(drop),
+            Self::EverySession => store.every_session(None).await.map(drop),
+            Self::Session => store.session(session).await.map(drop),
+            Self::Update => {
+                let update = SessionUpdate { title: Some(Some("a title".into())), ..SessionUpdate::default() };
+                store.update_session(session, &update).await.map(drop)
+            }
+            Self::Clear => store.clear(session).await.map(drop),
+            Self::Delete => store.delete(session).await.map(drop),
+            Self::Sweep => store.sweep(session).await.map(drop),
+            Self::SweepTable => store.sweep_table(&mut |_| {}).await.map(drop),
+        }
+    }
+}
 
 /// What is appended: with what is there, more than the smallest item that rolls.
 fn ours() -> String {
@@ -43,27 +87,6 @@ fn ours() -> String {
 /// More than an item holds.
 fn long() -> String {
     noise(450_000, 5)
-}
-
-async fn carry_out(store: &DynamoDbStore, session: &SessionId, what: &str) -> Result<(), Error> {
-    match what {
-        "append" => store.append(session, &Append::new([Message::user(ours())])).await.map(drop),
-        "append in parts" => store.append(session, &Append::new([Message::user(long())])).await.map(drop),
-        "load" => store.load(session, &Load::all()).await.map(drop),
-        "load the last" => store.load(session, &Load::last(2)).await.map(drop),
-        "sessions" => store.sessions(&SessionQuery::of_nobody()).await.map(drop),
-        "every session" => store.every_session(None).await.map(drop),
-        "session" => store.session(session).await.map(drop),
-        "update" => {
-            let update = SessionUpdate { title: Some(Some("a title".into())), ..SessionUpdate::default() };
-            store.update_session(session, &update).await.map(drop)
-        }
-        "clear" => store.clear(session).await.map(drop),
-        "delete" => store.delete(session).await.map(drop),
-        "sweep" => store.sweep(session).await.map(drop),
-        "sweep table" => store.sweep_table(&mut |_| {}).await.map(drop),
-        _ => unreachable!("no operation is called {what}"),
-    }
 }
 
 async fn messages(store: &DynamoDbStore, session: &SessionId) -> Vec<String> {
@@ -79,11 +102,11 @@ fn throttled(kind: Option<String>) -> FaultProxy {
 }
 
 /// A session with what there is to be read and hidden; where this operation erases, a record in parts as well.
-async fn filled(store: &DynamoDbStore, what: &str) -> SessionId {
+async fn filled(store: &DynamoDbStore, operation: Operation) -> SessionId {
     let session = session("throttled");
     let append = async |append: Append| store.append(&session, &append).await.expect("an append");
     append(Append::new([Message::user("erased")])).await;
-    if ["clear", "delete", "sweep", "sweep table"].contains(&what) {
+    if operation.erases() {
         append(Append::new([Message::user(noise(400_000, 3))])).await;
     }
     store.clear(&session).await.expect("a clear");
@@ -96,33 +119,33 @@ async fn filled(store: &DynamoDbStore, what: &str) -> SessionId {
 }
 
 /// What one operation does where requests of this kind are throttled.
-async fn tried(options: Options, what: &'static str, kind: Option<String>) {
+async fn tried(options: Options, operation: Operation, kind: Option<String>) {
     let direct = DynamoDbStore::open(options.clone()).await.expect("good options");
-    let session = filled(&direct, what).await;
+    let session = filled(&direct, operation).await;
     let before = messages(&direct, &session).await;
     let proxy = throttled(kind.clone());
     let mut options = options.with_request_timeout(DEADLINE).with_deadline(DEADLINE);
     options.endpoint = Some(proxy.url());
     let store = DynamoDbStore::open(options).await.expect("good options");
-    let case = format!("{what}, {} throttled", kind.as_deref().unwrap_or("everything"));
-    let outcome = tokio::time::timeout(FOR_GOOD, carry_out(&store, &session, what)).await;
+    let case = format!("{operation:?}, {} throttled", kind.as_deref().unwrap_or("everything"));
+    let outcome = tokio::time::timeout(FOR_GOOD, operation.carry_out(&store, &session)).await;
     let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it goes on for good"));
     match &outcome {
         Ok(()) => assert!(kind.is_some(), "{case}: it succeeded"),
         Err(error) => assert_eq!((error.kind(), error.is_in_doubt()), (ErrorKind::Throttled, false), "{case}: {error}"),
     }
     // Whatever it had written before it gave up does no harm to what is there, nor to the next try.
-    if outcome.is_err() && !["clear", "delete"].contains(&what) {
+    if outcome.is_err() && !operation.clears() {
         assert_eq!(messages(&direct, &session).await, before, "{case}");
     }
     if outcome.is_err() {
-        carry_out(&direct, &session, what).await.unwrap_or_else(|e| panic!("{case}, and then not: {e}"));
+        operation.carry_out(&direct, &session).await.unwrap_or_else(|e| panic!("{case}, and then not: {e}"));
     }
     let after = messages(&direct, &session).await;
-    match what {
-        "append" => assert_eq!(after, [&before[..], &[ours()]].concat(), "{case}"),
-        "append in parts" => assert_eq!(after, [&before[..], &[long()]].concat(), "{case}"),
-        "clear" | "delete" => assert!(after.is_empty(), "{case}: {after:?}"),
+    match operation {
+        Operation::Append => assert_eq!(after, [&before[..], &[ours()]].concat(), "{case}"),
+        Operation::AppendInParts => assert_eq!(after, [&before[..], &[long()]].concat(), "{case}"),
+        _ if operation.clears() => assert!(after.is_empty(), "{case}: {after:?}"),
         _ => assert_eq!(after, before, "{case}"),
     }
 }
@@ -131,40 +154,26 @@ async fn tried(options: Options, what: &'static str, kind: Option<String>) {
 async fn each_ends(table: impl AsyncFn() -> Options) {
     let options = table().await;
     let mut cases = Vec::new();
-    for what in OPERATIONS {
+    for operation in Operation::ALL {
         // What it asks for where nothing is in its way, from a store that knows nothing.
         let store = DynamoDbStore::open(options.clone()).await.expect("good options");
-        let session = filled(&store, what).await;
+        let session = filled(&store, operation).await;
         let fresh = DynamoDbStore::open(options.clone()).await.expect("good options");
-        match carry_out(&fresh, &session, what).await {
+        match operation.carry_out(&fresh, &session).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unsupported => continue,
-            Err(error) => panic!("{what}: {error}"),
+            Err(error) => panic!("{operation:?}: {error}"),
         }
         let kinds = fresh.operations();
-        assert!(!kinds.is_empty(), "{what} asks for nothing");
+        assert!(!kinds.is_empty(), "{operation:?} asks for nothing");
         for kind in std::iter::once(None).chain(kinds.into_iter().map(Some)) {
             // A sweep of a table passes by every session in it.
-            let options = if what == "sweep table" { table().await } else { options.clone() };
-            cases.push((options, what, kind));
+            let options = if operation == Operation::SweepTable { table().await } else { options.clone() };
+            cases.push((options, operation, kind));
         }
     }
     println!("{} cases", cases.len());
-    let cases = Arc::new(Mutex::new(cases));
-    let mut workers = JoinSet::new();
-    for _ in 0..12 {
-        let cases = Arc::clone(&cases);
-        workers.spawn(async move {
-            loop {
-                let next = cases.lock().expect("no panic").pop();
-                let Some((options, what, kind)) = next else { break };
-                tried(options, what, kind).await;
-            }
-        });
-    }
-    while let Some(done) = workers.join_next().await {
-        done.expect("every case holds");
-    }
+    dynamodb::each(cases, 12, |(options, operation, kind)| tried(options, operation, kind)).await;
 }
 
 /// An hour at least, so that nothing expires meanwhile; with it, the table's time to live is asked for.

@@ -12,6 +12,7 @@ use chat_memory::store::dynamodb::{Credentials, DynamoDbStore, Options};
 use chat_memory::{Error, Message, SessionId};
 pub use chat_memory_testkit::client;
 use chat_memory_testkit::{dynamodb_endpoint, table_name};
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
 
 static TABLE: OnceCell<String> = OnceCell::const_new();
@@ -47,25 +48,28 @@ pub async fn direct() -> DynamoDbStore {
     open(&dynamodb_endpoint()).await.expect("good options")
 }
 
+/// Does this for each of these, so many at once.
+pub async fn each<T, F: Future<Output = ()> + Send + 'static>(
+    all: impl IntoIterator<Item = T>,
+    at_once: usize,
+    one: impl Fn(T) -> F,
+) {
+    // A task is made when its turn comes.
+    let tasks = stream::iter(all).map(|item| tokio::spawn(one(item)));
+    tasks.buffer_unordered(at_once).for_each(async |done| done.expect("it holds for each")).await;
+}
+
 /// Runs these cases of the suite, several at once, to be done sooner.
 #[cfg(feature = "conformance")]
 pub async fn run(suite: &Suite, cases: impl Iterator<Item = &'static Case>) {
-    let cases = std::sync::Arc::new(std::sync::Mutex::new(cases.collect::<Vec<_>>()));
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        let (suite, cases) = (suite.clone(), std::sync::Arc::clone(&cases));
-        workers.spawn(async move {
-            loop {
-                let next = cases.lock().expect("no panic").pop();
-                let Some(case) = next else { break };
-                let outcome = suite.run(case).await;
-                assert!(matches!(outcome, Outcome::Passed), "{} proves that {}: {outcome:?}", case.name, case.proves);
-            }
-        });
-    }
-    while let Some(done) = workers.join_next().await {
-        done.expect("every case passes");
-    }
+    each(cases, 8, |case| {
+        let suite = suite.clone();
+        async move {
+            let outcome = suite.run(case).await;
+            assert!(matches!(outcome, Outcome::Passed), "{} proves that {}: {outcome:?}", case.name, case.proves);
+        }
+    })
+    .await;
 }
 
 /// A session that no other test has.
