@@ -9,7 +9,7 @@ use serde_json::json;
 use super::table::Whole;
 use super::values::{damages, some};
 use super::{Shown, Tally, check_error, ends};
-use crate::dynamodb::{Stored, noise, text};
+use crate::dynamodb::{Stored, noise, s, text};
 use crate::list;
 
 pub struct Listed {
@@ -176,4 +176,34 @@ async fn a_rewind_past_a_segment_that_is_gone_takes_nothing_back() {
     whole.mend().await;
     assert_eq!(super::shown(&store, session, &Load::all(), "nothing").await.expect("a load"), *shown);
     store.append(session, &rewind).await.expect("the same rewind, once all is there");
+}
+
+/// An element that nobody can read is in no writer's way: what has to be noted beside it leaves what is wrong with it as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_rolled_as_it_is() {
+    let table = list::new_table("SessionId", None).await;
+    let store = store(&table, Dialect::Python).await;
+    let session = SessionId::new("damaged").expect("a good id");
+    let empty = Whole::of(table, &["SessionId"]).await;
+    let map = |fields: Vec<(&str, AttributeValue)>| {
+        AttributeValue::M(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    };
+    let broken = || s("{broken");
+    let element = |data| map(vec![("type", s("human")), ("data", map(data))]);
+    let list = [
+        element(vec![("type", s("human")), ("content", s("no JSON beside")), ("additional_kwargs", broken())]),
+        element(vec![("type", s("human")), ("content", s("fine")), ("additional_kwargs", map(vec![]))]),
+        element(vec![("type", s("human")), ("content", s("no JSON either")), ("additional_kwargs", broken())]),
+    ];
+    empty.put([("SessionId".to_owned(), s("damaged")), ("History".to_owned(), AttributeValue::L(list.into()))].into()).await;
+    for n in 0..8 {
+        store.append(&session, &Append::new([Message::user(format!("{n} {}", "words ".repeat(400)))])).await.expect("an append");
+    }
+    let items = Whole::of(empty.table, &["SessionId"]).await.items();
+    let found: usize = items.iter().map(|item| format!("{item:?}").matches("{broken").count()).sum();
+    assert!(items.len() > 1 && found == 2, "rolled, with what is wrong: {items:?}");
+    let error = store.load(&session, &Load::all()).await.expect_err("two messages cannot be read");
+    check_error(&error, &session, "additional_kwargs that are no JSON");
+    store.clear(&session).await.expect("a clear");
+    assert!(store.load(&session, &Load::all()).await.expect("a load").messages().count() == 0);
 }

@@ -35,7 +35,6 @@ pub(crate) struct Element {
 
 /// A message as an element of the list, with this mark.
 pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> AttributeValue {
-    let mut rider = Mark::new();
     let visible = match dialect {
         Dialect::Js if is_unseen(message) => unseen(),
         Dialect::Js => js(message),
@@ -43,13 +42,7 @@ pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> Attribu
         // gets some for the mark: either rides beside.
         Dialect::Python => with_place(dialect, unmarked(&python(message))),
     };
-    let shown = decode_visible(&as_stored(AttributeValue::M(visible.clone())));
-    match shown {
-        Ok(shown) if shown == *message => {}
-        Ok(shown) => rider = rider_of(&shown, message),
-        // Nothing is to be seen, so the rider says it all.
-        Err(_) => drop(rider.insert("set".into(), message.to_value())),
-    }
+    let mut rider = rider_of(&visible, message);
     rider.extend(mark);
     AttributeValue::M(marked(dialect, visible, &rider))
 }
@@ -93,35 +86,43 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
 /// The same element with another mark; what its message needed of the old one stays.
 ///
 /// # Errors
-/// As [`decode`].
+/// Continues a sentence as [`decode`]'s do: where there is no place for a mark, or an old one that cannot be read.
 pub(crate) fn with_mark(dialect: Dialect, element: &AttributeValue, mark: Mark) -> Result<AttributeValue, String> {
     let AttributeValue::M(fields) = element else { return Err("is not a map, so nothing can be noted beside it".to_owned()) };
     let old = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
     let mut rider: Mark = RIDER.iter().filter_map(|key| Some(((*key).to_owned(), old.get(*key)?.clone()))).collect();
-    let bare = unmarked(fields);
-    let visible = with_place(dialect, bare.clone());
-    if visible != bare
+    let mut visible = unmarked(fields);
+    let placed = with_place(dialect, visible.clone());
+    // What cannot be read is left as it is, and is not to become readable by losing what is wrong with it.
+    if placed != visible
         && let Ok(exact) = decode(element)
-        && let Ok(shown) = decode_visible(&as_stored(AttributeValue::M(visible.clone())))
     {
         // What making the place for the mark did to a message that others wrote is taken back when it is read.
-        rider = if shown == exact.message { Mark::new() } else { rider_of(&shown, &exact.message) };
+        rider = rider_of(&placed, &exact.message);
+        visible = placed;
     }
     rider.extend(mark);
     Ok(AttributeValue::M(marked(dialect, visible, &rider)))
 }
 
-/// How a message differs from the visible one.
-fn rider_of(shown: &Message, exact: &Message) -> Mark {
+/// How a message differs from what these fields show.
+fn rider_of(visible: &Fields, exact: &Message) -> Mark {
     let mut rider = Mark::new();
-    let difference = Rider::between(shown, exact);
-    if !difference.set.is_empty() {
-        rider.insert("set".into(), difference.set.into());
+    match decode_visible(&as_stored(AttributeValue::M(visible.clone()))) {
+        Ok(shown) if shown == *exact => {}
+        Ok(shown) => {
+            let difference = Rider::between(&shown, exact);
+            if !difference.set.is_empty() {
+                rider.insert("set".into(), difference.set.into());
+            }
+            if !difference.unset.is_empty() {
+                rider.insert("unset".into(), difference.unset.into());
+            }
+            rider.insert("said".into(), fingerprint(&shown).into());
+        }
+        // Nothing is to be seen, so the rider says it all.
+        Err(_) => drop(rider.insert("set".into(), exact.to_value())),
     }
-    if !difference.unset.is_empty() {
-        rider.insert("unset".into(), difference.unset.into());
-    }
-    rider.insert("said".into(), fingerprint(shown).into());
     rider
 }
 
@@ -356,16 +357,17 @@ fn with_place(dialect: Dialect, mut fields: Fields) -> Fields {
     fields
 }
 
-/// The fields with a mark, [`with_place`] for it.
+/// The fields with a mark, in its place, or beside everything where there is none.
 fn marked(dialect: Dialect, mut fields: Fields, mark: &Mark) -> Fields {
     if mark.is_empty() {
         return fields;
     }
     let text = AttributeValue::S(Value::Object(mark.clone()).to_string());
-    if let (Dialect::Python, Some(AttributeValue::M(data))) = (dialect, fields.get_mut("data")) {
-        if let Some(AttributeValue::M(kwargs)) = data.get_mut("additional_kwargs") {
-            kwargs.insert(MARK.to_owned(), text);
-        }
+    if dialect == Dialect::Python
+        && let Some(AttributeValue::M(data)) = fields.get_mut("data")
+        && let Some(AttributeValue::M(kwargs)) = data.get_mut("additional_kwargs")
+    {
+        kwargs.insert(MARK.to_owned(), text);
     } else {
         fields.insert(MARK.to_owned(), text);
     }

@@ -41,7 +41,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             };
         } else {
             self.take_away(&mut gone, &kept, to, attempt.now_ms);
-            cut(&mut kept, to);
+            cut(attempt.session, &mut kept, to)?;
             // What is left may be in older segments alone: then the newest of them becomes the list again.
             let first = kept.head.segment.clone();
             while kept.elements.is_empty() {
@@ -56,7 +56,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     _ => return Err(lost(attempt.session, &format!("the segment {id:?}"))),
                 };
                 self.take_away(&mut gone, &kept, to, attempt.now_ms);
-                cut(&mut kept, to);
+                cut(attempt.session, &mut kept, to)?;
                 gone.segments = first.clone().map(|from| (from, kept.head.segment.clone()));
             }
         }
@@ -81,7 +81,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             };
             match elements.last_mut() {
                 None => head.bare.push(bare),
-                Some(last) => *last = followed_by(dialect, last, &bare)?,
+                Some(last) => *last = followed_by(attempt.session, dialect, last, &bare)?,
             }
         } else {
             elements.extend(self.elements(attempt, dialect, Some(seq))?);
@@ -103,7 +103,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut set = vec![(LIST_GENERATION.to_owned(), generation_value(Generation::random()))];
         // What an attribute says of an earlier, empty list stays: it holds for whatever an original brings back of that time.
         match elements.first_mut() {
-            Some(first) => *first = headed(dialect, first, head)?,
+            Some(first) => *first = headed(session, dialect, first, head)?,
             None => set.push((LIST_HEAD.to_owned(), AttributeValue::S(head.value().to_string()))),
         }
         set.push((self.list_name(dialect).to_owned(), AttributeValue::L(elements)));
@@ -136,13 +136,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
 
     /// The elements in one form, without a head in the first.
     fn unify(&self, session: &SessionId, log: Log, dialect: Dialect) -> Result<(Head, Vec<AttributeValue>), Error> {
-        let unreadable =
-            |why: String| Error::corrupt(format!("a message of session {session:?} cannot be read: its element {why}"));
         let elements = log.elements.into_iter().map(|(form, value)| {
             if form == dialect {
                 return Ok(value);
             }
-            let read = element::decode(&value).map_err(unreadable)?;
+            let read = element::decode(&value).map_err(|why| unreadable(session, &why))?;
             Ok(element::encode(dialect, &read.message, read.mark))
         });
         Ok((log.head, elements.collect::<Result<_, Error>>()?))
@@ -150,7 +148,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
 }
 
 /// Takes the records from this number on off a list.
-fn cut(log: &mut Log, to: u64) {
+fn cut(session: &SessionId, log: &mut Log, to: u64) -> Result<(), Error> {
     let (entry, place) = log.cut(to);
     log.entries.truncate(entry);
     log.elements.truncate(place);
@@ -163,31 +161,39 @@ fn cut(log: &mut Log, to: u64) {
         if then.is_empty() {
             mark.shift_remove("then");
         }
-        if let Ok(changed) = element::with_mark(*dialect, last, mark) {
-            *last = changed;
-        }
+        *last = marked(session, *dialect, last, mark)?;
     }
+    Ok(())
 }
 
 /// An element that says what stands before it.
-pub(super) fn headed(dialect: Dialect, first: &AttributeValue, head: &Head) -> Result<AttributeValue, Error> {
+fn headed(session: &SessionId, dialect: Dialect, first: &AttributeValue, head: &Head) -> Result<AttributeValue, Error> {
     let mut mark = mark_of(first).unwrap_or_default();
     mark.shift_remove("head");
     if !head.is_plain() {
         mark.insert("head".into(), head.value());
     }
-    marked(dialect, first, mark)
+    marked(session, dialect, first, mark)
 }
 
-fn followed_by(dialect: Dialect, last: &AttributeValue, bare: &Bare) -> Result<AttributeValue, Error> {
+fn followed_by(session: &SessionId, dialect: Dialect, last: &AttributeValue, bare: &Bare) -> Result<AttributeValue, Error> {
     let mut mark = mark_of(last).unwrap_or_default();
     let then = mark.entry("then").or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(then) = then {
         then.push(Value::Object(bare.mark(true)));
     }
-    marked(dialect, last, mark)
+    marked(session, dialect, last, mark)
 }
 
-fn marked(dialect: Dialect, element: &AttributeValue, mark: Map<String, Value>) -> Result<AttributeValue, Error> {
-    element::with_mark(dialect, element, mark).map_err(|why| Error::corrupt(format!("an element of the list {why}")))
+fn marked(
+    session: &SessionId,
+    dialect: Dialect,
+    element: &AttributeValue,
+    mark: Map<String, Value>,
+) -> Result<AttributeValue, Error> {
+    element::with_mark(dialect, element, mark).map_err(|why| unreadable(session, &why))
+}
+
+fn unreadable(session: &SessionId, why: &str) -> Error {
+    Error::corrupt(format!("a message of session {session:?} cannot be read: its element {why}"))
 }

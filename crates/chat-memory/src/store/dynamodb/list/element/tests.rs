@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::state::mark_of;
 use super::*;
 use crate::wire::arbitrary;
 
@@ -101,7 +102,18 @@ proptest! {
             element["data"]["additional_kwargs"] = kwargs;
         }
         let element = as_stored(to_attribute(&element));
-        let Ok(Element { message, mark: none }) = decode(&element) else { return Ok(()) };
+        let Ok(Element { message, mark: none }) = decode(&element) else {
+            // It does not become readable by losing what is wrong with it.
+            for dialect in DIALECTS {
+                let Ok(marked) = with_mark(dialect, &element, mark()) else {
+                    prop_assert_eq!(mark_of(&element), None, "only a mark that cannot be read keeps another away");
+                    continue;
+                };
+                prop_assert!(decode(&marked).is_err(), "{} as {:?}", dialect, marked);
+                prop_assert_eq!(mark_of(&marked), Some(mark()));
+            }
+            return Ok(());
+        };
         prop_assume!(none.is_empty());
         for dialect in DIALECTS {
             let marked = as_stored(with_mark(dialect, &element, mark()).expect("a map"));
