@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::super::element::Dialect;
 use super::super::{Listed, Rule, Settings};
-use super::world::Client;
+use super::client::Client;
 use crate::error::Error;
 use crate::message::Message;
 use crate::session::SessionId;
@@ -65,6 +65,8 @@ pub(super) struct Actor {
     pub(super) session: SessionId,
     pub(super) settings: Settings,
     pub(super) broken: Option<Rule>,
+    /// Whether it uses keys and tickets.
+    pub(super) repeats: bool,
 }
 
 type Sessions = Listed<Client, Client>;
@@ -150,6 +152,7 @@ impl Actor {
                         read = self.append(&sessions, append).await.map(|appended| appended.position);
                     }
                 }
+                50..64 if !self.repeats => {}
                 50..57 => self.repeat_key(&sessions).await,
                 57..64 => self.repeat_ticket(&sessions).await,
                 64..71 => self.rewind(&sessions).await,

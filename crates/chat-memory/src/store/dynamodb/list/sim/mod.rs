@@ -4,6 +4,7 @@
 //! how many the long test runs.
 
 mod actors;
+mod client;
 mod originals;
 mod world;
 
@@ -14,8 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use actors::{Actor, Notes, Op, Seen};
-use world::{Client, Faults, World, texts};
+use client::Client;
+use world::{Faults, World, texts};
 
+use super::beside::CLOCKS_MS;
 use super::element::Dialect;
 use super::{Lists, Rule, Settings};
 use crate::session::SessionId;
@@ -50,11 +53,19 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let session = SessionId::new("s").map_err(|e| e.to_string())?;
     let world = Arc::new(Mutex::new(World::new(rng.fork(), faults, &settings, &session)));
     let notes = Arc::new(Mutex::new(Notes::default()));
-    let client = Client { world: Arc::clone(&world) };
+    let client = Client { world: Arc::clone(&world), skew_ms: 0 };
     let (clients, originals) = (rng.usize(1..4), rng.usize(0..2));
+    // Keys and tickets are good where clocks differ by an hour at most; the rest holds wherever they are.
+    let (wrong_by_ms, repeats) = match rng.u32(0..4) {
+        0 => (0, true),
+        1 | 2 => (CLOCKS_MS / 2, true),
+        _ => (3 * CLOCKS_MS, false),
+    };
+    let skews: Vec<i64> = (0..clients).map(|_| rng.i64(-wrong_by_ms..=wrong_by_ms)).collect();
     let actor = |number: usize| -> Pin<Box<dyn Future<Output = ()>>> {
-        let (client, notes) = (client.clone(), Arc::clone(&notes));
-        let actor = Actor { client, notes, session: session.clone(), settings: settings.clone(), broken };
+        let notes = Arc::clone(&notes);
+        let client = Client { skew_ms: skews.get(number).copied().unwrap_or(0), ..client.clone() };
+        let actor = Actor { client, notes, session: session.clone(), settings: settings.clone(), broken, repeats };
         if number < clients { Box::pin(actor.live()) } else { Box::pin(actor.live_as_original(dialect)) }
     };
     let all = clients + originals;
@@ -73,7 +84,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     drop(live);
     client.world().settle();
     client.world().faults = NONE;
-    let last = Actor { client: client.clone(), notes: Arc::clone(&notes), session: session.clone(), settings, broken };
+    let last = Actor { client: client.clone(), notes: Arc::clone(&notes), session: session.clone(), settings, broken, repeats };
     drive(last.load_once());
     if number("CHAT_MEMORY_SIM_SEED").is_some() {
         client.world().events.iter().for_each(|event| eprintln!("{event:?}"));
@@ -100,8 +111,6 @@ fn check(world: &World, notes: &Notes) -> Result<(), String> {
 
 fn check_op(op: &Op, landings: &[&world::Landing], world: &World) -> Result<(), String> {
     let number = op.number;
-    // After an original's clear, an empty session is as it was before its first message: nothing tells the two apart.
-    let was_empty = |version: usize| world.events[version - 1].view.is_empty();
     match (op.acked, landings.first()) {
         (Some(_), None) => return Err(format!("op {number} was acknowledged and never landed")),
         (Some(step), Some(first)) if first.step > step => return Err(format!("op {number} was acknowledged before it landed")),
@@ -111,13 +120,20 @@ fn check_op(op: &Op, landings: &[&world::Landing], world: &World) -> Result<(), 
         _ => {}
     }
     // What was written since the position was read must have been seen.
-    match (&op.expects, landings.first()) {
-        (Some((from, _)), Some(first)) if was_empty(*from) && was_empty(first.version) => Ok(()),
-        (Some((from, to)), Some(first)) if !(*from..=*to).contains(&first.version) => {
+    match (op.expects, landings.first()) {
+        (Some((from, to)), Some(first)) if !(from..=to).contains(&first.version) && !is_again(world, from, to, first) => {
             Err(format!("op {number} landed at version {}, though its position was read at {from} to {to}", first.version))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the session was at this landing as it was at one of these versions, with an original's clear in between. Empty, it is as it
+/// was before its first message; and the first append, which the network had held, may have come again. Nothing tells the two apart.
+fn is_again(world: &World, from: usize, to: usize, landing: &world::Landing) -> bool {
+    let event = |version: usize| &world.events[version - 1];
+    let cleared = world.original_clears.iter().any(|step| (event(from).step..=landing.step).contains(step));
+    cleared && (from..=to).any(|version| event(version).view == event(landing.version).view)
 }
 
 /// A load shows a state that the session had between its start and its end, or the newest part of one.

@@ -1,31 +1,25 @@
-//! A simulated table, simulated clocks, and beside our clients the originals, as their source has it. Requests and answers are lost,
-//! writes come minutes later or twice.
+//! A simulated table and its time: what is written when it arrives, what a reader sees after it, and what of it breaks a promise.
 
 use std::collections::{BTreeMap, HashSet};
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Poll;
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::beside::Beside;
 use super::super::state::State;
-use super::super::table::{Change, Changed, Guard, ListTable, Share, Slice};
+use super::super::table::{Change, Changed, Guard};
 use super::super::{Listed, Settings};
-use crate::error::{Error, ErrorKind};
+use super::client::Nothing;
 use crate::message::Message;
 use crate::session::SessionId;
-use crate::store::dynamodb::iam::Operation;
+use crate::store::AppendId;
 use crate::store::dynamodb::names::{LIST_GENERATION, LIST_IDS};
 use crate::store::dynamodb::size::item_bytes;
-use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key};
-use crate::store::position::Moment;
-use crate::store::{AppendId, Receipt};
+use crate::store::dynamodb::table::{Attributes, Item, Key};
 
 /// How long a signed request is good for.
-const SIGNATURE_MS: i64 = 15 * 60 * 1000;
+pub(super) const SIGNATURE_MS: i64 = 15 * 60 * 1000;
 
 /// What a reader sees: the texts of each record, by its number.
 pub(super) type View = Vec<(u64, Vec<String>)>;
@@ -47,14 +41,14 @@ pub(super) struct Landing {
 }
 
 #[derive(Debug, Clone)]
-enum Write {
+pub(super) enum Write {
     Change(Change),
     Store(Item),
     Discard(Key),
 }
 
 #[derive(Debug)]
-enum Answer {
+pub(super) enum Answer {
     Changed(Changed),
     TooLarge,
     None,
@@ -88,7 +82,7 @@ pub(super) struct World {
     pub(super) rolls: usize,
     pub(super) broken: Option<String>,
     pub(super) faults: Faults,
-    late: Vec<(i64, Write)>,
+    pub(super) late: Vec<(i64, Write)>,
     /// To read the table with: the product's own reading, which the conformance suite proves.
     pub(super) reader: Arc<Settings>,
     pub(super) session: SessionId,
@@ -119,7 +113,7 @@ impl World {
         }
     }
 
-    fn chance(&mut self, of_1000: u32) -> bool {
+    pub(super) fn chance(&mut self, of_1000: u32) -> bool {
         self.rng.u32(0..1000) < of_1000
     }
 
@@ -150,7 +144,7 @@ impl World {
         self.pass(SIGNATURE_MS);
     }
 
-    fn carry_out(&mut self, write: Write) -> Answer {
+    pub(super) fn carry_out(&mut self, write: Write) -> Answer {
         match write {
             Write::Store(item) => {
                 if item.attributes.values().any(|value| matches!(value, AttributeValue::S(text) if text.contains("\"swept\":[") || text.contains("\"swept\":true"))) {
@@ -331,177 +325,4 @@ fn holds(change: &Change, item: Option<&Attributes>) -> bool {
     };
     let equal = |(name, value): &(String, Option<AttributeValue>)| item.and_then(|item| item.get(name)) == value.as_ref();
     guarded && !change.once.is_some_and(remembered) && change.equal.iter().all(equal)
-}
-
-/// No table and no clock: what reading an item needs of them.
-#[derive(Debug)]
-struct Nothing;
-
-/// One client's connection and clock.
-#[derive(Debug, Clone)]
-pub(super) struct Client {
-    pub(super) world: Arc<Mutex<World>>,
-}
-
-impl Client {
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().expect("no schedule panics while it holds the world")
-    }
-
-    /// Lets the scheduler choose who goes on.
-    pub(super) async fn turn(&self) {
-        let mut waited = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut waited, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
-
-    async fn write(&self, write: Write) -> Result<Answer, Fault> {
-        let sent_ms = self.world().now_ms;
-        self.turn().await;
-        let answer = {
-            let mut world = self.world();
-            let faults = world.faults;
-            if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
-                Err(unknown())
-            } else if world.chance(faults.refused) {
-                Err(refused())
-            } else if world.chance(faults.late) {
-                let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
-                world.late.push((due, write));
-                Err(unknown())
-            } else {
-                if world.chance(faults.twice) {
-                    let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
-                    world.late.push((due, write.clone()));
-                }
-                let answer = world.carry_out(write);
-                if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
-            }
-        };
-        self.turn().await;
-        match answer {
-            Ok(Answer::TooLarge) => {
-                let error = Error::new(ErrorKind::TooLarge, "larger than an item may be");
-                Err(Fault { error, may_have_landed: false, retry: false })
-            }
-            other => other,
-        }
-    }
-}
-
-fn unknown() -> Fault {
-    Fault { error: Error::new(ErrorKind::Unavailable, "no answer"), may_have_landed: true, retry: true }
-}
-
-fn refused() -> Fault {
-    Fault { error: Error::new(ErrorKind::Throttled, "slower"), may_have_landed: false, retry: true }
-}
-
-#[async_trait]
-impl ListTable for Client {
-    async fn read(&self, key: &Key, _: bool, receipt: &mut Receipt) -> Result<Option<Attributes>, Fault> {
-        receipt.requests += 1;
-        self.turn().await;
-        let answer = {
-            let mut world = self.world();
-            let lost = world.faults.lost_answer;
-            if world.chance(lost) { Err(unknown()) } else { Ok(world.items.get(key).cloned()) }
-        };
-        self.turn().await;
-        answer
-    }
-
-    async fn change(&self, change: &Change, receipt: &mut Receipt) -> Result<Changed, Fault> {
-        receipt.requests += 1;
-        match self.write(Write::Change(change.clone())).await? {
-            Answer::Changed(changed) => Ok(changed),
-            _ => unreachable!(),
-        }
-    }
-
-    async fn store(&self, item: &Item, _: &mut Receipt) -> Result<(), Fault> {
-        self.write(Write::Store(item.clone())).await.map(drop)
-    }
-
-    async fn discard(&self, key: &Key, _: &mut Receipt) -> Result<(), Fault> {
-        self.write(Write::Discard(key.clone())).await.map(drop)
-    }
-
-    async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Receipt) -> Result<Slice, Fault> {
-        let world = self.world();
-        let items = world.items.iter().map(|(key, attributes)| Item { key: key.clone(), attributes: attributes.clone() });
-        Ok(Slice { items: items.collect(), after: None })
-    }
-
-    async fn purges_by(&self, _: &mut Receipt) -> Result<Option<String>, Fault> {
-        Ok(None)
-    }
-
-    async fn try_out(&self, _: Operation, _: &Key, _: &mut Receipt) -> Result<(), Fault> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Clock for Client {
-    fn now(&self) -> Moment {
-        let now_ms = self.world().now_ms;
-        Moment { mono_ms: (now_ms - 1_700_000_000_000) as u64, wall_ms: now_ms }
-    }
-
-    async fn sleep(&self, ms: u64) {
-        let until = self.world().now_ms + ms as i64;
-        self.turn().await;
-        let mut world = self.world();
-        let left = until - world.now_ms;
-        if left > 0 {
-            world.pass(left);
-        }
-    }
-
-    fn random(&self) -> f64 {
-        self.world().rng.f64()
-    }
-}
-
-#[async_trait]
-impl ListTable for Nothing {
-    async fn read(&self, _: &Key, _: bool, _: &mut Receipt) -> Result<Option<Attributes>, Fault> {
-        unreachable!()
-    }
-    async fn change(&self, _: &Change, _: &mut Receipt) -> Result<Changed, Fault> {
-        unreachable!()
-    }
-    async fn store(&self, _: &Item, _: &mut Receipt) -> Result<(), Fault> {
-        unreachable!()
-    }
-    async fn discard(&self, _: &Key, _: &mut Receipt) -> Result<(), Fault> {
-        unreachable!()
-    }
-    async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Receipt) -> Result<Slice, Fault> {
-        unreachable!()
-    }
-    async fn purges_by(&self, _: &mut Receipt) -> Result<Option<String>, Fault> {
-        unreachable!()
-    }
-    async fn try_out(&self, _: Operation, _: &Key, _: &mut Receipt) -> Result<(), Fault> {
-        unreachable!()
-    }
-}
-
-#[async_trait]
-impl Clock for Nothing {
-    fn now(&self) -> Moment {
-        Moment { mono_ms: 0, wall_ms: 0 }
-    }
-    async fn sleep(&self, _: u64) {}
-    fn random(&self) -> f64 {
-        0.0
-    }
 }
