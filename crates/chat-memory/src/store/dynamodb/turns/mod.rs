@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
 pub use reckon::{RecordCost, cost_of};
 #[cfg(test)]
-pub(crate) use sim::{drive, number, run_many};
+pub(crate) use sim::{drive, number, refused, run_many, turn, unknown};
 pub(crate) use sweep::Damaged;
 pub use sweep_table::TableSwept;
 

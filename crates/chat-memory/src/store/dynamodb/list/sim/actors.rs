@@ -11,6 +11,7 @@ use super::client::Client;
 use crate::error::Error;
 use crate::message::Message;
 use crate::session::SessionId;
+use crate::store::dynamodb::turns::turn;
 use crate::store::{Append, Appended, History, Identity, Load, Position, Ticket};
 
 /// For how long keys are repeated; a little less than they are good for.
@@ -119,14 +120,14 @@ impl Actor {
                     let read = self.client.world().python_reads();
                     // Mostly nobody writes in between, but sometimes one does.
                     if self.below(3) == 0 {
-                        self.client.turn().await;
+                        turn().await;
                     }
                     let text = format!("python {}", self.text());
                     self.client.world().python_writes(read, &text);
                 }
             }
             for _ in 0..self.below(12) {
-                self.client.turn().await;
+                turn().await;
             }
         }
     }

@@ -1,8 +1,6 @@
 //! A client's connection to the simulated table, and its clocks. Requests and answers are lost, writes come minutes later or twice.
 
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Poll;
 
 use async_trait::async_trait;
 
@@ -12,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::store::Receipt;
 use crate::store::dynamodb::iam::Operation;
 use crate::store::dynamodb::table::{Attributes, Clock, Fault, Item, Key};
+use crate::store::dynamodb::turns::{refused, turn, unknown};
 use crate::store::position::Moment;
 
 /// One client's connection and clock.
@@ -27,22 +26,9 @@ impl Client {
         self.world.lock().expect("no schedule panics while it holds the world")
     }
 
-    /// Lets the scheduler choose who goes on.
-    pub(super) async fn turn(&self) {
-        let mut waited = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut waited, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
-
     async fn write(&self, write: Write) -> Result<Answer, Fault> {
         let sent_ms = self.world().now_ms;
-        self.turn().await;
+        turn().await;
         let answer = {
             let mut world = self.world();
             let faults = world.faults;
@@ -63,7 +49,7 @@ impl Client {
                 if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
             }
         };
-        self.turn().await;
+        turn().await;
         match answer {
             Ok(Answer::TooLarge) => {
                 let error = Error::new(ErrorKind::TooLarge, "larger than an item may be");
@@ -74,25 +60,17 @@ impl Client {
     }
 }
 
-fn unknown() -> Fault {
-    Fault { error: Error::new(ErrorKind::Unavailable, "no answer"), may_have_landed: true, retry: true }
-}
-
-fn refused() -> Fault {
-    Fault { error: Error::new(ErrorKind::Throttled, "slower"), may_have_landed: false, retry: true }
-}
-
 #[async_trait]
 impl ListTable for Client {
     async fn read(&self, key: &Key, _: bool, receipt: &mut Receipt) -> Result<Option<Attributes>, Fault> {
         receipt.requests += 1;
-        self.turn().await;
+        turn().await;
         let answer = {
             let mut world = self.world();
             let lost = world.faults.lost_answer;
             if world.chance(lost) { Err(unknown()) } else { Ok(world.items.get(key).cloned()) }
         };
-        self.turn().await;
+        turn().await;
         answer
     }
 
@@ -136,7 +114,7 @@ impl Clock for Client {
 
     async fn sleep(&self, ms: u64) {
         let until = self.world().now_ms + ms as i64;
-        self.turn().await;
+        turn().await;
         let mut world = self.world();
         let left = until - world.now_ms;
         if left > 0 {

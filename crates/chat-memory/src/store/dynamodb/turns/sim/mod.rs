@@ -7,29 +7,53 @@ mod actors;
 mod check;
 mod world;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use actors::{Actor, Notes};
 use world::{Client, Faults, World};
 
 use super::item::{Limits, Links};
 use super::{Rule, Settings, Turns};
+use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 use crate::store::dynamodb::names::Partitions;
-use crate::store::dynamodb::table::Attributes;
+use crate::store::dynamodb::table::{Attributes, Fault};
 use crate::store::{AppendId, Load, Receipt};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// Lets the scheduler of a simulation choose who goes on.
+pub(crate) async fn turn() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Nobody knows whether the request arrived.
+pub(crate) fn unknown() -> Fault {
+    Fault { error: Error::new(ErrorKind::Unavailable, "no answer"), may_have_landed: true, retry: true }
+}
+
+/// The request was refused, and may be made again.
+pub(crate) fn refused() -> Fault {
+    Fault { error: Error::new(ErrorKind::Throttled, "slower"), may_have_landed: false, retry: true }
+}
 
 /// Polls a future that needs nothing but polls.
 pub(crate) fn drive<F: Future>(future: F) -> F::Output {
     let mut future = Box::pin(future);
     loop {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;
         }
     }

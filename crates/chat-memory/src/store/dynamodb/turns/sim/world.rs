@@ -2,14 +2,12 @@
 //! TTL purges in any order, and time jumps.
 
 use std::collections::{BTreeMap, HashSet};
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Poll;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::error::{Error, ErrorKind};
+use super::{refused, turn, unknown};
 use crate::store::dynamodb::names::{APPEND_ID, TTL, seq_of};
 use crate::store::dynamodb::table::{Attributes, Clock, Created, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table};
 use crate::store::dynamodb::turns::item::{self, Body};
@@ -247,19 +245,6 @@ impl Client {
         self.world.lock().expect("no schedule panics while it holds the world")
     }
 
-    /// Lets the scheduler choose who goes on.
-    async fn turn(&self) {
-        let mut waited = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut waited, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
-
     async fn write(&self, write: Write) -> Result<Answer, Fault> {
         if super::number("CHAT_MEMORY_SIM_SEED").is_some() {
             eprintln!(
@@ -270,7 +255,7 @@ impl Client {
             );
         }
         let sent_ms = self.world().now_ms;
-        self.turn().await;
+        turn().await;
         let answer = {
             let mut world = self.world();
             let faults = world.faults;
@@ -292,30 +277,22 @@ impl Client {
                 if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
             }
         };
-        self.turn().await;
+        turn().await;
         answer
     }
 
     async fn read<A>(&self, look: impl FnOnce(&mut World) -> A) -> Result<A, Fault> {
         let sent_ms = self.world().now_ms;
-        self.turn().await;
+        turn().await;
         let answer = {
             let mut world = self.world();
             let faults = world.faults;
             let lost = world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_answer);
             if lost { Err(unknown()) } else { Ok(look(&mut world)) }
         };
-        self.turn().await;
+        turn().await;
         answer
     }
-}
-
-fn unknown() -> Fault {
-    Fault { error: Error::new(ErrorKind::Unavailable, "no answer"), may_have_landed: true, retry: true }
-}
-
-fn refused() -> Fault {
-    Fault { error: Error::new(ErrorKind::Throttled, "slower"), may_have_landed: false, retry: true }
 }
 
 #[async_trait]
@@ -410,7 +387,7 @@ impl Clock for Client {
 
     async fn sleep(&self, ms: u64) {
         let until = self.world().now_ms + ms as i64;
-        self.turn().await;
+        turn().await;
         let mut world = self.world();
         let left = until - world.now_ms;
         if left > 0 {
