@@ -56,6 +56,24 @@ pub enum Lasts {
     Forever,
 }
 
+impl Lasts {
+    pub(crate) fn of(expires_at: Option<i64>) -> Self {
+        expires_at.map_or(Self::Forever, Self::Until)
+    }
+
+    /// The time at which it is over, in epoch seconds.
+    pub(crate) fn seconds(self) -> Option<i64> {
+        match self {
+            Self::Until(at) => Some(at),
+            Self::Forever => None,
+        }
+    }
+
+    pub(crate) fn is_over(self, now_s: i64) -> bool {
+        self.seconds().is_some_and(|at| at <= now_s)
+    }
+}
+
 impl Append {
     /// An append of these messages.
     pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
@@ -96,7 +114,7 @@ impl Append {
         // A record that itself took something back, or cleared, must not give it back by going: what it hid stays hidden.
         let to = record.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
-        let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
+        let hides_until = hidden.map(|record| Lasts::of(record.expires_at)).max();
         Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
     }
 

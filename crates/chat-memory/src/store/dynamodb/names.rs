@@ -30,6 +30,17 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const ENDED: &str = "ended";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
+/// In a record: until when its session lasts, and until when the session's entry may be listed (epoch seconds; 0: for good).
+pub(crate) const LASTS_UNTIL: &str = "lasts_until";
+pub(crate) const LISTED_UNTIL: &str = "listed_until";
+/// In a record that ends a session: when the entry was made that went with it.
+pub(crate) const LAST_ENTRY: &str = "last_entry";
+/// In an entry: until when its session surely lasts (epoch seconds; 0: for good).
+pub(crate) const SURE_UNTIL: &str = "sure_until";
+/// In an entry: what the last change of its title or metadata left, so that the next one replaces what it read.
+pub(crate) const REV: &str = "rev";
+/// In an entry: when its session was last written to, at most an hour behind (epoch milliseconds).
+pub(crate) const LAST_AT: &str = "last_at";
 
 /// What the `list` layout adds to a session's item, and the name under which a mark stands in an element.
 pub(crate) const LIST_HEAD: &str = "chat_memory";
@@ -48,7 +59,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
 /// itself) must be called otherwise, else one attribute had to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 22] = [
+pub(crate) const ATTRIBUTES: [&str; 28] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -67,6 +78,12 @@ pub(crate) const ATTRIBUTES: [&str; 22] = [
     ENDED,
     AFTER_EXPIRING,
     TITLE,
+    LASTS_UNTIL,
+    LISTED_UNTIL,
+    LAST_ENTRY,
+    SURE_UNTIL,
+    REV,
+    LAST_AT,
     "ref",
     "parent",
     "summary",

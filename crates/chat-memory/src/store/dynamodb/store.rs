@@ -264,7 +264,7 @@ impl ChatStore for DynamoDbStore {
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        on!(self, sessions => sessions.delete(session))
+        on!(self, sessions => sessions.delete(session)).map(|(_, swept)| swept)
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {

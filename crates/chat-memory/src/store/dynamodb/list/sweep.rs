@@ -111,10 +111,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by.
-    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<(bool, Swept), Error> {
         let cleared = self.append(session, &Append::clear()).await?;
         let mut swept = self.sweep(session).await?;
         swept.receipt += cleared.receipt;
-        Ok(swept)
+        Ok((true, swept))
     }
 }

@@ -246,7 +246,7 @@ pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
 struct Above {
     seq: u64,
     created_at: i64,
-    /// When its session began: nothing that a load may show is older.
+    /// When its session began: nothing that a load may show is older. `None` in the record that began it, below which another may be.
     began: Option<i64>,
     may_have_hole_below: bool,
 }
@@ -255,7 +255,8 @@ impl Above {
     fn of(head: &Head) -> Self {
         let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
         let may_have_hole_below = head.expires_at.is_some() || head.after_expiring || rewinds;
-        Self { seq: head.seq, created_at: head.created_at, began: head.links.began, may_have_hole_below }
+        let began = head.links.began.filter(|began| *began < head.created_at);
+        Self { seq: head.seq, created_at: head.created_at, began, may_have_hole_below }
     }
 }
 

@@ -72,6 +72,26 @@ pub(crate) enum Rule {
     SeenToTheEnd,
     /// A stub whose clear came after the load began makes the load start again.
     StubNamesClear,
+    /// A record is put only within its deadline of its time.
+    RecordAge,
+    /// A place that is taken behind a record that may have been purged makes a shared append look for itself again.
+    TakenBehindPurged,
+    /// A record carries the latest expiry of its session, not its own.
+    LatestExpiry,
+    /// A record that outlives its session's entry raises that with itself.
+    Raise,
+    /// A session all of whose records have expired starts again.
+    ExpiredStartsAnew,
+    /// A new entry is later than the one that its session had before.
+    EntryIsNew,
+    /// A title replaces only what was read.
+    PatchAsRead,
+    /// An entry whose session may have expired is shown only if the session says so.
+    Verify,
+    /// What changes in the directory changes with the record, in one transaction.
+    OneTransaction,
+    /// A delete of a session that is not there leaves a record for a day.
+    DeleteBlocks,
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {

@@ -11,14 +11,14 @@ use crate::error::ErrorKind;
 use crate::store::Receipt;
 use crate::store::dynamodb::Options;
 use crate::store::dynamodb::sdk::SdkTable;
-use crate::store::dynamodb::table::{Beside, Created, Fault, NewItem, Range, Table};
+use crate::store::dynamodb::table::{Created, Fault, NewItem, Precondition, Range, Table};
 use crate::store::dynamodb::testing::{Replay, Reply, SECRET, TOKEN, at, item, key, s};
 
 /// The text of a message, which must get into no error.
 const DIARY: &str = "dear diary";
 
 fn new() -> NewItem {
-    NewItem { item: item("a", "t#1", [("messages", s(DIARY))]), beside: None }
+    NewItem::alone(item("a", "t#1", [("messages", s(DIARY))]))
 }
 
 /// What a put comes to when it is answered so; and that nothing of it is secret.
@@ -221,19 +221,19 @@ async fn a_cancelled_transaction_says_why() {
     let outcome = async |reasons: serde_json::Value| {
         let reply = cancelled(reasons);
         let server = Replay::start(move |_, _| reply.clone());
-        let new = NewItem { beside: Some(Beside { key: key("a", "t#0"), append_id: None }), ..new() };
+        let new = NewItem { precondition: Some(Precondition { key: key("a", "t#0"), written_by: None }), ..new() };
         server.table().await.create(&new, &mut Receipt::default()).await
     };
-    let taken = outcome(serde_json::json!([failed, stands])).await.expect("an answer");
+    let taken = outcome(serde_json::json!([stands, failed])).await.expect("an answer");
     assert_eq!(taken, Created::Taken(new().item));
-    assert_eq!(outcome(serde_json::json!([failed, none])).await.expect("an answer"), Created::NotBeside);
-    assert_eq!(outcome(serde_json::json!([failed, reason("TransactionConflict")])).await.expect("an answer"), Created::NotBeside);
+    assert_eq!(outcome(serde_json::json!([none, failed])).await.expect("an answer"), Created::NoPrecondition);
+    assert_eq!(outcome(serde_json::json!([reason("TransactionConflict"), failed])).await.expect("an answer"), Created::NoPrecondition);
     for (code, kind) in [
         ("TransactionConflict", ErrorKind::Unavailable),
         ("ThrottlingError", ErrorKind::Throttled),
         ("ProvisionedThroughputExceeded", ErrorKind::Throttled),
     ] {
-        let fault = outcome(serde_json::json!([none, reason(code)])).await.expect_err(code);
+        let fault = outcome(serde_json::json!([reason(code), none])).await.expect_err(code);
         assert_fault(&fault, kind, false, true, &["\"chats\""]);
         assert_clean(&fault);
     }

@@ -3,11 +3,11 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use super::{Body, Codec, Head, Links, MAX_PARTS, PartsOf, Stored};
+use super::{Body, Codec, Head, Life, Links, MAX_PARTS, PartsOf, Stored};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::Owner;
-use crate::store::AppendId;
+use crate::store::{AppendId, Lasts};
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Item, Key};
 
@@ -79,12 +79,22 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
         }
     };
     let owner = reader.text(OWNER)?.map(Owner::new).transpose().map_err(|_| reader.wrong(OWNER, "an owner's name"))?;
+    let life = reader.optional(LASTS_UNTIL)?.map(|lasts| {
+        let listed = reader.optional(LISTED_UNTIL)?.map_or(Lasts::Forever, Lasts::Until);
+        Ok::<_, Error>(Life { lasts: if lasts == 0 { Lasts::Forever } else { Lasts::Until(lasts) }, listed })
+    });
     Ok(Head {
         seq,
         append_id,
         created_at: reader.required(CREATED_AT)?,
         expires_at: reader.optional(EXPIRES_AT)?,
-        links: Links { began: reader.optional(BEGAN)?, owner, ended: reader.optional(ENDED)? },
+        links: Links {
+            began: reader.optional(BEGAN)?,
+            owner,
+            life: life.transpose()?,
+            last_entry: reader.optional(LAST_ENTRY)?,
+            ended: reader.optional(ENDED)?,
+        },
         after_expiring: matches!(item.attributes.get(AFTER_EXPIRING), Some(AttributeValue::Bool(true))),
         body,
     })

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::actors::{Notes, Op, Seen};
 use super::world::{MAX_SKEW_MS, Made, World};
+use crate::session::SessionId;
 use crate::store::{Reach, Record};
 
 /// The records of the log: what has expired and been purged at its end leaves its numbers to what comes next.
@@ -28,29 +29,53 @@ fn view(journal: &[Made]) -> Vec<&Made> {
     shown
 }
 
-pub(super) fn check(world: &World, notes: &Notes, pk: &str) -> Result<(), String> {
+pub(super) fn check(world: &World, notes: &Notes, sessions: &[SessionId]) -> Result<(), String> {
     if let Some(broken) = &world.broken {
         return Err(broken.clone());
     }
     if let Some(error) = notes.errors.first() {
         return Err(error.clone());
     }
+    for session in sessions {
+        check_session(world, notes, session)?;
+    }
+    Ok(())
+}
+
+fn check_session(world: &World, notes: &Notes, session: &SessionId) -> Result<(), String> {
+    // Without a namespace, a session's id is its partition's key.
+    let journal: Vec<Made> = world.journal.iter().filter(|made| made.pk == session.as_str()).cloned().collect();
     let mut made_by: HashMap<u64, Vec<&Made>> = HashMap::new();
-    for made in &world.journal {
+    for made in &journal {
         if let Some(op) = made.op {
             made_by.entry(op).or_default().push(made);
         }
     }
-    for op in &notes.ops {
-        check_op(op, made_by.get(&op.number).map_or(&[], Vec::as_slice), &world.journal)?;
+    for op in notes.ops.iter().filter(|op| op.session == *session) {
+        let made = made_by.get(&op.number).map_or(&[][..], Vec::as_slice);
+        check_op(op, made, &journal)?;
+        check_deletes(op, made, notes)?;
     }
-    for seen in &notes.loads {
-        check_load(seen, &world.journal, &notes.ops)?;
+    for seen in notes.loads.iter().filter(|seen| seen.session == *session) {
+        check_load(seen, &journal, &notes.ops)?;
     }
     // What is in the log at the end is what was made, or what a sweep or TTL left of it.
-    let ids = world.ids(pk);
-    if let Some(made) = view(&world.journal).iter().find(|made| made.expires_at.is_none() && !ids.contains(&made.append_id)) {
+    let ids = world.ids(session.as_str());
+    if let Some(made) = view(&journal).iter().find(|made| made.expires_at.is_none() && !ids.contains(&made.append_id)) {
         return Err(format!("record {} is gone, though nothing hides it", made.seq));
+    }
+    Ok(())
+}
+
+/// Nothing of an append lands after a delete that began when nobody was trying it any more.
+fn check_deletes(op: &Op, made: &[&Made], notes: &Notes) -> Result<(), String> {
+    let Some(made) = made.first() else { return Ok(()) };
+    let deletes = notes.deletes.iter().filter(|delete| delete.session == op.session && delete.ended < made.step);
+    for delete in deletes {
+        let was_tried = |(start, end): &(u64, Option<u64>)| end.is_none_or(|end| end >= delete.started) && *start <= made.step;
+        if !op.tries.iter().any(was_tried) {
+            return Err(format!("op {} landed at step {}, after a delete from {} on", op.number, made.step, delete.started));
+        }
     }
     Ok(())
 }
