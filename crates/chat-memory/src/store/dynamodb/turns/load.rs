@@ -246,7 +246,8 @@ pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
 struct Above {
     seq: u64,
     created_at: i64,
-    /// When its session began: nothing that a load may show is older. `None` in the record that began it, below which another may be.
+    /// When its session began, and so the record below at the earliest. `None` where that may be of the session before: below the record that
+    /// began this one, or a rewind that takes that back.
     began: Option<i64>,
     may_have_hole_below: bool,
 }
@@ -255,7 +256,7 @@ impl Above {
     fn of(head: &Head) -> Self {
         let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
         let may_have_hole_below = head.expires_at.is_some() || head.after_expiring || rewinds;
-        let began = head.links.began.filter(|began| *began < head.created_at);
+        let began = head.links.began.filter(|began| !rewinds && *began < head.created_at);
         Self { seq: head.seq, created_at: head.created_at, began, may_have_hole_below }
     }
 }

@@ -253,8 +253,7 @@ impl Actor {
         let owner = self.owner();
         let number = self.notes(|notes| {
             let number = notes.ops.len() as u64;
-            let keeps = self.settings.retention_s.map(|keeps| ("keeps".to_owned(), keeps.into()));
-            append = append.clone().with_metadata(Map::from_iter([("op".to_owned(), number.into())].into_iter().chain(keeps)));
+            append = append.clone().with_metadata(Map::from_iter([("op".to_owned(), number.into())]));
             if let Some(owner) = owner {
                 append = append.clone().owned_by(owner);
             }

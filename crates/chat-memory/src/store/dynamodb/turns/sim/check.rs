@@ -1,11 +1,11 @@
 //! What must hold of a schedule, whatever happened in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::actors::{Notes, Op, Seen};
 use super::world::{MAX_SKEW_MS, Made, World};
 use crate::session::SessionId;
-use crate::store::{Reach, Record};
+use crate::store::{AppendId, Reach, Record};
 
 /// The records of the log: what has expired and been purged at its end leaves its numbers to what comes next.
 fn log(journal: &[Made]) -> Vec<&Made> {
@@ -125,12 +125,16 @@ fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
     if seen.history.records.iter().any(|record| expired(record.expires_at)) {
         return Err("a load shows what had expired".to_owned());
     }
-    let shown: Vec<_> = seen.history.records.iter().filter(|record| surely(record.expires_at)).map(|r| r.append_id).collect();
+    // What a delete wrote has no messages. Where a second one found nothing, what it wrote is purged after a day, and the first one's shows.
+    let ends: HashSet<_> = journal.iter().filter(|made| made.began.is_none()).map(|made| made.append_id).collect();
+    let kept = |id: &AppendId| !ends.contains(id);
+    let shown = seen.history.records.iter().filter(|record| surely(record.expires_at)).map(|r| r.append_id);
+    let shown: Vec<_> = shown.filter(kept).collect();
     let first = journal.iter().filter(|made| made.step < seen.started).count();
     let last = journal.iter().filter(|made| made.step <= seen.ended).count();
     let fits = |end: usize| {
         let state: Vec<_> =
-            view(&journal[..end]).iter().filter(|made| surely(made.expires_at)).map(|made| made.append_id).collect();
+            view(&journal[..end]).iter().filter(|made| surely(made.expires_at)).map(|made| made.append_id).filter(kept).collect();
         if seen.history.complete { state == shown } else { state.ends_with(&shown) }
     };
     if !(first..=last).any(fits) {

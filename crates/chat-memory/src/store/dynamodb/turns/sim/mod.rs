@@ -97,13 +97,14 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
         _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, refused: 100 },
     };
     let clients = rng.usize(2..5);
+    let retentions: Vec<_> = (0..clients).map(|number| retentions[number % retentions.len()]).collect();
     let id = |name: &str| SessionId::new(name).map_err(|e| e.to_string());
     let owner = |name: &str| Owner::new(name).map_err(|e| e.to_string());
     let sessions = if rng.u32(0..3) == 0 { vec![id("s")?, id("t")?] } else { vec![id("s")?] };
     let owners = if rng.bool() { vec![None] } else { vec![None, Some(owner("ada")?)] };
     let steps = rng.u32(60..260);
     let jumps = rng.u32(0..40);
-    let world = Arc::new(Mutex::new(World::new(rng.fork(), faults, clients)));
+    let world = Arc::new(Mutex::new(World::new(rng.fork(), faults, retentions.clone())));
     let notes = Arc::new(Mutex::new(Notes::default()));
     let client = |number: usize| Client { world: Arc::clone(&world), number };
     let process = |number: usize| Actor {
@@ -111,7 +112,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
         notes: Arc::clone(&notes),
         sessions: sessions.clone(),
         owners: owners.clone(),
-        settings: settings(retentions[number % retentions.len()]),
+        settings: settings(retentions[number]),
         broken,
     };
     let actor = |number: usize| Box::pin(process(number).live()) as Pin<Box<dyn Future<Output = ()>>>;
@@ -158,9 +159,9 @@ async fn check_entries(turns: &Turns<Client, Client>, world: &Client) -> Result<
         let end = turns.tail(session.as_str(), &mut Receipt::default(), &mut patience).await.map_err(|e| e.to_string())?;
         let links = end.links();
         let is_its = links.began.is_some_and(|began| turns.entry_key(&session, links.owner.as_ref(), began) == key);
-        let (now_s, attributes) = (world.world().now_ms / 1000, world.world().items[&key].clone());
-        let is_due = match attributes.get(EXPIRES_AT) {
-            Some(AttributeValue::N(at)) => at.parse::<i64>().is_ok_and(|at| at <= now_s),
+        let world = world.world();
+        let is_due = match world.items[&key].get(EXPIRES_AT) {
+            Some(AttributeValue::N(at)) => at.parse::<i64>().is_ok_and(|at| at <= world.now_ms / 1000),
             _ => false,
         };
         if !is_its && !is_due {

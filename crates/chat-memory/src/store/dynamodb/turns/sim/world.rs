@@ -46,7 +46,8 @@ pub(super) struct Made {
 /// A write, as the table carries it out.
 #[derive(Debug, Clone)]
 enum Write {
-    Create(NewItem),
+    /// With the retention of the client that writes it.
+    Create(NewItem, Option<u64>),
     Replace(Item, AppendId),
     Put(Item),
     Delete(Key),
@@ -88,6 +89,8 @@ pub(super) struct World {
     /// What broke a rule of the log itself, found at the moment it happened.
     pub(super) broken: Option<String>,
     pub(super) faults: Faults,
+    /// For how long each client keeps what it writes, in seconds.
+    pub(super) retentions: Vec<Option<u64>>,
     /// The wall clocks' errors, by client.
     pub(super) skew_ms: Vec<i64>,
     late: Vec<(i64, Write)>,
@@ -95,8 +98,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(mut rng: fastrand::Rng, faults: Faults, clients: usize) -> Self {
-        let skew_ms = (0..clients).map(|_| rng.i64(-MAX_SKEW_MS..MAX_SKEW_MS)).collect();
+    pub(super) fn new(mut rng: fastrand::Rng, faults: Faults, retentions: Vec<Option<u64>>) -> Self {
+        let skew_ms = (0..retentions.len()).map(|_| rng.i64(-MAX_SKEW_MS..MAX_SKEW_MS)).collect();
         let page = rng.usize(1..6);
         Self {
             items: BTreeMap::new(),
@@ -106,6 +109,7 @@ impl World {
             lives: Lives::default(),
             broken: None,
             faults,
+            retentions,
             skew_ms,
             late: Vec::new(),
             page,
@@ -152,7 +156,7 @@ impl World {
 
     fn carry_out(&mut self, write: Write) -> Answer {
         match write {
-            Write::Create(new) => Answer::Created(self.create(new)),
+            Write::Create(new, keeps) => Answer::Created(self.create(new, keeps)),
             Write::Replace(item, seen) => {
                 let fits = self.items.get(&item.key).is_some_and(|old| append_id(old) == Some(seen));
                 if fits {
@@ -190,7 +194,7 @@ impl World {
         }
     }
 
-    fn create(&mut self, new: NewItem) -> Created {
+    fn create(&mut self, new: NewItem, keeps: Option<u64>) -> Created {
         let NewItem { item, precondition, changes } = new;
         if let Some(attributes) = self.items.get(&item.key) {
             return Created::Taken(Item { key: item.key, attributes: attributes.clone() });
@@ -208,7 +212,7 @@ impl World {
             return Created::NothingToUpdate;
         }
         if item.key.sk.starts_with("t#") {
-            self.note(&item, changes.iter().any(|change| matches!(change, Change::Put(_))));
+            self.note(&item, changes.iter().any(|change| matches!(change, Change::Put(_))), keeps);
         }
         self.items.insert(item.key, item.attributes);
         for change in changes {
@@ -222,17 +226,16 @@ impl World {
     }
 
     /// Notes a new record, and whether it comes at the end of the log, as each must.
-    fn note(&mut self, item: &Item, starts: bool) {
+    fn note(&mut self, item: &Item, starts: bool, keeps: Option<u64>) {
         let head = item::decode(item, usize::MAX / 4).expect("our own item");
         let end = self.log(&item.key.pk).next_back().map_or(0, |(key, _)| seq_of(key).expect("a record") + 1);
         if head.seq != end {
             self.broken.get_or_insert(format!("record {} was made where the log's end was {end}", head.seq));
         }
         let Body::Record { rewind, metadata, content } = &head.body else { unreachable!("stubs are not created") };
-        let of_op = |name: &str| metadata.as_ref().and_then(|fields| fields.get(name)?.as_u64());
-        let (rewind, op) = (*rewind, of_op("op"));
+        let (rewind, op) = (*rewind, metadata.as_ref().and_then(|fields| fields["op"].as_u64()));
         let is_empty = matches!(content, item::Stored::Here(messages) if messages.is_empty());
-        let lasts = match of_op("keeps") {
+        let lasts = match keeps {
             // An empty clear never expires, and keeps its session alive as long as a message would.
             Some(keeps) if rewind == Some(0) && is_empty => Lasts::Until(head.created_at.div_euclid(1000) + keeps as i64),
             _ => Lasts::of(head.expires_at),
@@ -361,7 +364,8 @@ impl Client {
 impl Table for Client {
     async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault> {
         receipt.requests += 1;
-        match self.write(Write::Create(new.clone())).await? {
+        let keeps = self.world().retentions[self.number];
+        match self.write(Write::Create(new.clone(), keeps)).await? {
             Answer::Created(created) => Ok(created),
             _ => unreachable!(),
         }
