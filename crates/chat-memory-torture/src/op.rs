@@ -90,7 +90,7 @@ impl Op {
 /// A record that stands for all that a rewind hides.
 fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
     let append_id = AppendId::from_bytes([0; 16]);
-    Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, messages: Vec::new() }
+    Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, sent_at: Vec::new(), messages: Vec::new() }
 }
 
 /// What a rewind to this record of a history is.

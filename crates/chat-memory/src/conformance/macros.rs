@@ -51,6 +51,7 @@ macro_rules! conformance_tests {
             a_handle_sees_what_others_did_to_its_tail
             sessions_are_apart
             metadata_comes_back
+            the_times_of_messages_come_back
             what_was_appended_survives_reopening
             no_append_is_lost_among_many
             the_order_is_that_of_time
@@ -127,6 +128,7 @@ macro_rules! conformance_tests {
             a_long_session_loads_whole
             a_session_is_listed_from_its_first_record
             sessions_are_listed_newest_first
+            a_session_starts_at_the_time_given
             owners_are_apart
             pages_lose_and_double_nothing
             a_page_goes_on_after_its_session_is_gone

@@ -131,6 +131,7 @@ impl InMemoryStore {
             expires_at: append.expires_at(now_ms, self.retention_s),
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
             messages: append.messages().to_vec(),
         }));
         let started = log.info.is_none();
@@ -139,7 +140,7 @@ impl InMemoryStore {
             owner: append.owner().cloned(),
             title: append.title().map(str::to_owned),
             metadata: None,
-            created_at: now_ms,
+            created_at: append.starts_at(now_ms),
         };
         log.info = if unlist { None } else { log.info.take().or_else(|| Some(new_info())) };
         let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);

@@ -55,6 +55,7 @@
 //!             seq, append_id, created_at: 0, expires_at: None,
 //!             rewind: append.rewinds_to(),
 //!             metadata: append.metadata().cloned(),
+//!             sent_at: append.times().to_vec(),
 //!             messages: append.messages().to_vec(),
 //!         }));
 //!         Ok(Appended::new(seq, Position::new(seq + 1, Some(append_id), 0), 0))
@@ -108,7 +109,7 @@ pub mod sqlite;
 pub mod url;
 mod walk;
 
-pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES};
+pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES, MAX_TIME_MS};
 pub use directory::{SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record};

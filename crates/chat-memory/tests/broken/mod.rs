@@ -45,6 +45,10 @@ faults! {
     OneSession,
     /// Metadata is lost.
     DropsMetadata,
+    /// The times of messages are lost.
+    DropsTimes,
+    /// A session starts when its first record is written, whatever it is told.
+    StartsNow,
     /// What was stored is gone when the last handle is.
     Forgets,
     /// The numbers that appends return go down.

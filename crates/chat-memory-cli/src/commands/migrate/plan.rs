@@ -105,6 +105,7 @@ mod tests {
             expires_at: None,
             rewind: None,
             metadata: None,
+            sent_at: Vec::new(),
             messages: roles.chars().map(message).collect(),
         }
     }

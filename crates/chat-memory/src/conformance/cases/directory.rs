@@ -11,11 +11,12 @@ use crate::conformance::{Failure, Handle, Trial};
 use crate::json;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::MAX_TITLE_BYTES;
-use crate::store::{SessionInfo, SessionQuery, SessionUpdate};
+use crate::store::{MAX_TIME_MS, SessionInfo, SessionQuery, SessionUpdate};
 
 cases! {
     a_session_is_listed_from_its_first_record [Directory]: "a session's first append lists it, with its owner, title and time; later ones change nothing of it",
     sessions_are_listed_newest_first [Directory]: "the sessions of an owner come newest first",
+    a_session_starts_at_the_time_given [Directory]: "a session that is told when it started says so, and has its place in the list by it",
     owners_are_apart [Directory]: "each owner's list, and that of nobody, holds their own sessions only",
     pages_lose_and_double_nothing [Directory]: "page after page, every session is listed once, also while new ones are added",
     a_page_goes_on_after_its_session_is_gone [Directory]: "a listing goes on though the session at which its page ended was deleted meanwhile",
@@ -122,6 +123,39 @@ async fn sessions_are_listed_newest_first(trial: Trial) -> Result<(), Failure> {
         let sessions = listed(&trial.store, &SessionQuery::of(owner.clone()).limit(limit)).await?;
         ensure_eq!(ids(&sessions), want.iter().collect::<Vec<_>>(), "the list, {limit} a page");
     }
+    Ok(())
+}
+
+async fn a_session_starts_at_the_time_given(trial: Trial) -> Result<(), Failure> {
+    let owner = owner()?;
+    let first = || saying("x").owned_by(owner.clone());
+    let mut started = Vec::new();
+    for at in [1_700_000_000_002, 1, 1_700_000_000_001] {
+        let session = trial.session()?;
+        trial.store.append(&session, &first().started_at(at)).await?;
+        // It started before.
+        trial.open().await?.append(&session, &first().started_at(5)).await?;
+        started.push((session, at));
+    }
+    let (now, future) = (start(&trial, &owner).await?, trial.session()?);
+    let appended = trial.store.append(&future, &first().started_at(MAX_TIME_MS)).await?;
+    started.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
+    let sessions = listed(&trial.store, &SessionQuery::of(owner.clone()).limit(2)).await?;
+    let want: Vec<_> = [&future, &now].into_iter().chain(started.iter().map(|(session, _)| session)).collect();
+    ensure_eq!(ids(&sessions), want, "the list, by the time given");
+    for (session, at) in &started {
+        let info = trial.store.session(session).await?;
+        ensure_eq!(info.map(|info| info.created_at), Some(*at), "when {session} started");
+    }
+    let apart = (sessions[0].created_at - appended.created_at).abs();
+    ensure!(apart < 60_000, "a session that is told to start in the future starts {apart} ms from now");
+    // Deleted, it starts again at that time, and is listed once.
+    let (session, at) = &started[0];
+    trial.store.delete(session).await?;
+    trial.store.append(session, &first().started_at(*at)).await?;
+    let left = listed(&trial.store, &SessionQuery::of(owner)).await?;
+    ensure_eq!(left.iter().filter(|info| info.id == *session).count(), 1, "how often a session is listed that started again");
+    ensure_eq!(left.len(), want.len(), "the sessions of the owner");
     Ok(())
 }
 

@@ -30,6 +30,7 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const ENDED: &str = "ended";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
+pub(crate) const SENT_AT: &str = "sent_at";
 
 /// What the `list` layout adds to a session's item, and the name under which a mark stands in an element.
 pub(crate) const LIST_HEAD: &str = "chat_memory";
@@ -48,7 +49,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
 /// itself) must be called otherwise, else one attribute had to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 22] = [
+pub(crate) const ATTRIBUTES: [&str; 23] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -67,6 +68,7 @@ pub(crate) const ATTRIBUTES: [&str; 22] = [
     ENDED,
     AFTER_EXPIRING,
     TITLE,
+    SENT_AT,
     "ref",
     "parent",
     "summary",

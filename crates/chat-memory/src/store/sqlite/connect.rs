@@ -209,9 +209,12 @@ fn first_connection(options: &Options) -> Result<Connection, Failure> {
         }
         schema::create(&mut db, &options.path)?;
     }
-    if !options.read_only {
+    if options.read_only {
+        schema::add_columns(&db, true)?;
+    } else {
         set_wal(&db, options.busy_timeout)?;
         prepare_to_write(&db, options)?;
+        schema::add_columns(&db, false)?;
         if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
             // A full disk must not keep anyone from reading.
             tracing::warn!(error = ?e, "purging expired records failed");
@@ -230,6 +233,7 @@ fn connect(options: &Options) -> Result<Connection, Failure> {
     if !options.read_only {
         prepare_to_write(&db, options)?;
     }
+    schema::add_columns(&db, options.read_only)?;
     Ok(db)
 }
 

@@ -52,12 +52,16 @@ pub(super) struct NewRecord {
     messages: String,
     owner: Option<String>,
     title: Option<String>,
+    /// When each message was sent, as JSON; `None` where that was not given.
+    sent_at: Option<String>,
+    /// When the session counts as started, if this starts it.
+    starts_at: i64,
     /// Whether the session is taken off the directory.
     unlist: bool,
 }
 
 impl NewRecord {
-    pub(super) fn of(session: &SessionId, append: &Append, unlist: bool) -> Result<Self, Error> {
+    pub(super) fn of(session: &SessionId, append: &Append, unlist: bool, now_ms: i64) -> Result<Self, Error> {
         let messages: Vec<Value> = append.messages().iter().map(Message::to_value).collect();
         Ok(Self {
             session: session.to_string(),
@@ -69,6 +73,8 @@ impl NewRecord {
             messages: to_json(&messages)?,
             owner: append.owner().map(ToString::to_string),
             title: append.title().map(str::to_owned),
+            sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
+            starts_at: append.starts_at(now_ms),
             unlist,
         })
     }
@@ -117,7 +123,7 @@ pub(super) struct Stored {
 /// The columns of a record, in the order that [`stored`] reads them.
 macro_rules! columns {
     () => {
-        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages, purge_at"
+        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages, purge_at, sent_at"
     };
 }
 
@@ -189,16 +195,20 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
     if new.unlist {
         unlist(db, key)?;
     } else if started {
-        db.prepare_cached("UPDATE sessions SET created_at = ?2, owner = ?3, title = ?4 WHERE key = ?1")?
-            .execute(params![key, now_ms, new.owner, new.title])?;
+        db.prepare_cached("UPDATE sessions SET created_at = ?2, owner = ?3, title = ?4 WHERE key = ?1")?.execute(params![
+            key,
+            new.starts_at,
+            new.owner,
+            new.title
+        ])?;
     }
     let seq = actual.next();
     if i64::try_from(seq).is_err() {
         return Err(damaged_session(&new.session, &format_args!("its last record is numbered {}", seq - 1)));
     }
     db.prepare_cached(
-        "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, messages)
-         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :messages)",
+        "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, sent_at, messages)
+         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :sent_at, :messages)",
     )?
     .execute(named_params! {
         ":session": key,
@@ -209,6 +219,7 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         ":purge_at": expires_at.map(|at| at + STAYS_S),
         ":rewind": new.rewind,
         ":metadata": new.metadata,
+        ":sent_at": new.sent_at,
         ":messages": new.messages,
     })?;
     Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
@@ -288,7 +299,7 @@ fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
     let seq = seq_of(row, session)?;
     let damaged = |e: &dyn std::fmt::Display| damaged_record(session, seq, e);
     let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
-    let (metadata, messages) = (texts(6)?, texts(7)?);
+    let (metadata, messages, sent_at) = (texts(6)?, texts(7)?, texts(9)?);
     let read = Record {
         seq,
         append_id: AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?),
@@ -296,10 +307,14 @@ fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
         expires_at: row.get(3).map_err(|e| damaged(&e))?,
         rewind: row.get(4).map_err(|e| damaged(&e))?,
         metadata: metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?,
+        sent_at: sent_at.map(serde_json::from_str).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
         messages: messages.map(read_messages).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
     };
     let cleared_by: Option<u64> = row.get(5).map_err(|e| damaged(&e))?;
     let purge_at: Option<i64> = row.get(8).map_err(|e| damaged(&e))?;
+    if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.messages.len() {
+        return Err(damaged(&format_args!("it has {} messages and times of {}", read.messages.len(), read.sent_at.len())));
+    }
     // A load that followed it would go in circles.
     if read.rewind.is_some_and(|rewind| rewind > seq) {
         return Err(damaged(&"it takes back what comes after it"));

@@ -122,10 +122,10 @@ impl SqliteStore {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable("append to it")?;
-        let new = NewRecord::of(session, append, unlist)?;
+        let now_ms = wall_ms();
+        let new = NewRecord::of(session, append, unlist, now_ms)?;
         new.check_size(self.0.options.max_record_bytes)?;
         let retention_s = self.0.options.retention.map(|retention| retention.as_secs());
-        let now_ms = wall_ms();
         let expires_at = append.expires_at(now_ms, retention_s);
         let landed = self.0.append(new, now_ms, expires_at).await?;
         if self.0.is_time_to_purge()

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::failure::{Failure, not_ours};
 use crate::error::{Error, ErrorKind};
@@ -45,12 +45,17 @@ CREATE TABLE records (
     cleared_by INTEGER,
     metadata   TEXT,
     messages   TEXT,
+    sent_at    TEXT,
     PRIMARY KEY (session, seq)
 ) STRICT;
 CREATE INDEX appends ON records (session, append_id);
 CREATE INDEX clears ON records (session, seq) WHERE rewind = 0;
 CREATE INDEX purges ON records (purge_at) WHERE purge_at IS NOT NULL;
 ";
+
+/// What files of earlier builds lack: the table, the column and its type. A column that an older program may leave out keeps the version,
+/// so such a file stays readable and writable by it.
+const ADDED_COLUMNS: [(&str, &str, &str); 1] = [("records", "sent_at", "TEXT")];
 
 /// Refuses a file that is plainly not ours by its first bytes, before SQLite touches it (opening a database of
 /// someone else's can already make files beside it).
@@ -117,4 +122,52 @@ pub(super) fn create(db: &mut Connection, path: &Path) -> Result<(), Failure> {
         transaction.execute_batch(TABLES)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// Adds the columns that a file of an earlier build lacks. One that may not be written, or has no room, is read as if they were there and
+/// empty.
+pub(super) fn add_columns(db: &Connection, read_only: bool) -> Result<(), Failure> {
+    if missing_columns(db)?.is_empty() {
+        return Ok(());
+    }
+    if !read_only {
+        match add_missing(db) {
+            Ok(()) => return Ok(()),
+            // A full disk must not keep anyone from reading. The append that it stops opens another connection, which tries again.
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                tracing::warn!(error = ?e, "columns could not be added to a file of an earlier version");
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    for (table, column, _) in missing_columns(db)? {
+        db.execute_batch(&format!("CREATE TEMP VIEW {table} AS SELECT *, NULL AS {column} FROM main.{table}"))?;
+    }
+    Ok(())
+}
+
+fn add_missing(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let added = || {
+        // Another process may have added them meanwhile.
+        for (table, column, kind) in missing_columns(db)? {
+            db.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}"))?;
+        }
+        db.execute_batch("COMMIT")
+    };
+    added().inspect_err(|_| {
+        // If this fails, SQLite takes it back when the connection is closed.
+        let _ = db.execute_batch("ROLLBACK");
+    })
+}
+
+fn missing_columns(db: &Connection) -> rusqlite::Result<Vec<(&'static str, &'static str, &'static str)>> {
+    let mut missing = Vec::new();
+    for added in ADDED_COLUMNS {
+        let mut query = db.prepare("SELECT 1 FROM pragma_table_info(?1, 'main') WHERE name = ?2")?;
+        if !query.exists([added.0, added.1])? {
+            missing.push(added);
+        }
+    }
+    Ok(missing)
 }

@@ -53,7 +53,7 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
     let to = clear.min(from + PER_STEP);
     let records = db
         .prepare_cached(
-            "UPDATE records SET messages = NULL, metadata = NULL, rewind = NULL, expires_at = NULL, cleared_by = ?4, purge_at = ?5
+            "UPDATE records SET messages = NULL, metadata = NULL, sent_at = NULL, rewind = NULL, expires_at = NULL, cleared_by = ?4, purge_at = ?5
              WHERE session = ?1 AND seq >= ?2 AND seq < ?3 AND messages IS NOT NULL",
         )?
         .execute(params![key, from, to, clear, now_ms.div_euclid(1000) + STAYS_S])?;
@@ -95,7 +95,7 @@ pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     let transaction = Transaction::to_write(db)?;
     let mut sessions: Vec<i64> = db
         .prepare_cached(
-            "UPDATE records SET messages = NULL, metadata = NULL, purge_at = NULL
+            "UPDATE records SET messages = NULL, metadata = NULL, sent_at = NULL, purge_at = NULL
              WHERE rowid IN (SELECT rowid FROM records WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2) RETURNING session",
         )?
         .query_map(params![now_s, PER_STEP], |row| row.get(0))?

@@ -309,6 +309,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             created_at: attempt.now_ms,
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
         };
         let mut mark = bare.mark(seq.is_some());
         if let Some(parts) = &attempt.parts {

@@ -78,6 +78,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 created_at: attempt.now_ms,
                 rewind: attempt.append.rewinds_to(),
                 metadata: attempt.append.metadata().cloned(),
+                sent_at: Vec::new(),
             };
             match elements.last_mut() {
                 None => head.bare.push(bare),

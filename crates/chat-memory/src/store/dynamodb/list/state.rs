@@ -21,7 +21,7 @@ use crate::store::{AppendId, Position, Record};
 const ORIGINALS: Uuid = Uuid::from_u128(0x1b0c_74f2_9a3e_4d55_8c61_37ad_e01f_92b8);
 
 /// What only the mark of a record's first element says, beside its id.
-const OF_A_RECORD: [&str; 6] = ["at", "n", "seq", "rewind", "metadata", "parts"];
+const OF_A_RECORD: [&str; 7] = ["at", "n", "seq", "rewind", "metadata", "parts", "sent"];
 
 /// What stands before a list's first element. It rides in that element, where the originals carry it along, or in an attribute
 /// of its own while the list is empty.
@@ -47,6 +47,8 @@ pub(super) struct Bare {
     pub(super) created_at: i64,
     pub(super) rewind: Option<u64>,
     pub(super) metadata: Option<Map<String, Value>>,
+    /// When each message was sent, where that was given.
+    pub(super) sent_at: Vec<Option<i64>>,
 }
 
 /// Where a large record's messages are.
@@ -211,7 +213,7 @@ impl Log {
                 return Err(unreadable(session, &format!("{MARK} (element {place} of the list, which has {key:?} and no id)")));
             } else {
                 let append_id = id_of_foreign(last, &log.elements[place].1);
-                let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None };
+                let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None, sent_at: Vec::new() };
                 Entry { bare, at: place, count: 1, parts: None, foreign: true }
             };
             (next, last) = (entry.bare.seq + 1, Some(entry.bare.append_id));
@@ -291,8 +293,15 @@ impl Bare {
             None => None,
             Some(metadata) => Some(metadata.as_object()?.clone()),
         };
+        let sent_at = match mark.get("sent") {
+            None => Vec::new(),
+            Some(times) => {
+                let time = |time: &Value| if time.is_null() { Some(None) } else { time.as_i64().map(Some) };
+                times.as_array()?.iter().map(time).collect::<Option<_>>()?
+            }
+        };
         let (append_id, created_at) = (parse_id(mark.get("id")?)?, mark.get("at")?.as_i64()?);
-        (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata })
+        (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata, sent_at })
     }
 
     /// The mark that says it. Its number is said only where it does not follow from those before.
@@ -309,10 +318,15 @@ impl Bare {
         if let Some(metadata) = &self.metadata {
             mark.insert("metadata".into(), metadata.clone().into());
         }
+        if !self.sent_at.is_empty() {
+            mark.insert("sent".into(), self.sent_at.clone().into());
+        }
         mark
     }
 
     pub(super) fn with(&self, messages: Vec<Message>) -> Record {
+        // An original may have cut the record short at its end.
+        let sent_at = self.sent_at.get(..messages.len()).unwrap_or_default().to_vec();
         Record {
             seq: self.seq,
             append_id: self.append_id,
@@ -320,6 +334,7 @@ impl Bare {
             expires_at: None,
             rewind: self.rewind,
             metadata: self.metadata.clone(),
+            sent_at,
             messages,
         }
     }

@@ -77,6 +77,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 .filter(|_| !append.messages().is_empty() || append.rewinds_to() != Some(0)),
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
             messages: append.messages().to_vec(),
         };
         let pk = self.settings.partitions.session(session);
@@ -93,7 +94,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             shared,
             in_doubt: BTreeSet::new(),
             began: None,
-            may_begin: now_ms,
+            may_begin: append.starts_at(now_ms),
             receipt,
         };
         let result = self.settle(&mut attempt, &mut patience, linked).await;
@@ -211,7 +212,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let started = attempt.began.is_some() && attempt.began == links.began;
         let Record { append_id, created_at, .. } = attempt.record;
         self.seen.extend(&attempt.pk, belief.last_id(), belief.next, append_id, created_at);
-        let body = Body::Record { rewind: attempt.record.rewind, metadata: None, content: Stored::Here(Vec::new()) };
+        let body = Body::Record {
+            rewind: attempt.record.rewind,
+            metadata: None,
+            sent_at: Vec::new(),
+            content: Stored::Here(Vec::new()),
+        };
         let Record { append_id, created_at, expires_at, .. } = attempt.record;
         let head = Head { seq: belief.next, append_id, created_at, expires_at, links, after_expiring: false, body };
         let now = Belief::after(&head, asked_at);
