@@ -121,6 +121,8 @@ export interface HistoryRecord<F extends Format = "openai"> {
   /** In epoch seconds. */
   expiresAt: number | null;
   metadata: Record<string, unknown> | null;
+  /** When each message was sent, in epoch milliseconds; `null` where that is unknown. */
+  sentAt: (number | null)[];
   messages: MessageOf<F>[];
 }
 

@@ -81,6 +81,7 @@ pub fn record(record: &Record, format: Format) -> Value {
         "createdAt": record.created_at,
         "expiresAt": record.expires_at,
         "metadata": record.metadata,
+        "sentAt": record.message_times().collect::<Vec<_>>(),
         "messages": record.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
     })
 }

@@ -21,6 +21,7 @@ pub mod completions;
 pub mod delete;
 pub mod export;
 pub mod iam_policy;
+mod ids;
 pub mod import;
 pub mod key;
 pub mod migrate;
@@ -33,6 +34,14 @@ pub mod table;
 /// A session's id from the command line.
 fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
+}
+
+/// The id of a session that is read, from the command line: a table of Flowise's or LangChain's may hold one that no new session may have.
+fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
+    match url {
+        StoreUrl::DynamoDb(_) => SessionId::stored(text).on_command_line(),
+        _ => session_id(text),
+    }
 }
 
 /// An owner from the command line.

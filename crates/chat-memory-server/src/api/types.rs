@@ -176,6 +176,9 @@ pub struct RecordInfo {
     pub expires_at: Option<Timestamp>,
     /// How many messages it has
     pub messages: usize,
+    /// When each of its messages was sent, in UTC; null where that is unknown
+    #[schema(value_type = Vec<Option<String>>)]
+    pub sent_at: Vec<Option<Timestamp>>,
     /// The caller's own JSON
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -190,6 +193,7 @@ impl From<&Record> for RecordInfo {
             rewind: record.rewind,
             expires_at: record.expires_at.and_then(|at| Timestamp::from_second(at).ok()),
             messages: record.messages.len(),
+            sent_at: record.message_times().map(|at| at.and_then(time)).collect(),
             metadata: record.metadata.clone(),
         }
     }
