@@ -35,6 +35,14 @@ fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
 }
 
+/// The id of a session that may be there, from the command line: a table of DynamoDB may hold ids that no other store takes.
+fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
+    match app.store_url() {
+        Ok(StoreUrl::DynamoDb(_)) => SessionId::stored(text).on_command_line(),
+        _ => session_id(text),
+    }
+}
+
 /// An owner from the command line.
 fn owner(text: Option<&String>) -> Result<Option<Owner>, Failure> {
     text.map(|name| Owner::new(name).on_command_line()).transpose()

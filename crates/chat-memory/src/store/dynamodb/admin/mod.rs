@@ -147,7 +147,7 @@ impl Admin {
                 Err(failure) => patience.bear(failure, target).await?,
             }
         };
-        let (place, keys) = self.place(Some(&table.schema));
+        let (place, keys) = self.place(Some(&table.schema), None);
         let findings = vec![keys, self.ttl_finding(ttl.as_deref(), place.as_ref())];
         Ok(Creation { created, table, findings })
     }
