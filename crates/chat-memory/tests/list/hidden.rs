@@ -209,6 +209,21 @@ async fn a_list_under_another_attribute_is_named() {
 }
 
 #[tokio::test]
+async fn what_looks_like_messages_is_named_where_nothing_is_read() {
+    let table = list::new_table("id", None).await;
+    let openai = element(&[("role", s("user")), ("content", s("hello"))]);
+    let file = element(&[("type", s("image")), ("content", s("…"))]);
+    put(&table, &[("id", s("openai")), ("chat", AttributeValue::L(vec![openai]))]).await;
+    let messages = AttributeValue::L(vec![js("human", "hello")]);
+    put(&table, &[("id", s("good")), ("messages", messages), ("files", AttributeValue::L(vec![file]))]).await;
+    let store = open(&table, |options| options).await;
+    let error = store.load(&id("openai"), &Load::all()).await.expect_err("no empty history");
+    assert!(error.to_string().contains("\"chat\""), "{error}");
+    assert_eq!(texts(&all(&store, &id("good")).await), ["hello"], "what else the item holds is the program's own");
+    assert_eq!(listed(&store).await.0, set(&["good", "openai"]));
+}
+
+#[tokio::test]
 async fn a_named_list_continues_in_its_own_form() {
     let table = list::new_table("chat_id", None).await;
     put(&table, &[("chat_id", s("a")), ("Chat", AttributeValue::L(vec![python("human", "hello")]))]).await;

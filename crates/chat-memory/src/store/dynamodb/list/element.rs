@@ -60,12 +60,27 @@ pub(crate) fn form_of_list(list: &AttributeValue) -> Option<Dialect> {
     let AttributeValue::L(elements) = list else { return None };
     elements.iter().rev().find_map(|element| {
         let AttributeValue::M(fields) = element else { return None };
-        let is_typed = matches!(fields.get("type"), Some(AttributeValue::S(_) | AttributeValue::Null(_)));
+        let is_typed = match fields.get("type") {
+            Some(AttributeValue::S(kind)) => langchain::is_type(kind),
+            Some(AttributeValue::Null(_)) => true,
+            _ => false,
+        };
         match (fields.get("data"), fields.get("text")) {
             (Some(AttributeValue::M(_)), _) if is_typed => Some(Dialect::Python),
             (_, Some(_)) if is_typed => Some(Dialect::Js),
             _ => None,
         }
+    })
+}
+
+/// Whether a list may hold messages in some other form, such as OpenAI's: who says what.
+pub(crate) fn may_be_messages(list: &AttributeValue) -> bool {
+    let AttributeValue::L(elements) = list else { return false };
+    elements.iter().any(|element| {
+        let AttributeValue::M(fields) = element else { return false };
+        let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
+        let is_text = |name: &str| matches!(fields.get(name), Some(AttributeValue::S(_)));
+        (is_text("role") || is_text("type")) && has(&["text", "content", "parts", "data"])
     })
 }
 

@@ -98,8 +98,11 @@ impl Lists {
         if element::is_messages(chosen) {
             return None;
         }
+        // Where nothing is read, what looks like messages at all is worth a word; else it may be anything of the program's own.
+        let is_read = [&self.js, &self.python].iter().any(|name| element::is_messages(attributes.get(*name)));
+        let form = |value| element::form_of_list(value).or((!is_read && element::may_be_messages(value)).then_some(Dialect::Js));
         let others = attributes.iter().filter(|(name, _)| **name != self.js && **name != self.python);
-        let others = others.filter_map(|(name, value)| Some((name.as_str(), element::form_of_list(value)?)));
+        let others = others.filter_map(|(name, value)| Some((name.as_str(), form(value)?)));
         others.min_by_key(|(name, _)| *name)
     }
 
