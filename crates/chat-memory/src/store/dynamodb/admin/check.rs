@@ -247,7 +247,7 @@ impl Admin {
 
     /// What is to be said of what lies in the table: of what these settings do not read.
     fn items_finding(&self, contents: &Contents, place: Option<&Place>) -> Option<Finding> {
-        let Some(place) = place else { return None };
+        let place = place?;
         if let Place::Turns = place {
             return contents.lists.then(|| {
                 let what = "the table also holds sessions in the form of LangChain or Flowise, which are not read";
