@@ -257,7 +257,7 @@ fn an_interrupted_copy_says_how_to_continue() {
     let from = path_of(&folder, "from.db");
     assert!(run(&["--store", &from, "append", "a", "one"]).status.success());
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let to = format!("dynamodb://t?region=us-east-1&endpoint=http://{}", silent.local_addr().expect("its address"));
+    let to = format!("dynamodb://chats?region=us-east-1&endpoint=http://{}", silent.local_addr().expect("its address"));
     let child = Command::new(env!("CARGO_BIN_EXE_chat-memory"))
         .args(["migrate", "--from", &from, "--to", &to, "--json"])
         .env("AWS_ACCESS_KEY_ID", "local")

@@ -134,7 +134,7 @@ struct Export<'a> {
 impl Export<'_> {
     async fn write_all(&mut self, store: Arc<dyn ChatStore>, mut which: Which) -> Result<(), Failure> {
         // A session that two entries of a directory list is written once.
-        let mut seen = HashSet::new();
+        let (mut seen, mut seen_warnings) = (HashSet::new(), HashSet::new());
         loop {
             let page = match &mut which {
                 Which::Named(ids) => {
@@ -147,8 +147,13 @@ impl Export<'_> {
                 Which::Listed(query) => store.sessions(query).await?,
                 Which::Every(after) => store.every_session(after.as_deref()).await?,
             };
-            let SessionPage { sessions, next, receipt, .. } = page;
+            let SessionPage { sessions, next, receipt, warnings, .. } = page;
             self.app.spend(receipt);
+            for warning in warnings {
+                if seen_warnings.insert(warning.clone()) {
+                    self.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
+                }
+            }
             for info in sessions {
                 if seen.insert(info.id.clone()) {
                     self.start(&store, info.id.clone(), Some(info)).await?;

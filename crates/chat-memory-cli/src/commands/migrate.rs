@@ -165,7 +165,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let jobs = usize::from(arguments.jobs);
     let mut running = JoinSet::new();
     let mut listed = list(Arc::clone(&stores.from), named);
-    let mut seen = HashSet::new();
+    let (mut seen, mut warnings) = (HashSet::new(), HashSet::new());
     let mut listing = true;
     let mut failure = None;
     while listing || !running.is_empty() {
@@ -177,6 +177,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             next = listed.recv(), if listing && running.len() < jobs => match next {
                 None => listing = false,
                 Some(Listed::Cost(receipt)) => app.spend(receipt),
+                Some(Listed::Warning(warning)) => {
+                    if warnings.insert(warning.clone()) {
+                        migration.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
+                    }
+                }
                 Some(Listed::Failed(error)) => {
                     // What was found until then is copied to its end.
                     listing = false;
@@ -235,6 +240,8 @@ fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
 enum Listed {
     Session(SessionId, Box<Option<SessionInfo>>),
     Cost(Receipt),
+    /// What lies there and is not listed, or cannot be read.
+    Warning(String),
     Failed(Error),
 }
 
@@ -269,6 +276,11 @@ async fn list_into(store: &dyn ChatStore, named: Vec<SessionId>, to: &mpsc::Send
         let page = store.every_session(after.as_deref()).await?;
         if to.send(Listed::Cost(page.receipt)).await.is_err() {
             return Ok(());
+        }
+        for warning in page.warnings {
+            if to.send(Listed::Warning(warning)).await.is_err() {
+                return Ok(());
+            }
         }
         for info in page.sessions {
             if to.send(Listed::Session(info.id.clone(), Box::new(Some(info)))).await.is_err() {

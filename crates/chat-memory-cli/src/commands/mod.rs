@@ -36,7 +36,13 @@ fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
 }
 
-/// The id of a session that is read, from the command line: a table of Flowise's or LangChain's may hold one that no new session may have.
+/// The id of a session that may be there, from the command line: a table of DynamoDB may hold ids that no other store takes.
+fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
+    // Where the URL is wrong, whoever opens the store says it.
+    app.store_url().map_or_else(|_| session_id(text), |url| stored_id(&url, text))
+}
+
+/// The same, of the store at this URL.
 fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
     match url {
         StoreUrl::DynamoDb(_) => SessionId::stored(text).on_command_line(),

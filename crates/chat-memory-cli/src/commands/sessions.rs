@@ -1,5 +1,6 @@
 //! `sessions`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_memory::ChatStore;
@@ -12,6 +13,7 @@ use super::import::style;
 use super::{count, owner, say_scan_cost};
 use crate::app::App;
 use crate::failure::Failure;
+use crate::output::say;
 use crate::render::{local_time, utc_time};
 use crate::visible::visible_line;
 
@@ -91,10 +93,16 @@ async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool)
     bar.set_draw_target(ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(250));
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
+    let mut said = BTreeSet::new();
     while left > 0 {
         let page = store.every_session(after.as_deref()).await?;
         app.spend(page.receipt);
         read_units += page.receipt.read_units;
+        for warning in page.warnings {
+            if said.insert(warning.clone()) {
+                bar.suspend(|| say(format_args!("chat-memory: warning: {}", visible_line(&warning))));
+            }
+        }
         for info in page.sessions.iter().take(left) {
             let line = if as_json { None } else { Some(to_text(info)) };
             bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;

@@ -7,7 +7,7 @@ use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::stored_id;
+use super::stored_session_id;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::say;
@@ -60,7 +60,7 @@ enum Form {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = stored_id(&app.store_url()?, &arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let policy = arguments.window.is_given().then(|| arguments.window.policy(None)).transpose()?;
     if app.json() && arguments.format == Some(Form::Text) {
         return Err(Failure::usage("--json and --format text exclude each other"));

@@ -76,6 +76,8 @@ pub struct SessionPage {
     pub sessions: Vec<SessionInfo>,
     /// Where the next page goes on; `None` after the last.
     pub next: Option<String>,
+    /// What lies in the store and is not among the sessions, or cannot be read by these settings: a sentence each, with the remedy.
+    pub warnings: Vec<String>,
     /// What it cost.
     pub receipt: Receipt,
 }
@@ -83,7 +85,7 @@ pub struct SessionPage {
 impl SessionPage {
     /// A page of these sessions.
     pub fn new(sessions: Vec<SessionInfo>, next: Option<String>) -> Self {
-        Self { sessions, next, receipt: Receipt::default() }
+        Self { sessions, next, warnings: Vec::new(), receipt: Receipt::default() }
     }
 }
 

@@ -164,10 +164,12 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        session.check()?;
         self.put(session, append, false)
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        session.check()?;
         let logs = self.logs();
         let none = Log::default();
         let log = logs.get(session).unwrap_or(&none);
@@ -185,6 +187,7 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
         let mut swept = Swept { records: 0, receipt: one_request() };
         if let Some(log) = self.logs().get_mut(session) {
             let is_clear = |slot: &Slot| matches!(slot, Slot::Live(record) if record.rewind == Some(0));
@@ -200,6 +203,7 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
         let cleared = self.put(session, &Append::clear(), true)?;
         let mut swept = self.sweep(session).await?;
         swept.receipt += cleared.receipt;
@@ -234,10 +238,12 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         Ok(self.logs().get(session).and_then(|log| log.info.clone()))
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         update.check()?;
         let mut logs = self.logs();
         let info = logs.get_mut(session).and_then(|log| log.info.as_mut());

@@ -109,6 +109,9 @@ enum State {
     End,
 }
 
+/// The line on which a value begins, and its bytes.
+type Piece = (usize, Vec<u8>);
+
 impl<R: BufRead> Document<R> {
     fn new(reader: R) -> Self {
         Self { reader, line: 1, nth: 0, state: State::Start }
@@ -124,7 +127,7 @@ impl<R: BufRead> Document<R> {
     }
 
     /// The bytes of the next value and the line on which it begins; `None` at the end.
-    fn value(&mut self) -> io::Result<Option<Result<(usize, Vec<u8>), String>>> {
+    fn value(&mut self) -> io::Result<Option<Result<Piece, String>>> {
         let mut separated = false;
         loop {
             let Some(byte) = self.byte()? else {
@@ -249,8 +252,11 @@ impl<R: BufRead> BufRead for Counted<R> {
 mod tests {
     use super::*;
 
+    /// A value's line, its number in a list, and its text.
+    type Read = (usize, Option<usize>, String);
+
     /// Each value with its line, and the error at the end.
-    fn read(text: &str) -> (Vec<(usize, Option<usize>, String)>, Option<String>) {
+    fn read(text: &str) -> (Vec<Read>, Option<String>) {
         let (mut found, mut error) = (Vec::new(), None);
         for value in Values::of(text.as_bytes()).expect("a slice") {
             match value {

@@ -219,15 +219,18 @@ impl ChatStore for SqliteStore {
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        session.check()?;
         self.put(session, append, false).await
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        session.check()?;
         let (id, load) = (session.to_string(), load.clone());
         self.0.read(move |db| log::load(db, &id, &load, wall_ms())).await
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
         self.writable("sweep it")?;
         let mut swept = Swept::default();
         loop {
@@ -246,6 +249,7 @@ impl ChatStore for SqliteStore {
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
         // Taken off the directory by the clear's own transaction: an append after it starts the session anew, and lists it.
         let cleared = self.put(session, &Append::clear(), true).await?;
         let mut swept = self.sweep(session).await.map_err(|e| {
@@ -267,11 +271,13 @@ impl ChatStore for SqliteStore {
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         let session = session.clone();
         self.0.read(move |db| listing::session(db, &session)).await
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         update.check()?;
         self.writable("change what it says of a session")?;
         let (session, update) = (session.clone(), update.clone());

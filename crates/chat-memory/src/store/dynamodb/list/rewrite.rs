@@ -25,7 +25,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         unchanged: bool,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Change>, Error> {
-        let dialect = state.dialect(self.settings.dialect);
+        let dialect = self.form(state);
         let seq = state.log.next();
         let to = attempt.append.rewinds_to().unwrap_or(0);
         let mut gone = Gone { at: attempt.now_ms, to, before: state.log.head.gone.clone(), ..Gone::default() };

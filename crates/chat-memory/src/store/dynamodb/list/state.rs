@@ -12,7 +12,7 @@ use super::element::{self, Dialect, Mark};
 use super::table::Generation;
 use crate::error::Error;
 use crate::message::Message;
-use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
+use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, LIST_JS, LIST_PYTHON, MARK, MAX_SEQ};
 use crate::store::dynamodb::table::Attributes;
 use crate::store::dynamodb::turns::MAX_PARTS;
 use crate::store::{AppendId, Position, Record};
@@ -84,6 +84,41 @@ pub(super) struct Log {
 pub(crate) struct Lists {
     pub(crate) js: String,
     pub(crate) python: String,
+    /// The one that the settings name, where they do: then other lists in an item that has it are nobody's business.
+    pub(crate) named: Option<String>,
+}
+
+impl Lists {
+    /// The lists of the originals, where the settings name no other.
+    pub(crate) fn usual() -> Self {
+        Self { js: LIST_JS.to_owned(), python: LIST_PYTHON.to_owned(), named: None }
+    }
+
+    /// A list of messages under an attribute that the settings do not read: its name, and whose form it has.
+    pub(crate) fn unread<'a>(&self, attributes: &'a Attributes) -> Option<(&'a str, Dialect)> {
+        let chosen = self.named.as_ref().and_then(|name| attributes.get(name));
+        if element::is_messages(chosen) {
+            return None;
+        }
+        // Where nothing is read, what looks like messages at all is worth a word; else it may be anything of the program's own.
+        let is_read = [&self.js, &self.python].iter().any(|name| element::is_messages(attributes.get(*name)));
+        let form = |value| element::form_of_list(value).or((!is_read && element::may_be_messages(value)).then_some(Dialect::Js));
+        let others = attributes.iter().filter(|(name, _)| **name != self.js && **name != self.python);
+        let others = others.filter_map(|(name, value)| Some((name.as_str(), form(value)?)));
+        others.min_by_key(|(name, _)| *name)
+    }
+
+    /// What to do where lists are not read: to name one of these in the settings.
+    pub(crate) fn remedy(&self, choices: &[(&str, Dialect)]) -> String {
+        let choices: Vec<_> = choices
+            .iter()
+            .map(|(name, dialect)| match dialect {
+                Dialect::Js => format!("list_attribute={name}"),
+                Dialect::Python => format!("dialect=python&list_attribute={name}"),
+            })
+            .collect();
+        format!("give {} in the store URL to read them", choices.join(" or "))
+    }
 }
 
 /// A session's item.
@@ -129,6 +164,17 @@ impl State {
         let ids = ids.ok_or_else(|| unreadable(session, LIST_IDS))?;
         let js = attributes.get(&lists.js).cloned();
         let python = attributes.get(&lists.python).cloned();
+        if let Some((name, dialect)) = lists.unread(attributes) {
+            let read = [(&lists.js, &js, Dialect::Js), (&lists.python, &python, Dialect::Python)];
+            let read = read.into_iter().filter(|(_, list, _)| element::is_messages(list.as_ref()));
+            let read: Vec<_> = read.map(|(name, _, dialect)| (name.as_str(), dialect)).collect();
+            let also = if read.is_empty() { "" } else { "some " };
+            let choices: Vec<_> = read.into_iter().chain([(name, dialect)]).collect();
+            return Err(Error::invalid(format!(
+                "session {session:?} cannot be used: {also}messages of it lie under the attribute {name:?}, which these settings do not read; {}",
+                lists.remedy(&choices)
+            )));
+        }
         if generation.is_some() && js.is_none() && python.is_none() {
             return Err(Error::corrupt(format!(
                 "session {session:?} has neither an attribute {:?} nor {:?}, though it had messages; name another attribute with \
@@ -420,14 +466,9 @@ pub(super) fn parse_id(value: &Value) -> Option<AppendId> {
 /// The mark of an element, empty where there is none. `None` if it is there and cannot be read.
 pub(super) fn mark_of(element: &AttributeValue) -> Option<Mark> {
     let AttributeValue::M(fields) = element else { return Some(Mark::new()) };
-    let inner = |fields: &Attributes, name: &str| match fields.get(name) {
-        Some(AttributeValue::M(inner)) => Some(inner.clone()),
-        _ => None,
-    };
-    let text = fields.get(MARK).cloned().or_else(|| inner(&inner(fields, "data")?, "additional_kwargs")?.remove(MARK));
-    match text {
+    match fields.get(MARK).or_else(|| element::kwargs_of(fields)?.get(MARK)) {
         None => Some(Mark::new()),
-        Some(AttributeValue::S(text)) => serde_json::from_str(&text).ok(),
+        Some(AttributeValue::S(text)) => serde_json::from_str(text).ok(),
         Some(_) => None,
     }
 }

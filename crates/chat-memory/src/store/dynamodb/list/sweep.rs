@@ -110,10 +110,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(())
     }
 
-    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by.
+    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by, until a
+    /// sweep of the table finds it two days old. Where there is no item nothing is written.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.writable()?;
+        let mut receipt = Receipt::default();
+        if !self.state(session, false, None, &mut receipt, &mut self.patience()).await?.exists {
+            return Ok(Swept { records: 0, receipt });
+        }
         let cleared = self.append(session, &Append::clear()).await?;
         let mut swept = self.sweep(session).await?;
+        swept.receipt += receipt;
         swept.receipt += cleared.receipt;
         Ok(swept)
     }
