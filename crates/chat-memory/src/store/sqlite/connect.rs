@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::batch::Batches;
 use super::failure::Failure;
 use super::log::{Landed, NewRecord};
+use super::schema::FORMAT_VERSION;
 use super::workers::Workers;
 use super::{schema, sweep};
 use crate::error::{Error, ErrorKind};
@@ -202,12 +203,15 @@ pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
 /// The first connection: it makes the tables in an empty file.
 fn first_connection(options: &Options) -> Result<Connection, Failure> {
     let mut db = raw_connection(options)?;
-    if schema::check(&db, &options.path)?.is_none() {
-        if options.read_only {
+    match schema::check(&db, &options.path)? {
+        Some(version) if options.read_only => schema::read_as_present(&db, version)?,
+        Some(FORMAT_VERSION) => {}
+        Some(_) => schema::upgrade(&mut db, &options.path)?,
+        None if options.read_only => {
             let path = options.path.display();
             return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
         }
-        schema::create(&mut db, &options.path)?;
+        None => schema::create(&mut db, &options.path)?,
     }
     if !options.read_only {
         set_wal(&db, options.busy_timeout)?;
@@ -223,11 +227,13 @@ fn first_connection(options: &Options) -> Result<Connection, Failure> {
 /// Each connection after the first. The file must still be there.
 fn connect(options: &Options) -> Result<Connection, Failure> {
     let db = raw_connection(options)?;
-    if schema::check(&db, &options.path)?.is_none() {
+    let Some(version) = schema::check(&db, &options.path)? else {
         let path = options.path.display();
-        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it anew")).into());
-    }
-    if !options.read_only {
+        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it again")).into());
+    };
+    if options.read_only {
+        schema::read_as_present(&db, version)?;
+    } else {
         prepare_to_write(&db, options)?;
     }
     Ok(db)

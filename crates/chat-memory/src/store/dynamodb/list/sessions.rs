@@ -77,7 +77,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             Some(value) => item.key.sk == *value,
             None => !id.starts_with(SEGMENT),
         };
-        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0 };
+        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
         is_session.then(|| {
             SessionId::new(id).map(info).map_err(|e| e.context("the table has an item that cannot be named as a session"))
         })

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::table::Clock;
-use crate::store::{Append, Receipt, Swept};
+use crate::store::{Append, Deleted, Receipt, Swept};
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
@@ -111,10 +111,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by.
-    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        let cleared = self.append(session, &Append::clear()).await?;
-        let mut swept = self.sweep(session).await?;
-        swept.receipt += cleared.receipt;
-        Ok(swept)
+    ///
+    /// Where there was nothing, the clear is written all the same: without it, an append whose outcome is unknown could land after
+    /// the delete was acknowledged.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        let (cleared, took) = self.append_over(session, &Append::clear()).await?;
+        let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
+        // What an earlier delete wrote is no message.
+        deleted.records = deleted.records.saturating_sub(took.bare);
+        deleted.receipt += cleared.receipt;
+        Ok(deleted)
     }
 }
