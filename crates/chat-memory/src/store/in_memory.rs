@@ -289,3 +289,66 @@ impl ChatStore for InMemoryStore {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn saying(text: &str) -> Append {
+        Append::new([Message::user(text)])
+    }
+
+    /// Moves every expiry of the store back, as if so many seconds had passed.
+    fn pass(store: &InMemoryStore, seconds: i64) {
+        for log in store.logs().values_mut() {
+            for slot in &mut log.slots {
+                if let Slot::Live(record) = slot {
+                    record.expires_at = record.expires_at.map(|at| at - seconds);
+                }
+            }
+            if let Some(Listed { lasts: Lasts::Until(at), .. }) = &mut log.listed {
+                *at -= seconds;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
+        let session = SessionId::random();
+        for (retentions, is_listed) in [
+            (&[None, Some(3600)][..], true),
+            (&[Some(3600), None], true),
+            (&[Some(90_000), Some(3600)], true),
+            (&[Some(3600), Some(60)], false),
+        ] {
+            let store = InMemoryStore::new();
+            for retention_s in retentions {
+                let writer = InMemoryStore { retention_s: *retention_s, ..store.clone() };
+                writer.append(&session, &saying("x").titled("Old")).await.expect("in memory");
+            }
+            pass(&store, 7200);
+            let page = store.sessions(&SessionQuery::of_nobody()).await.expect("in memory");
+            assert_eq!(page.sessions.len(), usize::from(is_listed), "{retentions:?}");
+            assert_eq!(store.session(&session).await.expect("in memory").is_some(), is_listed, "{retentions:?}");
+            assert_eq!(store.every_session(None).await.expect("in memory").sessions.len(), page.sessions.len());
+            let appended = store.append(&session, &saying("y")).await.expect("in memory");
+            assert_eq!(appended.started, !is_listed, "{retentions:?}");
+            let info = store.session(&session).await.expect("in memory").expect("it is listed");
+            assert_eq!(info.title.is_some(), is_listed, "{retentions:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delete_of_nothing_writes_nothing() {
+        let (store, never, deleted) = (InMemoryStore::new(), SessionId::random(), SessionId::random());
+        store.append(&deleted, &saying("x")).await.expect("in memory");
+        assert!(store.delete(&deleted).await.expect("in memory").existed);
+        for session in [&never, &deleted, &never, &deleted] {
+            let position = store.load(session, &Load::all()).await.expect("in memory").position;
+            let done = store.delete(session).await.expect("in memory");
+            assert_eq!((done.existed, done.records), (false, 0));
+            assert_eq!(store.load(session, &Load::all()).await.expect("in memory").position, position);
+        }
+    }
+}
