@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chat_memory::store::directory::check_title;
+use chat_memory::store::directory::{check_metadata, check_title};
 use chat_memory::store::{ChatStore as _, SessionInfo, SessionQuery, SessionUpdate};
 use chat_memory::{Owner, SessionId};
 use serde::Deserialize;
@@ -148,6 +148,7 @@ pub async fn describe(
         }
     }
     change.title.iter().flatten().try_for_each(|title| at("/title", check_title(title)))?;
+    change.metadata.iter().flatten().try_for_each(|metadata| at("/metadata", check_metadata(metadata)))?;
     let update = SessionUpdate { title: change.title, metadata: change.metadata };
     update_session(&service, &access, &session, update).await.map(|info| Json(info.into()))
 }

@@ -177,7 +177,7 @@ impl SessionUpdate {
 ///
 /// # Errors
 /// Invalid, when it is too large or nests too deep.
-fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
+pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
     // The object that holds the fields is a level of its own.
     if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
         return Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)));
