@@ -14,7 +14,7 @@ mod plain {
 
     chat_memory::conformance_tests! {
         suite: suite(),
-        capabilities: Capabilities::all(),
+        capabilities: Capabilities { last_activity: None, ..Capabilities::all() },
     }
 }
 

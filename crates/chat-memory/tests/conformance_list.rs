@@ -8,7 +8,8 @@ mod list;
 use chat_memory::store::Capabilities;
 
 /// What this layout declares that it lacks.
-const CAPABILITIES: Capabilities = Capabilities { directory: false, bounded_cost: false, ..Capabilities::all() };
+const CAPABILITIES: Capabilities =
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
 
 mod javascript {
     use chat_memory::conformance::Suite;

@@ -91,6 +91,8 @@ pub struct ToList {
     owner: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
+    #[serde(default)]
+    recent: bool,
 }
 
 #[derive(Deserialize)]
@@ -176,12 +178,13 @@ impl Request {
                 let cleared = store.clear(&SessionId::stored(it.session)?).await?;
                 Ok(json!({"position": cleared.appended.position.to_string(), "receipt": answer::receipt(&cleared.receipt())}))
             }
-            Self::Delete(it) => Ok(answer::swept(&store.delete(&SessionId::stored(it.session)?).await?)),
+            Self::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
             Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
             Self::Sessions(it) => {
                 let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::of_nobody, SessionQuery::of);
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
+                let query = if it.recent { query.recent() } else { query };
                 Ok(answer::page(&store.sessions(&query).await?))
             }
             Self::EverySession(it) => Ok(answer::page(&store.every_session(it.after.as_deref()).await?)),

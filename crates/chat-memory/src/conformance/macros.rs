@@ -138,8 +138,14 @@ macro_rules! conformance_tests {
             a_deleted_session_is_not_listed
             bad_titles_and_cursors_are_refused
             every_session_is_listed_whoever_owns_it
+            sessions_are_listed_by_last_activity
+            pages_by_last_activity_lose_and_double_nothing
+            first_appends_at_once_list_a_session_once
+            deletes_next_to_appends_leave_one_entry_or_none
+            a_repeat_after_a_delete_lists_nothing
             a_store_without_a_directory_says_so
             a_deleted_session_is_empty
+            a_delete_says_whether_there_was_anything
             a_deleted_session_can_start_again
             a_position_before_a_delete_conflicts
             a_key_is_known_after_a_delete

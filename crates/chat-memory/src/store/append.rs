@@ -63,6 +63,13 @@ pub enum Lasts {
     Forever,
 }
 
+impl Lasts {
+    /// Whether it is over at this time, in epoch milliseconds.
+    pub fn is_over(self, now_ms: i64) -> bool {
+        matches!(self, Self::Until(at) if at <= now_ms.div_euclid(1000))
+    }
+}
+
 impl Append {
     /// An append of these messages.
     pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {

@@ -151,6 +151,10 @@ faults! {
     ThousandAtMost,
     /// Sessions are listed oldest first.
     OldestFirst,
+    /// Every list is by start, whatever it says.
+    ListsByStart,
+    /// Each session is listed twice.
+    ListsTwice,
     /// Every owner sees the list of nobody.
     SharedLists,
     /// Nothing is listed.
@@ -169,6 +173,8 @@ faults! {
     ClearsUnlist,
     /// A delete leaves the session on the directory.
     DeletesKeepListed,
+    /// A delete always says that there was a session.
+    DeletesAlwaysExisted,
     /// A delete clears nothing.
     DeletesNothing,
     /// A delete starts the log anew.

@@ -15,13 +15,13 @@ use super::patience::Patience;
 use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
 use super::size::MAX_ITEM;
 use super::table::Clock;
-use super::turns::{Limits, Settings, TableSwept, Turns};
+use super::turns::{self, Limits, Settings, TableSwept, Turns};
 use crate::error::Error;
 use crate::session::{Namespace, SessionId};
 use crate::store::layout::{Layout, Roll};
 use crate::store::position::Moment;
 use crate::store::{
-    Append, Appended, Capabilities, ChatStore, Cleared, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
+    Append, Appended, Capabilities, ChatStore, Cleared, Deleted, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
     SessionUpdate, Swept,
 };
 
@@ -323,7 +323,7 @@ impl DynamoDbStore {
 impl ChatStore for DynamoDbStore {
     fn capabilities(&self) -> Capabilities {
         let is_list = self.0.list.initialized() || self.0.options.settled_layout() == Some(Layout::List);
-        if is_list { list::CAPABILITIES } else { Capabilities::all() }
+        if is_list { list::CAPABILITIES } else { turns::CAPABILITIES }
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -341,7 +341,7 @@ impl ChatStore for DynamoDbStore {
         on!(self, sessions => sessions.sweep(session))
     }
 
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.delete(session))
     }

@@ -42,7 +42,18 @@ pub(super) struct Attempt<'a> {
     /// The notes of what a rewind takes away: each try has its own, since a copy of an older one that the network held must not
     /// come over a newer one.
     pub(super) notes: Vec<String>,
+    /// What a clear took away.
+    pub(super) took: Took,
     pub(super) receipt: Receipt,
+}
+
+/// What a clear took away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Took {
+    /// Whether there were messages that a load shows.
+    pub(super) shown: bool,
+    /// How many records there were, where none of them had messages.
+    pub(super) bare: u64,
 }
 
 impl Attempt<'_> {
@@ -63,6 +74,11 @@ pub(super) struct Ready {
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.append_over(session, append).await.map(|(appended, _)| appended)
+    }
+
+    /// Appends, and tells what a clear took away.
+    pub(super) async fn append_over(&self, session: &SessionId, append: &Append) -> Result<(Appended, Took), Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
@@ -92,10 +108,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             ttl,
             parts: None,
             notes: Vec::new(),
+            took: Took::default(),
             receipt,
         };
         match self.settle(&mut attempt, first, &mut patience).await {
-            Ok(appended) => Ok(appended),
+            Ok(appended) => Ok((appended, attempt.took)),
             Err(error) => {
                 self.known.forget(&key);
                 Err(self.give_up(attempt, error).await)

@@ -42,7 +42,8 @@ use crate::store::{Append, Capabilities, Cleared, Receipt, SessionInfo, SessionP
 use state::State;
 
 /// What this layout can do: it keeps no directory, and below the rolling size each append costs what the item has.
-pub(crate) const CAPABILITIES: Capabilities = Capabilities { directory: false, bounded_cost: false, ..Capabilities::all() };
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]

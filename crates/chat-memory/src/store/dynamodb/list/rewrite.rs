@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::append::{Attempt, generation_value};
+use super::append::{Attempt, Took, generation_value};
 use super::beside::{Beside, Gone, stubs_of};
 use super::element::{self, Dialect};
 use super::load::lost;
@@ -31,6 +31,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut gone = Gone { at: attempt.now_ms, to, before: state.log.head.gone.clone(), ..Gone::default() };
         let mut kept = state.log.clone();
         if to == 0 {
+            let has_messages = !kept.elements.is_empty() || kept.head.segment.is_some();
+            let bare = if has_messages { 0 } else { kept.entries.len() as u64 };
+            attempt.took = Took { shown: has_messages && !self.is_expired(state), bare };
             self.take_away(&mut gone, &kept, 0, attempt.now_ms);
             gone.segments = kept.head.segment.clone().map(|from| (from, None));
             // The numbers go on behind what goes.

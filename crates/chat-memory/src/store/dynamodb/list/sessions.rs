@@ -99,7 +99,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 }
             }
         }
-        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0 };
+        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
         let sessions = found.into_iter().map(info).collect();
         let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
         Ok((sessions, warnings, progress, receipt))

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::item::{Links, PURGED_AFTER_S, check_version};
 use super::{Turns, persist};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::session::{Owner, SessionId};
 use crate::store::directory::Cursor;
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Attributes, Clock, Created, Fault, Item, Key, NewItem, Range, Table};
-use crate::store::{AppendId, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+use crate::store::{AppendId, Receipt, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 
 /// The entries of a page, where the query does not say.
 const PAGE: usize = 100;
@@ -108,9 +108,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     pub(crate) async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        if query.order != SessionOrder::Started {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "sessions by last activity: a DynamoDB table does not sort them so yet; list them by start",
+            ));
+        }
         let limit = query.limit.unwrap_or(PAGE).max(1);
-        let after: Option<Cursor> = query.after.as_deref().map(str::parse).transpose()?;
-        let after = after.map(|Cursor { created_at, id }| SessionId::new(id).map(|id| entry_sk(created_at, &id))).transpose()?;
+        let after = query.cursor()?;
+        let after = after.map(|Cursor { at, id, .. }| SessionId::new(id).map(|id| entry_sk(at, &id))).transpose()?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         let mut receipt = Receipt::default();
         let mut found: Vec<SessionInfo> = Vec::new();
@@ -147,7 +153,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         found.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         more |= found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+        let next = found.last().filter(|_| more).map(|info| Cursor::after(info, SessionOrder::Started).to_string());
         let mut page = SessionPage::new(found, next);
         page.receipt = receipt;
         Ok(page)
@@ -242,5 +248,5 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<(SessionInfo, 
         Some(AttributeValue::N(at)) => at.parse().ok(),
         _ => None,
     };
-    Ok((SessionInfo { id, owner: owner.cloned(), title: text(TITLE)?, metadata, created_at }, expires_at))
+    Ok((SessionInfo { id, owner: owner.cloned(), title: text(TITLE)?, metadata, created_at, last_at: None }, expires_at))
 }

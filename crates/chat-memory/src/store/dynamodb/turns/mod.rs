@@ -30,6 +30,10 @@ use super::names::Partitions;
 use super::patience::{Patience, persist};
 use super::table::{Clock, Table};
 use crate::error::Error;
+use crate::store::Capabilities;
+
+/// What this layout can do: everything but to list sessions by last activity.
+pub(crate) const CAPABILITIES: Capabilities = Capabilities { last_activity: None, ..Capabilities::all() };
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]

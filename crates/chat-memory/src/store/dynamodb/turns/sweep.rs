@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{MAX_SEQ, TTL, part_sk, record_sk, records};
 use crate::store::dynamodb::table::{Clock, Item, Key, Table};
-use crate::store::{Append, Appended, Cleared, Receipt, Swept};
+use crate::store::{Append, Appended, Cleared, Deleted, Receipt, Swept};
 
 /// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
@@ -55,26 +55,27 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Clears a session, takes it off the directory and sweeps it. The clear carries no link to the directory, so that the
     /// next append starts the session anew; it names the entry until that is gone, so that a delete that was cut off can be finished.
-    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         let mut appended = self.append_linked(session, &Append::clear(), false).await?;
         let key = Key { pk: self.settings.partitions.session(session), sk: record_sk(appended.seq) };
-        let mut patience = self.patience();
+        let (mut patience, mut existed) = (self.patience(), false);
         if let Some(clear) = persist!(patience, self.table.get(&key, &mut appended.receipt))? {
-            self.finish_delete(&clear, &mut appended.receipt).await?;
+            existed = self.finish_delete(&clear, &mut appended.receipt).await?;
         }
-        let mut swept = self.finish_clear(session, &appended).await?;
-        swept.receipt += appended.receipt;
-        Ok(swept)
+        let mut deleted = Deleted::new(existed, self.finish_clear(session, &appended).await?);
+        deleted.receipt += appended.receipt;
+        Ok(deleted)
     }
 
-    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear.
-    async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<(), Error> {
+    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear. Whether it names one.
+    async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<bool, Error> {
         let head = item::decode_without_messages(clear)?;
-        if self.remove_ended(&clear.key, &head, receipt).await? {
+        let is_named = self.remove_ended(&clear.key, &head, receipt).await?;
+        if is_named {
             let mut patience = self.patience();
             persist!(patience, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
         }
-        Ok(())
+        Ok(is_named)
     }
 
     /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.

@@ -40,36 +40,6 @@ async fn a_newer_version_is_refused_by_name() {
     assert_eq!(texts(&SqliteStore::open(&path).await.expect("our version"), "s").await, ["kept"]);
 }
 
-/// Read-only, it stays as it was; else it gets the columns that it lacks.
-#[tokio::test]
-async fn a_file_of_an_earlier_build_is_read_and_continues() {
-    let (_folder, path) = folder();
-    change(&path, include_str!("../../../../testdata/sqlite-1.sql"));
-    change(&path, "PRAGMA journal_mode = wal");
-    let before = std::fs::read(&path).expect("the file");
-    let trip = session("trip");
-    for read_only in [true, false, true] {
-        let store = SqliteStore::builder(&path).read_only(read_only).open().await.expect("an earlier build's file");
-        assert_eq!(texts(&store, "trip").await[..3], ["Where should we go in May?", "To Lisbon.", "By train?"]);
-        let history = store.load(&trip, &Load::all()).await.expect("a load");
-        assert_eq!(history.records[0].message_times().collect::<Vec<_>>(), [Some(1_774_000_000_123); 2]);
-        let info = store.session(&trip).await.expect("a session").expect("it is listed");
-        assert_eq!((info.created_at, info.title.as_deref()), (1_774_000_000_123, Some("Holidays")));
-        if read_only && history.records.len() == 2 {
-            assert!(texts(&store, "cleared").await.is_empty());
-            drop(store);
-            assert_eq!(std::fs::read(&path).expect("the file"), before, "a store that only reads changes nothing");
-        } else if !read_only {
-            // On this connection and on those that are opened later.
-            let append = saying("in June").sent_at([Some(1_774_000_100_000)]);
-            store.append(&trip, &append).await.expect("an append");
-            store.append(&session("cleared"), &saying("again")).await.expect("an append");
-        } else {
-            assert_eq!(history.records[2].sent_at, [Some(1_774_000_100_000)]);
-        }
-    }
-}
-
 #[tokio::test]
 async fn an_empty_file_is_filled_and_said_to_be_new_only_where_we_made_it() {
     let (_folder, path) = folder();
