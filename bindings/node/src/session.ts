@@ -99,6 +99,8 @@ export class Session {
     said.listAttribute = text(what, "messageAttributeName", options.messageAttributeName);
     // LangChain.js keeps a session of such a table at the sort key's own name; `layout: "turns"` asks for one item a record.
     said.sortValue = key ? key.sortValue : options.layout === "turns" ? undefined : options.sortKey;
+    // A session that this class begins is read by LangChain.js; a table of Flowise's may be keyed by any name.
+    if (options.layout !== "turns") said.dialect ??= "js";
     const store = new ChatStore(dynamoDBUrl(said), credentials && { credentials });
     return new Session(store, key?.session ?? sessionId(what, options.sessionId), options);
   }

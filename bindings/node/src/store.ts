@@ -121,6 +121,8 @@ export interface HistoryRecord<F extends Format = "openai"> {
   /** In epoch seconds. */
   expiresAt: number | null;
   metadata: Record<string, unknown> | null;
+  /** When each message was sent, in epoch milliseconds; `null` where that is unknown. */
+  sentAt: (number | null)[];
   messages: MessageOf<F>[];
 }
 
@@ -141,11 +143,15 @@ export interface SessionInfo {
   metadata: Record<string, unknown> | null;
   /** In epoch milliseconds. */
   createdAt: number;
+  /** When something was last appended to it, in epoch milliseconds; on DynamoDB at most an hour old, and `null` where it is not known. */
+  lastAt: number | null;
 }
 
 /** A page of sessions. */
 export interface SessionPage {
   sessions: SessionInfo[];
+  /** The order that they really are in: on DynamoDB, an owner with over 1,000 sessions is listed by start. */
+  order: "started" | "recent";
   /** Where the next page goes on; `null` after the last. */
   next: string | null;
   receipt: Receipt;
@@ -155,6 +161,12 @@ export interface SessionPage {
 export interface Swept {
   records: number;
   receipt: Receipt;
+}
+
+/** What was deleted. */
+export interface Deleted extends Swept {
+  /** Whether there was a session: `false` where it never was, was deleted before or had expired. */
+  existed: boolean;
 }
 
 const STORE_OPTIONS = ["credentials"];
@@ -228,8 +240,8 @@ export class ChatStore {
     return this.#connection.call("clear", { session });
   }
 
-  /** Forgets a session: clears it, and takes it off the directory. */
-  delete(session: string): Promise<Swept> {
+  /** Forgets a session: clears it, and takes it off the directory. It says whether there was one. */
+  delete(session: string): Promise<Deleted> {
     return this.#connection.call("delete", { session });
   }
 
@@ -238,9 +250,12 @@ export class ChatStore {
     return this.#connection.call("sweep", { session });
   }
 
-  /** A page of an owner's sessions, or of those that have none, newest first. */
-  sessions(options: { owner?: string; limit?: number; after?: string } = {}): Promise<SessionPage> {
-    checkNames("sessions", options, ["owner", "limit", "after"]);
+  /**
+   * A page of an owner's sessions, or of those that have none, newest first: by when they began, or with `recent` by last activity. That
+   * is exact in a file and in memory; on DynamoDB, the time of the last activity is at most an hour old.
+   */
+  sessions(options: { owner?: string; limit?: number; after?: string; recent?: boolean } = {}): Promise<SessionPage> {
+    checkNames("sessions", options, ["owner", "limit", "after", "recent"]);
     return this.#connection.call("sessions", options);
   }
 

@@ -52,7 +52,8 @@ Exit codes:
   0  done
   1  failed
   2  the command line is wrong
-  3  conflict: someone else wrote to the session";
+  3  conflict: someone else wrote to the session
+  130  interrupted by Ctrl-C";
 
 /// Durable chat memory on DynamoDB or SQLite
 #[derive(Debug, Parser)]

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod endpoint;
 mod failure;
+mod interrupt;
 mod output;
 mod render;
 mod visible;

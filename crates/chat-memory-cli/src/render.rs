@@ -50,16 +50,28 @@ impl Style {
         self.paint(code, text)
     }
 
-    /// A record: its number and time, then `messages`, which are all of its messages or the last of them.
-    pub fn record(self, record: &Record, messages: &[Message]) -> String {
-        let mut text = self.faint(&format!("[{}] {}", record.seq, local_time(record.created_at)));
+    /// A record: its number, then `messages`, which are all of its messages or some of them, each with when it was sent: in front of all
+    /// where that is one time, and nowhere where it is unknown.
+    pub fn record(self, record: &Record, messages: &[(Message, Option<i64>)]) -> String {
+        let first = messages.first().and_then(|(_, at)| *at);
+        let is_one = messages.iter().all(|(_, at)| *at == first);
+        let time = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", local_time(at)));
+        let mut text = self.faint(&format!("[{}]{time}", record.seq));
         if let Some(metadata) = &record.metadata {
             let metadata = Value::Object(metadata.clone()).to_string();
             let _ = write!(text, " {}", self.faint(&visible_line(&metadata)));
         }
         text.push('\n');
-        for message in messages {
-            text.push_str(&self.message(message));
+        for (message, at) in messages {
+            let said = self.message(message);
+            match at.filter(|_| !is_one) {
+                // Behind the author.
+                Some(at) => {
+                    let (author, rest) = said.split_once('\n').unwrap_or((&said, ""));
+                    let _ = write!(text, "{author} {}\n{rest}", self.faint(&local_time(at)));
+                }
+                None => text.push_str(&said),
+            }
         }
         text.push('\n');
         text
@@ -162,6 +174,31 @@ mod tests {
     #[test]
     fn text_is_indented() {
         assert_eq!(shown(json!({"role": "user", "name": "Ann", "content": "one\n\ntwo"})), "user Ann\n  one\n\n  two\n");
+    }
+
+    #[test]
+    fn a_time_is_shown_where_it_is_known() {
+        let text = |times: [Option<i64>; 2]| {
+            let messages = [Message::user("q"), Message::assistant("a")];
+            let record = Record {
+                seq: 7,
+                append_id: chat_memory::store::AppendId::random(),
+                created_at: 0,
+                expires_at: None,
+                rewind: None,
+                metadata: None,
+                sent_at: times.to_vec(),
+                messages: messages.to_vec(),
+            };
+            let timed: Vec<_> = messages.into_iter().zip(record.message_times()).collect();
+            PLAIN.record(&record, &timed)
+        };
+        let (one, two) = (local_time(1_700_000_000_000), local_time(1_700_000_060_000));
+        assert_eq!(text([None, None]), "[7]\nuser\n  q\nassistant\n  a\n\n");
+        assert_eq!(text([Some(1_700_000_000_000); 2]), format!("[7] {one}\nuser\n  q\nassistant\n  a\n\n"));
+        let each = [Some(1_700_000_000_000), Some(1_700_000_060_000)];
+        assert_eq!(text(each), format!("[7]\nuser {one}\n  q\nassistant {two}\n  a\n\n"));
+        assert_eq!(text([None, each[1]]), format!("[7]\nuser\n  q\nassistant {two}\n  a\n\n"));
     }
 
     #[test]

@@ -139,9 +139,13 @@ fn clear_rewind_and_delete() {
     assert!(place.messages("s").is_empty());
     assert_eq!(place.run(&["rewind", "s", "--turns", "1", "--yes"]).done(), "s has no turn to take back\n");
     assert_eq!(json_lines(&place.run(&["sessions", "--json"]).done()).len(), 1);
-    place.run(&["delete", "s", "--yes"]).done();
+    assert_eq!(place.run(&["delete", "s", "--yes"]).done(), "deleted s (1 record erased)\n");
     assert_eq!(place.run(&["sessions"]).done(), "");
-    place.run(&["delete", "never-was", "-y"]).done();
+    for gone in ["s", "never-was"] {
+        assert_eq!(place.run(&["delete", gone, "-y"]).done(), format!("no session {gone:?}: nothing to delete\n"));
+        let said = place.run(&["delete", gone, "-y", "--json"]).json();
+        assert_eq!((&said["existed"], &said["erased"]), (&json!(false), &json!(0)));
+    }
     assert!(place.run(&["table", "sweep", "s"]).done().starts_with("swept 1 session"));
 }
 
@@ -157,6 +161,11 @@ fn sessions_are_listed_by_owner() {
     assert_eq!(ids(&["sessions", "--format", "json"]), ["c"]);
     assert_eq!(ids(&["sessions", "--owner", "ann", "--json"]), ["b", "a"]);
     assert_eq!(ids(&["sessions", "--owner", "ann", "--json", "--limit", "1"]), ["b"]);
+    place.run(&["append", "a", "Hi again"]).done();
+    assert_eq!(ids(&["sessions", "--owner", "ann", "--json"]), ["b", "a"]);
+    assert_eq!(ids(&["sessions", "--owner", "ann", "--json", "--recent"]), ["a", "b"]);
+    assert_eq!(ids(&["sessions", "--recent", "--json"]), ["c"]);
+    place.run(&["sessions", "--recent", "--all"]).fails(2, &["--recent", "--all"]);
     let listed = json_lines(&place.run(&["sessions", "--owner", "ann", "--json"]).done());
     assert_eq!((&listed[1]["owner"], &listed[1]["title"]), (&json!("ann"), &json!("A trip \u{1f6b2}")));
     assert!(listed[1]["created_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{listed:?}");

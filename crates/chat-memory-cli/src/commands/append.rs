@@ -9,7 +9,7 @@ use chat_memory::{Append, ChatStore, Message, Role};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{WireFormat, input, owner, session_id};
+use super::{WireFormat, input, owner, stored_session_id};
 use crate::app::App;
 use crate::failure::{Failure, OnCommandLine};
 use crate::render::utc_time;
@@ -81,7 +81,7 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let mut append = Append::new(messages(&arguments)?);
     if let Some(position) = &arguments.expect {
         append = append.expecting(position.parse::<Position>().map_err(|e| e.context("--expect")).on_command_line()?);

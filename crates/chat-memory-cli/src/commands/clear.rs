@@ -4,7 +4,7 @@ use chat_memory::ChatStore;
 use clap::Args;
 use serde_json::json;
 
-use super::{confirm, count, session_id};
+use super::{confirm, count, stored_session_id};
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -30,7 +30,7 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     confirm(arguments.yes, &format!("Forget all messages of {session}"))?;
     let store = app.store().await?;
     let cleared = store.clear(&session).await?;

@@ -21,6 +21,7 @@ pub mod completions;
 pub mod delete;
 pub mod export;
 pub mod iam_policy;
+mod ids;
 pub mod import;
 pub mod key;
 pub mod migrate;
@@ -33,6 +34,20 @@ pub mod table;
 /// A session's id from the command line.
 fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
+}
+
+/// The id of a session that may be there, from the command line: a table of DynamoDB may hold ids that no other store takes.
+fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
+    // Where the URL is wrong, whoever opens the store says it.
+    app.store_url().map_or_else(|_| session_id(text), |url| stored_id(&url, text))
+}
+
+/// The same, of the store at this URL.
+fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
+    match url {
+        StoreUrl::DynamoDb(_) => SessionId::stored(text).on_command_line(),
+        _ => session_id(text),
+    }
 }
 
 /// An owner from the command line.

@@ -4,7 +4,7 @@ use chat_memory::ChatStoreExt;
 use clap::Args;
 use serde_json::json;
 
-use super::{confirm, count, session_id};
+use super::{confirm, count, stored_session_id};
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -46,7 +46,7 @@ struct Reach {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let what = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => format!("record {seq} and all after it"),
         (None, turns) => format!("the last {}", count(turns.unwrap_or(1).into(), "turn")),

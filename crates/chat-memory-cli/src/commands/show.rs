@@ -7,11 +7,12 @@ use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::session_id;
+use super::stored_session_id;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::render::{Style, utc_time};
+use crate::visible::visible_line;
 use crate::window::WindowOptions;
 
 const EXAMPLES: &str = "\
@@ -22,14 +23,15 @@ Examples:
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
 
-For reading, each record has its number (which `rewind --to` takes) and time in front, and characters that would steer the \
+For reading, each record has its number (which `rewind --to` takes) in front, and when its messages were sent where that is known; characters that would steer the \
 terminal are written out, as in \\u{1b}. The other formats are exact.
 
 A window (--last, --turns, --tokens) shows what a model should be shown: a tool's result never without its call, nor a call \
 without its results. What it leaves out is said on standard error. Tokens are counted with the vocabulary o200k_base.
 
-With --json: {\"session\", \"messages\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
-\"cost\"}; messages are in the --format (openai by default), a record's messages their number in the record.";
+With --json: {\"session\", \"messages\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
+\"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
+unknown), created_at when the record was stored, a record's messages is their number in the record.";
 
 /// Print a session; one without messages is empty, not an error
 #[derive(Debug, Args)]
@@ -58,7 +60,7 @@ enum Form {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let policy = arguments.window.is_given().then(|| arguments.window.policy(None)).transpose()?;
     if app.json() && arguments.format == Some(Form::Text) {
         return Err(Failure::usage("--json and --format text exclude each other"));
@@ -122,11 +124,14 @@ async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Opti
 
 fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Result<(), Failure> {
     let messages: Vec<_> = seen.messages.iter().map(|message| format.write(message)).collect();
+    let shown = shown_of_each(&seen.history, &seen.messages).into_iter().flatten();
+    let sent_at: Vec<_> = shown.map(|(_, at)| at.map(utc_time)).collect();
     let left_out = (!seen.left_out.is_nothing()).then(|| seen.left_out.to_string());
     let records = seen.history.records.iter().map(|record| {
         json!({
             "seq": record.seq,
-            "created_at": utc_time(record.created_at),
+            // A list that Flowise or LangChain wrote has no times.
+            "created_at": (record.created_at > 0).then(|| utc_time(record.created_at)),
             "metadata": record.metadata,
             "messages": record.messages.len(),
         })
@@ -134,6 +139,7 @@ fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Resul
     app.out.json(&json!({
         "session": session.as_str(),
         "messages": messages,
+        "sent_at": sent_at,
         "records": records.collect::<Vec<_>>(),
         "complete": seen.history.complete,
         "left_out": left_out,
@@ -145,7 +151,7 @@ fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Resul
 fn as_text(app: &App, session: &SessionId, seen: &Seen) -> Result<(), Failure> {
     let style = Style { colours: app.out.colours };
     if seen.history.is_empty() {
-        say(format_args!("{session} holds no message"));
+        say(format_args!("{} holds no message", visible_line(session.as_str())));
         return Ok(());
     }
     let shown = shown_of_each(&seen.history, &seen.messages);
@@ -157,14 +163,24 @@ fn as_text(app: &App, session: &SessionId, seen: &Seen) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A message, and when it was sent.
+type Timed = (Message, Option<i64>);
+
 /// Of each record the messages that are shown. They are all of the history's but for some, in order, so each is the nearest
 /// equal one, from the newest back.
-fn shown_of_each(history: &History, shown: &[Message]) -> Vec<Vec<Message>> {
+fn shown_of_each(history: &History, shown: &[Message]) -> Vec<Vec<Timed>> {
     let mut left = shown.iter().rev().peekable();
-    let mut of_each: Vec<Vec<Message>> = Vec::new();
+    let mut of_each: Vec<Vec<Timed>> = Vec::new();
     for record in history.records.iter().rev() {
-        let found: Vec<_> = record.messages.iter().rev().filter(|message| left.next_if_eq(message).is_some()).cloned().collect();
-        of_each.push(found.into_iter().rev().collect());
+        let times: Vec<_> = record.message_times().collect();
+        let mut found: Vec<Timed> = Vec::new();
+        for (message, at) in record.messages.iter().zip(times).rev() {
+            if left.next_if_eq(&message).is_some() {
+                found.push((message.clone(), at));
+            }
+        }
+        found.reverse();
+        of_each.push(found);
     }
     of_each.reverse();
     of_each

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
-use super::{count, owner, session_id};
+use super::{count, owner, stored_session_id};
 use crate::app::App;
 use crate::failure::{FAILED, Failure};
 
@@ -124,7 +124,7 @@ fn findings_json(findings: &[Finding]) -> Vec<Value> {
 }
 
 async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
-    let named: Vec<_> = what.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
+    let named: Vec<_> = what.sessions.iter().map(|id| stored_session_id(app, id)).collect::<Result<_, _>>()?;
     let owner = owner(what.owner.as_ref())?;
     if named.is_empty()
         && owner.is_none()

@@ -21,7 +21,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
         let Path(id) = path.map_err(|_| Problem::bad_request("the session id in the path is not UTF-8, percent-encoded"))?;
-        SessionId::new(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
+        SessionId::stored(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
     }
 }
 

@@ -145,7 +145,7 @@ pub(crate) async fn of_list(
     let (mut rows, mut sum) = (Vec::new(), Costs::default());
     let mut left = page.sessions.len();
     for session in &page.sessions {
-        let id = SessionId::new(session.id.as_str()).map_err(|e| viewer.access.problem(&e))?;
+        let id = SessionId::stored(session.id.as_str()).map_err(|e| viewer.access.problem(&e))?;
         let costs = reckon(&*viewer.access.store, &id, until).await.map_err(|e| viewer.access.problem(&e))?;
         let Some(costs) = costs else { break };
         left -= 1;

@@ -7,7 +7,7 @@ use crate::conformance::{Failure, Trial};
 use crate::json;
 use crate::message::Message;
 use crate::store::directory::MAX_TITLE_BYTES;
-use crate::store::{Append, MAX_KEY_BYTES};
+use crate::store::{Append, MAX_KEY_BYTES, MAX_TIME_MS};
 
 cases! {
     bad_input_leaves_nothing_written: "an append that may not be is refused as invalid, before or after others, and writes nothing (promise 8)",
@@ -24,6 +24,11 @@ fn bad() -> Vec<(&'static str, Append)> {
         ("a key that is too long", saying("x").with_key("k".repeat(MAX_KEY_BYTES + 1))),
         ("a title that is too long", saying("x").titled("t".repeat(MAX_TITLE_BYTES + 1))),
         ("a title with a line feed", saying("x").titled("a\nb")),
+        ("one time for no message", Append::clear().sent_at([None])),
+        ("fewer times than messages", Append::new([Message::user("q"), Message::assistant("a")]).sent_at([Some(1)])),
+        ("a time before 1970", saying("x").sent_at([Some(0)])),
+        ("a time that is too late", saying("x").sent_at([Some(MAX_TIME_MS + 1)])),
+        ("a start before 1970", saying("x").started_at(-1)),
         ("a message that is too deep", Append::new([with_field("deep", deep.clone())])),
         ("metadata that is too deep", saying("x").with_metadata(Map::from_iter([("deep".to_owned(), deep)]))),
         ("a field given twice", Append::new([twice])),

@@ -25,7 +25,7 @@ pub enum Use {
     TableCreate,
     /// `table sweep` of a whole table. A namespace cannot narrow the scan that it begins with.
     TableSweep,
-    /// `table check`: looking at the table's settings. What it tries of the sessions' actions is part of [`Use::Sessions`].
+    /// `table check`: looking at the table's settings, and at some of its items. What it tries of the sessions' actions is part of [`Use::Sessions`].
     TableCheck,
 }
 
@@ -180,7 +180,12 @@ impl Use {
                 operations
             }
             Self::TableCheck => {
-                vec![Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::DescribeContinuousBackups]
+                vec![
+                    Operation::DescribeTable,
+                    Operation::DescribeTimeToLive,
+                    Operation::DescribeContinuousBackups,
+                    Operation::Scan,
+                ]
             }
         }
     }
@@ -324,6 +329,7 @@ mod tests {
                 "dynamodb:DescribeContinuousBackups",
                 "dynamodb:DescribeTable",
                 "dynamodb:DescribeTimeToLive",
+                "dynamodb:Scan",
                 "dynamodb:UpdateTimeToLive",
             ])
         );

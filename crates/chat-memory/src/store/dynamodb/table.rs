@@ -15,7 +15,7 @@ use crate::store::{AppendId, Receipt};
 pub(crate) type Attributes = HashMap<String, AttributeValue>;
 
 /// An item's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) pk: String,
     pub(crate) sk: String,

@@ -103,6 +103,12 @@ fn read(stored: &Stored) -> Message {
     }
 }
 
+/// Whether this is a type of LangChain's messages.
+#[cfg(feature = "dynamodb")]
+pub(crate) fn is_type(kind: &str) -> bool {
+    shape::is_known(kind)
+}
+
 /// What LangChain code sees of a message: the stored message without what rides beside it.
 #[cfg(feature = "dynamodb")]
 pub(crate) fn shown(message: &Message) -> Value {

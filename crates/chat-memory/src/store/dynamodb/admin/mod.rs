@@ -124,7 +124,7 @@ impl Admin {
     /// waits until it is usable. A table that is there already is waited for and looked at, never changed.
     ///
     /// Where the options say the layout [`List`](crate::store::url::Layout::List), it is a table as LangChain and Flowise use: a partition
-    /// key only (`id`, if no name is given), or a sort key besides where they say its fixed value, and TTL by `expireAt`.
+    /// key only (`id`, if no name is given), or a sort key besides where they say its name or its fixed value, and TTL by `expireAt`.
     ///
     /// # Errors
     /// Access denied, with the action that is lacking; unavailable, also when the table is not usable after five minutes;
@@ -147,7 +147,7 @@ impl Admin {
                 Err(failure) => patience.bear(failure, target).await?,
             }
         };
-        let (place, keys) = self.place(Some(&table.schema));
+        let (place, keys) = self.place(Some(&table.schema), None);
         let findings = vec![keys, self.ttl_finding(ttl.as_deref(), place.as_ref())];
         Ok(Creation { created, table, findings })
     }
@@ -190,7 +190,7 @@ impl Admin {
         }
         let partition_key = options.partition_key.as_deref().unwrap_or(names::LIST_PARTITION_KEY);
         // LangChain.js's option `sortKey` is the key's name and its value at once.
-        (partition_key, options.sort_value.as_deref().map(|value| options.sort_key.as_deref().unwrap_or(value)))
+        (partition_key, options.sort_key.as_deref().or(options.sort_value.as_deref()))
     }
 
     /// The TTL attribute of a table to be made.

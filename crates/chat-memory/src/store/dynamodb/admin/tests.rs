@@ -101,7 +101,7 @@ fn never(operation: &str) -> Reply {
     let failed = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
     match operation {
         "getitem" => Reply::ok("{}"),
-        "query" => Reply::ok(r#"{"Items":[],"Count":0,"ScannedCount":0}"#),
+        "query" | "scan" => Reply::ok(r#"{"Items":[],"Count":0,"ScannedCount":0}"#),
         "transactwriteitems" => Reply::Answer(
             400,
             String::new(),

@@ -129,6 +129,11 @@ impl SdkTable {
         &self.0.target
     }
 
+    /// The table's keys, if it was asked for them.
+    pub(crate) fn known_schema(&self) -> Option<Schema> {
+        self.0.schema.get().cloned()
+    }
+
     /// The operations that were sent through this table, by DynamoDB's names.
     pub(crate) fn operations(&self) -> BTreeSet<String> {
         self.0.wire.operations()

@@ -24,6 +24,9 @@ use crate::store::dynamodb::table::{
 use crate::store::dynamodb::{names, size};
 use crate::store::{AppendId, Receipt};
 
+/// How many items are enough to see what lies in a table.
+const SAMPLE: i32 = 20;
+
 const TOTAL: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
 
@@ -226,6 +229,15 @@ impl Table for SdkTable {
 }
 
 impl SdkTable {
+    /// Some of the table's items, whole and as they are, to see what lies there.
+    pub(crate) async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<SdkItem>, Failure> {
+        let request = self.0.client.scan().table_name(&self.0.target.table).limit(SAMPLE).return_consumed_capacity(TOTAL);
+        let answer = self.call(Operation::Scan, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = answer.map_err(|refused| refused.failure)?;
+        read(receipt, answer.consumed_capacity());
+        Ok(answer.items.unwrap_or_default())
+    }
+
     /// A projection of the keys and these attributes, and the names that it uses.
     fn projection(&self, only: &[&str]) -> (String, HashMap<String, String>) {
         let target = &self.0.target;

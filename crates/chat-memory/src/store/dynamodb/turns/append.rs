@@ -93,6 +93,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             expires_at: expires_at.filter(|_| !append.messages().is_empty() || append.rewinds_to() != Some(0)),
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
             messages: append.messages().to_vec(),
         };
         let pk = self.settings.partitions.session(session);
@@ -306,7 +307,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let started = attempt.began.is_some() && attempt.began == plan.links.began;
         let Record { append_id, created_at, rewind, .. } = attempt.record;
         self.seen.extend(&attempt.pk, belief.last_id(), belief.next, append_id, created_at);
-        let body = Body::Record { rewind, metadata: None, content: Stored::Here(Vec::new()) };
+        let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
         let expires_at = attempt.record.expires_at.or(plan.blocks_at);
         let head = Head { seq: belief.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
         let now = Belief::after(&head, asked_at);

@@ -15,10 +15,10 @@ use super::item::{self, Life, Links, check_version};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
-use crate::store::directory::Cursor;
+use crate::store::directory::{Cursor, place};
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Attributes, Change, Clock, Item, Key, Range, Table, Updated};
-use crate::store::{AppendId, Lasts, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+use crate::store::{AppendId, Lasts, Receipt, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 
 /// The entries of a page, where the query does not say.
 const PAGE: usize = 100;
@@ -61,8 +61,8 @@ impl Entry {
     /// Whether it is to be shown; `None` where its session's newest record tells.
     fn is_shown(&self, now_s: i64) -> Option<bool> {
         match self.sure {
-            Some(sure) if !sure.is_over(now_s) => Some(true),
-            Some(_) if self.hidden.is_over(now_s) => Some(false),
+            Some(sure) if !sure.has_passed(now_s) => Some(true),
+            Some(_) if self.hidden.has_passed(now_s) => Some(false),
             _ => None,
         }
     }
@@ -111,7 +111,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let now_s = now.wall_ms.div_euclid(1000);
         let life = self.life(&attempt.pk, belief, &mut attempt.receipt, patience).await?;
         let is_forced = belief.last_id().is_some_and(|id| attempt.without_entry == Some((id, true)));
-        let lives = life.filter(|life| !life.lasts.is_over(now_s) || !self.keeps(Rule::ExpiredStartsAnew));
+        let lives = life.filter(|life| !life.lasts.has_passed(now_s) || !self.keeps(Rule::ExpiredStartsAnew));
         let existed = lives.is_some();
         let entry_below = below.began.or(below.ended).map(|at| self.entry_key(attempt.session, below.owner.as_ref(), at));
         if attempt.ends {
@@ -137,7 +137,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         // Later than the entry that ended: nothing that is still under way to that one can meet this one.
         let earliest = below.entry_before().filter(|_| self.keeps(Rule::EntryIsNew)).map_or(i64::MIN, |at| at + 1);
-        let began = attempt.began.unwrap_or(now.wall_ms).max(earliest);
+        let began = attempt.began.unwrap_or_else(|| attempt.append.starts_at(now.wall_ms)).max(earliest);
         attempt.began = Some(began);
         let owner = attempt.append.owner().cloned();
         let (lasts, listed) = (attempt.lasts, self.listed(attempt.lasts));
@@ -223,7 +223,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     ) -> Result<Option<i64>, Error> {
         let life = self.life(pk, belief, receipt, patience).await?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
-        Ok(life.filter(|life| !life.lasts.is_over(now_s)).and(belief.links().began))
+        Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(belief.links().began))
     }
 
     /// Brings an entry of the version before into today's form, if the session at whose log's end it is named still has it so. Whether it did.
@@ -291,23 +291,76 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(found.into_iter().filter(|(_, _, shown)| *shown == Some(true)).map(|(_, entry, _)| entry.info).collect())
     }
 
+    /// The sessions of an owner by last activity, behind a cursor: all entries are read and sorted. `None` where there are too many.
+    async fn by_activity(
+        &self,
+        owner: Option<&Owner>,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Option<SessionPage>, Error> {
+        let mut receipt = Receipt::default();
+        let (mut found, mut warnings) = (Vec::new(), Vec::new());
+        for shard in 0..SHARDS {
+            let range = Range { eventual: self.settings.eventual, ..self.entries(owner, shard) };
+            let mut after = None;
+            loop {
+                let mut patience = self.patience();
+                let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
+                let items = page.items.into_iter().map(|item| (item, owner.cloned())).collect();
+                found.extend(self.shown(items, &mut warnings, &mut receipt).await?);
+                // A list that was short when it began is read to its end.
+                if found.len() > MOST_BY_ACTIVITY && cursor.is_none() {
+                    return Ok(None);
+                }
+                after = page.after;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        let order = SessionOrder::Recent;
+        found.retain(|info| cursor.is_none_or(|cursor| cursor.is_before(info)));
+        found.sort_by(|a, b| (place(b, order), &b.id).cmp(&(place(a, order), &a.id)));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|info| Cursor::after(info, order).to_string());
+        let mut page = SessionPage::new(found, next).in_order(order);
+        (page.warnings, page.receipt) = (warnings, receipt);
+        Ok(Some(page))
+    }
+
+    /// The entries of one shard of an owner's, newest first.
+    fn entries(&self, owner: Option<&Owner>, shard: u32) -> Range {
+        Range {
+            pk: self.settings.partitions.directory(owner, shard),
+            from: "d#".to_owned(),
+            to: "d#~".to_owned(),
+            newest_first: true,
+            limit: None,
+            eventual: false,
+            only: None,
+        }
+    }
+
     pub(crate) async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let limit = query.limit.unwrap_or(PAGE).max(1);
-        let after: Option<Cursor> = query.after.as_deref().map(str::parse).transpose()?;
-        let after = after.map(|Cursor { created_at, id }| SessionId::new(id).map(|id| entry_sk(created_at, &id))).transpose()?;
+        let after = query.cursor()?;
+        if query.order == SessionOrder::Recent
+            && after.as_ref().is_none_or(|cursor| !cursor.by_start)
+            && let Some(page) = self.by_activity(query.owner.as_ref(), after.as_ref(), limit).await?
+        {
+            return Ok(page);
+        }
+        let after = after.map(|Cursor { at, id, .. }| SessionId::new(id).map(|id| entry_sk(at, &id))).transpose()?;
         let mut receipt = Receipt::default();
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         let mut more = false;
         for shard in 0..SHARDS {
             let mut patience = self.patience();
             let range = Range {
-                pk: self.settings.partitions.directory(query.owner.as_ref(), shard),
-                from: "d#".to_owned(),
-                to: "d#~".to_owned(),
-                newest_first: true,
                 limit: u32::try_from(limit).ok(),
                 eventual: self.settings.eventual,
-                only: None,
+                ..self.entries(query.owner.as_ref(), shard)
             };
             let (mut after, mut of_shard) = (after.clone(), 0);
             loop {
@@ -327,7 +380,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         found.sort_by(|a: &SessionInfo, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         more |= found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+        let next = found.last().filter(|_| more).map(|info| Cursor::after_by_start(info, query.order).to_string());
         let mut page = SessionPage::new(found, next);
         (page.warnings, page.receipt) = (warnings, receipt);
         Ok(page)
@@ -452,6 +505,7 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     };
     let sure = number(SURE_UNTIL)?.map(|at| if at == 0 { Lasts::Forever } else { Lasts::Until(at) });
     let hidden = Lasts::of(number(EXPIRES_AT)?);
-    let info = SessionInfo { id, owner: owner.cloned(), title: text(TITLE)?, metadata, created_at };
+    let last_at = Some(number(LAST_AT)?.map_or(created_at, |at| at.max(created_at)));
+    let info = SessionInfo { id, owner: owner.cloned(), title: text(TITLE)?, metadata, created_at, last_at };
     Ok(Entry { info, sure, hidden })
 }

@@ -168,7 +168,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Record>, Error> {
-        let Body::Record { rewind, metadata, content } = &head.body else { return Ok(None) };
+        let Body::Record { rewind, metadata, sent_at, content } = &head.body else { return Ok(None) };
         let messages = match content {
             Stored::Here(messages) => messages.clone(),
             Stored::Parts { parts: PartsOf { id, count }, codec } => {
@@ -212,6 +212,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             expires_at: head.expires_at,
             rewind: *rewind,
             metadata: metadata.clone(),
+            sent_at: sent_at.clone(),
             messages,
         }))
     }

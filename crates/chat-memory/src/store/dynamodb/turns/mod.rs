@@ -18,6 +18,7 @@ mod sweep;
 mod sweep_table;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
 pub use reckon::{RecordCost, cost_of};
@@ -30,6 +31,10 @@ use super::names::Partitions;
 use super::patience::{Patience, persist};
 use super::table::{Clock, Table};
 use crate::error::Error;
+use crate::store::Capabilities;
+
+/// What this layout can do: everything but to list sessions by last activity.
+pub(crate) const CAPABILITIES: Capabilities = Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records};
 use crate::store::dynamodb::table::{Clock, Item, Key, Range, Table};
-use crate::store::{Append, Appended, Cleared, Receipt, Swept};
+use crate::store::{Append, Appended, Cleared, Deleted, Receipt, Swept};
 
 /// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
@@ -53,8 +53,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Cleared { appended, swept })
     }
 
-    /// Ends a session, which takes it off the directory with the same request, and sweeps it. Also whether there was one.
-    pub(crate) async fn delete(&self, session: &SessionId) -> Result<(bool, Swept), Error> {
+    /// Ends a session, which takes it off the directory with the same request, and sweeps it.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         let (appended, existed) = self.append_or_end(session, &Append::clear(), true).await?;
         let mut swept = match existed {
             true => self.finish_clear(session, &appended).await?,
@@ -63,7 +63,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             false => Swept::default(),
         };
         swept.receipt += appended.receipt;
-        Ok((existed, swept))
+        Ok(Deleted::new(existed, swept))
     }
 
     /// Sweeps a session whose last sweep was cut off. Sweeps go from the newest record down, so its oldest ones tell.
@@ -91,7 +91,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let mut patience = self.patience();
             persist!(patience, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
         }
-        Ok(())
+        Ok(is_named)
     }
 
     /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.

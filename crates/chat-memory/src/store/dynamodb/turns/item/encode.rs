@@ -71,6 +71,10 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     if let Some(metadata) = &record.metadata {
         attributes.insert(METADATA.to_owned(), AttributeValue::S(Value::Object(metadata.clone()).to_string()));
     }
+    if !record.sent_at.is_empty() {
+        let time = |at: &Option<i64>| at.map_or(AttributeValue::Null(true), number);
+        attributes.insert(SENT_AT.to_owned(), AttributeValue::L(record.sent_at.iter().map(time).collect()));
+    }
     if let Some(at) = record.expires_at {
         attributes.insert(EXPIRES_AT.to_owned(), number(at));
         if record.rewind != Some(0) {
@@ -113,7 +117,10 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     attributes.insert(PARTS.to_owned(), number(parts.len()));
     attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id));
     if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.whole() {
-        return Err(Error::new(ErrorKind::TooLarge, "the append's metadata is larger than an item of DynamoDB may be (400 KB)"));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            "the append's metadata and times are larger than an item of DynamoDB may be (400 KB); split it",
+        ));
     }
     Ok(Encoded { attributes, parts })
 }
@@ -208,6 +215,7 @@ mod tests {
             expires_at: None,
             rewind: None,
             metadata: None,
+            sent_at: Vec::new(),
             messages: vec![Message::user(text)],
         }
     }

@@ -106,13 +106,12 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// What the sweep after the clear with this number left; with the parts that it has not deleted yet.
-    Stub {
-        cleared_by: u64,
-        parts: Option<PartsOf>,
-    },
+    Stub { cleared_by: u64, parts: Option<PartsOf> },
     Record {
         rewind: Option<u64>,
         metadata: Option<Map<String, Value>>,
+        /// When each message was sent, where that was given.
+        sent_at: Vec<Option<i64>>,
         content: Stored,
     },
 }

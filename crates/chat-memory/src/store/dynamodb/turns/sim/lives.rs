@@ -56,13 +56,13 @@ impl Lives {
         };
         if let Some(life) = current {
             if !made.starts && life.began == began {
-                if life.lasts.is_over((now_ms - SIGNATURE_MS - MAX_SKEW_MS).div_euclid(1000)) {
+                if life.lasts.has_passed((now_ms - SIGNATURE_MS - MAX_SKEW_MS).div_euclid(1000)) {
                     return Err("an expired session continues, with its old title".to_owned());
                 }
                 life.lasts = life.lasts.max(made.lasts);
                 return Ok(());
             }
-            if !life.lasts.is_over((now_ms + MAX_SKEW_MS).div_euclid(1000) + 1) {
+            if !life.lasts.has_passed((now_ms + MAX_SKEW_MS).div_euclid(1000) + 1) {
                 return Err("a session starts again while it lives".to_owned());
             }
             life.over = Some(now);
@@ -100,7 +100,7 @@ impl Lives {
                 life.pk == pk
                     && life.owner.as_deref() == owner
                     && life.over.is_none_or(|over| over > begun.event)
-                    && !life.lasts.is_over(begun.clock_s)
+                    && !life.lasts.has_passed(begun.clock_s)
             };
             let fitting: Vec<&Life> = self.lives.iter().filter(is_it).collect();
             if fitting.is_empty() {
@@ -113,7 +113,7 @@ impl Lives {
         }
         for (place, lasted) in &begun.alive {
             let life = &self.lives[*place];
-            let lives_on = life.over.is_none() && !lasted.is_over(clock_s) && life.owner.as_deref() == owner;
+            let lives_on = life.over.is_none() && !lasted.has_passed(clock_s) && life.owner.as_deref() == owner;
             if lives_on && !shown.iter().any(|info| info.id.as_str() == life.pk) {
                 return Err(format!("session {} lives and is not listed", life.pk));
             }
