@@ -38,6 +38,7 @@ pub(crate) struct NewItem {
     pub(crate) changes: Vec<Change>,
 }
 
+#[cfg(test)]
 impl NewItem {
     /// An item by itself.
     pub(crate) fn alone(item: Item) -> Self {

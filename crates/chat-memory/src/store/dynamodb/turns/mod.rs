@@ -94,8 +94,10 @@ pub(crate) enum Rule {
     /// An entry whose session may have expired is shown only if the session says so.
     Verify,
     /// What changes in the directory changes with the record, in one transaction.
+    #[cfg(test)]
     OneTransaction,
     /// A delete of a session that is not there leaves a record for a day.
+    #[cfg(test)]
     DeleteBlocks,
 }
 

@@ -91,7 +91,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let mut patience = self.patience();
             persist!(patience, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
         }
-        Ok(is_named)
+        Ok(())
     }
 
     /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.
