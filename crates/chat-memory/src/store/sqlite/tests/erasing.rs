@@ -26,7 +26,7 @@ impl Timed {
 
     pub(super) fn append(&self, append: &Append) -> Landed {
         let now_ms = self.now_s * 1000;
-        let new = NewRecord::of(&session("s"), append, false, 1).expect("a record");
+        let new = NewRecord::of(&session("s"), append, false, now_ms).expect("a record");
         let transaction = log::Transaction::to_write(&self.db).expect("no one else writes");
         let landed = log::append_within(&self.db, &new, now_ms, append.expires_at(now_ms, self.retention_s)).expect("an append");
         transaction.commit().expect("a commit");
