@@ -76,6 +76,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_clear_heeds_its_position", Fault::IgnoresPositions),
     ("text_comes_back_to_the_byte", Fault::DropsNul),
     ("numbers_come_back_as_they_are", Fault::RoundsNumbers),
+    ("number_literals_come_back_as_they_were_read", Fault::RoundsNumbers),
     ("unknown_fields_come_back", Fault::DropsNulls),
     ("tool_calls_come_back", Fault::NormalisesArguments),
     ("content_parts_come_back", Fault::FlattensParts),

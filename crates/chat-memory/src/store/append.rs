@@ -219,7 +219,7 @@ impl Append {
             message.check().map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))?;
         }
         if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
-            return Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)));
+            return Err(Error::invalid(json::too_deep("metadata")));
         }
         if let Identity::Key(key) = &self.identity
             && (key.is_empty() || key.len() > MAX_KEY_BYTES)

@@ -106,9 +106,7 @@ impl SessionUpdate {
         let fields = self.metadata.iter().flatten();
         match fields.flat_map(Map::values).map(json::depth).max() {
             // The object that holds the fields is a level of its own.
-            Some(json::MAX_DEPTH..) => {
-                Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)))
-            }
+            Some(json::MAX_DEPTH..) => Err(Error::invalid(json::too_deep("metadata"))),
             _ => Ok(()),
         }
     }
