@@ -13,9 +13,11 @@ use crate::visible::visible_line;
 
 mod answer;
 mod events;
+mod halves;
 
 use answer::Assembly;
 use events::Events;
+use halves::Halves;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -121,14 +123,13 @@ fn read(
 
 /// An answer in pieces.
 fn stream(body: impl Read, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Option<Answer>, String> {
-    let mut assembly = Assembly::default();
+    let (mut assembly, mut halves) = (Assembly::default(), Halves::default());
     for event in Events::new(BufReader::new(body)) {
         let data = event.map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
         if data == "[DONE]" {
             return assembly.whole().map(Some);
         }
-        let event: Value =
-            serde_json::from_str(&data).map_err(|e| format!("the endpoint sent an event that is no JSON ({e})"))?;
+        let event = halves.read(&data).map_err(|e| format!("the endpoint sent an event that is no JSON ({e})"))?;
         if let Some(text) = assembly.take(&event)?
             && !hand_on(text)
         {
@@ -147,7 +148,8 @@ fn stream(body: impl Read, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Op
 fn whole(mut body: impl Read) -> Result<Answer, String> {
     let mut text = String::new();
     body.read_to_string(&mut text).map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
-    let answer: Value = serde_json::from_str(&text)
+    let answer = Halves::default()
+        .read(&text)
         .map_err(|_| "the endpoint's answer is neither a stream of events nor JSON; is the base URL right?".to_owned())?;
     let mut assembly = Assembly::default();
     assembly.take_whole(&answer)?;

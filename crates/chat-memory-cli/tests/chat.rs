@@ -89,6 +89,18 @@ fn the_model_is_shown_the_window() {
     );
 }
 
+/// Endpoints that stream by UTF-16 units cut an emoji in two.
+#[test]
+fn an_emoji_that_two_events_share_is_put_together() {
+    let piece = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let events = [piece("Hi \\ud83d"), piece("\\ude00!"), piece("\\ud83c\\udf89 \\ud83d"), piece("x"), finish("stop")];
+    let stream = format!("{}data: [DONE]\n\n", events.concat());
+    let (_server, place) = answering(move |_| chunked(&stream, 11));
+    let ran = place.run(&["chat", "s", "--model", "m", "-m", "Hi"]);
+    assert_eq!(ran.done(), "Hi 😀!🎉 \u{fffd}x\n");
+    assert_eq!(place.messages("s")[1]["content"], "Hi 😀!🎉 \u{fffd}x");
+}
+
 #[test]
 fn a_new_session_is_named() {
     let (_server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));

@@ -65,6 +65,12 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    // As an empty line at the prompt, it is no question; a script whose variable is not set would pay for one.
+    if arguments.message.as_deref().is_some_and(|question| question.trim().is_empty()) {
+        return Err(Failure::usage(
+            "empty question: --message has no text; give the question, or leave --message out to be asked",
+        ));
+    }
     let session = arguments.session.as_deref().map(session_id).transpose()?;
     let owner = owner(arguments.owner.as_ref())?;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -20,7 +20,7 @@ const ALL: [Described; 16] = [
         400,
         "The request cannot be read. For a body that is not JSON, `line` and `column` are the place",
         "bad-request",
-        "the body is not JSON that can be kept: expected `,` or `}` (line 1, column 30)",
+        "invalid JSON at line 1, column 30: a comma with nothing behind it; remove it",
     ),
     (
         401,
@@ -66,7 +66,7 @@ const ALL: [Described; 16] = [
         422,
         "It can be read, but not be done. Where a value is wrong, `pointer` is its place. `key-reused`: the Idempotency-Key was used with another body",
         "invalid",
-        "unknown role \"bot\"; it is one of system, developer, user, assistant, tool, function (at \"/messages/0\")",
+        "unknown role \"bot\": expected one of system, developer, user, assistant, tool, function; give \"assistant\", which means the same (at \"/messages/0\")",
     ),
     (
         429,

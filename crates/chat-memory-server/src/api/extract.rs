@@ -89,17 +89,17 @@ pub(crate) async fn bytes(request: Request, service: &Service) -> Result<Bytes, 
 
 /// JSON, with the place of what is wrong with it: the line and column of bad JSON, the pointer to a bad value.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        Problem::bad_request(format!("the body is not UTF-8: byte {}", e.valid_up_to())).with("byte", e.valid_up_to())
-    })?;
-    let value = json::parse(text).map_err(|e| {
-        Problem::bad_request(format!("the body is not JSON that can be kept: {e}"))
-            .with("line", e.line())
-            .with("column", e.column())
+    let value = json::parse_document(bytes).map_err(|e| {
+        let problem = Problem::bad_request(e.to_string()).with("line", e.line()).with("column", e.column());
+        match e.byte() {
+            Some(byte) => problem.with("byte", byte),
+            None => problem,
+        }
     })?;
     // A list would be taken for the fields in their order.
     if !value.is_object() {
-        return Err(Problem::invalid("the body must be a JSON object (at \"\")").with("pointer", ""));
+        let detail = "invalid body: expected a JSON object; put a list of messages into one: {\"messages\": [ … ]} (at \"\")";
+        return Err(Problem::invalid(detail).with("pointer", ""));
     }
     serde_path_to_error::deserialize(value).map_err(|e| {
         let pointer = pointer(e.path());
@@ -215,11 +215,16 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         let problem = |text: &str| read::<Sample>(text.as_bytes()).expect_err("wrong").detail().to_owned();
-        assert!(problem("{\n\"list\": [,]}").contains("line 2, column 10"), "{}", problem("{\n\"list\": [,]}"));
+        assert!(problem("{\n\"list\": [,]}").contains("line 2, column 10: expected a value"), "{}", problem("{\n\"list\": [,]}"));
         assert!(problem(r#"{"list": [{"n": 1}, {"n": "x"}]}"#).contains("/list/1/n"));
         assert!(problem(r#"{"list": [], "lost": 1}"#).contains("lost"));
         assert!(problem(r#"{"list": [], "list": []}"#).contains("list"));
-        assert!(read::<Sample>(b"{\"list\": \"\xff\"}").expect_err("wrong").detail().contains("byte 10"));
+        assert!(
+            read::<Sample>(b"{\"list\": \"\xff\"}")
+                .expect_err("wrong")
+                .detail()
+                .contains("column 11: the byte 0xFF is not UTF-8")
+        );
     }
 
     #[test]

@@ -147,30 +147,41 @@ impl<R: BufRead> JsonLines<R> {
             return Err(error.into());
         }
         let (mut span, mut more) = (Span::default(), Vec::new());
-        while !span.take(&self.line[self.at..], self.is_whole) {
+        let is_cut = loop {
+            if span.take(&self.line[self.at..], self.is_whole) {
+                break false;
+            }
             self.at = self.line.len();
             let next = self.next_line();
             self.ended |= !matches!(next, Ok(true));
             if !next? {
-                break;
-            }
-            // A value of its own: the line before was cut off.
-            if self.line.starts_with('{') && !span.may_be_followed_by_a_value() {
-                more.push(std::mem::take(&mut self.line));
-                more.append(&mut self.again.drain(..).collect());
-                (self.again, self.number, self.at) = (more.into(), number, 0);
-                return Err(error.into());
+                break false;
             }
             more.push(self.line.clone());
-        }
+            // A value of its own where none can be: the line before was cut off.
+            if self.line.starts_with('{') && !span.may_be_followed_by_a_value() {
+                break true;
+            }
+        };
         // What follows on the line would be no value of its own, and is part of what is wrong then.
-        if !self.ended {
+        if !is_cut && !self.ended {
             span.text.push_str(&self.line[self.at + span.end..]);
         }
         self.at = self.line.len();
-        self.ended |= span.in_string && !more.is_empty();
-        let value = json::parse_document_text(&span.text).map_err(|e| e.within(number, column))?;
-        Ok(JsonLine { number, item: None, value })
+        let cut_off = match json::parse_document_text(&span.text) {
+            _ if is_cut => error,
+            Ok(value) => return Ok(JsonLine { number, item: None, value }),
+            // One of these lines is a value by itself: they are lines each, and the first is cut off.
+            Err(_) if more.iter().any(|line| line.starts_with('{') && json::parse_document_text(line).is_ok()) => error,
+            Err(within) => {
+                self.ended |= span.in_string && !more.is_empty();
+                return Err(within.within(number, column).into());
+            }
+        };
+        more.append(&mut self.again.drain(..).collect());
+        (self.again, self.number, self.ended) = (more.into(), number, false);
+        (self.line, self.at) = (String::new(), 0);
+        Err(cut_off.into())
     }
 
     /// An item of a list, which may end on a later line.
@@ -384,6 +395,9 @@ mod tests {
             shown("{\"a\":1}\n{\"b\":\n{\"c\":2}\n{\"d\":3}\n{\"e\":4}"),
             ["line 1: {\"a\":1}", cut, "line 3: {\"c\":2}", "line 4: {\"d\":3}", "line 5: {\"e\":4}"]
         );
+        let cut = "invalid JSON at line 1, column 6: the text ends where a value is expected; send all of it";
+        assert_eq!(shown("{\"b\":\n{\"c\":2}"), [cut, "line 2: {\"c\":2}"]);
+        assert_eq!(shown("{\"b\":\n{\"c\":2}\n}"), ["line 1: {\"b\":{\"c\":2}}"]);
         let cut = "invalid JSON at line 1, column 8: a line ends inside a string; write a control character as an escape (a line break as \\n)";
         assert_eq!(shown("{\"b\":\"x\n{\"c\":2}"), [cut, "line 2: {\"c\":2}"]);
         let cut = "invalid JSON at line 1, column 12: the text ends inside a list; send all of it";

@@ -22,8 +22,8 @@ pub struct Conversation {
 impl Conversation {
     /// Reads a line; an error says which line and, for a message, which.
     pub fn read(line: JsonLine, format: Format, prefix: &str) -> Result<Self, Error> {
-        let number = line.number;
-        Self::from_value(line, format, prefix).map_err(|e| e.context(format_args!("line {number}")))
+        let place = line.place();
+        Self::from_value(line, format, prefix).map_err(|e| e.context(place))
     }
 
     fn from_value(line: JsonLine, format: Format, prefix: &str) -> Result<Self, Error> {
@@ -116,7 +116,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Conversation, String> {
         let value = serde_json::from_str(text).expect("JSON");
-        Conversation::read(JsonLine { number: 7, value }, Format::OpenAi, "a/").map_err(|e| e.to_string())
+        Conversation::read(JsonLine { number: 7, item: None, value }, Format::OpenAi, "a/").map_err(|e| e.to_string())
     }
 
     #[test]
