@@ -1,5 +1,6 @@
 // The package's own classes: values that come back as they were, errors, options, many at once.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { ChatMemoryError, ChatStore, dynamoDBUrl, randomSessionId } from "chat-memory";
@@ -88,8 +89,8 @@ test("what JSON cannot hold is refused, and says where", async () => {
   const circle = {};
   circle.circle = circle;
   for (const [value, says] of [
-    [NaN, /"x" is NaN/], [{ y: Infinity }, /"y" is Infinity/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
-    [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /lone surrogate/], [circle, /circular/i],
+    [NaN, /"x": NaN is no number of JSON; send null or a string/], [{ y: Infinity }, /"y": Infinity is no number/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
+    [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /"x": \\ud800 is half of a character \(a lone surrogate\), which UTF-8 cannot hold; send the whole character/], [circle, /circular/i],
   ]) {
     await assert.rejects(append(value), is("invalid", says));
   }
@@ -99,6 +100,18 @@ test("what JSON cannot hold is refused, and says where", async () => {
   assert.deepEqual((await store.load("s")).messages, []);
   await append(new Date(0));
   assert.equal((await store.load("s")).messages[0].x, "1970-01-01T00:00:00.000Z", "a date is stored as its text, as JSON.stringify writes it");
+});
+
+// testdata/refused.json, as the library, the program and the HTTP service show it.
+test("a message that is refused has the sentence that it has everywhere", async () => {
+  const store = new ChatStore("memory:");
+  const cases = JSON.parse(readFileSync(new URL("../../../testdata/refused.json", import.meta.url), "utf8"));
+  const openai = cases.filter((one) => one.format === "openai" && typeof one.message === "object");
+  assert.ok(openai.length > 10);
+  for (const { name, message, says } of openai) {
+    const refused = (error) => error.code === "invalid" && error.message.includes(says);
+    await assert.rejects(store.append("s", [message]), refused, name);
+  }
 });
 
 test("options that cannot work throw at once", () => {
