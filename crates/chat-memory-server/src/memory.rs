@@ -11,15 +11,15 @@ use crate::problem::Problem;
 /// The budget is counted in units of this many bytes, since a semaphore takes 32 bits at once.
 const UNIT: usize = 1_024;
 
-/// What a body takes in memory while it is read and stored, in bytes for each of its own: as text, as values, and as it is written.
-const OF_BYTE: usize = 3;
+/// What a body takes in memory besides itself while it is read and stored, in bytes for each of its own: as values, and as it is written.
+const OF_BYTE: usize = 2;
 
 /// What a value takes besides, while it is read; and an object that is not empty.
 const OF_VALUE: usize = 160;
 const OF_OBJECT: usize = 560;
 
-/// A body that takes no more than this has room always.
-const SMALL: usize = 64 * 1_024;
+/// What takes no more than this has room always.
+pub(crate) const SMALL: usize = 64 * 1_024;
 
 /// How long a body is waited with until there is room for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,11 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When a request that found no room should come again, in seconds.
 const AGAIN: u32 = 1;
 
-/// The budget.
+/// The budget, in two parts: a quarter for bodies as they come, the rest for what reading and storing them takes. Who has a place in the first
+/// may wait for the second, and nobody waits the other way round.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    coming: Part,
+    reading: Part,
+}
+
+#[derive(Debug)]
+struct Part {
     room: Arc<Semaphore>,
-    units: usize,
+    units: u32,
 }
 
 /// A part of the budget, until it is dropped.
@@ -40,59 +47,67 @@ pub(crate) struct Held(Vec<OwnedSemaphorePermit>);
 
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
-        let units = (bytes / UNIT).clamp(1, u32::MAX as usize).min(Semaphore::MAX_PERMITS);
-        Self { room: Arc::new(Semaphore::new(units)), units }
+        Self { coming: Part::new(bytes / 4), reading: Part::new(bytes - bytes / 4) }
     }
 
-    /// Waits a little for room for a body of this many bytes, of which nothing is read yet. A small one needs none: there are as many of those
-    /// at most as there are connections.
+    /// How long a body may be that has room at all, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.coming.bytes()
+    }
+
+    /// Waits a little for room for a body of this many bytes, of which little is in memory yet.
     ///
     /// # Errors
-    /// Too large, where the budget as a whole has no room for it; to be repeated, where others have taken it.
-    pub(crate) async fn wait_for(&self, bytes: usize) -> Result<Held, Problem> {
-        let wanted = bytes.saturating_mul(OF_BYTE);
-        let mut held = Held::default();
-        if let Some(permits) = self.wanted(&held, wanted)? {
-            let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.room).acquire_many_owned(permits)).await;
-            held.0.push(permit.map_err(|_| busy())?.map_err(|_| busy())?);
-        }
-        Ok(held)
+    /// Too large, where there is no room for it at all; to be repeated, where others have taken it.
+    pub(crate) async fn for_coming(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
+        self.coming.wait(held, bytes).await
     }
 
-    /// Takes room for what a body takes in all, as far as it is not held already. It is not waited for: those that hold a part would wait for
-    /// each other.
+    /// Waits a little for room for what reading and storing a body takes.
     ///
     /// # Errors
-    /// As [`wait_for`](Self::wait_for).
-    pub(crate) fn take(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
-        if let Some(permits) = self.wanted(held, bytes)? {
-            held.0.push(Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| busy())?);
-        }
-        Ok(())
-    }
-
-    /// How many more units this many bytes in all take; `None` for none.
-    fn wanted(&self, held: &Held, bytes: usize) -> Result<Option<u32>, Problem> {
-        if bytes <= SMALL {
-            return Ok(None);
-        }
-        let all = bytes.div_ceil(UNIT);
-        if all > self.units {
-            let limit = self.units * UNIT;
-            let detail = format!(
-                "reading this body would take more memory than the {limit} bytes that all bodies may take together; send fewer messages at \
-                 once, or fewer and larger values"
-            );
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit));
-        }
-        let holds: usize = held.0.iter().map(OwnedSemaphorePermit::num_permits).sum();
-        Ok(u32::try_from(all.saturating_sub(holds)).ok().filter(|more| *more > 0))
+    /// As [`for_coming`](Self::for_coming).
+    pub(crate) async fn for_reading(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
+        self.reading.wait(held, bytes).await
     }
 }
 
-fn busy() -> Problem {
-    let detail = "the service is reading as many large bodies as its memory allows; send this one again in a moment";
-    Problem::later(StatusCode::SERVICE_UNAVAILABLE, "busy", AGAIN, detail)
+impl Part {
+    fn new(bytes: usize) -> Self {
+        let units = u32::try_from((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self { room: Arc::new(Semaphore::new(units as usize)), units }
+    }
+
+    fn bytes(&self) -> usize {
+        (self.units as usize).saturating_mul(UNIT)
+    }
+
+    async fn wait(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
+        // There are as many small ones at most as there are connections.
+        if bytes <= SMALL {
+            return Ok(());
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT)).ok().filter(|units| *units <= self.units);
+        let units = units.ok_or_else(|| {
+            let limit = self.bytes();
+            let detail = format!(
+                "reading this body would take more memory than the {limit} bytes that there are for all bodies together; send fewer messages at \
+                 once, or fewer and larger values"
+            );
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
+        })?;
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.room).acquire_many_owned(units)).await;
+        match permit {
+            Ok(Ok(permit)) => {
+                held.0.push(permit);
+                Ok(())
+            }
+            _ => {
+                let detail = "the service is reading as many large bodies as its memory allows; send this one again in a moment";
+                Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "busy", AGAIN, detail))
+            }
+        }
+    }
 }
 
 /// What reading this JSON takes at most, in bytes, by the marks that stand between its values. It need not be well-formed.
@@ -125,25 +140,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_finds_no_room_waits_and_is_refused_in_the_end() {
-        let memory = Memory::new(10 * SMALL);
-        let mut first = Held::default();
-        memory.take(&mut first, 6 * SMALL).expect("there is room");
-        memory.take(&mut first, 6 * SMALL).expect("it is held already");
-        let full = memory.take(&mut Held::default(), 5 * SMALL).expect_err("no room is left");
+        let memory = Memory::new(40 * SMALL);
+        assert_eq!(memory.longest(), 10 * SMALL);
+        let (mut first, mut second) = (Held::default(), Held::default());
+        memory.for_coming(&mut first, 6 * SMALL).await.expect("there is room");
+        let full = memory.for_coming(&mut second, 5 * SMALL).await.expect_err("no room comes back");
         assert_eq!((full.status(), full.kind()), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
-        assert_eq!(memory.wait_for(2 * SMALL).await.expect_err("no room comes back").kind(), "busy");
-        memory.wait_for(SMALL / OF_BYTE).await.expect("what is small has room");
-        let waits = memory.wait_for(3 * SMALL);
+        memory.for_coming(&mut second, SMALL).await.expect("what is small has room");
+        memory.for_reading(&mut second, 30 * SMALL).await.expect("reading has room of its own");
         let frees = async {
             tokio::time::sleep(PATIENCE / 2).await;
             drop(first);
         };
-        let (waited, ()) = tokio::join!(waits, frees);
-        let mut held = waited.expect("the room came back");
-        memory.take(&mut held, 10 * SMALL).expect("there is room for the rest");
-        let never = memory.take(&mut held, 10 * SMALL + 1).expect_err("more than there is");
-        assert_eq!((never.status(), never.kind()), (StatusCode::PAYLOAD_TOO_LARGE, "too-large"));
-        assert!(memory.take(&mut Held::default(), usize::MAX).is_err() && memory.wait_for(usize::MAX).await.is_err());
+        let (waited, ()) = tokio::join!(memory.for_coming(&mut second, 10 * SMALL), frees);
+        waited.expect("the room came back");
+        for never in [10 * SMALL + 1, usize::MAX] {
+            let never = memory.for_coming(&mut Held::default(), never).await.expect_err("more than there is");
+            assert_eq!((never.status(), never.kind()), (StatusCode::PAYLOAD_TOO_LARGE, "too-large"));
+        }
     }
 
     #[test]

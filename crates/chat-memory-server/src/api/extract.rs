@@ -11,7 +11,7 @@ use chat_memory::{SessionId, json};
 use serde::de::DeserializeOwned;
 
 use crate::app::Deadline;
-use crate::memory::{Held, Memory, estimate};
+use crate::memory::{Held, Memory, SMALL, estimate};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -73,7 +73,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Service> for JsonBody<T> 
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", detail));
         }
         let (bytes, mut held) = bytes(request, service).await?;
-        service.memory().take(&mut held, estimate(&bytes))?;
+        service.memory().for_reading(&mut held, estimate(&bytes)).await?;
         if bytes.len() <= READ_AT_ONCE {
             return read(&bytes).map(|body| Self(body, held));
         }
@@ -105,10 +105,11 @@ async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Res
     }
     // Before any of it is read, so that no memory is taken for what there is no room for.
     let announced = announced.map_or(0, |length| usize::try_from(length).unwrap_or(limit));
-    let mut held = match memory {
-        Some(memory) => memory.wait_for(announced).await?,
-        None => Held::default(),
-    };
+    let mut held = Held::default();
+    if let Some(memory) = memory {
+        memory.for_coming(&mut held, announced).await?;
+    }
+    let (mut waited, most) = (announced > SMALL, memory.map_or(limit, |memory| memory.longest().min(limit)));
     let deadline = request.extensions().get::<Deadline>().copied();
     let mut body = Vec::with_capacity(announced);
     let mut stream = http_body_util::Limited::new(request.into_body(), limit);
@@ -119,9 +120,13 @@ async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Res
                 false => Problem::bad_request("the body ended before it was whole"),
             })?;
             let Ok(data) = frame.into_data() else { continue };
-            if let Some(memory) = memory.filter(|_| body.len() + data.len() > announced) {
-                // As it grows, the vector may have room for twice what came.
-                memory.take(&mut held, 2 * (body.len() + data.len()))?;
+            if body.len() + data.len() > most {
+                return Err(Problem::too_large(most, "a body"));
+            }
+            if let Some(memory) = memory.filter(|_| !waited && body.len() + data.len() > SMALL) {
+                // Nobody knows how long it will be.
+                memory.for_coming(&mut held, most).await?;
+                waited = true;
             }
             body.extend_from_slice(&data);
         }

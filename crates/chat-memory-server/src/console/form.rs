@@ -41,7 +41,7 @@ impl Fields {
         check(request.headers())?;
         let (body, mut held) = bytes(request, service).await?;
         // The texts are copies of it.
-        service.memory().take(&mut held, 3 * body.len())?;
+        service.memory().for_reading(&mut held, 3 * body.len()).await?;
         Self::of(&body).map(|fields| (fields, held))
     }
 
