@@ -55,9 +55,8 @@ impl Queues {
                 let late = std::pin::pin!(patience.ends());
                 match select(waits, late).await {
                     Either::Left((turn, _)) => turn,
-                    Either::Right(((), waits)) => {
+                    Either::Right(((), _)) => {
                         let before = place.others();
-                        drop(waits);
                         return Err(Error::new(
                             ErrorKind::Contended,
                             format!(
