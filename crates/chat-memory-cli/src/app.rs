@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chat_memory::ChatStore;
-use chat_memory::store::Receipt;
+use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
+use chat_memory::store::{InMemoryStore, Receipt};
+use chat_memory::{ChatStore, Error};
 use etcetera::BaseStrategy;
 use serde_json::{Value, json};
 
@@ -93,11 +95,24 @@ impl App {
                 Ok(Arc::new(store))
             }
             // Nothing is asked of DynamoDB when a table is opened, so what is invalid there is what was said here.
-            (url @ StoreUrl::DynamoDb(_), _) => url.open().await.map_err(|e| match e.is_invalid() {
-                true => Failure::usage(e.to_string()),
-                false => Failure::Store(e),
-            }),
+            (StoreUrl::DynamoDb(table), _) => match DynamoDbStore::open(options(&table)).await {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error) if error.is_invalid() => Err(Failure::usage(error.to_string())),
+                Err(error) => Err(error.into()),
+            },
             (url, _) => Ok(url.open().await?),
+        }
+    }
+
+    /// Opens the store for a command that only looks at what is there, or takes it away: nothing is made. Where no store was named and
+    /// nothing has been stored yet, there is nothing in it.
+    pub async fn existing_store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
+        match self.named_store(None)? {
+            (StoreUrl::Sqlite(file), is_default) => match file.builder().create(false).open().await {
+                Err(error) if is_default && error.is_not_found() => Ok(Arc::new(InMemoryStore::new())),
+                opened => Ok(Arc::new(opened?)),
+            },
+            _ => self.store().await,
         }
     }
 
@@ -130,6 +145,22 @@ impl App {
         }
         ExitCode::from(code)
     }
+}
+
+/// Opens the store at a URL.
+pub async fn open(url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
+    match url {
+        StoreUrl::DynamoDb(table) => Ok(Arc::new(DynamoDbStore::open(options(table)).await?)),
+        url => url.open().await,
+    }
+}
+
+/// A table as the program uses it: someone waits for the answer, so a service that cannot be reached is told at once. One that was reached
+/// before, in a long copy, say, is waited for as long as for anything else.
+pub fn options(table: &DynamoDbUrl) -> Options {
+    let options = table.options();
+    let deadline = options.deadline;
+    options.with_connect_deadline(Duration::ZERO).with_reconnect_deadline(deadline)
 }
 
 /// A receipt as JSON.

@@ -265,3 +265,92 @@ fn a_disk_that_takes_no_more() {
     assert_eq!(place.messages("s").len(), 1, "nothing of it is visible");
     place.run(&["append", "s", "after"]).done();
 }
+
+/// What there is in a folder.
+fn names(place: &Place) -> Vec<String> {
+    let entries = std::fs::read_dir(place.path()).expect("the folder");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_mistyped_path_is_an_error_and_makes_no_file() {
+    let place = Place::sqlite();
+    for store in ["sqlite:typo.db", "sqlite:no/such/typo.db?create_parent=true", "sqlite:typo.db?read_only=true"] {
+        for command in [
+            &["show", "s"][..],
+            &["show", "s", "--position"],
+            &["sessions"],
+            &["sessions", "--all"],
+            &["export"],
+            &["export", "s"],
+            &["rewind", "s", "--turns", "1", "--yes"],
+            &["clear", "s", "--yes"],
+            &["delete", "s", "--yes"],
+            &["migrate", "--from", store, "--to", "sqlite:copy.db"],
+        ] {
+            fails(&place.run(&[&["--store", store][..], command].concat()), FAILED, &["typo.db", "there is no "]);
+        }
+    }
+    assert_eq!(names(&place), Vec::<String>::new());
+}
+
+#[test]
+fn the_default_store_reads_as_empty_before_it_is_made() {
+    let place = Place::at("");
+    for command in [&["show", "s"][..], &["sessions"], &["sessions", "--all"], &["--read-only", "sessions"]] {
+        assert_eq!(place.run(command).done(), "", "{command:?}");
+    }
+    assert_eq!(names(&place), Vec::<String>::new());
+    place.run(&["append", "s", "Hi"]).done();
+    assert!(place.run(&["show", "s"]).done().contains("Hi"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let place = Place::sqlite();
+    let pipe = place.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let _socket = std::os::unix::net::UnixListener::bind(place.path().join("socket")).expect("a socket");
+    std::os::unix::fs::symlink(&pipe, place.path().join("link")).expect("a link");
+    for (path, says) in [
+        ("pipe", "a named pipe"),
+        ("link", "a named pipe"),
+        ("socket", "a socket"),
+        ("/dev/null", "a device"),
+        (".", "is a folder"),
+    ] {
+        let store = format!("sqlite:{path}");
+        for command in
+            [&["append", "s", "Hi"][..], &["show", "s"], &["--read-only", "sessions"], &["serve", "--listen", "127.0.0.1:0"]]
+        {
+            fails(&place.run(&[&["--store", &store][..], command].concat()), FAILED, &[says]);
+        }
+    }
+}
+
+/// A port that nobody listens on.
+fn closed() -> std::net::SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+}
+
+/// Each of these would go on for a minute if the connection were tried again until the deadline.
+#[test]
+fn a_refused_connection_is_told_at_once() {
+    let at = closed();
+    let place = Place::at(format!("dynamodb://chats?region=eu-west-1&endpoint=http://{at}&deadline=60s"))
+        .with("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .with("AWS_SECRET_ACCESS_KEY", "secret");
+    for command in [
+        &["append", "s", "Hi"][..],
+        &["show", "s"],
+        &["sessions"],
+        &["sessions", "--all"],
+        &["delete", "s", "--yes"],
+        &["table", "create"],
+        &["table", "sweep"],
+    ] {
+        let ran = place.run(command);
+        ran.fails(FAILED, &["no connection", &at.to_string()]);
+    }
+}

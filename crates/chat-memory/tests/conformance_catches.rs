@@ -120,6 +120,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("an_append_is_before_or_after_a_delete", Fault::DeletesLate),
     ("bad_input_leaves_nothing_written", Fault::WritesBadInput),
     ("the_limits_themselves_are_allowed", Fault::RefusesLongKeys),
+    ("extreme_numbers_are_answered", Fault::AddsUnchecked),
 ];
 
 fn suite(fault: Fault) -> Suite {

@@ -32,7 +32,7 @@ pub struct Arguments {
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = session_id(&arguments.session)?;
     confirm(arguments.yes, &format!("Forget all messages of {session}"))?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let cleared = store.clear(&session).await?;
     app.spend(cleared.receipt());
     if app.json() {

@@ -31,7 +31,7 @@ pub struct Arguments {
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = session_id(&arguments.session)?;
     confirm(arguments.yes, &format!("Delete {session} and all its messages"))?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let swept = store.delete(&session).await?;
     app.spend(swept.receipt);
     if app.json() {

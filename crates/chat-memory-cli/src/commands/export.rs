@@ -51,7 +51,7 @@ type Reading = JoinHandle<Result<(SessionId, Option<SessionInfo>, History), Erro
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let ids: Vec<_> = arguments.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
     let owner = owner(arguments.owner.as_ref())?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let mut export = Export {
         app,
         format: arguments.format.into(),

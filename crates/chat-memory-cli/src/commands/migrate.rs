@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::import::style;
 use super::{count, say_scan_cost, session_id};
-use crate::app::{App, cost_of};
+use crate::app::{App, cost_of, open};
 use crate::failure::{CONFLICT, FAILED, Failure, OnCommandLine};
 use crate::output::say;
 
@@ -113,9 +113,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         say_scan_cost(app, &from).await?;
     }
     let stores = Stores {
-        from: from.open().await.map_err(|e| e.context("--from"))?,
+        from: open(&from).await.map_err(|e| e.context("--from"))?,
         // A file that is not there yet is made by the copy, not by the question what that would take.
-        to: match to.open().await {
+        to: match open(&to).await {
             Err(error) if arguments.dry_run && error.is_not_found() => Arc::new(chat_memory::store::InMemoryStore::new()),
             opened => opened.map_err(|e| e.context("--to"))?,
         },

@@ -9,7 +9,7 @@ use chat_memory::store::url::StoreUrl;
 use chat_memory::wire::Format;
 use chat_memory::{Owner, SessionId};
 
-use crate::app::App;
+use crate::app::{App, options};
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::say;
 use crate::visible::visible_line;
@@ -98,7 +98,7 @@ async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
     let StoreUrl::DynamoDb(url) = url else { return Ok(()) };
     if !app.json() {
         // It may not be asked for; the listing itself may be allowed all the same.
-        if let Ok(cost) = Admin::open(&url.options()).await?.scan_cost().await {
+        if let Ok(cost) = Admin::open(&options(&url)).await?.scan_cost().await {
             say(cost);
         }
     }

@@ -52,7 +52,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         (None, turns) => format!("the last {}", count(turns.unwrap_or(1).into(), "turn")),
     };
     confirm(arguments.yes, &format!("Take back {what} of {session}"))?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let appended = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => Some(store.rewind_to(&session, seq).await?),
         (None, turns) => store.rewind_turns(&session, turns.unwrap_or(1) as usize).await?,

@@ -58,7 +58,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let owner = owner(arguments.owner.as_ref())?;
     let as_json = app.json() || arguments.format == Form::Json;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let mut after = None;
     if arguments.all {
         return every(app, store.as_ref(), left, as_json).await;

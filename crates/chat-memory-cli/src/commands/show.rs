@@ -63,7 +63,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if app.json() && arguments.format == Some(Form::Text) {
         return Err(Failure::usage("--json and --format text exclude each other"));
     }
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     if arguments.position && !app.json() {
         let history = store.load(&session, &Load::last(0)).await?;
         app.spend(history.receipt);

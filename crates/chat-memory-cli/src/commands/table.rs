@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
 use super::{count, owner, session_id};
-use crate::app::App;
+use crate::app::{App, options};
 use crate::failure::{FAILED, Failure};
 
 const EXAMPLES: &str = "\
@@ -70,7 +70,7 @@ pub async fn run(app: &App, command: Command) -> Result<(), Failure> {
 
 async fn create(app: &App) -> Result<(), Failure> {
     let url = app.table("table create")?;
-    let creation = Admin::open(&url.options()).await?.create_table().await?;
+    let creation = Admin::open(&options(&url)).await?.create_table().await?;
     if app.json() {
         app.out.json(&json!({
             "table": url.table,
@@ -90,7 +90,7 @@ async fn create(app: &App) -> Result<(), Failure> {
 
 async fn check(app: &App) -> Result<(), Failure> {
     let url = app.table("table check")?;
-    let findings = Admin::open(&url.options()).await?.check().await;
+    let findings = Admin::open(&options(&url)).await?.check().await;
     if app.json() {
         app.out.json(&json!({ "table": url.table, "findings": findings_json(&findings) }))?;
     } else {
@@ -165,7 +165,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
 
 /// Sweeps every item of a table.
 async fn sweep_whole(app: &App) -> Result<(), Failure> {
-    let store = DynamoDbStore::open(app.table("table sweep")?.options()).await?;
+    let store = DynamoDbStore::open(options(&app.table("table sweep")?)).await?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
     bar.finish_and_clear();

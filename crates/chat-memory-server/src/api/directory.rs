@@ -122,7 +122,7 @@ pub async fn describe(
     MayWrite(access): MayWrite,
     Session(session): Session,
     _: Unconditional,
-    JsonBody(change): JsonBody<SessionChange>,
+    JsonBody(change, _held): JsonBody<SessionChange>,
 ) -> Result<Json<SessionBody>, Problem> {
     if let Some(wanted) = change.owner {
         let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;

@@ -50,7 +50,7 @@ const ALL: [Described; 16] = [
     ),
     (
         413,
-        "Too many bytes; `limit` is the limit where it is one of the body's",
+        "Too many bytes, or a body that takes too much memory to read; `limit` is the limit where it is one of the body's",
         "too-large",
         "a body may have 16000000 bytes at most",
     ),
@@ -70,7 +70,7 @@ const ALL: [Described; 16] = [
     ),
     (
         429,
-        "The store refuses to go faster; repeat it after `Retry-After`",
+        "The store refuses to go faster, or the key has as many streams of events open as it may (`too-many-streams`); repeat it after `Retry-After`",
         "throttled",
         "the store refuses to go faster; try again a little later",
     ),
@@ -83,8 +83,9 @@ const ALL: [Described; 16] = [
     (501, "The service's store does not do that", "unsupported", "this service's store does not do that"),
     (
         503,
-        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, of an append with a `ticket`); repeat it after `Retry-After`, a \
-            write with the same Idempotency-Key",
+        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, of an append with a `ticket`); nothing was written where other \
+            writers to the session were before it (`contended`), or where the service is reading as many bodies as its memory allows (`busy`). Repeat it \
+            after `Retry-After`, a write with the same Idempotency-Key",
         "in-doubt",
         "it is not known whether this was stored, since the store did not answer; repeat the request with the same Idempotency-Key",
     ),

@@ -14,6 +14,7 @@ use super::viewer::Viewer;
 use crate::api::extract::Session;
 use crate::api::rewind::{Back, take_back};
 use crate::api::{directory, write};
+use crate::memory::Held;
 use crate::problem::{Asked, Problem};
 
 /// How often, and how long after, an append is tried again while the first click on its button is under way.
@@ -82,8 +83,16 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
 pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, append: Append) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
-        let stored =
-            write::store(&viewer.service, &viewer.access, session, Some(draft.key.clone()), append.clone(), Asked::Append).await;
+        let stored = write::store(
+            &viewer.service,
+            &viewer.access,
+            session,
+            Some(draft.key.clone()),
+            append.clone(),
+            Asked::Append,
+            Held::default(),
+        )
+        .await;
         match stored {
             Err(problem) if problem.kind() == "in-flight" && tries < TRIES => tokio::time::sleep(PAUSE).await,
             stored => return stored.map(drop),
@@ -93,7 +102,7 @@ pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, 
 }
 
 /// Appends a message
-pub(crate) async fn send(Session(session): Session, Posted { viewer, fields }: Posted) -> Response {
+pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Response {
     let draft = Draft::of(&fields);
     let sent = async { append(&viewer, &session, &draft, draft.append()?).await };
     let Err(problem) = sent.await else { return Redirect::to(&session_path(&session, "?done=appended")).into_response() };
@@ -184,10 +193,14 @@ fn last_turn(history: &History) -> Vec<&Message> {
 }
 
 /// Takes back the last turn, as it was shown
-pub(crate) async fn take_back_last(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+pub(crate) async fn take_back_last(
+    Session(session): Session,
+    Posted { viewer, fields, .. }: Posted,
+) -> Result<Redirect, Refused> {
     let shown = fields.get("position").and_then(|position| position.parse().ok());
     let shown = shown.ok_or_else(|| Problem::bad_request("the form does not say which turn it means; open it anew"))?;
-    let done = take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown)).await;
+    let done =
+        take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown), Held::default()).await;
     done.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=taken-back")))
 }
@@ -210,7 +223,7 @@ pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> R
 }
 
 /// Clears a session
-pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let key = Draft::of(&fields).key;
     let clear = Append::clear().with_key(key.as_str());
     let done = write::clear_and_sweep(&viewer.service, &viewer.access, &session, Some(key), clear).await;
@@ -242,7 +255,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 }
 
 /// Gives a session a title, or takes it away
-pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let title = fields.get("title").map(|title| title.trim().to_owned());
     let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
     let done = directory::update_session(&viewer.service, &viewer.access, &session, update).await;

@@ -230,7 +230,7 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
 }
 
 /// Starts a session
-pub(crate) async fn start(Posted { viewer, fields }: Posted) -> Response {
+pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
     let given = ["id", "title", "owner"].map(|name| fields.get(name).unwrap_or_default().trim());
     let draft = Draft::of(&fields);
     let started = async {

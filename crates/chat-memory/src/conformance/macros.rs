@@ -145,6 +145,7 @@ macro_rules! conformance_tests {
             an_append_is_before_or_after_a_delete
             bad_input_leaves_nothing_written
             the_limits_themselves_are_allowed
+            extreme_numbers_are_answered
         }
     };
 }

@@ -189,7 +189,8 @@ impl Append {
     /// When the record expires (epoch seconds) in a store that keeps records for `retention_s`: not before what it hides,
     /// and never where that has no expiry. A clear's messages expire as any others do.
     pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
-        let own = now_ms.div_euclid(1000) + i64::try_from(retention_s?).ok()?;
+        // What would expire beyond the end of time does not expire.
+        let own = now_ms.div_euclid(1000).checked_add(i64::try_from(retention_s?).ok()?)?;
         match (self.rewind, self.hides_until) {
             (None | Some(0), _) => Some(own),
             (Some(_), Some(Lasts::Until(hidden))) => Some(own.max(hidden)),

@@ -16,7 +16,7 @@ pub(super) const PAGE: &str = "SELECT id, created_at, owner, title, metadata FRO
 
 /// A page of the sessions of an owner, or of nobody, newest first.
 pub(super) fn page(db: &Connection, owner: Option<&Owner>, limit: usize, after: Option<&Cursor>) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.created_at, cursor.id.as_str()));
     let mut query = db.prepare_cached(PAGE)?;
     let rows = query.query(params![owner.map(Owner::as_str), before, id, limit + 1])?;
@@ -25,7 +25,7 @@ pub(super) fn page(db: &Connection, owner: Option<&Owner>, limit: usize, after: 
 
 /// A page of the sessions of all owners, by their ids.
 pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let mut query = db.prepare_cached(
         "SELECT id, created_at, owner, title, metadata FROM sessions WHERE created_at IS NOT NULL AND id > ?1 ORDER BY id LIMIT ?2",
     )?;

@@ -28,8 +28,10 @@ pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
 use super::patience::{Patience, persist};
+use super::queue::{Queues, Turn};
 use super::table::{Clock, Table};
 use crate::error::Error;
+use crate::session::SessionId;
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub(crate) struct Turns<T, C> {
     settings: Settings,
     beliefs: belief::Beliefs,
     seen: seen::SeenIds,
+    /// Of this process's appends to each session; the simulation's writers race.
+    queues: Option<Queues>,
     broken: BTreeSet<Rule>,
 }
 
@@ -82,7 +86,22 @@ impl<T: Table, C: Clock> Turns<T, C> {
             settings,
             beliefs: belief::Beliefs::default(),
             seen: seen::SeenIds::default(),
+            queues: None,
             broken: BTreeSet::new(),
+        }
+    }
+
+    /// The same, with appends to one session that go one after another.
+    pub(crate) fn queued(mut self, queues: Queues) -> Self {
+        self.queues = Some(queues);
+        self
+    }
+
+    /// The turn of an append to a session.
+    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+        match &self.queues {
+            Some(queues) => queues.turn(session, patience).await.map(Some),
+            None => Ok(None),
         }
     }
 
