@@ -9,11 +9,13 @@ use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
 use chat_memory::store::{InMemoryStore, Receipt};
 use chat_memory::{ChatStore, Error};
 use etcetera::BaseStrategy;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::Globals;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::{Output, say};
+use crate::render::Style;
 use crate::visible::json_line;
 
 /// The environment variable that names the store.
@@ -25,12 +27,14 @@ pub struct App {
     /// Standard output.
     pub out: Output,
     spent: Mutex<Receipt>,
+    /// What there is to say of the cost.
+    explanation: Mutex<Option<String>>,
 }
 
 impl App {
     /// The program with these global options.
     pub fn new(globals: Globals) -> Self {
-        Self { globals, out: Output::new(), spent: Mutex::default() }
+        Self { globals, out: Output::new(), spent: Mutex::default(), explanation: Mutex::default() }
     }
 
     /// Whether output is for a program.
@@ -41,6 +45,17 @@ impl App {
     /// Adds what an operation cost to the bill.
     pub fn spend(&self, receipt: Receipt) {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += receipt;
+    }
+
+    /// How text for reading looks on standard output.
+    pub fn style(&self) -> Style {
+        let zone = if self.globals.utc { TimeZone::UTC } else { TimeZone::system() };
+        Style { colours: self.out.colours, zone }
+    }
+
+    /// Explains the cost, if it is printed.
+    pub fn explain_cost(&self, sentence: String) {
+        self.explanation.lock().unwrap_or_else(PoisonError::into_inner).replace(sentence);
     }
 
     /// What was spent so far, as JSON has it.
@@ -61,6 +76,15 @@ impl App {
     /// Whether the command line or the environment name a store.
     pub fn names_a_store(&self) -> bool {
         self.globals.store.is_some() || std::env::var_os(STORE).is_some_and(|url| !url.is_empty())
+    }
+
+    /// Whether the store is to be opened for reading only, as the command line or its URL says.
+    pub fn is_read_only(&self) -> Result<bool, Failure> {
+        Ok(match self.store_url()? {
+            StoreUrl::Sqlite(file) => file.read_only,
+            StoreUrl::DynamoDb(table) => table.read_only,
+            _ => false,
+        })
     }
 
     fn named_store(&self, configured: Option<&str>) -> Result<(StoreUrl, bool), Failure> {
@@ -142,6 +166,11 @@ impl App {
         };
         if self.globals.cost {
             say(format_args!("cost: {}", self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
+            if let Some(explanation) =
+                self.explanation.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|_| !self.json())
+            {
+                say(explanation);
+            }
         }
         ExitCode::from(code)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{Error, ErrorKind, Namespace, SessionId};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -164,6 +165,17 @@ impl Service {
     /// The streams of events that are open.
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    /// What signs page cursors where there are no keys. Everyone may read everything then, so it only keeps a cursor of one list or store from
+    /// being taken for another's; it is the same in each process with this store, so that links to pages stay good.
+    pub(crate) fn cursor_secret(&self) -> [u8; 32] {
+        let url = self.stores().url();
+        if matches!(url, StoreUrl::Memory(_)) {
+            // Its sessions end with the process.
+            return self.0.secret;
+        }
+        Sha256::digest(format!("cursors of {url}")).into()
     }
 
     pub(crate) fn secret(&self) -> &[u8; 32] {

@@ -7,10 +7,12 @@ use chat_memory::store::{Position, Ticket};
 use chat_memory::wire::Format;
 use chat_memory::{Append, ChatStore, Message, Role};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
-use super::{WireFormat, input, owner, session_id};
+use super::{WireFormat, explain_start, input, owner, session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::{Failure, OnCommandLine};
 use crate::render::utc_time;
 
@@ -47,12 +49,13 @@ const EMPTY: &str = "give some text, or store an empty one as JSON with --file: 
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id; it starts with its first append
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// The message's text; - reads it from standard input, to the byte (a line feed at its end included)
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     text: Option<String>,
     /// Who says it: user, assistant, system or tool
-    #[arg(long, default_value = "user", conflicts_with = "file")]
+    #[arg(long, default_value = "user", conflicts_with = "file", add = ArgValueCompleter::new(completion::roles))]
     role: String,
     /// For --role tool: the id of the call that this is the result of
     #[arg(long, value_name = "ID", conflicts_with = "file")]
@@ -109,6 +112,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let store = app.store().await?;
     let appended = store.append(&session, &append).await?;
     app.spend(appended.receipt);
+    explain_start(app, store.as_ref(), &session, &append, &appended);
     if app.json() {
         return app.out.json(&json!({
             "session": session.as_str(),

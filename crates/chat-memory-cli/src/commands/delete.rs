@@ -2,10 +2,12 @@
 
 use chat_memory::ChatStore;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::{confirm, count, session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,7 @@ With --json: {\"session\", \"erased\", \"cost\"}; erased counts records.";
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// Do not ask
     #[arg(long, short)]

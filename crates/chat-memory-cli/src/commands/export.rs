@@ -33,6 +33,7 @@ how many were left out is said on standard error.";
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The sessions; without any, all that have no owner
+    #[arg(add = clap_complete::ArgValueCompleter::new(crate::completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
     #[arg(long, conflicts_with = "sessions")]

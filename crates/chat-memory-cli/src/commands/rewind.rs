@@ -2,10 +2,12 @@
 
 use chat_memory::ChatStoreExt;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::{confirm, count, session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -25,6 +27,7 @@ With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewoun
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     #[command(flatten)]
     reach: Reach,

@@ -12,7 +12,7 @@ use super::import::style;
 use super::{count, owner, say_scan_cost};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::render::{local_time, utc_time};
+use crate::render::{Style, time, utc_time};
 use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
@@ -55,6 +55,7 @@ enum Form {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     const PAGE: usize = 100;
+    let style = app.style();
     let owner = owner(arguments.owner.as_ref())?;
     let as_json = app.json() || arguments.format == Form::Json;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
@@ -72,7 +73,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             if as_json {
                 app.out.json(&to_json(info))?;
             } else {
-                app.out.line(to_text(info))?;
+                app.out.line(to_text(info, &style))?;
             }
         }
         left = left.saturating_sub(page.sessions.len());
@@ -86,6 +87,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
 /// Every session, with what it will take beforehand and how far it is on the way.
 async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
+    let text = app.style();
     say_scan_cost(app, &app.store_url()?).await?;
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
     bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -96,7 +98,7 @@ async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool)
         app.spend(page.receipt);
         read_units += page.receipt.read_units;
         for info in page.sessions.iter().take(left) {
-            let line = if as_json { None } else { Some(to_text(info)) };
+            let line = if as_json { None } else { Some(to_text(info, &text)) };
             bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;
         }
         left = left.saturating_sub(page.sessions.len());
@@ -122,9 +124,9 @@ fn to_json(info: &SessionInfo) -> Value {
     })
 }
 
-fn to_text(info: &SessionInfo) -> String {
+fn to_text(info: &SessionInfo, style: &Style) -> String {
     let id = visible_line(info.id.as_str());
-    let mut line = if info.created_at > 0 { format!("{}  {id}", local_time(info.created_at)) } else { id };
+    let mut line = if info.created_at > 0 { format!("{}  {id}", time(info.created_at, &style.zone)) } else { id };
     if let Some(title) = &info.title {
         line.push_str("  ");
         line.push_str(&visible_line(title));

@@ -5,13 +5,15 @@ use chat_memory::store::{History, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::session_id;
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::render::{Style, utc_time};
+use crate::render::utc_time;
 use crate::window::WindowOptions;
 
 const EXAMPLES: &str = "\
@@ -36,6 +38,7 @@ With --json: {\"session\", \"messages\", \"records\": [{\"seq\", \"created_at\",
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     #[command(flatten)]
     window: WindowOptions,
@@ -126,7 +129,7 @@ fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Resul
     let records = seen.history.records.iter().map(|record| {
         json!({
             "seq": record.seq,
-            "created_at": utc_time(record.created_at),
+            "created_at": (record.created_at > 0).then(|| utc_time(record.created_at)),
             "metadata": record.metadata,
             "messages": record.messages.len(),
         })
@@ -143,7 +146,7 @@ fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Resul
 }
 
 fn as_text(app: &App, session: &SessionId, seen: &Seen) -> Result<(), Failure> {
-    let style = Style { colours: app.out.colours };
+    let style = app.style();
     if seen.history.is_empty() {
         say(format_args!("{session} holds no message"));
         return Ok(());

@@ -6,11 +6,13 @@ use chat_memory::store::dynamodb::{DynamoDbStore, TableSwept};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
 use super::{count, owner, session_id};
 use crate::app::{App, options};
+use crate::completion;
 use crate::failure::{FAILED, Failure};
 
 const EXAMPLES: &str = "\
@@ -54,6 +56,7 @@ without a session.";
 #[command(after_long_help = SWEEP)]
 pub struct Sweep {
     /// The sessions; without any, all there is
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
     #[arg(long, conflicts_with = "sessions")]

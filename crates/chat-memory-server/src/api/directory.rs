@@ -9,19 +9,15 @@ use chat_memory::{Owner, SessionId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::cursor;
 use super::errors::{OfBody, OfListed, OfStore, OfValues};
 use super::extract::{JsonBody, Params, Session, Unconditional};
 use super::parameters::SessionPath;
 use super::types::{DeletedBody, SessionBody, SessionChange, SessionsBody};
 use super::write::at;
+use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead, MayWrite};
 use crate::problem::Problem;
 use crate::service::Service;
-
-/// The sessions of a page where no limit is given, and the most that may be.
-const PAGE: usize = 50;
-const MOST: usize = 1_000;
 
 /// Which sessions to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -35,8 +31,8 @@ pub struct ListParams {
     #[param(default = json!(false))]
     #[serde(default)]
     all: bool,
-    /// As many as a page has; with `all` the store decides
-    #[param(minimum = 1, maximum = 1000, default = 50, nullable = false)]
+    /// As many as a page has; 100 by default. With `all` the store decides
+    #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page after this `next`
     #[param(nullable = false)]

@@ -8,7 +8,7 @@ use chat_memory::{Message, Role, SessionId};
 use maud::{Markup, html};
 
 use super::form::{Fields, Posted};
-use super::message::Shower;
+use super::message::{Place, Shower};
 use super::page::{Page, Refused, answer, count, session_path, token, words};
 use super::viewer::Viewer;
 use crate::api::extract::Session;
@@ -69,7 +69,7 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
     html! {
         input type="hidden" name="key" value=(draft.key);
         label for="text" { "Message" }
-        textarea id="text" name="text" rows=(rows) required placeholder="Write a message" { "\n" (draft.text) }
+        textarea id="text" name="text" dir="auto" rows=(rows) required placeholder="Write a message" { "\n" (draft.text) }
         label.role-label for="role" { "As" }
         select id="role" name="role" {
             @for (role, name) in [("user", "User"), ("assistant", "Assistant"), ("system", "System")] {
@@ -123,7 +123,7 @@ pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. 
 
 /// The way back from a page about a session.
 fn crumbs(session: &SessionId) -> Markup {
-    html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a href=(session_path(session, "")) { (session) } } }
+    html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(session, "")) { (session) } } }
 }
 
 /// A page that asks whether it is really meant.
@@ -171,7 +171,7 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
         title: "Take back the last turn?",
         what: html! {
             p { "This is the turn: " (count(turn.len(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
-            div.turn { @for message in turn { (shower.message(message)) } }
+            div.turn { @for (at, message) in turn { (shower.message(message, at)) } }
         },
         below: "/rewind",
         fields: html! { input type="hidden" name="position" value=(history.position); },
@@ -181,10 +181,14 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
 }
 
 /// The last user's message, and all that follows it.
-fn last_turn(history: &History) -> Vec<&Message> {
-    let mut turn: Vec<&Message> = Vec::new();
-    for message in history.messages().rev() {
-        turn.insert(0, message);
+fn last_turn(history: &History) -> Vec<(Place, &Message)> {
+    let mut all: Vec<(Place, &Message)> = Vec::new();
+    for record in &history.records {
+        all.extend(record.messages.iter().enumerate().map(|(n, message)| ((record.seq, n), message)));
+    }
+    let mut turn = Vec::new();
+    for (at, message) in all.into_iter().rev() {
+        turn.insert(0, (at, message));
         if message.role == Role::User {
             return turn;
         }
