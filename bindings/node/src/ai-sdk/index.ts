@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { UIMessage } from "ai";
 import { ChatMemoryError, invalid } from "../errors.js";
 import { checkNames } from "../options.js";
-import type { ChatStore, History, Message } from "../store.js";
+import { type ChatStore, type History, type Message, randomSessionId } from "../store.js";
+import { identified, identifiedBy, isMade } from "./ids.js";
 import { normalized, type Placed, placed, toMessage } from "./messages.js";
 
 export { ChatMemoryError, type ErrorCode } from "../errors.js";
@@ -59,6 +60,9 @@ export async function loadConversation<M extends UIMessage = UIMessage>(
  * again; the rest is one append. A message that has changed under its id (an answer that went on after a tool was approved) takes the
  * place of the old one.
  *
+ * A message without an id (an answer, where `generateMessageId` is not given) is known by its place and by what it says, also when it comes
+ * again with the browser's id. It is stored under an id of its own.
+ *
  * A repeated save, also of an older state, writes nothing. A save never takes away a message that it does not know: if the session holds others where these go on, it is a `conflict`. To put
  * an answer in the place of another (regenerate), give `expect`, the position of the load that it is based on; then it is a
  * conflict only if somebody wrote since.
@@ -76,7 +80,6 @@ export async function saveMessages(
 ): Promise<Saved> {
   checkNames("saveMessages", options, ["expect"]);
   const given = normalized(messages);
-  if (new Set(given.map(({ id }) => id)).size < given.length) throw invalid("two of the messages have the same id; give each its own");
   for (let look = 1; ; look += 1) {
     try {
       return await save(store, session, given, options.expect);
@@ -99,7 +102,9 @@ export async function appendMessages(
   options: { key?: string; expect?: string } = {},
 ): Promise<Saved> {
   checkNames("appendMessages", options, ["key", "expect"]);
-  const appended = await store.append(session, normalized(messages).map(toMessage), { ...options, surely: true });
+  // With a key, a repeat must be the same to the byte.
+  const given = identifiedBy(options.key ?? randomSessionId(), normalized(messages));
+  const appended = await store.append(session, given.map(toMessage), { ...options, surely: true });
   return { written: messages.length, position: appended.position };
 }
 
@@ -110,15 +115,17 @@ class Crossed extends Error {
   }
 }
 
-async function save(store: ChatStore, session: string, given: UIMessage[], expect: string | undefined): Promise<Saved> {
+async function save(store: ChatStore, session: string, messages: UIMessage[], expect: string | undefined): Promise<Saved> {
   let reach: number | undefined = FIRST_LOOK;
   let history = await store.records(session, { messages: reach });
   let stored = placed(history.records);
+  let given = identified(stored.map(({ message }) => message), messages);
   let start = aligned(stored, given, history.complete);
   if (start === undefined) {
     reach = undefined;
     history = await store.records(session);
     stored = placed(history.records);
+    given = identified(stored.map(({ message }) => message), messages);
     start = aligned(stored, given, true);
   }
   const { at, from } = start ?? { at: stored.length, from: 0 };
@@ -136,10 +143,11 @@ function refuseToLose(stored: Placed[], rest: UIMessage[], actual: string): void
   const ids = new Set(rest.map(({ id }) => id));
   const stranger = stored.find(({ message }) => !ids.has(message.id));
   if (!stranger) return;
+  const made = isMade(stranger.message.id) ? ", and generateMessageId to toUIMessageStream, so that an answer has the same id here and in the browser" : "";
   throw new ChatMemoryError(
     "conflict",
-    `the session holds the message ${JSON.stringify(stranger.message.id)} where these go on without it; load it again, or give expect ` +
-      "(the position of the load that these are based on) to put them in its place",
+    `the session holds the message ${JSON.stringify(stranger.message.id)} where these continue without it; load it again, or give expect ` +
+      `(the position of the load that these are based on) to put them in its place${made}`,
     { actual },
   );
 }
