@@ -8,9 +8,12 @@ const { platform } = require("./platform.cjs");
 const { existsSync, readdirSync, readFileSync } = process.getBuiltinModule ? process.getBuiltinModule("fs") : require("node:fs");
 const { join } = process.getBuiltinModule ? process.getBuiltinModule("path") : require("node:path");
 
+/** Never called. What collects the files of an application (Next.js's standalone output, packagers of functions) finds ours by such lines. */
+exports.files = () => [require("./package.json"), require("node:fs").readdirSync(require("node:path").join(__dirname, "prebuilt"))];
+
 /** An error with this code: what failed, why, and the remedy. */
 function failed(code, why, remedy, cause) {
-  return Object.assign(new Error(`cannot load the addon of chat-memory: ${why}; ${remedy}`, { cause }), { code });
+  return Object.assign(new Error(`cannot load the addon of chat-memory: ${why}; ${remedy}`, cause && { cause }), { code });
 }
 
 const BUILD = "build it in the repository with `npm run build:native` in bindings/node";
