@@ -22,6 +22,13 @@ export function sourcesHash(files, root = repository) {
   return hash.digest("hex");
 }
 
+/** The addon's file among cargo's messages of what it built (`--message-format=json`), wherever that is. */
+export function builtLibrary(messages) {
+  const all = messages.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+  const [library] = all.flatMap(({ reason, target, filenames }) => (reason === "compiler-artifact" && target.name === "chat_memory_node" ? filenames : []));
+  return library;
+}
+
 const BUILD = "run `npm run build:native` in bindings/node";
 
 /** Why the addons in this folder must not be packed; undefined where they may be. */

@@ -1,6 +1,7 @@
 // Builds the addon for this machine, and takes it wherever cargo puts what it builds (CARGO_TARGET_DIR, cargo's own settings).
 import { spawnSync } from "node:child_process";
 import { dirname } from "node:path";
+import { builtLibrary } from "./addon.mjs";
 import { take } from "./prebuilt.mjs";
 
 const args = ["build", "--release", "-p", "chat-memory-node", "--message-format=json-render-diagnostics"];
@@ -10,8 +11,7 @@ if (error) {
   process.exit(1);
 }
 if (status !== 0) process.exit(status ?? 1);
-const built = stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
-const [library] = built.flatMap((message) => (message.reason === "compiler-artifact" && message.target.name === "chat_memory_node" ? message.filenames : []));
+const library = builtLibrary(stdout);
 if (!library) {
   console.error("cannot build the addon: cargo named no library chat_memory_node; is bindings/node/native as it was?");
   process.exit(1);

@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { noteFile, sha256, sourcesHash, unfit } from "../scripts/addon.mjs";
+import { builtLibrary, noteFile, sha256, sourcesHash, unfit } from "../scripts/addon.mjs";
 import { root, run } from "./support.mjs";
 
 const npm = (cwd, ...args) => {
@@ -91,6 +91,13 @@ test("npm pack refuses a missing addon, a stale one, one of tests, and says what
   const { profile } = JSON.parse(readFileSync(noteFile(readdirSync(join(root, "prebuilt")).find((name) => name.endsWith(".json")).slice("chat-memory.".length, -".json".length)), "utf8"));
   if (profile === "release") assert.equal(packing.status, 0, packing.stderr);
   else assert.match(packing.stderr, /cannot pack: .* was built for tests/);
+});
+
+test("build:native takes the addon from where cargo says that it put it, such as CARGO_TARGET_DIR", () => {
+  const message = (name, file) => JSON.stringify({ reason: "compiler-artifact", target: { name }, filenames: [file] });
+  const lines = [message("serde", "/elsewhere/release/deps/libserde.rlib"), message("chat_memory_node", "/elsewhere/release/libchat_memory_node.so"), '{"reason":"build-finished","success":true}'];
+  assert.equal(builtLibrary(lines.join("\n")), "/elsewhere/release/libchat_memory_node.so");
+  assert.equal(builtLibrary(lines[0]), undefined);
 });
 
 for (const ai of ["ai", "ai-6"]) test(`the types, for both module systems, with ${ai}`, () => {
