@@ -89,7 +89,7 @@ const PARAMETER = `(${Object.keys(OPTIONS).join("|")})`;
 const TECHNICAL = `(${Object.keys(OPTIONS).filter((name) => name.includes("_")).join("|")})`;
 
 /**
- * A message of the engine in these words. What stands in quotes is a value, and stays as it is.
+ * A message of the engine in these words. What is in quotes is a value, and stays as it is.
  *
  * @param words undefined for who gave a store URL.
  */

@@ -57,13 +57,13 @@ export async function loadConversation<M extends UIMessage = UIMessage>(
 
 /**
  * Saves a conversation, as `onFinish` hands it over: whole, or only its end. What is stored already is known by its ids and not written
- * again; the rest is one append. A message that has changed under its id (an answer that went on after a tool was approved) takes the
+ * again; the rest is one append. A message that has changed under its id (an answer that continued after a tool was approved) takes the
  * place of the old one.
  *
  * A message without an id (an answer, where `generateMessageId` is not given) is known by its place and by what it says, also when it comes
  * again with the browser's id. It is stored under an id of its own.
  *
- * A repeated save, also of an older state, writes nothing. A save never takes away a message that it does not know: if the session holds others where these go on, it is a `conflict`. To put
+ * A repeated save, also of an older state, writes nothing. A save never takes away a message that it does not know: if the session holds others where these continue, it is a `conflict`. To put
  * an answer in the place of another (regenerate), give `expect`, the position of the load that it is based on; then it is a
  * conflict only if somebody wrote since.
  *
@@ -84,7 +84,7 @@ export async function saveMessages(
     try {
       return await save(store, session, given, options.expect);
     } catch (error) {
-      // Another look decides anew. With a position given, it is for the caller to look.
+      // Another look decides again. With a position given, it is for the caller to look.
       const again = error instanceof Crossed && options.expect === undefined && look < LOOKS;
       if (!again) throw error instanceof Crossed ? error.conflict : error;
     }
@@ -167,7 +167,7 @@ async function write(store: ChatStore, session: string, messages: Message[], { c
       const { position } = await store.append(session, messages, { expect, surely: true });
       return { written: messages.length, position };
     }
-    // A record is replaced whole, so what stands in it before the change goes along.
+    // A record is replaced whole, so what it has before the change is written again.
     const record = history.records.find(({ seq }) => seq === changed.seq);
     const kept = record?.messages.slice(0, changed.place) ?? [];
     const { position } = await store.replaceFrom(session, changed.seq, [...kept, ...messages], { expect, window: reach });
@@ -181,7 +181,7 @@ async function write(store: ChatStore, session: string, messages: Message[], { c
  * Where the given messages and the stored ones meet: the place of the same id in both, from which on they are compared. `undefined` where
  * that cannot be told from these stored ones: then more must be read, or, if they are all there are, none of the given is stored.
  *
- * @throws ChatMemoryError `invalid`, when the given start with a message that is not stored, and go on with one that is.
+ * @throws ChatMemoryError `invalid`, when the given start with a message that is not stored, and continue with one that is.
  */
 function aligned(stored: Placed[], given: UIMessage[], complete: boolean): { at: number; from: number } | undefined {
   const first = stored[0]?.message.id;

@@ -104,7 +104,7 @@ const reason = (error: unknown): string | undefined => (error as Error).message.
 function uninstall({ original, beside }: Places): void {
   if (beside) {
     rmSync(beside, { recursive: true, force: true });
-    console.log("Removed the node beside Flowise's own. Flows that use it no longer run; restart Flowise.");
+    console.log("Removed the node next to Flowise's own. Flows that use it no longer run; restart Flowise.");
     return;
   }
   const file = join(original, "DynamoDb.js");

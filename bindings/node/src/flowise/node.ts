@@ -47,7 +47,7 @@ export interface FlowiseParts {
 
 /** What tells the node from Flowise's own. */
 export interface Placing {
-  /** Whether the node stands beside Flowise's own, under a name and a label of its own, rather than in its place. */
+  /** Whether the node is next to Flowise's own, under a name and a label of its own, rather than in its place. */
   beside: boolean;
 }
 
