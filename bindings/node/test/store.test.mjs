@@ -116,7 +116,7 @@ test("a message that is refused has the sentence that it has everywhere", async 
 
 test("options that cannot work throw at once", () => {
   assert.throws(() => new ChatStore("chats"), is("invalid", /store URL/));
-  assert.throws(() => new ChatStore(), is("invalid", /a text/));
+  assert.throws(() => new ChatStore(), is("invalid", /takes a store URL/));
   assert.throws(() => new ChatStore("dynamodb://chats?regoin=x"), is("invalid", /regoin/));
   assert.throws(() => new ChatStore("memory:", { credential: {} }), is("invalid", /no option "credential"/));
   assert.throws(() => new ChatStore("dynamodb://chats", { credentials: { accessKeyId: "a" } }), is("invalid", /lack secretAccessKey/));
@@ -215,12 +215,12 @@ test("a program that ends by itself is not kept waiting", async () => {
 test("where there is no addon, the import says what to do, in one sentence", async () => {
   const { code, err } = await run(["-e", "require('chat-memory')"], { cwd: import.meta.dirname, env: { CHAT_MEMORY_NATIVE: "/nowhere.node" } });
   assert.equal(code, 1);
-  assert.match(err, /chat-memory cannot run here: CHAT_MEMORY_NATIVE names a file that is not there .*npm run build:native/);
+  assert.match(err, /cannot load the addon of chat-memory: CHAT_MEMORY_NATIVE names "\/nowhere.node", which is not there; name the addon's file, or unset it/);
   const musl = `
     process.report.getReport = () => ({ header: {} });
     try { require("chat-memory"); } catch (error) { console.log(error.code, error.message); }`;
   const { out } = await run(["-e", musl], { cwd: import.meta.dirname, env: { CHAT_MEMORY_NATIVE: "" } });
-  assert.match(out, /^unsupported_platform .*no addon for linux-\w+-musl .*linux-\w+-gnu.*glibc/);
+  assert.match(out, /^unsupported_platform .*: the package has none for linux-\w+-musl \(only for linux-\w+-gnu\); use an image with glibc/);
 });
 
 test("the configuration of the tests reaches DynamoDB Local", async () => {
