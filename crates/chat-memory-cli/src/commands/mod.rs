@@ -100,7 +100,7 @@ async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
     let StoreUrl::DynamoDb(url) = url else { return Ok(()) };
     if !app.json() {
         // It may not be asked for; the listing itself may be allowed all the same.
-        if let Ok(cost) = Admin::open(&options(&url)).await?.scan_cost().await {
+        if let Ok(cost) = Admin::open(&options(url)).await?.scan_cost().await {
             say(cost);
         }
     }
