@@ -1,6 +1,9 @@
 import { native } from "#native";
 import { type AwsCredentialSource, Connection } from "./connection.js";
+import { invalid } from "./errors.js";
 import { checkNames } from "./options.js";
+import { type DynamoDBOptions, writtenUrl } from "./url.js";
+import { OPTION_WORDS, type Words } from "./words.js";
 
 /** A message in OpenAI's form. Every field comes back as it was given, also those that have no name here. */
 export interface Message {
@@ -187,12 +190,16 @@ export class ChatStore {
   readonly #connection: Connection;
 
   /**
-   * @param url `sqlite:PATH`, `dynamodb://TABLE?region=…` or `memory:`; it never holds credentials.
+   * @param store a store URL (`sqlite:PATH`, `dynamodb://TABLE?region=…` or `memory:`), which never holds credentials; or the options of a
+   *   DynamoDB table: `{ tableName: "chats", region: "eu-central-1" }`.
    * @param options `credentials`: an AWS access key, or a function that gets one; by default AWS's usual chain.
+   * @param words how errors name the settings; only this package's own classes give it.
    */
-  constructor(url: string, options: { credentials?: AwsCredentialSource } = {}) {
+  constructor(store: string | DynamoDBOptions, options: { credentials?: AwsCredentialSource } = {}, words?: Words) {
     checkNames("ChatStore", options, STORE_OPTIONS);
-    this.#connection = new Connection(url, options.credentials);
+    if (typeof store === "string") this.#connection = new Connection(store, options.credentials, words);
+    else if (typeof store === "object" && store !== null) this.#connection = new Connection(writtenUrl("ChatStore", store), options.credentials, OPTION_WORDS);
+    else throw invalid("ChatStore takes a store URL (sqlite:PATH, dynamodb://TABLE or memory:), or an object with a tableName");
   }
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */

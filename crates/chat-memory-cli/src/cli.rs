@@ -82,6 +82,9 @@ pub struct Globals {
     /// Answer in JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print times in UTC, not in this machine's time zone
+    #[arg(long, global = true)]
+    pub utc: bool,
 }
 
 /// What to do.

@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod commands;
+mod completion;
 mod endpoint;
 mod failure;
 mod interrupt;
@@ -20,6 +21,9 @@ use crate::cli::Cli;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {

@@ -16,31 +16,36 @@ pub fn utc_time(epoch_ms: i64) -> String {
     Timestamp::from_millisecond(epoch_ms).map_or_else(|_| epoch_ms.to_string(), |at| at.to_string())
 }
 
-/// A time in epoch milliseconds, where the reader is.
-pub fn local_time(epoch_ms: i64) -> String {
+/// A time in epoch milliseconds for reading, with its offset from UTC: `2026-05-04 09:30:00+02:00`. RFC 3339 to the second, with a blank.
+pub fn time(epoch_ms: i64, zone: &TimeZone) -> String {
     let Ok(at) = Timestamp::from_millisecond(epoch_ms) else { return epoch_ms.to_string() };
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
 }
 
+/// The fields of a message in which OpenAI-compatible endpoints give a model's reasoning: DeepSeek, vLLM and llama.cpp; OpenRouter and Ollama.
+pub const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
+
 /// How text looks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Style {
     /// Whether it is coloured.
     pub colours: bool,
+    /// The time zone in which times are printed.
+    pub zone: TimeZone,
 }
 
 impl Style {
-    fn paint(self, code: &str, text: &str) -> String {
+    fn paint(&self, code: &str, text: &str) -> String {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     /// What matters less.
-    pub fn faint(self, text: &str) -> String {
+    pub fn faint(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
     /// An author's name.
-    pub fn author(self, role: Role, text: &str) -> String {
+    pub fn author(&self, role: Role, text: &str) -> String {
         let code = match role {
             Role::System => "1;35",
             Role::User => "1;36",
@@ -52,10 +57,10 @@ impl Style {
 
     /// A record: its number, then `messages`, which are all of its messages or some of them, each with when it was sent: in front of all
     /// where that is one time, and nowhere where it is unknown.
-    pub fn record(self, record: &Record, messages: &[(Message, Option<i64>)]) -> String {
+    pub fn record(&self, record: &Record, messages: &[(Message, Option<i64>)]) -> String {
         let first = messages.first().and_then(|(_, at)| *at);
         let is_one = messages.iter().all(|(_, at)| *at == first);
-        let time = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", local_time(at)));
+        let time = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
         let mut text = self.faint(&format!("[{}]{time}", record.seq));
         if let Some(metadata) = &record.metadata {
             let metadata = Value::Object(metadata.clone()).to_string();
@@ -78,7 +83,7 @@ impl Style {
     }
 
     /// A message: its author, then what it says, indented.
-    pub fn message(self, message: &Message) -> String {
+    pub fn message(&self, message: &Message) -> String {
         let mut author = self.author(message.role, message.role.as_str());
         if let Some(name) = &message.name {
             let _ = write!(author, " {}", visible_line(name));
@@ -87,6 +92,13 @@ impl Style {
             let _ = write!(author, " {}", self.faint(&format!("result of {}", visible_line(call))));
         }
         let mut text = format!("{author}\n");
+        for reasoning in reasoning_of(message) {
+            let mut faint = String::new();
+            indent(&mut faint, reasoning);
+            faint.lines().for_each(|line| {
+                let _ = writeln!(text, "{}", if line.is_empty() { String::new() } else { self.faint(line) });
+            });
+        }
         match &message.content {
             None => {}
             Some(Content::Text(said)) if message.role == Role::Tool => indent(&mut text, &readable_json(said)),
@@ -102,7 +114,7 @@ impl Style {
         text
     }
 
-    fn call(self, call: &ToolCall) -> String {
+    fn call(&self, call: &ToolCall) -> String {
         let Some(name) = call.name() else { return format!("calls {}", Value::Object(call.fields().clone())) };
         let mut text = format!("calls {name}");
         if let Some(id) = call.id() {
@@ -125,6 +137,11 @@ impl Style {
         }
         text
     }
+}
+
+/// What a model wrote before its answer, in the fields that OpenAI-compatible endpoints use for it.
+fn reasoning_of(message: &Message) -> impl Iterator<Item = &str> {
+    REASONING.iter().filter_map(|field| message.extra.get(*field)?.as_str()).filter(|text| !text.is_empty()).take(1)
 }
 
 /// JSON with its lines broken, other text as it is.
@@ -165,10 +182,17 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Style = Style { colours: false };
+    const PLAIN: Style = Style { colours: false, zone: TimeZone::UTC };
 
     fn shown(message: serde_json::Value) -> String {
         PLAIN.message(&Message::from_value(message).expect("a message"))
+    }
+
+    #[test]
+    fn times_have_their_offset() {
+        let zone = TimeZone::fixed(jiff::tz::offset(-3));
+        assert_eq!(time(1_777_879_800_500, &zone), "2026-05-04 04:30:00-03:00");
+        assert_eq!(time(1_777_879_800_500, &TimeZone::UTC), "2026-05-04 07:30:00+00:00");
     }
 
     #[test]

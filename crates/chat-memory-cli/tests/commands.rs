@@ -231,12 +231,25 @@ fn help_teaches_and_the_version_names_the_format() {
 }
 
 #[test]
-fn completions_for_each_shell() {
-    let place = Place::sqlite();
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let script = place.run(&["completions", shell]).done();
-        assert!(script.contains("idempotency-key"), "{shell}");
+fn times_are_printed_in_one_form_with_their_zone() {
+    let place = Place::sqlite().with("TZ", "Asia/Kolkata");
+    place.run(&["append", "s", "Hi"]).done();
+    place.run(&["key", "new", "--keys", "keys.toml", "--name", "app"]).done();
+    for arguments in [&["show", "s"][..], &["sessions"], &["sessions", "--all"], &["key", "list", "--keys", "keys.toml"]] {
+        let local = place.run(arguments).done();
+        assert!(has_time(&local, "+05:30"), "{arguments:?}: {local}");
+        let utc = place.run(&[arguments, &["--utc"]].concat()).done();
+        assert!(has_time(&utc, "+00:00"), "{arguments:?}: {utc}");
     }
+}
+
+/// Whether there is a time as in `2026-05-04 09:30:00+05:30`.
+fn has_time(text: &str, offset: &str) -> bool {
+    text.match_indices(offset).any(|(at, _)| {
+        let time = text[..at].get(at.saturating_sub(19)..).unwrap_or_default();
+        let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        shape == "0000-00-00 00:00:00"
+    })
 }
 
 #[test]

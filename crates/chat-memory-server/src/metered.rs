@@ -47,6 +47,7 @@ fn kind(error: &Error) -> &'static str {
         Kind::Invalid => "invalid",
         Kind::AccessDenied => "access_denied",
         Kind::Throttled => "throttled",
+        Kind::Contended => "contended",
         Kind::Unavailable => "unavailable",
         Kind::Corrupt => "corrupt",
         Kind::Unsupported => "unsupported",

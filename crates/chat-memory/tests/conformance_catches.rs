@@ -77,6 +77,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_clear_heeds_its_position", Fault::IgnoresPositions),
     ("text_comes_back_to_the_byte", Fault::DropsNul),
     ("numbers_come_back_as_they_are", Fault::RoundsNumbers),
+    ("number_literals_come_back_as_they_were_read", Fault::RoundsNumbers),
     ("unknown_fields_come_back", Fault::DropsNulls),
     ("tool_calls_come_back", Fault::NormalisesArguments),
     ("content_parts_come_back", Fault::FlattensParts),
@@ -129,6 +130,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("an_append_is_before_or_after_a_delete", Fault::DeletesLate),
     ("bad_input_leaves_nothing_written", Fault::WritesBadInput),
     ("the_limits_themselves_are_allowed", Fault::RefusesLongKeys),
+    ("extreme_numbers_are_answered", Fault::AddsUnchecked),
 ];
 
 fn suite(fault: Fault) -> Suite {

@@ -39,6 +39,7 @@ fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::Invalid => "invalid",
         ErrorKind::AccessDenied => "access_denied",
         ErrorKind::Throttled => "throttled",
+        ErrorKind::Contended => "contended",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::Unsupported => "unsupported",

@@ -146,8 +146,8 @@ impl Request {
     /// # Errors
     /// Invalid, when there is no such operation, or the text is not what it takes.
     pub fn parse(operation: &str, text: &str) -> Result<Self, Error> {
-        // The project's own reader, since it refuses a number that cannot be held rather than rounding it.
-        let value = json::parse(text).map_err(|e| Error::invalid(e.to_string()))?;
+        // The project's own reader, since it loses nothing in silence and says what is wrong.
+        let value = json::parse_document(text.as_bytes())?;
         Ok(match operation {
             "append" => Self::Append(read(value)?),
             "load" => Self::Load(read(value)?),

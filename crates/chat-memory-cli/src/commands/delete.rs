@@ -2,10 +2,12 @@
 
 use chat_memory::ChatStore;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::{confirm, count, stored_session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,7 @@ With --json: {\"session\", \"existed\", \"erased\", \"cost\"}; existed is whethe
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// Do not ask
     #[arg(long, short)]
@@ -31,7 +34,7 @@ pub struct Arguments {
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
     confirm(arguments.yes, &format!("Delete {session} and all its messages"))?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let deleted = store.delete(&session).await?;
     app.spend(deleted.receipt);
     if app.json() {

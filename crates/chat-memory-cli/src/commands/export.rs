@@ -40,6 +40,7 @@ is printed on standard error.";
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The sessions; without any, all there are
+    #[arg(add = clap_complete::ArgValueCompleter::new(crate::completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
     #[arg(long, conflicts_with = "sessions")]
@@ -79,7 +80,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if matches!(which, Which::Every(_)) {
         interrupt.or_fail(say_scan_cost(app, &url)).await?;
     }
-    let store = interrupt.or_fail(app.store()).await?;
+    let store = interrupt.or_fail(app.existing_store()).await?;
     let mut export = Export {
         app,
         format: arguments.format.into(),

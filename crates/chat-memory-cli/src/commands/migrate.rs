@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::ids::readable_id;
 use super::import::style;
 use super::{count, say_scan_cost, session_id, stored_id};
-use crate::app::{App, cost_of};
+use crate::app::{App, cost_of, open};
 use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED, OnCommandLine};
 use crate::interrupt::Interrupt;
 use crate::output::say;
@@ -142,9 +142,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let opened = async {
         Ok::<_, Error>((
-            from.open().await.map_err(|e| e.context("--from"))?,
+            open(&from).await.map_err(|e| e.context("--from"))?,
             // A file that is not there yet is made by the copy, not by the question what that would take.
-            match to.open().await {
+            match open(&to).await {
                 Err(error) if arguments.dry_run && error.is_not_found() => Arc::new(chat_memory::store::InMemoryStore::new()),
                 opened => opened.map_err(|e| e.context("--to"))?,
             },

@@ -14,7 +14,7 @@ use super::{count, owner, say_scan_cost};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::render::{local_time, utc_time};
+use crate::render::{Style, time, utc_time};
 use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
@@ -65,10 +65,11 @@ enum Form {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     const PAGE: usize = 100;
+    let style = app.style();
     let owner = owner(arguments.owner.as_ref())?;
     let as_json = app.json() || arguments.format == Form::Json;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let (mut after, mut is_told) = (None, false);
     if arguments.all {
         return every(app, store.as_ref(), left, as_json).await;
@@ -89,7 +90,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             if as_json {
                 app.out.json(&to_json(info))?;
             } else {
-                app.out.line(to_text(info, page.order))?;
+                app.out.line(to_text(info, page.order, &style))?;
             }
         }
         left = left.saturating_sub(page.sessions.len());
@@ -103,6 +104,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
 /// Every session, with what it will take beforehand and how far it is on the way.
 async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
+    let text = app.style();
     say_scan_cost(app, &app.store_url()?).await?;
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
     bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -119,7 +121,7 @@ async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool)
             }
         }
         for info in page.sessions.iter().take(left) {
-            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started)) };
+            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, &text)) };
             bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;
         }
         left = left.saturating_sub(page.sessions.len());
@@ -146,13 +148,13 @@ fn to_json(info: &SessionInfo) -> Value {
     })
 }
 
-fn to_text(info: &SessionInfo, order: SessionOrder) -> String {
+fn to_text(info: &SessionInfo, order: SessionOrder, style: &Style) -> String {
     let id = visible_line(info.id.as_str());
-    let time = match order {
+    let at = match order {
         SessionOrder::Recent => info.last_at,
         _ => Some(info.created_at).filter(|at| *at > 0),
     };
-    let mut line = time.map_or_else(|| id.clone(), |time| format!("{}  {id}", local_time(time)));
+    let mut line = at.map_or_else(|| id.clone(), |at| format!("{}  {id}", time(at, &style.zone)));
     if let Some(title) = &info.title {
         line.push_str("  ");
         line.push_str(&visible_line(title));

@@ -5,13 +5,15 @@ use chat_memory::store::{History, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::stored_session_id;
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::render::{Style, utc_time};
+use crate::render::utc_time;
 use crate::visible::visible_line;
 use crate::window::WindowOptions;
 
@@ -38,6 +40,7 @@ unknown), created_at when the record was stored, a record's messages is their nu
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     #[command(flatten)]
     window: WindowOptions,
@@ -65,7 +68,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if app.json() && arguments.format == Some(Form::Text) {
         return Err(Failure::usage("--json and --format text exclude each other"));
     }
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     if arguments.position && !app.json() {
         let history = store.load(&session, &Load::last(0)).await?;
         app.spend(history.receipt);
@@ -149,7 +152,7 @@ fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Resul
 }
 
 fn as_text(app: &App, session: &SessionId, seen: &Seen) -> Result<(), Failure> {
-    let style = Style { colours: app.out.colours };
+    let style = app.style();
     if seen.history.is_empty() {
         say(format_args!("{} holds no message", visible_line(session.as_str())));
         return Ok(());

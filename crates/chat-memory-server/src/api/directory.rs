@@ -9,19 +9,15 @@ use chat_memory::{Owner, SessionId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::cursor;
 use super::errors::{OfBody, OfListed, OfStore, OfValues};
 use super::extract::{JsonBody, Params, Session, Unconditional};
 use super::parameters::SessionPath;
 use super::types::{DeletedBody, Order, SessionBody, SessionChange, SessionsBody};
 use super::write::at;
+use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead, MayWrite};
 use crate::problem::Problem;
 use crate::service::Service;
-
-/// The sessions of a page where no limit is given, and the most that may be.
-const PAGE: usize = 50;
-const MOST: usize = 1_000;
 
 /// Which sessions to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -39,8 +35,8 @@ pub struct ListParams {
     /// of the last activity is at most an hour old, and an owner with over 1,000 sessions is listed by start, which the page's `order` says
     #[param(inline, default = "started", nullable = false)]
     order: Option<Order>,
-    /// As many as a page has; with `all` the store decides
-    #[param(minimum = 1, maximum = 1000, default = 50, nullable = false)]
+    /// As many as a page has; 100 by default. With `all` the store decides
+    #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page after this `next`
     #[param(nullable = false)]
@@ -137,7 +133,7 @@ pub async fn describe(
     MayWrite(access): MayWrite,
     Session(session): Session,
     _: Unconditional,
-    JsonBody(change): JsonBody<SessionChange>,
+    JsonBody(change, _held): JsonBody<SessionChange>,
 ) -> Result<Json<SessionBody>, Problem> {
     if let Some(wanted) = change.owner {
         let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;

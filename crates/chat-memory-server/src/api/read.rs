@@ -12,17 +12,13 @@ use serde_json::Value;
 use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
-use super::cursor;
 use super::errors::{OfStore, OfValues};
 use super::extract::{Params, Session, none_match};
 use super::parameters::{IfNoneMatchHeader, SessionPath};
 use super::types::{MessagesBody, RecordInfo, WireFormat};
+use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead};
 use crate::problem::Problem;
-
-/// The messages of a page where no limit is given, and the most that may be.
-const PAGE: usize = 100;
-const MOST: usize = 1_000;
 
 /// What `after` takes for the oldest message.
 const START: &str = "start";

@@ -17,7 +17,7 @@ use crate::api::types::{Order, SessionBody, SessionsBody};
 use crate::problem::Problem;
 
 /// As many sessions as a page has.
-const PAGE: usize = 50;
+const PAGE: usize = crate::api::PAGE;
 
 /// Which sessions are listed, and from where on.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -106,7 +106,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
     let main = html! {
         @if listing.done.as_deref() == Some("deleted") { (notice("The session was deleted.")) }
         div.head {
-            h1 { (title) }
+            h1 dir="auto" { (title) }
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
         @if viewer.has_directory() { (filter(&listing, all)) }
@@ -144,7 +144,7 @@ fn filter(listing: &Listing, all: bool) -> Markup {
             }
             form role="search" method="get" action="/console" {
                 label for="owner" { "Owner" }
-                input type="search" id="owner" name="owner" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512";
+                input type="search" id="owner" name="owner" dir="auto" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512";
                 button type="submit" { "Show" }
             }
         }
@@ -190,7 +190,7 @@ fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
             } @else if all {
                 p { "There is no session yet." }
             } @else if let Some(owner) = listing.owner() {
-                p { "There is no session of " b { (owner) } "." }
+                p { "There is no session of " b dir="auto" { (owner) } "." }
             } @else {
                 p { "There is no session without an owner." }
                 p.small { "Sessions that have one are listed under its name, and among " a href="/console?all=true" { "all sessions" } "." }
@@ -228,10 +228,10 @@ fn row(session: &SessionBody, with_owner: bool, order: Option<Order>) -> Markup 
     let last = session.last_at.filter(|_| order == Some(Order::Recent));
     html! {
         li {
-            a href=(format!("/console/sessions/{}", query(&session.id))) { (name_of(session)) }
+            a dir="auto" href=(format!("/console/sessions/{}", query(&session.id))) { (name_of(session)) }
             p.small {
-                @if session.title.is_some() { code { (session.id) } }
-                @if let Some(owner) = session.owner.as_deref().filter(|_| with_owner) { span { "of " a href=(format!("/console?owner={}", query(owner))) { (owner) } } }
+                @if session.title.is_some() { code dir="auto" { (session.id) } }
+                @if let Some(owner) = session.owner.as_deref().filter(|_| with_owner) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner))) { (owner) } } }
                 @if let Some(at) = last { span { "last active " (when(at.as_millisecond())) } } @else if let Some(at) = session.created_at { span { "began " (when(at.as_millisecond())) } }
             }
         }
@@ -254,12 +254,12 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
             (token(viewer))
             (actions::message_fields(draft, 4))
             label for="title" { "Title " span.label { "(optional)" } }
-            input id="title" name="title" value=(title) maxlength="1024" autocomplete="off";
+            input id="title" name="title" dir="auto" value=(title) maxlength="1024" autocomplete="off";
             label for="id" { "Session id " span.label { "(optional; a random one by default)" } }
-            input id="id" name="id" value=(id) maxlength="1000" autocomplete="off" spellcheck="false";
+            input id="id" name="id" dir="auto" value=(id) maxlength="1000" autocomplete="off" spellcheck="false";
             @if viewer.has_directory() {
                 label for="owner" { "Owner " span.label { "(optional)" } }
-                input id="owner" name="owner" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
+                input id="owner" name="owner" dir="auto" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
             }
             p { button.primary type="submit" { "Start the session" } " " a.button href="/console" { "Cancel" } }
         }
@@ -268,7 +268,7 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
 }
 
 /// Starts a session
-pub(crate) async fn start(Posted { viewer, fields }: Posted) -> Response {
+pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
     let given = ["id", "title", "owner"].map(|name| fields.get(name).unwrap_or_default().trim());
     let draft = Draft::of(&fields);
     let started = async {

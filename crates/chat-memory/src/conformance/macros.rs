@@ -102,6 +102,7 @@ macro_rules! conformance_tests {
             a_clear_heeds_its_position
             text_comes_back_to_the_byte
             numbers_come_back_as_they_are
+            number_literals_come_back_as_they_were_read
             unknown_fields_come_back
             tool_calls_come_back
             content_parts_come_back
@@ -152,6 +153,7 @@ macro_rules! conformance_tests {
             an_append_is_before_or_after_a_delete
             bad_input_leaves_nothing_written
             the_limits_themselves_are_allowed
+            extreme_numbers_are_answered
         }
     };
 }

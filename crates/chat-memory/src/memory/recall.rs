@@ -80,8 +80,8 @@ pub async fn recall_by<S: ChatStore + ?Sized>(
 fn wider(policy: &Policy, read: &[crate::Message]) -> Reach {
     match policy.reach() {
         Reach::All => Reach::All,
-        Reach::Messages(n) => Reach::Messages(2 * n.max(read.len())),
-        Reach::Turns(n) => Reach::Turns(2 * n.max(read.len())),
+        Reach::Messages(n) => Reach::Messages(n.max(read.len()).saturating_mul(2)),
+        Reach::Turns(n) => Reach::Turns(n.max(read.len()).saturating_mul(2)),
         Reach::Weight { budget, of } => {
             debug_assert!(matches!(policy.limit(), Limit::Tokens { .. }));
             let sum = read.iter().map(|message| of(message)).fold(0, u64::saturating_add);

@@ -265,7 +265,8 @@ impl Append {
     /// When the record expires (epoch seconds) in a store that keeps records for `retention_s`: not before what it hides,
     /// and never where that has no expiry. A clear's messages expire as any others do.
     pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
-        let own = now_ms.div_euclid(1000) + i64::try_from(retention_s?).ok()?;
+        // What would expire beyond the end of time does not expire.
+        let own = now_ms.div_euclid(1000).checked_add(i64::try_from(retention_s?).ok()?)?;
         match (self.rewind, self.hides_until) {
             (None | Some(0), _) => Some(own),
             (Some(_), Some(Lasts::Until(hidden))) => Some(own.max(hidden)),
@@ -295,7 +296,7 @@ impl Append {
             message.check().map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))?;
         }
         if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
-            return Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)));
+            return Err(Error::invalid(json::too_deep("metadata")));
         }
         self.check_times()?;
         if let Identity::Key(key) = &self.identity

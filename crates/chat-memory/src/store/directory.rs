@@ -182,7 +182,7 @@ impl SessionUpdate {
 pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
     // The object that holds the fields is a level of its own.
     if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
-        return Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)));
+        return Err(Error::invalid(json::too_deep("metadata")));
     }
     let bytes = serde_json::to_string(fields).map_or(0, |text| text.len());
     if bytes > MAX_METADATA_BYTES {

@@ -83,7 +83,9 @@ impl Walk {
         let passed = self.passing.is_some_and(|passing| record.seq >= passing.seen);
         // What has expired is hidden, but where it rewinds, the walk follows: what it took back stays taken back.
         if !passed && !record.is_expired(self.now_ms) {
-            self.filled += record.messages.iter().map(|message| self.weight(message)).sum::<u64>();
+            // A caller's weights may be any.
+            let weights = record.messages.iter().map(|message| self.weight(message));
+            self.filled = weights.fold(self.filled, u64::saturating_add);
             self.taken.push(record);
         }
         self.go_below(below);

@@ -13,6 +13,9 @@ pub const ROLE_KEY: &str = "openai_role";
 /// The roles that are other names of ours.
 const OTHER_NAMES: [(&str, Role); 2] = [("developer", Role::System), ("function", Role::Tool)];
 
+/// All roles that are read here, as an error lists them.
+const ROLES: &str = "system, developer, user, assistant, tool, function";
+
 /// The other name under which this message's role came, if it did.
 pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'static str> {
     let name = extra.get(ROLE_KEY)?.as_str()?;
@@ -41,10 +44,10 @@ pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
 pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     let other = value.get("role").and_then(Value::as_str).and_then(|name| OTHER_NAMES.iter().find(|other| other.0 == name));
     let Some((name, role)) = other else {
-        let message = Message::from_value(value).map_err(with_all_roles)?;
+        let message = Message::from_value_among(value, ROLES)?;
         return match other_name(message.role, &message.extra) {
             Some(name) => Err(MessageError::new(format!(
-                "the field {ROLE_KEY:?} is ours, and says {name:?} beside the role {:?}; leave it out and give the role {name:?}",
+                "invalid field {ROLE_KEY:?}: it is reserved, and says {name:?} next to the role {:?}; leave it out and give the role {name:?}",
                 message.role.as_str()
             ))),
             None => Ok(message),
@@ -52,21 +55,13 @@ pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     };
     if value.get(ROLE_KEY).is_some() {
         return Err(MessageError::new(format!(
-            "the field {ROLE_KEY:?} is ours, for remembering the role {name:?}; leave it out or rename it"
+            "invalid field {ROLE_KEY:?}: it is reserved for remembering the role {name:?}; leave it out or rename it"
         )));
     }
     value["role"] = role.as_str().into();
     let mut message = Message::from_value(value)?;
     message.extra.insert(ROLE_KEY.into(), (*name).into());
     Ok(message)
-}
-
-/// An unknown role's error, with the two roles more that are read here.
-fn with_all_roles(error: MessageError) -> MessageError {
-    match error.to_string().strip_suffix("one of system, user, assistant, tool") {
-        Some(start) => MessageError::new(format!("{start}one of system, developer, user, assistant, tool, function")),
-        None => error,
-    }
 }
 
 /// Writes an OpenAI chat message, with every field that the message has.
@@ -165,7 +160,7 @@ mod tests {
     fn what_would_come_back_another_is_refused() {
         assert!(error(json!({"role": "system", "openai_role": "developer"})).contains("give the role \"developer\""));
         assert!(error(json!({"role": "developer", "openai_role": null})).contains("openai_role"));
-        assert!(error(json!({"role": "critic"})).ends_with("system, developer, user, assistant, tool, function"));
+        assert!(error(json!({"role": "critic"})).contains("expected one of system, developer, user, assistant, tool, function;"));
         assert!(error(json!([])).contains("object") && error(json!({})).contains("role"));
     }
 

@@ -23,6 +23,8 @@ macro_rules! faults {
 
 faults! {
     None,
+    /// Numbers from a caller are added to without a look.
+    AddsUnchecked,
     /// Of an append of several messages, the last is lost.
     DropsLastMessage,
     /// An append of several messages becomes as many records.

@@ -213,5 +213,7 @@ pub(crate) fn whole(pk: String) -> Range {
 
 /// The records from `from` to `to`, newest first.
 pub(crate) fn records(pk: String, from: u64, to: u64) -> Range {
-    Range { pk, from: record_sk(from), to: record_sk(to), newest_first: true, limit: None, eventual: false, only: None }
+    // Sort keys are in the numbers' order as long as they have as many digits.
+    let [from, to] = [from, to].map(|seq| record_sk(seq.min(MAX_SEQ)));
+    Range { pk, from, to, newest_first: true, limit: None, eventual: false, only: None }
 }

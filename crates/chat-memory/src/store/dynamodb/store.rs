@@ -12,6 +12,7 @@ use super::list::{self, Contents, Listed};
 use super::names::Partitions;
 use super::options::Options;
 use super::patience::Patience;
+use super::queue::Queues;
 use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
 use super::size::MAX_ITEM;
 use super::table::Clock;
@@ -138,7 +139,7 @@ impl DynamoDbStore {
             limits: Limits::new(options.max_record_bytes),
             deadline_ms: deadline_ms(options),
         };
-        let turns = Turns::new(table.clone(), SystemClock, settings);
+        let turns = Turns::new(table.clone(), SystemClock, settings).queued(Queues::default());
         let (layout, contents, list) = Default::default();
         Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list }))
     }
@@ -265,7 +266,7 @@ impl DynamoDbStore {
                 item_bytes: MAX_ITEM,
                 deadline_ms: deadline_ms(options),
             };
-            Ok(Listed::new(table, SystemClock, settings))
+            Ok(Listed::new(table, SystemClock, settings).queued(Queues::default()))
         });
         opened.await
     }

@@ -36,6 +36,7 @@ pub(super) struct Options {
     pub(super) retention: Option<Duration>,
     pub(super) read_only: bool,
     pub(super) busy_timeout: Duration,
+    pub(super) create: bool,
     pub(super) create_parent: bool,
     pub(super) max_record_bytes: usize,
     /// A limit on the file's size, in pages, so that a test can fill the disk.
@@ -50,6 +51,7 @@ impl Options {
             retention: None,
             read_only: false,
             busy_timeout: Duration::from_secs(10),
+            create: true,
             create_parent: false,
             max_record_bytes: 16_000_000,
             #[cfg(test)]
@@ -124,7 +126,11 @@ impl Database {
 /// Makes the file where it is missing and may be made, and refuses what cannot be ours. Whether it made it.
 fn prepare_file(options: &Options) -> Result<bool, Error> {
     let path = &options.path;
+    let may_make = options.create && !options.read_only;
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        if !may_make && !options.read_only {
+            return Err(missing(path));
+        }
         if !options.create_parent || options.read_only {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -136,8 +142,21 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
     if path.is_dir() {
         return Err(Error::invalid(format!("{} is a folder; name a file in it", path.display())));
     }
+    // Opening a pipe would wait for its other end, and a device may be anything.
+    if let Ok(found) = path.metadata()
+        && !found.is_file()
+    {
+        let path = path.display();
+        return Err(Error::invalid(format!(
+            "cannot open {path}: it is {}, not a regular file; name another path",
+            kind_of(&found)
+        )));
+    }
     let mut is_new = false;
     if !path.exists() {
+        if !may_make && !options.read_only {
+            return Err(missing(path));
+        }
         if options.read_only {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -153,6 +172,33 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
     }
     schema::check_header(path)?;
     Ok(is_new)
+}
+
+fn missing(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("cannot open {}: there is no such file; check the path, or append something to make the file", path.display()),
+    )
+}
+
+/// What something is that is neither a file nor a folder.
+fn kind_of(found: &std::fs::Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    let _ = found;
+    "something else"
 }
 
 /// Conversations are private, so the file is its owner's only; SQLite gives those beside it the same mode.
@@ -202,6 +248,10 @@ pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
 fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
     let mut db = raw_connection(options)?;
     let version = schema::check(&db, &options.path)?;
+    if version.is_none() && !options.create {
+        let path = options.path.display();
+        return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+    }
     if options.read_only {
         let Some(version) = version else {
             let path = options.path.display();

@@ -37,7 +37,7 @@ pub(super) fn page(
     after: Option<&Cursor>,
     now_ms: i64,
 ) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at, cursor.id.as_str()));
     let mut query = db.prepare_cached(match order {
         SessionOrder::Started => BY_START,
@@ -49,7 +49,7 @@ pub(super) fn page(
 
 /// A page of the sessions of all owners, by their ids.
 pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now_ms: i64) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let mut query = db.prepare_cached(EVERY)?;
     let rows = query.query(params![now_ms.div_euclid(1000), after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
     page_of(rows, limit, SessionOrder::Started)

@@ -238,7 +238,7 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         ":append_id": new.append_id.as_bytes(),
         ":created_at": now_ms,
         ":expires_at": expires_at,
-        ":purge_at": expires_at.map(|at| at + STAYS_S),
+        ":purge_at": expires_at.map(|at| at.saturating_add(STAYS_S)),
         ":rewind": new.rewind,
         ":metadata": new.metadata,
         ":sent_at": new.sent_at,

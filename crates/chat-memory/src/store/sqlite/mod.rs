@@ -189,6 +189,12 @@ impl SqliteBuilder {
         self
     }
 
+    /// Whether the file is made if it is missing. Yes by default; without, a path that is mistyped is an error.
+    pub fn create(mut self, create: bool) -> Self {
+        self.0.create = create;
+        self
+    }
+
     /// Whether the file's folder is made, with those above it, if it is missing. No by default.
     pub fn create_parent(mut self, create: bool) -> Self {
         self.0.create_parent = create;
@@ -201,10 +207,10 @@ impl SqliteBuilder {
         self
     }
 
-    /// Opens the file. It is made if it is missing (readable to its owner only, on Unix), unless the store is read-only.
+    /// Opens the file. It is made if it is missing (readable to its owner only, on Unix), unless the store is read-only or told not to [create](Self::create) it.
     ///
     /// # Errors
-    /// Not found (no such folder; no such file, for a read-only store), access denied, invalid (the file is not a chat
+    /// Not found (no such folder; no such file, where none may be made), access denied, invalid (the file is not a chat
     /// memory: it is left untouched), unsupported (a newer version wrote it), corrupt, unavailable (locked, disk full).
     pub async fn open(self) -> Result<SqliteStore, Error> {
         Database::open(self.0).await.map(|database| SqliteStore(Arc::new(database)))

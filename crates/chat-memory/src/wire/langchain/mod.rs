@@ -69,7 +69,7 @@ pub const RIDER_KEY: &str = "chat_memory";
 pub fn from_value(value: Value) -> Result<Message, MessageError> {
     let message = read(&Stored::from_value(value)?);
     if json::depth(&message.to_value()) > json::MAX_DEPTH {
-        return Err(MessageError::new(format!("a message may nest {} levels deep at most", json::MAX_DEPTH)));
+        return Err(MessageError::new(json::too_deep("message")));
     }
     Ok(message)
 }

@@ -229,12 +229,14 @@ impl Admin {
 /// How long to go on with what is safe to try again, and how often.
 struct Patience {
     until: Instant,
+    /// Since when there was no connection.
+    unconnected: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
     fn new(limit: Duration) -> Self {
-        Self { until: Instant::now() + limit, pause: FIRST_LOOK }
+        Self { until: Instant::now() + limit, unconnected: None, pause: FIRST_LOOK }
     }
 
     /// Waits, each time longer. Not if that would take too long: then `false`.
@@ -249,7 +251,10 @@ impl Patience {
 
     /// Waits for a failure to pass. It is the error if it does not pass by itself, or there is no time left.
     async fn bear(&mut self, failure: Failure, target: &Target) -> Result<(), Error> {
-        if passes(&failure) && self.pause().await { Ok(()) } else { Err(failure.into_error(target, None)) }
+        let unconnected_until = failure.unconnected_until();
+        self.unconnected = unconnected_until.and(self.unconnected.or_else(|| Some(Instant::now())));
+        let is_hopeless = unconnected_until.zip(self.unconnected).is_some_and(|(until, since)| since.elapsed() >= until);
+        if passes(&failure) && !is_hopeless && self.pause().await { Ok(()) } else { Err(failure.into_error(target, None)) }
     }
 }
 

@@ -85,6 +85,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let key = self.key(session)?;
         self.check_size(append.messages())?;
         let mut patience = self.patience();
+        let _turn = self.turn(session, &patience).await?;
         let mut receipt = Receipt::default();
         let ttl = self.ttl_attribute(&mut receipt, &mut patience).await?;
         let first = self.first_look(session, ttl.as_deref(), &mut receipt).await?;
@@ -135,7 +136,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         loop {
             if patience.is_over() {
                 return Err(Error::new(
-                    ErrorKind::Unavailable,
+                    ErrorKind::Contended,
                     format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
                 ));
             }

@@ -35,6 +35,7 @@ pub(crate) use table::{Change, Changed, Generation, Guard, ListTable, Share, Sli
 
 use super::names::Partitions;
 use super::patience::{Patience, persist};
+use super::queue::{Queues, Turn};
 use super::table::{Attributes, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
@@ -79,6 +80,8 @@ pub(crate) struct Listed<T, C> {
     tried_out: tokio::sync::OnceCell<()>,
     /// The form of a new session, where the table's items tell it.
     usual: tokio::sync::OnceCell<Dialect>,
+    /// Of this process's appends to each session; the simulation's writers race.
+    queues: Option<Queues>,
     broken: BTreeSet<Rule>,
 }
 
@@ -105,7 +108,21 @@ pub(crate) enum Rule {
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) fn new(table: T, clock: C, settings: Settings) -> Self {
         let (known, tried_out, usual) = Default::default();
-        Self { table, clock, settings, known, tried_out, usual, broken: BTreeSet::new() }
+        Self { table, clock, settings, known, tried_out, usual, queues: None, broken: BTreeSet::new() }
+    }
+
+    /// The same, with appends to one session that go one after another.
+    pub(crate) fn queued(mut self, queues: Queues) -> Self {
+        self.queues = Some(queues);
+        self
+    }
+
+    /// The turn of an append to a session.
+    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+        match &self.queues {
+            Some(queues) => queues.turn(session, patience).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.

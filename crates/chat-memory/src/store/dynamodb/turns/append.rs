@@ -79,6 +79,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
         let mut patience = self.patience();
+        let _turn = self.turn(session, &patience).await?;
         let mut receipt = Receipt::default();
         let now_ms = self.clock.now().wall_ms;
         let ttl = match self.settings.retention_s {
@@ -133,7 +134,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let now = self.clock.now();
             if patience.is_over() {
                 return Err(Error::new(
-                    crate::ErrorKind::Unavailable,
+                    crate::ErrorKind::Contended,
                     format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
                 ));
             }

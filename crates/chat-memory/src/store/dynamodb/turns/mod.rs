@@ -29,11 +29,13 @@ pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
 use super::patience::{Patience, persist};
+use super::queue::{Queues, Turn};
 use super::table::{Clock, Table};
 use crate::error::Error;
+use crate::session::SessionId;
 use crate::store::Capabilities;
 
-/// What this layout can do: everything but to list sessions by last activity.
+/// What this layout can do: everything, and sessions by last activity to the hour.
 pub(crate) const CAPABILITIES: Capabilities = Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
 
 /// How a store keeps its sessions.
@@ -55,6 +57,8 @@ pub(crate) struct Turns<T, C> {
     settings: Settings,
     beliefs: belief::Beliefs,
     seen: seen::SeenIds,
+    /// Of this process's appends to each session; the simulation's writers race.
+    queues: Option<Queues>,
     broken: BTreeSet<Rule>,
 }
 
@@ -109,7 +113,22 @@ impl<T: Table, C: Clock> Turns<T, C> {
             settings,
             beliefs: belief::Beliefs::default(),
             seen: seen::SeenIds::default(),
+            queues: None,
             broken: BTreeSet::new(),
+        }
+    }
+
+    /// The same, with appends to one session that go one after another.
+    pub(crate) fn queued(mut self, queues: Queues) -> Self {
+        self.queues = Some(queues);
+        self
+    }
+
+    /// The turn of an append to a session.
+    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+        match &self.queues {
+            Some(queues) => queues.turn(session, patience).await.map(Some),
+            None => Ok(None),
         }
     }
 

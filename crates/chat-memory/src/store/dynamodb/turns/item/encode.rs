@@ -78,7 +78,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     if let Some(at) = record.expires_at {
         attributes.insert(EXPIRES_AT.to_owned(), number(at));
         if record.rewind != Some(0) {
-            attributes.insert(ttl.to_owned(), number(at + PURGED_AFTER_S));
+            attributes.insert(ttl.to_owned(), number(at.saturating_add(PURGED_AFTER_S)));
         }
     }
     if texts.is_empty() {
@@ -107,7 +107,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     // A new id for each try, not the append's: a repeat with another body must not touch what the first one wrote.
     let id = AppendId::random().to_string();
     let payload = frame.unwrap_or_else(|| json.into_bytes());
-    let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at + PURGED_AFTER_S);
+    let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at.saturating_add(PURGED_AFTER_S));
     let parts: Vec<Item> =
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     if parts.len() > MAX_PARTS {
