@@ -60,8 +60,8 @@ impl Style {
     pub fn record(&self, record: &Record, messages: &[(Message, Option<i64>)]) -> String {
         let first = messages.first().and_then(|(_, at)| *at);
         let is_one = messages.iter().all(|(_, at)| *at == first);
-        let time = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
-        let mut text = self.faint(&format!("[{}]{time}", record.seq));
+        let at = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
+        let mut text = self.faint(&format!("[{}]{at}", record.seq));
         if let Some(metadata) = &record.metadata {
             let metadata = Value::Object(metadata.clone()).to_string();
             let _ = write!(text, " {}", self.faint(&visible_line(&metadata)));
@@ -73,7 +73,7 @@ impl Style {
                 // Behind the author.
                 Some(at) => {
                     let (author, rest) = said.split_once('\n').unwrap_or((&said, ""));
-                    let _ = write!(text, "{author} {}\n{rest}", self.faint(&local_time(at)));
+                    let _ = write!(text, "{author} {}\n{rest}", self.faint(&time(at, &self.zone)));
                 }
                 None => text.push_str(&said),
             }
@@ -217,7 +217,7 @@ mod tests {
             let timed: Vec<_> = messages.into_iter().zip(record.message_times()).collect();
             PLAIN.record(&record, &timed)
         };
-        let (one, two) = (local_time(1_700_000_000_000), local_time(1_700_000_060_000));
+        let [one, two] = [1_700_000_000_000, 1_700_000_060_000].map(|at| time(at, &TimeZone::UTC));
         assert_eq!(text([None, None]), "[7]\nuser\n  q\nassistant\n  a\n\n");
         assert_eq!(text([Some(1_700_000_000_000); 2]), format!("[7] {one}\nuser\n  q\nassistant\n  a\n\n"));
         let each = [Some(1_700_000_000_000), Some(1_700_000_060_000)];

@@ -163,15 +163,7 @@ fn read_in_background(
     std::thread::spawn(move || {
         let counted = source::Counted::new(reader);
         let done = counted.done();
-        let values = match source::Values::of(counted) {
-            Ok(values) => values,
-            Err(error) => {
-                let failed = Error::new(chat_memory::ErrorKind::Unavailable, format!("reading failed: {error}"));
-                let _ = sender.blocking_send((Err(failed), 0));
-                return;
-            }
-        };
-        for found in values {
+        for found in source::values(counted) {
             let read = found.and_then(|found| Conversation::read(found, form, &mut ids));
             let last = read.is_err();
             if sender.blocking_send((read, done.load(Ordering::Relaxed))).is_err() || last {

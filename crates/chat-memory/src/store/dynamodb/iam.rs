@@ -100,9 +100,7 @@ impl Operation {
             Self::Query => &[Action::Query],
             Self::Scan => &[Action::Scan],
             // A transaction has no action of its own: IAM asks for those of what is in it.
-            Self::TransactWriteItems => {
-                &[Action::ConditionCheckItem, Action::DeleteItem, Action::PutItem, Action::UpdateItem]
-            }
+            Self::TransactWriteItems => &[Action::ConditionCheckItem, Action::DeleteItem, Action::PutItem, Action::UpdateItem],
             Self::UpdateItem => &[Action::UpdateItem],
             Self::UpdateTimeToLive => &[Action::UpdateTimeToLive],
         }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, ReturnValue,
@@ -291,8 +291,7 @@ impl SdkTable {
             parts.push(self.change(change).map_err(unsent)?);
         }
         // The order that `cancelled` reads the reasons in: the item, its precondition, the changes.
-        let request =
-            self.0.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
+        let request = self.0.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
         let answer =
             self.call(Operation::TransactWriteItems, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
         match answer {

@@ -74,7 +74,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Appends; where it ends the session, that is off the directory with the same request, and the next append starts it anew. Also whether
     /// there was a session.
-    pub(super) async fn append_or_end(&self, session: &SessionId, append: &Append, ends: bool) -> Result<(Appended, bool), Error> {
+    pub(super) async fn append_or_end(
+        &self,
+        session: &SessionId,
+        append: &Append,
+        ends: bool,
+    ) -> Result<(Appended, bool), Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
@@ -310,7 +315,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.seen.extend(&attempt.pk, belief.last_id(), belief.next, append_id, created_at);
         let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
         let expires_at = attempt.record.expires_at.or(plan.blocks_at);
-        let head = Head { seq: belief.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
+        let head =
+            Head { seq: belief.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
         let now = Belief::after(&head, asked_at);
         self.beliefs.learn(&attempt.pk, &now, asked_at);
         let mut appended = Appended::new(belief.next, now.position(), created_at);

@@ -177,7 +177,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The latest expiry of the records at the log's end that name this entry.
-    async fn longest(&self, pk: &str, links: &Links, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Lasts, Error> {
+    async fn longest(
+        &self,
+        pk: &str,
+        links: &Links,
+        receipt: &mut Receipt,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Lasts, Error> {
         const ASKED: [&str; 10] =
             [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, BEGAN, OWNER, LASTS_UNTIL, LISTED_UNTIL];
         let range = Range { only: Some(&ASKED), ..records(pk.to_owned(), 0, MAX_SEQ) };
@@ -496,7 +502,9 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     };
     let number = |name: &str| match item.attributes.get(name) {
         None => Ok(None),
-        Some(AttributeValue::N(at)) => at.parse::<i64>().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is no time"))),
+        Some(AttributeValue::N(at)) => {
+            at.parse::<i64>().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is no time")))
+        }
         Some(_) => Err(wrong(&format!("an attribute {name:?} that is not a number"))),
     };
     let metadata: Option<Map<String, Value>> = match text(METADATA)? {

@@ -36,7 +36,8 @@ use crate::session::SessionId;
 use crate::store::Capabilities;
 
 /// What this layout can do: everything, and sessions by last activity to the hour.
-pub(crate) const CAPABILITIES: Capabilities = Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]

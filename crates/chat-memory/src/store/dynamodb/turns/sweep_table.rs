@@ -122,9 +122,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
             for item in &page.items {
                 let pk = &item.key.pk;
                 if let Some(owner) = self.settings.partitions.owner_of_directory(pk) {
-                    let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose().map_err(|e| {
-                        Error::corrupt(format!("{pk:?} is no partition of the directory: {e}"))
-                    });
+                    let owner = (!owner.is_empty())
+                        .then(|| Owner::new(owner))
+                        .transpose()
+                        .map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
                     let read = damaged.pass(owner.and_then(|owner| directory::entry(item, owner.as_ref())))?;
                     let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
                     match (read, old) {

@@ -70,7 +70,11 @@ async fn an_item_behind_another_needs_that_one() {
 
     assert_eq!(created(behind(&next, key("a", "t#0"), None)).await, Created::NoPrecondition, "nothing there");
     table.put(&before, receipt).await.expect("a put");
-    assert_eq!(created(behind(&next, key("a", "t#0"), Some((AppendId::random(), 7)))).await, Created::NoPrecondition, "another append's");
+    assert_eq!(
+        created(behind(&next, key("a", "t#0"), Some((AppendId::random(), 7)))).await,
+        Created::NoPrecondition,
+        "another append's"
+    );
     assert_eq!(created(behind(&next, key("a", "t#0"), Some((id, 8)))).await, Created::NoPrecondition, "of another time");
     assert_eq!(table.get(&next.key, receipt).await.expect("a read"), None, "nothing was written");
 

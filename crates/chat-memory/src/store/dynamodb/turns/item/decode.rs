@@ -7,9 +7,9 @@ use super::{Body, Codec, Head, Life, Links, MAX_PARTS, PartsOf, Stored};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::Owner;
-use crate::store::{AppendId, Lasts};
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Item, Key};
+use crate::store::{AppendId, Lasts};
 
 /// Refuses what only a newer reader shows right.
 pub(crate) fn check_version(item: &Item) -> Result<(), Error> {

@@ -10,9 +10,7 @@ use crate::error::Error;
 use crate::message::Message;
 use crate::session::{Owner, SessionId};
 use crate::store::dynamodb::turns::{Rule, Settings, Turns};
-use crate::store::{
-    Append, AppendId, Appended, History, Identity, Load, Position, Reach, SessionQuery, SessionUpdate, Ticket,
-};
+use crate::store::{Append, AppendId, Appended, History, Identity, Load, Position, Reach, SessionQuery, SessionUpdate, Ticket};
 
 /// For how long keys are repeated; a little less than they are good for, as clocks differ.
 const REPEATED_MS: i64 = 20 * 60 * 60 * 1000;
@@ -187,7 +185,7 @@ impl Actor {
         let clock_s = || self.clock_ms().div_euclid(1000);
         let begun_s = clock_s();
         let begun = self.client.world().lives.begin(begun_s);
-        let mut query = SessionQuery { owner: owner.cloned(), limit: Some(1 + self.below(3) as usize), after: None };
+        let mut query = SessionQuery { owner: owner.cloned(), limit: Some(1 + self.below(3) as usize), ..SessionQuery::default() };
         let mut shown = Vec::new();
         loop {
             let Some(page) = self.check("list", turns.sessions(&query).await) else { return };

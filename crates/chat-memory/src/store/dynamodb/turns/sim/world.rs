@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{refused, turn, unknown};
 use super::lives::Lives;
+use super::{refused, turn, unknown};
 use crate::store::dynamodb::names::{APPEND_ID, CREATED_AT, EXPIRES_AT, SURE_UNTIL, TTL, seq_of};
 use crate::store::dynamodb::table::{
     Attributes, Change, Clock, Created, Expected, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table, Updated,
@@ -232,7 +232,7 @@ impl World {
         if head.seq != end {
             self.broken.get_or_insert(format!("record {} was made where the log's end was {end}", head.seq));
         }
-        let Body::Record { rewind, metadata, content } = &head.body else { unreachable!("stubs are not created") };
+        let Body::Record { rewind, metadata, content, .. } = &head.body else { unreachable!("stubs are not created") };
         let (rewind, op) = (*rewind, metadata.as_ref().and_then(|fields| fields["op"].as_u64()));
         let is_empty = matches!(content, item::Stored::Here(messages) if messages.is_empty());
         let lasts = match keeps {
