@@ -412,8 +412,11 @@ impl<'a> Import<'a> {
         self.failed.push(json!({ "line": line, "id": id, "error": error.to_string() }));
     }
 
-    fn end(self) -> Result<(), Failure> {
+    fn end(mut self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
+        // Several are stored at once and end in any order.
+        self.made_ids.sort_by_key(|(place, ..)| (place.line, place.nth));
+        self.failed.sort_by_key(|failed| failed["line"].as_u64());
         let Written { started, turns, messages, there, described, .. } = self.done;
         if self.app.json() {
             let made_ids = self.made_ids.iter().map(|(place, id, why)| {
