@@ -12,7 +12,9 @@ const ALL: &[Right] = &[Right::Read, Right::Write, Right::Metrics];
 /// What identifies an answer: all but ids, times and costs.
 fn seen(answer: &Answer) -> (u16, Value) {
     let mut body = if answer.bytes.is_empty() { Value::Null } else { answer.json() };
-    for varying in ["/position", "/created_at", "/last_at", "/records/0/created_at", "/cost", "/actual", "/next"] {
+    for varying in
+        ["/position", "/created_at", "/last_at", "/records/0/created_at", "/records/0/sent_at", "/cost", "/actual", "/next"]
+    {
         if let Some(value) = body.pointer_mut(varying) {
             value.take();
         }
@@ -100,6 +102,6 @@ async fn a_session_id_is_no_way_into_another_namespace() {
     acme.turn("s", "secret").await;
     for id in ["ns%23acme%23s", "ns%23acme", "acme%23s", "acme%2Fs", "..%2Facme%2Fs", "..%2F..%2Facme"] {
         let answer = outside.get(&messages(id)).await;
-        assert!(answer.status == 400 || answer.json()["messages"] == json!([]), "{id}: {}", answer.text());
+        assert!([400, 422].contains(&answer.status.as_u16()) || answer.json()["messages"] == json!([]), "{id}: {}", answer.text());
     }
 }
