@@ -87,7 +87,7 @@ export interface Appended {
 export interface Window {
   /** At most so many messages. */
   messages?: number;
-  /** So many turns, each from a user's message to the next one's. */
+  /** So many turns, each from a user's message to the next one's. A user's message that holds a tool's result begins none. */
   turns?: number;
   /** As many messages as have at most so many tokens. */
   tokens?: number;
@@ -95,10 +95,12 @@ export interface Window {
   counter?: string;
   /** Whether the system messages at the very start are shown too. The whole history is then read. */
   keepSystem?: boolean;
+  /** Whether the messages begin at a user's message, as some providers demand. What would stand before it is left out. */
+  startAtUser?: boolean;
 }
 
 /** The names of a window's options. */
-export const WINDOW_OPTIONS: readonly string[] = ["messages", "turns", "tokens", "counter", "keepSystem"];
+export const WINDOW_OPTIONS: readonly string[] = ["messages", "turns", "tokens", "counter", "keepSystem", "startAtUser"];
 
 /** What was loaded. */
 export interface Loaded<F extends Format = "openai"> {

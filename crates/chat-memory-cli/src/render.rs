@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use chat_memory::store::Record;
+use chat_memory::wire::openai;
 use chat_memory::{Content, Message, Part, Role, ToolCall};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -51,7 +52,7 @@ impl Style {
     }
 
     /// A record: its number and time, then `messages`, which are all of its messages or the last of them.
-    pub fn record(self, record: &Record, messages: &[Message]) -> String {
+    pub fn record(self, record: &Record, messages: &[&Message]) -> String {
         let mut text = self.faint(&format!("[{}] {}", record.seq, local_time(record.created_at)));
         if let Some(metadata) = &record.metadata {
             let metadata = Value::Object(metadata.clone()).to_string();
@@ -76,10 +77,13 @@ impl Style {
         }
         let mut text = format!("{author}\n");
         match &message.content {
-            None => {}
             Some(Content::Text(said)) if message.role == Role::Tool => indent(&mut text, &readable_json(said)),
             Some(Content::Text(said)) => indent(&mut text, said),
-            Some(Content::Parts(parts)) => parts.iter().for_each(|part| indent(&mut text, &part_text(part))),
+            // An item of OpenAI's Responses API has no content: it is shown as it is.
+            None if !message.extra.contains_key("parts") && message.extra.get("type").is_some_and(Value::is_string) => {
+                indent(&mut text, &openai::to_value(message).to_string());
+            }
+            _ => message.parts().iter().for_each(|part| indent(&mut text, &part_text(part))),
         }
         for call in &message.tool_calls {
             indent(&mut text, &self.call(call));

@@ -34,7 +34,7 @@ the middle of an answer, or a connection that breaks, leaves nothing of the turn
 chat; run it again with the session's id and it goes on.
 
 --system is sent in front of each request and not stored. The model is shown the whole history, or the window that --last, \
---turns or --tokens gives. Tools are not run: a model that calls one has its call stored and shown.
+--turns or --tokens gives, from a user's message on (--start-at-user=false turns that off). Tools are not run: a model that calls one has its call stored and shown.
 
 With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"cost\"}, and nothing is printed before \
 the answer is whole.";
@@ -72,7 +72,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         Failure::usage("say where the model is: --base-url URL or OPENAI_BASE_URL (OpenAI's own is https://api.openai.com/v1)")
     })?;
     let endpoint = Endpoint::new(&base_url, variable("OPENAI_API_KEY"))?;
-    let policy = arguments.window.policy(Some(&arguments.model))?;
+    let policy = arguments.window.policy(Some(&arguments.model), true)?;
     let store = app.store().await?;
     let session = session.unwrap_or_else(|| {
         let session = SessionId::random();

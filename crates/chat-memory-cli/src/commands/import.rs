@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
 use chat_memory::wire::{Format, JsonLines};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, Role, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -205,10 +205,10 @@ fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [
     Some(turns)
 }
 
-/// Where turns start, but for the first: at each user's message. What stands before the first of these (a system prompt) goes
+/// Where turns start, but for the first: at each user's message that holds no tool's result. What stands before the first of these (a system prompt) goes
 /// with it.
 fn turn_starts(messages: &[Message]) -> impl Iterator<Item = usize> {
-    messages.iter().enumerate().filter(|(_, message)| message.role == Role::User).map(|(at, _)| at).skip(1)
+    messages.iter().enumerate().filter(|(_, message)| message.begins_turn()).map(|(at, _)| at).skip(1)
 }
 
 fn differs(session: &SessionId, actual: &Position) -> Error {

@@ -171,12 +171,12 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
     Ok(question.page(&viewer))
 }
 
-/// The last user's message, and all that follows it.
+/// The last user's message that holds no tool's result, and all that follows it.
 fn last_turn(history: &History) -> Vec<&Message> {
     let mut turn: Vec<&Message> = Vec::new();
     for message in history.messages().rev() {
         turn.insert(0, message);
-        if message.role == Role::User {
+        if message.begins_turn() {
             return turn;
         }
     }

@@ -75,7 +75,9 @@ impl Shower {
     pub(crate) fn message(&self, message: &Message) -> Markup {
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
-            Role::User => ("user", "User"),
+            Role::User if message.begins_turn() => ("user", "User"),
+            // Anthropic's, Bedrock's and Gemini's forms give tools' results in a user's message.
+            Role::User => ("tool", "Tool"),
             Role::Assistant => ("assistant", "Assistant"),
             Role::Tool => return self.result(message),
         };
@@ -84,6 +86,7 @@ impl Shower {
             article.message.(class) aria-label=(role) {
                 p.role { (role) @if let Some(name) = &message.name { " " span.name { (name) } } }
                 @if let Some(content) = &message.content { div.text { (self.content(content)) } }
+                @else if !message.parts().is_empty() { div.text { @for part in message.parts().iter() { (self::part(part)) } } }
                 @for call in calls { (call) }
                 (fields(message))
             }
@@ -121,6 +124,7 @@ impl Shower {
                     summary { "Result" @if let Some(name) = name { " of " code { (name) } } }
                     @match &message.content {
                         Some(Content::Parts(parts)) => @for part in parts { (self::part(part)) },
+                        None if !message.parts().is_empty() => @for part in message.parts().iter() { (self::part(part)) },
                         _ => pre tabindex="0" { (readable(&message.text())) },
                     }
                 }
@@ -148,6 +152,9 @@ fn part(part: &Part) -> Markup {
 /// What else a message has. Fields that say nothing are left out here; an export has them.
 fn fields(message: &Message) -> Markup {
     let mut more = message.extra.clone();
+    if message.content.is_none() && !message.parts().is_empty() {
+        more.shift_remove("parts");
+    }
     more.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
     if let Some(id) = &message.id {
         more.insert("id".into(), id.as_str().into());

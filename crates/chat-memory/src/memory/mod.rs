@@ -25,6 +25,6 @@ mod recall;
 mod tokens;
 
 pub use buffer::{BufferMemory, BufferMemoryBuilder, Variables};
-pub use policy::{LeftOut, Limit, Policy, Window};
-pub use recall::{Recalled, recall, recall_by};
+pub use policy::{DoesNotFit, LeftOut, Limit, Policy, Unit, Window};
+pub use recall::{Recalled, RecalledRecords, recall, recall_by, recall_records};
 pub use tokens::{CALL_OVERHEAD, Encoding, IMAGE_TOKENS, LOW_DETAIL_IMAGE_TOKENS, MESSAGE_OVERHEAD, NAME_OVERHEAD, TokenCounter};

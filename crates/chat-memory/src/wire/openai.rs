@@ -1,22 +1,49 @@
-//! OpenAI's chat messages: [`Message::to_value`]'s own form, and two roles more.
+//! OpenAI's chat messages: [`Message::to_value`]'s own form, and what else people keep in lists of messages.
 //!
-//! `developer` (OpenAI's newer name for `system`) and `function` (its older name for `tool`) are read as [`Role::System`] and
-//! [`Role::Tool`]; the word itself stands in [`Message::extra`] under [`ROLE_KEY`], so that it is written again.
+//! | what comes | is read as |
+//! |---|---|
+//! | role `developer` (OpenAI's newer name for `system`) | [`Role::System`] |
+//! | role `function` (its older name for `tool`) | [`Role::Tool`] |
+//! | role `model` with `parts` (Gemini's contents) | [`Role::Assistant`] |
+//! | no role, and a `type` of an item of OpenAI's Responses API: `…_call`, `reasoning`, `mcp_list_tools`, `mcp_approval_request`, `compaction` | [`Role::Assistant`] |
+//! | … `…_call_output`, `tool_search_output`, `mcp_approval_response` | [`Role::Tool`] |
+//!
+//! What the message said of its role is kept in [`Message::extra`] under [`ROLE_KEY`], so that it is written again as it came. Messages
+//! whose `content` is a list of blocks (Anthropic's, Bedrock's) and Gemini's contents with other roles need nothing more.
 
 use serde_json::{Map, Value};
 
-use crate::message::{Content, Message, MessageError, Role};
+use crate::message::{Content, Message, MessageError, Role, tools};
 
-/// The field of [`Message::extra`] that remembers the roles `developer` and `function`.
+/// The field of [`Message::extra`] that remembers the roles `developer`, `function` and `model`, and that there was none.
 pub const ROLE_KEY: &str = "openai_role";
 
-/// The roles that are other names of ours.
-const OTHER_NAMES: [(&str, Role); 2] = [("developer", Role::System), ("function", Role::Tool)];
+/// What [`ROLE_KEY`] says of an item without a role.
+pub(crate) const NO_ROLE: &str = "none";
 
-/// The other name under which this message's role came, if it did.
+/// The roles that are other names of ours.
+const OTHER_NAMES: [(&str, Role); 3] = [("developer", Role::System), ("function", Role::Tool), (MODEL, Role::Assistant)];
+
+/// Gemini's name for the assistant, only together with its `parts`: elsewhere it may be anyone's.
+const MODEL: &str = "model";
+
+/// The other name under which this message's role came, or [`NO_ROLE`].
 pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'static str> {
     let name = extra.get(ROLE_KEY)?.as_str()?;
-    OTHER_NAMES.iter().find(|other| **other == (name, role)).map(|(name, _)| *name)
+    if name == NO_ROLE {
+        return (role_of_item(extra) == Some(role)).then_some(NO_ROLE);
+    }
+    let other = OTHER_NAMES.iter().find(|other| **other == (name, role)).map(|(name, _)| *name);
+    other.filter(|name| *name != MODEL || has_parts(extra))
+}
+
+fn has_parts(fields: &Map<String, Value>) -> bool {
+    fields.get("parts").is_some_and(Value::is_array)
+}
+
+/// The role of an item of the Responses API, which names none.
+fn role_of_item(fields: &Map<String, Value>) -> Option<Role> {
+    tools::role_of_item(fields.get("type")?.as_str()?)
 }
 
 /// The call of a message of OpenAI's older kind, which has one function instead of tools.
@@ -39,10 +66,14 @@ pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
 /// As [`Message::from_value`], and when a field named [`ROLE_KEY`] says `developer` or `function` where that would be taken
 /// for the role.
 pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
-    let other = value.get("role").and_then(Value::as_str).and_then(|name| OTHER_NAMES.iter().find(|other| other.0 == name));
+    let other = value.as_object().and_then(role_by_another_name);
     let Some((name, role)) = other else {
         let message = Message::from_value(value).map_err(with_all_roles)?;
         return match other_name(message.role, &message.extra) {
+            Some(NO_ROLE) => Err(MessageError::new(format!(
+                "the field {ROLE_KEY:?} is ours, and says {NO_ROLE:?} beside the role {:?}; leave one of them out",
+                message.role.as_str()
+            ))),
             Some(name) => Err(MessageError::new(format!(
                 "the field {ROLE_KEY:?} is ours, and says {name:?} beside the role {:?}; leave it out and give the role {name:?}",
                 message.role.as_str()
@@ -57,8 +88,17 @@ pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     }
     value["role"] = role.as_str().into();
     let mut message = Message::from_value(value)?;
-    message.extra.insert(ROLE_KEY.into(), (*name).into());
+    message.extra.insert(ROLE_KEY.into(), name.into());
     Ok(message)
+}
+
+/// What a message says of its role where that is none of ours, and the role that it is.
+fn role_by_another_name(fields: &Map<String, Value>) -> Option<(&'static str, Role)> {
+    let Some(role) = fields.get("role") else {
+        return role_of_item(fields).map(|role| (NO_ROLE, role));
+    };
+    let other = OTHER_NAMES.iter().find(|other| Some(other.0) == role.as_str()).copied();
+    other.filter(|(name, _)| *name != MODEL || has_parts(fields))
 }
 
 /// An unknown role's error, with the two roles more that are read here.
@@ -74,7 +114,11 @@ pub fn to_value(message: &Message) -> Value {
     let mut value = message.to_value();
     if let (Some(name), Value::Object(fields)) = (other_name(message.role, &message.extra), &mut value) {
         fields.shift_remove(ROLE_KEY);
-        fields.insert("role".into(), name.into());
+        if name == NO_ROLE {
+            fields.shift_remove("role");
+        } else {
+            fields.insert("role".into(), name.into());
+        }
     }
     value
 }
