@@ -4,7 +4,8 @@ import { checkNames } from "./options.js";
 
 /** A message in OpenAI's form. Every field comes back as it was given, also those that have no name here. */
 export interface Message {
-  role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
+  /** `model` in a content of Gemini's, which has `parts` instead of a content. */
+  role: "system" | "developer" | "user" | "assistant" | "tool" | "function" | "model";
   content?: string | MessagePart[] | null;
   name?: string;
   id?: string;
@@ -15,7 +16,8 @@ export interface Message {
 
 /** A part of a message's content. */
 export interface MessagePart {
-  type: string;
+  /** Bedrock's blocks have none. */
+  type?: string;
   [field: string]: unknown;
 }
 
@@ -24,6 +26,13 @@ export interface ToolCall {
   id: string;
   type: string;
   function?: { name: string; arguments: string };
+  [field: string]: unknown;
+}
+
+/** An item of OpenAI's Responses API that is no message: a call, its output, reasoning. It has no role. */
+export interface ResponsesItem {
+  type: string;
+  role?: undefined;
   [field: string]: unknown;
 }
 
@@ -186,7 +195,7 @@ export class ChatStore {
   }
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */
-  append<F extends Format = "openai">(session: string, messages: MessageOf<F>[], options: AppendOptions<F> = {}): Promise<Appended> {
+  append<F extends Format = "openai">(session: string, messages: (MessageOf<F> | ResponsesItem)[], options: AppendOptions<F> = {}): Promise<Appended> {
     checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, messages });
   }

@@ -142,6 +142,9 @@ impl Chat<'_> {
         let question = Message::user(question);
         let recalled = recall(self.store, &self.session, &self.policy).await?;
         self.app.spend(recalled.receipt);
+        if recalled.window.messages.is_empty() && !recalled.window.left_out.is_nothing() {
+            say(format_args!("(the model is shown nothing of what came before: {})", recalled.window.left_out));
+        }
         let system = self.system.as_ref().map(|text| Message::system(text.as_str()));
         let shown = system.iter().chain(&recalled.window.messages).chain([&question]);
         let answer = self.ask(shown.map(openai::for_request).collect()).await?;

@@ -36,7 +36,7 @@ Examples:
 
 Each line is a conversation: {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, …]}, and may hold \"owner\", \
 \"title\" and \"metadata\" of the session. Each turn (a user's message and all up to the next; a system prompt goes with the \
-first) is one append.
+first, a user's message that holds a tool's result with the turn before) is one append.
 
 Run it again after an interruption, at any later time: what is there already is compared with the file, and the import goes on \
 behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left alone and \

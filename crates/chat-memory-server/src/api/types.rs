@@ -130,7 +130,7 @@ pub struct DeletedBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewindBody {
-    /// The last so many turns, each a user's message and all that follows it
+    /// The last so many turns, each a user's message and all that follows it. A user's message that holds a tool's result begins none
     #[schema(minimum = 1, example = 1)]
     pub turns: Option<usize>,
     /// Every record from this number on

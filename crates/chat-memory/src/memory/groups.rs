@@ -106,7 +106,10 @@ impl<'a> Run<'a> {
             self.answering &= self.form == Form::Items;
         }
         self.calls |= !next.calls.is_empty();
-        self.open.extend(&next.calls);
+        for call in &next.calls {
+            self.mismatched |= self.open.iter().any(|other| other.has_id_of(call));
+            self.open.push(*call);
+        }
     }
 
     fn state(&self) -> State {

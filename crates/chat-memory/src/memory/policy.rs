@@ -17,7 +17,7 @@ pub enum Limit {
     Everything,
     /// At most so many of the newest messages.
     Messages(usize),
-    /// The newest so many turns, each from a user's message to the next one's.
+    /// The newest so many turns, each from a message that [begins one](Message::begins_turn) to the next such message.
     Turns(usize),
     /// As many of the newest messages as have at most so many tokens together.
     Tokens {
@@ -333,7 +333,7 @@ pub struct LeftOut {
     pub mismatched: usize,
     /// Within the window: calls and results in Gemini's form that follow neither a user's message nor other results, as Gemini demands.
     pub unasked: usize,
-    /// Within the window, and in front of the first message that begins a turn, where the policy
+    /// Of what the limit takes, in front of the first message that begins a turn, where the policy
     /// [starts there](Policy::starting_at_user).
     pub before_user: usize,
     /// Where the limit is too small for the newest message, or for the newest messages that belong together: how much they need. The window

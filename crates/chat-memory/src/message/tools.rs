@@ -54,6 +54,11 @@ impl<'a> Reference<'a> {
         Self { by_provider: is, ..self }
     }
 
+    /// Whether both have one id.
+    pub(crate) fn has_id_of(&self, other: &Self) -> bool {
+        self.id.is_some() && self.id == other.id
+    }
+
     /// The place among `open` calls of the one that this result answers.
     pub(crate) fn answers(&self, open: &[Self]) -> Option<usize> {
         if let Some(id) = self.id
@@ -174,11 +179,13 @@ fn form(message: &Message) -> Form {
     if !message.tool_calls.is_empty() || message.tool_call_id.is_some() {
         return Form::Chat;
     }
-    let has_calls = |parts: &[super::Part]| {
-        parts.iter().any(|part| !matches!(block(part.fields(), false), Piece::Other | Piece::Nothing))
-    };
+    let has_calls =
+        |parts: &[super::Part]| parts.iter().any(|part| !matches!(block(part.fields(), false), Piece::Other | Piece::Nothing));
+    // The AI SDK hands its messages to any provider, and joins no messages of the model.
+    let of_ai_sdk = |part: &super::Part| matches!(part.kind(), Some("tool-call" | "tool-result" | "tool-error"));
     match &message.content {
         _ if gemini_parts(message).is_some() => Form::Gemini,
+        Some(Content::Parts(parts)) if parts.iter().any(of_ai_sdk) => Form::Chat,
         // A whole answer of Anthropic's has a type, too.
         Some(Content::Parts(parts)) if has_calls(parts) => Form::Blocks,
         _ if item_type(message).is_some() => Form::Items,

@@ -124,7 +124,8 @@ pub fn to_value(message: &Message) -> Value {
 }
 
 /// Writes the message for a request to an OpenAI-compatible endpoint: only the fields that such an endpoint takes, since
-/// many refuse a request for one that they do not know.
+/// many refuse a request for one that they do not know. The fields are those of [OpenAI's reference](https://platform.openai.com/docs/api-reference/chat/create),
+/// and `name` of a tool's message, which OpenAI's own examples have.
 ///
 /// | role | fields besides `role` |
 /// |---|---|
@@ -135,7 +136,8 @@ pub fn to_value(message: &Message) -> Value {
 ///
 /// Fields that say nothing (`null`, no tool calls) are left out, but for the `content` of an assistant that calls tools, which some
 /// endpoints require to be there: `null`. Content parts and tool calls go as they are, since an endpoint may need back what it put
-/// into them. The message's [`id`](Message::id) is ours or the caller's, and stays here.
+/// into them. The message's [`id`](Message::id) is ours or the caller's, and stays here. Messages in the form of another provider are not
+/// translated: of a Gemini content the text is given, and blocks go as they are.
 ///
 /// ```
 /// use chat_memory::{Message, wire::openai};
@@ -144,7 +146,8 @@ pub fn to_value(message: &Message) -> Value {
 /// assert_eq!(openai::for_request(&message), serde_json::json!({"role": "assistant", "content": "It is 21 °C."}));
 /// ```
 pub fn for_request(message: &Message) -> Value {
-    let name = other_name(message.role, &message.extra);
+    // Gemini's `model`, and that there was no role, are nothing to such an endpoint.
+    let name = other_name(message.role, &message.extra).filter(|name| *name != MODEL && *name != NO_ROLE);
     let mut fields = Map::new();
     fields.insert("role".into(), name.unwrap_or(message.role.as_str()).into());
     let is_assistant = message.role == Role::Assistant;
@@ -156,6 +159,7 @@ pub fn for_request(message: &Message) -> Value {
         Some(Content::Parts(parts)) if parts.is_empty() => drop(fields.insert("content".into(), "".into())),
         Some(_) => drop(fields.insert("content".into(), whole["content"].clone())),
         None if calls => drop(fields.insert("content".into(), Value::Null)),
+        None if !message.parts().is_empty() => drop(fields.insert("content".into(), message.text().into())),
         None => {}
     }
     let mut keep = |key: &str, value: Option<Value>| {
@@ -196,6 +200,12 @@ mod tests {
             json!({"role": "user", "content": "x", "openai_role": "developer"}),
             json!({"role": "system", "content": "x", "openai_role": "function"}),
             json!({"role": "system", "content": "x", "openai_role": 7}),
+            json!({"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}),
+            json!({"role": "assistant", "content": "x", "openai_role": "model"}),
+            json!({"role": "assistant", "content": "x", "openai_role": "none"}),
+            json!({"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"}),
+            json!({"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "21"}]}),
+            json!({"type": "reasoning", "id": "rs_1", "summary": [], "content": null, "encrypted_content": "gAAA"}),
         ] {
             let message = from_value(value.clone()).expect("good");
             assert_eq!(to_value(&message), value);
@@ -209,6 +219,10 @@ mod tests {
     fn what_would_come_back_another_is_refused() {
         assert!(error(json!({"role": "system", "openai_role": "developer"})).contains("give the role \"developer\""));
         assert!(error(json!({"role": "developer", "openai_role": null})).contains("openai_role"));
+        assert!(error(json!({"role": "assistant", "parts": [], "openai_role": "model"})).contains("give the role \"model\""));
+        assert!(error(json!({"role": "tool", "type": "function_call_output", "openai_role": "none"})).contains("openai_role"));
+        assert!(error(json!({"role": "model", "content": "x"})).contains("unknown role \"model\""));
+        assert!(error(json!({"type": "human", "data": {}})).contains("role"));
         assert!(error(json!({"role": "critic"})).ends_with("system, developer, user, assistant, tool, function"));
         assert!(error(json!([])).contains("object") && error(json!({})).contains("role"));
     }
@@ -235,6 +249,7 @@ mod tests {
             json!({"role": "developer", "content": "x"})
         );
         assert_eq!(request(json!({"role": "user", "content": []})), json!({"role": "user", "content": ""}));
+        assert_eq!(request(json!({"role": "model", "parts": [{"text": "21"}]})), json!({"role": "assistant", "content": "21"}));
         let call = Message { extra: Map::new(), ..Message::tool_calls([ToolCall::function("c", "f", "{}")]) };
         assert_eq!(for_request(&call)["content"], Value::Null);
     }
