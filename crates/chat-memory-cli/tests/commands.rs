@@ -114,7 +114,8 @@ fn tool_calls_of_every_form_stay_whole() {
         let lines: String = turn.iter().map(|message| format!("{message}\n")).collect();
         place.run_with(&["append", "s", "--file", "-"], &lines).done();
         assert_eq!(place.messages("s"), turn, "they come back as they went in");
-        let window = |arguments: &[&str]| json_lines(&place.run(&[&["show", "s", "--format", "openai"], arguments].concat()).done());
+        let window =
+            |arguments: &[&str]| json_lines(&place.run(&[&["show", "s", "--format", "openai"], arguments].concat()).done());
         assert_eq!(window(&["--last", "2"]), turn[3..]);
         assert_eq!(window(&["--turns", "1"]), turn);
         let text = place.run(&["show", "s"]).done();
@@ -124,7 +125,10 @@ fn tool_calls_of_every_form_stay_whole() {
         let line = json!({"id": "t", "messages": [turn.to_vec(), turn.to_vec()].concat()}).to_string();
         place.run_with(&["import", "-"], &line).done();
         assert_eq!(place.run(&["show", "t", "--json"]).json()["records"].as_array().map(Vec::len), Some(2));
-        assert_eq!(json_lines(&place.run(&["export", "t"]).done())[0]["messages"], json!([turn.to_vec(), turn.to_vec()].concat()));
+        assert_eq!(
+            json_lines(&place.run(&["export", "t"]).done())[0]["messages"],
+            json!([turn.to_vec(), turn.to_vec()].concat())
+        );
 
         place.run(&["rewind", "s", "--turns", "1", "--yes"]).done();
         assert!(place.messages("s").is_empty(), "the turn goes as a whole");
@@ -137,7 +141,10 @@ fn a_window_too_small_for_the_newest_message_says_so() {
     place.run(&["append", "s", "short"]).done();
     place.run(&["append", "s", &"many words ".repeat(100)]).done();
     let shown = place.run(&["show", "s", "--tokens", "20", "--format", "openai"]);
-    assert!(shown.err.contains("the window is empty: the newest message needs ") && shown.err.contains("the limit is 20; raise the limit to "));
+    assert!(
+        shown.err.contains("the window is empty: the newest message needs ")
+            && shown.err.contains("the limit is 20; raise the limit to ")
+    );
     assert_eq!(shown.done(), "");
     let json = place.run(&["show", "s", "--tokens", "20", "--json"]).json();
     assert!(json["left_out"].as_str().is_some_and(|said| said.starts_with("the window is empty")), "{json}");
@@ -149,7 +156,8 @@ fn a_window_may_start_at_a_users_message() {
     for (role, text) in [("assistant", "Hello!"), ("user", "a?"), ("assistant", "a!"), ("user", "b?")] {
         place.run(&["append", "s", "--role", role, text]).done();
     }
-    let count = |arguments: &[&str]| json_lines(&place.run(&[&["show", "s", "--format", "openai"], arguments].concat()).done()).len();
+    let count =
+        |arguments: &[&str]| json_lines(&place.run(&[&["show", "s", "--format", "openai"], arguments].concat()).done()).len();
     assert_eq!((count(&["--last", "2"]), count(&["--last", "2", "--start-at-user"])), (2, 1));
     assert_eq!((count(&["--start-at-user"]), count(&["--start-at-user=false"])), (3, 4));
     let shown = place.run(&["show", "s", "--start-at-user", "--format", "openai"]);
@@ -165,7 +173,10 @@ fn a_form_for_a_model_has_only_what_endpoints_take() {
         let shown = place.run(&[&["show", "s"], arguments].concat()).done();
         assert_eq!(json_lines(&shown), [json!({"role": "assistant", "content": "Hi"})], "{arguments:?}");
     }
-    assert_eq!(place.run(&["show", "s", "--for-model", "--json"]).json()["messages"], json!([{"role": "assistant", "content": "Hi"}]));
+    assert_eq!(
+        place.run(&["show", "s", "--for-model", "--json"]).json()["messages"],
+        json!([{"role": "assistant", "content": "Hi"}])
+    );
     place.run(&["show", "s", "--for-model", "--format", "langchain"]).fails(2, &["--for-model", "--format openai"]);
 }
 

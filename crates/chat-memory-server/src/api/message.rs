@@ -71,7 +71,8 @@ fn gemini() -> Object {
 
 /// An item that is no message, and so has no role.
 fn item() -> Object {
-    let kinds = ["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "web_search_call", "reasoning"];
+    let kinds =
+        ["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "web_search_call", "reasoning"];
     let about = "Its kind: these, any other `…_call` and `…_call_output`, `mcp_list_tools`, `mcp_approval_request`, `mcp_approval_response`";
     ObjectBuilder::new()
         .title(Some("Responses"))

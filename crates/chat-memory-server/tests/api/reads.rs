@@ -95,7 +95,11 @@ async fn a_budget_too_small_for_the_newest_message_says_so() {
     let read = api.get(&format!("{}?tokens=20", messages("s"))).await.ok(200);
     assert_eq!(read["messages"], json!([]));
     let said = read["left_out"].as_str().expect("what is left out");
-    assert!(said.starts_with("the window is empty: the newest message needs ") && said.contains("the limit is 20; raise the limit to "), "{said}");
+    assert!(
+        said.starts_with("the window is empty: the newest message needs ")
+            && said.contains("the limit is 20; raise the limit to "),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -145,8 +145,10 @@ impl Form {
             Self::Anthropic => json!({"role": "assistant", "content": [{"type": "text", "text": text}]}),
             Self::Bedrock => json!({"role": "assistant", "content": [{"text": text}]}),
             Self::Gemini | Self::GeminiIds => json!({"role": "model", "parts": [{"text": text}]}),
-            Self::Responses => json!({"type": "message", "role": "assistant", "id": self.item_id("msg", of), "status": "completed",
-                "content": [{"type": "output_text", "text": text, "annotations": []}]}),
+            Self::Responses => {
+                json!({"type": "message", "role": "assistant", "id": self.item_id("msg", of), "status": "completed",
+                "content": [{"type": "output_text", "text": text, "annotations": []}]})
+            }
             Self::AiSdk => json!({"role": "assistant", "content": [{"type": "text", "text": text}]}),
             _ => json!({"role": "assistant", "content": text}),
         });
@@ -167,7 +169,9 @@ impl Form {
             Self::OpenAi => json!({"role": "assistant", "content": content, "tool_calls": list(
                 &|id, name| json!({"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}}), Value::Null)
                 .into_iter().filter(|call| !call.is_null()).collect::<Vec<_>>()}),
-            Self::Functions => json!({"role": "assistant", "content": content, "function_call": {"name": calls[0].1, "arguments": "{}"}}),
+            Self::Functions => {
+                json!({"role": "assistant", "content": content, "function_call": {"name": calls[0].1, "arguments": "{}"}})
+            }
             Self::Ollama => json!({"role": "assistant", "content": "", "tool_calls":
                 calls.iter().map(|(_, name)| json!({"function": {"name": name, "arguments": {}}})).collect::<Vec<_>>()}),
             Self::Anthropic => json!({"role": "assistant", "content": list(
@@ -227,7 +231,9 @@ impl Form {
     fn reason(self, of: &mut Script) {
         if self == Self::Responses {
             of.reasoning += 1;
-            of.values.push(json!({"type": "reasoning", "id": format!("rs{}", of.reasoning), "summary": [], "encrypted_content": "gAAA"}));
+            of.values.push(
+                json!({"type": "reasoning", "id": format!("rs{}", of.reasoning), "summary": [], "encrypted_content": "gAAA"}),
+            );
         }
     }
 
@@ -240,7 +246,9 @@ impl Form {
             Self::Bedrock => json!({"toolResult": {"toolUseId": id, "content": [{"text": "21"}], "status": "success"}}),
             Self::Gemini => json!({"functionResponse": {"name": name, "response": {"result": 21}}}),
             Self::GeminiIds => json!({"function_response": {"id": id, "name": name, "response": {"result": 21}}}),
-            Self::AiSdk => json!({"type": "tool-result", "toolCallId": id, "toolName": name, "output": {"type": "text", "value": "21"}}),
+            Self::AiSdk => {
+                json!({"type": "tool-result", "toolCallId": id, "toolName": name, "output": {"type": "text", "value": "21"}})
+            }
             Self::Responses => {
                 // The outputs of the two kinds of calls are two kinds.
                 let custom = of.values.iter().any(|value| value["call_id"] == **id && value["type"] == "custom_tool_call");
@@ -387,7 +395,11 @@ fn blocks_take(messages: &[Value], kind: &dyn Fn(&Value) -> Block) -> Result<(),
     let mut turns: Vec<(bool, Vec<Block>)> = Vec::new();
     for message in messages {
         let of_model = message["role"] == "assistant";
-        let blocks = if message["content"].is_string() { vec![Block::Other] } else { list(&message["content"]).iter().map(kind).collect() };
+        let blocks = if message["content"].is_string() {
+            vec![Block::Other]
+        } else {
+            list(&message["content"]).iter().map(kind).collect()
+        };
         match turns.last_mut() {
             Some((last, all)) if *last == of_model => all.extend(blocks),
             _ => turns.push((of_model, blocks)),
@@ -408,7 +420,10 @@ fn blocks_take(messages: &[Value], kind: &dyn Fn(&Value) -> Block) -> Result<(),
                 }
                 Block::HostedCall(id) => hosted.push(id),
                 Block::HostedResult(id) => {
-                    let place = hosted.iter().position(|call| *call == id).ok_or(format!("turn {at}: a hosted result without its call"))?;
+                    let place = hosted
+                        .iter()
+                        .position(|call| *call == id)
+                        .ok_or(format!("turn {at}: a hosted result without its call"))?;
                     hosted.remove(place);
                 }
                 Block::Other => others = true,
@@ -461,8 +476,11 @@ fn gemini_takes(messages: &[Value]) -> Result<(), String> {
         }
     }
     let names = |parts: &[&Value], keys: [&str; 2]| {
-        let mut names: Vec<String> =
-            parts.iter().filter_map(|part| keys.iter().find_map(|key| part.get(*key))).map(|call| format!("{} {}", call["id"], call["name"])).collect();
+        let mut names: Vec<String> = parts
+            .iter()
+            .filter_map(|part| keys.iter().find_map(|key| part.get(*key)))
+            .map(|call| format!("{} {}", call["id"], call["name"]))
+            .collect();
         names.sort();
         names
     };
@@ -525,7 +543,8 @@ fn responses_take(items: &[Value]) -> Result<(), String> {
 /// Whether a message is a user's question and no tool's result, told from its JSON alone.
 fn is_question(value: &Value) -> bool {
     let said = value.to_string();
-    value["role"] == "user" && !["tool_result", "toolResult", "functionResponse", "function_response"].iter().any(|word| said.contains(word))
+    value["role"] == "user"
+        && !["tool_result", "toolResult", "functionResponse", "function_response"].iter().any(|word| said.contains(word))
 }
 
 fn values(messages: &[Message]) -> Vec<Value> {
@@ -771,7 +790,10 @@ fn an_empty_window_says_what_it_would_need() {
          raise the limit to 2 (3 older messages left out)"
     );
     // It is said only where it is so.
-    assert_eq!(Policy::token_budget(1_300, ten.clone()).window(vec![Message::user("a"), Message::user("b")]).left_out.does_not_fit, None);
+    assert_eq!(
+        Policy::token_budget(1_300, ten.clone()).window(vec![Message::user("a"), Message::user("b")]).left_out.does_not_fit,
+        None
+    );
     assert_eq!(Policy::token_budget(0, ten).window(vec![Message::user("a")]).left_out.does_not_fit, None);
     assert_eq!(Policy::last_messages(0).window(Form::OpenAi.write("ucr")).left_out.does_not_fit, None);
 }

@@ -164,7 +164,8 @@ impl Policy {
                 && let Err(needed) = room.take(&history[at.clone()])
             {
                 if !shown[pinned..].contains(&true) {
-                    left_out.does_not_fit = self.limit.measure().map(|(limit, unit)| DoesNotFit { messages: at.len(), needed, limit, unit });
+                    left_out.does_not_fit =
+                        self.limit.measure().map(|(limit, unit)| DoesNotFit { messages: at.len(), needed, limit, unit });
                 }
                 start = at.end;
                 settled = true;
@@ -181,7 +182,9 @@ impl Policy {
         settled |= room.is_full(start);
         left_out.older = shown[..start].iter().filter(|shown| !**shown).count();
         if self.starts_at_user {
-            for (shown, message) in shown.iter_mut().zip(history).take_while(|(shown, message)| !(**shown && message.begins_turn())) {
+            for (shown, message) in
+                shown.iter_mut().zip(history).take_while(|(shown, message)| !(**shown && message.begins_turn()))
+            {
                 if *shown && message.role != Role::System {
                     *shown = false;
                     left_out.before_user += 1;

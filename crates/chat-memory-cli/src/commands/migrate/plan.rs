@@ -35,9 +35,7 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
         let begins_turn = messages[0].begins_turn();
         match pieces.last_mut() {
             // A system prompt goes with the turn after it.
-            Some(last)
-                if open && is_single && (!begins_turn || !last.messages.iter().any(Message::begins_turn)) =>
-            {
+            Some(last) if open && is_single && (!begins_turn || !last.messages.iter().any(Message::begins_turn)) => {
                 last.messages.extend(messages);
             }
             _ => pieces.push(Piece { messages, metadata }),

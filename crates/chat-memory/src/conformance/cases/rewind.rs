@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::conformance::cases::window::turns_with_tools;
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, seqs, texts};
-use crate::conformance::cases::window::turns_with_tools;
 use crate::conformance::{Failure, Trial};
 use crate::message::Message;
 use crate::store::{Append, ChatStoreExt, Load};
