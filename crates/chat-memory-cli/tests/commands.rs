@@ -122,12 +122,13 @@ fn tool_calls_of_every_form_stay_whole() {
         assert!(text.contains("w?") && text.contains("21C") && text.matches("21").count() >= 2, "{text}");
 
         // A whole conversation, with each turn in one record; and back.
-        let line = json!({"id": "t", "messages": [turn.to_vec(), turn.to_vec()].concat()}).to_string();
+        let twice = [turn.to_vec(), turn.to_vec()].concat();
+        let line = json!({"id": "t", "messages": twice}).to_string();
         place.run_with(&["import", "-"], &line).done();
         assert_eq!(place.run(&["show", "t", "--json"]).json()["records"].as_array().map(Vec::len), Some(2));
         assert_eq!(
             json_lines(&place.run(&["export", "t"]).done())[0]["messages"],
-            json!([turn.to_vec(), turn.to_vec()].concat())
+            json!(twice)
         );
 
         place.run(&["rewind", "s", "--turns", "1", "--yes"]).done();

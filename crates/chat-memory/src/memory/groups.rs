@@ -98,10 +98,13 @@ impl<'a> Run<'a> {
         self.mismatched |= next.misplaced;
         if !next.results.is_empty() {
             self.answering = true;
+            // Reasoning goes with the model's output directly behind it, which a result is not.
+            self.mismatched |= self.reasoning && !self.followed;
+            self.reasoning = false;
             self.ended = next.says_more && next.role != Role::Assistant;
         }
         if next.role == Role::Assistant {
-            self.followed |= self.reasoning && !next.is_reasoning;
+            self.followed = !next.is_reasoning;
             self.reasoning |= next.is_reasoning;
             self.answering &= self.form == Form::Items;
         }
