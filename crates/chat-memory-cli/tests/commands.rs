@@ -126,10 +126,7 @@ fn tool_calls_of_every_form_stay_whole() {
         let line = json!({"id": "t", "messages": twice}).to_string();
         place.run_with(&["import", "-"], &line).done();
         assert_eq!(place.run(&["show", "t", "--json"]).json()["records"].as_array().map(Vec::len), Some(2));
-        assert_eq!(
-            json_lines(&place.run(&["export", "t"]).done())[0]["messages"],
-            json!(twice)
-        );
+        assert_eq!(json_lines(&place.run(&["export", "t"]).done())[0]["messages"], json!(twice));
 
         place.run(&["rewind", "s", "--turns", "1", "--yes"]).done();
         assert!(place.messages("s").is_empty(), "the turn goes as a whole");

@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   chat-memory show trip                            all of it, for reading
   chat-memory show trip --turns 3                  the last three turns
-  chat-memory show trip --last 20 --for-model      as JSON lines, ready to send to a model
+  chat-memory show trip --last 20 --for-model      as JSON lines, for a model
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
 

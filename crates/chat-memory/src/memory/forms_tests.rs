@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use super::*;
@@ -585,7 +586,8 @@ async fn stored(messages: &[Message], sizes: &[usize]) -> (InMemoryStore, Sessio
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6_000))]
+    // The same cases on every machine; another seed and more of them when the rules change.
+    #![proptest_config(ProptestConfig { cases: 4_000, rng_seed: RngSeed::Fixed(17), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_window_is_one_that_the_provider_takes(form in any_form(), script in ANY, policy in any_policy()) {
