@@ -1,42 +1,85 @@
 "use strict";
-// Loads the addon made for this platform. It is CommonJS, as only `require` loads addons, and one for both module systems, so that
-// `import` and `require` in one program share the stores.
+// Loads the addon made for this platform. It is CommonJS, and one for both module systems, so that `import` and `require` in one program
+// share the stores. A bundler that copies this file leaves the addon behind, so nothing here may rely on what a bundler replaces.
 
-const { existsSync, readdirSync } = require("node:fs");
-const { join } = require("node:path");
 const { platform } = require("./platform.cjs");
 
-const folder = join(__dirname, "prebuilt");
+// In an ES module made by a bundler, `require` gives no parts of Node.
+const { existsSync, readdirSync, readFileSync } = process.getBuiltinModule ? process.getBuiltinModule("fs") : require("node:fs");
+const { join } = process.getBuiltinModule ? process.getBuiltinModule("path") : require("node:path");
 
-function cannot(why, cause) {
-  const has = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".node")) : [];
-  const there = has.length > 0 ? has.map((name) => name.replace(/^chat-memory\.|\.node$/g, "")).join(", ") : "none";
-  const error = new Error(
-    `chat-memory cannot run here: ${why} (addons in this package: ${there}); use an image with glibc such as node:24-slim, or ` +
-      "build the addon from the repository with `npm run build:native` in bindings/node and set CHAT_MEMORY_NATIVE to its path.",
-    { cause },
-  );
-  error.code = "unsupported_platform";
-  return error;
+/** Never called. What collects the files of an application (Next.js's standalone output, packagers of functions) finds ours by such lines. */
+exports.files = () => [require("./package.json"), require("node:fs").readdirSync(require("node:path").join(__dirname, "prebuilt"))];
+
+/** An error with this code: what failed, why, and the remedy. */
+function failed(code, why, remedy, cause) {
+  return Object.assign(new Error(`cannot load the addon of chat-memory: ${why}; ${remedy}`, cause && { cause }), { code });
+}
+
+const BUILD = "build it in the repository with `npm run build:native` in bindings/node";
+
+const EXTERNAL =
+  'leave the package out of the bundle: in Next.js serverExternalPackages: ["chat-memory"], in webpack ' +
+  'externals: [/^chat-memory(\\/|$)/] with externalsType "module" or "commonjs", in esbuild --external:chat-memory, in Vite ssr.external: ["chat-memory"]';
+
+/** The package's own folder; undefined where this file was copied out of it. */
+function ownFolder() {
+  if (typeof __dirname !== "string") return undefined;
+  try {
+    const { name, version } = JSON.parse(readFileSync(join(__dirname, "package.json"), "utf8"));
+    return name === "chat-memory" ? { folder: __dirname, version } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The addon's path, and the version that it must be of. */
+function locate(here) {
+  const given = process.env.CHAT_MEMORY_NATIVE;
+  const own = ownFolder();
+  if (given) {
+    if (existsSync(given)) return { path: given, version: own?.version };
+    throw failed("unsupported_platform", `CHAT_MEMORY_NATIVE names ${JSON.stringify(given)}, which is not there`, "name the addon's file, or unset it");
+  }
+  if (!own) {
+    const where = typeof __filename === "string" ? ` into ${JSON.stringify(__filename)}` : "";
+    throw failed("bundled", `a bundler has put the package's code${where}, without the addon`, EXTERNAL);
+  }
+  const prebuilt = join(own.folder, "prebuilt");
+  const path = join(prebuilt, `chat-memory.${here}.node`);
+  if (existsSync(path)) return { path, version: own.version };
+  const all = existsSync(prebuilt) ? readdirSync(prebuilt).filter((name) => name.endsWith(".node")) : [];
+  if (all.length === 0) {
+    throw failed(
+      "bundled",
+      `the package in ${JSON.stringify(own.folder)} has no addon at all, so it was copied or packed without its folder prebuilt`,
+      `mark chat-memory as external where a bundler made the copy, or ${BUILD}`,
+    );
+  }
+  const others = all.map((name) => name.replace(/^chat-memory\.|\.node$/g, "")).join(", ");
+  throw failed("unsupported_platform", `the package has none for ${here} (only for ${others})`, onThisPlatform(here));
+}
+
+function onThisPlatform(here) {
+  const glibc = here.endsWith("-musl") ? "use an image with glibc such as node:24-slim, or " : "";
+  return `${glibc}${BUILD} on this platform, and set CHAT_MEMORY_NATIVE to its path`;
 }
 
 function load() {
   const here = platform();
-  const path = process.env.CHAT_MEMORY_NATIVE || join(folder, `chat-memory.${here}.node`);
-  if (!existsSync(path)) {
-    throw cannot(process.env.CHAT_MEMORY_NATIVE ? `CHAT_MEMORY_NATIVE names a file that is not there` : `it has no addon for ${here}`);
-  }
-  let native;
+  const { path, version } = locate(here);
+  const loaded = { exports: {} };
   try {
-    native = require(path);
+    // What `require` does, where a bundler has left none.
+    process.dlopen(loaded, path);
   } catch (error) {
-    throw cannot(`the addon for ${here} does not load (${error.message})`, error);
+    throw failed("unsupported_platform", `${JSON.stringify(path)} does not load (${error.message})`, onThisPlatform(here), error);
   }
-  const wanted = require("./package.json").version;
-  if (native.version() !== wanted) {
-    throw cannot(`the addon is of version ${native.version()}, the package of ${wanted}`);
+  const found = loaded.exports.version();
+  if (version !== undefined && found !== version) {
+    throw failed("unsupported_platform", `${JSON.stringify(path)} is of version ${found}, the package of ${version}`, onThisPlatform(here));
   }
-  return native;
+  return loaded.exports;
 }
 
 exports.native = load();

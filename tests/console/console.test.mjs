@@ -145,6 +145,22 @@ test("older messages are a page away", async () => {
   await close();
 });
 
+test("each text runs in its own direction", async () => {
+  await append(service.url, "directions", [{ role: "user", content: "שלום, מה שלומך?\n\nHello, and **you**?" }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/directions");
+  const starts = await page.locator(".message .text p").evaluateAll((all) =>
+    all.map((paragraph) => {
+      const range = document.createRange();
+      range.selectNodeContents(paragraph);
+      const [text, box] = [range.getBoundingClientRect(), paragraph.getBoundingClientRect()];
+      return text.left - box.left <= box.right - text.right ? "left" : "right";
+    }),
+  );
+  assert.deepEqual(starts, ["right", "left"]);
+  await close();
+});
+
 test("a session is saved as a file", async () => {
   const { page, open, close } = await watched(chromium, service.url);
   await open("/console/sessions/recipe-lentils");

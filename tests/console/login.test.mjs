@@ -53,6 +53,8 @@ test("the login leads to what was asked for, and lasts until the logout", async 
   await open("/console/sessions/trip");
   await page.getByRole("heading", { level: 1, name: "Log in" }).waitFor();
   await isAccessible(page, "the login");
+  const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(width[0] <= width[1], `the login is wider than the window: ${width}`);
   await close();
 });
 

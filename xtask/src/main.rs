@@ -8,6 +8,7 @@ mod console;
 mod debian;
 mod deploy;
 mod emulator;
+mod flowise;
 mod node;
 mod npm;
 mod peers;
@@ -74,6 +75,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
         options: Vec<String>,
     },
+    /// Try the node in Flowise's real server: conversations, a restart, a clear; it installs Flowise (2.5 GB in the cache folder) once
+    Flowise,
     /// Ask RustSec's list what is known against the dependencies; it is fetched from GitHub with Git
     Advisories,
     /// Write what the program, the Lambda's program and the npm package's addon are made of, as CycloneDX 1.5, into target/sbom
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
         }),
         Task::Gen => service::generate().map(|()| ExitCode::SUCCESS),
         Task::Bench { what, smoke } => bench::run(what, smoke).map(|()| ExitCode::SUCCESS),
+        Task::Flowise => flowise::test().map(|()| ExitCode::SUCCESS),
         Task::Advisories => supply::advisories().map(|()| ExitCode::SUCCESS),
         Task::Sbom { target } => sbom::write(target.as_deref()).map(|()| ExitCode::SUCCESS),
         Task::Screenshots => console::screenshots().map(|()| ExitCode::SUCCESS),

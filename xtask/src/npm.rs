@@ -80,6 +80,13 @@ pub fn ci(folder: &Path, more: &[&str]) -> Result {
     run(npm.current_dir(folder)).map_err(|e| format!("{e} It needs Node 20 or newer with npm."))
 }
 
+/// Runs the install script of one installed package, such as the compilation of its addon.
+pub fn rebuild(folder: &Path, package: &str) -> Result {
+    let mut npm = Command::new("npm");
+    npm.args(["rebuild", package, "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder);
+    run(&mut npm).map_err(|e| format!("{e} Compiling {package} needs Python 3, make and a C++ compiler."))
+}
+
 /// Runs a program to its end; what it says is shown only if it fails.
 pub fn run(command: &mut Command) -> Result {
     let program = command.get_program().to_string_lossy().into_owned();

@@ -76,6 +76,24 @@ const PEERS: [Peer; 5] = [
     },
 ];
 
+/// Flowise's whole server, which only `cargo xtask flowise` installs.
+const FLOWISE_SERVER: Peer = Peer {
+    name: "flowise-server",
+    variable: "CHAT_MEMORY_FLOWISE",
+    files: &["package.json", "package-lock.json"],
+    install: |folder| {
+        npm_install(folder)?;
+        // Its database is the one part that must be compiled, or fetched compiled.
+        npm::rebuild(folder, "sqlite3")
+    },
+    alone: &[],
+};
+
+/// Installs Flowise's server if it is not there yet (some 2.5 GB); the variable that tells its test where.
+pub fn flowise_server() -> Result<(&'static str, PathBuf)> {
+    Ok((FLOWISE_SERVER.variable, FLOWISE_SERVER.folder()?))
+}
+
 /// Installs what is not there yet; the variables that tell tests where.
 pub fn install() -> Result<Vec<(&'static str, PathBuf)>> {
     let mut all = PEERS.iter().map(|peer| Ok((peer.variable, peer.folder()?))).collect::<Result<Vec<_>>>()?;

@@ -1,12 +1,17 @@
 // Compiles src twice, for `import` and for `require`. The second time the sources' own `"type": "module"` must not count, so that
 // package.json is overlaid by one in a copy of the sources.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+
+if (!existsSync(tsc)) {
+  console.error("cannot compile the package: TypeScript is not installed; run `npm ci` in bindings/node");
+  process.exit(1);
+}
 
 function compile(project, outDir) {
   const { status } = spawnSync(process.execPath, [tsc, "-p", project, "--outDir", outDir], { cwd: root, stdio: "inherit" });

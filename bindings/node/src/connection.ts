@@ -5,6 +5,7 @@ import { type NativeStore, native, stores } from "#native";
 import { ChatMemoryError, type ErrorCode, invalid } from "./errors.js";
 import { decode, encode } from "./json.js";
 import { checkNames } from "./options.js";
+import { inWords, type Words } from "./words.js";
 
 /** An AWS access key, as the AWS SDK for JavaScript has it. */
 export interface AwsCredentials {
@@ -29,15 +30,19 @@ const RENEW_BEFORE_MS = 5 * 60 * 1000;
 
 export class Connection {
   readonly #store: () => NativeStore | Promise<NativeStore>;
+  readonly #words: Words | undefined;
 
-  /** @throws ChatMemoryError `invalid`, when the URL or the credentials cannot work. */
-  constructor(url: string, credentials?: AwsCredentialSource) {
-    if (typeof url !== "string") throw invalid("a store URL is a text: sqlite:PATH, dynamodb://TABLE or memory:");
+  /**
+   * @param words how errors name the settings, where they were not given as a URL.
+   * @throws ChatMemoryError `invalid`, when the URL or the credentials cannot work.
+   */
+  constructor(url: string, credentials?: AwsCredentialSource, words?: Words) {
+    this.#words = words;
     if (typeof credentials === "function") {
-      const renewed = renewedBy(credentials, url);
+      const renewed = renewedBy(credentials, url, words);
       this.#store = () => renewed.store();
     } else {
-      const store = opened(url, credentials);
+      const store = opened(url, credentials, words);
       this.#store = () => store;
     }
   }
@@ -51,7 +56,7 @@ export class Connection {
     const text = encode(request);
     const store = await this.#store();
     const answer = decode(await store.call(operation, text)) as { ok: Answer } | { error: NativeError };
-    if ("error" in answer) throw thrown(answer.error);
+    if ("error" in answer) throw thrown(answer.error, this.#words);
     return answer.ok;
   }
 }
@@ -64,9 +69,8 @@ class Renewed {
   #renewAt = Infinity;
   #renewal: Promise<NativeStore> | undefined;
 
-  constructor(url: string, source: () => Promise<AwsCredentials>) {
-    // The URL is judged now; nothing is opened by that, and nobody keeps it.
-    create(JSON.stringify({ url }));
+  constructor(url: string, source: () => Promise<AwsCredentials>, words: Words | undefined) {
+    checkUrl(url, words);
     this.#url = url;
     this.#source = source;
   }
@@ -100,16 +104,16 @@ class Renewed {
 /** For each function that gets credentials, the stores opened with it: a history made for each request asks it no more often than one. */
 const renewals = new WeakMap<object, Map<string, Renewed>>();
 
-function renewedBy(source: () => Promise<AwsCredentials>, url: string): Renewed {
+function renewedBy(source: () => Promise<AwsCredentials>, url: string, words: Words | undefined): Renewed {
   const known = renewals.get(source) ?? new Map<string, Renewed>();
   renewals.set(source, known);
-  const renewed = known.get(url) ?? new Renewed(url, source);
+  const renewed = known.get(url) ?? new Renewed(url, source, words);
   known.set(url, renewed);
   return renewed;
 }
 
 /** The store that is open with these, or a new one. Sharing spares the handshakes, and what is known of the sessions' ends. */
-function opened(url: string, credentials: AwsCredentials | undefined): NativeStore {
+function opened(url: string, credentials: AwsCredentials | undefined, words?: Words): NativeStore {
   const setup: Record<string, unknown> = { url };
   if (credentials !== undefined) {
     if (typeof credentials !== "object" || credentials === null) {
@@ -127,9 +131,9 @@ function opened(url: string, credentials: AwsCredentials | undefined): NativeSto
   }
   const text = JSON.stringify(setup);
   // A `memory:` store is its opener's own.
-  if (url.startsWith("memory:")) return create(text);
+  if (url.startsWith("memory:")) return create(text, words);
   const name = createHash("sha256").update(text).digest("base64");
-  const store = stores.get(name) ?? create(text);
+  const store = stores.get(name) ?? create(text, words);
   stores.delete(name);
   stores.set(name, store);
   const [oldest] = stores.keys();
@@ -137,13 +141,22 @@ function opened(url: string, credentials: AwsCredentials | undefined): NativeSto
   return store;
 }
 
-function create(setup: string): NativeStore {
+/**
+ * Checks a store URL; nothing is opened by that.
+ *
+ * @throws ChatMemoryError `invalid`, when it cannot work.
+ */
+export function checkUrl(url: string, words: Words | undefined): void {
+  create(JSON.stringify({ url }), words);
+}
+
+function create(setup: string, words?: Words): NativeStore {
   try {
     return new native.NativeStore(setup);
   } catch (error) {
     // The native part says what is wrong as JSON.
     const said = error instanceof Error && error.message.startsWith("{") ? (JSON.parse(error.message) as { error: NativeError }) : undefined;
-    throw said ? thrown(said.error) : error;
+    throw said ? thrown(said.error, words) : error;
   }
 }
 
@@ -155,6 +168,6 @@ interface NativeError {
   actual: string | null;
 }
 
-function thrown({ code, message, ...more }: NativeError): ChatMemoryError {
-  return new ChatMemoryError(code, message, more);
+function thrown({ code, message, ...more }: NativeError, words: Words | undefined): ChatMemoryError {
+  return new ChatMemoryError(code, inWords(words, message), more);
 }

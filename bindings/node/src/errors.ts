@@ -11,6 +11,7 @@
  * | `invalid` | the call itself is wrong; repeating it cannot help |
  * | `access_denied` | the credentials are missing, refused, expired or lack a permission |
  * | `throttled`, `unavailable` | the service refuses to go faster, or is not to be reached; nothing was written, and a later call may succeed |
+ * | `contended` | other writers to the same session kept this one from getting through in time; nothing was written, and a later call may succeed |
  * | `corrupt` | what is stored cannot be read |
  * | `unsupported` | the store does not do this |
  * | `read_only` | the store was opened for reading only |
@@ -24,6 +25,7 @@ export type ErrorCode =
   | "invalid"
   | "access_denied"
   | "throttled"
+  | "contended"
   | "unavailable"
   | "corrupt"
   | "unsupported"

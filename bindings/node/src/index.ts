@@ -5,6 +5,7 @@ export {
   type Appended,
   type AppendOptions,
   ChatStore,
+  type Deleted,
   type Format,
   type History,
   type HistoryRecord,

@@ -31,7 +31,7 @@ export function encode(value: unknown): string {
   const text = stringify(value, (holder, name, found) => {
     switch (typeof found) {
       case "number":
-        if (!Number.isFinite(found)) throw invalid(`${place(name)} is ${found}, which JSON cannot hold; store null or a text`);
+        if (!Number.isFinite(found)) throw invalid(`invalid value in ${place(name)}: ${found} is no number of JSON; send null or a string`);
         if (Object.is(found, -0)) return number("-0.0");
         // With an exponent it is read as what it is, a float, and comes back as a number.
         return Number.isInteger(found) && !Number.isSafeInteger(found) ? number(found.toExponential()) : found;
@@ -44,7 +44,12 @@ export function encode(value: unknown): string {
       case "symbol":
         throw invalid(`${place(name)} is a ${typeof found}, which JSON cannot hold; leave it out`);
       case "string":
-        if (!found.isWellFormed()) throw invalid(`${place(name)} holds half a character (a lone surrogate), which UTF-8 cannot; cut texts elsewhere`);
+        if (!found.isWellFormed()) {
+          throw invalid(
+            `invalid value in ${place(name)}: ${half(found)} is half of a character (a lone surrogate), which UTF-8 cannot hold; ` +
+              "send the whole character, and cut texts between characters only",
+          );
+        }
         return found;
       case "object":
         // A Buffer would write itself as a list of its bytes.
@@ -81,6 +86,12 @@ function refuseOpaque(name: string, found: unknown): void {
     : ArrayBuffer.isView(found) || found instanceof ArrayBuffer ? "binary data"
     : undefined;
   if (kind) throw invalid(`${place(name)} is ${kind}, which JSON cannot hold; store an object, a list or a base64 text`);
+}
+
+/** The first lone surrogate of a text, as its escape. */
+function half(text: string): string {
+  const at = text.search(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/);
+  return `\\u${text.charCodeAt(at).toString(16)}`;
 }
 
 function place(name: string): string {

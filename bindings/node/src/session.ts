@@ -4,7 +4,8 @@ import type { AwsCredentialSource } from "./connection.js";
 import { invalid } from "./errors.js";
 import { checkNames, text } from "./options.js";
 import { type Appended, ChatStore, randomSessionId, type StoredMessage, type Window, WINDOW_OPTIONS } from "./store.js";
-import { DYNAMODB_OPTIONS, type DynamoDBOptions, dynamoDBUrl } from "./url.js";
+import { DYNAMODB_OPTIONS, type DynamoDBOptions, writtenUrl } from "./url.js";
+import { SESSION_WORDS, type Words } from "./words.js";
 
 /** The part of the AWS SDK's client configuration that is of use here. */
 export interface ClientConfig {
@@ -81,9 +82,10 @@ export class Session {
    * Opens a session; nothing is asked of the store yet.
    *
    * @param what the class that the options were given to, for errors.
+   * @param words how errors name the options.
    * @throws ChatMemoryError `invalid`, for an option that there is not, and for options that cannot work.
    */
-  static open(what: string, options: SessionOptions): Session {
+  static open(what: string, options: SessionOptions, words: Words = SESSION_WORDS): Session {
     if (typeof options !== "object" || options === null) throw invalid(`${what} takes an object with a tableName or a store`);
     checkNames(what, options, SESSION_OPTIONS);
     if (options.store !== undefined) return Session.#ofStore(what, options.store, options);
@@ -99,7 +101,9 @@ export class Session {
     said.listAttribute = text(what, "messageAttributeName", options.messageAttributeName);
     // LangChain.js keeps a session of such a table at the sort key's own name; `layout: "turns"` asks for one item a record.
     said.sortValue = key ? key.sortValue : options.layout === "turns" ? undefined : options.sortKey;
-    const store = new ChatStore(dynamoDBUrl(said), credentials && { credentials });
+    // A session that this class begins is read by LangChain.js; a table of Flowise's may be keyed by any name.
+    if (options.layout !== "turns") said.dialect ??= "js";
+    const store = new ChatStore(writtenUrl(what, said), credentials && { credentials }, words);
     return new Session(store, key?.session ?? sessionId(what, options.sessionId), options);
   }
 

@@ -1,6 +1,9 @@
 import { native } from "#native";
 import { type AwsCredentialSource, Connection } from "./connection.js";
+import { invalid } from "./errors.js";
 import { checkNames } from "./options.js";
+import { type DynamoDBOptions, writtenUrl } from "./url.js";
+import { OPTION_WORDS, type Words } from "./words.js";
 
 /** A message in OpenAI's form. Every field comes back as it was given, also those that have no name here. */
 export interface Message {
@@ -132,6 +135,8 @@ export interface HistoryRecord<F extends Format = "openai"> {
   /** In epoch seconds. */
   expiresAt: number | null;
   metadata: Record<string, unknown> | null;
+  /** When each message was sent, in epoch milliseconds; `null` where that is unknown. */
+  sentAt: (number | null)[];
   messages: MessageOf<F>[];
 }
 
@@ -152,11 +157,15 @@ export interface SessionInfo {
   metadata: Record<string, unknown> | null;
   /** In epoch milliseconds. */
   createdAt: number;
+  /** When something was last appended to it, in epoch milliseconds; on DynamoDB at most an hour old, and `null` where it is not known. */
+  lastAt: number | null;
 }
 
 /** A page of sessions. */
 export interface SessionPage {
   sessions: SessionInfo[];
+  /** The order that they really are in: on DynamoDB, an owner with over 1,000 sessions is listed by start. */
+  order: "started" | "recent";
   /** Where the next page goes on; `null` after the last. */
   next: string | null;
   receipt: Receipt;
@@ -166,6 +175,12 @@ export interface SessionPage {
 export interface Swept {
   records: number;
   receipt: Receipt;
+}
+
+/** What was deleted. */
+export interface Deleted extends Swept {
+  /** Whether there was a session: `false` where it never was, was deleted before or had expired. */
+  existed: boolean;
 }
 
 const STORE_OPTIONS = ["credentials"];
@@ -186,12 +201,16 @@ export class ChatStore {
   readonly #connection: Connection;
 
   /**
-   * @param url `sqlite:PATH`, `dynamodb://TABLE?region=…` or `memory:`; it never holds credentials.
+   * @param store a store URL (`sqlite:PATH`, `dynamodb://TABLE?region=…` or `memory:`), which never holds credentials; or the options of a
+   *   DynamoDB table: `{ tableName: "chats", region: "eu-central-1" }`.
    * @param options `credentials`: an AWS access key, or a function that gets one; by default AWS's usual chain.
+   * @param words how errors name the settings; only this package's own classes give it.
    */
-  constructor(url: string, options: { credentials?: AwsCredentialSource } = {}) {
+  constructor(store: string | DynamoDBOptions, options: { credentials?: AwsCredentialSource } = {}, words?: Words) {
     checkNames("ChatStore", options, STORE_OPTIONS);
-    this.#connection = new Connection(url, options.credentials);
+    if (typeof store === "string") this.#connection = new Connection(store, options.credentials, words);
+    else if (typeof store === "object" && store !== null) this.#connection = new Connection(writtenUrl("ChatStore", store), options.credentials, OPTION_WORDS);
+    else throw invalid("ChatStore takes a store URL (sqlite:PATH, dynamodb://TABLE or memory:), or an object with a tableName");
   }
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */
@@ -239,8 +258,8 @@ export class ChatStore {
     return this.#connection.call("clear", { session });
   }
 
-  /** Forgets a session: clears it, and takes it off the directory. */
-  delete(session: string): Promise<Swept> {
+  /** Forgets a session: clears it, and takes it off the directory. It says whether there was one. */
+  delete(session: string): Promise<Deleted> {
     return this.#connection.call("delete", { session });
   }
 
@@ -249,9 +268,12 @@ export class ChatStore {
     return this.#connection.call("sweep", { session });
   }
 
-  /** A page of an owner's sessions, or of those that have none, newest first. */
-  sessions(options: { owner?: string; limit?: number; after?: string } = {}): Promise<SessionPage> {
-    checkNames("sessions", options, ["owner", "limit", "after"]);
+  /**
+   * A page of an owner's sessions, or of those that have none, newest first: by when they began, or with `recent` by last activity. That
+   * is exact in a file and in memory; on DynamoDB, the time of the last activity is at most an hour old.
+   */
+  sessions(options: { owner?: string; limit?: number; after?: string; recent?: boolean } = {}): Promise<SessionPage> {
+    checkNames("sessions", options, ["owner", "limit", "after", "recent"]);
     return this.#connection.call("sessions", options);
   }
 

@@ -1,7 +1,9 @@
 // Store URLs: everything about a store in one line. The crate's page on store URLs says what each parameter means.
 
+import { checkUrl } from "./connection.js";
 import { invalid } from "./errors.js";
 import { checkNames } from "./options.js";
+import { OPTION_WORDS, OPTIONS } from "./words.js";
 
 /** How a table is reached, and how sessions are kept in it. All but the table's name has a default. */
 export interface DynamoDBOptions {
@@ -45,43 +47,31 @@ export interface DynamoDBOptions {
   deadline?: string;
 }
 
-/** Each option's name in a URL. */
-const PARAMETERS: Record<Exclude<keyof DynamoDBOptions, "tableName">, string> = {
-  region: "region",
-  endpoint: "endpoint",
-  profile: "profile",
-  partitionKey: "partition_key",
-  sortKey: "sort_key",
-  namespace: "namespace",
-  retention: "retention",
-  consistency: "consistency",
-  readOnly: "read_only",
-  layout: "layout",
-  dialect: "dialect",
-  listAttribute: "list_attribute",
-  sortValue: "sort_value",
-  ttlAttribute: "ttl_attribute",
-  roll: "roll",
-  maxRecord: "max_record",
-  requestTimeout: "request_timeout",
-  deadline: "deadline",
-};
+/** Each option with its name in a URL. */
+const PARAMETERS = Object.entries(OPTIONS).map(([parameter, option]) => [option, parameter] as const);
 
 /** The names of all options. */
-export const DYNAMODB_OPTIONS: readonly string[] = ["tableName", ...Object.keys(PARAMETERS)];
+export const DYNAMODB_OPTIONS: readonly string[] = ["tableName", ...Object.values(OPTIONS)];
 
 /**
  * The store URL of a DynamoDB table: `dynamodb://chats?region=eu-central-1`.
  *
- * @throws ChatMemoryError `invalid`, for an option that there is not, or without a table's name. (Whether the values can work shows
- *   when the URL is opened.)
+ * @throws ChatMemoryError `invalid`, for an option that there is not, for one whose value cannot work, and without a table's name.
  */
 export function dynamoDBUrl(options: DynamoDBOptions): string {
-  checkNames("dynamoDBUrl", options, DYNAMODB_OPTIONS);
+  const url = writtenUrl("dynamoDBUrl", options);
+  checkUrl(url, OPTION_WORDS);
+  return url;
+}
+
+/** The same, where whoever opens it checks the values. */
+export function writtenUrl(what: string, options: DynamoDBOptions): string {
+  if (typeof options !== "object" || options === null) throw invalid(`${what} takes an object with a tableName`);
+  checkNames(what, options, DYNAMODB_OPTIONS);
   const { tableName } = options;
   if (typeof tableName !== "string" || tableName === "") throw invalid("tableName must name the DynamoDB table; give it");
-  const said = Object.entries(PARAMETERS).flatMap(([name, parameter]) => {
-    const value: unknown = options[name as keyof typeof PARAMETERS];
+  const said = PARAMETERS.flatMap(([name, parameter]) => {
+    const value: unknown = options[name];
     if (value === undefined) return [];
     if (typeof value !== (name === "readOnly" ? "boolean" : "string")) {
       throw invalid(`${name} must be ${name === "readOnly" ? "true or false" : "a text"}, not ${describe(value)}`);

@@ -3,8 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChatStore } from "chat-memory";
 import { appendMessages, loadConversation, loadMessages, saveMessages } from "chat-memory/ai-sdk";
-import { convertToModelMessages, safeValidateUIMessages } from "ai";
+import * as ai6 from "ai-6";
+import * as ai7 from "ai";
+import { model } from "./model.mjs";
 import { sqliteUrl, turnsUrl } from "./support.mjs";
+
+const { convertToModelMessages, safeValidateUIMessages } = ai7;
 
 process.env.AWS_ACCESS_KEY_ID ??= "test";
 process.env.AWS_SECRET_ACCESS_KEY ??= "test";
@@ -157,11 +161,136 @@ test("what is not a conversation is refused, and nothing is written", async () =
   const store = new ChatStore("memory:");
   await saveMessages(store, "s", [user("u1", "?"), answer("a1", "!")]);
   const bad = (messages, says) => assert.rejects(saveMessages(store, "s", messages), (error) => error.code === "invalid" && says.test(error.message));
-  await bad([user("u2", "?"), { role: "assistant", parts: [] }], /message 2 .*needs an id/);
+  await bad([user("u2", "?"), { id: 5, role: "assistant", parts: [] }], /message 2 .*needs an id/);
   await bad([{ id: "x", role: "tool", parts: [] }], /roles/);
   await bad([{ id: "x", role: "user", content: "x" }], /list of parts/);
   await bad([user("x", "1"), user("x", "2")], /same id/);
   await bad([user("new", "?"), answer("a1", "!")], /"a1" is stored, but the first/);
   await bad("x", /list/);
   assert.equal((await loadMessages(store, "s")).length, 2);
+});
+
+for (const [version, ai] of Object.entries({ 6: ai6, 7: ai7 })) {
+  /** One request to a route: the messages of the browser afterwards, which gives the answer an id of its own. */
+  const route = async (store, messages, { tools, save = saveMessages, ...more } = {}) => {
+    const saved = [];
+    const result = ai.streamText({ model, messages: await ai.convertToModelMessages(messages), tools });
+    const response = result.toUIMessageStreamResponse({
+      originalMessages: messages,
+      onFinish: async ({ messages }) => void saved.push(await save(store, "s", messages)),
+      ...more,
+    });
+    const events = (await response.text()).split("\n\n").filter((line) => line.startsWith("data: {")).map((line) => JSON.parse(line.slice(6)));
+    const errors = events.filter(({ type }) => type === "error");
+    assert.deepEqual(errors, []);
+    const last = messages.at(-1).role === "assistant" ? messages.at(-1) : undefined;
+    let shown;
+    for await (const message of ai.readUIMessageStream({ message: last, stream: ReadableStream.from(events) })) shown = message;
+    // As JSON, which is how the browser sends it back.
+    const received = JSON.parse(JSON.stringify({ ...shown, id: shown.id || `browser-${messages.length}` }));
+    return { saved, messages: [...(last ? messages.slice(0, -1) : messages), received] };
+  };
+
+  test(`ai ${version}: answers without generateMessageId are stored, each once, and known again under the browser's ids`, async () => {
+    const store = new ChatStore(await turnsUrl());
+    let messages = [];
+    for (let n = 0; n < 5; n += 1) {
+      const answered = await route(store, [...messages, user(`u${n}`, "Where to?")]);
+      assert.deepEqual(answered.saved.map(({ written }) => written), [2]);
+      messages = answered.messages;
+      assert.equal((await saveMessages(store, "s", messages)).written, 0, "the browser's conversation is the stored one");
+      assert.equal((await saveMessages(store, "s", messages.slice(-1))).written, 0, "its last message, too");
+    }
+    const stored = await loadMessages(store, "s");
+    assert.equal(stored.length, 10);
+    assert.equal(new Set(ids(stored)).size, 10);
+    assert.ok(ids(stored).every((id) => id !== ""));
+    assert.deepEqual(stored.map(({ parts }) => parts), messages.map(({ parts }) => parts));
+    // A page that is loaded again continues with the stored ids.
+    const after = await route(store, [...stored, user("u5", "Where to?")]);
+    assert.deepEqual(after.saved.map(({ written }) => written), [2]);
+    assert.equal((await loadMessages(store, "s")).length, 12);
+  });
+
+  test(`ai ${version}: an answer that continues after the browser ran a tool takes its own place`, async () => {
+    const store = new ChatStore(await turnsUrl());
+    const tools = { place: ai.tool({ description: "Where the user is", inputSchema: ai.jsonSchema({ type: "object", properties: {} }) }) };
+    const first = await route(store, [user("u0", "Where to?")], { tools });
+    const [question, answer] = first.messages;
+    const call = answer.parts.at(-1);
+    assert.equal(call.type, "tool-place");
+    const done = { ...answer, parts: [...answer.parts.slice(0, -1), { ...call, state: "output-available", output: "Paris" }] };
+    const second = await route(store, [question, done], { tools });
+    assert.equal(second.saved.length, 1);
+    const stored = await loadMessages(store, "s");
+    assert.deepEqual(stored.map(({ role }) => role), ["user", "assistant"]);
+    assert.equal(stored[1].parts.at(-1).text, "To Lisbon.");
+    assert.deepEqual(stored[1].parts, second.messages[1].parts);
+  });
+
+  test(`ai ${version}: with generateMessageId an answer has one id here and in the browser; createUIMessageStream gives one by itself`, async () => {
+    const store = new ChatStore("memory:");
+    const { messages } = await route(store, [user("u0", "Where to?")], { generateMessageId: ai.createIdGenerator() });
+    assert.deepEqual(await loadMessages(store, "s"), messages);
+    const question = user("u1", "And then?");
+    const stream = ai.createUIMessageStream({
+      originalMessages: [...messages, question],
+      execute: ({ writer }) => void writer.merge(ai.streamText({ model, prompt: "And then?" }).toUIMessageStream()),
+      onFinish: async ({ messages }) => void (await saveMessages(store, "s", messages)),
+    });
+    for await (const part of stream) assert.notEqual(part.type, "error");
+    assert.deepEqual(ids(await loadMessages(store, "s")).slice(0, 3), [...ids(messages), "u1"]);
+    assert.equal((await loadMessages(store, "s")).length, 4);
+  });
+}
+
+test("messages without ids: a repeat is known, equal answers elsewhere are not, and nothing is lost", async () => {
+  const store = new ChatStore(await turnsUrl());
+  const nameless = (role, text) => ({ id: "", role, parts: [{ type: "text", text }] });
+  const turn = [nameless("user", "Hi"), nameless("assistant", "Hello")];
+  assert.equal((await saveMessages(store, "s", turn)).written, 2);
+  assert.equal((await saveMessages(store, "s", turn)).written, 0);
+  const more = [...turn, nameless("user", "Again"), nameless("assistant", "Hello")];
+  assert.equal((await saveMessages(store, "s", more)).written, 2, "the same words in another place are another message");
+  assert.equal((await saveMessages(store, "s", more)).written, 0);
+  const stored = await loadMessages(store, "s");
+  assert.equal(new Set(ids(stored)).size, 4);
+  // An id that is missing is as good as an empty one.
+  assert.equal((await saveMessages(store, "s", more.map(({ id, ...message }) => message))).written, 0);
+  // Another answer in a stored one's place is refused, as with ids.
+  await assert.rejects(
+    saveMessages(store, "s", [...stored.slice(0, 3), nameless("assistant", "Bye")]),
+    (error) => error.code === "conflict" && /generateMessageId/.test(error.message),
+  );
+  // At once: one of them writes.
+  const next = [...stored, user("u9", "?"), nameless("assistant", "!")];
+  const saved = await Promise.all(Array.from({ length: 4 }, () => saveMessages(store, "s", next)));
+  assert.equal(saved.reduce((sum, { written }) => sum + written, 0), 2);
+  // Appended: once under a key, each with an id.
+  const append = () => appendMessages(store, "s", [nameless("assistant", "Hello")], { key: "k" });
+  await append();
+  await append();
+  await appendMessages(store, "s", [nameless("assistant", "Hello")]);
+  const all = await loadMessages(store, "s");
+  assert.equal(all.length, 8);
+  assert.equal(new Set(ids(all)).size, 8);
+});
+
+test("a long conversation of answers without ids costs no more to save than a short one", async () => {
+  const store = new ChatStore(await turnsUrl());
+  const requests = [];
+  const { append, records } = store;
+  store.append = async (...args) => note(await append.apply(store, args));
+  store.records = async (...args) => note(await records.apply(store, args));
+  const note = (answer) => (requests.push(answer.receipt.requests), answer);
+  const messages = [];
+  for (let n = 0; n < 30; n += 1) {
+    messages.push(user(`u${n}`, "?"), { ...answer("", "Yes."), metadata: {} });
+    requests.length = 0;
+    await saveMessages(store, "s", messages);
+    // The browser's own id.
+    messages.at(-1).id = `browser-${n}`;
+    if (n > 3) assert.ok(requests.reduce((sum, n) => sum + n, 0) <= 2, `${requests}`);
+  }
+  assert.equal((await loadMessages(store, "s")).length, 60);
 });

@@ -1,6 +1,6 @@
 // Flowise 3: its own node loader finds the node, and its own Conversation Chain holds a conversation through it.
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,7 +57,7 @@ async function memory(place, name, inputs, { credential = "", options = {} } = {
 
 const turn = (n) => [{ text: `${n}?`, type: "userMessage" }, { text: `${n}!`, type: "apiMessage" }];
 
-test("in place of the original: found by Flowise's loader, with its name, label, inputs and credential", async () => {
+test("in place of the original: found by Flowise's loader, with its name, label, inputs and credential, and an icon and a text of its own", async () => {
   const place = flowise();
   const before = (await loaded(place)).DynamoDBChatMemory;
   const { code, out, err } = await install(place, "install");
@@ -68,8 +68,10 @@ test("in place of the original: found by Flowise's loader, with its name, label,
   const nodes = await loaded(again);
   assert.deepEqual(Object.keys(nodes), ["DynamoDBChatMemory"]);
   const after = nodes.DynamoDBChatMemory;
-  for (const field of ["label", "name", "type", "category", "baseClasses", "credential", "icon"]) assert.deepEqual(after[field], before[field], field);
-  assert.ok(existsSync(after.icon));
+  for (const field of ["label", "name", "type", "category", "baseClasses", "credential"]) assert.deepEqual(after[field], before[field], field);
+  for (const field of ["icon", "description"]) assert.notEqual(after[field], before[field], field);
+  assert.notEqual(readFileSync(after.icon, "utf8"), readFileSync(before.icon, "utf8"));
+  assert.match(after.description, /chat-memory/);
   // A saved flow gives what the original asked for; all that is new may be missing.
   const old = before.inputs.map(({ name }) => name);
   assert.deepEqual(after.inputs.slice(0, old.length).map(({ name, type, default: value }) => [name, type, value]), before.inputs.map(({ name, type, default: value }) => [name, type, value]));
@@ -79,7 +81,32 @@ test("in place of the original: found by Flowise's loader, with its name, label,
   assert.equal((await install(place, "install")).code, 0, "twice is as good as once");
   assert.match((await install(place, "uninstall")).out, /own node is back/);
   assert.equal((await loaded(flowiseOf(place))).DynamoDBChatMemory.version, before.version);
+  assert.ok(!existsSync(after.icon), "nothing of ours stays");
   assert.match((await install(place, "uninstall")).out, /nothing to do/);
+});
+
+test("status says that a node does not load, and why, when the package was moved", async () => {
+  const place = flowise();
+  await install(place, "install");
+  await install(place, "install", "--beside");
+  const healthy = await install(place, "status");
+  assert.deepEqual([healthy.code, healthy.out], [0, "DynamoDB Chat Memory: of chat-memory\nDurable DynamoDB Chat Memory, next to it: installed\n"]);
+  const memory = join(place.components, "dist", "nodes", "memory");
+  for (const file of [join(memory, "DynamoDb", "DynamoDb.js"), join(memory, "DurableDynamoDb", "DurableDynamoDb.js")]) {
+    writeFileSync(file, readFileSync(file, "utf8").replace(join(root, "dist"), "/moved/away"));
+  }
+  const moved = await install(place, "status");
+  assert.equal(moved.code, 1);
+  const says = /: of chat-memory, but it does not load: the package is no longer at \/moved\/away\S+; run `chat-memory-flowise install` again/;
+  assert.match(moved.out, says);
+  assert.match(moved.out, /next to it: installed, but it does not load: .*run `chat-memory-flowise install --beside` again/);
+  // Installing again mends it.
+  assert.equal((await install(place, "install")).code, 0);
+  assert.equal((await install(place, "install", "--beside")).code, 0);
+  assert.equal((await install(place, "status")).code, 0);
+  // The original cannot come back where it was deleted.
+  rmSync(join(memory, "DynamoDb", "DynamoDb.js.original"));
+  assert.match((await install(place, "uninstall")).err, /cannot put Flowise's own node back: .*is not there; install Flowise again/);
 });
 
 /** The same folder, seen by a server that starts anew. */
@@ -94,7 +121,9 @@ test("beside the original: a node of its own", async () => {
   const nodes = await loaded(place);
   assert.deepEqual(Object.keys(nodes).sort(), ["DurableDynamoDBChatMemory", "DynamoDBChatMemory"]);
   assert.equal(nodes.DynamoDBChatMemory.version, 1);
-  assert.ok(existsSync(nodes.DurableDynamoDBChatMemory.icon));
+  const [theirs, ours] = ["DynamoDBChatMemory", "DurableDynamoDBChatMemory"].map((name) => nodes[name]);
+  for (const field of ["label", "description"]) assert.notEqual(ours[field], theirs[field], field);
+  assert.notEqual(readFileSync(ours.icon, "utf8"), readFileSync(theirs.icon, "utf8"));
   assert.equal((await install(place, "uninstall", "--beside")).code, 0);
   assert.deepEqual(Object.keys(await loaded(flowiseOf(place))), ["DynamoDBChatMemory"]);
 });
@@ -133,7 +162,7 @@ test("sessions: a turn is one write, an override goes elsewhere, a clear takes o
     assert.deepEqual(prepended.map((message) => [message.getType(), message.content]), [["human", "earlier"], ["ai", "yes"], ["human", "2?"], ["ai", "2!"]]);
     await one.clearChatMessages("two");
     assert.deepEqual(await one.getChatMessages("two"), []);
-    assert.equal((await one.getChatMessages()).length, 3, "Flowise's own would have cleared this one too");
+    assert.equal((await one.getChatMessages()).length, 3, "the node's own session stays");
     await one.clearChatMessages();
     assert.deepEqual(await one.getChatMessages(), []);
 
@@ -156,11 +185,19 @@ test("window, and inputs that are wrong", async () => {
   for (let n = 0; n < 5; n += 1) await all.addChatMessages(turn(n));
   const window = await memory(place, "DynamoDBChatMemory", { ...inputs, windowBy: "turns", windowSize: "2", retention: "30d" });
   assert.deepEqual((await window.getChatMessages("", true)).map(({ content }) => content), ["3?", "3!", "4?", "4!"]);
-  const bad = (more, says) => assert.rejects(memory(place, "DynamoDBChatMemory", { ...inputs, ...more }), (error) => says.test(error.message));
+  const bad = (more, says) =>
+    assert.rejects(memory(place, "DynamoDBChatMemory", { ...inputs, ...more }), (error) => says.test(error.message) && !/store URL|dynamodb:\/\//.test(error.message));
   await bad({ tableName: "" }, /Table Name is empty/);
   await bad({ windowBy: "turns" }, /Window Size must say how many turns/);
-  await bad({ retention: "forever" }, /retention/);
-  await bad({ endpoint: "localhost" }, /endpoint/);
+  await bad({ retention: "forever" }, /^Retention: /);
+  await bad({ retention: "5m" }, /retention is an hour at least/);
+  await bad({ endpoint: "localhost" }, /^Endpoint: /);
+  await bad({ region: "EU WEST" }, /^Region: /);
+  await bad({ tableName: "a table" }, /^Table Name must be a table's name|^Table Name/);
+  await bad({ partitionKey: "x".repeat(300) }, /^Partition Key: /);
+  // What only shows when the table is asked.
+  const other = await memory(place, "DynamoDBChatMemory", { ...inputs, tableName: await table("pk", "range") });
+  await assert.rejects(other.getChatMessages(), (error) => /Partition Key "pk" and sort key "range" \(this node has no field for the sort key/.test(error.message) && !/store URL/.test(error.message));
 });
 
 test("Connect Credential: Flowise's own decrypted, never shown", async () => {

@@ -1,10 +1,11 @@
 // The package as it would be installed: packed, into an empty project, with nothing of the repository around it.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { builtLibrary, noteFile, sha256, sourcesHash, unfit } from "../scripts/addon.mjs";
 import { root, run } from "./support.mjs";
 
 const npm = (cwd, ...args) => {
@@ -16,6 +17,7 @@ const npm = (cwd, ...args) => {
 test("npm pack, and npm install of it into an empty project", async () => {
   const project = mkdtempSync(join(tmpdir(), "project-"));
   writeFileSync(join(project, "package.json"), '{"name":"project","private":true}');
+  // Without the check of the addon, which refuses one that was built for tests.
   npm(root, "pack", "--ignore-scripts", "--pack-destination", project);
   const [tarball] = readdirSync(project).filter((name) => name.endsWith(".tgz"));
   // Offline: it needs nothing else.
@@ -42,15 +44,71 @@ test("npm pack, and npm install of it into an empty project", async () => {
   assert.match(help.stdout, /Usage: chat-memory-flowise/);
 
   const inside = readdirSync(join(project, "node_modules", "chat-memory"));
+  assert.ok(readdirSync(join(project, "node_modules", "chat-memory", "prebuilt")).every((name) => name.endsWith(".node")), "no note of the build");
   assert.deepEqual(inside.sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "native.cjs", "native.d.cts", "package.json", "platform.cjs", "prebuilt"]);
 });
 
-test("the types, for both module systems", () => {
+test("npm pack refuses a missing addon, a stale one, one of tests, and says what to run", () => {
+  const [repository, prebuilt] = [mkdtempSync(join(tmpdir(), "repository-")), mkdtempSync(join(tmpdir(), "prebuilt-"))];
+  const refused = (says) => {
+    const why = unfit(prebuilt, repository);
+    assert.match(why ?? "nothing", says);
+    assert.match(why, /run `npm run build:native` in bindings\/node$/);
+  };
+  refused(/there is no addon in/);
+  const files = ["src/lib.rs", "src/new.rs"];
+  mkdirSync(join(repository, "src"));
+  const source = (text, name = "lib") => writeFileSync(join(repository, "src", `${name}.rs`), text);
+  const addon = join(prebuilt, "chat-memory.linux-x64-gnu.node");
+  const built = (more = {}) => {
+    writeFileSync(addon, "an addon");
+    const note = { addon: sha256("an addon"), profile: "release", sources: sourcesHash(files, repository), files, ...more };
+    writeFileSync(noteFile("linux-x64-gnu", prebuilt), JSON.stringify(note));
+  };
+  source("fn a() {}");
+  writeFileSync(addon, "an addon");
+  refused(/not known what chat-memory.linux-x64-gnu.node was built from/);
+  built();
+  assert.equal(unfit(prebuilt, repository), undefined);
+  // The times of files say nothing: what is in them does.
+  source("fn a() {}");
+  assert.equal(unfit(prebuilt, repository), undefined);
+  source("fn b() {}");
+  refused(/older than its sources/);
+  built();
+  source("fn c() {}", "new");
+  refused(/older than its sources/);
+  built();
+  rmSync(join(repository, "src", "new.rs"));
+  refused(/older than its sources/);
+  built({ profile: "debug" });
+  refused(/built for tests \(profile debug\)/);
+  built();
+  writeFileSync(addon, "another addon");
+  refused(/is not the addon that its note was written for/);
+  // npm itself runs the check, here on the addon that the tests built.
+  const packing = spawnSync("npm", ["pack", "--dry-run"], { cwd: root, encoding: "utf8" });
+  const { profile } = JSON.parse(readFileSync(noteFile(readdirSync(join(root, "prebuilt")).find((name) => name.endsWith(".json")).slice("chat-memory.".length, -".json".length)), "utf8"));
+  if (profile === "release") assert.equal(packing.status, 0, packing.stderr);
+  else assert.match(packing.stderr, /cannot pack: .* was built for tests/);
+});
+
+test("build:native takes the addon from where cargo says that it put it, such as CARGO_TARGET_DIR", () => {
+  const message = (name, file) => JSON.stringify({ reason: "compiler-artifact", target: { name }, filenames: [file] });
+  const lines = [message("serde", "/elsewhere/release/deps/libserde.rlib"), message("chat_memory_node", "/elsewhere/release/libchat_memory_node.so"), '{"reason":"build-finished","success":true}'];
+  assert.equal(builtLibrary(lines.join("\n")), "/elsewhere/release/libchat_memory_node.so");
+  assert.equal(builtLibrary(lines[0]), undefined);
+});
+
+for (const ai of ["ai", "ai-6"]) test(`the types, for both module systems, with ${ai}`, () => {
   const project = mkdtempSync(join(tmpdir(), "types-"));
   writeFileSync(join(project, "package.json"), '{"name":"project","private":true,"type":"module"}');
   // As an installation has it: the package among what it can be used with.
   mkdirSync(join(project, "node_modules"));
-  for (const name of readdirSync(join(root, "node_modules"))) symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
+  for (const name of readdirSync(join(root, "node_modules"))) {
+    if (name !== "ai") symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
+  }
+  symlinkSync(join(root, "node_modules", ai), join(project, "node_modules", "ai"));
   symlinkSync(root, join(project, "node_modules", "chat-memory"));
   for (const [from, to] of [["types.ts", "types.mts"], ["types.ts", "types.cts"], ["types-ai.ts", "types-ai.mts"]]) {
     copyFileSync(join(root, "test", from), join(project, to));

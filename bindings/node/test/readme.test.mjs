@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { dynamodb, endpoint, namedTable, root, script, sqliteUrl } from "./support.mjs";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -20,10 +21,21 @@ test("the README has programs, and all that it shows in JavaScript is one", () =
   assert.ok(programs.length >= 5, `${programs.length}`);
 });
 
-for (const [n, program] of programs.entries()) {
-  test(`README, program ${n + 1}: ${program.split("\n")[0]}`, async () => {
-    // In files of their own, and on DynamoDB Local.
-    const here = program.replaceAll('"sqlite:chat.db"', JSON.stringify(sqliteUrl()));
+// What is for both versions of the AI SDK runs with both.
+const versions = programs.flatMap((program) => (program.includes('from "ai"') ? [["ai", program], ["ai-6", program]] : [[undefined, program]]));
+
+for (const [n, [ai, program]] of versions.entries()) {
+  test(`README, program ${n + 1}${ai ? ` with ${ai}` : ""}: ${program.split("\n")[0]}`, async () => {
+    if (ai) {
+      await dynamodb("DeleteTable", { TableName: "chats" });
+      await namedTable("chats", "session_id", "sk");
+    }
+    // In files of their own, on DynamoDB Local, and with a model that needs no account.
+    const model = pathToFileURL(join(import.meta.dirname, "model.mjs")).href;
+    const here = program
+      .replaceAll('"sqlite:chat.db"', JSON.stringify(sqliteUrl()))
+      .replace('from "./model.js"', `from ${JSON.stringify(model)}`)
+      .replace('from "ai"', `from "${ai}"`);
     const { code, out, err } = await script(here, { env: { AWS_ENDPOINT_URL_DYNAMODB: endpoint, AWS_REGION: "eu-west-1" } });
     assert.equal(code, 0, err);
     const expected = [...program.matchAll(/\/\/ prints: (.*)$/gm)].map(([, line]) => line);

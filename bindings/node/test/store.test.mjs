@@ -1,5 +1,6 @@
 // The package's own classes: values that come back as they were, errors, options, many at once.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { ChatMemoryError, ChatStore, dynamoDBUrl, randomSessionId } from "chat-memory";
@@ -123,8 +124,8 @@ test("what JSON cannot hold is refused, and says where", async () => {
   const circle = {};
   circle.circle = circle;
   for (const [value, says] of [
-    [NaN, /"x" is NaN/], [{ y: Infinity }, /"y" is Infinity/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
-    [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /lone surrogate/], [circle, /circular/i],
+    [NaN, /"x": NaN is no number of JSON; send null or a string/], [{ y: Infinity }, /"y": Infinity is no number/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
+    [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /"x": \\ud800 is half of a character \(a lone surrogate\), which UTF-8 cannot hold; send the whole character/], [circle, /circular/i],
   ]) {
     await assert.rejects(append(value), is("invalid", says));
   }
@@ -136,9 +137,21 @@ test("what JSON cannot hold is refused, and says where", async () => {
   assert.equal((await store.load("s")).messages[0].x, "1970-01-01T00:00:00.000Z", "a date is stored as its text, as JSON.stringify writes it");
 });
 
+// testdata/refused.json, as the library, the program and the HTTP service show it.
+test("a message that is refused has the sentence that it has everywhere", async () => {
+  const store = new ChatStore("memory:");
+  const cases = JSON.parse(readFileSync(new URL("../../../testdata/refused.json", import.meta.url), "utf8"));
+  const openai = cases.filter((one) => one.format === "openai" && typeof one.message === "object");
+  assert.ok(openai.length > 10);
+  for (const { name, message, says } of openai) {
+    const refused = (error) => error.code === "invalid" && error.message.includes(says);
+    await assert.rejects(store.append("s", [message]), refused, name);
+  }
+});
+
 test("options that cannot work throw at once", () => {
   assert.throws(() => new ChatStore("chats"), is("invalid", /store URL/));
-  assert.throws(() => new ChatStore(), is("invalid", /a text/));
+  assert.throws(() => new ChatStore(), is("invalid", /takes a store URL/));
   assert.throws(() => new ChatStore("dynamodb://chats?regoin=x"), is("invalid", /regoin/));
   assert.throws(() => new ChatStore("memory:", { credential: {} }), is("invalid", /no option "credential"/));
   assert.throws(() => new ChatStore("dynamodb://chats", { credentials: { accessKeyId: "a" } }), is("invalid", /lack secretAccessKey/));
@@ -237,12 +250,12 @@ test("a program that ends by itself is not kept waiting", async () => {
 test("where there is no addon, the import says what to do, in one sentence", async () => {
   const { code, err } = await run(["-e", "require('chat-memory')"], { cwd: import.meta.dirname, env: { CHAT_MEMORY_NATIVE: "/nowhere.node" } });
   assert.equal(code, 1);
-  assert.match(err, /chat-memory cannot run here: CHAT_MEMORY_NATIVE names a file that is not there .*npm run build:native/);
+  assert.match(err, /cannot load the addon of chat-memory: CHAT_MEMORY_NATIVE names "\/nowhere.node", which is not there; name the addon's file, or unset it/);
   const musl = `
     process.report.getReport = () => ({ header: {} });
     try { require("chat-memory"); } catch (error) { console.log(error.code, error.message); }`;
   const { out } = await run(["-e", musl], { cwd: import.meta.dirname, env: { CHAT_MEMORY_NATIVE: "" } });
-  assert.match(out, /^unsupported_platform .*no addon for linux-\w+-musl .*linux-\w+-gnu.*glibc/);
+  assert.match(out, /^unsupported_platform .*: the package has none for linux-\w+-musl \(only for linux-\w+-gnu\); use an image with glibc/);
 });
 
 test("the configuration of the tests reaches DynamoDB Local", async () => {

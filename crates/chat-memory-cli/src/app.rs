@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chat_memory::ChatStore;
-use chat_memory::store::Receipt;
+use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
+use chat_memory::store::{InMemoryStore, Receipt};
+use chat_memory::{ChatStore, Error};
 use etcetera::BaseStrategy;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::Globals;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::{Output, say};
+use crate::render::Style;
 use crate::visible::json_line;
 
 /// The environment variable that names the store.
@@ -23,12 +27,14 @@ pub struct App {
     /// Standard output.
     pub out: Output,
     spent: Mutex<Receipt>,
+    /// What there is to say of the cost.
+    explanation: Mutex<Option<String>>,
 }
 
 impl App {
     /// The program with these global options.
     pub fn new(globals: Globals) -> Self {
-        Self { globals, out: Output::new(), spent: Mutex::default() }
+        Self { globals, out: Output::new(), spent: Mutex::default(), explanation: Mutex::default() }
     }
 
     /// Whether output is for a program.
@@ -39,6 +45,17 @@ impl App {
     /// Adds what an operation cost to the bill.
     pub fn spend(&self, receipt: Receipt) {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += receipt;
+    }
+
+    /// How text for reading looks on standard output.
+    pub fn style(&self) -> Style {
+        let zone = if self.globals.utc { TimeZone::UTC } else { TimeZone::system() };
+        Style { colours: self.out.colours, zone }
+    }
+
+    /// Explains the cost, if it is printed.
+    pub fn explain_cost(&self, sentence: String) {
+        self.explanation.lock().unwrap_or_else(PoisonError::into_inner).replace(sentence);
     }
 
     /// What was spent so far, as JSON has it.
@@ -59,6 +76,15 @@ impl App {
     /// Whether the command line or the environment name a store.
     pub fn names_a_store(&self) -> bool {
         self.globals.store.is_some() || std::env::var_os(STORE).is_some_and(|url| !url.is_empty())
+    }
+
+    /// Whether the store is to be opened for reading only, as the command line or its URL says.
+    pub fn is_read_only(&self) -> Result<bool, Failure> {
+        Ok(match self.store_url()? {
+            StoreUrl::Sqlite(file) => file.read_only,
+            StoreUrl::DynamoDb(table) => table.read_only,
+            _ => false,
+        })
     }
 
     fn named_store(&self, configured: Option<&str>) -> Result<(StoreUrl, bool), Failure> {
@@ -93,11 +119,24 @@ impl App {
                 Ok(Arc::new(store))
             }
             // Nothing is asked of DynamoDB when a table is opened, so what is invalid there is what was said here.
-            (url @ StoreUrl::DynamoDb(_), _) => url.open().await.map_err(|e| match e.is_invalid() {
-                true => Failure::usage(e.to_string()),
-                false => Failure::Store(e),
-            }),
+            (StoreUrl::DynamoDb(table), _) => match DynamoDbStore::open(options(&table)).await {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error) if error.is_invalid() => Err(Failure::usage(error.to_string())),
+                Err(error) => Err(error.into()),
+            },
             (url, _) => Ok(url.open().await?),
+        }
+    }
+
+    /// Opens the store for a command that only looks at what is there, or takes it away: nothing is made. Where no store was named and
+    /// nothing has been stored yet, there is nothing in it.
+    pub async fn existing_store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
+        match self.named_store(None)? {
+            (StoreUrl::Sqlite(file), is_default) => match file.builder().create(false).open().await {
+                Err(error) if is_default && error.is_not_found() => Ok(Arc::new(InMemoryStore::new())),
+                opened => Ok(Arc::new(opened?)),
+            },
+            _ => self.store().await,
         }
     }
 
@@ -127,9 +166,30 @@ impl App {
         };
         if self.globals.cost {
             say(format_args!("cost: {}", self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
+            if let Some(explanation) =
+                self.explanation.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|_| !self.json())
+            {
+                say(explanation);
+            }
         }
         ExitCode::from(code)
     }
+}
+
+/// Opens the store at a URL.
+pub async fn open(url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
+    match url {
+        StoreUrl::DynamoDb(table) => Ok(Arc::new(DynamoDbStore::open(options(table)).await?)),
+        url => url.open().await,
+    }
+}
+
+/// A table as the program uses it: someone waits for the answer, so a service that cannot be reached is told at once. One that was reached
+/// before, in a long copy, say, is waited for as long as for anything else.
+pub fn options(table: &DynamoDbUrl) -> Options {
+    let options = table.options();
+    let deadline = options.deadline;
+    options.with_connect_deadline(Duration::ZERO).with_reconnect_deadline(deadline)
 }
 
 /// A receipt as JSON.

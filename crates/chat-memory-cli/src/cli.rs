@@ -52,7 +52,8 @@ Exit codes:
   0  done
   1  failed
   2  the command line is wrong
-  3  conflict: someone else wrote to the session";
+  3  conflict: someone else wrote to the session
+  130  interrupted by Ctrl-C";
 
 /// Durable chat memory on DynamoDB or SQLite
 #[derive(Debug, Parser)]
@@ -81,6 +82,9 @@ pub struct Globals {
     /// Answer in JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print times in UTC, not in this machine's time zone
+    #[arg(long, global = true)]
+    pub utc: bool,
 }
 
 /// What to do.

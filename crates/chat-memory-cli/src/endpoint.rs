@@ -13,9 +13,11 @@ use crate::visible::visible_line;
 
 mod answer;
 mod events;
+mod halves;
 
 use answer::Assembly;
 use events::Events;
+use halves::Halves;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -29,6 +31,8 @@ const ERROR_BYTES: u64 = 64 * 1024;
 pub enum Piece {
     /// More of its text.
     Text(String),
+    /// More of what the model reasons before it answers.
+    Reasoning(String),
     /// The answer is whole.
     Whole(Box<Answer>),
 }
@@ -50,7 +54,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint with this base URL, which usually ends in `/v1`, and API key.
+    /// The endpoint with this base URL, which usually ends in `/v1` or is the whole address of its chat completions, and API key.
     pub fn new(base_url: &str, key: Option<String>) -> Result<Self, Failure> {
         let rest = base_url.strip_prefix("http://").or_else(|| base_url.strip_prefix("https://"));
         let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
@@ -64,11 +68,15 @@ impl Endpoint {
                     .timeout_connect(Some(CONNECT))
                     .timeout_recv_response(Some(START))
                     .build();
-                let url = format!("{}/chat/completions", base_url.trim_end_matches('/'));
-                Ok(Self { url, key, agent: config.into() })
+                Ok(Self { url: chat_completions(base_url)?, key, agent: config.into() })
             }
             _ => Err(Failure::usage("--base-url is a URL such as http://127.0.0.1:11434/v1 or https://api.openai.com/v1")),
         }
+    }
+
+    /// The address that is asked.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Asks a model. The pieces come through the channel; after an error, which is one sentence, or the whole answer nothing
@@ -84,7 +92,7 @@ impl Endpoint {
         let (url, key) = (self.url.clone(), self.key.clone());
         tokio::task::spawn_blocking(move || {
             // A receiver that is gone wants nothing more.
-            let mut hand_on = |text: String| sender.send(Ok(Piece::Text(text))).is_ok();
+            let mut hand_on = |piece: Piece| sender.send(Ok(piece)).is_ok();
             let answer = match request.send(body) {
                 Ok(response) => read(response, key.as_deref(), &mut hand_on),
                 Err(error) => Err(format!("the endpoint {url} cannot be reached: {error}")),
@@ -98,11 +106,29 @@ impl Endpoint {
     }
 }
 
+/// Where chat completions are below this base URL, a query of which stays at the end, as Azure's `?api-version=…`.
+fn chat_completions(base_url: &str) -> Result<String, Failure> {
+    const PATH: &str = "/chat/completions";
+    let (path, query) = base_url.split_once('?').map_or((base_url, None), |(path, query)| (path, Some(query)));
+    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix(PATH).unwrap_or(path);
+    // Addresses of other APIs, which take other requests.
+    if let Some(other) =
+        ["/completions", "/responses", "/messages", "/embeddings", "/models"].iter().find(|end| path.ends_with(**end))
+    {
+        return Err(Failure::usage(format!(
+            "--base-url ends in {other:?}, and chat speaks to {PATH}: give what stands before it, such as https://api.openai.com/v1"
+        )));
+    }
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(format!("{path}{PATH}{query}"))
+}
+
 /// Reads an answer; `None` if nobody wants it any more.
 fn read(
     response: ureq::http::Response<ureq::Body>,
     key: Option<&str>,
-    hand_on: &mut dyn FnMut(String) -> bool,
+    hand_on: &mut dyn FnMut(Piece) -> bool,
 ) -> Result<Option<Answer>, String> {
     let status = response.status();
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -114,24 +140,20 @@ fn read(
     if streams {
         return stream(body, hand_on);
     }
-    let answer = whole(body)?;
-    let text = answer.message.text();
-    Ok((text.is_empty() || hand_on(text)).then_some(answer))
+    let (answer, pieces) = whole(body)?;
+    Ok(pieces.into_iter().all(hand_on).then_some(answer))
 }
 
 /// An answer in pieces.
-fn stream(body: impl Read, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Option<Answer>, String> {
-    let mut assembly = Assembly::default();
+fn stream(body: impl Read, hand_on: &mut dyn FnMut(Piece) -> bool) -> Result<Option<Answer>, String> {
+    let (mut assembly, mut halves) = (Assembly::default(), Halves::default());
     for event in Events::new(BufReader::new(body)) {
         let data = event.map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
         if data == "[DONE]" {
             return assembly.whole().map(Some);
         }
-        let event: Value =
-            serde_json::from_str(&data).map_err(|e| format!("the endpoint sent an event that is no JSON ({e})"))?;
-        if let Some(text) = assembly.take(&event)?
-            && !hand_on(text)
-        {
+        let event = halves.read(&data).map_err(|e| format!("the endpoint sent an event that is no JSON ({e})"))?;
+        if !assembly.take(&event)?.into_iter().all(&mut *hand_on) {
             return Ok(None);
         }
     }
@@ -144,14 +166,15 @@ fn stream(body: impl Read, hand_on: &mut dyn FnMut(String) -> bool) -> Result<Op
 }
 
 /// An answer in one piece, from an endpoint that does not stream.
-fn whole(mut body: impl Read) -> Result<Answer, String> {
+fn whole(mut body: impl Read) -> Result<(Answer, Vec<Piece>), String> {
     let mut text = String::new();
     body.read_to_string(&mut text).map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
-    let answer: Value = serde_json::from_str(&text)
+    let answer = Halves::default()
+        .read(&text)
         .map_err(|_| "the endpoint's answer is neither a stream of events nor JSON; is the base URL right?".to_owned())?;
     let mut assembly = Assembly::default();
-    assembly.take_whole(&answer)?;
-    assembly.whole()
+    let pieces = assembly.take_whole(&answer)?;
+    Ok((assembly.whole()?, pieces))
 }
 
 /// What an endpoint says when it refuses, in one sentence.
@@ -189,4 +212,21 @@ fn without(key: Option<&str>, said: String) -> String {
 fn shortened(reason: &str) -> String {
     let line = visible_line(reason.trim().trim_end_matches('.'));
     if line.chars().count() <= 300 { line } else { line.chars().take(300).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_may_be_the_whole_address() {
+        let url = |base: &str| Endpoint::new(base, None).map(|endpoint| endpoint.url().to_owned()).map_err(|e| e.sentence());
+        for base in ["http://h/v1", "http://h/v1/", "http://h/v1/chat/completions", "http://h/v1/chat/completions/"] {
+            assert_eq!(url(base).expect("a base URL"), "http://h/v1/chat/completions");
+        }
+        assert_eq!(url("https://h/v1?api-version=1").expect("a base URL"), "https://h/v1/chat/completions?api-version=1");
+        for base in ["http://h/v1/responses", "http://h/v1/messages/", "http://h/v1/completions"] {
+            assert!(url(base).expect_err("another API").is_some_and(|said| said.contains("/chat/completions")), "{base}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Someone else wrote to the session meanwhile.
 pub const CONFLICT: u8 = 3;
+/// Ended by Ctrl-C: 128 and the signal's number, as shells say it.
+pub const INTERRUPTED: u8 = 130;
 
 /// Why a command did not do what it was told.
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 mod app;
 mod cli;
 mod commands;
+mod completion;
 mod endpoint;
 mod failure;
+mod interrupt;
 mod output;
 mod render;
 mod visible;
@@ -19,6 +21,9 @@ use crate::cli::Cli;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {

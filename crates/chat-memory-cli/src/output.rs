@@ -20,9 +20,7 @@ impl Output {
     /// Standard output, with colours on a terminal unless `NO_COLOR` says otherwise (<https://no-color.org>).
     pub fn new() -> Self {
         let stdout = io::stdout();
-        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        let colours = stdout.is_terminal() && !forbidden && !dumb;
+        let colours = may_colour(&stdout);
         Self { to: Mutex::new(BufWriter::new(stdout)), colours }
     }
 
@@ -54,6 +52,13 @@ impl Output {
     pub fn flush(&self) -> Result<(), Failure> {
         Ok(self.lock().flush()?)
     }
+}
+
+/// Whether text may be coloured there.
+pub fn may_colour(to: &impl IsTerminal) -> bool {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    to.is_terminal() && !forbidden && !dumb
 }
 
 /// Says one line on standard error.

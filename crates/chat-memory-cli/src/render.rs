@@ -17,31 +17,36 @@ pub fn utc_time(epoch_ms: i64) -> String {
     Timestamp::from_millisecond(epoch_ms).map_or_else(|_| epoch_ms.to_string(), |at| at.to_string())
 }
 
-/// A time in epoch milliseconds, where the reader is.
-pub fn local_time(epoch_ms: i64) -> String {
+/// A time in epoch milliseconds for reading, with its offset from UTC: `2026-05-04 09:30:00+02:00`. RFC 3339 to the second, with a blank.
+pub fn time(epoch_ms: i64, zone: &TimeZone) -> String {
     let Ok(at) = Timestamp::from_millisecond(epoch_ms) else { return epoch_ms.to_string() };
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
 }
 
+/// The fields of a message in which OpenAI-compatible endpoints give a model's reasoning: DeepSeek, vLLM and llama.cpp; OpenRouter and Ollama.
+pub const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
+
 /// How text looks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Style {
     /// Whether it is coloured.
     pub colours: bool,
+    /// The time zone in which times are printed.
+    pub zone: TimeZone,
 }
 
 impl Style {
-    fn paint(self, code: &str, text: &str) -> String {
+    fn paint(&self, code: &str, text: &str) -> String {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     /// What matters less.
-    pub fn faint(self, text: &str) -> String {
+    pub fn faint(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
     /// An author's name.
-    pub fn author(self, role: Role, text: &str) -> String {
+    pub fn author(&self, role: Role, text: &str) -> String {
         let code = match role {
             Role::System => "1;35",
             Role::User => "1;36",
@@ -51,23 +56,35 @@ impl Style {
         self.paint(code, text)
     }
 
-    /// A record: its number and time, then `messages`, which are all of its messages or the last of them.
-    pub fn record(self, record: &Record, messages: &[&Message]) -> String {
-        let mut text = self.faint(&format!("[{}] {}", record.seq, local_time(record.created_at)));
+    /// A record: its number, then `messages`, which are all of its messages or some of them, each with when it was sent: in front of all
+    /// where that is one time, and nowhere where it is unknown.
+    pub fn record(&self, record: &Record, messages: &[(&Message, Option<i64>)]) -> String {
+        let first = messages.first().and_then(|(_, at)| *at);
+        let is_one = messages.iter().all(|(_, at)| *at == first);
+        let of_all = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
+        let mut text = self.faint(&format!("[{}]{of_all}", record.seq));
         if let Some(metadata) = &record.metadata {
             let metadata = Value::Object(metadata.clone()).to_string();
             let _ = write!(text, " {}", self.faint(&visible_line(&metadata)));
         }
         text.push('\n');
-        for message in messages {
-            text.push_str(&self.message(message));
+        for (message, at) in messages {
+            let said = self.message(message);
+            match at.filter(|_| !is_one) {
+                // Behind the author.
+                Some(at) => {
+                    let (author, rest) = said.split_once('\n').unwrap_or((&said, ""));
+                    let _ = write!(text, "{author} {}\n{rest}", self.faint(&time(at, &self.zone)));
+                }
+                None => text.push_str(&said),
+            }
         }
         text.push('\n');
         text
     }
 
     /// A message: its author, then what it says, indented.
-    pub fn message(self, message: &Message) -> String {
+    pub fn message(&self, message: &Message) -> String {
         let mut author = self.author(message.role, message.role.as_str());
         if let Some(name) = &message.name {
             let _ = write!(author, " {}", visible_line(name));
@@ -76,6 +93,13 @@ impl Style {
             let _ = write!(author, " {}", self.faint(&format!("result of {}", visible_line(call))));
         }
         let mut text = format!("{author}\n");
+        for reasoning in reasoning_of(message) {
+            let mut faint = String::new();
+            indent(&mut faint, reasoning);
+            faint.lines().for_each(|line| {
+                let _ = writeln!(text, "{}", if line.is_empty() { String::new() } else { self.faint(line) });
+            });
+        }
         match &message.content {
             Some(Content::Text(said)) if message.role == Role::Tool => indent(&mut text, &readable_json(said)),
             Some(Content::Text(said)) => indent(&mut text, said),
@@ -94,7 +118,7 @@ impl Style {
         text
     }
 
-    fn call(self, call: &ToolCall) -> String {
+    fn call(&self, call: &ToolCall) -> String {
         let Some(name) = call.name() else { return format!("calls {}", Value::Object(call.fields().clone())) };
         let mut text = format!("calls {name}");
         if let Some(id) = call.id() {
@@ -117,6 +141,11 @@ impl Style {
         }
         text
     }
+}
+
+/// What a model wrote before its answer, in the fields that OpenAI-compatible endpoints use for it.
+fn reasoning_of(message: &Message) -> impl Iterator<Item = &str> {
+    REASONING.iter().filter_map(|field| message.extra.get(*field)?.as_str()).filter(|text| !text.is_empty()).take(1)
 }
 
 /// JSON with its lines broken, other text as it is.
@@ -157,15 +186,47 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Style = Style { colours: false };
+    const PLAIN: Style = Style { colours: false, zone: TimeZone::UTC };
 
     fn shown(message: serde_json::Value) -> String {
         PLAIN.message(&Message::from_value(message).expect("a message"))
     }
 
     #[test]
+    fn times_have_their_offset() {
+        let zone = TimeZone::fixed(jiff::tz::offset(-3));
+        assert_eq!(time(1_777_879_800_500, &zone), "2026-05-04 04:30:00-03:00");
+        assert_eq!(time(1_777_879_800_500, &TimeZone::UTC), "2026-05-04 07:30:00+00:00");
+    }
+
+    #[test]
     fn text_is_indented() {
         assert_eq!(shown(json!({"role": "user", "name": "Ann", "content": "one\n\ntwo"})), "user Ann\n  one\n\n  two\n");
+    }
+
+    #[test]
+    fn a_time_is_shown_where_it_is_known() {
+        let text = |times: [Option<i64>; 2]| {
+            let messages = [Message::user("q"), Message::assistant("a")];
+            let record = Record {
+                seq: 7,
+                append_id: chat_memory::store::AppendId::random(),
+                created_at: 0,
+                expires_at: None,
+                rewind: None,
+                metadata: None,
+                sent_at: times.to_vec(),
+                messages: messages.to_vec(),
+            };
+            let timed: Vec<_> = messages.iter().zip(record.message_times()).collect();
+            PLAIN.record(&record, &timed)
+        };
+        let (one, two) = (time(1_700_000_000_000, &TimeZone::UTC), time(1_700_000_060_000, &TimeZone::UTC));
+        assert_eq!(text([None, None]), "[7]\nuser\n  q\nassistant\n  a\n\n");
+        assert_eq!(text([Some(1_700_000_000_000); 2]), format!("[7] {one}\nuser\n  q\nassistant\n  a\n\n"));
+        let each = [Some(1_700_000_000_000), Some(1_700_000_060_000)];
+        assert_eq!(text(each), format!("[7]\nuser {one}\n  q\nassistant {two}\n  a\n\n"));
+        assert_eq!(text([None, each[1]]), format!("[7]\nuser\n  q\nassistant {two}\n  a\n\n"));
     }
 
     #[test]

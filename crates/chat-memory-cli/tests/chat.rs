@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::io::Read;
-use std::process::Stdio;
+use std::io::{Read, Write as _};
+use std::process::{Command, Stdio};
 
 use common::Place;
 use common::http::{Do, Request, Server, chunk, head, response};
@@ -87,6 +87,18 @@ fn the_model_is_shown_the_window() {
         json!([{"role": "user", "content": "2?"}, {"role": "assistant", "content": "2!"}, {"role": "user", "content": "And?"}]),
         "and without fields that an endpoint does not know"
     );
+}
+
+/// Endpoints that stream by UTF-16 units cut an emoji in two.
+#[test]
+fn an_emoji_that_two_events_share_is_put_together() {
+    let piece = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let events = [piece("Hi \\ud83d"), piece("\\ude00!"), piece("\\ud83c\\udf89 \\ud83d"), piece("x"), finish("stop")];
+    let stream = format!("{}data: [DONE]\n\n", events.concat());
+    let (_server, place) = answering(move |_| chunked(&stream, 11));
+    let ran = place.run(&["chat", "s", "--model", "m", "-m", "Hi"]);
+    assert_eq!(ran.done(), "Hi 😀!🎉 \u{fffd}x\n");
+    assert_eq!(place.messages("s")[1]["content"], "Hi 😀!🎉 \u{fffd}x");
 }
 
 #[test]
@@ -218,4 +230,161 @@ fn an_interrupted_answer_is_not_stored() {
     let ran: common::Ran = child.wait_with_output().expect("it ends").into();
     ran.fails(1, &["interrupted: nothing of this turn was stored"]);
     assert!(place.messages("s").is_empty());
+}
+
+#[test]
+fn a_read_only_store_is_refused_before_the_model_is_asked() {
+    let (server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
+    place.run(&["append", "s", "Hi"]).done();
+    place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--read-only"]).fails(1, &["opened for reading only", "--read-only"]);
+    let url = "sqlite:chats.db?read_only=true";
+    place.run(&["--store", url, "chat", "s", "--model", "m", "-m", "Hi"]).fails(1, &["opened for reading only"]);
+    assert!(server.requests().is_empty(), "nobody pays for an answer that cannot be stored");
+    assert_eq!(place.messages("s").len(), 1);
+}
+
+#[test]
+fn the_base_url_may_be_the_whole_address() {
+    let (server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
+    let url = format!("{}/v1/chat/completions", server.url());
+    place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--base-url", &url]).done();
+    assert_eq!(server.requests()[0].path, "/v1/chat/completions");
+    let url = format!("{}/v1/responses", server.url());
+    place
+        .run(&["chat", "s", "--model", "m", "-m", "Hi", "--base-url", &url])
+        .fails(2, &["--base-url", "/responses", "/chat/completions"]);
+}
+
+#[test]
+fn commands_do_not_go_to_the_model() {
+    let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
+    let ran = place.run_with(&["chat", "s", "--model", "m"], "/help\n//etc is what?\n/quit\nnever asked\n");
+    assert!(ran.err.contains("/quit") && ran.err.contains("Ctrl-C"), "{}", ran.err);
+    ran.done();
+    let unknown = place.run_with(&["chat", "s", "--model", "m"], "/model other\nnever asked\n");
+    unknown.fails(2, &["unknown command \"/model\"", "/help"]);
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(place.messages("s")[0]["content"], "/etc is what?");
+}
+
+#[test]
+fn a_message_of_several_lines_comes_from_standard_input() {
+    let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
+    place.run_with(&["chat", "s", "--model", "m", "-m", "-"], "one\n\n/two\n").done();
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(place.messages("s")[0]["content"], "one\n\n/two");
+}
+
+#[test]
+fn reasoning_is_shown_and_kept() {
+    for field in ["reasoning_content", "reasoning"] {
+        let events = [
+            delta(json!({"role": "assistant", "content": ""})),
+            delta(json!({field: "Let me \u{1b}[2J"})),
+            delta(json!({field: "think."})),
+            delta(json!({"content": "42."})),
+            finish("stop"),
+            "data: [DONE]\n\n".to_owned(),
+        ];
+        let (server, place) = answering(move |_| chunked(&events.concat(), 9));
+        let ran = place.run(&["chat", "s", "--model", "m", "-m", "Hi"]);
+        assert_eq!(ran.err, "Let me \\u{1b}[2Jthink.\n\n", "apart from the answer, and without steering the terminal");
+        assert_eq!(ran.done(), "42.\n");
+        assert_eq!(place.messages("s")[1], json!({"role": "assistant", "content": "42.", field: "Let me \u{1b}[2Jthink."}));
+        assert!(place.run(&["show", "s"]).done().contains("think.\n  42.\n"));
+        // Endpoints refuse it, or charge for it.
+        place.run(&["chat", "s", "--model", "m", "-m", "More", "--json"]).done();
+        assert_eq!(body(&server.requests()[1])["messages"][1], json!({"role": "assistant", "content": "42."}));
+    }
+    let events = [delta(json!({"reasoning": "Hm."})), finish("length"), "data: [DONE]\n\n".to_owned()];
+    let (_server, place) = answering(move |_| chunked(&events.concat(), 100));
+    place.run(&["chat", "s", "--model", "m", "-m", "Hi"]).fails(1, &["reasoned and did not answer", "length"]);
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupted.expect("kill is everywhere").success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_wait_for_the_store() {
+    let (model, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
+    // A table that takes each request, and never answers.
+    let table = Server::start(|_| vec![Do::Hang]);
+    let store = format!("dynamodb://chats?endpoint={}&region=eu-west-1&request_timeout=10m&deadline=30m", table.url());
+    let mut command = place.command(["--store", &store, "chat", "s", "--model", "m", "-m", "Hi"]);
+    command.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while table.requests().is_empty() {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let ran: common::Ran = child.wait_with_output().expect("it ends").into();
+    ran.fails(1, &["interrupted: nothing of this turn was stored"]);
+    assert!(model.requests().is_empty());
+}
+
+/// The program on a terminal, which util-linux' `script` makes.
+#[cfg(target_os = "linux")]
+struct Terminal {
+    child: std::process::Child,
+    shown: String,
+}
+
+#[cfg(target_os = "linux")]
+impl Terminal {
+    fn chat(place: &Place, server: &Server) -> Self {
+        let program = env!("CARGO_BIN_EXE_chat-memory");
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("'{program}' chat s --model m"), "/dev/null"]).current_dir(place.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path()).env("TERM", "dumb");
+        command.env("CHAT_MEMORY_STORE", &place.store).env("OPENAI_BASE_URL", format!("{}/v1", server.url()));
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux is there");
+        Self { child, shown: String::new() }
+    }
+
+    fn type_(&mut self, text: &str) {
+        self.child.stdin.as_mut().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    }
+
+    /// Waits until this is on the screen, behind what was waited for before.
+    fn wait_for(&mut self, text: &str) {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&bytes).contains(text) {
+            let read = self.child.stdout.as_mut().expect("piped").read(&mut byte).expect("readable");
+            assert_eq!(read, 1, "it ended before {text:?}: {}{}", self.shown, String::from_utf8_lossy(&bytes));
+            bytes.push(byte[0]);
+        }
+        self.shown.push_str(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_paste_on_a_terminal_is_one_question() {
+    let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
+    let mut terminal = Terminal::chat(&place, &server);
+    terminal.wait_for("s: m at http://");
+    terminal.wait_for("> ");
+    terminal.type_("one\ntwo\n");
+    terminal.wait_for("(2 lines were pasted; Enter sends them)");
+    terminal.type_("three\n");
+    terminal.wait_for("Yes.");
+    terminal.wait_for("> ");
+    terminal.type_("four\\\n");
+    terminal.wait_for("… ");
+    terminal.type_("five\n");
+    terminal.wait_for("Yes.");
+    terminal.wait_for("> ");
+    terminal.type_("/nothing\n");
+    terminal.wait_for("unknown command");
+    terminal.wait_for("> ");
+    terminal.type_("/quit\n");
+    assert!(terminal.child.wait().expect("it ends").success());
+    assert_eq!(server.requests().len(), 2);
+    let asked: Vec<Value> = place.messages("s").into_iter().step_by(2).map(|mut message| message["content"].take()).collect();
+    assert_eq!(asked, ["one\ntwo\nthree", "four\nfive"]);
 }

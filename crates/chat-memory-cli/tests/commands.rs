@@ -240,9 +240,13 @@ fn clear_rewind_and_delete() {
     assert!(place.messages("s").is_empty());
     assert_eq!(place.run(&["rewind", "s", "--turns", "1", "--yes"]).done(), "s has no turn to take back\n");
     assert_eq!(json_lines(&place.run(&["sessions", "--json"]).done()).len(), 1);
-    place.run(&["delete", "s", "--yes"]).done();
+    assert_eq!(place.run(&["delete", "s", "--yes"]).done(), "deleted s (1 record erased)\n");
     assert_eq!(place.run(&["sessions"]).done(), "");
-    place.run(&["delete", "never-was", "-y"]).done();
+    for gone in ["s", "never-was"] {
+        assert_eq!(place.run(&["delete", gone, "-y"]).done(), format!("no session {gone:?}: nothing to delete\n"));
+        let said = place.run(&["delete", gone, "-y", "--json"]).json();
+        assert_eq!((&said["existed"], &said["erased"]), (&json!(false), &json!(0)));
+    }
     assert!(place.run(&["table", "sweep", "s"]).done().starts_with("swept 1 session"));
 }
 
@@ -258,6 +262,11 @@ fn sessions_are_listed_by_owner() {
     assert_eq!(ids(&["sessions", "--format", "json"]), ["c"]);
     assert_eq!(ids(&["sessions", "--owner", "ann", "--json"]), ["b", "a"]);
     assert_eq!(ids(&["sessions", "--owner", "ann", "--json", "--limit", "1"]), ["b"]);
+    place.run(&["append", "a", "Hi again"]).done();
+    assert_eq!(ids(&["sessions", "--owner", "ann", "--json"]), ["b", "a"]);
+    assert_eq!(ids(&["sessions", "--owner", "ann", "--json", "--recent"]), ["a", "b"]);
+    assert_eq!(ids(&["sessions", "--recent", "--json"]), ["c"]);
+    place.run(&["sessions", "--recent", "--all"]).fails(2, &["--recent", "--all"]);
     let listed = json_lines(&place.run(&["sessions", "--owner", "ann", "--json"]).done());
     assert_eq!((&listed[1]["owner"], &listed[1]["title"]), (&json!("ann"), &json!("A trip \u{1f6b2}")));
     assert!(listed[1]["created_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{listed:?}");
@@ -323,12 +332,25 @@ fn help_teaches_and_the_version_names_the_format() {
 }
 
 #[test]
-fn completions_for_each_shell() {
-    let place = Place::sqlite();
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let script = place.run(&["completions", shell]).done();
-        assert!(script.contains("idempotency-key"), "{shell}");
+fn times_are_printed_in_one_form_with_their_zone() {
+    let place = Place::sqlite().with("TZ", "Asia/Kolkata");
+    place.run(&["append", "s", "Hi"]).done();
+    place.run(&["key", "new", "--keys", "keys.toml", "--name", "app"]).done();
+    for arguments in [&["show", "s"][..], &["sessions"], &["sessions", "--all"], &["key", "list", "--keys", "keys.toml"]] {
+        let local = place.run(arguments).done();
+        assert!(has_time(&local, "+05:30"), "{arguments:?}: {local}");
+        let utc = place.run(&[arguments, &["--utc"]].concat()).done();
+        assert!(has_time(&utc, "+00:00"), "{arguments:?}: {utc}");
     }
+}
+
+/// Whether there is a time as in `2026-05-04 09:30:00+05:30`.
+fn has_time(text: &str, offset: &str) -> bool {
+    text.match_indices(offset).any(|(at, _)| {
+        let time = text[..at].get(at.saturating_sub(19)..).unwrap_or_default();
+        let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        shape == "0000-00-00 00:00:00"
+    })
 }
 
 #[test]

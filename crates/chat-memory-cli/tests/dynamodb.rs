@@ -131,9 +131,10 @@ fn a_namespace_keeps_sessions_apart() {
     place.run(&["append", "s", "ours"]).done();
     acme.run(&["append", "s", "theirs"]).done();
     assert_eq!(place.messages("s"), [json!({"role": "user", "content": "ours"})]);
+    let exported = json_lines(&acme.run(&["export"]).done());
     assert_eq!(
-        json_lines(&acme.run(&["export"]).done()),
-        [json!({"id": "s", "messages": [{"role": "user", "content": "theirs"}]})]
+        exported.iter().map(|line| (&line["id"], &line["messages"])).collect::<Vec<_>>(),
+        [(&json!("s"), &json!([{"role": "user", "content": "theirs"}]))]
     );
 }
 
@@ -206,4 +207,45 @@ fn nothing_listens_there() {
     place.run(&["append", "s", "Hi"]).fails(2, &["deadline"]);
     let no_credentials = Place::at("dynamodb://chats?region=eu-west-1").with("AWS_EC2_METADATA_DISABLED", "true");
     no_credentials.run(&["show", "s"]).fails(1, &["credentials"]);
+}
+
+#[test]
+fn each_pair_of_keys_and_each_odd_id_is_listed_shown_and_copied() {
+    let name = table_name("cli-pairs");
+    let made = at(&dynamodb_endpoint(), &name, "&layout=list&partition_key=UserId&sort_key=SessionId");
+    made.run(&["table", "create"]).done();
+    for (session, text) in [("ada/s1", "hello"), ("ada/s2", "again"), ("bob/s1", "hi"), ("bob/a\nb", "odd")] {
+        made.run(&["append", session, text]).done();
+    }
+    // The table tells it all.
+    let place = at(&dynamodb_endpoint(), &name, "");
+    let mut listed: Vec<String> = place.run(&["sessions", "--all"]).done().lines().map(str::to_owned).collect();
+    listed.sort();
+    assert_eq!(listed, ["ada/s1", "ada/s2", "bob/a\\nb", "bob/s1"]);
+    assert!(place.run(&["show", "ada/s2"]).done().contains("again"));
+    assert!(place.run(&["show", "bob/a\nb"]).done().contains("odd"));
+    assert!(place.run(&["table", "check"]).done().contains("each pair of keys is a session"));
+    let copy = Place::sqlite();
+    let from = format!("dynamodb://{name}?endpoint={}", dynamodb_endpoint());
+    let to = format!("sqlite:{}", copy.path().join("copy.db").display());
+    for session in ["ada/s1", "ada/s2", "bob/s1"] {
+        place.run(&["migrate", "--from", &from, "--to", &to, "--session", session]).done();
+    }
+    let copied = place.run(&["--store", &to, "show", "ada/s1"]).done();
+    assert!(copied.contains("hello"), "{copied}");
+}
+
+#[test]
+fn messages_under_another_attribute_are_a_warning_of_the_list_and_an_error_of_the_session() {
+    let name = table_name("cli-chat");
+    let chat = at(&dynamodb_endpoint(), &name, "&layout=list&list_attribute=chat");
+    chat.run(&["table", "create"]).done();
+    chat.run(&["append", "there", "hello"]).done();
+    let place = at(&dynamodb_endpoint(), &name, "");
+    let listed = place.run(&["sessions", "--all"]);
+    assert!(listed.err.contains("list_attribute=chat"), "{}", listed.err);
+    assert_eq!(listed.done().trim(), "there");
+    place.run(&["show", "there"]).fails(1, &["\"chat\"", "list_attribute=chat"]);
+    place.run(&["append", "there", "more"]).fails(1, &["list_attribute=chat"]);
+    assert!(chat.run(&["show", "there"]).done().contains("hello"));
 }

@@ -190,3 +190,89 @@ fn owners_and_titles_go_along_where_there_is_a_place_for_them() {
         );
     }
 }
+
+/// What was compared is said, and what has no place in the target keeps none of the others from it.
+#[test]
+fn a_verified_copy_says_what_was_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (from, to) = (path("from.db"), path("to.db"));
+    for session in ["a", "b"] {
+        assert!(run(&["--store", &from, "append", session, "one"]).status.success());
+    }
+    let migrate = ["migrate", "--from", &from, "--to", &to, "--verify", "--rename", "b", "c"];
+    let ran = run(&migrate);
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout).into_owned(), String::from_utf8_lossy(&ran.stderr).into_owned());
+    assert!(
+        out.ends_with(
+            "verified 2 sessions: read again, all fields of 2 messages are equal on both sides, and so are the times at which they \
+             were sent\n"
+        ),
+        "{out}"
+    );
+    assert!(err.contains("session \"b\" is copied as c"), "{err}");
+    let again = summary(&[&["--json"][..], &migrate].concat());
+    assert_eq!(
+        (&again["messages_there"], &again["renamed"][0]["to"], &again["complete"]),
+        (&2.into(), &"c".into(), &true.into())
+    );
+    assert_eq!(again["verified"], serde_json::json!({"sessions": 2, "messages": 2, "other_times": 0}));
+}
+
+/// Flowise's callers name sessions as they like.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_with_an_id_that_the_target_does_not_take_is_copied_under_another() {
+    let (flowise, folder) = (list_table(), tempfile::tempdir().expect("a folder"));
+    let store = DynamoDbStore::open(options(&flowise).with_layout(Layout::List)).await.expect("a store");
+    for id in ["good1", "a\nb", "good2"] {
+        let session = SessionId::stored(id).expect("an id");
+        store.append(&session, &Append::new([Message::user(id)]).sent_at([Some(1_700_000_000_000)])).await.expect("an append");
+    }
+    let to = format!("sqlite:{}", folder.path().join("to.db").display());
+    let from = url(&flowise, "");
+    let done = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--verify"]);
+    assert_eq!((&done["sessions"], &done["messages"], &done["failed"]), (&3.into(), &3.into(), &Value::Array(Vec::new())));
+    let renamed = done["renamed"][0]["to"].as_str().expect("an id").to_owned();
+    assert!(renamed.starts_with("a%0Ab~"), "{done}");
+    // As it is printed, or as it is; and the times are there, too.
+    let given = path_of(&folder, "given.db");
+    summary(&["--json", "migrate", "--from", &from, "--to", &given, "--session", "a\nb", "--rename", "a\\nb", "mine"]);
+    for (store, id) in [(&to, renamed.as_str()), (&given, "mine")] {
+        let shown = summary(&["--store", store, "--json", "show", id]);
+        assert_eq!((&shown["messages"][0]["content"], &shown["sent_at"][0]), (&"a\nb".into(), &"2023-11-14T22:13:20Z".into()));
+    }
+    let exported = run(&["--store", &from, "export"]);
+    assert_eq!(String::from_utf8_lossy(&exported.stdout).lines().count(), 3, "{exported:?}");
+}
+
+fn path_of(folder: &tempfile::TempDir, name: &str) -> String {
+    format!("sqlite:{}", folder.path().join(name).display())
+}
+
+/// Ctrl-C while the target does not answer.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_copy_says_how_to_continue() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let from = path_of(&folder, "from.db");
+    assert!(run(&["--store", &from, "append", "a", "one"]).status.success());
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = format!("dynamodb://chats?region=us-east-1&endpoint=http://{}", silent.local_addr().expect("its address"));
+    let child = Command::new(env!("CARGO_BIN_EXE_chat-memory"))
+        .args(["migrate", "--from", &from, "--to", &to, "--json"])
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let _connection = silent.accept().expect("it asks the target");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let output = child.wait_with_output().expect("it ends");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(err.contains("to continue, run the same command again"), "{err}");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&summary["complete"], &summary["messages"]), (&false.into(), &0.into()));
+}

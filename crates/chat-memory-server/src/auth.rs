@@ -25,12 +25,14 @@ pub struct Access {
     /// The store of its namespace.
     pub store: Arc<dyn ChatStore>,
     secret: [u8; 32],
+    /// The secret of page cursors.
+    cursors: [u8; 32],
 }
 
 /// Without the secret that signatures are made with.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, namespace, store, secret: _ } = self;
+        let Self { key, namespace, store, secret: _, cursors: _ } = self;
         f.debug_struct("Access").field("key", key).field("namespace", namespace).field("store", store).finish_non_exhaustive()
     }
 }
@@ -45,7 +47,8 @@ impl Access {
             Problem::unopened(&error, reader)
         })?;
         let secret = key.as_ref().map_or(*service.secret(), |key| key.derived_secret());
-        Ok(Self { key, namespace, store, secret })
+        let cursors = key.as_ref().map_or_else(|| service.cursor_secret(), |key| key.derived_secret());
+        Ok(Self { key, namespace, store, secret, cursors })
     }
 
     /// Whether it may do this.
@@ -81,6 +84,11 @@ impl Access {
     /// A signature of these texts that only this key's service can make.
     pub(crate) fn sign(&self, what: &str, texts: &[&str]) -> Vec<u8> {
         sign(&self.secret, what, texts)
+    }
+
+    /// A signature of a page's cursor: the same one as long as the key, or without keys the store, is the same.
+    pub(crate) fn sign_cursor(&self, place: &str, cursor: &str) -> Vec<u8> {
+        sign(&self.cursors, "cursor", &[place, cursor])
     }
 
     /// Whether this is the signature of these texts, told in constant time.

@@ -82,6 +82,15 @@ settings! {
     /// The largest body of a request
     #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_BODY", help = "The largest body of a request [default: 16MB]")]
     max_body: Bytes,
+    /// The memory that all requests' bodies may take together, estimated: when it is full, a request is told to come again (503)
+    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_BODY_MEMORY", help = "The memory that all requests' bodies may take together, estimated; when it is full, 503 [default: 128MB]")]
+    body_memory: Bytes,
+    /// How many streams of events may be open at once
+    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_STREAMS", help = "How many streams of events may be open at once [default: 512]")]
+    max_streams: usize,
+    /// How many streams of events one key may have open at once
+    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_STREAMS_PER_KEY", help = "How many streams of events one key may have open at once [default: 256]")]
+    max_streams_per_key: usize,
     /// The longest path and query of a request
     #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_PATH", help = "The longest path and query of a request [default: 8192]")]
     max_path: Bytes,
@@ -168,6 +177,9 @@ impl Settings {
             listen: Some(LISTEN.to_owned()),
             console: Some(options.console),
             max_body: Some(Bytes(options.max_body)),
+            body_memory: Some(Bytes(options.body_memory)),
+            max_streams: Some(options.max_streams),
+            max_streams_per_key: Some(options.max_streams_per_key),
             max_path: Some(Bytes(options.max_path)),
             max_connections: Some(listening.max_connections),
             header_timeout: Some(Span(listening.header_timeout)),
@@ -190,9 +202,12 @@ impl Settings {
     /// How the service is to behave.
     pub fn options(&self) -> Options {
         let mut options = Options::default();
-        let Self { console, max_body, max_path, request_timeout, poll, .. } = self;
+        let Self { console, max_body, body_memory, max_streams, max_streams_per_key, max_path, request_timeout, poll, .. } = self;
         options.console = console.unwrap_or(options.console);
         options.max_body = max_body.map_or(options.max_body, |bytes| bytes.0);
+        options.body_memory = body_memory.map_or(options.body_memory, |bytes| bytes.0);
+        options.max_streams = max_streams.unwrap_or(options.max_streams);
+        options.max_streams_per_key = max_streams_per_key.unwrap_or(options.max_streams_per_key);
         options.max_path = max_path.map_or(options.max_path, |bytes| bytes.0);
         options.request_timeout = request_timeout.map_or(options.request_timeout, |span| span.0);
         options.poll = poll.map_or(options.poll, |span| span.0);

@@ -22,12 +22,15 @@ pub mod keys;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod log;
+mod memory;
 mod metered;
 mod metrics;
 mod problem;
 pub mod serve;
 mod service;
+mod stall;
 mod stores;
+mod streams;
 mod tls;
 mod units;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_memory::store::{
-    Append, Appended, Capabilities, ChatStore, Cleared, History, Identity, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
-    SessionUpdate, Swept,
+    Append, Appended, Capabilities, ChatStore, Cleared, Deleted, History, Identity, Load, Receipt, SessionInfo, SessionPage,
+    SessionQuery, SessionUpdate, Swept,
 };
 use chat_memory::{Error, SessionId};
 
@@ -47,6 +47,7 @@ fn kind(error: &Error) -> &'static str {
         Kind::Invalid => "invalid",
         Kind::AccessDenied => "access_denied",
         Kind::Throttled => "throttled",
+        Kind::Contended => "contended",
         Kind::Unavailable => "unavailable",
         Kind::Corrupt => "corrupt",
         Kind::Unsupported => "unsupported",
@@ -81,8 +82,8 @@ impl ChatStore for Metered {
         self.count(Operation::Sweep, self.inner.sweep(session).await, |swept| swept.receipt)
     }
 
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        self.count(Operation::Delete, self.inner.delete(session).await, |swept| swept.receipt)
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        self.count(Operation::Delete, self.inner.delete(session).await, |deleted| deleted.receipt)
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {

@@ -173,6 +173,8 @@ impl Problem {
                 let detail = hidden("the store refuses to go faster; try again a little later");
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "throttled", 1, detail)
             }
+            // It names nothing but the session that was asked for.
+            ErrorKind::Contended => Self::later(StatusCode::SERVICE_UNAVAILABLE, "contended", 1, said()),
             ErrorKind::ReadOnly => Self::read_only(),
             ErrorKind::Unsupported => {
                 Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", hidden("this service's store does not do that"))

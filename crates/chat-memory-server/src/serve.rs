@@ -17,11 +17,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::service::Service;
+use crate::stall::Impatient;
 use crate::tls::{self, TlsFiles};
 use crate::{api, app};
 
-/// The bytes that the headers of a request may have.
-const HEADER_BYTES: u32 = 64 * 1024;
+/// The bytes that the headers of a request may have, its path not counted.
+const HEADER_BYTES: usize = 16 * 1024;
+
+/// The bytes of bodies that one HTTP/2 connection, and one request of it, may send before somebody reads them.
+const WINDOW_OF_CONNECTION: u32 = 256 * 1024;
+const WINDOW_OF_STREAM: u32 = 64 * 1024;
+
+/// How long a client may take nothing of what is sent to it.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// The requests that one HTTP/2 connection may have under way.
 const STREAMS: u32 = 128;
@@ -79,10 +87,10 @@ pub async fn serve(
     let metrics_address = metrics.as_ref().map(local_address).transpose()?;
 
     let handle = Handle::new();
-    let connections = Limited { permits: Arc::new(Semaphore::new(listening.max_connections)), then: NoDelayAcceptor::new() };
+    let connections = Limited::new(listening.max_connections);
     let router = app(service.clone());
     let mut serving = Vec::new();
-    let server = server(listener, &listening, &handle)?;
+    let server = server(listener, &service, &listening, &handle)?;
     match tls {
         Some((config, reloading)) => {
             let acceptor = RustlsAcceptor::new(config).handshake_timeout(listening.header_timeout).acceptor(connections);
@@ -92,8 +100,9 @@ pub async fn serve(
         None => serving.push(tokio::spawn(server.acceptor(connections).serve(with_addresses(router)))),
     }
     if let Some(listener) = metrics {
-        let server = self::server(listener, &listening, &handle)?;
-        serving.push(tokio::spawn(server.serve(with_addresses(metrics_router(&service)))));
+        let server = self::server(listener, &service, &listening, &handle)?;
+        let connections = Limited::new(listening.max_connections);
+        serving.push(tokio::spawn(server.acceptor(connections).serve(with_addresses(metrics_router(&service)))));
     }
     on_listening(address, metrics_address);
 
@@ -136,15 +145,23 @@ fn metrics_router(service: &Service) -> Router {
         .with_state(service.clone())
 }
 
-fn server(listener: TcpListener, listening: &Listening, handle: &Handle<SocketAddr>) -> Result<Server<SocketAddr>, Error> {
+fn server(
+    listener: TcpListener,
+    service: &Service,
+    listening: &Listening,
+    handle: &Handle<SocketAddr>,
+) -> Result<Server<SocketAddr>, Error> {
     let cannot = |e: io::Error| Error::new(ErrorKind::Unavailable, format!("the listener cannot be used ({e})"));
     let server = axum_server::from_tcp(listener).map_err(cannot)?;
+    let head = HEADER_BYTES.saturating_add(service.options().max_path);
     let mut server = server.handle(handle.clone()).first_request_timeout(listening.header_timeout);
-    server.http_builder().http1().header_read_timeout(listening.header_timeout).max_buf_size(HEADER_BYTES as usize);
+    server.http_builder().http1().header_read_timeout(listening.header_timeout).max_buf_size(head);
     server
         .http_builder()
         .http2()
-        .max_header_list_size(HEADER_BYTES)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .initial_connection_window_size(WINDOW_OF_CONNECTION)
+        .initial_stream_window_size(WINDOW_OF_STREAM)
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(listening.header_timeout)
         .keep_alive_timeout(listening.header_timeout);
@@ -181,6 +198,12 @@ struct Limited<A> {
     then: A,
 }
 
+impl Limited<NoDelayAcceptor> {
+    fn new(most: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(most)), then: NoDelayAcceptor::new() }
+    }
+}
+
 impl<A, S> Accept<TcpStream, S> for Limited<A>
 where
     A: Accept<TcpStream, axum::middleware::AddExtension<S, Arc<OwnedSemaphorePermit>>>,
@@ -188,9 +211,9 @@ where
     A::Stream: Send + 'static,
     A::Service: Send + 'static,
 {
-    type Stream = A::Stream;
+    type Stream = Impatient<A::Stream>;
     type Service = A::Service;
-    type Future = std::pin::Pin<Box<dyn Future<Output = io::Result<(A::Stream, A::Service)>> + Send>>;
+    type Future = std::pin::Pin<Box<dyn Future<Output = io::Result<(Self::Stream, A::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
@@ -207,6 +230,10 @@ where
         };
         // The service lives as long as the connection, and so does what it is given.
         let service = tower::Layer::layer(&axum::Extension(Arc::new(permit)), service);
-        Box::pin(self.then.accept(stream, service))
+        let accepting = self.then.accept(stream, service);
+        Box::pin(async move {
+            let (stream, service) = accepting.await?;
+            Ok((Impatient::new(stream, STALLED), service))
+        })
     }
 }

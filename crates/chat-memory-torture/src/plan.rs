@@ -81,8 +81,10 @@ pub struct Plan {
     pub steps: usize,
     /// How many sessions there are.
     pub sessions: usize,
-    /// For how long records are kept, in seconds.
+    /// For how long records are kept, in seconds, at least.
     pub retention_s: Option<u64>,
+    /// Whether the processes differ in that: some keep records longer, some without end.
+    pub retentions_differ: bool,
     /// By how many milliseconds the processes' clocks are wrong, one after the other.
     pub wrong_by_ms: Vec<i64>,
     /// Whether the service refuses what was signed at a wrong time, as AWS does.
@@ -149,6 +151,8 @@ impl Plan {
             steps: if store.is_remote() { rng.usize(10..40) } else { rng.usize(50..200) },
             sessions: rng.usize(1..3),
             retention_s,
+            // A list expires as a whole, by what its last writer says.
+            retentions_differ: !store.is_list() && rng.bool(),
             wrong_by_ms: (0..processes).map(|_| if store.is_remote() { rng.i64(-wrong..wrong) } else { 0 }).collect(),
             checks_clocks: true,
             roll_bytes: rng.usize(4_000..20_000),
@@ -170,6 +174,16 @@ impl Plan {
         (self.checks_clocks, self.retention_s) = (false, None);
         self.acts.retain(|(_, act)| !matches!(act, Act::Purge(_)));
         self
+    }
+
+    /// For how long the process at this place keeps records.
+    pub fn retention_of(&self, place: usize) -> Option<u64> {
+        let kept = self.retention_s?;
+        match place % 3 {
+            1 if self.retentions_differ => Some(kept * 20),
+            2 if self.retentions_differ => None,
+            _ => Some(kept),
+        }
     }
 
     fn act(&self, rng: &mut fastrand::Rng) -> Act {

@@ -153,9 +153,9 @@ impl Show<'_> {
         if self.speaking.is_empty() { Ok(()) } else { Err("the last process did not end".to_owned()) }
     }
 
-    fn url(&self, settles: bool) -> String {
+    fn url(&self, place: usize, settles: bool) -> String {
         let table = self.table.map_or("", Table::name);
-        let kept = self.plan.retention_s.map_or_else(String::new, |seconds| format!("retention={seconds}s"));
+        let kept = self.plan.retention_of(place).map_or_else(String::new, |seconds| format!("retention={seconds}s"));
         let endpoint = self.proxy.map_or_else(String::new, FaultProxy::url);
         let mine = format!("{}ms", REQUEST_TIMEOUT.as_millis());
         let (timeout, deadline) = if settles { ("5s", "10s") } else { (mine.as_str(), "3s") };
@@ -175,7 +175,7 @@ impl Show<'_> {
         self.started += 1;
         let number = self.started;
         let orders = Orders {
-            url: self.url(settles),
+            url: self.url(place, settles),
             worker: number,
             seed: self.plan.seed.wrapping_mul(1_000_003) ^ number,
             tasks: self.plan.tasks,

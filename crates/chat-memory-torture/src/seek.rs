@@ -52,6 +52,7 @@ impl Plan {
             steps: 60,
             sessions: 1,
             retention_s: None,
+            retentions_differ: false,
             wrong_by_ms: vec![0; 3],
             faults: Seeded { hold: REQUEST_TIMEOUT * 3 / 2, ..Seeded::new(seed) },
             acts: Vec::new(),

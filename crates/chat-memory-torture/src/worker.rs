@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{ChatStore, History, Load, Position};
+use chat_memory::store::{ChatStore, History, Load, Position, SessionQuery, SessionUpdate};
 use chat_memory::{Error, ErrorKind, SessionId, torture};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,10 @@ pub struct Habits {
     pub deletes: u32,
     /// Loads.
     pub loads: u32,
+    /// Titles that are set.
+    pub titles: u32,
+    /// Lists of sessions.
+    pub lists: u32,
     /// How long each message is at most, in characters; 0 for short ones and a few long ones.
     pub large: usize,
     /// For how long it rests after each thing, in milliseconds, on average.
@@ -81,6 +85,8 @@ impl Habits {
         sweeps: 0,
         deletes: 0,
         loads: 0,
+        titles: 0,
+        lists: 0,
         large: 0,
         pause_ms: 0,
     };
@@ -93,8 +99,10 @@ impl Habits {
         rewinds: 6,
         replaces: 6,
         sweeps: 2,
-        deletes: 2,
+        deletes: 4,
         loads: 22,
+        titles: 3,
+        lists: 4,
         ..Self::NONE
     };
 
@@ -108,6 +116,8 @@ impl Habits {
             (Deed::Sweep, self.sweeps),
             (Deed::Delete, self.deletes),
             (Deed::Load, self.loads),
+            (Deed::Title, self.titles),
+            (Deed::List, self.lists),
         ];
         let mut point = rng.u32(0..shares.iter().map(|(_, share)| share).sum::<u32>().max(1));
         for (deed, share) in shares {
@@ -130,6 +140,8 @@ enum Deed {
     Sweep,
     Delete,
     Load,
+    Title,
+    List,
 }
 
 /// A line on a process's standard input: somebody's append is to be repeated.
@@ -189,6 +201,10 @@ pub fn run(orders: Orders) -> crate::Result {
             .collect();
         for task in tasks {
             task.await.map_err(|e| e.to_string())?;
+        }
+        if !worker.store.capabilities().durable {
+            // Nobody can look at it later.
+            worker.look_at_everything().await;
         }
         Ok(())
     })
@@ -314,6 +330,10 @@ impl Worker {
         for repeat in repeats().filter(Repeat::is_in_time) {
             self.try_op(&repeat.op, repeat.ticket.as_deref()).await;
         }
+        self.look_at_everything().await;
+    }
+
+    async fn look_at_everything(&self) {
         for session in &self.orders.sessions {
             self.load(session, &Load::all(), None).await;
             let Ok(id) = SessionId::new(session) else { continue };
@@ -321,13 +341,87 @@ impl Worker {
                 self.heed(&format!("the last sweep of {session}"), &error);
             }
             let Some(history) = self.load(session, &Load::all(), None).await else { continue };
-            if self.store.capabilities().directory && !history.is_empty() {
-                let why = match self.store.session(&id).await {
-                    Ok(Some(_)) => continue,
-                    Ok(None) => "it has messages, and the directory does not know it".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                say(&Event::Wrong { at: now_us(), what: format!("the directory's word of {session}"), why });
+            self.check_directory(&id, !history.is_empty()).await;
+        }
+    }
+
+    /// Undisturbed, at the end: a session with messages is listed once, under one owner, in every list; one that is deleted in none.
+    async fn check_directory(&self, session: &SessionId, has_messages: bool) {
+        if !self.store.capabilities().directory {
+            return;
+        }
+        let wrong = |why: String| {
+            say(&Event::Wrong { at: now_us(), what: format!("the directory's word of {session}"), why });
+        };
+        let checked = async {
+            let known = self.store.session(session).await?;
+            let times = self.listed(session).await?;
+            let want = usize::from(known.is_some());
+            if times.iter().any(|times| *times != want) {
+                wrong(format!("it is listed {times:?} times (by start, by last activity, among all), and known {want} times"));
+            } else if has_messages && known.is_none() {
+                wrong("it has messages, and the directory does not know it".to_owned());
+            }
+            self.store.delete(session).await?;
+            let times = self.listed(session).await?;
+            if times.iter().any(|times| *times > 0) || self.store.session(session).await?.is_some() {
+                wrong(format!("it is deleted, and listed {times:?} times (by start, by last activity, among all)"));
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = checked.await {
+            wrong(error.to_string());
+        }
+    }
+
+    /// How often a session is listed: by start and by last activity, under any owner, and among all sessions.
+    async fn listed(&self, session: &SessionId) -> Result<Vec<usize>, Error> {
+        let mut times = Vec::new();
+        let can = self.store.capabilities().last_activity.is_some();
+        for recent in [false, true].into_iter().filter(|recent| can || !recent) {
+            let mut found = 0;
+            for owner in op::OWNERS {
+                let query = op::owner(owner)?.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(1_000);
+                let page = self.store.sessions(&if recent { query.recent() } else { query }).await?;
+                found += page
+                    .sessions
+                    .iter()
+                    .filter(|info| info.id == *session && info.owner == op::owner(owner).ok().flatten())
+                    .count();
+            }
+            times.push(found);
+        }
+        let (mut found, mut after) = (0, None::<String>);
+        loop {
+            let page = self.store.every_session(after.as_deref()).await?;
+            found += page.sessions.iter().filter(|info| info.id == *session).count();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        times.push(found);
+        Ok(times)
+    }
+
+    /// A list next to everything else: no session is twice in a page of one owner.
+    async fn list(&self) {
+        if !self.store.capabilities().directory {
+            return;
+        }
+        for owner in op::OWNERS {
+            let Ok(owner) = op::owner(owner) else { continue };
+            let query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(1_000);
+            match self.store.sessions(&query).await {
+                Ok(page) => {
+                    let mut ids: Vec<_> = page.sessions.iter().map(|info| info.id.to_string()).collect();
+                    ids.sort_unstable();
+                    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+                        let why = format!("{:?} is in it twice", twice[0]);
+                        say(&Event::Wrong { at: now_us(), what: "a list of sessions".to_owned(), why });
+                    }
+                }
+                Err(error) => self.heed("a list of sessions", &error),
             }
         }
     }
@@ -389,6 +483,8 @@ impl Task {
             Deed::Sweep => self.sweep(&session).await,
             Deed::Delete => self.worker.delete(&session).await,
             Deed::Load => self.load(&session).await,
+            Deed::Title => self.entitle(&session).await,
+            Deed::List => self.worker.list().await,
         }
     }
 
@@ -418,6 +514,18 @@ impl Task {
         let repeat = lock(&self.worker.repeats).pop_front();
         if let Some(repeat) = repeat.filter(Repeat::is_in_time) {
             self.worker.try_op(&repeat.op, repeat.ticket.as_deref()).await;
+        }
+    }
+
+    async fn entitle(&mut self, session: &str) {
+        let Ok(id) = SessionId::new(session) else { return };
+        if !self.worker.store.capabilities().directory {
+            return;
+        }
+        let title = self.rng.bool().then(|| format!("set {}", self.rng.u32(..)));
+        let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
+        if let Err(error) = self.worker.store.update_session(&id, &update).await {
+            self.worker.heed(&format!("a title of {session}"), &error);
         }
     }
 

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     AccessDenied,
     /// The service refuses to go faster. Nothing was written.
     Throttled,
+    /// Other writers to the same session kept this one from getting through in time. Nothing was written.
+    Contended,
     /// The service or the disk could not be reached, in time or at all. Nothing was written.
     Unavailable,
     /// What is stored cannot be read.
@@ -125,7 +127,7 @@ impl Error {
     /// Whether the same call may succeed later, with nothing changed. An append in doubt is not to be repeated as it
     /// was but through its ticket, so this is false for it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable)
+        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Contended | ErrorKind::Unavailable)
     }
 
     /// Whether the table, the file or the folder is not there.
@@ -166,6 +168,11 @@ impl Error {
     /// Whether the service refuses to go faster.
     pub fn is_throttled(&self) -> bool {
         self.0.kind == ErrorKind::Throttled
+    }
+
+    /// Whether other writers to the same session kept this one from getting through in time.
+    pub fn is_contended(&self) -> bool {
+        self.0.kind == ErrorKind::Contended
     }
 
     /// Whether the service or the disk could not be reached.

@@ -1,21 +1,35 @@
-//! Reading JSON without losing anything: numbers that no `i64`, `u64` or `f64` holds, and keys that stand
-//! twice in one object, are refused where serde_json would round the one and drop the other.
+//! Reads JSON from outside without losing anything in silence, and explains what is wrong with a text that is not JSON.
+//!
+//! Numbers are read as every JSON library reads them: a literal without a point or an exponent that fits an `i64` or a `u64` is that
+//! integer, and every other literal is the `f64` nearest to it. Only a literal beyond the largest `f64` is refused. An object with a key
+//! twice is refused too, since one of the two values would be lost.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Number, Value, de};
+
+mod explain;
+
+use explain::Fault;
 
 /// How deep a message's JSON may nest. serde_json reads 128 levels; the stored form adds a few of its own,
 /// and what was acknowledged must never be too deep to read back.
 pub const MAX_DEPTH: usize = 100;
 
-/// Why a text is not JSON that can be kept exactly.
+/// How deep a text may nest that carries messages: a request's body, a line of a file.
+pub const MAX_DOCUMENT_DEPTH: usize = MAX_DEPTH + 4;
+
+/// Why a text is not JSON that can be kept: the place, the cause and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason} (line {line}, column {column})")]
+#[error("invalid JSON at line {line}, column {column}: {cause}; {remedy}")]
 pub struct JsonError {
-    reason: String,
     line: usize,
     column: usize,
+    cause: String,
+    remedy: Cow<'static, str>,
+    byte: Option<usize>,
+    ends: bool,
 }
 
 impl JsonError {
@@ -24,43 +38,139 @@ impl JsonError {
         self.line
     }
 
-    /// The column in that line, from 1.
+    /// The column in that line, in characters, from 1.
     pub fn column(&self) -> usize {
         self.column
     }
 
-    /// What is wrong, without the place.
-    pub fn reason(&self) -> &str {
-        &self.reason
+    /// What is wrong, without the place and the remedy.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
+    /// Where the text is not UTF-8: the offset of its first wrong byte, from 0.
+    pub fn byte(&self) -> Option<usize> {
+        self.byte
+    }
+
+    /// Whether the text is right as far as it goes, and more of it could make it whole.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.ends
+    }
+
+    /// The same error in a larger text, in which this one begins at a line and a column, both from 1.
+    pub(crate) fn within(mut self, line: usize, column: usize) -> Self {
+        if self.line == 1 {
+            self.column += column - 1;
+        }
+        self.line += line - 1;
+        self
+    }
+
+    /// The same error at another place.
+    pub(crate) fn at(self, line: usize, column: usize) -> Self {
+        Self { line, column, ..self }
+    }
+
+    fn of(text: &str, fault: Fault) -> Self {
+        let before = text.get(..fault.at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self {
+            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            cause: fault.cause,
+            remedy: fault.remedy,
+            byte: None,
+            ends: fault.ends,
+        }
     }
 }
 
-/// Parses JSON that comes from outside.
+impl From<JsonError> for crate::error::Error {
+    fn from(error: JsonError) -> Self {
+        Self::invalid(error.to_string()).with_source(error)
+    }
+}
+
+/// Parses JSON that comes from outside. A byte order mark at its start is passed by.
 ///
 /// # Errors
 /// [`JsonError`] when the text is not JSON, nests deeper than [`MAX_DEPTH`], has a key twice in one object, or has a
-/// number that would have to be rounded.
+/// number beyond the largest `f64`.
 ///
 /// ```
 /// use chat_memory::json;
 /// assert_eq!(json::parse(r#"{"n": 18446744073709551615}"#)?["n"], u64::MAX);
-/// assert!(json::parse("18446744073709551616").is_err(), "one more than any integer type holds");
-/// assert!(json::parse("3.14159265358979323846").is_err(), "more digits than a float holds");
+/// assert_eq!(json::parse("2.98023223876953125E-8")?, 2.0_f64.powi(-25));
+/// let error = json::parse("1e400").unwrap_err().to_string();
+/// assert!(error.starts_with("invalid JSON at line 1, column 1: the number 1e400 is beyond"), "{error}");
 /// assert!(json::parse(r#"{"a": 1, "a": 2}"#).is_err(), "one of the two would be lost");
 /// # Ok::<(), json::JsonError>(())
 /// ```
 pub fn parse(text: &str) -> Result<Value, JsonError> {
-    let mut reader = de::Deserializer::from_str(text);
-    let value = strict::value(&mut reader).and_then(|value| reader.end().map(|()| value)).map_err(|e| JsonError {
-        reason: reason_of(&e),
-        line: e.line(),
-        column: e.column(),
-    })?;
-    check_numbers(text)?;
-    if depth(&value) > MAX_DEPTH {
-        return Err(JsonError { reason: format!("nested deeper than {MAX_DEPTH} levels"), line: 1, column: 1 });
+    parse_within(text, MAX_DEPTH)
+}
+
+/// Parses a text that carries messages, such as a request's body or a line of a file: as [`parse`], with [`MAX_DOCUMENT_DEPTH`] as the
+/// limit of its depth, so that a message within it may nest as deep as one by itself.
+///
+/// # Errors
+/// As [`parse`], and when the bytes are not UTF-8; [`JsonError::byte`] is set then.
+///
+/// ```
+/// use chat_memory::json;
+/// let error = json::parse_document(b"{\"name\": \"J\xfcrgen\"}").unwrap_err();
+/// assert_eq!((error.line(), error.column(), error.byte()), (1, 12, Some(11)));
+/// ```
+pub fn parse_document(bytes: &[u8]) -> Result<Value, JsonError> {
+    parse_document_text(decode(bytes)?)
+}
+
+/// As [`parse_document`], of a text.
+pub(crate) fn parse_document_text(text: &str) -> Result<Value, JsonError> {
+    parse_within(text, MAX_DOCUMENT_DEPTH)
+}
+
+/// The text of bytes from outside.
+fn decode(bytes: &[u8]) -> Result<&str, JsonError> {
+    match wrong_encoding(bytes) {
+        Some(error) => Err(error),
+        None => utf8(bytes),
     }
-    Ok(value)
+}
+
+/// What the first bytes of a text or a file tell, where they are compressed, or in UTF-16.
+pub(crate) fn wrong_encoding(bytes: &[u8]) -> Option<JsonError> {
+    explain::encoding(bytes).map(|fault| JsonError { byte: Some(0), ..JsonError::of("", fault) })
+}
+
+/// The text of bytes in UTF-8.
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let (good, bad) = bytes.split_at(error.valid_up_to());
+        // What comes before the place is UTF-8.
+        let before = std::str::from_utf8(good).unwrap_or_default();
+        let fault = Fault { at: before.len(), ..explain::not_utf8(bad, error) };
+        JsonError { byte: Some(good.len()), ..JsonError::of(before, fault) }
+    })
+}
+
+/// The mark with which some programs begin a text in UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+fn parse_within(text: &str, limit: usize) -> Result<Value, JsonError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let mut reader = de::Deserializer::from_str(text);
+    let read = strict::value(&mut reader, limit).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|error| {
+        let fault = explain::fault(text, limit).unwrap_or_else(|| explain::unexplained(text, &error));
+        JsonError::of(text, fault)
+    })
 }
 
 /// How deep a value nests: 0 for a scalar, 1 for a flat list or object.
@@ -72,113 +182,29 @@ pub fn depth(value: &Value) -> usize {
     }
 }
 
-/// serde_json's message without the place it appends, which we say in our own words.
-fn reason_of(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
+/// The error of a value that nests too deep, such as "message".
+pub(crate) fn too_deep(what: &str) -> String {
+    format!("{what} nested too deep: the limit is {MAX_DEPTH} levels; flatten it, or store the inner part as a text")
 }
 
-/// Looks at each number of a text that is known to be JSON.
-fn check_numbers(text: &str) -> Result<(), JsonError> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => at = after_string(bytes, at),
-            b'-' | b'0'..=b'9' => {
-                let end = bytes[at..]
-                    .iter()
-                    .position(|b| !matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
-                    .map_or(bytes.len(), |n| at + n);
-                let literal = &text[at..end];
-                if !is_held_exactly(literal) {
-                    let before = &text[..at];
-                    return Err(JsonError {
-                        reason: format!(
-                            "the number {} cannot be kept exactly as a 64-bit integer or float; send it as a string",
-                            short(literal)
-                        ),
-                        line: before.matches('\n').count() + 1,
-                        column: at - before.rfind('\n').map_or(0, |n| n + 1) + 1,
-                    });
-                }
-                at = end;
-            }
-            _ => at += 1,
-        }
-    }
-    Ok(())
-}
-
-fn short(literal: &str) -> String {
-    if literal.len() <= 40 { literal.to_owned() } else { format!("{}…", &literal[..40]) }
-}
-
-fn after_string(bytes: &[u8], open: usize) -> usize {
-    let mut at = open + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 2,
-            b'"' => return at + 1,
-            _ => at += 1,
-        }
-    }
-    at
-}
-
-fn is_held_exactly(literal: &str) -> bool {
-    if !literal.contains(['.', 'e', 'E']) {
-        return literal.parse::<i64>().is_ok() || literal.parse::<u64>().is_ok();
-    }
-    // Of two shortest decimals that stand for one float and are as near to it, the standard library writes one and
-    // serde_json the other: what counts is what we give back, which serde_json writes.
-    literal
-        .parse::<f64>()
-        .ok()
-        .and_then(Number::from_f64)
-        .is_some_and(|float| Decimal::of(literal) == Decimal::of(&float.to_string()))
-}
-
-/// A decimal literal's value: its digits without zeros at either end, and the power of ten of the last one.
-#[derive(PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    digits: String,
-    exponent: i64,
-}
-
-impl Decimal {
-    fn of(literal: &str) -> Option<Self> {
-        let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
-            // An exponent that no i64 holds belongs to a number that no f64 holds, unless its digits are all 0.
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-            None => (literal, 0),
-        };
-        let negative = mantissa.starts_with('-');
-        let mantissa = mantissa.trim_start_matches('-');
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = format!("{whole}{fraction}");
-        let kept = all.trim_end_matches('0');
-        let dropped = (all.len() - kept.len()) as i64;
-        let digits = kept.trim_start_matches('0').to_owned();
-        let exponent = if digits.is_empty() { 0 } else { exponent.checked_add(dropped - fraction.len() as i64)? };
-        Some(Self { negative, digits, exponent })
-    }
-}
-
-/// A `Value` read with serde, but with a key that stands twice refused.
+/// A `Value` read with serde, but with a limit of its depth, and a key that is given twice refused. The words of its errors are
+/// of no matter: [`explain`] finds the same fault again, with its place.
 mod strict {
     use super::{Map, Number, Value, fmt};
 
     use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-    struct Strict;
+    /// How many levels may still follow.
+    struct Strict(usize);
 
-    pub(super) fn value<'de, D: Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-        Strict.deserialize(from)
+    pub(super) fn value<'de, D: Deserializer<'de>>(from: D, limit: usize) -> Result<Value, D::Error> {
+        Strict(limit).deserialize(from)
+    }
+
+    impl Strict {
+        fn deeper<E: Error>(&self) -> Result<usize, E> {
+            self.0.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))
+        }
     }
 
     impl<'de> DeserializeSeed<'de> for Strict {
@@ -216,19 +242,21 @@ mod strict {
             Ok(Value::String(v))
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+            let left = self.deeper()?;
             let mut items = Vec::new();
-            while let Some(item) = seq.next_element_seed(Strict)? {
+            while let Some(item) = seq.next_element_seed(Strict(left))? {
                 items.push(item);
             }
             Ok(Value::Array(items))
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+            let left = self.deeper()?;
             let mut fields = Map::new();
             while let Some(key) = map.next_key::<String>()? {
-                let value = map.next_value_seed(Strict)?;
                 if fields.contains_key(&key) {
-                    return Err(A::Error::custom(format!("the key {key:?} stands twice in one object")));
+                    return Err(A::Error::custom("a key twice in one object"));
                 }
+                let value = map.next_value_seed(Strict(left))?;
                 fields.insert(key, value);
             }
             Ok(Value::Object(fields))
@@ -237,73 +265,4 @@ mod strict {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn numbers_are_kept_or_refused() {
-        for kept in
-            ["0", "-1", "1.0", "1.10", "1e300", "-1E-7", "0.1", "9223372036854775807", "0.0", "0e9", "5e-324", "123456789.125"]
-        {
-            let value = parse(kept).unwrap_or_else(|e| panic!("{kept}: {e}"));
-            assert_eq!(value.is_f64(), kept.contains(['.', 'e', 'E']), "{kept} changed its kind");
-            assert_eq!(parse(&value.to_string()), Ok(value));
-        }
-        for refused in [
-            "18446744073709551616",
-            "-9223372036854775809",
-            "1e400",
-            "1e-400",
-            "0.12345678901234567890",
-            "1e99999999999999999999",
-            "9007199254740993.0",
-            "0.5e-9223372036854775808",
-        ] {
-            assert!(parse(refused).is_err(), "{refused} was rounded");
-        }
-    }
-
-    #[test]
-    fn between_two_equally_near_decimals_the_one_that_comes_back_is_kept() {
-        // The float is 140635632025307.125; its neighbours are 1/32 away, so that either of these two stands for it.
-        let written = parse("140635632025307.12").expect("what serde_json, Python and JavaScript write").to_string();
-        assert_eq!(written, "140635632025307.12");
-        assert!(parse("140635632025307.13").is_err(), "its last digit would change");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
-
-        /// Any float, and those which often lie in the middle between two decimals of as few digits as tell it apart.
-        #[test]
-        fn what_we_write_of_a_float_we_read(bits in any::<u64>(), odd in (1_u64 << 52)..(1 << 53), halvings in 0..12) {
-            for float in [f64::from_bits(bits), odd as f64 / 2_f64.powi(halvings)] {
-                if let Some(number) = Number::from_f64(float) {
-                    prop_assert_eq!(parse(&number.to_string()), Ok(Value::Number(number)));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn numbers_inside_strings_are_text() {
-        assert!(parse(r#"{"a\"1e999": "99999999999999999999999", "b": [1, "\\", 2.5]}"#).is_ok());
-    }
-
-    #[test]
-    fn errors_name_the_place() {
-        let error = parse("{\n \"a\": 1e999999999999\n}").expect_err("out of range");
-        assert_eq!(error.line(), 2);
-        let error = parse("[1,\n\n 0.30000000000000004440892]").expect_err("rounded");
-        assert_eq!((error.line, error.column), (3, 2));
-    }
-
-    #[test]
-    fn deep_nesting_is_refused() {
-        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(parse(&deep(MAX_DEPTH)).is_ok());
-        assert!(parse(&deep(MAX_DEPTH + 1)).is_err());
-    }
-}
+mod tests;

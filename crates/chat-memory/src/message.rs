@@ -8,7 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::json;
 
+pub(crate) mod refused;
 pub(crate) mod tools;
+
+/// The roles, as an error lists them.
+const ROLES: &str = "system, user, assistant, tool";
+
+/// The types of LangChain's messages, as an error lists them.
+const LANGCHAIN_TYPES: &str = "human, ai, system, tool, function, chat, generic";
 
 /// The author of a [`Message`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +57,7 @@ impl FromStr for Role {
             "user" => Ok(Self::User),
             "assistant" => Ok(Self::Assistant),
             "tool" => Ok(Self::Tool),
-            other => Err(MessageError::new(format!("unknown role {other:?}; a role is one of system, user, assistant, tool"))),
+            other => Err(refused::unknown_role(other, ROLES)),
         }
     }
 }
@@ -78,7 +85,7 @@ impl From<&str> for Content {
 
 /// Defines a JSON object that is kept as it came, with accessors for the fields we know.
 macro_rules! object {
-    ($(#[$docs:meta])* $name:ident, $what:literal) => {
+    ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $name(Map<String, Value>);
@@ -87,13 +94,6 @@ macro_rules! object {
             /// The object's fields, the unknown ones included.
             pub fn fields(&self) -> &Map<String, Value> {
                 &self.0
-            }
-
-            fn from_value(value: Value) -> Result<Self, MessageError> {
-                match value {
-                    Value::Object(fields) => Ok(Self(fields)),
-                    other => Err(MessageError::new(format!(concat!($what, " must be an object, not {}"), kind_of(&other)))),
-                }
             }
         }
 
@@ -107,8 +107,7 @@ macro_rules! object {
 
 object!(
     /// One part of a message's content: a JSON object with a `type`, kept as it came.
-    Part,
-    "a content part"
+    Part
 );
 
 object!(
@@ -120,8 +119,7 @@ object!(
     /// assert_eq!((call.id(), call.name()), (Some("call_1"), Some("get_weather")));
     /// assert_eq!(call.arguments(), Some(r#"{"city": "Paris"}"#));
     /// ```
-    ToolCall,
-    "a tool call"
+    ToolCall
 );
 
 impl Part {
@@ -334,37 +332,33 @@ impl Message {
     /// # Errors
     /// [`MessageError`] when it is not an object, has no known `role`, or a field is of the wrong type; it says which.
     pub fn from_value(value: Value) -> Result<Self, MessageError> {
-        let Value::Object(mut fields) = value else {
-            return Err(MessageError::new(format!("a message must be a JSON object, not {}", kind_of(&value))));
-        };
+        Self::from_value_among(value, ROLES)
+    }
+
+    /// As [`from_value`](Self::from_value); an error lists these roles.
+    pub(crate) fn from_value_among(value: Value, roles: &str) -> Result<Self, MessageError> {
+        let Value::Object(mut fields) = value else { return Err(refused::not_an_object(&value)) };
         let role = match fields.shift_remove("role") {
-            Some(Value::String(name)) => name.parse()?,
-            Some(other) => return Err(MessageError::new(format!("the role must be a string, not {}", kind_of(&other)))),
-            None => return Err(MessageError::new("a message needs a role: one of system, user, assistant, tool".into())),
+            Some(Value::String(name)) => name.parse().map_err(|_| refused::unknown_role(&name, roles))?,
+            Some(other) => return Err(refused::wrong_field("role", &other)),
+            None => return Err(refused::without_role(&fields, roles)),
         };
         let mut message = Self { content: None, ..Self::new(role, "") };
         for (key, value) in fields {
             match (key.as_str(), value) {
                 (_, Value::Null) => drop(message.extra.insert(key, Value::Null)),
                 ("content", Value::String(text)) => message.content = Some(Content::Text(text)),
-                ("content", Value::Array(parts)) => {
-                    let parts = parts.into_iter().map(Part::from_value).collect::<Result<_, _>>()?;
-                    message.content = Some(Content::Parts(parts));
+                ("content" | "tool_calls", Value::Array(items)) if !items.iter().all(Value::is_object) => {
+                    return Err(refused::wrong_field(&key, &Value::Array(items)));
                 }
+                ("content", Value::Array(parts)) => message.content = Some(Content::Parts(objects(parts, Part))),
                 ("name", Value::String(name)) => message.name = Some(name),
                 ("id", Value::String(id)) => message.id = Some(id),
                 ("tool_call_id", Value::String(id)) => message.tool_call_id = Some(id),
-                ("tool_calls", Value::Array(calls)) if !calls.is_empty() => {
-                    message.tool_calls = calls.into_iter().map(ToolCall::from_value).collect::<Result<_, _>>()?;
-                }
+                ("tool_calls", Value::Array(calls)) if !calls.is_empty() => message.tool_calls = objects(calls, ToolCall),
                 ("tool_calls", Value::Array(none)) => drop(message.extra.insert(key, Value::Array(none))),
                 ("content" | "name" | "id" | "tool_call_id" | "tool_calls", other) => {
-                    let expected = match key.as_str() {
-                        "content" => "a string or a list of parts",
-                        "tool_calls" => "a list",
-                        _ => "a string",
-                    };
-                    return Err(MessageError::new(format!("{key} must be {expected}, not {}", kind_of(&other))));
+                    return Err(refused::wrong_field(&key, &other));
                 }
                 (_, other) => drop(message.extra.insert(key, other)),
             }
@@ -380,7 +374,7 @@ impl Message {
     pub fn check(&self) -> Result<(), MessageError> {
         let value = self.to_value();
         if json::depth(&value) > json::MAX_DEPTH {
-            return Err(MessageError::new(format!("a message may nest {} levels deep at most", json::MAX_DEPTH)));
+            return Err(MessageError::new(json::too_deep("message")));
         }
         // Only fields in `extra` can make the two differ, so the common message is not read again.
         if !self.extra.is_empty() && Self::from_value(value)? != *self {
@@ -401,6 +395,12 @@ impl MessageError {
     pub(crate) fn new(reason: String) -> Self {
         Self(reason)
     }
+}
+
+/// The objects of a list that holds nothing else.
+fn objects<T>(values: Vec<Value>, of: fn(Map<String, Value>) -> T) -> Vec<T> {
+    let fields = |value| if let Value::Object(fields) = value { Some(of(fields)) } else { None };
+    values.into_iter().filter_map(fields).collect()
 }
 
 pub(crate) fn kind_of(value: &Value) -> &'static str {

@@ -88,6 +88,9 @@ name!(
 );
 
 impl SessionId {
+    /// The most bytes that the id of a stored session has: two keys of DynamoDB, one of them escaped.
+    pub const MAX_STORED_BYTES: usize = 2 * 2048 + 1 + 1024;
+
     /// A session id with this text.
     ///
     /// # Errors
@@ -101,6 +104,41 @@ impl SessionId {
             ))),
             None => Ok(Self(id)),
         }
+    }
+
+    /// Names a session by the id under which a store holds it, whoever wrote it there: to read, export or clear what has an id that
+    /// [`new`](Self::new) refuses. Flowise's and LangChain's tables take any text.
+    ///
+    /// A store refuses such an id where it cannot hold it; [`check`](Self::check) says whether every store can.
+    ///
+    /// ```
+    /// use chat_memory::SessionId;
+    /// let found = SessionId::stored("a\nb")?;
+    /// assert!(found.check().unwrap_err().to_string().contains("control characters"));
+    /// assert_eq!(SessionId::stored("user-42")?, SessionId::new("user-42")?);
+    /// # Ok::<(), chat_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Invalid, when the text is empty or longer than [`MAX_STORED_BYTES`](Self::MAX_STORED_BYTES), as no store's id is.
+    pub fn stored(id: impl Into<String>) -> Result<Self, Error> {
+        let id = id.into();
+        match id.len() {
+            0 => Err(Error::invalid("a session id must not be empty")),
+            1..=Self::MAX_STORED_BYTES => Ok(Self(id)),
+            bytes => Err(Error::invalid(format!(
+                "a session id may have {} bytes at most; this one has {bytes}",
+                Self::MAX_STORED_BYTES
+            ))),
+        }
+    }
+
+    /// Checks that every store takes this id for a new session, by the rules of [`new`](Self::new).
+    ///
+    /// # Errors
+    /// Invalid, with the reason.
+    pub fn check(&self) -> Result<(), Error> {
+        Self::new(self.as_str()).map(drop)
     }
 
     /// A new session id (UUIDv7).
@@ -144,6 +182,19 @@ mod tests {
         }
         for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", &"x".repeat(1001), &"x".repeat(3000)] {
             assert!(SessionId::new(bad).expect_err(bad).is_invalid());
+        }
+    }
+
+    #[test]
+    fn a_stored_id_may_be_any_text() {
+        for odd in ["a\nb", "ns#a", "dir#", "\u{0}", &"x".repeat(SessionId::MAX_STORED_BYTES)] {
+            let id = SessionId::stored(odd).expect(odd);
+            assert_eq!(id.as_str(), odd);
+            assert!(id.check().expect_err(odd).is_invalid());
+        }
+        assert!(SessionId::stored("fine").expect("an id").check().is_ok());
+        for bad in ["", &"x".repeat(SessionId::MAX_STORED_BYTES + 1)] {
+            assert!(SessionId::stored(bad).expect_err("no id").is_invalid());
         }
     }
 

@@ -24,6 +24,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_handle_sees_what_others_did_to_its_tail", Fault::StaleHandles),
     ("sessions_are_apart", Fault::IgnoresCase),
     ("metadata_comes_back", Fault::DropsMetadata),
+    ("the_times_of_messages_come_back", Fault::DropsTimes),
     ("what_was_appended_survives_reopening", Fault::Forgets),
     ("no_append_is_lost_among_many", Fault::LosesSome),
     ("the_order_is_that_of_time", Fault::OutOfOrder),
@@ -77,6 +78,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_clear_heeds_its_position", Fault::IgnoresPositions),
     ("text_comes_back_to_the_byte", Fault::DropsNul),
     ("numbers_come_back_as_they_are", Fault::RoundsNumbers),
+    ("number_literals_come_back_as_they_were_read", Fault::RoundsNumbers),
     ("unknown_fields_come_back", Fault::DropsNulls),
     ("tool_calls_come_back", Fault::NormalisesArguments),
     ("content_parts_come_back", Fault::FlattensParts),
@@ -104,6 +106,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_long_session_loads_whole", Fault::ThousandAtMost),
     ("a_session_is_listed_from_its_first_record", Fault::ListsNothing),
     ("sessions_are_listed_newest_first", Fault::OldestFirst),
+    ("a_session_starts_at_the_time_given", Fault::StartsNow),
     ("every_session_is_listed_whoever_owns_it", Fault::ListsNobodysOnly),
     ("owners_are_apart", Fault::SharedLists),
     ("pages_lose_and_double_nothing", Fault::PagesLose),
@@ -113,6 +116,14 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("a_clear_leaves_the_session_listed", Fault::ClearsUnlist),
     ("a_deleted_session_is_not_listed", Fault::DeletesKeepListed),
     ("bad_titles_and_cursors_are_refused", Fault::AcceptsTitles),
+    ("sessions_are_listed_by_last_activity", Fault::ListsByStart),
+    ("sessions_are_listed_by_last_activity", Fault::OldestFirst),
+    ("pages_by_last_activity_lose_and_double_nothing", Fault::PagesLose),
+    ("first_appends_at_once_list_a_session_once", Fault::ListsTwice),
+    ("deletes_next_to_appends_leave_one_entry_or_none", Fault::ListsTwice),
+    ("deletes_next_to_appends_leave_one_entry_or_none", Fault::DeletesKeepListed),
+    ("a_repeat_after_a_delete_lists_nothing", Fault::DeletesKeepListed),
+    ("a_delete_says_whether_there_was_anything", Fault::DeletesAlwaysExisted),
     ("a_store_without_a_directory_says_so", Fault::ListsNothing),
     ("a_deleted_session_is_empty", Fault::DeletesNothing),
     ("a_deleted_session_can_start_again", Fault::DeletesTheLog),
@@ -121,6 +132,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("an_append_is_before_or_after_a_delete", Fault::DeletesLate),
     ("bad_input_leaves_nothing_written", Fault::WritesBadInput),
     ("the_limits_themselves_are_allowed", Fault::RefusesLongKeys),
+    ("extreme_numbers_are_answered", Fault::AddsUnchecked),
 ];
 
 fn suite(fault: Fault) -> Suite {
@@ -166,7 +178,8 @@ async fn without_a_fault_the_same_store_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_declared_is_reported_and_not_skipped() {
     let data = InMemoryStore::new();
-    let declares = Capabilities { durable: false, rewind: false, directory: true, bounded_cost: false };
+    let declares =
+        Capabilities { durable: false, rewind: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
     let suite = Suite::new(move || std::future::ready(Ok(Broken::declaring(data.clone(), declares))));
     let report = suite.run_all().await;
     assert!(report.is_ok(), "{report}");

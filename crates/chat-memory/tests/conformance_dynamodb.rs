@@ -14,7 +14,7 @@ mod plain {
 
     chat_memory::conformance_tests! {
         suite: suite(),
-        capabilities: Capabilities::all(),
+        capabilities: Capabilities { last_activity: Some(std::time::Duration::from_secs(60 * 60)), ..Capabilities::all() },
     }
 }
 

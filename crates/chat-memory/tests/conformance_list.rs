@@ -8,7 +8,8 @@ mod list;
 use chat_memory::store::Capabilities;
 
 /// What this layout declares that it lacks.
-const CAPABILITIES: Capabilities = Capabilities { directory: false, bounded_cost: false, ..Capabilities::all() };
+const CAPABILITIES: Capabilities =
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
 
 mod javascript {
     use chat_memory::conformance::Suite;
@@ -22,7 +23,7 @@ mod javascript {
 
 mod others {
     use chat_memory::conformance::{Case, Suite};
-    use chat_memory::store::dynamodb::{Dialect, Options, Roll};
+    use chat_memory::store::dynamodb::{Dialect, Layout, Options, Roll};
     use chat_memory_testkit::{Fault, FaultProxy, Seeded, dynamodb_endpoint};
 
     /// Runs the cases that this layout's capabilities allow on a table of its own.
@@ -52,6 +53,11 @@ mod others {
             options.with_sort_value("sk").with_dialect(Dialect::Python).with_roll(Roll::At(8_000))
         })
         .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_pair_of_keys_a_session() {
+        run("pairs", Some("sk"), |options| options.with_layout(Layout::List).with_roll(Roll::At(8_000))).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -199,3 +199,75 @@ async fn of_the_list_layout_that_rolls() {
     })
     .await;
 }
+
+/// How many clients of one process append to one session, and how much each of them.
+const CLIENTS: usize = 64;
+const EACH: usize = 4;
+
+/// Appends of 64 clients of one process to one session: none is refused, each costs what one alone costs, and some that are cancelled while
+/// they wait keep nobody waiting.
+async fn clients_queue_up(table: &str) {
+    let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
+    let store = DynamoDbStore::open(options(table, &proxy.url())).await.expect("good options");
+    let session = session("crowd");
+    store.append(&session, &Append::new([Message::user("first")])).await.expect("the session's start");
+    proxy.forget();
+    let clients = (0..CLIENTS).map(|client| {
+        let (store, session) = (store.clone(), session.clone());
+        tokio::spawn(async move {
+            for n in 0..EACH {
+                let append = Append::new([Message::user(format!("{client}/{n}"))]);
+                if client % 8 == 7 {
+                    // Its request goes away before its turn comes, or just then.
+                    let _ = tokio::time::timeout(Duration::from_millis(n as u64), store.append(&session, &append)).await;
+                } else {
+                    store.append(&session, &append).await.unwrap_or_else(|e| panic!("client {client}: {e}"));
+                }
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("no append is refused");
+    }
+    let sent: u64 = proxy.counts().values().sum();
+    let texts = messages(&store, &session).await;
+    for client in (0..CLIENTS).filter(|client| client % 8 != 7) {
+        let own: Vec<&String> = texts.iter().filter(|text| text.starts_with(&format!("{client}/"))).collect();
+        assert_eq!(own, (0..EACH).map(|n| format!("{client}/{n}")).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    }
+    let appends = (CLIENTS * EACH) as f64;
+    assert!(sent as f64 <= 1.1 * appends, "{sent} requests for {appends} appends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_of_one_process_to_one_session_queue_up() {
+    clients_queue_up(dynamodb::table().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_of_one_process_to_one_list_queue_up() {
+    clients_queue_up(&list::new_table("id", None).await).await;
+}
+
+/// An append whose turn does not come in time has written nothing, and says what kept it.
+#[tokio::test]
+async fn an_append_that_waited_in_vain_has_written_nothing() {
+    let table = dynamodb::new_table().await;
+    let direct = DynamoDbStore::open(options(&table, &dynamodb_endpoint())).await.expect("good options");
+    let session = session("queue");
+    direct.append(&session, &Append::new([Message::user("first")])).await.expect("the session's start");
+    // The first append's request hangs until its deadline; the second came after it, and has a deadline of its own.
+    let proxy = FaultProxy::start(&dynamodb_endpoint(), |request: &Request| match request.operation.as_str() {
+        "PutItem" => Fault::Answer(Answer::throttling()),
+        _ => Fault::Pass,
+    });
+    let options = options(&table, &proxy.url()).with_request_timeout(DEADLINE).with_deadline(DEADLINE);
+    let store = DynamoDbStore::open(options).await.expect("good options");
+    let (one, two) = (Append::new([Message::user("one")]), Append::new([Message::user("two")]));
+    let (one, two) = tokio::join!(store.append(&session, &one), store.append(&session, &two));
+    assert_eq!(one.expect_err("throttled").kind(), ErrorKind::Throttled);
+    let error = two.expect_err("its turn came too late, or it was throttled itself");
+    assert!(matches!(error.kind(), ErrorKind::Contended | ErrorKind::Throttled), "{error}");
+    assert!(!error.is_in_doubt() && error.is_retryable(), "{error}");
+    assert_eq!(messages(&direct, &session).await, ["first"]);
+}

@@ -2,6 +2,8 @@
 #![cfg(feature = "dynamodb")]
 
 mod dynamodb;
+#[path = "list/hidden.rs"]
+mod hidden;
 mod list;
 
 use std::collections::HashMap;
@@ -349,7 +351,6 @@ async fn without_rolling_a_full_item_says_what_to_do() {
 async fn bad_settings_are_named() {
     let table = list::new_table("id", Some("sk")).await;
     for (what, result) in [
-        ("sort_value", list::open(table.clone(), |options| options.with_layout(Layout::List)).await),
         ("partition_key=id", list::open(table.clone(), |options| options.with_sort_value("x").with_keys("pk", "sk")).await),
         ("4000", list::open(table.clone(), |options| options.with_roll(Roll::At(100))).await),
         ("turns", list::open(table.clone(), |options| options.with_layout(Layout::Turns).with_dialect(Dialect::Js)).await),

@@ -7,7 +7,7 @@ use chat_memory::{Error, ErrorKind};
 pub fn store(error: Error) -> AdkError {
     let (category, code) = match error.kind() {
         ErrorKind::NotFound => (ErrorCategory::Unavailable, "session.store_missing"),
-        ErrorKind::Conflict => (ErrorCategory::Unavailable, "session.contended"),
+        ErrorKind::Conflict | ErrorKind::Contended => (ErrorCategory::Unavailable, "session.contended"),
         ErrorKind::InDoubt => (ErrorCategory::Timeout, "session.in_doubt"),
         ErrorKind::TooLarge | ErrorKind::Invalid | ErrorKind::KeyReused => (ErrorCategory::InvalidInput, "session.invalid"),
         ErrorKind::AccessDenied => (ErrorCategory::Forbidden, "session.access_denied"),

@@ -1,7 +1,7 @@
 //! What an operation answers, as JSON.
 
 use chat_memory::memory::LeftOut;
-use chat_memory::store::{Appended, Receipt, Record, SessionInfo, SessionPage, Swept};
+use chat_memory::store::{Appended, Deleted, Receipt, Record, SessionInfo, SessionOrder, SessionPage, Swept};
 use chat_memory::wire::Format;
 use chat_memory::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -39,6 +39,7 @@ fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::Invalid => "invalid",
         ErrorKind::AccessDenied => "access_denied",
         ErrorKind::Throttled => "throttled",
+        ErrorKind::Contended => "contended",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::Unsupported => "unsupported",
@@ -71,6 +72,10 @@ pub fn swept(swept: &Swept) -> Value {
     json!({"records": swept.records, "receipt": receipt(&swept.receipt)})
 }
 
+pub fn deleted(deleted: &Deleted) -> Value {
+    json!({"existed": deleted.existed, "records": deleted.records, "receipt": receipt(&deleted.receipt)})
+}
+
 pub fn left_out(left_out: &LeftOut) -> Value {
     json!({"older": left_out.older + left_out.before_user, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
 }
@@ -81,6 +86,7 @@ pub fn record(record: &Record, format: Format) -> Value {
         "createdAt": record.created_at,
         "expiresAt": record.expires_at,
         "metadata": record.metadata,
+        "sentAt": record.message_times().collect::<Vec<_>>(),
         "messages": record.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
     })
 }
@@ -92,6 +98,7 @@ pub fn info(info: &SessionInfo) -> Value {
         "title": info.title,
         "metadata": info.metadata,
         "createdAt": info.created_at,
+        "lastAt": info.last_at,
     })
 }
 
@@ -99,6 +106,7 @@ pub fn page(page: &SessionPage) -> Value {
     json!({
         "sessions": page.sessions.iter().map(info).collect::<Vec<_>>(),
         "next": page.next,
+        "order": if page.order == SessionOrder::Recent { "recent" } else { "started" },
         "receipt": receipt(&page.receipt),
     })
 }

@@ -93,6 +93,8 @@ pub struct ToList {
     owner: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
+    #[serde(default)]
+    recent: bool,
 }
 
 #[derive(Deserialize)]
@@ -146,8 +148,8 @@ impl Request {
     /// # Errors
     /// Invalid, when there is no such operation, or the text is not what it takes.
     pub fn parse(operation: &str, text: &str) -> Result<Self, Error> {
-        // The project's own reader, since it refuses a number that cannot be held rather than rounding it.
-        let value = json::parse(text).map_err(|e| Error::invalid(e.to_string()))?;
+        // The project's own reader, since it loses nothing in silence and says what is wrong.
+        let value = json::parse_document(text.as_bytes())?;
         Ok(match operation {
             "append" => Self::Append(read(value)?),
             "load" => Self::Load(read(value)?),
@@ -175,25 +177,26 @@ impl Request {
             Self::Records(it) => it.run(store).await,
             Self::Rewind(it) => it.run(store).await,
             Self::Clear(it) => {
-                let cleared = store.clear(&SessionId::new(it.session)?).await?;
+                let cleared = store.clear(&SessionId::stored(it.session)?).await?;
                 Ok(json!({"position": cleared.appended.position.to_string(), "receipt": answer::receipt(&cleared.receipt())}))
             }
-            Self::Delete(it) => Ok(answer::swept(&store.delete(&SessionId::new(it.session)?).await?)),
-            Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::new(it.session)?).await?)),
+            Self::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
+            Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
             Self::Sessions(it) => {
                 let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::of_nobody, SessionQuery::of);
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
+                let query = if it.recent { query.recent() } else { query };
                 Ok(answer::page(&store.sessions(&query).await?))
             }
             Self::EverySession(it) => Ok(answer::page(&store.every_session(it.after.as_deref()).await?)),
             Self::Session(it) => {
-                let info = store.session(&SessionId::new(it.session)?).await?;
+                let info = store.session(&SessionId::stored(it.session)?).await?;
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
             }
             Self::UpdateSession(it) => {
                 let update = SessionUpdate { title: it.title, metadata: it.metadata };
-                let info = store.update_session(&SessionId::new(it.session)?, &update).await?;
+                let info = store.update_session(&SessionId::stored(it.session)?, &update).await?;
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
             }
         }
@@ -206,7 +209,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 
 impl ToAppend {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
-        let session = SessionId::new(self.session)?;
+        let session = SessionId::stored(self.session)?;
         let messages = self.format.read(self.messages)?;
         let mut append = if self.replace { Append::replace_all(messages) } else { Append::new(messages) };
         if let Some(metadata) = self.metadata {
@@ -261,7 +264,7 @@ impl ToLoad {
 
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let policy = self.policy()?;
-        let recalled = recall(store, &SessionId::new(self.session)?, &policy).await?;
+        let recalled = recall(store, &SessionId::stored(self.session)?, &policy).await?;
         let format = self.format.format();
         Ok(json!({
             "messages": recalled.window.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
@@ -281,7 +284,7 @@ impl ToRead {
             (None, Some(n)) => Load::turns(n),
             _ => return Err(Error::invalid("records are read by messages or by turns; give one of them")),
         };
-        let history = store.load(&SessionId::new(self.session)?, &load).await?;
+        let history = store.load(&SessionId::stored(self.session)?, &load).await?;
         let format = self.format.format();
         Ok(json!({
             "records": history.records.iter().map(|record| answer::record(record, format)).collect::<Vec<_>>(),
@@ -294,7 +297,7 @@ impl ToRead {
 
 impl ToRewind {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
-        let session = SessionId::new(self.session)?;
+        let session = SessionId::stored(self.session)?;
         match (self.turns, self.seq) {
             (Some(turns), None) if self.messages.is_empty() && self.expect.is_none() => {
                 let appended = store.rewind_turns(&session, turns).await?;

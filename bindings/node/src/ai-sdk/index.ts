@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { UIMessage } from "ai";
 import { ChatMemoryError, invalid } from "../errors.js";
 import { checkNames } from "../options.js";
-import type { ChatStore, History, Message } from "../store.js";
+import { type ChatStore, type History, type Message, randomSessionId } from "../store.js";
+import { identified, identifiedBy, isMade } from "./ids.js";
 import { normalized, type Placed, placed, toMessage } from "./messages.js";
 
 export { ChatMemoryError, type ErrorCode } from "../errors.js";
@@ -56,10 +57,13 @@ export async function loadConversation<M extends UIMessage = UIMessage>(
 
 /**
  * Saves a conversation, as `onFinish` hands it over: whole, or only its end. What is stored already is known by its ids and not written
- * again; the rest is one append. A message that has changed under its id (an answer that went on after a tool was approved) takes the
+ * again; the rest is one append. A message that has changed under its id (an answer that continued after a tool was approved) takes the
  * place of the old one.
  *
- * A repeated save, also of an older state, writes nothing. A save never takes away a message that it does not know: if the session holds others where these go on, it is a `conflict`. To put
+ * A message without an id (an answer, where `generateMessageId` is not given) is known by its place and by what it says, also when it comes
+ * again with the browser's id. It is stored under an id of its own.
+ *
+ * A repeated save, also of an older state, writes nothing. A save never takes away a message that it does not know: if the session holds others where these continue, it is a `conflict`. To put
  * an answer in the place of another (regenerate), give `expect`, the position of the load that it is based on; then it is a
  * conflict only if somebody wrote since.
  *
@@ -76,12 +80,11 @@ export async function saveMessages(
 ): Promise<Saved> {
   checkNames("saveMessages", options, ["expect"]);
   const given = normalized(messages);
-  if (new Set(given.map(({ id }) => id)).size < given.length) throw invalid("two of the messages have the same id; give each its own");
   for (let look = 1; ; look += 1) {
     try {
       return await save(store, session, given, options.expect);
     } catch (error) {
-      // Another look decides anew. With a position given, it is for the caller to look.
+      // Another look decides again. With a position given, it is for the caller to look.
       const again = error instanceof Crossed && options.expect === undefined && look < LOOKS;
       if (!again) throw error instanceof Crossed ? error.conflict : error;
     }
@@ -99,7 +102,9 @@ export async function appendMessages(
   options: { key?: string; expect?: string } = {},
 ): Promise<Saved> {
   checkNames("appendMessages", options, ["key", "expect"]);
-  const appended = await store.append(session, normalized(messages).map(toMessage), { ...options, surely: true });
+  // With a key, a repeat must be the same to the byte.
+  const given = identifiedBy(options.key ?? randomSessionId(), normalized(messages));
+  const appended = await store.append(session, given.map(toMessage), { ...options, surely: true });
   return { written: messages.length, position: appended.position };
 }
 
@@ -110,15 +115,17 @@ class Crossed extends Error {
   }
 }
 
-async function save(store: ChatStore, session: string, given: UIMessage[], expect: string | undefined): Promise<Saved> {
+async function save(store: ChatStore, session: string, messages: UIMessage[], expect: string | undefined): Promise<Saved> {
   let reach: number | undefined = FIRST_LOOK;
   let history = await store.records(session, { messages: reach });
   let stored = placed(history.records);
+  let given = identified(stored.map(({ message }) => message), messages);
   let start = aligned(stored, given, history.complete);
   if (start === undefined) {
     reach = undefined;
     history = await store.records(session);
     stored = placed(history.records);
+    given = identified(stored.map(({ message }) => message), messages);
     start = aligned(stored, given, true);
   }
   const { at, from } = start ?? { at: stored.length, from: 0 };
@@ -136,10 +143,11 @@ function refuseToLose(stored: Placed[], rest: UIMessage[], actual: string): void
   const ids = new Set(rest.map(({ id }) => id));
   const stranger = stored.find(({ message }) => !ids.has(message.id));
   if (!stranger) return;
+  const made = isMade(stranger.message.id) ? ", and generateMessageId to toUIMessageStream, so that an answer has the same id here and in the browser" : "";
   throw new ChatMemoryError(
     "conflict",
-    `the session holds the message ${JSON.stringify(stranger.message.id)} where these go on without it; load it again, or give expect ` +
-      "(the position of the load that these are based on) to put them in its place",
+    `the session holds the message ${JSON.stringify(stranger.message.id)} where these continue without it; load it again, or give expect ` +
+      `(the position of the load that these are based on) to put them in its place${made}`,
     { actual },
   );
 }
@@ -159,7 +167,7 @@ async function write(store: ChatStore, session: string, messages: Message[], { c
       const { position } = await store.append(session, messages, { expect, surely: true });
       return { written: messages.length, position };
     }
-    // A record is replaced whole, so what stands in it before the change goes along.
+    // A record is replaced whole, so what it has before the change is written again.
     const record = history.records.find(({ seq }) => seq === changed.seq);
     const kept = record?.messages.slice(0, changed.place) ?? [];
     const { position } = await store.replaceFrom(session, changed.seq, [...kept, ...messages], { expect, window: reach });
@@ -173,7 +181,7 @@ async function write(store: ChatStore, session: string, messages: Message[], { c
  * Where the given messages and the stored ones meet: the place of the same id in both, from which on they are compared. `undefined` where
  * that cannot be told from these stored ones: then more must be read, or, if they are all there are, none of the given is stored.
  *
- * @throws ChatMemoryError `invalid`, when the given start with a message that is not stored, and go on with one that is.
+ * @throws ChatMemoryError `invalid`, when the given start with a message that is not stored, and continue with one that is.
  */
 function aligned(stored: Placed[], given: UIMessage[], complete: boolean): { at: number; from: number } | undefined {
   const first = stored[0]?.message.id;

@@ -19,27 +19,37 @@ type Part = UIMessage["parts"][number];
 
 const ROLES: readonly string[] = ["system", "user", "assistant"];
 
+/** The stored form of a message that has an id. */
+export function toMessage({ id, role, parts, ...rest }: UIMessage): Message {
+  return { role, id, content: parts as MessagePart[], ai_sdk: rest };
+}
+
 /**
- * The stored form of a message.
+ * The same values as a load would bring them: without what is `undefined`, with dates as texts. A message without an id has the id "".
  *
- * @throws ChatMemoryError `invalid`, for what is not a message of the AI SDK.
+ * @throws ChatMemoryError `invalid`, for what is not a list of messages of the AI SDK.
  */
-export function toMessage(message: UIMessage, place: number): Message {
-  const { id, role, parts, ...rest } = Object(message) as UIMessage;
+export function normalized(messages: readonly UIMessage[]): UIMessage[] {
+  if (!Array.isArray(messages)) throw invalid("messages must be a list of the AI SDK's UIMessages");
+  messages.forEach(check);
+  const values = decode(encode(messages)) as UIMessage[];
+  const given = values.map((message) => ({ ...message, id: message.id ?? "" }));
+  const seen = new Set<string>();
+  for (const { id } of given) {
+    if (seen.has(id)) throw invalid(`two of the messages have the same id ${JSON.stringify(id)}; give each its own`);
+    if (id !== "") seen.add(id);
+  }
+  return given;
+}
+
+function check(message: UIMessage, place: number): void {
+  const { id, role, parts } = Object(message) as UIMessage;
   const wrong =
-    typeof id !== "string" || id === "" ? "needs an id"
+    typeof (id ?? "") !== "string" ? "needs an id that is a text"
     : !ROLES.includes(role) ? `needs one of the roles ${ROLES.join(", ")}`
     : !Array.isArray(parts) ? "needs a list of parts"
     : undefined;
   if (wrong) throw invalid(`message ${place + 1} is not a UIMessage of the AI SDK: it ${wrong}`);
-  return { role, id, content: parts as MessagePart[], ai_sdk: rest };
-}
-
-/** The same values as a load would bring them: without what is `undefined`, with dates as texts. */
-export function normalized(messages: readonly UIMessage[]): UIMessage[] {
-  if (!Array.isArray(messages)) throw invalid("messages must be a list of the AI SDK's UIMessages");
-  messages.forEach(toMessage);
-  return decode(encode(messages)) as UIMessage[];
 }
 
 /** The messages of a history. The messages of an answer that came through another form (calls of tools, their results) are one. */

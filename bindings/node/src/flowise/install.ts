@@ -2,23 +2,24 @@
 // chat-memory-flowise: puts the node into an installed Flowise, and takes it out again.
 
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ICON, ICON_FILE } from "./icon.js";
 
 const HELP = `Puts the DynamoDB Chat Memory node of the package chat-memory into an installed Flowise 3.
 
 Usage: chat-memory-flowise COMMAND [--beside] [--flowise FOLDER]
 
 Commands:
-  install       in place of Flowise's own node: saved flows go on, on this one
-  uninstall     Flowise's own node back in its place
-  status        which one is there
+  install       put it in place of Flowise's own node: saved flows continue on this one
+  uninstall     put Flowise's own node back in its place
+  status        say which nodes are there, and whether they load
 
 Options:
-  --beside            a node of its own, "Durable DynamoDB Chat Memory", beside Flowise's
+  --beside            a node of its own, "Durable DynamoDB Chat Memory", next to Flowise's
   --flowise FOLDER    where Flowise, or flowise-components, is installed; by default it is looked for
                       in this folder and among the packages installed with npm install -g
 
@@ -30,7 +31,7 @@ Examples:
   chat-memory-flowise uninstall
   chat-memory-flowise status --flowise /usr/local/lib/node_modules/flowise`;
 
-/** Stands in our file, so that it is known from Flowise's. */
+/** Marks our file, so that it is known from Flowise's. */
 const MARK = "// Made by chat-memory-flowise.";
 
 class Refused extends Error {}
@@ -71,13 +72,13 @@ function install({ original, beside }: Places): void {
   const file = join(folder, beside ? "DurableDynamoDb.js" : "DynamoDb.js");
   if (beside) {
     mkdirSync(folder, { recursive: true });
-    copyFileSync(join(original, "dynamodb.svg"), join(folder, "dynamodb.svg"));
   } else if (!isOurs(file)) {
     // Not `.js`: Flowise loads every such file as a node.
     renameSync(file, `${file}.original`);
   }
   const here = join(dirname(realpathSync(fileURLToPath(import.meta.url))), "..", "..", "cjs", "flowise", "index.js");
   const text = `"use strict";\n${MARK} \`chat-memory-flowise uninstall${beside ? " --beside" : ""}\` takes it away.\nmodule.exports = require(${JSON.stringify(here)}).flowiseNode(require, { beside: ${Boolean(beside)} });\n`;
+  writeFileSync(join(folder, ICON_FILE), ICON);
   writeFileSync(file, text);
   console.log(`Installed the node "${label(file, { original, beside })}" (${file}). Restart Flowise to use it.`);
 }
@@ -85,18 +86,25 @@ function install({ original, beside }: Places): void {
 /** The node's label. Loading it here shows at once what would otherwise keep Flowise from listing the node. */
 function label(file: string, places: Places): string {
   try {
-    const { nodeClass } = createRequire(file)(file) as { nodeClass: new () => { label: string } };
-    return new nodeClass().label;
+    return load(file);
   } catch (error) {
     uninstall(places);
-    throw new Refused(`the node does not load in this Flowise (${(error as Error).message.split("\n")[0]}), so it was taken out again`);
+    throw new Refused(`the node does not load in this Flowise (${reason(error)}), so it was taken out again`);
   }
 }
+
+/** Loads a node's file as Flowise does, and gives its label. */
+function load(file: string): string {
+  const { nodeClass } = createRequire(file)(file) as { nodeClass: new () => { label: string } };
+  return new nodeClass().label;
+}
+
+const reason = (error: unknown): string | undefined => (error as Error).message.split("\n")[0];
 
 function uninstall({ original, beside }: Places): void {
   if (beside) {
     rmSync(beside, { recursive: true, force: true });
-    console.log("Removed the node beside Flowise's own. Flows that use it no longer run; restart Flowise.");
+    console.log("Removed the node next to Flowise's own. Flows that use it no longer run; restart Flowise.");
     return;
   }
   const file = join(original, "DynamoDb.js");
@@ -104,14 +112,33 @@ function uninstall({ original, beside }: Places): void {
     console.log("Flowise's own node is in its place; nothing to do.");
     return;
   }
+  if (!existsSync(`${file}.original`)) {
+    throw new Refused(`cannot put Flowise's own node back: ${file}.original is not there; install Flowise again, which brings its node`);
+  }
   renameSync(`${file}.original`, file);
+  rmSync(join(original, ICON_FILE), { force: true });
   console.log("Flowise's own node is back in its place. Restart Flowise.");
 }
 
 function status({ original }: Places): void {
+  const file = join(original, "DynamoDb.js");
   const beside = join(dirname(original), "DurableDynamoDb", "DurableDynamoDb.js");
-  console.log(`DynamoDB Chat Memory: ${isOurs(join(original, "DynamoDb.js")) ? "of chat-memory" : "Flowise's own"}`);
-  console.log(`Durable DynamoDB Chat Memory, beside it: ${existsSync(beside) ? "installed" : "not installed"}`);
+  console.log(`DynamoDB Chat Memory: ${isOurs(file) ? `of chat-memory${loads(file, "install")}` : "Flowise's own"}`);
+  console.log(`Durable DynamoDB Chat Memory, next to it: ${existsSync(beside) ? `installed${loads(beside, "install --beside")}` : "not installed"}`);
+}
+
+/** What there is to add where an installed node does not load; then the program fails too. */
+function loads(file: string, command: string): string {
+  try {
+    load(file);
+    return "";
+  } catch (error) {
+    process.exitCode = 1;
+    const target = /require\((".*?")\)\.flowiseNode/.exec(readFileSync(file, "utf8"))?.[1];
+    const moved = target !== undefined && !existsSync(JSON.parse(target) as string);
+    const why = moved ? `the package is no longer at ${JSON.parse(target)}` : reason(error);
+    return `, but it does not load: ${why}; run \`chat-memory-flowise ${command}\` again${moved ? " from where the package is now" : ""}`;
+  }
 }
 
 function isOurs(file: string): boolean {

@@ -5,6 +5,8 @@ import { invalid } from "../errors.js";
 import { forJavaScript, toStored, type Writes } from "../langchain/messages.js";
 import { Session, type SessionOptions } from "../session.js";
 import type { StoredMessage, Window } from "../store.js";
+import { FLOWISE_WORDS } from "../words.js";
+import { ICON_FILE } from "./icon.js";
 
 /** What a flow has said of a node. */
 interface NodeData {
@@ -45,7 +47,7 @@ export interface FlowiseParts {
 
 /** What tells the node from Flowise's own. */
 export interface Placing {
-  /** Whether the node stands beside Flowise's own, under a name and a label of its own, rather than in its place. */
+  /** Whether the node is next to Flowise's own, under a name and a label of its own, rather than in its place. */
   beside: boolean;
 }
 
@@ -59,9 +61,9 @@ export function nodeClass(flowise: FlowiseParts, { beside }: Placing): Class {
     name = name;
     version = beside ? 1 : 1.1;
     type = name;
-    icon = "dynamodb.svg";
+    icon = ICON_FILE;
     category = "Memory";
-    description = "Stores the conversation in a DynamoDB table, without an end, each message once";
+    description = "By chat-memory: keeps the conversation in a DynamoDB table, at any length, each message once";
     baseClasses = [name, ...flowise.getBaseClasses(flowise.BufferMemory)];
     credential = {
       label: "Connect Credential",
@@ -78,7 +80,7 @@ export function nodeClass(flowise: FlowiseParts, { beside }: Placing): Class {
       const accessKeyId = flowise.getCredentialParam("accessKey", credentials, node);
       const secretAccessKey = flowise.getCredentialParam("secretAccessKey", credentials, node);
       const found = accessKeyId && secretAccessKey ? { accessKeyId: String(accessKeyId), secretAccessKey: String(secretAccessKey) } : undefined;
-      const session = Session.open("DynamoDB Chat Memory", { ...inputs.session, config: { credentials: found } });
+      const session = Session.open("DynamoDB Chat Memory", { ...inputs.session, config: { credentials: found } }, FLOWISE_WORDS);
       return new Memory(session, inputs.memoryKey, options.orgId);
     }
   };

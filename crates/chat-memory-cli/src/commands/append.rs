@@ -7,10 +7,12 @@ use chat_memory::store::{Position, Ticket};
 use chat_memory::wire::Format;
 use chat_memory::{Append, ChatStore, Message, Role};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
-use super::{WireFormat, input, owner, session_id};
+use super::{WireFormat, explain_start, input, owner, stored_session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::{Failure, OnCommandLine};
 use crate::render::utc_time;
 
@@ -39,22 +41,26 @@ machine, and doubles nothing.
 With --json: {\"session\", \"seq\", \"next\", \"position\", \"created_at\", \"repeated\", \"started\", \"cost\"}; seq is the record's \
 number, next the one after it, position what --expect takes, started whether the session is new.";
 
+/// How to store a message without text all the same, as some models answer.
+const EMPTY: &str = "give some text, or store an empty one as JSON with --file: {\"role\": \"assistant\", \"content\": \"\"}";
+
 /// Add messages at the end of a session: one record, stored whole or not at all
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id; it starts with its first append
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// The message's text; - reads it from standard input, to the byte (a line feed at its end included)
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     text: Option<String>,
     /// Who says it: user, assistant, system or tool
-    #[arg(long, default_value = "user", conflicts_with = "file")]
+    #[arg(long, default_value = "user", conflicts_with = "file", add = ArgValueCompleter::new(completion::roles))]
     role: String,
     /// For --role tool: the id of the call that this is the result of
     #[arg(long, value_name = "ID", conflicts_with = "file")]
     tool_call_id: Option<String>,
-    /// Messages as JSON lines, in one append; - is standard input
+    /// Messages as JSON, one a line or in a list, in one append; - is standard input
     #[arg(long)]
     file: Option<PathBuf>,
     /// The form of the messages in the file
@@ -81,7 +87,7 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let mut append = Append::new(messages(&arguments)?);
     if let Some(position) = &arguments.expect {
         append = append.expecting(position.parse::<Position>().map_err(|e| e.context("--expect")).on_command_line()?);
@@ -106,6 +112,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let store = app.store().await?;
     let appended = store.append(&session, &append).await?;
     app.spend(appended.receipt);
+    explain_start(app, store.as_ref(), &session, &append, &appended);
     if app.json() {
         return app.out.json(&json!({
             "session": session.as_str(),
@@ -128,11 +135,14 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
         let read: Result<Vec<_>, _> = Format::from(arguments.format).messages(reader).collect();
         let messages = read.map_err(|e| e.context(path.display()))?;
         if messages.is_empty() {
-            return Err(Failure::other(format!("{}: there is no message in it", path.display())));
+            let path = path.display();
+            return Err(Failure::other(format!(
+                "{path}: no message in it; give one a line, such as {{\"role\": \"user\", \"content\": \"Hi\"}}"
+            )));
         }
         return Ok(messages);
     }
-    let role: Role = arguments.role.parse().on_command_line()?;
+    let role: Role = arguments.role.parse().map_err(|e| format!("--role: {e}")).on_command_line()?;
     if (role == Role::Tool) != arguments.tool_call_id.is_some() {
         return Err(Failure::usage("--role tool and --tool-call-id belong together: the result of a tool names the call"));
     }
@@ -141,17 +151,27 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
             let mut bytes = Vec::new();
             let read = std::io::stdin().lock().read_to_end(&mut bytes);
             read.map_err(|e| Failure::other(format!("standard input cannot be read: {e}")))?;
-            String::from_utf8(bytes).map_err(|e| Failure::other(format!("standard input is not UTF-8: {e}")))?
+            String::from_utf8(bytes).map_err(|e| {
+                let at = e.utf8_error().valid_up_to();
+                Failure::other(format!("standard input: byte {at} is not UTF-8; convert the text to UTF-8"))
+            })?
         }
         text => text.unwrap_or_default().to_owned(),
     };
+    // A script whose variable is not set means to store nothing by it.
+    if text.is_empty() {
+        return Err(match arguments.text.as_deref() {
+            Some("-") => Failure::other(format!("empty message: standard input has no text; {EMPTY}")),
+            _ => Failure::usage(format!("empty message: TEXT is \"\"; {EMPTY}")),
+        });
+    }
     Ok(vec![Message { tool_call_id: arguments.tool_call_id.clone(), ..Message::new(role, text) }])
 }
 
 fn metadata(text: &str) -> Result<Map<String, Value>, Failure> {
     match chat_memory::json::parse(text) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Failure::usage("--metadata takes a JSON object, as in '{\"source\": \"mail\"}'")),
-        Err(e) => Err(Failure::usage(format!("--metadata is not JSON: {e}"))),
+        Ok(_) => Err(Failure::usage("--metadata: not a JSON object; give one such as '{\"source\": \"mail\"}'")),
+        Err(e) => Err(Failure::usage(format!("--metadata: {e}"))),
     }
 }

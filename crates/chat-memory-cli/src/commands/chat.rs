@@ -1,23 +1,33 @@
 //! `chat`
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::future::Future;
+use std::io::{self, Read as _, Write};
+use std::time::Duration;
 
 use chat_memory::memory::{LeftOut, Policy, recall};
 use chat_memory::wire::openai;
-use chat_memory::{Append, ChatStore, ChatStoreExt, Message, Owner, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, Message, Owner, SessionId};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
-use tokio::signal::ctrl_c;
-use tokio::sync::mpsc;
 
-use super::{owner, session_id};
+use super::import::style;
+use super::{explain_start, owner, session_id};
 use crate::app::App;
+use crate::completion;
 use crate::endpoint::{Answer, Endpoint, Piece};
 use crate::failure::Failure;
-use crate::output::say;
-use crate::render::Style;
+use crate::output::{may_colour, say};
+use crate::render::REASONING;
 use crate::visible::visible;
 use crate::window::WindowOptions;
+
+mod interrupts;
+mod questions;
+
+use interrupts::Interrupts;
+use questions::{Question, Questions, Typed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +39,17 @@ Examples:
   chat-memory chat trip --model gpt-4o-mini -m 'And in winter?'
   echo 'And in winter?' | chat-memory chat trip --model gpt-4o-mini
 
+  chat-memory chat trip --model gpt-4o-mini -m - < letter.txt
+
 Each line you type is a question. It is stored together with its answer, in one append, when the answer is whole: Ctrl-C in \
-the middle of an answer, or a connection that breaks, leaves nothing of the turn behind. Ctrl-C or Ctrl-D at the prompt ends the \
-chat; run it again with the session's id and it goes on.
+the middle of an answer, or a connection that breaks, leaves nothing of the turn behind. /quit, Ctrl-C or Ctrl-D at the prompt ends \
+the chat; run it again with the session's id to continue. /help lists the commands.
+
+A question of several lines: paste it, and send it with Enter; or end each line but the last with a backslash; or give it with -m. \
+When standard input is no terminal, each of its lines is a question, unless -m - takes all of it as one.
+
+What a model streams of its reasoning is printed to standard error, stored with its answer in the field that the endpoint uses \
+(reasoning_content or reasoning), and not sent to the model again.
 
 --system is sent in front of each request and not stored. The model is shown the whole history, or the window that --last, \
 --turns or --tokens gives, from a user's message on (--start-at-user=false turns that off). Tools are not run: a model that calls one has its call stored and shown.
@@ -44,8 +62,9 @@ the answer is whole.";
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id; without one, a new session
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: Option<String>,
-    /// The endpoint, up to before /chat/completions [env: OPENAI_BASE_URL]
+    /// The endpoint's URL, with or without /chat/completions at its end [env: OPENAI_BASE_URL]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// The model
@@ -54,7 +73,7 @@ pub struct Arguments {
     /// Instructions to the model
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Ask this, print the answer, and end
+    /// Ask this, print the answer, and end; - reads the question from standard input
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
     #[command(flatten)]
@@ -65,6 +84,12 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    // As an empty line at the prompt, it is no question; a script whose variable is not set would pay for one.
+    if arguments.message.as_deref().is_some_and(|question| question.trim().is_empty()) {
+        return Err(Failure::usage(
+            "empty question: --message has no text; give the question, or leave --message out to be asked",
+        ));
+    }
     let session = arguments.session.as_deref().map(session_id).transpose()?;
     let owner = owner(arguments.owner.as_ref())?;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -73,16 +98,72 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     })?;
     let endpoint = Endpoint::new(&base_url, variable("OPENAI_API_KEY"))?;
     let policy = arguments.window.policy(Some(&arguments.model), true)?;
-    let store = app.store().await?;
+    // Before the model is asked: its answer costs money, and could not be stored.
+    if app.is_read_only()? {
+        let cause = "chat cannot store the conversation: the store is opened for reading only; leave out --read-only, or read_only in the store URL";
+        return Err(Error::new(ErrorKind::ReadOnly, cause).into());
+    }
+    let message = arguments.message.map(question).transpose()?;
+    let interrupts = Interrupts::listen();
+    let opening = async { app.store().await };
+    let store = tokio::select! {
+        store = opening => store?,
+        () = interrupts.next() => return Err(interrupted()),
+    };
     let session = session.unwrap_or_else(|| {
         let session = SessionId::random();
         say(format_args!("new session {session}"));
         session
     });
-    let chat = Chat { app, store: &*store, session, owner, endpoint, model: arguments.model, system: arguments.system, policy };
-    match arguments.message {
+    let (model, system) = (arguments.model, arguments.system);
+    let chat = Chat { app, store: &*store, session, owner, endpoint, model, system, policy, interrupts };
+    match message {
         Some(question) => chat.turn(question).await.map(drop),
         None => chat.converse().await,
+    }
+}
+
+/// What `-m` says, or all of standard input without the line break at its end.
+fn question(message: String) -> Result<String, Failure> {
+    if message != "-" {
+        return Ok(message);
+    }
+    let mut text = String::new();
+    let read = io::stdin().lock().read_to_string(&mut text);
+    read.map_err(|e| Failure::other(format!("standard input cannot be read: {e}")))?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
+
+const COMMANDS: &str = "\
+/help   this list
+/quit   end the chat; so does Ctrl-D
+//…     a question that begins with /
+A line that ends in \\ continues on the next. Several lines that are pasted are one question: Enter sends it.
+Ctrl-C stops an answer; nothing of its turn is stored.";
+
+const NOTHING: &str = "nothing of this turn was stored";
+
+fn interrupted() -> Failure {
+    Failure::other(format!("interrupted: {NOTHING}"))
+}
+
+/// Says on a terminal that something is being waited for, until it is dropped.
+struct Waiting(ProgressBar);
+
+impl Waiting {
+    fn for_(what: &'static str) -> Self {
+        let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})")).with_message(what);
+        // Nothing is drawn where standard error is no terminal.
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self(bar)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 
@@ -95,30 +176,61 @@ struct Chat<'a> {
     model: String,
     system: Option<String>,
     policy: Policy,
+    interrupts: Interrupts,
 }
 
 impl Chat<'_> {
-    /// Questions from standard input, a line each, until it ends.
+    /// Questions from standard input, until it ends.
     async fn converse(&self) -> Result<(), Failure> {
-        let terminal = io::stdin().is_terminal();
-        let style = Style { colours: self.app.out.colours };
-        let mut questions = lines_of_stdin();
+        let mut questions = Questions::of_stdin();
+        let terminal = questions.terminal;
+        if terminal && !self.app.json() {
+            self.say_header();
+        }
+        let mut prompt = ">";
         let mut told = LeftOut::default();
         loop {
             if terminal {
-                let mut err = io::stderr().lock();
-                let _ = write!(err, "{} ", style.author(chat_memory::Role::User, ">"));
-                let _ = err.flush();
+                self.prompt(prompt);
             }
-            let question = tokio::select! {
-                line = questions.recv() => line,
-                _ = ctrl_c() => None,
+            let typed = tokio::select! {
+                typed = questions.next() => typed,
+                () = self.interrupts.next() => None,
             };
-            let Some(question) = question else { break };
-            let question = question.map_err(|e| Failure::other(format!("standard input cannot be read: {e}")))?;
-            if question.trim().is_empty() {
+            let Some(typed) = typed else { break };
+            let text = match typed.map_err(|e| Failure::other(format!("standard input cannot be read: {e}")))? {
+                Typed::Whole(text) => text,
+                Typed::Open { pasted } => {
+                    if let Some(lines) = pasted {
+                        say(format_args!("({lines} lines were pasted; Enter sends them)"));
+                    }
+                    prompt = "…";
+                    continue;
+                }
+            };
+            prompt = ">";
+            if text.trim().is_empty() {
                 continue;
             }
+            let question = match Question::read(text) {
+                Question::Ask(text) => text,
+                Question::Help => {
+                    say(COMMANDS);
+                    continue;
+                }
+                Question::Quit => return Ok(()),
+                Question::Unknown(word) => {
+                    let sentence = format!(
+                        "unknown command {word:?}: /help lists the commands; // in front sends a text that begins with /"
+                    );
+                    // Whoever wrote a script must see that a line of it was not sent.
+                    if !terminal {
+                        return Err(Failure::usage(sentence));
+                    }
+                    say(format_args!("chat-memory: {sentence}"));
+                    continue;
+                }
+            };
             match self.turn(question).await {
                 Ok(left_out) => {
                     if !left_out.is_nothing() && told.is_nothing() {
@@ -127,7 +239,9 @@ impl Chat<'_> {
                     }
                 }
                 // Whoever sits there can ask again; a script's other questions would rest on an answer that is missing.
-                Err(Failure::Other(sentence)) if terminal => say(format_args!("chat-memory: {sentence}")),
+                Err(failure @ (Failure::Other(_) | Failure::Store(_))) if terminal => {
+                    say(format_args!("chat-memory: {}", failure.sentence().unwrap_or_default()));
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -137,10 +251,31 @@ impl Chat<'_> {
         Ok(())
     }
 
+    fn say_header(&self) {
+        let Self { session, model, endpoint, .. } = self;
+        say(format_args!("{session}: {model} at {}; /help lists the commands, Ctrl-D ends the chat", endpoint.url()));
+    }
+
+    fn prompt(&self, sign: &str) {
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "{} ", self.app.style().author(chat_memory::Role::User, sign));
+        let _ = err.flush();
+    }
+
+    /// What comes of it, unless the user does not wait for it.
+    async fn unless_interrupted<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done?),
+            () = self.interrupts.next() => Err(interrupted()),
+        }
+    }
+
     /// One question and its answer, stored in one append when the answer is whole. Returns what the model was not shown.
     async fn turn(&self, question: String) -> Result<LeftOut, Failure> {
         let question = Message::user(question);
-        let recalled = recall(self.store, &self.session, &self.policy).await?;
+        let waiting = Waiting::for_("reading the session");
+        let recalled = self.unless_interrupted(recall(self.store, &self.session, &self.policy)).await?;
+        drop(waiting);
         self.app.spend(recalled.receipt);
         if recalled.window.messages.is_empty() && !recalled.window.left_out.is_nothing() {
             say(format_args!("(the model is shown nothing of what came before: {})", recalled.window.left_out));
@@ -153,12 +288,22 @@ impl Chat<'_> {
         if let Some(owner) = &self.owner {
             append = append.owned_by(owner.clone());
         }
-        let appended = self
-            .store
-            .append_surely(&self.session, append)
-            .await
-            .map_err(|e| e.context("the answer above could not be stored with its question"))?;
+        let waiting = Waiting::for_("storing the turn");
+        let appended = tokio::select! {
+            appended = self.store.append_surely(&self.session, append.clone()) => {
+                appended.map_err(|e| e.context("the answer above could not be stored with its question"))?
+            }
+            () = self.interrupts.next() => {
+                let session = &self.session;
+                return Err(Failure::other(format!(
+                    "append outcome unknown (interrupted): see whether the turn was stored with chat-memory show {session:?} --turns 1",
+                    session = session.as_str()
+                )));
+            }
+        };
+        drop(waiting);
         self.app.spend(appended.receipt);
+        explain_start(self.app, self.store, &self.session, &append, &appended);
         if self.app.json() {
             self.app.out.json(&json!({
                 "session": self.session.as_str(),
@@ -175,26 +320,36 @@ impl Chat<'_> {
 
     /// Asks the model, and prints its answer as it comes.
     async fn ask(&self, messages: Vec<Value>) -> Result<Answer, Failure> {
-        const NOTHING: &str = "nothing of this turn was stored";
         let mut pieces = self.endpoint.ask(&self.model, messages);
         let mut at_line_start = true;
+        let mut waiting = Some(Waiting::for_("waiting for the model"));
+        let mut reasoning = Reasoning::default();
         let outcome = loop {
             let piece = tokio::select! {
                 piece = pieces.recv() => piece,
-                _ = ctrl_c() => break Err(format!("interrupted: {NOTHING}")),
+                () = self.interrupts.next() => break Err(format!("interrupted: {NOTHING}")),
             };
             match piece {
-                Some(Ok(Piece::Text(text))) if !self.app.json() => {
+                // Nothing is printed before the answer is whole.
+                Some(Ok(Piece::Text(_) | Piece::Reasoning(_))) if self.app.json() => {}
+                Some(Ok(Piece::Reasoning(text))) => {
+                    waiting = None;
+                    reasoning.show(&text);
+                }
+                Some(Ok(Piece::Text(text))) => {
+                    waiting = None;
+                    reasoning.end();
                     at_line_start = text.ends_with('\n');
                     self.app.out.text(visible(&text))?;
                     self.app.out.flush()?;
                 }
-                Some(Ok(Piece::Text(_))) => {}
                 Some(Ok(Piece::Whole(answer))) => break Ok(*answer),
                 Some(Err(sentence)) => break Err(format!("{sentence}; {NOTHING}")),
                 None => break Err(format!("the request ended unexpectedly; {NOTHING}")),
             }
         };
+        drop(waiting);
+        reasoning.end();
         if !at_line_start {
             self.app.out.line("")?;
         }
@@ -210,8 +365,9 @@ impl Chat<'_> {
     /// What there is to say of an answer beside its text.
     fn remark(&self, answer: &Answer) -> Result<(), Failure> {
         if !answer.message.tool_calls.is_empty() || answer.message.extra.contains_key("refusal") {
-            let calls = Message { content: None, ..answer.message.clone() };
-            self.app.out.text(Style { colours: self.app.out.colours }.message(&calls))?;
+            let mut calls = Message { content: None, ..answer.message.clone() };
+            REASONING.iter().for_each(|field| drop(calls.extra.remove(*field)));
+            self.app.out.text(self.app.style().message(&calls))?;
         }
         match answer.finish.as_deref() {
             Some("length") => say("(the model stopped at the longest answer it may give)"),
@@ -223,16 +379,28 @@ impl Chat<'_> {
     }
 }
 
-/// The lines of standard input. They are read in a thread of their own, which may wait there for ever.
-fn lines_of_stdin() -> mpsc::Receiver<io::Result<String>> {
-    let (sender, receiver) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let failed = line.is_err();
-            if sender.blocking_send(line).is_err() || failed {
-                break;
-            }
+/// What the model reasons, on standard error, fainter than its answer.
+#[derive(Debug, Default)]
+struct Reasoning {
+    /// Whether the last piece left a line open.
+    open: bool,
+    shown: bool,
+}
+
+impl Reasoning {
+    fn show(&mut self, text: &str) {
+        let mut err = io::stderr().lock();
+        let shown = visible(text);
+        // When standard error is closed there is no one left to show it to.
+        let _ = if may_colour(&err) { write!(err, "\u{1b}[2m{shown}\u{1b}[0m") } else { write!(err, "{shown}") };
+        let _ = err.flush();
+        (self.open, self.shown) = (!text.ends_with('\n'), true);
+    }
+
+    /// Sets it apart from what follows.
+    fn end(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = io::stderr().lock().write_all(if self.open { b"\n\n" } else { b"\n" });
         }
-    });
-    receiver
+    }
 }

@@ -2,10 +2,12 @@
 
 use chat_memory::ChatStore;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{confirm, count, session_id};
+use super::{confirm, count, stored_session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -23,6 +25,7 @@ With --json: {\"session\", \"seq\", \"position\", \"erased\", \"cost\"}; erased 
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// Do not ask
     #[arg(long, short)]
@@ -30,9 +33,9 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     confirm(arguments.yes, &format!("Forget all messages of {session}"))?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let cleared = store.clear(&session).await?;
     app.spend(cleared.receipt());
     if app.json() {

@@ -1,19 +1,26 @@
 //! `completions`
 
-use clap::{Args, CommandFactory};
-use clap_complete::{Shell, generate};
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum};
 
 use crate::app::App;
-use crate::cli::Cli;
+use crate::completion;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory completions bash | sudo tee /etc/bash_completion.d/chat-memory
-  chat-memory completions zsh > ~/.zfunc/_chat-memory
-  chat-memory completions fish > ~/.config/fish/completions/chat-memory.fish";
+  source <(chat-memory completions bash)     in ~/.bashrc
+  source <(chat-memory completions zsh)      in ~/.zshrc, below compinit
+  chat-memory completions fish | source      in ~/.config/fish/config.fish
 
-/// Print what lets a shell complete the commands
+Commands, options, their values, roles and the ids of sessions are completed. For ids the shell asks the program, which reads \
+the store that --store or CHAT_MEMORY_STORE names, for a moment at most, and changes nothing. On a DynamoDB table that is one query of \
+the sessions without an owner, or with --owner of that owner's.
+
+A script that was saved to a file may not fit another version of the program: print it again after an update.";
+
+/// Print the script that lets a shell complete commands, options and session ids
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
@@ -22,9 +29,24 @@ pub struct Arguments {
     shell: Shell,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    Powershell,
+}
+
 pub fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    // Into memory first: the generator panics when its writer fails.
-    let mut script = Vec::new();
-    generate(arguments.shell, &mut Cli::command(), "chat-memory", &mut script);
-    app.out.bytes(&script)
+    let shell = match arguments.shell {
+        Shell::Bash => "bash",
+        Shell::Zsh => "zsh",
+        Shell::Fish => "fish",
+        Shell::Elvish => "elvish",
+        Shell::Powershell => "powershell",
+    };
+    let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("chat-memory"));
+    let script = completion::script(shell, &program);
+    app.out.bytes(&script.ok_or_else(|| Failure::other(format!("no completions for {shell}")))?)
 }

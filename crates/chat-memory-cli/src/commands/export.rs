@@ -1,42 +1,53 @@
 //! `export`
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_memory::store::{History, Load, SessionInfo, SessionQuery};
+use chat_memory::store::{History, Load, SessionInfo, SessionPage, SessionQuery};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore, Error, SessionId};
+use chat_memory::{ChatStore, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::{WireFormat, count, owner, session_id};
+use super::{WireFormat, count, owner, say_scan_cost, stored_id};
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::interrupt::Interrupt;
 use crate::output::say;
+use crate::render::utc_time;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory export > all.jsonl           every session that has no owner
+  chat-memory export > all.jsonl           every session, whoever owns it
   chat-memory export --owner user:42       every session of this owner
+  chat-memory export --unowned             every session without an owner
   chat-memory export trip user:42/support  these two
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-Each line is a conversation, {\"id\", \"messages\"}, with \"owner\", \"title\" and \"metadata\" where the session has them; `import` \
-reads them again. To go on after an interruption, run it again: it only reads. Metadata of single records is not in this form; \
-how many were left out is said on standard error.";
+Each line is a conversation: {\"id\", \"messages\"}, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, and \
+\"sent_at\", when each message was sent (null where that is unknown). `import` reads them again. On DynamoDB, exporting every session \
+reads the whole table; what that takes is printed first.
+
+A session that is named and does not exist, or that cannot be read, is named on standard error (exit code 1), and the others are \
+exported. After an interruption run it again: it only reads. Metadata of single records is not in this form; how many were left out \
+is printed on standard error.";
 
 /// Write conversations to standard output, one a line
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The sessions; without any, all that have no owner
+    /// The sessions; without any, all there are
+    #[arg(add = clap_complete::ArgValueCompleter::new(crate::completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
     #[arg(long, conflicts_with = "sessions")]
     owner: Option<String>,
+    /// All sessions without an owner
+    #[arg(long, conflicts_with_all = ["sessions", "owner"])]
+    unowned: bool,
     /// The form of the messages
     #[arg(long, value_enum, default_value_t)]
     format: WireFormat,
@@ -45,13 +56,31 @@ pub struct Arguments {
     jobs: u16,
 }
 
-/// A session being read, with what the directory says of it.
-type Reading = JoinHandle<Result<(SessionId, Option<SessionInfo>, History), Error>>;
+/// What was read of a session: what the directory says of it, and its messages; `None` where there is no such session.
+type Session = Option<(Option<SessionInfo>, History)>;
+
+/// Which sessions.
+enum Which {
+    Named(std::vec::IntoIter<SessionId>),
+    Listed(SessionQuery),
+    Every(Option<String>),
+}
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let ids: Vec<_> = arguments.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
+    let interrupt = Interrupt::listen();
+    let url = app.store_url()?;
+    let ids: Vec<_> = arguments.sessions.iter().map(|id| stored_id(&url, id)).collect::<Result<_, _>>()?;
     let owner = owner(arguments.owner.as_ref())?;
-    let store = app.store().await?;
+    let which = match owner {
+        Some(owner) => Which::Listed(SessionQuery::of(owner)),
+        None if arguments.unowned => Which::Listed(SessionQuery::of_nobody()),
+        None if ids.is_empty() => Which::Every(None),
+        None => Which::Named(ids.into_iter()),
+    };
+    if matches!(which, Which::Every(_)) {
+        interrupt.or_fail(say_scan_cost(app, &url)).await?;
+    }
+    let store = interrupt.or_fail(app.existing_store()).await?;
     let mut export = Export {
         app,
         format: arguments.format.into(),
@@ -61,41 +90,32 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         sessions: 0,
         messages: 0,
         bare: 0,
+        failed: 0,
     };
     export.bar.set_style(super::import::style("{spinner} {msg}"));
     export.bar.enable_steady_tick(Duration::from_millis(250));
-    if ids.is_empty() {
-        let mut query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of);
-        loop {
-            let page = store.sessions(&query).await?;
-            app.spend(page.receipt);
-            for info in page.sessions {
-                export.start(read(Arc::clone(&store), info.id.clone(), Some(info))).await?;
-            }
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
-        }
-    } else {
-        for id in ids {
-            export.start(read(Arc::clone(&store), id, None)).await?;
-        }
+    interrupt.clears(&export.bar);
+    match interrupt.or(export.write_all(store, which)).await {
+        Some(written) => written.and_then(|()| export.end()),
+        None => export.interrupted(),
     }
-    export.end().await
 }
 
-async fn read(
-    store: Arc<dyn ChatStore>,
-    id: SessionId,
-    listed: Option<SessionInfo>,
-) -> Result<(SessionId, Option<SessionInfo>, History), Error> {
+async fn read(store: Arc<dyn ChatStore>, id: SessionId, listed: Option<SessionInfo>) -> Result<Session, Error> {
+    let is_listed = listed.is_some();
     let listed = match listed {
-        None if store.capabilities().directory => store.session(&id).await?,
+        None => match store.session(&id).await {
+            // Whether a table has a directory shows when it is first asked for something.
+            Err(error) if error.is_unsupported() => None,
+            listed => listed?,
+        },
         listed => listed,
     };
-    let history = store.load(&id, &Load::all()).await.map_err(|e| e.context(format_args!("session {id}")))?;
-    Ok((id, listed, history))
+    let history = store.load(&id, &Load::all()).await?;
+    // Without a directory, only its log tells whether there is such a session.
+    let is_there =
+        is_listed || listed.is_some() || !history.is_empty() || (!store.capabilities().directory && history.position.next() > 0);
+    Ok(is_there.then_some((listed, history)))
 }
 
 /// The whole export: sessions are read several at once and written in order.
@@ -103,43 +123,105 @@ struct Export<'a> {
     app: &'a App,
     format: Format,
     jobs: usize,
-    reading: VecDeque<Reading>,
+    reading: VecDeque<(SessionId, JoinHandle<Result<Session, Error>>)>,
     bar: ProgressBar,
     sessions: u64,
     messages: u64,
     /// Records whose metadata has no place in a line.
     bare: u64,
+    failed: u64,
 }
 
 impl Export<'_> {
-    async fn start(
-        &mut self,
-        read: impl Future<Output = Result<(SessionId, Option<SessionInfo>, History), Error>> + Send + 'static,
-    ) -> Result<(), Failure> {
+    async fn write_all(&mut self, store: Arc<dyn ChatStore>, mut which: Which) -> Result<(), Failure> {
+        // A session that two entries of a directory list is written once.
+        let (mut seen, mut seen_warnings) = (HashSet::new(), HashSet::new());
+        loop {
+            let page = match &mut which {
+                Which::Named(ids) => {
+                    let Some(id) = ids.next() else { break };
+                    if seen.insert(id.clone()) {
+                        self.start(&store, id, None).await?;
+                    }
+                    continue;
+                }
+                Which::Listed(query) => store.sessions(query).await?,
+                Which::Every(after) => store.every_session(after.as_deref()).await?,
+            };
+            let SessionPage { sessions, next, receipt, warnings, .. } = page;
+            self.app.spend(receipt);
+            for warning in warnings {
+                if seen_warnings.insert(warning.clone()) {
+                    self.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
+                }
+            }
+            for info in sessions {
+                if seen.insert(info.id.clone()) {
+                    self.start(&store, info.id.clone(), Some(info)).await?;
+                }
+            }
+            match (next, &mut which) {
+                (Some(next), Which::Listed(query)) => query.after = Some(next),
+                (Some(next), Which::Every(after)) => *after = Some(next),
+                _ => break,
+            }
+        }
+        while !self.reading.is_empty() {
+            self.write_next().await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, store: &Arc<dyn ChatStore>, id: SessionId, listed: Option<SessionInfo>) -> Result<(), Failure> {
         while self.reading.len() >= self.jobs {
             self.write_next().await?;
         }
-        self.reading.push_back(tokio::spawn(read));
+        let reading = tokio::spawn(read(Arc::clone(store), id.clone(), listed));
+        self.reading.push_back((id, reading));
         Ok(())
     }
 
     async fn write_next(&mut self) -> Result<(), Failure> {
-        let Some(next) = self.reading.pop_front() else { return Ok(()) };
-        let read = next.await.map_err(|e| Failure::other(format!("the reading of a session ended unexpectedly: {e}")))?;
-        let (id, listed, history) = read?;
-        self.app.spend(history.receipt);
-        if listed.is_none() && history.is_empty() {
-            self.bar.suspend(|| say(format_args!("{id} holds no message")));
+        let Some((_, reading)) = self.reading.front_mut() else { return Ok(()) };
+        let read = reading.await.map_err(|e| Failure::other(format!("the reading of a session ended unexpectedly: {e}")))?;
+        let Some((id, _)) = self.reading.pop_front() else { return Ok(()) };
+        // Where all is read already nothing else would give Ctrl-C its turn.
+        tokio::task::yield_now().await;
+        let read = read.and_then(|session| {
+            session.ok_or_else(|| {
+                let how = "check the id, or list all sessions with `chat-memory sessions --all`";
+                Error::new(ErrorKind::NotFound, format!("there is no such session; {how}"))
+            })
+        });
+        match read {
+            Ok((listed, history)) => self.write(&id, listed, &history),
+            // Others may fare better: nothing that can be read is kept back for what cannot.
+            Err(error) if error.is_corrupt() || error.is_invalid() || error.is_not_found() || error.is_unsupported() => {
+                self.failed += 1;
+                self.bar.suspend(|| say(format_args!("chat-memory: session {id:?} was not exported: {error}", id = id.as_str())));
+                Ok(())
+            }
+            Err(error) => Err(error.context(format_args!("session {:?}", id.as_str())).into()),
         }
+    }
+
+    fn write(&mut self, id: &SessionId, listed: Option<SessionInfo>, history: &History) -> Result<(), Failure> {
+        self.app.spend(history.receipt);
         self.bare += history.records.iter().filter(|record| record.metadata.is_some()).count() as u64;
         let mut fields = Map::new();
         fields.insert("id".into(), id.as_str().into());
         fields.insert("messages".into(), history.messages().map(|message| self.format.write(message)).collect());
-        if let Some(SessionInfo { owner, title, metadata, .. }) = listed {
+        if let Some(SessionInfo { owner, title, metadata, created_at, .. }) = listed {
             let mut put = |name: &str, value: Option<Value>| value.map(|value| fields.insert(name.into(), value));
             put("owner", owner.map(|owner| owner.as_str().into()));
             put("title", title.map(Value::String));
             put("metadata", metadata.map(Value::Object));
+            // A table of Flowise's or LangChain's says no time.
+            put("created_at", (created_at > 0).then(|| utc_time(created_at).into()));
+        }
+        let times: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
+        if times.iter().any(Option::is_some) {
+            fields.insert("sent_at".into(), times.into_iter().map(|at| at.map(utc_time)).collect());
         }
         self.app.out.json(&Value::Object(fields))?;
         self.sessions += 1;
@@ -152,16 +234,25 @@ impl Export<'_> {
         format!("{} ({})", count(self.sessions, "session"), count(self.messages, "message"))
     }
 
-    async fn end(mut self) -> Result<(), Failure> {
-        while !self.reading.is_empty() {
-            self.write_next().await?;
-        }
+    fn end(self) -> Result<(), Failure> {
         self.app.out.flush()?;
         self.bar.finish_and_clear();
         if self.bare > 0 {
             say(format_args!("left out: the metadata of {}, which this form has no place for", count(self.bare, "record")));
         }
-        say(format_args!("exported {}", self.progress()));
-        Ok(())
+        let failed = if self.failed > 0 { format!("; {} failed", count(self.failed, "session")) } else { String::new() };
+        say(format_args!("exported {}{failed}", self.progress()));
+        if self.failed > 0 { Err(Failure::Said(FAILED)) } else { Ok(()) }
+    }
+
+    /// What was written until then are whole lines.
+    fn interrupted(self) -> Result<(), Failure> {
+        self.bar.finish_and_clear();
+        self.app.out.flush()?;
+        say(format_args!(
+            "interrupted after {}; what was written are whole conversations. To export all of them, run the same command again",
+            self.progress()
+        ));
+        Err(Failure::Said(INTERRUPTED))
     }
 }

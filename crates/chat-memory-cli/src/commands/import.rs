@@ -1,12 +1,14 @@
 //! `import`
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chat_memory::store::directory::check_title;
 use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
-use chat_memory::wire::{Format, JsonLines};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,14 +16,19 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{WireFormat, count, input, owner};
+use super::{count, input, owner};
 use crate::app::App;
-use crate::failure::{CONFLICT, FAILED, Failure};
+use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED};
+use crate::interrupt::Interrupt;
 use crate::output::say;
+use crate::visible::visible_line;
 
-mod line;
+mod conversation;
+mod forms;
+mod source;
 
-use line::Conversation;
+use conversation::{Conversation, Form, Ids, MadeId};
+use source::Place;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,21 +38,33 @@ Examples:
   From one store to another:
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-  Beside the sessions that are there:
+  What ChatGPT exports, in the zip file that it sends:
+  chat-memory import --owner me conversations.json
+
+  Under ids of their own, next to the sessions that are there:
   chat-memory import --id-prefix archive/ conversations.jsonl
 
-Each line is a conversation: {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, …]}, and may hold \"owner\", \
-\"title\" and \"metadata\" of the session. Each turn (a user's message and all up to the next; a system prompt goes with the \
-first, a user's message that holds a tool's result with the turn before) is one append.
+The file holds a conversation a line, or one JSON list of conversations. Each is in one of these forms, which is detected:
+  openai     {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, ...]}, as `export` writes it and fine-tuning files \
+have it; \"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a time for each message) are optional
+  langchain  the same with LangChain's stored messages: {\"type\", \"data\"}
+  anthropic  the same with Anthropic's messages, text or blocks, and \"system\" outside; blocks are stored as they are
+  chatgpt    conversations.json: of each conversation the path to its current message, with title and times
+  sharegpt   {\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, ...]}
 
-Run it again after an interruption, at any later time: what is there already is compared with the file, and the import goes on \
-behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left alone and \
-named (exit code 3), and the others go on. A line that cannot be read ends the import when the lines before it are done.
+Each turn (a user's message and all up to the next; a system prompt goes with the first, a user's \
+message that holds a tool's result with the turn before) is one append. A conversation without \
+an id gets one that is made of its content, so the same file gives the same ids. Sessions without a time are started in the file's order.
 
-With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"described\", \"failed\": [{\"line\", \"id\", \"error\"}], \"cost\"}; started counts \
-the sessions that are new (on DynamoDB each costs a write for its place in the list of sessions, beside its messages), turns and \
-messages what was written, messages_there what was there already, described the sessions with an owner, a title or metadata that the \
-store has no place for.";
+Run the command again after an interruption, at any later time: what is there already is compared with the file, and the import \
+continues behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left \
+alone and named (exit code 3), and the others are imported. What cannot be read ends the import when everything before it is done.
+
+With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"described\", \"made_ids\": [{\"line\", \"id\", \"of\"}], \
+\"left_out\": {FIELD: COUNT}, \"failed\": [{\"line\", \"id\", \"error\"}], \"complete\", \"cost\"}; started counts the sessions that are new (on \
+DynamoDB each costs a write for its place in the list of sessions, besides its messages), turns and messages what was written, \
+messages_there what was there already, described the sessions with an owner, a title or metadata that the store has no place for, \
+left_out the fields of the file that were not stored; complete is false where a part of the file was not read.";
 
 /// Read conversations from a file into the store, one append a turn
 #[derive(Debug, Args)]
@@ -53,13 +72,13 @@ store has no place for.";
 pub struct Arguments {
     /// The file; - is standard input
     file: PathBuf,
-    /// The form of the messages
+    /// The form of the conversations
     #[arg(long, value_enum, default_value_t)]
-    format: WireFormat,
+    format: Form,
     /// How many sessions to write at once
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Whose the new sessions are, where the line does not say
+    /// Whose the new sessions are, where the file does not say
     #[arg(long)]
     owner: Option<String>,
     /// Put this in front of each session's id
@@ -67,48 +86,45 @@ pub struct Arguments {
     id_prefix: String,
 }
 
+/// What comes of the thread that reads: a conversation, and how far the file was read then.
+type Read = (Result<Conversation, Error>, u64);
+
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen();
     let owner = owner(arguments.owner.as_ref())?;
     let (reader, size) = input(&arguments.file)?;
     let jobs = usize::from(arguments.jobs);
-    let store = app.store().await?;
+    let store = interrupt.or_fail(app.store()).await?;
+    let mut lines = read_in_background(reader, arguments.format, &arguments.id_prefix, jobs);
 
-    // Reading blocks, so it has a thread of its own; the channel's size keeps it from running far ahead.
-    let (sender, mut lines) = mpsc::channel(jobs);
-    let (format, prefix) = (Format::from(arguments.format), arguments.id_prefix);
-    std::thread::spawn(move || {
-        let mut counted = line::Counted::new(reader);
-        let done = counted.done();
-        for read in JsonLines::new(&mut counted) {
-            let read = read.and_then(|line| Conversation::read(line, format, &prefix));
-            let last = read.is_err();
-            let at = done.load(std::sync::atomic::Ordering::Relaxed);
-            if sender.blocking_send((read, at)).is_err() || last {
-                break;
-            }
-        }
-    });
-
-    let mut import = Import::new(app, size);
+    let mut import = Import::new(app, size, &arguments.file);
+    interrupt.clears(&import.bar);
     let mut running = JoinSet::new();
-    let mut reading = true;
-    while reading || !running.is_empty() {
+    // The sessions' order where the file says no time: each starts behind the one before it.
+    let mut started = 0;
+    while import.reading || !running.is_empty() {
         tokio::select! {
-            line = lines.recv(), if reading && running.len() < jobs => match line {
-                None => reading = false,
-                Some((Err(error), _)) => {
-                    import.fail(None, error.context(arguments.file.display()));
-                    reading = false;
-                }
+            () = interrupt.asked(), if import.reading => import.interrupt(),
+            line = lines.recv(), if import.reading && running.len() < jobs => match line {
+                None => import.reading = false,
+                Some((Err(error), _)) => import.cannot_read(error),
                 Some((Ok(mut conversation), at)) => {
                     if let Err(twice) = import.first_time(&conversation) {
                         import.fail(Some(&conversation), twice);
                         continue;
                     }
                     conversation.owner = conversation.owner.or_else(|| owner.clone());
-                    let store = Arc::clone(&store);
+                    if conversation.started_at.is_none() {
+                        // No two in one millisecond, and none in the future, which would count as now.
+                        while now_ms() <= started {
+                            tokio::time::sleep(Duration::from_millis(1)).await;
+                        }
+                        started = now_ms();
+                        conversation.started_at = Some(started);
+                    }
+                    let (store, interrupt, bar) = (Arc::clone(&store), interrupt.clone(), import.bar.clone());
                     running.spawn(async move {
-                        let outcome = one(store.as_ref(), &conversation).await;
+                        let outcome = one(store.as_ref(), &conversation, &interrupt, &bar).await;
                         (conversation, at, outcome)
                     });
                 }
@@ -116,15 +132,55 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             Some(done) = running.join_next(), if !running.is_empty() => {
                 let (conversation, at, (written, error)) =
                     done.map_err(|e| Failure::other(format!("the import of a session ended unexpectedly: {e}")))?;
-                import.add(at, &written);
+                import.add(at, &conversation, &written);
                 if let Some(error) = error {
-                    reading &= concerns_one_session(&error);
+                    if !concerns_one_session(&error) {
+                        import.stop();
+                    }
                     import.fail(Some(&conversation), error);
                 }
             }
         }
     }
+    if interrupt.is_asked() {
+        import.interrupted = true;
+    }
     import.end()
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// Reading blocks, so it has a thread of its own; the channel's size keeps it from running far ahead.
+fn read_in_background(
+    reader: impl std::io::BufRead + Send + 'static,
+    form: Form,
+    prefix: &str,
+    ahead: usize,
+) -> mpsc::Receiver<Read> {
+    let (sender, lines) = mpsc::channel(ahead);
+    let mut ids = Ids::with_prefix(prefix);
+    std::thread::spawn(move || {
+        let counted = source::Counted::new(reader);
+        let done = counted.done();
+        let values = match source::Values::of(counted) {
+            Ok(values) => values,
+            Err(error) => {
+                let failed = Error::new(chat_memory::ErrorKind::Unavailable, format!("reading failed: {error}"));
+                let _ = sender.blocking_send((Err(failed), 0));
+                return;
+            }
+        };
+        for found in values {
+            let read = found.and_then(|found| Conversation::read(found, form, &mut ids));
+            let last = read.is_err();
+            if sender.blocking_send((read, done.load(Ordering::Relaxed))).is_err() || last {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// Whether other sessions may fare better than the one that met this error.
@@ -141,19 +197,37 @@ struct Written {
     there: u64,
     /// Sessions with an owner, a title or metadata, which the store has no place for.
     described: u64,
+    /// Whether it was left in the middle.
+    is_cut: bool,
     receipt: Receipt,
 }
 
 /// Brings one session to where the file has it.
-async fn one(store: &dyn ChatStore, conversation: &Conversation) -> (Written, Option<Error>) {
+async fn one(
+    store: &dyn ChatStore,
+    conversation: &Conversation,
+    interrupt: &Interrupt,
+    bar: &ProgressBar,
+) -> (Written, Option<Error>) {
     let mut written = Written::default();
-    let error = write_rest(store, conversation, &mut written).await.err();
+    let error = write_rest(store, conversation, &mut written, interrupt, bar).await.err();
     (written, error)
 }
 
-async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written: &mut Written) -> Result<(), Error> {
+async fn write_rest(
+    store: &dyn ChatStore,
+    conversation: &Conversation,
+    written: &mut Written,
+    interrupt: &Interrupt,
+    bar: &ProgressBar,
+) -> Result<(), Error> {
     let session = &conversation.id;
-    let history = store.load(session, &Load::all()).await?;
+    conversation.title.as_deref().map_or(Ok(()), check_title)?;
+    let Some(history) = interrupt.or(store.load(session, &Load::all())).await else {
+        written.is_cut = true;
+        return Ok(());
+    };
+    let history = history?;
     written.receipt += history.receipt;
     let mut position = history.position.clone();
     let there = history.into_messages();
@@ -163,32 +237,56 @@ async fn write_rest(store: &dyn ChatStore, conversation: &Conversation, written:
     let has_directory = store.capabilities().directory;
     let is_described = conversation.owner.is_some() || conversation.title.is_some() || conversation.metadata.is_some();
     written.described = u64::from(is_described && !has_directory);
+    let mut appends: Vec<Append> = Vec::new();
+    let mut from = there.len();
     for turn in turns {
-        // The position makes a second import of the same session, or a write of the first that was killed and lands late, a
-        // conflict instead of a double.
-        let mut append = Append::new(turn.to_vec()).expecting(position);
+        let to = from + turn.len();
+        appends.push(Append::new(turn.to_vec()).sent_at(conversation.times[from..to].iter().copied()));
+        from = to;
+    }
+    if conversation.messages.is_empty() && has_directory && store.session(session).await?.is_none() {
+        // A session without messages is begun by what says nothing.
+        appends.push(Append::clear());
+    }
+    let total = appends.len();
+    for (place, mut append) in appends.into_iter().enumerate() {
+        if interrupt.is_asked() {
+            written.is_cut = true;
+            return Ok(());
+        }
         if let Some(owner) = &conversation.owner {
             append = append.owned_by(owner.clone());
         }
         if let Some(title) = &conversation.title {
             append = append.titled(title);
         }
-        let appended = store.append_surely(session, append).await?;
+        if let Some(at) = conversation.started_at {
+            append = append.started_at(at);
+        }
+        let messages = append.messages().len() as u64;
+        // The position makes a second import of the same session, or a write of the first that was killed and lands late, a
+        // conflict instead of a double.
+        let appended = store.append_surely(session, append.expecting(position)).await?;
         written.receipt += appended.receipt;
         written.started += u64::from(appended.started);
-        written.turns += 1;
-        written.messages += turn.len() as u64;
+        written.turns += u64::from(messages > 0);
+        written.messages += messages;
         position = appended.position;
+        if total > LARGE && place % (LARGE / 10) == 0 {
+            bar.set_message(format!("{}: turn {} of {total}", visible_line(session.as_str()), place + 1));
+        }
     }
     if let Some(metadata) = &conversation.metadata
         && has_directory
-        && written.there + written.messages > 0
     {
         let update = SessionUpdate { metadata: Some(Some(metadata.clone())), ..SessionUpdate::default() };
         store.update_session(session, &update).await?;
     }
     Ok(())
 }
+
+/// From how many turns on the bar says how far a session is.
+const LARGE: usize = 100;
 
 /// The turns of the file that are not there yet, the first perhaps without its start; `None` if what is there is not the start
 /// of what is in the file.
@@ -221,16 +319,25 @@ fn differs(session: &SessionId, actual: &Position) -> Error {
 /// The whole import: its progress, its count, its failures.
 struct Import<'a> {
     app: &'a App,
+    file: &'a Path,
     bar: ProgressBar,
-    seen: HashMap<SessionId, usize>,
+    /// Whether more of the file is wanted.
+    reading: bool,
+    /// Where each session stands in the file.
+    seen: HashMap<SessionId, Place>,
     done: Written,
     sessions: u64,
+    made_ids: Vec<(Place, SessionId, MadeId)>,
+    left_out: BTreeMap<String, u64>,
     failed: Vec<Value>,
+    /// Whether a part of the file was not read.
+    unread: bool,
+    interrupted: bool,
     code: Option<u8>,
 }
 
 impl<'a> Import<'a> {
-    fn new(app: &'a App, size: Option<u64>) -> Self {
+    fn new(app: &'a App, size: Option<u64>, file: &'a Path) -> Self {
         // Drawn on a terminal only.
         let bar = match size {
             Some(size) => ProgressBar::new(size).with_style(style("{bar:30} {percent}% {msg} ({eta} left)")),
@@ -238,24 +345,65 @@ impl<'a> Import<'a> {
         };
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { app, bar, seen: HashMap::new(), done: Written::default(), sessions: 0, failed: Vec::new(), code: None }
+        Self {
+            app,
+            file,
+            bar,
+            reading: true,
+            seen: HashMap::new(),
+            done: Written::default(),
+            sessions: 0,
+            made_ids: Vec::new(),
+            left_out: BTreeMap::new(),
+            failed: Vec::new(),
+            unread: false,
+            interrupted: false,
+            code: None,
+        }
     }
 
     /// Two conversations of one session would race each other.
     fn first_time(&mut self, conversation: &Conversation) -> Result<(), Error> {
-        match self.seen.insert(conversation.id.clone(), conversation.number) {
+        match self.seen.insert(conversation.id.clone(), conversation.place) {
             None => Ok(()),
-            Some(before) => Err(Error::invalid(format!("the session stands in the file twice, on line {before} before"))),
+            Some(before) => Err(Error::invalid(format!("the session is in the file twice: before, it is {before}"))),
         }
     }
 
-    fn add(&mut self, at: u64, written: &Written) {
+    fn stop(&mut self) {
+        self.unread |= self.reading;
+        self.reading = false;
+    }
+
+    fn interrupt(&mut self) {
+        self.stop();
+        self.interrupted = true;
+    }
+
+    fn cannot_read(&mut self, error: Error) {
+        self.stop();
+        let how =
+            "nothing from there on was read; mend it and run the import again, which continues behind what is there already";
+        let (kind, file) = (error.kind(), self.file.display());
+        self.fail(None, Error::new(kind, format!("{file}: {error}; {how}")));
+    }
+
+    fn add(&mut self, at: u64, conversation: &Conversation, written: &Written) {
+        if written.is_cut {
+            self.unread = true;
+        }
         self.sessions += 1;
         self.done.started += written.started;
         self.done.turns += written.turns;
         self.done.messages += written.messages;
         self.done.there += written.there;
         self.done.described += written.described;
+        if let Some(why) = &conversation.made_id {
+            self.made_ids.push((conversation.place, conversation.id.clone(), why.clone()));
+        }
+        for field in &conversation.left_out {
+            *self.left_out.entry(field.clone()).or_default() += 1;
+        }
         self.app.spend(written.receipt);
         self.bar.set_position(at.max(self.bar.position()));
         self.bar.set_message(format!("{}, {}", count(self.sessions, "session"), count(self.done.turns, "turn")));
@@ -265,8 +413,8 @@ impl<'a> Import<'a> {
         let code = if error.is_conflict() { CONFLICT } else { FAILED };
         // A conflict is worth its own code only if nothing worse happened.
         self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
-        let (line, id) = (of.map(|of| of.number), of.map(|of| of.id.as_str()));
-        let place = of.map_or_else(String::new, |of| format!("line {}, session {}: ", of.number, of.id));
+        let (line, id) = (of.map(|of| of.place.line), of.map(|of| of.id.as_str()));
+        let place = of.map_or_else(String::new, |of| format!("{}, session {}: ", of.place, of.id));
         if !self.app.json() {
             self.bar.suspend(|| say(format_args!("chat-memory: {place}{error}")));
         }
@@ -277,6 +425,10 @@ impl<'a> Import<'a> {
         self.bar.finish_and_clear();
         let Written { started, turns, messages, there, described, .. } = self.done;
         if self.app.json() {
+            let made_ids = self.made_ids.iter().map(|(place, id, why)| {
+                let of = if let MadeId::Refused(id) = why { Some(id) } else { None };
+                json!({ "line": place.line, "id": id.as_str(), "of": of })
+            });
             self.app.out.json(&json!({
                 "sessions": self.sessions,
                 "started": started,
@@ -284,7 +436,10 @@ impl<'a> Import<'a> {
                 "messages": messages,
                 "messages_there": there,
                 "described": described,
+                "made_ids": made_ids.collect::<Vec<_>>(),
+                "left_out": self.left_out,
                 "failed": self.failed,
+                "complete": !self.unread,
                 "cost": self.app.cost(),
             }))?;
         } else {
@@ -305,10 +460,45 @@ impl<'a> Import<'a> {
             if !self.failed.is_empty() {
                 line.push_str(&format!("; {} failed: run it again when that is settled", self.failed.len()));
             }
+            self.say_made_ids();
+            if !self.left_out.is_empty() {
+                let fields = self.left_out.iter().map(|(name, n)| format!("{:?} ({})", name, count(*n, "conversation")));
+                say(format_args!("left out, since a session has no place for them: {}", listed(fields)));
+            }
             self.app.out.line(line)?;
+        }
+        if self.interrupted {
+            self.app.out.flush()?;
+            say(
+                "interrupted; to continue, run the same command again: what is there already is compared, and nothing is doubled",
+            );
+            return Err(Failure::Said(INTERRUPTED));
         }
         self.code.map_or(Ok(()), |code| Err(Failure::Said(code)))
     }
+
+    /// Says which sessions have an id that the file does not.
+    fn say_made_ids(&self) {
+        let without: Vec<_> = self.made_ids.iter().filter(|(_, _, why)| *why == MadeId::None).map(|(_, id, _)| id).collect();
+        if !without.is_empty() {
+            let ids = without.iter().map(|id| id.as_str());
+            let of = count(without.len() as u64, "conversation");
+            say(format_args!("{of} without an id: stored under ids made of their content, the same each time: {}", listed(ids)));
+        }
+        for (place, id, why) in &self.made_ids {
+            if let MadeId::Refused(refused) = why {
+                say(format_args!("{place}: no store takes the id {refused:?}; stored as {id}"));
+            }
+        }
+    }
+}
+
+/// The first few, and how many more there are.
+fn listed(items: impl ExactSizeIterator<Item = impl Display>) -> String {
+    const SHOWN: usize = 5;
+    let more = items.len().saturating_sub(SHOWN);
+    let shown: Vec<_> = items.take(SHOWN).map(|item| item.to_string()).collect();
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
 pub(super) fn style(template: &str) -> ProgressStyle {

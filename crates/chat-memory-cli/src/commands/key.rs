@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use chat_memory_server::keys::{self, Key, Right};
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use crate::app::App;
+use crate::completion;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::say;
+use crate::render::time;
 use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
@@ -87,6 +90,7 @@ pub struct Revoke {
     #[command(flatten)]
     file: InFile,
     /// The key's id, or its name if no other key has it
+    #[arg(add = ArgValueCompleter::new(completion::api_keys))]
     key: String,
 }
 
@@ -129,7 +133,13 @@ fn print(app: &App, key: &Key) -> Result<(), Failure> {
     }
     let rights: Vec<_> = key.rights.iter().map(ToString::to_string).collect();
     let namespace = key.namespace.as_deref().map(|name| format!("  namespace {name}")).unwrap_or_default();
-    app.out.line(format_args!("{}  {}  {}{namespace}  {}", key.id, key.created_at, rights.join(","), visible_line(&key.name)))
+    app.out.line(format_args!(
+        "{}  {}  {}{namespace}  {}",
+        key.id,
+        time(key.created_at.as_millisecond(), &app.style().zone),
+        rights.join(","),
+        visible_line(&key.name)
+    ))
 }
 
 fn describe(key: &Key) -> serde_json::Value {

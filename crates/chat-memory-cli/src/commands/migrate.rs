@@ -1,25 +1,30 @@
 //! `migrate`
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{History, Load, Receipt, SessionInfo, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::ids::readable_id;
 use super::import::style;
-use super::{count, say_scan_cost, session_id};
-use crate::app::{App, cost_of};
-use crate::failure::{CONFLICT, FAILED, Failure, OnCommandLine};
+use super::{count, say_scan_cost, session_id, stored_id};
+use crate::app::{App, cost_of, open};
+use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED, OnCommandLine};
+use crate::interrupt::Interrupt;
 use crate::output::say;
+use crate::visible::visible_line;
 
 mod plan;
 
-use plan::{Piece, first_difference, missing, pieces};
+use plan::{Compared, Piece, compare, missing, pieces, timed};
 
 /// Dollars for a million write units on demand in us-east-1, as AWS publishes it.
 const PRICE: f64 = 0.625;
@@ -38,15 +43,22 @@ Examples:
   One session, into a file:
   chat-memory migrate --from \"$FROM\" --to sqlite:chats.db --session user-42
 
+  A session whose id the target does not take, under another one (the id may be given as it is printed):
+  chat-memory migrate --from \"$FROM\" --to \"$TO\" --rename 'user\\n7' user-7
+
 The source is only read, and nothing in it is ever deleted. Run the same command again after an interruption, or when the source has \
-grown: what is there already is compared, and the copy goes on behind it. Nothing is doubled. A session whose target holds anything \
-else than the start of the source's is left alone and named (exit code 3), and the others go on.
+grown: what is there already is compared, and the copy continues behind it. Nothing is doubled. A session whose target holds anything \
+else than the start of the source's is left alone and named (exit code 3), and the others are copied.
 
-What is copied is what can be seen: messages, equal to the last byte, the metadata beside them, and a session's owner, title and \
-metadata where both stores have a directory. What was cleared, taken back or has expired stays behind; times become those of the copy.
+What is copied is what can be seen: messages, equal to the last byte, when each was sent, the metadata of records, and a session's owner, \
+title, metadata and start where both stores have a directory. What was cleared, taken back or has expired stays behind. An id that the \
+target does not take becomes one that is made of it, the same each time, and is printed.
 
-With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"failed\": [{\"id\", \"error\"}], \"cost\"}, and with --dry-run \
-also {\"write_units\", \"dollars\", \"described\"}.";
+--verify reads both sides again and compares every field of every message; what was compared is printed.
+
+With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"renamed\": [{\"id\", \"to\"}], \"failed\": [{\"id\", \"error\"}], \
+\"complete\", \"cost\"}, with --verify also {\"verified\": {\"sessions\", \"messages\", \"other_times\"}}, and with --dry-run also \
+{\"write_units\", \"dollars\", \"described\"}. complete is false after an interruption.";
 
 /// Copy sessions from one store to another, of any layout
 #[derive(Debug, Args)]
@@ -61,10 +73,13 @@ pub struct Arguments {
     /// Only this session (may be repeated); without it, every session
     #[arg(long = "session", value_name = "ID")]
     sessions: Vec<String>,
+    /// Copy the session OLD to the id NEW (may be repeated)
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    rename: Vec<String>,
     /// Write nothing: say how many sessions, messages, write units and dollars it would take
     #[arg(long)]
     dry_run: bool,
-    /// Read both sides again at the end and compare every message
+    /// Read both sides again after the copy, compare every message, and print what was compared
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
     /// How many sessions to copy at once
@@ -82,6 +97,10 @@ struct Stores {
     to: Arc<dyn ChatStore>,
     verify: bool,
     dry_run: bool,
+    /// Sessions that the user gives another id: the old one, as it is or as it is printed.
+    renamed: Arc<[(String, SessionId)]>,
+    interrupt: Interrupt,
+    bar: ProgressBar,
 }
 
 /// What was done, or would be, for one session.
@@ -93,13 +112,22 @@ struct Copied {
     write_units: Option<f64>,
     /// It has an owner, a title or metadata, and the target no place for them.
     loses: bool,
+    /// Its id in the target, where that is another.
+    renamed: Option<SessionId>,
+    /// What was compared at the end.
+    verified: Option<Compared>,
+    /// Whether it was left in the middle.
+    is_cut: bool,
     receipt: Receipt,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let named: Vec<_> = arguments.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
+    let interrupt = Interrupt::listen();
+    let renamed = arguments.rename.chunks_exact(2).map(|pair| Ok((pair[0].clone(), session_id(&pair[1])?)));
+    let renamed: Vec<_> = renamed.collect::<Result<_, Failure>>()?;
     let url = |text: &str, what: &str| text.parse::<StoreUrl>().map_err(|e| e.context(what)).on_command_line();
     let (from, to) = (url(&arguments.from, "--from")?, url(&arguments.to, "--to")?);
+    let named: Vec<_> = arguments.sessions.iter().map(|id| stored_id(&from, id)).collect::<Result<_, _>>()?;
     if is_same(&from, &to) {
         return Err(Failure::usage("--from and --to are one store; name another to copy to"));
     }
@@ -110,49 +138,84 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         to
     };
     if named.is_empty() {
-        say_scan_cost(app, &from).await?;
+        interrupt.or_fail(say_scan_cost(app, &from)).await?;
     }
+    let opened = async {
+        Ok::<_, Error>((
+            open(&from).await.map_err(|e| e.context("--from"))?,
+            // A file that is not there yet is made by the copy, not by the question what that would take.
+            match open(&to).await {
+                Err(error) if arguments.dry_run && error.is_not_found() => Arc::new(chat_memory::store::InMemoryStore::new()),
+                opened => opened.map_err(|e| e.context("--to"))?,
+            },
+        ))
+    };
+    let (from, to) = interrupt.or_fail(opened).await?;
+    let mut migration = Migration::new(app, &arguments);
+    interrupt.clears(&migration.bar);
     let stores = Stores {
-        from: from.open().await.map_err(|e| e.context("--from"))?,
-        // A file that is not there yet is made by the copy, not by the question what that would take.
-        to: match to.open().await {
-            Err(error) if arguments.dry_run && error.is_not_found() => Arc::new(chat_memory::store::InMemoryStore::new()),
-            opened => opened.map_err(|e| e.context("--to"))?,
-        },
+        from,
+        to,
         verify: arguments.verify,
         dry_run: arguments.dry_run,
+        renamed: renamed.into(),
+        interrupt: interrupt.clone(),
+        bar: migration.bar.clone(),
     };
-    let mut migration = Migration::new(app, arguments.dry_run, arguments.price_per_million);
+    let jobs = usize::from(arguments.jobs);
     let mut running = JoinSet::new();
-    let mut listing =
-        Listing { named: named.into_iter(), page: Vec::new().into_iter(), after: None, over: !arguments.sessions.is_empty() };
-    let mut listed = true;
-    while listed || !running.is_empty() {
-        while listed && running.len() < usize::from(arguments.jobs) {
-            match listing.next(app, stores.from.as_ref()).await? {
-                None => listed = false,
-                Some((id, info)) => {
+    let mut listed = list(Arc::clone(&stores.from), named);
+    let (mut seen, mut warnings) = (HashSet::new(), HashSet::new());
+    let mut listing = true;
+    let mut failure = None;
+    while listing || !running.is_empty() {
+        tokio::select! {
+            () = interrupt.asked(), if listing => {
+                listing = false;
+                migration.is_cut = true;
+            }
+            next = listed.recv(), if listing && running.len() < jobs => match next {
+                None => listing = false,
+                Some(Listed::Cost(receipt)) => app.spend(receipt),
+                Some(Listed::Warning(warning)) => {
+                    if warnings.insert(warning.clone()) {
+                        migration.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
+                    }
+                }
+                Some(Listed::Failed(error)) => {
+                    // What was found until then is copied to its end.
+                    listing = false;
+                    migration.is_cut = true;
+                    failure = Some(error);
+                }
+                // A session that two entries of a directory list is copied once.
+                Some(Listed::Session(id, info)) => if seen.insert(id.clone()) {
                     migration.seen += 1;
                     let stores = stores.clone();
                     running.spawn(async move {
                         let mut copied = Copied::default();
-                        let error = one(&stores, &id, info, &mut copied).await.err();
+                        let error = one(&stores, &id, *info, &mut copied).await.err();
                         (id, copied, error)
                     });
+                },
+            },
+            Some(done) = running.join_next(), if !running.is_empty() => {
+                let (id, copied, error) =
+                    done.map_err(|e| Failure::other(format!("the copy of a session ended unexpectedly: {e}")))?;
+                if error.as_ref().is_some_and(|error| !concerns_one_session(error)) {
+                    migration.is_cut |= listing;
+                    listing = false;
                 }
-            }
-        }
-        if let Some(done) = running.join_next().await {
-            let (id, copied, error) =
-                done.map_err(|e| Failure::other(format!("the copy of a session ended unexpectedly: {e}")))?;
-            let stop = error.as_ref().is_some_and(|error| !concerns_one_session(error));
-            migration.add(&id, copied, error);
-            if stop {
-                listed = false;
+                migration.add(&id, copied, error);
             }
         }
     }
-    migration.end()
+    let interrupted = interrupt.is_asked();
+    let end = migration.end(interrupted);
+    match failure {
+        Some(error) if !interrupted => Err(error.into()),
+        _ => end,
+    }
 }
 
 /// Whether other sessions may fare better than the one that met this error.
@@ -173,55 +236,89 @@ fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
     }
 }
 
-/// The sessions to copy, page after page.
-struct Listing {
-    named: std::vec::IntoIter<SessionId>,
-    page: std::vec::IntoIter<SessionInfo>,
-    after: Option<String>,
-    over: bool,
+/// What a listing finds.
+enum Listed {
+    Session(SessionId, Box<Option<SessionInfo>>),
+    Cost(Receipt),
+    /// What lies there and is not listed, or cannot be read.
+    Warning(String),
+    Failed(Error),
 }
 
-impl Listing {
-    async fn next(&mut self, app: &App, store: &dyn ChatStore) -> Result<Option<(SessionId, Option<SessionInfo>)>, Failure> {
-        if let Some(id) = self.named.next() {
+/// The sessions to copy, page after page, as far ahead as they are taken.
+fn list(store: Arc<dyn ChatStore>, named: Vec<SessionId>) -> mpsc::Receiver<Listed> {
+    let (sender, listed) = mpsc::channel(1);
+    tokio::spawn(async move {
+        // Whoever takes them may have stopped.
+        if let Err(error) = list_into(store.as_ref(), named, &sender).await {
+            let _ = sender.send(Listed::Failed(error)).await;
+        }
+    });
+    listed
+}
+
+async fn list_into(store: &dyn ChatStore, named: Vec<SessionId>, to: &mpsc::Sender<Listed>) -> Result<(), Error> {
+    if !named.is_empty() {
+        for id in named {
             // Whether a table has a directory shows when it is first asked for something.
             let info = match store.session(&id).await {
                 Err(error) if error.is_unsupported() => None,
                 info => info?,
             };
-            return Ok(Some((id, info)));
+            if to.send(Listed::Session(id, Box::new(info))).await.is_err() {
+                break;
+            }
         }
-        loop {
-            if let Some(info) = self.page.next() {
-                return Ok(Some((info.id.clone(), Some(info))));
+        return Ok(());
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.every_session(after.as_deref()).await?;
+        if to.send(Listed::Cost(page.receipt)).await.is_err() {
+            return Ok(());
+        }
+        for warning in page.warnings {
+            if to.send(Listed::Warning(warning)).await.is_err() {
+                return Ok(());
             }
-            if self.over {
-                return Ok(None);
+        }
+        for info in page.sessions {
+            if to.send(Listed::Session(info.id.clone(), Box::new(Some(info)))).await.is_err() {
+                return Ok(());
             }
-            let page = store.every_session(self.after.as_deref()).await?;
-            app.spend(page.receipt);
-            self.after = page.next;
-            self.over = self.after.is_none();
-            self.page = page.sessions.into_iter();
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
         }
     }
 }
 
 /// Brings one session of the target to where the source is.
 async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, copied: &mut Copied) -> Result<(), Error> {
-    let source = load(stores.from.as_ref(), session, copied).await.map_err(|e| e.context("source"))?;
-    let whole: Vec<Message> = source.messages().cloned().collect();
-    let pieces = pieces(source.records);
-    let target = match load(stores.to.as_ref(), session, copied).await {
-        // The question what it would take may come before the table.
-        Err(error) if stores.dry_run && error.is_not_found() => None,
-        target => Some(target.map_err(|e| e.context("target"))?),
+    let interrupt = &stores.interrupt;
+    let Some(source) = interrupt.or(load(stores.from.as_ref(), session, copied)).await else {
+        copied.is_cut = true;
+        return Ok(());
     };
+    let source = source.map_err(|e| e.context("source"))?;
+    let Some(found) = interrupt.or(find_target(stores, session, copied)).await else {
+        copied.is_cut = true;
+        return Ok(());
+    };
+    let (id, target) = found?;
+    let (original, session) = (session, &id);
+    // A list of Flowise's or LangChain's does not say when it started; its messages may.
+    let first_sent = source.records.iter().flat_map(|record| record.message_times()).flatten().next();
+    let started_at = info.as_ref().map(|info| info.created_at).filter(|at| *at > 0).or(first_sent);
+    let whole = source.messages().count();
+    let pieces = pieces(source.records);
     let has_directory = stores.to.capabilities().directory;
     let is_described = info.as_ref().is_some_and(|info| info.owner.is_some() || info.title.is_some() || info.metadata.is_some());
     copied.loses = is_described && !has_directory;
     let position = target.as_ref().map(|target| target.position.clone());
     let there = target.map(History::into_messages).unwrap_or_default();
+    let is_empty = pieces.is_empty() && there.is_empty();
     let Some(rest) = missing(pieces, &there) else {
         let why = format!(
             "the target's session {session} holds other messages than the source's, so nothing {} written to it; \
@@ -231,37 +328,78 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         return Err(position.map_or_else(|| Error::invalid(&why), |position| Error::conflict(position).context(&why)));
     };
     copied.there = there.len() as u64;
+    let mut appends: Vec<Append> = rest.iter().map(Piece::append).collect();
+    // A session without messages, such as one that was cleared, is begun by what says nothing.
+    if is_empty && info.is_some() && has_directory && (position.is_none() || stores.to.session(session).await?.is_none()) {
+        appends.push(Append::clear());
+    }
     let Some(mut position) = position.filter(|_| !stores.dry_run) else {
-        let appends: Vec<Append> = rest.iter().map(Piece::append).collect();
         copied.messages = rest.iter().map(|piece| piece.messages.len() as u64).sum();
         copied.appends = appends.len() as u64;
         copied.write_units = stores.to.write_units(session, &appends);
         return Ok(());
     };
-    for piece in rest {
-        let mut append = piece.append().expecting(position);
+    stores.bar.inc_length(appends.iter().map(|append| append.messages().len() as u64).sum());
+    for mut append in appends {
+        if interrupt.is_asked() {
+            copied.is_cut = true;
+            return Ok(());
+        }
         if let Some(owner) = info.as_ref().and_then(|info| info.owner.clone()) {
             append = append.owned_by(owner);
         }
         if let Some(title) = info.as_ref().and_then(|info| info.title.clone()) {
             append = append.titled(title);
         }
-        let appended = stores.to.append_surely(session, append).await?;
+        if let Some(at) = started_at {
+            append = append.started_at(at);
+        }
+        let messages = append.messages().len() as u64;
+        let appended = stores.to.append_surely(session, append.expecting(position)).await?;
         copied.receipt += appended.receipt;
         copied.appends += 1;
-        copied.messages += piece.messages.len() as u64;
+        copied.messages += messages;
+        stores.bar.inc(messages);
         position = appended.position;
     }
     if let Some(metadata) = info.and_then(|info| info.metadata)
         && has_directory
-        && !whole.is_empty()
     {
         stores.to.update_session(session, &SessionUpdate { metadata: Some(Some(metadata)), ..SessionUpdate::default() }).await?;
     }
     if stores.verify {
-        verify(stores, session, &whole, copied).await?;
+        let Some(compared) = interrupt.or(verify(stores, whole, original, session, copied)).await else {
+            copied.is_cut = true;
+            return Ok(());
+        };
+        copied.verified = Some(compared?);
     }
     Ok(())
+}
+
+/// The session's id in the target and what is there: its own, the one that the user gives, or one that is made of it where the target
+/// does not take its own.
+async fn find_target(stores: &Stores, session: &SessionId, copied: &mut Copied) -> Result<(SessionId, Option<History>), Error> {
+    let to = stores.to.as_ref();
+    let printed = visible_line(session.as_str());
+    let given = stores.renamed.iter().find(|(old, _)| old == session.as_str() || *old == printed);
+    if let Some((_, new)) = given {
+        copied.renamed = Some(new.clone());
+    }
+    let mut id = copied.renamed.clone().unwrap_or_else(|| session.clone());
+    let mut target = load(to, &id, copied).await;
+    if let (Err(error), Err(_)) = (&target, id.check())
+        && error.is_invalid()
+    {
+        id = readable_id(id.as_str())?;
+        copied.renamed = Some(id.clone());
+        target = load(to, &id, copied).await;
+    }
+    match target {
+        // The question what it would take may come before the table.
+        Err(error) if stores.dry_run && error.is_not_found() => Ok((id, None)),
+        target => Ok((id, Some(target.map_err(|e| e.context("target"))?))),
+    }
 }
 
 async fn load(store: &dyn ChatStore, session: &SessionId, copied: &mut Copied) -> Result<History, Error> {
@@ -271,16 +409,18 @@ async fn load(store: &dyn ChatStore, session: &SessionId, copied: &mut Copied) -
 }
 
 /// Reads both sides again. What was appended to the source meanwhile is not yet in the target, and no difference.
-async fn verify(stores: &Stores, session: &SessionId, copied_messages: &[Message], copied: &mut Copied) -> Result<(), Error> {
-    let source = load(stores.from.as_ref(), session, copied).await?.into_messages();
-    let target = load(stores.to.as_ref(), session, copied).await?.into_messages();
-    let until = copied_messages.len().min(source.len());
-    match first_difference(&source[..until], &target) {
-        None => Ok(()),
-        Some(difference) => {
-            Err(Error::corrupt(format!("session {session} was copied, but its two sides are not equal: {difference}")))
-        }
-    }
+async fn verify(
+    stores: &Stores,
+    messages: usize,
+    from: &SessionId,
+    to: &SessionId,
+    copied: &mut Copied,
+) -> Result<Compared, Error> {
+    let source = load(stores.from.as_ref(), from, copied).await.map_err(|e| e.context("source"))?;
+    let target = load(stores.to.as_ref(), to, copied).await.map_err(|e| e.context("target"))?;
+    let source = timed(&source.records);
+    compare(&source[..messages.min(source.len())], &timed(&target.records))
+        .map_err(|difference| Error::corrupt(format!("session {to} was copied, but its two sides are not equal: {difference}")))
 }
 
 /// The whole migration: its progress, its count, its failures.
@@ -288,23 +428,50 @@ struct Migration<'a> {
     app: &'a App,
     bar: ProgressBar,
     dry_run: bool,
+    verify: bool,
     price: f64,
     seen: u64,
     done: Copied,
     described: u64,
     units_known: bool,
+    verified: Compared,
+    verified_sessions: u64,
+    renamed: Vec<Value>,
     failed: Vec<Value>,
+    /// Whether sessions, or parts of some, were left out because it ended early.
+    is_cut: bool,
     code: Option<u8>,
 }
 
 impl<'a> Migration<'a> {
-    fn new(app: &'a App, dry_run: bool, price: f64) -> Self {
-        let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
+    fn new(app: &'a App, arguments: &Arguments) -> Self {
+        // How many messages there are is known of the sessions that were read: the bar's length grows with them.
+        let template = if arguments.dry_run {
+            "{spinner} {msg} ({elapsed})"
+        } else {
+            "{bar:30} {human_pos} of {human_len} messages, {msg} ({elapsed})"
+        };
+        let bar = ProgressBar::new(0).with_style(style(template));
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(250));
         bar.set_message("listing sessions");
-        let done = Copied { write_units: Some(0.0), ..Copied::default() };
-        Self { app, bar, dry_run, price, seen: 0, done, described: 0, units_known: true, failed: Vec::new(), code: None }
+        Self {
+            app,
+            bar,
+            dry_run: arguments.dry_run,
+            verify: arguments.verify,
+            price: arguments.price_per_million,
+            seen: 0,
+            done: Copied { write_units: Some(0.0), ..Copied::default() },
+            described: 0,
+            units_known: true,
+            verified: Compared::default(),
+            verified_sessions: 0,
+            renamed: Vec::new(),
+            failed: Vec::new(),
+            is_cut: false,
+            code: None,
+        }
     }
 
     fn add(&mut self, id: &SessionId, copied: Copied, error: Option<Error>) {
@@ -314,30 +481,55 @@ impl<'a> Migration<'a> {
         self.done.appends += copied.appends;
         self.done.there += copied.there;
         self.described += u64::from(copied.loses);
+        self.is_cut |= copied.is_cut;
         match copied.write_units {
             Some(units) => self.done.write_units = self.done.write_units.map(|sum| sum + units),
             None => self.units_known = false,
+        }
+        if let Some(compared) = copied.verified {
+            self.verified += compared;
+            self.verified_sessions += 1;
+        }
+        if let Some(to) = copied.renamed {
+            if !self.app.json() {
+                let how = if self.dry_run { "would be copied" } else { "copied" };
+                self.bar.suspend(|| say(format_args!("session {:?} is {how} as {to}", id.as_str())));
+            }
+            self.renamed.push(json!({ "id": id.as_str(), "to": to.as_str() }));
         }
         if let Some(error) = error {
             let code = if error.is_conflict() { CONFLICT } else { FAILED };
             self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
             if !self.app.json() {
-                self.bar.suspend(|| say(format_args!("chat-memory: session {id}: {error}")));
+                self.bar.suspend(|| say(format_args!("chat-memory: session {}: {error}", visible_line(id.as_str()))));
             }
             self.failed.push(json!({ "id": id.as_str(), "error": error.to_string() }));
         }
-        self.bar.set_message(format!("{}, {}", count(self.seen, "session"), count(self.done.messages, "message")));
+        let sessions = count(self.seen, "session");
+        let messages = if self.dry_run { format!(", {}", count(self.done.messages, "message")) } else { String::new() };
+        self.bar.set_message(format!("{sessions}{messages}"));
     }
 
-    fn end(self) -> Result<(), Failure> {
+    fn end(self, interrupted: bool) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         let Copied { messages, appends, there, receipt, .. } = self.done;
         let units = self.done.write_units.filter(|_| self.units_known && self.seen > 0);
         if self.app.json() {
             let mut summary = json!({
-                "sessions": self.seen, "messages": messages, "appends": appends, "failed": self.failed, "cost": cost_of(receipt),
+                "sessions": self.seen,
+                "messages": messages,
+                "appends": appends,
+                "renamed": self.renamed,
+                "failed": self.failed,
+                "complete": !self.is_cut,
+                "cost": cost_of(receipt),
             });
             summary["messages_there"] = there.into();
+            if self.verify {
+                let Compared { messages, other_times } = self.verified;
+                summary["verified"] =
+                    json!({ "sessions": self.verified_sessions, "messages": messages, "other_times": other_times });
+            }
             if self.dry_run {
                 summary["write_units"] = json!(units);
                 summary["dollars"] = json!(units.map(|units| units * self.price / 1e6));
@@ -371,7 +563,27 @@ impl<'a> Migration<'a> {
                 line.push_str(&format!("; {} failed: run it again when that is settled", self.failed.len()));
             }
             self.app.out.line(line)?;
+            if self.verify {
+                self.app.out.line(self.verified_line())?;
+            }
+        }
+        if interrupted {
+            self.app.out.flush()?;
+            say(
+                "interrupted; to continue, run the same command again: what is there already is compared, and nothing is doubled",
+            );
+            return Err(Failure::Said(INTERRUPTED));
         }
         self.code.map_or(Ok(()), |code| Err(Failure::Said(code)))
+    }
+
+    fn verified_line(&self) -> String {
+        let Compared { messages, other_times } = self.verified;
+        let (sessions, messages) = (count(self.verified_sessions, "session"), count(messages, "message"));
+        let times = match other_times {
+            0 => "and so are the times at which they were sent".to_owned(),
+            n => format!("but the target has other times for {n} of them: they were copied before times were"),
+        };
+        format!("verified {sessions}: read again, all fields of {messages} are equal on both sides, {times}")
     }
 }

@@ -5,11 +5,13 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
 
 use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::url::StoreUrl;
+use chat_memory::store::{Append, Appended, Receipt, Record};
 use chat_memory::wire::Format;
-use chat_memory::{Owner, SessionId};
+use chat_memory::{ChatStore, Owner, SessionId};
 
-use crate::app::App;
+use crate::app::{App, options};
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::say;
 use crate::visible::visible_line;
@@ -21,6 +23,7 @@ pub mod completions;
 pub mod delete;
 pub mod export;
 pub mod iam_policy;
+mod ids;
 pub mod import;
 pub mod key;
 pub mod migrate;
@@ -33,6 +36,20 @@ pub mod table;
 /// A session's id from the command line.
 fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
+}
+
+/// The id of a session that may be there, from the command line: a table of DynamoDB may hold ids that no other store takes.
+fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
+    // Where the URL is wrong, whoever opens the store says it.
+    app.store_url().map_or_else(|_| session_id(text), |url| stored_id(&url, text))
+}
+
+/// The same, of the store at this URL.
+fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
+    match url {
+        StoreUrl::DynamoDb(_) => SessionId::stored(text).on_command_line(),
+        _ => session_id(text),
+    }
 }
 
 /// An owner from the command line.
@@ -98,11 +115,35 @@ async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
     let StoreUrl::DynamoDb(url) = url else { return Ok(()) };
     if !app.json() {
         // It may not be asked for; the listing itself may be allowed all the same.
-        if let Ok(cost) = Admin::open(&url.options()).await?.scan_cost().await {
+        if let Ok(cost) = Admin::open(&options(url)).await?.scan_cost().await {
             say(cost);
         }
     }
     Ok(())
+}
+
+/// With `--cost`, explains why the append that starts a session costs more than those after it: in figures of its receipt.
+fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: &Append, appended: &Appended) {
+    // SQLite has no units, and a table without a list of sessions has nothing to write but the record.
+    if !appended.started || appended.repeated || appended.receipt.write_units == 0.0 || !store.capabilities().directory {
+        return;
+    }
+    let record = Record {
+        seq: appended.seq,
+        append_id: append.id_in(session),
+        created_at: appended.created_at,
+        expires_at: None,
+        rewind: None,
+        metadata: append.metadata().cloned(),
+        messages: append.messages().to_vec(),
+    };
+    let Some(alone) = cost_of(session, &record) else { return };
+    let Receipt { read_units, write_units, .. } = appended.receipt;
+    app.explain_cost(format!(
+        "(the session's first append: its {write_units} write units are for the record and for the session's entry in the list, its {read_units} read units \
+         for the look whether the session is new; a record of this size alone takes {} write units)",
+        alone.write_units
+    ));
 }
 
 /// "1 record", "2 records".

@@ -2,10 +2,12 @@
 
 use chat_memory::ChatStoreExt;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{confirm, count, session_id};
+use super::{confirm, count, stored_session_id};
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -26,6 +28,7 @@ With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewoun
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     #[command(flatten)]
     reach: Reach,
@@ -47,13 +50,13 @@ struct Reach {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let what = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => format!("record {seq} and all after it"),
         (None, turns) => format!("the last {}", count(turns.unwrap_or(1).into(), "turn")),
     };
     confirm(arguments.yes, &format!("Take back {what} of {session}"))?;
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     let appended = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => Some(store.rewind_to(&session, seq).await?),
         (None, turns) => store.rewind_turns(&session, turns.unwrap_or(1) as usize).await?,

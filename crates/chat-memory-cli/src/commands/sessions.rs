@@ -1,9 +1,10 @@
 //! `sessions`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_memory::ChatStore;
-use chat_memory::store::{SessionInfo, SessionQuery};
+use chat_memory::store::{SessionInfo, SessionOrder, SessionQuery};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
@@ -12,19 +13,25 @@ use super::import::style;
 use super::{count, owner, say_scan_cost};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::render::{local_time, utc_time};
+use crate::output::say;
+use crate::render::{Style, time, utc_time};
 use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
 Examples:
   chat-memory sessions                  those that have no owner, newest first
   chat-memory sessions --owner user:42  those of this owner
+  chat-memory sessions --recent         by last activity instead of by start
   chat-memory sessions --all            all there are, in no order
   chat-memory sessions --format json | jq -r .id
 
 A table that Flowise or LangChain made has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; what it will take is said first.
 
-JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\"}; created_at is in UTC.";
+--recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with over
+1,000 sessions is listed by start; standard error says so.
+
+JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, and
+null where they are not known.";
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
@@ -36,6 +43,9 @@ pub struct Arguments {
     /// Every session, of every owner and of nobody, in no order
     #[arg(long, conflicts_with = "owner")]
     all: bool,
+    /// Sort by last activity instead of by start
+    #[arg(long, conflicts_with = "all")]
+    recent: bool,
     /// At most so many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -46,7 +56,7 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Form {
-    /// For reading: when it started, its id, its title
+    /// For reading: when it started (with --recent, its last activity), its id, its title
     #[default]
     Text,
     /// JSON lines
@@ -55,24 +65,32 @@ enum Form {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     const PAGE: usize = 100;
+    let style = app.style();
     let owner = owner(arguments.owner.as_ref())?;
     let as_json = app.json() || arguments.format == Form::Json;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    let store = app.store().await?;
-    let mut after = None;
+    let store = app.existing_store().await?;
+    let (mut after, mut is_told) = (None, false);
     if arguments.all {
         return every(app, store.as_ref(), left, as_json).await;
     }
     while left > 0 {
         let mut query = owner.clone().map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(left.min(PAGE));
         query.after = after;
+        if arguments.recent {
+            query = query.recent();
+        }
         let page = store.sessions(&query).await?;
         app.spend(page.receipt);
+        if page.order != query.order && !is_told {
+            say("sorted by start: there are too many sessions to sort them by last activity");
+            is_told = true;
+        }
         for info in page.sessions.iter().take(left) {
             if as_json {
                 app.out.json(&to_json(info))?;
             } else {
-                app.out.line(to_text(info))?;
+                app.out.line(to_text(info, page.order, &style))?;
             }
         }
         left = left.saturating_sub(page.sessions.len());
@@ -86,17 +104,24 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
 /// Every session, with what it will take beforehand and how far it is on the way.
 async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
+    let text = app.style();
     say_scan_cost(app, &app.store_url()?).await?;
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
     bar.set_draw_target(ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(250));
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
+    let mut said = BTreeSet::new();
     while left > 0 {
         let page = store.every_session(after.as_deref()).await?;
         app.spend(page.receipt);
         read_units += page.receipt.read_units;
+        for warning in page.warnings {
+            if said.insert(warning.clone()) {
+                bar.suspend(|| say(format_args!("chat-memory: warning: {}", visible_line(&warning))));
+            }
+        }
         for info in page.sessions.iter().take(left) {
-            let line = if as_json { None } else { Some(to_text(info)) };
+            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, &text)) };
             bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;
         }
         left = left.saturating_sub(page.sessions.len());
@@ -119,12 +144,17 @@ fn to_json(info: &SessionInfo) -> Value {
         "metadata": info.metadata,
         // A table of Flowise's or LangChain's says no time.
         "created_at": (info.created_at > 0).then(|| utc_time(info.created_at)),
+        "last_at": info.last_at.map(utc_time),
     })
 }
 
-fn to_text(info: &SessionInfo) -> String {
+fn to_text(info: &SessionInfo, order: SessionOrder, style: &Style) -> String {
     let id = visible_line(info.id.as_str());
-    let mut line = if info.created_at > 0 { format!("{}  {id}", local_time(info.created_at)) } else { id };
+    let at = match order {
+        SessionOrder::Recent => info.last_at,
+        _ => Some(info.created_at).filter(|at| *at > 0),
+    };
+    let mut line = at.map_or_else(|| id.clone(), |at| format!("{}  {id}", time(at, &style.zone)));
     if let Some(title) = &info.title {
         line.push_str("  ");
         line.push_str(&visible_line(title));

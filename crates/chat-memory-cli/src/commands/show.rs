@@ -5,13 +5,16 @@ use chat_memory::store::Load;
 use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
-use super::session_id;
+use super::stored_session_id;
 use crate::app::App;
+use crate::completion;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::render::{Style, utc_time};
+use crate::render::utc_time;
+use crate::visible::visible_line;
 use crate::window::WindowOptions;
 
 const EXAMPLES: &str = "\
@@ -22,7 +25,7 @@ Examples:
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
 
-For reading, each record has its number (which `rewind --to` takes) and time in front, and characters that would steer the \
+For reading, each record has its number (which `rewind --to` takes) in front, and when its messages were sent where that is known; characters that would steer the \
 terminal are written out, as in \\u{1b}. The other formats are exact.
 
 A window (--last, --turns, --tokens) shows what a model should be shown: a tool's result never without its call, nor a call \
@@ -33,14 +36,16 @@ the newest message. Tokens are counted with the vocabulary o200k_base.
 tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. Messages in another provider's form \
 (Anthropic, Gemini) are not translated.
 
-With --json: {\"session\", \"messages\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
-\"cost\"}; messages are in the --format (openai by default), a record's messages their number in the record.";
+With --json: {\"session\", \"messages\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
+\"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
+unknown), created_at when the record was stored, a record's messages is their number in the record.";
 
 /// Print a session; one without messages is empty, not an error
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     #[command(flatten)]
     window: WindowOptions,
@@ -66,7 +71,7 @@ enum Form {
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = session_id(&arguments.session)?;
+    let session = stored_session_id(app, &arguments.session)?;
     let policy = arguments.window.is_given().then(|| arguments.window.policy(None, false)).transpose()?;
     if arguments.for_model && matches!(arguments.format, Some(Form::Text | Form::Langchain)) {
         return Err(Failure::usage("--for-model prints OpenAI's messages: give it with --format openai, or without --format"));
@@ -74,7 +79,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if app.json() && arguments.format == Some(Form::Text) {
         return Err(Failure::usage("--json and --format text exclude each other"));
     }
-    let store = app.store().await?;
+    let store = app.existing_store().await?;
     if arguments.position && !app.json() {
         let history = store.load(&session, &Load::last(0)).await?;
         app.spend(history.receipt);
@@ -113,11 +118,13 @@ async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Opti
 
 fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn Fn(&Message) -> Value) -> Result<(), Failure> {
     let messages: Vec<_> = seen.messages().map(write).collect();
+    let sent_at: Vec<_> = seen.records().flat_map(|(_, messages)| messages).map(|(_, at)| at.map(utc_time)).collect();
     let left_out = (!seen.left_out.is_nothing()).then(|| seen.left_out.to_string());
     let records = seen.history.records.iter().map(|record| {
         json!({
             "seq": record.seq,
-            "created_at": utc_time(record.created_at),
+            // A list that Flowise or LangChain wrote has no times.
+            "created_at": (record.created_at > 0).then(|| utc_time(record.created_at)),
             "metadata": record.metadata,
             "messages": record.messages.len(),
         })
@@ -125,6 +132,7 @@ fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn F
     app.out.json(&json!({
         "session": session.as_str(),
         "messages": messages,
+        "sent_at": sent_at,
         "records": records.collect::<Vec<_>>(),
         "complete": seen.history.complete,
         "left_out": left_out,
@@ -134,9 +142,9 @@ fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn F
 }
 
 fn as_text(app: &App, session: &SessionId, seen: &RecalledRecords) -> Result<(), Failure> {
-    let style = Style { colours: app.out.colours };
+    let style = app.style();
     if seen.history.is_empty() {
-        say(format_args!("{session} holds no message"));
+        say(format_args!("{} holds no message", visible_line(session.as_str())));
         return Ok(());
     }
     for (record, messages) in seen.records() {

@@ -6,11 +6,13 @@ use chat_memory::store::dynamodb::{DynamoDbStore, TableSwept};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
-use super::{count, owner, session_id};
-use crate::app::App;
+use super::{count, owner, stored_session_id};
+use crate::app::{App, options};
+use crate::completion;
 use crate::failure::{FAILED, Failure};
 
 const EXAMPLES: &str = "\
@@ -54,6 +56,7 @@ without a session.";
 #[command(after_long_help = SWEEP)]
 pub struct Sweep {
     /// The sessions; without any, all there is
+    #[arg(add = ArgValueCompleter::new(completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
     #[arg(long, conflicts_with = "sessions")]
@@ -70,7 +73,7 @@ pub async fn run(app: &App, command: Command) -> Result<(), Failure> {
 
 async fn create(app: &App) -> Result<(), Failure> {
     let url = app.table("table create")?;
-    let creation = Admin::open(&url.options()).await?.create_table().await?;
+    let creation = Admin::open(&options(&url)).await?.create_table().await?;
     if app.json() {
         app.out.json(&json!({
             "table": url.table,
@@ -90,7 +93,7 @@ async fn create(app: &App) -> Result<(), Failure> {
 
 async fn check(app: &App) -> Result<(), Failure> {
     let url = app.table("table check")?;
-    let findings = Admin::open(&url.options()).await?.check().await;
+    let findings = Admin::open(&options(&url)).await?.check().await;
     if app.json() {
         app.out.json(&json!({ "table": url.table, "findings": findings_json(&findings) }))?;
     } else {
@@ -124,7 +127,7 @@ fn findings_json(findings: &[Finding]) -> Vec<Value> {
 }
 
 async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
-    let named: Vec<_> = what.sessions.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?;
+    let named: Vec<_> = what.sessions.iter().map(|id| stored_session_id(app, id)).collect::<Result<_, _>>()?;
     let owner = owner(what.owner.as_ref())?;
     if named.is_empty()
         && owner.is_none()
@@ -165,7 +168,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
 
 /// Sweeps every item of a table.
 async fn sweep_whole(app: &App) -> Result<(), Failure> {
-    let store = DynamoDbStore::open(app.table("table sweep")?.options()).await?;
+    let store = DynamoDbStore::open(options(&app.table("table sweep")?)).await?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
     bar.finish_and_clear();

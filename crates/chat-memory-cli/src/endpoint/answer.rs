@@ -3,13 +3,16 @@
 use chat_memory::{Message, ToolCall};
 use serde_json::Value;
 
-use super::Answer;
+use super::{Answer, Piece};
+use crate::render::REASONING;
 
 /// What came of an answer so far.
 #[derive(Debug, Default)]
 pub struct Assembly {
     text: Option<String>,
     refusal: Option<String>,
+    /// What the model reasoned, and the field in which the endpoint gives it.
+    reasoning: Option<(&'static str, String)>,
     calls: Vec<Call>,
     finish: Option<String>,
 }
@@ -25,13 +28,13 @@ struct Call {
 }
 
 impl Assembly {
-    /// Takes an event of the stream; returns what it adds to the text.
-    pub fn take(&mut self, event: &Value) -> Result<Option<String>, String> {
+    /// Takes an event of the stream; returns what it adds.
+    pub fn take(&mut self, event: &Value) -> Result<Vec<Piece>, String> {
         if let Some(reason) = error_text(event) {
             return Err(format!("the endpoint broke off the answer: {reason}"));
         }
         // The last event may hold only the usage.
-        let Some(choice) = event["choices"].get(0) else { return Ok(None) };
+        let Some(choice) = event["choices"].get(0) else { return Ok(Vec::new()) };
         if let Some(finish) = choice["finish_reason"].as_str() {
             self.finish = Some(finish.to_owned());
         }
@@ -39,17 +42,23 @@ impl Assembly {
     }
 
     /// Takes an answer that came in one piece.
-    pub fn take_whole(&mut self, answer: &Value) -> Result<(), String> {
+    pub fn take_whole(&mut self, answer: &Value) -> Result<Vec<Piece>, String> {
         if let Some(reason) = error_text(answer) {
             return Err(format!("the endpoint refused: {reason}"));
         }
         let choice = &answer["choices"][0];
         self.finish = choice["finish_reason"].as_str().map(str::to_owned);
-        self.add(&choice["message"]);
-        Ok(())
+        Ok(self.add(&choice["message"]))
     }
 
-    fn add(&mut self, delta: &Value) -> Option<String> {
+    fn add(&mut self, delta: &Value) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        // Some endpoints send the same text in both fields.
+        let reasoned = REASONING.iter().find_map(|field| Some((*field, delta[*field].as_str().filter(|text| !text.is_empty())?)));
+        if let Some((field, text)) = reasoned {
+            self.reasoning.get_or_insert_with(|| (field, String::new())).1.push_str(text);
+            pieces.push(Piece::Reasoning(text.to_owned()));
+        }
         if let Some(refusal) = delta["refusal"].as_str() {
             self.refusal.get_or_insert_default().push_str(refusal);
         }
@@ -67,9 +76,13 @@ impl Assembly {
             call.name.push_str(piece["function"]["name"].as_str().unwrap_or_default());
             call.arguments.push_str(piece["function"]["arguments"].as_str().unwrap_or_default());
         }
-        let text = delta["content"].as_str()?;
-        self.text.get_or_insert_default().push_str(text);
-        Some(text.to_owned()).filter(|text| !text.is_empty())
+        if let Some(text) = delta["content"].as_str() {
+            self.text.get_or_insert_default().push_str(text);
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.to_owned()));
+            }
+        }
+        pieces
     }
 
     /// Whether the endpoint said that the model is done.
@@ -79,17 +92,26 @@ impl Assembly {
 
     /// The whole answer.
     pub fn whole(self) -> Result<Answer, String> {
-        let Self { text, refusal, mut calls, finish } = self;
+        let Self { text, refusal, reasoning, mut calls, finish } = self;
         calls.sort_by_key(|call| call.index);
         let calls = calls.into_iter().map(|call| ToolCall::function(call.id, call.name, call.arguments));
         let text = text.filter(|text| !text.is_empty());
         let mut message = match (text, calls.len()) {
-            (None, 0) if refusal.is_none() => return Err("the endpoint answered with nothing".into()),
+            (None, 0) if refusal.is_none() => {
+                return Err(match (reasoning, finish) {
+                    (Some(_), Some(finish)) => format!("the model reasoned and did not answer (finish_reason {finish:?})"),
+                    (Some(_), None) => "the model reasoned and did not answer".into(),
+                    (None, _) => "the endpoint answered with nothing".into(),
+                });
+            }
             (None, _) => Message::tool_calls(calls),
             (Some(text), _) => Message { tool_calls: calls.collect(), ..Message::assistant(text) },
         };
         if let Some(refusal) = refusal {
             message.extra.insert("refusal".into(), refusal.into());
+        }
+        if let Some((field, text)) = reasoning {
+            message.extra.insert(field.into(), text.into());
         }
         Ok(Answer { message, finish })
     }
@@ -121,7 +143,7 @@ mod tests {
             json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"x\":"}}]}),
             json!({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}, {"index": 1, "function": {"arguments": "}"}}]}),
         ] {
-            assert_eq!(assembly.take(&delta(piece)), Ok(None));
+            assert!(assembly.take(&delta(piece)).expect("a piece").is_empty());
         }
         let message = assembly.whole().expect("a message").message;
         let calls = [ToolCall::function("c0", "a", "{\"x\":1}"), ToolCall::function("c1", "b", "{}")];
@@ -144,7 +166,7 @@ mod tests {
         let mut assembly = Assembly::default();
         let error = assembly.take(&json!({"error": {"message": "overloaded"}})).expect_err("an error");
         assert!(error.contains("overloaded"));
-        assert_eq!(assembly.take(&json!({"choices": [], "usage": {}})), Ok(None));
+        assert!(assembly.take(&json!({"choices": [], "usage": {}})).expect("a piece").is_empty());
         assert_eq!(error_text(&json!({"error": "plain"})).as_deref(), Some("plain"));
         assert_eq!(error_text(&json!({"error": null})), None);
     }

@@ -128,6 +128,13 @@ impl Place {
     }
 }
 
+/// Presses Ctrl-C for a program that runs.
+#[cfg(unix)]
+pub fn interrupt(child: &std::process::Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("a shell's kill");
+    assert!(sent.success(), "the program runs");
+}
+
 /// Each line as JSON.
 pub fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()

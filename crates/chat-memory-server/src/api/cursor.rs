@@ -27,7 +27,7 @@ pub(crate) fn read(access: &Access, place: &str, text: &str) -> Result<String, P
 }
 
 fn signature(access: &Access, place: &str, cursor: &str) -> Vec<u8> {
-    let mut signature = access.sign("cursor", &[place, cursor]);
+    let mut signature = access.sign_cursor(place, cursor);
     signature.truncate(SIGNATURE);
     signature
 }

@@ -3,25 +3,21 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chat_memory::store::directory::check_title;
+use chat_memory::store::directory::{check_metadata, check_title};
 use chat_memory::store::{ChatStore as _, SessionInfo, SessionQuery, SessionUpdate};
 use chat_memory::{Owner, SessionId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::cursor;
 use super::errors::{OfBody, OfListed, OfStore, OfValues};
 use super::extract::{JsonBody, Params, Session, Unconditional};
 use super::parameters::SessionPath;
-use super::types::{DeletedBody, SessionBody, SessionChange, SessionsBody};
+use super::types::{DeletedBody, Order, SessionBody, SessionChange, SessionsBody};
 use super::write::at;
+use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead, MayWrite};
 use crate::problem::Problem;
 use crate::service::Service;
-
-/// The sessions of a page where no limit is given, and the most that may be.
-const PAGE: usize = 50;
-const MOST: usize = 1_000;
 
 /// Which sessions to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -35,8 +31,12 @@ pub struct ListParams {
     #[param(default = json!(false))]
     #[serde(default)]
     all: bool,
-    /// As many as a page has; with `all` the store decides
-    #[param(minimum = 1, maximum = 1000, default = 50, nullable = false)]
+    /// By when they began, or by last activity; not with `all`. The latter is exact in a SQLite file and in memory. On DynamoDB, the time
+    /// of the last activity is at most an hour old, and an owner with over 1,000 sessions is listed by start, which the page's `order` says
+    #[param(inline, default = "started", nullable = false)]
+    order: Option<Order>,
+    /// As many as a page has; 100 by default. With `all` the store decides
+    #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page after this `next`
     #[param(nullable = false)]
@@ -45,7 +45,9 @@ pub struct ListParams {
 
 /// List sessions
 ///
-/// Newest first, by when they began. A cursor is good for the key and the owner that it was made for.
+/// Newest first, by when they began, or with `order=recent` by last activity. A cursor is good for the key, the owner and the order that it
+/// was made for. By last activity, page after page lists each session once at most: one that is written to in the meantime moves to the top,
+/// where the first page shows it when it is read again.
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
     params(ListParams),
@@ -53,7 +55,8 @@ pub struct ListParams {
     security(("key" = []))
 )]
 pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParams>) -> Result<Json<SessionsBody>, Problem> {
-    list(&access, params.owner.as_deref(), params.all, params.limit, params.after.as_deref()).await.map(Json)
+    let ListParams { owner, all, order, limit, after } = &params;
+    list(&access, owner.as_deref(), *all, *order, *limit, after.as_deref()).await.map(Json)
 }
 
 /// A page of sessions.
@@ -61,21 +64,25 @@ pub(crate) async fn list(
     access: &Access,
     owner: Option<&str>,
     all: bool,
+    order: Option<Order>,
     limit: Option<usize>,
     after: Option<&str>,
 ) -> Result<SessionsBody, Problem> {
-    if all && (owner.is_some() || limit.is_some()) {
-        return Err(Problem::bad_request("all=true takes neither owner nor limit"));
+    if all && (owner.is_some() || limit.is_some() || order.is_some()) {
+        return Err(Problem::bad_request("all=true takes no owner, no order and no limit"));
     }
+    let order = order.unwrap_or_default();
     if limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
         return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
     }
     let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
-    // The list that a cursor is a place in. An owner's list has its name behind a letter, so that no name is another list's.
-    let place = match &owner {
+    // The list that a cursor is a place in. An owner's list has its name behind a word, so that no name is another list's.
+    let place = match (&owner, order) {
         _ if all => "all".to_owned(),
-        Some(owner) => format!("of {owner}"),
-        None => "nobody".to_owned(),
+        (Some(owner), Order::Started) => format!("of {owner}"),
+        (Some(owner), Order::Recent) => format!("recent of {owner}"),
+        (None, Order::Started) => "nobody".to_owned(),
+        (None, Order::Recent) => "recent".to_owned(),
     };
     let after = after.map(|text| cursor::read(access, &place, text)).transpose()?;
     let page = if all {
@@ -83,10 +90,14 @@ pub(crate) async fn list(
     } else {
         let mut query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(limit.unwrap_or(PAGE));
         query.after = after;
+        if order == Order::Recent {
+            query = query.recent();
+        }
         access.store.sessions(&query).await
     };
     let page = page.map_err(|e| access.problem(&e))?;
     Ok(SessionsBody {
+        order: (!all).then(|| page.order.into()),
         sessions: page.sessions.into_iter().map(SessionBody::from).collect(),
         next: page.next.map(|next| cursor::write(access, &place, &next)),
         cost: page.receipt.into(),
@@ -122,7 +133,7 @@ pub async fn describe(
     MayWrite(access): MayWrite,
     Session(session): Session,
     _: Unconditional,
-    JsonBody(change): JsonBody<SessionChange>,
+    JsonBody(change, _held): JsonBody<SessionChange>,
 ) -> Result<Json<SessionBody>, Problem> {
     if let Some(wanted) = change.owner {
         let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;
@@ -133,6 +144,7 @@ pub async fn describe(
         }
     }
     change.title.iter().flatten().try_for_each(|title| at("/title", check_title(title)))?;
+    change.metadata.iter().flatten().try_for_each(|metadata| at("/metadata", check_metadata(metadata)))?;
     let update = SessionUpdate { title: change.title, metadata: change.metadata };
     update_session(&service, &access, &session, update).await.map(|info| Json(info.into()))
 }
@@ -152,7 +164,8 @@ pub(crate) async fn update_session(
 
 /// Delete a session
 ///
-/// It is cleared, erased and taken off the list. Deleting one that is not there does nothing; a repeat takes away also what was written in between.
+/// It is cleared, erased and taken off the list. Deleting one that is not there is no error: the answer is 200 with `existed: false`. A repeat
+/// takes away also what was written in between.
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "deleteSession",
     params(SessionPath),
@@ -172,12 +185,13 @@ pub async fn delete(
 pub(crate) async fn delete_session(service: &Service, access: &Access, session: &SessionId) -> Result<DeletedBody, Problem> {
     let (within, of, hub) = (access.clone(), session.clone(), service.hub().clone());
     let work = async move {
-        let swept = within.store.delete(&of).await.map_err(|e| within.problem(&e))?;
+        let deleted = within.store.delete(&of).await.map_err(|e| within.problem(&e))?;
         hub.tell(within.namespace.as_ref(), &of);
-        Ok(swept)
+        Ok(deleted)
     };
-    let swept = service.write(access.namespace.as_ref(), session, None, work).await?;
-    Ok(DeletedBody { session: session.to_string(), erased: swept.records, cost: swept.receipt.into() })
+    let deleted = service.write(access.namespace.as_ref(), session, None, work).await?;
+    let (existed, erased, cost) = (deleted.existed, deleted.records, deleted.receipt.into());
+    Ok(DeletedBody { session: session.to_string(), existed, erased, cost })
 }
 
 fn not_listed(session: &SessionId) -> Problem {

@@ -20,7 +20,7 @@ const ALL: [Described; 16] = [
         400,
         "The request cannot be read. For a body that is not JSON, `line` and `column` are the place",
         "bad-request",
-        "the body is not JSON that can be kept: expected `,` or `}` (line 1, column 30)",
+        "invalid JSON at line 1, column 30: a comma with nothing behind it; remove it",
     ),
     (
         401,
@@ -50,7 +50,7 @@ const ALL: [Described; 16] = [
     ),
     (
         413,
-        "Too many bytes; `limit` is the limit where it is one of the body's",
+        "Too many bytes, or a body that takes too much memory to read; `limit` is the limit where it is one of the body's",
         "too-large",
         "a body may have 16000000 bytes at most",
     ),
@@ -66,11 +66,11 @@ const ALL: [Described; 16] = [
         422,
         "It can be read, but not be done. Where a value is wrong, `pointer` is its place. `key-reused`: the Idempotency-Key was used with another body",
         "invalid",
-        "unknown role \"bot\"; it is one of system, developer, user, assistant, tool, function (at \"/messages/0\")",
+        "unknown role \"bot\": expected one of system, developer, user, assistant, tool, function; give \"assistant\", which means the same (at \"/messages/0\")",
     ),
     (
         429,
-        "The store refuses to go faster; repeat it after `Retry-After`",
+        "The store refuses to go faster, or the key has as many streams of events open as it may (`too-many-streams`); repeat it after `Retry-After`",
         "throttled",
         "the store refuses to go faster; try again a little later",
     ),
@@ -83,8 +83,9 @@ const ALL: [Described; 16] = [
     (501, "The service's store does not do that", "unsupported", "this service's store does not do that"),
     (
         503,
-        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, of an append with a `ticket`); repeat it after `Retry-After`, a \
-            write with the same Idempotency-Key",
+        "The store cannot be used, or it is not known whether a write landed (`in-doubt`, of an append with a `ticket`); nothing was written where other \
+            writers to the session were before it (`contended`), or where the service is reading as many bodies as its memory allows (`busy`). Repeat it \
+            after `Retry-After`, a write with the same Idempotency-Key",
         "in-doubt",
         "it is not known whether this was stored, since the store did not answer; repeat the request with the same Idempotency-Key",
     ),

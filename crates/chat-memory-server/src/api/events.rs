@@ -10,9 +10,12 @@ use axum::response::{IntoResponse, Response};
 use chat_memory::SessionId;
 use chat_memory::store::{ChatStore as _, Load, Position, Record};
 use chat_memory::wire::Format;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
 use super::errors::OfStore;
@@ -34,6 +37,13 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The longest that a stream waits after a failed read of the store.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How many events wait for a client to take them.
+const WAITING: usize = 1;
+
+/// How long a client may take nothing before what was found for it is let go, and before it is cut off.
+const GRACE: Duration = Duration::from_secs(1);
+const STALLED: Duration = Duration::from_secs(30);
 
 /// How long a log surely goes on where it was: a record stays an hour at least.
 const SURE_FOR_MS: i64 = 3_600_000;
@@ -126,6 +136,7 @@ pub(crate) async fn stream_of(
         seen = Some(now.position);
     }
     let seen = seen.unwrap_or_else(|| Position::new(0, None, 0));
+    let open = service.streams().open(access.key.as_ref().map(|key| key.id.as_str()))?;
     let watched = service.hub().watch(access.namespace.as_ref(), &session, access.store.clone());
     let mut changes = watched.changes();
     // The first look finds what came before the watching began.
@@ -133,16 +144,18 @@ pub(crate) async fn stream_of(
     // What a client brings along may be of a log that is gone, with another in its place.
     let follower =
         Follower { service: service.clone(), access, session, seen, is_sure: false, changes, failures: 0, _watched: watched };
-    let opened = service.metrics().stream();
+    let counted = service.metrics().stream();
+    let (to, events) = mpsc::channel(WAITING);
+    let following = tokio::spawn(follow(follower, to, write).in_current_span());
+    // It ends with the answer's body.
+    let following = AbortOnDrop(following.abort_handle());
     let stopped = service.clone();
-    let events = records(follower).map(move |found| {
-        let _open = &opened;
-        Ok::<_, Infallible>(match found {
-            Found::Record(record, position) => Event::default().event("record").id(position.to_string()).data(write(&record)),
-            Found::Reset => Event::default().event("reset").data("{}"),
-        })
-    });
     let first = stream::once(async { Ok(Event::default().retry(RETRY).comment("connected")) });
+    let events = stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) });
+    let events = events.map(move |event| {
+        let _open = (&open, &counted, &following);
+        Ok::<_, Infallible>(event)
+    });
     let events = first.chain(events.take_until(async move { stopped.stopped().await }));
     let alive = KeepAlive::new().interval(ALIVE_EVERY);
     let no_store = [
@@ -197,9 +210,13 @@ impl Follower {
     async fn look(&mut self) -> Vec<Found> {
         let next = self.seen.next();
         // Its last record too, where it is to be seen that it is still that one: numbers may start anew where records expire.
-        let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond() - self.seen.read_at() < SURE_FOR_MS;
+        let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond().saturating_sub(self.seen.read_at()) < SURE_FOR_MS;
         let from = if is_sure { next } else { next.saturating_sub(1) };
-        match self.access.store.load(&self.session, &Load::all().since(from)).await {
+        let read = {
+            let _permit = self.service.streams().reads().acquire().await;
+            self.access.store.load(&self.session, &Load::all().since(from)).await
+        };
+        match read {
             Ok(history) => {
                 self.failures = 0;
                 if history.position == self.seen {
@@ -207,7 +224,7 @@ impl Follower {
                     self.seen = history.position;
                     return Vec::new();
                 }
-                let last = history.records.iter().find(|record| record.seq + 1 == next);
+                let last = history.records.iter().find(|record| record.seq.saturating_add(1) == next);
                 let is_other = self.seen.last().zip(last).is_some_and(|(seen, last)| seen != last.append_id);
                 if history.position.next() <= next || is_other {
                     // Numbers began anew: what the client has is of another log.
@@ -235,10 +252,52 @@ impl Follower {
     }
 }
 
-fn records(follower: Follower) -> impl Stream<Item = Found> {
-    stream::unfold(follower, |mut follower| async move {
-        let found = follower.next().await?;
-        Some((stream::iter(found), follower))
-    })
-    .flatten()
+/// Sends what a follower finds, as its client takes it. A client that takes nothing for a while costs no memory: what was found for it is let
+/// go, and read again once it takes something. One that takes nothing for long is cut off.
+async fn follow(mut follower: Follower, to: mpsc::Sender<Event>, write: impl Fn(&Record) -> String + Send + 'static) {
+    loop {
+        let before = follower.seen.clone();
+        let Some(found) = follower.next().await else { return };
+        let mut sent = before;
+        for found in found {
+            let room = match tokio::time::timeout(GRACE, to.reserve()).await {
+                Ok(room) => room.ok(),
+                Err(_) => {
+                    // What is left is read again from where the client is.
+                    follower.seen = sent;
+                    follower.is_sure = false;
+                    follower.changes.mark_changed();
+                    break;
+                }
+            };
+            let Some(room) = room else { return };
+            match found {
+                Found::Record(record, position) => {
+                    room.send(Event::default().event("record").id(position.to_string()).data(write(&record)));
+                    sent = position;
+                }
+                Found::Reset => {
+                    room.send(Event::default().event("reset").data("{}"));
+                    sent = Position::new(0, None, 0);
+                }
+            }
+        }
+        match tokio::time::timeout(STALLED, to.reserve()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                tracing::info!("a stream of events was cut off: its client took nothing for {} s", STALLED.as_secs());
+                return;
+            }
+        }
+    }
+}
+
+/// Ends a task when it is dropped.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

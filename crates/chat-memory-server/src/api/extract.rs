@@ -1,5 +1,7 @@
 //! What a request says: its path, query, headers and body, each read with an error that names the place.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -9,6 +11,7 @@ use chat_memory::{SessionId, json};
 use serde::de::DeserializeOwned;
 
 use crate::app::Deadline;
+use crate::memory::{Held, Memory, SMALL, estimate};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -21,7 +24,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
         let Path(id) = path.map_err(|_| Problem::bad_request("the session id in the path is not UTF-8, percent-encoded"))?;
-        SessionId::new(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
+        SessionId::stored(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
     }
 }
 
@@ -47,11 +50,20 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-/// A body of JSON.
-#[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+/// Bodies that are longer are read on a thread of their own, so that the others' requests go on.
+const READ_AT_ONCE: usize = 32 * 1024;
 
-impl<T: DeserializeOwned> FromRequest<Service> for JsonBody<T> {
+/// The longest body of a form without a text to store, such as a login.
+pub(crate) const SHORT_BODY: usize = 8 * 1024;
+
+/// How long such a body may take to come.
+const SHORT_TIME: Duration = Duration::from_secs(10);
+
+/// A body of JSON, and the memory that is set aside for it until the request is done.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T, pub(crate) Held);
+
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Service> for JsonBody<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, service: &Service) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -60,46 +72,91 @@ impl<T: DeserializeOwned> FromRequest<Service> for JsonBody<T> {
             let detail = "the body must be JSON: send it with `Content-Type: application/json`";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", detail));
         }
-        read(&bytes(request, service).await?).map(Self)
+        let (bytes, mut held) = bytes(request, service).await?;
+        service.memory().for_reading(&mut held, estimate(&bytes)).await?;
+        if bytes.len() <= READ_AT_ONCE {
+            return read(&bytes).map(|body| Self(body, held));
+        }
+        let reading = tokio::task::spawn_blocking(move || read(&bytes));
+        let body = reading.await.unwrap_or_else(|e| {
+            tracing::error!(error = %e, "reading a body broke off");
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))
+        })?;
+        Ok(Self(body, held))
     }
 }
 
-/// A body, at most as long as the service takes.
-pub(crate) async fn bytes(request: Request, service: &Service) -> Result<Bytes, Problem> {
-    let limit = service.options().max_body;
+/// A short body, in little time: for requests of which nothing is known yet.
+pub(crate) async fn short_bytes(request: Request, service: &Service) -> Result<Bytes, Problem> {
+    let limit = SHORT_BODY.min(service.options().max_body);
+    tokio::time::timeout(SHORT_TIME, collect(request, limit, None)).await.map_err(|_| late())?.map(|(bytes, _)| bytes)
+}
+
+/// A body, at most as long as the service takes, and the memory that is set aside for it.
+pub(crate) async fn bytes(request: Request, service: &Service) -> Result<(Bytes, Held), Problem> {
+    collect(request, service.options().max_body, Some(service.memory())).await
+}
+
+/// A body of at most `limit` bytes, and what is set aside for it of this memory. A short body needs none.
+async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Result<(Bytes, Held), Problem> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit, "a body"));
     }
-    let deadline = request.extensions().get::<Deadline>().copied();
-    let collect = http_body_util::BodyExt::collect(http_body_util::Limited::new(request.into_body(), limit));
-    let collected = match deadline {
-        Some(Deadline(deadline)) => tokio::time::timeout_at(deadline, collect).await.map_err(|_| {
-            let detail = "the body did not come in time, and nothing was done with it; send it again";
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
-        })?,
-        None => collect.await,
-    };
-    match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Problem::too_large(limit, "a body")),
-        Err(_) => Err(Problem::bad_request("the body ended before it was whole")),
+    // Before any of it is read, so that no memory is taken for what there is no room for.
+    let announced = announced.map_or(0, |length| usize::try_from(length).unwrap_or(limit));
+    let mut held = Held::default();
+    if let Some(memory) = memory {
+        memory.for_coming(&mut held, announced).await?;
     }
+    let (mut waited, most) = (announced > SMALL, memory.map_or(limit, |memory| memory.longest().min(limit)));
+    let deadline = request.extensions().get::<Deadline>().copied();
+    let mut body = Vec::with_capacity(announced);
+    let mut stream = http_body_util::Limited::new(request.into_body(), limit);
+    let collect = async {
+        while let Some(frame) = http_body_util::BodyExt::frame(&mut stream).await {
+            let frame = frame.map_err(|e| match e.is::<http_body_util::LengthLimitError>() {
+                true => Problem::too_large(limit, "a body"),
+                false => Problem::bad_request("the body ended before it was whole"),
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            if body.len() + data.len() > most {
+                return Err(Problem::too_large(most, "a body"));
+            }
+            if let Some(memory) = memory.filter(|_| !waited && body.len() + data.len() > SMALL) {
+                // Nobody knows how long it will be.
+                memory.for_coming(&mut held, most).await?;
+                waited = true;
+            }
+            body.extend_from_slice(&data);
+        }
+        Ok(())
+    };
+    match deadline {
+        Some(Deadline(deadline)) => tokio::time::timeout_at(deadline, collect).await.map_err(|_| late())??,
+        None => collect.await?,
+    }
+    Ok((body.into(), held))
+}
+
+fn late() -> Problem {
+    let detail = "the body did not come in time, and nothing was done with it; send it again";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
 }
 
 /// JSON, with the place of what is wrong with it: the line and column of bad JSON, the pointer to a bad value.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        Problem::bad_request(format!("the body is not UTF-8: byte {}", e.valid_up_to())).with("byte", e.valid_up_to())
-    })?;
-    let value = json::parse(text).map_err(|e| {
-        Problem::bad_request(format!("the body is not JSON that can be kept: {e}"))
-            .with("line", e.line())
-            .with("column", e.column())
+    let value = json::parse_document(bytes).map_err(|e| {
+        let problem = Problem::bad_request(e.to_string()).with("line", e.line()).with("column", e.column());
+        match e.byte() {
+            Some(byte) => problem.with("byte", byte),
+            None => problem,
+        }
     })?;
     // A list would be taken for the fields in their order.
     if !value.is_object() {
-        return Err(Problem::invalid("the body must be a JSON object (at \"\")").with("pointer", ""));
+        let detail = "invalid body: expected a JSON object; put a list of messages into one: {\"messages\": [ … ]} (at \"\")";
+        return Err(Problem::invalid(detail).with("pointer", ""));
     }
     serde_path_to_error::deserialize(value).map_err(|e| {
         let pointer = pointer(e.path());
@@ -215,11 +272,16 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         let problem = |text: &str| read::<Sample>(text.as_bytes()).expect_err("wrong").detail().to_owned();
-        assert!(problem("{\n\"list\": [,]}").contains("line 2, column 10"), "{}", problem("{\n\"list\": [,]}"));
+        assert!(problem("{\n\"list\": [,]}").contains("line 2, column 10: expected a value"), "{}", problem("{\n\"list\": [,]}"));
         assert!(problem(r#"{"list": [{"n": 1}, {"n": "x"}]}"#).contains("/list/1/n"));
         assert!(problem(r#"{"list": [], "lost": 1}"#).contains("lost"));
         assert!(problem(r#"{"list": [], "list": []}"#).contains("list"));
-        assert!(read::<Sample>(b"{\"list\": \"\xff\"}").expect_err("wrong").detail().contains("byte 10"));
+        assert!(
+            read::<Sample>(b"{\"list\": \"\xff\"}")
+                .expect_err("wrong")
+                .detail()
+                .contains("column 11: the byte 0xFF is not UTF-8")
+        );
     }
 
     #[test]

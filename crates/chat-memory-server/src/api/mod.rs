@@ -27,6 +27,10 @@ pub(crate) mod write;
 pub(crate) use health::{healthz, metrics_text, readyz};
 pub(crate) use read::{behind, place};
 
+/// The messages or sessions of a page where no limit is given, in the API and in the console, and the most that may be.
+pub(crate) const PAGE: usize = 100;
+const MOST: usize = 1_000;
+
 const ABOUT: &str = "\
 Durable conversations over HTTP. A *session* is one conversation; you choose its id. One append is one *record*, with one or more messages, \
 stored whole or not at all, and once.

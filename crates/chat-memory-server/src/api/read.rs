@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chat_memory::memory::{Encoding, Limit, Policy, Recalled, TokenCounter, recall_by};
+use chat_memory::memory::{Encoding, Limit, Policy, RecalledRecords, TokenCounter, recall_records};
 use chat_memory::store::{History, Load, Position, Receipt, Record};
 use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore as _, SessionId};
@@ -12,17 +12,13 @@ use serde_json::Value;
 use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
-use super::cursor;
 use super::errors::{OfStore, OfValues};
 use super::extract::{Params, Session, none_match};
 use super::parameters::{IfNoneMatchHeader, SessionPath};
 use super::types::{MessagesBody, RecordInfo, WireFormat};
+use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead};
 use crate::problem::Problem;
-
-/// The messages of a page where no limit is given, and the most that may be.
-const PAGE: usize = 100;
-const MOST: usize = 1_000;
 
 /// What `after` takes for the oldest message.
 const START: &str = "start";
@@ -215,14 +211,17 @@ impl How {
         match self {
             Self::Window(policy) => {
                 let recalled = recall(access, session, policy, eventually(Load::all())).await?;
-                let left_out = &recalled.window.left_out;
+                let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
+                // The records of which something is shown, each with the number of its messages that are.
+                let shown = recalled.records().filter(|(_, messages)| !messages.is_empty());
+                let records = shown.map(|(record, messages)| RecordInfo::of_some(record, &messages)).collect();
                 Ok(Read {
-                    left_out: (!left_out.is_nothing()).then(|| left_out.to_string()),
-                    messages: recalled.window.messages,
-                    records: None,
+                    left_out,
+                    messages: recalled.messages().cloned().collect(),
+                    records: Some(records),
                     next: None,
-                    position: recalled.position,
-                    receipt: recalled.receipt,
+                    position: recalled.history.position.clone(),
+                    receipt: recalled.history.receipt,
                 })
             }
             Self::Before(load) => {
@@ -245,13 +244,13 @@ impl How {
 }
 
 /// A window of a session.
-async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<Recalled, Problem> {
+async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<RecalledRecords, Problem> {
     if !matches!(policy.limit(), Limit::Tokens { .. }) {
-        return recall_by(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
+        return recall_records(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
     }
     // Counting takes the processor for seconds where messages are long, so it is done beside the threads that serve requests.
     let (within, of, runtime) = (access.clone(), session.clone(), tokio::runtime::Handle::current());
-    let work = async move { recall_by(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
+    let work = async move { recall_records(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
     let work = work.in_current_span();
     tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap_or_else(|e| {
         tracing::error!(error = %e, "counting tokens broke off");

@@ -14,6 +14,7 @@ use super::read::tagged;
 use super::types::{FormatParam, RewindBody, RewoundBody};
 use super::write;
 use crate::auth::{Access, MayWrite};
+use crate::memory::Held;
 use crate::problem::{Asked, Problem};
 use crate::service::Service;
 
@@ -46,7 +47,7 @@ pub async fn rewind(
     Params(FormatParam { format }): Params<FormatParam>,
     expected: Option<IfMatch>,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<RewindBody>,
+    JsonBody(body, held): JsonBody<RewindBody>,
 ) -> Result<Response, Problem> {
     if headers.contains_key("idempotency-key") {
         let detail =
@@ -60,7 +61,7 @@ pub async fn rewind(
         _ => return Err(Problem::invalid("give one of turns and to").with("pointer", "")),
     };
     let messages = write::messages(body.messages, format.into())?;
-    let done = take_back(&service, &access, &session, back, messages, expected.map(|IfMatch(position)| position)).await?;
+    let done = take_back(&service, &access, &session, back, messages, expected.map(|IfMatch(position)| position), held).await?;
     let body = RewoundBody {
         session: session.to_string(),
         seq: done.seq,
@@ -88,6 +89,7 @@ pub(crate) async fn take_back(
     back: Back,
     messages: Vec<Message>,
     expected: Option<Position>,
+    held: Held,
 ) -> Result<TakenBack, Problem> {
     let load = match back {
         Back::Turns(turns) => Load::turns(turns),
@@ -111,7 +113,7 @@ pub(crate) async fn take_back(
         return Ok(TakenBack { seq: None, to: None, position: history.position, receipt: history.receipt });
     };
     let to = append.rewinds_to();
-    let appended = write::store(service, access, session, None, append, Asked::Rewind).await?;
+    let appended = write::store(service, access, session, None, append, Asked::Rewind, held).await?;
     let mut receipt = history.receipt;
     receipt += appended.receipt;
     Ok(TakenBack { seq: Some(appended.seq), to, position: appended.position, receipt })

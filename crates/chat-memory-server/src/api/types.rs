@@ -1,6 +1,7 @@
 //! What the API says and is told, as its OpenAPI document describes it.
 
-use chat_memory::store::{Receipt, Record, SessionInfo};
+use chat_memory::Message;
+use chat_memory::store::{Receipt, Record, SessionInfo, SessionOrder};
 use chat_memory::wire::Format;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,8 @@ pub struct ClearedBody {
 pub struct DeletedBody {
     /// The session
     pub session: String,
+    /// Whether there was one: false where it never was, was deleted before or had expired
+    pub existed: bool,
     /// Records whose messages were erased from the store
     pub erased: u64,
     /// What it cost
@@ -174,8 +177,11 @@ pub struct RecordInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub expires_at: Option<Timestamp>,
-    /// How many messages it has
+    /// How many messages of it are meant: all, or in a window those that are in it
     pub messages: usize,
+    /// When each of these messages was sent, in UTC; null where that is unknown
+    #[schema(value_type = Vec<Option<String>>)]
+    pub sent_at: Vec<Option<Timestamp>>,
     /// The caller's own JSON
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -190,7 +196,19 @@ impl From<&Record> for RecordInfo {
             rewind: record.rewind,
             expires_at: record.expires_at.and_then(|at| Timestamp::from_second(at).ok()),
             messages: record.messages.len(),
+            sent_at: record.message_times().map(|at| at.and_then(time)).collect(),
             metadata: record.metadata.clone(),
+        }
+    }
+}
+
+impl RecordInfo {
+    /// Of a record of which only these messages are shown, each with when it was sent.
+    pub(super) fn of_some(record: &Record, messages: &[(&Message, Option<i64>)]) -> Self {
+        Self {
+            messages: messages.len(),
+            sent_at: messages.iter().map(|(_, at)| at.and_then(time)).collect(),
+            ..Self::from(record)
         }
     }
 }
@@ -203,7 +221,7 @@ pub struct MessagesBody {
     /// The messages; empty for a session that nobody wrote to
     #[schema(value_type = Vec<super::message::ChatMessage>)]
     pub messages: Vec<Value>,
-    /// The records that the messages of a page come from, in the same order; a window has none
+    /// The records that the messages come from, in the same order, each with how many of the messages are its, and their times
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub records: Option<Vec<RecordInfo>>,
@@ -237,6 +255,9 @@ pub struct SessionBody {
     /// When its first record was stored, in UTC; null in a table of Flowise's or LangChain's, which does not say
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
+    /// When something was last appended to it, in UTC; on DynamoDB at most an hour old, and null where it is not known
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    pub last_at: Option<Timestamp>,
 }
 
 impl From<SessionInfo> for SessionBody {
@@ -247,6 +268,7 @@ impl From<SessionInfo> for SessionBody {
             title: info.title,
             metadata: info.metadata,
             created_at: time(info.created_at).filter(|_| info.created_at > 0),
+            last_at: info.last_at.and_then(time),
         }
     }
 }
@@ -259,7 +281,7 @@ pub struct SessionChange {
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>, max_length = 1024)]
     pub title: Option<Option<String>>,
-    /// The caller's own JSON, replaced whole
+    /// The caller's own JSON, replaced whole: 16,384 bytes at most
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Option<Map<String, Value>>>,
@@ -274,11 +296,31 @@ fn said<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Resul
     Option::deserialize(from).map(Some)
 }
 
+/// The order of a list of sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// By when they began
+    #[default]
+    Started,
+    /// By last activity
+    Recent,
+}
+
+impl From<SessionOrder> for Order {
+    fn from(order: SessionOrder) -> Self {
+        if order == SessionOrder::Recent { Self::Recent } else { Self::Started }
+    }
+}
+
 /// A page of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionsBody {
     /// The sessions, newest first; with `all=true` in no order
     pub sessions: Vec<SessionBody>,
+    /// The order that they really are in; null with `all=true`
+    #[schema(required)]
+    pub order: Option<Order>,
     /// The next page's `after`; null after the last
     #[schema(required)]
     pub next: Option<String>,

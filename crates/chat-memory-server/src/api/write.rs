@@ -16,6 +16,7 @@ use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
 use crate::auth::{Access, MayWrite};
+use crate::memory::Held;
 use crate::problem::{Asked, Problem};
 use crate::service::Service;
 
@@ -43,7 +44,7 @@ pub async fn append(
     Params(FormatParam { format }): Params<FormatParam>,
     key: Option<Key>,
     expected: Option<IfMatch>,
-    JsonBody(body): JsonBody<AppendBody>,
+    JsonBody(body, held): JsonBody<AppendBody>,
 ) -> Result<Response, Problem> {
     if body.messages.is_empty() {
         return Err(Problem::invalid("there is nothing to append: give one message at least (at \"/messages\")")
@@ -69,7 +70,7 @@ pub async fn append(
     if let Some(IfMatch(position)) = expected {
         append = append.expecting(position);
     }
-    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Asked::Append).await?;
+    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Asked::Append, held).await?;
     let position = position(&appended);
     let body = AppendedBody {
         session: session.to_string(),
@@ -117,9 +118,11 @@ pub(crate) async fn store(
     key: Option<String>,
     append: Append,
     asked: Asked,
+    held: Held,
 ) -> Result<Appended, Problem> {
     let (within, to, hub) = (access.clone(), session.clone(), service.hub().clone());
     let work = async move {
+        let _held = held;
         let appended = within.store.append_surely(&to, append).await.map_err(|e| within.problem_of(&e, asked))?;
         if !appended.repeated {
             hub.tell(within.namespace.as_ref(), &to);
@@ -168,7 +171,7 @@ pub(crate) async fn clear_and_sweep(
     key: Option<String>,
     clear: Append,
 ) -> Result<(Appended, ClearedBody), Problem> {
-    let appended = store(service, access, session, key, clear, Asked::Other).await?;
+    let appended = store(service, access, session, key, clear, Asked::Other, Held::default()).await?;
     let (within, of) = (access.clone(), session.clone());
     let swept = service.write(None, session, None, async move {
         let swept = within.store.sweep(&of).await;

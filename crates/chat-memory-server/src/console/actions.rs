@@ -8,12 +8,13 @@ use chat_memory::{Message, Role, SessionId};
 use maud::{Markup, html};
 
 use super::form::{Fields, Posted};
-use super::message::Shower;
+use super::message::{Place, Shower};
 use super::page::{Page, Refused, answer, count, session_path, token, words};
 use super::viewer::Viewer;
 use crate::api::extract::Session;
 use crate::api::rewind::{Back, take_back};
 use crate::api::{directory, write};
+use crate::memory::Held;
 use crate::problem::{Asked, Problem};
 
 /// How often, and how long after, an append is tried again while the first click on its button is under way.
@@ -68,7 +69,7 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
     html! {
         input type="hidden" name="key" value=(draft.key);
         label for="text" { "Message" }
-        textarea id="text" name="text" rows=(rows) required placeholder="Write a message" { "\n" (draft.text) }
+        textarea id="text" name="text" dir="auto" rows=(rows) required placeholder="Write a message" { "\n" (draft.text) }
         label.role-label for="role" { "As" }
         select id="role" name="role" {
             @for (role, name) in [("user", "User"), ("assistant", "Assistant"), ("system", "System")] {
@@ -82,8 +83,16 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
 pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, append: Append) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
-        let stored =
-            write::store(&viewer.service, &viewer.access, session, Some(draft.key.clone()), append.clone(), Asked::Append).await;
+        let stored = write::store(
+            &viewer.service,
+            &viewer.access,
+            session,
+            Some(draft.key.clone()),
+            append.clone(),
+            Asked::Append,
+            Held::default(),
+        )
+        .await;
         match stored {
             Err(problem) if problem.kind() == "in-flight" && tries < TRIES => tokio::time::sleep(PAUSE).await,
             stored => return stored.map(drop),
@@ -93,7 +102,7 @@ pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, 
 }
 
 /// Appends a message
-pub(crate) async fn send(Session(session): Session, Posted { viewer, fields }: Posted) -> Response {
+pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Response {
     let draft = Draft::of(&fields);
     let sent = async { append(&viewer, &session, &draft, draft.append()?).await };
     let Err(problem) = sent.await else { return Redirect::to(&session_path(&session, "?done=appended")).into_response() };
@@ -114,7 +123,7 @@ pub(crate) async fn send(Session(session): Session, Posted { viewer, fields }: P
 
 /// The way back from a page about a session.
 fn crumbs(session: &SessionId) -> Markup {
-    html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a href=(session_path(session, "")) { (session) } } }
+    html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(session, "")) { (session) } } }
 }
 
 /// A page that asks whether it is really meant.
@@ -162,7 +171,7 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
         title: "Take back the last turn?",
         what: html! {
             p { "This is the turn: " (count(turn.len(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
-            div.turn { @for message in turn { (shower.message(message)) } }
+            div.turn { @for (at, message) in turn { (shower.message(message, at)) } }
         },
         below: "/rewind",
         fields: html! { input type="hidden" name="position" value=(history.position); },
@@ -172,10 +181,14 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
 }
 
 /// The last user's message that holds no tool's result, and all that follows it.
-fn last_turn(history: &History) -> Vec<&Message> {
-    let mut turn: Vec<&Message> = Vec::new();
-    for message in history.messages().rev() {
-        turn.insert(0, message);
+fn last_turn(history: &History) -> Vec<(Place, &Message)> {
+    let mut all: Vec<(Place, &Message)> = Vec::new();
+    for record in &history.records {
+        all.extend(record.messages.iter().enumerate().map(|(n, message)| ((record.seq, n), message)));
+    }
+    let mut turn = Vec::new();
+    for (at, message) in all.into_iter().rev() {
+        turn.insert(0, (at, message));
         if message.begins_turn() {
             return turn;
         }
@@ -184,10 +197,14 @@ fn last_turn(history: &History) -> Vec<&Message> {
 }
 
 /// Takes back the last turn, as it was shown
-pub(crate) async fn take_back_last(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+pub(crate) async fn take_back_last(
+    Session(session): Session,
+    Posted { viewer, fields, .. }: Posted,
+) -> Result<Redirect, Refused> {
     let shown = fields.get("position").and_then(|position| position.parse().ok());
     let shown = shown.ok_or_else(|| Problem::bad_request("the form does not say which turn it means; open it anew"))?;
-    let done = take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown)).await;
+    let done =
+        take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown), Held::default()).await;
     done.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=taken-back")))
 }
@@ -210,7 +227,7 @@ pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> R
 }
 
 /// Clears a session
-pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let key = Draft::of(&fields).key;
     let clear = Append::clear().with_key(key.as_str());
     let done = write::clear_and_sweep(&viewer.service, &viewer.access, &session, Some(key), clear).await;
@@ -242,7 +259,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 }
 
 /// Gives a session a title, or takes it away
-pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields }: Posted) -> Result<Redirect, Refused> {
+pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let title = fields.get("title").map(|title| title.trim().to_owned());
     let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
     let done = directory::update_session(&viewer.service, &viewer.access, &session, update).await;

@@ -16,7 +16,7 @@ use crate::api::extract::{Params, Session};
 use crate::api::{cursor, place};
 
 /// As many messages as a page has, or as few as make a megabyte.
-const PAGE: u64 = 60;
+const PAGE: u64 = crate::api::PAGE as u64;
 
 /// Which part of it.
 #[derive(Debug, Deserialize)]
@@ -78,7 +78,7 @@ impl View<'_> {
             div.talk {
                 div.head.of-session {
                     nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } span aria-hidden="true" { " /" } }
-                    h1 { (self.title()) }
+                    h1 dir="auto" { (self.title()) }
                     @if self.is_newest {
                         p #live .live role="status" data-state="off" {
                             span.light aria-hidden="true" {}
@@ -125,11 +125,11 @@ impl View<'_> {
             section.card aria-labelledby="facts" {
                 h2 id="facts" { "Session" }
                 dl.facts {
-                    div { dt { "Id" } dd { code { (self.session) } } }
+                    div { dt { "Id" } dd { code dir="auto" { (self.session) } } }
                     @if let Some(info) = self.info {
                         div { dt { "Owner" } dd {
                             @match &info.owner {
-                                Some(owner) => a href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) },
+                                Some(owner) => a dir="auto" href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) },
                                 None => "nobody",
                             }
                         } }
@@ -147,7 +147,7 @@ impl View<'_> {
                         form.stack method="post" action=(self.path("/title")) {
                             (token(self.viewer))
                             label for="title" { "Title" }
-                            input id="title" name="title" maxlength="1024" autocomplete="off" value=(self.info.and_then(|info| info.title.as_deref()).unwrap_or_default());
+                            input id="title" name="title" dir="auto" maxlength="1024" autocomplete="off" value=(self.info.and_then(|info| info.title.as_deref()).unwrap_or_default());
                             button type="submit" { "Save" }
                         }
                     }

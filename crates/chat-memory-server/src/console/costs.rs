@@ -27,6 +27,7 @@ const AT_ONCE: u64 = 1_000;
 pub(crate) struct Taken {
     /// The bytes of its messages' JSON.
     plain: usize,
+    seq: u64,
     messages: usize,
     units: usize,
     bytes: usize,
@@ -37,6 +38,7 @@ impl Taken {
         let cost = cost_of(session, record).unwrap_or_default();
         Self {
             plain: record.messages.iter().map(plain_bytes).sum(),
+            seq: record.seq,
             messages: record.messages.len(),
             units: cost.write_units,
             bytes: cost.bytes,
@@ -56,10 +58,12 @@ pub(crate) struct Costs {
     /// As they are stored.
     pub(crate) bytes: usize,
     pub(crate) units: usize,
-    /// What it takes to rewrite, at each record, an item with all messages so far.
+    /// What it takes to rewrite, at each record, an item with all messages so far, as long as that item is not full.
     pub(crate) one_item: usize,
-    /// The record with which that item would not have fitted any more, counted from 1.
-    pub(crate) full_at: Option<usize>,
+    /// The units of the records that one item can hold: what `one_item` is compared with.
+    pub(crate) units_in_item: usize,
+    /// The number of the first record that one item cannot hold, since it would be full.
+    pub(crate) full_at: Option<u64>,
     plain: usize,
     /// After each record: the units of it, of one item at it, and the sums of both.
     pub(crate) curve: Vec<Point>,
@@ -68,10 +72,11 @@ pub(crate) struct Costs {
 /// Where both ways are after a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Point {
+    pub(crate) seq: u64,
     pub(crate) units: usize,
-    pub(crate) one_item: usize,
     pub(crate) sum: usize,
-    pub(crate) sum_one_item: usize,
+    /// The units of one item at this record, and their sum; `None` where it would be full.
+    pub(crate) one_item: Option<(usize, usize)>,
 }
 
 impl Costs {
@@ -88,19 +93,23 @@ impl Costs {
             costs.bytes += taken.bytes;
             costs.units += taken.units;
             costs.plain += taken.plain;
-            let one_item = costs.plain.div_ceil(WRITE_UNIT).max(1);
-            costs.one_item += one_item;
             if costs.plain > LARGEST_ITEM {
-                costs.full_at.get_or_insert(costs.records);
+                costs.full_at.get_or_insert(taken.seq);
             }
-            costs.curve.push(Point { units: taken.units, one_item, sum: costs.units, sum_one_item: costs.one_item });
+            let one_item = costs.full_at.is_none().then(|| {
+                let units = costs.plain.div_ceil(WRITE_UNIT).max(1);
+                costs.one_item += units;
+                costs.units_in_item = costs.units;
+                (units, costs.one_item)
+            });
+            costs.curve.push(Point { seq: taken.seq, units: taken.units, sum: costs.units, one_item });
         }
         costs
     }
 
-    /// How many times as much one item takes.
+    /// How many times as much one item takes, for the records that it can hold.
     pub(crate) fn factor(&self) -> Option<f64> {
-        (self.units > 0).then(|| self.one_item as f64 / self.units as f64)
+        (self.units_in_item > 0).then(|| self.one_item as f64 / self.units_in_item as f64)
     }
 }
 
@@ -142,10 +151,12 @@ mod tests {
         let costs = reckon(&store, &session, Instant::now() + PATIENCE).await.expect("in memory").expect("in time");
         assert_eq!((costs.records, costs.messages, costs.units), (1_500, 3_000, 1_500));
         let per_turn = costs.plain / costs.records;
-        let expected: usize = (1..=1_500).map(|turn| (turn * per_turn).div_ceil(1024)).sum();
-        assert_eq!(costs.one_item, expected);
-        assert_eq!(costs.full_at, Some(LARGEST_ITEM / per_turn + 1));
-        assert!(costs.factor() > Some(400.0));
+        let held = LARGEST_ITEM / per_turn;
+        let expected: usize = (1..=held).map(|turn| (turn * per_turn).div_ceil(1024)).sum();
+        assert_eq!(costs.one_item, expected, "nothing is counted beyond the point where the item is full");
+        assert_eq!((costs.full_at, costs.units_in_item), (Some(held as u64), held), "records are numbered from 0");
+        assert!(costs.curve.iter().all(|point| point.one_item.is_some() == (point.seq < held as u64)));
+        assert_eq!(costs.factor(), Some(expected as f64 / held as f64));
         let one_page = store.load(&session, &Load::all()).await.expect("in memory");
         assert_eq!(Costs::of(&session, &one_page.records).one_item, expected);
         assert!(reckon(&store, &session, Instant::now()).await.expect("in memory").is_none(), "no time at all");

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use super::page::Refused;
 use super::viewer::Viewer;
-use crate::api::extract::bytes;
+use crate::api::extract::{bytes, short_bytes};
+use crate::memory::Held;
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -29,17 +30,43 @@ impl Fields {
         found.filter(|value| !value.trim().is_empty())
     }
 
-    /// The fields of a body, of whatever viewer.
-    pub(crate) async fn read(request: Request, service: &Service) -> Result<Self, Problem> {
-        not_of_another_site(request.headers())?;
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
-            let detail = "the console takes only what its own forms send";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", detail));
-        }
-        let body = bytes(request, service).await?;
-        Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect()))
+    /// The fields of a short body, of whatever viewer.
+    pub(crate) async fn read_short(request: Request, service: &Service) -> Result<Self, Problem> {
+        check(request.headers())?;
+        Self::of(&short_bytes(request, service).await?)
     }
+
+    /// The fields of a body that may have a text to store, of one who may write.
+    async fn read(request: Request, service: &Service) -> Result<(Self, Held), Problem> {
+        check(request.headers())?;
+        let (body, mut held) = bytes(request, service).await?;
+        // The texts are copies of it.
+        service.memory().for_reading(&mut held, 3 * body.len()).await?;
+        Self::of(&body).map(|fields| (fields, held))
+    }
+
+    fn of(body: &[u8]) -> Result<Self, Problem> {
+        let fields: Vec<_> =
+            url::form_urlencoded::parse(body).take(MOST_FIELDS + 1).map(|(name, text)| (name.into(), text.into())).collect();
+        if fields.len() > MOST_FIELDS {
+            return Err(Problem::bad_request(format!("a form may have {MOST_FIELDS} fields at most")));
+        }
+        Ok(Self(fields))
+    }
+}
+
+/// More than any of the console's forms has.
+const MOST_FIELDS: usize = 100;
+
+/// Refuses what no form of the console's sends, before any of it is read.
+fn check(headers: &HeaderMap) -> Result<(), Problem> {
+    not_of_another_site(headers)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        return Ok(());
+    }
+    let detail = "the console takes only what its own forms send";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", detail))
 }
 
 /// A form of this viewer's, who may write.
@@ -47,6 +74,8 @@ impl Fields {
 pub(crate) struct Posted {
     pub(crate) viewer: Viewer,
     pub(crate) fields: Fields,
+    /// The memory that is set aside for them.
+    pub(crate) _held: Held,
 }
 
 impl FromRequest<Service> for Posted {
@@ -54,10 +83,10 @@ impl FromRequest<Service> for Posted {
     async fn from_request(request: Request, service: &Service) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
         let viewer = <Viewer as axum::extract::FromRequestParts<Service>>::from_request_parts(&mut parts, service).await?;
-        let fields = Fields::read(Request::from_parts(parts, body), service).await?;
-        viewer.check_token(fields.get("token"))?;
         viewer.must_write()?;
-        Ok(Self { viewer, fields })
+        let (fields, held) = Fields::read(Request::from_parts(parts, body), service).await?;
+        viewer.check_token(fields.get("token"))?;
+        Ok(Self { viewer, fields, _held: held })
     }
 }
 

@@ -58,7 +58,7 @@ fn page<'a>(next: &str, error: Option<&str>) -> Page<'a> {
 pub(crate) async fn login(State(service): State<Service>, request: Request) -> Result<Response, Refused> {
     let Some(keys) = service.keys() else { return Ok(Redirect::to("/console").into_response()) };
     let secure = is_secure(request.extensions(), request.headers(), &service);
-    let fields = Fields::read(request, &service).await?;
+    let fields = Fields::read_short(request, &service).await?;
     let next = own(fields.get("next"));
     let text = fields.get("key").unwrap_or_default().trim();
     let refused = match keys.find(text).zip(console_token(text)) {
@@ -79,7 +79,7 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
 
 /// Logs out
 pub(crate) async fn logout(viewer: Viewer, request: Request) -> Result<Response, Refused> {
-    let fields = Fields::read(request, &viewer.service).await?;
+    let fields = Fields::read_short(request, &viewer.service).await?;
     viewer.check_token(fields.get("token"))?;
     let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, Reader::Client, Asked::Other))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console/login")).into_response())

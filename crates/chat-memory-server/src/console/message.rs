@@ -3,16 +3,31 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use chat_memory::store::Record;
+use axum::extract::Path;
+use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
-use chat_memory::{Content, Message, Part, Role, SessionId, ToolCall, json};
+use chat_memory::store::{Load, Older, Record};
+use chat_memory::{ChatStore as _, Content, Message, Part, Role, SessionId, ToolCall, json};
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::markdown::{image, markdown};
-use super::page::{count, size};
-use super::viewer::Kind;
+use super::page::{Refused, count, session_path, size};
+use super::viewer::{Kind, Viewer};
 use crate::api::types::time;
+use crate::problem::Problem;
+
+/// The longest text that a page shows whole, in bytes; a browser takes seconds to lay out millions.
+const LONGEST: usize = 64 * 1024;
+
+/// How much of a longer text a page shows, in bytes.
+const HEAD: usize = 16 * 1024;
+
+/// The fields in which OpenAI-compatible endpoints give what a model reasoned before it answered.
+const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
+
+/// Where a message is: its record's number, and which of the record's messages it is.
+pub(crate) type Place = (u64, usize);
 
 /// How the records of one session are shown.
 #[derive(Debug)]
@@ -39,9 +54,9 @@ impl Shower {
                     None => {}
                 }
                 (self.line(record))
-                @for message in &record.messages { (self.message(message)) }
+                @for (n, message) in record.messages.iter().enumerate() { (self.message(message, (seq, n))) }
                 @if let Some(metadata) = &record.metadata {
-                    (folded("data", html! { "Metadata" }, &pretty(&Value::Object(metadata.clone()))))
+                    (folded("data", html! { "Metadata" }, self.pre(&pretty(&Value::Object(metadata.clone())), seq)))
                 }
             }
         }
@@ -72,36 +87,71 @@ impl Shower {
     }
 
     /// A message.
-    pub(crate) fn message(&self, message: &Message) -> Markup {
+    pub(crate) fn message(&self, message: &Message, at: Place) -> Markup {
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
             Role::User if message.begins_turn() => ("user", "User"),
             // Anthropic's, Bedrock's and Gemini's forms give tools' results in a user's message.
             Role::User => ("tool", "Tool"),
             Role::Assistant => ("assistant", "Assistant"),
-            Role::Tool => return self.result(message),
+            Role::Tool => return self.result(message, at),
         };
-        let calls = message.tool_calls.iter().map(|call| self.call(call));
+        let calls = message.tool_calls.iter().map(|call| self.call(call, at.0));
         html! {
             article.message.(class) aria-label=(role) {
-                p.role { (role) @if let Some(name) = &message.name { " " span.name { (name) } } }
-                @if let Some(content) = &message.content { div.text { (self.content(content)) } }
-                @else if !message.parts().is_empty() { div.text { @for part in message.parts().iter() { (self::part(part)) } } }
+                p.role { (role) @if let Some(name) = &message.name { " " span.name dir="auto" { (name) } } }
+                @for text in REASONING.iter().filter_map(|field| message.extra.get(*field)?.as_str()).take(1) {
+                    (folded("reasoning", html! { "Reasoning" }, self.pre(text, at.0)))
+                }
+                @if let Some(content) = &message.content { div.text dir="auto" { (self.content(content, at)) } }
+                @else if !message.parts().is_empty() {
+                    div.text dir="auto" { @for part in message.parts().iter() { (self.part(part, at)) } }
+                }
                 @for call in calls { (call) }
-                (fields(message))
+                (self.fields(message, at.0))
             }
         }
     }
 
-    fn content(&self, content: &Content) -> Markup {
+    fn content(&self, content: &Content, at: Place) -> Markup {
         match content {
             Content::Text(text) if text.trim().is_empty() => html! { p.empty { "(empty)" } },
-            Content::Text(text) => markdown(text),
-            Content::Parts(parts) => html! { @for part in parts { (self::part(part)) } },
+            Content::Text(text) => self.text(text, at),
+            Content::Parts(parts) => html! { @for part in parts { (self.part(part, at)) } },
         }
     }
 
-    fn call(&self, call: &ToolCall) -> Markup {
+    /// A text as Markdown; the head of a long one as it is.
+    fn text(&self, text: &str, at: Place) -> Markup {
+        let (seq, n) = at;
+        match head(text) {
+            None => markdown(text),
+            Some(head) => html! {
+                pre.text tabindex="0" dir="auto" { (head) "…" }
+                (self.rest(text, head, &format!("/records/{seq}/messages/{n}")))
+            },
+        }
+    }
+
+    /// A text as it is, or its head with a way to the whole record.
+    fn pre(&self, text: &str, seq: u64) -> Markup {
+        match head(text) {
+            None => html! { pre tabindex="0" dir="auto" { (text) } },
+            Some(head) => html! {
+                pre tabindex="0" dir="auto" { (head) "…" }
+                (self.rest(text, head, &format!("/records/{seq}")))
+            },
+        }
+    }
+
+    /// What to say below the head of a text.
+    fn rest(&self, text: &str, head: &str, below: &str) -> Markup {
+        html! {
+            p.small { "The first " (size(head.len())) " of " (size(text.len())) ". " a href=(session_path(&self.session, below)) { "Show all of it" } }
+        }
+    }
+
+    fn call(&self, call: &ToolCall, seq: u64) -> Markup {
         let name = call.name().unwrap_or("a tool");
         if let Some(id) = call.id() {
             self.called.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), name.to_owned());
@@ -111,10 +161,10 @@ impl Shower {
             Some(text) => readable(text),
             None => pretty(&Value::Object(call.fields().clone())),
         };
-        folded("call", html! { "Calls " code { (name) } }, &arguments)
+        folded("call", html! { "Calls " code { (name) } }, self.pre(&arguments, seq))
     }
 
-    fn result(&self, message: &Message) -> Markup {
+    fn result(&self, message: &Message, at: Place) -> Markup {
         let called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
         let call = message.tool_call_id.as_deref();
         let name = message.name.as_deref().or_else(|| call.and_then(|id| called.get(id)).map(String::as_str)).or(call);
@@ -123,59 +173,115 @@ impl Shower {
                 details.data.result {
                     summary { "Result" @if let Some(name) = name { " of " code { (name) } } }
                     @match &message.content {
-                        Some(Content::Parts(parts)) => @for part in parts { (self::part(part)) },
-                        None if !message.parts().is_empty() => @for part in message.parts().iter() { (self::part(part)) },
-                        _ => pre tabindex="0" { (readable(&message.text())) },
+                        Some(Content::Parts(parts)) => @for part in parts { (self.part(part, at)) },
+                        None if !message.parts().is_empty() => @for part in message.parts().iter() { (self.part(part, at)) },
+                        _ => (self.pre(&readable(&message.text()), at.0)),
                     }
                 }
-                (fields(message))
+                (self.fields(message, at.0))
             }
         }
     }
-}
 
-/// A part of a content: text and images as such, everything else as its JSON.
-fn part(part: &Part) -> Markup {
-    if let Some(text) = part.as_text() {
-        return markdown(text);
-    }
-    let url = part.fields().get("image_url").and_then(|image| image.get("url").or(Some(image))).and_then(Value::as_str);
-    match url.filter(|_| part.kind() == Some("image_url")) {
-        Some(url) => html! { p { (image(url, "")) } },
-        None => {
-            let kind = part.kind().unwrap_or("unknown");
-            folded("data", html! { "Part of type " code { (kind) } }, &pretty(&Value::Object(part.fields().clone())))
+    /// A part of a content: text and images as such, everything else as its JSON.
+    fn part(&self, part: &Part, at: Place) -> Markup {
+        if let Some(text) = part.as_text() {
+            return self.text(text, at);
+        }
+        let url = part.fields().get("image_url").and_then(|image| image.get("url").or(Some(image))).and_then(Value::as_str);
+        match url.filter(|_| part.kind() == Some("image_url")) {
+            Some(url) => html! { p { (image(url, "")) } },
+            None => {
+                let kind = part.kind().unwrap_or("unknown");
+                let fields = pretty(&Value::Object(part.fields().clone()));
+                folded("data", html! { "Part of type " code { (kind) } }, self.pre(&fields, at.0))
+            }
         }
     }
+
+    /// What else a message has. Fields that say nothing are left out here; an export has them.
+    fn fields(&self, message: &Message, seq: u64) -> Markup {
+        let mut more = message.extra.clone();
+        if message.content.is_none() && !message.parts().is_empty() {
+            more.shift_remove("parts");
+        }
+        more.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        if let Some(field) = REASONING.iter().find(|field| more.get(**field).is_some_and(Value::is_string)) {
+            more.shift_remove(*field);
+        }
+        if let Some(id) = &message.id {
+            more.insert("id".into(), id.as_str().into());
+        }
+        if more.is_empty() {
+            return html! {};
+        }
+        folded("data", html! { (count(more.len(), "other field")) }, self.pre(&pretty(&Value::Object(more)), seq))
+    }
 }
 
-/// What else a message has. Fields that say nothing are left out here; an export has them.
-fn fields(message: &Message) -> Markup {
-    let mut more = message.extra.clone();
-    if message.content.is_none() && !message.parts().is_empty() {
-        more.shift_remove("parts");
-    }
-    more.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
-    if let Some(id) = &message.id {
-        more.insert("id".into(), id.as_str().into());
-    }
-    if more.is_empty() {
-        return html! {};
-    }
-    folded("data", html! { (count(more.len(), "other field")) }, &pretty(&Value::Object(more)))
+/// The head of a text that is too long for a page.
+fn head(text: &str) -> Option<&str> {
+    (text.len() > LONGEST).then(|| &text[..text.floor_char_boundary(HEAD)])
 }
 
-fn folded(class: &str, summary: Markup, text: &str) -> Markup {
+fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
     html! {
         details.data.(class) {
             summary { (summary) }
-            pre tabindex="0" { (text) }
+            (text)
         }
     }
 }
 
-/// JSON with its lines apart; any other text as it is.
+/// A record of a session by its number, while it is in view.
+async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, Refused> {
+    let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(session);
+    let newest = viewer.access.store.load(session, &Load::last(1)).await.map_err(problem)?;
+    // What is newer was written since, as far as this load is concerned: the records from this one back are read, one of them.
+    let older = Older::new(newest.position.next(), seq.saturating_add(1), newest.position.read_at());
+    let history = if newest.records.iter().any(|record| record.seq == seq) {
+        newest
+    } else {
+        viewer.access.store.load(session, &Load::last(1).before(older)).await.map_err(problem)?
+    };
+    let found = history.records.into_iter().find(|record| record.seq == seq);
+    found.ok_or_else(|| {
+        Refused::from(Problem::not_found(format!("record {seq} is not in this session any more"))).in_session(session)
+    })
+}
+
+/// What a page showed the head of: plain, so that no browser does anything but show it.
+type Plain = ([(HeaderName, HeaderValue); 1], String);
+
+fn plain(text: String) -> Plain {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], text)
+}
+
+/// All of a record, as JSON
+pub(crate) async fn record(viewer: Viewer, Path((session, seq)): Path<(String, u64)>) -> Result<Plain, Refused> {
+    let session = session_of(session)?;
+    let record = find(&viewer, &session, seq).await?;
+    let messages: Vec<Value> = record.messages.iter().map(Message::to_value).collect();
+    Ok(plain(pretty(&serde_json::json!({ "seq": seq, "metadata": record.metadata, "messages": messages }))))
+}
+
+/// The text of a message
+pub(crate) async fn text(viewer: Viewer, Path((session, seq, n)): Path<(String, u64, usize)>) -> Result<Plain, Refused> {
+    let session = session_of(session)?;
+    let record = find(&viewer, &session, seq).await?;
+    let missing = || Refused::from(Problem::not_found(format!("record {seq} has no message {n}"))).in_session(&session);
+    Ok(plain(record.messages.get(n).ok_or_else(missing)?.text()))
+}
+
+fn session_of(id: String) -> Result<SessionId, Refused> {
+    SessionId::new(id).map_err(|e| Problem::bad_request(e.to_string()).into())
+}
+
+/// JSON with its lines apart; any other text as it is, and so is one of which only the head is shown.
 fn readable(text: &str) -> String {
+    if head(text).is_some() {
+        return text.to_owned();
+    }
     match json::parse(text) {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => pretty(&value),
         _ => text.to_owned(),

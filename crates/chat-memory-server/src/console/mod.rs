@@ -44,6 +44,8 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route(&session("/title"), post(actions::entitle).get(actions::to_session))
         .route(&session("/costs"), get(cost_pages::of_session))
         .route(&session("/export"), get(export::export))
+        .route(&session("/records/{seq}"), get(message::record))
+        .route(&session("/records/{seq}/messages/{n}"), get(message::text))
         .route(&session("/events"), get(events::events))
         .route("/console/", get(home))
         .route("/console/{*rest}", get(nowhere))

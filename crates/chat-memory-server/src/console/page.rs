@@ -96,7 +96,7 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                 ul.facts aria-label="This store" {
                     li.badge { (viewer.kind().name()) }
                     @if let Some(namespace) = &viewer.access.namespace {
-                        li.badge { span.label { "namespace " } (namespace) }
+                        li.badge { span.label { "namespace " } bdi { (namespace) } }
                     }
                     @if !viewer.may_write() { li.badge.quiet { "read only" } }
                 }
@@ -105,7 +105,7 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                     @if let Some(login) = &viewer.login {
                         form method="post" action="/console/logout" {
                             (token(viewer))
-                            span.who title="The key that you logged in with" { (login.key.name) }
+                            span.who title="The key that you logged in with" { bdi { (login.key.name) } }
                             button.plain type="submit" { "Log out" }
                         }
                     }

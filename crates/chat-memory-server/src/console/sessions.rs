@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Redirect, Response};
 use chat_memory::SessionId;
+use chat_memory::store::ChatStore as _;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -12,11 +13,11 @@ use super::page::{Page, Refused, answer, notice, query, session_path, token, wor
 use super::viewer::{Kind, Viewer};
 use crate::api::directory;
 use crate::api::extract::Params;
-use crate::api::types::{SessionBody, SessionsBody};
+use crate::api::types::{Order, SessionBody, SessionsBody};
 use crate::problem::Problem;
 
 /// As many sessions as a page has.
-const PAGE: usize = 50;
+const PAGE: usize = crate::api::PAGE;
 
 /// Which sessions are listed, and from where on.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -25,6 +26,8 @@ pub(crate) struct Listing {
     owner: Option<String>,
     #[serde(default)]
     all: bool,
+    /// By last activity where it is not said and the store can.
+    order: Option<Order>,
     after: Option<String>,
     /// What was done before this page came.
     done: Option<String>,
@@ -42,19 +45,27 @@ impl Listing {
         self.all || !viewer.has_directory() || (costs_nothing && self.owner.is_none())
     }
 
+    fn order(&self, viewer: &Viewer) -> Order {
+        let can = viewer.access.store.capabilities().last_activity.is_some();
+        self.order.unwrap_or(if can { Order::Recent } else { Order::Started })
+    }
+
     /// Reads the page.
     pub(crate) async fn read(&self, viewer: &Viewer) -> Result<SessionsBody, Refused> {
         let page = async |all: bool| {
-            let (owner, limit) = if all { (None, None) } else { (self.owner(), Some(PAGE)) };
-            directory::list(&viewer.access, owner, all, limit, self.after.as_deref()).await
+            let (owner, order, limit) =
+                if all { (None, None, None) } else { (self.owner(), Some(self.order(viewer)), Some(PAGE)) };
+            directory::list(&viewer.access, owner, all, order, limit, self.after.as_deref()).await
         };
         let all = self.is_of_all(viewer);
         let read = page(all).await;
         // That a table has no directory may be known only now.
         let read = if read.is_err() && !all && !viewer.has_directory() { page(true).await } else { read };
         let mut read = read?;
-        // Stores give all of them in no order.
-        read.sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        if read.order.is_none() {
+            // Stores give all of them in no order.
+            read.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_at.or(session.created_at)));
+        }
         Ok(read)
     }
 
@@ -70,6 +81,11 @@ impl Listing {
         }
         if self.all {
             given.push("all=true".to_owned());
+        }
+        match self.order {
+            Some(Order::Recent) => given.push("order=recent".to_owned()),
+            Some(Order::Started) => given.push("order=started".to_owned()),
+            None => {}
         }
         if let Some(after) = after {
             given.push(format!("after={}", query(after)));
@@ -90,14 +106,15 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
     let main = html! {
         @if listing.done.as_deref() == Some("deleted") { (notice("The session was deleted.")) }
         div.head {
-            h1 { (title) }
+            h1 dir="auto" { (title) }
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
         @if viewer.has_directory() { (filter(&listing, all)) }
+        @if let Some(order) = page.order.filter(|_| !page.sessions.is_empty()) { (sorted(&listing, &viewer, order)) }
         @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
         @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
             ul.sessions {
-                @for session in &page.sessions { (row(session, all)) }
+                @for session in &page.sessions { (row(session, all, page.order)) }
             }
         }
         nav.pages aria-label="Pages" {
@@ -127,9 +144,29 @@ fn filter(listing: &Listing, all: bool) -> Markup {
             }
             form role="search" method="get" action="/console" {
                 label for="owner" { "Owner" }
-                input type="search" id="owner" name="owner" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512";
+                input type="search" id="owner" name="owner" dir="auto" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512";
                 button type="submit" { "Show" }
             }
+        }
+    }
+}
+
+/// How the list is sorted, and the way to the other order.
+fn sorted(listing: &Listing, viewer: &Viewer, order: Order) -> Markup {
+    let other = match listing.order(viewer) {
+        Order::Started => Order::Recent,
+        Order::Recent => Order::Started,
+    };
+    let address = Listing { order: Some(other), after: None, done: None, ..listing.clone() }.path("/console");
+    let can = viewer.access.store.capabilities().last_activity.is_some();
+    html! {
+        p.small {
+            @match order {
+                Order::Recent => { "Sorted by last activity." }
+                Order::Started if listing.order(viewer) == Order::Recent => { "Sorted by start: there are too many sessions to sort them by last activity." }
+                Order::Started => { "Sorted by start." }
+            }
+            @if can { " " a href=(address) { @match other { Order::Recent => { "Sort by last activity" } Order::Started => { "Sort by start" } } } }
         }
     }
 }
@@ -153,7 +190,7 @@ fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
             } @else if all {
                 p { "There is no session yet." }
             } @else if let Some(owner) = listing.owner() {
-                p { "There is no session of " b { (owner) } "." }
+                p { "There is no session of " b dir="auto" { (owner) } "." }
             } @else {
                 p { "There is no session without an owner." }
                 p.small { "Sessions that have one are listed under its name, and among " a href="/console?all=true" { "all sessions" } "." }
@@ -187,14 +224,15 @@ pub(crate) fn name_of(session: &SessionBody) -> &str {
     session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(&session.id)
 }
 
-fn row(session: &SessionBody, with_owner: bool) -> Markup {
+fn row(session: &SessionBody, with_owner: bool, order: Option<Order>) -> Markup {
+    let last = session.last_at.filter(|_| order == Some(Order::Recent));
     html! {
         li {
-            a href=(format!("/console/sessions/{}", query(&session.id))) { (name_of(session)) }
+            a dir="auto" href=(format!("/console/sessions/{}", query(&session.id))) { (name_of(session)) }
             p.small {
-                @if session.title.is_some() { code { (session.id) } }
-                @if let Some(owner) = session.owner.as_deref().filter(|_| with_owner) { span { "of " a href=(format!("/console?owner={}", query(owner))) { (owner) } } }
-                @if let Some(at) = session.created_at { span { "began " (when(at.as_millisecond())) } }
+                @if session.title.is_some() { code dir="auto" { (session.id) } }
+                @if let Some(owner) = session.owner.as_deref().filter(|_| with_owner) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner))) { (owner) } } }
+                @if let Some(at) = last { span { "last active " (when(at.as_millisecond())) } } @else if let Some(at) = session.created_at { span { "began " (when(at.as_millisecond())) } }
             }
         }
     }
@@ -216,12 +254,12 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
             (token(viewer))
             (actions::message_fields(draft, 4))
             label for="title" { "Title " span.label { "(optional)" } }
-            input id="title" name="title" value=(title) maxlength="1024" autocomplete="off";
+            input id="title" name="title" dir="auto" value=(title) maxlength="1024" autocomplete="off";
             label for="id" { "Session id " span.label { "(optional; a random one by default)" } }
-            input id="id" name="id" value=(id) maxlength="1000" autocomplete="off" spellcheck="false";
+            input id="id" name="id" dir="auto" value=(id) maxlength="1000" autocomplete="off" spellcheck="false";
             @if viewer.has_directory() {
                 label for="owner" { "Owner " span.label { "(optional)" } }
-                input id="owner" name="owner" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
+                input id="owner" name="owner" dir="auto" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
             }
             p { button.primary type="submit" { "Start the session" } " " a.button href="/console" { "Cancel" } }
         }
@@ -230,7 +268,7 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
 }
 
 /// Starts a session
-pub(crate) async fn start(Posted { viewer, fields }: Posted) -> Response {
+pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
     let given = ["id", "title", "owner"].map(|name| fields.get(name).unwrap_or_default().trim());
     let draft = Draft::of(&fields);
     let started = async {

@@ -62,3 +62,18 @@ async fn numbers_keep_their_kind_to_the_digit() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_literal_that_is_no_integer_is_the_nearest_double() {
+    everywhere(async |api| {
+        let body = r#"{"messages":[{"role":"user","content":"n","a":2.98023223876953125E-8,"b":0.10000000000000001,"c":18446744073709551616,"d":1e-400,"e":-0}]}"#;
+        let json = [("content-type", "application/json")];
+        api.raw(Method::POST, &messages("n"), &json, body).await.ok(201);
+        let read = api.get(&messages("n")).await.ok(200)["messages"][0].clone();
+        let floats = [("a", 2.0_f64.powi(-25)), ("b", 0.1), ("c", 18_446_744_073_709_551_616.0), ("d", 0.0), ("e", -0.0)];
+        for (name, float) in floats {
+            assert_eq!(read[name].as_f64().map(f64::to_bits), Some(float.to_bits()), "{name}: {read}");
+        }
+    })
+    .await;
+}

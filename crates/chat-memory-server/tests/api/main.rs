@@ -8,6 +8,7 @@ mod exactness;
 mod faults;
 mod idempotency;
 mod keys;
+mod limits;
 mod list;
 mod metrics;
 mod namespaces;

@@ -12,7 +12,7 @@ const ALL: &[Right] = &[Right::Read, Right::Write, Right::Metrics];
 /// What identifies an answer: all but ids, times and costs.
 fn seen(answer: &Answer) -> (u16, Value) {
     let mut body = if answer.bytes.is_empty() { Value::Null } else { answer.json() };
-    for varying in ["/position", "/created_at", "/records/0/created_at", "/cost", "/actual", "/next"] {
+    for varying in ["/position", "/created_at", "/last_at", "/records/0/created_at", "/cost", "/actual", "/next"] {
         if let Some(value) = body.pointer_mut(varying) {
             value.take();
         }

@@ -39,8 +39,19 @@ async fn windows_are_what_a_model_should_be_shown() {
         assert_eq!(count(&read("?last=1").await), 1);
         let two = read("?last=2").await;
         assert_eq!(two["messages"], json!([assistant("two!")]), "{two}");
-        assert!(two["left_out"].is_string() && two["records"].is_null() && two["next"].is_null(), "{two}");
-        assert_eq!(count(&read("?last=100").await), 6);
+        assert!(two["left_out"].is_string() && two["next"].is_null(), "{two}");
+        // The record has four messages, and one of them is in the window.
+        let record = &two["records"][0];
+        assert_eq!(
+            (two["records"].as_array().map(Vec::len), &record["seq"], &record["messages"]),
+            (Some(1), &json!(1), &json!(1))
+        );
+        assert!(record["created_at"].is_string(), "{two}");
+        assert_eq!(record["sent_at"], json!([record["created_at"]]));
+        let all = read("?last=100").await;
+        assert_eq!(count(&all), 6);
+        let counts = all["records"].as_array().expect("records").iter().filter_map(|record| record["messages"].as_u64());
+        assert_eq!(counts.collect::<Vec<_>>(), [2, 4]);
         assert_eq!(read("?turns=1").await["messages"][0], user("two?"));
         assert_eq!(count(&read("?turns=2&order=desc").await), 6);
         assert_eq!(read("?turns=1&order=desc").await["messages"][0], assistant("two!"));

@@ -1,6 +1,7 @@
 //! The list of sessions.
 
 use axum::http::Method;
+use chat_memory_testkit::sqlite_url;
 use serde_json::{Value, json};
 
 use crate::client::{Api, encoded, everywhere, messages, user};
@@ -63,6 +64,31 @@ async fn sessions_are_listed_by_owner_newest_first() {
 }
 
 #[tokio::test]
+async fn sessions_are_listed_by_last_activity() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for url in ["memory:".to_owned(), sqlite_url(folder.path())] {
+        let api = Api::at(&url);
+        for id in ["a", "b", "c"] {
+            started(&api, id, Some("ada")).await;
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        api.post(&messages("a"), &[], &json!({"messages": [user("more")]})).await.ok(201);
+        for limit in [1, 2, 50] {
+            assert_eq!(listed(&api, &format!("owner=ada&limit={limit}")).await, ["c", "b", "a"]);
+            assert_eq!(listed(&api, &format!("owner=ada&order=started&limit={limit}")).await, ["c", "b", "a"]);
+            assert_eq!(listed(&api, &format!("owner=ada&order=recent&limit={limit}")).await, ["a", "c", "b"]);
+        }
+        let page = api.get("/v1/sessions?owner=ada&order=recent&limit=1").await.ok(200);
+        assert_eq!(page["order"], "recent");
+        assert!(page["sessions"][0]["last_at"].as_str() > page["sessions"][0]["created_at"].as_str(), "{page}");
+        let next = encoded(page["next"].as_str().expect("a cursor"));
+        api.get(&format!("/v1/sessions?owner=ada&after={next}")).await.problem(400, "bad-request");
+        assert_eq!(api.get("/v1/sessions?owner=ada").await.ok(200)["order"], "started");
+        assert_eq!(api.get("/v1/sessions?all=true").await.ok(200)["order"], Value::Null);
+    }
+}
+
+#[tokio::test]
 async fn parameters_that_make_no_list_are_refused() {
     let api = Api::at("memory:");
     for query in [
@@ -70,6 +96,8 @@ async fn parameters_that_make_no_list_are_refused() {
         "limit=1001",
         "all=true&owner=a",
         "all=true&limit=3",
+        "all=true&order=recent",
+        "order=newest",
         "all=yes",
         "owner=",
         "owner=%00",
@@ -106,6 +134,7 @@ async fn a_session_is_described_changed_and_deleted() {
             (json!({"title": "\u{0}"}), "/title"),
             (json!({"title": 1}), "/title"),
             (json!({"metadata": []}), "/metadata"),
+            (json!({"metadata": {"x": "x".repeat(16_384)}}), "/metadata"),
         ] {
             assert_eq!(api.patch(path, &body).await.problem(422, "invalid")["pointer"], pointer, "{body}");
         }
@@ -120,11 +149,12 @@ async fn a_session_is_described_changed_and_deleted() {
         api.call(Method::PATCH, path, &condition, &json!({"title": "x"})).await.problem(400, "bad-request");
         assert_eq!(api.get(path).await.ok(200), taken);
 
-        assert_eq!(api.delete(path).await.ok(200)["erased"], 1);
+        let deleted = api.delete(path).await.ok(200);
+        assert_eq!((&deleted["existed"], &deleted["erased"]), (&json!(true), &json!(1)));
         api.get(path).await.problem(404, "not-found");
         assert_eq!(api.texts("s", "").await, [""; 0]);
         assert_eq!(listed(&api, "owner=ada").await, [""; 0]);
-        api.delete(path).await.ok(200);
+        assert_eq!(api.delete(path).await.ok(200)["existed"], false);
         // It may begin anew, as another's.
         started(&api, "s", Some("bob")).await;
         assert_eq!(api.get(path).await.ok(200)["owner"], "bob");

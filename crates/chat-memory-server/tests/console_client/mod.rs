@@ -24,22 +24,27 @@ pub struct Site {
 impl Site {
     /// One without keys.
     pub fn open() -> Self {
-        Self::new(false)
+        Self::new("memory:", false)
+    }
+
+    /// One without keys on this store.
+    pub fn on(store: &str) -> Self {
+        Self::new(store, false)
     }
 
     /// One with keys.
     pub fn locked() -> Self {
-        Self::new(true)
+        Self::new("memory:", true)
     }
 
-    fn new(locked: bool) -> Self {
+    fn new(store: &str, locked: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
         let keys = locked.then(|| {
             create(&path, "first", None, &[Right::Metrics]).expect("a key");
             Keys::open(&path).expect("the keys")
         });
-        let service = Service::new("memory:".parse().expect("a URL"), keys, Options::default()).expect("a service");
+        let service = Service::new(store.parse().expect("a URL"), keys, Options::default()).expect("a service");
         Self { router: app(service), folder }
     }
 

@@ -51,6 +51,7 @@ macro_rules! conformance_tests {
             a_handle_sees_what_others_did_to_its_tail
             sessions_are_apart
             metadata_comes_back
+            the_times_of_messages_come_back
             what_was_appended_survives_reopening
             no_append_is_lost_among_many
             the_order_is_that_of_time
@@ -102,6 +103,7 @@ macro_rules! conformance_tests {
             a_clear_heeds_its_position
             text_comes_back_to_the_byte
             numbers_come_back_as_they_are
+            number_literals_come_back_as_they_were_read
             unknown_fields_come_back
             tool_calls_come_back
             content_parts_come_back
@@ -129,6 +131,7 @@ macro_rules! conformance_tests {
             a_long_session_loads_whole
             a_session_is_listed_from_its_first_record
             sessions_are_listed_newest_first
+            a_session_starts_at_the_time_given
             owners_are_apart
             pages_lose_and_double_nothing
             a_page_goes_on_after_its_session_is_gone
@@ -138,14 +141,21 @@ macro_rules! conformance_tests {
             a_deleted_session_is_not_listed
             bad_titles_and_cursors_are_refused
             every_session_is_listed_whoever_owns_it
+            sessions_are_listed_by_last_activity
+            pages_by_last_activity_lose_and_double_nothing
+            first_appends_at_once_list_a_session_once
+            deletes_next_to_appends_leave_one_entry_or_none
+            a_repeat_after_a_delete_lists_nothing
             a_store_without_a_directory_says_so
             a_deleted_session_is_empty
+            a_delete_says_whether_there_was_anything
             a_deleted_session_can_start_again
             a_position_before_a_delete_conflicts
             a_key_is_known_after_a_delete
             an_append_is_before_or_after_a_delete
             bad_input_leaves_nothing_written
             the_limits_themselves_are_allowed
+            extreme_numbers_are_answered
         }
     };
 }

@@ -60,6 +60,8 @@ pub enum Capability {
     Rewind,
     /// [`Capabilities::directory`]
     Directory,
+    /// [`Capabilities::last_activity`]
+    LastActivity,
     /// [`Capabilities::bounded_cost`]
     BoundedCost,
 }
@@ -70,6 +72,7 @@ impl Capability {
             Self::Durable => declared.durable,
             Self::Rewind => declared.rewind,
             Self::Directory => declared.directory,
+            Self::LastActivity => declared.last_activity.is_some(),
             Self::BoundedCost => declared.bounded_cost,
         }
     }

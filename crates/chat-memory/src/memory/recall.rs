@@ -85,12 +85,13 @@ impl RecalledRecords {
         Self { history, shown, tokens: None, left_out: LeftOut::default() }
     }
 
-    /// Each record, with those of its messages that the model is shown.
-    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<&Message>)> {
+    /// Each record, with those of its messages that the model is shown, each with when it was
+    /// [sent](Record::message_times).
+    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Message, Option<i64>)>)> {
         let mut shown = self.shown.iter();
         self.history.records.iter().map(move |record| {
             // The messages come first, so that no flag is taken for a message that is not there.
-            let messages = record.messages.iter().zip(shown.by_ref());
+            let messages = record.messages.iter().zip(record.message_times()).zip(shown.by_ref());
             (record, messages.filter_map(|(message, shown)| shown.then_some(message)).collect())
         })
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::position::wall_ms;
 use super::{AppendId, History, Position, Receipt, Record, Ticket};
 use crate::error::Error;
 use crate::json;
@@ -13,6 +14,9 @@ pub const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The latest time that an append may give, in milliseconds since 1970: what 13 digits hold, in the year 2286.
+pub const MAX_TIME_MS: i64 = 9_999_999_999_999;
 
 /// By what an append is known if it is repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,9 @@ pub struct Append {
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
+    /// When each message was sent; empty where that is when the record is written.
+    sent_at: Vec<Option<i64>>,
+    started_at: Option<i64>,
 }
 
 /// How long something lasts.
@@ -54,6 +61,30 @@ pub enum Lasts {
     Until(i64),
     /// Without end.
     Forever,
+}
+
+impl Lasts {
+    pub(crate) fn of(expires_at: Option<i64>) -> Self {
+        expires_at.map_or(Self::Forever, Self::Until)
+    }
+
+    /// The time at which it is over, in epoch seconds.
+    pub(crate) fn seconds(self) -> Option<i64> {
+        match self {
+            Self::Until(at) => Some(at),
+            Self::Forever => None,
+        }
+    }
+
+    /// Whether it is over at this time, in epoch seconds.
+    pub(crate) fn has_passed(self, now_s: i64) -> bool {
+        self.seconds().is_some_and(|at| at <= now_s)
+    }
+
+    /// Whether it is over at this time, in epoch milliseconds.
+    pub fn is_over(self, now_ms: i64) -> bool {
+        self.has_passed(now_ms.div_euclid(1000))
+    }
 }
 
 impl Append {
@@ -68,6 +99,8 @@ impl Append {
             identity: Identity::New,
             owner: None,
             title: None,
+            sent_at: Vec::new(),
+            started_at: None,
         }
     }
 
@@ -96,7 +129,7 @@ impl Append {
         // A record that itself took something back, or cleared, must not give it back by going: what it hid stays hidden.
         let to = record.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
-        let hides_until = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
+        let hides_until = hidden.map(|record| Lasts::of(record.expires_at)).max();
         Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
     }
 
@@ -111,7 +144,15 @@ impl Append {
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<Option<Self>, Error> {
         let Some((seq, kept)) = cut_before_turn(history, turns) else { return Ok(None) };
-        Self::rewind(history, seq, kept.into_iter().chain(messages)).map(Some)
+        let record = history.records.iter().find(|record| record.seq == seq);
+        let mut times: Vec<_> = record.map_or_else(Vec::new, |record| record.message_times().take(kept.len()).collect());
+        let rewind = Self::rewind(history, seq, kept.into_iter().chain(messages))?;
+        if times.is_empty() {
+            return Ok(Some(rewind));
+        }
+        // What stays keeps its time; what comes in its place is sent now.
+        times.resize(rewind.messages.len(), Some(wall_ms()));
+        Ok(Some(rewind.sent_at(times)))
     }
 
     /// The same append, to be refused if anyone wrote to the session since this position was read.
@@ -151,6 +192,31 @@ impl Append {
         self
     }
 
+    /// Gives each message its own time: when it was sent, in epoch milliseconds, `None` where that is unknown. Without this, the messages
+    /// count as sent when the record is written.
+    ///
+    /// Times are stored next to the messages and come back in [`Record::sent_at`]. They are no part of what a repeat is
+    /// [compared](Self::is_body_of) by.
+    ///
+    /// ```
+    /// use chat_memory::{Append, Message};
+    /// let turn = Append::new([Message::user("Hi"), Message::assistant("Hello!")]).sent_at([Some(1_700_000_000_000), None]);
+    /// assert!(turn.check().is_ok());
+    /// assert!(turn.sent_at([None]).check().is_err(), "one time for two messages");
+    /// ```
+    pub fn sent_at(mut self, times: impl IntoIterator<Item = Option<i64>>) -> Self {
+        self.sent_at = times.into_iter().collect();
+        self
+    }
+
+    /// The same append; if it starts the session, the session counts as started at this time (epoch milliseconds) and not when the record
+    /// is written: [`SessionInfo::created_at`](super::SessionInfo::created_at) says it, and lists are in its order. A time in the future
+    /// counts as now.
+    pub fn started_at(mut self, epoch_ms: i64) -> Self {
+        self.started_at = Some(epoch_ms);
+        self
+    }
+
     /// The messages.
     pub fn messages(&self) -> &[Message] {
         &self.messages
@@ -186,10 +252,21 @@ impl Append {
         self.title.as_deref()
     }
 
+    /// When each message was sent; empty where that is when the record is written.
+    pub fn times(&self) -> &[Option<i64>] {
+        &self.sent_at
+    }
+
+    /// When a session that this append starts counts as started: the [time given](Self::started_at), or now.
+    pub fn starts_at(&self, now_ms: i64) -> i64 {
+        self.started_at.map_or(now_ms, |at| at.min(now_ms))
+    }
+
     /// When the record expires (epoch seconds) in a store that keeps records for `retention_s`: not before what it hides,
     /// and never where that has no expiry. A clear's messages expire as any others do.
     pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
-        let own = now_ms.div_euclid(1000) + i64::try_from(retention_s?).ok()?;
+        // What would expire beyond the end of time does not expire.
+        let own = now_ms.div_euclid(1000).checked_add(i64::try_from(retention_s?).ok()?)?;
         match (self.rewind, self.hides_until) {
             (None | Some(0), _) => Some(own),
             (Some(_), Some(Lasts::Until(hidden))) => Some(own.max(hidden)),
@@ -210,7 +287,7 @@ impl Append {
     ///
     /// # Errors
     /// Invalid, when there is nothing to append, a message or the metadata cannot come back equal, the key is empty or too long,
-    /// or a rewind (other than to 0) carries no position.
+    /// the times are not one for each message or out of range, or a rewind (other than to 0) carries no position.
     pub fn check(&self) -> Result<(), Error> {
         if self.messages.is_empty() && self.rewind.is_none() {
             return Err(Error::invalid("there is nothing to append: give one message at least"));
@@ -219,8 +296,9 @@ impl Append {
             message.check().map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))?;
         }
         if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
-            return Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)));
+            return Err(Error::invalid(json::too_deep("metadata")));
         }
+        self.check_times()?;
         if let Identity::Key(key) = &self.identity
             && (key.is_empty() || key.len() > MAX_KEY_BYTES)
         {
@@ -233,6 +311,22 @@ impl Append {
                 position.next()
             ))),
             _ => Ok(()),
+        }
+    }
+
+    fn check_times(&self) -> Result<(), Error> {
+        let (times, messages) = (self.sent_at.len(), self.messages.len());
+        if times > 0 && times != messages {
+            return Err(Error::invalid(format!(
+                "invalid times of the append: {times} for {messages} messages; give one for each message, or none"
+            )));
+        }
+        let given = self.sent_at.iter().flatten().chain(&self.started_at);
+        match given.into_iter().find(|at| !(1..=MAX_TIME_MS).contains(*at)) {
+            Some(at) => Err(Error::invalid(format!(
+                "invalid time {at} of the append: out of range; give milliseconds since 1970, from 1 to {MAX_TIME_MS}"
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -312,6 +406,7 @@ mod tests {
             expires_at: None,
             rewind,
             metadata: None,
+            sent_at: Vec::new(),
             messages: vec![Message::user("text")],
         };
         let records = vec![record(7, Some(0)), record(8, None), record(12, Some(9)), record(13, None)];

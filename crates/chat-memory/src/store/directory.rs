@@ -15,6 +15,9 @@ use crate::session::{Owner, SessionId};
 /// The longest title, in bytes.
 pub const MAX_TITLE_BYTES: usize = 1024;
 
+/// The largest session metadata, in bytes of JSON. Lists carry it in full, so it is small.
+pub const MAX_METADATA_BYTES: usize = 16 * 1024;
+
 /// A session, as the directory lists it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionInfo {
@@ -28,6 +31,20 @@ pub struct SessionInfo {
     pub metadata: Option<Map<String, Value>>,
     /// When its first record was written, in epoch milliseconds.
     pub created_at: i64,
+    /// When something was last appended to it, in epoch milliseconds, as exactly as the store says in
+    /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` where that is not known.
+    pub last_at: Option<i64>,
+}
+
+/// The order of a list of sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionOrder {
+    /// By when they began, newest first.
+    #[default]
+    Started,
+    /// By last activity, newest first, as the side bar of a chat application shows them.
+    Recent,
 }
 
 /// Which sessions to list.
@@ -40,6 +57,8 @@ pub struct SessionQuery {
     pub limit: Option<usize>,
     /// Go on where the last page ended: its [`next`](SessionPage::next).
     pub after: Option<String>,
+    /// The order that is wanted.
+    pub order: SessionOrder,
 }
 
 impl SessionQuery {
@@ -66,9 +85,45 @@ impl SessionQuery {
         self.after = Some(cursor.into());
         self
     }
+
+    /// Sorted by last activity instead of by start.
+    ///
+    /// Page after page, each session comes once at most. One that is written to in the meantime moves to the top, in front of the
+    /// pages that are already read: read the first page again to see it there. The others come exactly once.
+    ///
+    /// ```
+    /// use chat_memory::store::{Append, ChatStore, InMemoryStore, SessionQuery};
+    /// use chat_memory::{Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = InMemoryStore::new();
+    /// let trip = SessionId::new("trip")?;
+    /// store.append(&trip, &Append::new([Message::user("Where should we go in May?")])).await?;
+    /// let page = store.sessions(&SessionQuery::of_nobody().recent().limit(20)).await?;
+    /// assert_eq!(page.sessions[0].id, trip);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recent(mut self) -> Self {
+        self.order = SessionOrder::Recent;
+        self
+    }
+
+    /// The cursor of [`after`](Self::after), read.
+    ///
+    /// # Errors
+    /// Invalid, when it is not the cursor of a list in this order.
+    pub(crate) fn cursor(&self) -> Result<Option<Cursor>, Error> {
+        let Some(text) = &self.after else { return Ok(None) };
+        let cursor: Cursor = text.parse()?;
+        if cursor.order != self.order {
+            return Err(Error::invalid("that cursor is of a list in another order; start from the first page of this one"));
+        }
+        Ok(Some(cursor))
+    }
 }
 
-/// A page of the directory, newest sessions first.
+/// A page of the directory.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct SessionPage {
@@ -76,14 +131,26 @@ pub struct SessionPage {
     pub sessions: Vec<SessionInfo>,
     /// Where the next page goes on; `None` after the last.
     pub next: Option<String>,
+    /// What lies in the store and is not among the sessions, or cannot be read by these settings: a sentence each, with the remedy.
+    pub warnings: Vec<String>,
+    /// The order that the sessions really are in: by start where the store cannot sort this many by last activity. A listing of every
+    /// session has no order.
+    pub order: SessionOrder,
     /// What it cost.
     pub receipt: Receipt,
 }
 
 impl SessionPage {
-    /// A page of these sessions.
+    /// A page of these sessions, by start.
     pub fn new(sessions: Vec<SessionInfo>, next: Option<String>) -> Self {
-        Self { sessions, next, receipt: Receipt::default() }
+        Self { sessions, next, warnings: Vec::new(), order: SessionOrder::Started, receipt: Receipt::default() }
+    }
+
+    /// The same page, sorted so.
+    #[must_use]
+    pub fn in_order(mut self, order: SessionOrder) -> Self {
+        self.order = order;
+        self
     }
 }
 
@@ -100,38 +167,79 @@ impl SessionUpdate {
     /// Whether any store may take it. Stores call this first.
     ///
     /// # Errors
-    /// Invalid, when the title is not one (see [`check_title`]) or the metadata nests too deep to be read back.
+    /// Invalid, when the title is not one (see [`check_title`]), or the metadata is larger than [`MAX_METADATA_BYTES`] or nests too
+    /// deep to be read back.
     pub fn check(&self) -> Result<(), Error> {
         self.title.iter().flatten().try_for_each(|title| check_title(title))?;
-        let fields = self.metadata.iter().flatten();
-        match fields.flat_map(Map::values).map(json::depth).max() {
-            // The object that holds the fields is a level of its own.
-            Some(json::MAX_DEPTH..) => {
-                Err(Error::invalid(format!("the metadata may nest {} levels deep at most", json::MAX_DEPTH)))
-            }
-            _ => Ok(()),
-        }
+        self.metadata.iter().flatten().try_for_each(check_metadata)
     }
+}
+
+/// Whether session metadata may be stored.
+///
+/// # Errors
+/// Invalid, when it is too large or nests too deep.
+pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
+    // The object that holds the fields is a level of its own.
+    if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
+        return Err(Error::invalid(json::too_deep("metadata")));
+    }
+    let bytes = serde_json::to_string(fields).map_or(0, |text| text.len());
+    if bytes > MAX_METADATA_BYTES {
+        return Err(Error::invalid(format!(
+            "the session metadata is too large: it has {bytes} bytes of JSON, and the limit is {MAX_METADATA_BYTES}; \
+             store the larger part as the metadata of a record, or elsewhere"
+        )));
+    }
+    Ok(())
 }
 
 /// Where a page of the directory ended: its last session's place in the order, which outlives the session itself, so that
 /// a listing goes on where it was even if that session was deleted meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    pub(crate) created_at: i64,
+    pub(crate) order: SessionOrder,
+    /// When the session began, or its last activity: what the list is sorted by.
+    pub(crate) at: i64,
     pub(crate) id: String,
+    /// Whether the list is by start, since it was too long to sort as asked.
+    pub(crate) by_start: bool,
 }
 
 impl Cursor {
-    /// The cursor after this session.
-    pub(crate) fn after(info: &SessionInfo) -> Self {
-        Self { created_at: info.created_at, id: info.id.to_string() }
+    /// The cursor after this session in a list that is sorted so.
+    pub(crate) fn after(info: &SessionInfo, order: SessionOrder) -> Self {
+        Self { order, at: place(info, order), id: info.id.to_string(), by_start: order == SessionOrder::Started }
+    }
+
+    /// The cursor after this session in a list by start, where another order was asked for.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn after_by_start(info: &SessionInfo, order: SessionOrder) -> Self {
+        Self { order, ..Self::after(info, SessionOrder::Started) }
+    }
+
+    /// Whether this session comes after the cursor, newest first.
+    pub(crate) fn is_before(&self, info: &SessionInfo) -> bool {
+        (place(info, self.order), info.id.as_str()) < (self.at, self.id.as_str())
+    }
+}
+
+/// The time by which a session has its place in a list that is sorted so.
+pub(crate) fn place(info: &SessionInfo, order: SessionOrder) -> i64 {
+    match order {
+        SessionOrder::Started => info.created_at,
+        SessionOrder::Recent => info.last_at.unwrap_or(info.created_at),
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64.encode(format!("1:{}:{}", self.created_at, self.id)))
+        let order = match (self.order, self.by_start) {
+            (SessionOrder::Started, _) => "1",
+            (SessionOrder::Recent, false) => "r1",
+            (SessionOrder::Recent, true) => "s1",
+        };
+        f.write_str(&BASE64.encode(format!("{order}:{}:{}", self.at, self.id)))
     }
 }
 
@@ -141,8 +249,15 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Error> {
         let read = || {
             let text = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
-            let (created_at, id) = text.strip_prefix("1:")?.split_once(':')?;
-            Some(Self { created_at: created_at.parse().ok()?, id: SessionId::new(id).ok()?.to_string() })
+            let (order, rest) = text.split_once(':')?;
+            let (order, by_start) = match order {
+                "1" => (SessionOrder::Started, true),
+                "r1" => (SessionOrder::Recent, false),
+                "s1" => (SessionOrder::Recent, true),
+                _ => return None,
+            };
+            let (at, id) = rest.split_once(':')?;
+            Some(Self { order, at: at.parse().ok()?, id: SessionId::new(id).ok()?.to_string(), by_start })
         };
         read().ok_or_else(|| Error::invalid("that cursor is not of a list of sessions; start from its first page"))
     }

@@ -23,6 +23,9 @@ pub struct Record {
     pub rewind: Option<u64>,
     /// The caller's own JSON.
     pub metadata: Option<Map<String, Value>>,
+    /// When each message was sent, in epoch milliseconds, `None` where that is unknown. Empty where the append [gave no
+    /// times](super::Append::sent_at): then it is when the record was written. [`message_times`](Self::message_times) tells both.
+    pub sent_at: Vec<Option<i64>>,
     /// The messages.
     pub messages: Vec<Message>,
 }
@@ -31,6 +34,14 @@ impl Record {
     /// Whether it is hidden at this time, given in epoch milliseconds.
     pub fn is_expired(&self, now_ms: i64) -> bool {
         self.expires_at.is_some_and(|at| at <= now_ms.div_euclid(1000))
+    }
+
+    /// When each of the messages was sent, in epoch milliseconds; `None` where that is unknown, as in a list that Flowise or LangChain wrote.
+    pub fn message_times(&self) -> impl ExactSizeIterator<Item = Option<i64>> + '_ {
+        // Other programs' records have no time.
+        let written = Some(self.created_at).filter(|at| *at > 0);
+        let is_given = self.sent_at.len() == self.messages.len();
+        (0..self.messages.len()).map(move |n| if is_given { self.sent_at[n] } else { written })
     }
 }
 

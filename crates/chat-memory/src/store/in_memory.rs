@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::directory::{Cursor, check_title};
+use super::directory::{Cursor, check_title, place};
 use super::position::wall_ms;
 use super::{
-    Append, AppendId, Appended, Capabilities, ChatStore, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record,
-    SessionInfo, SessionPage, SessionQuery, SessionUpdate, Swept, Walk,
+    Append, AppendId, Appended, Capabilities, ChatStore, Deleted, History, Identity, KEY_LIFETIME_MS, Lasts, Load, Position,
+    Receipt, Record, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate, Swept, Walk,
 };
 use crate::error::Error;
 use crate::session::SessionId;
@@ -40,7 +40,15 @@ pub struct InMemoryStore {
 #[derive(Debug, Default)]
 struct Log {
     slots: Vec<Slot>,
-    info: Option<SessionInfo>,
+    listed: Option<Listed>,
+}
+
+/// A session's entry in the directory.
+#[derive(Debug)]
+struct Listed {
+    info: SessionInfo,
+    /// When the last of its records expires, of all since it started.
+    lasts: Lasts,
 }
 
 #[derive(Debug)]
@@ -70,6 +78,12 @@ impl Slot {
 }
 
 impl Log {
+    /// What is listed of it: nothing once all its records have expired.
+    fn info(&self, now_ms: i64) -> Option<&SessionInfo> {
+        let listed = self.listed.as_ref()?;
+        (!listed.lasts.is_over(now_ms)).then_some(&listed.info)
+    }
+
     fn position(&self) -> Position {
         Position::new(self.slots.len() as u64, self.slots.last().map(Slot::append_id), wall_ms())
     }
@@ -99,8 +113,7 @@ impl InMemoryStore {
         Self { retention_s: Some(seconds), ..Self::default() }
     }
 
-    /// Appends, and takes the session off the directory or puts it there in the same step.
-    fn put(&self, session: &SessionId, append: &Append, unlist: bool) -> Result<Appended, Error> {
+    fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         let (append_id, now_ms) = (append.id_in(session), wall_ms());
@@ -124,24 +137,39 @@ impl InMemoryStore {
             return Err(Error::conflict(actual));
         }
         let seq = actual.next();
+        let expires_at = append.expires_at(now_ms, self.retention_s);
         log.slots.push(Slot::Live(Record {
             seq,
             append_id,
             created_at: now_ms,
-            expires_at: append.expires_at(now_ms, self.retention_s),
+            expires_at,
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
             messages: append.messages().to_vec(),
         }));
-        let started = log.info.is_none();
-        let new_info = || SessionInfo {
-            id: session.clone(),
-            owner: append.owner().cloned(),
-            title: append.title().map(str::to_owned),
-            metadata: None,
-            created_at: now_ms,
-        };
-        log.info = if unlist { None } else { log.info.take().or_else(|| Some(new_info())) };
+        let lasts = expires_at.map_or(Lasts::Forever, Lasts::Until);
+        // One whose records have all expired is over: this starts another, under its own owner and title.
+        let goes_on = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now_ms));
+        let started = goes_on.is_none();
+        match goes_on {
+            Some(listed) => {
+                // A clock that is set back moves no session down, so that no page of a list shows it twice.
+                listed.info.last_at = listed.info.last_at.max(Some(now_ms));
+                listed.lasts = listed.lasts.max(lasts);
+            }
+            None => {
+                let info = SessionInfo {
+                    id: session.clone(),
+                    owner: append.owner().cloned(),
+                    title: append.title().map(str::to_owned),
+                    metadata: None,
+                    created_at: append.starts_at(now_ms),
+                    last_at: Some(now_ms),
+                };
+                log.listed = Some(Listed { info, lasts });
+            }
+        }
         let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
         Ok(Appended { started, receipt: one_request(), ..appended })
     }
@@ -163,10 +191,12 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        self.put(session, append, false)
+        session.check()?;
+        self.put(session, append)
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        session.check()?;
         let logs = self.logs();
         let none = Log::default();
         let log = logs.get(session).unwrap_or(&none);
@@ -184,6 +214,7 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
         let mut swept = Swept { records: 0, receipt: one_request() };
         if let Some(log) = self.logs().get_mut(session) {
             let is_clear = |slot: &Slot| matches!(slot, Slot::Live(record) if record.rewind == Some(0));
@@ -198,49 +229,64 @@ impl ChatStore for InMemoryStore {
         Ok(swept)
     }
 
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        let cleared = self.put(session, &Append::clear(), true)?;
-        let mut swept = self.sweep(session).await?;
-        swept.receipt += cleared.receipt;
-        Ok(swept)
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        session.check()?;
+        let now_ms = wall_ms();
+        let mut existed = false;
+        if let Some(log) = self.logs().get_mut(session)
+            && let Some(listed) = log.listed.take()
+        {
+            existed = !listed.lasts.is_over(now_ms);
+            log.slots.push(Slot::Live(Record {
+                seq: log.slots.len() as u64,
+                append_id: AppendId::random(),
+                created_at: now_ms,
+                expires_at: None,
+                rewind: Some(0),
+                metadata: None,
+                sent_at: Vec::new(),
+                messages: Vec::new(),
+            }));
+        }
+        Ok(Deleted::new(existed, self.sweep(session).await?))
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        let logs = self.logs();
-        let mut sessions: Vec<_> =
-            logs.values().filter_map(|log| log.info.clone()).filter(|info| info.owner == query.owner).collect();
-        sessions.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-        if let Some(cursor) = &query.after {
-            let Cursor { created_at, id } = cursor.parse()?;
-            sessions.retain(|info| (info.created_at, info.id.as_str()) < (created_at, &id));
-        }
+        let (cursor, now_ms) = (query.cursor()?, wall_ms());
+        let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info(now_ms).cloned()).collect();
+        sessions.retain(|info| info.owner == query.owner && cursor.as_ref().is_none_or(|cursor| cursor.is_before(info)));
+        sessions.sort_by(|a, b| (place(b, query.order), &b.id).cmp(&(place(a, query.order), &a.id)));
         let limit = query.limit.unwrap_or(100).max(1);
         let more = sessions.len() > limit;
         sessions.truncate(limit);
-        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
-        Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
+        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, query.order).to_string());
+        Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next).in_order(query.order) })
     }
 
     async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after: Option<Cursor> = after.map(str::parse).transpose()?;
-        let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info.clone()).collect();
+        let now_ms = wall_ms();
+        let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info(now_ms).cloned()).collect();
         sessions.sort_by(|a, b| a.id.cmp(&b.id));
         sessions.retain(|info| after.as_ref().is_none_or(|after| info.id.as_str() > after.id.as_str()));
         let more = sessions.len() > EVERY_PAGE;
         sessions.truncate(EVERY_PAGE);
-        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
+        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, SessionOrder::Started).to_string());
         Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
-        Ok(self.logs().get(session).and_then(|log| log.info.clone()))
+        session.check()?;
+        Ok(self.logs().get(session).and_then(|log| log.info(wall_ms()).cloned()))
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         update.check()?;
         let mut logs = self.logs();
-        let info = logs.get_mut(session).and_then(|log| log.info.as_mut());
-        Ok(info.map(|info| {
+        let now_ms = wall_ms();
+        let listed = logs.get_mut(session).and_then(|log| log.listed.as_mut()).filter(|listed| !listed.lasts.is_over(now_ms));
+        Ok(listed.map(|Listed { info, .. }| {
             if let Some(title) = &update.title {
                 info.title.clone_from(title);
             }
@@ -249,5 +295,68 @@ impl ChatStore for InMemoryStore {
             }
             info.clone()
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn saying(text: &str) -> Append {
+        Append::new([Message::user(text)])
+    }
+
+    /// Moves every expiry of the store back, as if so many seconds had passed.
+    fn pass(store: &InMemoryStore, seconds: i64) {
+        for log in store.logs().values_mut() {
+            for slot in &mut log.slots {
+                if let Slot::Live(record) = slot {
+                    record.expires_at = record.expires_at.map(|at| at - seconds);
+                }
+            }
+            if let Some(Listed { lasts: Lasts::Until(at), .. }) = &mut log.listed {
+                *at -= seconds;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
+        let session = SessionId::random();
+        for (retentions, is_listed) in [
+            (&[None, Some(3600)][..], true),
+            (&[Some(3600), None], true),
+            (&[Some(90_000), Some(3600)], true),
+            (&[Some(3600), Some(60)], false),
+        ] {
+            let store = InMemoryStore::new();
+            for retention_s in retentions {
+                let writer = InMemoryStore { retention_s: *retention_s, ..store.clone() };
+                writer.append(&session, &saying("x").titled("Old")).await.expect("in memory");
+            }
+            pass(&store, 7200);
+            let page = store.sessions(&SessionQuery::of_nobody()).await.expect("in memory");
+            assert_eq!(page.sessions.len(), usize::from(is_listed), "{retentions:?}");
+            assert_eq!(store.session(&session).await.expect("in memory").is_some(), is_listed, "{retentions:?}");
+            assert_eq!(store.every_session(None).await.expect("in memory").sessions.len(), page.sessions.len());
+            let appended = store.append(&session, &saying("y")).await.expect("in memory");
+            assert_eq!(appended.started, !is_listed, "{retentions:?}");
+            let info = store.session(&session).await.expect("in memory").expect("it is listed");
+            assert_eq!(info.title.is_some(), is_listed, "{retentions:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delete_of_nothing_writes_nothing() {
+        let (store, never, deleted) = (InMemoryStore::new(), SessionId::random(), SessionId::random());
+        store.append(&deleted, &saying("x")).await.expect("in memory");
+        assert!(store.delete(&deleted).await.expect("in memory").existed);
+        for session in [&never, &deleted, &never, &deleted] {
+            let position = store.load(session, &Load::all()).await.expect("in memory").position;
+            let done = store.delete(session).await.expect("in memory");
+            assert_eq!((done.existed, done.records), (false, 0));
+            assert_eq!(store.load(session, &Load::all()).await.expect("in memory").position, position);
+        }
     }
 }

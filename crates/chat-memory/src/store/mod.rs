@@ -29,7 +29,7 @@
 //! #[async_trait::async_trait]
 //! impl ChatStore for Sketch {
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities { durable: false, directory: false, ..Capabilities::all() }
+//!         Capabilities { durable: false, directory: false, last_activity: None, ..Capabilities::all() }
 //!     }
 //!
 //!     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -55,6 +55,7 @@
 //!             seq, append_id, created_at: 0, expires_at: None,
 //!             rewind: append.rewinds_to(),
 //!             metadata: append.metadata().cloned(),
+//!             sent_at: append.times().to_vec(),
 //!             messages: append.messages().to_vec(),
 //!         }));
 //!         Ok(Appended::new(seq, Position::new(seq + 1, Some(append_id), 0), 0))
@@ -86,6 +87,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -108,8 +110,8 @@ pub mod sqlite;
 pub mod url;
 mod walk;
 
-pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES};
-pub use directory::{SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES, MAX_TIME_MS};
+pub use directory::{SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
@@ -129,14 +131,17 @@ pub struct Capabilities {
     pub rewind: bool,
     /// Sessions can be listed, titled and described.
     pub directory: bool,
+    /// Sessions can be listed [by last activity](SessionQuery::recent), which is known to within this time: zero is exactly. `None`
+    /// where they cannot.
+    pub last_activity: Option<Duration>,
     /// An append and a window cost what their bytes cost, at any length.
     pub bounded_cost: bool,
 }
 
 impl Capabilities {
-    /// Everything.
+    /// Everything, as exactly as can be.
     pub const fn all() -> Self {
-        Self { durable: true, rewind: true, directory: true, bounded_cost: true }
+        Self { durable: true, rewind: true, directory: true, last_activity: Some(Duration::ZERO), bounded_cost: true }
     }
 }
 
@@ -170,21 +175,24 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Ok(Swept::default())
     }
 
-    /// Forgets a session: clears it, sweeps it to the end and takes it off the directory.
+    /// Forgets a session: clears it, sweeps it to the end and takes it off the directory. It says whether there was anything.
     ///
     /// # Errors
     /// As [`append`](Self::append) and [`sweep`](Self::sweep).
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        let before = self.load(session, &Load::last(1)).await?;
         let cleared = self.append(session, &Append::clear()).await?;
-        let mut swept = self.sweep(session).await?;
-        swept.receipt += cleared.receipt;
-        Ok(swept)
+        let mut deleted = Deleted::new(!before.is_empty(), self.sweep(session).await?);
+        deleted.receipt += before.receipt;
+        deleted.receipt += cleared.receipt;
+        Ok(deleted)
     }
 
-    /// A page of the sessions of an owner, or of nobody, newest first.
+    /// A page of the sessions of an owner, or of nobody, newest first: by start, or by last activity where the query
+    /// [says so](SessionQuery::recent).
     ///
     /// # Errors
-    /// Unsupported without the capability; invalid for a cursor that is not ours; and what the store itself meets.
+    /// Unsupported without the capability, be it of the directory or of that order; invalid for a cursor that is not ours; and what the store itself meets.
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let _ = query;
         Err(no_directory())
@@ -252,6 +260,27 @@ pub struct Swept {
     pub receipt: Receipt,
 }
 
+/// What a delete did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// Whether there was a session: it was listed, or had messages that a load shows. It is false for one that never was, that was
+    /// deleted before or that had expired.
+    pub existed: bool,
+    /// Records whose messages were erased. It can be more than 0 where there was no session: what had expired, and what an
+    /// earlier delete that was cut off had left.
+    pub records: u64,
+    /// What it cost.
+    pub receipt: Receipt,
+}
+
+impl Deleted {
+    /// A delete that erased this much.
+    pub fn new(existed: bool, swept: Swept) -> Self {
+        Self { existed, records: swept.records, receipt: swept.receipt }
+    }
+}
+
 /// What a clear did.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -285,7 +314,7 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
         (**self).sweep(session).await
     }
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         (**self).delete(session).await
     }
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {

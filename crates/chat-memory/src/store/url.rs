@@ -109,7 +109,8 @@ impl SqliteUrl {
     }
 }
 
-/// What `dynamodb://TABLE` can say: all that the DynamoDB store's `Options` can, but for credentials. What is `None` comes
+/// What `dynamodb://TABLE` can say: all that the DynamoDB store's `Options` can, but for credentials and how long it
+/// tries to connect. What is `None` comes
 /// from AWS's usual chain (environment, profile, SSO, web identity, container, instance role) or is the store's default.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

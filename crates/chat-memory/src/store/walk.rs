@@ -13,7 +13,7 @@ const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
 /// use chat_memory::store::{AppendId, Load, Record, Walk};
 /// # use chat_memory::Message;
 /// # let record = |seq, rewind| Record { seq, rewind, append_id: AppendId::random(), created_at: 0, expires_at: None,
-/// #     metadata: None, messages: vec![Message::user(format!("{seq}"))] };
+/// #     metadata: None, sent_at: Vec::new(), messages: vec![Message::user(format!("{seq}"))] };
 /// let log = [record(0, None), record(1, None), record(2, Some(1))]; // record 2 takes record 1's place
 /// let mut walk = Walk::new(&Load::all(), Some(2), 0);
 /// while let Some(seq) = walk.wants() {
@@ -83,7 +83,9 @@ impl Walk {
         let passed = self.passing.is_some_and(|passing| record.seq >= passing.seen);
         // What has expired is hidden, but where it rewinds, the walk follows: what it took back stays taken back.
         if !passed && !record.is_expired(self.now_ms) {
-            self.filled += record.messages.iter().map(|message| self.weight(message)).sum::<u64>();
+            // A caller's weights may be any.
+            let weights = record.messages.iter().map(|message| self.weight(message));
+            self.filled = weights.fold(self.filled, u64::saturating_add);
             self.taken.push(record);
         }
         self.go_below(below);
@@ -190,7 +192,16 @@ mod tests {
 
     fn record(seq: u64, rewind: Option<u64>) -> Record {
         let messages = vec![Message::user(format!("{seq}"))];
-        Record { seq, rewind, append_id: AppendId::random(), created_at: 0, expires_at: None, metadata: None, messages }
+        Record {
+            seq,
+            rewind,
+            append_id: AppendId::random(),
+            created_at: 0,
+            expires_at: None,
+            metadata: None,
+            sent_at: Vec::new(),
+            messages,
+        }
     }
 
     /// The numbers taken, and the numbers read.

@@ -16,6 +16,8 @@ pub(crate) mod arbitrary;
 pub mod langchain;
 mod lines;
 pub mod openai;
+#[cfg(test)]
+mod refused_tests;
 
 pub use lines::{JsonLine, JsonLines};
 
@@ -70,15 +72,16 @@ impl Format {
         }
     }
 
-    /// Reads JSON lines, one message each.
+    /// Reads the messages of a file: one a line, or a list of them, or each over many lines.
     ///
     /// # Errors
-    /// Each line's own: as [`JsonLines`], and [`Format::read`] with the line's number in front. After an error the next
-    /// line can still be read, but for a reader that failed.
+    /// Each message's own: as [`JsonLines`], and [`Format::read`] with its place in front. After an error the next
+    /// line is read, as [`JsonLines`] says.
     pub fn messages<R: std::io::BufRead>(self, reader: R) -> impl Iterator<Item = Result<Message, Error>> {
         JsonLines::new(reader).map(move |line| {
-            let JsonLine { number, value } = line?;
-            self.read(value).map_err(|e| Error::from(e).context(format_args!("line {number}")))
+            let line = line?;
+            let place = line.place();
+            self.read(line.value).map_err(|e| Error::from(e).context(place))
         })
     }
 }

@@ -27,6 +27,9 @@ const OTHER_NAMES: [(&str, Role); 3] = [("developer", Role::System), ("function"
 /// Gemini's name for the assistant, only together with its `parts`: elsewhere it may be anyone's.
 const MODEL: &str = "model";
 
+/// All roles that are read here, as an error lists them.
+const ROLES: &str = "system, developer, user, assistant, tool, function";
+
 /// The other name under which this message's role came, or [`NO_ROLE`].
 pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'static str> {
     let name = extra.get(ROLE_KEY)?.as_str()?;
@@ -68,14 +71,14 @@ pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
 pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     let other = value.as_object().and_then(role_by_another_name);
     let Some((name, role)) = other else {
-        let message = Message::from_value(value).map_err(with_all_roles)?;
+        let message = Message::from_value_among(value, ROLES)?;
         return match other_name(message.role, &message.extra) {
             Some(NO_ROLE) => Err(MessageError::new(format!(
-                "the field {ROLE_KEY:?} is ours, and says {NO_ROLE:?} beside the role {:?}; leave one of them out",
+                "invalid field {ROLE_KEY:?}: it is reserved, and says {NO_ROLE:?} next to the role {:?}; leave one of them out",
                 message.role.as_str()
             ))),
             Some(name) => Err(MessageError::new(format!(
-                "the field {ROLE_KEY:?} is ours, and says {name:?} beside the role {:?}; leave it out and give the role {name:?}",
+                "invalid field {ROLE_KEY:?}: it is reserved, and says {name:?} next to the role {:?}; leave it out and give the role {name:?}",
                 message.role.as_str()
             ))),
             None => Ok(message),
@@ -83,7 +86,7 @@ pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     };
     if value.get(ROLE_KEY).is_some() {
         return Err(MessageError::new(format!(
-            "the field {ROLE_KEY:?} is ours, for remembering the role {name:?}; leave it out or rename it"
+            "invalid field {ROLE_KEY:?}: it is reserved for remembering the role {name:?}; leave it out or rename it"
         )));
     }
     value["role"] = role.as_str().into();
@@ -99,14 +102,6 @@ fn role_by_another_name(fields: &Map<String, Value>) -> Option<(&'static str, Ro
     };
     let other = OTHER_NAMES.iter().find(|other| Some(other.0) == role.as_str()).copied();
     other.filter(|(name, _)| *name != MODEL || has_parts(fields))
-}
-
-/// An unknown role's error, with the two roles more that are read here.
-fn with_all_roles(error: MessageError) -> MessageError {
-    match error.to_string().strip_suffix("one of system, user, assistant, tool") {
-        Some(start) => MessageError::new(format!("{start}one of system, developer, user, assistant, tool, function")),
-        None => error,
-    }
 }
 
 /// Writes an OpenAI chat message, with every field that the message has.
@@ -223,7 +218,7 @@ mod tests {
         assert!(error(json!({"role": "tool", "type": "function_call_output", "openai_role": "none"})).contains("openai_role"));
         assert!(error(json!({"role": "model", "content": "x"})).contains("unknown role \"model\""));
         assert!(error(json!({"type": "human", "data": {}})).contains("role"));
-        assert!(error(json!({"role": "critic"})).ends_with("system, developer, user, assistant, tool, function"));
+        assert!(error(json!({"role": "critic"})).contains("expected one of system, developer, user, assistant, tool, function;"));
         assert!(error(json!([])).contains("object") && error(json!({})).contains("role"));
     }
 

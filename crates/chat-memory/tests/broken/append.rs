@@ -24,6 +24,8 @@ struct Parts {
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
+    sent_at: Vec<Option<i64>>,
+    starts_at: i64,
 }
 
 impl Parts {
@@ -36,6 +38,8 @@ impl Parts {
             identity: append.identity().clone(),
             owner: append.owner().cloned(),
             title: append.title().map(str::to_owned),
+            sent_at: append.times().to_vec(),
+            starts_at: append.starts_at(i64::MAX),
         }
     }
 
@@ -53,6 +57,7 @@ impl Parts {
                     expires_at: None,
                     rewind: None,
                     metadata: None,
+                    sent_at: Vec::new(),
                     messages: Vec::new(),
                 };
                 let shown = History::new(vec![record], true, actual.clone());
@@ -72,6 +77,10 @@ impl Parts {
         }
         if let Some(owner) = self.owner {
             append = append.owned_by(owner);
+        }
+        append = append.sent_at(self.sent_at);
+        if self.starts_at != i64::MAX {
+            append = append.started_at(self.starts_at);
         }
         match self.title {
             Some(title) => append.titled(title),
@@ -100,7 +109,10 @@ impl Broken {
         let not_written = || Ok(Appended::new(actual.next(), Position::new(actual.next() + 1, Some(AppendId::random()), 0), 0));
         match self.fault {
             Fault::LosesSome if self.remembers.appends.fetch_add(1, Ordering::SeqCst) % 10 == 9 => return not_written(),
-            Fault::DropsLastMessage if parts.messages.len() > 1 => drop(parts.messages.pop()),
+            Fault::DropsLastMessage if parts.messages.len() > 1 => {
+                parts.messages.pop();
+                parts.sent_at.truncate(parts.messages.len());
+            }
             Fault::SplitsAppends if parts.messages.len() > 1 && parts.rewind.is_none() => {
                 let mut result = not_written();
                 for message in parts.messages {
@@ -109,6 +121,8 @@ impl Broken {
                 }
                 return result;
             }
+            Fault::DropsTimes => parts.sent_at.clear(),
+            Fault::StartsNow => parts.starts_at = i64::MAX,
             Fault::IgnoresPositions => parts.expected = None,
             Fault::IgnoresPositionIds if parts.expected.as_ref().is_some_and(|p| p.next() == actual.next()) => {
                 parts.expected = Some(actual.clone());
@@ -159,7 +173,10 @@ impl Broken {
                 parts.messages.push(Message::system("taken back"));
             }
             Fault::RewindsTooLittle => parts.rewind = parts.rewind.map(|seq| if seq > 0 { seq + 1 } else { 0 }),
-            Fault::RewindsDropMessages if rewinds.is_some() => parts.messages.clear(),
+            Fault::RewindsDropMessages if rewinds.is_some() => {
+                parts.messages.clear();
+                parts.sent_at.clear();
+            }
             Fault::RewindsUndo if parts.expected.is_some() && parts.rewind.is_some() => {
                 let same = history.records.iter().find(|record| record.rewind == parts.rewind);
                 parts.rewind = same.map(|record| record.seq).or(parts.rewind);

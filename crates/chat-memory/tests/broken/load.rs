@@ -12,6 +12,9 @@ impl Broken {
         let mut standing = load.clone();
         standing.before = None;
         let load = if self.fault == Fault::PagesStandStill { &standing } else { load };
+        if let (Fault::AddsUnchecked, Some(since)) = (self.fault, load.since) {
+            since.checked_add(1).expect("an attempt to add with overflow");
+        }
         let mut history = self.inner.load(session, load).await?;
         match (self.fault, &load.reach) {
             (Fault::LoadsWrite, _) if history.position.next() == 0 => {

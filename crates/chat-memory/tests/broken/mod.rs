@@ -23,6 +23,8 @@ macro_rules! faults {
 
 faults! {
     None,
+    /// Numbers from a caller are added to without a look.
+    AddsUnchecked,
     /// Of an append of several messages, the last is lost.
     DropsLastMessage,
     /// An append of several messages becomes as many records.
@@ -45,6 +47,10 @@ faults! {
     OneSession,
     /// Metadata is lost.
     DropsMetadata,
+    /// The times of messages are lost.
+    DropsTimes,
+    /// A session starts when its first record is written, whatever it is told.
+    StartsNow,
     /// What was stored is gone when the last handle is.
     Forgets,
     /// The numbers that appends return go down.
@@ -147,6 +153,10 @@ faults! {
     ThousandAtMost,
     /// Sessions are listed oldest first.
     OldestFirst,
+    /// Every list is by start, whatever it says.
+    ListsByStart,
+    /// Each session is listed twice.
+    ListsTwice,
     /// Every owner sees the list of nobody.
     SharedLists,
     /// Nothing is listed.
@@ -165,6 +175,8 @@ faults! {
     ClearsUnlist,
     /// A delete leaves the session on the directory.
     DeletesKeepListed,
+    /// A delete always says that there was a session.
+    DeletesAlwaysExisted,
     /// A delete clears nothing.
     DeletesNothing,
     /// A delete starts the log anew.

@@ -92,16 +92,21 @@ impl ChatStore for Broken {
         self.inner.sweep(&session).await
     }
 
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         match self.fault {
-            Fault::DeletesNothing => Ok(Swept::default()),
+            Fault::DeletesNothing => Ok(Deleted::new(true, Swept::default())),
             Fault::DeletesTheLog => {
                 *DELETES.lock().unwrap().get_or_insert_default().entry(session.clone()).or_default() += 1;
-                Ok(Swept::default())
+                Ok(Deleted::new(true, Swept::default()))
+            }
+            Fault::DeletesAlwaysExisted => {
+                let mut deleted = self.inner.delete(session).await?;
+                deleted.existed = true;
+                Ok(deleted)
             }
             Fault::DeletesKeepListed => {
                 self.inner.append(session, &Append::clear()).await?;
-                self.inner.sweep(session).await
+                Ok(Deleted::new(true, self.inner.sweep(session).await?))
             }
             Fault::DeletesLate => {
                 self.inner.delete(session).await?;
@@ -113,10 +118,15 @@ impl ChatStore for Broken {
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        let mut query = query.clone();
+        let (mut query, asked) = (query.clone(), query.order);
         match (self.fault, &query.after) {
             (Fault::ListsNothing, _) => return Ok(SessionPage::new(Vec::new(), None)),
             (Fault::SharedLists, _) => query.owner = None,
+            (Fault::ListsByStart, _) => {
+                query.order = SessionOrder::Started;
+                query.after = None;
+                query.limit = Some(usize::MAX);
+            }
             (Fault::PagesNeedTheirSession, Some(cursor)) => {
                 let last = self.remembers.cursors.lock().unwrap().get(cursor).cloned();
                 if let Some(last) = last
@@ -129,6 +139,10 @@ impl ChatStore for Broken {
         }
         let mut page = self.inner.sessions(&query).await?;
         match self.fault {
+            Fault::ListsByStart => page.order = asked,
+            Fault::ListsTwice => {
+                page.sessions = page.sessions.into_iter().flat_map(|info| [info.clone(), info]).collect();
+            }
             Fault::OldestFirst => page.sessions.reverse(),
             Fault::PagesLose if query.after.is_some() && !page.sessions.is_empty() => drop(page.sessions.remove(0)),
             _ => {}

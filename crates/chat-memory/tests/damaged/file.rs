@@ -83,7 +83,7 @@ fn unguarded(from: &Path, to: &Path) -> Connection {
 }
 
 const RECORDS: [&str; 8] = ["seq", "append_id", "created_at", "expires_at", "purge_at", "rewind", "cleared_by", "metadata"];
-const SESSIONS: [&str; 6] = ["first", "swept", "created_at", "owner", "title", "metadata"];
+const SESSIONS: [&str; 8] = ["first", "swept", "created_at", "owner", "title", "metadata", "last_at", "expires_at"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_is_refused_or_harmless() {

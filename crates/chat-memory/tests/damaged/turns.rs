@@ -16,7 +16,7 @@ use super::{Shown, Tally, examine, shown};
 use crate::dynamodb::{Stored, n, new_table, noise, options, text};
 
 /// Every attribute of the format, and one that it does not know.
-const ATTRIBUTES: [&str; 19] = [
+const ATTRIBUTES: [&str; 20] = [
     "v",
     "append_id",
     "created_at",
@@ -35,6 +35,7 @@ const ATTRIBUTES: [&str; 19] = [
     "after_expiring",
     "title",
     "ended",
+    "sent_at",
     "unknown",
 ];
 

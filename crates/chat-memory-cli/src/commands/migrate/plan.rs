@@ -8,12 +8,14 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
     pub messages: Vec<Message>,
+    /// When each was sent.
+    pub times: Vec<Option<i64>>,
     pub metadata: Option<Map<String, Value>>,
 }
 
 impl Piece {
     pub fn append(&self) -> Append {
-        let append = Append::new(self.messages.clone());
+        let append = Append::new(self.messages.clone()).sent_at(self.times.iter().copied());
         match &self.metadata {
             Some(metadata) => append.with_metadata(metadata.clone()),
             None => append,
@@ -27,7 +29,9 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     // Whether the last piece may still grow.
     let mut open = false;
-    for Record { messages, metadata, .. } in records {
+    for record in records {
+        let times: Vec<_> = record.message_times().collect();
+        let Record { messages, metadata, .. } = record;
         if messages.is_empty() {
             continue;
         }
@@ -37,8 +41,9 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
             // A system prompt goes with the turn after it.
             Some(last) if open && is_single && (!begins_turn || !last.messages.iter().any(Message::begins_turn)) => {
                 last.messages.extend(messages);
+                last.times.extend(times);
             }
-            _ => pieces.push(Piece { messages, metadata }),
+            _ => pieces.push(Piece { messages, times, metadata }),
         }
         open = is_single;
     }
@@ -57,14 +62,48 @@ pub fn missing(pieces: Vec<Piece>, there: &[Message]) -> Option<Vec<Piece>> {
         left = &left[here..];
         if here < piece.messages.len() {
             piece.messages.drain(..here);
+            piece.times.drain(..here);
             missing.push(piece);
         }
     }
     left.is_empty().then_some(missing)
 }
 
+/// What two sides were compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compared {
+    pub messages: u64,
+    /// Of those, the messages that the target has another time for.
+    pub other_times: u64,
+}
+
+impl std::ops::AddAssign for Compared {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.other_times += other.other_times;
+    }
+}
+
+/// The messages of records, with the time of each.
+pub fn timed(records: &[Record]) -> Vec<(Message, Option<i64>)> {
+    records.iter().flat_map(|record| record.messages.iter().cloned().zip(record.message_times())).collect()
+}
+
+/// Compares every field of the messages of two sides.
+///
+/// # Errors
+/// Where they first differ: the place and what each says there.
+pub fn compare(source: &[(Message, Option<i64>)], target: &[(Message, Option<i64>)]) -> Result<Compared, String> {
+    let messages = |side: &[(Message, Option<i64>)]| side.iter().map(|(message, _)| message.clone()).collect::<Vec<_>>();
+    if let Some(difference) = first_difference(&messages(source), &messages(target)) {
+        return Err(difference);
+    }
+    let other_times = source.iter().zip(target).filter(|((_, at), (_, other))| at != other).count();
+    Ok(Compared { messages: source.len() as u64, other_times: other_times as u64 })
+}
+
 /// Where two histories first differ: the place and what each says there.
-pub fn first_difference(source: &[Message], target: &[Message]) -> Option<String> {
+fn first_difference(source: &[Message], target: &[Message]) -> Option<String> {
     let at = source.iter().zip(target).position(|(a, b)| a != b);
     let at = at.or_else(|| (source.len() != target.len()).then_some(source.len().min(target.len())))?;
     let role = |message: Option<&Message>| {
@@ -104,6 +143,7 @@ mod tests {
             expires_at: None,
             rewind: None,
             metadata: None,
+            sent_at: Vec::new(),
             messages: roles.chars().map(message).collect(),
         }
     }
@@ -148,6 +188,19 @@ mod tests {
         assert_eq!(missing(all(), &there("uauata")).as_deref().map(spelled), Some(vec![]));
         assert_eq!(missing(all(), &there("uu")), None);
         assert_eq!(missing(all(), &there("uauatau")), None, "the target holds more");
+    }
+
+    #[test]
+    fn pieces_keep_the_time_of_each_message() {
+        let single = |roles: &str, at: i64| Record { created_at: at, ..record(roles) };
+        let given = Record { sent_at: vec![Some(7), None], created_at: 9, ..record("ua") };
+        // What an original wrote has no time.
+        let all = pieces(vec![single("u", 1), single("a", 2), single("u", 0), given]);
+        let times: Vec<_> = all.iter().map(|piece| piece.times.clone()).collect();
+        assert_eq!(times, [vec![Some(1), Some(2)], vec![None], vec![Some(7), None]]);
+        assert_eq!(missing(all, &[message('u')]).expect("the start")[0].times, [Some(2)]);
+        let compared = compare(&timed(&[single("u", 1)]), &timed(&[single("u", 2)])).expect("equal messages");
+        assert_eq!(compared, Compared { messages: 1, other_times: 1 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::conformance::sample::{all, count_to, say, seqs, texts};
 use crate::conformance::{Failure, Trial};
 use crate::message::{Message, ToolCall};
 use crate::session::SessionId;
-use crate::store::{Append, Load, Position};
+use crate::store::{Append, Load, MAX_TIME_MS, Position};
 
 cases! {
     a_new_session_is_empty: "a session that was never written to is an empty history, and loading it does not start it",
@@ -20,6 +20,7 @@ cases! {
     a_handle_sees_what_others_did_to_its_tail: "a handle that was away appends and loads rightly after others wrote, rewound or cleared (promises 3, 5)",
     sessions_are_apart: "what is appended to one session is in no other, however alike their ids are",
     metadata_comes_back: "the JSON beside the messages comes back with its record, equal (promise 6)",
+    the_times_of_messages_come_back: "the time that was given for a message comes back with it, and what is unknown stays unknown (promise 6)",
     what_was_appended_survives_reopening [Durable]: "an append that returned is there after every handle was closed (promise 1)",
 }
 
@@ -109,6 +110,44 @@ async fn only_the_first_append_starts_a_session(trial: Trial) -> Result<(), Fail
     ensure!(say(&trial.store, &session, "x").await?.started, "the first append did not start the session");
     ensure!(!say(&trial.store, &session, "y").await?.started, "the second append started the session again");
     ensure!(!say(&trial.open().await?, &session, "z").await?.started, "another handle's append started the session again");
+    Ok(())
+}
+
+async fn the_times_of_messages_come_back(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let turn = || Append::new([Message::user("q"), Message::tool("c", "t"), Message::assistant("a")]);
+    let times = [Some(1), None, Some(MAX_TIME_MS)];
+    let given = turn().sent_at(times).with_key("times");
+    trial.store.append(&session, &given).await?;
+    trial.store.append(&session, &turn()).await?;
+    // So large that a store may keep its messages apart from the rest.
+    let large = Append::new([Message::user("x".repeat(900_000)), Message::assistant("y")]);
+    trial.store.append(&session, &large.sent_at([None, Some(1_700_000_000_123)])).await?;
+    // Times are no part of a repeat.
+    let again = trial.open().await?.append(&session, &turn().sent_at([None; 3]).with_key("times")).await?;
+    ensure!(again.repeated && again.seq == 0, "the same append with other times is not known as a repeat");
+    for handle in trial.handles(1).await? {
+        let history = all(&handle, &session).await?;
+        let of = |n: usize| history.records[n].message_times().collect::<Vec<_>>();
+        ensure_eq!(history.records[0].sent_at, times, "the times that were given");
+        ensure_eq!(of(0), times, "the times of the messages");
+        ensure_eq!(history.records[1].sent_at, [], "the times of an append that gave none");
+        ensure_eq!(of(1), [Some(history.records[1].created_at); 3], "the times of messages that were given none");
+        ensure_eq!(of(2), [None, Some(1_700_000_000_123)], "the times of a large record's messages");
+        let window = handle.load(&session, &Load::last(1)).await?;
+        ensure_eq!(window.records[0].sent_at, history.records[2].sent_at, "the times in a window");
+    }
+    if trial.store.capabilities().rewind {
+        let history = all(&trial.store, &session).await?;
+        let rewind = Append::rewind(&history, 1, [Message::user("again")])?.sent_at([Some(7)]);
+        trial.store.append(&session, &rewind).await?;
+        let history = all(&trial.store, &session).await?;
+        let got: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
+        ensure_eq!(got, [Some(1), None, Some(MAX_TIME_MS), Some(7)], "the times after a rewind");
+    }
+    trial.store.append(&session, &Append::replace_all([Message::user("new")]).sent_at([Some(8)])).await?;
+    let history = all(&trial.store, &session).await?;
+    ensure_eq!(history.records[0].sent_at, [Some(8)], "the times of what replaced everything");
     Ok(())
 }
 

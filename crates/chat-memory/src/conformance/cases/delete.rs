@@ -12,6 +12,7 @@ const NOTHING: [String; 0] = [];
 
 cases! {
     a_deleted_session_is_empty: "a deleted session is an empty history on every handle, and deleting it again, or one that never was, is no error",
+    a_delete_says_whether_there_was_anything: "a delete says that there was a session, and a repeat, or one of a session that never was, that there was none",
     a_deleted_session_can_start_again: "appends after a delete are seen, and nothing from before it; its numbers never come twice (promise 3)",
     a_position_before_a_delete_conflicts: "a position from before a delete never matches the log after it (promise 4)",
     a_key_is_known_after_a_delete: "a repeat of an append that was deleted since is recognised, and brings nothing back (promise 2)",
@@ -28,6 +29,22 @@ async fn a_deleted_session_is_empty(trial: Trial) -> Result<(), Failure> {
     for handle in trial.handles(1).await? {
         let history = all(&handle, &session).await?;
         ensure!(history.is_empty() && history.complete, "a deleted session has messages, or says that there are more");
+    }
+    Ok(())
+}
+
+async fn a_delete_says_whether_there_was_anything(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    for round in 0..3 {
+        for handle in trial.handles(1).await? {
+            let deleted = handle.delete(&session).await?;
+            ensure_eq!((deleted.existed, deleted.records), (false, 0), "what a delete of nothing says (round {round})");
+        }
+        count_to(&trial.store, &session, 3).await?;
+        let deleted = trial.open().await?.delete(&session).await?;
+        ensure!(deleted.existed, "a delete of a session with messages says that there was none");
+        // A clear before them may count, too.
+        ensure!(deleted.records >= 3, "a delete of three records says that it erased {}", deleted.records);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::store::{Append, Load};
 cases! {
     text_comes_back_to_the_byte: "text comes back to the byte: emoji, NUL, control characters, empty, any script and direction (promise 6)",
     numbers_come_back_as_they_are: "integers stay integers and floats floats, at every limit, down to the sign of zero (promise 6)",
+    number_literals_come_back_as_they_were_read: "a literal that is read as the nearest double comes back as that double, however it was written (promise 6)",
     unknown_fields_come_back: "fields that the library does not know come back, nulls, empty lists and empty names among them (promise 6)",
     tool_calls_come_back: "tool calls and their results come back, arguments byte for byte (promise 6)",
     content_parts_come_back: "content of parts comes back: text, images, unknown parts, no part at all (promise 6)",
@@ -89,6 +90,34 @@ async fn numbers_come_back_as_they_are(trial: Trial) -> Result<(), Failure> {
     comes_back(&trial.store, &session, &[with_field("all", numbers.iter().cloned().collect())]).await?;
     let part = Part::from(serde_json::Map::from_iter([("type".to_owned(), json!("x")), ("n".to_owned(), json!([1, 1.0, -0.0]))]));
     comes_back(&trial.store, &session, &[Message::user(Content::Parts(vec![part]))]).await
+}
+
+async fn number_literals_come_back_as_they_were_read(trial: Trial) -> Result<(), Failure> {
+    let session = trial.session()?;
+    let literals = [
+        ("2.98023223876953125E-8", 2.0_f64.powi(-25)),
+        ("0.10000000000000001", 0.1),
+        ("0.30000000000000004440892", 0.1 + 0.2),
+        ("140635632025307.13", 140_635_632_025_307.13),
+        ("9007199254740993.0", 9_007_199_254_740_992.0),
+        ("18446744073709551616", 18_446_744_073_709_551_616.0),
+        ("-9223372036854775809", -9_223_372_036_854_775_808.0),
+        ("123456789012345678901234567890123456789012", 1.234_567_890_123_456_8e41),
+        ("1e23", 1e23),
+        ("1e-400", 0.0),
+        ("-0", -0.0),
+        ("-1e-400", -0.0),
+        ("0e99999999999999999999", 0.0),
+    ];
+    for (literal, float) in literals {
+        let text = format!(r#"{{"role":"user","content":"x","n":{literal}}}"#);
+        let message = Message::from_json(&text).map_err(|e| Failure::new(format!("{text}: {e}")))?;
+        comes_back(&trial.store, &session, &[message]).await?;
+        let back = trial.open().await?.load(&session, &Load::last(1)).await?.into_messages().pop();
+        let bits = back.and_then(|message| message.extra.get("n")?.as_f64()).map(f64::to_bits);
+        ensure_eq!(bits, Some(float.to_bits()), "the double that {literal} stands for");
+    }
+    Ok(())
 }
 
 async fn unknown_fields_come_back(trial: Trial) -> Result<(), Failure> {

@@ -1,17 +1,20 @@
 //! Bad input: refused, with nothing written.
 
+use std::sync::Arc;
+
 use serde_json::{Map, json};
 
-use crate::conformance::sample::{all, say, saying, with_field};
+use crate::conformance::sample::{all, say, saying, texts, with_field};
 use crate::conformance::{Failure, Trial};
 use crate::json;
 use crate::message::Message;
 use crate::store::directory::MAX_TITLE_BYTES;
-use crate::store::{Append, MAX_KEY_BYTES};
+use crate::store::{Append, AppendId, Load, MAX_KEY_BYTES, MAX_TIME_MS, Older, Position, Reach, Ticket};
 
 cases! {
     bad_input_leaves_nothing_written: "an append that may not be is refused as invalid, before or after others, and writes nothing (promise 8)",
     the_limits_themselves_are_allowed: "the longest key, title and session id are accepted",
+    extreme_numbers_are_answered: "windows, pages, positions and tickets with the largest and smallest numbers have an answer: what is there, a conflict, or invalid",
 }
 
 fn bad() -> Vec<(&'static str, Append)> {
@@ -24,6 +27,11 @@ fn bad() -> Vec<(&'static str, Append)> {
         ("a key that is too long", saying("x").with_key("k".repeat(MAX_KEY_BYTES + 1))),
         ("a title that is too long", saying("x").titled("t".repeat(MAX_TITLE_BYTES + 1))),
         ("a title with a line feed", saying("x").titled("a\nb")),
+        ("one time for no message", Append::clear().sent_at([None])),
+        ("fewer times than messages", Append::new([Message::user("q"), Message::assistant("a")]).sent_at([Some(1)])),
+        ("a time before 1970", saying("x").sent_at([Some(0)])),
+        ("a time that is too late", saying("x").sent_at([Some(MAX_TIME_MS + 1)])),
+        ("a start before 1970", saying("x").started_at(-1)),
         ("a message that is too deep", Append::new([with_field("deep", deep.clone())])),
         ("metadata that is too deep", saying("x").with_metadata(Map::from_iter([("deep".to_owned(), deep)]))),
         ("a field given twice", Append::new([twice])),
@@ -61,5 +69,39 @@ async fn the_limits_themselves_are_allowed(trial: Trial) -> Result<(), Failure> 
     trial.store.append(&session, &append).await?;
     ensure!(trial.store.append(&session, &append).await?.repeated, "the longest key is not known again");
     ensure_eq!(all(&trial.store, &session).await?.records.len(), 1, "the records of the session with the longest id");
+    Ok(())
+}
+
+async fn extreme_numbers_are_answered(trial: Trial) -> Result<(), Failure> {
+    let (session, store) = (trial.session()?, &trial.store);
+    for text in ["a", "b", "c"] {
+        say(store, &session, text).await?;
+    }
+    let heavy = Reach::Weight { budget: u64::MAX, of: Arc::new(|_| u64::MAX) };
+    for load in [Load::last(usize::MAX), Load::turns(usize::MAX), Load::last(i64::MAX as usize), Load::reaching(heavy)] {
+        let history = store.load(&session, &load).await?;
+        let texts: Vec<String> = history.messages().map(Message::text).collect();
+        ensure!(texts.ends_with(&["c".to_owned()]), "the newest message is missing from {load:?}: {texts:?}");
+    }
+    for number in [u64::MAX, i64::MAX as u64, i64::MAX as u64 + 1, 1_000_000_000_000] {
+        let newer = store.load(&session, &Load::all().since(number)).await?;
+        ensure_eq!(newer.records.len(), 0, "the records since number {number}");
+        ensure_eq!(newer.position.next(), 3, "the next number, read since number {number}");
+        for read_at in [i64::MIN, -1, i64::MAX] {
+            store.load(&session, &Load::last(1).before(Older::new(number, number, read_at))).await?;
+            let position = Position::new(number, Some(AppendId::random()), read_at);
+            ensure_err!(
+                store.append(&session, &saying("x").expecting(position)).await,
+                Conflict,
+                "a position of number {number}"
+            );
+            let ticket = Ticket::new(AppendId::random(), number).tried_at(read_at);
+            match store.append(&trial.session()?, &saying("x").with_ticket(ticket)).await {
+                Ok(appended) => ensure_eq!(appended.seq, 0, "the number of an append by {ticket:?}"),
+                Err(error) => ensure!(error.is_invalid(), "an append by {ticket:?}: {error}"),
+            }
+        }
+    }
+    ensure_eq!(texts(store, &session).await?, ["a", "b", "c"], "the messages after all that");
     Ok(())
 }

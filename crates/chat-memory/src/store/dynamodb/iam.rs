@@ -25,7 +25,7 @@ pub enum Use {
     TableCreate,
     /// `table sweep` of a whole table. A namespace cannot narrow the scan that it begins with.
     TableSweep,
-    /// `table check`: looking at the table's settings. What it tries of the sessions' actions is part of [`Use::Sessions`].
+    /// `table check`: looking at the table's settings, and at some of its items. What it tries of the sessions' actions is part of [`Use::Sessions`].
     TableCheck,
 }
 
@@ -99,8 +99,8 @@ impl Operation {
             Self::PutItem => &[Action::PutItem],
             Self::Query => &[Action::Query],
             Self::Scan => &[Action::Scan],
-            // A transaction has no action of its own: IAM asks for those of what is in it, here a put and a condition check.
-            Self::TransactWriteItems => &[Action::ConditionCheckItem, Action::PutItem],
+            // A transaction has no action of its own: IAM asks for those of what is in it.
+            Self::TransactWriteItems => &[Action::ConditionCheckItem, Action::DeleteItem, Action::PutItem, Action::UpdateItem],
             Self::UpdateItem => &[Action::UpdateItem],
             Self::UpdateTimeToLive => &[Action::UpdateTimeToLive],
         }
@@ -157,11 +157,15 @@ impl Use {
                 vec![Operation::CreateTable, Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::UpdateTimeToLive]
             }
             // Any scan succeeds on any table, so the table itself must say what its items are.
-            Self::AllSessions if options.said_layout().is_none() => vec![Operation::Scan, Operation::DescribeTable],
+            Self::AllSessions if options.said_layout().is_none() => {
+                vec![Operation::Scan, Operation::DescribeTable, Operation::Query]
+            }
             Self::AllSessions if options.said_layout() == Some(Layout::List) && options.asks_for_keys() => {
                 vec![Operation::Scan, Operation::DescribeTable]
             }
-            Self::AllSessions => vec![Operation::Scan],
+            Self::AllSessions if options.said_layout() == Some(Layout::List) => vec![Operation::Scan],
+            // Some entries are shown only if their session's newest record says so.
+            Self::AllSessions => vec![Operation::Scan, Operation::Query],
             Self::TableSweep if options.said_layout() == Some(Layout::List) => {
                 let mut operations = of_a_list(options);
                 operations.retain(|operation| *operation != Operation::UpdateItem);
@@ -169,10 +173,17 @@ impl Use {
                 operations
             }
             Self::TableSweep => {
-                vec![Operation::Scan, Operation::Query, Operation::PutItem, Operation::DeleteItem, Operation::DescribeTimeToLive]
+                let mut operations = vec![Operation::Scan, Operation::Query, Operation::PutItem, Operation::DeleteItem];
+                operations.extend([Operation::UpdateItem, Operation::DescribeTimeToLive]);
+                operations
             }
             Self::TableCheck => {
-                vec![Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::DescribeContinuousBackups]
+                vec![
+                    Operation::DescribeTable,
+                    Operation::DescribeTimeToLive,
+                    Operation::DescribeContinuousBackups,
+                    Operation::Scan,
+                ]
             }
         }
     }
@@ -316,6 +327,7 @@ mod tests {
                 "dynamodb:DescribeContinuousBackups",
                 "dynamodb:DescribeTable",
                 "dynamodb:DescribeTimeToLive",
+                "dynamodb:Scan",
                 "dynamodb:UpdateTimeToLive",
             ])
         );

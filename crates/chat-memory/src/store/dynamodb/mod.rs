@@ -7,6 +7,7 @@ mod list;
 mod names;
 mod options;
 mod patience;
+mod queue;
 pub(crate) mod sdk;
 mod size;
 mod store;

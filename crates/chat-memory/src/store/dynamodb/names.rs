@@ -30,12 +30,26 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const ENDED: &str = "ended";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
+/// In a record: until when its session lasts, and until when the session's entry may be listed (epoch seconds; 0: for good).
+pub(crate) const LASTS_UNTIL: &str = "lasts_until";
+pub(crate) const LISTED_UNTIL: &str = "listed_until";
+/// In a record that ends a session: when the entry was made that went with it.
+pub(crate) const LAST_ENTRY: &str = "last_entry";
+/// In an entry: until when its session surely lasts (epoch seconds; 0: for good).
+pub(crate) const SURE_UNTIL: &str = "sure_until";
+/// In an entry: what the last change of its title or metadata left, so that the next one replaces what it read.
+pub(crate) const REV: &str = "rev";
+/// In an entry: when its session was last written to, at most an hour behind (epoch milliseconds).
+pub(crate) const LAST_AT: &str = "last_at";
+pub(crate) const SENT_AT: &str = "sent_at";
 
 /// What the `list` layout adds to a session's item, and the name under which a mark stands in an element.
 pub(crate) const LIST_HEAD: &str = "chat_memory";
 pub(crate) const LIST_GENERATION: &str = "chat_memory_generation";
 pub(crate) const LIST_IDS: &str = "chat_memory_ids";
 pub(crate) const MARK: &str = "chat_memory";
+/// The name of the key by which LangChain Python finds a session.
+pub(crate) const LIST_PYTHON_KEY: &str = "SessionId";
 /// The partition key's name in LangChain.js's own example.
 pub(crate) const LIST_PARTITION_KEY: &str = "id";
 /// The lists of the originals: LangChain.js and Flowise, LangChain Python.
@@ -43,12 +57,14 @@ pub(crate) const LIST_JS: &str = "messages";
 pub(crate) const LIST_PYTHON: &str = "History";
 /// The attribute by which LangChain Python lets an item expire.
 pub(crate) const LIST_TTL: &str = "expireAt";
+/// The session of an item of ours beside a session's, where its key does not hold the whole id.
+pub(crate) const LIST_SESSION: &str = "chat_memory_session";
 /// How the key of an item of ours beside the sessions' starts in the `list` layout.
 pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
 /// itself) must be called otherwise, else one attribute had to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 22] = [
+pub(crate) const ATTRIBUTES: [&str; 29] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -67,6 +83,13 @@ pub(crate) const ATTRIBUTES: [&str; 22] = [
     ENDED,
     AFTER_EXPIRING,
     TITLE,
+    LASTS_UNTIL,
+    LISTED_UNTIL,
+    LAST_ENTRY,
+    SURE_UNTIL,
+    REV,
+    LAST_AT,
+    SENT_AT,
     "ref",
     "parent",
     "summary",
@@ -75,6 +98,10 @@ pub(crate) const ATTRIBUTES: [&str; 22] = [
 
 /// The value of `codec` for a zstd frame.
 pub(crate) const ZSTD: &str = "zstd";
+
+/// The longest partition key and the longest sort key, in bytes: DynamoDB's own limits.
+pub(crate) const MAX_PARTITION_KEY_BYTES: usize = 2048;
+pub(crate) const MAX_SORT_KEY_BYTES: usize = 1024;
 
 /// The numbers that twelve digits hold.
 pub(crate) const MAX_SEQ: u64 = 999_999_999_999;
@@ -118,9 +145,10 @@ impl Partitions {
         SessionId::new(pk.strip_prefix(&self.prefix)?).ok()
     }
 
-    /// Whether a partition is of a namespace, and these partitions are of none.
-    pub(crate) fn is_anothers(&self, pk: &str) -> bool {
-        self.prefix.is_empty() && pk.starts_with("ns#")
+    /// The namespace that a partition is of, where these partitions are of none.
+    pub(crate) fn anothers<'a>(&self, pk: &'a str) -> Option<&'a str> {
+        let (name, rest) = pk.strip_prefix("ns#").filter(|_| self.prefix.is_empty())?.split_once('#')?;
+        (Namespace::new(name).is_ok() && !rest.is_empty()).then_some(name)
     }
 
     /// Whose directory a partition is; the empty text for nobody's. `None` where it is none.
@@ -185,5 +213,7 @@ pub(crate) fn whole(pk: String) -> Range {
 
 /// The records from `from` to `to`, newest first.
 pub(crate) fn records(pk: String, from: u64, to: u64) -> Range {
-    Range { pk, from: record_sk(from), to: record_sk(to), newest_first: true, limit: None, eventual: false, only: None }
+    // Sort keys are in the numbers' order as long as they have as many digits.
+    let [from, to] = [from, to].map(|seq| record_sk(seq.min(MAX_SEQ)));
+    Range { pk, from, to, newest_first: true, limit: None, eventual: false, only: None }
 }

@@ -21,6 +21,9 @@ pub const MIN_RETENTION: Duration = Duration::from_secs(60 * 60);
 /// The longest retention, a hundred years: beyond it say nothing, and records stay.
 pub const MAX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// How long an operation tries to connect. A name that is wrong stays wrong, and whoever waits for the answer is told in time.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+
 /// The longest name of a key attribute, in bytes (DynamoDB's own limit).
 const MAX_KEY_NAME_BYTES: usize = 255;
 
@@ -82,6 +85,11 @@ pub struct Options {
     pub request_timeout: Duration,
     /// After how long an operation is given up; 30 s. An append is then in doubt if a request of it may have landed.
     pub deadline: Duration,
+    /// After how long an operation is given up that never had a connection, while nothing has answered this store yet; 2 s. Zero gives up
+    /// at the first refusal.
+    pub connect_deadline: Duration,
+    /// The same once something has answered; 2 s.
+    pub reconnect_deadline: Duration,
 }
 
 impl Options {
@@ -108,6 +116,8 @@ impl Options {
             max_record_bytes: 16_000_000,
             request_timeout: Duration::from_secs(5),
             deadline: Duration::from_secs(30),
+            connect_deadline: CONNECT_DEADLINE,
+            reconnect_deadline: CONNECT_DEADLINE,
         }
     }
 
@@ -235,6 +245,20 @@ impl Options {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The same options, giving up an operation that never had a connection after this time ([`Options::connect_deadline`]).
+    #[must_use]
+    pub fn with_connect_deadline(mut self, deadline: Duration) -> Self {
+        self.connect_deadline = deadline;
+        self
+    }
+
+    /// The same options with this time for it once something has answered ([`Options::reconnect_deadline`]).
+    #[must_use]
+    pub fn with_reconnect_deadline(mut self, deadline: Duration) -> Self {
+        self.reconnect_deadline = deadline;
         self
     }
 

@@ -8,20 +8,21 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use tokio::sync::OnceCell;
 
-use super::list::{self, Listed};
+use super::list::{self, Contents, Listed};
 use super::names::Partitions;
 use super::options::Options;
 use super::patience::Patience;
+use super::queue::Queues;
 use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
 use super::size::MAX_ITEM;
 use super::table::Clock;
-use super::turns::{Limits, Settings, TableSwept, Turns};
+use super::turns::{self, Limits, Settings, TableSwept, Turns};
 use crate::error::Error;
 use crate::session::{Namespace, SessionId};
-use crate::store::layout::{Dialect, Layout, Roll};
+use crate::store::layout::{Layout, Roll};
 use crate::store::position::Moment;
 use crate::store::{
-    Append, Appended, Capabilities, ChatStore, Cleared, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
+    Append, Appended, Capabilities, ChatStore, Cleared, Deleted, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
     SessionUpdate, Swept,
 };
 
@@ -52,6 +53,10 @@ struct Inner {
     table: SdkTable,
     options: Options,
     turns: Turns<SdkTable, SystemClock>,
+    /// Which layout the table is of, once it was asked.
+    layout: OnceCell<Layout>,
+    /// What some of its items hold, once they were looked at.
+    contents: OnceCell<Contents>,
     /// Set once it is known that the table is of the other layout.
     list: OnceCell<Listed<SdkList, SystemClock>>,
 }
@@ -134,17 +139,68 @@ impl DynamoDbStore {
             limits: Limits::new(options.max_record_bytes),
             deadline_ms: deadline_ms(options),
         };
-        let turns = Turns::new(table.clone(), SystemClock, settings);
-        Self(Arc::new(Inner { table, options: options.clone(), turns, list: OnceCell::new() }))
+        let turns = Turns::new(table.clone(), SystemClock, settings).queued(Queues::default());
+        let (layout, contents, list) = Default::default();
+        Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list }))
     }
 
-    /// Where sessions lie, as far as is known.
+    /// Where sessions lie, as far as is known. The table is asked only where the options hint that it may not be of the `turns` layout.
     async fn on(&self) -> Result<On<'_>, Error> {
-        match (self.0.list.get(), self.0.options.said_layout()) {
-            (Some(list), _) => Ok(On::List(list)),
-            (None, Some(Layout::List)) => self.list().await.map(On::List),
-            (None, _) => Ok(On::Turns(&self.0.turns)),
+        let options = &self.0.options;
+        let layout = match (self.0.list.get(), options.settled_layout()) {
+            (Some(list), _) => return Ok(On::List(list)),
+            (None, Some(settled)) => settled,
+            (None, None) if options.hints_at_list() => self.found_layout().await?,
+            (None, None) => Layout::Turns,
+        };
+        match layout {
+            Layout::List => self.list().await.map(On::List),
+            Layout::Turns => Ok(On::Turns(&self.0.turns)),
         }
+    }
+
+    /// Which layout the table is of, by its keys and, where it has two, by what lies in it. It is asked once.
+    async fn found_layout(&self) -> Result<Layout, Error> {
+        let found = self.0.layout.get_or_try_init(|| async {
+            let options = &self.0.options;
+            let schema = match self.schema().await {
+                // Then the options are all there is to go by.
+                Err(error) if error.is_access_denied() && options.hints_at_list() => {
+                    return Ok(options.said_layout().unwrap_or(Layout::Turns));
+                }
+                schema => schema?,
+            };
+            let Some(sort) = &schema.sort else { return Ok(Layout::List) };
+            let contents = self.contents().await?;
+            let is_expected =
+                (schema.partition.name.as_str(), sort.name.as_str()) == (options.partition_key_name(), options.sort_key_name());
+            Ok(match contents {
+                Contents { turns: true, .. } => Layout::Turns,
+                Contents { lists: true, .. } => Layout::List,
+                _ if is_expected => Layout::Turns,
+                _ => options.said_layout().unwrap_or(Layout::Turns),
+            })
+        });
+        found.await.copied()
+    }
+
+    /// What some of the table's items hold. Nothing, where the credentials may not look at them.
+    async fn contents(&self) -> Result<&Contents, Error> {
+        let looked = self.0.contents.get_or_try_init(|| async {
+            let mut patience = Patience::new(&SystemClock, deadline_ms(&self.0.options));
+            loop {
+                let failure = match self.0.table.sample(&mut Receipt::default()).await {
+                    Ok(items) => {
+                        let sort = self.schema().await?.sort;
+                        return Ok(Contents::of(&items, sort.as_ref().map(|key| key.name.as_str())));
+                    }
+                    Err(failure) if failure.trouble() == Trouble::Denied => return Ok(Contents::default()),
+                    Err(failure) => failure,
+                };
+                patience.after(failure.into_fault(self.0.table.target(), None)).await?;
+            }
+        });
+        looked.await
     }
 
     /// The table's keys, asked for once.
@@ -158,7 +214,7 @@ impl DynamoDbStore {
             if failure.trouble() == Trouble::Denied {
                 return Err(failure.into_error(self.0.table.target(), None).context(
                     "the table's keys could not be asked for; say layout=turns in the store URL, or layout=list with \
-                     partition_key=… (and sort_key=… beside a sort_value), then nothing is asked",
+                     partition_key=… (and sort_key=…, where the table has one), then nothing is asked",
                 ));
             }
             patience.after(failure.into_fault(self.0.table.target(), None)).await?;
@@ -169,7 +225,7 @@ impl DynamoDbStore {
     async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkList, SystemClock>>, Error> {
         let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
         let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
-        if !is_about_keys || self.0.options.said_layout().is_some() || self.schema().await?.sort.is_some() {
+        if !is_about_keys || self.0.options.settled_layout().is_some() || self.found_layout().await? == Layout::Turns {
             return Ok(None);
         }
         self.list().await.map(Some)
@@ -178,13 +234,26 @@ impl DynamoDbStore {
     async fn list(&self) -> Result<&Listed<SdkList, SystemClock>, Error> {
         let options = &self.0.options;
         let opened = self.0.list.get_or_try_init(|| async {
-            let schema = if options.asks_for_keys() { Some(self.schema().await?) } else { None };
+            let schema = match self.0.table.known_schema() {
+                None if options.asks_for_keys() => Some(self.schema().await?),
+                known => known,
+            };
             let table = SdkList::open(self.0.table.clone(), options, schema)?;
+            let mut dialect = options.dialect.or_else(|| table.usual_dialect());
+            if let (None, Some(name)) = (dialect, &options.list_attribute) {
+                // What is in the named list tells whose it is.
+                dialect = self.contents().await?.attributes.get(name).copied();
+            }
             let settings = list::Settings {
                 partitions: Partitions::new(options.namespace.as_ref()),
-                lists: options.lists(),
-                dialect: options.dialect.unwrap_or(Dialect::Js),
-                sort_value: options.sort_value.clone(),
+                lists: options.lists(dialect),
+                dialect,
+                partition_key: table.partition_key.clone(),
+                sort: match (&table.sort_key, &options.sort_value) {
+                    (None, _) => list::Sort::None,
+                    (Some(_), Some(value)) => list::Sort::Fixed(value.clone()),
+                    (Some(name), None) => list::Sort::Free(name.clone()),
+                },
                 ttl_attribute: options.ttl_attribute.clone(),
                 retention_s: options.retention.map(|retention| retention.as_secs()),
                 eventual: options.eventual,
@@ -197,21 +266,20 @@ impl DynamoDbStore {
                 item_bytes: MAX_ITEM,
                 deadline_ms: deadline_ms(options),
             };
-            Ok(Listed::new(table, SystemClock, settings))
+            Ok(Listed::new(table, SystemClock, settings).queued(Queues::default()))
         });
         opened.await
     }
 
-    /// Where sessions lie in the table. It is asked for its keys, once, where the options do not say.
+    /// Where sessions lie in the table. Where the options do not say, it is asked for its keys, once, and, where it has two, for some of
+    /// its items.
     ///
     /// # Errors
     /// What the table itself meets.
     pub async fn layout(&self) -> Result<Layout, Error> {
-        if let (None, None) = (self.0.list.get(), self.0.options.said_layout()) {
-            let schema = self.schema().await?;
-            if schema.sort.is_none() {
-                self.list().await?;
-            }
+        let is_open = self.0.list.get().is_some() || self.0.options.settled_layout().is_some();
+        if !is_open && self.found_layout().await? == Layout::List {
+            self.list().await?;
         }
         Ok(match self.on().await? {
             On::Turns(_) => Layout::Turns,
@@ -238,6 +306,14 @@ impl DynamoDbStore {
         on!(self, sessions => sessions.sweep_table(progress))
     }
 
+    /// Refuses a session id that a table of the `turns` layout cannot hold. One of the other layout checks for itself.
+    async fn check(&self, session: &SessionId) -> Result<(), Error> {
+        match session.check() {
+            Err(error) if self.layout().await? == Layout::Turns => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The operations that this store and its clones have sent so far, by the names that IAM knows them by too.
     pub fn operations(&self) -> std::collections::BTreeSet<String> {
         self.0.table.operations()
@@ -247,23 +323,27 @@ impl DynamoDbStore {
 #[async_trait]
 impl ChatStore for DynamoDbStore {
     fn capabilities(&self) -> Capabilities {
-        let is_list = self.0.list.initialized() || self.0.options.said_layout() == Some(Layout::List);
-        if is_list { list::CAPABILITIES } else { Capabilities::all() }
+        let is_list = self.0.list.initialized() || self.0.options.settled_layout() == Some(Layout::List);
+        if is_list { list::CAPABILITIES } else { turns::CAPABILITIES }
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.append(session, append))
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.load(session, load))
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.sweep(session))
     }
 
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.delete(session))
     }
 
@@ -273,14 +353,24 @@ impl ChatStore for DynamoDbStore {
 
     async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         self.layout().await?;
-        on!(self, sessions => sessions.every_session(after))
+        let mut page = on!(self, sessions => sessions.every_session(after))?;
+        if self.capabilities().directory && self.0.contents.get().is_some_and(|contents| contents.lists) {
+            page.warnings.push(
+                "the table also holds sessions in the form of LangChain or Flowise, which are not listed here; give layout=list in the \
+                 store URL to list those"
+                    .to_owned(),
+            );
+        }
+        Ok(page)
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.session(session))
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.update_session(session, update))
     }
 
@@ -292,6 +382,7 @@ impl ChatStore for DynamoDbStore {
     }
 
     async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+        self.check(session).await?;
         on!(self, sessions => sessions.clear(session))
     }
 }

@@ -15,7 +15,7 @@ use crate::store::{AppendId, Receipt};
 pub(crate) type Attributes = HashMap<String, AttributeValue>;
 
 /// An item's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) pk: String,
     pub(crate) sk: String,
@@ -32,16 +32,38 @@ pub(crate) struct Item {
 #[derive(Debug, Clone)]
 pub(crate) struct NewItem {
     pub(crate) item: Item,
-    /// Written only if this other item is there: then the two are one transaction.
-    pub(crate) beside: Option<Beside>,
+    /// Written only if this other item is there. With it, or with changes, the write is one transaction.
+    pub(crate) precondition: Option<Precondition>,
+    /// What changes together with it.
+    pub(crate) changes: Vec<Change>,
+}
+
+#[cfg(test)]
+impl NewItem {
+    /// An item by itself.
+    pub(crate) fn alone(item: Item) -> Self {
+        Self { item, precondition: None, changes: Vec::new() }
+    }
 }
 
 /// An item that must exist.
 #[derive(Debug, Clone)]
-pub(crate) struct Beside {
+pub(crate) struct Precondition {
     pub(crate) key: Key,
-    /// It must have been written by this append.
-    pub(crate) append_id: Option<AppendId>,
+    /// It must have been written by this append, first tried at this time (epoch milliseconds): a key that is used again after a day brings
+    /// the same id back.
+    pub(crate) written_by: Option<(AppendId, i64)>,
+}
+
+/// A change of another item, in one transaction with a new one.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Puts an item, whatever is there.
+    Put(Item),
+    /// Sets and (where `None`) removes attributes of an item that must be there.
+    Update(Key, Vec<(String, Option<AttributeValue>)>),
+    /// Deletes an item, if it is there.
+    Delete(Key),
 }
 
 /// What became of a new item.
@@ -50,9 +72,24 @@ pub(crate) enum Created {
     Done,
     /// There is an item under its key: this one.
     Taken(Item),
-    /// The item beside it is not there, or is another append's.
-    NotBeside,
+    /// The item of the precondition is not there, or is another append's.
+    NoPrecondition,
+    /// An item that was to be updated with it is not there.
+    NothingToUpdate,
 }
+
+/// What became of an update.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Updated {
+    /// The item as it is now.
+    Done(Item),
+    /// It has another value than the expected one: the item as it is.
+    Changed(Item),
+    Missing,
+}
+
+/// What an update expects of an attribute: this value, or that there is none.
+pub(crate) type Expected<'a> = (&'static str, Option<&'a AttributeValue>);
 
 /// A range of one partition, by sort key.
 #[derive(Debug, Clone)]
@@ -98,7 +135,7 @@ pub(crate) struct Fault {
 #[async_trait]
 pub(crate) trait Table: Send + Sync + std::fmt::Debug {
     /// Writes an item if there is none under its key (`PutItem` with `attribute_not_exists`, answering with the old item
-    /// otherwise; with `beside`, `TransactWriteItems` of that and a `ConditionCheck`).
+    /// otherwise; with a precondition or changes, `TransactWriteItems` of that, a `ConditionCheck` and the changes).
     async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault>;
 
     /// Puts an item in place of the one under its key, if that was written by the append `seen` (`PutItem` on
@@ -108,14 +145,15 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
     /// Writes an item, whatever is there (`PutItem`).
     async fn put(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault>;
 
-    /// Sets and (where `None`) removes attributes of an item that is there (`UpdateItem` on `attribute_exists`), and
-    /// returns it as it is then; `None` if there is no such item.
+    /// Sets and (where `None`) removes attributes of an item that is there and as expected (`UpdateItem` on `attribute_exists`
+    /// and the expected value, answering with the old item otherwise).
     async fn update(
         &self,
         key: &Key,
         set: &[(&str, Option<AttributeValue>)],
+        expected: Option<Expected<'_>>,
         receipt: &mut Receipt,
-    ) -> Result<Option<Item>, Fault>;
+    ) -> Result<Updated, Fault>;
 
     /// Deletes an item, if it is there (`DeleteItem`).
     async fn delete(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;

@@ -136,8 +136,8 @@ fn together(db: &Connection, batch: &[&Waiting]) -> Result<Vec<Result<Landed, Fa
             let first = written.iter().find(|(append_id, _)| *append_id == stored.record.append_id);
             first.map_or(Ok(Landed::Earlier(stored)), |first| in_doubt(*first))
         }
-        // It wrote nothing, but what it conflicts with may not be there either.
-        Ok(Landed::Conflict(_)) => Err(Failure::Sqlite(copy(&error))),
+        // It wrote nothing, but what it found may not be there either.
+        Ok(Landed::Conflict(_) | Landed::Nothing) => Err(Failure::Sqlite(copy(&error))),
         said => said,
     };
     Ok(landed.into_iter().map(unwritten).collect())

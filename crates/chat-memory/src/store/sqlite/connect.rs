@@ -36,6 +36,7 @@ pub(super) struct Options {
     pub(super) retention: Option<Duration>,
     pub(super) read_only: bool,
     pub(super) busy_timeout: Duration,
+    pub(super) create: bool,
     pub(super) create_parent: bool,
     pub(super) max_record_bytes: usize,
     /// A limit on the file's size, in pages, so that a test can fill the disk.
@@ -50,6 +51,7 @@ impl Options {
             retention: None,
             read_only: false,
             busy_timeout: Duration::from_secs(10),
+            create: true,
             create_parent: false,
             max_record_bytes: 16_000_000,
             #[cfg(test)]
@@ -81,15 +83,13 @@ impl Database {
         options.path = std::path::absolute(&options.path)
             .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
         let options = Arc::new(options);
-        let workers = |most| {
-            let options = Arc::clone(&options);
-            Workers::new(most, move || connect(&options))
-        };
-        let (writer, readers) = (workers(1), workers(READERS));
+        let (to_write, to_read) = (Arc::clone(&options), Arc::clone(&options));
+        let writer = Workers::new(1, move || connect_to_write(&to_write));
+        let readers = Workers::new(READERS, move || connect_to_read(&to_read));
         let shared = Arc::clone(&options);
         let opening = writer.run_with(move |kept| {
             let is_new = prepare_file(&shared)?;
-            *kept = Some(first_connection(&shared)?);
+            *kept = first_connection(&shared)?;
             Ok(is_new)
         });
         let is_new = opening.await.map_err(|failure| failure.at(&options))?;
@@ -126,7 +126,11 @@ impl Database {
 /// Makes the file where it is missing and may be made, and refuses what cannot be ours. Whether it made it.
 fn prepare_file(options: &Options) -> Result<bool, Error> {
     let path = &options.path;
+    let may_make = options.create && !options.read_only;
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        if !may_make && !options.read_only {
+            return Err(missing(path));
+        }
         if !options.create_parent || options.read_only {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -138,8 +142,21 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
     if path.is_dir() {
         return Err(Error::invalid(format!("{} is a folder; name a file in it", path.display())));
     }
+    // Opening a pipe would wait for its other end, and a device may be anything.
+    if let Ok(found) = path.metadata()
+        && !found.is_file()
+    {
+        let path = path.display();
+        return Err(Error::invalid(format!(
+            "cannot open {path}: it is {}, not a regular file; name another path",
+            kind_of(&found)
+        )));
+    }
     let mut is_new = false;
     if !path.exists() {
+        if !may_make && !options.read_only {
+            return Err(missing(path));
+        }
         if options.read_only {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -155,6 +172,33 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
     }
     schema::check_header(path)?;
     Ok(is_new)
+}
+
+fn missing(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("cannot open {}: there is no such file; check the path, or append something to make the file", path.display()),
+    )
+}
+
+/// What something is that is neither a file nor a folder.
+fn kind_of(found: &std::fs::Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    let _ = found;
+    "something else"
 }
 
 /// Conversations are private, so the file is its owner's only; SQLite gives those beside it the same mode.
@@ -199,38 +243,70 @@ pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
     Error::new(kind, sentence).with_source(error)
 }
 
-/// The first connection: it makes the tables in an empty file.
-fn first_connection(options: &Options) -> Result<Connection, Failure> {
+/// The first connection: it makes the tables in an empty file, and brings one of an older version into the present form. `None` where a
+/// full disk keeps that from being done: such a file is read as it is, until a writer finds room.
+fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
     let mut db = raw_connection(options)?;
-    if schema::check(&db, &options.path)?.is_none() {
-        if options.read_only {
+    let version = schema::check(&db, &options.path)?;
+    if version.is_none() && !options.create {
+        let path = options.path.display();
+        return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+    }
+    if options.read_only {
+        let Some(version) = version else {
             let path = options.path.display();
             return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
-        }
+        };
+        schema::read_as_present(&db, version)?;
+        return Ok(Some(db));
+    }
+    if version.is_none() {
         schema::create(&mut db, &options.path)?;
     }
-    if !options.read_only {
-        set_wal(&db, options.busy_timeout)?;
-        prepare_to_write(&db, options)?;
-        if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
-            // A full disk must not keep anyone from reading.
-            tracing::warn!(error = ?e, "purging expired records failed");
+    set_wal(&db, options.busy_timeout)?;
+    prepare_to_write(&db, options)?;
+    match schema::upgrade(&mut db, &options.path) {
+        Err(Failure::Sqlite(e)) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(error = ?e, "a file of an older version could not be brought into the present form");
+            return Ok(None);
         }
+        upgraded => upgraded?,
     }
+    if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
+        // A full disk must not keep anyone from reading.
+        tracing::warn!(error = ?e, "purging expired records failed");
+    }
+    Ok(Some(db))
+}
+
+/// Each connection to read with. The file must still be there.
+fn connect_to_read(options: &Options) -> Result<Connection, Failure> {
+    let (db, version) = reopened(options)?;
+    if !options.read_only {
+        prepare_to_write(&db, options)?;
+    }
+    schema::read_as_present(&db, version)?;
     Ok(db)
 }
 
-/// Each connection after the first. The file must still be there.
-fn connect(options: &Options) -> Result<Connection, Failure> {
-    let db = raw_connection(options)?;
-    if schema::check(&db, &options.path)?.is_none() {
-        let path = options.path.display();
-        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it anew")).into());
+/// Each connection to write with, after the first.
+fn connect_to_write(options: &Options) -> Result<Connection, Failure> {
+    if options.read_only {
+        return connect_to_read(options);
     }
-    if !options.read_only {
-        prepare_to_write(&db, options)?;
-    }
+    let (mut db, _) = reopened(options)?;
+    prepare_to_write(&db, options)?;
+    schema::upgrade(&mut db, &options.path)?;
     Ok(db)
+}
+
+fn reopened(options: &Options) -> Result<(Connection, i32), Failure> {
+    let db = raw_connection(options)?;
+    let Some(version) = schema::check(&db, &options.path)? else {
+        let path = options.path.display();
+        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it again")).into());
+    };
+    Ok((db, version))
 }
 
 fn raw_connection(options: &Options) -> Result<Connection, Failure> {

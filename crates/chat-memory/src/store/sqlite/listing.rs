@@ -1,4 +1,4 @@
-//! The directory: the listed sessions are the rows of `sessions` with a time.
+//! The directory: the listed sessions are the rows of `sessions` with a time, until the last of their records has expired.
 
 use rusqlite::{Connection, Row, Rows, params};
 use serde_json::{Map, Value};
@@ -8,33 +8,55 @@ use super::log::{Transaction, to_json};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::Cursor;
-use crate::store::{Receipt, SessionInfo, SessionPage, SessionUpdate};
+use crate::store::{Receipt, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
 
-pub(super) const PAGE: &str = "SELECT id, created_at, owner, title, metadata FROM sessions
-     WHERE created_at IS NOT NULL AND owner IS ?1 AND (created_at, id) < (?2, ?3)
-     ORDER BY created_at DESC, id DESC LIMIT ?4";
+/// What is read of a listed session, in the order that [`info`] takes it.
+macro_rules! listed {
+    () => {
+        "SELECT id, created_at, owner, title, metadata, last_at FROM sessions
+         WHERE created_at IS NOT NULL AND (expires_at IS NULL OR expires_at > ?1)"
+    };
+}
+
+pub(super) const BY_START: &str =
+    concat!(listed!(), " AND owner IS ?2 AND (created_at, id) < (?3, ?4) ORDER BY created_at DESC, id DESC LIMIT ?5");
+
+pub(super) const BY_ACTIVITY: &str =
+    concat!(listed!(), " AND owner IS ?2 AND (last_at, id) < (?3, ?4) ORDER BY last_at DESC, id DESC LIMIT ?5");
+
+const EVERY: &str = concat!(listed!(), " AND id > ?2 ORDER BY id LIMIT ?3");
+
+const ONE: &str = concat!(listed!(), " AND id = ?2");
 
 /// A page of the sessions of an owner, or of nobody, newest first.
-pub(super) fn page(db: &Connection, owner: Option<&Owner>, limit: usize, after: Option<&Cursor>) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
-    let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.created_at, cursor.id.as_str()));
-    let mut query = db.prepare_cached(PAGE)?;
-    let rows = query.query(params![owner.map(Owner::as_str), before, id, limit + 1])?;
-    page_of(rows, limit)
+pub(super) fn page(
+    db: &Connection,
+    owner: Option<&Owner>,
+    order: SessionOrder,
+    limit: usize,
+    after: Option<&Cursor>,
+    now_ms: i64,
+) -> Result<SessionPage, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
+    let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at, cursor.id.as_str()));
+    let mut query = db.prepare_cached(match order {
+        SessionOrder::Started => BY_START,
+        SessionOrder::Recent => BY_ACTIVITY,
+    })?;
+    let rows = query.query(params![now_ms.div_euclid(1000), owner.map(Owner::as_str), before, id, limit + 1])?;
+    page_of(rows, limit, order)
 }
 
 /// A page of the sessions of all owners, by their ids.
-pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
-    let mut query = db.prepare_cached(
-        "SELECT id, created_at, owner, title, metadata FROM sessions WHERE created_at IS NOT NULL AND id > ?1 ORDER BY id LIMIT ?2",
-    )?;
-    let rows = query.query(params![after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
-    page_of(rows, limit)
+pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now_ms: i64) -> Result<SessionPage, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
+    let mut query = db.prepare_cached(EVERY)?;
+    let rows = query.query(params![now_ms.div_euclid(1000), after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
+    page_of(rows, limit, SessionOrder::Started)
 }
 
 /// A page of at most `limit` sessions; one row more says that there is another page.
-fn page_of(mut rows: Rows<'_>, limit: i64) -> Result<SessionPage, Failure> {
+fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<SessionPage, Failure> {
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
         sessions.push(info(row)?);
@@ -43,22 +65,26 @@ fn page_of(mut rows: Rows<'_>, limit: i64) -> Result<SessionPage, Failure> {
     if more {
         sessions.pop();
     }
-    let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info).to_string());
-    Ok(SessionPage { receipt: Receipt { requests: 1, ..Receipt::default() }, ..SessionPage::new(sessions, next) })
+    let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, order).to_string());
+    Ok(SessionPage { receipt: Receipt { requests: 1, ..Receipt::default() }, ..SessionPage::new(sessions, next).in_order(order) })
 }
 
 /// What is said of a listed session.
-pub(super) fn session(db: &Connection, session: &SessionId) -> Result<Option<SessionInfo>, Failure> {
-    let mut query = db
-        .prepare_cached("SELECT id, created_at, owner, title, metadata FROM sessions WHERE id = ?1 AND created_at IS NOT NULL")?;
-    let mut rows = query.query([session.as_str()])?;
+pub(super) fn session(db: &Connection, session: &SessionId, now_ms: i64) -> Result<Option<SessionInfo>, Failure> {
+    let mut query = db.prepare_cached(ONE)?;
+    let mut rows = query.query(params![now_ms.div_euclid(1000), session.as_str()])?;
     rows.next()?.map(info).transpose()
 }
 
 /// Changes what is said of a listed session.
-pub(super) fn update(db: &Connection, id: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Failure> {
+pub(super) fn update(
+    db: &Connection,
+    id: &SessionId,
+    update: &SessionUpdate,
+    now_ms: i64,
+) -> Result<Option<SessionInfo>, Failure> {
     let transaction = Transaction::to_write(db)?;
-    let Some(mut info) = session(db, id)? else { return Ok(None) };
+    let Some(mut info) = session(db, id, now_ms)? else { return Ok(None) };
     if let Some(title) = &update.title {
         info.title.clone_from(title);
     }
@@ -85,6 +111,7 @@ fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
     Ok(SessionInfo {
         id: SessionId::new(id.as_str()).map_err(|e| damaged(&e))?,
         created_at: row.get(1).map_err(|e| damaged(&e))?,
+        last_at: row.get(5).map_err(|e| damaged(&e))?,
         owner: owner.map(Owner::new).transpose().map_err(|e| damaged(&e))?,
         title: row.get(3).map_err(|e| damaged(&e))?,
         metadata: metadata.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose().map_err(|e| damaged(&e))?,

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::SessionId;
-use crate::store::{Append, AppendId, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record, Walk};
+use crate::store::{Append, AppendId, History, Identity, KEY_LIFETIME_MS, Lasts, Load, Position, Receipt, Record, Walk};
 
 /// How long a record stays in the file after its expiry, and a stub after its sweep, so that a key or a ticket of
 /// it is still known: a day, in seconds.
@@ -52,12 +52,16 @@ pub(super) struct NewRecord {
     messages: String,
     owner: Option<String>,
     title: Option<String>,
-    /// Whether the session is taken off the directory.
-    unlist: bool,
+    /// When each message was sent, as JSON; `None` where that was not given.
+    sent_at: Option<String>,
+    /// When the session counts as started, if this starts it.
+    starts_at: i64,
+    /// Whether the session is deleted: taken off the directory, if there is anything to delete.
+    deletes: bool,
 }
 
 impl NewRecord {
-    pub(super) fn of(session: &SessionId, append: &Append, unlist: bool) -> Result<Self, Error> {
+    pub(super) fn of(session: &SessionId, append: &Append, deletes: bool, now_ms: i64) -> Result<Self, Error> {
         let messages: Vec<Value> = append.messages().iter().map(Message::to_value).collect();
         Ok(Self {
             session: session.to_string(),
@@ -69,7 +73,9 @@ impl NewRecord {
             messages: to_json(&messages)?,
             owner: append.owner().map(ToString::to_string),
             title: append.title().map(str::to_owned),
-            unlist,
+            sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
+            starts_at: append.starts_at(now_ms),
+            deletes,
         })
     }
 
@@ -98,9 +104,16 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
 
 /// What became of an append.
 pub(super) enum Landed {
-    New { seq: u64, append_id: AppendId, started: bool, bytes: u64 },
+    New {
+        seq: u64,
+        append_id: AppendId,
+        started: bool,
+        bytes: u64,
+    },
     Earlier(Stored),
     Conflict(Position),
+    /// There was nothing to delete, and nothing was written.
+    Nothing,
 }
 
 /// A record as it was found, or what is left of it.
@@ -117,14 +130,17 @@ pub(super) struct Stored {
 /// The columns of a record, in the order that [`stored`] reads them.
 macro_rules! columns {
     () => {
-        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages, purge_at"
+        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages, purge_at, sent_at"
     };
 }
 
 /// A session's row, and the last of its log.
-pub(super) const HEAD: &str =
-    "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id FROM sessions s LEFT JOIN records r ON r.session = s.key
-     WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
+pub(super) const HEAD: &str = "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id, s.expires_at
+     FROM sessions s LEFT JOIN records r ON r.session = s.key WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
+
+/// Whether a session still has messages that no clear has hidden, be they expired.
+pub(super) const IS_LEFT: &str = "SELECT 1 FROM records WHERE session = ?1
+     AND seq >= ifnull((SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0), 0) AND messages <> '[]' LIMIT 1";
 
 pub(super) const BACKWARDS_FROM: &str =
     concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC");
@@ -141,7 +157,9 @@ pub(super) const BY_TICKET: &str =
 /// What [`HEAD`] says.
 struct Head {
     key: i64,
+    /// Whether it has its place in the directory, be its records expired.
     listed: bool,
+    lasts: Lasts,
     /// The lowest number still in the file.
     first: u64,
     newest: Option<(u64, AppendId)>,
@@ -156,7 +174,8 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
             Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
             None => None,
         };
-        Ok(Head { key: row.get(0)?, listed: row.get(1)?, first: row.get(2)?, newest })
+        let lasts = row.get::<_, Option<i64>>(5)?.map_or(Lasts::Forever, Lasts::Until);
+        Ok(Head { key: row.get(0)?, listed: row.get(1)?, lasts, first: row.get(2)?, newest })
     };
     read().map(Some).map_err(|e: rusqlite::Error| damaged_session(session, &e))
 }
@@ -165,6 +184,9 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
 /// transaction; after an error that is [said](Failure::Said), nothing of this append is in it.
 pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
     let head = head(db, &new.session)?;
+    if new.deletes && !is_there(db, head.as_ref())? {
+        return Ok(Landed::Nothing);
+    }
     if let Some(head) = &head
         && let Some(stored) = earlier(db, head.key, new, now_ms)?
     {
@@ -178,7 +200,8 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
     if new.expected.as_ref().is_some_and(|expected| *expected != actual) {
         return Ok(Landed::Conflict(actual));
     }
-    let started = !head.as_ref().is_some_and(|head| head.listed);
+    // One whose records have all expired is over: this starts another, under its own owner and title.
+    let started = !head.as_ref().is_some_and(|head| head.listed && !head.lasts.is_over(now_ms));
     let key = match &head {
         Some(head) => head.key,
         None => {
@@ -186,19 +209,28 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
             db.last_insert_rowid()
         }
     };
-    if new.unlist {
+    if new.deletes {
         unlist(db, key)?;
     } else if started {
-        db.prepare_cached("UPDATE sessions SET created_at = ?2, owner = ?3, title = ?4 WHERE key = ?1")?
-            .execute(params![key, now_ms, new.owner, new.title])?;
+        db.prepare_cached(
+            "UPDATE sessions SET created_at = ?2, last_at = ?3, expires_at = ?4, owner = ?5, title = ?6, metadata = NULL WHERE key = ?1",
+        )?
+        .execute(params![key, new.starts_at, now_ms, expires_at, new.owner, new.title])?;
+    } else {
+        // No expiry is NULL, and so is the larger of NULL and any other. A clock that is set back moves no session down, so that
+        // no page of a list shows it twice.
+        db.prepare_cached(
+            "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, ?3) WHERE key = ?1",
+        )?
+        .execute(params![key, now_ms, expires_at])?;
     }
     let seq = actual.next();
     if i64::try_from(seq).is_err() {
         return Err(damaged_session(&new.session, &format_args!("its last record is numbered {}", seq - 1)));
     }
     db.prepare_cached(
-        "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, messages)
-         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :messages)",
+        "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, sent_at, messages)
+         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :sent_at, :messages)",
     )?
     .execute(named_params! {
         ":session": key,
@@ -206,19 +238,32 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         ":append_id": new.append_id.as_bytes(),
         ":created_at": now_ms,
         ":expires_at": expires_at,
-        ":purge_at": expires_at.map(|at| at + STAYS_S),
+        ":purge_at": expires_at.map(|at| at.saturating_add(STAYS_S)),
         ":rewind": new.rewind,
         ":metadata": new.metadata,
+        ":sent_at": new.sent_at,
         ":messages": new.messages,
     })?;
     Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
 }
 
+/// Whether there is anything of a session to delete: its place in the directory, or messages, be they expired.
+fn is_there(db: &Connection, head: Option<&Head>) -> rusqlite::Result<bool> {
+    match head {
+        None => Ok(false),
+        Some(head) if head.listed => Ok(true),
+        Some(head) => db.prepare_cached(IS_LEFT)?.exists([head.key]),
+    }
+}
+
 /// Takes a session off the directory.
 pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE sessions SET created_at = NULL, owner = NULL, title = NULL, metadata = NULL WHERE key = ?1")?
-        .execute([key])
-        .map(drop)
+    db.prepare_cached(
+        "UPDATE sessions SET created_at = NULL, last_at = NULL, expires_at = NULL, owner = NULL, title = NULL, metadata = NULL
+         WHERE key = ?1",
+    )?
+    .execute([key])
+    .map(drop)
 }
 
 /// The record of an earlier attempt at the same append.
@@ -288,7 +333,7 @@ fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
     let seq = seq_of(row, session)?;
     let damaged = |e: &dyn std::fmt::Display| damaged_record(session, seq, e);
     let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
-    let (metadata, messages) = (texts(6)?, texts(7)?);
+    let (metadata, messages, sent_at) = (texts(6)?, texts(7)?, texts(9)?);
     let read = Record {
         seq,
         append_id: AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?),
@@ -296,10 +341,14 @@ fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
         expires_at: row.get(3).map_err(|e| damaged(&e))?,
         rewind: row.get(4).map_err(|e| damaged(&e))?,
         metadata: metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?,
+        sent_at: sent_at.map(serde_json::from_str).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
         messages: messages.map(read_messages).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
     };
     let cleared_by: Option<u64> = row.get(5).map_err(|e| damaged(&e))?;
     let purge_at: Option<i64> = row.get(8).map_err(|e| damaged(&e))?;
+    if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.messages.len() {
+        return Err(damaged(&format_args!("it has {} messages and times of {}", read.messages.len(), read.sent_at.len())));
+    }
     // A load that followed it would go in circles.
     if read.rewind.is_some_and(|rewind| rewind > seq) {
         return Err(damaged(&"it takes back what comes after it"));

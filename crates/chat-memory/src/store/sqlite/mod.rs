@@ -22,7 +22,7 @@ use self::log::{Landed, NewRecord};
 use super::directory::check_title;
 use super::position::wall_ms;
 use super::{
-    Append, Appended, Capabilities, ChatStore, History, Load, Position, Receipt, SessionInfo, SessionPage, SessionQuery,
+    Append, Appended, Capabilities, ChatStore, Deleted, History, Load, Position, Receipt, SessionInfo, SessionPage, SessionQuery,
     SessionUpdate, Swept,
 };
 use crate::error::{Error, ErrorKind};
@@ -118,15 +118,18 @@ impl SqliteStore {
         Err(Error::new(ErrorKind::ReadOnly, format!("{path} was opened for reading only; open it without read_only to {what}")))
     }
 
-    async fn put(&self, session: &SessionId, append: &Append, unlist: bool) -> Result<Appended, Error> {
+    fn retention_s(&self) -> Option<u64> {
+        self.0.options.retention.map(|retention| retention.as_secs())
+    }
+
+    async fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable("append to it")?;
-        let new = NewRecord::of(session, append, unlist)?;
-        new.check_size(self.0.options.max_record_bytes)?;
-        let retention_s = self.0.options.retention.map(|retention| retention.as_secs());
         let now_ms = wall_ms();
-        let expires_at = append.expires_at(now_ms, retention_s);
+        let new = NewRecord::of(session, append, false, now_ms)?;
+        new.check_size(self.0.options.max_record_bytes)?;
+        let expires_at = append.expires_at(now_ms, self.retention_s());
         let landed = self.0.append(new, now_ms, expires_at).await?;
         if self.0.is_time_to_purge()
             && let Err(error) = self.0.write(move |db| sweep::purge_a_little(db, now_ms)).await
@@ -149,6 +152,8 @@ impl SqliteStore {
                 Ok(Appended { repeated: true, receipt: one(stored.bytes), ..appended })
             }
             Landed::Conflict(actual) => Err(Error::conflict(actual)),
+            // Only a delete finds nothing to do.
+            Landed::Nothing => Err(Error::corrupt("the append was taken for a delete; report this as a fault")),
         }
     }
 }
@@ -184,6 +189,12 @@ impl SqliteBuilder {
         self
     }
 
+    /// Whether the file is made if it is missing. Yes by default; without, a path that is mistyped is an error.
+    pub fn create(mut self, create: bool) -> Self {
+        self.0.create = create;
+        self
+    }
+
     /// Whether the file's folder is made, with those above it, if it is missing. No by default.
     pub fn create_parent(mut self, create: bool) -> Self {
         self.0.create_parent = create;
@@ -196,10 +207,10 @@ impl SqliteBuilder {
         self
     }
 
-    /// Opens the file. It is made if it is missing (readable to its owner only, on Unix), unless the store is read-only.
+    /// Opens the file. It is made if it is missing (readable to its owner only, on Unix), unless the store is read-only or told not to [create](Self::create) it.
     ///
     /// # Errors
-    /// Not found (no such folder; no such file, for a read-only store), access denied, invalid (the file is not a chat
+    /// Not found (no such folder; no such file, where none may be made), access denied, invalid (the file is not a chat
     /// memory: it is left untouched), unsupported (a newer version wrote it), corrupt, unavailable (locked, disk full).
     pub async fn open(self) -> Result<SqliteStore, Error> {
         Database::open(self.0).await.map(|database| SqliteStore(Arc::new(database)))
@@ -219,15 +230,18 @@ impl ChatStore for SqliteStore {
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        self.put(session, append, false).await
+        session.check()?;
+        self.put(session, append).await
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        session.check()?;
         let (id, load) = (session.to_string(), load.clone());
         self.0.read(move |db| log::load(db, &id, &load, wall_ms())).await
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
         self.writable("sweep it")?;
         let mut swept = Swept::default();
         loop {
@@ -245,36 +259,47 @@ impl ChatStore for SqliteStore {
         Ok(swept)
     }
 
-    async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        session.check()?;
+        self.writable("delete from it")?;
+        let clear = Append::clear();
+        let now_ms = wall_ms();
+        let expires_at = clear.expires_at(now_ms, self.retention_s());
         // Taken off the directory by the clear's own transaction: an append after it starts the session anew, and lists it.
-        let cleared = self.put(session, &Append::clear(), true).await?;
-        let mut swept = self.sweep(session).await.map_err(|e| {
-            e.context("the session is deleted, but what it held is not yet erased; delete it again, or sweep, to finish")
-        })?;
-        swept.receipt += cleared.receipt;
-        Ok(swept)
+        let landed = self.0.append(NewRecord::of(session, &clear, true, now_ms)?, now_ms, expires_at).await?;
+        let existed = matches!(landed, Landed::New { started: false, .. });
+        let mut deleted = Deleted::new(
+            existed,
+            self.sweep(session).await.map_err(|e| {
+                e.context("the session is deleted, but what it held is not yet erased; delete it again, or sweep, to finish")
+            })?,
+        );
+        deleted.receipt.requests += 1;
+        Ok(deleted)
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        let after = query.after.as_deref().map(str::parse).transpose()?;
-        let (owner, limit) = (query.owner.clone(), query.limit.unwrap_or(100).max(1));
-        self.0.read(move |db| listing::page(db, owner.as_ref(), limit, after.as_ref())).await
+        let after = query.cursor()?;
+        let (owner, order, limit) = (query.owner.clone(), query.order, query.limit.unwrap_or(100).max(1));
+        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), wall_ms())).await
     }
 
     async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after = after.map(str::parse).transpose()?;
-        self.0.read(move |db| listing::every(db, 100, after.as_ref())).await
+        self.0.read(move |db| listing::every(db, 100, after.as_ref(), wall_ms())).await
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         let session = session.clone();
-        self.0.read(move |db| listing::session(db, &session)).await
+        self.0.read(move |db| listing::session(db, &session, wall_ms())).await
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
         update.check()?;
         self.writable("change what it says of a session")?;
         let (session, update) = (session.clone(), update.clone());
-        self.0.write(move |db| listing::update(db, &session, &update)).await
+        self.0.write(move |db| listing::update(db, &session, &update, wall_ms())).await
     }
 }

@@ -9,7 +9,7 @@ use super::failure::{Failure, not_ours};
 use crate::error::{Error, ErrorKind};
 
 /// The version of the file's format, its `user_version`. A file with a greater one is refused.
-pub const FORMAT_VERSION: i32 = 1;
+pub const FORMAT_VERSION: i32 = 2;
 
 /// "CMem", the file's `application_id`: by it SQLite files that are ours are told from others.
 const APPLICATION_ID: i32 = 0x434d_656d;
@@ -30,9 +30,12 @@ CREATE TABLE sessions (
     created_at INTEGER,
     owner      TEXT,
     title      TEXT,
-    metadata   TEXT
+    metadata   TEXT,
+    last_at    INTEGER,
+    expires_at INTEGER
 ) STRICT;
 CREATE INDEX directory ON sessions (owner, created_at, id) WHERE created_at IS NOT NULL;
+CREATE INDEX recent ON sessions (owner, last_at, id) WHERE created_at IS NOT NULL;
 
 CREATE TABLE records (
     session    INTEGER NOT NULL,
@@ -45,12 +48,52 @@ CREATE TABLE records (
     cleared_by INTEGER,
     metadata   TEXT,
     messages   TEXT,
+    sent_at    TEXT,
     PRIMARY KEY (session, seq)
 ) STRICT;
 CREATE INDEX appends ON records (session, append_id);
 CREATE INDEX clears ON records (session, seq) WHERE rewind = 0;
 CREATE INDEX purges ON records (purge_at) WHERE purge_at IS NOT NULL;
 ";
+
+/// Of a listed session of a file of version 1, which does not say it: when it was last written to.
+macro_rules! last_at {
+    () => {
+        "(SELECT created_at FROM records WHERE session = sessions.key ORDER BY seq DESC LIMIT 1)"
+    };
+}
+
+/// Of a listed session of a file of version 1, which does not say it: when the last of its records expires, NULL for never. What was
+/// swept counts no more, nor does the clear by which an earlier session of that id was deleted.
+macro_rules! expires_at {
+    () => {
+        "(SELECT CASE WHEN count(*) = count(expires_at) THEN max(expires_at) END FROM records WHERE session = sessions.key
+          AND cleared_by IS NULL AND NOT (rewind = 0 AND messages = '[]' AND created_at < sessions.created_at))"
+    };
+}
+
+const UPGRADE_FROM_1: &str = concat!(
+    "ALTER TABLE records ADD COLUMN sent_at TEXT;
+     ALTER TABLE sessions ADD COLUMN last_at INTEGER;
+     ALTER TABLE sessions ADD COLUMN expires_at INTEGER;
+     UPDATE sessions SET last_at = ",
+    last_at!(),
+    ", expires_at = ",
+    expires_at!(),
+    " WHERE created_at IS NOT NULL;
+     CREATE INDEX recent ON sessions (owner, last_at, id) WHERE created_at IS NOT NULL;"
+);
+
+/// Shows the tables of a file of version 1 as one of version 2 has them: a temporary view is seen before a table of the same name.
+const VIEW_OF_1: &str = concat!(
+    "CREATE TEMP VIEW sessions AS SELECT key, id, first, swept, created_at, owner, title, metadata, ",
+    last_at!(),
+    " AS last_at, ",
+    expires_at!(),
+    " AS expires_at FROM main.sessions;
+     CREATE TEMP VIEW records AS SELECT session, seq, append_id, created_at, expires_at, purge_at, rewind, cleared_by, metadata, messages,
+     NULL AS sent_at FROM main.records;"
+);
 
 /// Refuses a file that is plainly not ours by its first bytes, before SQLite touches it (opening a database of
 /// someone else's can already make files beside it).
@@ -117,4 +160,26 @@ pub(super) fn create(db: &mut Connection, path: &Path) -> Result<(), Failure> {
         transaction.execute_batch(TABLES)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// Brings a file of an older version into the present form, unless another process did meanwhile. Programs of the older version refuse it
+/// from then on.
+pub(super) fn upgrade(db: &mut Connection, path: &Path) -> Result<(), Failure> {
+    if check(db, path)? == Some(FORMAT_VERSION) {
+        return Ok(());
+    }
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if check(&transaction, path)? == Some(1) {
+        transaction.execute_batch(UPGRADE_FROM_1)?;
+        transaction.pragma_update(None, "user_version", FORMAT_VERSION)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Makes a file of an older version readable where it may not be changed, or has no room.
+pub(super) fn read_as_present(db: &Connection, version: i32) -> Result<(), Failure> {
+    if version == 1 {
+        db.execute_batch(VIEW_OF_1)?;
+    }
+    Ok(())
 }

@@ -53,7 +53,7 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
     let to = clear.min(from + PER_STEP);
     let records = db
         .prepare_cached(
-            "UPDATE records SET messages = NULL, metadata = NULL, rewind = NULL, expires_at = NULL, cleared_by = ?4, purge_at = ?5
+            "UPDATE records SET messages = NULL, metadata = NULL, sent_at = NULL, rewind = NULL, expires_at = NULL, cleared_by = ?4, purge_at = ?5
              WHERE session = ?1 AND seq >= ?2 AND seq < ?3 AND messages IS NOT NULL",
         )?
         .execute(params![key, from, to, clear, now_ms.div_euclid(1000) + STAYS_S])?;
@@ -95,7 +95,7 @@ pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     let transaction = Transaction::to_write(db)?;
     let mut sessions: Vec<i64> = db
         .prepare_cached(
-            "UPDATE records SET messages = NULL, metadata = NULL, purge_at = NULL
+            "UPDATE records SET messages = NULL, metadata = NULL, sent_at = NULL, purge_at = NULL
              WHERE rowid IN (SELECT rowid FROM records WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2) RETURNING session",
         )?
         .query_map(params![now_s, PER_STEP], |row| row.get(0))?
@@ -104,14 +104,14 @@ pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     sessions.sort_unstable();
     sessions.dedup();
     for key in sessions {
-        drop_dead(db, key)?;
+        drop_dead(db, key, now_s)?;
     }
     transaction.commit()?;
     Ok(purged)
 }
 
-/// Deletes the dead records at the beginning of a log, but for the newest. A log that is all dead leaves the directory.
-fn drop_dead(db: &Connection, key: i64) -> Result<(), Failure> {
+/// Deletes the dead records at the beginning of a log, but for the newest. A session whose records have all expired leaves the directory.
+fn drop_dead(db: &Connection, key: i64, now_s: i64) -> Result<(), Failure> {
     let newest: u64 = db.prepare_cached("SELECT max(seq) FROM records WHERE session = ?1")?.query_row([key], |row| row.get(0))?;
     let first_alive: Option<u64> = db
         .prepare_cached(
@@ -122,7 +122,8 @@ fn drop_dead(db: &Connection, key: i64) -> Result<(), Failure> {
     let first = first_alive.unwrap_or(newest);
     db.prepare_cached("DELETE FROM records WHERE session = ?1 AND seq < ?2")?.execute(params![key, first])?;
     db.prepare_cached("UPDATE sessions SET first = ?2 WHERE key = ?1")?.execute(params![key, first])?;
-    if first_alive.is_none() {
+    let is_over = db.prepare_cached("SELECT 1 FROM sessions WHERE key = ?1 AND expires_at <= ?2")?.exists(params![key, now_s])?;
+    if is_over {
         unlist(db, key)?;
     }
     Ok(())

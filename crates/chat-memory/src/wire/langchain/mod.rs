@@ -69,7 +69,7 @@ pub const RIDER_KEY: &str = "chat_memory";
 pub fn from_value(value: Value) -> Result<Message, MessageError> {
     let message = read(&Stored::from_value(value)?);
     if json::depth(&message.to_value()) > json::MAX_DEPTH {
-        return Err(MessageError::new(format!("a message may nest {} levels deep at most", json::MAX_DEPTH)));
+        return Err(MessageError::new(json::too_deep("message")));
     }
     Ok(message)
 }
@@ -101,6 +101,12 @@ fn read(stored: &Stored) -> Message {
         Some(message) if write(&message) == *stored => message,
         _ => decode(stored),
     }
+}
+
+/// Whether this is a type of LangChain's messages.
+#[cfg(feature = "dynamodb")]
+pub(crate) fn is_type(kind: &str) -> bool {
+    shape::is_known(kind)
 }
 
 /// What LangChain code sees of a message: the stored message without what rides beside it.

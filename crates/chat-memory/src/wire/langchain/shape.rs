@@ -6,7 +6,7 @@ use super::calls;
 use super::note::Note;
 use super::{NOTE_KEY, RIDER_KEY};
 use crate::json;
-use crate::message::{Content, Message, MessageError, Part, Role, kind_of as json_kind_of};
+use crate::message::{Content, Message, MessageError, Part, Role, refused};
 use crate::wire::openai::{self, ROLE_KEY};
 
 /// Where langchain-core remembers OpenAI's role `developer`.
@@ -26,30 +26,22 @@ impl Stored {
     }
 
     pub(super) fn from_value(value: Value) -> Result<Self, MessageError> {
-        let error = |reason: String| Err(MessageError::new(reason));
-        let Value::Object(mut beside) = value else {
-            return error(format!("a stored message must be a JSON object, not {}", json_kind_of(&value)));
+        let Value::Object(mut beside) = value else { return Err(refused::not_stored(&value)) };
+        let (kind, data) = match (beside.get("type"), beside.get("data")) {
+            (Some(Value::String(kind)), Some(Value::Object(_))) => (kind.clone(), beside.shift_remove("data")),
+            // What else it says of itself tells what it is.
+            (Some(Value::String(kind)), None) if kind == "remove" => return Err(removes()),
+            _ => return Err(refused::not_stored(&Value::Object(beside))),
         };
-        let kind = match beside.shift_remove("type") {
-            Some(Value::String(kind)) => kind,
-            Some(other) => return error(format!("the type must be a string, not {}", json_kind_of(&other))),
-            None => return error("a stored message needs a type: human, ai, system, tool …".into()),
-        };
+        beside.shift_remove("type");
         if kind == "remove" {
-            return error(
-                "a stored message of type \"remove\" tells LangChain to delete another, and is no part of a conversation".into(),
-            );
+            return Err(removes());
         }
         if !is_known(&kind) {
-            return error(format!(
-                "unknown message type {kind:?}; LangChain's are human, ai, system, tool, function, chat, generic"
-            ));
+            return Err(refused::unknown_type(&kind));
         }
-        match beside.shift_remove("data") {
-            Some(Value::Object(data)) => Ok(Self { kind, data, beside }),
-            Some(other) => error(format!("the data of a stored message must be an object, not {}", json_kind_of(&other))),
-            None => error("a stored message needs data beside its type".into()),
-        }
+        let Some(Value::Object(data)) = data else { return Err(refused::not_stored(&Value::Object(beside))) };
+        Ok(Self { kind, data, beside })
     }
 
     pub(super) fn into_value(self) -> Value {
@@ -82,6 +74,14 @@ impl Stored {
         }
         Some((rest, rider))
     }
+}
+
+/// Of an instruction to LangChain that is no part of a conversation.
+fn removes() -> MessageError {
+    MessageError::new(
+        "stored message of type \"remove\": it tells LangChain to delete another, and is no part of a conversation; leave it out"
+            .into(),
+    )
 }
 
 /// What kinds of messages have in common, whole or chunk.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::super::iam::{Action, Operation, Use};
+use super::super::list::Contents;
 use super::super::names::{self, Partitions};
 use super::super::sdk::{Failure, Schema, SdkList, TTL_TAKEN, Trouble};
 use super::{Admin, Description, passes};
@@ -36,6 +37,8 @@ pub enum Subject {
     Table,
     /// The names and types of its keys.
     Keys,
+    /// What lies in it.
+    Items,
     /// What DynamoDB purges.
     TimeToLive,
     /// Replicas in other regions.
@@ -82,6 +85,7 @@ impl Subject {
         match self {
             Self::Table => "table",
             Self::Keys => "keys",
+            Self::Items => "items",
             Self::TimeToLive => "time-to-live",
             Self::Replicas => "replicas",
             Self::Permissions => "permissions",
@@ -125,7 +129,14 @@ impl Admin {
         let receipt = &mut Receipt::default();
         let mut findings = Vec::new();
         let described = self.table.describe(receipt).await;
-        let (place, keys) = self.place(described.as_ref().ok().map(|table| &table.schema));
+        let schema = described.as_ref().ok().map(|table| &table.schema);
+        let looked = match &described {
+            Ok(_) => Some(self.table.sample(receipt).await),
+            Err(_) => None,
+        };
+        let sort_key = schema.and_then(|schema| schema.sort.as_ref()).map(|key| key.name.as_str());
+        let contents = looked.as_ref().and_then(|items| items.as_ref().ok()).map(|items| Contents::of(items, sort_key));
+        let (place, keys) = self.place(schema, contents.as_ref());
         match &described {
             Ok(table) => findings.extend(self.table_findings(table, keys)),
             Err(failure) if failure.trouble() == Trouble::Denied => {
@@ -137,6 +148,11 @@ impl Admin {
                 findings.extend(self.clock_finding().filter(|finding| finding.severity > Severity::Fine));
                 return findings;
             }
+        }
+        match (&contents, looked) {
+            (Some(contents), _) => findings.extend(self.items_finding(contents, place.as_ref())),
+            (None, Some(Err(failure))) => findings.push(self.unseen(&failure, Subject::Items, "its items")),
+            _ => {}
         }
         findings.push(match self.table.time_to_live(receipt).await {
             Ok(attribute) => self.ttl_finding(attribute.as_deref(), place.as_ref()),
@@ -186,18 +202,28 @@ impl Admin {
     }
 
     /// Where sessions lie in a table of these keys (or whose keys may not be looked at), and what is to be said of the keys.
-    pub(super) fn place(&self, schema: Option<&Schema>) -> (Option<Place>, Finding) {
+    /// `contents` is what some of its items hold, where that is known.
+    pub(super) fn place(&self, schema: Option<&Schema>, contents: Option<&Contents>) -> (Option<Place>, Finding) {
         let layout = self.options.said_layout();
-        let is_list = layout == Some(Layout::List) || layout.is_none() && schema.is_some_and(|schema| schema.sort.is_none());
+        let is_of_lists = contents.is_some_and(|contents| contents.lists && !contents.turns);
+        let is_list =
+            layout == Some(Layout::List) || layout.is_none() && schema.is_some_and(|schema| schema.sort.is_none() || is_of_lists);
         if is_list {
             return match SdkList::open(self.table.clone(), &self.options, schema.cloned()) {
                 Ok(list) => {
                     let sort = list.sort_key.as_deref().zip(self.options.sort_value.as_deref());
                     let sort = sort.map(|(key, value)| format!(", {key:?} being {value:?}")).unwrap_or_default();
-                    let what = format!(
-                        "the key {:?} fits, with one item a session as Flowise and LangChain make it{sort}",
-                        list.partition_key
-                    );
+                    let what = match (&list.sort_key, &self.options.sort_value) {
+                        (Some(sort), None) => format!(
+                            "the keys {:?} and {sort:?} fit, with one item a session as LangChain makes it: each pair of keys is a session, \
+                             PARTITION/SORT",
+                            list.partition_key
+                        ),
+                        _ => format!(
+                            "the key {:?} fits, with one item a session as Flowise and LangChain make it{sort}",
+                            list.partition_key
+                        ),
+                    };
                     (Some(Place::List(list)), Finding::fine(Subject::Keys, what))
                 }
                 // The sentence names its remedy itself.
@@ -217,6 +243,24 @@ impl Admin {
                 (Some(Place::Turns), Finding::fine(Subject::Keys, what))
             }
         }
+    }
+
+    /// What is to be said of what lies in the table: of what these settings do not read.
+    fn items_finding(&self, contents: &Contents, place: Option<&Place>) -> Option<Finding> {
+        let place = place?;
+        if let Place::Turns = place {
+            return contents.lists.then(|| {
+                let what = "the table also holds sessions in the form of LangChain or Flowise, which are not read";
+                Finding::new(Severity::Warning, Subject::Items, what, "give layout=list in the store URL to read them")
+            });
+        }
+        let lists = self.options.lists(self.options.dialect);
+        let read = [&lists.js, &lists.python];
+        let unread: Vec<_> = contents.attributes.iter().filter(|(name, _)| !read.contains(name)).collect();
+        let (name, _) = unread.first()?;
+        let choices: Vec<_> = unread.iter().map(|(name, form)| (name.as_str(), **form)).collect();
+        let what = format!("there are messages under the attribute {name:?}, which these settings do not read");
+        Some(Finding::new(Severity::Error, Subject::Items, what, lists.remedy(&choices)))
     }
 
     pub(super) fn ttl_finding(&self, attribute: Option<&str>, place: Option<&Place>) -> Finding {

@@ -124,7 +124,7 @@ impl Admin {
     /// waits until it is usable. A table that is there already is waited for and looked at, never changed.
     ///
     /// Where the options say the layout [`List`](crate::store::url::Layout::List), it is a table as LangChain and Flowise use: a partition
-    /// key only (`id`, if no name is given), or a sort key besides where they say its fixed value, and TTL by `expireAt`.
+    /// key only (`id`, if no name is given), or a sort key besides where they say its name or its fixed value, and TTL by `expireAt`.
     ///
     /// # Errors
     /// Access denied, with the action that is lacking; unavailable, also when the table is not usable after five minutes;
@@ -147,7 +147,7 @@ impl Admin {
                 Err(failure) => patience.bear(failure, target).await?,
             }
         };
-        let (place, keys) = self.place(Some(&table.schema));
+        let (place, keys) = self.place(Some(&table.schema), None);
         let findings = vec![keys, self.ttl_finding(ttl.as_deref(), place.as_ref())];
         Ok(Creation { created, table, findings })
     }
@@ -190,7 +190,7 @@ impl Admin {
         }
         let partition_key = options.partition_key.as_deref().unwrap_or(names::LIST_PARTITION_KEY);
         // LangChain.js's option `sortKey` is the key's name and its value at once.
-        (partition_key, options.sort_value.as_deref().map(|value| options.sort_key.as_deref().unwrap_or(value)))
+        (partition_key, options.sort_key.as_deref().or(options.sort_value.as_deref()))
     }
 
     /// The TTL attribute of a table to be made.
@@ -229,12 +229,14 @@ impl Admin {
 /// How long to go on with what is safe to try again, and how often.
 struct Patience {
     until: Instant,
+    /// Since when there was no connection.
+    unconnected: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
     fn new(limit: Duration) -> Self {
-        Self { until: Instant::now() + limit, pause: FIRST_LOOK }
+        Self { until: Instant::now() + limit, unconnected: None, pause: FIRST_LOOK }
     }
 
     /// Waits, each time longer. Not if that would take too long: then `false`.
@@ -249,7 +251,10 @@ impl Patience {
 
     /// Waits for a failure to pass. It is the error if it does not pass by itself, or there is no time left.
     async fn bear(&mut self, failure: Failure, target: &Target) -> Result<(), Error> {
-        if passes(&failure) && self.pause().await { Ok(()) } else { Err(failure.into_error(target, None)) }
+        let unconnected_until = failure.unconnected_until();
+        self.unconnected = unconnected_until.and(self.unconnected.or_else(|| Some(Instant::now())));
+        let is_hopeless = unconnected_until.zip(self.unconnected).is_some_and(|(until, since)| since.elapsed() >= until);
+        if passes(&failure) && !is_hopeless && self.pause().await { Ok(()) } else { Err(failure.into_error(target, None)) }
     }
 }
 

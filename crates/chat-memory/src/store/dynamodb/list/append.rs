@@ -42,7 +42,18 @@ pub(super) struct Attempt<'a> {
     /// The notes of what a rewind takes away: each try has its own, since a copy of an older one that the network held must not
     /// come over a newer one.
     pub(super) notes: Vec<String>,
+    /// What a clear took away.
+    pub(super) took: Took,
     pub(super) receipt: Receipt,
+}
+
+/// What a clear took away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Took {
+    /// Whether there were messages that a load shows.
+    pub(super) shown: bool,
+    /// How many records there were, where none of them had messages.
+    pub(super) bare: u64,
 }
 
 impl Attempt<'_> {
@@ -63,15 +74,21 @@ pub(super) struct Ready {
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.append_over(session, append).await.map(|(appended, _)| appended)
+    }
+
+    /// Appends, and tells what a clear took away.
+    pub(super) async fn append_over(&self, session: &SessionId, append: &Append) -> Result<(Appended, Took), Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
         let key = self.key(session)?;
         self.check_size(append.messages())?;
         let mut patience = self.patience();
+        let _turn = self.turn(session, &patience).await?;
         let mut receipt = Receipt::default();
-        self.try_permissions(&mut receipt, &mut patience).await?;
         let ttl = self.ttl_attribute(&mut receipt, &mut patience).await?;
+        let first = self.first_look(session, ttl.as_deref(), &mut receipt).await?;
         let now_ms = self.clock.now().wall_ms;
         let since = Since::time(match append.identity() {
             Identity::New => now_ms,
@@ -92,33 +109,40 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             ttl,
             parts: None,
             notes: Vec::new(),
+            took: Took::default(),
             receipt,
         };
-        match self.settle(&mut attempt, &mut patience).await {
-            Ok(appended) => Ok(appended),
+        match self.settle(&mut attempt, first, &mut patience).await {
+            Ok(appended) => Ok((appended, attempt.took)),
             Err(error) => {
-                self.known.forget(&key.pk);
+                self.known.forget(&key);
                 Err(self.give_up(attempt, error).await)
             }
         }
     }
 
-    async fn settle(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Appended, Error> {
+    /// `state` is the session as it was read before, where it was.
+    async fn settle(
+        &self,
+        attempt: &mut Attempt<'_>,
+        mut state: Option<State>,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<Appended, Error> {
         let key = self.key(attempt.session)?;
         self.write_parts(attempt, patience).await?;
         let plain = attempt.append.rewinds_to().is_none() && attempt.append.expected().is_none() && !attempt.shared;
-        let (mut state, mut missed): (Option<State>, Option<State>) = (None, None);
+        let mut missed: Option<State> = None;
         let (mut met, mut rolled) = (0_u32, false);
         loop {
             if patience.is_over() {
                 return Err(Error::new(
-                    ErrorKind::Unavailable,
+                    ErrorKind::Contended,
                     format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
                 ));
             }
             // A request that is out may have landed and been rolled away since; then the ids of the new generation do not tell, and a
             // generation that this process has learnt by another append must not be taken for the one that was asked.
-            let known = self.known.get(&key.pk).filter(|known| {
+            let known = self.known.get(&key).filter(|known| {
                 let may_trust = !attempt.in_doubt || attempt.asked == Some(known.generation) || !self.keeps(Rule::OwnGeneration);
                 plain && state.is_none() && may_trust
             });
@@ -169,18 +193,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 Ok(Changed::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
                 Ok(Changed::Refused(item)) => {
                     met += 1;
-                    self.known.forget(&key.pk);
+                    self.known.forget(&key);
                     let ttl = attempt.ttl.clone();
                     let now = self.read_state(attempt.session, item.as_ref(), ttl.as_deref())?;
                     // With an expected position, what stands in the way is the conflict; the look above says so.
                     if plain && !self.is_expired(&now) {
-                        self.known.learn(&key.pk, &now, now.dialect(self.settings.dialect));
+                        self.known.learn(&key, &now, self.form(&now));
                     }
                     if let Some(found) = self.look(attempt, &now, patience).await? {
                         return self.landed_before(attempt, found).await;
                     }
                     // A generation that is known is enough for a plain append: then the list may grow meanwhile.
-                    state = if self.known.get(&key.pk).is_some() && plain { None } else { Some(now) };
+                    state = if self.known.get(&key).is_some() && plain { None } else { Some(now) };
                     if met > 1 {
                         patience.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
                         // What was read before the wait is old by now where the whole list must be as it was.
@@ -242,7 +266,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         unchanged: bool,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Ready>, Error> {
-        let dialect = state.dialect(self.settings.dialect);
+        if state.js.is_none() && state.python.is_none() {
+            self.choose_form(attempt.session, &mut attempt.receipt, patience).await?;
+        }
+        let dialect = self.form(state);
         let starts = state.log.next() == 0;
         if attempt.append.rewinds_to().is_some() || self.is_expired(state) {
             let change = self.rewriting(attempt, state, unchanged, patience).await?;
@@ -309,6 +336,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             created_at: attempt.now_ms,
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
         };
         let mut mark = bare.mark(seq.is_some());
         if let Some(parts) = &attempt.parts {
@@ -358,7 +386,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let ttl = attempt.ttl.clone();
         let state = self.read_state(attempt.session, Some(&item), ttl.as_deref())?;
         let key = self.key(attempt.session)?;
-        self.known.learn(&key.pk, &state, ready.dialect);
+        self.known.learn(&key, &state, ready.dialect);
         let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
         let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_ms), attempt.now_ms);
         appended.started = ready.starts;

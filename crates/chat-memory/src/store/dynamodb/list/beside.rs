@@ -157,6 +157,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             (LIST_HEAD.to_owned(), AttributeValue::S(head.to_string())),
         ]);
         attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
+        attributes.extend(self.session_beside(session));
         Item { key: self.beside(session, id), attributes }
     }
 
@@ -204,13 +205,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let size = self.settings.item_bytes.saturating_sub(PART_MARGIN).max(self.settings.item_bytes / 2);
         let chunks = payload.chunks(size).enumerate();
         Ok(chunks
-            .map(|(n, chunk)| Item {
-                key: self.beside(session, &part_id(id, n)),
-                attributes: Attributes::from([
+            .map(|(n, chunk)| {
+                let mut attributes = Attributes::from([
                     (VERSION.to_owned(), number(FORMAT_VERSION)),
                     (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
                     (DATA.to_owned(), AttributeValue::B(Blob::new(chunk))),
-                ]),
+                ]);
+                attributes.extend(self.session_beside(session));
+                Item { key: self.beside(session, &part_id(id, n)), attributes }
             })
             .collect())
     }

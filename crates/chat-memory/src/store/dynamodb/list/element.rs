@@ -26,6 +26,9 @@ type Fields = HashMap<String, AttributeValue>;
 /// The mark's keys that say how the message differs from what is visible.
 const RIDER: [&str; 3] = ["set", "unset", "said"];
 
+/// The names that a message's own fields have.
+const OF_A_MESSAGE: [&str; 7] = ["role", "content", "name", "id", "tool_calls", "tool_call_id", langchain::NOTE_KEY];
+
 /// What an element holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Element {
@@ -48,6 +51,40 @@ pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> Attribu
     AttributeValue::M(marked(dialect, visible, &rider))
 }
 
+/// Whether a list holds messages, in either form.
+pub(crate) fn is_messages(list: Option<&AttributeValue>) -> bool {
+    list.and_then(form_of_list).is_some()
+}
+
+/// In whose form the messages of a list are, by the newest that tells; `None` where there are none.
+pub(crate) fn form_of_list(list: &AttributeValue) -> Option<Dialect> {
+    let AttributeValue::L(elements) = list else { return None };
+    elements.iter().rev().find_map(|element| {
+        let AttributeValue::M(fields) = element else { return None };
+        let is_typed = match fields.get("type") {
+            Some(AttributeValue::S(kind)) => langchain::is_type(kind),
+            Some(AttributeValue::Null(_)) => true,
+            _ => false,
+        };
+        match (fields.get("data"), fields.get("text")) {
+            (Some(AttributeValue::M(_)), _) if is_typed => Some(Dialect::Python),
+            (_, Some(_)) if is_typed => Some(Dialect::Js),
+            _ => None,
+        }
+    })
+}
+
+/// Whether a list may hold messages in some other form, such as OpenAI's: who says what.
+pub(crate) fn may_be_messages(list: &AttributeValue) -> bool {
+    let AttributeValue::L(elements) = list else { return false };
+    elements.iter().any(|element| {
+        let AttributeValue::M(fields) = element else { return false };
+        let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
+        let is_text = |name: &str| matches!(fields.get(name), Some(AttributeValue::S(_)));
+        (is_text("role") || is_text("type")) && has(&["text", "content", "parts", "data"])
+    })
+}
+
 /// Reads an element, in whichever form it is.
 ///
 /// # Errors
@@ -58,6 +95,12 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     };
     let mut mark = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
     let [set, unset, said] = RIDER.map(|key| mark.shift_remove(key));
+    if set.is_none()
+        && unset.is_none()
+        && let Some(message) = plain(fields)
+    {
+        return Ok(Element { message, mark });
+    }
     let visible = unmarked(fields);
     if is_null(&visible, "type") && is_null(&visible, "text") {
         let Some(whole) = set else {
@@ -82,6 +125,49 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
         _ => shown,
     };
     Ok(Element { message, mark })
+}
+
+/// The message of a plain element, as most are: what [`decode_visible`] makes of it, without the way through LangChain's form. `None` for
+/// any other.
+fn plain(fields: &Fields) -> Option<Message> {
+    let text = |fields: &Fields, name: &str| match fields.get(name) {
+        Some(AttributeValue::S(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    };
+    // The fields that there are, but for the mark.
+    let count = |fields: &Fields| fields.len() - usize::from(fields.contains_key(MARK));
+    let is_empty = |value: Option<&AttributeValue>| match value {
+        Some(AttributeValue::M(fields)) => count(fields) == 0,
+        Some(AttributeValue::L(list)) => list.is_empty(),
+        _ => false,
+    };
+    let kind = text(fields, "type")?;
+    let content = if let Some(AttributeValue::M(data)) = fields.get("data") {
+        let is_ai = kind == "ai";
+        let is_default = is_empty(data.get("additional_kwargs"))
+            && is_empty(data.get("response_metadata"))
+            && ["name", "id"].into_iter().all(|name| is_null(data, name))
+            && text(data, "type")? == kind
+            && (!is_ai
+                || is_empty(data.get("tool_calls"))
+                    && is_empty(data.get("invalid_tool_calls"))
+                    && is_null(data, "usage_metadata"));
+        let is_all = count(fields) == 2 && data.len() == if is_ai { 9 } else { 6 };
+        text(data, "content").filter(|_| is_default && is_all)?
+    } else {
+        let kwargs = match fields.get("additional_kwargs") {
+            None => 0,
+            Some(AttributeValue::S(kwargs)) if kwargs == "{}" => 1,
+            Some(_) => return None,
+        };
+        text(fields, "text").filter(|_| count(fields) == 2 + kwargs)?
+    };
+    match kind.as_str() {
+        "human" => Some(Message::user(content)),
+        "ai" => Some(Message::assistant(content)),
+        "system" => Some(Message::system(content)),
+        _ => None,
+    }
 }
 
 /// The same element with another mark; what its message needed of the old one stays.
@@ -255,15 +341,23 @@ fn decode_python(fields: &Fields, data: &Fields) -> Result<Message, String> {
     langchain::from_value(stored.into()).map_err(|e| format!("is no message: {e}"))
 }
 
+/// The `additional_kwargs` of an element in the Python form.
+pub(super) fn kwargs_of(fields: &Fields) -> Option<&Fields> {
+    let AttributeValue::M(data) = fields.get("data")? else { return None };
+    let AttributeValue::M(kwargs) = data.get("additional_kwargs")? else { return None };
+    Some(kwargs)
+}
+
 fn decode_js(fields: &Fields) -> Result<Message, String> {
     let kind = match fields.get("type") {
         Some(AttributeValue::S(kind)) => kind.as_str(),
         Some(_) => return Err("has a type that is not a string".to_owned()),
         None => return Err("has no type, so nobody can tell who said it".to_owned()),
     };
-    let content = match fields.get("text").or_else(|| fields.get("content")) {
+    let shown = if fields.contains_key("text") { "text" } else { "content" };
+    let content = match fields.get(shown) {
         None => Value::Null,
-        Some(content) => to_json(content).map_err(|why| format!("holds in text: {why}"))?,
+        Some(content) => to_json(content).map_err(|why| format!("holds in {shown}: {why}"))?,
     };
     if !(content.is_string() || content.is_array() || content.is_null()) {
         return Err("has a text that is neither a string nor a list of parts".to_owned());
@@ -296,21 +390,44 @@ fn decode_js(fields: &Fields) -> Result<Message, String> {
         _ if is_tool => (data["tool_call_id"], data["artifact"], data["status"]) = ("".into(), Value::Null, "success".into()),
         _ => {}
     }
-    let mut message = langchain::from_value(json!({"type": kind, "data": data})).map_err(|e| format!("is no message: {e}"))?;
-    // LangChain.js did not store it.
-    message.tool_call_id = message.tool_call_id.filter(|_| !is_tool);
-    let known = ["type", "text", "content", "additional_kwargs", "role"];
-    let mut others: Vec<_> = fields.iter().filter(|(name, _)| !known.contains(&name.as_str())).collect();
+    let is_generic = matches!(kind, "chat" | "generic" | "ChatMessageChunk");
+    let read = |name: &str| name == "type" || name == shown || name == "additional_kwargs" || name == "role" && is_generic;
+    let mut others: Vec<_> = fields.iter().filter(|(name, _)| !read(name)).collect();
     others.sort_unstable_by_key(|(name, _)| name.as_str());
+    let mut own_call = false;
+    let (mut free, mut beside) = (Map::new(), Map::new());
     for (name, value) in others {
         let value = to_json(value).map_err(|why| format!("holds in {name}: {why}"))?;
-        let is_free = !message.to_value().as_object().is_some_and(|taken| taken.contains_key(name));
-        if is_free && !["name", "id", "tool_calls", "tool_call_id", langchain::NOTE_KEY].contains(&name.as_str()) {
-            message.extra.insert(name.clone(), value);
-        } else {
-            return Err(format!("has a field {name} that no original writes there"));
+        match name.as_str() {
+            // LangChain.js passes these by, and knows what they mean.
+            "id" | "name" if value.is_string() => data[name] = value,
+            "tool_call_id" if is_tool && value.is_string() => {
+                own_call = true;
+                data[name] = value;
+            }
+            _ => drop(free.insert(name.clone(), value)),
         }
     }
+    let build = |beside: &Map<String, Value>| {
+        let mut stored = Map::from_iter([("type".to_owned(), kind.into()), ("data".to_owned(), data.clone())]);
+        stored.extend(beside.clone());
+        langchain::from_value(stored.into()).map_err(|e| format!("is no message: {e}"))
+    };
+    let mut message = build(&beside)?;
+    let taken = message.to_value();
+    for name in free.keys().cloned().collect::<Vec<_>>() {
+        let is_taken = OF_A_MESSAGE.contains(&name.as_str()) || taken.get(&name).is_some();
+        // LangChain's own two names are not to be had beside themselves.
+        if is_taken && name != "data" {
+            beside.extend(free.shift_remove(&name).map(|value| (name, value)));
+        }
+    }
+    if !beside.is_empty() {
+        message = build(&beside)?;
+    }
+    // LangChain.js did not store it.
+    message.tool_call_id = message.tool_call_id.filter(|_| !is_tool || own_call);
+    message.extra.extend(free);
     Ok(message)
 }
 

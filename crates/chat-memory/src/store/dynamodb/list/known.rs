@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Dialect;
 use super::state::State;
 use super::table::Generation;
+use crate::store::dynamodb::table::Key;
 
 /// How many sessions are remembered. One that is forgotten costs a read.
 const REMEMBERED: usize = 10_000;
@@ -20,25 +21,25 @@ pub(super) struct Knowledge {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<String, Knowledge>>);
+pub(super) struct Known(Mutex<HashMap<Key, Knowledge>>);
 
 impl Known {
-    pub(super) fn get(&self, pk: &str) -> Option<Knowledge> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(pk).copied()
+    pub(super) fn get(&self, key: &Key) -> Option<Knowledge> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
-    pub(super) fn learn(&self, pk: &str, now: &State, dialect: Dialect) {
+    pub(super) fn learn(&self, key: &Key, now: &State, dialect: Dialect) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED && !known.contains_key(pk) {
+        if known.len() >= REMEMBERED && !known.contains_key(key) {
             known.clear();
         }
         match now.generation {
-            Some(generation) => drop(known.insert(pk.to_owned(), Knowledge { generation, dialect, next: now.log.next() })),
-            None => drop(known.remove(pk)),
+            Some(generation) => drop(known.insert(key.clone(), Knowledge { generation, dialect, next: now.log.next() })),
+            None => drop(known.remove(key)),
         }
     }
 
-    pub(super) fn forget(&self, pk: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(pk);
+    pub(super) fn forget(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

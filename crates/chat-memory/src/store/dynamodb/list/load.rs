@@ -80,9 +80,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         if self.is_expired(state) {
             walk.end();
         }
-        let mut log = state.log.clone();
+        let mut older: Option<Log> = None;
         let mut seen = HashSet::new();
         loop {
+            let log = older.as_ref().unwrap_or(&state.log);
             for entry in log.entries.iter().rev() {
                 let Some(wanted) = walk.wants() else { break };
                 if entry.bare.seq > wanted {
@@ -96,7 +97,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 if walk.wants() != Some(entry.bare.seq) {
                     break;
                 }
-                match self.whole(session, &log, entry, receipt, patience).await? {
+                match self.whole(session, log, entry, receipt, patience).await? {
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Missing(format!("a part of record {}", entry.bare.seq))),
                 }
@@ -109,21 +110,21 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 break;
             };
             match self.read_beside(session, &id, receipt, patience).await? {
-                Some(Beside::Segment(older)) => {
+                Some(Beside::Segment(next)) => {
                     if !seen.insert(id.clone()) {
                         return Err(circle(session, &id));
                     }
                     // Else a load would leave out what it does not lead to.
                     let rewound = log.entries.first().is_some_and(|entry| entry.bare.rewind.is_some());
-                    let follows = older.next() == log.head.next || older.next() < log.head.next && rewound;
-                    if older.last() != log.head.last || !follows {
+                    let follows = next.next() == log.head.next || next.next() < log.head.next && rewound;
+                    if next.last() != log.head.last || !follows {
                         return Err(Error::corrupt(format!(
                             "the segment {id:?} of session {session:?} does not end with the record before number {}; it may have been \
                              edited by hand",
                             log.head.next
                         )));
                     }
-                    log = older;
+                    older = Some(next);
                 }
                 // What was cleared has been brought back by an original that wrote what it had read before: its end is here.
                 Some(Beside::Swept { .. }) if unchanged => walk.end(),

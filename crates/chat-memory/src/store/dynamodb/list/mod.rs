@@ -4,10 +4,12 @@
 
 mod append;
 mod beside;
+mod contents;
 mod element;
 mod find;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod ids;
 mod known;
 mod load;
 mod rewrite;
@@ -25,30 +27,35 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+pub(crate) use contents::Contents;
 pub(crate) use element::Dialect;
+pub(crate) use ids::Sort;
 pub(crate) use state::Lists;
 pub(crate) use table::{Change, Changed, Generation, Guard, ListTable, Share, Slice};
 
-use super::names::{Partitions, SEGMENT};
+use super::names::Partitions;
 use super::patience::{Patience, persist};
-use super::table::{Attributes, Clock, Key};
+use super::queue::{Queues, Turn};
+use super::table::{Attributes, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 use crate::store::{Append, Capabilities, Cleared, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 use state::State;
 
 /// What this layout can do: it keeps no directory, and below the rolling size each append costs what the item has.
-pub(crate) const CAPABILITIES: Capabilities = Capabilities { directory: false, bounded_cost: false, ..Capabilities::all() };
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) partitions: Partitions,
     pub(crate) lists: Lists,
-    /// The form of a new session.
-    pub(crate) dialect: Dialect,
-    /// The sort key's value, in a table that has one.
-    pub(crate) sort_value: Option<String>,
+    /// The form of a new session, where it is said or the name of the table's key tells it.
+    pub(crate) dialect: Option<Dialect>,
+    /// The partition key's name, for errors.
+    pub(crate) partition_key: String,
+    pub(crate) sort: Sort,
     /// The attribute by which items expire, where it is said.
     pub(crate) ttl_attribute: Option<String>,
     pub(crate) retention_s: Option<u64>,
@@ -71,6 +78,10 @@ pub(crate) struct Listed<T, C> {
     settings: Settings,
     known: known::Known,
     tried_out: tokio::sync::OnceCell<()>,
+    /// The form of a new session, where the table's items tell it.
+    usual: tokio::sync::OnceCell<Dialect>,
+    /// Of this process's appends to each session; the simulation's writers race.
+    queues: Option<Queues>,
     broken: BTreeSet<Rule>,
 }
 
@@ -96,8 +107,22 @@ pub(crate) enum Rule {
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) fn new(table: T, clock: C, settings: Settings) -> Self {
-        let (known, tried_out) = (known::Known::default(), tokio::sync::OnceCell::new());
-        Self { table, clock, settings, known, tried_out, broken: BTreeSet::new() }
+        let (known, tried_out, usual) = Default::default();
+        Self { table, clock, settings, known, tried_out, usual, queues: None, broken: BTreeSet::new() }
+    }
+
+    /// The same, with appends to one session that go one after another.
+    pub(crate) fn queued(mut self, queues: Queues) -> Self {
+        self.queues = Some(queues);
+        self
+    }
+
+    /// The turn of an append to a session.
+    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+        match &self.queues {
+            Some(queues) => queues.turn(session, patience).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.
@@ -117,25 +142,44 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         if self.settings.read_only { Err(Error::read_only()) } else { Ok(()) }
     }
 
-    /// The key of a session's item.
-    ///
-    /// # Errors
-    /// Invalid for a session whose id begins as the keys of our own items do.
-    fn key(&self, session: &SessionId) -> Result<Key, Error> {
-        if session.as_str().starts_with(SEGMENT) {
-            return Err(Error::invalid(format!(
-                "in a table of this layout a session id must not start with {SEGMENT:?}, which is kept for the older parts of long sessions"
-            )));
-        }
-        Ok(Key { pk: self.settings.partitions.session(session), sk: self.settings.sort_value.clone().unwrap_or_default() })
+    /// The form in which a session continues: its own, or that of new ones as far as it is known.
+    fn form(&self, state: &State) -> Dialect {
+        state.dialect(self.form_of_new())
     }
 
-    /// The key of an item of ours beside a session's.
-    fn beside(&self, session: &SessionId, id: &str) -> Key {
-        match &self.settings.sort_value {
-            Some(_) => Key { pk: self.settings.partitions.session(session), sk: format!("{SEGMENT}{id}") },
-            None => Key { pk: format!("{}{SEGMENT}{session}#{id}", self.settings.partitions.prefix()), sk: String::new() },
+    fn form_of_new(&self) -> Dialect {
+        self.settings.dialect.or_else(|| self.usual.get().copied()).unwrap_or(Dialect::Js)
+    }
+
+    /// Finds out in which form to begin a session: the one that is said or that the key's name tells, else that of the table's other
+    /// sessions.
+    ///
+    /// # Errors
+    /// Invalid, where nothing tells: then the form must be said, since the originals cannot read one another's.
+    async fn choose_form(&self, session: &SessionId, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<(), Error> {
+        if self.settings.dialect.is_some() {
+            return Ok(());
         }
+        let chosen = self.usual.get_or_try_init(|| async {
+            let items = match persist!(patience, self.table.sample(receipt)) {
+                // Then nothing tells.
+                Err(error) if error.is_access_denied() => Vec::new(),
+                items => items?,
+            };
+            let has = |name: &str| items.iter().any(|item| element::is_messages(item.attributes.get(name)));
+            match (has(&self.settings.lists.js), has(&self.settings.lists.python)) {
+                (true, false) => Ok(Dialect::Js),
+                (false, true) => Ok(Dialect::Python),
+                (js, _) => Err(Error::invalid(format!(
+                    "session {:?} cannot be begun: neither the name of the table's key ({:?}) nor {} whether LangChain.js or LangChain \
+                     Python is to read it; give dialect=js (Flowise, too) or dialect=python in the store URL",
+                    session.as_str(),
+                    self.settings.partition_key,
+                    if js { "its sessions, which are in both forms, tell" } else { "its other sessions tell" },
+                ))),
+            }
+        });
+        chosen.await.map(drop)
     }
 
     fn list_name(&self, dialect: Dialect) -> &str {
@@ -155,6 +199,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     fn read_state(&self, session: &SessionId, attributes: Option<&Attributes>, ttl: Option<&str>) -> Result<State, Error> {
+        if self.is_ours(&self.key(session)?, attributes) {
+            return Err(Error::invalid(format!(
+                "session id {:?} cannot be used: it is the key of an older part of another session; give another id",
+                session.as_str()
+            )));
+        }
         let mut state = State::of(session.as_str(), &self.settings.lists, attributes)?;
         if self.settings.retention_s.is_some()
             && let Some(AttributeValue::N(at)) = ttl.and_then(|ttl| attributes?.get(ttl))
@@ -174,6 +224,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ) -> Result<State, Error> {
         let key = self.key(session)?;
         let item = persist!(patience, self.table.read(&key, eventual, receipt))?;
+        if let (None, Sort::Free(name)) = (&item, &self.settings.sort) {
+            // An id with a slash may be meant as LangChain.js's sortKey has it. That session must not be taken for an empty one.
+            let other = self.by_sort_key_name(session, name);
+            if persist!(patience, self.table.read(&other, eventual, receipt))?.is_some() {
+                return Err(Error::invalid(format!(
+                    "session {:?} is ambiguous: there is one of that partition key under the sort key {name:?}; name it {:?}, or fix the sort \
+                     key's value in the store URL (sort_value={name})",
+                    session.as_str(),
+                    ids::join(session.as_str(), name)
+                )));
+            }
+        }
         self.read_state(session, item.as_ref(), ttl)
     }
 

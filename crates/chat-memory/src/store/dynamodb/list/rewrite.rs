@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::append::{Attempt, generation_value};
+use super::append::{Attempt, Took, generation_value};
 use super::beside::{Beside, Gone, stubs_of};
 use super::element::{self, Dialect};
 use super::load::lost;
@@ -25,12 +25,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         unchanged: bool,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Change>, Error> {
-        let dialect = state.dialect(self.settings.dialect);
+        let dialect = self.form(state);
         let seq = state.log.next();
         let to = attempt.append.rewinds_to().unwrap_or(0);
         let mut gone = Gone { at: attempt.now_ms, to, before: state.log.head.gone.clone(), ..Gone::default() };
         let mut kept = state.log.clone();
         if to == 0 {
+            let has_messages = !kept.elements.is_empty() || kept.head.segment.is_some();
+            let bare = if has_messages { 0 } else { kept.entries.len() as u64 };
+            attempt.took = Took { shown: has_messages && !self.is_expired(state), bare };
             self.take_away(&mut gone, &kept, 0, attempt.now_ms);
             gone.segments = kept.head.segment.clone().map(|from| (from, None));
             // The numbers go on behind what goes.
@@ -78,6 +81,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 created_at: attempt.now_ms,
                 rewind: attempt.append.rewinds_to(),
                 metadata: attempt.append.metadata().cloned(),
+                sent_at: Vec::new(),
             };
             match elements.last_mut() {
                 None => head.bare.push(bare),

@@ -20,7 +20,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// The write units of these appends to a new session, about: each pays for the whole item, and now and then a roll for it and for
     /// the segment that it makes.
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
-        let dialect = self.settings.dialect;
+        let dialect = self.form_of_new();
         let empty = session.as_str().len() + 64;
         let (mut item, mut units) = (empty, 0);
         for append in appends {
@@ -84,7 +84,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             return Ok(false);
         }
         let Some(keep_from) = self.keep_from(state, limit) else { return Ok(false) };
-        let dialect = state.dialect(self.settings.dialect);
+        let dialect = self.form(state);
         let (first, log) = (&state.log.entries[keep_from], &state.log);
         let older: Vec<AttributeValue> = log.elements[..first.at].iter().map(|(_, element)| element.clone()).collect();
         let last = log.entries[..keep_from].last().map(|entry| entry.bare.append_id);
@@ -97,17 +97,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let head = Head { next: first.bare.seq, last, segment: Some(id.clone()), gone: log.head.gone.clone(), bare: Vec::new() };
         let kept = log.elements[first.at..].iter().map(|(_, element)| element.clone()).collect();
         let change = self.rewrite(session, state, dialect, &head, kept)?;
-        let pk = &change.key.pk;
+        let key = &change.key;
         loop {
             match self.table.change(&change, receipt).await {
                 Ok(Changed::Done(item)) => {
                     let now = self.read_state(session, Some(&item), None)?;
-                    self.known.learn(pk, &now, dialect);
+                    self.known.learn(key, &now, dialect);
                     return Ok(true);
                 }
                 Ok(Changed::Refused(item)) => {
                     let now = self.read_state(session, item.as_ref(), None)?;
-                    self.known.learn(pk, &now, now.dialect(self.settings.dialect));
+                    self.known.learn(key, &now, self.form(&now));
                     // It may have been this very change, whose answer was lost.
                     if !self.points_at(session, &now, &id, receipt, patience).await? {
                         let _ = self.table.discard(&segment.key, receipt).await;
@@ -115,7 +115,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     return Ok(true);
                 }
                 Err(fault) => {
-                    self.known.forget(pk);
+                    self.known.forget(key);
                     patience.after(fault).await?;
                 }
             }

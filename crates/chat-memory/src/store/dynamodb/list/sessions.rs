@@ -1,20 +1,26 @@
 //! Which sessions there are: found by looking at every item of the table, since the originals keep no directory.
 
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::state::State;
 use super::{ListTable, Listed, Share, Slice, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::iam::Operation;
-use crate::store::dynamodb::names::SEGMENT;
-use crate::store::dynamodb::patience::Patience;
-use crate::store::dynamodb::table::{Clock, Item, Key};
+use crate::store::dynamodb::names::VERSION;
+use crate::store::dynamodb::table::{Clock, Key};
 use crate::store::{Receipt, SessionInfo, SessionPage};
 
 /// How many shares of the table are read at once.
 const SHARES: u32 = 4;
+
+/// How many items are looked into at once, of those in which no list was to be seen.
+const AT_ONCE: usize = 8;
 
 /// How far a share has been read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,66 +45,151 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let number = u32::try_from(number).unwrap_or_default();
             self.share(Share { number, of }, progress.clone())
         });
-        let (mut sessions, mut receipt) = (Vec::new(), Receipt::default());
+        let (mut sessions, mut warnings, mut receipt) = (Vec::new(), BTreeSet::new(), Receipt::default());
         for (share, read) in futures_util::future::join_all(shares).await.into_iter().enumerate() {
-            let (found, next, cost) = read?;
+            let (found, said, next, cost) = read?;
             sessions.extend(found);
+            warnings.extend(said);
             progress[share] = next;
             receipt += cost;
         }
         let is_over = progress.iter().all(|progress| matches!(progress, Progress::End));
         let mut page = SessionPage::new(sessions, (!is_over).then(|| spell(&progress)));
+        page.warnings = warnings.into_iter().collect();
         page.receipt = receipt;
         Ok(page)
     }
 
-    async fn share(&self, share: Share, progress: Progress) -> Result<(Vec<SessionInfo>, Progress, Receipt), Error> {
+    async fn share(
+        &self,
+        share: Share,
+        progress: Progress,
+    ) -> Result<(Vec<SessionInfo>, BTreeSet<String>, Progress, Receipt), Error> {
         let mut receipt = Receipt::default();
         let after = match progress {
-            Progress::End => return Ok((Vec::new(), Progress::End, receipt)),
+            Progress::End => return Ok((Vec::new(), BTreeSet::new(), Progress::End, receipt)),
             Progress::Start => None,
             Progress::After(pk, sk) => Some(Key { pk, sk }),
         };
         let mut patience = self.patience();
         let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
-        let Slice { items, after } = persist!(patience, self.table.slice(share, &[], &lists, after.as_ref(), &mut receipt))?;
-        let sessions = items.iter().filter_map(|item| self.session_of(item)).collect::<Result<_, _>>()?;
-        Ok((sessions, after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk)), receipt))
-    }
-
-    /// The session of an item; `None` if it is another's, or beside one.
-    fn session_of(&self, item: &Item) -> Option<Result<SessionInfo, Error>> {
-        let partitions = &self.settings.partitions;
-        let id = item.key.pk.strip_prefix(partitions.prefix())?;
-        if partitions.is_anothers(&item.key.pk) {
-            return None;
+        let only = &[VERSION];
+        let Slice { items, after } = persist!(patience, self.table.slice(share, only, &lists, after.as_ref(), &mut receipt))?;
+        let (mut found, mut unclear) = (Vec::new(), Vec::new());
+        for item in &items {
+            let Some(id) = self.session_of(item) else { continue };
+            let has_list = lists.iter().any(|list| item.attributes.contains_key(*list));
+            if has_list { found.push(id) } else { unclear.push((id, &item.key)) }
         }
-        let is_session = match &self.settings.sort_value {
-            Some(value) => item.key.sk == *value,
-            None => !id.starts_with(SEGMENT),
-        };
-        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0 };
-        is_session.then(|| {
-            SessionId::new(id).map(info).map_err(|e| e.context("the table has an item that cannot be named as a session"))
-        })
+        let mut warnings = BTreeSet::new();
+        // A list whose first element says no type, or none that the settings read: the whole item tells.
+        for some in unclear.chunks(AT_ONCE) {
+            let whole = some.iter().map(|(id, key)| self.look_into(id, key));
+            for (read, (id, _)) in futures_util::future::join_all(whole).await.into_iter().zip(some) {
+                let (seen, cost) = read?;
+                receipt += cost;
+                match seen {
+                    Contents::Nothing => {}
+                    Contents::Messages => found.push(id.clone()),
+                    Contents::Hidden(warning) => {
+                        found.push(id.clone());
+                        warnings.insert(warning);
+                    }
+                    Contents::Unknown(warning) => drop(warnings.insert(warning)),
+                }
+            }
+        }
+        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
+        let sessions = found.into_iter().map(info).collect();
+        let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
+        Ok((sessions, warnings, progress, receipt))
     }
 
-    /// Finds out before the first write whether the credentials allow what a later one will need: rolling, rewinds and sweeps.
-    pub(super) async fn try_permissions(&self, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<(), Error> {
-        let key = self.settings.partitions.probe(self.settings.sort_value.is_some());
-        let tried = self.tried_out.get_or_try_init(|| async {
-            for operation in [Operation::UpdateItem, Operation::GetItem, Operation::PutItem, Operation::DeleteItem] {
-                let tried = persist!(patience, self.table.try_out(operation, &key, receipt));
-                tried.map_err(|e: Error| {
-                    e.context(
-                        "this table's layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem before anything is written, \
-                         since older parts of long sessions move into items of their own; nothing was written",
-                    )
-                })?;
+    /// What an item holds in which the settings' lists were not to be seen.
+    async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Receipt), Error> {
+        let mut receipt = Receipt::default();
+        let mut patience = self.patience();
+        let item = match persist!(patience, self.table.read(key, true, &mut receipt)) {
+            Err(error) if error.is_access_denied() => {
+                let why = "some items could not be looked into, for lack of dynamodb:GetItem: there may be sessions among them that are not \
+                           listed; allow it";
+                return Ok((Contents::Unknown(why.to_owned()), receipt));
             }
-            Ok(())
-        });
-        tried.await.copied()
+            item => item?.unwrap_or_default(),
+        };
+        let lists = &self.settings.lists;
+        let seen = match lists.unread(&item) {
+            Some((name, dialect)) => Contents::Hidden(format!(
+                "some sessions, such as {:?}, hold their messages under the attribute {name:?}, which these settings do not read; {}",
+                session.as_str(),
+                lists.remedy(&[(name, dialect)])
+            )),
+            None if [&lists.js, &lists.python].iter().any(|name| is_something(item.get(*name))) => Contents::Messages,
+            None => Contents::Nothing,
+        };
+        Ok((seen, receipt))
+    }
+
+    /// Tries, before the first write, what a later one will need: rolling, rewinds and sweeps. What it needs itself is read at the same
+    /// time. `None` where it was tried before.
+    pub(super) async fn first_look(
+        &self,
+        session: &SessionId,
+        ttl: Option<&str>,
+        receipt: &mut Receipt,
+    ) -> Result<Option<State>, Error> {
+        if self.tried_out.initialized() {
+            return Ok(None);
+        }
+        let key = self.settings.partitions.probe(self.settings.sort.is_some());
+        let try_out = |operation| {
+            let key = &key;
+            async move {
+                let (mut receipt, mut patience) = (Receipt::default(), self.patience());
+                let tried = persist!(patience, self.table.try_out(operation, key, &mut receipt));
+                (tried, receipt)
+            }
+        };
+        let read = async {
+            let (mut receipt, mut patience) = (Receipt::default(), self.patience());
+            let state = self.state(session, false, ttl, &mut receipt, &mut patience).await;
+            (state, receipt)
+        };
+        let ((put, put_cost), (delete, delete_cost), (state, cost)) =
+            futures_util::future::join3(try_out(Operation::PutItem), try_out(Operation::DeleteItem), read).await;
+        for cost in [put_cost, delete_cost, cost] {
+            *receipt += cost;
+        }
+        put.and(delete).map_err(lacks_permissions)?;
+        let state = state.map_err(|e| if e.is_access_denied() { lacks_permissions(e) } else { e })?;
+        let _ = self.tried_out.set(());
+        Ok(Some(state))
+    }
+}
+
+pub(super) fn lacks_permissions(error: Error) -> Error {
+    error.context(
+        "this table's layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem before anything is written, \
+         since older parts of long sessions move into items of their own; nothing was written",
+    )
+}
+
+/// What an item holds.
+enum Contents {
+    Nothing,
+    Messages,
+    /// Messages that the settings do not read, and what to say of them.
+    Hidden(String),
+    /// It could not be looked into, and what to say of that.
+    Unknown(String),
+}
+
+/// Whether an attribute is there and holds something: a list with elements, or what should be one.
+fn is_something(value: Option<&AttributeValue>) -> bool {
+    match value {
+        None => false,
+        Some(AttributeValue::L(list)) => !list.is_empty(),
+        Some(_) => true,
     }
 }
 

@@ -12,7 +12,7 @@ use super::element::{self, Dialect, Mark};
 use super::table::Generation;
 use crate::error::Error;
 use crate::message::Message;
-use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
+use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, LIST_JS, LIST_PYTHON, MARK, MAX_SEQ};
 use crate::store::dynamodb::table::Attributes;
 use crate::store::dynamodb::turns::MAX_PARTS;
 use crate::store::{AppendId, Position, Record};
@@ -21,7 +21,7 @@ use crate::store::{AppendId, Position, Record};
 const ORIGINALS: Uuid = Uuid::from_u128(0x1b0c_74f2_9a3e_4d55_8c61_37ad_e01f_92b8);
 
 /// What only the mark of a record's first element says, beside its id.
-const OF_A_RECORD: [&str; 6] = ["at", "n", "seq", "rewind", "metadata", "parts"];
+const OF_A_RECORD: [&str; 7] = ["at", "n", "seq", "rewind", "metadata", "parts", "sent"];
 
 /// What stands before a list's first element. It rides in that element, where the originals carry it along, or in an attribute
 /// of its own while the list is empty.
@@ -47,6 +47,8 @@ pub(super) struct Bare {
     pub(super) created_at: i64,
     pub(super) rewind: Option<u64>,
     pub(super) metadata: Option<Map<String, Value>>,
+    /// When each message was sent, where that was given.
+    pub(super) sent_at: Vec<Option<i64>>,
 }
 
 /// Where a large record's messages are.
@@ -82,6 +84,41 @@ pub(super) struct Log {
 pub(crate) struct Lists {
     pub(crate) js: String,
     pub(crate) python: String,
+    /// The one that the settings name, where they do: then other lists in an item that has it are nobody's business.
+    pub(crate) named: Option<String>,
+}
+
+impl Lists {
+    /// The lists of the originals, where the settings name no other.
+    pub(crate) fn usual() -> Self {
+        Self { js: LIST_JS.to_owned(), python: LIST_PYTHON.to_owned(), named: None }
+    }
+
+    /// A list of messages under an attribute that the settings do not read: its name, and whose form it has.
+    pub(crate) fn unread<'a>(&self, attributes: &'a Attributes) -> Option<(&'a str, Dialect)> {
+        let chosen = self.named.as_ref().and_then(|name| attributes.get(name));
+        if element::is_messages(chosen) {
+            return None;
+        }
+        // Where nothing is read, what looks like messages at all is worth a word; else it may be anything of the program's own.
+        let is_read = [&self.js, &self.python].iter().any(|name| element::is_messages(attributes.get(*name)));
+        let form = |value| element::form_of_list(value).or((!is_read && element::may_be_messages(value)).then_some(Dialect::Js));
+        let others = attributes.iter().filter(|(name, _)| **name != self.js && **name != self.python);
+        let others = others.filter_map(|(name, value)| Some((name.as_str(), form(value)?)));
+        others.min_by_key(|(name, _)| *name)
+    }
+
+    /// What to do where lists are not read: to name one of these in the settings.
+    pub(crate) fn remedy(&self, choices: &[(&str, Dialect)]) -> String {
+        let choices: Vec<_> = choices
+            .iter()
+            .map(|(name, dialect)| match dialect {
+                Dialect::Js => format!("list_attribute={name}"),
+                Dialect::Python => format!("dialect=python&list_attribute={name}"),
+            })
+            .collect();
+        format!("give {} in the store URL to read them", choices.join(" or "))
+    }
 }
 
 /// A session's item.
@@ -127,6 +164,17 @@ impl State {
         let ids = ids.ok_or_else(|| unreadable(session, LIST_IDS))?;
         let js = attributes.get(&lists.js).cloned();
         let python = attributes.get(&lists.python).cloned();
+        if let Some((name, dialect)) = lists.unread(attributes) {
+            let read = [(&lists.js, &js, Dialect::Js), (&lists.python, &python, Dialect::Python)];
+            let read = read.into_iter().filter(|(_, list, _)| element::is_messages(list.as_ref()));
+            let read: Vec<_> = read.map(|(name, _, dialect)| (name.as_str(), dialect)).collect();
+            let also = if read.is_empty() { "" } else { "some " };
+            let choices: Vec<_> = read.into_iter().chain([(name, dialect)]).collect();
+            return Err(Error::invalid(format!(
+                "session {session:?} cannot be used: {also}messages of it lie under the attribute {name:?}, which these settings do not read; {}",
+                lists.remedy(&choices)
+            )));
+        }
         if generation.is_some() && js.is_none() && python.is_none() {
             return Err(Error::corrupt(format!(
                 "session {session:?} has neither an attribute {:?} nor {:?}, though it had messages; name another attribute with \
@@ -211,7 +259,7 @@ impl Log {
                 return Err(unreadable(session, &format!("{MARK} (element {place} of the list, which has {key:?} and no id)")));
             } else {
                 let append_id = id_of_foreign(last, &log.elements[place].1);
-                let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None };
+                let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None, sent_at: Vec::new() };
                 Entry { bare, at: place, count: 1, parts: None, foreign: true }
             };
             (next, last) = (entry.bare.seq + 1, Some(entry.bare.append_id));
@@ -291,8 +339,15 @@ impl Bare {
             None => None,
             Some(metadata) => Some(metadata.as_object()?.clone()),
         };
+        let sent_at = match mark.get("sent") {
+            None => Vec::new(),
+            Some(times) => {
+                let time = |time: &Value| if time.is_null() { Some(None) } else { time.as_i64().map(Some) };
+                times.as_array()?.iter().map(time).collect::<Option<_>>()?
+            }
+        };
         let (append_id, created_at) = (parse_id(mark.get("id")?)?, mark.get("at")?.as_i64()?);
-        (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata })
+        (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata, sent_at })
     }
 
     /// The mark that says it. Its number is said only where it does not follow from those before.
@@ -309,10 +364,15 @@ impl Bare {
         if let Some(metadata) = &self.metadata {
             mark.insert("metadata".into(), metadata.clone().into());
         }
+        if !self.sent_at.is_empty() {
+            mark.insert("sent".into(), self.sent_at.clone().into());
+        }
         mark
     }
 
     pub(super) fn with(&self, messages: Vec<Message>) -> Record {
+        // An original may have cut the record short at its end.
+        let sent_at = self.sent_at.get(..messages.len()).unwrap_or_default().to_vec();
         Record {
             seq: self.seq,
             append_id: self.append_id,
@@ -320,6 +380,7 @@ impl Bare {
             expires_at: None,
             rewind: self.rewind,
             metadata: self.metadata.clone(),
+            sent_at,
             messages,
         }
     }
@@ -405,14 +466,9 @@ pub(super) fn parse_id(value: &Value) -> Option<AppendId> {
 /// The mark of an element, empty where there is none. `None` if it is there and cannot be read.
 pub(super) fn mark_of(element: &AttributeValue) -> Option<Mark> {
     let AttributeValue::M(fields) = element else { return Some(Mark::new()) };
-    let inner = |fields: &Attributes, name: &str| match fields.get(name) {
-        Some(AttributeValue::M(inner)) => Some(inner.clone()),
-        _ => None,
-    };
-    let text = fields.get(MARK).cloned().or_else(|| inner(&inner(fields, "data")?, "additional_kwargs")?.remove(MARK));
-    match text {
+    match fields.get(MARK).or_else(|| element::kwargs_of(fields)?.get(MARK)) {
         None => Some(Mark::new()),
-        Some(AttributeValue::S(text)) => serde_json::from_str(&text).ok(),
+        Some(AttributeValue::S(text)) => serde_json::from_str(text).ok(),
         Some(_) => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::table::Clock;
-use crate::store::{Append, Receipt, Swept};
+use crate::store::{Append, Deleted, Receipt, Swept};
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
@@ -110,11 +110,20 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(())
     }
 
-    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by.
-    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        let cleared = self.append(session, &Append::clear()).await?;
-        let mut swept = self.sweep(session).await?;
-        swept.receipt += cleared.receipt;
-        Ok(swept)
+    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by, until a
+    /// sweep of the table finds it two days old. Where there is no item nothing is written.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        self.writable()?;
+        let mut receipt = Receipt::default();
+        if !self.state(session, false, None, &mut receipt, &mut self.patience()).await?.exists {
+            return Ok(Deleted::new(false, Swept { records: 0, receipt }));
+        }
+        let (cleared, took) = self.append_over(session, &Append::clear()).await?;
+        let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
+        // What an earlier delete wrote is no message.
+        deleted.records = deleted.records.saturating_sub(took.bare);
+        deleted.receipt += receipt;
+        deleted.receipt += cleared.receipt;
+        Ok(deleted)
     }
 }

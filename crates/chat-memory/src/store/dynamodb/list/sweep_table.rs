@@ -8,9 +8,9 @@ use super::{ListTable, Listed, Share, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::Receipt;
-use crate::store::dynamodb::names::{CREATED_AT, SEGMENT};
+use crate::store::dynamodb::names::{CREATED_AT, LIST_HEAD, LIST_SESSION, VERSION};
 use crate::store::dynamodb::patience::Patience;
-use crate::store::dynamodb::table::{Clock, Item, Key};
+use crate::store::dynamodb::table::{Clock, Key};
 use crate::store::dynamodb::turns::{Damaged, TableSwept};
 
 /// From which age on what nothing points at is garbage: no append, rewind or roll goes on for as long.
@@ -23,17 +23,21 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let old_before = self.clock.now().wall_ms - ABANDONED_MS;
         // What stands beside each session, and whether it is old.
         let mut beside: BTreeMap<SessionId, Vec<(String, bool, Key)>> = BTreeMap::new();
+        // Sessions that were emptied at some time.
+        let mut emptied: Vec<SessionId> = Vec::new();
         let mut after = None;
         loop {
             let mut patience = self.patience();
             let whole = Share { number: 0, of: 1 };
-            let only = &[CREATED_AT];
+            let only = &[VERSION, CREATED_AT, LIST_SESSION, LIST_HEAD];
             let page = persist!(patience, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.receipt))?;
             for item in page.items {
                 swept.items += 1;
                 if let Some((session, id)) = self.beside_of(&item) {
                     let made = item.attributes.get(CREATED_AT).and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
                     beside.entry(session).or_default().push((id, made.is_none_or(|made| made < old_before), item.key));
+                } else if item.attributes.contains_key(LIST_HEAD) {
+                    emptied.extend(self.session_of(&item));
                 }
             }
             progress(swept.items);
@@ -45,6 +49,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut damaged = Damaged::default();
         for (session, items) in beside {
             damaged.pass(self.sweep_beside(&session, items, &mut swept).await)?;
+        }
+        for session in emptied {
+            damaged.pass(self.forget_emptied(&session, &mut swept).await)?;
         }
         swept.unless(damaged)
     }
@@ -71,6 +78,24 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             }
         }
         swept.sessions += u64::from(erased);
+        Ok(())
+    }
+
+    /// Deletes the item of a session that was emptied so long ago that nothing has to be known by it any more: no key and no ticket is
+    /// good for longer, and no request is on its way.
+    async fn forget_emptied(&self, session: &SessionId, swept: &mut TableSwept) -> Result<(), Error> {
+        let mut patience = self.patience();
+        let state = self.state(session, false, None, &mut swept.receipt, &mut patience).await?;
+        let old_before = self.clock.now().wall_ms - ABANDONED_MS;
+        let is_old = state.log.entries.iter().all(|entry| entry.count == 0 && entry.bare.created_at < old_before);
+        let is_empty = state.log.elements.is_empty() && state.log.head.segment.is_none() && !state.log.entries.is_empty();
+        let Some(generation) = state.generation.filter(|_| is_empty && is_old) else { return Ok(()) };
+        if !self.reachable(session, &mut swept.receipt, &mut patience).await?.is_empty() {
+            return Ok(());
+        }
+        let (key, equal) = (self.key(session)?, self.as_read(&state));
+        let gone = persist!(patience, self.table.discard_if(&key, generation, &equal, &mut swept.receipt))?;
+        swept.sessions += u64::from(gone);
         Ok(())
     }
 
@@ -113,24 +138,6 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             }
         }
         Ok(named)
-    }
-
-    /// The session and the id of an item beside one.
-    fn beside_of(&self, item: &Item) -> Option<(SessionId, String)> {
-        let rest = item.key.pk.strip_prefix(self.settings.partitions.prefix())?;
-        if self.settings.sort_value.is_some() {
-            return Some((SessionId::new(rest).ok()?, item.key.sk.strip_prefix(SEGMENT)?.to_owned()));
-        }
-        let (rest, last) = rest.strip_prefix(SEGMENT)?.rsplit_once('#')?;
-        // A part has a number behind its id.
-        let is_part = last.len() == 4 && last.bytes().all(|b| b.is_ascii_digit());
-        let (session, id) = if is_part {
-            let (session, id) = rest.rsplit_once('#')?;
-            (session, format!("{id}#{last}"))
-        } else {
-            (rest, last.to_owned())
-        };
-        Some((SessionId::new(session).ok()?, id))
     }
 }
 

@@ -21,9 +21,10 @@ impl Generation {
 }
 
 /// What must hold of an item for a change to be made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Guard {
     /// Whatever it is. Only the simulation asks for this, to see what would be lost.
+    #[default]
     #[cfg_attr(not(test), allow(dead_code, reason = "only the simulation takes rules out"))]
     Any,
     /// There is no item.
@@ -35,7 +36,7 @@ pub(crate) enum Guard {
 }
 
 /// A change of one item, made whole or not at all (`UpdateItem`).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     pub(crate) key: Key,
     pub(crate) guard: Guard,
@@ -88,8 +89,20 @@ pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
     /// Deletes an item, if it is there (`DeleteItem`).
     async fn discard(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
 
-    /// Reads a page of a share of the whole table (`Scan`): keys and these attributes, of the items in which one of `lists` holds
-    /// something, or of all.
+    /// Reads some items of the table whole (`Scan`), to see what lies there.
+    async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault>;
+
+    /// Deletes an item if it is of this generation and these attributes are equal to this, or not there (`DeleteItem`). Whether it did.
+    async fn discard_if(
+        &self,
+        key: &Key,
+        generation: Generation,
+        equal: &[(String, Option<AttributeValue>)],
+        receipt: &mut Receipt,
+    ) -> Result<bool, Fault>;
+
+    /// Reads a page of a share of the whole table (`Scan`): keys and these attributes, of all items; with `lists`, only of those in which
+    /// one of them holds something, and then the beginning of each list too, or which have neither.
     async fn slice(
         &self,
         share: Share,

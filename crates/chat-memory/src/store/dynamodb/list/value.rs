@@ -56,7 +56,7 @@ pub(super) fn as_stored(value: AttributeValue) -> AttributeValue {
 /// A value that DynamoDB holds, as JSON, its keys in order.
 ///
 /// # Errors
-/// Says what no JSON holds: bytes, and numbers of more digits than an `f64` keeps.
+/// Says what no JSON holds: bytes.
 pub(super) fn to_json(value: &AttributeValue) -> Result<Value, String> {
     Ok(match value {
         AttributeValue::Null(_) => Value::Null,
@@ -83,7 +83,8 @@ pub(super) fn to_json(value: &AttributeValue) -> Result<Value, String> {
     })
 }
 
-/// A number as an `i64`, a `u64` or an `f64`, whichever is equal to it.
+/// A number as [`json::parse`](crate::json::parse) reads it: an integer of 64 bits, else the `f64` nearest to it. The attribute itself
+/// keeps its digits.
 fn read_number(text: &str) -> Result<Number, String> {
     if let Ok(number) = text.parse::<i64>() {
         return Ok(number.into());
@@ -92,8 +93,7 @@ fn read_number(text: &str) -> Result<Number, String> {
         return Ok(number.into());
     }
     let float = text.parse::<f64>().ok().and_then(Number::from_f64);
-    let is_equal = |float: &Number| Decimal::of(&float.to_string()).is_some_and(|read| Some(read) == Decimal::of(text));
-    float.filter(is_equal).ok_or_else(|| format!("the number {text}, which a JSON number cannot hold without rounding it"))
+    float.ok_or_else(|| format!("the number {text}, which is beyond the largest 64-bit float"))
 }
 
 /// A number as its digits and the power of ten of the first.
@@ -156,14 +156,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_they_are_or_not_at_all() {
-        for (text, json) in
-            [("1", "1"), ("-7", "-7"), ("18446744073709551615", "18446744073709551615"), ("0.1", "0.1"), ("1E+2", "100.0")]
-        {
-            assert_eq!(read_number(text).expect(text).to_string(), json);
-        }
-        for bad in ["0.12345678901234567890", "100000000000000000000001"] {
-            assert!(read_number(bad).expect_err("too many digits").contains(bad));
+    fn numbers_are_read_as_integers_or_the_nearest_double() {
+        for (text, json) in [
+            ("1", "1"),
+            ("-7", "-7"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("18446744073709551616", "1.8446744073709552e19"),
+            ("0.1", "0.1"),
+            ("1E+2", "100.0"),
+            ("0.12345678901234567890", "0.12345678901234568"),
+            ("100000000000000000000001", "1.0000000000000001e23"),
+            ("0.000000029802322387695312500", "2.9802322387695312e-8"),
+        ] {
+            let read: serde_json::Value = crate::json::parse(json).expect("a number");
+            assert_eq!(serde_json::Value::Number(read_number(text).expect(text)), read, "{text}");
         }
     }
 

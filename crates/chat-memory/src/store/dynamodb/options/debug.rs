@@ -30,6 +30,8 @@ impl fmt::Debug for Options {
             max_record_bytes,
             request_timeout,
             deadline,
+            connect_deadline,
+            reconnect_deadline,
         } = self;
         let mut fields = f.debug_struct("Options");
         fields.field("table", table).field("region", region).field("partition_key", partition_key).field("sort_key", sort_key);
@@ -38,7 +40,8 @@ impl fmt::Debug for Options {
         fields.field("eventual", eventual).field("read_only", read_only).field("layout", layout).field("dialect", dialect);
         fields.field("list_attribute", list_attribute).field("sort_value", sort_value).field("ttl_attribute", ttl_attribute);
         fields.field("roll", roll).field("max_record_bytes", max_record_bytes).field("request_timeout", request_timeout);
-        fields.field("deadline", deadline).finish()
+        fields.field("deadline", deadline).field("connect_deadline", connect_deadline);
+        fields.field("reconnect_deadline", reconnect_deadline).finish()
     }
 }
 

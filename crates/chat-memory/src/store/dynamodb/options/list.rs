@@ -9,9 +9,19 @@ use crate::store::layout::{Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll
 impl Options {
     /// The layout, as far as the options tell it themselves.
     pub(crate) fn said_layout(&self) -> Option<Layout> {
-        let is_list =
-            self.sort_value.is_some() || self.list_attribute.is_some() || self.dialect.is_some() || self.ttl_attribute.is_some();
+        self.settled_layout().or(self.dialect.map(|_| Layout::List))
+    }
+
+    /// The layout, where the options leave no doubt. A dialect alone does: it says how to begin a session if the table is of the `list`
+    /// layout, which it may not be.
+    pub(crate) fn settled_layout(&self) -> Option<Layout> {
+        let is_list = self.sort_value.is_some() || self.list_attribute.is_some() || self.ttl_attribute.is_some();
         self.layout.or(is_list.then_some(Layout::List))
+    }
+
+    /// Whether it is worth asking the table for its keys before the first request, since they are hardly those of the `turns` layout.
+    pub(crate) fn hints_at_list(&self) -> bool {
+        self.dialect.is_some() || self.partition_key_name() != names::PARTITION_KEY || self.sort_key_name() != names::SORT_KEY
     }
 
     /// Whether a table of the `list` layout must be asked for its keys, since they are not said here.
@@ -19,12 +29,13 @@ impl Options {
         self.partition_key.is_none() || self.sort_value.is_some() && self.sort_key.is_none()
     }
 
-    /// The names of the lists in the `list` layout. One that is named is the dialect's own.
-    pub(crate) fn lists(&self) -> Lists {
-        let named = |dialect| self.list_attribute.clone().filter(|_| self.dialect.unwrap_or(Dialect::Js) == dialect);
+    /// The names of the lists in the `list` layout. One that is named is this dialect's own.
+    pub(crate) fn lists(&self, dialect: Option<Dialect>) -> Lists {
+        let named = |of| self.list_attribute.clone().filter(|_| dialect.unwrap_or(Dialect::Js) == of);
         Lists {
             js: named(Dialect::Js).unwrap_or_else(|| names::LIST_JS.to_owned()),
             python: named(Dialect::Python).unwrap_or_else(|| names::LIST_PYTHON.to_owned()),
+            named: self.list_attribute.clone(),
         }
     }
 
@@ -46,7 +57,7 @@ impl Options {
         if self.sort_value.as_ref().is_some_and(|value| value.is_empty() || value.len() > 1024) {
             return Err(Error::invalid("the sort key's fixed value has 1 to 1,024 bytes"));
         }
-        let lists = self.lists();
+        let lists = self.lists(self.dialect);
         let keys = [self.partition_key.as_deref(), self.sort_key.as_deref()];
         let ours = [names::LIST_HEAD, names::LIST_GENERATION, names::LIST_IDS];
         for name in [Some(lists.js.as_str()), Some(lists.python.as_str()), self.ttl_attribute.as_deref()].into_iter().flatten() {

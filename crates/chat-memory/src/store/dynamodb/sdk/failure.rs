@@ -32,8 +32,8 @@ pub(crate) enum Cause {
     Unreadable { status: u16, why: String },
     /// No answer within this time.
     TooLate(Duration),
-    /// No connection was made.
-    NoConnection(String),
+    /// No connection was made. An operation that never had one repeats it only until it is this old.
+    NoConnection { why: String, repeat_until: Duration },
     /// The connection broke.
     Lost(String),
     /// There are no credentials to sign with. `slow` if they may come later.
@@ -45,7 +45,7 @@ pub(crate) enum Cause {
 }
 
 impl Failure {
-    pub(crate) fn new<E>(operation: Operation, sent: bool, error: &SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn new<E>(operation: Operation, sent: bool, error: &SdkError<E, HttpResponse>, repeat_until: Duration) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
@@ -62,7 +62,7 @@ impl Failure {
                 Cause::Unreadable { status: answer.raw().status().as_u16(), why: chain(error.source()) }
             }
             SdkError::TimeoutError(_) => Cause::Lost(chain(error.source())),
-            SdkError::DispatchFailure(failure) => dispatch(failure, sent),
+            SdkError::DispatchFailure(failure) => dispatch(failure, sent, repeat_until),
             _ => credentials(error.source()).unwrap_or_else(|| Cause::NotSent(chain(error.source()))),
         };
         Self { operation, sent, cause }
@@ -77,6 +77,14 @@ impl Failure {
         self
     }
 
+    /// Until which age an operation repeats this, where no connection was made.
+    pub(crate) fn unconnected_until(&self) -> Option<Duration> {
+        match self.cause {
+            Cause::NoConnection { repeat_until, .. } => Some(repeat_until),
+            _ => None,
+        }
+    }
+
     /// The service's own name of the error.
     pub(crate) fn code(&self) -> Option<&str> {
         match &self.cause {
@@ -86,7 +94,7 @@ impl Failure {
     }
 }
 
-fn dispatch(failure: &aws_smithy_runtime_api::client::result::DispatchFailure, sent: bool) -> Cause {
+fn dispatch(failure: &aws_smithy_runtime_api::client::result::DispatchFailure, sent: bool, repeat_until: Duration) -> Cause {
     let Some(error) = failure.as_connector_error() else { return Cause::Lost(String::new()) };
     if let Some(cause) = credentials(Some(error)) {
         return cause;
@@ -103,7 +111,7 @@ fn dispatch(failure: &aws_smithy_runtime_api::client::result::DispatchFailure, s
     // The only timeout that the HTTP client has is the connection's.
     let unconnected = error.is_timeout()
         || find::<hyper_util::client::legacy::Error>(Some(error)).is_some_and(hyper_util::client::legacy::Error::is_connect);
-    if unconnected { Cause::NoConnection(why) } else { Cause::Lost(why) }
+    if unconnected { Cause::NoConnection { why, repeat_until } } else { Cause::Lost(why) }
 }
 
 fn credentials(error: Option<&(dyn StdError + 'static)>) -> Option<Cause> {
@@ -174,7 +182,7 @@ impl fmt::Display for Failure {
                 let what = if self.sent { "answered" } else { "signed and sent" };
                 write!(f, "{operation} was not {what} within {} ms", limit.as_millis())
             }
-            Cause::NoConnection(why) => write!(f, "no connection for {operation}: {why}"),
+            Cause::NoConnection { why, .. } => write!(f, "no connection for {operation}: {why}"),
             Cause::Lost(why) => write!(f, "the connection broke during {operation}: {why}"),
             Cause::Credentials { why, .. } => write!(f, "no credentials for {operation}: {why}"),
             Cause::NotSent(why) => write!(f, "{operation} was not sent: {why}"),

@@ -70,7 +70,7 @@ impl Failure {
                 trouble => trouble,
             },
             Cause::Credentials { slow: false, .. } => Trouble::Credentials,
-            Cause::Credentials { slow: true, .. } | Cause::TooLate(_) | Cause::NoConnection(_) | Cause::Lost(_) => {
+            Cause::Credentials { slow: true, .. } | Cause::TooLate(_) | Cause::NoConnection { .. } | Cause::Lost(_) => {
                 Trouble::Unavailable
             }
             Cause::NotSent(_) => Trouble::Refused,
@@ -85,7 +85,7 @@ impl Failure {
             // A refusal is one even if its body is garbled.
             Cause::Unreadable { status, .. } => !(400..500).contains(status),
             Cause::TooLate(_) | Cause::Lost(_) => true,
-            Cause::NoConnection(_) | Cause::Credentials { .. } | Cause::NotSent(_) | Cause::ReadOnly => false,
+            Cause::NoConnection { .. } | Cause::Credentials { .. } | Cause::NotSent(_) | Cause::ReadOnly => false,
         };
         unknown && self.sent && self.operation.writes()
     }
@@ -156,7 +156,7 @@ impl Failure {
             Cause::Answer { code, message, .. } if message.is_empty() => code.clone(),
             Cause::Answer { code, message, .. } => format!("{code}: {}", message.trim_end_matches('.')),
             Cause::Unreadable { why, .. }
-            | Cause::NoConnection(why)
+            | Cause::NoConnection { why, .. }
             | Cause::Lost(why)
             | Cause::NotSent(why)
             | Cause::Credentials { why, .. } => why.clone(),
@@ -227,7 +227,7 @@ impl Failure {
                     limit.as_millis()
                 )
             }
-            Cause::NoConnection(why) => {
+            Cause::NoConnection { why, .. } => {
                 format!("no connection to {target} ({why}); check the network, the region's name and the endpoint")
             }
             Cause::Lost(why) => format!("the connection to {target} broke during {operation} ({why})"),

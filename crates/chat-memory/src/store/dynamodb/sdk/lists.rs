@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::store::Receipt;
 use crate::store::dynamodb::Options;
 use crate::store::dynamodb::iam::Operation;
-use crate::store::dynamodb::list::{Change, Changed, Guard, ListTable, Share, Slice};
+use crate::store::dynamodb::list::{Change, Changed, Dialect, Generation, Guard, ListTable, Share, Slice};
 use crate::store::dynamodb::names::{self, LIST_GENERATION, LIST_IDS};
 use crate::store::dynamodb::size;
 use crate::store::dynamodb::table::{Attributes, Fault, Item, Key};
@@ -128,22 +129,12 @@ impl SdkList {
     pub(crate) fn open(table: SdkTable, options: &Options, schema: Option<Schema>) -> Result<Self, Error> {
         let Some(schema) = schema else {
             let partition_key = options.partition_key.clone().unwrap_or_else(|| names::LIST_PARTITION_KEY.to_owned());
-            let sort_key = options.sort_key.clone().filter(|_| options.sort_value.is_some());
+            let sort_key = options.sort_key.clone();
             return Ok(Self { table, partition_key, sort_key });
         };
         let target = table.target();
-        match (&schema.sort, &options.sort_value) {
-            (Some(sort), None) => {
-                return Err(Error::invalid(format!(
-                    "{target} has the sort key {sort}, so in the list layout each session is under one fixed value of it; \
-                     name it with sort_value=… in the store URL (LangChain.js's sortKey option fixes the key's own name: sort_value={})",
-                    sort.name
-                )));
-            }
-            (None, Some(_)) => {
-                return Err(Error::invalid(format!("{target} has no sort key; leave sort_value out of the store URL")));
-            }
-            _ => {}
+        if schema.sort.is_none() && options.sort_value.is_some() {
+            return Err(Error::invalid(format!("{target} has no sort key; leave sort_value out of the store URL")));
         }
         if let Some(key) = [Some(&schema.partition), schema.sort.as_ref()].into_iter().flatten().find(|key| key.kind != "S") {
             return Err(Error::invalid(format!(
@@ -164,6 +155,15 @@ impl SdkList {
             }
         }
         Ok(Self { table, partition_key: schema.partition.name, sort_key: schema.sort.map(|sort| sort.name) })
+    }
+
+    /// In whose form a new session is to be, where the names of the keys tell: LangChain Python's and LangChain.js's own differ.
+    pub(crate) fn usual_dialect(&self) -> Option<Dialect> {
+        let mut keys = [Some(&self.partition_key), self.sort_key.as_ref()].into_iter().flatten();
+        if keys.any(|name| name == names::LIST_PYTHON_KEY) {
+            return Some(Dialect::Python);
+        }
+        (self.partition_key == names::LIST_PARTITION_KEY).then_some(Dialect::Js)
     }
 
     /// Tries an operation on the item of this key, and changes nothing. `Ok` if the credentials allow it.
@@ -289,15 +289,24 @@ impl ListTable for SdkList {
         let inner = &self.table.0;
         let mut all = Expression::default();
         let keys = [Some(self.partition_key.as_str()), self.sort_key.as_deref()];
-        let projection: Vec<String> = keys.into_iter().flatten().chain(only.iter().copied()).map(|name| all.name(name)).collect();
-        let filter: Vec<String> = lists
-            .iter()
-            .map(|list| {
-                let name = all.name(list);
-                let none = all.value(AttributeValue::N("0".to_owned()));
-                format!("size({name}) > {none}")
-            })
+        let projection: Vec<String> = keys
+            .into_iter()
+            .flatten()
+            .chain(only.iter().copied().filter(|name| !lists.contains(name)))
+            .map(|name| all.name(name))
             .collect();
+        let mut projection = projection;
+        let (mut filter, mut absent) = (Vec::new(), Vec::new());
+        for list in lists {
+            let (name, kind, none) = (all.name(list), all.name("type"), all.value(AttributeValue::N("0".to_owned())));
+            // Enough to see that the list is there.
+            projection.push(format!("{name}[0].{kind}"));
+            filter.push(format!("size({name}) > {none}"));
+            absent.push(format!("attribute_not_exists({name})"));
+        }
+        if !absent.is_empty() {
+            filter.push(format!("({})", absent.join(" AND ")));
+        }
         let request = inner
             .client
             .scan()
@@ -322,6 +331,46 @@ impl ListTable for SdkList {
                 let after = answer.last_evaluated_key.map(|key| self.key_of(&key)).transpose()?;
                 Ok(Slice { items, after })
             }
+            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+        }
+    }
+
+    async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault> {
+        match self.table.sample(receipt).await {
+            Ok(items) => {
+                let items = items.into_iter().map(|item| {
+                    let key = self.key_of(&item)?;
+                    Ok(Item { key, attributes: self.attributes(item, receipt) })
+                });
+                items.collect()
+            }
+            Err(failure) => Err(self.table.fault(failure, receipt).await),
+        }
+    }
+
+    async fn discard_if(
+        &self,
+        key: &Key,
+        generation: Generation,
+        equal: &[(String, Option<AttributeValue>)],
+        receipt: &mut Receipt,
+    ) -> Result<bool, Fault> {
+        let inner = &self.table.0;
+        let change = Change { guard: Guard::Of(generation), equal: equal.to_vec(), ..Change::default() };
+        let all = Expression::of(&change, &self.partition_key);
+        let request = inner.client.delete_item().table_name(&inner.target.table).return_consumed_capacity(TOTAL);
+        let request = request
+            .set_key(Some(self.sdk_key(key)))
+            .condition_expression(all.conditions.join(" AND "))
+            .set_expression_attribute_names(Some(all.names))
+            .set_expression_attribute_values(Some(all.values));
+        let send = |trace| request.customize().interceptor(trace).send();
+        match self.table.call(Operation::DeleteItem, 0, receipt, send).await {
+            Ok(answer) => {
+                wrote(receipt, 0, answer.consumed_capacity());
+                Ok(true)
+            }
+            Err(Refused { answer: Some(DeleteItemError::ConditionalCheckFailedException(_)), .. }) => Ok(false),
             Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
         }
     }

@@ -10,6 +10,7 @@ mod probe;
 mod quiet;
 mod requests;
 mod schema;
+mod whole;
 mod wire;
 
 #[cfg(test)]
@@ -30,11 +31,11 @@ use tokio::sync::OnceCell;
 
 pub use control::Description;
 pub(crate) use control::TTL_TAKEN;
-use failure::Cause;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Cause, Failure};
 pub(crate) use fault::{Target, Trouble};
 pub(crate) use lists::SdkList;
 pub use schema::{KeyAttribute, Schema};
+use whole::Whole;
 use wire::{Trace, Wire};
 
 use super::Options;
@@ -58,6 +59,8 @@ struct Inner {
     client: Client,
     target: Target,
     request_timeout: Duration,
+    connect_deadline: Duration,
+    reconnect_deadline: Duration,
     read_only: bool,
     wire: Arc<Wire>,
     /// What was asked of the table once, when it was first needed.
@@ -117,6 +120,8 @@ impl SdkTable {
             client,
             target,
             request_timeout: options.request_timeout,
+            connect_deadline: options.connect_deadline,
+            reconnect_deadline: options.reconnect_deadline,
             read_only: options.read_only,
             wire,
             schema: OnceCell::new(),
@@ -127,6 +132,11 @@ impl SdkTable {
     /// Which table it is.
     pub(crate) fn target(&self) -> &Target {
         &self.0.target
+    }
+
+    /// The table's keys, if it was asked for them.
+    pub(crate) fn known_schema(&self) -> Option<Schema> {
+        self.0.schema.get().cloned()
     }
 
     /// The operations that were sent through this table, by DynamoDB's names.
@@ -148,6 +158,7 @@ impl SdkTable {
         send: impl FnOnce(Trace) -> F,
     ) -> Result<T, Refused<E>>
     where
+        T: Whole,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + StdError + 'static,
     {
@@ -161,9 +172,10 @@ impl SdkTable {
         let sent = trace.sent();
         receipt.requests += u64::from(sent);
         match outcome {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) if answer.is_whole() => Ok(answer),
+            Ok(Ok(_)) => Err(refused(sent, Cause::Unreadable { status: 200, why: T::LACKS.to_owned() })),
             Ok(Err(error)) => {
-                let failure = Failure::new(operation, sent, &error);
+                let failure = Failure::new(operation, sent, &error, self.repeats_connecting_until());
                 tracing::debug!(table = %self.0.target.table, %failure, "a request to DynamoDB failed");
                 let answer = match error {
                     SdkError::ServiceError(answer) => Some(answer.into_err()),
@@ -173,6 +185,11 @@ impl SdkTable {
             }
             Err(_) => Err(refused(sent, Cause::TooLate(limit))),
         }
+    }
+
+    /// Until which age an operation that never had a connection tries to get one.
+    fn repeats_connecting_until(&self) -> Duration {
+        if self.0.wire.was_answered() { self.0.reconnect_deadline } else { self.0.connect_deadline }
     }
 
     /// The fault that a failure is to the protocol. Where the keys are the trouble, the table is asked for its own.

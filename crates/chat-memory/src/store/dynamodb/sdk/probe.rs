@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, ReturnConsumedCapacity, TransactWriteItem};
 
 use super::items::SdkItem;
 use super::{Failure, Refused, SdkTable};
@@ -44,6 +44,7 @@ impl SdkTable {
     ) -> Result<(), Failure> {
         if operation == Operation::GetItem {
             let request = self.0.client.get_item().table_name(&self.0.target.table).set_key(Some(key));
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
             let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
             return answer.map(drop).map_err(|refused| refused.failure);
         }
@@ -52,6 +53,7 @@ impl SdkTable {
 
     async fn probe_query(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
         let request = self.0.client.query().table_name(&self.0.target.table).limit(1);
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let request = request
             .key_condition_expression("#pk = :pk AND #sk = :sk")
             .expression_attribute_names("#pk", &self.0.target.partition_key)

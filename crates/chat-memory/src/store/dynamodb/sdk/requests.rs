@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, ConsumedCapacity, Put, ReturnConsumedCapacity, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, CancellationReason, ConditionCheck, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
 use super::control::unsent;
@@ -17,9 +18,14 @@ use super::items::SdkItem;
 use super::{Failure, MAX_ITEM_BYTES, MAX_PAGE_BYTES, Refused, SdkTable};
 use crate::error::{Error, ErrorKind};
 use crate::store::dynamodb::iam::Operation;
-use crate::store::dynamodb::table::{Beside, Created, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table};
+use crate::store::dynamodb::table::{
+    Change, Created, Expected, Fault, Item, Key, NewItem, Page, Precondition, Range, ScanPage, Table, Updated,
+};
 use crate::store::dynamodb::{names, size};
 use crate::store::{AppendId, Receipt};
+
+/// How many items are enough to see what lies in a table.
+const SAMPLE: i32 = 20;
 
 const TOTAL: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
@@ -27,7 +33,7 @@ const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionChec
 /// Attribute names go by placeholders everywhere, since DynamoDB reserves hundreds of words.
 const IS_NEW: &str = "attribute_not_exists(#pk)";
 const EXISTS: &str = "attribute_exists(#pk)";
-const EXISTS_AS_SEEN: &str = "attribute_exists(#pk) AND #id = :id";
+const EXISTS_AS_SEEN: &str = "attribute_exists(#pk) AND #id = :id AND #at = :at";
 const AS_SEEN: &str = "#id = :id";
 
 #[async_trait]
@@ -41,9 +47,10 @@ impl Table for SdkTable {
     async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault> {
         let item = self.0.target.sdk_item(&new.item);
         let bytes = size::attributes_bytes(&item);
-        let created = match &new.beside {
-            None => self.create_alone(item, bytes, receipt).await?,
-            Some(beside) => self.create_beside(item, bytes, beside, receipt).await?,
+        let created = if new.precondition.is_none() && new.changes.is_empty() {
+            self.create_alone(item, bytes, receipt).await?
+        } else {
+            self.create_in_transaction(item, bytes, new, receipt).await?
         };
         if matches!(created, Created::Done) {
             receipt.bytes += bytes as u64;
@@ -85,38 +92,33 @@ impl Table for SdkTable {
         &self,
         key: &Key,
         set: &[(&str, Option<AttributeValue>)],
+        expected: Option<Expected<'_>>,
         receipt: &mut Receipt,
-    ) -> Result<Option<Item>, Fault> {
+    ) -> Result<Updated, Fault> {
+        let expression = UpdateExpression::new(set.iter().map(|(name, value)| (*name, value.as_ref())));
         let mut request = self
             .0
             .client
             .update_item()
             .table_name(&self.0.target.table)
             .set_key(Some(self.0.target.sdk_key(key)))
-            .condition_expression(EXISTS)
+            .set_update_expression(expression.text)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(expression.values)
             .expression_attribute_names("#pk", &self.0.target.partition_key)
             .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ALL_OLD)
             .return_consumed_capacity(TOTAL);
-        let (mut sets, mut removes) = (Vec::new(), Vec::new());
-        for (place, (name, value)) in set.iter().enumerate() {
-            request = request.expression_attribute_names(format!("#a{place}"), *name);
-            match value {
-                Some(value) => {
-                    request = request.expression_attribute_values(format!(":a{place}"), value.clone());
-                    sets.push(format!("#a{place} = :a{place}"));
-                }
-                None => removes.push(format!("#a{place}")),
-            }
-        }
-        let clauses = [("SET", sets), ("REMOVE", removes)];
-        let expression: Vec<_> = clauses
-            .into_iter()
-            .filter(|(_, parts)| !parts.is_empty())
-            .map(|(verb, parts)| format!("{verb} {}", parts.join(", ")))
-            .collect();
-        if !expression.is_empty() {
-            request = request.update_expression(expression.join(" "));
-        }
+        request = match expected {
+            None => request.condition_expression(EXISTS),
+            Some((name, None)) => request
+                .condition_expression(format!("{EXISTS} AND attribute_not_exists(#seen)"))
+                .expression_attribute_names("#seen", name),
+            Some((name, Some(value))) => request
+                .condition_expression(format!("{EXISTS} AND #seen = :seen"))
+                .expression_attribute_names("#seen", name)
+                .expression_attribute_values(":seen", value.clone()),
+        };
         let answer = self
             .call(Operation::UpdateItem, MAX_ITEM_BYTES, receipt, |trace| request.customize().interceptor(trace).send())
             .await;
@@ -125,9 +127,12 @@ impl Table for SdkTable {
                 let item = answer.attributes.unwrap_or_default();
                 wrote(receipt, size::attributes_bytes(&item), answer.consumed_capacity.as_ref());
                 // The write is done: an item that cannot be read is found as such by whoever reads it next.
-                self.0.target.item(item).map(Some).map_err(stop)
+                self.0.target.item(item).map(Updated::Done).map_err(stop)
             }
-            Err(Refused { answer: Some(UpdateItemError::ConditionalCheckFailedException(_)), .. }) => Ok(None),
+            Err(Refused { answer: Some(UpdateItemError::ConditionalCheckFailedException(old)), .. }) => match old.item {
+                Some(item) => self.read_item(item, receipt).map(Updated::Changed),
+                None => Ok(Updated::Missing),
+            },
             Err(refused) => Err(self.fault(refused.failure, receipt).await),
         }
     }
@@ -224,6 +229,15 @@ impl Table for SdkTable {
 }
 
 impl SdkTable {
+    /// Some of the table's items, whole and as they are, to see what lies there.
+    pub(crate) async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<SdkItem>, Failure> {
+        let request = self.0.client.scan().table_name(&self.0.target.table).limit(SAMPLE).return_consumed_capacity(TOTAL);
+        let answer = self.call(Operation::Scan, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = answer.map_err(|refused| refused.failure)?;
+        read(receipt, answer.consumed_capacity());
+        Ok(answer.items.unwrap_or_default())
+    }
+
     /// A projection of the keys and these attributes, and the names that it uses.
     fn projection(&self, only: &[&str]) -> (String, HashMap<String, String>) {
         let target = &self.0.target;
@@ -261,38 +275,23 @@ impl SdkTable {
         }
     }
 
-    async fn create_beside(&self, item: SdkItem, bytes: usize, beside: &Beside, receipt: &mut Receipt) -> Result<Created, Fault> {
-        let target = &self.0.target;
-        let pk = || HashMap::from([("#pk".to_owned(), target.partition_key.clone())]);
-        let mut check = ConditionCheck::builder()
-            .table_name(&target.table)
-            .set_key(Some(target.sdk_key(&beside.key)))
-            .condition_expression(EXISTS)
-            .set_expression_attribute_names(Some(pk()));
-        if let Some(append_id) = beside.append_id {
-            check = check
-                .condition_expression(EXISTS_AS_SEEN)
-                .expression_attribute_names("#id", names::APPEND_ID)
-                .expression_attribute_values(":id", id(append_id));
+    async fn create_in_transaction(
+        &self,
+        item: SdkItem,
+        bytes: usize,
+        new: &NewItem,
+        receipt: &mut Receipt,
+    ) -> Result<Created, Fault> {
+        let unsent = |unbuilt| unsent(Operation::TransactWriteItems, &unbuilt).into_fault(&self.0.target, None);
+        let mut parts = vec![TransactWriteItem::builder().put(self.put_new(item).map_err(unsent)?).build()];
+        if let Some(precondition) = &new.precondition {
+            parts.push(TransactWriteItem::builder().condition_check(self.check(precondition).map_err(unsent)?).build());
         }
-        let put = Put::builder()
-            .table_name(&target.table)
-            .set_item(Some(item))
-            .condition_expression(IS_NEW)
-            .set_expression_attribute_names(Some(pk()))
-            .return_values_on_condition_check_failure(ALL_OLD);
-        let (check, put) = check
-            .build()
-            .and_then(|check| Ok((check, put.build()?)))
-            .map_err(|unbuilt| unsent(Operation::TransactWriteItems, &unbuilt).into_fault(target, None))?;
-        // The order that `cancelled` reads the reasons in.
-        let request = self
-            .0
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().condition_check(check).build())
-            .transact_items(TransactWriteItem::builder().put(put).build())
-            .return_consumed_capacity(TOTAL);
+        for change in &new.changes {
+            parts.push(self.change(change).map_err(unsent)?);
+        }
+        // The order that `cancelled` reads the reasons in: the item, its precondition, the changes.
+        let request = self.0.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
         let answer =
             self.call(Operation::TransactWriteItems, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
@@ -303,26 +302,85 @@ impl SdkTable {
                 Ok(Created::Done)
             }
             Err(Refused { answer: Some(TransactWriteItemsError::TransactionCanceledException(why)), failure }) => {
-                self.cancelled(why.cancellation_reasons.unwrap_or_default(), failure, receipt).await
+                self.cancelled(why.cancellation_reasons.unwrap_or_default(), new.precondition.is_some(), failure, receipt).await
             }
             Err(refused) => Err(self.fault(refused.failure, receipt).await),
         }
     }
 
-    /// What a cancelled transaction of a check and a put means. A taken place tells more than a check that failed: it may
-    /// be taken by this very append.
+    fn pk_name(&self) -> HashMap<String, String> {
+        HashMap::from([("#pk".to_owned(), self.0.target.partition_key.clone())])
+    }
+
+    fn put_new(&self, item: SdkItem) -> Result<Put, BuildError> {
+        Put::builder()
+            .table_name(&self.0.target.table)
+            .set_item(Some(item))
+            .condition_expression(IS_NEW)
+            .set_expression_attribute_names(Some(self.pk_name()))
+            .return_values_on_condition_check_failure(ALL_OLD)
+            .build()
+    }
+
+    fn check(&self, precondition: &Precondition) -> Result<ConditionCheck, BuildError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.0.target.table)
+            .set_key(Some(self.0.target.sdk_key(&precondition.key)))
+            .set_expression_attribute_names(Some(self.pk_name()));
+        let Some((append_id, created_at)) = precondition.written_by else { return check.condition_expression(EXISTS).build() };
+        check
+            .condition_expression(EXISTS_AS_SEEN)
+            .expression_attribute_names("#id", names::APPEND_ID)
+            .expression_attribute_values(":id", id(append_id))
+            .expression_attribute_names("#at", names::CREATED_AT)
+            .expression_attribute_values(":at", AttributeValue::N(created_at.to_string()))
+            .build()
+    }
+
+    fn change(&self, change: &Change) -> Result<TransactWriteItem, BuildError> {
+        let target = &self.0.target;
+        let part = TransactWriteItem::builder();
+        Ok(match change {
+            Change::Put(item) => {
+                part.put(Put::builder().table_name(&target.table).set_item(Some(target.sdk_item(item))).build()?)
+            }
+            Change::Delete(key) => {
+                part.delete(Delete::builder().table_name(&target.table).set_key(Some(target.sdk_key(key))).build()?)
+            }
+            Change::Update(key, set) => {
+                let expression = UpdateExpression::new(set.iter().map(|(name, value)| (name.as_str(), value.as_ref())));
+                part.update(
+                    Update::builder()
+                        .table_name(&target.table)
+                        .set_key(Some(target.sdk_key(key)))
+                        .condition_expression(EXISTS)
+                        .set_update_expression(expression.text)
+                        .set_expression_attribute_names(Some(expression.names))
+                        .set_expression_attribute_values(expression.values)
+                        .expression_attribute_names("#pk", &target.partition_key)
+                        .build()?,
+                )
+            }
+        }
+        .build())
+    }
+
+    /// What a cancelled transaction means. A taken place tells more than a check that failed: it may be taken by this very append.
     async fn cancelled(
         &self,
         mut reasons: Vec<CancellationReason>,
+        has_precondition: bool,
         failure: Failure,
         receipt: &mut Receipt,
     ) -> Result<Created, Fault> {
         let refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-        if reasons.get(1).is_some_and(refused) {
-            return self.taken(reasons.swap_remove(1).item, receipt);
-        }
         if reasons.first().is_some_and(refused) {
-            return Ok(Created::NotBeside);
+            return self.taken(reasons.swap_remove(0).item, receipt);
+        }
+        match reasons.iter().position(refused) {
+            Some(1) if has_precondition => return Ok(Created::NoPrecondition),
+            Some(_) => return Ok(Created::NothingToUpdate),
+            None => {}
         }
         let telling = reasons.into_iter().find(|reason| reason.code().is_some_and(|code| code != "None"));
         let failure = match telling {
@@ -349,6 +407,35 @@ impl SdkTable {
     fn read_item(&self, item: SdkItem, receipt: &mut Receipt) -> Result<Item, Fault> {
         receipt.bytes += size::attributes_bytes(&item) as u64;
         self.0.target.item(item).map_err(stop)
+    }
+}
+
+/// What an update sets and removes, as DynamoDB has it.
+struct UpdateExpression {
+    text: Option<String>,
+    names: HashMap<String, String>,
+    values: Option<HashMap<String, AttributeValue>>,
+}
+
+impl UpdateExpression {
+    fn new<'a>(set: impl Iterator<Item = (&'a str, Option<&'a AttributeValue>)>) -> Self {
+        let (mut names, mut values) = (HashMap::new(), HashMap::new());
+        let (mut sets, mut removes) = (Vec::new(), Vec::new());
+        for (place, (name, value)) in set.enumerate() {
+            names.insert(format!("#a{place}"), name.to_owned());
+            match value {
+                Some(value) => {
+                    values.insert(format!(":a{place}"), value.clone());
+                    sets.push(format!("#a{place} = :a{place}"));
+                }
+                None => removes.push(format!("#a{place}")),
+            }
+        }
+        let clauses = [("SET", sets), ("REMOVE", removes)];
+        let clauses = clauses.into_iter().filter(|(_, parts)| !parts.is_empty());
+        let text: Vec<_> = clauses.map(|(verb, parts)| format!("{verb} {}", parts.join(", "))).collect();
+        let text = (!text.is_empty()).then(|| text.join(" "));
+        Self { text, names, values: (!values.is_empty()).then_some(values) }
     }
 }
 

@@ -2,7 +2,7 @@
 //! and how far the server's clock is from ours.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use aws_sdk_dynamodb::config::interceptors::{BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef};
@@ -21,11 +21,17 @@ pub(crate) struct Wire {
     operations: Mutex<BTreeSet<String>>,
     endpoint: OnceLock<String>,
     skew_ms: AtomicI64,
+    answered: AtomicBool,
 }
 
 impl Default for Wire {
     fn default() -> Self {
-        Self { operations: Mutex::default(), endpoint: OnceLock::new(), skew_ms: AtomicI64::new(NONE) }
+        Self {
+            operations: Mutex::default(),
+            endpoint: OnceLock::new(),
+            skew_ms: AtomicI64::new(NONE),
+            answered: AtomicBool::new(false),
+        }
     }
 }
 
@@ -43,6 +49,11 @@ impl Wire {
     /// By how many milliseconds the server's clock is ahead of ours at least (negative: behind), by its last answer.
     pub(crate) fn skew_ms(&self) -> Option<i64> {
         Some(self.skew_ms.load(Ordering::Relaxed)).filter(|skew| *skew != NONE)
+    }
+
+    /// Whether anything ever answered.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     fn saw_operation(&self, target: &str) {
@@ -101,6 +112,7 @@ impl Intercept for Trace {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        self.wire.answered.store(true, Ordering::Relaxed);
         let date = context.response().headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         if let Some(served_at) = date.and_then(|date| date.to_millis().ok()) {
             let skew = skew_ms(self.sent_at.load(Ordering::Acquire), served_at, wall_ms());

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::belief::{Belief, Last};
-use super::item::{self, Body, Encoded, Head, Links, Stored};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::belief::Belief;
+use super::item::{self, Body, Encoded, Head, Links, PURGED_AFTER_S, Stored};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
-use crate::store::dynamodb::names::{MAX_SEQ, part_sk, record_sk};
-use crate::store::dynamodb::table::{Beside, Clock, Created, Item, Key, NewItem, Table};
+use crate::store::dynamodb::names::{EXPIRES_AT, MAX_SEQ, TTL, part_sk, record_sk};
+use crate::store::dynamodb::table::{Change, Clock, Created, Item, Key, NewItem, Precondition, Table};
 use crate::store::position::Moment;
-use crate::store::{Append, Appended, Identity, Receipt, Record, Ticket};
+use crate::store::{Append, AppendId, Appended, Identity, Lasts, Receipt, Record, Ticket};
 
 /// How old an expected position may be. A record lives an hour at least and is purged a day later at the earliest.
 const POSITION_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
@@ -26,21 +28,36 @@ pub(super) struct Attempt<'a> {
     pub(super) append: &'a Append,
     pub(super) pk: String,
     pub(super) record: Record,
-    pub(super) encoded: Encoded,
+    /// Whether it ends the session: the clear of a delete.
+    pub(super) ends: bool,
+    /// For how long it keeps its session alive.
+    pub(super) lasts: Lasts,
+    /// The attribute by which the table purges, where that is known to be needed.
+    pub(super) ttl: String,
+    encoded: Encoded,
     /// The parts that were written, or may have been.
-    pub(super) parts: Vec<Key>,
+    parts: Vec<Key>,
     /// Where the append may already be: from this number on. `None` while it cannot be anywhere.
     pub(super) may_be_from: Option<u64>,
     /// Whether others may be appending the same (a key, a ticket): then it may turn up at any number.
     pub(super) shared: bool,
     /// The numbers at which a request is out that may have landed, or may yet.
     pub(super) in_doubt: BTreeSet<u64>,
-    /// The directory entry that this append made for a new session.
+    /// The time of the entry with which this append would start the session.
     pub(super) began: Option<i64>,
-    /// When the next entry of this append may begin at the earliest: after one that it took back, so that a deletion under way
-    /// never meets the new one.
-    pub(super) may_begin: i64,
+    /// The record that names an entry that was not there to be updated; after a second look at it, the session starts again.
+    pub(super) without_entry: Option<(AppendId, bool)>,
     pub(super) receipt: Receipt,
+}
+
+/// What is written at a number: what the record says of its session, and what changes in the directory with it.
+pub(super) struct Plan {
+    pub(super) links: Links,
+    pub(super) changes: Vec<Change>,
+    /// What the delete of a session that is not there writes: a record that may be purged a day after this time (epoch seconds).
+    pub(super) blocks_at: Option<i64>,
+    /// Whether there is a session, as long as this is so.
+    pub(super) existed: bool,
 }
 
 /// What a look at the log found.
@@ -52,31 +69,37 @@ pub(super) enum Found {
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        self.append_linked(session, append, true).await
+        self.append_or_end(session, append, false).await.map(|(appended, _)| appended)
     }
 
-    /// Appends; with `linked` false the record ends the session: the next one starts it anew. The record says then which entry of the
-    /// directory is to go.
-    pub(super) async fn append_linked(&self, session: &SessionId, append: &Append, linked: bool) -> Result<Appended, Error> {
+    /// Appends; where it ends the session, that is off the directory with the same request, and the next append starts it anew. Also whether
+    /// there was a session.
+    pub(super) async fn append_or_end(
+        &self,
+        session: &SessionId,
+        append: &Append,
+        ends: bool,
+    ) -> Result<(Appended, bool), Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
         let mut patience = self.patience();
+        let _turn = self.turn(session, &patience).await?;
         let mut receipt = Receipt::default();
         let now_ms = self.clock.now().wall_ms;
         let ttl = match self.settings.retention_s {
             None => String::new(),
-            Some(_) => persist!(patience, self.table.ttl_attribute(&mut receipt))?,
+            Some(_) => self.ttl_name(&mut receipt, &mut patience).await?,
         };
+        let expires_at = append.expires_at(now_ms, self.settings.retention_s);
         let record = Record {
             seq: 0,
             append_id: append.id_in(session),
             created_at: now_ms,
-            expires_at: append
-                .expires_at(now_ms, self.settings.retention_s)
-                .filter(|_| !append.messages().is_empty() || append.rewinds_to() != Some(0)),
+            expires_at: expires_at.filter(|_| !append.messages().is_empty() || append.rewinds_to() != Some(0)),
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
             messages: append.messages().to_vec(),
         };
         let pk = self.settings.partitions.session(session);
@@ -87,23 +110,26 @@ impl<T: Table, C: Clock> Turns<T, C> {
             append,
             pk,
             record,
+            ends,
+            lasts: Lasts::of(expires_at),
+            ttl,
             encoded,
             parts: Vec::new(),
             may_be_from: None,
             shared,
             in_doubt: BTreeSet::new(),
             began: None,
-            may_begin: now_ms,
+            without_entry: None,
             receipt,
         };
-        let result = self.settle(&mut attempt, &mut patience, linked).await;
+        let result = self.settle(&mut attempt, &mut patience).await;
         match result {
-            Ok(appended) => Ok(appended),
+            Ok(landed) => Ok(landed),
             Err(error) => Err(self.give_up(attempt, error).await),
         }
     }
 
-    async fn settle(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>, linked: bool) -> Result<Appended, Error> {
+    async fn settle(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<(Appended, bool), Error> {
         let mut belief = match self.first_look(attempt, patience).await? {
             Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
             Found::End(belief) => belief,
@@ -113,7 +139,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let now = self.clock.now();
             if patience.is_over() {
                 return Err(Error::new(
-                    crate::ErrorKind::Unavailable,
+                    crate::ErrorKind::Contended,
                     format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
                 ));
             }
@@ -137,44 +163,76 @@ impl<T: Table, C: Clock> Turns<T, C> {
             if belief.next > MAX_SEQ {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
             }
+            // Of the record below this very number: another's record there may have started the session, or ended it.
+            let plan = self.plan(attempt, &belief, patience).await?;
+            let is_sure = belief.next == 0 || belief.is_solid(self.clock.now()) || !self.keeps(Rule::CheckBefore);
+            if !(plan.changes.is_empty() && is_sure) {
+                self.prefer_parts(attempt)?;
+            }
             self.write_parts(attempt, patience).await?;
-            let links = if linked { self.enter(attempt, &belief, patience).await? } else { belief.links().end() };
             let asked_at = self.clock.now();
-            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) {
+            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) || self.keeps(Rule::RecordAge) && patience.is_over() {
                 continue;
             }
-            let new = self.new_item(attempt, &belief, &links, asked_at);
+            #[cfg(test)]
+            if plan.blocks_at.is_some() && !self.keeps(Rule::DeleteBlocks) {
+                return Ok((Appended::new(belief.next, belief.position(), asked_at.wall_ms), false));
+            }
+            #[cfg_attr(not(test), expect(unused_mut, reason = "a test takes the changes out"))]
+            let mut new = self.new_item(attempt, &belief, &plan, is_sure);
+            #[cfg(test)]
+            if !self.keeps(Rule::OneTransaction) {
+                self.change_apart(std::mem::take(&mut new.changes), attempt, patience).await?;
+            }
+            let checked = new.precondition.is_some();
             match self.table.create(&new, &mut attempt.receipt).await {
-                Ok(Created::Done) => return Ok(self.landed(attempt, &belief, links, asked_at)),
+                Ok(Created::Done) => {
+                    let mut appended = self.landed(attempt, &belief, &plan, asked_at);
+                    self.touch(attempt.session, &plan.links, &belief, &mut appended.receipt).await;
+                    return Ok((appended, plan.existed));
+                }
                 Ok(Created::Taken(old)) => {
                     let head = self.head_of(&old, attempt.record.append_id)?;
                     if head.append_id == attempt.record.append_id && self.keeps(Rule::IdCheck) {
                         if attempt.shared && attempt.in_doubt.is_empty() {
                             return self.landed_before(attempt, &head, patience).await;
                         }
-                        return Ok(self.landed(attempt, &belief, head.links, asked_at));
+                        let plan = Plan { links: head.links, ..plan };
+                        return Ok((self.landed(attempt, &belief, &plan, asked_at), plan.existed));
                     }
                     self.seen.extend(&attempt.pk, belief.last_id(), head.seq, head.append_id, head.created_at);
                     // The place is another's, so no earlier request of ours can land there any more.
                     attempt.in_doubt.remove(&head.seq);
                     attempt.may_be_from = attempt.in_doubt.first().copied().or(attempt.shared.then_some(head.seq + 1));
-                    if head.links.began.is_some() && head.links != links {
-                        self.leave_entry(attempt).await;
-                    }
                     belief = Belief::after(&head, asked_at);
                     met += 1;
-                    if met > 1 || attempt.append.expected().is_some() {
+                    // Behind a record that may have been purged, the log may have grown again from a lower number, and have the append there.
+                    let found = if attempt.shared && checked && self.keeps(Rule::TakenBehindPurged) {
+                        Some(self.look_anew(attempt, patience).await?)
+                    } else if met > 1 || attempt.append.expected().is_some() {
                         patience.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
-                        match self.look(attempt, patience).await? {
-                            Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
-                            Found::End(end) => belief = end,
-                        }
+                        Some(self.look(attempt, patience).await?)
+                    } else {
+                        None
+                    };
+                    match found {
+                        Some(Found::Landed(head)) => return self.landed_before(attempt, &head, patience).await,
+                        Some(Found::End(end)) => belief = end,
+                        None => {}
                     }
                 }
-                Ok(Created::NotBeside) => match self.look_anew(attempt, patience).await? {
-                    Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
-                    Found::End(end) => belief = end,
-                },
+                Ok(refused @ (Created::NoPrecondition | Created::NothingToUpdate)) => {
+                    if refused == Created::NothingToUpdate {
+                        attempt.without_entry = belief.last_id().map(|id| match attempt.without_entry {
+                            Some((seen, _)) if seen == id => (id, true),
+                            _ => (id, false),
+                        });
+                    }
+                    match self.look_anew(attempt, patience).await? {
+                        Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+                        Found::End(end) => belief = end,
+                    }
+                }
                 Err(fault) => {
                     if fault.may_have_landed {
                         attempt.in_doubt.insert(belief.next);
@@ -186,15 +244,59 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    fn new_item(&self, attempt: &Attempt<'_>, belief: &Belief, links: &Links, now: Moment) -> NewItem {
+    fn new_item(&self, attempt: &Attempt<'_>, belief: &Belief, plan: &Plan, is_sure: bool) -> NewItem {
         let mut attributes = attempt.encoded.attributes.clone();
-        item::link(&mut attributes, links, belief.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
-        let before =
-            || Beside { key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next - 1) }, append_id: belief.last_id() };
-        let unsure = belief.next > 0 && !belief.is_solid(now) && self.keeps(Rule::CheckBefore);
+        item::link(&mut attributes, &plan.links, belief.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
+        if let Some(at) = plan.blocks_at {
+            attributes.insert(EXPIRES_AT.to_owned(), AttributeValue::N(at.to_string()));
+            attributes.insert(attempt.ttl.clone(), AttributeValue::N((at + PURGED_AFTER_S).to_string()));
+        }
+        let before = || Precondition {
+            key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next - 1) },
+            written_by: belief.last.as_ref().map(|last| (last.append_id, last.created_at)),
+        };
         NewItem {
             item: Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next) }, attributes },
-            beside: unsure.then(before),
+            precondition: (!is_sure).then(before),
+            changes: plan.changes.clone(),
+        }
+    }
+
+    /// Without its rule: the directory changes before the record is written, by requests of their own.
+    #[cfg(test)]
+    async fn change_apart(
+        &self,
+        changes: Vec<Change>,
+        attempt: &mut Attempt<'_>,
+        patience: &mut Patience<'_, C>,
+    ) -> Result<(), Error> {
+        for change in changes {
+            match change {
+                Change::Put(item) => persist!(patience, self.table.put(&item, &mut attempt.receipt))?,
+                Change::Delete(key) => persist!(patience, self.table.delete(&key, &mut attempt.receipt))?,
+                Change::Update(key, set) => {
+                    let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+                    persist!(patience, self.table.update(&key, &set, None, &mut attempt.receipt)).map(drop)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the messages of a larger record into parts, before it is written in a transaction.
+    fn prefer_parts(&self, attempt: &mut Attempt<'_>) -> Result<(), Error> {
+        if attempt.parts.is_empty() && attempt.encoded.parts.is_empty() {
+            attempt.encoded = item::encode_in_parts(&attempt.pk, &attempt.record, &attempt.ttl, self.settings.limits)?;
+        }
+        Ok(())
+    }
+
+    /// The attribute by which the table purges.
+    pub(super) async fn ttl_name(&self, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<String, Error> {
+        match persist!(patience, self.table.ttl_attribute(receipt)) {
+            // Who may not ask still may clear and delete: what keeps an expiry under the usual name costs a hundred bytes at worst.
+            Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => Ok(TTL.to_owned()),
+            name => name,
         }
     }
 
@@ -207,13 +309,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(())
     }
 
-    fn landed(&self, attempt: &mut Attempt<'_>, belief: &Belief, links: Links, asked_at: Moment) -> Appended {
-        let started = attempt.began.is_some() && attempt.began == links.began;
-        let Record { append_id, created_at, .. } = attempt.record;
+    fn landed(&self, attempt: &mut Attempt<'_>, belief: &Belief, plan: &Plan, asked_at: Moment) -> Appended {
+        let started = attempt.began.is_some() && attempt.began == plan.links.began;
+        let Record { append_id, created_at, rewind, .. } = attempt.record;
         self.seen.extend(&attempt.pk, belief.last_id(), belief.next, append_id, created_at);
-        let body = Body::Record { rewind: attempt.record.rewind, metadata: None, content: Stored::Here(Vec::new()) };
-        let Record { append_id, created_at, expires_at, .. } = attempt.record;
-        let head = Head { seq: belief.next, append_id, created_at, expires_at, links, after_expiring: false, body };
+        let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
+        let expires_at = attempt.record.expires_at.or(plan.blocks_at);
+        let head =
+            Head { seq: belief.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
         let now = Belief::after(&head, asked_at);
         self.beliefs.learn(&attempt.pk, &now, asked_at);
         let mut appended = Appended::new(belief.next, now.position(), created_at);
@@ -227,7 +330,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         attempt: &mut Attempt<'_>,
         head: &Head,
         patience: &mut Patience<'_, C>,
-    ) -> Result<Appended, Error> {
+    ) -> Result<(Appended, bool), Error> {
         let asked_at = self.clock.now();
         let first_part = attempt.parts.first().map(|part| part.sk.as_str());
         let is_ours = head.parts().is_some_and(|parts| first_part == Some(&part_sk(&parts.id, 0)));
@@ -247,7 +350,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let position = Belief::after(head, asked_at).position();
         let mut appended = Appended::new(head.seq, position, head.created_at);
         (appended.repeated, appended.receipt) = (true, attempt.receipt);
-        Ok(appended)
+        Ok((appended, head.links.last_entry.is_some()))
     }
 
     /// What an append that gives up says: an error, or a ticket where a request may have landed or may yet.
@@ -255,7 +358,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.beliefs.forget(&attempt.pk);
         if attempt.in_doubt.is_empty() {
             self.leave_parts(&mut attempt).await;
-            self.leave_entry(&mut attempt).await;
             return error;
         }
         let tried_at = match attempt.append.identity() {
@@ -266,30 +368,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Error::in_doubt(ticket, &error).with_source(error)
     }
 
-    /// The links of a record that comes at this end of the log. A new session gets its directory entry first, and one
-    /// with a retention has it refreshed in time.
-    async fn enter(&self, attempt: &mut Attempt<'_>, belief: &Belief, patience: &mut Patience<'_, C>) -> Result<Links, Error> {
-        let links = belief.links();
-        if let Some(began) = links.began {
-            if let Some(Last { created_at, .. }) = belief.last
-                && self.entry_is_due(began, created_at)
-            {
-                persist!(patience, self.refresh_entry(attempt.session, &links, &mut attempt.receipt))?;
-            }
-            return Ok(links);
-        }
-        let mut began = attempt.began.unwrap_or(attempt.may_begin);
-        let links = |began: i64| Links::to(began, attempt.append.owner().cloned());
-        if attempt.began.is_none() {
-            let (title, starter) = (attempt.append.title(), attempt.record.append_id);
-            while !persist!(patience, self.start_entry(attempt.session, &links(began), title, starter, &mut attempt.receipt))? {
-                began += 1;
-            }
-            attempt.began = Some(began);
-        }
-        Ok(links(began))
-    }
-
     /// Deletes the parts that were written where no record will ever show them, as far as it can: what remains is garbage that
     /// nobody reads. While a request for the record is out, they stay.
     async fn leave_parts(&self, attempt: &mut Attempt<'_>) {
@@ -297,16 +375,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
             for part in std::mem::take(&mut attempt.parts) {
                 let _ = self.table.delete(&part, &mut attempt.receipt).await;
             }
-        }
-    }
-
-    /// Takes back the entry that this append made, where it turns out that another started the session or that it ends in
-    /// nothing. As far as it can: what remains then is an entry of a session without messages.
-    async fn leave_entry(&self, attempt: &mut Attempt<'_>) {
-        if let Some(began) = attempt.began.take() {
-            attempt.may_begin = began + 1;
-            let ours = Links::to(began, attempt.append.owner().cloned());
-            let _ = self.remove_entry(attempt.session, &ours, &mut attempt.receipt).await;
         }
     }
 }

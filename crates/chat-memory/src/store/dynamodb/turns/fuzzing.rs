@@ -29,7 +29,7 @@ pub(crate) fn item(data: &[u8]) {
     let (_, belief) = (head.purged_at(), Belief::after(&head, Moment { mono_ms: 0, wall_ms: 0 }));
     let _ = belief.is_solid(Moment { mono_ms: 0, wall_ms: 0 });
     let _ = item::add_part(&mut Vec::new(), &item, &head, MOST).inspect_err(named);
-    let Body::Record { rewind, metadata, content: Stored::Here(messages) } = head.body else { return };
+    let Body::Record { rewind, metadata, sent_at, content: Stored::Here(messages) } = head.body else { return };
     let record = Record {
         seq: head.seq,
         append_id: head.append_id,
@@ -37,6 +37,7 @@ pub(crate) fn item(data: &[u8]) {
         expires_at: head.expires_at.filter(|at| *at < i64::MAX / 2),
         rewind,
         metadata,
+        sent_at,
         messages,
     };
     let Ok(encoded) = item::encode(&item.key.pk, &record, "ttl", Limits::new(MOST)) else { return };
@@ -44,10 +45,10 @@ pub(crate) fn item(data: &[u8]) {
         return;
     }
     let again = item::decode(&Item { key: item.key, attributes: encoded.attributes }, 2 * MOST);
-    let Ok(Body::Record { rewind, metadata, content: Stored::Here(messages) }) = again.map(|head| head.body) else {
+    let Ok(Body::Record { rewind, metadata, sent_at, content: Stored::Here(messages) }) = again.map(|head| head.body) else {
         panic!("it cannot be read once it was written");
     };
-    assert_eq!((rewind, metadata, messages), (record.rewind, record.metadata, record.messages));
+    assert_eq!((rewind, metadata, sent_at, messages), (record.rewind, record.metadata, record.sent_at, record.messages));
 }
 
 /// The parts of a large record, put together.

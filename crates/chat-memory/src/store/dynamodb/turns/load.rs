@@ -168,7 +168,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Option<Record>, Error> {
-        let Body::Record { rewind, metadata, content } = &head.body else { return Ok(None) };
+        let Body::Record { rewind, metadata, sent_at, content } = &head.body else { return Ok(None) };
         let messages = match content {
             Stored::Here(messages) => messages.clone(),
             Stored::Parts { parts: PartsOf { id, count }, codec } => {
@@ -212,6 +212,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             expires_at: head.expires_at,
             rewind: *rewind,
             metadata: metadata.clone(),
+            sent_at: sent_at.clone(),
             messages,
         }))
     }
@@ -246,7 +247,8 @@ pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
 struct Above {
     seq: u64,
     created_at: i64,
-    /// When its session began: nothing that a load may show is older.
+    /// When its session began, and so the record below at the earliest. `None` where that may be of the session before: below the record that
+    /// began this one, or a rewind that takes that back.
     began: Option<i64>,
     may_have_hole_below: bool,
 }
@@ -255,7 +257,8 @@ impl Above {
     fn of(head: &Head) -> Self {
         let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
         let may_have_hole_below = head.expires_at.is_some() || head.after_expiring || rewinds;
-        Self { seq: head.seq, created_at: head.created_at, began: head.links.began, may_have_hole_below }
+        let began = head.links.began.filter(|began| !rewinds && *began < head.created_at);
+        Self { seq: head.seq, created_at: head.created_at, began, may_have_hole_below }
     }
 }
 

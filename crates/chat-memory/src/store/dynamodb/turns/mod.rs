@@ -18,6 +18,7 @@ mod sweep;
 mod sweep_table;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
 pub use reckon::{RecordCost, cost_of};
@@ -28,8 +29,15 @@ pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
 use super::patience::{Patience, persist};
+use super::queue::{Queues, Turn};
 use super::table::{Clock, Table};
 use crate::error::Error;
+use crate::session::SessionId;
+use crate::store::Capabilities;
+
+/// What this layout can do: everything, and sessions by last activity to the hour.
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]
@@ -50,6 +58,8 @@ pub(crate) struct Turns<T, C> {
     settings: Settings,
     beliefs: belief::Beliefs,
     seen: seen::SeenIds,
+    /// Of this process's appends to each session; the simulation's writers race.
+    queues: Option<Queues>,
     broken: BTreeSet<Rule>,
 }
 
@@ -72,6 +82,28 @@ pub(crate) enum Rule {
     SeenToTheEnd,
     /// A stub whose clear came after the load began makes the load start again.
     StubNamesClear,
+    /// A record is put only within its deadline of its time.
+    RecordAge,
+    /// A place that is taken behind a record that may have been purged makes a shared append look for itself again.
+    TakenBehindPurged,
+    /// A record carries the latest expiry of its session, not its own.
+    LatestExpiry,
+    /// A record that outlives its session's entry raises that with itself.
+    Raise,
+    /// A session all of whose records have expired starts again.
+    ExpiredStartsAnew,
+    /// A new entry is later than the one that its session had before.
+    EntryIsNew,
+    /// A title replaces only what was read.
+    PatchAsRead,
+    /// An entry whose session may have expired is shown only if the session says so.
+    Verify,
+    /// What changes in the directory changes with the record, in one transaction.
+    #[cfg(test)]
+    OneTransaction,
+    /// A delete of a session that is not there leaves a record for a day.
+    #[cfg(test)]
+    DeleteBlocks,
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -82,7 +114,22 @@ impl<T: Table, C: Clock> Turns<T, C> {
             settings,
             beliefs: belief::Beliefs::default(),
             seen: seen::SeenIds::default(),
+            queues: None,
             broken: BTreeSet::new(),
+        }
+    }
+
+    /// The same, with appends to one session that go one after another.
+    pub(crate) fn queued(mut self, queues: Queues) -> Self {
+        self.queues = Some(queues);
+        self
+    }
+
+    /// The turn of an append to a session.
+    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+        match &self.queues {
+            Some(queues) => queues.turn(session, patience).await.map(Some),
+            None => Ok(None),
         }
     }
 

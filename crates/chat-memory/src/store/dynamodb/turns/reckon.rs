@@ -68,6 +68,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 expires_at: None,
                 rewind: append.rewinds_to(),
                 metadata: append.metadata().cloned(),
+                sent_at: append.times().to_vec(),
                 messages: append.messages().to_vec(),
             };
             let links = Links::to(record.created_at, append.owner().cloned());
@@ -95,6 +96,7 @@ mod tests {
             expires_at: None,
             rewind: None,
             metadata: None,
+            sent_at: Vec::new(),
             messages: vec![Message::user(text)],
         }
     }

@@ -1,12 +1,12 @@
 //! Sweep: what a clear has hidden is replaced by stubs, newest first.
 
-use super::item::{self, Body, Head, Links, PartsOf};
+use super::item::{self, Body, Head, PartsOf};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::SessionId;
-use crate::store::dynamodb::names::{MAX_SEQ, TTL, part_sk, record_sk, records};
-use crate::store::dynamodb::table::{Clock, Item, Key, Table};
-use crate::store::{Append, Appended, Cleared, Receipt, Swept};
+use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records};
+use crate::store::dynamodb::table::{Clock, Item, Key, Range, Table};
+use crate::store::{Append, Appended, Cleared, Deleted, Receipt, Swept};
 
 /// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
@@ -53,21 +53,38 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Cleared { appended, swept })
     }
 
-    /// Clears a session, takes it off the directory and sweeps it. The clear carries no link to the directory, so that the
-    /// next append starts the session anew; it names the entry until that is gone, so that a delete that was cut off can be finished.
-    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Swept, Error> {
-        let mut appended = self.append_linked(session, &Append::clear(), false).await?;
-        let key = Key { pk: self.settings.partitions.session(session), sk: record_sk(appended.seq) };
-        let mut patience = self.patience();
-        if let Some(clear) = persist!(patience, self.table.get(&key, &mut appended.receipt))? {
-            self.finish_delete(&clear, &mut appended.receipt).await?;
-        }
-        let mut swept = self.finish_clear(session, &appended).await?;
+    /// Ends a session, which takes it off the directory with the same request, and sweeps it.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        let (appended, existed) = self.append_or_end(session, &Append::clear(), true).await?;
+        let mut swept = match existed {
+            true => self.finish_clear(session, &appended).await?,
+            // It may be a delete that was cut off which is repeated.
+            false if appended.seq > 0 => self.sweep_unfinished(session).await?,
+            false => Swept::default(),
+        };
         swept.receipt += appended.receipt;
+        Ok(Deleted::new(existed, swept))
+    }
+
+    /// Sweeps a session whose last sweep was cut off. Sweeps go from the newest record down, so its oldest ones tell.
+    async fn sweep_unfinished(&self, session: &SessionId) -> Result<Swept, Error> {
+        let pk = self.settings.partitions.session(session);
+        let (mut patience, mut receipt) = (self.patience(), Receipt::default());
+        let range = Range { newest_first: false, limit: Some(AT_ONCE as u32 + 1), ..records(pk, 0, MAX_SEQ) };
+        let page = persist!(patience, self.table.page(&range, None, &mut receipt))?;
+        let is_done = |item: &Item| {
+            item::decode_without_messages(item).is_ok_and(|head| match head.body {
+                Body::Stub { parts, .. } => parts.is_none(),
+                Body::Record { rewind, .. } => rewind == Some(0) && head.links.began.is_none() && head.links.ended.is_none(),
+            })
+        };
+        let mut swept = if page.items.iter().all(is_done) { Swept::default() } else { self.sweep(session).await? };
+        swept.receipt += receipt;
         Ok(swept)
     }
 
-    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear.
+    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear. Deletes of the version before
+    /// left such clears, where they were cut off.
     async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<(), Error> {
         let head = item::decode_without_messages(clear)?;
         if self.remove_ended(&clear.key, &head, receipt).await? {
@@ -80,8 +97,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.
     async fn remove_ended(&self, key: &Key, head: &Head, receipt: &mut Receipt) -> Result<bool, Error> {
         let Some((ended, session)) = head.links.ended.zip(self.settings.partitions.session_of(&key.pk)) else { return Ok(false) };
-        let (entry, mut patience) = (Links::to(ended, head.links.owner.clone()), self.patience());
-        persist!(patience, self.remove_entry(&session, &entry, receipt))?;
+        let (entry, mut patience) = (self.entry_key(&session, head.links.owner.as_ref(), ended), self.patience());
+        persist!(patience, self.table.delete(&entry, receipt))?;
         Ok(true)
     }
 
@@ -105,6 +122,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             for item in &page.items {
                 let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
                 match head.body {
+                    Body::Record { .. } if head.is_blocker() => {}
                     Body::Record { rewind: Some(0), .. } if head.seq >= taken_back => {
                         return Err(taken_back_clear(&pk, head.seq));
                     }
@@ -157,11 +175,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let Some(newest) = clear.checked_sub(1) else { return Ok(Swept { records: 0, receipt }) };
         // The deadline is for one page's work: a long session takes as long as it takes.
         let mut patience = self.patience();
-        let ttl = match persist!(patience, self.table.ttl_attribute(&mut receipt)) {
-            // Who may not ask still may clear: a stub under the usual name costs a hundred bytes at worst.
-            Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => TTL.to_owned(),
-            ttl => ttl?,
-        };
+        let ttl = self.ttl_name(&mut receipt, &mut patience).await?;
         let range = records(pk.to_owned(), 0, newest);
         let (mut after, mut swept, mut damaged) = (None, 0, Damaged::default());
         loop {

@@ -6,16 +6,34 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Body, Links};
 use super::sweep::{Damaged, taken_back_clear};
-use super::{Turns, persist};
+use super::{Turns, directory, persist};
 use crate::error::Error;
-use crate::session::SessionId;
+use crate::session::{Owner, SessionId};
 use crate::store::Receipt;
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Clock, Item, Key, Table};
 
 /// What is asked of each item: all but its messages.
-const LOOKED_AT: [&str; 12] =
-    [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, PARTS, PARTS_ID, CODEC, BEGAN, OWNER, ENDED];
+const LOOKED_AT: [&str; 18] = [
+    VERSION,
+    APPEND_ID,
+    CREATED_AT,
+    EXPIRES_AT,
+    REWIND,
+    CLEARED_BY,
+    PARTS,
+    PARTS_ID,
+    CODEC,
+    BEGAN,
+    OWNER,
+    ENDED,
+    LAST_ENTRY,
+    LASTS_UNTIL,
+    LISTED_UNTIL,
+    SURE_UNTIL,
+    TITLE,
+    METADATA,
+];
 
 /// How old parts without a record, and entries of the directory without a session, must be to be taken for abandoned. No append goes
 /// on for as long.
@@ -35,6 +53,8 @@ pub struct TableSwept {
     pub parts: u64,
     /// Entries of the directory that no session has that were deleted.
     pub entries: u64,
+    /// Entries of the version before that were brought into today's form.
+    pub renewed: u64,
     /// What it cost.
     pub receipt: Receipt,
 }
@@ -61,6 +81,13 @@ fn counted(n: u64, what: &str) -> String {
     }
 }
 
+/// What became of an entry of the directory.
+enum Entries {
+    Left,
+    Deleted,
+    Renewed,
+}
+
 /// What the scan has seen so far.
 #[derive(Debug, Default)]
 struct Seen {
@@ -78,8 +105,8 @@ struct Seen {
     ended: BTreeSet<SessionId>,
     /// The newest record of each session, and its entry.
     newest: HashMap<String, (u64, Links)>,
-    /// Old entries of the directory, each with the session that it is of.
-    entries: Vec<(Key, SessionId)>,
+    /// Entries of the directory that are old, or of the version before, each with the session that it is of and whether it is old.
+    entries: Vec<(Key, SessionId, bool)>,
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -94,9 +121,21 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let page = persist!(patience, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
             for item in &page.items {
                 let pk = &item.key.pk;
-                if self.settings.partitions.owner_of_directory(pk).is_some() {
+                if let Some(owner) = self.settings.partitions.owner_of_directory(pk) {
+                    let owner = (!owner.is_empty())
+                        .then(|| Owner::new(owner))
+                        .transpose()
+                        .map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
+                    let read = damaged.pass(owner.and_then(|owner| directory::entry(item, owner.as_ref())))?;
                     let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
-                    seen.entries.extend(old.map(|(_, session)| (item.key.clone(), session)));
+                    match (read, old) {
+                        // It may be of a newer version: it is named, and stays.
+                        (None, _) => {}
+                        (Some(entry), old) if old.is_some() || entry.is_before() => {
+                            seen.entries.push((item.key.clone(), entry.session(), old.is_some()));
+                        }
+                        _ => {}
+                    }
                 }
                 if !self.settings.partitions.is_session(pk) || seen.damaged.contains(pk) {
                     continue;
@@ -150,31 +189,49 @@ impl<T: Table, C: Clock> Turns<T, C> {
             persist!(patience, self.table.delete(key, &mut swept.receipt))?;
             swept.parts += 1;
         }
-        for (key, session) in &seen.entries {
-            if !seen.damaged.contains(&self.settings.partitions.session(session))
-                && damaged.pass(self.sweep_entry(key, session, &seen, &mut swept.receipt).await)?.unwrap_or_default()
-            {
-                swept.entries += 1;
+        for (key, session, is_old) in &seen.entries {
+            if seen.damaged.contains(&self.settings.partitions.session(session)) {
+                continue;
+            }
+            match damaged.pass(self.sweep_entry(key, session, *is_old, &seen, &mut swept.receipt).await)? {
+                Some(Entries::Deleted) => swept.entries += 1,
+                Some(Entries::Renewed) => swept.renewed += 1,
+                Some(Entries::Left) | None => {}
             }
         }
         swept.unless(damaged)
     }
 
-    /// Deletes an entry of the directory that its session does not have; whether it did.
-    async fn sweep_entry(&self, key: &Key, session: &SessionId, seen: &Seen, receipt: &mut Receipt) -> Result<bool, Error> {
+    /// Deletes an old entry of the directory that its session does not have, and brings one of the version before into today's form.
+    async fn sweep_entry(
+        &self,
+        key: &Key,
+        session: &SessionId,
+        is_old: bool,
+        seen: &Seen,
+        receipt: &mut Receipt,
+    ) -> Result<Entries, Error> {
         let pk = self.settings.partitions.session(session);
         let is_its =
             |links: &Links| links.began.is_some_and(|began| self.entry_key(session, links.owner.as_ref(), began) == *key);
-        if seen.newest.get(&pk).is_some_and(|(_, links)| is_its(links)) {
-            return Ok(false);
+        let scanned = seen.newest.get(&pk).filter(|(_, links)| is_its(links));
+        if scanned.is_some_and(|(_, links)| links.life.is_some()) {
+            return Ok(Entries::Left);
         }
         let mut patience = self.patience();
         // The scan is no single moment.
-        if is_its(&self.tail(&pk, receipt, &mut patience).await?.links()) {
-            return Ok(false);
+        let end = self.tail(&pk, receipt, &mut patience).await?;
+        if is_its(&end.links()) {
+            return match self.renew_entry(&pk, key, &end, receipt, &mut patience).await? {
+                true => Ok(Entries::Renewed),
+                false => Ok(Entries::Left),
+            };
+        }
+        if !is_old {
+            return Ok(Entries::Left);
         }
         persist!(patience, self.table.delete(key, receipt))?;
-        Ok(true)
+        Ok(Entries::Deleted)
     }
 
     fn abandoned_before(&self) -> i64 {
@@ -204,10 +261,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             seen.named.extend(head.parts().map(|parts| parts.id.clone()));
             // Only a clear that is there: what a stub says of one may be damaged, and what is swept is lost.
-            if matches!(head.body, Body::Record { rewind: Some(0), .. }) {
+            if head.is_clear() {
                 let newest = seen.clears.entry(pk.clone()).or_insert(head.seq);
                 *newest = head.seq.max(*newest);
-            } else if let Body::Record { rewind: Some(to), .. } = head.body {
+            } else if let Body::Record { rewind: Some(to), .. } = head.body
+                && !head.is_blocker()
+            {
                 seen.rewinds.entry(pk.clone()).or_default().push((head.seq, to));
             }
         }

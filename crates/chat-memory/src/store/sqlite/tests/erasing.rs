@@ -7,50 +7,50 @@ use crate::store::sqlite::log::{self, Landed, NewRecord};
 use crate::store::sqlite::sweep;
 use crate::store::{History, Load};
 
-const DAY_S: i64 = 24 * 60 * 60;
+pub(super) const DAY_S: i64 = 24 * 60 * 60;
 
 /// A log, and a clock that stands still until it is set.
-struct Timed {
-    db: Connection,
-    now_s: i64,
-    retention_s: Option<u64>,
+pub(super) struct Timed {
+    pub(super) db: Connection,
+    pub(super) now_s: i64,
+    pub(super) retention_s: Option<u64>,
     _folder: TempDir,
 }
 
 impl Timed {
-    async fn new(retention_s: Option<u64>) -> Self {
+    pub(super) async fn new(retention_s: Option<u64>) -> Self {
         let (folder, path) = folder();
         drop(SqliteStore::open(&path).await.expect("a new file"));
         Self { db: Connection::open(&path).expect("the file"), now_s: 1_000_000, retention_s, _folder: folder }
     }
 
-    fn append(&self, append: &Append) -> Landed {
+    pub(super) fn append(&self, append: &Append) -> Landed {
         let now_ms = self.now_s * 1000;
-        let new = NewRecord::of(&session("s"), append, false).expect("a record");
+        let new = NewRecord::of(&session("s"), append, false, now_ms).expect("a record");
         let transaction = log::Transaction::to_write(&self.db).expect("no one else writes");
         let landed = log::append_within(&self.db, &new, now_ms, append.expires_at(now_ms, self.retention_s)).expect("an append");
         transaction.commit().expect("a commit");
         landed
     }
 
-    fn say(&self, text: &str) -> u64 {
+    pub(super) fn say(&self, text: &str) -> u64 {
         match self.append(&saying(text)) {
             Landed::New { seq, .. } => seq,
             _ => panic!("a new append that was there already"),
         }
     }
 
-    fn load(&self) -> History {
+    pub(super) fn load(&self) -> History {
         log::load(&self.db, "s", &Load::all(), self.now_s * 1000).expect("a load")
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         let history = self.load();
         assert!(history.complete);
         history.messages().map(Message::text).collect()
     }
 
-    fn purge(&self) -> u64 {
+    pub(super) fn purge(&self) -> u64 {
         let mut purged = 0;
         loop {
             match sweep::purge(&self.db, self.now_s * 1000).expect("a purge") {

@@ -10,6 +10,7 @@ use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::{Append, ChatStore, Load};
 
+mod directory;
 mod erasing;
 mod faults;
 mod opening;

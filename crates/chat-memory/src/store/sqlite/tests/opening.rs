@@ -142,3 +142,20 @@ async fn settings_are_checked() {
     assert!(large.expect_err("more than SQLite takes").is_invalid());
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn where_no_file_may_be_made_none_is() {
+    let (folder, path) = folder();
+    let error = SqliteStore::builder(&path).create(false).open().await.expect_err("no file");
+    assert!(error.is_not_found() && error.to_string().contains(&path.display().to_string()), "{error}");
+    let below = folder.path().join("no/such/chats.db");
+    let error = SqliteStore::builder(&below).create(false).create_parent(true).open().await.expect_err("no folder");
+    assert!(error.is_not_found(), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+    std::fs::write(&path, "").expect("an empty file");
+    assert!(SqliteStore::builder(&path).create(false).open().await.expect_err("an empty file").is_not_found());
+    assert_eq!(std::fs::metadata(&path).expect("the file").len(), 0);
+    say(&SqliteStore::open(&path).await.expect("an empty file"), "s", "kept").await;
+    let existing = SqliteStore::builder(&path).create(false).open().await.expect("the file");
+    assert_eq!(texts(&existing, "s").await, ["kept"]);
+}

@@ -153,3 +153,28 @@ fn what_is_like_the_marks_place_stays() {
         }
     }
 }
+
+#[test]
+fn a_plain_element_is_read_on_the_short_way_as_on_the_long_one() {
+    let messages = [Message::user("a"), Message::assistant("b"), Message::system("c")];
+    for dialect in DIALECTS {
+        for message in &messages {
+            for mark in [Mark::new(), mark()] {
+                let written = as_stored(encode(dialect, message, mark));
+                let AttributeValue::M(fields) = &written else { panic!("a map") };
+                assert_eq!(plain(fields).as_ref(), Some(message), "{dialect}");
+                assert_eq!(decode_visible(&AttributeValue::M(unmarked(fields))).as_ref(), Ok(message), "{dialect}");
+                // Any other field, and it is not plain any more.
+                let mut odd = fields.clone();
+                odd.insert("x".to_owned(), AttributeValue::Bool(true));
+                assert_eq!(plain(&odd), None, "{dialect}");
+            }
+        }
+    }
+    for odd in [Message::user(""), Message { name: Some("ada".to_owned()), ..Message::user("a") }] {
+        for dialect in DIALECTS {
+            let written = as_stored(encode(dialect, &odd, Mark::new()));
+            assert_eq!(decode(&written).expect("an element").message, odd);
+        }
+    }
+}

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::super::table::{Change, Changed, ListTable, Share, Slice};
+use super::super::table::{Change, Changed, Generation, ListTable, Share, Slice};
 use super::world::{Answer, SIGNATURE_MS, World, Write};
 use crate::error::{Error, ErrorKind};
 use crate::store::Receipt;
@@ -96,6 +97,24 @@ impl ListTable for Client {
         Ok(Slice { items: items.collect(), after: None })
     }
 
+    async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault> {
+        let whole = Share { number: 0, of: 1 };
+        self.slice(whole, &[], &[], None, receipt).await.map(|slice| slice.items)
+    }
+
+    async fn discard_if(
+        &self,
+        key: &Key,
+        generation: Generation,
+        equal: &[(String, Option<AttributeValue>)],
+        _: &mut Receipt,
+    ) -> Result<bool, Fault> {
+        match self.write(Write::DiscardIf(key.clone(), generation, equal.to_vec())).await? {
+            Answer::Discarded(done) => Ok(done),
+            _ => unreachable!(),
+        }
+    }
+
     async fn purges_by(&self, _: &mut Receipt) -> Result<Option<String>, Fault> {
         Ok(None)
     }
@@ -146,6 +165,18 @@ impl ListTable for Nothing {
         unreachable!()
     }
     async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Receipt) -> Result<Slice, Fault> {
+        unreachable!()
+    }
+    async fn sample(&self, _: &mut Receipt) -> Result<Vec<Item>, Fault> {
+        unreachable!()
+    }
+    async fn discard_if(
+        &self,
+        _: &Key,
+        _: Generation,
+        _: &[(String, Option<AttributeValue>)],
+        _: &mut Receipt,
+    ) -> Result<bool, Fault> {
         unreachable!()
     }
     async fn purges_by(&self, _: &mut Receipt) -> Result<Option<String>, Fault> {

@@ -20,7 +20,7 @@ use world::{Faults, World, texts};
 
 use super::beside::CLOCKS_MS;
 use super::element::Dialect;
-use super::{Lists, Rule, Settings};
+use super::{Lists, Rule, Settings, Sort};
 use crate::session::SessionId;
 use crate::store::dynamodb::names::Partitions;
 use crate::store::dynamodb::turns::{drive, number, run_many};
@@ -38,9 +38,10 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     };
     let settings = Settings {
         partitions: Partitions::new(None),
-        lists: Lists { js: "messages".to_owned(), python: "History".to_owned() },
-        dialect,
-        sort_value: None,
+        lists: Lists::usual(),
+        dialect: Some(dialect),
+        partition_key: "id".to_owned(),
+        sort: Sort::None,
         ttl_attribute: None,
         retention_s: None,
         eventual: false,

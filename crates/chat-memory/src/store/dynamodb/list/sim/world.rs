@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::beside::Beside;
 use super::super::state::State;
-use super::super::table::{Change, Changed, Guard};
+use super::super::table::{Change, Changed, Generation, Guard};
 use super::super::{Listed, Settings};
 use super::client::Nothing;
 use crate::message::Message;
@@ -45,11 +45,13 @@ pub(super) enum Write {
     Change(Change),
     Store(Item),
     Discard(Key),
+    DiscardIf(Key, Generation, Vec<(String, Option<AttributeValue>)>),
 }
 
 #[derive(Debug)]
 pub(super) enum Answer {
     Changed(Changed),
+    Discarded(bool),
     TooLarge,
     None,
 }
@@ -157,6 +159,15 @@ impl World {
                 self.sweeps += 1;
                 self.items.remove(&key);
                 Answer::None
+            }
+            Write::DiscardIf(key, generation, equal) => {
+                let change = Change { key, guard: Guard::Of(generation), equal, ..Change::default() };
+                let done = holds(&change, self.items.get(&change.key));
+                if done {
+                    self.items.remove(&change.key);
+                    self.expect(self.view().clone(), "an empty item was deleted");
+                }
+                Answer::Discarded(done)
             }
             Write::Change(change) => self.change(change),
         }

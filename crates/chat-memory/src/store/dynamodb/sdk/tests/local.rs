@@ -7,7 +7,7 @@ use crate::store::dynamodb::admin::Admin;
 use crate::store::dynamodb::iam::{Use, policy};
 use crate::store::dynamodb::sdk::SdkTable;
 use crate::store::dynamodb::size::attributes_bytes;
-use crate::store::dynamodb::table::{Beside, Created, Item, Key, NewItem, Range, Table};
+use crate::store::dynamodb::table::{Change, Created, Item, Key, NewItem, Precondition, Range, Table, Updated};
 use crate::store::dynamodb::testing::{item, key, local, new_table, s, table_name};
 use crate::store::dynamodb::{Options, names};
 use crate::store::{AppendId, Receipt};
@@ -20,11 +20,11 @@ fn by(append_id: AppendId) -> AttributeValue {
 }
 
 fn alone(item: &Item) -> NewItem {
-    NewItem { item: item.clone(), beside: None }
+    NewItem::alone(item.clone())
 }
 
-fn beside(item: &Item, key: Key, append_id: Option<AppendId>) -> NewItem {
-    NewItem { item: item.clone(), beside: Some(Beside { key, append_id }) }
+fn behind(item: &Item, key: Key, written_by: Option<(AppendId, i64)>) -> NewItem {
+    NewItem { precondition: Some(Precondition { key, written_by }), ..alone(item) }
 }
 
 fn whole(pk: &str) -> Range {
@@ -59,29 +59,63 @@ async fn a_place_is_taken_once_and_says_by_what() {
 }
 
 #[tokio::test]
-async fn an_item_beside_another_needs_that_one() {
-    let table = new_table("beside").await;
+async fn an_item_behind_another_needs_that_one() {
+    let table = new_table("behind").await;
     let id = AppendId::random();
     let receipt = &mut Receipt::default();
-    let before = item("a", "t#0", [("append_id", by(id))]);
+    let at = |ms: i64| AttributeValue::N(ms.to_string());
+    let before = item("a", "t#0", [("append_id", by(id)), ("created_at", at(7))]);
     let next = item("a", "t#1", [("append_id", by(AppendId::random()))]);
     let created = async |new: NewItem| table.create(&new, &mut Receipt::default()).await.expect("an answer");
 
-    assert_eq!(created(beside(&next, key("a", "t#0"), None)).await, Created::NotBeside, "nothing there");
+    assert_eq!(created(behind(&next, key("a", "t#0"), None)).await, Created::NoPrecondition, "nothing there");
     table.put(&before, receipt).await.expect("a put");
-    assert_eq!(created(beside(&next, key("a", "t#0"), Some(AppendId::random()))).await, Created::NotBeside, "another append's");
+    assert_eq!(
+        created(behind(&next, key("a", "t#0"), Some((AppendId::random(), 7)))).await,
+        Created::NoPrecondition,
+        "another append's"
+    );
+    assert_eq!(created(behind(&next, key("a", "t#0"), Some((id, 8)))).await, Created::NoPrecondition, "of another time");
     assert_eq!(table.get(&next.key, receipt).await.expect("a read"), None, "nothing was written");
 
     let mut receipt = Receipt::default();
-    let done = table.create(&beside(&next, key("a", "t#0"), Some(id)), &mut receipt).await.expect("an answer");
+    let done = table.create(&behind(&next, key("a", "t#0"), Some((id, 7))), &mut receipt).await.expect("an answer");
     assert_eq!(done, Created::Done);
     assert_eq!((receipt.requests, receipt.read_units), (1, 0.0));
     assert!(receipt.write_units >= 2.0, "a transaction costs twice what a put does: {receipt}");
 
     let other = item("a", "t#1", [("append_id", by(AppendId::random()))]);
-    assert_eq!(created(beside(&other, key("a", "t#0"), Some(id))).await, Created::Taken(next.clone()));
+    assert_eq!(created(behind(&other, key("a", "t#0"), Some((id, 7)))).await, Created::Taken(next.clone()));
     let gone = key("a", "t#9");
-    assert_eq!(created(beside(&other, gone, None)).await, Created::Taken(next), "what is there wins over what is not");
+    assert_eq!(created(behind(&other, gone, None)).await, Created::Taken(next), "what is there wins over what is not");
+}
+
+#[tokio::test]
+async fn an_item_and_its_changes_are_written_together_or_not_at_all() {
+    let table = new_table("changes").await;
+    let receipt = &mut Receipt::default();
+    let [entry, old] = ["d#2", "d#1"].map(|sk| item("dir#", sk, [("title", s("t"))]));
+    table.put(&old, receipt).await.expect("a put");
+    let next = item("a", "t#0", [("append_id", by(AppendId::random()))]);
+    let update = |key: &Key| Change::Update(key.clone(), vec![("ttl".to_owned(), Some(s("1"))), ("title".to_owned(), None)]);
+    let with = |changes: Vec<Change>| NewItem { changes, ..alone(&next) };
+
+    let missing = with(vec![Change::Delete(old.key.clone()), update(&entry.key)]);
+    assert_eq!(table.create(&missing, receipt).await.expect("an answer"), Created::NothingToUpdate);
+    assert_eq!(table.get(&old.key, receipt).await.expect("a read"), Some(old.clone()), "nothing was deleted");
+    assert_eq!(table.get(&next.key, receipt).await.expect("a read"), None, "nothing was written");
+
+    let mut cost = Receipt::default();
+    let started = with(vec![Change::Put(entry.clone()), Change::Delete(old.key.clone())]);
+    assert_eq!(table.create(&started, &mut cost).await.expect("an answer"), Created::Done);
+    assert_eq!(table.get(&old.key, receipt).await.expect("a read"), None);
+    assert_eq!(table.get(&entry.key, receipt).await.expect("a read"), Some(entry.clone()));
+    assert!(matches!(table.create(&started, receipt).await.expect("an answer"), Created::Taken(there) if there == next));
+
+    let later = NewItem { changes: vec![update(&entry.key)], ..alone(&item("a", "t#1", [])) };
+    assert_eq!(table.create(&later, receipt).await.expect("an answer"), Created::Done);
+    let updated = item("dir#", "d#2", [("ttl", s("1"))]);
+    assert_eq!(table.get(&entry.key, receipt).await.expect("a read"), Some(updated));
 }
 
 #[tokio::test]
@@ -104,14 +138,20 @@ async fn attributes_are_set_and_removed() {
     let receipt = &mut Receipt::default();
     let place = key("dir#", "a");
     let title = [("title", Some(s("t"))), ("size", Some(s("s")))];
-    assert_eq!(table.update(&place, &title, receipt).await.expect("an answer"), None, "it makes no item");
+    assert_eq!(table.update(&place, &title, None, receipt).await.expect("an answer"), Updated::Missing, "it makes no item");
     table.put(&item("dir#", "a", [("owner", s("o"))]), receipt).await.expect("a put");
-    let set = table.update(&place, &title, receipt).await.expect("an answer");
-    assert_eq!(set, Some(item("dir#", "a", [("owner", s("o")), ("title", s("t")), ("size", s("s"))])));
-    let removed = table.update(&place, &[("title", None), ("size", Some(s("m"))), ("owner", None)], receipt).await;
-    assert_eq!(removed.expect("an answer"), Some(item("dir#", "a", [("size", s("m"))])));
-    let same = table.update(&place, &[], receipt).await.expect("an answer");
-    assert_eq!(same, Some(item("dir#", "a", [("size", s("m"))])));
+    let set = table.update(&place, &title, None, receipt).await.expect("an answer");
+    assert_eq!(set, Updated::Done(item("dir#", "a", [("owner", s("o")), ("title", s("t")), ("size", s("s"))])));
+    let change = [("title", None), ("size", Some(s("m"))), ("owner", None)];
+    let small = item("dir#", "a", [("size", s("m"))]);
+    for expected in [("size", Some(&s("l"))), ("title", None), ("other", Some(&s("l")))] {
+        let refused = table.update(&place, &change, Some(expected), receipt).await.expect("an answer");
+        assert!(matches!(refused, Updated::Changed(_)), "{refused:?}");
+    }
+    let removed = table.update(&place, &change, Some(("size", Some(&s("s")))), receipt).await;
+    assert_eq!(removed.expect("an answer"), Updated::Done(small.clone()));
+    let same = table.update(&place, &[], Some(("title", None)), receipt).await.expect("an answer");
+    assert_eq!(same, Updated::Done(small));
 }
 
 #[tokio::test]
@@ -208,7 +248,7 @@ async fn keys_go_by_the_names_that_the_table_has() {
     let receipt = &mut Receipt::default();
     let (first, second) = (item("a", "t#0", []), item("a", "t#1", []));
     assert_eq!(table.create(&alone(&first), receipt).await.expect("an answer"), Created::Done);
-    assert_eq!(table.create(&beside(&second, first.key.clone(), None), receipt).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(&behind(&second, first.key.clone(), None), receipt).await.expect("an answer"), Created::Done);
     let page = table.page(&Range { limit: Some(1), ..whole("a") }, None, receipt).await.expect("a page");
     assert_eq!((page.items, page.after.as_deref()), (vec![second], Some("t#1")));
 }
@@ -244,7 +284,7 @@ async fn a_table_that_is_not_there_is_named_with_its_place() {
     for fault in [
         table.put(&item("a", "t#0", []), receipt).await.expect_err("no table"),
         table.page(&whole("a"), None, receipt).await.expect_err("no table"),
-        table.create(&beside(&item("a", "t#1", []), key("a", "t#0"), None), receipt).await.expect_err("no table"),
+        table.create(&behind(&item("a", "t#1", []), key("a", "t#0"), None), receipt).await.expect_err("no table"),
         table.ttl_attribute(receipt).await.expect_err("no table"),
     ] {
         let said = fault.error.to_string();
@@ -280,9 +320,9 @@ async fn other_keys_are_named_with_what_to_do() {
         let receipt = &mut Receipt::default();
         for fault in [
             table.create(&alone(&new), receipt).await.expect_err("other keys"),
-            table.create(&beside(&new, key("a", "t#0"), None), receipt).await.expect_err("other keys"),
+            table.create(&behind(&new, key("a", "t#0"), None), receipt).await.expect_err("other keys"),
             table.replace(&new, AppendId::random(), receipt).await.expect_err("other keys"),
-            table.update(&new.key, &[("v", None)], receipt).await.expect_err("other keys"),
+            table.update(&new.key, &[("v", None)], None, receipt).await.expect_err("other keys"),
             table.delete(&new.key, receipt).await.expect_err("other keys"),
             table.get(&new.key, receipt).await.expect_err("other keys"),
             table.page(&whole("a"), None, receipt).await.expect_err("other keys"),
@@ -301,7 +341,7 @@ async fn too_large_an_item_is_refused() {
     let table = new_table("large").await;
     let large = item("a", "t#1", [("messages", s("x".repeat(420_000)))]);
     let receipt = &mut Receipt::default();
-    for new in [alone(&large), beside(&large, key("a", "t#0"), None)] {
+    for new in [alone(&large), behind(&large, key("a", "t#0"), None)] {
         let fault = table.create(&new, receipt).await.expect_err("over 400 KB");
         assert!(fault.error.is_too_large() && !fault.retry && !fault.may_have_landed, "{fault:?}");
     }
@@ -317,7 +357,7 @@ async fn a_table_opened_for_reading_writes_nothing() {
     let new = item("a", "t#1", []);
     for fault in [
         reader.put(&new, &mut receipt).await.expect_err("read only"),
-        reader.create(&beside(&new, key("a", "t#0"), None), &mut receipt).await.expect_err("read only"),
+        reader.create(&behind(&new, key("a", "t#0"), None), &mut receipt).await.expect_err("read only"),
         reader.delete(&new.key, &mut receipt).await.expect_err("read only"),
     ] {
         assert!(fault.error.is_read_only() && !fault.retry && !fault.may_have_landed, "{fault:?}");
@@ -357,8 +397,8 @@ async fn the_policy_is_what_the_requests_need() {
     let (first, second) = (item("a", "t#0", []), item("a", "t#1", []));
     assert_eq!(table.ttl_attribute(receipt).await.expect("TTL is on").as_deref(), Some(names::TTL));
     table.create(&alone(&first), receipt).await.expect("an answer");
-    table.create(&beside(&second, first.key.clone(), None), receipt).await.expect("an answer");
-    table.update(&first.key, &[], receipt).await.expect("an answer");
+    table.create(&behind(&second, first.key.clone(), None), receipt).await.expect("an answer");
+    table.update(&first.key, &[], None, receipt).await.expect("an answer");
     table.get(&first.key, receipt).await.expect("an answer");
     table.page(&whole("a"), None, receipt).await.expect("an answer");
     table.delete(&first.key, receipt).await.expect("an answer");

@@ -8,17 +8,20 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_dynamodb::config::Region;
 
 use crate::error::ErrorKind;
-use crate::store::Receipt;
 use crate::store::dynamodb::Options;
 use crate::store::dynamodb::sdk::SdkTable;
-use crate::store::dynamodb::table::{Beside, Created, Fault, NewItem, Range, Table};
+use crate::store::dynamodb::table::{Created, Fault, NewItem, Precondition, Range, Table};
 use crate::store::dynamodb::testing::{Replay, Reply, SECRET, TOKEN, at, item, key, s};
+use crate::store::{AppendId, Receipt};
 
 /// The text of a message, which must get into no error.
 const DIARY: &str = "dear diary";
 
+/// What DynamoDB answers when there is nothing else to say.
+const WHOLE: &str = r#"{"ConsumedCapacity":{"TableName":"chats","CapacityUnits":1.0}}"#;
+
 fn new() -> NewItem {
-    NewItem { item: item("a", "t#1", [("messages", s(DIARY))]), beside: None }
+    NewItem::alone(item("a", "t#1", [("messages", s(DIARY))]))
 }
 
 /// What a put comes to when it is answered so; and that nothing of it is secret.
@@ -111,7 +114,7 @@ async fn a_wrong_clock_is_said_with_how_wrong_it_is() {
 #[tokio::test]
 async fn requests_are_signed_by_this_machines_clock_always() {
     let date = "Date: Tue, 01 Jan 2075 00:00:00 GMT\r\n".to_owned();
-    let server = Replay::start(move |_, _| Reply::Answer(200, date.clone(), "{}".to_owned()));
+    let server = Replay::start(move |_, _| Reply::Answer(200, date.clone(), WHOLE.to_owned()));
     let table = server.table().await;
     for _ in 0..2 {
         table.get(&key("a", "t#0"), &mut Receipt::default()).await.expect("an answer");
@@ -221,19 +224,22 @@ async fn a_cancelled_transaction_says_why() {
     let outcome = async |reasons: serde_json::Value| {
         let reply = cancelled(reasons);
         let server = Replay::start(move |_, _| reply.clone());
-        let new = NewItem { beside: Some(Beside { key: key("a", "t#0"), append_id: None }), ..new() };
+        let new = NewItem { precondition: Some(Precondition { key: key("a", "t#0"), written_by: None }), ..new() };
         server.table().await.create(&new, &mut Receipt::default()).await
     };
-    let taken = outcome(serde_json::json!([failed, stands])).await.expect("an answer");
+    let taken = outcome(serde_json::json!([stands, failed])).await.expect("an answer");
     assert_eq!(taken, Created::Taken(new().item));
-    assert_eq!(outcome(serde_json::json!([failed, none])).await.expect("an answer"), Created::NotBeside);
-    assert_eq!(outcome(serde_json::json!([failed, reason("TransactionConflict")])).await.expect("an answer"), Created::NotBeside);
+    assert_eq!(outcome(serde_json::json!([none, failed])).await.expect("an answer"), Created::NoPrecondition);
+    assert_eq!(
+        outcome(serde_json::json!([reason("TransactionConflict"), failed])).await.expect("an answer"),
+        Created::NoPrecondition
+    );
     for (code, kind) in [
         ("TransactionConflict", ErrorKind::Unavailable),
         ("ThrottlingError", ErrorKind::Throttled),
         ("ProvisionedThroughputExceeded", ErrorKind::Throttled),
     ] {
-        let fault = outcome(serde_json::json!([none, reason(code)])).await.expect_err(code);
+        let fault = outcome(serde_json::json!([reason(code), none])).await.expect_err(code);
         assert_fault(&fault, kind, false, true, &["\"chats\""]);
         assert_clean(&fault);
     }
@@ -246,7 +252,7 @@ async fn an_item_without_its_keys_is_corrupt() {
     for (item, part) in
         [(r#"{"session_id":{"S":"a"}}"#, "lacks the key \"sk\""), (r#"{"session_id":{"N":"1"},"sk":{"S":"x"}}"#, "not a string")]
     {
-        let server = Replay::start(move |_, _| Reply::ok(format!(r#"{{"Item":{item}}}"#)));
+        let server = Replay::start(move |_, _| Reply::ok(format!(r#"{{"Item":{item},{}"#, &WHOLE[1..])));
         let fault = server.table().await.get(&key("a", "x"), &mut Receipt::default()).await.expect_err("no key");
         assert_fault(&fault, ErrorKind::Corrupt, false, false, &[part, "\"chats\""]);
     }
@@ -364,4 +370,50 @@ async fn without_a_region_it_says_how_to_give_one() {
 async fn debug_shows_which_table_and_no_secret() {
     let table = SdkTable::open(&at("http://127.0.0.1:9", "chats")).await.expect("good options");
     assert_eq!(format!("{table:?}"), "SdkTable(\"chats\", \"eu-west-1\")");
+}
+
+/// A proxy, a captive portal or another service may answer anything.
+#[tokio::test]
+async fn an_answer_that_is_not_dynamodbs_is_no_success() {
+    for body in ["{}", "", "[]", "null", r#"{"ok":true}"#, "<html>welcome to our hotel</html>", r#"{"ConsumedCapacity":null}"#] {
+        let server = Replay::start(move |_, _| Reply::ok(body));
+        let (table, mut receipt) = (server.table().await, Receipt::default());
+        let (at, stored) = (key("a", "t#1"), new().item);
+        let beside = Some(Beside { key: key("a", "t#0"), append_id: None });
+        let range = Range {
+            pk: "a".to_owned(),
+            from: "a".to_owned(),
+            to: "z".to_owned(),
+            newest_first: true,
+            limit: None,
+            eventual: false,
+            only: None,
+        };
+        let writes = [
+            table.create(&new(), &mut receipt).await.map(drop),
+            table.create(&NewItem { beside, ..new() }, &mut receipt).await.map(drop),
+            table.replace(&stored, AppendId::random(), &mut receipt).await.map(drop),
+            table.put(&stored, &mut receipt).await,
+            table.update(&at, &[("title", Some(s("x")))], &mut receipt).await.map(drop),
+            table.delete(&at, &mut receipt).await,
+        ];
+        for (place, write) in writes.into_iter().enumerate() {
+            let fault = write.expect_err("no success");
+            println!("write {place} answered with {body:?}");
+            assert_fault(&fault, ErrorKind::Unavailable, true, true, &["cannot be read", "proxy"]);
+        }
+        let reads = [
+            table.get(&at, &mut receipt).await.map(drop),
+            table.page(&range, None, &mut receipt).await.map(drop),
+            table.scan(&[], None, &mut receipt).await.map(drop),
+        ];
+        for read in reads {
+            assert_fault(&read.expect_err("no success"), ErrorKind::Unavailable, false, true, &["cannot be read", "proxy"]);
+        }
+        assert!(table.describe(&mut receipt).await.is_err(), "{body:?}");
+        assert!(table.time_to_live(&mut receipt).await.is_err(), "{body:?}");
+        assert!(table.enable_ttl("ttl", &mut receipt).await.is_err(), "{body:?}");
+        assert!(table.create_table("id", None, &mut receipt).await.is_err(), "{body:?}");
+        assert!(table.point_in_time_recovery(&mut receipt).await.is_err(), "{body:?}");
+    }
 }

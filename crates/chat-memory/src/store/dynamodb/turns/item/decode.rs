@@ -3,13 +3,13 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use super::{Body, Codec, Head, Links, MAX_PARTS, PartsOf, Stored};
+use super::{Body, Codec, Head, Life, Links, MAX_PARTS, PartsOf, Stored};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::Owner;
-use crate::store::AppendId;
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Item, Key};
+use crate::store::{AppendId, Lasts};
 
 /// Refuses what only a newer reader shows right.
 pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
@@ -64,7 +64,8 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
                 return Err(reader.wrong(CLEARED_BY, "the number of a later record"));
             }
             // A record that bears this by mistake must not be taken for an erased one, nor be erased.
-            if let Some(name) = [MESSAGES, METADATA, REWIND].into_iter().find(|name| item.attributes.contains_key(*name)) {
+            if let Some(name) = [MESSAGES, METADATA, SENT_AT, REWIND].into_iter().find(|name| item.attributes.contains_key(*name))
+            {
                 return Err(reader.wrong(name, &format!("absent beside {CLEARED_BY:?}")));
             }
             Body::Stub { cleared_by, parts: reader.parts()? }
@@ -75,16 +76,28 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
             if rewind.is_some_and(|rewind| rewind > seq) {
                 return Err(reader.wrong(REWIND, "no greater than the record's own number"));
             }
-            Body::Record { rewind, metadata: reader.metadata()?, content: reader.content(rewind.is_some(), max_bytes)? }
+            let (metadata, content) = (reader.metadata()?, reader.content(rewind.is_some(), max_bytes)?);
+            let sent_at = reader.sent_at(&content)?;
+            Body::Record { rewind, metadata, sent_at, content }
         }
     };
     let owner = reader.text(OWNER)?.map(Owner::new).transpose().map_err(|_| reader.wrong(OWNER, "an owner's name"))?;
+    let life = reader.optional(LASTS_UNTIL)?.map(|lasts| {
+        let listed = reader.optional(LISTED_UNTIL)?.map_or(Lasts::Forever, Lasts::Until);
+        Ok::<_, Error>(Life { lasts: if lasts == 0 { Lasts::Forever } else { Lasts::Until(lasts) }, listed })
+    });
     Ok(Head {
         seq,
         append_id,
         created_at: reader.required(CREATED_AT)?,
         expires_at: reader.optional(EXPIRES_AT)?,
-        links: Links { began: reader.optional(BEGAN)?, owner, ended: reader.optional(ENDED)? },
+        links: Links {
+            began: reader.optional(BEGAN)?,
+            owner,
+            life: life.transpose()?,
+            last_entry: reader.optional(LAST_ENTRY)?,
+            ended: reader.optional(ENDED)?,
+        },
         after_expiring: matches!(item.attributes.get(AFTER_EXPIRING), Some(AttributeValue::Bool(true))),
         body,
     })
@@ -158,6 +171,23 @@ impl Reader<'_> {
         }
         let Some(text) = self.text(METADATA)? else { return Ok(None) };
         serde_json::from_str(text).map(Some).map_err(|_| self.wrong(METADATA, "the JSON text of an object"))
+    }
+
+    /// The times of the messages. How many are in parts is not known here, so [`Record::message_times`](crate::store::Record::message_times)
+    /// heeds only as many as there are messages.
+    fn sent_at(&self, content: &Stored) -> Result<Vec<Option<i64>>, Error> {
+        let Some(value) = self.item.attributes.get(SENT_AT).filter(|_| self.whole) else { return Ok(Vec::new()) };
+        let expected = || self.wrong(SENT_AT, "a list with a time or NULL for each message");
+        let AttributeValue::L(times) = value else { return Err(expected()) };
+        if matches!(content, Stored::Here(messages) if messages.len() != times.len()) {
+            return Err(expected());
+        }
+        let time = |time: &AttributeValue| match time {
+            AttributeValue::Null(_) => Ok(None),
+            AttributeValue::N(at) => at.parse().map(Some).map_err(|_| expected()),
+            _ => Err(expected()),
+        };
+        times.iter().map(time).collect()
     }
 
     fn parts(&self) -> Result<Option<PartsOf>, Error> {

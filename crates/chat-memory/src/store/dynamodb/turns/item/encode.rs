@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-use super::{Head, Limits, Links, MAX_PARTS, PURGED_AFTER_S, PartsOf};
+use super::{Head, Life, Limits, Links, MAX_PARTS, PURGED_AFTER_S, PartsOf};
 use crate::error::{Error, ErrorKind};
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::size::{item_bytes, value_bytes, write_units};
@@ -15,10 +15,20 @@ use crate::store::{AppendId, Record};
 const ZSTD_LEVEL: i32 = 3;
 
 /// What attributes may take at most that are known only when the record's number is: `began` and the like, but for an owner.
-const LATER_ATTRIBUTES: usize = 64;
+const LATER_ATTRIBUTES: usize = 96;
 
-/// What of these each record has: `began`, a time of 13 digits.
-const BEGAN_BYTES: usize = BEGAN.len() + 8;
+/// What of these each record has: `began`, a time of 13 digits, and how long its session lasts.
+fn link_bytes(record: &Record) -> usize {
+    let life = match record.expires_at {
+        None => LASTS_UNTIL.len() + 1,
+        Some(_) => LASTS_UNTIL.len() + LISTED_UNTIL.len() + 2 * 6,
+    };
+    BEGAN.len() + 8 + life
+}
+
+/// How large an item may be that is written in a transaction. Parts spare a unit for each KB, once, and each load that shows the record
+/// pays a request for them.
+const TRANSACTED_BYTES: usize = 16 * 1024;
 
 /// A new record, encoded: the item without what depends on its number, and the parts if it is large.
 #[derive(Debug)]
@@ -29,6 +39,16 @@ pub(crate) struct Encoded {
 
 /// Encodes a record. Its `seq` is of no account.
 pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Result<Encoded, Error> {
+    encode_within(pk, record, ttl, limits, limits.whole())
+}
+
+/// The same, with messages in parts that are more than a few: what is written in a transaction takes twice the units, and a record's parts
+/// are not.
+pub(crate) fn encode_in_parts(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Result<Encoded, Error> {
+    encode_within(pk, record, ttl, limits, limits.whole().min(TRANSACTED_BYTES))
+}
+
+fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: usize) -> Result<Encoded, Error> {
     let texts: Vec<String> = record.messages.iter().map(|message| message.to_value().to_string()).collect();
     let bytes = texts.iter().map(String::len).sum::<usize>();
     let max_bytes = limits.record;
@@ -51,10 +71,14 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
     if let Some(metadata) = &record.metadata {
         attributes.insert(METADATA.to_owned(), AttributeValue::S(Value::Object(metadata.clone()).to_string()));
     }
+    if !record.sent_at.is_empty() {
+        let time = |at: &Option<i64>| at.map_or(AttributeValue::Null(true), number);
+        attributes.insert(SENT_AT.to_owned(), AttributeValue::L(record.sent_at.iter().map(time).collect()));
+    }
     if let Some(at) = record.expires_at {
         attributes.insert(EXPIRES_AT.to_owned(), number(at));
         if record.rewind != Some(0) {
-            attributes.insert(ttl.to_owned(), number(at + PURGED_AFTER_S));
+            attributes.insert(ttl.to_owned(), number(at.saturating_add(PURGED_AFTER_S)));
         }
     }
     if texts.is_empty() {
@@ -64,26 +88,26 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
     // Everything but the messages.
     let others = item_bytes(&Item { key: key.clone(), attributes: attributes.clone() }) + MESSAGES.len();
     let list = AttributeValue::L(texts.iter().cloned().map(AttributeValue::S).collect());
-    let plain_size = others + BEGAN_BYTES + value_bytes(&list);
+    let plain_size = others + link_bytes(record) + value_bytes(&list);
     let json = format!("[{}]", texts.join(","));
     // What takes one unit cannot take less, so it stays readable in the console.
     let frame = if write_units(plain_size) > 1 { Some(compress(&json)?) } else { None };
     let frame = frame.filter(|frame| {
-        let packed = others + BEGAN_BYTES + frame.len() + CODEC.len() + ZSTD.len();
+        let packed = others + link_bytes(record) + frame.len() + CODEC.len() + ZSTD.len();
         write_units(packed) < write_units(plain_size)
     });
     if frame.is_some() {
         attributes.insert(CODEC.to_owned(), AttributeValue::S(ZSTD.to_owned()));
     }
     let value = frame.as_ref().map_or(list, |frame| binary(frame.clone()));
-    if others + LATER_ATTRIBUTES + value_bytes(&value) + CODEC.len() + ZSTD.len() <= limits.whole() {
+    if others + LATER_ATTRIBUTES + value_bytes(&value) + CODEC.len() + ZSTD.len() <= whole {
         attributes.insert(MESSAGES.to_owned(), value);
         return Ok(Encoded { attributes, parts: Vec::new() });
     }
     // A new id for each try, not the append's: a repeat with another body must not touch what the first one wrote.
     let id = AppendId::random().to_string();
     let payload = frame.unwrap_or_else(|| json.into_bytes());
-    let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at + PURGED_AFTER_S);
+    let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at.saturating_add(PURGED_AFTER_S));
     let parts: Vec<Item> =
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     if parts.len() > MAX_PARTS {
@@ -93,7 +117,10 @@ pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Re
     attributes.insert(PARTS.to_owned(), number(parts.len()));
     attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id));
     if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.whole() {
-        return Err(Error::new(ErrorKind::TooLarge, "the append's metadata is larger than an item of DynamoDB may be (400 KB)"));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            "the append's metadata and times are larger than an item of DynamoDB may be (400 KB); split it",
+        ));
     }
     Ok(Encoded { attributes, parts })
 }
@@ -128,10 +155,13 @@ pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&Parts
         attributes.insert(PARTS.to_owned(), number(count));
         attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id.clone()));
     }
+    if let Some(last_entry) = head.links.last_entry {
+        attributes.insert(LAST_ENTRY.to_owned(), number(last_entry));
+    }
     Item { key: key.clone(), attributes }
 }
 
-/// The clear of a delete, without the entry that has been taken off the directory.
+/// The clear of a delete by the version before, without the entry that has been taken off the directory.
 pub(crate) fn without_entry(item: &Item) -> Item {
     let mut bare = item.clone();
     bare.attributes.retain(|name, _| name != ENDED && name != OWNER);
@@ -146,8 +176,12 @@ pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: b
     if let Some(owner) = &links.owner {
         attributes.insert(OWNER.to_owned(), AttributeValue::S(owner.as_str().to_owned()));
     }
-    if let Some(ended) = links.ended {
-        attributes.insert(ENDED.to_owned(), number(ended));
+    if let Some(Life { lasts, listed }) = links.life {
+        attributes.insert(LASTS_UNTIL.to_owned(), number(lasts.seconds().unwrap_or(0)));
+        attributes.extend(listed.seconds().map(|at| (LISTED_UNTIL.to_owned(), number(at))));
+    }
+    if let Some(last_entry) = links.last_entry {
+        attributes.insert(LAST_ENTRY.to_owned(), number(last_entry));
     }
     if after_expiring && !attributes.contains_key(EXPIRES_AT) {
         attributes.insert(AFTER_EXPIRING.to_owned(), AttributeValue::Bool(true));
@@ -181,6 +215,7 @@ mod tests {
             expires_at: None,
             rewind: None,
             metadata: None,
+            sent_at: Vec::new(),
             messages: vec![Message::user(text)],
         }
     }

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::message::Message;
 use crate::session::Owner;
-use crate::store::AppendId;
 use crate::store::dynamodb::size::MAX_ITEM;
+use crate::store::{AppendId, Lasts};
 
 pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages, most_bytes, unpack_messages};
-pub(crate) use encode::{Encoded, compress, encode, link, stub, without_entry};
+pub(crate) use encode::{Encoded, compress, encode, encode_in_parts, link, stub, without_entry};
 
 /// How long DynamoDB keeps an item after it is hidden, in seconds: TTL purges in no order, and a reader must never see a
 /// hole where a neighbour still lives by a few hours.
@@ -56,22 +56,37 @@ pub(crate) struct Links {
     /// When the session's directory entry was made: its key. A session without is one that was deleted.
     pub(crate) began: Option<i64>,
     pub(crate) owner: Option<Owner>,
-    /// In the clear of a delete: when the entry was made that the delete has still to take off the directory. With the owner, its key.
+    /// How long the session lasts. `None` without an entry, and in a record of the version before.
+    pub(crate) life: Option<Life>,
+    /// In a record that ends a session: when the entry was made that went with it. The next one must be later.
+    pub(crate) last_entry: Option<i64>,
+    /// In the clear of a delete by the version before: when the entry was made that this delete has still to take off the directory. With the
+    /// owner, its key.
     pub(crate) ended: Option<i64>,
 }
 
+/// How long a session lasts, as far as its records up to this one say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Life {
+    /// The latest expiry of any record since the session started.
+    pub(crate) lasts: Lasts,
+    /// From when on its entry is hidden. It may last longer by a margin, within which a listing looks at the session itself.
+    pub(crate) listed: Lasts,
+}
+
+impl Life {
+    pub(crate) const FOREVER: Self = Self { lasts: Lasts::Forever, listed: Lasts::Forever };
+}
+
 impl Links {
-    /// What starts a session, or goes on with it.
+    /// What starts a session that lasts for good, or continues it.
     pub(crate) fn to(began: i64, owner: Option<Owner>) -> Self {
-        Self { began: Some(began), owner, ended: None }
+        Self { began: Some(began), owner, life: Some(Life::FOREVER), ..Self::default() }
     }
 
-    /// Those of the clear with which a delete ends the session: no entry any more, but for the one that is to go.
-    pub(crate) fn end(self) -> Self {
-        match self.began.or(self.ended) {
-            None => Self::default(),
-            ended => Self { began: None, owner: self.owner, ended },
-        }
+    /// The time that the next entry of the session must be later than.
+    pub(crate) fn entry_before(&self) -> Option<i64> {
+        self.began.or(self.last_entry).or(self.ended)
     }
 }
 
@@ -91,13 +106,12 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// What the sweep after the clear with this number left; with the parts that it has not deleted yet.
-    Stub {
-        cleared_by: u64,
-        parts: Option<PartsOf>,
-    },
+    Stub { cleared_by: u64, parts: Option<PartsOf> },
     Record {
         rewind: Option<u64>,
         metadata: Option<Map<String, Value>>,
+        /// When each message was sent, where that was given.
+        sent_at: Vec<Option<i64>>,
         content: Stored,
     },
 }
@@ -125,8 +139,19 @@ pub(crate) enum Codec {
 impl Head {
     /// When DynamoDB may purge the item (epoch seconds). A clear is never purged, even if its messages expire.
     pub(crate) fn purged_at(&self) -> Option<i64> {
-        let is_clear = matches!(self.body, Body::Record { rewind: Some(0), .. });
-        self.expires_at.filter(|_| !is_clear).map(|at| at.saturating_add(PURGED_AFTER_S))
+        self.expires_at.filter(|_| !self.is_clear()).map(|at| at.saturating_add(PURGED_AFTER_S))
+    }
+
+    /// Whether what is below this record is cleared. The record that a delete of an empty session writes hides nothing.
+    pub(crate) fn is_clear(&self) -> bool {
+        matches!(self.body, Body::Record { rewind: Some(0), .. }) && !self.is_blocker()
+    }
+
+    /// Whether this is what a delete of a session without an entry wrote. For a day, it keeps an append that was under way before the delete
+    /// from landing after it.
+    pub(crate) fn is_blocker(&self) -> bool {
+        let rewinds_all = matches!(self.body, Body::Record { rewind: Some(0), .. });
+        rewinds_all && self.links.began.is_none() && self.expires_at.is_some()
     }
 
     pub(crate) fn is_stub(&self) -> bool {

@@ -1,10 +1,11 @@
 //! What must hold of a schedule, whatever happened in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::actors::{Notes, Op, Seen};
 use super::world::{MAX_SKEW_MS, Made, World};
-use crate::store::{Reach, Record};
+use crate::session::SessionId;
+use crate::store::{AppendId, Reach, Record};
 
 /// The records of the log: what has expired and been purged at its end leaves its numbers to what comes next.
 fn log(journal: &[Made]) -> Vec<&Made> {
@@ -28,29 +29,53 @@ fn view(journal: &[Made]) -> Vec<&Made> {
     shown
 }
 
-pub(super) fn check(world: &World, notes: &Notes, pk: &str) -> Result<(), String> {
+pub(super) fn check(world: &World, notes: &Notes, sessions: &[SessionId]) -> Result<(), String> {
     if let Some(broken) = &world.broken {
         return Err(broken.clone());
     }
     if let Some(error) = notes.errors.first() {
         return Err(error.clone());
     }
+    for session in sessions {
+        check_session(world, notes, session)?;
+    }
+    Ok(())
+}
+
+fn check_session(world: &World, notes: &Notes, session: &SessionId) -> Result<(), String> {
+    // Without a namespace, a session's id is its partition's key.
+    let journal: Vec<Made> = world.journal.iter().filter(|made| made.pk == session.as_str()).cloned().collect();
     let mut made_by: HashMap<u64, Vec<&Made>> = HashMap::new();
-    for made in &world.journal {
+    for made in &journal {
         if let Some(op) = made.op {
             made_by.entry(op).or_default().push(made);
         }
     }
-    for op in &notes.ops {
-        check_op(op, made_by.get(&op.number).map_or(&[], Vec::as_slice), &world.journal)?;
+    for op in notes.ops.iter().filter(|op| op.session == *session) {
+        let made = made_by.get(&op.number).map_or(&[][..], Vec::as_slice);
+        check_op(op, made, &journal)?;
+        check_deletes(op, made, notes)?;
     }
-    for seen in &notes.loads {
-        check_load(seen, &world.journal, &notes.ops)?;
+    for seen in notes.loads.iter().filter(|seen| seen.session == *session) {
+        check_load(seen, &journal, &notes.ops)?;
     }
     // What is in the log at the end is what was made, or what a sweep or TTL left of it.
-    let ids = world.ids(pk);
-    if let Some(made) = view(&world.journal).iter().find(|made| made.expires_at.is_none() && !ids.contains(&made.append_id)) {
+    let ids = world.ids(session.as_str());
+    if let Some(made) = view(&journal).iter().find(|made| made.expires_at.is_none() && !ids.contains(&made.append_id)) {
         return Err(format!("record {} is gone, though nothing hides it", made.seq));
+    }
+    Ok(())
+}
+
+/// Nothing of an append lands after a delete that began when nobody was trying it any more.
+fn check_deletes(op: &Op, made: &[&Made], notes: &Notes) -> Result<(), String> {
+    let Some(made) = made.first() else { return Ok(()) };
+    let deletes = notes.deletes.iter().filter(|delete| delete.session == op.session && delete.ended < made.step);
+    for delete in deletes {
+        let was_tried = |(start, end): &(u64, Option<u64>)| end.is_none_or(|end| end >= delete.started) && *start <= made.step;
+        if !op.tries.iter().any(was_tried) {
+            return Err(format!("op {} landed at step {}, after a delete from {} on", op.number, made.step, delete.started));
+        }
     }
     Ok(())
 }
@@ -100,12 +125,16 @@ fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
     if seen.history.records.iter().any(|record| expired(record.expires_at)) {
         return Err("a load shows what had expired".to_owned());
     }
-    let shown: Vec<_> = seen.history.records.iter().filter(|record| surely(record.expires_at)).map(|r| r.append_id).collect();
+    // What a delete wrote has no messages. Where a second one found nothing, what it wrote is purged after a day, and the first one's shows.
+    let ends: HashSet<_> = journal.iter().filter(|made| made.began.is_none()).map(|made| made.append_id).collect();
+    let kept = |id: &AppendId| !ends.contains(id);
+    let shown = seen.history.records.iter().filter(|record| surely(record.expires_at)).map(|r| r.append_id);
+    let shown: Vec<_> = shown.filter(kept).collect();
     let first = journal.iter().filter(|made| made.step < seen.started).count();
     let last = journal.iter().filter(|made| made.step <= seen.ended).count();
     let fits = |end: usize| {
         let state: Vec<_> =
-            view(&journal[..end]).iter().filter(|made| surely(made.expires_at)).map(|made| made.append_id).collect();
+            view(&journal[..end]).iter().filter(|made| surely(made.expires_at)).map(|made| made.append_id).filter(kept).collect();
         if seen.history.complete { state == shown } else { state.ends_with(&shown) }
     };
     if !(first..=last).any(fits) {

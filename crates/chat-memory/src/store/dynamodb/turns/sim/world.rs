@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::lives::Lives;
 use super::{refused, turn, unknown};
-use crate::store::dynamodb::names::{APPEND_ID, TTL, seq_of};
-use crate::store::dynamodb::table::{Attributes, Clock, Created, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table};
+use crate::store::dynamodb::names::{APPEND_ID, CREATED_AT, EXPIRES_AT, SURE_UNTIL, TTL, seq_of};
+use crate::store::dynamodb::table::{
+    Attributes, Change, Clock, Created, Expected, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table, Updated,
+};
 use crate::store::dynamodb::turns::item::{self, Body};
 use crate::store::position::Moment;
-use crate::store::{AppendId, Receipt};
+use crate::store::{AppendId, Lasts, Receipt};
 
 /// How long a signed request is good for: AWS refuses what comes later.
-const SIGNATURE_MS: i64 = 15 * 60 * 1000;
+pub(super) const SIGNATURE_MS: i64 = 15 * 60 * 1000;
 
 /// By how much a client's wall clock is wrong at most.
 pub(super) const MAX_SKEW_MS: i64 = 60_000;
@@ -23,6 +26,7 @@ pub(super) const MAX_SKEW_MS: i64 = 60_000;
 /// A record as it was when it was made, whatever became of it since.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
+    pub(super) pk: String,
     pub(super) step: u64,
     pub(super) at_ms: i64,
     pub(super) seq: u64,
@@ -32,23 +36,29 @@ pub(super) struct Made {
     /// The number of the operation in its metadata.
     pub(super) op: Option<u64>,
     pub(super) began: Option<i64>,
+    pub(super) owner: Option<String>,
+    /// Whether an entry of the directory is made with it.
+    pub(super) starts: bool,
+    /// For how long it keeps its session alive.
+    pub(super) lasts: Lasts,
 }
 
 /// A write, as the table carries it out.
 #[derive(Debug, Clone)]
 enum Write {
-    Create(NewItem),
+    /// With the retention of the client that writes it.
+    Create(NewItem, Option<u64>),
     Replace(Item, AppendId),
     Put(Item),
     Delete(Key),
-    Update(Key, Vec<(String, Option<AttributeValue>)>),
+    Update(Key, Vec<(String, Option<AttributeValue>)>, Option<(String, Option<AttributeValue>)>),
 }
 
 /// What a write answers.
 enum Answer {
     Created(Created),
     Replaced(bool),
-    Updated(Option<Item>),
+    Updated(Updated),
     None,
 }
 
@@ -74,9 +84,13 @@ pub(super) struct World {
     pub(super) now_ms: i64,
     pub(super) step: u64,
     pub(super) journal: Vec<Made>,
+    /// The sessions from their starts to their ends.
+    pub(super) lives: Lives,
     /// What broke a rule of the log itself, found at the moment it happened.
     pub(super) broken: Option<String>,
     pub(super) faults: Faults,
+    /// For how long each client keeps what it writes, in seconds.
+    pub(super) retentions: Vec<Option<u64>>,
     /// The wall clocks' errors, by client.
     pub(super) skew_ms: Vec<i64>,
     late: Vec<(i64, Write)>,
@@ -84,16 +98,18 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(mut rng: fastrand::Rng, faults: Faults, clients: usize) -> Self {
-        let skew_ms = (0..clients).map(|_| rng.i64(-MAX_SKEW_MS..MAX_SKEW_MS)).collect();
+    pub(super) fn new(mut rng: fastrand::Rng, faults: Faults, retentions: Vec<Option<u64>>) -> Self {
+        let skew_ms = (0..retentions.len()).map(|_| rng.i64(-MAX_SKEW_MS..MAX_SKEW_MS)).collect();
         let page = rng.usize(1..6);
         Self {
             items: BTreeMap::new(),
             now_ms: 1_800_000_000_000,
             step: 0,
             journal: Vec::new(),
+            lives: Lives::default(),
             broken: None,
             faults,
+            retentions,
             skew_ms,
             late: Vec::new(),
             page,
@@ -140,7 +156,7 @@ impl World {
 
     fn carry_out(&mut self, write: Write) -> Answer {
         match write {
-            Write::Create(new) => Answer::Created(self.create(new)),
+            Write::Create(new, keeps) => Answer::Created(self.create(new, keeps)),
             Write::Replace(item, seen) => {
                 let fits = self.items.get(&item.key).is_some_and(|old| append_id(old) == Some(seen));
                 if fits {
@@ -156,49 +172,76 @@ impl World {
                 self.items.remove(&key);
                 Answer::None
             }
-            Write::Update(key, set) => {
-                let Some(attributes) = self.items.get_mut(&key) else { return Answer::Updated(None) };
-                for (name, value) in set {
-                    match value {
-                        Some(value) => drop(attributes.insert(name, value)),
-                        None => drop(attributes.remove(&name)),
-                    }
+            Write::Update(key, set, expected) => {
+                let Some(attributes) = self.items.get_mut(&key) else { return Answer::Updated(Updated::Missing) };
+                if expected.is_some_and(|(name, value)| attributes.get(&name) != value.as_ref()) {
+                    return Answer::Updated(Updated::Changed(Item { key, attributes: attributes.clone() }));
                 }
-                Answer::Updated(Some(Item { key, attributes: attributes.clone() }))
+                self.update(&key, set);
+                let attributes = self.items[&key].clone();
+                Answer::Updated(Updated::Done(Item { key, attributes }))
             }
         }
     }
 
-    fn create(&mut self, new: NewItem) -> Created {
-        let NewItem { item, beside } = new;
+    fn update(&mut self, key: &Key, set: Vec<(String, Option<AttributeValue>)>) {
+        let Some(attributes) = self.items.get_mut(key) else { return };
+        for (name, value) in set {
+            match value {
+                Some(value) => drop(attributes.insert(name, value)),
+                None => drop(attributes.remove(&name)),
+            }
+        }
+    }
+
+    fn create(&mut self, new: NewItem, keeps: Option<u64>) -> Created {
+        let NewItem { item, precondition, changes } = new;
         if let Some(attributes) = self.items.get(&item.key) {
             return Created::Taken(Item { key: item.key, attributes: attributes.clone() });
         }
-        if let Some(beside) = beside {
-            let there = self.items.get(&beside.key);
-            if there.is_none_or(|old| beside.append_id.is_some_and(|id| append_id(old) != Some(id))) {
-                return Created::NotBeside;
+        if let Some(precondition) = precondition {
+            let is_it = |old: &Attributes| {
+                precondition.written_by.is_none_or(|(id, at)| append_id(old) == Some(id) && number(old, CREATED_AT) == Some(at))
+            };
+            if !self.items.get(&precondition.key).is_some_and(is_it) {
+                return Created::NoPrecondition;
             }
         }
+        let updates = |change: &Change| matches!(change, Change::Update(key, _) if !self.items.contains_key(key));
+        if changes.iter().any(updates) {
+            return Created::NothingToUpdate;
+        }
         if item.key.sk.starts_with("t#") {
-            self.note(&item);
+            self.note(&item, changes.iter().any(|change| matches!(change, Change::Put(_))), keeps);
         }
         self.items.insert(item.key, item.attributes);
+        for change in changes {
+            match change {
+                Change::Put(item) => drop(self.items.insert(item.key, item.attributes)),
+                Change::Delete(key) => drop(self.items.remove(&key)),
+                Change::Update(key, set) => self.update(&key, set),
+            }
+        }
         Created::Done
     }
 
     /// Notes a new record, and whether it comes at the end of the log, as each must.
-    fn note(&mut self, item: &Item) {
+    fn note(&mut self, item: &Item, starts: bool, keeps: Option<u64>) {
         let head = item::decode(item, usize::MAX / 4).expect("our own item");
         let end = self.log(&item.key.pk).next_back().map_or(0, |(key, _)| seq_of(key).expect("a record") + 1);
         if head.seq != end {
             self.broken.get_or_insert(format!("record {} was made where the log's end was {end}", head.seq));
         }
-        let (rewind, op) = match &head.body {
-            Body::Record { rewind, metadata, .. } => (*rewind, metadata.as_ref().and_then(|m| m["op"].as_u64())),
-            Body::Stub { .. } => unreachable!("stubs are not created"),
+        let Body::Record { rewind, metadata, content } = &head.body else { unreachable!("stubs are not created") };
+        let (rewind, op) = (*rewind, metadata.as_ref().and_then(|fields| fields["op"].as_u64()));
+        let is_empty = matches!(content, item::Stored::Here(messages) if messages.is_empty());
+        let lasts = match keeps {
+            // An empty clear never expires, and keeps its session alive as long as a message would.
+            Some(keeps) if rewind == Some(0) && is_empty => Lasts::Until(head.created_at.div_euclid(1000) + keeps as i64),
+            _ => Lasts::of(head.expires_at),
         };
         let made = Made {
+            pk: item.key.pk.clone(),
             step: self.step,
             at_ms: self.now_ms,
             seq: head.seq,
@@ -207,11 +250,26 @@ impl World {
             expires_at: head.expires_at,
             op,
             began: head.links.began,
+            owner: head.links.owner.as_ref().map(ToString::to_string),
+            starts,
+            lasts,
         };
+        if let Err(why) = self.lives.landed(&made, self.now_ms) {
+            self.broken.get_or_insert(why);
+        }
         if self.journal.iter().any(|old| old.append_id == made.append_id) {
             self.broken.get_or_insert(format!("append {} landed twice, the second time as record {}", made.append_id, made.seq));
         }
         self.journal.push(made);
+    }
+
+    /// The moments that are written anywhere and lie ahead, in epoch seconds.
+    pub(super) fn moments(&self) -> Vec<i64> {
+        let of = |attributes: &Attributes| [EXPIRES_AT, TTL, SURE_UNTIL].map(|name| number(attributes, name));
+        let mut moments: Vec<i64> = self.items.values().flat_map(of).flatten().filter(|at| at * 1000 > self.now_ms).collect();
+        moments.sort_unstable();
+        moments.dedup();
+        moments
     }
 
     /// The items in the places of a session's records.
@@ -223,6 +281,13 @@ impl World {
     /// The ids of the records whose items are there.
     pub(super) fn ids(&self, pk: &str) -> HashSet<AppendId> {
         self.log(pk).filter_map(|(_, attributes)| append_id(attributes)).collect()
+    }
+}
+
+fn number(attributes: &Attributes, name: &str) -> Option<i64> {
+    match attributes.get(name) {
+        Some(AttributeValue::N(digits)) => digits.parse().ok(),
+        _ => None,
     }
 }
 
@@ -299,7 +364,8 @@ impl Client {
 impl Table for Client {
     async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault> {
         receipt.requests += 1;
-        match self.write(Write::Create(new.clone())).await? {
+        let keeps = self.world().retentions[self.number];
+        match self.write(Write::Create(new.clone(), keeps)).await? {
             Answer::Created(created) => Ok(created),
             _ => unreachable!(),
         }
@@ -316,9 +382,16 @@ impl Table for Client {
         self.write(Write::Put(item.clone())).await.map(drop)
     }
 
-    async fn update(&self, key: &Key, set: &[(&str, Option<AttributeValue>)], _: &mut Receipt) -> Result<Option<Item>, Fault> {
+    async fn update(
+        &self,
+        key: &Key,
+        set: &[(&str, Option<AttributeValue>)],
+        expected: Option<Expected<'_>>,
+        _: &mut Receipt,
+    ) -> Result<Updated, Fault> {
         let set = set.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        match self.write(Write::Update(key.clone(), set)).await? {
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.cloned()));
+        match self.write(Write::Update(key.clone(), set, expected)).await? {
             Answer::Updated(item) => Ok(item),
             _ => unreachable!(),
         }

@@ -1,0 +1,196 @@
+//! Questions from standard input: which lines belong together, and which are words to the program.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use tokio::sync::mpsc;
+
+/// What the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Ask the model this.
+    Ask(String),
+    /// Say how the chat is used.
+    Help,
+    /// End the chat.
+    Quit,
+    /// A command that there is not.
+    Unknown(String),
+}
+
+impl Question {
+    /// Reads one line or a text of several. A first word of `/` and letters is a command; `//` stands for a `/` that is not.
+    pub fn read(text: String) -> Self {
+        let word = text.split_whitespace().next().unwrap_or_default();
+        let is_command = |name: &str| name == "?" || (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic()));
+        match word.strip_prefix('/').filter(|name| text.starts_with('/') && is_command(name) && !text.contains('\n')) {
+            Some("help" | "h" | "?") => Self::Help,
+            Some("quit" | "exit" | "q" | "bye") => Self::Quit,
+            Some(_) => Self::Unknown(word.to_owned()),
+            None => Self::Ask(if text.starts_with("//") { text[1..].to_owned() } else { text }),
+        }
+    }
+}
+
+/// Lines that came at once: more than one where they were pasted.
+#[derive(Debug)]
+struct Lines(Vec<String>);
+
+/// What a terminal's lines come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// A question that is whole.
+    Whole(String),
+    /// More is to come: this many lines were pasted, or one was left open.
+    Open { pasted: Option<usize> },
+}
+
+/// Puts the lines of a terminal together.
+#[derive(Debug, Default)]
+pub struct Typing {
+    open: Vec<String>,
+}
+
+impl Typing {
+    /// Takes lines that came at once. Several are a paste, whose last line may still wait for Enter: it, or an empty line, ends the
+    /// question. So does a line without a backslash at its end after one that had it.
+    fn take(&mut self, Lines(lines): Lines) -> Typed {
+        if lines.len() > 1 {
+            let pasted = Some(lines.len());
+            self.open.extend(lines);
+            return Typed::Open { pasted };
+        }
+        let line = lines.into_iter().next().unwrap_or_default();
+        if let Some(line) = line.strip_suffix('\\') {
+            self.open.push(line.to_owned());
+            return Typed::Open { pasted: None };
+        }
+        self.open.push(line);
+        Typed::Whole(std::mem::take(&mut self.open).join("\n").trim_end_matches('\n').to_owned())
+    }
+}
+
+/// The questions of standard input.
+pub struct Questions {
+    lines: mpsc::Receiver<io::Result<Lines>>,
+    /// Whether someone sits there.
+    pub terminal: bool,
+    typing: Typing,
+}
+
+impl Questions {
+    /// Starts to read. That is done in a thread of its own, which may wait there for ever.
+    pub fn of_stdin() -> Self {
+        let terminal = io::stdin().is_terminal();
+        let (sender, lines) = mpsc::channel(1);
+        std::thread::spawn(move || {
+            let mut input = io::stdin().lock();
+            while let Some(lines) = at_once(&mut input, || terminal && more_is_there()).transpose() {
+                let failed = lines.is_err();
+                if sender.blocking_send(lines).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        Self { lines, terminal, typing: Typing::default() }
+    }
+
+    /// The next lines: from a terminal perhaps several, else one, which is a question. `None` at the end.
+    pub async fn next(&mut self) -> Option<io::Result<Typed>> {
+        Some(self.lines.recv().await?.map(|lines| match self.terminal {
+            true => self.typing.take(lines),
+            false => Typed::Whole(lines.0.concat()),
+        }))
+    }
+}
+
+/// A line, and what came together with it. `None` at the end.
+fn at_once(input: &mut impl BufRead, more: impl Fn() -> bool) -> io::Result<Option<Lines>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if input.read_line(&mut line)? == 0 {
+            return Ok(if lines.is_empty() { None } else { Some(Lines(lines)) });
+        }
+        if line.ends_with('\n') {
+            line.pop();
+            if line.ends_with('\r') {
+                line.pop();
+            }
+        }
+        lines.push(line);
+        if !more() {
+            return Ok(Some(Lines(lines)));
+        }
+    }
+}
+
+/// Whether a terminal has another line at once, as within a paste; nobody types one in this time.
+#[cfg(unix)]
+fn more_is_there() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    let stdin = io::stdin();
+    let mut files = [PollFd::new(&stdin, PollFlags::IN)];
+    poll(&mut files, Some(&AT_ONCE)).is_ok_and(|ready| ready > 0) && files[0].revents().contains(PollFlags::IN)
+}
+
+/// Elsewhere each line is a question.
+#[cfg(not(unix))]
+fn more_is_there() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(lines: &[&str]) -> Lines {
+        Lines(lines.iter().map(|line| (*line).to_owned()).collect())
+    }
+
+    #[test]
+    fn commands_are_not_questions() {
+        let read = |text: &str| Question::read(text.to_owned());
+        assert_eq!(
+            (read("/help"), read("/?"), read("/quit "), read("/exit")),
+            (Question::Help, Question::Help, Question::Quit, Question::Quit)
+        );
+        assert_eq!(read("/model gpt"), Question::Unknown("/model".into()));
+        for (typed, asked) in
+            [("//quit", "/quit"), ("/etc/hosts: what is it?", "/etc/hosts: what is it?"), (" /quit", " /quit"), ("/", "/")]
+        {
+            assert_eq!(read(typed), Question::Ask(asked.into()));
+        }
+        assert_eq!(read("/help\nand more"), Question::Ask("/help\nand more".into()));
+    }
+
+    #[test]
+    fn a_paste_is_one_question() {
+        let mut typing = Typing::default();
+        assert_eq!(typing.take(lines(&["one", "two"])), Typed::Open { pasted: Some(2) });
+        assert_eq!(typing.take(lines(&["three"])), Typed::Whole("one\ntwo\nthree".into()));
+        assert_eq!(typing.take(lines(&["one", "", "two"])), Typed::Open { pasted: Some(3) });
+        assert_eq!(typing.take(lines(&[""])), Typed::Whole("one\n\ntwo".into()), "its last line had an end");
+        assert_eq!(typing.take(lines(&["a line"])), Typed::Whole("a line".into()));
+    }
+
+    #[test]
+    fn a_backslash_continues_a_line() {
+        let mut typing = Typing::default();
+        assert_eq!(typing.take(lines(&["one\\"])), Typed::Open { pasted: None });
+        assert_eq!(typing.take(lines(&["two"])), Typed::Whole("one\ntwo".into()));
+    }
+
+    #[test]
+    fn lines_are_read_as_long_as_more_is_there() {
+        let left = std::cell::Cell::new(2);
+        let more = || {
+            left.set(left.get() - 1);
+            left.get() > 0
+        };
+        let mut input = &b"one\r\ntwo\nthree"[..];
+        assert_eq!(at_once(&mut input, more).expect("readable").expect("lines").0, ["one", "two"]);
+        assert_eq!(at_once(&mut input, || false).expect("readable").expect("lines").0, ["three"]);
+        assert!(at_once(&mut input, || false).expect("readable").is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! A conversation as a file has it, in whichever form.
+
+use chat_memory::store::MAX_TIME_MS;
+use chat_memory::store::directory::{MAX_TITLE_BYTES, check_title};
+use chat_memory::{Error, Message, Owner, SessionId};
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::forms;
+use super::source::{Found, Place};
+use crate::commands::ids::readable_id;
+
+/// The namespace (in UUIDv5's sense) of the ids of conversations that have none.
+const WITHOUT_ID: Uuid = Uuid::from_u128(0x6d1f_0c52_77be_4f0a_9d3e_2a41_58c6_e7b9);
+
+/// The form of a file's conversations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Form {
+    /// Whatever each conversation looks like
+    #[default]
+    Auto,
+    /// {"messages": [...]} of OpenAI's chat messages: what `export` writes, and fine-tuning files
+    Openai,
+    /// The same with LangChain's stored messages
+    Langchain,
+    /// The same with Anthropic's messages: text or blocks as content, "system" outside
+    Anthropic,
+    /// ChatGPT's export: conversations.json
+    Chatgpt,
+    /// {"conversations": [{"from", "value"}]}
+    Sharegpt,
+}
+
+/// A conversation, ready to be written.
+#[derive(Debug)]
+pub struct Conversation {
+    pub place: Place,
+    pub id: SessionId,
+    /// Where the id is not the file's own: why.
+    pub made_id: Option<MadeId>,
+    pub messages: Vec<Message>,
+    /// When each message was sent.
+    pub times: Vec<Option<i64>>,
+    pub owner: Option<Owner>,
+    pub title: Option<String>,
+    pub metadata: Option<Map<String, Value>>,
+    pub started_at: Option<i64>,
+    /// Fields of the file that a session has no place for.
+    pub left_out: Vec<String>,
+}
+
+/// Why a conversation has an id that the file does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MadeId {
+    /// It has none.
+    None,
+    /// No store takes it.
+    Refused(String),
+}
+
+/// A conversation as its form has it.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub id: Option<String>,
+    pub messages: Vec<Message>,
+    /// When each message was sent; empty where the form does not say.
+    pub times: Vec<Option<i64>>,
+    pub owner: Option<Owner>,
+    pub title: Option<String>,
+    pub metadata: Option<Map<String, Value>>,
+    pub started_at: Option<i64>,
+    pub left_out: Vec<String>,
+}
+
+/// What stands before each id, and how many conversations of equal content came before.
+#[derive(Debug, Default)]
+pub struct Ids {
+    pub prefix: String,
+    seen: std::collections::HashMap<Uuid, u64>,
+}
+
+impl Ids {
+    pub fn with_prefix(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..Self::default() }
+    }
+
+    /// The id for a conversation without one: made of its content, so that the same file gives the same ids again. Where several are
+    /// equal, the second gets another one, and so on.
+    fn made_of(&mut self, content: &Value) -> String {
+        let of_content = Uuid::new_v5(&WITHOUT_ID, content.to_string().as_bytes());
+        let count = self.seen.entry(of_content).or_default();
+        *count += 1;
+        if *count == 1 { of_content.to_string() } else { format!("{of_content}-{count}") }
+    }
+}
+
+impl Conversation {
+    /// Reads a conversation.
+    ///
+    /// # Errors
+    /// Invalid: it says where, and what was expected.
+    pub fn read(found: Found, form: Form, ids: &mut Ids) -> Result<Self, Error> {
+        let Found { place, value } = found;
+        Self::of(place, value, form, ids).map_err(|e| e.context(place))
+    }
+
+    fn of(place: Place, value: Value, form: Form, ids: &mut Ids) -> Result<Self, Error> {
+        let form = if form == Form::Auto { forms::detect(&value)? } else { form };
+        let Value::Object(fields) = value else { return Err(forms::expected(form, "a conversation is a JSON object")) };
+        let content = ["messages", "mapping", "conversations"].into_iter().find_map(|name| fields.get(name).cloned());
+        let draft = match form {
+            Form::Auto | Form::Openai | Form::Langchain | Form::Anthropic => forms::messages::read(fields, form)?,
+            Form::Chatgpt => forms::chatgpt::read(fields)?,
+            Form::Sharegpt => forms::sharegpt::read(fields)?,
+        };
+        let (given, none) = match draft.id {
+            Some(id) => (id, None),
+            None => (ids.made_of(&content.unwrap_or_default()), Some(MadeId::None)),
+        };
+        let given = format!("{}{given}", ids.prefix);
+        let (id, made_id) = match SessionId::new(given.as_str()) {
+            Ok(id) => (id, none),
+            Err(_) => (readable_id(&given)?, Some(MadeId::Refused(given))),
+        };
+        let mut times = draft.times;
+        times.resize(draft.messages.len(), None);
+        Ok(Self {
+            place,
+            id,
+            made_id,
+            started_at: draft.started_at.or_else(|| times.iter().flatten().next().copied()),
+            messages: draft.messages,
+            times,
+            owner: draft.owner,
+            title: draft.title,
+            metadata: draft.metadata,
+            left_out: draft.left_out,
+        })
+    }
+}
+
+/// A time as a file has it: RFC 3339, or milliseconds since 1970.
+///
+/// # Errors
+/// Invalid, naming the field and the value.
+pub fn time(field: &str, value: &Value) -> Result<Option<i64>, Error> {
+    let read = match value {
+        Value::Null => return Ok(None),
+        Value::String(text) => text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    };
+    read.filter(|at| (1..=MAX_TIME_MS).contains(at)).map(Some).ok_or_else(|| {
+        Error::invalid(format!(
+            "invalid {field} {value}: expected a time such as \"2026-05-01T12:00:00Z\" or milliseconds since 1970, or null"
+        ))
+    })
+}
+
+/// A time in seconds since 1970, as other programs write it; anything that is no plausible time is unknown.
+pub fn time_of_seconds(value: Option<&Value>) -> Option<i64> {
+    let ms = value?.as_f64()? * 1000.0;
+    (1.0..=MAX_TIME_MS as f64).contains(&ms).then(|| ms.round() as i64)
+}
+
+/// Another program's title as one of ours: on one line, and cut where it is too long.
+pub fn plain_title(title: &str) -> Option<String> {
+    let mut plain: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if plain.len() > MAX_TITLE_BYTES {
+        let end = (0..=MAX_TITLE_BYTES - '…'.len_utf8()).rev().find(|at| plain.is_char_boundary(*at)).unwrap_or(0);
+        plain.truncate(end);
+        plain.push('…');
+    }
+    let plain = plain.trim();
+    (!plain.is_empty() && check_title(plain).is_ok()).then(|| plain.to_owned())
+}

@@ -1,0 +1,155 @@
+//! `{"messages": […]}`: what `export` writes, fine-tuning files, and the requests of Anthropic's API.
+
+use chat_memory::wire::Format;
+use chat_memory::{Content, Error, Message, Owner, Part};
+use serde_json::{Map, Value};
+
+use super::super::conversation::{Draft, Form, time};
+use super::expected;
+
+/// The fields of a conversation.
+const FIELDS: &str = "id, messages, owner, title, metadata, created_at, sent_at";
+
+/// Reads a conversation of this form. What has no id is another program's file: its other fields have no place and are left out by name;
+/// in one of ours they are refused, since leaving them out would lose them.
+pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
+    let (mut draft, mut messages, mut sent_at, mut system) = (Draft::default(), None, None, None);
+    let is_ours = fields.contains_key("id") && form != Form::Anthropic;
+    let format = if form == Form::Langchain { Format::LangChain } else { Format::OpenAi };
+    for (name, value) in fields {
+        match (name.as_str(), value) {
+            ("id", Value::String(text)) if text.is_empty() => {
+                return Err(Error::invalid(
+                    "the field \"id\" is empty: give an id, or leave the field out to have one made of the content",
+                ));
+            }
+            ("id", Value::String(text)) => draft.id = Some(text),
+            ("messages", Value::Array(list)) => messages = Some(list),
+            ("owner" | "title" | "metadata" | "created_at" | "sent_at" | "system", Value::Null) => {}
+            ("owner", Value::String(text)) => draft.owner = Some(Owner::new(text)?),
+            ("title", Value::String(text)) => draft.title = Some(text),
+            ("metadata", Value::Object(fields)) => draft.metadata = Some(fields),
+            ("created_at", value) => draft.started_at = time("created_at", &value)?,
+            ("sent_at", Value::Array(times)) => sent_at = Some(times),
+            ("system", Value::String(text)) if form == Form::Anthropic => system = Some(Content::Text(text)),
+            ("system", Value::Array(blocks)) if form == Form::Anthropic => system = Some(Content::Parts(parts(blocks)?)),
+            ("id" | "messages" | "owner" | "title" | "metadata" | "sent_at", _) => {
+                return Err(Error::invalid(format!(
+                    "the field {name:?} is of the wrong type: id, owner and title are text, messages and sent_at lists, metadata an object"
+                )));
+            }
+            _ if is_ours => {
+                return Err(Error::invalid(format!(
+                    "unknown field {name:?} in a conversation: its fields are {FIELDS}; move it into metadata or leave it out"
+                )));
+            }
+            _ => draft.left_out.push(name),
+        }
+    }
+    let Some(messages) = messages else { return Err(expected(form, "the conversation has no \"messages\"")) };
+    if messages.is_empty() && draft.id.is_none() {
+        return Err(expected(form, "the conversation has neither an id nor a message"));
+    }
+    draft.messages.extend(system.map(Message::system));
+    let outside = draft.messages.len();
+    for (place, value) in messages.into_iter().enumerate() {
+        let message = format.read(value).map_err(|e| Error::from(e).context(format_args!("message {}", place + 1)))?;
+        draft.messages.push(message);
+    }
+    if let Some(times) = sent_at {
+        if times.len() != draft.messages.len() - outside {
+            let (times, messages) = (times.len(), draft.messages.len() - outside);
+            return Err(Error::invalid(format!("sent_at has {times} times for {messages} messages: give one for each, or null")));
+        }
+        draft.times = vec![None; outside];
+        for at in &times {
+            draft.times.push(time("sent_at", at)?);
+        }
+    }
+    Ok(draft)
+}
+
+fn parts(blocks: Vec<Value>) -> Result<Vec<Part>, Error> {
+    let part = |block| match block {
+        Value::Object(fields) => Ok(Part::from(fields)),
+        other => Err(expected(Form::Anthropic, &format!("a block of the system prompt is an object, not {other}"))),
+    };
+    blocks.into_iter().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_memory::Role;
+
+    use super::super::super::conversation::{Conversation, Ids, MadeId};
+    use super::super::super::source::{Found, Place};
+    use super::*;
+
+    fn read_as(form: Form, text: &str) -> Result<Conversation, String> {
+        let found = Found { place: Place { line: 7, nth: None }, value: serde_json::from_str(text).expect("JSON") };
+        Conversation::read(found, form, &mut Ids::with_prefix("a/")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_conversation_is_read() {
+        let text = r#"{"id": "x", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "owner": "o",
+            "title": null, "created_at": "2026-05-01T12:00:00.250Z", "sent_at": [1777636800123, null]}"#;
+        let read = read_as(Form::Auto, text).expect("good");
+        assert_eq!((read.place.line, read.id.as_str(), read.messages.len(), &read.made_id), (7, "a/x", 2, &None));
+        assert_eq!((read.owner.map(|owner| owner.to_string()), read.title), (Some("o".into()), None));
+        assert_eq!((read.started_at, &read.times[..]), (Some(1_777_636_800_250), &[Some(1_777_636_800_123), None][..]));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, parts) in [
+            ("[]", &["line 7", "JSON object", "expected"][..]),
+            (r#"{"role": "user", "content": "x"}"#, &["line 7", "this is a message", "append --file"]),
+            (r#"{"tags": []}"#, &["line 7", "\"tags\"", "ShareGPT"]),
+            (r#"{"id": "x"}"#, &["line 7", "\"id\"", "\"messages\""]),
+            (r#"{"id": 1, "messages": []}"#, &["line 7", "\"id\"", "wrong type"]),
+            (r#"{"messages": []}"#, &["line 7", "neither an id nor a message"]),
+            (r#"{"id": "x", "messages": [], "tags": []}"#, &["line 7", "\"tags\""]),
+            (r#"{"id": "x", "messages": [], "created_at": "May"}"#, &["line 7", "created_at", "\"May\""]),
+            (r#"{"id": "x", "messages": [], "sent_at": [1]}"#, &["line 7", "1 times for 0 messages"]),
+            (r#"{"id": "x", "messages": [{"role": "user"}], "sent_at": [0]}"#, &["line 7", "sent_at 0"]),
+            (r#"{"id": "x", "messages": [{"role": "user"}, {"role": "bot"}]}"#, &["line 7", "message 2", "\"bot\""]),
+        ] {
+            let error = read_as(Form::Auto, text).expect_err(text);
+            parts.iter().for_each(|part| assert!(error.contains(part), "{text}: {error}"));
+        }
+    }
+
+    #[test]
+    fn an_id_is_made_of_the_content_where_there_is_none_and_where_it_is_refused() {
+        let line = |text: &str| Found {
+            place: Place { line: 1, nth: None },
+            value: serde_json::json!({"messages": [{"role": "user", "content": text}], "tools": []}),
+        };
+        let read = |ids: &mut Ids, text: &str| Conversation::read(line(text), Form::Auto, ids).expect("good");
+        let mut ids = Ids::default();
+        let first = read(&mut ids, "a");
+        assert_eq!((&first.made_id, &first.left_out[..]), (&Some(MadeId::None), &["tools".to_owned()][..]));
+        let (second, other) = (read(&mut ids, "a"), read(&mut ids, "b"));
+        assert_eq!(second.id.as_str(), format!("{}-2", first.id), "a second one of equal content");
+        assert_ne!(other.id, first.id);
+        assert_eq!(read(&mut Ids::default(), "a").id, first.id, "the next run");
+        let refused = read_as(Form::Auto, r#"{"id": "x\ny", "messages": []}"#).expect("good");
+        assert!(refused.id.as_str().starts_with("a/x%0Ay~"), "{}", refused.id);
+        assert_eq!(refused.made_id, Some(MadeId::Refused("a/x\ny".into())));
+    }
+
+    #[test]
+    fn anthropics_system_prompt_comes_first_and_blocks_stay_as_they_are() {
+        let text = r#"{"model": "m", "max_tokens": 9, "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": "w?"},
+                {"role": "assistant", "content": [{"type": "text", "text": "let me"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]}]}"#;
+        let read = read_as(Form::Auto, text).expect("good");
+        assert_eq!((read.messages[0].role, read.messages[0].text()), (Role::System, "Be brief.".into()));
+        assert_eq!(read.messages[2].to_value()["content"][1]["type"], "tool_use");
+        assert_eq!(read.left_out, ["model", "max_tokens"]);
+        let plain = read_as(Form::Auto, r#"{"system": "S", "messages": [{"role": "user", "content": "u"}]}"#).expect("good");
+        assert_eq!(plain.messages, [Message::system("S"), Message::user("u")]);
+    }
+}

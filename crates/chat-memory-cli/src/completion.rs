@@ -1,0 +1,175 @@
+//! Answers the shells that complete a command line. The scripts that `completions` prints run the program with [`VARIABLE`] set; it
+//! answers on standard output and ends, silently whatever goes wrong.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::time::Duration;
+
+use chat_memory::store::url::StoreUrl;
+use chat_memory::store::{SessionInfo, SessionQuery};
+use chat_memory::{ChatStore, Owner, Role};
+use chat_memory_server::keys;
+use clap::CommandFactory;
+use clap_complete::CompletionCandidate;
+use clap_complete::env::{EnvCompleter, Shells};
+
+use crate::app::App;
+use crate::cli::{Cli, Globals};
+use crate::visible::visible_line;
+
+mod bash;
+mod words;
+
+use words::unquoted;
+
+/// The environment variable by which a shell asks: it holds the shell's name.
+pub const VARIABLE: &str = "CHAT_MEMORY_COMPLETE";
+
+/// Shells wait for the answer while the user's hands are on the keyboard: this long for the network.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// How long for a file, which answers in milliseconds unless the machine has much else to do.
+const PATIENCE_ON_DISK: Duration = Duration::from_secs(5);
+
+/// Up to this many pages of a list are read, where few ids begin as the word does.
+const PAGES: usize = 100;
+
+/// Up to this many session ids are offered.
+const MOST: usize = 200;
+
+const SHELLS: &[&dyn EnvCompleter] = &[
+    &bash::Bash,
+    &clap_complete::env::Elvish,
+    &clap_complete::env::Fish,
+    &clap_complete::env::Powershell,
+    &clap_complete::env::Zsh,
+];
+
+/// Answers a shell's question, if the program was started for one. Returns whether it was.
+pub fn answer() -> bool {
+    let Some(shell) = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty()) else { return false };
+    let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    // A message on standard error would be written into the line that the user types.
+    if let Some(answer) = shell.to_str().and_then(|shell| completions(shell, words)) {
+        let _ = std::io::stdout().write_all(&answer);
+    }
+    true
+}
+
+fn completions(shell: &str, words: Vec<OsString>) -> Option<Vec<u8>> {
+    if words.is_empty() {
+        return None;
+    }
+    let mut answer = Vec::new();
+    let here = std::env::current_dir().ok();
+    Shells(SHELLS).completer(shell)?.write_complete(&mut Cli::command(), words, here.as_deref(), &mut answer).ok()?;
+    Some(answer)
+}
+
+/// The script that makes a shell ask. `program` is how this process was started.
+pub fn script(shell: &str, program: &OsStr) -> Option<Vec<u8>> {
+    const NAME: &str = "chat-memory";
+    let mut program = std::path::PathBuf::from(program);
+    // The shell may be elsewhere when it asks; what is found in PATH stays a name.
+    if program.components().count() > 1
+        && let Ok(here) = std::env::current_dir()
+    {
+        program = here.join(program);
+    }
+    let mut script = Vec::new();
+    let shell = Shells(SHELLS).completer(shell)?;
+    shell.write_registration(VARIABLE, NAME, NAME, &program.to_string_lossy(), &mut script).ok()?;
+    Some(script)
+}
+
+/// The roles of messages.
+pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = unquoted(current);
+    let roles = [Role::User, Role::Assistant, Role::System, Role::Tool].map(|role| role.as_str());
+    roles.into_iter().filter(|role| role.starts_with(&current)).map(CompletionCandidate::new).collect()
+}
+
+/// The ids of the sessions in the store that the command line names. It writes nothing, makes no file, and gives up after a moment.
+pub fn sessions(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = unquoted(current);
+    let globals = Globals { store: option("--store"), cost: false, read_only: false, json: false, utc: false };
+    let Ok(url) = App::new(globals).store_url() else { return Vec::new() };
+    let patience = if matches!(url, StoreUrl::DynamoDb(_)) { PATIENCE } else { PATIENCE_ON_DISK };
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let _ = runtime.block_on(async { tokio::time::timeout(patience, find_sessions(url, &current, &mut found)).await });
+    // What still waits for a file or for the network must not keep the shell.
+    runtime.shutdown_background();
+    found.iter().map(candidate).collect()
+}
+
+/// Finds the sessions whose ids begin like this, until there are enough or the caller gives up.
+async fn find_sessions(mut url: StoreUrl, beginning: &str, found: &mut Vec<SessionInfo>) {
+    if let StoreUrl::Sqlite(file) = &mut url {
+        // Opening a file that is not there would make it, and opening a pipe would wait.
+        let Ok(about) = std::fs::metadata(&file.path) else { return };
+        if !about.is_file() {
+            return;
+        }
+        // Who opens a file for reading only leaves SQLite's side files behind; who may write it takes them away.
+        file.read_only = about.permissions().readonly();
+        (file.create_parent, file.busy_timeout) = (false, Some(PATIENCE_ON_DISK));
+    }
+    let Ok(store) = url.open().await else { return };
+    let owner = option("--owner").and_then(|owner| Owner::new(owner).ok());
+    // Reading all of a table costs money; a list by owner is a query.
+    let all = owner.is_none() && matches!(url, StoreUrl::Sqlite(_));
+    let mut after: Option<String> = None;
+    for _ in 0..PAGES {
+        let page = if all {
+            store.every_session(after.as_deref()).await
+        } else {
+            let mut query = owner.clone().map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(100);
+            query.after = after;
+            store.sessions(&query).await
+        };
+        let Ok(page) = page else { return };
+        let offered = |session: &SessionInfo| {
+            let id = session.id.as_str();
+            // A line break or a control character is nothing that a shell could put back.
+            id.starts_with(beginning) && !id.contains(char::is_control)
+        };
+        found.extend(page.sessions.into_iter().filter(offered));
+        after = page.next;
+        if after.is_none() || found.len() >= MOST {
+            break;
+        }
+    }
+    found.truncate(MOST);
+}
+
+fn candidate(session: &SessionInfo) -> CompletionCandidate {
+    let title = session.title.as_deref().map(visible_line);
+    CompletionCandidate::new(session.id.as_str()).help(title.map(Into::into))
+}
+
+/// The ids and names of the API keys in the file that the command line names.
+pub fn api_keys(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = unquoted(current);
+    let file = option("--keys").or_else(|| std::env::var("CHAT_MEMORY_KEYS").ok());
+    let keys = file.and_then(|file| keys::list(file.as_ref()).ok()).unwrap_or_default();
+    let names = keys.into_iter().flat_map(|key| [(key.name.clone(), key.id.clone()), (key.id, key.name)]);
+    let names = names.filter(|(name, _)| name.starts_with(&current) && !name.contains(char::is_control));
+    names.map(|(name, other)| CompletionCandidate::new(name).help(Some(visible_line(&other).into()))).collect()
+}
+
+/// The value of an option on the command line that is being completed, as `--store URL` or `--store=URL`.
+fn option(name: &str) -> Option<String> {
+    let mut words = std::env::args_os().skip_while(|word| word != "--").skip(1).map(|word| unquoted(&word));
+    let mut value = None;
+    while let Some(word) = words.next() {
+        if word == name {
+            value = words.next();
+        } else if let Some(given) = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+            value = Some(given.to_owned());
+        }
+    }
+    value
+}

@@ -1,0 +1,56 @@
+//! Words of a command line as a shell has them: quoted, and perhaps not to the end.
+
+use std::ffi::OsStr;
+
+/// The text that a word stands for, without its quotes and backslashes. Variables stay as they are.
+pub fn unquoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let (mut text, mut quote) = (String::with_capacity(word.len()), None);
+    let mut chars = word.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (Some('\''), c) => text.push(c),
+            (_, '\\') => text.extend(chars.next()),
+            (_, c) => text.push(c),
+        }
+    }
+    text
+}
+
+/// The text as a word that bash reads as exactly this, whatever is in it: nothing of it is run or expanded.
+pub fn quoted(text: &str) -> String {
+    let mut word = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        let plain = c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '=' | '@' | '%' | '+' | ',');
+        if !plain {
+            word.push('\\');
+        }
+        word.push(c);
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_taken_off() {
+        let read = |word: &str| unquoted(OsStr::new(word));
+        assert_eq!(read("plain:1"), "plain:1");
+        assert_eq!(read("'sqlite:my file.db'"), "sqlite:my file.db");
+        assert_eq!(read("\"a \\\"b\\\"\"c"), "a \"b\"c");
+        assert_eq!(read("my\\ tr"), "my tr");
+        assert_eq!(read("'half a"), "half a");
+        assert_eq!(read("end\\"), "end");
+    }
+
+    #[test]
+    fn a_quoted_text_is_read_back() {
+        for text in ["trip", "my trip", "$(touch x); `y` 'a' \"b\" \\ *?[a] ~ # ! & | < > ( ) { }", "größe 日本 👍"] {
+            assert_eq!(unquoted(OsStr::new(&quoted(text))), text);
+        }
+    }
+}

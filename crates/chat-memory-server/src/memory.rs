@@ -1,0 +1,174 @@
+//! The memory that requests' bodies take, within a budget for all of them together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::problem::Problem;
+
+/// The budget is counted in units of this many bytes, since a semaphore takes 32 bits at once.
+const UNIT: usize = 1_024;
+
+/// What a body takes in memory besides itself while it is read and stored, in bytes for each of its own: as values, and as it is written.
+const OF_BYTE: usize = 2;
+
+/// What a value takes besides, while it is read; and an object that is not empty.
+const OF_VALUE: usize = 160;
+const OF_OBJECT: usize = 560;
+
+/// What takes no more than this has room always.
+pub(crate) const SMALL: usize = 64 * 1_024;
+
+/// How long a body is waited with until there is room for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When a request that found no room should come again, in seconds.
+const AGAIN: u32 = 1;
+
+/// The budget, in two parts: a quarter for bodies as they come, the rest for what reading and storing them takes. Who has a place in the first
+/// may wait for the second, and nobody waits the other way round.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    coming: Part,
+    reading: Part,
+}
+
+#[derive(Debug)]
+struct Part {
+    room: Arc<Semaphore>,
+    units: u32,
+}
+
+/// A part of the budget, until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Vec<OwnedSemaphorePermit>);
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { coming: Part::new(bytes / 4), reading: Part::new(bytes - bytes / 4) }
+    }
+
+    /// How long a body may be that has room at all, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.coming.bytes()
+    }
+
+    /// Waits a little for room for a body of this many bytes, of which little is in memory yet.
+    ///
+    /// # Errors
+    /// Too large, where there is no room for it at all; to be repeated, where others have taken it.
+    pub(crate) async fn for_coming(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
+        self.coming.wait(held, bytes).await
+    }
+
+    /// Waits a little for room for what reading and storing a body takes.
+    ///
+    /// # Errors
+    /// As [`for_coming`](Self::for_coming).
+    pub(crate) async fn for_reading(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
+        self.reading.wait(held, bytes).await
+    }
+}
+
+impl Part {
+    fn new(bytes: usize) -> Self {
+        let units = u32::try_from((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self { room: Arc::new(Semaphore::new(units as usize)), units }
+    }
+
+    fn bytes(&self) -> usize {
+        (self.units as usize).saturating_mul(UNIT)
+    }
+
+    async fn wait(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
+        // There are as many small ones at most as there are connections.
+        if bytes <= SMALL {
+            return Ok(());
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT)).ok().filter(|units| *units <= self.units);
+        let units = units.ok_or_else(|| {
+            let limit = self.bytes();
+            let detail = format!(
+                "reading this body would take more memory than the {limit} bytes that there are for all bodies together; send fewer messages at \
+                 once, or fewer and larger values"
+            );
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
+        })?;
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.room).acquire_many_owned(units)).await;
+        match permit {
+            Ok(Ok(permit)) => {
+                held.0.push(permit);
+                Ok(())
+            }
+            _ => {
+                let detail = "the service is reading as many large bodies as its memory allows; send this one again in a moment";
+                Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "busy", AGAIN, detail))
+            }
+        }
+    }
+}
+
+/// What reading this JSON takes at most, in bytes, by the marks that stand between its values. It need not be well-formed.
+pub(crate) fn estimate(json: &[u8]) -> usize {
+    let (mut values, mut objects) = (1_usize, 0_usize);
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            // The first value of a list or an object has no comma before it.
+            b',' | b'[' => values += 1,
+            b'{' => {
+                values += 1;
+                let next = json[at + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
+                objects += usize::from(next != Some(&b'}'));
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    json.len() * OF_BYTE + values * OF_VALUE + objects * OF_OBJECT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_waits_and_is_refused_in_the_end() {
+        let memory = Memory::new(40 * SMALL);
+        assert_eq!(memory.longest(), 10 * SMALL);
+        let (mut first, mut second) = (Held::default(), Held::default());
+        memory.for_coming(&mut first, 6 * SMALL).await.expect("there is room");
+        let full = memory.for_coming(&mut second, 5 * SMALL).await.expect_err("no room comes back");
+        assert_eq!((full.status(), full.kind()), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+        memory.for_coming(&mut second, SMALL).await.expect("what is small has room");
+        memory.for_reading(&mut second, 30 * SMALL).await.expect("reading has room of its own");
+        let frees = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            drop(first);
+        };
+        let (waited, ()) = tokio::join!(memory.for_coming(&mut second, 10 * SMALL), frees);
+        waited.expect("the room came back");
+        for never in [10 * SMALL + 1, usize::MAX] {
+            let never = memory.for_coming(&mut Held::default(), never).await.expect_err("more than there is");
+            assert_eq!((never.status(), never.kind()), (StatusCode::PAYLOAD_TOO_LARGE, "too-large"));
+        }
+    }
+
+    #[test]
+    fn values_count_and_text_does_not() {
+        let of = |json: &str| estimate(json.as_bytes()) - json.len() * OF_BYTE;
+        assert_eq!(of(r#""a,b[{\",""#), OF_VALUE, "a string is one value");
+        assert_eq!(of("[0,0,0]"), 4 * OF_VALUE);
+        assert_eq!(of("{ }"), 2 * OF_VALUE);
+        assert_eq!(of(r#"{"a": 1, "b": 2}"#), 3 * OF_VALUE + OF_OBJECT);
+        for broken in ["\"\\", "{", "[", "\\", ""] {
+            assert!(estimate(broken.as_bytes()) > 0);
+        }
+    }
+}

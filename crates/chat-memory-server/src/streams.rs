@@ -1,0 +1,111 @@
+//! How many streams of events are open, and how many may be.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use tokio::sync::Semaphore;
+
+use crate::problem::Problem;
+
+/// How many streams read the store at once: what each finds is in memory until its client has taken it.
+const READS: usize = 8;
+
+/// When a client should try again, in seconds.
+const AGAIN: u32 = 5;
+
+/// The streams that are open.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    open: Arc<Mutex<Open>>,
+    most: usize,
+    most_of_key: usize,
+    reads: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    /// By the id of their key; `None` where there are no keys.
+    of_key: HashMap<Option<String>, usize>,
+}
+
+/// A stream that is open until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenOfKey {
+    open: Arc<Mutex<Open>>,
+    key: Option<String>,
+}
+
+impl Streams {
+    pub(crate) fn new(most: usize, most_of_key: usize) -> Self {
+        Self { open: Arc::default(), most, most_of_key, reads: Semaphore::new(READS) }
+    }
+
+    /// Opens a stream for the key with this id.
+    ///
+    /// # Errors
+    /// To be repeated later, where as many are open as may be.
+    pub(crate) fn open(&self, key: Option<&str>) -> Result<OpenOfKey, Problem> {
+        let key = key.map(str::to_owned);
+        let mut open = lock(&self.open);
+        let of_key = open.of_key.get(&key).copied().unwrap_or(0);
+        // Without keys there is nobody to be kept apart.
+        if key.is_some() && of_key >= self.most_of_key {
+            let detail =
+                format!("this key has {of_key} streams of events open, the most that it may; close one, or try again later");
+            let problem = Problem::later(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", AGAIN, detail);
+            return Err(problem.with("limit", self.most_of_key));
+        }
+        if open.all >= self.most {
+            let detail = format!("{} streams of events are open, the most that this service takes; try again later", open.all);
+            return Err(
+                Problem::later(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", AGAIN, detail).with("limit", self.most)
+            );
+        }
+        open.all += 1;
+        *open.of_key.entry(key.clone()).or_default() += 1;
+        Ok(OpenOfKey { open: Arc::clone(&self.open), key })
+    }
+
+    /// Which streams read the store: as many as have a permit.
+    pub(crate) fn reads(&self) -> &Semaphore {
+        &self.reads
+    }
+}
+
+impl Drop for OpenOfKey {
+    fn drop(&mut self) {
+        let mut open = lock(&self.open);
+        open.all -= 1;
+        if let Some(count) = open.of_key.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                open.of_key.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_limited_by_key_and_in_all() {
+        let streams = Streams::new(3, 2);
+        let status = |opened: Result<OpenOfKey, Problem>| opened.map(drop).map_err(|problem| problem.status().as_u16());
+        let first = streams.open(Some("a")).expect("the first");
+        let _second = streams.open(Some("a")).expect("the second");
+        assert_eq!(status(streams.open(Some("a"))), Err(429));
+        let _other = streams.open(Some("b")).expect("another key's");
+        assert_eq!(status(streams.open(Some("b"))), Err(503));
+        drop(first);
+        assert_eq!(status(streams.open(Some("a"))), Ok(()));
+        assert_eq!(lock(&streams.open).of_key.len(), 2, "a key without streams takes no memory");
+    }
+}

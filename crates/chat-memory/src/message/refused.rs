@@ -1,0 +1,143 @@
+//! Why a JSON value is no message, with what it is instead, where that can be told, and what to do about it.
+
+use serde_json::{Map, Value};
+
+use super::{MessageError, kind_of};
+
+/// How much of a name an error quotes, in characters.
+const QUOTED: usize = 40;
+
+fn quoted(name: &str) -> String {
+    match name.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{:?}", format!("{}…", &name[..end])),
+        None => format!("{name:?}"),
+    }
+}
+
+fn error(what: impl std::fmt::Display, cause: impl std::fmt::Display, remedy: impl std::fmt::Display) -> MessageError {
+    MessageError::new(format!("{what}: {cause}; {remedy}"))
+}
+
+/// How LangChain's own functions write messages that we read.
+const STORED: &str =
+    "write it with LangChain's messages_to_dict (mapChatMessagesToStoredMessages in JavaScript), and give the format langchain";
+
+/// A role that is none of these.
+pub(crate) fn unknown_role(name: &str, roles: &str) -> MessageError {
+    let lower = name.trim().to_lowercase();
+    let meant = match lower.as_str() {
+        "human" | "customer" | "client" | "person" | "prompter" => Some("user"),
+        "ai" | "bot" | "model" | "gpt" | "chatgpt" | "llm" | "agent" | "chatbot" => Some("assistant"),
+        "instruction" | "instructions" => Some("system"),
+        "tool_result" | "tool_response" | "observation" | "ipython" => Some("tool"),
+        lower => roles.split(", ").find(|role| *role == lower),
+    };
+    let what = format!("unknown role {}", quoted(name));
+    match meant {
+        Some(meant) => error(what, format_args!("expected one of {roles}"), format_args!("give {meant:?}, which means the same")),
+        None => error(what, format_args!("expected one of {roles}"), "give the one that fits"),
+    }
+}
+
+/// A value that is no object.
+pub(crate) fn not_an_object(value: &Value) -> MessageError {
+    let cause = format!("expected a JSON object such as {{\"role\": \"user\", \"content\": \"Hi\"}}, found {}", kind_of(value));
+    error("invalid message", cause, "give one object for each message")
+}
+
+/// An object without a role.
+pub(crate) fn without_role(fields: &Map<String, Value>, roles: &str) -> MessageError {
+    const WHAT: &str = "message without \"role\"";
+    let has = |key: &str| fields.contains_key(key);
+    if is_serialized(fields) {
+        error(WHAT, "this is an object as LangChain's dumpd and toJSON write it", STORED)
+    } else if has("type") && has("data") {
+        error(WHAT, "this is a stored message of LangChain's", "give the format langchain")
+    } else if has("type") && has("content") {
+        error(
+            WHAT,
+            "its \"type\" is no role, and it is no stored message of LangChain's either",
+            format_args!("give a \"role\", or {STORED}"),
+        )
+    } else if has("from") && has("value") {
+        error(WHAT, "this is a message of ShareGPT's form", "write it as {\"role\", \"content\"}")
+    } else if has("author") && has("content") {
+        error(
+            WHAT,
+            "this is a message of ChatGPT's own form",
+            "write it as {\"role\", \"content\"}, or import the whole conversations.json",
+        )
+    } else if has("messages") || has("conversations") || has("mapping") {
+        error(WHAT, "this is a whole conversation", "import it, or give its messages one by one")
+    } else {
+        error(WHAT, format_args!("expected one of {roles}"), "give the message's role")
+    }
+}
+
+/// A known field of the wrong type.
+pub(crate) fn wrong_field(key: &str, value: &Value) -> MessageError {
+    let (expected, remedy) = match (key, value) {
+        ("content", Value::Object(_)) => ("a text or a list of parts", "put the part into a list"),
+        ("content", Value::Array(_)) => ("a list of objects", "write a text in it as {\"type\": \"text\", \"text\": …}"),
+        ("content", _) => ("a text or a list of parts", "give it as a text"),
+        ("tool_calls", _) => ("a list of objects", "put each call into it as an object"),
+        _ => ("a text", "give it as a text"),
+    };
+    let found = match value {
+        Value::Array(items) => items.iter().find(|item| !item.is_object()).map_or("a list", |item| match kind_of(item) {
+            "a string" => "a list with a string",
+            "a number" => "a list with a number",
+            "a list" => "a list with a list",
+            _ => "a list with something else",
+        }),
+        value => kind_of(value),
+    };
+    error(format_args!("invalid field {key:?}"), format_args!("expected {expected}, found {found}"), remedy)
+}
+
+/// What is no stored message of LangChain's.
+pub(crate) fn not_stored(value: &Value) -> MessageError {
+    let what = "invalid stored message";
+    let Value::Object(fields) = value else {
+        let cause = format!("expected a JSON object such as {{\"type\": \"human\", \"data\": {{…}}}}, found {}", kind_of(value));
+        return error(what, cause, "give one object for each message");
+    };
+    let has = |key: &str| fields.contains_key(key);
+    if is_serialized(fields) {
+        return error(what, "this is an object as LangChain's dumpd and toJSON write it", STORED);
+    }
+    if has("role") && !has("data") {
+        return error(what, "this is a message of OpenAI's form", "give the format openai");
+    }
+    match (fields.get("type"), fields.get("data")) {
+        (None, _) => error(what, "it has no \"type\"", format_args!("give one of {}", super::LANGCHAIN_TYPES)),
+        (Some(Value::String(_)), None) => error(what, "it has no \"data\"", STORED),
+        (Some(Value::String(_)), Some(data)) => {
+            error(what, format_args!("expected \"data\" to be an object, found {}", kind_of(data)), STORED)
+        }
+        (Some(kind), _) => {
+            let cause = format!("expected \"type\" to be a text, found {}", kind_of(kind));
+            error(what, cause, format_args!("give one of {}", super::LANGCHAIN_TYPES))
+        }
+    }
+}
+
+/// A type that LangChain's messages do not have.
+pub(crate) fn unknown_type(kind: &str) -> MessageError {
+    let meant = match kind.trim().to_lowercase().as_str() {
+        "user" => Some("human"),
+        "assistant" | "bot" | "model" => Some("ai"),
+        "developer" => Some("system"),
+        lower => super::LANGCHAIN_TYPES.split(", ").find(|known| *known == lower),
+    };
+    let (what, cause) = (format!("unknown message type {}", quoted(kind)), format!("expected one of {}", super::LANGCHAIN_TYPES));
+    match meant {
+        Some(meant) => error(what, cause, format_args!("give {meant:?}, which means the same")),
+        None => error(what, cause, "give the one that fits"),
+    }
+}
+
+/// Whether LangChain's `dumpd` or `toJSON` wrote it: `{"lc": 1, "type": "constructor", "id": […], "kwargs": {…}}`.
+fn is_serialized(fields: &Map<String, Value>) -> bool {
+    fields.contains_key("lc") && (fields.contains_key("kwargs") || fields.contains_key("id"))
+}
