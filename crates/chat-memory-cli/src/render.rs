@@ -61,8 +61,8 @@ impl Style {
     pub fn record(&self, record: &Record, messages: &[(&Message, Option<i64>)]) -> String {
         let first = messages.first().and_then(|(_, at)| *at);
         let is_one = messages.iter().all(|(_, at)| *at == first);
-        let of_all = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
-        let mut text = self.faint(&format!("[{}]{of_all}", record.seq));
+        let at = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
+        let mut text = self.faint(&format!("[{}]{at}", record.seq));
         if let Some(metadata) = &record.metadata {
             let metadata = Value::Object(metadata.clone()).to_string();
             let _ = write!(text, " {}", self.faint(&visible_line(&metadata)));
@@ -221,7 +221,7 @@ mod tests {
             let timed: Vec<_> = messages.iter().zip(record.message_times()).collect();
             PLAIN.record(&record, &timed)
         };
-        let (one, two) = (time(1_700_000_000_000, &TimeZone::UTC), time(1_700_000_060_000, &TimeZone::UTC));
+        let [one, two] = [1_700_000_000_000, 1_700_000_060_000].map(|at| time(at, &TimeZone::UTC));
         assert_eq!(text([None, None]), "[7]\nuser\n  q\nassistant\n  a\n\n");
         assert_eq!(text([Some(1_700_000_000_000); 2]), format!("[7] {one}\nuser\n  q\nassistant\n  a\n\n"));
         let each = [Some(1_700_000_000_000), Some(1_700_000_060_000)];

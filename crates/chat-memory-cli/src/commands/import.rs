@@ -164,15 +164,7 @@ fn read_in_background(
     std::thread::spawn(move || {
         let counted = source::Counted::new(reader);
         let done = counted.done();
-        let values = match source::Values::of(counted) {
-            Ok(values) => values,
-            Err(error) => {
-                let failed = Error::new(chat_memory::ErrorKind::Unavailable, format!("reading failed: {error}"));
-                let _ = sender.blocking_send((Err(failed), 0));
-                return;
-            }
-        };
-        for found in values {
+        for found in source::values(counted) {
             let read = found.and_then(|found| Conversation::read(found, form, &mut ids));
             let last = read.is_err();
             if sender.blocking_send((read, done.load(Ordering::Relaxed))).is_err() || last {
@@ -421,8 +413,11 @@ impl<'a> Import<'a> {
         self.failed.push(json!({ "line": line, "id": id, "error": error.to_string() }));
     }
 
-    fn end(self) -> Result<(), Failure> {
+    fn end(mut self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
+        // Several are stored at once and end in any order.
+        self.made_ids.sort_by_key(|(place, ..)| (place.line, place.nth));
+        self.failed.sort_by_key(|failed| failed["line"].as_u64());
         let Written { started, turns, messages, there, described, .. } = self.done;
         if self.app.json() {
             let made_ids = self.made_ids.iter().map(|(place, id, why)| {

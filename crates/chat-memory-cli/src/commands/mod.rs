@@ -135,6 +135,7 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
         expires_at: None,
         rewind: None,
         metadata: append.metadata().cloned(),
+        sent_at: append.times().to_vec(),
         messages: append.messages().to_vec(),
     };
     let Some(alone) = cost_of(session, &record) else { return };

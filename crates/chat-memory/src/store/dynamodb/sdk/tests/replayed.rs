@@ -379,7 +379,7 @@ async fn an_answer_that_is_not_dynamodbs_is_no_success() {
         let server = Replay::start(move |_, _| Reply::ok(body));
         let (table, mut receipt) = (server.table().await, Receipt::default());
         let (at, stored) = (key("a", "t#1"), new().item);
-        let beside = Some(Beside { key: key("a", "t#0"), append_id: None });
+        let precondition = Some(Precondition { key: key("a", "t#0"), written_by: None });
         let range = Range {
             pk: "a".to_owned(),
             from: "a".to_owned(),
@@ -391,10 +391,10 @@ async fn an_answer_that_is_not_dynamodbs_is_no_success() {
         };
         let writes = [
             table.create(&new(), &mut receipt).await.map(drop),
-            table.create(&NewItem { beside, ..new() }, &mut receipt).await.map(drop),
+            table.create(&NewItem { precondition, ..new() }, &mut receipt).await.map(drop),
             table.replace(&stored, AppendId::random(), &mut receipt).await.map(drop),
             table.put(&stored, &mut receipt).await,
-            table.update(&at, &[("title", Some(s("x")))], &mut receipt).await.map(drop),
+            table.update(&at, &[("title", Some(s("x")))], None, &mut receipt).await.map(drop),
             table.delete(&at, &mut receipt).await,
         ];
         for (place, write) in writes.into_iter().enumerate() {

@@ -185,7 +185,8 @@ impl Actor {
         let clock_s = || self.clock_ms().div_euclid(1000);
         let begun_s = clock_s();
         let begun = self.client.world().lives.begin(begun_s);
-        let mut query = SessionQuery { owner: owner.cloned(), limit: Some(1 + self.below(3) as usize), after: None };
+        let mut query =
+            SessionQuery { owner: owner.cloned(), limit: Some(1 + self.below(3) as usize), ..SessionQuery::default() };
         let mut shown = Vec::new();
         loop {
             let Some(page) = self.check("list", turns.sessions(&query).await) else { return };

@@ -244,7 +244,7 @@ fn schedules_hold() {
     if let Some(seed) = number("CHAT_MEMORY_SIM_SEED") {
         return run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
-    let schedules = number("CHAT_MEMORY_SIM_SCHEDULES").unwrap_or(100_000);
+    let schedules = number("CHAT_MEMORY_SIM_SCHEDULES").unwrap_or(40_000);
     if let Some((seed, why)) = run_many(0, schedules, |seed| run(seed, None)) {
         panic!("CHAT_MEMORY_SIM_SEED={seed} shows it: {why}");
     }
@@ -274,9 +274,9 @@ fn without_a_rule_schedules_break() {
         Rule::OneTransaction,
         Rule::DeleteBlocks,
     ] {
-        let found = run_many(0, 100_000, |seed| run(seed, Some(rule)));
+        let found = run_many(0, 40_000, |seed| run(seed, Some(rule)));
         let (seed, why) =
-            found.unwrap_or_else(|| panic!("100,000 schedules hold without {rule:?}: the simulation would not miss it"));
+            found.unwrap_or_else(|| panic!("40,000 schedules hold without {rule:?}: the simulation would not miss it"));
         println!("without {rule:?}, seed {seed}: {why}");
     }
 }

@@ -232,7 +232,7 @@ impl World {
         if head.seq != end {
             self.broken.get_or_insert(format!("record {} was made where the log's end was {end}", head.seq));
         }
-        let Body::Record { rewind, metadata, content } = &head.body else { unreachable!("stubs are not created") };
+        let Body::Record { rewind, metadata, content, .. } = &head.body else { unreachable!("stubs are not created") };
         let (rewind, op) = (*rewind, metadata.as_ref().and_then(|fields| fields["op"].as_u64()));
         let is_empty = matches!(content, item::Stored::Here(messages) if messages.is_empty());
         let lasts = match keeps {
