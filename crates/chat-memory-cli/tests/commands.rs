@@ -31,6 +31,7 @@ fn append_and_show() {
 #[test]
 fn a_session_that_is_not_there_is_empty() {
     let place = Place::sqlite();
+    place.run(&["append", "somebody", "Hi"]).done();
     let ran = place.run(&["show", "nobody"]);
     assert_eq!(ran.err, "nobody holds no message\n");
     assert_eq!(ran.done(), "");
@@ -47,7 +48,7 @@ fn text_from_standard_input_is_kept_to_the_byte() {
     let shown = place.run(&["show", "s"]).done();
     assert!(shown.contains("lines \\u{0} 👍 \\u{1b}[31m"), "{shown:?}");
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
-    place.run_with(&["append", "s", "-"], b"\xff").fails(1, &["standard input is not UTF-8"]);
+    place.run_with(&["append", "s", "-"], b"\xff").fails(1, &["standard input: byte 0 is not UTF-8"]);
 }
 
 #[test]
@@ -191,6 +192,7 @@ fn langchain_messages_go_in_and_out() {
 #[test]
 fn an_expected_position_keeps_others_out() {
     let place = Place::sqlite();
+    place.run(&["append", "another", "Hi"]).done();
     let start = place.run(&["show", "s", "--position"]).done();
     let first = place.run(&["append", "s", "--expect", start.trim(), "--json", "one"]).json();
     place.run(&["append", "s", "--expect", start.trim(), "two"]).fails(3, &["position"]);
@@ -305,8 +307,10 @@ fn the_default_store_is_named_when_it_is_made() {
     let second = place.run(&["show", "s"]);
     assert_eq!(second.err, "");
     assert!(second.done().contains("Hi"));
-    let place = place.with("XDG_DATA_HOME", "/nowhere/to be found");
-    place.run(&["show", "s", "--read-only"]).fails(1, &["/nowhere/to be found"]);
+    // Reading finds nothing where nothing was stored yet; what cannot be made is an error of the append, which names it.
+    let folder = place.path().join(place.file("no folder", "")).display().to_string();
+    let place = place.with("XDG_DATA_HOME", &folder);
+    place.run(&["append", "s", "Hi"]).fails(1, &[&folder]);
     // An empty variable is none; an empty option is a mistake.
     let place = place.with("CHAT_MEMORY_STORE", "").with("XDG_DATA_HOME", "");
     place.run(&["show", "s"]).done();

@@ -84,5 +84,5 @@ mod others {
 
 fn declared(needs: chat_memory::conformance::Capability) -> bool {
     use chat_memory::conformance::Capability;
-    !matches!(needs, Capability::Directory | Capability::BoundedCost)
+    !matches!(needs, Capability::Directory | Capability::LastActivity | Capability::BoundedCost)
 }

@@ -122,9 +122,13 @@ impl Place {
         name.to_owned()
     }
 
-    /// The messages of a session.
+    /// The messages of a session; none before anything was stored, when there is no file yet.
     pub fn messages(&self, session: &str) -> Vec<Value> {
-        json_lines(&self.run(&["show", session, "--format", "openai"]).done())
+        let ran = self.run(&["show", session, "--format", "openai"]);
+        if ran.err.contains("there is no such file") {
+            return Vec::new();
+        }
+        json_lines(&ran.done())
     }
 }
 
