@@ -15,6 +15,7 @@ export {
   type MessagePart,
   randomSessionId,
   type Receipt,
+  type ResponsesItem,
   type SessionInfo,
   type SessionPage,
   type StoredMessage,

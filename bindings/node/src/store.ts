@@ -7,7 +7,8 @@ import { OPTION_WORDS, type Words } from "./words.js";
 
 /** A message in OpenAI's form. Every field comes back as it was given, also those that have no name here. */
 export interface Message {
-  role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
+  /** `model` in a content of Gemini's, which has `parts` instead of a content. */
+  role: "system" | "developer" | "user" | "assistant" | "tool" | "function" | "model";
   content?: string | MessagePart[] | null;
   name?: string;
   id?: string;
@@ -18,7 +19,8 @@ export interface Message {
 
 /** A part of a message's content. */
 export interface MessagePart {
-  type: string;
+  /** Bedrock's blocks have none. */
+  type?: string;
   [field: string]: unknown;
 }
 
@@ -27,6 +29,13 @@ export interface ToolCall {
   id: string;
   type: string;
   function?: { name: string; arguments: string };
+  [field: string]: unknown;
+}
+
+/** An item of OpenAI's Responses API that is no message: a call, its output, reasoning. It has no role. */
+export interface ResponsesItem {
+  type: string;
+  role?: undefined;
   [field: string]: unknown;
 }
 
@@ -90,7 +99,7 @@ export interface Appended {
 export interface Window {
   /** At most so many messages. */
   messages?: number;
-  /** So many turns, each from a user's message to the next one's. */
+  /** So many turns, each from a user's message to the next one's. A user's message that holds a tool's result begins none. */
   turns?: number;
   /** As many messages as have at most so many tokens. */
   tokens?: number;
@@ -98,10 +107,12 @@ export interface Window {
   counter?: string;
   /** Whether the system messages at the very start are shown too. The whole history is then read. */
   keepSystem?: boolean;
+  /** Whether the messages begin at a user's message, as some providers demand. What would stand before it is left out. */
+  startAtUser?: boolean;
 }
 
 /** The names of a window's options. */
-export const WINDOW_OPTIONS: readonly string[] = ["messages", "turns", "tokens", "counter", "keepSystem"];
+export const WINDOW_OPTIONS: readonly string[] = ["messages", "turns", "tokens", "counter", "keepSystem", "startAtUser"];
 
 /** What was loaded. */
 export interface Loaded<F extends Format = "openai"> {
@@ -203,7 +214,7 @@ export class ChatStore {
   }
 
   /** Adds messages at the end of a session, as one record: all of them or none. A session starts with its first record. */
-  append<F extends Format = "openai">(session: string, messages: MessageOf<F>[], options: AppendOptions<F> = {}): Promise<Appended> {
+  append<F extends Format = "openai">(session: string, messages: (MessageOf<F> | ResponsesItem)[], options: AppendOptions<F> = {}): Promise<Appended> {
     checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, messages });
   }

@@ -41,6 +41,41 @@ for (const [name, url] of Object.entries(stores)) {
     assert.deepEqual(Object.keys(loaded.messages[0].odd), Object.keys(odd));
   });
 
+  test(`${name}: every provider's messages come back as they are, and no window tears a call from its result`, async () => {
+    const store = new ChatStore(await url());
+    const turns = {
+      anthropic: [
+        { role: "user", content: "w?" },
+        { role: "assistant", content: [{ type: "text", text: "let me" }, { type: "tool_use", id: "t1", name: "f", input: {} }] },
+        { role: "user", content: [{ type: "tool_result", tool_use_id: "t1", content: "21" }] },
+        { role: "assistant", content: "21C" },
+      ],
+      gemini: [
+        { role: "user", parts: [{ text: "w?" }] },
+        { role: "model", parts: [{ functionCall: { name: "f", args: {} } }] },
+        { role: "user", parts: [{ functionResponse: { name: "f", response: { result: 21 } } }] },
+        { role: "model", parts: [{ text: "21C" }] },
+      ],
+      responses: [
+        { role: "user", content: "w?" },
+        { type: "function_call", id: "fc_1", call_id: "t1", name: "f", arguments: "{}", status: "completed" },
+        { type: "function_call_output", call_id: "t1", output: "21" },
+        { type: "message", role: "assistant", id: "msg_1", content: [{ type: "output_text", text: "21C" }] },
+      ],
+    };
+    for (const [form, turn] of Object.entries(turns)) {
+      await store.append(form, turn);
+      assert.deepEqual((await store.load(form)).messages, turn);
+      assert.deepEqual((await store.load(form, { messages: 2 })).messages, turn.slice(3));
+      assert.deepEqual((await store.load(form, { turns: 1 })).messages, turn);
+      const { messages, leftOut } = await store.load(form, { messages: 3, startAtUser: true });
+      assert.deepEqual(messages, []);
+      assert.match(leftOut.text, /before the first user's message/);
+      await store.rewind(form, 1);
+      assert.deepEqual((await store.load(form)).messages, []);
+    }
+  });
+
   test(`${name}: a session from its first record to its end`, async () => {
     const store = new ChatStore(await url());
     const turn = (n) => [{ role: "user", content: `${n}?` }, { role: "assistant", content: `${n}!` }];

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use chat_memory::store::Record;
+use chat_memory::wire::openai;
 use chat_memory::{Content, Message, Part, Role, ToolCall};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -57,7 +58,7 @@ impl Style {
 
     /// A record: its number, then `messages`, which are all of its messages or some of them, each with when it was sent: in front of all
     /// where that is one time, and nowhere where it is unknown.
-    pub fn record(&self, record: &Record, messages: &[(Message, Option<i64>)]) -> String {
+    pub fn record(&self, record: &Record, messages: &[(&Message, Option<i64>)]) -> String {
         let first = messages.first().and_then(|(_, at)| *at);
         let is_one = messages.iter().all(|(_, at)| *at == first);
         let at = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
@@ -100,10 +101,13 @@ impl Style {
             });
         }
         match &message.content {
-            None => {}
             Some(Content::Text(said)) if message.role == Role::Tool => indent(&mut text, &readable_json(said)),
             Some(Content::Text(said)) => indent(&mut text, said),
-            Some(Content::Parts(parts)) => parts.iter().for_each(|part| indent(&mut text, &part_text(part))),
+            // An item of OpenAI's Responses API has no content: it is shown as it is.
+            None if !message.extra.contains_key("parts") && message.extra.get("type").is_some_and(Value::is_string) => {
+                indent(&mut text, &openai::to_value(message).to_string());
+            }
+            _ => message.parts().iter().for_each(|part| indent(&mut text, &part_text(part))),
         }
         for call in &message.tool_calls {
             indent(&mut text, &self.call(call));
@@ -214,7 +218,7 @@ mod tests {
                 sent_at: times.to_vec(),
                 messages: messages.to_vec(),
             };
-            let timed: Vec<_> = messages.into_iter().zip(record.message_times()).collect();
+            let timed: Vec<_> = messages.iter().zip(record.message_times()).collect();
             PLAIN.record(&record, &timed)
         };
         let [one, two] = [1_700_000_000_000, 1_700_000_060_000].map(|at| time(at, &TimeZone::UTC));

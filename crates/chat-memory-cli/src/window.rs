@@ -7,8 +7,17 @@ use crate::failure::Failure;
 
 /// How much of a history; all of it without an option.
 #[derive(Debug, Clone, Copy, Args)]
-#[group(id = "window", multiple = false)]
 pub struct WindowOptions {
+    #[command(flatten)]
+    limit: Limits,
+    /// Begin at a user's message, as some providers demand, and leave out what comes before it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    start_at_user: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+#[group(id = "window", multiple = false)]
+struct Limits {
     /// The newest N messages
     #[arg(long, value_name = "N")]
     last: Option<usize>,
@@ -23,20 +32,23 @@ pub struct WindowOptions {
 impl WindowOptions {
     /// Whether any is given.
     pub fn is_given(&self) -> bool {
-        self.last.is_some() || self.turns.is_some() || self.tokens.is_some()
+        let Limits { last, turns, tokens } = self.limit;
+        last.is_some() || turns.is_some() || tokens.is_some() || self.start_at_user == Some(true)
     }
 
     /// The policy. Tokens are counted as this model counts them, where it is known, and as OpenAI's newer models do otherwise.
-    pub fn policy(&self, model: Option<&str>) -> Result<Policy, Failure> {
-        Ok(match self {
-            Self { last: Some(n), .. } => Policy::last_messages(*n),
-            Self { turns: Some(n), .. } => Policy::last_turns(*n),
-            Self { tokens: Some(budget), .. } => {
+    /// `start_at_user` is the default of that option.
+    pub fn policy(&self, model: Option<&str>, start_at_user: bool) -> Result<Policy, Failure> {
+        let policy = match self.limit {
+            Limits { last: Some(n), .. } => Policy::last_messages(n),
+            Limits { turns: Some(n), .. } => Policy::last_turns(n),
+            Limits { tokens: Some(budget), .. } => {
                 let known = model.and_then(|model| TokenCounter::for_model(model).ok());
                 let counter = known.map_or_else(|| TokenCounter::exact(Encoding::O200kBase), Ok)?;
-                Policy::token_budget(*budget, counter)
+                Policy::token_budget(budget, counter)
             }
             _ => Policy::everything(),
-        })
+        };
+        Ok(if self.start_at_user.unwrap_or(start_at_user) { policy.starting_at_user() } else { policy })
     }
 }

@@ -79,6 +79,107 @@ fn a_file_is_one_append() {
 }
 
 #[test]
+fn tool_calls_of_every_form_stay_whole() {
+    let of_anthropic = [
+        json!({"role": "user", "content": "w?"}),
+        json!({"role": "assistant", "content": [{"type": "text", "text": "let me"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}),
+        json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]}),
+        json!({"role": "assistant", "content": "21C"}),
+    ];
+    let of_bedrock = [
+        json!({"role": "user", "content": [{"text": "w?"}]}),
+        json!({"role": "assistant", "content": [{"toolUse": {"toolUseId": "t1", "name": "f", "input": {}}}]}),
+        json!({"role": "user", "content": [{"toolResult": {"toolUseId": "t1", "content": [{"text": "21"}]}}]}),
+        json!({"role": "assistant", "content": [{"text": "21C"}]}),
+    ];
+    let of_gemini = [
+        json!({"role": "user", "parts": [{"text": "w?"}]}),
+        json!({"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}),
+        json!({"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": 21}}}]}),
+        json!({"role": "model", "parts": [{"text": "21C"}]}),
+    ];
+    let of_ollama = [
+        json!({"role": "user", "content": "w?"}),
+        json!({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}),
+        json!({"role": "tool", "tool_name": "f", "content": "21"}),
+        json!({"role": "assistant", "content": "21C"}),
+    ];
+    let of_responses = [
+        json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "w?"}]}),
+        json!({"type": "function_call", "id": "fc_1", "call_id": "t1", "name": "f", "arguments": "{}", "status": "completed"}),
+        json!({"type": "function_call_output", "call_id": "t1", "output": "21"}),
+        json!({"type": "message", "role": "assistant", "id": "msg_1", "content": [{"type": "output_text", "text": "21C"}]}),
+    ];
+    for turn in [of_anthropic, of_bedrock, of_gemini, of_ollama, of_responses] {
+        let place = Place::sqlite();
+        let lines: String = turn.iter().map(|message| format!("{message}\n")).collect();
+        place.run_with(&["append", "s", "--file", "-"], &lines).done();
+        assert_eq!(place.messages("s"), turn, "they come back as they went in");
+        let window =
+            |arguments: &[&str]| json_lines(&place.run(&[&["show", "s", "--format", "openai"], arguments].concat()).done());
+        assert_eq!(window(&["--last", "2"]), turn[3..]);
+        assert_eq!(window(&["--turns", "1"]), turn);
+        let text = place.run(&["show", "s"]).done();
+        assert!(text.contains("w?") && text.contains("21C") && text.matches("21").count() >= 2, "{text}");
+
+        // A whole conversation, with each turn in one record; and back.
+        let twice = [turn.to_vec(), turn.to_vec()].concat();
+        let line = json!({"id": "t", "messages": twice}).to_string();
+        place.run_with(&["import", "-"], &line).done();
+        assert_eq!(place.run(&["show", "t", "--json"]).json()["records"].as_array().map(Vec::len), Some(2));
+        assert_eq!(json_lines(&place.run(&["export", "t"]).done())[0]["messages"], json!(twice));
+
+        place.run(&["rewind", "s", "--turns", "1", "--yes"]).done();
+        assert!(place.messages("s").is_empty(), "the turn goes as a whole");
+    }
+}
+
+#[test]
+fn a_window_too_small_for_the_newest_message_says_so() {
+    let place = Place::sqlite();
+    place.run(&["append", "s", "short"]).done();
+    place.run(&["append", "s", &"many words ".repeat(100)]).done();
+    let shown = place.run(&["show", "s", "--tokens", "20", "--format", "openai"]);
+    assert!(
+        shown.err.contains("the window is empty: the newest message needs ")
+            && shown.err.contains("the limit is 20; raise the limit to ")
+    );
+    assert_eq!(shown.done(), "");
+    let json = place.run(&["show", "s", "--tokens", "20", "--json"]).json();
+    assert!(json["left_out"].as_str().is_some_and(|said| said.starts_with("the window is empty")), "{json}");
+}
+
+#[test]
+fn a_window_may_start_at_a_users_message() {
+    let place = Place::sqlite();
+    for (role, text) in [("assistant", "Hello!"), ("user", "a?"), ("assistant", "a!"), ("user", "b?")] {
+        place.run(&["append", "s", "--role", role, text]).done();
+    }
+    let count =
+        |arguments: &[&str]| json_lines(&place.run(&[&["show", "s", "--format", "openai"], arguments].concat()).done()).len();
+    assert_eq!((count(&["--last", "2"]), count(&["--last", "2", "--start-at-user"])), (2, 1));
+    assert_eq!((count(&["--start-at-user"]), count(&["--start-at-user=false"])), (3, 4));
+    let shown = place.run(&["show", "s", "--start-at-user", "--format", "openai"]);
+    assert_eq!(shown.err, "(1 message before the first user's message left out)\n");
+}
+
+#[test]
+fn a_form_for_a_model_has_only_what_endpoints_take() {
+    let place = Place::sqlite();
+    let stored = json!({"role": "assistant", "content": "Hi", "id": "m1", "created_at": 7, "latency_ms": 3, "refusal": null});
+    place.run_with(&["append", "s", "--file", "-"], stored.to_string()).done();
+    for arguments in [&["--for-model"][..], &["--format", "openai", "--for-model"], &["--last", "1", "--for-model"]] {
+        let shown = place.run(&[&["show", "s"], arguments].concat()).done();
+        assert_eq!(json_lines(&shown), [json!({"role": "assistant", "content": "Hi"})], "{arguments:?}");
+    }
+    assert_eq!(
+        place.run(&["show", "s", "--for-model", "--json"]).json()["messages"],
+        json!([{"role": "assistant", "content": "Hi"}])
+    );
+    place.run(&["show", "s", "--for-model", "--format", "langchain"]).fails(2, &["--for-model", "--format openai"]);
+}
+
+#[test]
 fn langchain_messages_go_in_and_out() {
     let place = Place::sqlite();
     let line = r#"{"type":"human","data":{"content":"Hi","additional_kwargs":{"x":1},"response_metadata":{},"type":"human","name":null,"id":"7","example":false}}"#;

@@ -1,5 +1,6 @@
 //! Messages: what one author said, with every field that came with it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::json;
 
 pub(crate) mod refused;
+pub(crate) mod tools;
 
 /// The roles, as an error lists them.
 const ROLES: &str = "system, user, assistant, tool";
@@ -137,9 +139,18 @@ impl Part {
         self.0.get("type")?.as_str()
     }
 
-    /// The text of a text part.
+    /// The text of a text part, in any provider's form: Bedrock's and Gemini's have no `type`, the Responses API's are `input_text` and
+    /// `output_text`. A model's thoughts are no text.
     pub fn as_text(&self) -> Option<&str> {
-        (self.kind()? == "text").then(|| self.0.get("text")?.as_str()).flatten()
+        Self::text_of(&self.0)
+    }
+
+    pub(crate) fn text_of(fields: &Map<String, Value>) -> Option<&str> {
+        let is_text = match fields.get("type") {
+            None => fields.get("thought").is_none_or(|thought| *thought == Value::Bool(false)),
+            Some(kind) => kind.as_str().is_some_and(|kind| matches!(kind, "text" | "input_text" | "output_text")),
+        };
+        is_text.then(|| fields.get("text")?.as_str()).flatten()
     }
 }
 
@@ -243,13 +254,40 @@ impl Message {
         Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, content) }
     }
 
-    /// The message's text: the content where it is text, or its text parts one after the other.
+    /// The message's text: the content where it is text, or its text [parts](Self::parts) one after the other.
     pub fn text(&self) -> String {
         match &self.content {
-            None => String::new(),
             Some(Content::Text(text)) => text.clone(),
-            Some(Content::Parts(parts)) => parts.iter().filter_map(Part::as_text).collect(),
+            _ => self.parts().iter().filter_map(Part::as_text).collect(),
         }
+    }
+
+    /// The message's parts: those of its content, or of a Gemini content, which has `parts` instead. None where the content is text.
+    pub fn parts(&self) -> Cow<'_, [Part]> {
+        match &self.content {
+            Some(Content::Parts(parts)) => Cow::Borrowed(parts),
+            Some(Content::Text(_)) => Cow::Borrowed(&[]),
+            None => {
+                let parts = tools::gemini_parts(self).into_iter().flatten().filter_map(Value::as_object);
+                Cow::Owned(parts.cloned().map(Part).collect())
+            }
+        }
+    }
+
+    /// Whether a turn begins with this message: it is a user's, and holds no tool's result.
+    ///
+    /// Anthropic's, Bedrock's and Gemini's forms give a tool's result in a user's message. Such a message belongs to the turn in which
+    /// the tool was called, whatever else it says: a cut in front of it would leave the call without its result.
+    ///
+    /// ```
+    /// use chat_memory::Message;
+    /// let result = r#"{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21 °C"}]}"#;
+    /// assert!(!Message::from_json(result)?.begins_turn());
+    /// assert!(Message::user("And in Rome?").begins_turn());
+    /// # Ok::<(), chat_memory::MessageError>(())
+    /// ```
+    pub fn begins_turn(&self) -> bool {
+        tools::begins_turn(self)
     }
 
     /// The message's JSON form.

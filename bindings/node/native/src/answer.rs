@@ -77,7 +77,7 @@ pub fn deleted(deleted: &Deleted) -> Value {
 }
 
 pub fn left_out(left_out: &LeftOut) -> Value {
-    json!({"older": left_out.older, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
+    json!({"older": left_out.older + left_out.before_user, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
 }
 
 pub fn record(record: &Record, format: Format) -> Value {

@@ -60,6 +60,8 @@ pub struct ToLoad {
     counter: Option<String>,
     #[serde(default)]
     keep_system: bool,
+    #[serde(default)]
+    start_at_user: bool,
 }
 
 #[derive(Deserialize)]
@@ -247,7 +249,8 @@ impl ToLoad {
             return Err(Error::invalid("a counter counts tokens; give a window of tokens with it"));
         }
         let policy = Policy::from(limit);
-        Ok(if self.keep_system { policy.keeping_system() } else { policy })
+        let policy = if self.keep_system { policy.keeping_system() } else { policy };
+        Ok(if self.start_at_user { policy.starting_at_user() } else { policy })
     }
 
     fn counter(&self) -> Result<TokenCounter, Error> {

@@ -52,7 +52,7 @@ What a model streams of its reasoning is printed to standard error, stored with 
 (reasoning_content or reasoning), and not sent to the model again.
 
 --system is sent in front of each request and not stored. The model is shown the whole history, or the window that --last, \
---turns or --tokens gives. Tools are not run: a model that calls one has its call stored and shown.
+--turns or --tokens gives, from a user's message on (--start-at-user=false turns that off). Tools are not run: a model that calls one has its call stored and shown.
 
 With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"cost\"}, and nothing is printed before \
 the answer is whole.";
@@ -97,7 +97,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         Failure::usage("say where the model is: --base-url URL or OPENAI_BASE_URL (OpenAI's own is https://api.openai.com/v1)")
     })?;
     let endpoint = Endpoint::new(&base_url, variable("OPENAI_API_KEY"))?;
-    let policy = arguments.window.policy(Some(&arguments.model))?;
+    let policy = arguments.window.policy(Some(&arguments.model), true)?;
     // Before the model is asked: its answer costs money, and could not be stored.
     if app.is_read_only()? {
         let cause = "chat cannot store the conversation: the store is opened for reading only; leave out --read-only, or read_only in the store URL";
@@ -277,6 +277,9 @@ impl Chat<'_> {
         let recalled = self.unless_interrupted(recall(self.store, &self.session, &self.policy)).await?;
         drop(waiting);
         self.app.spend(recalled.receipt);
+        if recalled.window.messages.is_empty() && !recalled.window.left_out.is_nothing() {
+            say(format_args!("(the model is shown nothing of what came before: {})", recalled.window.left_out));
+        }
         let system = self.system.as_ref().map(|text| Message::system(text.as_str()));
         let shown = system.iter().chain(&recalled.window.messages).chain([&question]);
         let answer = self.ask(shown.map(openai::for_request).collect()).await?;

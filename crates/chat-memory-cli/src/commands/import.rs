@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chat_memory::store::directory::check_title;
 use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, Role, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -52,7 +52,8 @@ have it; \"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a t
   chatgpt    conversations.json: of each conversation the path to its current message, with title and times
   sharegpt   {\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, ...]}
 
-Each turn (a user's message and all up to the next; a system prompt goes with the first) is one append. A conversation without \
+Each turn (a user's message and all up to the next; a system prompt goes with the first, a user's \
+message that holds a tool's result with the turn before) is one append. A conversation without \
 an id gets one that is made of its content, so the same file gives the same ids. Sessions without a time are started in the file's order.
 
 Run the command again after an interruption, at any later time: what is there already is compared with the file, and the import \
@@ -294,10 +295,10 @@ fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [
     Some(turns)
 }
 
-/// Where turns start, but for the first: at each user's message. What stands before the first of these (a system prompt) goes
+/// Where turns start, but for the first: at each user's message that holds no tool's result. What stands before the first of these (a system prompt) goes
 /// with it.
 fn turn_starts(messages: &[Message]) -> impl Iterator<Item = usize> {
-    messages.iter().enumerate().filter(|(_, message)| message.role == Role::User).map(|(at, _)| at).skip(1)
+    messages.iter().enumerate().filter(|(_, message)| message.begins_turn()).map(|(at, _)| at).skip(1)
 }
 
 fn differs(session: &SessionId, actual: &Position) -> Error {

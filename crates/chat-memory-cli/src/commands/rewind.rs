@@ -17,7 +17,8 @@ Examples:
 
 The numbers of records are those that `show` prints.
 
-A turn is a user's message and all that follows it. If someone writes to the session at the same time, nothing is taken back \
+A turn is a user's message and all that follows it. A user's message that holds a tool's result (as Anthropic, Bedrock and Gemini \
+have them) begins none. If someone writes to the session at the same time, nothing is taken back \
 and the exit code is 3. What was taken back is hidden, not erased; `clear` erases.
 
 With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewound is false when there was nothing to take back.";

@@ -1,12 +1,12 @@
 //! `show`
 
-use chat_memory::memory::{LeftOut, Policy};
-use chat_memory::store::{History, Load};
-use chat_memory::wire::Format;
+use chat_memory::memory::{Policy, RecalledRecords, recall_records};
+use chat_memory::store::Load;
+use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stored_session_id;
 use crate::app::App;
@@ -21,7 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   chat-memory show trip                            all of it, for reading
   chat-memory show trip --turns 3                  the last three turns
-  chat-memory show trip --last 20 --format openai  as JSON lines, for a model
+  chat-memory show trip --last 20 --for-model      as JSON lines, for a model
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
 
@@ -29,7 +29,12 @@ For reading, each record has its number (which `rewind --to` takes) in front, an
 terminal are written out, as in \\u{1b}. The other formats are exact.
 
 A window (--last, --turns, --tokens) shows what a model should be shown: a tool's result never without its call, nor a call \
-without its results. What it leaves out is said on standard error. Tokens are counted with the vocabulary o200k_base.
+without its results, in any provider's form. What it leaves out is said on standard error, and so is a limit that is too small for \
+the newest message. Tokens are counted with the vocabulary o200k_base.
+
+--for-model prints only the fields that OpenAI's chat completions endpoint takes: role, content and name; of an assistant also \
+tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. Messages in another provider's form \
+(Anthropic, Gemini) are not translated.
 
 With --json: {\"session\", \"messages\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
@@ -47,8 +52,11 @@ pub struct Arguments {
     /// How to print it
     #[arg(long, value_enum)]
     format: Option<Form>,
+    /// Only the fields that an OpenAI-compatible endpoint takes (with --format openai, which it implies)
+    #[arg(long)]
+    for_model: bool,
     /// Print only the position, which `append --expect` takes
-    #[arg(long, conflicts_with_all = ["format", "window"])]
+    #[arg(long, conflicts_with_all = ["format", "window", "start_at_user", "for_model"])]
     position: bool,
 }
 
@@ -64,7 +72,10 @@ enum Form {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
-    let policy = arguments.window.is_given().then(|| arguments.window.policy(None)).transpose()?;
+    let policy = arguments.window.is_given().then(|| arguments.window.policy(None, false)).transpose()?;
+    if arguments.for_model && matches!(arguments.format, Some(Form::Text | Form::Langchain)) {
+        return Err(Failure::usage("--for-model prints OpenAI's messages: give it with --format openai, or without --format"));
+    }
     if app.json() && arguments.format == Some(Form::Text) {
         return Err(Failure::usage("--json and --format text exclude each other"));
     }
@@ -75,18 +86,18 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return app.out.line(history.position);
     }
     let seen = see(app, store.as_ref(), &session, policy.as_ref()).await?;
-    let format = match arguments.format {
-        Some(Form::Langchain) => Format::LangChain,
-        _ => Format::OpenAi,
+    let write: &dyn Fn(&Message) -> Value = match arguments.format {
+        _ if arguments.for_model => &openai::for_request,
+        Some(Form::Langchain) => &|message| Format::LangChain.write(message),
+        _ => &|message| Format::OpenAi.write(message),
     };
     if app.json() {
-        return as_json(app, &session, &seen, format);
+        return as_json(app, &session, &seen, write);
     }
-    match arguments.format.unwrap_or(Form::Text) {
-        Form::Text => as_text(app, &session, &seen)?,
-        Form::Openai | Form::Langchain => {
-            seen.messages.iter().try_for_each(|message| app.out.json(&format.write(message)))?;
-        }
+    if arguments.for_model || matches!(arguments.format, Some(Form::Openai | Form::Langchain)) {
+        seen.messages().try_for_each(|message| app.out.json(&write(message)))?;
+    } else {
+        as_text(app, &session, &seen)?;
     }
     if !seen.left_out.is_nothing() {
         app.out.flush()?;
@@ -95,40 +106,19 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A history, and what is shown of it.
-struct Seen {
-    history: History,
-    messages: Vec<Message>,
-    left_out: LeftOut,
-}
-
-/// Without a policy all is shown as it is stored.
-async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Option<&Policy>) -> Result<Seen, Error> {
-    let Some(policy) = policy else {
-        let history = store.load(session, &Load::all()).await?;
-        app.spend(history.receipt);
-        let messages = history.messages().cloned().collect();
-        return Ok(Seen { history, messages, left_out: LeftOut::default() });
+/// A history, and what is shown of it. Without a policy all is shown as it is stored.
+async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Option<&Policy>) -> Result<RecalledRecords, Error> {
+    let seen = match policy {
+        Some(policy) => recall_records(store, session, policy, Load::all()).await?,
+        None => RecalledRecords::whole(store.load(session, &Load::all()).await?),
     };
-    let mut load = Load::reaching(policy.reach());
-    loop {
-        let history = store.load(session, &load).await?;
-        app.spend(history.receipt);
-        let mut window = policy.window(history.messages().cloned().collect());
-        if window.left_out.broken() > 0 && !history.complete {
-            // The window is not full, or a call stands before what was read. It is rare, so all is read then.
-            load = Load::all();
-            continue;
-        }
-        window.left_out.unread = !history.complete;
-        return Ok(Seen { history, messages: window.messages, left_out: window.left_out });
-    }
+    app.spend(seen.history.receipt);
+    Ok(seen)
 }
 
-fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Result<(), Failure> {
-    let messages: Vec<_> = seen.messages.iter().map(|message| format.write(message)).collect();
-    let shown = shown_of_each(&seen.history, &seen.messages).into_iter().flatten();
-    let sent_at: Vec<_> = shown.map(|(_, at)| at.map(utc_time)).collect();
+fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn Fn(&Message) -> Value) -> Result<(), Failure> {
+    let messages: Vec<_> = seen.messages().map(write).collect();
+    let sent_at: Vec<_> = seen.records().flat_map(|(_, messages)| messages).map(|(_, at)| at.map(utc_time)).collect();
     let left_out = (!seen.left_out.is_nothing()).then(|| seen.left_out.to_string());
     let records = seen.history.records.iter().map(|record| {
         json!({
@@ -151,40 +141,16 @@ fn as_json(app: &App, session: &SessionId, seen: &Seen, format: Format) -> Resul
     }))
 }
 
-fn as_text(app: &App, session: &SessionId, seen: &Seen) -> Result<(), Failure> {
+fn as_text(app: &App, session: &SessionId, seen: &RecalledRecords) -> Result<(), Failure> {
     let style = app.style();
     if seen.history.is_empty() {
         say(format_args!("{} holds no message", visible_line(session.as_str())));
         return Ok(());
     }
-    let shown = shown_of_each(&seen.history, &seen.messages);
-    for (record, messages) in seen.history.records.iter().zip(shown) {
+    for (record, messages) in seen.records() {
         if !messages.is_empty() {
             app.out.text(style.record(record, &messages))?;
         }
     }
     Ok(())
-}
-
-/// A message, and when it was sent.
-type Timed = (Message, Option<i64>);
-
-/// Of each record the messages that are shown. They are all of the history's but for some, in order, so each is the nearest
-/// equal one, from the newest back.
-fn shown_of_each(history: &History, shown: &[Message]) -> Vec<Vec<Timed>> {
-    let mut left = shown.iter().rev().peekable();
-    let mut of_each: Vec<Vec<Timed>> = Vec::new();
-    for record in history.records.iter().rev() {
-        let times: Vec<_> = record.message_times().collect();
-        let mut found: Vec<Timed> = Vec::new();
-        for (message, at) in record.messages.iter().zip(times).rev() {
-            if left.next_if_eq(&message).is_some() {
-                found.push((message.clone(), at));
-            }
-        }
-        found.reverse();
-        of_each.push(found);
-    }
-    of_each.reverse();
-    of_each
 }

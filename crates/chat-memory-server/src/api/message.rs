@@ -21,10 +21,12 @@ impl ToSchema for ChatMessage {
 
 impl PartialSchema for ChatMessage {
     fn schema() -> RefOr<Schema> {
-        let about = "A chat message: OpenAI's, or with `?format=langchain` LangChain's stored message. Fields beside those named here are kept as \
-            they are";
+        let about = "A chat message: OpenAI's (Anthropic's and Bedrock's are the same, with blocks as `content`), a content of Gemini's, or an item of \
+            OpenAI's Responses API; with `?format=langchain` LangChain's stored message. Fields beside those named here are kept as they are";
         AnyOfBuilder::new()
             .item(openai())
+            .item(gemini())
+            .item(item())
             .item(langchain())
             .description(Some(about))
             .examples([json!({"role": "user", "content": "Where should we go in May?"})])
@@ -52,6 +54,31 @@ fn openai() -> Object {
             ArrayBuilder::new().schema_type(calls).items(any_object()).description(Some("The calls of an assistant")),
         )
         .property("tool_call_id", text().description(Some("The call that a tool's message answers")))
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .build()
+}
+
+fn gemini() -> Object {
+    ObjectBuilder::new()
+        .title(Some("Gemini"))
+        .property("role", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["user", "model", "function"])))
+        .required("role")
+        .property("parts", ArrayBuilder::new().items(any_object()))
+        .required("parts")
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .build()
+}
+
+/// An item that is no message, and so has no role.
+fn item() -> Object {
+    let kinds =
+        ["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "web_search_call", "reasoning"];
+    let about = "Its kind: these, any other `…_call` and `…_call_output`, `mcp_list_tools`, `mcp_approval_request`, `mcp_approval_response`";
+    ObjectBuilder::new()
+        .title(Some("Responses"))
+        .property("type", of(Type::String).enum_values(Some(kinds)).description(Some(about)))
+        .required("type")
+        .property("call_id", of(Type::String).description(Some("What a call and its output have in common")))
         .additional_properties(Some(AdditionalProperties::FreeForm(true)))
         .build()
 }

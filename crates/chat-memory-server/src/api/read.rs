@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chat_memory::memory::{Encoding, Limit, Policy, Recalled, TokenCounter, recall_by};
+use chat_memory::memory::{Encoding, Limit, Policy, RecalledRecords, TokenCounter, recall_records};
 use chat_memory::store::{History, Load, Position, Receipt, Record};
-use chat_memory::wire::Format;
+use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore as _, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,10 +28,10 @@ const START: &str = "start";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ReadParams {
-    /// A window for a model: the newest so many messages, a tool's result never without its call
+    /// A window for a model: the newest so many messages, a tool's result never without its call, in any provider's form
     #[param(minimum = 0, nullable = false, example = 20)]
     last: Option<usize>,
-    /// A window: the newest so many turns, each a user's message and all up to the next
+    /// A window: the newest so many turns, each a user's message and all up to the next. A user's message that holds a tool's result begins none
     #[param(minimum = 0, nullable = false)]
     turns: Option<usize>,
     /// A window: the newest messages that have at most so many tokens together, counted with the vocabulary o200k_base
@@ -54,6 +54,15 @@ pub struct ReadParams {
     #[param(inline, default = json!("openai"))]
     #[serde(default)]
     format: WireFormat,
+    /// Only the fields that an OpenAI-compatible endpoint takes: `role`, `content` and `name`; of an assistant also `tool_calls`, `function_call`,
+    /// `refusal` and the id of its `audio`; of a tool's result also `tool_call_id`. Not together with another format
+    #[param(default = json!(false))]
+    #[serde(default)]
+    for_model: bool,
+    /// With a window: begin at a user's message, as some providers demand, and leave out what comes before it
+    #[param(default = json!(false))]
+    #[serde(default)]
+    start_at_user: bool,
     /// Half the price on DynamoDB: what was written in the last second may be missing
     #[param(default = json!(false))]
     #[serde(default)]
@@ -109,7 +118,8 @@ pub async fn messages(
     let mut cost = read.receipt;
     cost += spent;
     let format = Format::from(params.format);
-    let mut messages: Vec<Value> = read.messages.iter().map(|message| format.write(message)).collect();
+    let write = |message| if params.for_model { openai::for_request(message) } else { format.write(message) };
+    let mut messages: Vec<Value> = read.messages.iter().map(write).collect();
     let mut records = read.records;
     if params.order == Order::Desc {
         messages.reverse();
@@ -160,18 +170,25 @@ impl How {
         if windows > 1 || (windows == 1 && pages) {
             return Err(Problem::bad_request("give one of last, turns and tokens, or limit with before or after, but not both"));
         }
+        if params.start_at_user && windows == 0 {
+            return Err(Problem::bad_request("start_at_user goes with a window: give one of last, turns and tokens with it"));
+        }
+        if params.for_model && params.format != WireFormat::Openai {
+            return Err(Problem::bad_request("for_model gives OpenAI's messages: leave out format, or give format=openai"));
+        }
         if params.before.is_some() && params.after.is_some() {
             return Err(Problem::bad_request("give before or after, but not both"));
         }
         if params.limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
             return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
         }
+        let window = |policy: Policy| Self::Window(if params.start_at_user { policy.starting_at_user() } else { policy });
         Ok(match params {
-            ReadParams { last: Some(n), .. } => Self::Window(Policy::last_messages(*n)),
-            ReadParams { turns: Some(n), .. } => Self::Window(Policy::last_turns(*n)),
+            ReadParams { last: Some(n), .. } => window(Policy::last_messages(*n)),
+            ReadParams { turns: Some(n), .. } => window(Policy::last_turns(*n)),
             ReadParams { tokens: Some(budget), .. } => {
                 let counter = TokenCounter::exact(Encoding::O200kBase).map_err(|e| access.problem(&e))?;
-                Self::Window(Policy::token_budget(*budget, counter))
+                window(Policy::token_budget(*budget, counter))
             }
             ReadParams { after: Some(start), .. } if start == START => Self::After(0),
             ReadParams { after: Some(position), .. } => {
@@ -194,14 +211,17 @@ impl How {
         match self {
             Self::Window(policy) => {
                 let recalled = recall(access, session, policy, eventually(Load::all())).await?;
-                let left_out = &recalled.window.left_out;
+                let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
+                // The records of which something is shown, each with the number of its messages that are.
+                let shown = recalled.records().filter(|(_, messages)| !messages.is_empty());
+                let records = shown.map(|(record, messages)| RecordInfo::of_some(record, &messages)).collect();
                 Ok(Read {
-                    left_out: (!left_out.is_nothing()).then(|| left_out.to_string()),
-                    messages: recalled.window.messages,
-                    records: None,
+                    left_out,
+                    messages: recalled.messages().cloned().collect(),
+                    records: Some(records),
                     next: None,
-                    position: recalled.position,
-                    receipt: recalled.receipt,
+                    position: recalled.history.position.clone(),
+                    receipt: recalled.history.receipt,
                 })
             }
             Self::Before(load) => {
@@ -224,13 +244,13 @@ impl How {
 }
 
 /// A window of a session.
-async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<Recalled, Problem> {
+async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<RecalledRecords, Problem> {
     if !matches!(policy.limit(), Limit::Tokens { .. }) {
-        return recall_by(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
+        return recall_records(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
     }
     // Counting takes the processor for seconds where messages are long, so it is done beside the threads that serve requests.
     let (within, of, runtime) = (access.clone(), session.clone(), tokio::runtime::Handle::current());
-    let work = async move { recall_by(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
+    let work = async move { recall_records(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
     let work = work.in_current_span();
     tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap_or_else(|e| {
         tracing::error!(error = %e, "counting tokens broke off");

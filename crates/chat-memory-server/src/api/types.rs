@@ -1,5 +1,6 @@
 //! What the API says and is told, as its OpenAPI document describes it.
 
+use chat_memory::Message;
 use chat_memory::store::{Receipt, Record, SessionInfo, SessionOrder};
 use chat_memory::wire::Format;
 use jiff::Timestamp;
@@ -132,7 +133,7 @@ pub struct DeletedBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewindBody {
-    /// The last so many turns, each a user's message and all that follows it
+    /// The last so many turns, each a user's message and all that follows it. A user's message that holds a tool's result begins none
     #[schema(minimum = 1, example = 1)]
     pub turns: Option<usize>,
     /// Every record from this number on
@@ -176,9 +177,9 @@ pub struct RecordInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub expires_at: Option<Timestamp>,
-    /// How many messages it has
+    /// How many messages of it are meant: all, or in a window those that are in it
     pub messages: usize,
-    /// When each of its messages was sent, in UTC; null where that is unknown
+    /// When each of these messages was sent, in UTC; null where that is unknown
     #[schema(value_type = Vec<Option<String>>)]
     pub sent_at: Vec<Option<Timestamp>>,
     /// The caller's own JSON
@@ -201,6 +202,17 @@ impl From<&Record> for RecordInfo {
     }
 }
 
+impl RecordInfo {
+    /// Of a record of which only these messages are shown, each with when it was sent.
+    pub(super) fn of_some(record: &Record, messages: &[(&Message, Option<i64>)]) -> Self {
+        Self {
+            messages: messages.len(),
+            sent_at: messages.iter().map(|(_, at)| at.and_then(time)).collect(),
+            ..Self::from(record)
+        }
+    }
+}
+
 /// Messages of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessagesBody {
@@ -209,7 +221,7 @@ pub struct MessagesBody {
     /// The messages; empty for a session that nobody wrote to
     #[schema(value_type = Vec<super::message::ChatMessage>)]
     pub messages: Vec<Value>,
-    /// The records that the messages of a page come from, in the same order; a window has none
+    /// The records that the messages come from, in the same order, each with how many of the messages are its, and their times
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub records: Option<Vec<RecordInfo>>,

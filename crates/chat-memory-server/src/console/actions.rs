@@ -180,7 +180,7 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
     Ok(question.page(&viewer))
 }
 
-/// The last user's message, and all that follows it.
+/// The last user's message that holds no tool's result, and all that follows it.
 fn last_turn(history: &History) -> Vec<(Place, &Message)> {
     let mut all: Vec<(Place, &Message)> = Vec::new();
     for record in &history.records {
@@ -189,7 +189,7 @@ fn last_turn(history: &History) -> Vec<(Place, &Message)> {
     let mut turn = Vec::new();
     for (at, message) in all.into_iter().rev() {
         turn.insert(0, (at, message));
-        if message.role == Role::User {
+        if message.begins_turn() {
             return turn;
         }
     }

@@ -90,7 +90,9 @@ impl Shower {
     pub(crate) fn message(&self, message: &Message, at: Place) -> Markup {
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
-            Role::User => ("user", "User"),
+            Role::User if message.begins_turn() => ("user", "User"),
+            // Anthropic's, Bedrock's and Gemini's forms give tools' results in a user's message.
+            Role::User => ("tool", "Tool"),
             Role::Assistant => ("assistant", "Assistant"),
             Role::Tool => return self.result(message, at),
         };
@@ -102,6 +104,9 @@ impl Shower {
                     (folded("reasoning", html! { "Reasoning" }, self.pre(text, at.0)))
                 }
                 @if let Some(content) = &message.content { div.text dir="auto" { (self.content(content, at)) } }
+                @else if !message.parts().is_empty() {
+                    div.text dir="auto" { @for part in message.parts().iter() { (self.part(part, at)) } }
+                }
                 @for call in calls { (call) }
                 (self.fields(message, at.0))
             }
@@ -169,6 +174,7 @@ impl Shower {
                     summary { "Result" @if let Some(name) = name { " of " code { (name) } } }
                     @match &message.content {
                         Some(Content::Parts(parts)) => @for part in parts { (self.part(part, at)) },
+                        None if !message.parts().is_empty() => @for part in message.parts().iter() { (self.part(part, at)) },
                         _ => (self.pre(&readable(&message.text()), at.0)),
                     }
                 }
@@ -196,6 +202,9 @@ impl Shower {
     /// What else a message has. Fields that say nothing are left out here; an export has them.
     fn fields(&self, message: &Message, seq: u64) -> Markup {
         let mut more = message.extra.clone();
+        if message.content.is_none() && !message.parts().is_empty() {
+            more.shift_remove("parts");
+        }
         more.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
         if let Some(field) = REASONING.iter().find(|field| more.get(**field).is_some_and(Value::is_string)) {
             more.shift_remove(*field);

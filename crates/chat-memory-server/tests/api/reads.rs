@@ -39,8 +39,19 @@ async fn windows_are_what_a_model_should_be_shown() {
         assert_eq!(count(&read("?last=1").await), 1);
         let two = read("?last=2").await;
         assert_eq!(two["messages"], json!([assistant("two!")]), "{two}");
-        assert!(two["left_out"].is_string() && two["records"].is_null() && two["next"].is_null(), "{two}");
-        assert_eq!(count(&read("?last=100").await), 6);
+        assert!(two["left_out"].is_string() && two["next"].is_null(), "{two}");
+        // The record has four messages, and one of them is in the window.
+        let record = &two["records"][0];
+        assert_eq!(
+            (two["records"].as_array().map(Vec::len), &record["seq"], &record["messages"]),
+            (Some(1), &json!(1), &json!(1))
+        );
+        assert!(record["created_at"].is_string(), "{two}");
+        assert_eq!(record["sent_at"], json!([record["created_at"]]));
+        let all = read("?last=100").await;
+        assert_eq!(count(&all), 6);
+        let counts = all["records"].as_array().expect("records").iter().filter_map(|record| record["messages"].as_u64());
+        assert_eq!(counts.collect::<Vec<_>>(), [2, 4]);
         assert_eq!(read("?turns=1").await["messages"][0], user("two?"));
         assert_eq!(count(&read("?turns=2&order=desc").await), 6);
         assert_eq!(read("?turns=1&order=desc").await["messages"][0], assistant("two!"));
@@ -53,11 +64,85 @@ async fn windows_are_what_a_model_should_be_shown() {
 }
 
 #[tokio::test]
+async fn windows_keep_calls_and_results_together_in_every_form() {
+    let of_anthropic = [
+        json!({"role": "user", "content": "w?"}),
+        json!({"role": "assistant", "content": [{"type": "text", "text": "let me"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}),
+        json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]}),
+        json!({"role": "assistant", "content": "21C"}),
+    ];
+    let of_gemini = [
+        json!({"role": "user", "parts": [{"text": "w?"}]}),
+        json!({"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}),
+        json!({"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": 21}}}]}),
+        json!({"role": "model", "parts": [{"text": "21C"}]}),
+    ];
+    let of_responses = [
+        json!({"role": "user", "content": "w?"}),
+        json!({"type": "function_call", "id": "fc_1", "call_id": "t1", "name": "f", "arguments": "{}", "status": "completed"}),
+        json!({"type": "function_call_output", "call_id": "t1", "output": "21"}),
+        json!({"type": "message", "role": "assistant", "id": "msg_1", "content": [{"type": "output_text", "text": "21C"}]}),
+    ];
+    for turn in [of_anthropic, of_gemini, of_responses] {
+        let api = Api::at("memory:");
+        api.post(&messages("s"), &[], &json!({"messages": turn})).await.ok(201);
+        let read = async |query: &str| api.get(&format!("{}{query}", messages("s"))).await.ok(200);
+        assert_eq!(read("").await["messages"], json!(turn), "they come back as they went in");
+        assert_eq!(read("?last=2").await["messages"], json!(turn[3..]));
+        assert_eq!(read("?turns=1").await["messages"], json!(turn));
+        let user = read("?last=3&start_at_user=true").await;
+        assert_eq!(user["messages"], json!([]), "{user}");
+        assert!(user["left_out"].as_str().is_some_and(|said| said.contains("before the first user's message")), "{user}");
+        let rewound = api.post("/v1/sessions/s/rewind", &[], &json!({"turns": 1})).await.ok(200);
+        assert_eq!(rewound["to"], json!(0), "{rewound}");
+        assert_eq!(read("").await["messages"], json!([]), "the turn goes as a whole");
+    }
+}
+
+#[tokio::test]
+async fn a_budget_too_small_for_the_newest_message_says_so() {
+    let api = Api::at("memory:");
+    api.turn("s", &"many words ".repeat(100)).await;
+    let read = api.get(&format!("{}?tokens=20", messages("s"))).await.ok(200);
+    assert_eq!(read["messages"], json!([]));
+    let said = read["left_out"].as_str().expect("what is left out");
+    assert!(
+        said.starts_with("the window is empty: the newest message needs ")
+            && said.contains("the limit is 20; raise the limit to "),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_form_for_a_model_has_only_what_endpoints_take() {
+    let api = Api::at("memory:");
+    let stored = [
+        json!({"role": "user", "content": "?", "id": "m1", "created_at": 7, "metadata": {}}),
+        json!({"role": "assistant", "content": null, "refusal": null, "annotations": [], "latency_ms": 3, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
+        json!({"role": "tool", "tool_call_id": "c", "content": "21", "duration": 1}),
+    ];
+    api.post(&messages("s"), &[], &json!({"messages": stored})).await.ok(201);
+    let want = json!([
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "content": "21", "tool_call_id": "c"},
+    ]);
+    for query in ["?for_model=true", "?last=3&for_model=true", "?turns=1&for_model=true&format=openai"] {
+        assert_eq!(api.get(&format!("{}{query}", messages("s"))).await.ok(200)["messages"], want, "{query}");
+    }
+    assert_eq!(api.get(&messages("s")).await.ok(200)["messages"], json!(stored));
+}
+
+#[tokio::test]
 async fn parameters_that_contradict_each_other_are_refused() {
     let api = Api::at("memory:");
     for query in [
         "last=1&turns=1",
         "last=1&limit=1",
+        "start_at_user=true",
+        "limit=5&start_at_user=true",
+        "for_model=true&format=langchain",
         "tokens=1&after=start",
         "before=x&after=start",
         "limit=0",

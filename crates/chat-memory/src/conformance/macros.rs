@@ -89,6 +89,7 @@ macro_rules! conformance_tests {
             a_rewind_is_stored_once
             one_of_many_rewinds_wins
             a_rewind_does_not_undo_a_clear
+            a_turn_is_taken_back_with_its_tools
             the_last_turns_are_taken_back
             a_clear_forgets_everything
             a_clear_of_an_empty_session
@@ -112,6 +113,7 @@ macro_rules! conformance_tests {
             a_message_of_a_megabyte_comes_back
             a_turn_of_three_megabytes_comes_back
             windows_bring_what_was_asked
+            turns_are_counted_in_every_form
             windows_follow_rewinds
             windows_end_at_clears
             a_window_says_whether_it_is_all

@@ -308,7 +308,7 @@ impl Settings {
             Role::User => &self.human_prefix,
             Role::Assistant => &self.ai_prefix,
             Role::System => "System",
-            Role::Tool if openai::other_name(message.role, &message.extra).is_some() => "Function",
+            Role::Tool if openai::other_name(message.role, &message.extra) == Some("function") => "Function",
             Role::Tool => "Tool",
         };
         let mut line = format!("{prefix}: {}", message.text());

@@ -1,96 +1,188 @@
-//! Which messages stand and fall together: an assistant's calls of tools, and their results.
+//! Which messages stand and fall together: a model's calls of tools, and their results.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
-use serde_json::Value;
-
+use crate::message::tools::{Form, Reference, ToolUse};
 use crate::message::{Message, Role};
-use crate::wire::openai;
 
 /// Neighbouring messages that are shown together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) at: Range<usize>,
     pub(super) state: State,
+    /// Whether it is the same group with any older messages in front of these.
+    pub(super) sure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// May be shown.
     Whole,
-    /// A call's result is missing.
+    /// A call's result is missing, or what belongs to a model's reasoning.
     Unanswered,
     /// Results without the message that calls.
     Stray,
     /// Calls and results are not one to one.
     Mismatched,
+    /// Gemini's calls behind neither a user's message nor results.
+    Unasked,
 }
 
-/// By what a result names its call.
-#[derive(PartialEq, Eq, Hash)]
-enum Name<'a> {
-    Call(&'a str),
-    /// OpenAI's older kind of call has no id.
-    Function(&'a str),
+/// A group that is being read.
+struct Run<'a> {
+    form: Form,
+    open: Vec<Reference<'a>>,
+    /// Whether something in it calls.
+    calls: bool,
+    /// Whether results have begun to come for the calls so far.
+    answering: bool,
+    /// Whether it has the model's reasoning, and whether output of the model came behind that.
+    reasoning: bool,
+    followed: bool,
+    /// Whether a message of results says more, which the provider wants behind all results.
+    ended: bool,
+    stray: bool,
+    mismatched: bool,
 }
 
-/// The calls of an assistant's message; `None` for one that nothing can name.
-fn calls(message: &Message) -> Vec<Option<Name<'_>>> {
-    if message.role != Role::Assistant {
-        return Vec::new();
-    }
-    let function = openai::function_call(message).map(|call| call.get("name").and_then(Value::as_str).map(Name::Function));
-    message.tool_calls.iter().map(|call| call.id().map(Name::Call)).chain(function).collect()
-}
-
-/// The call that a result names.
-fn answers(message: &Message) -> Option<Name<'_>> {
-    match openai::other_name(message.role, &message.extra) {
-        Some(_) => message.name.as_deref().map(Name::Function),
-        None => message.tool_call_id.as_deref().map(Name::Call),
-    }
-}
-
-fn state_of(calls: Vec<Option<Name<'_>>>, results: &[Message]) -> State {
-    let expected = calls.len();
-    let named: HashSet<_> = calls.into_iter().flatten().collect();
-    let answered: HashSet<_> = results.iter().filter_map(answers).collect();
-    if named.len() < expected || answered.len() < results.len() || !answered.is_subset(&named) {
-        State::Mismatched
-    } else if answered.len() < named.len() {
-        State::Unanswered
-    } else {
-        State::Whole
-    }
-}
-
-/// The groups of a history, all its messages in their order. Where a group ends is told by the messages next to it alone, so the
-/// newest part of a history has the groups that it has in the whole; only results at its very start may belong to a call before it.
-pub(super) fn groups(messages: &[Message]) -> Vec<Group> {
-    let mut groups = Vec::new();
-    let mut at = 0;
-    while at < messages.len() {
-        let calls = calls(&messages[at]);
-        let is_result = |message: &&Message| message.role == Role::Tool;
-        let (end, state) = if !calls.is_empty() {
-            let end = at + 1 + messages[at + 1..].iter().take_while(is_result).count();
-            (end, state_of(calls, &messages[at + 1..end]))
-        } else if messages[at].role == Role::Tool {
-            (at + messages[at..].iter().take_while(is_result).count(), State::Stray)
-        } else {
-            (at + 1, State::Whole)
+impl<'a> Run<'a> {
+    fn new(first: &ToolUse<'a>) -> Self {
+        let mut run = Self {
+            form: first.form,
+            open: Vec::new(),
+            calls: !first.calls.is_empty(),
+            answering: false,
+            reasoning: false,
+            followed: false,
+            ended: false,
+            stray: !first.results.is_empty(),
+            mismatched: false,
         };
-        groups.push(Group { at: at..end, state });
+        run.take(first);
+        run
+    }
+
+    /// Whether this message belongs to what came before it.
+    fn wants(&self, next: &ToolUse<'_>) -> bool {
+        if !self.calls && !self.reasoning {
+            return !next.results.is_empty() && next.calls.is_empty();
+        }
+        if next.role == Role::Assistant {
+            return next.may_continue && self.wants_of_model(next);
+        }
+        !next.results.is_empty() && !self.ended
+    }
+
+    /// Whether more of the model's may come here.
+    fn wants_of_model(&self, next: &ToolUse<'_>) -> bool {
+        let same = self.form == next.form;
+        match self.form {
+            Form::Chat => false,
+            Form::Items => same && (!self.open.is_empty() || (self.reasoning && !self.answering)),
+            Form::Gemini => same && !self.open.is_empty() && !self.answering,
+            Form::Blocks => {
+                // What the provider runs may go on in the model's next message, behind the results of other calls.
+                let others_are_answered = self.open.iter().all(|call| call.by_provider);
+                next.form != Form::Gemini && !self.open.is_empty() && (!self.answering || others_are_answered)
+            }
+        }
+    }
+
+    fn take(&mut self, next: &ToolUse<'a>) {
+        for result in &next.results {
+            match result.answers(&self.open) {
+                Some(at) => drop(self.open.remove(at)),
+                None => self.mismatched = true,
+            }
+        }
+        self.mismatched |= next.misplaced;
+        if !next.results.is_empty() {
+            self.answering = true;
+            // Reasoning goes with the model's output directly behind it, which a result is not.
+            self.mismatched |= self.reasoning && !self.followed;
+            self.reasoning = false;
+            self.ended = next.says_more && next.role != Role::Assistant;
+        }
+        if next.role == Role::Assistant {
+            self.followed = !next.is_reasoning;
+            self.reasoning |= next.is_reasoning;
+            self.answering &= self.form == Form::Items;
+        }
+        self.calls |= !next.calls.is_empty();
+        for call in &next.calls {
+            self.mismatched |= self.open.iter().any(|other| other.has_id_of(call));
+            self.open.push(*call);
+        }
+    }
+
+    fn state(&self) -> State {
+        if self.stray && !self.calls {
+            State::Stray
+        } else if self.mismatched {
+            State::Mismatched
+        } else if !self.open.is_empty() || (self.reasoning && !self.followed) {
+            State::Unanswered
+        } else {
+            State::Whole
+        }
+    }
+}
+
+/// The groups of a history, all its messages in their order.
+///
+/// Where a group ends is told by the messages next to it alone, so the newest part of a history has the groups that it has in the whole,
+/// from the first message on that cannot continue anything. Groups before that one are not [sure](Group::sure).
+pub(super) fn groups(messages: &[&Message]) -> Vec<Group> {
+    let uses: Vec<_> = messages.iter().map(|message| ToolUse::of(message)).collect();
+    let sure_from = uses.iter().position(|of| !of.may_continue).unwrap_or(uses.len());
+    let mut groups: Vec<Group> = Vec::new();
+    let mut at = 0;
+    while at < uses.len() {
+        let (mut end, mut state) = (at + 1, State::Whole);
+        if !uses[at].is_plain() {
+            let mut run = Run::new(&uses[at]);
+            while let Some(next) = uses.get(end).filter(|next| run.wants(next)) {
+                run.take(next);
+                end += 1;
+            }
+            state = run.state();
+        }
+        let mut start = at;
+        if state == State::Whole && uses[at].form == Form::Gemini && !uses[at].calls.is_empty() {
+            match lead(&groups, &uses) {
+                Some(first) => {
+                    start = groups[first].at.start;
+                    groups.truncate(first);
+                }
+                None => state = State::Unasked,
+            }
+        }
+        groups.push(Group { at: start..end, state, sure: start >= sure_from });
         at = end;
     }
     groups
+}
+
+/// The first of the groups with which Gemini's calls behind them must be shown: a user's message, or results, with nothing between
+/// but the model's own words.
+fn lead(groups: &[Group], uses: &[ToolUse<'_>]) -> Option<usize> {
+    for (place, group) in groups.iter().enumerate().rev() {
+        let last = &uses[group.at.end - 1];
+        match last.role {
+            _ if group.state != State::Whole => return None,
+            Role::User | Role::Tool => return Some(place),
+            Role::Assistant if last.form == Form::Gemini => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::ToolCall;
+    use crate::wire::openai;
     use serde_json::json;
 
     fn call(ids: &[&str]) -> Message {
@@ -102,7 +194,7 @@ mod tests {
     }
 
     fn states(messages: &[Message]) -> Vec<(usize, State)> {
-        groups(messages).into_iter().map(|group| (group.at.len(), group.state)).collect()
+        groups(&messages.iter().collect::<Vec<_>>()).into_iter().map(|group| (group.at.len(), group.state)).collect()
     }
 
     #[test]

@@ -5,11 +5,28 @@
 //! [`BufferMemory`] is the same as LangChain's users know it.
 //!
 //! # What no policy ever shows
-//! Model providers refuse a prompt in which an assistant's tool call has no result, or a result no call. Such messages get
-//! into a history when a process dies between the two, or when an answer is taken back. So an assistant's message that
-//! calls tools and the results directly behind it are one group, shown whole or not at all: a limit never cuts through it, and
-//! it is left out where a call's result is not there, is there twice, or answers no call of that message.
+//! Model providers refuse a prompt in which a model's tool call has no result, or a result no call. Such messages get
+//! into a history when a process dies between the two, or when an answer is taken back. So a model's calls and the results
+//! directly behind them are one group, shown whole or not at all: a limit never cuts through it, and
+//! it is left out where a call's result is not there, is there twice, or answers no call.
 //! [`Window::left_out`] says how many messages were left out, and why. The history itself is never changed.
+//!
+//! This holds for messages in the form of OpenAI's chat completions (`tool_calls`, and the older `function_call`), Ollama (calls without
+//! ids, paired by name and position), Anthropic (`tool_use` and `tool_result` blocks, and tools that the provider runs), Bedrock Converse
+//! (`toolUse`, `toolResult`), Gemini (`functionCall`, `functionResponse`), OpenAI's Responses API (items with a `call_id`; reasoning stays with the
+//! output that follows it), the Vercel AI SDK, and LangChain. A message's form is told by its fields, and a history may mix them.
+//!
+//! # Turns
+//! A turn begins with a [user's message that holds no tool's result](crate::Message::begins_turn), and has all up to the next one.
+//! Anthropic's, Bedrock's and Gemini's results are in users' messages, which therefore belong to the turn before, whatever else they say.
+//!
+//! # An empty window
+//! A limit may be too small for the newest message alone, or for a call and its results. The window is then empty, and
+//! [`LeftOut::does_not_fit`] says how large the limit would have to be.
+//!
+//! # Where a window begins
+//! Some providers refuse a prompt that begins with the model's words. [`Policy::starting_at_user`] leaves out what would be shown before
+//! the first message that begins a turn.
 //!
 //! # System messages
 //! A system message is a message like any other: a window that does not reach back to it does not show it. An
@@ -25,6 +42,6 @@ mod recall;
 mod tokens;
 
 pub use buffer::{BufferMemory, BufferMemoryBuilder, Variables};
-pub use policy::{LeftOut, Limit, Policy, Window};
-pub use recall::{Recalled, recall, recall_by};
+pub use policy::{DoesNotFit, LeftOut, Limit, Policy, Unit, Window};
+pub use recall::{Recalled, RecalledRecords, recall, recall_by, recall_records};
 pub use tokens::{CALL_OVERHEAD, Encoding, IMAGE_TOKENS, LOW_DETAIL_IMAGE_TOKENS, MESSAGE_OVERHEAD, NAME_OVERHEAD, TokenCounter};

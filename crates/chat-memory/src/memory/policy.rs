@@ -17,7 +17,7 @@ pub enum Limit {
     Everything,
     /// At most so many of the newest messages.
     Messages(usize),
-    /// The newest so many turns, each from a user's message to the next one's.
+    /// The newest so many turns, each from a message that [begins one](Message::begins_turn) to the next such message.
     Turns(usize),
     /// As many of the newest messages as have at most so many tokens together.
     Tokens {
@@ -26,6 +26,17 @@ pub enum Limit {
         /// How they are counted.
         counter: TokenCounter,
     },
+}
+
+impl Limit {
+    /// Its number, and of what; `None` where it has none.
+    fn measure(&self) -> Option<(u64, Unit)> {
+        match self {
+            Self::Messages(n) => Some((*n as u64, Unit::Messages)),
+            Self::Tokens { budget, .. } => Some((*budget, Unit::Tokens)),
+            Self::Everything | Self::Turns(_) => None,
+        }
+    }
 }
 
 /// Which messages of a history the model is shown. The [module](super)'s page says what none of them shows.
@@ -51,6 +62,7 @@ pub enum Limit {
 pub struct Policy {
     limit: Limit,
     keeps_system: bool,
+    starts_at_user: bool,
 }
 
 impl Policy {
@@ -84,6 +96,23 @@ impl Policy {
         self
     }
 
+    /// The same policy, whose window begins at a message that [begins a turn](Message::begins_turn), as some providers demand. What
+    /// would be shown before it is left out, except system messages. [`LeftOut::before_user`] says how many messages that are.
+    ///
+    /// ```
+    /// use chat_memory::Message;
+    /// use chat_memory::memory::Policy;
+    /// let history = || ["To Rome?", "Or to Lisbon?"].iter().flat_map(|text| [Message::assistant("Hm."), Message::user(*text)]).collect();
+    /// let window = Policy::last_messages(2).starting_at_user().window(history());
+    /// assert_eq!(window.messages, [Message::user("Or to Lisbon?")]);
+    /// assert_eq!(Policy::last_messages(2).window(history()).messages.len(), 2);
+    /// ```
+    #[must_use]
+    pub fn starting_at_user(mut self) -> Self {
+        self.starts_at_user = true;
+        self
+    }
+
     /// How much is shown.
     pub fn limit(&self) -> &Limit {
         &self.limit
@@ -106,13 +135,14 @@ impl Policy {
 
     /// The window onto a history, given whole and oldest first.
     pub fn window(&self, history: Vec<Message>) -> Window {
-        self.window_of(history).0
+        let view = self.view_of(&history.iter().collect::<Vec<_>>());
+        view.window(history)
     }
 
-    /// The window, and whether it would be the same with any older messages in front of these.
-    pub(super) fn window_of(&self, history: Vec<Message>) -> (Window, bool) {
+    /// What is shown of a history, or of its newest part.
+    pub(super) fn view_of(&self, history: &[&Message]) -> View {
         let pinned = if self.keeps_system { history.iter().take_while(|m| m.role == Role::System).count() } else { 0 };
-        let mut room = Room::new(&self.limit, &history);
+        let mut room = Room::new(&self.limit, history);
         // Each system message at the start is a group of its own.
         let mut shown: Vec<bool> = history[..pinned].iter().map(|message| room.take_pinned(message)).collect();
         shown.resize(history.len(), false);
@@ -121,9 +151,22 @@ impl Policy {
         let groups = groups(&history[pinned..]);
         let mut start = pinned;
         let mut settled = false;
-        for Group { at, state } in groups.iter().rev() {
+        let mut sure = true;
+        for Group { at, state, sure: is_sure } in groups.iter().rev() {
             let at = at.start + pinned..at.end + pinned;
-            if room.is_full(at.end) || (*state == State::Whole && !room.take(&history[at.clone()])) {
+            if room.is_full(at.end) {
+                start = at.end;
+                settled = true;
+                break;
+            }
+            sure &= is_sure;
+            if *state == State::Whole
+                && let Err(needed) = room.take(&history[at.clone()])
+            {
+                if !shown[pinned..].contains(&true) {
+                    left_out.does_not_fit =
+                        self.limit.measure().map(|(limit, unit)| DoesNotFit { messages: at.len(), needed, limit, unit });
+                }
                 start = at.end;
                 settled = true;
                 break;
@@ -133,18 +176,50 @@ impl Policy {
                 State::Unanswered => left_out.unanswered += at.len(),
                 State::Stray => left_out.stray += at.len(),
                 State::Mismatched => left_out.mismatched += at.len(),
+                State::Unasked => left_out.unasked += at.len(),
             }
         }
         settled |= room.is_full(start);
         left_out.older = shown[..start].iter().filter(|shown| !**shown).count();
-        let messages = history.into_iter().zip(shown).filter_map(|(message, shown)| shown.then_some(message)).collect();
-        (Window { messages, tokens: room.spent(), left_out }, settled)
+        if self.starts_at_user {
+            for (shown, message) in
+                shown.iter_mut().zip(history).take_while(|(shown, message)| !(**shown && message.begins_turn()))
+            {
+                if *shown && message.role != Role::System {
+                    *shown = false;
+                    left_out.before_user += 1;
+                    room.give_back(message);
+                }
+            }
+        }
+        View { shown, tokens: room.spent(), left_out, settled: settled && sure, full: settled }
+    }
+}
+
+/// What a policy shows of the messages that it was given.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Of each message, whether it is shown.
+    pub(super) shown: Vec<bool>,
+    pub(super) tokens: Option<u64>,
+    pub(super) left_out: LeftOut,
+    /// Whether it would be the same with any older messages in front of these.
+    pub(super) settled: bool,
+    /// Whether the limit takes nothing older.
+    pub(super) full: bool,
+}
+
+impl View {
+    /// The window: what is shown of the messages that this was made for.
+    pub(super) fn window(self, history: Vec<Message>) -> Window {
+        let messages = history.into_iter().zip(self.shown).filter_map(|(message, shown)| shown.then_some(message)).collect();
+        Window { messages, tokens: self.tokens, left_out: self.left_out }
     }
 }
 
 impl From<Limit> for Policy {
     fn from(limit: Limit) -> Self {
-        Self { limit, keeps_system: false }
+        Self { limit, keeps_system: false, starts_at_user: false }
     }
 }
 
@@ -167,13 +242,13 @@ enum Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    fn new(limit: &'a Limit, history: &[Message]) -> Self {
+    fn new(limit: &'a Limit, history: &[&Message]) -> Self {
         match limit {
             Limit::Everything => Self::Endless,
             Limit::Messages(n) => Self::Messages { left: *n },
             Limit::Turns(0) => Self::From { start: history.len(), found: true },
             Limit::Turns(n) => {
-                let users = history.iter().enumerate().rev().filter(|(_, message)| message.role == Role::User);
+                let users = history.iter().enumerate().rev().filter(|(_, message)| message.begins_turn());
                 let start = users.map(|(at, _)| at).nth(n - 1);
                 Self::From { start: start.unwrap_or(0), found: start.is_some() }
             }
@@ -191,26 +266,39 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes a group, if it fits. ([`is_full`](Self::is_full) was asked first.)
-    fn take(&mut self, group: &[Message]) -> bool {
+    /// Takes a group, if it fits; otherwise what the limit would have to be. ([`is_full`](Self::is_full) was asked first.)
+    fn take(&mut self, group: &[&Message]) -> Result<(), u64> {
         match self {
-            // No group has a user's message inside, so none lies across the start of a turn.
-            Self::Endless | Self::From { .. } => true,
-            Self::Messages { left } => left.checked_sub(group.len()).map(|rest| *left = rest).is_some(),
+            // A turn begins at a group's start if anywhere in it, so no group lies across the start of a turn.
+            Self::Endless | Self::From { .. } => Ok(()),
+            Self::Messages { left } => match left.checked_sub(group.len()) {
+                Some(rest) => {
+                    *left = rest;
+                    Ok(())
+                }
+                None => Err(group.len() as u64),
+            },
             Self::Tokens { budget, spent, counter } => {
                 let sum = group.iter().map(|message| counter.count(message)).fold(*spent, u64::saturating_add);
-                let fits = sum <= *budget;
-                if fits {
-                    *spent = sum;
+                if sum > *budget {
+                    return Err(sum);
                 }
-                fits
+                *spent = sum;
+                Ok(())
             }
         }
     }
 
     /// Takes a message that counts against a budget only.
     fn take_pinned(&mut self, message: &Message) -> bool {
-        !matches!(self, Self::Tokens { .. }) || self.take(std::slice::from_ref(message))
+        !matches!(self, Self::Tokens { .. }) || self.take(&[message]).is_ok()
+    }
+
+    /// Gives back a message that was taken and is not shown after all.
+    fn give_back(&mut self, message: &Message) {
+        if let Self::Tokens { spent, counter, .. } = self {
+            *spent = spent.saturating_sub(counter.count(message));
+        }
     }
 
     fn spent(&self) -> Option<u64> {
@@ -239,14 +327,63 @@ pub struct Window {
 pub struct LeftOut {
     /// Older than the window reaches; of those that were read.
     pub older: usize,
-    /// Within the window: calls of tools of which a result is missing, and the results that are there.
+    /// Within the window: calls of tools of which a result is missing, and the results that are there. Also a model's reasoning in OpenAI's
+    /// Responses form that no output follows.
     pub unanswered: usize,
     /// Within the window: results that do not follow the message that calls for them.
     pub stray: usize,
     /// Within the window: calls and results that are not one to one, since an id is missing, unknown or there twice.
     pub mismatched: usize,
+    /// Within the window: calls and results in Gemini's form that follow neither a user's message nor other results, as Gemini demands.
+    pub unasked: usize,
+    /// Of what the limit takes, in front of the first message that begins a turn, where the policy
+    /// [starts there](Policy::starting_at_user).
+    pub before_user: usize,
+    /// Where the limit is too small for the newest message, or for the newest messages that belong together: how much they need. The window
+    /// then shows nothing, except system messages that it keeps.
+    pub does_not_fit: Option<DoesNotFit>,
     /// Whether there are still older messages, which were not even read.
     pub unread: bool,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Messages.
+    Messages,
+    /// Tokens.
+    Tokens,
+}
+
+/// The newest message, or the newest messages that belong together, and a limit that is too small for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DoesNotFit {
+    /// How many messages they are.
+    pub messages: usize,
+    /// How large the limit would have to be.
+    pub needed: u64,
+    /// The limit.
+    pub limit: u64,
+    /// What both count.
+    pub unit: Unit,
+}
+
+impl fmt::Display for DoesNotFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { messages, needed, limit, unit } = self;
+        let what = match messages {
+            1 => "the newest message".to_owned(),
+            n => format!("a tool's call and its results, the newest {n} messages,"),
+        };
+        let unit = match unit {
+            Unit::Messages => "messages",
+            Unit::Tokens => "tokens",
+        };
+        let verb = if *messages == 1 { "needs" } else { "need" };
+        write!(f, "the window is empty: {what} {verb} {needed} {unit} and the limit is {limit}; raise the limit to {needed}")
+    }
 }
 
 impl LeftOut {
@@ -257,12 +394,12 @@ impl LeftOut {
 
     /// How many messages were read and are not shown.
     pub fn messages(&self) -> usize {
-        self.older + self.broken()
+        self.older + self.before_user + self.broken()
     }
 
     /// How many messages are not shown because a tool's calls and results do not fit together.
     pub fn broken(&self) -> usize {
-        self.unanswered + self.stray + self.mismatched
+        self.unanswered + self.stray + self.mismatched + self.unasked
     }
 }
 
@@ -275,9 +412,11 @@ impl fmt::Display for LeftOut {
         };
         let mut said: Vec<String> = [
             count(self.older, "older messages"),
+            count(self.before_user, "messages before the first user's message"),
             count(self.unanswered, "messages of tool calls without a result"),
             count(self.stray, "messages that are tool results without their call"),
             count(self.mismatched, "messages of tool calls and results that do not match"),
+            count(self.unasked, "messages of tool calls that follow no user's message"),
         ]
         .into_iter()
         .flatten()
@@ -285,10 +424,19 @@ impl fmt::Display for LeftOut {
         if self.unread {
             said.push("what is older still".into());
         }
-        if said.is_empty() { f.write_str("nothing left out") } else { write!(f, "{} left out", said.join(", ")) }
+        match (&self.does_not_fit, said.is_empty()) {
+            (None, true) => f.write_str("nothing left out"),
+            (None, false) => write!(f, "{} left out", said.join(", ")),
+            (Some(sizes), true) => write!(f, "{sizes}"),
+            (Some(sizes), false) => write!(f, "{sizes} ({} left out)", said.join(", ")),
+        }
     }
 }
 
 #[cfg(test)]
 #[path = "policy_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "forms_tests.rs"]
+mod forms_tests;

@@ -94,7 +94,7 @@ fn system_messages_are_kept_if_asked_for() {
 #[test]
 fn what_was_left_out_is_said_in_words() {
     assert_eq!(LeftOut::default().to_string(), "nothing left out");
-    let left_out = LeftOut { older: 12, unanswered: 1, stray: 0, mismatched: 3, unread: true };
+    let left_out = LeftOut { older: 12, unanswered: 1, mismatched: 3, unread: true, ..LeftOut::default() };
     assert_eq!(
         left_out.to_string(),
         "12 older messages, 1 message of tool calls without a result, 3 messages of tool calls and results that do not match, \
@@ -162,9 +162,10 @@ proptest! {
     #[test]
     fn a_settled_window_is_the_whole_historys(older in "[uas12cxy]{0,8}", newer in "[uas12cxy]{0,12}", policy in any_limit()) {
         let all = history(&format!("{older}{newer}"));
-        let (part, settled) = policy.window_of(all[older.len()..].to_vec());
-        if settled {
-            let whole = policy.window(all);
+        let newest = all[older.len()..].to_vec();
+        let view = policy.view_of(&newest.iter().collect::<Vec<_>>());
+        if view.settled {
+            let (part, whole) = (view.window(newest), policy.window(all));
             prop_assert_eq!(part.messages, whole.messages);
             prop_assert_eq!(LeftOut { older: 0, ..part.left_out }, LeftOut { older: 0, ..whole.left_out });
         }

@@ -1,10 +1,14 @@
 //! A session through a policy, reading no more than it takes.
 
 use crate::error::Error;
+use crate::message::Message;
 use crate::session::SessionId;
-use crate::store::{ChatStore, Load, Position, Reach, Receipt};
+use crate::store::{ChatStore, History, Load, Position, Reach, Receipt, Record};
 
-use super::policy::{Limit, Policy, Window};
+use super::policy::{LeftOut, Policy, View, Window};
+
+/// How many messages more are read where it is in question only whether the window's first messages continue what is before them.
+const LITTLE: usize = 8;
 
 /// What a session's memory is.
 #[derive(Debug, Clone)]
@@ -53,39 +57,105 @@ pub async fn recall_by<S: ChatStore + ?Sized>(
     store: &S,
     session: &SessionId,
     policy: &Policy,
-    mut load: Load,
+    load: Load,
 ) -> Result<Recalled, Error> {
+    let (history, view) = read(store, session, policy, load).await?;
+    let (position, receipt) = (history.position.clone(), history.receipt);
+    Ok(Recalled { window: view.window(history.into_messages()), position, receipt })
+}
+
+/// What a session's memory is, in the records that it comes from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RecalledRecords {
+    /// All that was read, with what it cost.
+    pub history: History,
+    /// Of each of the history's messages, whether the model is shown it.
+    pub shown: Vec<bool>,
+    /// The tokens of those that are shown, where the policy counts them.
+    pub tokens: Option<u64>,
+    /// What is not shown.
+    pub left_out: LeftOut,
+}
+
+impl RecalledRecords {
+    /// All of what was read, as it is stored.
+    pub fn whole(history: History) -> Self {
+        let shown = vec![true; history.messages().count()];
+        Self { history, shown, tokens: None, left_out: LeftOut::default() }
+    }
+
+    /// Each record, with those of its messages that the model is shown, each with when it was
+    /// [sent](Record::message_times).
+    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Message, Option<i64>)>)> {
+        let mut shown = self.shown.iter();
+        self.history.records.iter().map(move |record| {
+            // The messages come first, so that no flag is taken for a message that is not there.
+            let messages = record.messages.iter().zip(record.message_times()).zip(shown.by_ref());
+            (record, messages.filter_map(|(message, shown)| shown.then_some(message)).collect())
+        })
+    }
+
+    /// The messages that the model is shown, oldest first.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.history.messages().zip(&self.shown).filter_map(|(message, shown)| shown.then_some(message))
+    }
+}
+
+/// Takes a session's memory from a store as [`recall_by`] does, and gives the records with it: for showing where each message
+/// comes from.
+///
+/// # Errors
+/// As [`ChatStore::load`].
+pub async fn recall_records<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    policy: &Policy,
+    load: Load,
+) -> Result<RecalledRecords, Error> {
+    let (history, View { shown, tokens, left_out, .. }) = read(store, session, policy, load).await?;
+    Ok(RecalledRecords { history, shown, tokens, left_out })
+}
+
+async fn read<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    policy: &Policy,
+    mut load: Load,
+) -> Result<(History, View), Error> {
     let mut receipt = Receipt::default();
     let mut read_before = None;
     load.reach = policy.reach();
     loop {
-        let history = store.load(session, &load).await?;
+        let mut history = store.load(session, &load).await?;
         receipt += history.receipt;
-        let (complete, position) = (history.complete, history.position.clone());
-        let messages = history.into_messages();
-        let read = messages.len();
-        let wider = wider(policy, &messages);
-        let (mut window, settled) = policy.window_of(messages);
-        if complete || settled {
-            window.left_out.unread = !complete;
-            return Ok(Recalled { window, position, receipt });
+        let messages: Vec<_> = history.messages().collect();
+        let mut view = policy.view_of(&messages);
+        if history.complete || view.settled {
+            view.left_out.unread = !history.complete;
+            history.receipt = receipt;
+            return Ok((history, view));
         }
         // A store that brings no more when asked for more would keep us here for ever.
-        load.reach = if read_before.is_some_and(|before| read <= before) { Reach::All } else { wider };
+        let read = messages.len();
+        let stuck = read_before.is_some_and(|before| read <= before);
+        load.reach = if stuck { Reach::All } else { wider(policy, &messages, view.full && read_before.is_none()) };
         read_before = Some(read);
     }
 }
 
-/// Twice as far back as what was read. Doubling costs at most as much again as the last load alone.
-fn wider(policy: &Policy, read: &[crate::Message]) -> Reach {
+/// Farther back than what was read: a little where only the start of the window is in question, else twice as far. Doubling costs at
+/// most as much again as the last load alone.
+fn wider(policy: &Policy, read: &[&Message], little: bool) -> Reach {
+    let farther = |n: usize| if little { n.saturating_add(LITTLE) } else { n.saturating_mul(2) };
     match policy.reach() {
         Reach::All => Reach::All,
-        Reach::Messages(n) => Reach::Messages(n.max(read.len()).saturating_mul(2)),
-        Reach::Turns(n) => Reach::Turns(n.max(read.len()).saturating_mul(2)),
+        Reach::Messages(n) => Reach::Messages(farther(n.max(read.len()))),
+        Reach::Turns(n) => Reach::Turns(farther(n.max(read.iter().filter(|message| message.begins_turn()).count()).max(1))),
         Reach::Weight { budget, of } => {
-            debug_assert!(matches!(policy.limit(), Limit::Tokens { .. }));
             let sum = read.iter().map(|message| of(message)).fold(0, u64::saturating_add);
-            Reach::Weight { budget: budget.max(sum).saturating_mul(2), of }
+            let budget = budget.max(sum).max(1);
+            Reach::Weight { budget: if little { budget.saturating_add(budget / 4 + 1) } else { budget.saturating_mul(2) }, of }
         }
     }
 }

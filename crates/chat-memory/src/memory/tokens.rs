@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::error::Error;
 #[cfg(not(feature = "tokens"))]
 use crate::error::ErrorKind;
-use crate::message::{Content, Message, Part};
+use crate::message::{Content, Message, Part, tools};
 use crate::wire::openai;
 
 use super::estimate::estimate;
@@ -20,6 +22,9 @@ pub const NAME_OVERHEAD: u64 = 1;
 
 /// What a tool call takes beside its function's name and its arguments. OpenAI publishes no number; this is as much as a message's.
 pub const CALL_OVERHEAD: u64 = 3;
+
+/// Fields of an item of OpenAI's Responses API that no model is shown.
+const ITEM_FIELDS_UNSEEN: [&str; 5] = [openai::ROLE_KEY, "type", "call_id", "status", "encrypted_content"];
 
 /// What an image counts: OpenAI's published price of a square of 1,024 pixels in high detail (85 + 4 tiles of 170). An image's real
 /// size is not in the message, so this is a convention.
@@ -51,7 +56,7 @@ impl Encoding {
 /// Counts a message's tokens.
 ///
 /// A message counts [`MESSAGE_OVERHEAD`], its role, and the texts of:
-/// - its content, or each text part. An image part counts [`IMAGE_TOKENS`], or [`LOW_DETAIL_IMAGE_TOKENS`] where its `detail` is
+/// - its content, or each text part, in any provider's form; in OpenAI's Responses form what an item holds. An image part counts [`IMAGE_TOKENS`], or [`LOW_DETAIL_IMAGE_TOKENS`] where its `detail` is
 ///   `low`, and never the length of its data. Any other part counts as its JSON text, which for embedded data is far too much:
 ///   a budget errs on the safe side;
 /// - its name, and [`NAME_OVERHEAD`];
@@ -175,9 +180,13 @@ fn count_exactly(encoding: Encoding, text: &str) -> u64 {
 fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
     let mut tokens = MESSAGE_OVERHEAD + text(message.role.as_str());
     match &message.content {
-        None => {}
         Some(Content::Text(content)) => tokens += text(content),
-        Some(Content::Parts(parts)) => tokens += parts.iter().map(|part| count_part(part, text)).sum::<u64>(),
+        _ => tokens += message.parts().iter().map(|part| count_part(part.fields(), text)).sum::<u64>(),
+    }
+    if tools::is_item(message) {
+        // What an item says is in fields of its own: arguments, output, a summary.
+        let said = message.extra.iter().filter(|(key, _)| !ITEM_FIELDS_UNSEEN.contains(&key.as_str()));
+        tokens += said.map(|(_, value)| count_value(value, text)).sum::<u64>();
     }
     if let Some(name) = &message.name {
         tokens += NAME_OVERHEAD + text(name);
@@ -187,7 +196,7 @@ fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
         tokens += match (call.name(), call.arguments()) {
             (Some(name), Some(arguments)) => text(name) + text(arguments),
             // A call of another kind: all that it says.
-            _ => text(&serde_json::Value::from(call.fields().clone()).to_string()),
+            _ => text(&Value::from(call.fields().clone()).to_string()),
         };
     }
     if let Some(call) = openai::function_call(message) {
@@ -197,15 +206,39 @@ fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
     tokens + message.extra.get("refusal").and_then(|refusal| refusal.as_str()).map_or(0, text)
 }
 
-fn count_part(part: &Part, text: &dyn Fn(&str) -> u64) -> u64 {
-    match (part.as_text(), part.kind()) {
-        (Some(content), _) => text(content),
-        (None, Some("image_url" | "image" | "input_image")) => {
-            let detail = part.fields().get("image_url").and_then(|image| image.get("detail")).or(part.fields().get("detail"));
-            if detail.is_some_and(|detail| detail == "low") { LOW_DETAIL_IMAGE_TOKENS } else { IMAGE_TOKENS }
-        }
-        _ => text(&serde_json::Value::from(part.fields().clone()).to_string()),
+fn count_part(part: &Map<String, Value>, text: &dyn Fn(&str) -> u64) -> u64 {
+    if let Some(content) = Part::text_of(part) {
+        return text(content);
     }
+    if is_image(part) {
+        let detail = part.get("image_url").and_then(|image| image.get("detail")).or(part.get("detail"));
+        return if detail.is_some_and(|detail| detail == "low") { LOW_DETAIL_IMAGE_TOKENS } else { IMAGE_TOKENS };
+    }
+    // A tool's result may hold parts of its own, such as images.
+    let inner = part.get("toolResult").unwrap_or(&Value::Null).get("content").or(part.get("content"));
+    match inner {
+        Some(Value::Array(parts)) => CALL_OVERHEAD + parts.iter().map(|part| count_value(part, text)).sum::<u64>(),
+        _ => text(&Value::from(part.clone()).to_string()),
+    }
+}
+
+fn count_value(value: &Value, text: &dyn Fn(&str) -> u64) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::String(said) => text(said),
+        Value::Object(part) => count_part(part, text),
+        Value::Array(parts) => parts.iter().map(|part| count_value(part, text)).sum(),
+        other => text(&other.to_string()),
+    }
+}
+
+/// Whether a part is an image: by its type, as Bedrock has it, or as Gemini has it.
+fn is_image(part: &Map<String, Value>) -> bool {
+    let data = ["inlineData", "inline_data", "fileData", "file_data"].iter().find_map(|name| part.get(*name));
+    let kind = data.and_then(|data| data.get("mimeType").or(data.get("mime_type"))).and_then(Value::as_str);
+    matches!(part.get("type").and_then(Value::as_str), Some("image_url" | "image" | "input_image" | "computer_screenshot"))
+        || (!part.contains_key("type") && part.get("image").is_some_and(Value::is_object))
+        || kind.is_some_and(|kind| kind.starts_with("image/"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::position::wall_ms;
 use super::{AppendId, History, Position, Receipt, Record, Ticket};
 use crate::error::Error;
 use crate::json;
-use crate::message::{Message, Role};
+use crate::message::Message;
 use crate::session::{Owner, SessionId};
 
 /// How long an idempotency key is looked for, in milliseconds: 24 hours from its record's time.
@@ -354,7 +354,7 @@ fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<Message>
     let mut left = turns;
     for record in history.records.iter().rev() {
         for (place, message) in record.messages.iter().enumerate().rev() {
-            if left > 0 && message.role == Role::User {
+            if left > 0 && message.begins_turn() {
                 left -= 1;
                 if left == 0 {
                     return Some((record.seq, record.messages[..place].to_vec()));

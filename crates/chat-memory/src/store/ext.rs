@@ -17,8 +17,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Conveniences over any store.
 #[async_trait]
 pub trait ChatStoreExt: ChatStore {
-    /// Takes back the last `turns` turns: each a user's message and all that follows it. Fewer are taken back if there
-    /// are fewer. `None` when there was nothing to take back.
+    /// Takes back the last `turns` turns: each a message that [begins a turn](crate::Message::begins_turn) and all that follows it. Fewer
+    /// are taken back if there are fewer. `None` when there was nothing to take back.
     ///
     /// # Errors
     /// Conflict when someone wrote meanwhile; and as [`ChatStore::load`] and [`ChatStore::append`].

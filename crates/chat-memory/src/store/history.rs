@@ -55,7 +55,7 @@ pub enum Reach {
     All,
     /// At least the last so many messages.
     Messages(usize),
-    /// At least the last so many turns, each from a user's message on.
+    /// At least the last so many turns, each from a message on that [begins one](Message::begins_turn).
     Turns(usize),
     /// Until the messages' weights add up to the budget.
     Weight {

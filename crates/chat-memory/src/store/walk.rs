@@ -1,7 +1,7 @@
 //! The walk through a log by which every store loads.
 
 use super::{Load, Reach, Record};
-use crate::message::{Message, Role};
+use crate::message::Message;
 
 /// How many records a load by weight asks for first: before any is read, nothing tells how heavy they are.
 const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
@@ -155,7 +155,7 @@ impl Walk {
         match &self.reach {
             Reach::All => 0,
             Reach::Messages(_) => 1,
-            Reach::Turns(_) => u64::from(message.role == Role::User),
+            Reach::Turns(_) => u64::from(message.begins_turn()),
             Reach::Weight { of, .. } => of(message),
         }
     }

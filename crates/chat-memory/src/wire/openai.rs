@@ -1,25 +1,52 @@
-//! OpenAI's chat messages: [`Message::to_value`]'s own form, and two roles more.
+//! OpenAI's chat messages: [`Message::to_value`]'s own form, and what else people keep in lists of messages.
 //!
-//! `developer` (OpenAI's newer name for `system`) and `function` (its older name for `tool`) are read as [`Role::System`] and
-//! [`Role::Tool`]; the word itself stands in [`Message::extra`] under [`ROLE_KEY`], so that it is written again.
+//! | what comes | is read as |
+//! |---|---|
+//! | role `developer` (OpenAI's newer name for `system`) | [`Role::System`] |
+//! | role `function` (its older name for `tool`) | [`Role::Tool`] |
+//! | role `model` with `parts` (Gemini's contents) | [`Role::Assistant`] |
+//! | no role, and a `type` of an item of OpenAI's Responses API: `…_call`, `reasoning`, `mcp_list_tools`, `mcp_approval_request`, `compaction` | [`Role::Assistant`] |
+//! | … `…_call_output`, `tool_search_output`, `mcp_approval_response` | [`Role::Tool`] |
+//!
+//! What the message said of its role is kept in [`Message::extra`] under [`ROLE_KEY`], so that it is written again as it came. Messages
+//! whose `content` is a list of blocks (Anthropic's, Bedrock's) and Gemini's contents with other roles need nothing more.
 
 use serde_json::{Map, Value};
 
-use crate::message::{Content, Message, MessageError, Role};
+use crate::message::{Content, Message, MessageError, Role, tools};
 
-/// The field of [`Message::extra`] that remembers the roles `developer` and `function`.
+/// The field of [`Message::extra`] that remembers the roles `developer`, `function` and `model`, and that there was none.
 pub const ROLE_KEY: &str = "openai_role";
 
+/// What [`ROLE_KEY`] says of an item without a role.
+pub(crate) const NO_ROLE: &str = "none";
+
 /// The roles that are other names of ours.
-const OTHER_NAMES: [(&str, Role); 2] = [("developer", Role::System), ("function", Role::Tool)];
+const OTHER_NAMES: [(&str, Role); 3] = [("developer", Role::System), ("function", Role::Tool), (MODEL, Role::Assistant)];
+
+/// Gemini's name for the assistant, only together with its `parts`: elsewhere it may be anyone's.
+const MODEL: &str = "model";
 
 /// All roles that are read here, as an error lists them.
 const ROLES: &str = "system, developer, user, assistant, tool, function";
 
-/// The other name under which this message's role came, if it did.
+/// The other name under which this message's role came, or [`NO_ROLE`].
 pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'static str> {
     let name = extra.get(ROLE_KEY)?.as_str()?;
-    OTHER_NAMES.iter().find(|other| **other == (name, role)).map(|(name, _)| *name)
+    if name == NO_ROLE {
+        return (role_of_item(extra) == Some(role)).then_some(NO_ROLE);
+    }
+    let other = OTHER_NAMES.iter().find(|other| **other == (name, role)).map(|(name, _)| *name);
+    other.filter(|name| *name != MODEL || has_parts(extra))
+}
+
+fn has_parts(fields: &Map<String, Value>) -> bool {
+    fields.get("parts").is_some_and(Value::is_array)
+}
+
+/// The role of an item of the Responses API, which names none.
+fn role_of_item(fields: &Map<String, Value>) -> Option<Role> {
+    tools::role_of_item(fields.get("type")?.as_str()?)
 }
 
 /// The call of a message of OpenAI's older kind, which has one function instead of tools.
@@ -42,10 +69,14 @@ pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
 /// As [`Message::from_value`], and when a field named [`ROLE_KEY`] says `developer` or `function` where that would be taken
 /// for the role.
 pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
-    let other = value.get("role").and_then(Value::as_str).and_then(|name| OTHER_NAMES.iter().find(|other| other.0 == name));
+    let other = value.as_object().and_then(role_by_another_name);
     let Some((name, role)) = other else {
         let message = Message::from_value_among(value, ROLES)?;
         return match other_name(message.role, &message.extra) {
+            Some(NO_ROLE) => Err(MessageError::new(format!(
+                "invalid field {ROLE_KEY:?}: it is reserved, and says {NO_ROLE:?} next to the role {:?}; leave one of them out",
+                message.role.as_str()
+            ))),
             Some(name) => Err(MessageError::new(format!(
                 "invalid field {ROLE_KEY:?}: it is reserved, and says {name:?} next to the role {:?}; leave it out and give the role {name:?}",
                 message.role.as_str()
@@ -60,8 +91,17 @@ pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     }
     value["role"] = role.as_str().into();
     let mut message = Message::from_value(value)?;
-    message.extra.insert(ROLE_KEY.into(), (*name).into());
+    message.extra.insert(ROLE_KEY.into(), name.into());
     Ok(message)
+}
+
+/// What a message says of its role where that is none of ours, and the role that it is.
+fn role_by_another_name(fields: &Map<String, Value>) -> Option<(&'static str, Role)> {
+    let Some(role) = fields.get("role") else {
+        return role_of_item(fields).map(|role| (NO_ROLE, role));
+    };
+    let other = OTHER_NAMES.iter().find(|other| Some(other.0) == role.as_str()).copied();
+    other.filter(|(name, _)| *name != MODEL || has_parts(fields))
 }
 
 /// Writes an OpenAI chat message, with every field that the message has.
@@ -69,13 +109,18 @@ pub fn to_value(message: &Message) -> Value {
     let mut value = message.to_value();
     if let (Some(name), Value::Object(fields)) = (other_name(message.role, &message.extra), &mut value) {
         fields.shift_remove(ROLE_KEY);
-        fields.insert("role".into(), name.into());
+        if name == NO_ROLE {
+            fields.shift_remove("role");
+        } else {
+            fields.insert("role".into(), name.into());
+        }
     }
     value
 }
 
 /// Writes the message for a request to an OpenAI-compatible endpoint: only the fields that such an endpoint takes, since
-/// many refuse a request for one that they do not know.
+/// many refuse a request for one that they do not know. The fields are those of [OpenAI's reference](https://platform.openai.com/docs/api-reference/chat/create),
+/// and `name` of a tool's message, which OpenAI's own examples have.
 ///
 /// | role | fields besides `role` |
 /// |---|---|
@@ -86,7 +131,8 @@ pub fn to_value(message: &Message) -> Value {
 ///
 /// Fields that say nothing (`null`, no tool calls) are left out, but for the `content` of an assistant that calls tools, which some
 /// endpoints require to be there: `null`. Content parts and tool calls go as they are, since an endpoint may need back what it put
-/// into them. The message's [`id`](Message::id) is ours or the caller's, and stays here.
+/// into them. The message's [`id`](Message::id) is ours or the caller's, and stays here. Messages in the form of another provider are not
+/// translated: of a Gemini content the text is given, and blocks go as they are.
 ///
 /// ```
 /// use chat_memory::{Message, wire::openai};
@@ -95,7 +141,8 @@ pub fn to_value(message: &Message) -> Value {
 /// assert_eq!(openai::for_request(&message), serde_json::json!({"role": "assistant", "content": "It is 21 °C."}));
 /// ```
 pub fn for_request(message: &Message) -> Value {
-    let name = other_name(message.role, &message.extra);
+    // Gemini's `model`, and that there was no role, are nothing to such an endpoint.
+    let name = other_name(message.role, &message.extra).filter(|name| *name != MODEL && *name != NO_ROLE);
     let mut fields = Map::new();
     fields.insert("role".into(), name.unwrap_or(message.role.as_str()).into());
     let is_assistant = message.role == Role::Assistant;
@@ -107,6 +154,7 @@ pub fn for_request(message: &Message) -> Value {
         Some(Content::Parts(parts)) if parts.is_empty() => drop(fields.insert("content".into(), "".into())),
         Some(_) => drop(fields.insert("content".into(), whole["content"].clone())),
         None if calls => drop(fields.insert("content".into(), Value::Null)),
+        None if !message.parts().is_empty() => drop(fields.insert("content".into(), message.text().into())),
         None => {}
     }
     let mut keep = |key: &str, value: Option<Value>| {
@@ -147,6 +195,12 @@ mod tests {
             json!({"role": "user", "content": "x", "openai_role": "developer"}),
             json!({"role": "system", "content": "x", "openai_role": "function"}),
             json!({"role": "system", "content": "x", "openai_role": 7}),
+            json!({"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}),
+            json!({"role": "assistant", "content": "x", "openai_role": "model"}),
+            json!({"role": "assistant", "content": "x", "openai_role": "none"}),
+            json!({"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"}),
+            json!({"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "21"}]}),
+            json!({"type": "reasoning", "id": "rs_1", "summary": [], "content": null, "encrypted_content": "gAAA"}),
         ] {
             let message = from_value(value.clone()).expect("good");
             assert_eq!(to_value(&message), value);
@@ -160,6 +214,10 @@ mod tests {
     fn what_would_come_back_another_is_refused() {
         assert!(error(json!({"role": "system", "openai_role": "developer"})).contains("give the role \"developer\""));
         assert!(error(json!({"role": "developer", "openai_role": null})).contains("openai_role"));
+        assert!(error(json!({"role": "assistant", "parts": [], "openai_role": "model"})).contains("give the role \"model\""));
+        assert!(error(json!({"role": "tool", "type": "function_call_output", "openai_role": "none"})).contains("openai_role"));
+        assert!(error(json!({"role": "model", "content": "x"})).contains("unknown role \"model\""));
+        assert!(error(json!({"type": "human", "data": {}})).contains("role"));
         assert!(error(json!({"role": "critic"})).contains("expected one of system, developer, user, assistant, tool, function;"));
         assert!(error(json!([])).contains("object") && error(json!({})).contains("role"));
     }
@@ -186,6 +244,7 @@ mod tests {
             json!({"role": "developer", "content": "x"})
         );
         assert_eq!(request(json!({"role": "user", "content": []})), json!({"role": "user", "content": ""}));
+        assert_eq!(request(json!({"role": "model", "parts": [{"text": "21"}]})), json!({"role": "assistant", "content": "21"}));
         let call = Message { extra: Map::new(), ..Message::tool_calls([ToolCall::function("c", "f", "{}")]) };
         assert_eq!(for_request(&call)["content"], Value::Null);
     }

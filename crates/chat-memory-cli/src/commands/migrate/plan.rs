@@ -1,7 +1,7 @@
 //! What of a session is to be written where: pure functions.
 
 use chat_memory::store::Record;
-use chat_memory::{Append, Message, Role};
+use chat_memory::{Append, Message};
 use serde_json::{Map, Value};
 
 /// What becomes one record in the target.
@@ -36,12 +36,10 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
             continue;
         }
         let is_single = messages.len() == 1 && metadata.is_none();
-        let begins_turn = messages[0].role == Role::User;
+        let begins_turn = messages[0].begins_turn();
         match pieces.last_mut() {
             // A system prompt goes with the turn after it.
-            Some(last)
-                if open && is_single && (!begins_turn || last.messages.iter().all(|message| message.role != Role::User)) =>
-            {
+            Some(last) if open && is_single && (!begins_turn || !last.messages.iter().any(Message::begins_turn)) => {
                 last.messages.extend(messages);
                 last.times.extend(times);
             }
@@ -123,6 +121,7 @@ fn first_difference(source: &[Message], target: &[Message]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use chat_memory::Role;
     use chat_memory::store::AppendId;
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::conformance::cases::window::turns_with_tools;
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, seqs, texts};
 use crate::conformance::{Failure, Trial};
@@ -17,6 +18,7 @@ cases! {
     a_rewind_is_stored_once [Rewind]: "a rewind repeated under its key is stored once, and takes nothing more back (promise 2)",
     one_of_many_rewinds_wins [Rewind]: "of rewinds that saw the same history, just one is accepted (promise 4)",
     a_rewind_does_not_undo_a_clear [Rewind]: "what was cleared stays gone, whatever is taken back after it (promise 5)",
+    a_turn_is_taken_back_with_its_tools [Rewind]: "a turn is taken back as a whole in every form: no call stays without the result that a user's message holds",
     the_last_turns_are_taken_back [Rewind]: "turns are taken back from their user's message on, also where a record holds more than one turn",
 }
 
@@ -157,6 +159,23 @@ async fn a_rewind_does_not_undo_a_clear(trial: Trial) -> Result<(), Failure> {
     ensure_eq!(texts(&trial.store, &session).await?, ["b"], "the messages after all since the clear was taken back");
     trial.store.sweep(&session).await?;
     ensure_eq!(texts(&trial.store, &session).await?, ["b"], "the messages after a sweep");
+    Ok(())
+}
+
+async fn a_turn_is_taken_back_with_its_tools(trial: Trial) -> Result<(), Failure> {
+    let turns = turns_with_tools();
+    ensure_eq!(turns.len(), 4, "the forms that are tried");
+    for (question, call, result) in turns {
+        let session = trial.session()?;
+        let system = Message::system("be brief");
+        trial.store.append(&session, &Append::new([system.clone()])).await?;
+        let first = [Message::user("first"), Message::assistant("!")];
+        trial.store.append(&session, &Append::new([first.to_vec(), vec![question, call]].concat())).await?;
+        trial.store.append(&session, &Append::new([result, Message::assistant("!")])).await?;
+        trial.store.rewind_turns(&session, 1).await?;
+        let left = all(&trial.store, &session).await?.into_messages();
+        ensure_eq!(left, [vec![system], first.to_vec()].concat(), "the messages after one turn was taken back");
+    }
     Ok(())
 }
 

@@ -7,9 +7,11 @@ use crate::conformance::{Failure, Trial};
 use crate::message::{Message, Role};
 use crate::session::SessionId;
 use crate::store::{Append, ChatStoreExt, History, Load, Reach, Record};
+use crate::wire::openai;
 
 cases! {
     windows_bring_what_was_asked: "a load brings at least the last messages, turns or weight that it asks for, whole records, newest last",
+    turns_are_counted_in_every_form: "a load of turns counts a user's message that holds a tool's result as a part of the turn before it",
     windows_follow_rewinds [Rewind]: "a window goes back along the view, not along the log: what was taken back does not count",
     windows_end_at_clears: "a window never reaches behind a clear, swept or not (promise 5)",
     a_window_says_whether_it_is_all: "a load says that it is complete just when nothing older is left",
@@ -22,7 +24,7 @@ pub(super) async fn check_windows(trial: &Trial, session: &SessionId, sizes: &[u
     ensure!(whole.complete, "the load of everything does not say that it is complete");
     for &n in sizes {
         let one = |_: &Message| 1;
-        let user = |message: &Message| u64::from(message.role == Role::User);
+        let user = |message: &Message| u64::from(message.begins_turn());
         let bytes = |message: &Message| message.text().len() as u64;
         check(trial, session, &whole, Reach::Messages(n), n as u64, one).await?;
         check(trial, session, &whole, Reach::Turns(n), n as u64, user).await?;
@@ -74,6 +76,55 @@ async fn windows_bring_what_was_asked(trial: Trial) -> Result<(), Failure> {
     let session = trial.session()?;
     uneven(&trial, &session, 24).await?;
     check_windows(&trial, &session, &SIZES).await
+}
+
+async fn turns_are_counted_in_every_form(trial: Trial) -> Result<(), Failure> {
+    for (question, call, result) in turns_with_tools() {
+        let session = trial.session()?;
+        for _ in 0..3 {
+            for message in [&question, &call, &result, &Message::assistant("!")] {
+                trial.store.append(&session, &Append::new([message.clone()])).await?;
+            }
+        }
+        let whole = all(&trial.store, &session).await?;
+        ensure_eq!(whole.messages().nth(2), Some(&result), "a result as it was stored");
+        for n in 1..=3 {
+            let window = trial.store.load(&session, &Load::turns(n)).await?;
+            let questions = window.messages().filter(|message| **message == question).count();
+            ensure!(questions >= n, "a load of {n} turns brings {questions} questions");
+        }
+        check_windows(&trial, &session, &SIZES).await?;
+    }
+    Ok(())
+}
+
+/// A question, a call and its result, in forms that give results in a user's message or without a role.
+pub(super) fn turns_with_tools() -> Vec<(Message, Message, Message)> {
+    let forms = [
+        [
+            r#"{"role":"user","content":"?"}"#,
+            r#"{"role":"assistant","content":[{"type":"text","text":"let me"},{"type":"tool_use","id":"t1","name":"f","input":{}}]}"#,
+            r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"21"}]}"#,
+        ],
+        [
+            r#"{"role":"user","content":[{"text":"?"}]}"#,
+            r#"{"role":"assistant","content":[{"toolUse":{"toolUseId":"t1","name":"f","input":{}}}]}"#,
+            r#"{"role":"user","content":[{"toolResult":{"toolUseId":"t1","content":[{"text":"21"}]}}]}"#,
+        ],
+        [
+            r#"{"role":"user","parts":[{"text":"?"}]}"#,
+            r#"{"role":"model","parts":[{"functionCall":{"name":"f","args":{}}}]}"#,
+            r#"{"role":"user","parts":[{"functionResponse":{"name":"f","response":{"result":21}}}]}"#,
+        ],
+        [
+            r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"?"}]}"#,
+            r#"{"type":"function_call","id":"fc_1","call_id":"t1","name":"f","arguments":"{}","status":"completed"}"#,
+            r#"{"type":"function_call_output","call_id":"t1","output":"21"}"#,
+        ],
+    ];
+    let read = |text: &str| crate::json::parse(text).ok().and_then(|value| openai::from_value(value).ok());
+    let turns = forms.iter().map(|[question, call, result]| Some((read(question)?, read(call)?, read(result)?)));
+    turns.collect::<Option<_>>().unwrap_or_default()
 }
 
 async fn windows_follow_rewinds(trial: Trial) -> Result<(), Failure> {

@@ -136,8 +136,8 @@ pub(super) fn kind_of(message: &Message) -> &'static str {
         (Role::System, _) => "system",
         (Role::User, _) => "human",
         (Role::Assistant, _) => "ai",
-        (Role::Tool, None) => "tool",
-        (Role::Tool, Some(_)) => "function",
+        (Role::Tool, Some("function")) => "function",
+        (Role::Tool, _) => "tool",
     }
 }
 
@@ -174,7 +174,7 @@ pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value
             _ => None,
         }
         .filter(is_shown)
-        .unwrap_or_else(|| message.text().into()),
+        .unwrap_or_else(|| plain_text(message).into()),
     );
     put("additional_kwargs", kwargs.into());
     put("response_metadata", Map::new().into());
@@ -213,6 +213,17 @@ pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value
         Some(Family::Human | Family::System | Family::Function) | None => {}
     }
     data
+}
+
+/// What stands for a content that LangChain's form has no list for. It stays as it is: a rider counts only where writing the message
+/// again gives what is stored.
+fn plain_text(message: &Message) -> String {
+    let text = |part: &Part| part.as_text().filter(|_| part.kind() == Some("text")).map(str::to_owned);
+    match &message.content {
+        None => String::new(),
+        Some(Content::Text(text)) => text.clone(),
+        Some(Content::Parts(parts)) => parts.iter().filter_map(text).collect(),
+    }
 }
 
 /// Whether two messages without notes show LangChain code the same.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::value::{as_stored, to_attribute, to_json};
 use crate::json as strict;
+use crate::message::tools;
 use crate::message::{Message, Role};
 use crate::store::dynamodb::names::MARK;
 use crate::wire::langchain::{self, Rider};
@@ -215,7 +216,7 @@ fn rider_of(visible: &Fields, exact: &Message) -> Mark {
 /// Whether no original in JavaScript could show it: it knows no tool messages, and must not see a call whose result it cannot see,
 /// since model providers refuse such a conversation.
 fn is_unseen(message: &Message) -> bool {
-    message.role == Role::Tool || !message.tool_calls.is_empty() && message.text().is_empty()
+    message.role == Role::Tool || message.text().is_empty() && !tools::ToolUse::of(message).is_plain()
 }
 
 /// An element that LangChain.js and Flowise filter out.

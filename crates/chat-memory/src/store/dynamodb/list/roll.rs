@@ -7,7 +7,6 @@ use super::element;
 use super::state::{Entry, Head, State};
 use super::{Changed, ListTable, Listed};
 use crate::error::Error;
-use crate::message::Role;
 use crate::session::SessionId;
 use crate::store::dynamodb::patience::Patience;
 use crate::store::dynamodb::size::{item_bytes, value_bytes, write_units};
@@ -156,7 +155,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         };
         let begins_turn = |entry: &Entry| {
             let first = log.elements.get(entry.at).filter(|_| entry.count > 0);
-            first.is_some_and(|(_, value)| element::decode(value).is_ok_and(|read| read.message.role == Role::User))
+            first.is_some_and(|(_, value)| element::decode(value).is_ok_and(|read| read.message.begins_turn()))
         };
         let (mut kept, mut from) = (0, None);
         for (place, entry) in log.entries.iter().enumerate().rev() {
