@@ -102,6 +102,10 @@ async fn a_session_id_is_no_way_into_another_namespace() {
     acme.turn("s", "secret").await;
     for id in ["ns%23acme%23s", "ns%23acme", "acme%23s", "acme%2Fs", "..%2Facme%2Fs", "..%2F..%2Facme"] {
         let answer = outside.get(&messages(id)).await;
-        assert!([400, 422].contains(&answer.status.as_u16()) || answer.json()["messages"] == json!([]), "{id}: {}", answer.text());
+        assert!(
+            [400, 422].contains(&answer.status.as_u16()) || answer.json()["messages"] == json!([]),
+            "{id}: {}",
+            answer.text()
+        );
     }
 }
