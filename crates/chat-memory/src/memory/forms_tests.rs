@@ -211,7 +211,7 @@ impl Form {
                 let call = json!({"type": "server_tool_use", "id": format!("s{n}"), "name": "web_search", "input": {}});
                 let result = json!({"type": "web_search_tool_result", "tool_use_id": format!("s{n}"), "content": []});
                 // The answer is whole, or paused and continued in the next message.
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     of.values.push(json!({"role": "assistant", "content": [call, result, {"type": "text", "text": "!"}]}));
                 } else {
                     of.values.push(json!({"role": "assistant", "content": [call]}));
@@ -493,7 +493,7 @@ fn gemini_takes(messages: &[Value]) -> Result<(), String> {
             return Err(format!("turn {at}: {called:?} is answered by {results:?}"));
         }
         let is_result = |part: &&Value| part.get("functionResponse").or(part.get("function_response")).is_some();
-        if parts.iter().skip_while(|part| is_result(part)).any(|part| is_result(&part)) {
+        if parts.iter().skip_while(|part| is_result(part)).any(is_result) {
             return Err(format!("turn {at}: a result behind something else"));
         }
         if !calls.is_empty() && (at == 0 || !of_model) {
@@ -523,7 +523,7 @@ fn responses_take(items: &[Value]) -> Result<(), String> {
         } else if kind == "reasoning" {
             reasoned = text(&item["id"]);
             let next = items[at + 1..].iter().find(|next| next["type"] != "reasoning");
-            if !next.is_some_and(|next| is_of_model(next)) {
+            if !next.is_some_and(is_of_model) {
                 return Err(format!("{at}: reasoning without what follows it"));
             }
         } else {
@@ -682,9 +682,7 @@ fn messages_of_every_form_come_back_equal() {
             assert_eq!(stored, message);
             let given = openai::to_value(&message);
             assert_eq!(openai::from_value(given.clone()).as_ref(), Ok(&message));
-            for hidden in ["openai_role"] {
-                assert!(given.get(hidden).is_none(), "{given}");
-            }
+            assert!(given.get(openai::ROLE_KEY).is_none(), "{given}");
             let langchain = crate::wire::langchain::to_value(&message);
             assert_eq!(crate::wire::langchain::from_value(langchain).as_ref(), Ok(&message));
         }
