@@ -268,7 +268,8 @@ impl Worker {
     /// Notes an error that no fault explains.
     fn heed(&self, what: &str, error: &Error) {
         // A sweep or a delete may say that its own clear is in doubt, or met others.
-        let explained = error.is_unavailable() || error.is_throttled() || error.is_access_denied() || error.is_in_doubt();
+        let refused = error.is_unavailable() || error.is_throttled() || error.is_contended() || error.is_access_denied();
+        let explained = refused || error.is_in_doubt();
         let too_old = error.is_invalid() && error.to_string().contains("day");
         if !explained && !too_old {
             say(&Event::Wrong { at: now_us(), what: what.to_owned(), why: format!("{:?}: {error}", error.kind()) });

@@ -316,9 +316,11 @@ impl Admin {
         let mut denied = Vec::<Action>::new();
         let mut findings = Vec::new();
         for operation in operations {
-            // A transaction needs two permissions, and one of them is tried by the put alone.
-            let new =
-                || operation.actions().iter().filter(|action| **action != Action::PutItem || operation == Operation::PutItem);
+            // All but one of the permissions that a transaction needs are tried by requests of their own.
+            let is_own = |action: &&Action| {
+                operation != Operation::TransactWriteItems || **action == Action::ConditionCheckItem
+            };
+            let new = || operation.actions().iter().filter(is_own);
             match self.try_harmlessly(operation, place, receipt).await {
                 Ok(()) => {}
                 Err(failure) if failure.trouble() == Trouble::Denied => denied.extend(new()),

@@ -137,7 +137,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         // Later than the entry that ended: nothing that is still under way to that one can meet this one.
         let earliest = below.entry_before().filter(|_| self.keeps(Rule::EntryIsNew)).map_or(i64::MIN, |at| at + 1);
-        let began = attempt.began.unwrap_or_else(|| attempt.append.starts_at(now.wall_ms)).max(earliest);
+        let began = attempt.began.unwrap_or_else(|| attempt.append.starts_at(attempt.record.created_at)).max(earliest);
         attempt.began = Some(began);
         let owner = attempt.append.owner().cloned();
         let (lasts, listed) = (attempt.lasts, self.listed(attempt.lasts));

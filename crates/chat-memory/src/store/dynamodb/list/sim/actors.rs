@@ -177,7 +177,8 @@ impl Actor {
     fn check<A>(&self, what: &str, result: Result<A, Error>) -> Option<A> {
         match result {
             Ok(answer) => Some(answer),
-            Err(error) if error.is_unavailable() || error.is_throttled() || error.is_in_doubt() || error.is_conflict() => None,
+            Err(error) if error.is_unavailable() || error.is_throttled() || error.is_contended() => None,
+            Err(error) if error.is_in_doubt() || error.is_conflict() => None,
             Err(error) if error.is_invalid() && error.to_string().starts_with("the ticket is over a day old") => None,
             // Where rolling is off, or an original fills the item, it is full some day.
             Err(error) if error.is_too_large() => None,

@@ -243,7 +243,7 @@ async fn a_cancelled_transaction_says_why() {
         assert_fault(&fault, kind, false, true, &["\"chats\""]);
         assert_clean(&fault);
     }
-    let fault = outcome(serde_json::json!([none, failed])).await.expect_err("no item");
+    let fault = outcome(serde_json::json!([failed, none])).await.expect_err("no item");
     assert_fault(&fault, ErrorKind::Unsupported, false, false, &["ReturnValuesOnConditionCheckFailure"]);
 }
 
