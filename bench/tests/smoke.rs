@@ -57,7 +57,7 @@ fn a_smoke_run_of_scale_prints_its_tables_and_leaves_drawings() {
         "| SQLite: sessions |",
         "| DynamoDB, `turns`: 4 |",
         "| 40 | 1 / 1 |",
-        "| 20 | 2 / 0 / 3 |",
+        "| 20 | 4 / 0 / 2 |",
     ] {
         assert!(table.contains(line), "{line} is missing in:\n{table}");
     }

@@ -93,7 +93,7 @@ fn a_turn_costs_the_same_at_any_length() {
         place.run_with(&["append", "s", "--file", "-", "--json"], lines).json()["cost"].take()
     };
     let first = append();
-    assert_eq!(units(&first, "write_units"), 2.0, "the record, and the session's entry in the directory: {first}");
+    assert_eq!(units(&first, "write_units"), 4.0, "the record, and the session's entry in the directory: {first}");
     for length in [100, 1000] {
         // All turns are equal, so what is there is the start of any longer conversation.
         let messages: Vec<_> = (1..length).flat_map(turn).collect();

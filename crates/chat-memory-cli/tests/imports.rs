@@ -96,8 +96,8 @@ fn errors_say_what_was_expected_and_the_rest_is_imported_after_mending() {
     let good = r#"{"id": "a", "messages": [{"role": "user", "content": "x"}]}"#;
     for (content, form, says) in [
         (format!("[{good}, {{\"tags\": 1}}]"), "auto", &["conversation 2 (line 1)", "unknown form", "\"tags\"", "ShareGPT"][..]),
-        (format!("{good}\n[]"), "auto", &["line 2", "a conversation is a JSON object", "expected"]),
-        (format!("[{good}, "), "auto", &["the file ends before the list does", "nothing from there on was read"]),
+        (format!("{good}\n7"), "auto", &["line 2", "a conversation is a JSON object", "expected"]),
+        (format!("[{good}, "), "auto", &["nothing from there on was read"]),
         (good.to_owned(), "chatgpt", &["no \"mapping\"", "expected {\"title\", \"current_node\", \"mapping\""]),
         (good.to_owned(), "sharegpt", &["no list \"conversations\"", "expected {\"conversations\""]),
         (r#"[{"role": "user", "content": "x"}]"#.to_owned(), "auto", &["this is a message", "append --file"]),

@@ -317,9 +317,7 @@ impl Admin {
         let mut findings = Vec::new();
         for operation in operations {
             // All but one of the permissions that a transaction needs are tried by requests of their own.
-            let is_own = |action: &&Action| {
-                operation != Operation::TransactWriteItems || **action == Action::ConditionCheckItem
-            };
+            let is_own = |action: &&Action| operation != Operation::TransactWriteItems || **action == Action::ConditionCheckItem;
             let new = || operation.actions().iter().filter(is_own);
             match self.try_harmlessly(operation, place, receipt).await {
                 Ok(()) => {}

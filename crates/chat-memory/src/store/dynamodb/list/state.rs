@@ -90,6 +90,7 @@ pub(crate) struct Lists {
 
 impl Lists {
     /// The lists of the originals, where the settings name no other.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn usual() -> Self {
         Self { js: LIST_JS.to_owned(), python: LIST_PYTHON.to_owned(), named: None }
     }

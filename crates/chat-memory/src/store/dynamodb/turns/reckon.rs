@@ -1,7 +1,7 @@
 //! What a record takes in a table, reckoned without one.
 
 use super::Turns;
-use super::item::{self, Limits, Links};
+use super::item::{self, Encoded, Limits, Links};
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{TTL, record_sk};
 use crate::store::dynamodb::size::{item_bytes, write_units};
@@ -21,8 +21,8 @@ pub struct RecordCost {
 /// What writing this record takes in a table of the `turns` layout, whatever store it comes from; `None` for one that DynamoDB would not
 /// take, since its metadata is larger than an item may be.
 ///
-/// A namespace adds its own bytes. A session's first record also takes a unit for the session's entry in the directory, which is not
-/// counted here, and an append that meets another writer takes more.
+/// A namespace adds its own bytes. A session's first record is written in a transaction with the session's entry in the directory, which takes twice the units of its item
+/// and two more; that is not counted here, and an append that meets another writer takes more.
 ///
 /// ```
 /// use chat_memory::store::dynamodb::cost_of;
@@ -47,20 +47,25 @@ pub fn cost_of(session: &SessionId, record: &Record) -> Option<RecordCost> {
 /// What a record takes in this partition; `None` for one that would be refused.
 fn cost(pk: &str, record: &Record, links: &Links, limits: Limits) -> Option<RecordCost> {
     let encoded = item::encode(pk, record, TTL, limits).ok()?;
+    Some(cost_encoded(pk, record, links, encoded).0)
+}
+
+/// What this takes, and the units of the head among it.
+fn cost_encoded(pk: &str, record: &Record, links: &Links, encoded: Encoded) -> (RecordCost, usize) {
     let mut attributes = encoded.attributes;
     item::link(&mut attributes, links, false);
     let head = Item { key: Key { pk: pk.to_owned(), sk: record_sk(record.seq) }, attributes };
     let items = encoded.parts.iter().chain([&head]).map(item_bytes);
     let add =
         |cost: RecordCost, bytes| RecordCost { bytes: cost.bytes + bytes, write_units: cost.write_units + write_units(bytes) };
-    Some(items.fold(RecordCost::default(), add))
+    (items.fold(RecordCost::default(), add), write_units(item_bytes(&head)))
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    /// The write units of these appends to a new session: its directory entry, and each record with its parts.
+    /// The write units of these appends to a new session: the transaction that starts it, and each record with its parts.
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
         let pk = self.settings.partitions.session(session);
-        let of = |append: &Append| {
+        let of = |(place, append): (usize, &Append)| {
             let record = Record {
                 seq: 0,
                 append_id: append.id_in(session),
@@ -73,10 +78,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
             };
             let links = Links::to(record.created_at, append.owner().cloned());
             // What cannot be encoded is refused, and takes none.
-            cost(&pk, &record, &links, self.settings.limits).map_or(0, |cost| cost.write_units)
+            if place > 0 {
+                return cost(&pk, &record, &links, self.settings.limits).map_or(0, |cost| cost.write_units);
+            }
+            // In the transaction that starts the session, the record's head takes twice as much, and the entry two units.
+            let Ok(encoded) = item::encode_in_parts(&pk, &record, TTL, self.settings.limits) else { return 0 };
+            let (cost, head) = cost_encoded(&pk, &record, &links, encoded);
+            cost.write_units + head + 2
         };
-        let records: usize = appends.iter().map(of).sum();
-        (records + usize::from(!appends.is_empty())) as f64
+        let units: usize = appends.iter().enumerate().map(of).sum();
+        units as f64
     }
 }
 

@@ -26,9 +26,9 @@ fn link_bytes(record: &Record) -> usize {
     BEGAN.len() + 8 + life
 }
 
-/// How large an item may be that is written in a transaction. Parts spare a unit for each KB, once, and each load that shows the record
-/// pays a request for them.
-const TRANSACTED_BYTES: usize = 16 * 1024;
+/// How large an item may be that is written in a transaction, in which each KB takes two units. Parts take one, and a request each time that
+/// the record is loaded.
+const TRANSACTED_BYTES: usize = 3 * 1024;
 
 /// A new record, encoded: the item without what depends on its number, and the parts if it is large.
 #[derive(Debug)]
