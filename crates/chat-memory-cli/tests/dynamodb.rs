@@ -52,10 +52,10 @@ fn the_policy_is_for_the_stores_configuration() {
 fn real_conversations_come_back_equal() {
     let place = table("cli-real");
     let summary = scenarios::real_data(&place);
-    // Each session has one entry in the directory, beside its messages.
-    let messages = units(&summary["cost"], "write_units") - summary["started"].as_f64().expect("a number");
+    // Each session has one entry in the directory, written in the transaction that starts it.
+    let messages = units(&summary["cost"], "write_units") - 2.0 * summary["started"].as_f64().expect("a number");
     println!("{messages} write units for the messages of {} turns", summary["turns"]);
-    assert!(messages <= 1.46 * summary["turns"].as_f64().expect("a number"), "{summary}");
+    assert!(messages <= 1.9 * summary["turns"].as_f64().expect("a number"), "{summary}");
 }
 
 #[test]

@@ -145,7 +145,10 @@ fn stopping_finishes_what_was_accepted_even_for_clients_that_are_gone() {
     at(&dynamodb_endpoint(), &table).run(&["table", "create"]).done();
     let gate = Gate::new();
     let held = gate.clone();
-    let is_held = |request: &Request| request.operation == "PutItem" && request.body.to_string().contains("held back");
+    let is_held = |request: &Request| {
+        let writes = ["PutItem", "TransactWriteItems"].contains(&request.operation.as_str());
+        writes && request.body.to_string().contains("held back")
+    };
     let proxy = FaultProxy::start(
         &dynamodb_endpoint(),
         move |request: &Request| {
