@@ -114,21 +114,22 @@ async fn import(conversations: &[Conversation], split: fn(&Conversation) -> Vec<
     let is_real = conversations_path() != sample_path();
     let proxy = counting();
     let store = open(&proxy.url()).await.expect("good options");
-    let (mut receipt, mut appends) = (Receipt::default(), 0);
+    let (mut receipt, mut later, mut appends) = (Receipt::default(), 0.0, 0);
     let mut sessions = Vec::new();
     for conversation in conversations {
         let session = session(&conversation.id);
-        for turn in split(conversation) {
-            receipt += append(&store, &session, turn.iter().cloned()).await;
+        for (place, turn) in split(conversation).into_iter().enumerate() {
+            let cost = append(&store, &session, turn.iter().cloned()).await;
+            // DynamoDB Local charges more than AWS's two units a KB for the larger items of a transaction, as the first record is.
+            later += if place == 0 { 0.0 } else { cost.write_units };
+            receipt += cost;
             appends += 1;
         }
         sessions.push(session);
     }
     let (records, starts, parts) = (puts(&proxy, "t#"), proxy.count("TransactWriteItems") as usize, puts(&proxy, "p#"));
-    // A directory entry is below 1 KB: two units each in its transaction (the test above sees one).
-    let for_messages = receipt.write_units - 2.0 * starts as f64;
     println!(
-        "{} sessions, {appends} appends: {for_messages} write units for messages, {starts} starts, {parts} parts; in all {receipt}",
+        "{} sessions, {appends} appends: {later} write units after the first of each, {starts} starts, {parts} parts; in all {receipt}",
         sessions.len()
     );
     assert_eq!((records + starts, starts), (appends, conversations.len()));
@@ -136,7 +137,7 @@ async fn import(conversations: &[Conversation], split: fn(&Conversation) -> Vec<
     assert_eq!(receipt.requests as usize, appends + parts + conversations.len(), "a look at the log of each session");
     if is_real {
         assert_eq!((conversations.len(), appends), (100, expected_appends));
-        assert!(for_messages <= 1_500.0, "{for_messages}");
+        assert!(later <= 1_150.0, "{later}");
     }
 
     let reader = direct().await;
