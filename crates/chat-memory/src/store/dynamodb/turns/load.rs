@@ -131,6 +131,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                     break;
                 }
+                // It hides nothing: what ended the session is below it.
+                if head.is_blocker() {
+                    walk.skip(head.seq);
+                    continue;
+                }
                 match self.whole_record(pk, &head, receipt, patience).await? {
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Again(None)),
