@@ -197,6 +197,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         if attempt.shared && attempt.in_doubt.is_empty() {
                             return self.landed_before(attempt, &head, patience).await;
                         }
+                        // It may be of another process, with another retention.
+                        (attempt.record.expires_at, attempt.record.created_at) = (head.expires_at, head.created_at);
                         let plan = Plan { links: head.links, ..plan };
                         return Ok((self.landed(attempt, &belief, &plan, asked_at), plan.existed));
                     }

@@ -131,12 +131,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                     break;
                 }
-                // It hides nothing: what ended the session is below it.
-                if head.is_blocker() {
-                    walk.skip(head.seq);
-                    continue;
-                }
                 match self.whole_record(pk, &head, receipt, patience).await? {
+                    // What a delete of nothing wrote ends the history as a clear does, until it is purged.
+                    Some(record) if head.is_blocker() => walk.take(Record { expires_at: None, ..record }),
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Again(None)),
                 }
