@@ -12,7 +12,7 @@ use super::element::{self, Dialect, Mark};
 use super::table::Generation;
 use crate::error::Error;
 use crate::message::Message;
-use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, LIST_JS, LIST_PYTHON, MARK, MAX_SEQ};
+use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
 use crate::store::dynamodb::table::Attributes;
 use crate::store::dynamodb::turns::MAX_PARTS;
 use crate::store::{AppendId, Position, Record};
@@ -92,6 +92,7 @@ impl Lists {
     /// The lists of the originals, where the settings name no other.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn usual() -> Self {
+        use crate::store::dynamodb::names::{LIST_JS, LIST_PYTHON};
         Self { js: LIST_JS.to_owned(), python: LIST_PYTHON.to_owned(), named: None }
     }
 
