@@ -7,6 +7,8 @@ use super::super::iam::{Action, Operation, Use};
 use super::super::list::Contents;
 use super::super::names::{self, Partitions};
 use super::super::sdk::{Failure, Schema, SdkList, TTL_TAKEN, Trouble};
+use super::super::table::Attributes;
+use super::super::turns;
 use super::{Admin, Description, passes};
 use crate::store::Receipt;
 use crate::store::layout::Layout;
@@ -149,9 +151,14 @@ impl Admin {
                 return findings;
             }
         }
-        match (&contents, looked) {
-            (Some(contents), _) => findings.extend(self.items_finding(contents, place.as_ref())),
-            (None, Some(Err(failure))) => findings.push(self.unseen(&failure, Subject::Items, "its items")),
+        match (&contents, &looked) {
+            (Some(contents), Some(Ok(items))) => {
+                findings.extend(self.items_finding(contents, place.as_ref()));
+                if let Some(Place::Turns) = place {
+                    findings.extend(self.entries_finding(items));
+                }
+            }
+            (_, Some(Err(failure))) => findings.push(self.unseen(failure, Subject::Items, "its items")),
             _ => {}
         }
         findings.push(match self.table.time_to_live(receipt).await {
@@ -261,6 +268,22 @@ impl Admin {
         let choices: Vec<_> = unread.iter().map(|(name, form)| (name.as_str(), **form)).collect();
         let what = format!("there are messages under the attribute {name:?}, which these settings do not read");
         Some(Finding::new(Severity::Error, Subject::Items, what, lists.remedy(&choices)))
+    }
+
+    /// What some items say of the directory: that an entry cannot be read, or that some are of the version before.
+    fn entries_finding(&self, items: &[Attributes]) -> Option<Finding> {
+        let (target, partitions) = (self.table.target(), Partitions::new(self.options.namespace.as_ref()));
+        let items = items.iter().filter_map(|item| target.item(item.clone()).ok());
+        let entries: Vec<_> = items.filter_map(|item| turns::is_entry_of_today(&partitions, &item)).collect();
+        if let Some(Err(error)) = entries.iter().find(|entry| entry.is_err()) {
+            let remedy = "all else is listed without it; take it out of the table, unless a newer version writes there, and let \
+                          `chat-memory table sweep` say whether there are more";
+            return Some(Finding::new(Severity::Warning, Subject::Items, error.to_string(), remedy));
+        }
+        entries.iter().any(|entry| matches!(entry, Ok(false))).then(|| {
+            let what = "the directory has entries of the version before, each of which costs a listing a query of its session";
+            Finding::new(Severity::Hint, Subject::Items, what, "chat-memory table sweep")
+        })
     }
 
     pub(super) fn ttl_finding(&self, attribute: Option<&str>, place: Option<&Place>) -> Finding {

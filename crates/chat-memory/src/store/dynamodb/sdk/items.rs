@@ -31,7 +31,7 @@ impl Target {
     ///
     /// # Errors
     /// Corrupt, when a key is missing or not a string.
-    pub(super) fn item(&self, mut attributes: SdkItem) -> Result<Item, Error> {
+    pub(crate) fn item(&self, mut attributes: SdkItem) -> Result<Item, Error> {
         let pk = self.take_key(&mut attributes, &self.partition_key)?;
         let sk = self.take_key(&mut attributes, &self.sort_key)?;
         Ok(Item { key: Key { pk, sk }, attributes })

@@ -490,6 +490,15 @@ pub(super) fn parse_scan(cursor: &str) -> Result<Key, Error> {
     read().ok_or_else(|| Error::invalid("that cursor is not of a listing of all sessions; start from its first page"))
 }
 
+/// Reads an item of the directory; `None` where it lies elsewhere.
+pub(super) fn entry_in(partitions: &Partitions, item: &Item) -> Option<Result<Entry, Error>> {
+    let pk = &item.key.pk;
+    let owner = partitions.owner_of_directory(pk)?;
+    let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose();
+    let owner = owner.map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
+    Some(owner.and_then(|owner| entry(item, owner.as_ref())))
+}
+
 /// Reads an entry of the directory.
 pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> {
     check_version(item)?;

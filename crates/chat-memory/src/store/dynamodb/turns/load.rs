@@ -35,7 +35,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut eventual = load.eventual || self.settings.eventual;
         let mut before = None;
         loop {
-            match self.try_load(&pk, load, eventual, &mut receipt, &mut patience).await {
+            match self.try_load(&pk, load, eventual, before, &mut receipt, &mut patience).await {
                 Ok(Step::Done(mut history)) => {
                     history.receipt = receipt;
                     return Ok(*history);
@@ -70,6 +70,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         pk: &str,
         load: &Load,
         eventual: bool,
+        before: Option<(u64, u64)>,
         receipt: &mut Receipt,
         patience: &mut Patience<'_, C>,
     ) -> Result<Step, Error> {
@@ -78,6 +79,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // Where no record is wanted, the newest is still read: it tells the position.
         let mut end: Option<Belief> = None;
         let mut above: Option<Above> = None;
+        // The number at which the walk began.
+        let mut top = None;
         // The record before those that are wanted tells the position where none of them is there.
         let since = load.since.unwrap_or(0);
         let mut lowest = since.saturating_sub(1);
@@ -112,6 +115,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     end = Some(belief);
                 }
                 let Some(wanted) = walk.wants() else { break };
+                let top = *top.get_or_insert(wanted);
                 if head.seq > wanted {
                     continue;
                 }
@@ -125,7 +129,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 above = Some(Above::of(&head));
                 if let Body::Stub { cleared_by, .. } = head.body {
                     let newest = end.as_ref().map_or(0, |end| end.next - 1);
-                    if cleared_by > newest && self.keeps(Rule::StubNamesClear) {
+                    // A clear with a number that the walk came by would have ended it: another record was there then, and was purged since.
+                    // A walk that finds it so again began when the clear was there, and was led past it by a rewind.
+                    let was_passed = cleared_by <= top && before != Some((head.seq, cleared_by));
+                    if (cleared_by > newest || was_passed) && self.keeps(Rule::StubNamesClear) {
                         return Ok(Step::Again(Some((head.seq, cleared_by))));
                     }
                     walk.end();

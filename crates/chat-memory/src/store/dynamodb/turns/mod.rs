@@ -30,7 +30,7 @@ pub use sweep_table::TableSwept;
 use super::names::Partitions;
 use super::patience::{Patience, persist};
 use super::queue::{Queues, Turn};
-use super::table::{Clock, Table};
+use super::table::{Clock, Item, Table};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::Capabilities;
@@ -38,6 +38,11 @@ use crate::store::Capabilities;
 /// What this layout can do: everything, and sessions by last activity to the hour.
 pub(crate) const CAPABILITIES: Capabilities =
     Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
+
+/// Whether this item is an entry of the directory in today's form, or one of the version before; `None` where it is no entry.
+pub(crate) fn is_entry_of_today(partitions: &Partitions, item: &Item) -> Option<Result<bool, Error>> {
+    directory::entry_in(partitions, item).map(|read| read.map(|entry| !entry.is_before()))
+}
 
 /// How a store keeps its sessions.
 #[derive(Debug, Clone)]

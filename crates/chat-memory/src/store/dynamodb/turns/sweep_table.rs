@@ -8,7 +8,7 @@ use super::item::{self, Body, Links};
 use super::sweep::{Damaged, taken_back_clear};
 use super::{Turns, directory, persist};
 use crate::error::Error;
-use crate::session::{Owner, SessionId};
+use crate::session::SessionId;
 use crate::store::Receipt;
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Clock, Item, Key, Table};
@@ -121,12 +121,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let page = persist!(patience, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
             for item in &page.items {
                 let pk = &item.key.pk;
-                if let Some(owner) = self.settings.partitions.owner_of_directory(pk) {
-                    let owner = (!owner.is_empty())
-                        .then(|| Owner::new(owner))
-                        .transpose()
-                        .map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
-                    let read = damaged.pass(owner.and_then(|owner| directory::entry(item, owner.as_ref())))?;
+                if let Some(read) = directory::entry_in(&self.settings.partitions, item) {
+                    let read = damaged.pass(read)?;
                     let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
                     match (read, old) {
                         // It may be of a newer version: it is named, and stays.

@@ -7,6 +7,7 @@ mod actors;
 mod check;
 mod lives;
 mod world;
+mod written;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -87,6 +88,12 @@ fn retentions(rng: &mut fastrand::Rng) -> Vec<Option<u64>> {
     }
 }
 
+/// Whether the schedule of a seed is one of long pauses, and often of many sessions: what rests on the age of what a process believes, and
+/// what happens where a session has no record yet or none any more, is met there.
+fn is_slow(seed: u64) -> bool {
+    seed % 4 == 3
+}
+
 /// Runs the schedule of a seed, with a rule of the protocol taken out or none.
 fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -100,10 +107,16 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let retentions: Vec<_> = (0..clients).map(|number| retentions[number % retentions.len()]).collect();
     let id = |name: &str| SessionId::new(name).map_err(|e| e.to_string());
     let owner = |name: &str| Owner::new(name).map_err(|e| e.to_string());
-    let sessions = if rng.u32(0..3) == 0 { vec![id("s")?, id("t")?] } else { vec![id("s")?] };
+    let mut sessions = if rng.u32(0..3) == 0 { vec![id("s")?, id("t")?] } else { vec![id("s")?] };
     let owners = if rng.bool() { vec![None] } else { vec![None, Some(owner("ada")?)] };
     let steps = rng.u32(60..260);
-    let jumps = rng.u32(0..40);
+    let mut jumps = rng.u32(0..40);
+    if is_slow(seed) {
+        jumps = rng.u32(50..400);
+        if rng.bool() {
+            sessions = ["s", "t", "u", "v", "w", "x"].map(id).into_iter().collect::<Result<_, _>>()?;
+        }
+    }
     let world = Arc::new(Mutex::new(World::new(rng.fork(), faults, retentions.clone())));
     let notes = Arc::new(Mutex::new(Notes::default()));
     let client = |number: usize| Client { world: Arc::clone(&world), number };
@@ -251,15 +264,20 @@ fn schedules_hold() {
     println!("{schedules} schedules hold");
 }
 
-/// Rules without which 20,000 schedules hold: what they are for is too rare to be met by chance in a test's time. They are looked for where
-/// `CHAT_MEMORY_SIM_SCHEDULES` says how long.
-const RARE: [Rule; 4] = [Rule::BeliefAge, Rule::RecordAge, Rule::TakenBehindPurged, Rule::DeleteBlocks];
+/// Schedules that once broke the contract.
+#[test]
+fn schedules_that_broke_hold() {
+    // A repeat by ticket, by a process with another retention, believed its own expiry and not that of the record that had landed. A delete
+    // whose clear got the number of a record that a load had just seen, and that was purged then, left that load with a part of what it hid.
+    for seed in [76_284, 103_486] {
+        run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
 
-/// Each rule is needed: without it, schedules break the contract.
+/// Each rule is needed: without it, schedules break the contract. Those of `written` are too rare to be met by chance.
 #[test]
 fn without_a_rule_schedules_break() {
-    let asked = number("CHAT_MEMORY_SIM_SCHEDULES");
-    let found_soon = [
+    let rules = [
         Rule::Stub,
         Rule::IdCheck,
         Rule::CheckBefore,
@@ -275,10 +293,11 @@ fn without_a_rule_schedules_break() {
         Rule::Verify,
         Rule::OneTransaction,
     ];
-    let schedules = asked.unwrap_or(100_000);
-    let rare = RARE.into_iter().filter(|_| asked.is_some());
+    let schedules = number("CHAT_MEMORY_SIM_SCHEDULES").unwrap_or(100_000);
+    let only = std::env::var("CHAT_MEMORY_SIM_WITHOUT").ok();
+    let wanted = |rule: &Rule| only.as_ref().is_none_or(|only| format!("{rule:?}") == *only);
     let mut missed = Vec::new();
-    for rule in found_soon.into_iter().chain(rare) {
+    for rule in rules.into_iter().filter(wanted) {
         match run_many(0, schedules, |seed| run(seed, Some(rule))) {
             Some((seed, why)) => println!("without {rule:?}, seed {seed}: {why}"),
             None => missed.push(rule),

@@ -134,14 +134,15 @@ impl World {
         self.purge();
     }
 
-    fn purge(&mut self) {
+    /// The items that TTL may purge by now.
+    pub(super) fn due(&self) -> Vec<Key> {
         let now_s = self.now_ms / 1000;
-        let due = |attributes: &Attributes| match attributes.get(TTL) {
-            Some(AttributeValue::N(at)) => at.parse::<i64>().expect("a number") <= now_s,
-            _ => false,
-        };
-        let due: Vec<Key> = self.items.iter().filter(|(_, attributes)| due(attributes)).map(|(key, _)| key.clone()).collect();
-        for key in due {
+        let is_due = |attributes: &Attributes| number(attributes, TTL).is_some_and(|at| at <= now_s);
+        self.items.iter().filter(|(_, attributes)| is_due(attributes)).map(|(key, _)| key.clone()).collect()
+    }
+
+    fn purge(&mut self) {
+        for key in self.due() {
             if self.chance(300) {
                 self.items.remove(&key);
             }
