@@ -54,7 +54,7 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Plan {
     pub(super) links: Links,
     pub(super) changes: Vec<Change>,
-    /// What the delete of a session that is not there writes: a record that may be purged a day after this time (epoch seconds).
+    /// What the delete of a session that is not there writes: a record that expires at this time (epoch seconds).
     pub(super) blocks_at: Option<i64>,
     /// Whether there is a session, as long as this is so.
     pub(super) existed: bool,

@@ -27,6 +27,10 @@ const PAGE: usize = 100;
 /// it, an entry is purged no later than the last record of its session, which DynamoDB keeps for a day.
 const MOST_MARGIN_S: i64 = 23 * 60 * 60;
 
+/// How long what a delete of nothing wrote lives, in seconds: an hour as any record at the least, so that it is purged no earlier than the
+/// positions of before it are too old.
+const BLOCKS_S: i64 = 60 * 60;
+
 /// How long DynamoDB keeps an entry after it is hidden, in seconds.
 const ENTRY_PURGED_AFTER_S: i64 = 60 * 60;
 
@@ -117,7 +121,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if attempt.ends {
             let links = Links { last_entry: below.entry_before(), ..Links::default() };
             let changes = entry_below.into_iter().map(Change::Delete).collect();
-            let blocks_at = below.began.is_none().then_some(now_s);
+            let blocks_at = below.began.is_none().then_some(now_s + BLOCKS_S);
             if blocks_at.is_some() {
                 attempt.ttl = self.ttl_name(&mut attempt.receipt, patience).await?;
             }
