@@ -110,7 +110,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "getSession",
     params(SessionPath),
-    responses((status = 200, description = "The session", body = SessionBody), OfStore, OfListed),
+    responses((status = 200, description = "The session", body = SessionBody), OfStore, OfListed, OfValues),
     security(("key" = []))
 )]
 pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Result<Json<SessionBody>, Problem> {
@@ -169,7 +169,7 @@ pub(crate) async fn update_session(
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}", tag = "sessions", operation_id = "deleteSession",
     params(SessionPath),
-    responses((status = 200, description = "Deleted", body = DeletedBody), OfStore),
+    responses((status = 200, description = "Deleted", body = DeletedBody), OfStore, OfValues),
     security(("key" = []))
 )]
 pub async fn delete(

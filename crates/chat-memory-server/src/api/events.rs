@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
-use super::errors::OfStore;
+use super::errors::{OfStore, OfValues};
 use super::extract::{Params, Session};
 use super::parameters::{LastEventHeader, SessionPath};
 use super::types::{RecordInfo, WireFormat};
@@ -85,7 +85,7 @@ pub struct EventBody {
     get, path = "/v1/sessions/{session}/events", tag = "messages", operation_id = "events",
     params(SessionPath, EventParams, LastEventHeader),
     responses((status = 200, description = "Events, without an end; the data of each `record` is an `EventBody`", body = String,
-        content_type = "text/event-stream"), OfStore),
+        content_type = "text/event-stream"), OfStore, OfValues),
     security(("key" = []))
 )]
 pub async fn events(

@@ -1,27 +1,19 @@
-//! The directory: one entry a session, in partitions of its own, newest first.
+//! What appends and deletes change in the directory, which has one entry a session, in partitions of its own, newest first.
 //!
 //! But for a change of title or metadata, every write to an entry is in one transaction with a record of its session: so the log orders
 //! them. The rules are those of docs/design.md, "The directory".
 
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use serde_json::{Map, Value};
 
 use super::append::{Attempt, Plan};
 use super::belief::Belief;
-use super::item::{self, Life, Links, check_version};
+use super::item::{self, Life, Links};
 use super::{Patience, Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
-use crate::store::directory::{Cursor, place};
 use crate::store::dynamodb::names::*;
 use crate::store::dynamodb::table::{Attributes, Change, Clock, Item, Key, Range, Table, Updated};
-use crate::store::{AppendId, Lasts, Receipt, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
-
-/// The entries of a page, where the query does not say.
-const PAGE: usize = 100;
+use crate::store::{Lasts, Receipt};
 
 /// By how much an entry may be listed longer than its session surely lasts: a tenth of the retention, at most this. With the hour below
 /// it, an entry is purged no later than the last record of its session, which DynamoDB keeps for a day.
@@ -34,43 +26,8 @@ const BLOCKS_S: i64 = 60 * 60;
 /// How long DynamoDB keeps an entry after it is hidden, in seconds.
 const ENTRY_PURGED_AFTER_S: i64 = 60 * 60;
 
-/// How many sessions a listing looks at, at once.
-const LOOKS_AT_ONCE: usize = 16;
-
 /// How often the time of a session's last activity is written, in milliseconds.
 const ACTIVITY_MS: i64 = 60 * 60 * 1000;
-
-/// An owner with more sessions is listed by start where the last activity was asked for.
-const MOST_BY_ACTIVITY: usize = 1_000;
-
-/// An entry, as it is stored.
-pub(super) struct Entry {
-    info: SessionInfo,
-    /// Until when its session surely lasts. `None` in an entry of the version before: only the session itself tells.
-    sure: Option<Lasts>,
-    /// From when on it is hidden.
-    hidden: Lasts,
-}
-
-impl Entry {
-    pub(super) fn session(&self) -> SessionId {
-        self.info.id.clone()
-    }
-
-    /// Whether the version before wrote it.
-    pub(super) fn is_before(&self) -> bool {
-        self.sure.is_none()
-    }
-
-    /// Whether it is to be shown; `None` where its session's newest record tells.
-    fn is_shown(&self, now_s: i64) -> Option<bool> {
-        match self.sure {
-            Some(sure) if !sure.has_passed(now_s) => Some(true),
-            Some(_) if self.hidden.has_passed(now_s) => Some(false),
-            _ => None,
-        }
-    }
-}
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(super) fn entry_key(&self, session: &SessionId, owner: Option<&Owner>, began: i64) -> Key {
@@ -224,7 +181,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The session that an end of the log belongs to, if it has not expired: when its entry was made.
-    async fn living(
+    pub(super) async fn living(
         &self,
         pk: &str,
         belief: &Belief,
@@ -252,281 +209,4 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let updated = persist!(patience, self.table.update(key, &set, Some((SURE_UNTIL, None)), receipt))?;
         Ok(matches!(updated, Updated::Done(_)))
     }
-
-    /// Whether the session of an entry names it, and has not expired.
-    async fn has_entry(&self, session: &SessionId, key: &Key, receipt: &mut Receipt) -> Result<bool, Error> {
-        let pk = self.settings.partitions.session(session);
-        let mut patience = self.patience();
-        let belief = self.tail(&pk, receipt, &mut patience).await?;
-        let began = self.living(&pk, &belief, receipt, &mut patience).await?;
-        Ok(began.is_some_and(|began| self.entry_key(session, belief.links().owner.as_ref(), began) == *key))
-    }
-
-    /// Of these entries, those that are to be shown. What cannot be read is named, and keeps nothing else from being shown.
-    async fn shown(
-        &self,
-        items: Vec<(Item, Option<Owner>)>,
-        warnings: &mut Vec<String>,
-        receipt: &mut Receipt,
-    ) -> Result<Vec<SessionInfo>, Error> {
-        let now_s = self.clock.now().wall_ms.div_euclid(1000);
-        let mut found = Vec::with_capacity(items.len());
-        for (item, owner) in &items {
-            match entry(item, owner.as_ref()) {
-                Ok(read) => {
-                    let shown = read.is_shown(now_s);
-                    found.push((&item.key, read, shown));
-                }
-                Err(error) if error.is_corrupt() || error.is_unsupported() => warnings.push(error.to_string()),
-                Err(error) => return Err(error),
-            }
-        }
-        let mut asked: Vec<_> = found.iter_mut().filter(|(_, _, shown)| shown.is_none()).collect();
-        for batch in asked.chunks_mut(LOOKS_AT_ONCE) {
-            let looks = batch.iter().map(|(key, entry, _)| async {
-                let mut receipt = Receipt::default();
-                (self.has_entry(&entry.info.id, key, &mut receipt).await, receipt)
-            });
-            for (place, (has, cost)) in futures_util::future::join_all(looks).await.into_iter().enumerate() {
-                *receipt += cost;
-                batch[place].2 = match has {
-                    Err(error) if error.is_corrupt() || error.is_unsupported() => {
-                        // Its session cannot be read; the session is there, and listed, and a load of it says what is wrong.
-                        Some(true)
-                    }
-                    has => Some(has? || !self.keeps(Rule::Verify)),
-                };
-            }
-        }
-        Ok(found.into_iter().filter(|(_, _, shown)| *shown == Some(true)).map(|(_, entry, _)| entry.info).collect())
-    }
-
-    /// The sessions of an owner by last activity, behind a cursor: all entries are read and sorted. `None` where there are too many.
-    async fn by_activity(
-        &self,
-        owner: Option<&Owner>,
-        cursor: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Option<SessionPage>, Error> {
-        let mut receipt = Receipt::default();
-        let (mut found, mut warnings) = (Vec::new(), Vec::new());
-        for shard in 0..SHARDS {
-            let range = Range { eventual: self.settings.eventual, ..self.entries(owner, shard) };
-            let mut after = None;
-            loop {
-                let mut patience = self.patience();
-                let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
-                let items = page.items.into_iter().map(|item| (item, owner.cloned())).collect();
-                found.extend(self.shown(items, &mut warnings, &mut receipt).await?);
-                // A list that was short when it began is read to its end.
-                if found.len() > MOST_BY_ACTIVITY && cursor.is_none() {
-                    return Ok(None);
-                }
-                after = page.after;
-                if after.is_none() {
-                    break;
-                }
-            }
-        }
-        let order = SessionOrder::Recent;
-        found.retain(|info| cursor.is_none_or(|cursor| cursor.is_before(info)));
-        found.sort_by(|a, b| (place(b, order), &b.id).cmp(&(place(a, order), &a.id)));
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|info| Cursor::after(info, order).to_string());
-        let mut page = SessionPage::new(found, next).in_order(order);
-        (page.warnings, page.receipt) = (warnings, receipt);
-        Ok(Some(page))
-    }
-
-    /// The entries of one shard of an owner's, newest first.
-    fn entries(&self, owner: Option<&Owner>, shard: u32) -> Range {
-        Range {
-            pk: self.settings.partitions.directory(owner, shard),
-            from: "d#".to_owned(),
-            to: "d#~".to_owned(),
-            newest_first: true,
-            limit: None,
-            eventual: false,
-            only: None,
-        }
-    }
-
-    pub(crate) async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        let limit = query.limit.unwrap_or(PAGE).max(1);
-        let after = query.cursor()?;
-        if query.order == SessionOrder::Recent
-            && after.as_ref().is_none_or(|cursor| !cursor.by_start)
-            && let Some(page) = self.by_activity(query.owner.as_ref(), after.as_ref(), limit).await?
-        {
-            return Ok(page);
-        }
-        let after = after.map(|Cursor { at, id, .. }| SessionId::new(id).map(|id| entry_sk(at, &id))).transpose()?;
-        let mut receipt = Receipt::default();
-        let (mut found, mut warnings) = (Vec::new(), Vec::new());
-        let mut more = false;
-        for shard in 0..SHARDS {
-            let mut patience = self.patience();
-            let range = Range {
-                limit: u32::try_from(limit).ok(),
-                eventual: self.settings.eventual,
-                ..self.entries(query.owner.as_ref(), shard)
-            };
-            let (mut after, mut of_shard) = (after.clone(), 0);
-            loop {
-                let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
-                let items = page.items.into_iter().map(|item| (item, query.owner.clone())).collect();
-                let shown = self.shown(items, &mut warnings, &mut receipt).await?;
-                of_shard += shown.len();
-                found.extend(shown);
-                after = page.after;
-                if after.is_none() || of_shard >= limit {
-                    more |= after.is_some();
-                    break;
-                }
-            }
-        }
-        // The newest of all shards.
-        found.sort_by(|a: &SessionInfo, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-        more |= found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|info| Cursor::after_by_start(info, query.order).to_string());
-        let mut page = SessionPage::new(found, next);
-        (page.warnings, page.receipt) = (warnings, receipt);
-        Ok(page)
-    }
-
-    /// A page of all entries: one of a scan of the whole table, since no key holds them together.
-    pub(crate) async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        let after = after.map(parse_scan).transpose()?;
-        let mut receipt = Receipt::default();
-        let mut patience = self.patience();
-        let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT];
-        let page = persist!(patience, self.table.scan(&only, after.as_ref(), &mut receipt))?;
-        let (mut items, mut warnings) = (Vec::new(), Vec::new());
-        for item in page.items {
-            match self.settings.partitions.owner_of_directory(&item.key.pk).map(str::to_owned) {
-                None => {}
-                Some(owner) if owner.is_empty() => items.push((item, None)),
-                Some(owner) => match Owner::new(owner) {
-                    Ok(owner) => items.push((item, Some(owner))),
-                    Err(e) => warnings.push(format!("{:?} is no partition of the directory: {e}", item.key.pk)),
-                },
-            }
-        }
-        let found = self.shown(items, &mut warnings, &mut receipt).await?;
-        let mut page = SessionPage::new(found, page.after.as_ref().map(spell_scan));
-        (page.warnings, page.receipt) = (warnings, receipt);
-        Ok(page)
-    }
-
-    /// The key of a session's entry: its last record names it.
-    async fn find_entry(&self, session: &SessionId) -> Result<Option<(Key, Option<Owner>)>, Error> {
-        let pk = self.settings.partitions.session(session);
-        let (mut receipt, mut patience) = (Receipt::default(), self.patience());
-        let belief = self.tail(&pk, &mut receipt, &mut patience).await?;
-        let began = self.living(&pk, &belief, &mut receipt, &mut patience).await?;
-        let owner = belief.links().owner;
-        Ok(began.map(|began| (self.entry_key(session, owner.as_ref(), began), owner)))
-    }
-
-    pub(crate) async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
-        let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
-        let mut patience = self.patience();
-        let item = persist!(patience, self.table.get(&key, &mut Receipt::default()))?;
-        item.map(|item| entry(&item, owner.as_ref()).map(|entry| entry.info)).transpose()
-    }
-
-    pub(crate) async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        update.check()?;
-        self.writable()?;
-        let mut set = Vec::new();
-        if let Some(title) = &update.title {
-            set.push((TITLE, title.clone().map(AttributeValue::S)));
-        }
-        if let Some(metadata) = &update.metadata {
-            let json = metadata.clone().map(|fields| AttributeValue::S(Value::Object(fields).to_string()));
-            set.push((METADATA, json));
-        }
-        if set.is_empty() {
-            return self.session(session).await;
-        }
-        let (mut patience, mut receipt) = (self.patience(), Receipt::default());
-        // Each round replaces only what it read, and leaves a mark of its own: so a copy of a request that comes late, or a repeat of one whose
-        // answer was lost, takes back no change that others made since.
-        while !patience.is_over() {
-            let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
-            let Some(read) = persist!(patience, self.table.get(&key, &mut receipt))? else { return Ok(None) };
-            let seen = read.attributes.get(REV).filter(|_| self.keeps(Rule::PatchAsRead));
-            let rev = AttributeValue::B(Blob::new(AppendId::random().as_bytes()));
-            let mut set = set.clone();
-            set.push((REV, Some(rev.clone())));
-            let expected = self.keeps(Rule::PatchAsRead).then_some((REV, seen));
-            loop {
-                match self.table.update(&key, &set, expected, &mut receipt).await {
-                    Ok(Updated::Done(item)) => return entry(&item, owner.as_ref()).map(|entry| Some(entry.info)),
-                    Ok(Updated::Changed(item)) if item.attributes.get(REV) == Some(&rev) => {
-                        return entry(&item, owner.as_ref()).map(|entry| Some(entry.info));
-                    }
-                    // Changed, moved or ended since it was read.
-                    Ok(Updated::Changed(_) | Updated::Missing) => break,
-                    Err(fault) => patience.after(fault).await?,
-                }
-            }
-        }
-        Err(Error::new(
-            crate::ErrorKind::Unavailable,
-            format!("session {session} was not changed: others changed it for {} ms; try again", patience.deadline_ms),
-        ))
-    }
-}
-
-/// Where a scan goes on, as text.
-pub(super) fn spell_scan(key: &Key) -> String {
-    BASE64.encode(serde_json::json!([key.pk, key.sk]).to_string())
-}
-
-pub(super) fn parse_scan(cursor: &str) -> Result<Key, Error> {
-    let read = || {
-        let (pk, sk) = serde_json::from_slice(&BASE64.decode(cursor).ok()?).ok()?;
-        Some(Key { pk, sk })
-    };
-    read().ok_or_else(|| Error::invalid("that cursor is not of a listing of all sessions; start from its first page"))
-}
-
-/// Reads an item of the directory; `None` where it lies elsewhere.
-pub(super) fn entry_in(partitions: &Partitions, item: &Item) -> Option<Result<Entry, Error>> {
-    let pk = &item.key.pk;
-    let owner = partitions.owner_of_directory(pk)?;
-    let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose();
-    let owner = owner.map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
-    Some(owner.and_then(|owner| entry(item, owner.as_ref())))
-}
-
-/// Reads an entry of the directory.
-pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> {
-    check_version(item)?;
-    let wrong = |what: &str| Error::corrupt(format!("the directory entry {:?} in {:?} has {what}", item.key.sk, item.key.pk));
-    let (created_at, id) = entry_of(&item.key.sk).ok_or_else(|| wrong("a key that is not a directory entry's"))?;
-    let text = |name: &str| match item.attributes.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::S(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(wrong(&format!("an attribute {name:?} that is not a string"))),
-    };
-    let number = |name: &str| match item.attributes.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::N(at)) => {
-            at.parse::<i64>().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is no time")))
-        }
-        Some(_) => Err(wrong(&format!("an attribute {name:?} that is not a number"))),
-    };
-    let metadata: Option<Map<String, Value>> = match text(METADATA)? {
-        None => None,
-        Some(json) => Some(serde_json::from_str(&json).map_err(|_| wrong("metadata that is not a JSON object"))?),
-    };
-    let sure = number(SURE_UNTIL)?.map(|at| if at == 0 { Lasts::Forever } else { Lasts::Until(at) });
-    let hidden = Lasts::of(number(EXPIRES_AT)?);
-    let last_at = Some(number(LAST_AT)?.map_or(created_at, |at| at.max(created_at)));
-    let info = SessionInfo { id, owner: owner.cloned(), title: text(TITLE)?, metadata, created_at, last_at };
-    Ok(Entry { info, sure, hidden })
 }

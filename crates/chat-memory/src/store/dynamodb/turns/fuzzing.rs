@@ -1,8 +1,9 @@
 //! The decoders of this layout, for any bytes.
 
 use super::belief::Belief;
-use super::directory::{entry, parse_scan, spell_scan};
+use super::entry::entry;
 use super::item::{self, Body, Codec, Limits, Stored};
+use super::listing::{parse_scan, spell_scan};
 use crate::Error;
 use crate::fuzzing::attributes;
 use crate::store::Record;

@@ -5,9 +5,11 @@
 mod append;
 mod belief;
 mod directory;
+mod entry;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod item;
+mod listing;
 mod load;
 mod look;
 mod reckon;
@@ -41,7 +43,7 @@ pub(crate) const CAPABILITIES: Capabilities =
 
 /// Whether this item is an entry of the directory in today's form, or one of the version before; `None` where it is no entry.
 pub(crate) fn is_entry_of_today(partitions: &Partitions, item: &Item) -> Option<Result<bool, Error>> {
-    directory::entry_in(partitions, item).map(|read| read.map(|entry| !entry.is_before()))
+    entry::entry_in(partitions, item).map(|read| read.map(|entry| !entry.is_before()))
 }
 
 /// How a store keeps its sessions.

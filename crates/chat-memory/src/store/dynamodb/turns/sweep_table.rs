@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Body, Links};
 use super::sweep::{Damaged, taken_back_clear};
-use super::{Turns, directory, persist};
+use super::{Turns, entry, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::Receipt;
@@ -121,14 +121,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let page = persist!(patience, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
             for item in &page.items {
                 let pk = &item.key.pk;
-                if let Some(read) = directory::entry_in(&self.settings.partitions, item) {
+                if let Some(read) = entry::entry_in(&self.settings.partitions, item) {
                     let read = damaged.pass(read)?;
                     let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
                     match (read, old) {
                         // It may be of a newer version: it is named, and stays.
                         (None, _) => {}
                         (Some(entry), old) if old.is_some() || entry.is_before() => {
-                            seen.entries.push((item.key.clone(), entry.session(), old.is_some()));
+                            seen.entries.push((item.key.clone(), entry.info.id, old.is_some()));
                         }
                         _ => {}
                     }
