@@ -146,9 +146,10 @@ test("older messages are a page away", async () => {
 });
 
 test("each text runs in its own direction", async () => {
-  await append(service.url, "directions", [{ role: "user", content: "שלום, מה שלומך?\n\nHello, and **you**?" }]);
+  await append(service.url, "directions", [{ role: "user", content: "שלום\n\nHello, and how are **you** on this fine day?" }]);
   const { page, open, close } = await watched(chromium, service.url);
   await open("/console/sessions/directions");
+  // The bubble is as wide as the longer one.
   const starts = await page.locator(".message .text p").evaluateAll((all) =>
     all.map((paragraph) => {
       const range = document.createRange();

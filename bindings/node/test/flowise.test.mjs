@@ -196,7 +196,10 @@ test("window, and inputs that are wrong", async () => {
   await bad({ tableName: "a table" }, /^Table Name must be a table's name|^Table Name/);
   await bad({ partitionKey: "x".repeat(300) }, /^Partition Key: /);
   // What only shows when the table is asked.
-  const other = await memory(place, "DynamoDBChatMemory", { ...inputs, tableName: await table("pk", "range") });
+  const elsewhere = { ...inputs, tableName: await table("pk", "range") };
+  const misnamed = await memory(place, "DynamoDBChatMemory", elsewhere);
+  await assert.rejects(misnamed.getChatMessages(), (error) => /has the key "pk", but "session_id" was given; give Partition Key "pk", or leave it out$/.test(error.message));
+  const other = await memory(place, "DynamoDBChatMemory", { ...elsewhere, partitionKey: "pk" });
   await assert.rejects(other.getChatMessages(), (error) => /Partition Key "pk" and sort key "range" \(this node has no field for the sort key/.test(error.message) && !/store URL/.test(error.message));
 });
 

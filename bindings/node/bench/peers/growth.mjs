@@ -1,6 +1,6 @@
 // What a turn and a read cost as the conversation grows, and where it ends.
 import { randomUUID } from "node:crypto";
-import { charged, meter } from "../meter.mjs";
+import { meter } from "../meter.mjs";
 import { Driver, Refused, tableFor } from "./sides.mjs";
 
 const LAST = 20;
@@ -35,10 +35,10 @@ export async function growth(side, { marks, readEach }) {
         break;
       }
       if (turn <= 100) milliseconds += performance.now() - start;
-      writes.push(charged(meters.take(), side.name));
+      writes.push(meters.take());
       if (turn > readEach && turn % CHECKED !== 0 && !marks.includes(turn)) continue;
       const texts = (await driver.last(SESSION, LAST)).map(side.text);
-      reads.set(turn, charged(meters.take(), side.name));
+      reads.set(turn, meters.take());
       const first = Math.max(1, turn - LAST / 2 + 1);
       const wanted = Array.from({ length: turn - first + 1 }, (_, n) => [question(first + n).content, answer(first + n).content]).flat();
       if (JSON.stringify(texts) === JSON.stringify(wanted)) continue;
@@ -67,7 +67,7 @@ export async function fresh(side) {
       drivers.push(driver);
       for (let turn = 1; turn <= turns; turn += 1) await driver.add(SESSION, [question(turn), answer(turn)]);
     }
-    return charged(meters.take(), side.name);
+    return meters.take();
   } finally {
     for (const driver of drivers) driver.stop();
     meters.close();

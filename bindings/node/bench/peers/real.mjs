@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { charged, meter } from "../meter.mjs";
+import { meter } from "../meter.mjs";
 import { root } from "../../test/support.mjs";
 import { Driver, Refused, tableFor } from "./sides.mjs";
 
@@ -75,7 +75,7 @@ export async function conversationsOf(side, list) {
           failed = true;
         });
       }
-      const { writeUnits, readUnits } = charged(meters.take(), side.name);
+      const { writeUnits, readUnits } = meters.take();
       outcome.writeUnits += writeUnits;
       outcome.readUnits += readUnits;
       let read;
