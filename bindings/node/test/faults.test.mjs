@@ -14,7 +14,7 @@ let proxy;
 let url;
 
 before(async () => {
-  const faults = ["--drop-requests", "0.1", "--drop-answers", "0.2", "--duplicates", "0.1", "--seed", "7", "--only", "UpdateItem", "--only", "PutItem"];
+  const faults = ["--drop-requests", "0.1", "--drop-answers", "0.2", "--duplicates", "0.1", "--seed", "7", "--only", "UpdateItem", "--only", "PutItem", "--only", "TransactWriteItems"];
   proxy = spawn(needed("CHAT_MEMORY_FAULT_PROXY"), faults, { stdio: ["ignore", "pipe", "inherit"] });
   const [line] = await once(proxy.stdout, "data");
   url = String(line).trim();

@@ -50,7 +50,7 @@ export async function writers(side, { count, messages }) {
 export async function lostAnswers(side, { messages }) {
   let nth = 0;
   const lose = (operation) => {
-    if (!/^(Put|Update)Item$/.test(operation)) return false;
+    if (!/^(PutItem|UpdateItem|TransactWriteItems)$/.test(operation)) return false;
     nth += 1;
     return nth % 2 === 1;
   };
