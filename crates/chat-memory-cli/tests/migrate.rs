@@ -220,6 +220,24 @@ fn a_verified_copy_says_what_was_compared() {
     assert_eq!(again["verified"], serde_json::json!({"sessions": 2, "messages": 2, "other_times": 0}));
 }
 
+/// A session that is named and is not there is no success, and neither is a name that stands for none.
+#[test]
+fn a_session_that_is_not_there_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (from, to) = (path("from.db"), path("to.db"));
+    assert!(run(&["--store", &from, "append", "a", "one"]).status.success());
+    let ran = run(&["migrate", "--from", &from, "--to", &to, "--session", "typo", "--session", "a", "--rename", "nosuch", "z"]);
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout).into_owned(), String::from_utf8_lossy(&ran.stderr).into_owned());
+    assert_eq!(ran.status.code(), Some(1), "{err}");
+    assert!(out.starts_with("copied 1 message in 1 append, of 2 sessions; 2 failed"), "{out}");
+    assert!(err.contains("session typo: source: there is no such session; check the id"), "{err}");
+    assert!(err.contains("session nosuch: --rename names it"), "{err}");
+    let ran = run(&["migrate", "--from", &from, "--to", &to, "--dry-run", "--rename", "a", "b"]);
+    let err = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success() && err.contains("session \"a\" would be copied as b"), "{err}");
+}
+
 /// Flowise's callers name sessions as they like.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_with_an_id_that_the_target_does_not_take_is_copied_under_another() {

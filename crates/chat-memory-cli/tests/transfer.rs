@@ -145,8 +145,8 @@ fn an_interrupted_import_says_how_to_continue() {
     let mut stdin = child.stdin.take().expect("piped");
     let line = |n: usize| json!({"id": format!("s{n}"), "messages": [{"role": "user", "content": "x"}]}).to_string();
     (0..3).for_each(|n| writeln!(stdin, "{}", line(n)).expect("it reads"));
-    // It has written these and waits for more.
-    while json_lines(&place.run(&["sessions", "--json"]).done()).len() < 3 {
+    // It has written these and waits for more. At first there is not even a file.
+    while json_lines(&place.run(&["sessions", "--json"]).out).len() < 3 {
         assert!(child.try_wait().expect("it can be asked").is_none(), "the import ended by itself");
     }
     common::interrupt(&child);

@@ -35,8 +35,9 @@ pub(crate) struct Memory {
     reading: Part,
 }
 
+/// A part of a budget.
 #[derive(Debug)]
-struct Part {
+pub(crate) struct Part {
     room: Arc<Semaphore>,
     units: u32,
 }
@@ -72,8 +73,38 @@ impl Memory {
     }
 }
 
+impl Held {
+    /// Takes off what so many bytes need, as far as it is there.
+    pub(crate) fn split_off(&mut self, bytes: usize) -> Self {
+        let part = self.0.last_mut().and_then(|permit| permit.split(bytes.div_ceil(UNIT).min(permit.num_permits())));
+        Self(part.into_iter().collect())
+    }
+}
+
 impl Part {
-    fn new(bytes: usize) -> Self {
+    /// Room for so many bytes, now; `None` where others have it.
+    pub(crate) fn try_hold(&self, bytes: usize) -> Option<Held> {
+        if bytes <= SMALL {
+            return Some(Held::default());
+        }
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(self.units_of(bytes)).ok()?;
+        Some(Held(vec![permit]))
+    }
+
+    /// Waits for room for so many bytes.
+    pub(crate) async fn hold(&self, bytes: usize) -> Held {
+        if bytes <= SMALL {
+            return Held::default();
+        }
+        Held(Arc::clone(&self.room).acquire_many_owned(self.units_of(bytes)).await.into_iter().collect())
+    }
+
+    /// What is larger than all there is has all there is.
+    fn units_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units)
+    }
+
+    pub(crate) fn new(bytes: usize) -> Self {
         let units = u32::try_from((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self { room: Arc::new(Semaphore::new(units as usize)), units }
     }

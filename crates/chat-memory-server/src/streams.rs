@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
+use crate::memory::Part;
 use crate::problem::Problem;
 
-/// How many streams read the store at once: what each finds is in memory until its client has taken it.
+/// How many streams read the store at once.
 const READS: usize = 8;
+
+/// How much may be in memory that streams have found and their clients have not taken yet, in bytes; what is small has room always.
+const FOUND: usize = 64 * 1024 * 1024;
 
 /// When a client should try again, in seconds.
 const AGAIN: u32 = 5;
@@ -21,6 +25,7 @@ pub(crate) struct Streams {
     most: usize,
     most_of_key: usize,
     reads: Semaphore,
+    found: Part,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +44,7 @@ pub(crate) struct OpenOfKey {
 
 impl Streams {
     pub(crate) fn new(most: usize, most_of_key: usize) -> Self {
-        Self { open: Arc::default(), most, most_of_key, reads: Semaphore::new(READS) }
+        Self { open: Arc::default(), most, most_of_key, reads: Semaphore::new(READS), found: Part::new(FOUND) }
     }
 
     /// Opens a stream for the key with this id.
@@ -71,6 +76,11 @@ impl Streams {
     /// Which streams read the store: as many as have a permit.
     pub(crate) fn reads(&self) -> &Semaphore {
         &self.reads
+    }
+
+    /// The memory for what they find.
+    pub(crate) fn found(&self) -> &Part {
+        &self.found
     }
 }
 

@@ -95,6 +95,16 @@ impl Error {
         error
     }
 
+    /// The same error of a clear or a delete, which is repeated without a ticket.
+    pub(crate) fn of_repeatable(self, what: &str) -> Self {
+        if !self.is_in_doubt() {
+            return self;
+        }
+        let why = self.0.source.as_ref().map_or_else(|| "no answer".to_owned(), ToString::to_string);
+        let error = Self::new(self.kind(), format!("it is not known whether the session was {what} ({why}); repeat it"));
+        error.with_source(self)
+    }
+
     /// The same error with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::{WireFormat, count, owner, say_scan_cost, stored_id};
+use super::{NO_SUCH_SESSION, WireFormat, count, owner, say_scan_cost, stored_id};
 use crate::app::App;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
@@ -187,12 +187,7 @@ impl Export<'_> {
         let Some((id, _)) = self.reading.pop_front() else { return Ok(()) };
         // Where all is read already nothing else would give Ctrl-C its turn.
         tokio::task::yield_now().await;
-        let read = read.and_then(|session| {
-            session.ok_or_else(|| {
-                let how = "check the id, or list all sessions with `chat-memory sessions --all`";
-                Error::new(ErrorKind::NotFound, format!("there is no such session; {how}"))
-            })
-        });
+        let read = read.and_then(|session| session.ok_or_else(|| Error::new(ErrorKind::NotFound, NO_SUCH_SESSION)));
         match read {
             Ok((listed, history)) => self.write(&id, listed, &history),
             // Others may fare better: nothing that can be read is kept back for what cannot.

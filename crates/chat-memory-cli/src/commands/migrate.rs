@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::ids::readable_id;
 use super::import::style;
-use super::{count, say_scan_cost, session_id, stored_id};
+use super::{NO_SUCH_SESSION, count, say_scan_cost, session_id, stored_id};
 use crate::app::{App, cost_of, open};
 use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED, OnCommandLine};
 use crate::interrupt::Interrupt;
@@ -210,6 +210,10 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             }
         }
     }
+    let is_whole = !migration.is_cut;
+    for (old, _) in stores.renamed.iter().filter(|(old, _)| is_whole && !seen.iter().any(|id| is_named(id, old))) {
+        migration.fail(old, &Error::invalid("--rename names it, and it is none of the sessions that were copied; check the id"));
+    }
     let interrupted = interrupt.is_asked();
     let end = migration.end(interrupted);
     match failure {
@@ -302,6 +306,9 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         return Ok(());
     };
     let source = source.map_err(|e| e.context("source"))?;
+    if info.is_none() && source.is_empty() && (stores.from.capabilities().directory || source.position.next() == 0) {
+        return Err(Error::invalid(format!("source: {NO_SUCH_SESSION}")));
+    }
     let Some(found) = interrupt.or(find_target(stores, session, copied)).await else {
         copied.is_cut = true;
         return Ok(());
@@ -377,12 +384,16 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     Ok(())
 }
 
+/// Whether a user means this session: by its id, or by that as it is printed.
+fn is_named(session: &SessionId, name: &str) -> bool {
+    name == session.as_str() || name == visible_line(session.as_str())
+}
+
 /// The session's id in the target and what is there: its own, the one that the user gives, or one that is made of it where the target
 /// does not take its own.
 async fn find_target(stores: &Stores, session: &SessionId, copied: &mut Copied) -> Result<(SessionId, Option<History>), Error> {
     let to = stores.to.as_ref();
-    let printed = visible_line(session.as_str());
-    let given = stores.renamed.iter().find(|(old, _)| old == session.as_str() || *old == printed);
+    let given = stores.renamed.iter().find(|(old, _)| is_named(session, old));
     if let Some((_, new)) = given {
         copied.renamed = Some(new.clone());
     }
@@ -492,22 +503,26 @@ impl<'a> Migration<'a> {
         }
         if let Some(to) = copied.renamed {
             if !self.app.json() {
-                let how = if self.dry_run { "would be copied" } else { "copied" };
-                self.bar.suspend(|| say(format_args!("session {:?} is {how} as {to}", id.as_str())));
+                let how = if self.dry_run { "would be" } else { "is" };
+                self.bar.suspend(|| say(format_args!("session {:?} {how} copied as {to}", id.as_str())));
             }
             self.renamed.push(json!({ "id": id.as_str(), "to": to.as_str() }));
         }
         if let Some(error) = error {
-            let code = if error.is_conflict() { CONFLICT } else { FAILED };
-            self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
-            if !self.app.json() {
-                self.bar.suspend(|| say(format_args!("chat-memory: session {}: {error}", visible_line(id.as_str()))));
-            }
-            self.failed.push(json!({ "id": id.as_str(), "error": error.to_string() }));
+            self.fail(id.as_str(), &error);
         }
         let sessions = count(self.seen, "session");
         let messages = if self.dry_run { format!(", {}", count(self.done.messages, "message")) } else { String::new() };
         self.bar.set_message(format!("{sessions}{messages}"));
+    }
+
+    fn fail(&mut self, id: &str, error: &Error) {
+        let code = if error.is_conflict() { CONFLICT } else { FAILED };
+        self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
+        if !self.app.json() {
+            self.bar.suspend(|| say(format_args!("chat-memory: session {}: {error}", visible_line(id))));
+        }
+        self.failed.push(json!({ "id": id, "error": error.to_string() }));
     }
 
     fn end(self, interrupted: bool) -> Result<(), Failure> {

@@ -142,10 +142,13 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
     let Receipt { read_units, write_units, .. } = appended.receipt;
     app.explain_cost(format!(
         "(the session's first append: its {write_units} write units are for the record and for the session's entry in the list, its {read_units} read units \
-         for the look whether the session is new; a record of this size alone takes {} write units)",
+         for the look whether the session is new; a record of this size alone takes {} of the first)",
         alone.write_units
     ));
 }
+
+/// Of a session that is named and is not there.
+const NO_SUCH_SESSION: &str = "there is no such session; check the id, or list all sessions with `chat-memory sessions --all`";
 
 /// "1 record", "2 records".
 fn count(n: u64, one: &str) -> String {

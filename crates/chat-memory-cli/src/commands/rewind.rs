@@ -5,7 +5,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{confirm, count, stored_session_id};
+use super::{confirm, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::failure::Failure;
@@ -53,7 +53,8 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
     let what = match (arguments.reach.to, arguments.reach.turns) {
         (Some(seq), _) => format!("record {seq} and all after it"),
-        (None, turns) => format!("the last {}", count(turns.unwrap_or(1).into(), "turn")),
+        (None, None | Some(1)) => "the last turn".to_owned(),
+        (None, Some(turns)) => format!("the last {turns} turns, or all there are,"),
     };
     confirm(arguments.yes, &format!("Take back {what} of {session}"))?;
     let store = app.existing_store().await?;

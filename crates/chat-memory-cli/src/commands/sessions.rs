@@ -27,11 +27,11 @@ Examples:
 
 A table that Flowise or LangChain made has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; what it will take is said first.
 
---recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with over
-1,000 sessions is listed by start; standard error says so.
+--recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with \
+over 1,000 sessions is listed by start; standard error says so.
 
-JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, and
-null where they are not known.";
+JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, \
+and null where they are not known.";
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let as_json = app.json() || arguments.format == Form::Json;
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let store = app.existing_store().await?;
-    let (mut after, mut is_told) = (None, false);
+    let (mut after, mut is_told, mut said) = (None, false, BTreeSet::new());
     if arguments.all {
         return every(app, store.as_ref(), left, as_json).await;
     }
@@ -82,6 +82,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         }
         let page = store.sessions(&query).await?;
         app.spend(page.receipt);
+        for warning in page.warnings {
+            if said.insert(warning.clone()) {
+                say(format_args!("chat-memory: warning: {}", visible_line(&warning)));
+            }
+        }
         if page.order != query.order && !is_told {
             say("sorted by start: there are too many sessions to sort them by last activity");
             is_told = true;

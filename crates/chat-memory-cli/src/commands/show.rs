@@ -143,7 +143,7 @@ fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn F
 
 fn as_text(app: &App, session: &SessionId, seen: &RecalledRecords) -> Result<(), Failure> {
     let style = app.style();
-    if seen.history.is_empty() {
+    if seen.history.is_empty() && seen.left_out.is_nothing() {
         say(format_args!("{} holds no message", visible_line(session.as_str())));
         return Ok(());
     }

@@ -69,7 +69,7 @@ pub fn killed_import(place: &Place) {
     }
     stdin.flush().expect("it reads");
     // It waits for more lines when it is killed, in the middle of some sessions or behind them.
-    while json_lines(&place.run(&["sessions", "--json"]).done()).len() < half.div_ceil(3) {
+    while json_lines(&place.run(&["sessions", "--json"]).out).len() < half.div_ceil(3) {
         assert!(child.try_wait().expect("it can be asked").is_none(), "the import ended by itself");
     }
     child.kill().expect("it runs");

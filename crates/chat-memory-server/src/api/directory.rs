@@ -96,6 +96,9 @@ pub(crate) async fn list(
         access.store.sessions(&query).await
     };
     let page = page.map_err(|e| access.problem(&e))?;
+    for warning in &page.warnings {
+        tracing::warn!(warning, "a list of sessions");
+    }
     Ok(SessionsBody {
         order: (!all).then(|| page.order.into()),
         sessions: page.sessions.into_iter().map(SessionBody::from).collect(),

@@ -23,6 +23,7 @@ use super::extract::{Params, Session};
 use super::parameters::{LastEventHeader, SessionPath};
 use super::types::{RecordInfo, WireFormat};
 use crate::auth::{Access, MayRead};
+use crate::memory::Held;
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -114,7 +115,7 @@ pub(crate) async fn stream_of(
     session: SessionId,
     last_event: Option<&HeaderValue>,
     after: Option<&str>,
-    write: impl Fn(&Record) -> String + Send + 'static,
+    write: impl Fn(&Record) -> String + Send + Sync + 'static,
 ) -> Result<Response, Problem> {
     if !service.options().streaming {
         let detail = "this service sends each answer whole, so it has no streams of events; ask for what is new with the messages' `after`";
@@ -151,7 +152,11 @@ pub(crate) async fn stream_of(
     let following = AbortOnDrop(following.abort_handle());
     let stopped = service.clone();
     let first = stream::once(async { Ok(Event::default().retry(RETRY).comment("connected")) });
-    let events = stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) });
+    let events = stream::unfold((events, Held::default()), |(mut events, last)| async move {
+        // The last event is with its client, or nearly.
+        drop(last);
+        events.recv().await.map(|(event, held)| (event, (events, held)))
+    });
     let events = events.map(move |event| {
         let _open = (&open, &counted, &following);
         Ok::<_, Infallible>(event)
@@ -166,9 +171,11 @@ pub(crate) async fn stream_of(
     Ok((no_store, Sse::new(events).keep_alive(alive)).into_response())
 }
 
-enum Found {
-    Record(Box<Record>, Position),
-    Reset,
+/// An event to send, where the client is then, and how much memory it takes.
+struct Found {
+    event: Event,
+    behind: Position,
+    bytes: usize,
 }
 
 struct Follower {
@@ -186,7 +193,7 @@ struct Follower {
 
 impl Follower {
     /// What is new, once something may be; `None` where nothing more may be told.
-    async fn next(&mut self) -> Option<Vec<Found>> {
+    async fn next(&mut self, write: &(impl Fn(&Record) -> String + Send + Sync + 'static)) -> Option<Vec<Found>> {
         // Asked also where nothing changes, so that a key that was revoked leaves no open stream.
         loop {
             let change = tokio::time::timeout(ASK_EVERY, self.changes.changed()).await;
@@ -197,7 +204,14 @@ impl Follower {
                 break;
             }
         }
-        Some(self.look().await)
+        Some(self.look(write).await)
+    }
+
+    /// What comes after this place is to be read again.
+    fn go_back(&mut self, to: Position) {
+        self.seen = to;
+        self.is_sure = false;
+        self.changes.mark_changed();
     }
 
     /// Whether the key that opened the stream is no more, or lost its right.
@@ -207,16 +221,14 @@ impl Follower {
         now.is_none_or(|now| now != *key)
     }
 
-    async fn look(&mut self) -> Vec<Found> {
+    async fn look(&mut self, write: &(impl Fn(&Record) -> String + Send + Sync + 'static)) -> Vec<Found> {
         let next = self.seen.next();
         // Its last record too, where it is to be seen that it is still that one: numbers may start anew where records expire.
         let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond().saturating_sub(self.seen.read_at()) < SURE_FOR_MS;
         let from = if is_sure { next } else { next.saturating_sub(1) };
-        let read = {
-            let _permit = self.service.streams().reads().acquire().await;
-            self.access.store.load(&self.session, &Load::all().since(from)).await
-        };
-        match read {
+        let service = self.service.clone();
+        let permit = service.streams().reads().acquire().await;
+        match self.access.store.load(&self.session, &Load::all().since(from)).await {
             Ok(history) => {
                 self.failures = 0;
                 if history.position == self.seen {
@@ -230,20 +242,23 @@ impl Follower {
                     // Numbers began anew: what the client has is of another log.
                     self.seen = Position::new(0, None, 0);
                     self.changes.mark_changed();
-                    return vec![Found::Reset];
+                    let event = Event::default().event("reset").data("{}");
+                    return vec![Found { event, behind: self.seen.clone(), bytes: 0 }];
                 }
                 self.is_sure = true;
                 self.seen = history.position.clone();
                 let read = history.position.clone();
                 let found = |record: Record| {
-                    let behind = super::behind(&record, &read);
-                    Found::Record(Box::new(record), behind)
+                    let (behind, text) = (super::behind(&record, &read), write(&record));
+                    let bytes = text.len();
+                    Found { event: Event::default().event("record").id(behind.to_string()).data(text), behind, bytes }
                 };
                 history.records.into_iter().filter(|record| record.seq >= next).map(found).collect()
             }
             Err(error) => {
                 tracing::warn!(%error, "a stream of events could not read its session; it tries again");
                 self.failures += 1;
+                drop(permit);
                 tokio::time::sleep(Duration::from_millis(250 << self.failures.min(8)).min(LONGEST_PAUSE)).await;
                 self.changes.mark_changed();
                 Vec::new()
@@ -252,36 +267,47 @@ impl Follower {
     }
 }
 
-/// Sends what a follower finds, as its client takes it. A client that takes nothing for a while costs no memory: what was found for it is let
-/// go, and read again once it takes something. One that takes nothing for long is cut off.
-async fn follow(mut follower: Follower, to: mpsc::Sender<Event>, write: impl Fn(&Record) -> String + Send + 'static) {
+/// Sends what a follower finds, as its client takes it. A client that takes nothing for a while costs little memory: what was found for it is
+/// let go, and read again once it takes something. One that takes nothing for long is cut off.
+async fn follow(
+    mut follower: Follower,
+    to: mpsc::Sender<(Event, Held)>,
+    write: impl Fn(&Record) -> String + Send + Sync + 'static,
+) {
+    let service = follower.service.clone();
+    let room = service.streams().found();
+    // What was found before there was room for it.
+    let mut needed = 0;
     loop {
         let before = follower.seen.clone();
-        let Some(found) = follower.next().await else { return };
+        let mut held = room.hold(needed).await;
+        let Some(found) = follower.next(&write).await else { return };
+        let bytes = found.iter().map(|found| found.bytes).sum();
+        if bytes > needed {
+            drop(held);
+            let Some(now) = room.try_hold(bytes) else {
+                needed = bytes;
+                follower.go_back(before);
+                continue;
+            };
+            held = now;
+        }
+        needed = 0;
         let mut sent = before;
-        for found in found {
+        for Found { event, behind, bytes } in found {
             let room = match tokio::time::timeout(GRACE, to.reserve()).await {
                 Ok(room) => room.ok(),
                 Err(_) => {
                     // What is left is read again from where the client is.
-                    follower.seen = sent;
-                    follower.is_sure = false;
-                    follower.changes.mark_changed();
+                    follower.go_back(sent);
                     break;
                 }
             };
             let Some(room) = room else { return };
-            match found {
-                Found::Record(record, position) => {
-                    room.send(Event::default().event("record").id(position.to_string()).data(write(&record)));
-                    sent = position;
-                }
-                Found::Reset => {
-                    room.send(Event::default().event("reset").data("{}"));
-                    sent = Position::new(0, None, 0);
-                }
-            }
+            room.send((event, held.split_off(bytes)));
+            sent = behind;
         }
+        drop(held);
         match tokio::time::timeout(STALLED, to.reserve()).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return,

@@ -262,6 +262,12 @@ impl Append {
         self.started_at.map_or(now_ms, |at| at.min(now_ms))
     }
 
+    /// When it makes its session active: as its newest message was sent, where that is known and not ahead of this time, and else then
+    /// (epoch milliseconds).
+    pub fn active_at(&self, now_ms: i64) -> i64 {
+        self.times().iter().flatten().copied().max().map_or(now_ms, |sent_at| sent_at.min(now_ms))
+    }
+
     /// When the record expires (epoch seconds) in a store that keeps records for `retention_s`: not before what it hides,
     /// and never where that has no expiry. A clear's messages expire as any others do.
     pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {

@@ -155,7 +155,7 @@ impl InMemoryStore {
         match goes_on {
             Some(listed) => {
                 // A clock that is set back moves no session down, so that no page of a list shows it twice.
-                listed.info.last_at = listed.info.last_at.max(Some(now_ms));
+                listed.info.last_at = listed.info.last_at.max(Some(append.active_at(now_ms)));
                 listed.lasts = listed.lasts.max(lasts);
             }
             None => {
@@ -165,7 +165,7 @@ impl InMemoryStore {
                     title: append.title().map(str::to_owned),
                     metadata: None,
                     created_at: append.starts_at(now_ms),
-                    last_at: Some(now_ms),
+                    last_at: Some(append.active_at(now_ms).max(append.starts_at(now_ms))),
                 };
                 log.listed = Some(Listed { info, lasts });
             }

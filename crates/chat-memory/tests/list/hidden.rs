@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::Load;
 use chat_memory::store::dynamodb::admin::{Admin, Severity, Subject};
 use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Layout, Options, Roll};
-use chat_memory::{Append, ChatStore, Message, Role, SessionId};
+use chat_memory::{Append, ChatStore, Message, Namespace, Role, SessionId};
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
 
 use super::{all, element, fixture, restored};
@@ -388,6 +388,35 @@ async fn a_delete_of_what_never_was_writes_nothing_and_an_empty_item_goes_after_
     assert_eq!((swept.sessions, scan(&table).await.len()), (1, 0), "nothing is left");
     store.append(&id("s"), &Append::new([Message::user("again")])).await.expect("an append");
     assert_eq!(texts(&all(&store, &id("s")).await), ["again"]);
+}
+
+#[tokio::test]
+async fn a_repeated_delete_writes_nothing_and_costs_no_more_than_the_last() {
+    let table = list::new_table("id", None).await;
+    let store = open(&table, |options| options).await;
+    store.append(&id("s"), &Append::new([Message::user("x")])).await.expect("an append");
+    assert!(store.delete(&id("s")).await.expect("a delete").existed);
+    let left = scan(&table).await;
+    let again = store.delete(&id("s")).await.expect("a delete");
+    for _ in 0..3 {
+        let last = store.delete(&id("s")).await.expect("a delete");
+        assert_eq!((last.existed, last.records, last.receipt.write_units), (false, 0, 0.0));
+        assert_eq!(last.receipt.requests, again.receipt.requests);
+    }
+    assert_eq!(scan(&table).await, left);
+}
+
+#[tokio::test]
+async fn sessions_of_namespaces_are_said() {
+    let table = list::new_table("id", None).await;
+    let store = open(&table, |options| options).await;
+    store.append(&id("s"), &Append::new([Message::user("x")])).await.expect("an append");
+    let of = open(&table, |options| options.with_namespace(Namespace::new("foo").expect("a name"))).await;
+    of.append(&id("bar"), &Append::new([Message::user("y")])).await.expect("an append");
+    let page = store.every_session(None).await.expect("a list");
+    assert_eq!(page.sessions.len(), 1);
+    assert!(page.warnings.iter().any(|warning| warning.contains("namespace=foo")), "{:?}", page.warnings);
+    assert!(of.every_session(None).await.expect("a list").warnings.is_empty());
 }
 
 #[tokio::test]

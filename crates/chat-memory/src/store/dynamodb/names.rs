@@ -162,6 +162,13 @@ impl Partitions {
     }
 }
 
+/// What a listing without a namespace says where there is one.
+pub(crate) fn not_of_namespaces(name: &str) -> String {
+    format!(
+        "there are sessions of namespaces too, which are not listed; those of {name:?} are with namespace={name} in the store URL"
+    )
+}
+
 /// The shard of a session's directory entry (FNV-1a: it must stay the same for ever).
 pub(crate) fn shard(session: &SessionId) -> u32 {
     let hash = session.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -56,6 +56,7 @@ pub(super) struct NewRecord {
     sent_at: Option<String>,
     /// When the session counts as started, if this starts it.
     starts_at: i64,
+    active_at: i64,
     /// Whether the session is deleted: taken off the directory, if there is anything to delete.
     deletes: bool,
 }
@@ -75,6 +76,7 @@ impl NewRecord {
             title: append.title().map(str::to_owned),
             sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
             starts_at: append.starts_at(now_ms),
+            active_at: append.active_at(now_ms),
             deletes,
         })
     }
@@ -215,14 +217,14 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         db.prepare_cached(
             "UPDATE sessions SET created_at = ?2, last_at = ?3, expires_at = ?4, owner = ?5, title = ?6, metadata = NULL WHERE key = ?1",
         )?
-        .execute(params![key, new.starts_at, now_ms, expires_at, new.owner, new.title])?;
+        .execute(params![key, new.starts_at, new.active_at.max(new.starts_at), expires_at, new.owner, new.title])?;
     } else {
         // No expiry is NULL, and so is the larger of NULL and any other. A clock that is set back moves no session down, so that
         // no page of a list shows it twice.
         db.prepare_cached(
             "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, ?3) WHERE key = ?1",
         )?
-        .execute(params![key, now_ms, expires_at])?;
+        .execute(params![key, new.active_at, expires_at])?;
     }
     let seq = actual.next();
     if i64::try_from(seq).is_err() {

@@ -47,7 +47,12 @@ async fn a_table_with_other_keys_is_there_but_not_fit() {
     let creation = admin.create_table().await.expect("there");
     assert!(!creation.created && !creation.fits());
     let keys = of(&creation.findings, Subject::Keys);
-    assert_eq!(keys.remedy.as_deref(), Some("give partition_key=pk and sort_key=rk in the store URL"));
+    assert_eq!(
+        keys.remedy.as_deref(),
+        Some(
+            "give partition_key=pk and sort_key=rk in the store URL, or layout=list where LangChain or Flowise is to use the table too"
+        )
+    );
     assert_eq!(of(&admin.check().await, Subject::Keys), keys);
 }
 

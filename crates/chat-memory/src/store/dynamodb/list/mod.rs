@@ -240,7 +240,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     pub(crate) async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
-        let appended = self.append(session, &Append::clear()).await?;
+        let appended = self.append(session, &Append::clear()).await.map_err(|e| e.of_repeatable("cleared"))?;
         let swept = self.sweep(session).await.map_err(|e| {
             e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
         })?;

@@ -12,7 +12,7 @@ use super::{ListTable, Listed, Share, Slice, persist};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::iam::Operation;
-use crate::store::dynamodb::names::VERSION;
+use crate::store::dynamodb::names::{VERSION, not_of_namespaces};
 use crate::store::dynamodb::table::{Clock, Key};
 use crate::store::{Receipt, SessionInfo, SessionPage};
 
@@ -76,12 +76,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let only = &[VERSION];
         let Slice { items, after } = persist!(patience, self.table.slice(share, only, &lists, after.as_ref(), &mut receipt))?;
         let (mut found, mut unclear) = (Vec::new(), Vec::new());
+        let of_namespaces = items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
         for item in &items {
             let Some(id) = self.session_of(item) else { continue };
             let has_list = lists.iter().any(|list| item.attributes.contains_key(*list));
             if has_list { found.push(id) } else { unclear.push((id, &item.key)) }
         }
-        let mut warnings = BTreeSet::new();
+        let mut warnings: BTreeSet<_> = of_namespaces.map(not_of_namespaces).into_iter().collect();
         // A list whose first element says no type, or none that the settings read: the whole item tells.
         for some in unclear.chunks(AT_ONCE) {
             let whole = some.iter().map(|(id, key)| self.look_into(id, key));

@@ -227,6 +227,12 @@ impl State {
 }
 
 impl Log {
+    /// Whether a clear left it so, and nothing came since.
+    pub(super) fn is_cleared(&self) -> bool {
+        let is_clear = |entry: &Entry| entry.bare.rewind == Some(0);
+        self.elements.is_empty() && self.head.segment.is_none() && !self.entries.is_empty() && self.entries.iter().all(is_clear)
+    }
+
     /// The records of these elements, behind what `head` says; where the first element carries a head, that is the one.
     pub(super) fn new(session: &str, head: Head, elements: Vec<(Dialect, AttributeValue)>) -> Result<Self, Error> {
         let mut log = Self { head, elements, entries: Vec::new() };

@@ -111,14 +111,22 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by, until a
-    /// sweep of the table finds it two days old. Where there is no item nothing is written.
+    /// sweep of the table finds it two days old. Where there is no item, or it is as a clear or a delete left it, no clear is written.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         self.writable()?;
         let mut receipt = Receipt::default();
-        if !self.state(session, false, None, &mut receipt, &mut self.patience()).await?.exists {
+        let state = self.state(session, false, None, &mut receipt, &mut self.patience()).await?;
+        if !state.exists {
             return Ok(Deleted::new(false, Swept { records: 0, receipt }));
         }
-        let (cleared, took) = self.append_over(session, &Append::clear()).await?;
+        if state.log.is_cleared() {
+            // It may be a delete that was cut off which is repeated.
+            let mut swept = self.sweep(session).await?;
+            swept.receipt += receipt;
+            return Ok(Deleted::new(false, swept));
+        }
+        let cleared = self.append_over(session, &Append::clear()).await;
+        let (cleared, took) = cleared.map_err(|e| e.of_repeatable("deleted"))?;
         let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
         // What an earlier delete wrote is no message.
         deleted.records = deleted.records.saturating_sub(took.bare);

@@ -74,7 +74,10 @@ impl Schema {
                     "has the keys {:?} and {:?}, but {partition_key:?} and {sort_key:?} were expected",
                     partition.name, sort.name
                 ),
-                remedy: format!("give partition_key={} and sort_key={} in the store URL", partition.name, sort.name),
+                remedy: format!(
+                    "give partition_key={} and sort_key={} in the store URL, or layout=list where LangChain or Flowise is to use the table too",
+                    partition.name, sort.name
+                ),
             });
         }
         None

@@ -7,7 +7,7 @@ use super::item::check_version;
 use crate::error::Error;
 use crate::session::Owner;
 use crate::store::dynamodb::names::*;
-use crate::store::dynamodb::table::Item;
+use crate::store::dynamodb::table::{Item, Key};
 use crate::store::{Lasts, SessionInfo};
 
 /// An entry, as it is stored.
@@ -42,6 +42,15 @@ pub(super) fn entry_in(partitions: &Partitions, item: &Item) -> Option<Result<En
     let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose();
     let owner = owner.map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
     Some(owner.and_then(|owner| entry(item, owner.as_ref())))
+}
+
+/// What the key of an entry says of its session, where no more of it can be read.
+pub(super) fn bare_entry(partitions: &Partitions, key: &Key) -> Option<Entry> {
+    let owner = partitions.owner_of_directory(&key.pk)?;
+    let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose().ok()?;
+    let (created_at, id) = entry_of(&key.sk)?;
+    let info = SessionInfo { id, owner, title: None, metadata: None, created_at, last_at: Some(created_at) };
+    Some(Entry { info, sure: None, hidden: Lasts::Forever })
 }
 
 /// Reads an entry of the directory.

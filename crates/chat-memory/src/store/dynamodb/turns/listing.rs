@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::Value;
 
-use super::entry::{entry, entry_in};
+use super::entry::{bare_entry, entry, entry_in};
 use super::{Rule, Turns, persist};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
@@ -45,7 +45,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let shown = entry.is_shown(now_s);
                     found.push((&item.key, entry, shown));
                 }
-                Some(Err(error)) if error.is_corrupt() || error.is_unsupported() => page.warnings.push(error.to_string()),
+                Some(Err(error)) if error.is_corrupt() || error.is_unsupported() => {
+                    page.warnings.push(error.to_string());
+                    // What it says is lost, not its session: that is listed where its log names this entry.
+                    found.extend(bare_entry(&self.settings.partitions, &item.key).map(|entry| (&item.key, entry, None)));
+                }
                 Some(Err(error)) => return Err(error),
             }
         }
@@ -154,6 +158,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT];
         let read = persist!(patience, self.table.scan(&only, after.as_ref(), &mut page.receipt))?;
         self.show(&read.items, &mut page).await?;
+        let of_namespaces = read.items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
+        page.warnings.extend(of_namespaces.map(not_of_namespaces));
         page.next = read.after.as_ref().map(spell_scan);
         Ok(page)
     }

@@ -11,11 +11,14 @@ use crate::store::{Append, Appended, Cleared, Deleted, Receipt, Swept};
 /// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
 
-/// The first damage that a sweep met and went on behind, and how many there were.
+/// How much damage a sweep names; more is counted.
+const MOST_NAMED: usize = 20;
+
+/// The damage that a sweep met and went on behind.
 #[derive(Debug, Default)]
 pub(crate) struct Damaged {
-    first: Option<Error>,
-    pub(crate) count: u64,
+    named: Vec<Error>,
+    pub(crate) count: usize,
 }
 
 impl Damaged {
@@ -24,20 +27,24 @@ impl Damaged {
         match result {
             Err(error) if error.is_corrupt() || error.is_unsupported() => {
                 self.count += 1;
-                self.first.get_or_insert(error);
+                if self.named.len() < MOST_NAMED {
+                    self.named.push(error);
+                }
                 Ok(None)
             }
             result => result.map(Some),
         }
     }
 
-    /// Fails with the first damage, if there was any; `done` says what was done all the same.
+    /// Fails with the damage, if there was any; `done` says what was done all the same.
     pub(crate) fn none_or(self, done: impl std::fmt::Display) -> Result<(), Error> {
-        let Some(error) = self.first else { return Ok(()) };
-        Err(match self.count {
-            1 => error.context(done),
-            more => error.context(format_args!("{done} and {} more", more - 1)),
-        })
+        let Some(first) = self.named.first() else { return Ok(()) };
+        let said: Vec<String> = self.named.iter().map(ToString::to_string).collect();
+        let more = match self.count - self.named.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Err(Error::new(first.kind(), format!("{done}: {}{more}", said.join("; "))))
     }
 }
 
@@ -48,14 +55,15 @@ pub(super) fn taken_back_clear(pk: &str, seq: u64) -> Error {
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
-        let appended = self.append(session, &Append::clear()).await?;
+        let appended = self.append(session, &Append::clear()).await.map_err(|e| e.of_repeatable("cleared"))?;
         let swept = self.finish_clear(session, &appended).await?;
         Ok(Cleared { appended, swept })
     }
 
     /// Ends a session, which takes it off the directory with the same request, and sweeps it.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
-        let (appended, existed) = self.append_or_end(session, &Append::clear(), true).await?;
+        let ended = self.append_or_end(session, &Append::clear(), true).await;
+        let (appended, existed) = ended.map_err(|e| e.of_repeatable("deleted"))?;
         let mut swept = match existed {
             true => self.finish_clear(session, &appended).await?,
             // It may be a delete that was cut off which is repeated.
