@@ -96,6 +96,7 @@ impl Error {
     }
 
     /// The same error of a clear or a delete, which is repeated without a ticket.
+    #[cfg(feature = "dynamodb")]
     pub(crate) fn of_repeatable(self, what: &str) -> Self {
         if !self.is_in_doubt() {
             return self;

@@ -23,7 +23,7 @@ use super::extract::{Params, Session};
 use super::parameters::{LastEventHeader, SessionPath};
 use super::types::{RecordInfo, WireFormat};
 use crate::auth::{Access, MayRead};
-use crate::memory::Held;
+use crate::memory::{Held, SMALL};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -248,12 +248,21 @@ impl Follower {
                 self.is_sure = true;
                 self.seen = history.position.clone();
                 let read = history.position.clone();
-                let found = |record: Record| {
+                let mut found = Vec::new();
+                for record in history.records.into_iter().filter(|record| record.seq >= next) {
                     let (behind, text) = (super::behind(&record, &read), write(&record));
                     let bytes = text.len();
-                    Found { event: Event::default().event("record").id(behind.to_string()).data(text), behind, bytes }
-                };
-                history.records.into_iter().filter(|record| record.seq >= next).map(found).collect()
+                    found.push(Found {
+                        event: Event::default().event("record").id(behind.to_string()).data(text),
+                        behind,
+                        bytes,
+                    });
+                    if bytes > SMALL {
+                        // Others have their turn between two large ones.
+                        tokio::task::yield_now().await;
+                    }
+                }
+                found
             }
             Err(error) => {
                 tracing::warn!(%error, "a stream of events could not read its session; it tries again");
