@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::{Either, select};
 use tokio::sync::OwnedMutexGuard;
 
-use super::patience::Patience;
+use super::retry::Retry;
 use super::table::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
@@ -44,15 +44,15 @@ impl Queues {
     /// Waits for this append's turn, which lasts until the returned value is dropped. A caller that goes away leaves the queue.
     ///
     /// # Errors
-    /// Contended, when the time that `patience` has is over before, or too many are waiting. Nothing was written then.
-    pub(crate) async fn turn<C: Clock>(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Turn, Error> {
+    /// Contended, when the time that is left is over before, or too many are waiting. Nothing was written then.
+    pub(crate) async fn turn<C: Clock>(&self, session: &SessionId, retry: &Retry<'_, C>) -> Result<Turn, Error> {
         let (place, turn) = self.join(session)?;
         // Uncontended, which is the rule, it takes no timer.
         let turn = match Arc::clone(&turn).try_lock_owned() {
             Ok(turn) => turn,
             Err(_) => {
                 let waits = std::pin::pin!(turn.lock_owned());
-                let late = std::pin::pin!(patience.ends());
+                let late = std::pin::pin!(retry.ends());
                 match select(waits, late).await {
                     Either::Left((turn, _)) => turn,
                     Either::Right(((), _)) => {
@@ -63,7 +63,7 @@ impl Queues {
                                 "nothing was written to the session {session:?}: {before} other appends of this process to it were under way or \
                                  waiting, and its turn did not come within {} ms; retry it later, send fewer appends to this session at once, \
                                  or put several messages into one append",
-                                patience.deadline_ms
+                                retry.deadline_ms
                             ),
                         ));
                     }
@@ -176,9 +176,9 @@ mod tests {
     #[tokio::test]
     async fn turns_come_in_the_order_of_arrival() {
         let (queues, clock) = (Queues::default(), clock());
-        let (patience, busy) = (Patience::new(&clock, 1_000), session("busy"));
-        let mut current = queues.turn(&busy, &patience).await.expect("the first turn");
-        let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(queues.turn(&busy, &patience))).collect();
+        let (retry, busy) = (Retry::new(&clock, 1_000), session("busy"));
+        let mut current = queues.turn(&busy, &retry).await.expect("the first turn");
+        let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(queues.turn(&busy, &retry))).collect();
         for wait in &mut waiting {
             assert!(poll_immediate(wait).await.is_none());
         }
@@ -197,9 +197,9 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_append_leaves_the_queue() {
         let (queues, clock) = (Queues::default(), clock());
-        let (patience, busy) = (Patience::new(&clock, 1_000), session("busy"));
-        let current = queues.turn(&busy, &patience).await.expect("the first turn");
-        let (mut gone, mut stays) = (Box::pin(queues.turn(&busy, &patience)), Box::pin(queues.turn(&busy, &patience)));
+        let (retry, busy) = (Retry::new(&clock, 1_000), session("busy"));
+        let current = queues.turn(&busy, &retry).await.expect("the first turn");
+        let (mut gone, mut stays) = (Box::pin(queues.turn(&busy, &retry)), Box::pin(queues.turn(&busy, &retry)));
         assert!(poll_immediate(&mut gone).await.is_none() && poll_immediate(&mut stays).await.is_none());
         drop(current);
         // It was given the turn, and goes away without having taken it.
@@ -213,9 +213,9 @@ mod tests {
     async fn a_turn_that_does_not_come_in_time_is_contention() {
         let (queues, clock) = (Queues::default(), clock());
         let busy = session("busy");
-        let current = queues.turn(&busy, &Patience::new(&clock, 1_000)).await.expect("the first turn");
-        let patience = Patience::new(&clock, 1_000);
-        let mut waits = Box::pin(queues.turn(&busy, &patience));
+        let current = queues.turn(&busy, &Retry::new(&clock, 1_000)).await.expect("the first turn");
+        let retry = Retry::new(&clock, 1_000);
+        let mut waits = Box::pin(queues.turn(&busy, &retry));
         assert!(poll_immediate(&mut waits).await.is_none());
         clock.0.send_replace(999);
         assert!(poll_immediate(&mut waits).await.is_none());
@@ -233,31 +233,31 @@ mod tests {
     async fn what_was_waited_counts_towards_the_deadline() {
         let (queues, clock) = (Queues::default(), clock());
         let busy = session("busy");
-        let current = queues.turn(&busy, &Patience::new(&clock, 1_000)).await.expect("the first turn");
-        let patience = Patience::new(&clock, 1_000);
-        let mut waits = Box::pin(queues.turn(&busy, &patience));
+        let current = queues.turn(&busy, &Retry::new(&clock, 1_000)).await.expect("the first turn");
+        let retry = Retry::new(&clock, 1_000);
+        let mut waits = Box::pin(queues.turn(&busy, &retry));
         assert!(poll_immediate(&mut waits).await.is_none());
         clock.0.send_replace(900);
         drop(current);
         let _turn = waits.await.expect("in time");
-        assert!(!patience.is_over());
+        assert!(!retry.is_over());
         clock.0.send_replace(1_000);
-        assert!(patience.is_over(), "it has what the waiting left");
+        assert!(retry.is_over(), "it has what the waiting left");
     }
 
     #[tokio::test]
     async fn a_queue_is_bounded_and_sessions_do_not_wait_for_each_other() {
         let (queues, clock) = (Queues { most_waiting: 2, ..Queues::default() }, clock());
-        let patience = Patience::new(&clock, 1_000);
+        let retry = Retry::new(&clock, 1_000);
         let (busy, idle) = (session("busy"), session("idle"));
-        let _current = queues.turn(&busy, &patience).await.expect("the first turn");
-        let mut waiting = [Box::pin(queues.turn(&busy, &patience)), Box::pin(queues.turn(&busy, &patience))];
+        let _current = queues.turn(&busy, &retry).await.expect("the first turn");
+        let mut waiting = [Box::pin(queues.turn(&busy, &retry)), Box::pin(queues.turn(&busy, &retry))];
         for wait in &mut waiting {
             assert!(poll_immediate(wait).await.is_none());
         }
-        let error = queues.turn(&busy, &patience).await.expect_err("a full queue");
+        let error = queues.turn(&busy, &retry).await.expect_err("a full queue");
         assert_eq!(error.kind(), ErrorKind::Contended);
         assert!(error.to_string().contains("nothing was written"), "{error}");
-        queues.turn(&idle, &patience).await.expect("another session's turn comes at once");
+        queues.turn(&idle, &retry).await.expect("another session's turn comes at once");
     }
 }

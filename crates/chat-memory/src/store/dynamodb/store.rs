@@ -11,8 +11,8 @@ use tokio::sync::OnceCell;
 use super::list::{self, Contents, Listed};
 use super::names::Partitions;
 use super::options::Options;
-use super::patience::Patience;
 use super::queue::Queues;
+use super::retry::Retry;
 use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
 use super::size::MAX_ITEM;
 use super::table::Clock;
@@ -187,7 +187,7 @@ impl DynamoDbStore {
     /// What some of the table's items hold. Nothing, where the credentials may not look at them.
     async fn contents(&self) -> Result<&Contents, Error> {
         let looked = self.0.contents.get_or_try_init(|| async {
-            let mut patience = Patience::new(&SystemClock, deadline_ms(&self.0.options));
+            let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
             loop {
                 let failure = match self.0.table.sample(&mut Receipt::default()).await {
                     Ok(items) => {
@@ -197,7 +197,7 @@ impl DynamoDbStore {
                     Err(failure) if failure.trouble() == Trouble::Denied => return Ok(Contents::default()),
                     Err(failure) => failure,
                 };
-                patience.after(failure.into_fault(self.0.table.target(), None)).await?;
+                retry.after(failure.into_fault(self.0.table.target(), None)).await?;
             }
         });
         looked.await
@@ -205,7 +205,7 @@ impl DynamoDbStore {
 
     /// The table's keys, asked for once.
     async fn schema(&self) -> Result<Schema, Error> {
-        let mut patience = Patience::new(&SystemClock, deadline_ms(&self.0.options));
+        let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
         loop {
             let failure = match self.0.table.schema(&mut Receipt::default()).await {
                 Ok(schema) => return Ok(schema),
@@ -217,7 +217,7 @@ impl DynamoDbStore {
                      partition_key=… (and sort_key=…, where the table has one), then nothing is asked",
                 ));
             }
-            patience.after(failure.into_fault(self.0.table.target(), None)).await?;
+            retry.after(failure.into_fault(self.0.table.target(), None)).await?;
         }
     }
 

@@ -132,19 +132,19 @@ impl Admin {
     pub async fn create_table(&self) -> Result<Creation, Error> {
         let (target, receipt) = (self.table.target(), &mut Receipt::default());
         let (partition_key, sort_key) = self.new_keys();
-        let mut patience = Patience::new(self.options.deadline);
+        let mut retry = Retry::new(self.options.deadline);
         let created = loop {
             match self.table.create_table(partition_key, sort_key, receipt).await {
                 Ok(created) => break created,
-                Err(failure) => patience.bear(failure, target).await?,
+                Err(failure) => retry.bear(failure, target).await?,
             }
         };
         let table = self.wait_until_usable(receipt).await?;
-        let mut patience = Patience::new(self.options.deadline);
+        let mut retry = Retry::new(self.options.deadline);
         let ttl = loop {
             match self.settle_ttl(created, receipt).await {
                 Ok(ttl) => break ttl,
-                Err(failure) => patience.bear(failure, target).await?,
+                Err(failure) => retry.bear(failure, target).await?,
             }
         };
         let (place, keys) = self.place(Some(&table.schema), None);
@@ -157,11 +157,11 @@ impl Admin {
     /// # Errors
     /// Not found, access denied, unavailable, throttled.
     pub async fn describe(&self) -> Result<Description, Error> {
-        let mut patience = Patience::new(self.options.deadline);
+        let mut retry = Retry::new(self.options.deadline);
         loop {
             match self.table.describe(&mut Receipt::default()).await {
                 Ok(table) => return Ok(table),
-                Err(failure) => patience.bear(failure, self.table.target()).await?,
+                Err(failure) => retry.bear(failure, self.table.target()).await?,
             }
         }
     }
@@ -200,11 +200,11 @@ impl Admin {
 
     async fn wait_until_usable(&self, receipt: &mut Receipt) -> Result<Description, Error> {
         let target = self.table.target();
-        let mut patience = Patience::new(CREATION_LIMIT);
+        let mut retry = Retry::new(CREATION_LIMIT);
         loop {
             match self.table.describe(receipt).await {
                 Ok(table) if table.usable => return Ok(table),
-                Ok(_) => patience.pause().await.then_some(()).ok_or_else(|| {
+                Ok(_) => retry.pause().await.then_some(()).ok_or_else(|| {
                     let minutes = CREATION_LIMIT.as_secs() / 60;
                     Error::new(
                         ErrorKind::Unavailable,
@@ -213,9 +213,9 @@ impl Admin {
                 })?,
                 // Until word of a new table has got around, some of DynamoDB's servers say that it is not there.
                 Err(failure) if failure.trouble() == Trouble::Missing => {
-                    patience.pause().await.then_some(()).ok_or_else(|| failure.into_error(target, None))?;
+                    retry.pause().await.then_some(()).ok_or_else(|| failure.into_error(target, None))?;
                 }
-                Err(failure) => patience.bear(failure, target).await?,
+                Err(failure) => retry.bear(failure, target).await?,
             }
         }
     }
@@ -227,14 +227,14 @@ impl Admin {
 }
 
 /// How long to go on with what is safe to try again, and how often.
-struct Patience {
+struct Retry {
     until: Instant,
     /// Since when there was no connection.
     unconnected: Option<Instant>,
     pause: Duration,
 }
 
-impl Patience {
+impl Retry {
     fn new(limit: Duration) -> Self {
         Self { until: Instant::now() + limit, unconnected: None, pause: FIRST_LOOK }
     }

@@ -7,13 +7,13 @@ use super::element::{self, Dialect};
 use super::find::{Found, Since};
 use super::load::LOOK_AGAIN_MS;
 use super::state::{Bare, Parts, State};
-use super::{Change, Changed, Generation, Guard, ListTable, Listed, Rule, number, persist};
+use super::{Change, Changed, Generation, Guard, ListTable, Listed, Rule, number, retry};
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, Role};
 use crate::session::SessionId;
 use crate::store::directory::check_title;
 use crate::store::dynamodb::names::LIST_GENERATION;
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::size::value_bytes;
 use crate::store::dynamodb::table::{Attributes, Clock, Item};
 use crate::store::{Append, AppendId, Appended, Identity, KEY_LIFETIME_MS, Position, Receipt, Ticket};
@@ -84,10 +84,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.writable()?;
         let key = self.key(session)?;
         self.check_size(append.messages())?;
-        let mut patience = self.patience();
-        let _turn = self.turn(session, &patience).await?;
+        let mut retry = self.retry();
+        let _turn = self.turn(session, &retry).await?;
         let mut receipt = Receipt::default();
-        let ttl = self.ttl_attribute(&mut receipt, &mut patience).await?;
+        let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
         let first = self.first_look(session, ttl.as_deref(), &mut receipt).await?;
         let now_ms = self.clock.now().wall_ms;
         let since = Since::time(match append.identity() {
@@ -112,7 +112,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             took: Took::default(),
             receipt,
         };
-        match self.settle(&mut attempt, first, &mut patience).await {
+        match self.settle(&mut attempt, first, &mut retry).await {
             Ok(appended) => Ok((appended, attempt.took)),
             Err(error) => {
                 self.known.forget(&key);
@@ -126,18 +126,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         attempt: &mut Attempt<'_>,
         mut state: Option<State>,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Appended, Error> {
         let key = self.key(attempt.session)?;
-        self.write_parts(attempt, patience).await?;
+        self.write_parts(attempt, retry).await?;
         let plain = attempt.append.rewinds_to().is_none() && attempt.append.expected().is_none() && !attempt.shared;
         let mut missed: Option<State> = None;
         let (mut met, mut rolled) = (0_u32, false);
         loop {
-            if patience.is_over() {
+            if retry.is_over() {
                 return Err(Error::new(
                     ErrorKind::Contended,
-                    format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
+                    format!("other writers kept the append from getting through in {} ms", retry.deadline_ms),
                 ));
             }
             // A request that is out may have landed and been rolled away since; then the ids of the new generation do not tell, and a
@@ -158,10 +158,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 None => {
                     if state.is_none() {
                         let ttl = attempt.ttl.clone();
-                        state = Some(self.state(attempt.session, false, ttl.as_deref(), &mut attempt.receipt, patience).await?);
+                        state = Some(self.state(attempt.session, false, ttl.as_deref(), &mut attempt.receipt, retry).await?);
                     }
                     let Some(now) = &state else { continue };
-                    if let Some(found) = self.look(attempt, now, patience).await? {
+                    if let Some(found) = self.look(attempt, now, retry).await? {
                         return self.landed_before(attempt, found).await;
                     }
                     if let Identity::Ticket(ticket) = attempt.append.identity() {
@@ -169,16 +169,16 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     }
                     let position = now.position(self.clock.now().wall_ms);
                     if attempt.append.expected().is_some_and(|expected| *expected != position) {
-                        attempt.in_doubt = attempt.in_doubt && !self.tells(attempt, now, patience).await?;
+                        attempt.in_doubt = attempt.in_doubt && !self.tells(attempt, now, retry).await?;
                         return Err(Error::conflict(position));
                     }
                     attempt.lands_from(now.log.next());
                     let unchanged = missed.as_ref() == Some(now);
-                    match self.ready(attempt, now, unchanged, patience).await? {
+                    match self.ready(attempt, now, unchanged, retry).await? {
                         Some(ready) => ready,
                         None => {
                             missed = state.take();
-                            patience.wait(LOOK_AGAIN_MS).await;
+                            retry.wait(LOOK_AGAIN_MS).await;
                             continue;
                         }
                     }
@@ -200,13 +200,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     if plain && !self.is_expired(&now) {
                         self.known.learn(&key, &now, self.form(&now));
                     }
-                    if let Some(found) = self.look(attempt, &now, patience).await? {
+                    if let Some(found) = self.look(attempt, &now, retry).await? {
                         return self.landed_before(attempt, found).await;
                     }
                     // A generation that is known is enough for a plain append: then the list may grow meanwhile.
                     state = if self.known.get(&key).is_some() && plain { None } else { Some(now) };
                     if met > 1 {
-                        patience.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
+                        retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
                         // What was read before the wait is old by now where the whole list must be as it was.
                         state = None;
                     }
@@ -214,7 +214,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 Err(fault) if fault.error.is_too_large() && !rolled && self.settings.roll_bytes.is_some() => {
                     // The originals filled the item up: its older part goes first.
                     rolled = true;
-                    if !self.make_room(attempt.session, &mut attempt.receipt, patience).await? {
+                    if !self.make_room(attempt.session, &mut attempt.receipt, retry).await? {
                         return Err(too_full(fault.error));
                     }
                     state = None;
@@ -222,7 +222,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 Err(fault) if fault.error.is_too_large() => return Err(too_full(fault.error)),
                 Err(fault) => {
                     attempt.in_doubt |= fault.may_have_landed;
-                    patience.after(fault).await?;
+                    retry.after(fault).await?;
                 }
             }
         }
@@ -231,29 +231,21 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// Whether a session in which this append is not to be found tells that it never landed, and never will. It does not where an
     /// original may have taken it away: LangChain Python, by writing an older list back, or any of them by deleting the item. Then the
     /// record that the append was to follow is gone, too.
-    async fn tells(&self, attempt: &mut Attempt<'_>, state: &State, patience: &mut Patience<'_, C>) -> Result<bool, Error> {
+    async fn tells(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let Some(last) = attempt.append.expected().and_then(Position::last) else { return Ok(false) };
         let receipt = &mut attempt.receipt;
         Ok(state.python.is_none()
-            && (self.find_here(attempt.session, state, last, receipt, patience).await?.is_some()
-                || self
-                    .find_far(attempt.session, state, last, Since::time(attempt.since.ms), receipt, patience)
-                    .await?
-                    .is_some()))
+            && (self.find_here(attempt.session, state, last, receipt, retry).await?.is_some()
+                || self.find_far(attempt.session, state, last, Since::time(attempt.since.ms), receipt, retry).await?.is_some()))
     }
 
     /// Whether the append is there already.
-    async fn look(
-        &self,
-        attempt: &mut Attempt<'_>,
-        state: &State,
-        patience: &mut Patience<'_, C>,
-    ) -> Result<Option<Found>, Error> {
-        let found = self.find_here(attempt.session, state, attempt.id, &mut attempt.receipt, patience).await?;
+    async fn look(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<Option<Found>, Error> {
+        let found = self.find_here(attempt.session, state, attempt.id, &mut attempt.receipt, retry).await?;
         if found.is_some() || !(attempt.shared || attempt.in_doubt) {
             return Ok(found);
         }
-        self.find_far(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, patience).await
+        self.find_far(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, retry).await
     }
 
     /// The request for a list that was read.
@@ -264,15 +256,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         attempt: &mut Attempt<'_>,
         state: &State,
         unchanged: bool,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Ready>, Error> {
         if state.js.is_none() && state.python.is_none() {
-            self.choose_form(attempt.session, &mut attempt.receipt, patience).await?;
+            self.choose_form(attempt.session, &mut attempt.receipt, retry).await?;
         }
         let dialect = self.form(state);
         let starts = state.log.next() == 0;
         if attempt.append.rewinds_to().is_some() || self.is_expired(state) {
-            let change = self.rewriting(attempt, state, unchanged, patience).await?;
+            let change = self.rewriting(attempt, state, unchanged, retry).await?;
             return Ok(change.map(|change| Ready { change, dialect, starts }));
         }
         let guard = match state.generation {
@@ -365,7 +357,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// The parts of a record that no item could hold beside others.
-    async fn write_parts(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<(), Error> {
+    async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         let messages = attempt.append.messages();
         // Whichever form is larger: LangChain Python's.
         let elements = self.elements(attempt, Dialect::Python, None)?;
@@ -376,7 +368,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let id = Uuid::new_v4().to_string();
         let items = self.parts_of(attempt.session, &id, messages)?;
         for item in &items {
-            persist!(patience, self.table.store(item, &mut attempt.receipt))?;
+            retry!(retry, self.table.store(item, &mut attempt.receipt))?;
         }
         attempt.parts = Some(Parts { id, count: items.len() });
         Ok(())

@@ -5,12 +5,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id};
-use super::{Dialect, ListTable, Listed, number, persist};
+use super::{Dialect, ListTable, Listed, number, retry};
 use crate::error::{Error, ErrorKind};
 use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{CREATED_AT, DATA, FORMAT_VERSION, LIST_HEAD, VERSION};
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::table::{Attributes, Clock, Item};
 use crate::store::dynamodb::turns::{compress, most_bytes, unpack_messages};
 use crate::store::{AppendId, Receipt};
@@ -191,10 +191,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         id: &str,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Beside>, Error> {
         let key = self.beside(session, id);
-        let Some(attributes) = persist!(patience, self.table.read(&key, false, receipt))? else { return Ok(None) };
+        let Some(attributes) = retry!(retry, self.table.read(&key, false, receipt))? else { return Ok(None) };
         Beside::parse(&self.settings.lists, session, id, &attributes).map(Some)
     }
 
@@ -223,12 +223,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         parts: &Parts,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Vec<Message>>, Error> {
         let mut payload = Vec::new();
         for n in 0..parts.count {
             let key = self.beside(session, &part_id(&parts.id, n));
-            let item = persist!(patience, self.table.read(&key, false, receipt))?;
+            let item = retry!(retry, self.table.read(&key, false, receipt))?;
             let Some(item) = item else { return Ok(None) };
             check_version(session, &part_id(&parts.id, n), &item)?;
             match item.get(DATA) {

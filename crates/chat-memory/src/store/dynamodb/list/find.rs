@@ -7,7 +7,7 @@ use super::state::{Entry, Log, State};
 use super::{ListTable, Listed, Rule};
 use crate::error::Error;
 use crate::session::SessionId;
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::table::Clock;
 use crate::store::{AppendId, Receipt, Record};
 
@@ -47,10 +47,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         state: &State,
         id: AppendId,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Found>, Error> {
         if let Some(entry) = state.log.find(id) {
-            return self.found(session, &state.log, entry, receipt, patience).await.map(Some);
+            return self.found(session, &state.log, entry, receipt, retry).await.map(Some);
         }
         // It landed, and an original that writes the whole list has lost it since. That is done, and nobody's to repeat.
         let lost = state.ids.contains(&id);
@@ -66,7 +66,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         id: AppendId,
         since: Since,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Found>, Error> {
         if !self.keeps(Rule::LookBack) {
             return Ok(None);
@@ -74,7 +74,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         // Where the list itself goes back as far, nothing older matters.
         if !reaches(&state.log, since) {
             let from = state.log.head.segment.clone();
-            if let Some(found) = self.find_in_segments(session, from, None, id, since, receipt, patience).await? {
+            if let Some(found) = self.find_in_segments(session, from, None, id, since, receipt, retry).await? {
                 return Ok(Some(found));
             }
         }
@@ -84,13 +84,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if !seen.insert(at.clone()) {
                 return Err(circle(session, &at));
             }
-            let Some(Beside::Gone(gone)) = self.read_beside(session, &at, receipt, patience).await? else { break };
+            let Some(Beside::Gone(gone)) = self.read_beside(session, &at, receipt, retry).await? else { break };
             let Gone { stubs, segments, before, .. } = &gone;
             if let Some(stub) = stubs.iter().find(|stub| stub.append_id == id) {
                 return Ok(Some(Found { stub: *stub, record: None }));
             }
             if let Some((from, until)) = segments.clone() {
-                let found = self.find_in_segments(session, Some(from), until, id, since, receipt, patience).await?;
+                let found = self.find_in_segments(session, Some(from), until, id, since, receipt, retry).await?;
                 if let Some(found) = found {
                     return Ok(Some(Found { record: None, ..found }));
                 }
@@ -114,7 +114,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         id: AppendId,
         since: Since,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Found>, Error> {
         let mut next = from;
         let mut seen = HashSet::new();
@@ -122,10 +122,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if !seen.insert(at.clone()) {
                 return Err(circle(session, &at));
             }
-            match self.read_beside(session, &at, receipt, patience).await? {
+            match self.read_beside(session, &at, receipt, retry).await? {
                 Some(Beside::Segment(log)) => {
                     if let Some(entry) = log.find(id) {
-                        return self.found(session, &log, entry, receipt, patience).await.map(Some);
+                        return self.found(session, &log, entry, receipt, retry).await.map(Some);
                     }
                     if reaches(&log, since) {
                         break;
@@ -150,9 +150,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         log: &Log,
         entry: &Entry,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Found, Error> {
-        let record = self.whole(session, log, entry, receipt, patience).await?;
+        let record = self.whole(session, log, entry, receipt, retry).await?;
         Ok(Found { stub: Stub::of(entry), record })
     }
 }

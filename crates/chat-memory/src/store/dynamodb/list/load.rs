@@ -7,7 +7,7 @@ use super::state::{Entry, Log, State};
 use super::{ListTable, Listed, Rule};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::table::Clock;
 use crate::store::{History, Load, Receipt, Record, Walk};
 
@@ -31,17 +31,17 @@ enum Step {
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
-        let mut patience = self.patience();
+        let mut retry = self.retry();
         let mut receipt = Receipt::default();
-        let ttl = self.ttl_attribute(&mut receipt, &mut patience).await?;
+        let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
         let mut eventual = load.eventual || self.settings.eventual;
         let mut before: Option<State> = None;
         loop {
             let asked_ms = self.clock.now().wall_ms;
-            let state = self.state(session, eventual, ttl.as_deref(), &mut receipt, &mut patience).await?;
+            let state = self.state(session, eventual, ttl.as_deref(), &mut receipt, &mut retry).await?;
             // Nothing was written since it was found missing: so it is lost.
             let unchanged = before.as_ref().is_some_and(|before| *before == state);
-            match self.try_load(session, load, &state, unchanged, asked_ms, &mut receipt, &mut patience).await? {
+            match self.try_load(session, load, &state, unchanged, asked_ms, &mut receipt, &mut retry).await? {
                 Step::Done(mut history) => {
                     history.receipt = receipt;
                     return Ok(*history);
@@ -49,7 +49,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 Step::Missing(what) if unchanged || !self.keeps(Rule::LookAgain) => {
                     return Err(lost(session, &what));
                 }
-                Step::Missing(_) if patience.is_over() => {
+                Step::Missing(_) if retry.is_over() => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
                         format!("session {:?} could not be read while it was being rewritten; try again", session.as_str()),
@@ -57,7 +57,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 }
                 Step::Missing(_) => {
                     (before, eventual) = (Some(state), false);
-                    patience.wait(LOOK_AGAIN_MS).await;
+                    retry.wait(LOOK_AGAIN_MS).await;
                 }
             }
         }
@@ -72,7 +72,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         unchanged: bool,
         asked_ms: i64,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Step, Error> {
         let position = state.position(asked_ms);
         let newest = state.log.next().checked_sub(1).filter(|_| state.log.last().is_some());
@@ -97,7 +97,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 if walk.wants() != Some(entry.bare.seq) {
                     break;
                 }
-                match self.whole(session, log, entry, receipt, patience).await? {
+                match self.whole(session, log, entry, receipt, retry).await? {
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Missing(format!("a part of record {}", entry.bare.seq))),
                 }
@@ -109,7 +109,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 walk.end();
                 break;
             };
-            match self.read_beside(session, &id, receipt, patience).await? {
+            match self.read_beside(session, &id, receipt, retry).await? {
                 Some(Beside::Segment(next)) => {
                     if !seen.insert(id.clone()) {
                         return Err(circle(session, &id));
@@ -147,12 +147,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         log: &Log,
         entry: &Entry,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Record>, Error> {
         match &entry.parts {
             None => log.record(session.as_str(), entry).map(Some),
             Some(parts) => {
-                let messages = self.read_parts(session, parts, receipt, patience).await?;
+                let messages = self.read_parts(session, parts, receipt, retry).await?;
                 Ok(messages.map(|messages| entry.bare.with(messages)))
             }
         }

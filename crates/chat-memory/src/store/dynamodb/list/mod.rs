@@ -32,8 +32,8 @@ pub(crate) use state::Lists;
 pub(crate) use table::{Change, Changed, Generation, Guard, ListTable, Share, Slice};
 
 use super::names::Partitions;
-use super::patience::{Patience, persist};
 use super::queue::{Queues, Turn};
+use super::retry::{Retry, retry};
 use super::table::{Attributes, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
@@ -127,9 +127,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// The turn of an append to a session.
-    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+    async fn turn(&self, session: &SessionId, retry: &Retry<'_, C>) -> Result<Option<Turn>, Error> {
         match &self.queues {
-            Some(queues) => queues.turn(session, patience).await.map(Some),
+            Some(queues) => queues.turn(session, retry).await.map(Some),
             None => Ok(None),
         }
     }
@@ -148,8 +148,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         true
     }
 
-    fn patience(&self) -> Patience<'_, C> {
-        Patience::new(&self.clock, self.settings.deadline_ms)
+    fn retry(&self) -> Retry<'_, C> {
+        Retry::new(&self.clock, self.settings.deadline_ms)
     }
 
     fn writable(&self) -> Result<(), Error> {
@@ -170,12 +170,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ///
     /// # Errors
     /// Invalid, where nothing tells: then the form must be said, since the originals cannot read one another's.
-    async fn choose_form(&self, session: &SessionId, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<(), Error> {
+    async fn choose_form(&self, session: &SessionId, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         if self.settings.dialect.is_some() {
             return Ok(());
         }
         let chosen = self.usual.get_or_try_init(|| async {
-            let items = match persist!(patience, self.table.sample(receipt)) {
+            let items = match retry!(retry, self.table.sample(receipt)) {
                 // Then nothing tells.
                 Err(error) if error.is_access_denied() => Vec::new(),
                 items => items?,
@@ -204,11 +204,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// The attribute by which a session expires, where that matters.
-    async fn ttl_attribute(&self, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Option<String>, Error> {
+    async fn ttl_attribute(&self, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Option<String>, Error> {
         if self.settings.retention_s.is_none() || self.settings.ttl_attribute.is_some() {
             return Ok(self.settings.ttl_attribute.clone());
         }
-        let told = persist!(patience, self.table.purges_by(receipt))?;
+        let told = retry!(retry, self.table.purges_by(receipt))?;
         Ok(Some(told.unwrap_or_else(|| super::names::LIST_TTL.to_owned())))
     }
 
@@ -234,14 +234,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         eventual: bool,
         ttl: Option<&str>,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<State, Error> {
         let key = self.key(session)?;
-        let item = persist!(patience, self.table.read(&key, eventual, receipt))?;
+        let item = retry!(retry, self.table.read(&key, eventual, receipt))?;
         if let (None, Sort::Free(name)) = (&item, &self.settings.sort) {
             // An id with a slash may be meant as LangChain.js's sortKey has it. That session must not be taken for an empty one.
             let other = self.by_sort_key_name(session, name);
-            if persist!(patience, self.table.read(&other, eventual, receipt))?.is_some() {
+            if retry!(retry, self.table.read(&other, eventual, receipt))?.is_some() {
                 return Err(Error::invalid(format!(
                     "session {:?} is ambiguous: there is one of that partition key under the sort key {name:?}; name it {:?}, or fix the sort \
                      key's value in the store URL (sort_value={name})",

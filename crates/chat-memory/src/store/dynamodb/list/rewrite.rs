@@ -9,11 +9,11 @@ use super::beside::{Beside, Gone, stubs_of};
 use super::element::{self, Dialect};
 use super::load::lost;
 use super::state::{Bare, Entry, Head, Log, Parts, State, mark_of};
-use super::{Change, Generation, Guard, ListTable, Listed, Rule, persist};
+use super::{Change, Generation, Guard, ListTable, Listed, Rule, retry};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS};
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::table::Clock;
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
@@ -23,7 +23,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         attempt: &mut Attempt<'_>,
         state: &State,
         unchanged: bool,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Change>, Error> {
         let dialect = self.form(state);
         let seq = state.log.next();
@@ -49,7 +49,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let first = kept.head.segment.clone();
             while kept.elements.is_empty() {
                 let Some(id) = kept.head.segment.clone() else { break };
-                let found = self.read_beside(attempt.session, &id, &mut attempt.receipt, patience).await?;
+                let found = self.read_beside(attempt.session, &id, &mut attempt.receipt, retry).await?;
                 kept = match found {
                     Some(Beside::Segment(log)) => log,
                     _ if !unchanged => return Ok(None),
@@ -69,7 +69,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let id = Uuid::new_v4().to_string();
             attempt.notes.push(id.clone());
             let note = self.note(attempt.session, &id, &gone, None);
-            persist!(patience, self.table.store(&note, &mut attempt.receipt))?;
+            retry!(retry, self.table.store(&note, &mut attempt.receipt))?;
             kept.head.gone = Some(id);
         }
         let (head, mut elements) = self.unify(attempt.session, kept, dialect)?;

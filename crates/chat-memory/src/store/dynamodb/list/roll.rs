@@ -8,7 +8,7 @@ use super::state::{Entry, Head, State};
 use super::{Changed, ListTable, Listed};
 use crate::error::Error;
 use crate::session::SessionId;
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::size::{item_bytes, value_bytes, write_units};
 use crate::store::dynamodb::table::{Clock, Item};
 use crate::store::{Append, Receipt};
@@ -44,8 +44,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         if item_bytes(item) <= limit {
             return;
         }
-        let mut patience = self.patience();
-        if let Err(error) = self.roll(session, state, limit, receipt, &mut patience).await {
+        let mut retry = self.retry();
+        if let Err(error) = self.roll(session, state, limit, receipt, &mut retry).await {
             tracing::warn!(%error, "the older part of a session could not be rolled; the next append tries again");
         }
     }
@@ -55,14 +55,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         session: &SessionId,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
         let Some(limit) = self.settings.roll_bytes else { return Ok(false) };
         let mut rolled = false;
         // What an original filled takes two segments at most, as an item holds no more.
         for _ in 0..3 {
-            let state = self.state(session, false, None, receipt, patience).await?;
-            if !self.roll(session, &state, limit, receipt, patience).await? {
+            let state = self.state(session, false, None, receipt, retry).await?;
+            if !self.roll(session, &state, limit, receipt, retry).await? {
                 break;
             }
             rolled = true;
@@ -77,7 +77,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         state: &State,
         limit: usize,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
         // Of an item with two lists, each original sees its own part: it stays as it is.
         if state.is_mixed() {
@@ -89,11 +89,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let older: Vec<AttributeValue> = log.elements[..first.at].iter().map(|(_, element)| element.clone()).collect();
         let last = log.entries[..keep_from].last().map(|entry| entry.bare.append_id);
         let id = Uuid::new_v4().to_string();
-        let ttl = self.ttl_attribute(receipt, patience).await?;
+        let ttl = self.ttl_attribute(receipt, retry).await?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         let expires = self.settings.retention_s.and_then(|kept| Some((ttl.as_deref()?, now_s + i64::try_from(kept).ok()?)));
         let segment = self.segment(session, &id, &log.head, dialect, older, expires);
-        super::persist!(patience, self.table.store(&segment, receipt))?;
+        super::retry!(retry, self.table.store(&segment, receipt))?;
         let head = Head { next: first.bare.seq, last, segment: Some(id.clone()), gone: log.head.gone.clone(), bare: Vec::new() };
         let kept = log.elements[first.at..].iter().map(|(_, element)| element.clone()).collect();
         let change = self.rewrite(session, state, dialect, &head, kept)?;
@@ -109,14 +109,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     let now = self.read_state(session, item.as_ref(), None)?;
                     self.known.learn(key, &now, self.form(&now));
                     // It may have been this very change, whose answer was lost.
-                    if !self.points_at(session, &now, &id, receipt, patience).await? {
+                    if !self.points_at(session, &now, &id, receipt, retry).await? {
                         let _ = self.table.discard(&segment.key, receipt).await;
                     }
                     return Ok(true);
                 }
                 Err(fault) => {
                     self.known.forget(key);
-                    patience.after(fault).await?;
+                    retry.after(fault).await?;
                 }
             }
         }
@@ -129,7 +129,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         state: &State,
         id: &str,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
         // It would be the newest, or have been followed by few since: a rewind or a clear may have noted it, too. In doubt it
         // stays, as garbage that `table sweep` finds.
@@ -139,7 +139,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut next = state.log.head.segment.clone();
         for _ in 0..3 {
             let Some(at) = next else { return Ok(false) };
-            match self.read_beside(session, &at, receipt, patience).await? {
+            match self.read_beside(session, &at, receipt, retry).await? {
                 Some(super::beside::Beside::Segment(log)) if log.head.segment.as_deref() != Some(id) => next = log.head.segment,
                 _ => return Ok(true),
             }

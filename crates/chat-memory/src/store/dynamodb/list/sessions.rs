@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::state::State;
-use super::{ListTable, Listed, Share, Slice, persist};
+use super::{ListTable, Listed, Share, Slice, retry};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::iam::Operation;
@@ -71,10 +71,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             Progress::Start => None,
             Progress::After(pk, sk) => Some(Key { pk, sk }),
         };
-        let mut patience = self.patience();
+        let mut retry = self.retry();
         let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
         let only = &[VERSION];
-        let Slice { items, after } = persist!(patience, self.table.slice(share, only, &lists, after.as_ref(), &mut receipt))?;
+        let Slice { items, after } = retry!(retry, self.table.slice(share, only, &lists, after.as_ref(), &mut receipt))?;
         let (mut found, mut unclear) = (Vec::new(), Vec::new());
         let of_namespaces = items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
         for item in &items {
@@ -109,8 +109,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// What an item holds in which the settings' lists were not to be seen.
     async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Receipt), Error> {
         let mut receipt = Receipt::default();
-        let mut patience = self.patience();
-        let item = match persist!(patience, self.table.read(key, true, &mut receipt)) {
+        let mut retry = self.retry();
+        let item = match retry!(retry, self.table.read(key, true, &mut receipt)) {
             Err(error) if error.is_access_denied() => {
                 let why = "some items could not be looked into, for lack of dynamodb:GetItem: there may be sessions among them that are not \
                            listed; allow it";
@@ -146,14 +146,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let try_out = |operation| {
             let key = &key;
             async move {
-                let (mut receipt, mut patience) = (Receipt::default(), self.patience());
-                let tried = persist!(patience, self.table.try_out(operation, key, &mut receipt));
+                let (mut receipt, mut retry) = (Receipt::default(), self.retry());
+                let tried = retry!(retry, self.table.try_out(operation, key, &mut receipt));
                 (tried, receipt)
             }
         };
         let read = async {
-            let (mut receipt, mut patience) = (Receipt::default(), self.patience());
-            let state = self.state(session, false, ttl, &mut receipt, &mut patience).await;
+            let (mut receipt, mut retry) = (Receipt::default(), self.retry());
+            let state = self.state(session, false, ttl, &mut receipt, &mut retry).await;
             (state, receipt)
         };
         let ((put, put_cost), (delete, delete_cost), (state, cost)) =

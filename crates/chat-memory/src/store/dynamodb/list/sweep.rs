@@ -4,28 +4,28 @@ use std::collections::HashSet;
 
 use super::beside::{Beside, Gone, REMEMBERED_MS, circle, part_id, stubs_of};
 use super::state::{Log, Parts};
-use super::{ListTable, Listed, persist};
+use super::{ListTable, Listed, retry};
 use crate::error::Error;
 use crate::session::SessionId;
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::table::Clock;
 use crate::store::{Append, Deleted, Receipt, Swept};
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
         self.writable()?;
-        let mut patience = self.patience();
+        let mut retry = self.retry();
         let mut swept = Swept::default();
-        let state = self.state(session, false, None, &mut swept.receipt, &mut patience).await?;
+        let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
         let mut note = state.log.head.gone.clone();
         // What is left of it goes by itself a day later, where the table purges.
-        let ttl = persist!(patience, self.table.purges_by(&mut swept.receipt)).ok().flatten();
+        let ttl = retry!(retry, self.table.purges_by(&mut swept.receipt)).ok().flatten();
         let mut seen = HashSet::new();
         while let Some(id) = note.take() {
             if !seen.insert(id.clone()) {
                 return Err(circle(session, &id));
             }
-            let gone = match self.read_beside(session, &id, &mut swept.receipt, &mut patience).await? {
+            let gone = match self.read_beside(session, &id, &mut swept.receipt, &mut retry).await? {
                 Some(Beside::Gone(gone)) => gone,
                 Some(_) => {
                     return Err(Error::corrupt(format!(
@@ -37,10 +37,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             };
             note.clone_from(&gone.before);
             if !gone.swept {
-                self.sweep_note(session, &id, gone, &state.log, ttl.as_deref(), &mut swept, &mut patience).await?;
+                self.sweep_note(session, &id, gone, &state.log, ttl.as_deref(), &mut swept, &mut retry).await?;
             }
             // Each step has its own time: a long session has many.
-            patience = self.patience();
+            retry = self.retry();
         }
         Ok(swept)
     }
@@ -55,7 +55,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         live: &Log,
         ttl: Option<&str>,
         swept: &mut Swept,
-        patience: &mut Patience<'a, C>,
+        retry: &mut Retry<'a, C>,
     ) -> Result<(), Error> {
         let now_ms = self.clock.now().wall_ms;
         let expires = ttl.map(|name| (name, (now_ms + 2 * REMEMBERED_MS).div_euclid(1000)));
@@ -67,15 +67,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 if !seen.insert(at.clone()) {
                     return Err(circle(session, &at));
                 }
-                *patience = self.patience();
-                next = match self.read_beside(session, &at, &mut swept.receipt, patience).await? {
+                *retry = self.retry();
+                next = match self.read_beside(session, &at, &mut swept.receipt, retry).await? {
                     Some(Beside::Segment(log)) => {
                         let away = log.entries.iter().filter(|entry| entry.bare.seq >= gone.to);
                         for parts in away.filter_map(|entry| entry.parts.as_ref()) {
-                            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, patience).await?;
+                            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
                         }
                         let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
-                        persist!(patience, self.table.store(&stub, &mut swept.receipt))?;
+                        retry!(retry, self.table.store(&stub, &mut swept.receipt))?;
                         swept.records += log.entries.len() as u64;
                         // Below records that live on in the list all lives, whatever the note says of its end.
                         let is_last = log.entries.first().is_some_and(|entry| entry.bare.seq < gone.to);
@@ -88,11 +88,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
         let is_live = |parts: &Parts| live.entries.iter().any(|entry| entry.parts.as_ref() == Some(parts));
         for parts in std::mem::take(&mut gone.parts).into_iter().filter(|parts| !is_live(parts)) {
-            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, patience).await?;
+            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
         }
         gone.swept = true;
         let note = self.note(session, id, &gone, expires);
-        persist!(patience, self.table.store(&note, &mut swept.receipt))
+        retry!(retry, self.table.store(&note, &mut swept.receipt))
     }
 
     async fn delete_parts(
@@ -101,11 +101,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         id: &str,
         count: usize,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<(), Error> {
         for n in 0..count {
             let key = self.beside(session, &part_id(id, n));
-            persist!(patience, self.table.discard(&key, receipt))?;
+            retry!(retry, self.table.discard(&key, receipt))?;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         self.writable()?;
         let mut receipt = Receipt::default();
-        let state = self.state(session, false, None, &mut receipt, &mut self.patience()).await?;
+        let state = self.state(session, false, None, &mut receipt, &mut self.retry()).await?;
         if !state.exists {
             return Ok(Deleted::new(false, Swept { records: 0, receipt }));
         }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::beside::{Beside, REMEMBERED_MS, part_id};
 use super::state::Log;
-use super::{ListTable, Listed, Share, persist};
+use super::{ListTable, Listed, Share, retry};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::Receipt;
 use crate::store::dynamodb::names::{CREATED_AT, LIST_HEAD, LIST_SESSION, VERSION};
-use crate::store::dynamodb::patience::Patience;
+use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::table::{Clock, Key};
 use crate::store::dynamodb::turns::{Damaged, TableSwept};
 
@@ -27,10 +27,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut emptied: Vec<SessionId> = Vec::new();
         let mut after = None;
         loop {
-            let mut patience = self.patience();
+            let mut retry = self.retry();
             let whole = Share { number: 0, of: 1 };
             let only = &[VERSION, CREATED_AT, LIST_SESSION, LIST_HEAD];
-            let page = persist!(patience, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.receipt))?;
+            let page = retry!(retry, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.receipt))?;
             for item in page.items {
                 swept.items += 1;
                 if let Some((session, id)) = self.beside_of(&item) {
@@ -67,12 +67,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut erased = done.records > 0;
         swept.records += done.records;
         swept.receipt += done.receipt;
-        let mut patience = self.patience();
-        let named = self.reachable(session, &mut swept.receipt, &mut patience).await?;
+        let mut retry = self.retry();
+        let named = self.reachable(session, &mut swept.receipt, &mut retry).await?;
         for (id, is_old, key) in items {
             if is_old && !named.contains(&id) {
-                let mut patience = self.patience();
-                persist!(patience, self.table.discard(&key, &mut swept.receipt))?;
+                let mut retry = self.retry();
+                retry!(retry, self.table.discard(&key, &mut swept.receipt))?;
                 swept.parts += 1;
                 erased = true;
             }
@@ -84,17 +84,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// Deletes the item of a session that was emptied so long ago that nothing has to be known by it any more: no key and no ticket is
     /// good for longer, and no request is on its way.
     async fn forget_emptied(&self, session: &SessionId, swept: &mut TableSwept) -> Result<(), Error> {
-        let mut patience = self.patience();
-        let state = self.state(session, false, None, &mut swept.receipt, &mut patience).await?;
+        let mut retry = self.retry();
+        let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
         let old_before = self.clock.now().wall_ms - ABANDONED_MS;
         let is_old = state.log.entries.iter().all(|entry| entry.count == 0 && entry.bare.created_at < old_before);
         let is_empty = state.log.elements.is_empty() && state.log.head.segment.is_none() && !state.log.entries.is_empty();
         let Some(generation) = state.generation.filter(|_| is_empty && is_old) else { return Ok(()) };
-        if !self.reachable(session, &mut swept.receipt, &mut patience).await?.is_empty() {
+        if !self.reachable(session, &mut swept.receipt, &mut retry).await?.is_empty() {
             return Ok(());
         }
         let (key, equal) = (self.key(session)?, self.as_read(&state));
-        let gone = persist!(patience, self.table.discard_if(&key, generation, &equal, &mut swept.receipt))?;
+        let gone = retry!(retry, self.table.discard_if(&key, generation, &equal, &mut swept.receipt))?;
         swept.sessions += u64::from(gone);
         Ok(())
     }
@@ -104,9 +104,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &'a self,
         session: &SessionId,
         receipt: &mut Receipt,
-        patience: &mut Patience<'a, C>,
+        retry: &mut Retry<'a, C>,
     ) -> Result<HashSet<String>, Error> {
-        let state = self.state(session, false, None, receipt, patience).await?;
+        let state = self.state(session, false, None, receipt, retry).await?;
         let mut named = HashSet::new();
         name_parts(&state.log, &mut named);
         let mut to_see: Vec<String> = state.log.head.segment.iter().chain(&state.log.head.gone).cloned().collect();
@@ -114,8 +114,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if !named.insert(id.clone()) {
                 continue;
             }
-            *patience = self.patience();
-            match self.read_beside(session, &id, receipt, patience).await? {
+            *retry = self.retry();
+            match self.read_beside(session, &id, receipt, retry).await? {
                 Some(Beside::Segment(log)) => {
                     name_parts(&log, &mut named);
                     to_see.extend(log.head.segment);

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::belief::Belief;
 use super::item::{self, Body, Encoded, Head, Links, PURGED_AFTER_S, Stored};
-use super::{Patience, Rule, Turns, persist};
+use super::{Retry, Rule, Turns, retry};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
@@ -83,13 +83,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
-        let mut patience = self.patience();
-        let _turn = self.turn(session, &patience).await?;
+        let mut retry = self.retry();
+        let _turn = self.turn(session, &retry).await?;
         let mut receipt = Receipt::default();
         let now_ms = self.clock.now().wall_ms;
         let ttl = match self.settings.retention_s {
             None => String::new(),
-            Some(_) => self.ttl_name(&mut receipt, &mut patience).await?,
+            Some(_) => self.ttl_name(&mut receipt, &mut retry).await?,
         };
         let expires_at = append.expires_at(now_ms, self.settings.retention_s);
         let record = Record {
@@ -122,30 +122,30 @@ impl<T: Table, C: Clock> Turns<T, C> {
             without_entry: None,
             receipt,
         };
-        let result = self.settle(&mut attempt, &mut patience).await;
+        let result = self.settle(&mut attempt, &mut retry).await;
         match result {
             Ok(landed) => Ok(landed),
             Err(error) => Err(self.give_up(attempt, error).await),
         }
     }
 
-    async fn settle(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<(Appended, bool), Error> {
-        let mut belief = match self.first_look(attempt, patience).await? {
-            Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+    async fn settle(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(Appended, bool), Error> {
+        let mut belief = match self.first_look(attempt, retry).await? {
+            Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
             Found::End(belief) => belief,
         };
         let mut met = 0_u32;
         loop {
             let now = self.clock.now();
-            if patience.is_over() {
+            if retry.is_over() {
                 return Err(Error::new(
                     crate::ErrorKind::Contended,
-                    format!("other writers kept the append from getting through in {} ms", patience.deadline_ms),
+                    format!("other writers kept the append from getting through in {} ms", retry.deadline_ms),
                 ));
             }
             if self.keeps(Rule::BeliefAge) && !belief.is_fresh(now) {
-                match self.look_anew(attempt, patience).await? {
-                    Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+                match self.look_anew(attempt, retry).await? {
+                    Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
                     Found::End(end) => belief = end,
                 }
                 continue;
@@ -164,14 +164,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
             }
             // Of the record below this very number: another's record there may have started the session, or ended it.
-            let plan = self.plan(attempt, &belief, patience).await?;
+            let plan = self.plan(attempt, &belief, retry).await?;
             let is_sure = belief.next == 0 || belief.is_solid(self.clock.now()) || !self.keeps(Rule::CheckBefore);
             if !(plan.changes.is_empty() && is_sure) {
                 self.prefer_parts(attempt)?;
             }
-            self.write_parts(attempt, patience).await?;
+            self.write_parts(attempt, retry).await?;
             let asked_at = self.clock.now();
-            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) || self.keeps(Rule::RecordAge) && patience.is_over() {
+            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) || self.keeps(Rule::RecordAge) && retry.is_over() {
                 continue;
             }
             #[cfg(test)]
@@ -182,7 +182,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let mut new = self.new_item(attempt, &belief, &plan, is_sure);
             #[cfg(test)]
             if !self.keeps(Rule::OneTransaction) {
-                self.change_apart(std::mem::take(&mut new.changes), attempt, patience).await?;
+                self.change_apart(std::mem::take(&mut new.changes), attempt, retry).await?;
             }
             let checked = new.precondition.is_some();
             match self.table.create(&new, &mut attempt.receipt).await {
@@ -195,7 +195,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let head = self.head_of(&old, attempt.record.append_id)?;
                     if head.append_id == attempt.record.append_id && self.keeps(Rule::IdCheck) {
                         if attempt.shared && attempt.in_doubt.is_empty() {
-                            return self.landed_before(attempt, &head, patience).await;
+                            return self.landed_before(attempt, &head, retry).await;
                         }
                         // It may be of another process, with another retention.
                         (attempt.record.expires_at, attempt.record.created_at) = (head.expires_at, head.created_at);
@@ -210,15 +210,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     met += 1;
                     // Behind a record that may have been purged, the log may have grown again from a lower number, and have the append there.
                     let found = if attempt.shared && checked && self.keeps(Rule::TakenBehindPurged) {
-                        Some(self.look_anew(attempt, patience).await?)
+                        Some(self.look_anew(attempt, retry).await?)
                     } else if met > 1 || attempt.append.expected().is_some() {
-                        patience.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
-                        Some(self.look(attempt, patience).await?)
+                        retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
+                        Some(self.look(attempt, retry).await?)
                     } else {
                         None
                     };
                     match found {
-                        Some(Found::Landed(head)) => return self.landed_before(attempt, &head, patience).await,
+                        Some(Found::Landed(head)) => return self.landed_before(attempt, &head, retry).await,
                         Some(Found::End(end)) => belief = end,
                         None => {}
                     }
@@ -230,8 +230,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
                             _ => (id, false),
                         });
                     }
-                    match self.look_anew(attempt, patience).await? {
-                        Found::Landed(head) => return self.landed_before(attempt, &head, patience).await,
+                    match self.look_anew(attempt, retry).await? {
+                        Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
                         Found::End(end) => belief = end,
                     }
                 }
@@ -240,7 +240,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         attempt.in_doubt.insert(belief.next);
                         attempt.may_be_from = attempt.may_be_from.min(Some(belief.next)).or(Some(belief.next));
                     }
-                    patience.after(fault).await?;
+                    retry.after(fault).await?;
                 }
             }
         }
@@ -266,19 +266,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Without its rule: the directory changes before the record is written, by requests of their own.
     #[cfg(test)]
-    async fn change_apart(
-        &self,
-        changes: Vec<Change>,
-        attempt: &mut Attempt<'_>,
-        patience: &mut Patience<'_, C>,
-    ) -> Result<(), Error> {
+    async fn change_apart(&self, changes: Vec<Change>, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         for change in changes {
             match change {
-                Change::Put(item) => persist!(patience, self.table.put(&item, &mut attempt.receipt))?,
-                Change::Delete(key) => persist!(patience, self.table.delete(&key, &mut attempt.receipt))?,
+                Change::Put(item) => retry!(retry, self.table.put(&item, &mut attempt.receipt))?,
+                Change::Delete(key) => retry!(retry, self.table.delete(&key, &mut attempt.receipt))?,
                 Change::Update(key, set) => {
                     let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-                    persist!(patience, self.table.update(&key, &set, None, &mut attempt.receipt)).map(drop)?;
+                    retry!(retry, self.table.update(&key, &set, None, &mut attempt.receipt)).map(drop)?;
                 }
             }
         }
@@ -294,8 +289,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The attribute by which the table purges.
-    pub(super) async fn ttl_name(&self, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<String, Error> {
-        match persist!(patience, self.table.ttl_attribute(receipt)) {
+    pub(super) async fn ttl_name(&self, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<String, Error> {
+        match retry!(retry, self.table.ttl_attribute(receipt)) {
             // Who may not ask still may clear and delete: what keeps an expiry under the usual name costs a hundred bytes at worst.
             Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => Ok(TTL.to_owned()),
             name => name,
@@ -303,10 +298,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The parts of a large record, the first time. Nothing shows them until the record itself is there.
-    async fn write_parts(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<(), Error> {
+    async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         for part in std::mem::take(&mut attempt.encoded.parts) {
             attempt.parts.push(part.key.clone());
-            persist!(patience, self.table.put(&part, &mut attempt.receipt))?;
+            retry!(retry, self.table.put(&part, &mut attempt.receipt))?;
         }
         Ok(())
     }
@@ -331,7 +326,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         attempt: &mut Attempt<'_>,
         head: &Head,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<(Appended, bool), Error> {
         let asked_at = self.clock.now();
         let first_part = attempt.parts.first().map(|part| part.sk.as_str());
@@ -339,7 +334,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if !is_ours {
             self.leave_parts(attempt).await;
         }
-        if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, patience).await?
+        if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, retry).await?
             && !attempt.append.is_body_of(&stored)
         {
             if !attempt.in_doubt.is_empty() {

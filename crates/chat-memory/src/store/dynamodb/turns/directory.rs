@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::append::{Attempt, Plan};
 use super::belief::Belief;
 use super::item::{self, Life, Links};
-use super::{Patience, Rule, Turns, persist};
+use super::{Retry, Rule, Turns, retry};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
 use crate::store::dynamodb::names::*;
@@ -47,11 +47,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         sure: Lasts,
         listed: Lasts,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Vec<(String, Option<AttributeValue>)>, Error> {
         let number = |at: i64| Some(AttributeValue::N(at.to_string()));
         let hidden = listed.seconds();
-        let ttl = self.ttl_name(receipt, patience).await?;
+        let ttl = self.ttl_name(receipt, retry).await?;
         let purged = hidden.map(|at| at.saturating_add(ENTRY_PURGED_AFTER_S));
         Ok(vec![
             (SURE_UNTIL.to_owned(), number(sure.seconds().unwrap_or(0))),
@@ -61,16 +61,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// What an append writes behind this end of the log: whether it continues the session, starts one, or ends it.
-    pub(super) async fn plan(
-        &self,
-        attempt: &mut Attempt<'_>,
-        belief: &Belief,
-        patience: &mut Patience<'_, C>,
-    ) -> Result<Plan, Error> {
+    pub(super) async fn plan(&self, attempt: &mut Attempt<'_>, belief: &Belief, retry: &mut Retry<'_, C>) -> Result<Plan, Error> {
         let below = belief.links();
         let now = self.clock.now();
         let now_s = now.wall_ms.div_euclid(1000);
-        let life = self.life(&attempt.pk, belief, &mut attempt.receipt, patience).await?;
+        let life = self.life(&attempt.pk, belief, &mut attempt.receipt, retry).await?;
         let is_forced = belief.last_id().is_some_and(|id| attempt.without_entry == Some((id, true)));
         let lives = life.filter(|life| !life.lasts.has_passed(now_s) || !self.keeps(Rule::ExpiredStartsAnew));
         let existed = lives.is_some();
@@ -80,7 +75,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let changes = entry_below.into_iter().map(Change::Delete).collect();
             let blocks_at = below.began.is_none().then_some(now_s + BLOCKS_S);
             if blocks_at.is_some() {
-                attempt.ttl = self.ttl_name(&mut attempt.receipt, patience).await?;
+                attempt.ttl = self.ttl_name(&mut attempt.receipt, retry).await?;
             }
             return Ok(Plan { links, changes, blocks_at, existed });
         }
@@ -89,7 +84,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let (mut listed, mut changes) = (life.listed, Vec::new());
             if lasts > listed && self.keeps(Rule::Raise) {
                 listed = self.listed(lasts);
-                let set = self.listing(lasts, listed, &mut attempt.receipt, patience).await?;
+                let set = self.listing(lasts, listed, &mut attempt.receipt, retry).await?;
                 let key = self.entry_key(attempt.session, below.owner.as_ref(), began);
                 changes.push(Change::Update(key, set));
             }
@@ -107,7 +102,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let set = match lasts {
             // Without a retention nobody need ask by which attribute the table purges.
             Lasts::Forever => vec![(SURE_UNTIL.to_owned(), Some(AttributeValue::N("0".to_owned())))],
-            Lasts::Until(_) => self.listing(lasts, listed, &mut attempt.receipt, patience).await?,
+            Lasts::Until(_) => self.listing(lasts, listed, &mut attempt.receipt, retry).await?,
         };
         attributes.extend(set.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let entry = Item { key: self.entry_key(attempt.session, owner.as_ref(), began), attributes };
@@ -123,7 +118,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         pk: &str,
         belief: &Belief,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Life>, Error> {
         let Some(last) = belief.last.as_ref().filter(|last| last.links.began.is_some()) else { return Ok(None) };
         if last.links.life.is_some() {
@@ -132,25 +127,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // A record of the version before: the log tells how long its session lasts, and what its entry says may be wrong.
         let lasts = match last.expires_at {
             None => Lasts::Forever,
-            Some(_) => self.longest(pk, &last.links, receipt, patience).await?,
+            Some(_) => self.longest(pk, &last.links, receipt, retry).await?,
         };
         Ok(Some(Life { lasts, listed: Lasts::Until(i64::MIN) }))
     }
 
     /// The latest expiry of the records at the log's end that name this entry.
-    async fn longest(
-        &self,
-        pk: &str,
-        links: &Links,
-        receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
-    ) -> Result<Lasts, Error> {
+    async fn longest(&self, pk: &str, links: &Links, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Lasts, Error> {
         const ASKED: [&str; 10] =
             [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, BEGAN, OWNER, LASTS_UNTIL, LISTED_UNTIL];
         let range = Range { only: Some(&ASKED), ..records(pk.to_owned(), 0, MAX_SEQ) };
         let (mut after, mut longest) = (None, Lasts::Until(i64::MIN));
         loop {
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), receipt))?;
             for item in &page.items {
                 let head = item::decode_without_messages(item)?;
                 if head.links.began != links.began || longest == Lasts::Forever {
@@ -186,9 +175,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         pk: &str,
         belief: &Belief,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<i64>, Error> {
-        let life = self.life(pk, belief, receipt, patience).await?;
+        let life = self.life(pk, belief, receipt, retry).await?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(belief.links().began))
     }
@@ -200,13 +189,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         key: &Key,
         end: &Belief,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
-        let Some(Life { lasts, .. }) = self.life(pk, end, receipt, patience).await? else { return Ok(false) };
-        let set = self.listing(lasts, self.listed(lasts), receipt, patience).await?;
+        let Some(Life { lasts, .. }) = self.life(pk, end, receipt, retry).await? else { return Ok(false) };
+        let set = self.listing(lasts, self.listed(lasts), receipt, retry).await?;
         let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         // A record that came since has brought it into this form itself, with a later time.
-        let updated = persist!(patience, self.table.update(key, &set, Some((SURE_UNTIL, None)), receipt))?;
+        let updated = retry!(retry, self.table.update(key, &set, Some((SURE_UNTIL, None)), receipt))?;
         Ok(matches!(updated, Updated::Done(_)))
     }
 }

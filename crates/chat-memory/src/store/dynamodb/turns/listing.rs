@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::Value;
 
 use super::entry::{bare_entry, entry, entry_in};
-use super::{Rule, Turns, persist};
+use super::{Rule, Turns, retry};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::{Cursor, place};
@@ -28,9 +28,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Whether the session of an entry names it, and has not expired.
     async fn has_entry(&self, session: &SessionId, key: &Key, receipt: &mut Receipt) -> Result<bool, Error> {
         let pk = self.settings.partitions.session(session);
-        let mut patience = self.patience();
-        let belief = self.tail(&pk, receipt, &mut patience).await?;
-        let began = self.living(&pk, &belief, receipt, &mut patience).await?;
+        let mut retry = self.retry();
+        let belief = self.tail(&pk, receipt, &mut retry).await?;
+        let began = self.living(&pk, &belief, receipt, &mut retry).await?;
         Ok(began.is_some_and(|began| self.entry_key(session, belief.links().owner.as_ref(), began) == *key))
     }
 
@@ -92,8 +92,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         };
         let until = page.sessions.len().saturating_add(limit);
         loop {
-            let mut patience = self.patience();
-            let read = persist!(patience, self.table.page(&range, after.as_deref(), &mut page.receipt))?;
+            let mut retry = self.retry();
+            let read = retry!(retry, self.table.page(&range, after.as_deref(), &mut page.receipt))?;
             self.show(&read.items, page).await?;
             after = read.after;
             if after.is_none() || page.sessions.len() >= until {
@@ -154,9 +154,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after = after.map(parse_scan).transpose()?;
         let mut page = SessionPage::new(Vec::new(), None);
-        let mut patience = self.patience();
+        let mut retry = self.retry();
         let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT];
-        let read = persist!(patience, self.table.scan(&only, after.as_ref(), &mut page.receipt))?;
+        let read = retry!(retry, self.table.scan(&only, after.as_ref(), &mut page.receipt))?;
         self.show(&read.items, &mut page).await?;
         let of_namespaces = read.items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
         page.warnings.extend(of_namespaces.map(not_of_namespaces));
@@ -167,17 +167,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// The key of a session's entry: its last record names it.
     async fn find_entry(&self, session: &SessionId) -> Result<Option<(Key, Option<Owner>)>, Error> {
         let pk = self.settings.partitions.session(session);
-        let (mut receipt, mut patience) = (Receipt::default(), self.patience());
-        let belief = self.tail(&pk, &mut receipt, &mut patience).await?;
-        let began = self.living(&pk, &belief, &mut receipt, &mut patience).await?;
+        let (mut receipt, mut retry) = (Receipt::default(), self.retry());
+        let belief = self.tail(&pk, &mut receipt, &mut retry).await?;
+        let began = self.living(&pk, &belief, &mut receipt, &mut retry).await?;
         let owner = belief.links().owner;
         Ok(began.map(|began| (self.entry_key(session, owner.as_ref(), began), owner)))
     }
 
     pub(crate) async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
-        let mut patience = self.patience();
-        let item = persist!(patience, self.table.get(&key, &mut Receipt::default()))?;
+        let mut retry = self.retry();
+        let item = retry!(retry, self.table.get(&key, &mut Receipt::default()))?;
         item.map(|item| Ok(entry(&item, owner.as_ref())?.info)).transpose()
     }
 
@@ -195,12 +195,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if set.is_empty() {
             return self.session(session).await;
         }
-        let (mut patience, mut receipt) = (self.patience(), Receipt::default());
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
         // Each round replaces only what it read, and leaves a mark of its own: so a copy of a request that comes late, or a repeat of one whose
         // answer was lost, takes back no change that others made since.
-        while !patience.is_over() {
+        while !retry.is_over() {
             let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
-            let Some(read) = persist!(patience, self.table.get(&key, &mut receipt))? else { return Ok(None) };
+            let Some(read) = retry!(retry, self.table.get(&key, &mut receipt))? else { return Ok(None) };
             let seen = read.attributes.get(REV).filter(|_| self.keeps(Rule::PatchAsRead));
             let rev = AttributeValue::B(Blob::new(AppendId::random().as_bytes()));
             let mut set = set.clone();
@@ -214,13 +214,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     }
                     // Changed, moved or ended since it was read.
                     Ok(Updated::Changed(_) | Updated::Missing) => break,
-                    Err(fault) => patience.after(fault).await?,
+                    Err(fault) => retry.after(fault).await?,
                 }
             }
         }
         Err(Error::new(
             crate::ErrorKind::Unavailable,
-            format!("session {session} was not changed: others changed it for {} ms; try again", patience.deadline_ms),
+            format!("session {session} was not changed: others changed it for {} ms; try again", retry.deadline_ms),
         ))
     }
 }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::belief::Belief;
 use super::item::{self, Body, Head, PartsOf, Stored};
-use super::{Patience, Rule, Turns, persist};
+use super::{Retry, Rule, Turns, retry};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{MAX_SEQ, part_of, part_sk, records, whole};
@@ -30,12 +30,12 @@ enum Step {
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         let pk = self.settings.partitions.session(session);
-        let mut patience = self.patience();
+        let mut retry = self.retry();
         let mut receipt = Receipt::default();
         let mut eventual = load.eventual || self.settings.eventual;
         let mut before = None;
         loop {
-            match self.try_load(&pk, load, eventual, before, &mut receipt, &mut patience).await {
+            match self.try_load(&pk, load, eventual, before, &mut receipt, &mut retry).await {
                 Ok(Step::Done(mut history)) => {
                     history.receipt = receipt;
                     return Ok(*history);
@@ -51,7 +51,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     )));
                 }
                 // It was overtaken by a clear, or it stood still for half a day.
-                Ok(Step::Again(_)) if patience.is_over() => {
+                Ok(Step::Again(_)) if retry.is_over() => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
                         format!("session {:?} could not be read while it was being cleared; try again", session.as_str()),
@@ -59,7 +59,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 Ok(Step::Again(stub)) => {
                     (before, eventual) = (stub, false);
-                    patience.wait(20.0).await;
+                    retry.wait(20.0).await;
                 }
             }
         }
@@ -72,7 +72,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         eventual: bool,
         before: Option<(u64, u64)>,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Step, Error> {
         let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall_ms);
         let started = self.clock.now();
@@ -96,7 +96,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let limit = limit.map(|n| u32::try_from(n.min(MOST_OF_A_PAGE)).unwrap_or(u32::MAX));
             let range = Range { limit, eventual, ..records(pk.to_owned(), lowest, wanted) };
             let asked_at = self.clock.now();
-            let page = persist!(patience, self.table.page(&range, None, receipt))?;
+            let page = retry!(retry, self.table.page(&range, None, receipt))?;
             if started.age_ms(self.clock.now()) > LONGEST_MS {
                 return Ok(Step::Again(None));
             }
@@ -138,7 +138,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                     break;
                 }
-                match self.whole_record(pk, &head, receipt, patience).await? {
+                match self.whole_record(pk, &head, receipt, retry).await? {
                     // What a delete of nothing wrote ends the history as a clear does, until it is purged.
                     Some(record) if head.is_blocker() => walk.take(Record { expires_at: None, ..record }),
                     Some(record) => walk.take(record),
@@ -157,7 +157,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if end.is_none() {
                     // An empty history must not hide one that lies there in another layout.
                     let any = Range { limit: Some(1), ..whole(pk.to_owned()) };
-                    let any = persist!(patience, self.table.page(&any, None, receipt))?;
+                    let any = retry!(retry, self.table.page(&any, None, receipt))?;
                     any.items.first().map_or(Ok(()), refuse_list)?;
                     walk.end();
                     end = Some(Belief::empty(asked_at));
@@ -175,7 +175,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         pk: &str,
         head: &Head,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Record>, Error> {
         let Body::Record { rewind, metadata, sent_at, content } = &head.body else { return Ok(None) };
         let messages = match content {
@@ -190,7 +190,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     ..records(pk.to_owned(), 0, 0)
                 };
                 loop {
-                    let page = persist!(patience, self.table.page(&range, after.as_deref(), receipt))?;
+                    let page = retry!(retry, self.table.page(&range, after.as_deref(), receipt))?;
                     for part in &page.items {
                         // What stands between its parts is none of them.
                         if part_of(&part.key.sk, id).is_some_and(|n| n < *count) {
@@ -205,7 +205,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 if found != *count {
                     // A sweep replaces the head first, so parts that are gone under a live head are a loss.
-                    return if self.is_swept(pk, head, receipt, patience).await? {
+                    return if self.is_swept(pk, head, receipt, retry).await? {
                         Ok(None)
                     } else {
                         Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
@@ -226,15 +226,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }))
     }
 
-    async fn is_swept(
-        &self,
-        pk: &str,
-        head: &Head,
-        receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
-    ) -> Result<bool, Error> {
+    async fn is_swept(&self, pk: &str, head: &Head, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let range = records(pk.to_owned(), head.seq, head.seq);
-        let page = persist!(patience, self.table.page(&range, None, receipt))?;
+        let page = retry!(retry, self.table.page(&range, None, receipt))?;
         let now = page.items.first().map(item::decode_without_messages).transpose()?;
         Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
     }

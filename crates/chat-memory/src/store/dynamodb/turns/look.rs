@@ -4,7 +4,7 @@ use super::append::{Attempt, Found};
 use super::belief::Belief;
 use super::item::{self, Head};
 use super::load::refuse_list;
-use super::{Patience, Rule, Turns, persist};
+use super::{Retry, Rule, Turns, retry};
 use crate::error::Error;
 use crate::store::dynamodb::names::{MAX_SEQ, records, seq_of, whole};
 use crate::store::dynamodb::table::{Clock, Item, Range, Table};
@@ -16,15 +16,15 @@ const CLOCKS_MS: i64 = 60 * 60 * 1000;
 
 impl<T: Table, C: Clock> Turns<T, C> {
     /// Where to start: what is remembered if that will do, else what a look at the log says.
-    pub(super) async fn first_look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+    pub(super) async fn first_look(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<Found, Error> {
         let now = self.clock.now();
         if attempt.shared {
             if let Identity::Key(_) = attempt.append.identity()
-                && let Some(found) = self.look_by_seen(attempt, now, patience).await?
+                && let Some(found) = self.look_by_seen(attempt, now, retry).await?
             {
                 return Ok(found);
             }
-            let found = self.look_back(attempt, now.wall_ms, patience).await?;
+            let found = self.look_back(attempt, now.wall_ms, retry).await?;
             if let (Found::End(_), Identity::Ticket(ticket)) = (&found, attempt.append.identity()) {
                 ticket.check_age(now.wall_ms)?;
             }
@@ -33,32 +33,32 @@ impl<T: Table, C: Clock> Turns<T, C> {
         match self.beliefs.get(&attempt.pk, now) {
             // Where the belief contradicts an expected position, only the log itself can say who is right.
             Some(belief) if attempt.append.expected().is_none_or(|expected| belief.is_at(expected)) => Ok(Found::End(belief)),
-            _ => self.look(attempt, patience).await,
+            _ => self.look(attempt, retry).await,
         }
     }
 
     /// Looks at the log where it may not be the one that was believed: purged since, it may have grown anew from a lower number. So what
     /// others may have appended is looked for by time, not from the number that came next.
-    pub(super) async fn look_anew(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+    pub(super) async fn look_anew(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<Found, Error> {
         if !attempt.shared {
-            return self.look(attempt, patience).await;
+            return self.look(attempt, retry).await;
         }
-        let found = self.look_back(attempt, self.clock.now().wall_ms, patience).await?;
+        let found = self.look_back(attempt, self.clock.now().wall_ms, retry).await?;
         attempt.may_be_from = attempt.may_be_from.min(attempt.in_doubt.first().copied().or(attempt.may_be_from));
         Ok(found)
     }
 
     /// Looks at the end of the log, consistently; where the append may be there already, at all from there on.
-    pub(super) async fn look(&self, attempt: &mut Attempt<'_>, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+    pub(super) async fn look(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<Found, Error> {
         let Some(from) = attempt.may_be_from else {
-            return self.tail(&attempt.pk, &mut attempt.receipt, patience).await.map(Found::End);
+            return self.tail(&attempt.pk, &mut attempt.receipt, retry).await.map(Found::End);
         };
         // The record before tells whether the log ends here, which an empty answer would not.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
         let (mut after, mut end) = (None, None::<Belief>);
         loop {
             let asked_at = self.clock.now();
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 let before = end.as_ref().and_then(Belief::last_id);
@@ -76,8 +76,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let belief = match end {
             Some(belief) => belief,
             // Even the record before is gone: its end was purged, and the append may be at a lower number.
-            None if attempt.shared => return self.look_back(attempt, self.clock.now().wall_ms, patience).await,
-            None => self.tail(&attempt.pk, &mut attempt.receipt, patience).await?,
+            None if attempt.shared => return self.look_back(attempt, self.clock.now().wall_ms, retry).await,
+            None => self.tail(&attempt.pk, &mut attempt.receipt, retry).await?,
         };
         if attempt.in_doubt.is_empty() {
             attempt.may_be_from = Some(belief.next.max(from));
@@ -90,7 +90,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         attempt: &mut Attempt<'_>,
         now: Moment,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<Option<Found>, Error> {
         let id = attempt.record.append_id;
         // The belief first: an append that lands between the two is beyond it, and met there.
@@ -109,7 +109,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut asked_at;
         loop {
             asked_at = self.clock.now();
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 if end.is_none() && next > 0 {
@@ -146,7 +146,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Looks backwards for the append's id, among the records of the key's lifetime or since the ticket's first try. Not by
     /// number: after a purge, numbers start lower again.
-    async fn look_back(&self, attempt: &mut Attempt<'_>, now_ms: i64, patience: &mut Patience<'_, C>) -> Result<Found, Error> {
+    async fn look_back(&self, attempt: &mut Attempt<'_>, now_ms: i64, retry: &mut Retry<'_, C>) -> Result<Found, Error> {
         let (oldest, is_key) = match attempt.append.identity() {
             Identity::Ticket(ticket) => (ticket.first_tried().min(now_ms), false),
             _ => (now_ms - KEY_LIFETIME_MS, true),
@@ -158,7 +158,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let (mut after, mut end) = (None, None);
         let mut ids = Vec::new();
         'pages: loop {
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 end.get_or_insert_with(|| Belief::after(&head, asked_at));
@@ -195,16 +195,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The end of a session's log, read consistently.
-    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, patience: &mut Patience<'_, C>) -> Result<Belief, Error> {
+    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Belief, Error> {
         // The newest item of the whole partition is a record as a rule; where it is not, something else stands there.
         let whole = Range { limit: Some(1), ..whole(pk.to_owned()) };
         let mut asked_at = self.clock.now();
-        let mut page = persist!(patience, self.table.page(&whole, None, receipt))?;
+        let mut page = retry!(retry, self.table.page(&whole, None, receipt))?;
         if let Some(other) = page.items.first().filter(|item| seq_of(&item.key).is_err()) {
             refuse_list(other)?;
             let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
             asked_at = self.clock.now();
-            page = persist!(patience, self.table.page(&range, None, receipt))?;
+            page = retry!(retry, self.table.page(&range, None, receipt))?;
         }
         let belief = match page.items.first() {
             None => Belief::empty(asked_at),

@@ -29,8 +29,8 @@ pub(crate) use sweep::Damaged;
 pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
-use super::patience::{Patience, persist};
 use super::queue::{Queues, Turn};
+use super::retry::{Retry, retry};
 use super::table::{Clock, Item, Table};
 use crate::error::Error;
 use crate::session::SessionId;
@@ -134,9 +134,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The turn of an append to a session.
-    async fn turn(&self, session: &SessionId, patience: &Patience<'_, C>) -> Result<Option<Turn>, Error> {
+    async fn turn(&self, session: &SessionId, retry: &Retry<'_, C>) -> Result<Option<Turn>, Error> {
         match &self.queues {
-            Some(queues) => queues.turn(session, patience).await.map(Some),
+            Some(queues) => queues.turn(session, retry).await.map(Some),
             None => Ok(None),
         }
     }
@@ -159,7 +159,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if self.settings.read_only { Err(Error::read_only()) } else { Ok(()) }
     }
 
-    fn patience(&self) -> Patience<'_, C> {
-        Patience::new(&self.clock, self.settings.deadline_ms)
+    fn retry(&self) -> Retry<'_, C> {
+        Retry::new(&self.clock, self.settings.deadline_ms)
     }
 }

@@ -1,7 +1,7 @@
 //! Sweep: what a clear has hidden is replaced by stubs, newest first.
 
 use super::item::{self, Body, Head, PartsOf};
-use super::{Patience, Rule, Turns, persist};
+use super::{Retry, Rule, Turns, retry};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::dynamodb::names::{MAX_SEQ, part_sk, records};
@@ -77,9 +77,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Sweeps a session whose last sweep was cut off. Sweeps go from the newest record down, so its oldest ones tell.
     async fn sweep_unfinished(&self, session: &SessionId) -> Result<Swept, Error> {
         let pk = self.settings.partitions.session(session);
-        let (mut patience, mut receipt) = (self.patience(), Receipt::default());
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
         let range = Range { newest_first: false, limit: Some(AT_ONCE as u32 + 1), ..records(pk, 0, MAX_SEQ) };
-        let page = persist!(patience, self.table.page(&range, None, &mut receipt))?;
+        let page = retry!(retry, self.table.page(&range, None, &mut receipt))?;
         let is_done = |item: &Item| {
             item::decode_without_messages(item).is_ok_and(|head| match head.body {
                 Body::Stub { parts, .. } => parts.is_none(),
@@ -96,8 +96,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<(), Error> {
         let head = item::decode_without_messages(clear)?;
         if self.remove_ended(&clear.key, &head, receipt).await? {
-            let mut patience = self.patience();
-            persist!(patience, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
+            let mut retry = self.retry();
+            retry!(retry, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
         }
         Ok(())
     }
@@ -105,8 +105,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.
     async fn remove_ended(&self, key: &Key, head: &Head, receipt: &mut Receipt) -> Result<bool, Error> {
         let Some((ended, session)) = head.links.ended.zip(self.settings.partitions.session_of(&key.pk)) else { return Ok(false) };
-        let (entry, mut patience) = (self.entry_key(&session, head.links.owner.as_ref(), ended), self.patience());
-        persist!(patience, self.table.delete(&entry, receipt))?;
+        let (entry, mut retry) = (self.entry_key(&session, head.links.owner.as_ref(), ended), self.retry());
+        retry!(retry, self.table.delete(&entry, receipt))?;
         Ok(true)
     }
 
@@ -121,12 +121,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
         self.writable()?;
         let pk = self.settings.partitions.session(session);
-        let (mut patience, mut receipt) = (self.patience(), Receipt::default());
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
         let range = records(pk.clone(), 0, MAX_SEQ);
         let (mut after, mut damaged) = (None, Damaged::default());
         let mut taken_back = MAX_SEQ + 1;
         let clear = 'pages: loop {
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut receipt))?;
             for item in &page.items {
                 let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
                 match head.body {
@@ -140,7 +140,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     }
                     Body::Record { rewind, .. } => taken_back = taken_back.min(rewind.unwrap_or(MAX_SEQ + 1)),
                     Body::Stub { cleared_by, .. } => {
-                        self.check_clear(&pk, head.seq, cleared_by, &mut receipt, &mut patience).await?;
+                        self.check_clear(&pk, head.seq, cleared_by, &mut receipt, &mut retry).await?;
                         break 'pages Some(cleared_by);
                     }
                 }
@@ -165,10 +165,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         stub: u64,
         clear: u64,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<(), Error> {
         let range = records(pk.to_owned(), clear, clear);
-        let page = persist!(patience, self.table.page(&range, None, receipt))?;
+        let page = retry!(retry, self.table.page(&range, None, receipt))?;
         let found = page.items.first().map(item::decode_without_messages).transpose()?;
         match found.map(|head| head.body) {
             Some(Body::Stub { .. } | Body::Record { rewind: Some(0), .. }) => Ok(()),
@@ -182,13 +182,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(super) async fn sweep_below(&self, pk: &str, clear: u64, mut receipt: Receipt) -> Result<Swept, Error> {
         let Some(newest) = clear.checked_sub(1) else { return Ok(Swept { records: 0, receipt }) };
         // The deadline is for one page's work: a long session takes as long as it takes.
-        let mut patience = self.patience();
-        let ttl = self.ttl_name(&mut receipt, &mut patience).await?;
+        let mut retry = self.retry();
+        let ttl = self.ttl_name(&mut receipt, &mut retry).await?;
         let range = records(pk.to_owned(), 0, newest);
         let (mut after, mut swept, mut damaged) = (None, 0, Damaged::default());
         loop {
-            let mut patience = self.patience();
-            let page = persist!(patience, self.table.page(&range, after.as_deref(), &mut receipt))?;
+            let mut retry = self.retry();
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut receipt))?;
             let mut live = Vec::new();
             for item in &page.items {
                 let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
@@ -214,9 +214,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Replaces one record by its stub, and deletes its parts.
     async fn erase(&self, key: &Key, head: &Head, clear: u64, ttl: &str) -> Result<(bool, Receipt), Error> {
-        let (mut patience, mut receipt) = (self.patience(), Receipt::default());
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
         if !self.keeps(Rule::Stub) {
-            persist!(patience, self.table.delete(key, &mut receipt))?;
+            retry!(retry, self.table.delete(key, &mut receipt))?;
             return Ok((true, receipt));
         }
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
@@ -228,11 +228,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.remove_ended(key, head, &mut receipt).await?;
         // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
         let stub = item::stub(key, head, clear, head.parts(), now_s, ttl);
-        let replaced = head.is_stub() || persist!(patience, self.table.replace(&stub, head.append_id, &mut receipt))?;
+        let replaced = head.is_stub() || retry!(retry, self.table.replace(&stub, head.append_id, &mut receipt))?;
         if let Some(parts) = head.parts() {
-            self.delete_parts(key, parts, &mut receipt, &mut patience).await?;
+            self.delete_parts(key, parts, &mut receipt, &mut retry).await?;
             let bare = item::stub(key, head, clear, None, now_s, ttl);
-            persist!(patience, self.table.replace(&bare, head.append_id, &mut receipt))?;
+            retry!(retry, self.table.replace(&bare, head.append_id, &mut receipt))?;
         }
         Ok((replaced && !head.is_stub(), receipt))
     }
@@ -242,11 +242,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         head: &Key,
         parts: &PartsOf,
         receipt: &mut Receipt,
-        patience: &mut Patience<'_, C>,
+        retry: &mut Retry<'_, C>,
     ) -> Result<(), Error> {
         for n in 0..parts.count {
             let key = Key { pk: head.pk.clone(), sk: part_sk(&parts.id, n) };
-            persist!(patience, self.table.delete(&key, receipt))?;
+            retry!(retry, self.table.delete(&key, receipt))?;
         }
         Ok(())
     }

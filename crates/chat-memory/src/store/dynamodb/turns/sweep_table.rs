@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Body, Links};
 use super::sweep::{Damaged, taken_back_clear};
-use super::{Turns, entry, persist};
+use super::{Turns, entry, retry};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::Receipt;
@@ -117,8 +117,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut damaged = Damaged::default();
         let mut after: Option<Key> = None;
         loop {
-            let mut patience = self.patience();
-            let page = persist!(patience, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
+            let mut retry = self.retry();
+            let page = retry!(retry, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
             for item in &page.items {
                 let pk = &item.key.pk;
                 if let Some(read) = entry::entry_in(&self.settings.partitions, item) {
@@ -181,8 +181,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let unnamed = seen.parts.iter().filter(|(id, _)| !seen.named.contains(*id)).flat_map(|(_, keys)| keys);
         for key in unnamed.filter(|key| !seen.damaged.contains(&key.pk)) {
-            let mut patience = self.patience();
-            persist!(patience, self.table.delete(key, &mut swept.receipt))?;
+            let mut retry = self.retry();
+            retry!(retry, self.table.delete(key, &mut swept.receipt))?;
             swept.parts += 1;
         }
         for (key, session, is_old) in &seen.entries {
@@ -214,11 +214,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if scanned.is_some_and(|(_, links)| links.life.is_some()) {
             return Ok(Entries::Left);
         }
-        let mut patience = self.patience();
+        let mut retry = self.retry();
         // The scan is no single moment.
-        let end = self.tail(&pk, receipt, &mut patience).await?;
+        let end = self.tail(&pk, receipt, &mut retry).await?;
         if is_its(&end.links()) {
-            return match self.renew_entry(&pk, key, &end, receipt, &mut patience).await? {
+            return match self.renew_entry(&pk, key, &end, receipt, &mut retry).await? {
                 true => Ok(Entries::Renewed),
                 false => Ok(Entries::Left),
             };
@@ -226,7 +226,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if !is_old {
             return Ok(Entries::Left);
         }
-        persist!(patience, self.table.delete(key, receipt))?;
+        retry!(retry, self.table.delete(key, receipt))?;
         Ok(Entries::Deleted)
     }
 

@@ -168,8 +168,8 @@ async fn check_entries(turns: &Turns<Client, Client>, world: &Client) -> Result<
     let keys: Vec<Key> = world.world().items.keys().filter(is_entry).cloned().collect();
     for key in keys {
         let (_, session) = entry_of(&key.sk).ok_or_else(|| format!("{key:?} is no entry"))?;
-        let mut patience = turns.patience();
-        let end = turns.tail(session.as_str(), &mut Receipt::default(), &mut patience).await.map_err(|e| e.to_string())?;
+        let mut retry = turns.retry();
+        let end = turns.tail(session.as_str(), &mut Receipt::default(), &mut retry).await.map_err(|e| e.to_string())?;
         let links = end.links();
         let is_its = links.began.is_some_and(|began| turns.entry_key(&session, links.owner.as_ref(), began) == key);
         let world = world.world();

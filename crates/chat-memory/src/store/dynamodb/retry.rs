@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::store::position::Moment;
 
 /// How long an operation goes on repeating requests that fail, and how it waits between them.
-pub(crate) struct Patience<'a, C> {
+pub(crate) struct Retry<'a, C> {
     clock: &'a C,
     started: Moment,
     pub(crate) deadline_ms: u64,
@@ -24,7 +24,7 @@ const LONGEST_WAIT_MS: f64 = 2_000.0;
 /// The longest wait while there was no connection: it costs nobody anything, and someone is to be told soon.
 const LONGEST_WAIT_UNCONNECTED_MS: f64 = 500.0;
 
-impl<'a, C: Clock> Patience<'a, C> {
+impl<'a, C: Clock> Retry<'a, C> {
     pub(crate) fn new(clock: &'a C, deadline_ms: u64) -> Self {
         Self { clock, started: clock.now(), deadline_ms, faults: 0, connected: false }
     }
@@ -73,14 +73,14 @@ fn unconnected_until(error: &Error) -> Option<Duration> {
     std::error::Error::source(error)?.downcast_ref::<Failure>()?.unconnected_until()
 }
 
-/// Repeats a request that reads, or one that does no harm when it is carried out twice, until it succeeds or patience ends.
-macro_rules! persist {
-    ($patience:ident, $request:expr) => {
+/// Repeats a request that reads, or one that does no harm when it is carried out twice, until it succeeds or the time for it is over.
+macro_rules! retry {
+    ($retry:ident, $request:expr) => {
         loop {
             match $request.await {
                 Ok(answer) => break Ok(answer),
                 Err(fault) => {
-                    if let Err(error) = $patience.after(fault).await {
+                    if let Err(error) = $retry.after(fault).await {
                         break Err(error);
                     }
                 }
@@ -88,7 +88,7 @@ macro_rules! persist {
         }
     };
 }
-pub(crate) use persist;
+pub(crate) use retry;
 
 #[cfg(test)]
 mod tests {
@@ -133,9 +133,9 @@ mod tests {
     /// How long it takes until these faults, again and again, are given up.
     async fn given_up_after(faults: impl Fn(u32) -> Fault) -> u64 {
         let clock = Waited::default();
-        let mut patience = Patience::new(&clock, 30_000);
+        let mut retry = Retry::new(&clock, 30_000);
         let mut n = 0;
-        while patience.after(faults(n)).await.is_ok() {
+        while retry.after(faults(n)).await.is_ok() {
             n += 1;
         }
         clock.0.load(Ordering::Relaxed)
