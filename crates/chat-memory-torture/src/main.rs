@@ -51,7 +51,7 @@ struct Run {
     /// Take out this rule of the protocols, to see that it is missed: then a broken promise is what is looked for
     #[arg(long, value_name = "RULE")]
     without: Option<String>,
-    /// Only plans that lead to what this rule is about, on the stores that have it: StubNamesClear, BeliefAge, CheckBefore; Generation,
+    /// Only plans that lead to what this rule is about, on the stores that have it: StubNamesClear, CachedTailAge, CheckBefore; Generation,
     /// OwnGeneration, LookAgain. With --without that is so by itself
     #[arg(long, value_name = "RULE", value_parser = |rule: &str| Meeting::of(rule).ok_or("no rule that plans lead to"))]
     leading_to: Option<Meeting>,

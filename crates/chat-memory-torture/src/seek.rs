@@ -12,7 +12,7 @@ pub enum Meeting {
     /// A load of several pages, and a clear with its sweep between two of them.
     StubNamesClear,
     /// A writer that stands still for a day, while what it believes to be the newest record is erased, and then purged.
-    BeliefAge,
+    CachedTailAge,
     /// An append on its way, while the record before it is purged and another writer finds the session empty.
     CheckBefore,
     /// Appends that come late or whose answers are lost, and lists that are cleared and rolled all the time.
@@ -26,7 +26,7 @@ pub enum Meeting {
 impl Meeting {
     /// All of them.
     pub const ALL: [Self; 6] =
-        [Self::StubNamesClear, Self::BeliefAge, Self::CheckBefore, Self::Generation, Self::OwnGeneration, Self::LookAgain];
+        [Self::StubNamesClear, Self::CachedTailAge, Self::CheckBefore, Self::Generation, Self::OwnGeneration, Self::LookAgain];
 
     /// The meeting that a rule is about.
     pub fn of(rule: &str) -> Option<Self> {
@@ -36,7 +36,7 @@ impl Meeting {
     /// Whether there can be such a thing on this store.
     pub fn is_of(self, store: Store) -> bool {
         match self {
-            Self::StubNamesClear | Self::BeliefAge | Self::CheckBefore => store == Store::Turns,
+            Self::StubNamesClear | Self::CachedTailAge | Self::CheckBefore => store == Store::Turns,
             Self::Generation | Self::OwnGeneration | Self::LookAgain => store.is_list(),
         }
     }
@@ -65,7 +65,7 @@ impl Plan {
                 acts: (0..12).flat_map(|_| overtaken(rng.u64(50..200))).collect(),
                 ..plain
             },
-            Meeting::BeliefAge => Self {
+            Meeting::CachedTailAge => Self {
                 processes: 2,
                 steps: 120,
                 habits: Habits { adds: 60, replaces: 25, loads: 15, pause_ms: 15, ..Habits::NONE },

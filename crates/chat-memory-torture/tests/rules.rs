@@ -1,7 +1,7 @@
 //! Rules of the protocols are missed where they are taken out: the checker finds what they are for, on a real table.
 //!
 //! For rules that are about rare meetings, the plans lead to these: [`chat_memory_torture::seek`]. Those of `StubNamesClear` and `LookAgain`
-//! hang on how quick the machine is, and those of `CheckBefore`, `BeliefAge` and `OwnGeneration` may take a minute or two, so they are left
+//! hang on how quick the machine is, and those of `CheckBefore`, `CachedTailAge` and `OwnGeneration` may take a minute or two, so they are left
 //! to the long form, such as `cargo xtask torture --store turns --without CheckBefore`. The simulations look for all of them too, in a
 //! hundred thousand schedules without a network.
 
@@ -30,7 +30,7 @@ fn broken(plan: &Plan) -> Option<String> {
 fn the_same_schedules_hold_with_all_rules() {
     for store in [Store::Turns, Store::ListJs] {
         assert_eq!(first_broken(store, "NoRule", 1), None);
-        let meetings = [Meeting::BeliefAge, Meeting::Generation];
+        let meetings = [Meeting::CachedTailAge, Meeting::Generation];
         for meeting in meetings.into_iter().filter(|meeting| meeting.is_of(store)) {
             assert_eq!(broken(&Plan::leading_to(meeting, 1, store)), None, "{meeting:?}");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::belief::Belief;
+use super::cached_tail::CachedTail;
 use super::item::{self, Body, Encoded, Head, Links, PURGED_AFTER_S, Stored};
 use super::{Retry, Rule, Turns, retry};
 use crate::error::Error;
@@ -64,7 +64,7 @@ pub(super) struct Plan {
 pub(super) enum Found {
     /// The append is there already.
     Landed(Head),
-    End(Belief),
+    End(CachedTail),
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -130,9 +130,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     async fn settle(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(Appended, bool), Error> {
-        let mut belief = match self.first_look(attempt, retry).await? {
+        let mut tail = match self.first_look(attempt, retry).await? {
             Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
-            Found::End(belief) => belief,
+            Found::End(tail) => tail,
         };
         let mut met = 0_u32;
         loop {
@@ -143,10 +143,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     format!("other writers kept the append from getting through in {} ms", retry.deadline_ms),
                 ));
             }
-            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(now) {
+            if self.keeps(Rule::CachedTailAge) && !tail.is_fresh(now) {
                 match self.look_anew(attempt, retry).await? {
                     Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
-                    Found::End(end) => belief = end,
+                    Found::End(end) => tail = end,
                 }
                 continue;
             }
@@ -155,31 +155,31 @@ impl<T: Table, C: Clock> Turns<T, C> {
             if let Some(expected) = must_be_at {
                 // What was written since may have expired and been purged by now, and left its number free again.
                 let too_old = now.wall_ms.saturating_sub(expected.read_at()) > POSITION_LIFETIME_MS;
-                if too_old || !belief.is_at(expected) {
-                    let conflict = Error::conflict(belief.position());
+                if too_old || !tail.is_at(expected) {
+                    let conflict = Error::conflict(tail.position());
                     return Err(if too_old { conflict.context("the position is over a day old") } else { conflict });
                 }
             }
-            if belief.next > MAX_SEQ {
+            if tail.next > MAX_SEQ {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
             }
             // Of the record below this very number: another's record there may have started the session, or ended it.
-            let plan = self.plan(attempt, &belief, retry).await?;
-            let is_sure = belief.next == 0 || belief.is_solid(self.clock.now()) || !self.keeps(Rule::CheckBefore);
+            let plan = self.plan(attempt, &tail, retry).await?;
+            let is_sure = tail.next == 0 || tail.is_solid(self.clock.now()) || !self.keeps(Rule::CheckBefore);
             if !(plan.changes.is_empty() && is_sure) {
                 self.prefer_parts(attempt)?;
             }
             self.write_parts(attempt, retry).await?;
             let asked_at = self.clock.now();
-            if self.keeps(Rule::BeliefAge) && !belief.is_fresh(asked_at) || self.keeps(Rule::RecordAge) && retry.is_over() {
+            if self.keeps(Rule::CachedTailAge) && !tail.is_fresh(asked_at) || self.keeps(Rule::RecordAge) && retry.is_over() {
                 continue;
             }
             #[cfg(test)]
             if plan.blocks_at.is_some() && !self.keeps(Rule::DeleteBlocks) {
-                return Ok((Appended::new(belief.next, belief.position(), asked_at.wall_ms), false));
+                return Ok((Appended::new(tail.next, tail.position(), asked_at.wall_ms), false));
             }
             #[cfg_attr(not(test), expect(unused_mut, reason = "a test takes the changes out"))]
-            let mut new = self.new_item(attempt, &belief, &plan, is_sure);
+            let mut new = self.new_item(attempt, &tail, &plan, is_sure);
             #[cfg(test)]
             if !self.keeps(Rule::OneTransaction) {
                 self.change_apart(std::mem::take(&mut new.changes), attempt, retry).await?;
@@ -187,8 +187,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let checked = new.precondition.is_some();
             match self.table.create(&new, &mut attempt.receipt).await {
                 Ok(Created::Done) => {
-                    let mut appended = self.landed(attempt, &belief, &plan, asked_at);
-                    self.touch(attempt.session, &plan.links, &belief, &mut appended.receipt).await;
+                    let mut appended = self.landed(attempt, &tail, &plan, asked_at);
+                    self.touch(attempt.session, &plan.links, &tail, &mut appended.receipt).await;
                     return Ok((appended, plan.existed));
                 }
                 Ok(Created::Taken(old)) => {
@@ -200,13 +200,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         // It may be of another process, with another retention.
                         (attempt.record.expires_at, attempt.record.created_at) = (head.expires_at, head.created_at);
                         let plan = Plan { links: head.links, ..plan };
-                        return Ok((self.landed(attempt, &belief, &plan, asked_at), plan.existed));
+                        return Ok((self.landed(attempt, &tail, &plan, asked_at), plan.existed));
                     }
-                    self.seen.extend(&attempt.pk, belief.last_id(), head.seq, head.append_id, head.created_at);
+                    self.seen.extend(&attempt.pk, tail.last_id(), head.seq, head.append_id, head.created_at);
                     // The place is another's, so no earlier request of ours can land there any more.
                     attempt.in_doubt.remove(&head.seq);
                     attempt.may_be_from = attempt.in_doubt.first().copied().or(attempt.shared.then_some(head.seq + 1));
-                    belief = Belief::after(&head, asked_at);
+                    tail = CachedTail::after(&head, asked_at);
                     met += 1;
                     // Behind a record that may have been purged, the log may have grown again from a lower number, and have the append there.
                     let found = if attempt.shared && checked && self.keeps(Rule::TakenBehindPurged) {
@@ -219,26 +219,26 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     };
                     match found {
                         Some(Found::Landed(head)) => return self.landed_before(attempt, &head, retry).await,
-                        Some(Found::End(end)) => belief = end,
+                        Some(Found::End(end)) => tail = end,
                         None => {}
                     }
                 }
                 Ok(refused @ (Created::NoPrecondition | Created::NothingToUpdate)) => {
                     if refused == Created::NothingToUpdate {
-                        attempt.without_entry = belief.last_id().map(|id| match attempt.without_entry {
+                        attempt.without_entry = tail.last_id().map(|id| match attempt.without_entry {
                             Some((seen, _)) if seen == id => (id, true),
                             _ => (id, false),
                         });
                     }
                     match self.look_anew(attempt, retry).await? {
                         Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
-                        Found::End(end) => belief = end,
+                        Found::End(end) => tail = end,
                     }
                 }
                 Err(fault) => {
                     if fault.may_have_landed {
-                        attempt.in_doubt.insert(belief.next);
-                        attempt.may_be_from = attempt.may_be_from.min(Some(belief.next)).or(Some(belief.next));
+                        attempt.in_doubt.insert(tail.next);
+                        attempt.may_be_from = attempt.may_be_from.min(Some(tail.next)).or(Some(tail.next));
                     }
                     retry.after(fault).await?;
                 }
@@ -246,19 +246,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    fn new_item(&self, attempt: &Attempt<'_>, belief: &Belief, plan: &Plan, is_sure: bool) -> NewItem {
+    fn new_item(&self, attempt: &Attempt<'_>, tail: &CachedTail, plan: &Plan, is_sure: bool) -> NewItem {
         let mut attributes = attempt.encoded.attributes.clone();
-        item::link(&mut attributes, &plan.links, belief.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
+        item::link(&mut attributes, &plan.links, tail.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
         if let Some(at) = plan.blocks_at {
             attributes.insert(EXPIRES_AT.to_owned(), AttributeValue::N(at.to_string()));
             attributes.insert(attempt.ttl.clone(), AttributeValue::N((at + PURGED_AFTER_S).to_string()));
         }
         let before = || Precondition {
-            key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next - 1) },
-            written_by: belief.last.as_ref().map(|last| (last.append_id, last.created_at)),
+            key: Key { pk: attempt.pk.clone(), sk: record_sk(tail.next - 1) },
+            written_by: tail.last.as_ref().map(|last| (last.append_id, last.created_at)),
         };
         NewItem {
-            item: Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(belief.next) }, attributes },
+            item: Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(tail.next) }, attributes },
             precondition: (!is_sure).then(before),
             changes: plan.changes.clone(),
         }
@@ -306,17 +306,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(())
     }
 
-    fn landed(&self, attempt: &mut Attempt<'_>, belief: &Belief, plan: &Plan, asked_at: Moment) -> Appended {
+    fn landed(&self, attempt: &mut Attempt<'_>, tail: &CachedTail, plan: &Plan, asked_at: Moment) -> Appended {
         let started = attempt.began.is_some() && attempt.began == plan.links.began;
         let Record { append_id, created_at, rewind, .. } = attempt.record;
-        self.seen.extend(&attempt.pk, belief.last_id(), belief.next, append_id, created_at);
+        self.seen.extend(&attempt.pk, tail.last_id(), tail.next, append_id, created_at);
         let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
         let expires_at = attempt.record.expires_at.or(plan.blocks_at);
         let head =
-            Head { seq: belief.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
-        let now = Belief::after(&head, asked_at);
-        self.beliefs.learn(&attempt.pk, &now, asked_at);
-        let mut appended = Appended::new(belief.next, now.position(), created_at);
+            Head { seq: tail.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
+        let now = CachedTail::after(&head, asked_at);
+        self.tails.learn(&attempt.pk, &now, asked_at);
+        let mut appended = Appended::new(tail.next, now.position(), created_at);
         (appended.started, appended.receipt) = (started, attempt.receipt);
         appended
     }
@@ -344,7 +344,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             return Err(attempt.append.reused(head.seq));
         }
-        let position = Belief::after(head, asked_at).position();
+        let position = CachedTail::after(head, asked_at).position();
         let mut appended = Appended::new(head.seq, position, head.created_at);
         (appended.repeated, appended.receipt) = (true, attempt.receipt);
         Ok((appended, head.links.last_entry.is_some()))
@@ -352,7 +352,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// What an append that gives up says: an error, or a ticket where a request may have landed or may yet.
     async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
-        self.beliefs.forget(&attempt.pk);
+        self.tails.forget(&attempt.pk);
         if attempt.in_doubt.is_empty() {
             self.leave_parts(&mut attempt).await;
             return error;

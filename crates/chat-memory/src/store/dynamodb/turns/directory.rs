@@ -6,7 +6,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::append::{Attempt, Plan};
-use super::belief::Belief;
+use super::cached_tail::CachedTail;
 use super::item::{self, Life, Links};
 use super::{Retry, Rule, Turns, retry};
 use crate::error::Error;
@@ -61,12 +61,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// What an append writes behind this end of the log: whether it continues the session, starts one, or ends it.
-    pub(super) async fn plan(&self, attempt: &mut Attempt<'_>, belief: &Belief, retry: &mut Retry<'_, C>) -> Result<Plan, Error> {
-        let below = belief.links();
+    pub(super) async fn plan(
+        &self,
+        attempt: &mut Attempt<'_>,
+        tail: &CachedTail,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Plan, Error> {
+        let below = tail.links();
         let now = self.clock.now();
         let now_s = now.wall_ms.div_euclid(1000);
-        let life = self.life(&attempt.pk, belief, &mut attempt.receipt, retry).await?;
-        let is_forced = belief.last_id().is_some_and(|id| attempt.without_entry == Some((id, true)));
+        let life = self.life(&attempt.pk, tail, &mut attempt.receipt, retry).await?;
+        let is_forced = tail.last_id().is_some_and(|id| attempt.without_entry == Some((id, true)));
         let lives = life.filter(|life| !life.lasts.has_passed(now_s) || !self.keeps(Rule::ExpiredStartsAnew));
         let existed = lives.is_some();
         let entry_below = below.began.or(below.ended).map(|at| self.entry_key(attempt.session, below.owner.as_ref(), at));
@@ -116,11 +121,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn life(
         &self,
         pk: &str,
-        belief: &Belief,
+        tail: &CachedTail,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Life>, Error> {
-        let Some(last) = belief.last.as_ref().filter(|last| last.links.began.is_some()) else { return Ok(None) };
+        let Some(last) = tail.last.as_ref().filter(|last| last.links.began.is_some()) else { return Ok(None) };
         if last.links.life.is_some() {
             return Ok(last.links.life);
         }
@@ -158,7 +163,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Notes in its entry that a session is in use, in the first record of each hour of its life. A hint for the order of a list: it is tried
     /// once, and where that fails, the next hour's first record does it.
-    pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &Belief, receipt: &mut Receipt) {
+    pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, receipt: &mut Receipt) {
         let (Some(began), Some(last)) = (links.began, &below.last) else { return };
         let now_ms = self.clock.now().wall_ms;
         let hour = |ms: i64| ms.saturating_sub(began).div_euclid(ACTIVITY_MS);
@@ -173,13 +178,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(super) async fn living(
         &self,
         pk: &str,
-        belief: &Belief,
+        tail: &CachedTail,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<i64>, Error> {
-        let life = self.life(pk, belief, receipt, retry).await?;
+        let life = self.life(pk, tail, receipt, retry).await?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
-        Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(belief.links().began))
+        Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(tail.links().began))
     }
 
     /// Brings an entry of the version before into today's form, if the session at whose log's end it is named still has it so. Whether it did.
@@ -187,7 +192,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         pk: &str,
         key: &Key,
-        end: &Belief,
+        end: &CachedTail,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {

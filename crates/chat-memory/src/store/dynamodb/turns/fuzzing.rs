@@ -1,6 +1,6 @@
 //! The decoders of this layout, for any bytes.
 
-use super::belief::Belief;
+use super::cached_tail::CachedTail;
 use super::entry::entry;
 use super::item::{self, Body, Codec, Limits, Stored};
 use super::listing::{parse_scan, spell_scan};
@@ -27,8 +27,8 @@ pub(crate) fn item(data: &[u8]) {
     let _ = entry(&item, None).inspect_err(named);
     let _ = item::decode_without_messages(&item).inspect_err(named);
     let Ok(head) = item::decode(&item, MOST).inspect_err(named) else { return };
-    let (_, belief) = (head.purged_at(), Belief::after(&head, Moment { mono_ms: 0, wall_ms: 0 }));
-    let _ = belief.is_solid(Moment { mono_ms: 0, wall_ms: 0 });
+    let (_, tail) = (head.purged_at(), CachedTail::after(&head, Moment { mono_ms: 0, wall_ms: 0 }));
+    let _ = tail.is_solid(Moment { mono_ms: 0, wall_ms: 0 });
     let _ = item::add_part(&mut Vec::new(), &item, &head, MOST).inspect_err(named);
     let Body::Record { rewind, metadata, sent_at, content: Stored::Here(messages) } = head.body else { return };
     let record = Record {

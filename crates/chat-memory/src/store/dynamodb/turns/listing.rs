@@ -29,9 +29,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn has_entry(&self, session: &SessionId, key: &Key, receipt: &mut Receipt) -> Result<bool, Error> {
         let pk = self.settings.partitions.session(session);
         let mut retry = self.retry();
-        let belief = self.tail(&pk, receipt, &mut retry).await?;
-        let began = self.living(&pk, &belief, receipt, &mut retry).await?;
-        Ok(began.is_some_and(|began| self.entry_key(session, belief.links().owner.as_ref(), began) == *key))
+        let tail = self.tail(&pk, receipt, &mut retry).await?;
+        let began = self.living(&pk, &tail, receipt, &mut retry).await?;
+        Ok(began.is_some_and(|began| self.entry_key(session, tail.links().owner.as_ref(), began) == *key))
     }
 
     /// Adds those of these items to a page that are entries to be shown. What cannot be read is named, and keeps nothing else from being shown.
@@ -168,9 +168,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn find_entry(&self, session: &SessionId) -> Result<Option<(Key, Option<Owner>)>, Error> {
         let pk = self.settings.partitions.session(session);
         let (mut receipt, mut retry) = (Receipt::default(), self.retry());
-        let belief = self.tail(&pk, &mut receipt, &mut retry).await?;
-        let began = self.living(&pk, &belief, &mut receipt, &mut retry).await?;
-        let owner = belief.links().owner;
+        let tail = self.tail(&pk, &mut receipt, &mut retry).await?;
+        let began = self.living(&pk, &tail, &mut receipt, &mut retry).await?;
+        let owner = tail.links().owner;
         Ok(began.map(|began| (self.entry_key(session, owner.as_ref(), began), owner)))
     }
 

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::belief::Belief;
+use super::cached_tail::CachedTail;
 use super::item::{self, Body, Head, PartsOf, Stored};
 use super::{Retry, Rule, Turns, retry};
 use crate::error::{Error, ErrorKind};
@@ -77,7 +77,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall_ms);
         let started = self.clock.now();
         // Where no record is wanted, the newest is still read: it tells the position.
-        let mut end: Option<Belief> = None;
+        let mut end: Option<CachedTail> = None;
         let mut above: Option<Above> = None;
         // The number at which the walk began.
         let mut top = None;
@@ -107,12 +107,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 let head = item::decode(item, self.settings.limits.record)?;
                 if end.is_none() {
-                    let belief = Belief::after(&head, asked_at);
+                    let tail = CachedTail::after(&head, asked_at);
                     if !eventual {
-                        self.beliefs.learn(pk, &belief, asked_at);
+                        self.tails.learn(pk, &tail, asked_at);
                     }
                     walk.start_at(head.seq);
-                    end = Some(belief);
+                    end = Some(tail);
                 }
                 let Some(wanted) = walk.wants() else { break };
                 let top = *top.get_or_insert(wanted);
@@ -160,12 +160,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let any = retry!(retry, self.table.page(&any, None, receipt))?;
                     any.items.first().map_or(Ok(()), refuse_list)?;
                     walk.end();
-                    end = Some(Belief::empty(asked_at));
+                    end = Some(CachedTail::empty(asked_at));
                 }
             }
         }
         let (records, complete) = walk.finish();
-        let position = end.map_or_else(|| Belief::empty(self.clock.now()).position(), |end| end.position());
+        let position = end.map_or_else(|| CachedTail::empty(self.clock.now()).position(), |end| end.position());
         Ok(Step::Done(Box::new(History::new(records, complete, position))))
     }
 

@@ -1,7 +1,7 @@
 //! Looking at the log before an append: where it ends, and whether the append is there already.
 
 use super::append::{Attempt, Found};
-use super::belief::Belief;
+use super::cached_tail::CachedTail;
 use super::item::{self, Head};
 use super::load::refuse_list;
 use super::{Retry, Rule, Turns, retry};
@@ -30,9 +30,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             return Ok(found);
         }
-        match self.beliefs.get(&attempt.pk, now) {
-            // Where the belief contradicts an expected position, only the log itself can say who is right.
-            Some(belief) if attempt.append.expected().is_none_or(|expected| belief.is_at(expected)) => Ok(Found::End(belief)),
+        match self.tails.get(&attempt.pk, now) {
+            // Where the tail contradicts an expected position, only the log itself can say who is right.
+            Some(tail) if attempt.append.expected().is_none_or(|expected| tail.is_at(expected)) => Ok(Found::End(tail)),
             _ => self.look(attempt, retry).await,
         }
     }
@@ -55,34 +55,34 @@ impl<T: Table, C: Clock> Turns<T, C> {
         };
         // The record before tells whether the log ends here, which an empty answer would not.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
-        let (mut after, mut end) = (None, None::<Belief>);
+        let (mut after, mut end) = (None, None::<CachedTail>);
         loop {
             let asked_at = self.clock.now();
             let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
-                let before = end.as_ref().and_then(Belief::last_id);
+                let before = end.as_ref().and_then(CachedTail::last_id);
                 self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
                 if head.append_id == attempt.record.append_id && head.seq >= from {
                     return Ok(Found::Landed(head));
                 }
-                end = Some(Belief::after(&head, asked_at));
+                end = Some(CachedTail::after(&head, asked_at));
             }
             after = page.after;
             if after.is_none() {
                 break;
             }
         }
-        let belief = match end {
-            Some(belief) => belief,
+        let tail = match end {
+            Some(tail) => tail,
             // Even the record before is gone: its end was purged, and the append may be at a lower number.
             None if attempt.shared => return self.look_back(attempt, self.clock.now().wall_ms, retry).await,
             None => self.tail(&attempt.pk, &mut attempt.receipt, retry).await?,
         };
         if attempt.in_doubt.is_empty() {
-            attempt.may_be_from = Some(belief.next.max(from));
+            attempt.may_be_from = Some(tail.next.max(from));
         }
-        Ok(Found::End(belief))
+        Ok(Found::End(tail))
     }
 
     /// Looks for a key's append among the ids that this process has seen, and reads only what came since. `None` where that cannot tell.
@@ -93,19 +93,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Found>, Error> {
         let id = attempt.record.append_id;
-        // The belief first: an append that lands between the two is beyond it, and met there.
-        if let Some(belief) = self.beliefs.get(&attempt.pk, now)
-            && (self.seen.lack(&attempt.pk, &belief, id)
+        // The tail first: an append that lands between the two is beyond it, and met there.
+        if let Some(tail) = self.tails.get(&attempt.pk, now)
+            && (self.seen.lack(&attempt.pk, &tail, id)
                 || !self.keeps(Rule::SeenToTheEnd) && self.seen.end_without(&attempt.pk, id).is_some())
-            && attempt.append.expected().is_none_or(|expected| belief.is_at(expected))
+            && attempt.append.expected().is_none_or(|expected| tail.is_at(expected))
         {
-            attempt.may_be_from = Some(belief.next);
-            return Ok(Some(Found::End(belief)));
+            attempt.may_be_from = Some(tail.next);
+            return Ok(Some(Found::End(tail)));
         }
         let Some((next, last)) = self.seen.end_without(&attempt.pk, id) else { return Ok(None) };
         // The record before, too: it tells whether this is still the log that was seen.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), next.saturating_sub(1), MAX_SEQ) };
-        let (mut after, mut end) = (None, None::<Belief>);
+        let (mut after, mut end) = (None, None::<CachedTail>);
         let mut asked_at;
         loop {
             asked_at = self.clock.now();
@@ -118,13 +118,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         return Ok(None);
                     }
                 } else {
-                    let before = end.as_ref().and_then(Belief::last_id);
+                    let before = end.as_ref().and_then(CachedTail::last_id);
                     self.seen.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
                     if head.append_id == id && head.created_at > now.wall_ms - KEY_LIFETIME_MS {
                         return Ok(Some(Found::Landed(head)));
                     }
                 }
-                end = Some(Belief::after(&head, asked_at));
+                end = Some(CachedTail::after(&head, asked_at));
             }
             after = page.after;
             if after.is_none() {
@@ -133,13 +133,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let end = match end {
             Some(end) => end,
-            None if next == 0 => Belief::empty(asked_at),
+            None if next == 0 => CachedTail::empty(asked_at),
             None => return Ok(None),
         };
         if !self.seen.lack(&attempt.pk, &end, id) {
             return Ok(None);
         }
-        self.beliefs.learn(&attempt.pk, &end, asked_at);
+        self.tails.learn(&attempt.pk, &end, asked_at);
         attempt.may_be_from = Some(end.next);
         Ok(Some(Found::End(end)))
     }
@@ -161,7 +161,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
-                end.get_or_insert_with(|| Belief::after(&head, asked_at));
+                end.get_or_insert_with(|| CachedTail::after(&head, asked_at));
                 if head.append_id == attempt.record.append_id && (head.created_at > oldest || !is_key) {
                     return Ok(Found::Landed(head));
                 }
@@ -173,18 +173,18 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     break 'pages;
                 }
             }
-            end.get_or_insert_with(|| Belief::empty(asked_at));
+            end.get_or_insert_with(|| CachedTail::empty(asked_at));
             (after, range.limit) = (page.after, Some(100));
             if after.is_none() {
                 break;
             }
         }
-        let belief = end.unwrap_or_else(|| Belief::empty(asked_at));
+        let tail = end.unwrap_or_else(|| CachedTail::empty(asked_at));
         if is_key {
-            self.seen.start(&attempt.pk, &belief, &ids);
+            self.seen.start(&attempt.pk, &tail, &ids);
         }
-        attempt.may_be_from = Some(belief.next);
-        Ok(Found::End(belief))
+        attempt.may_be_from = Some(tail.next);
+        Ok(Found::End(tail))
     }
 
     /// Reads a record that a look meets: all of it where it is the append that is looked for, else what the next append needs of it. So one
@@ -195,7 +195,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The end of a session's log, read consistently.
-    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Belief, Error> {
+    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<CachedTail, Error> {
         // The newest item of the whole partition is a record as a rule; where it is not, something else stands there.
         let whole = Range { limit: Some(1), ..whole(pk.to_owned()) };
         let mut asked_at = self.clock.now();
@@ -206,11 +206,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
             asked_at = self.clock.now();
             page = retry!(retry, self.table.page(&range, None, receipt))?;
         }
-        let belief = match page.items.first() {
-            None => Belief::empty(asked_at),
-            Some(item) => Belief::after(&item::decode_without_messages(item)?, asked_at),
+        let tail = match page.items.first() {
+            None => CachedTail::empty(asked_at),
+            Some(item) => CachedTail::after(&item::decode_without_messages(item)?, asked_at),
         };
-        self.beliefs.learn(pk, &belief, asked_at);
-        Ok(belief)
+        self.tails.learn(pk, &tail, asked_at);
+        Ok(tail)
     }
 }

@@ -3,7 +3,7 @@
 //! docs/design.md says why it is so; the simulation in `sim/` takes each rule out in turn and shows what breaks.
 
 mod append;
-mod belief;
+mod cached_tail;
 mod directory;
 mod entry;
 #[cfg(feature = "fuzzing")]
@@ -62,7 +62,7 @@ pub(crate) struct Turns<T, C> {
     table: T,
     clock: C,
     settings: Settings,
-    beliefs: belief::Beliefs,
+    tails: cached_tail::CachedTails,
     seen: seen::SeenIds,
     /// Of this process's appends to each session; the simulation's writers race.
     queues: Option<Queues>,
@@ -83,8 +83,8 @@ pub(crate) enum Rule {
     RewindPosition,
     /// A repeat looks for its id from the ticket's number up.
     Ticket,
-    /// A put is made on a belief of 15 minutes at most.
-    BeliefAge,
+    /// A put is made on a cached tail of 15 minutes at most.
+    CachedTailAge,
     /// The ids that a process has seen tell that a key is new only where they reach to the end of the log.
     SeenToTheEnd,
     /// A stub whose clear came after the load began makes the load start again.
@@ -119,7 +119,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             table,
             clock,
             settings,
-            beliefs: belief::Beliefs::default(),
+            tails: cached_tail::CachedTails::default(),
             seen: seen::SeenIds::default(),
             queues: None,
             #[cfg(test)]

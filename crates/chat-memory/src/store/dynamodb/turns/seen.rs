@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::belief::Belief;
+use super::cached_tail::CachedTail;
 use crate::store::{AppendId, KEY_LIFETIME_MS};
 
 /// How many ids are remembered in all. Those of a session that are forgotten cost a look through its day.
@@ -34,7 +34,7 @@ struct Seen {
 
 impl SeenIds {
     /// A look went through all records of a key's life, up to this end of the log. Their ids and times, newest first.
-    pub(super) fn start(&self, pk: &str, end: &Belief, newest_first: &[(AppendId, i64)]) {
+    pub(super) fn start(&self, pk: &str, end: &CachedTail, newest_first: &[(AppendId, i64)]) {
         let mut sessions = self.lock();
         sessions.forget(pk);
         if sessions.count + newest_first.len() > REMEMBERED {
@@ -71,7 +71,7 @@ impl SeenIds {
     }
 
     /// Whether the ids reach to this very end of the log, and this one is not among them.
-    pub(super) fn lack(&self, pk: &str, end: &Belief, id: AppendId) -> bool {
+    pub(super) fn lack(&self, pk: &str, end: &CachedTail, id: AppendId) -> bool {
         let sessions = self.lock();
         let seen = sessions.by_pk.get(pk).filter(|seen| (seen.next, seen.last) == (end.next, end.last_id()));
         seen.is_some_and(|seen| !seen.ids.contains(&id))
@@ -110,11 +110,11 @@ mod tests {
         AppendId::from_bytes([n; 16])
     }
 
-    fn end(next: u64, last: u8) -> Belief {
+    fn end(next: u64, last: u8) -> CachedTail {
         let now = Moment { mono_ms: 0, wall_ms: 0 };
-        let mut end = Belief::empty(now);
+        let mut end = CachedTail::empty(now);
         end.next = next;
-        end.last = Some(super::super::belief::Last {
+        end.last = Some(super::super::cached_tail::Last {
             append_id: id(last),
             created_at: 0,
             expires_at: None,

@@ -124,7 +124,7 @@ fn may_fail(result: Result<Appended, Error>) -> Result<(), String> {
 /// record where all others were purged since but not the newest.
 #[test]
 fn what_was_believed_a_day_ago_is_looked_at_again() {
-    needs(Rule::BeliefAge, 48 * HOUR_MS, |stage, steps| {
+    needs(Rule::CachedTailAge, 48 * HOUR_MS, |stage, steps| {
         let large = said(&"x".repeat(800));
         may_fail(interrupted(stage.one.append(&stage.session, &large), steps, || {
             stage.other_appends("one");

@@ -1,4 +1,4 @@
-//! What this process believes of the end of each session's log, and for how long it may act on it.
+//! The tail of each session's log as this process last saw it, and for how long it may act on it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,9 +7,9 @@ use super::item::{Head, Links};
 use crate::store::position::Moment;
 use crate::store::{AppendId, Position};
 
-/// How old a belief may be for a plain put. By AWS's documentation a signed request is refused after as long at the latest, so
+/// How old a cached tail may be for a plain put. By AWS's documentation a signed request is refused after as long at the latest, so
 /// nothing of ours arrives later than this either.
-pub(crate) const BELIEF_MS: u64 = 15 * 60 * 1000;
+pub(crate) const FRESH_MS: u64 = 15 * 60 * 1000;
 
 /// How far the last record must be from being purged for a plain put behind it.
 const SOLID_MS: i64 = 60 * 60 * 1000;
@@ -19,7 +19,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The end of a session's log, as it was at some moment.
 #[derive(Debug, Clone)]
-pub(crate) struct Belief {
+pub(crate) struct CachedTail {
     /// The number that comes next.
     pub(crate) next: u64,
     /// From before the request that showed it.
@@ -39,7 +39,7 @@ pub(crate) struct Last {
     pub(crate) links: Links,
 }
 
-impl Belief {
+impl CachedTail {
     pub(crate) fn empty(asked_at: Moment) -> Self {
         Self { next: 0, asked_at, last: None }
     }
@@ -56,7 +56,7 @@ impl Belief {
     }
 
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
-        self.asked_at.age_ms(now) <= BELIEF_MS
+        self.asked_at.age_ms(now) <= FRESH_MS
     }
 
     /// Whether the last record surely stays until long after a put behind it.
@@ -83,29 +83,28 @@ impl Belief {
     }
 }
 
-/// The beliefs of one store, by partition key.
+/// The tails of one store, by partition key.
 #[derive(Debug, Default)]
-pub(crate) struct Beliefs(Mutex<HashMap<String, Belief>>);
+pub(crate) struct CachedTails(Mutex<HashMap<String, CachedTail>>);
 
-impl Beliefs {
-    pub(crate) fn get(&self, pk: &str, now: Moment) -> Option<Belief> {
-        self.lock().get(pk).filter(|belief| belief.is_fresh(now)).cloned()
+impl CachedTails {
+    pub(crate) fn get(&self, pk: &str, now: Moment) -> Option<CachedTail> {
+        self.lock().get(pk).filter(|tail| tail.is_fresh(now)).cloned()
     }
 
-    /// Remembers a belief, unless what is remembered was learnt later.
-    pub(crate) fn learn(&self, pk: &str, belief: &Belief, now: Moment) {
-        let mut beliefs = self.lock();
-        if beliefs.len() >= REMEMBERED && !beliefs.contains_key(pk) {
-            beliefs.retain(|_, belief| belief.is_fresh(now));
-            if beliefs.len() >= REMEMBERED {
-                beliefs.clear();
+    /// Remembers a tail, unless what is remembered was learnt later.
+    pub(crate) fn learn(&self, pk: &str, tail: &CachedTail, now: Moment) {
+        let mut tails = self.lock();
+        if tails.len() >= REMEMBERED && !tails.contains_key(pk) {
+            tails.retain(|_, tail| tail.is_fresh(now));
+            if tails.len() >= REMEMBERED {
+                tails.clear();
             }
         }
-        match beliefs.get_mut(pk) {
-            Some(known)
-                if known.is_fresh(now) && known.next > belief.next && known.asked_at.mono_ms > belief.asked_at.mono_ms => {}
-            Some(known) => *known = belief.clone(),
-            None => drop(beliefs.insert(pk.to_owned(), belief.clone())),
+        match tails.get_mut(pk) {
+            Some(known) if known.is_fresh(now) && known.next > tail.next && known.asked_at.mono_ms > tail.asked_at.mono_ms => {}
+            Some(known) => *known = tail.clone(),
+            None => drop(tails.insert(pk.to_owned(), tail.clone())),
         }
     }
 
@@ -113,7 +112,7 @@ impl Beliefs {
         self.lock().remove(pk);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Belief>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, CachedTail>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
