@@ -1,6 +1,6 @@
 //! What compression saves by the size of a message, and what it takes.
 //!
-//! What is stored is looked at: the library appends, and the item is read with the SDK. What it would take uncompressed is reckoned by
+//! What is stored is looked at: the library appends, and the item is read with the SDK. What it would take uncompressed is estimated by
 //! DynamoDB's rule from an item that is not compressed. An item that is compressed and saves no unit ends the run.
 
 use std::fmt::Write as _;
@@ -195,7 +195,7 @@ async fn price(rounds: Rounds, size: usize, said: &str) -> Result<Price> {
 fn markdown(rounds: Rounds, sizes: &[(usize, Vec<Units>)], real: &[Units], prices: &[Price]) -> String {
     let mut page = "# What compression saves\n\n\
         Written by `cargo xtask bench compression`. A record of one message with a text of this size, appended to a `turns` table of DynamoDB \
-        Local, which reports what is stored; what it would take uncompressed is reckoned by DynamoDB's rule. **Write units: plain → stored**, \
+        Local, which reports what is stored; what it would take uncompressed is estimated by DynamoDB's rule. **Write units: plain → stored**, \
         and whether it is stored compressed. The run ends with an error where a record is compressed and saves no unit. The \
         conversation is what real ones say, one text after another; random base64 is what images are like.\n\n"
         .to_owned();

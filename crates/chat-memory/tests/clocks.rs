@@ -163,7 +163,7 @@ async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
     assert!(history.is_empty(), "it was cleared, and is there again: {history:?}");
 }
 
-/// What expires is reckoned by its writer's clock, and hidden by its reader's; nothing else depends on them.
+/// What expires is computed from its writer's clock, and hidden by its reader's; nothing else depends on them.
 #[tokio::test]
 async fn a_retention_counts_by_the_writers_clock_and_then_the_readers() {
     let (clock, session, table) = (clock(), session("retained"), table().await);

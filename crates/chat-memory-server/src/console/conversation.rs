@@ -165,10 +165,10 @@ impl View<'_> {
                     (panel(self.viewer.kind(), &Costs::of(self.session, &self.history.records)))
                     p { a href=(self.path("/costs")) { "Record by record" } }
                 } @else if whole {
-                    p.small { "Nothing is in view, so nothing is reckoned." }
+                    p.small { "No messages in this session." }
                 } @else {
                     p.small { "Only a part of the session is on this page: " (count(self.history.records.len(), "record")) "." }
-                    p { a href=(self.path("/costs")) { "Reckon for all of it" } }
+                    p { a href=(self.path("/costs")) { "Estimate for all of it" } }
                     p.small { "It reads the whole session." }
                 }
             }

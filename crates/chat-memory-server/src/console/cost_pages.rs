@@ -1,4 +1,4 @@
-//! The pages that reckon: of one session, and of all sessions of a page of the list.
+//! The pages of estimates: of one session, and of all sessions of a page of the list.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use axum::extract::State;
 use chat_memory::SessionId;
 use maud::{Markup, html};
 
-use super::costs::{Costs, PATIENCE, Point, reckon};
+use super::costs::{Costs, PATIENCE, Point, estimate};
 use super::page::{Page, Refused, count, number, session_path, size};
 use super::sessions::{Listing, name_of};
 use super::viewer::{Kind, Viewer};
@@ -58,11 +58,11 @@ fn bar(class: &str, n: usize, most: usize) -> Markup {
     }
 }
 
-/// How it was reckoned.
+/// How it was estimated.
 fn how() -> Markup {
     html! {
         p.small {
-            "Reckoned, not measured: an item takes a write unit for each 1,024 bytes, as AWS bills them. One item for the session is what chat classes do that "
+            "Estimated, not measured: an item takes a write unit for each 1,024 bytes, as AWS bills them. One item for the session is what chat classes do that "
             "write a whole session at each turn: then a turn takes as many units as the session has kilobytes so far. What was taken back or cleared is not counted. "
             "Records are numbered from 0, as the API's seq."
         }
@@ -72,7 +72,7 @@ fn how() -> Markup {
 /// What a session takes
 pub(crate) async fn of_session(viewer: Viewer, Session(session): Session) -> Result<impl axum::response::IntoResponse, Refused> {
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
-    let costs = reckon(&*viewer.access.store, &session, Instant::now() + PATIENCE).await.map_err(problem)?;
+    let costs = estimate(&*viewer.access.store, &session, Instant::now() + PATIENCE).await.map_err(problem)?;
     let main = html! {
         nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(&session, "")) { (session) } }
         h1 { "What this session takes" }
@@ -184,7 +184,7 @@ pub(crate) async fn of_list(
     let mut left = page.sessions.len();
     for session in &page.sessions {
         let id = SessionId::stored(session.id.as_str()).map_err(|e| viewer.access.problem(&e))?;
-        let costs = reckon(&*viewer.access.store, &id, until).await.map_err(|e| viewer.access.problem(&e))?;
+        let costs = estimate(&*viewer.access.store, &id, until).await.map_err(|e| viewer.access.problem(&e))?;
         let Some(costs) = costs else { break };
         left -= 1;
         sum.records += costs.records;
@@ -200,8 +200,8 @@ pub(crate) async fn of_list(
     let main = html! {
         nav.crumbs aria-label="Where this is" { a href=(listing.path("/console")) { "Sessions" } }
         h1 { "What these sessions take" }
-        @if left > 0 { p.error role="alert" { "Reading took over " (PATIENCE.as_secs()) " seconds, so " (count(left, "session")) " of this page could not be reckoned." } }
-        @if rows.is_empty() { p { "There is nothing to reckon." } } @else {
+        @if left > 0 { p.error role="alert" { "Reading took over " (PATIENCE.as_secs()) " seconds, so " (count(left, "session")) " of this page could not be estimated." } }
+        @if rows.is_empty() { p { "There is nothing to estimate." } } @else {
             section.card { (panel(viewer.kind(), &sum)) }
             div.wide role="region" aria-label="Costs by session" tabindex="0" {
                 table.figures {

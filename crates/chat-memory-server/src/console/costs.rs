@@ -16,10 +16,10 @@ const WRITE_UNIT: usize = 1024;
 /// Where a page of messages ends, whatever else is asked: in bytes of their JSON.
 const LARGEST_PAGE: u64 = 1_000_000;
 
-/// How long a reckoning may read before it says that it did not come to the end.
+/// How long an estimate may read before it says that it did not come to the end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// As many messages as a reckoning reads at once.
+/// How many messages an estimate reads at once.
 const AT_ONCE: u64 = 1_000;
 
 /// What writing one record takes.
@@ -119,8 +119,8 @@ pub(crate) fn newest(messages: u64) -> Load {
     Load::reaching(Reach::Weight { budget: LARGEST_PAGE, of: Arc::new(move |message| (plain_bytes(message) as u64).max(least)) })
 }
 
-/// Reads all of a session, and reckons; `None` where the time ends before the session does.
-pub(crate) async fn reckon(store: &dyn ChatStore, session: &SessionId, until: Instant) -> Result<Option<Costs>, Error> {
+/// Reads all of a session, and estimates; `None` where the time ends before the session does.
+pub(crate) async fn estimate(store: &dyn ChatStore, session: &SessionId, until: Instant) -> Result<Option<Costs>, Error> {
     let mut taken = Vec::new();
     let mut load = newest(AT_ONCE).eventually_consistent();
     loop {
@@ -148,7 +148,7 @@ mod tests {
             let turn = [Message::user("q".repeat(300)), Message::assistant("a".repeat(300))];
             store.append(&session, &Append::new(turn)).await.expect("in memory");
         }
-        let costs = reckon(&store, &session, Instant::now() + PATIENCE).await.expect("in memory").expect("in time");
+        let costs = estimate(&store, &session, Instant::now() + PATIENCE).await.expect("in memory").expect("in time");
         assert_eq!((costs.records, costs.messages, costs.units), (1_500, 3_000, 1_500));
         let per_turn = costs.plain / costs.records;
         let held = LARGEST_ITEM / per_turn;
@@ -159,6 +159,6 @@ mod tests {
         assert_eq!(costs.factor(), Some(expected as f64 / held as f64));
         let one_page = store.load(&session, &Load::all()).await.expect("in memory");
         assert_eq!(Costs::of(&session, &one_page.records).one_item, expected);
-        assert!(reckon(&store, &session, Instant::now()).await.expect("in memory").is_none(), "no time at all");
+        assert!(estimate(&store, &session, Instant::now()).await.expect("in memory").is_none(), "no time at all");
     }
 }

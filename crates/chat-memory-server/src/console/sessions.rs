@@ -127,7 +127,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
                     h2 id="costs" { "What do these sessions take?" }
                     p.small { "Their write units, beside those of one item for each session. It reads every record of the sessions on this page." }
                 }
-                a.button href=(listing.path("/console/costs")) { "Reckon" }
+                a.button href=(listing.path("/console/costs")) { "Estimate cost" }
             }
         }
     };

@@ -226,7 +226,7 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Err(no_directory())
     }
 
-    /// The write units that these appends to a new session would take, reckoned without a request; `None` where a store has none.
+    /// The write units that these appends to a new session would take, estimated without a request; `None` where a store has none.
     /// On DynamoDB, an append that meets another writer, or is repeated, takes more.
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         let _ = (session, appends);

@@ -6,13 +6,13 @@ mod append;
 mod cached_tail;
 mod directory;
 mod entry;
+mod estimate;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod item;
 mod listing;
 mod load;
 mod look;
-mod reckon;
 mod seen;
 #[cfg(test)]
 mod sim;
@@ -21,8 +21,8 @@ mod sweep_table;
 
 use std::time::Duration;
 
+pub use estimate::{RecordCost, cost_of};
 pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
-pub use reckon::{RecordCost, cost_of};
 #[cfg(test)]
 pub(crate) use sim::{drive, number, refused, run_many, turn, unknown};
 pub(crate) use sweep::Damaged;

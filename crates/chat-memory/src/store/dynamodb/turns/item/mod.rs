@@ -20,7 +20,7 @@ pub(crate) const PURGED_AFTER_S: i64 = 24 * 60 * 60;
 /// Bytes of an item that a part leaves for its keys and its other attributes: a partition key has 2 KB at most.
 const PART_MARGIN: usize = 20 * 1024;
 
-/// Room for what may make an item larger than was reckoned: an owner's name, and a table's own long key names.
+/// Room for what may make an item larger than was estimated: an owner's name, and a table's own long key names.
 const ITEM_MARGIN: usize = 2 * 1024;
 
 /// How large things may be.

@@ -1,4 +1,4 @@
-//! What a record takes in a table, reckoned without one.
+//! What a record takes in a table, estimated without one.
 
 use super::Turns;
 use super::item::{self, Encoded, Limits, Links};
