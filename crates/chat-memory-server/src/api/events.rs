@@ -193,7 +193,7 @@ struct Follower {
 
 impl Follower {
     /// What is new, once something may be; `None` where nothing more may be told.
-    async fn next(&mut self, write: &(impl Fn(&Record) -> String + Send + Sync + 'static)) -> Option<Vec<Found>> {
+    async fn next(&mut self, write: &(impl Fn(&Record) -> String + Sync)) -> Option<Vec<Found>> {
         // Asked also where nothing changes, so that a key that was revoked leaves no open stream.
         loop {
             let change = tokio::time::timeout(ASK_EVERY, self.changes.changed()).await;
@@ -221,7 +221,7 @@ impl Follower {
         now.is_none_or(|now| now != *key)
     }
 
-    async fn look(&mut self, write: &(impl Fn(&Record) -> String + Send + Sync + 'static)) -> Vec<Found> {
+    async fn look(&mut self, write: &(impl Fn(&Record) -> String + Sync)) -> Vec<Found> {
         let next = self.seen.next();
         // Its last record too, where it is to be seen that it is still that one: numbers may start anew where records expire.
         let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond().saturating_sub(self.seen.read_at()) < SURE_FOR_MS;

@@ -99,6 +99,21 @@ impl Queues {
     }
 }
 
+/// The turn of an append to a session, where there are queues.
+///
+/// # Errors
+/// As [`Queues::turn`].
+pub(crate) async fn turn_in<C: Clock>(
+    queues: Option<&Queues>,
+    session: &SessionId,
+    retry: &Retry<'_, C>,
+) -> Result<Option<Turn>, Error> {
+    match queues {
+        Some(queues) => queues.turn(session, retry).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The turn of one append. The next one has its turn when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {

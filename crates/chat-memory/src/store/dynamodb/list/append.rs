@@ -13,6 +13,7 @@ use crate::message::{Message, Role};
 use crate::session::SessionId;
 use crate::store::directory::check_title;
 use crate::store::dynamodb::names::LIST_GENERATION;
+use crate::store::dynamodb::queue::turn_in;
 use crate::store::dynamodb::retry::Retry;
 use crate::store::dynamodb::size::value_bytes;
 use crate::store::dynamodb::table::{Attributes, Clock, Item};
@@ -85,7 +86,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let key = self.key(session)?;
         self.check_size(append.messages())?;
         let mut retry = self.retry();
-        let _turn = self.turn(session, &retry).await?;
+        let _turn = turn_in(self.queues.as_ref(), session, &retry).await?;
         let mut receipt = Receipt::default();
         let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
         let first = self.first_look(session, ttl.as_deref(), &mut receipt).await?;

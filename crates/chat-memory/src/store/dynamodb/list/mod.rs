@@ -32,7 +32,7 @@ pub(crate) use state::Lists;
 pub(crate) use table::{Change, Changed, Generation, Guard, ListTable, Share, Slice};
 
 use super::names::Partitions;
-use super::queue::{Queues, Turn};
+use super::queue::Queues;
 use super::retry::{Retry, retry};
 use super::table::{Attributes, Clock};
 use crate::error::{Error, ErrorKind};
@@ -124,14 +124,6 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) fn queued(mut self, queues: Queues) -> Self {
         self.queues = Some(queues);
         self
-    }
-
-    /// The turn of an append to a session.
-    async fn turn(&self, session: &SessionId, retry: &Retry<'_, C>) -> Result<Option<Turn>, Error> {
-        match &self.queues {
-            Some(queues) => queues.turn(session, retry).await.map(Some),
-            None => Ok(None),
-        }
     }
 
     /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::directory::check_title;
 use crate::store::dynamodb::names::{EXPIRES_AT, MAX_SEQ, TTL, part_sk, record_sk};
+use crate::store::dynamodb::queue::turn_in;
 use crate::store::dynamodb::table::{Change, Clock, Created, Item, Key, NewItem, Precondition, Table};
 use crate::store::position::Moment;
 use crate::store::{Append, AppendId, Appended, Identity, Lasts, Receipt, Record, Ticket};
@@ -84,7 +85,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         append.title().map_or(Ok(()), check_title)?;
         self.writable()?;
         let mut retry = self.retry();
-        let _turn = self.turn(session, &retry).await?;
+        let _turn = turn_in(self.queues.as_ref(), session, &retry).await?;
         let mut receipt = Receipt::default();
         let now_ms = self.clock.now().wall_ms;
         let ttl = match self.settings.retention_s {

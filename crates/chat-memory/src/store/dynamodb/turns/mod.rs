@@ -29,11 +29,10 @@ pub(crate) use sweep::Damaged;
 pub use sweep_table::TableSwept;
 
 use super::names::Partitions;
-use super::queue::{Queues, Turn};
+use super::queue::Queues;
 use super::retry::{Retry, retry};
 use super::table::{Clock, Item, Table};
 use crate::error::Error;
-use crate::session::SessionId;
 use crate::store::Capabilities;
 
 /// What this layout can do: everything, and sessions by last activity to the hour.
@@ -108,7 +107,7 @@ pub(crate) enum Rule {
     /// What changes in the directory changes with the record, in one transaction.
     #[cfg(test)]
     OneTransaction,
-    /// A delete of a session that is not there leaves a record for a day.
+    /// A delete of a session that is not there leaves a record for 25 hours.
     #[cfg(test)]
     DeleteBlocks,
 }
@@ -131,14 +130,6 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) fn queued(mut self, queues: Queues) -> Self {
         self.queues = Some(queues);
         self
-    }
-
-    /// The turn of an append to a session.
-    async fn turn(&self, session: &SessionId, retry: &Retry<'_, C>) -> Result<Option<Turn>, Error> {
-        match &self.queues {
-            Some(queues) => queues.turn(session, retry).await.map(Some),
-            None => Ok(None),
-        }
     }
 
     /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.
