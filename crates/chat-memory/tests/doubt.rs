@@ -3,6 +3,7 @@
 
 mod dynamodb;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
@@ -10,8 +11,8 @@ use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::url::Layout;
 use chat_memory::store::{Append, ChatStore, Load, Ticket};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
-use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, dynamodb_endpoint, table_name};
-use dynamodb::{Raw, client, direct, n, options, session, table};
+use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, dynamodb_endpoint, new_table, table_name};
+use dynamodb::{Raw, client, direct, n, noise, options, session, table};
 
 /// Whether this writes a record: by itself, or in a transaction, as the first of a session.
 fn is_record(request: &Request) -> bool {
@@ -287,5 +288,36 @@ async fn a_table_with_other_keys_says_what_to_do() {
         for part in parts {
             assert!(said.contains(part) && said.contains(&table), "{part:?} in {said}");
         }
+    }
+}
+
+/// Something on the way sent the write twice and passed on the second answer, and then what it wrote cannot be read back.
+#[tokio::test]
+async fn a_large_write_that_came_twice_is_never_said_not_to_be_there() {
+    for keys in [&["session_id", "sk"] as &[&str], &["id"]] {
+        let (table, session) = (new_table("twice", keys).await, session("twice"));
+        let written = AtomicBool::new(false);
+        let proxy = FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| {
+            let writes = is_record(request) || request.operation == "UpdateItem";
+            match written.fetch_or(writes, Ordering::Relaxed) {
+                false if writes => Fault::Repeat,
+                true => Fault::Answer(Answer::internal_server_error()),
+                false => Fault::Pass,
+            }
+        });
+        let options = |endpoint: &str| {
+            let options = options(&table, endpoint).with_request_timeout(Duration::from_millis(2_900));
+            options.with_deadline(Duration::from_secs(3))
+        };
+        let direct = DynamoDbStore::open(options(&dynamodb_endpoint())).await.expect("good options");
+        direct.append(&session, &ours()).await.expect("an append");
+        let store = DynamoDbStore::open(options(&proxy.url())).await.expect("good options");
+        let large = Append::new([Message::user(noise(600_000, 1))]).with_key("large");
+        let error = store.append(&session, &large).await.expect_err("it cannot be read back");
+        assert!(error.is_in_doubt(), "{keys:?}: {error:?}");
+        let history = direct.load(&session, &Load::all()).await.expect("a load");
+        assert_eq!(history.records.len(), 2, "{keys:?}");
+        assert_eq!(history.records[1].messages, large.messages(), "{keys:?}: its parts are there");
+        assert!(direct.append(&session, &large.with_ticket(ticket(&error))).await.expect("it is there").repeated);
     }
 }

@@ -39,7 +39,8 @@ fn one_record_a_number(known: &Known<'_>, session: &str) -> Result {
 fn outcomes(known: &Known<'_>, append: &Appended<'_>) -> Result {
     let number = append.op.number;
     if append.landed.is_some() && append.was_refused() {
-        return Err(format!("append {number} was refused and landed"));
+        let answers: Vec<_> = append.tries.iter().filter_map(|one| one.ended).map(|(.., outcome)| outcome).collect();
+        return Err(format!("append {number} was refused and landed: {answers:?}"));
     }
     for one in &append.tries {
         let Some((_, clock, Outcome::Conflict { next })) = one.ended else { continue };

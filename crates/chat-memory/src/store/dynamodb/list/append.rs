@@ -193,6 +193,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             match self.table.change(&ready.change, &mut attempt.receipt).await {
                 Ok(Changed::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
                 Ok(Changed::Refused(item)) => {
+                    // Something on the way may have sent it twice, and this is the answer to the second: until it was looked for, an error
+                    // must not say that it did not land.
+                    let was_in_doubt = std::mem::replace(&mut attempt.in_doubt, true);
                     met += 1;
                     self.known.forget(&key);
                     let ttl = attempt.ttl.clone();
@@ -201,7 +204,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     if plain && !self.is_expired(&now) {
                         self.known.learn(&key, &now, self.form(&now));
                     }
-                    if let Some(found) = self.look(attempt, &now, retry).await? {
+                    let found = self.look(attempt, &now, retry).await?;
+                    attempt.in_doubt = was_in_doubt;
+                    if let Some(found) = found {
                         return self.landed_before(attempt, found).await;
                     }
                     // A generation that is known is enough for a plain append: then the list may grow meanwhile.

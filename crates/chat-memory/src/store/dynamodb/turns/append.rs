@@ -335,14 +335,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if !is_ours {
             self.leave_parts(attempt).await;
         }
+        // It is there, whoever wrote it: what fails from here on must not say that it is not, nor take its parts away.
+        attempt.in_doubt.insert(head.seq);
+        attempt.may_be_from = Some(attempt.may_be_from.map_or(head.seq, |from| from.min(head.seq)));
         if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, retry).await?
             && !attempt.append.is_body_of(&stored)
         {
-            if !attempt.in_doubt.is_empty() {
-                // A late request may still show them.
-                attempt.parts.clear();
-                attempt.in_doubt.clear();
-            }
+            // Parts stay, which a late request may still show.
+            attempt.parts.clear();
+            attempt.in_doubt.clear();
             return Err(attempt.append.reused(head.seq));
         }
         let position = CachedTail::after(head, asked_at).position();

@@ -26,7 +26,7 @@ pub(super) struct Op {
     pub(super) started: u64,
     pub(super) acked: Option<u64>,
     in_doubt: bool,
-    pub(super) refused: bool,
+    pub(super) refused: Option<u64>,
     /// Between which versions its expected position was read.
     pub(super) expects: Option<(usize, usize)>,
 }
@@ -204,7 +204,7 @@ impl Actor {
             let number = notes.ops.len() as u64;
             let append = append.with_metadata(Map::from_iter([("op".to_owned(), number.into())]));
             let expects = append.expected().and_then(|position| notes.versions.get(&place(position)).copied());
-            notes.ops.push(Op { number, append, started_ms, started, acked: None, in_doubt: false, refused: false, expects });
+            notes.ops.push(Op { number, append, started_ms, started, acked: None, in_doubt: false, refused: None, expects });
             number
         });
         self.try_op(sessions, number, None).await
@@ -235,7 +235,7 @@ impl Actor {
                         op.in_doubt = true;
                         notes.tickets.push((number, *ticket));
                     }
-                    None if ticket.is_none() => op.refused = true,
+                    None if ticket.is_none() => op.refused = Some(step),
                     None => {}
                 },
             }

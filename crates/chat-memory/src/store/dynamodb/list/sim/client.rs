@@ -29,13 +29,14 @@ impl Client {
 
     async fn write(&self, write: Write) -> Result<Answer, Fault> {
         let sent_ms = self.world().now_ms;
-        turn().await;
-        let answer = {
+        let mut again = false;
+        let answer = loop {
+            turn().await;
             let mut world = self.world();
             let faults = world.faults;
-            if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
+            break if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
                 Err(unknown())
-            } else if world.chance(faults.refused) {
+            } else if !again && world.chance(faults.refused) {
                 Err(refused())
             } else if world.chance(faults.late) {
                 let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
@@ -46,9 +47,13 @@ impl Client {
                     let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
                     world.late.push((due, write.clone()));
                 }
-                let answer = world.carry_out(write);
+                let answer = world.carry_out(write.clone());
+                if !again && faults.again > 0 && world.chance(faults.again) {
+                    again = true;
+                    continue;
+                }
                 if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
-            }
+            };
         };
         turn().await;
         match answer {

@@ -63,6 +63,8 @@ pub(super) struct Faults {
     pub(super) lost_answer: u32,
     pub(super) late: u32,
     pub(super) twice: u32,
+    /// Something on the way loses the answer and sends the request again, and the client gets the second answer.
+    pub(super) again: u32,
     pub(super) refused: u32,
 }
 

@@ -98,10 +98,12 @@ fn is_slow(seed: u64) -> bool {
 fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let retentions = retentions(&mut rng);
+    // In some schedules only: the others stay what they were, whose seeds tests name.
+    let again = if seed % 8 == 5 { 150 } else { 0 };
     let faults = match rng.u32(0..3) {
         0 => Faults::NONE,
-        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, refused: 30 },
-        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, refused: 100 },
+        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, again, refused: 30 },
+        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, again, refused: 100 },
     };
     let clients = rng.usize(2..5);
     let retentions: Vec<_> = (0..clients).map(|number| retentions[number % retentions.len()]).collect();

@@ -69,12 +69,14 @@ pub(super) struct Faults {
     pub(super) lost_answer: u32,
     pub(super) late: u32,
     pub(super) twice: u32,
+    /// Something on the way loses the answer and sends the request again, and the client gets the second answer.
+    pub(super) again: u32,
     pub(super) refused: u32,
 }
 
 impl Faults {
     /// All goes well.
-    pub(super) const NONE: Self = Self { lost_request: 0, lost_answer: 0, late: 0, twice: 0, refused: 0 };
+    pub(super) const NONE: Self = Self { lost_request: 0, lost_answer: 0, late: 0, twice: 0, again: 0, refused: 0 };
 }
 
 #[derive(Debug)]
@@ -321,13 +323,14 @@ impl Client {
             );
         }
         let sent_ms = self.world().now_ms;
-        turn().await;
-        let answer = {
+        let mut again = false;
+        let answer = loop {
+            turn().await;
             let mut world = self.world();
             let faults = world.faults;
-            if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
+            break if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
                 Err(unknown())
-            } else if world.chance(faults.refused) {
+            } else if !again && world.chance(faults.refused) {
                 Err(refused())
             } else if world.chance(faults.late) {
                 let due = sent_ms + world.rng.i64(0..=SIGNATURE_MS);
@@ -339,9 +342,13 @@ impl Client {
                     let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
                     world.late.push((due, write.clone()));
                 }
-                let answer = world.carry_out(write);
+                let answer = world.carry_out(write.clone());
+                if !again && faults.again > 0 && world.chance(faults.again) {
+                    again = true;
+                    continue;
+                }
                 if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
-            }
+            };
         };
         turn().await;
         answer
