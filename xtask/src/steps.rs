@@ -194,15 +194,17 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// The library must build without features and with each one alone. Unlike the other steps this one compiles the
-/// dependencies with fewer features than the workspace gives them, since only so a missing feature shows.
+/// The library must build without features and with each one alone, and each of the crates that it is made of without. Unlike the other steps
+/// this one compiles the dependencies with fewer features than the workspace gives them, since only so a missing feature shows.
 fn each_feature_alone(_: &mut Session) -> Result {
-    let check = |feature: &str| {
+    let check = |package: &str, feature: &str| {
         let feature = if feature.is_empty() { String::new() } else { format!("--features {feature}") };
-        run_command(&mut cargo(&format!("clippy -p chat-memory --lib --no-default-features {feature} -- -D warnings")))
+        run_command(&mut cargo(&format!("clippy -p {package} --lib --no-default-features {feature} -- -D warnings")))
     };
-    check("")?;
-    features("chat-memory")?.iter().try_for_each(|feature| check(feature))
+    for package in ["chat-memory-core", "chat-memory-sqlite", "chat-memory-dynamodb", "chat-memory"] {
+        check(package, "")?;
+    }
+    features("chat-memory")?.iter().try_for_each(|feature| check("chat-memory", feature))
 }
 
 /// Runs every example in a folder of its own; it is good when it ends well.

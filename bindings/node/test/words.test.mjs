@@ -18,12 +18,12 @@ const foreign = (message) => /(store(?:'s)?|dynamodb:\/\/\w*|DynamoDB) URL|\bthe
 
 /** The texts of the engine's errors that mention a store URL or a parameter of one, with something in their gaps. */
 function engineTexts() {
-  const source = join(root, "../../crates/chat-memory/src/store");
+  const sources = ["chat-memory-core/src/store", "chat-memory-dynamodb/src"].map((name) => join(root, "../../crates", name));
   // What reads URLs as texts, and what only the program calls.
   const elsewhere = /(^|\/)(url(\.rs|\/)|sqlite|admin\/|iam\.rs|names\.rs|sim\/|tests?(\.rs|\/)|testing\.rs|fuzzing\.rs|debug\.rs)/;
-  const files = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".rs") && !elsewhere.test(name));
-  return files.flatMap((name) => {
-    const [code] = readFileSync(join(source, name), "utf8").split("#[cfg(test)]\nmod tests");
+  const named = (source) => readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".rs") && !elsewhere.test(name)).map((name) => join(source, name));
+  return sources.flatMap(named).flatMap((name) => {
+    const [code] = readFileSync(name, "utf8").split("#[cfg(test)]\nmod tests");
     const lines = code.split("\n").filter((line) => !/^\s*\/\//.test(line)).join("\n");
     return [...lines.matchAll(/"((?:[^"\\]|\\[^])*)"/g)]
       .map(([, text]) => text.replace(/\\\n\s*/g, "").replace(/\{\w*:\?\}/g, '"a b"').replace("{setting}", "partition_key").replace(/\{[^}]*\}/g, "x"))

@@ -1,4 +1,5 @@
-//! A test binary, started again as other processes, each in a role. The test that they run is called `role`, and ignored otherwise.
+//! A test binary, started again as other processes, each in a role. The test that they run is called `role` in the module that starts them,
+//! and ignored otherwise.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,10 +20,13 @@ pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("this test binary")
 }
 
-/// How to start the program (a copy of this test binary) in a role: its test called `role` runs, and nothing else.
-pub fn start(program: &Path, role: &str) -> Command {
+/// How to start the program (a copy of this test binary) in a role: the test called `role` of this module (`module_path!()`) runs, and
+/// nothing else.
+pub fn start(module: &str, program: &Path, role: &str) -> Command {
     let mut command = Command::new(program);
-    command.args(["--exact", "role", "--ignored", "--nocapture"]).env(ROLE, role).current_dir("/");
+    // The first part is the crate, which the harness leaves out.
+    let test = module.split_once("::").map_or_else(|| "role".to_owned(), |(_, module)| format!("{module}::role"));
+    command.args(["--exact", &test, "--ignored", "--nocapture"]).env(ROLE, role).current_dir("/");
     command.stdout(Stdio::piped()).stderr(Stdio::inherit());
     command
 }
@@ -53,12 +57,12 @@ pub fn pair(said: &str) -> (usize, u64) {
     (n.parse().expect("a turn"), seq.parse().expect("a number"))
 }
 
-/// Runs this test binary in a role with these variables to its end; what it said.
+/// Runs this test binary in a role of this module with these variables to its end; what it said.
 ///
 /// # Panics
 /// Where it fails.
-pub fn run(role: &str, env: &[(&str, &str)]) -> Vec<String> {
-    let mut child = start(&this_program(), role).envs(env.iter().copied()).spawn().expect("a process");
+pub fn run(module: &str, role: &str, env: &[(&str, &str)]) -> Vec<String> {
+    let mut child = start(module, &this_program(), role).envs(env.iter().copied()).spawn().expect("a process");
     let lines = said(&mut child).collect();
     assert!(child.wait().expect("its end").success(), "the process in the role {role} failed");
     lines

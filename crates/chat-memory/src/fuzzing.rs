@@ -1,13 +1,9 @@
 //! The bodies of the fuzz targets: each takes any bytes, and must neither panic nor break the law that it states. Not for programs.
 
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use crate::backend::Cursor;
 use crate::json;
-use crate::store::directory::Cursor;
 use crate::store::dynamodb::fuzzing::{list, turns};
 use crate::store::url::StoreUrl;
 use crate::store::{Older, Position, Ticket};
@@ -35,34 +31,6 @@ pub const TARGETS: [Target; 8] = [
 pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.map_or_else(|| panic!("there is no fuzz target {name}"), |(_, run)| run(data));
-}
-
-/// The attributes in a JSON text of DynamoDB's own form (`{"NAME": {"TYPE": VALUE}}`). Bytes are base64, or the text's own.
-pub(crate) fn attributes(data: &[u8]) -> Option<Vec<(String, AttributeValue)>> {
-    let Value::Object(fields) = serde_json::from_slice(data).ok()? else { return None };
-    fields.into_iter().map(|(name, value)| Some((name, attribute(&value)?))).collect()
-}
-
-fn attribute(value: &Value) -> Option<AttributeValue> {
-    let (kind, value) = value.as_object()?.iter().next()?;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let bytes = |value: &Value| text(value).map(|text| Blob::new(BASE64.decode(&text).unwrap_or_else(|_| text.into_bytes())));
-    Some(match kind.as_str() {
-        "S" => AttributeValue::S(text(value)?),
-        "N" => AttributeValue::N(text(value)?),
-        "B" => AttributeValue::B(bytes(value)?),
-        "BOOL" => AttributeValue::Bool(value.as_bool()?),
-        "NULL" => AttributeValue::Null(true),
-        "L" => AttributeValue::L(value.as_array()?.iter().map(attribute).collect::<Option<_>>()?),
-        "M" => {
-            let fields = value.as_object()?.iter();
-            AttributeValue::M(fields.map(|(name, value)| Some((name.clone(), attribute(value)?))).collect::<Option<_>>()?)
-        }
-        "SS" => AttributeValue::Ss(value.as_array()?.iter().map(text).collect::<Option<_>>()?),
-        "NS" => AttributeValue::Ns(value.as_array()?.iter().map(text).collect::<Option<_>>()?),
-        "BS" => AttributeValue::Bs(value.as_array()?.iter().map(bytes).collect::<Option<_>>()?),
-        _ => return None,
-    })
 }
 
 fn openai(data: &[u8]) {

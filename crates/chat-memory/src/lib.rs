@@ -5,25 +5,19 @@
 //! [messages](Message), so a turn is written whole or not at all. The [`store`] module's page says what every store
 //! promises.
 
-#[cfg(feature = "conformance")]
-pub mod conformance;
-pub mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod json;
-pub mod memory;
-pub mod message;
-mod session;
 pub mod store;
-#[cfg(all(feature = "torture", unix))]
-pub mod torture;
-pub mod wire;
 
-pub use error::{Error, ErrorKind};
-pub use message::{Content, Message, MessageError, Part, Role, ToolCall};
-pub use session::{Namespace, Owner, SessionId};
-pub use store::{Append, ChatStore, ChatStoreExt};
+#[cfg(all(feature = "torture", unix))]
+pub use chat_memory_core::torture;
+pub use chat_memory_core::{
+    Append, ChatStore, ChatStoreExt, Content, Error, ErrorKind, Message, MessageError, Namespace, Owner, Part, Role, SessionId,
+    ToolCall, backend, error, json, memory, message, wire,
+};
+#[cfg(feature = "conformance")]
+pub use chat_memory_core::{conformance, conformance_tests};
 
 /// The README's Rust, compiled as it stands there.
 #[cfg(all(doctest, feature = "dynamodb"))]

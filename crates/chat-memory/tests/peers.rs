@@ -2,7 +2,9 @@
 //! their form can hold it, and both take turns on one session. `cargo xtask test peers` installs the originals and runs this.
 #![cfg(feature = "dynamodb")]
 
+#[path = "it/dynamodb/mod.rs"]
 mod dynamodb;
+#[path = "it/list/mod.rs"]
 mod list;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! level `trace`, however the credentials came and whatever goes wrong.
 #![cfg(feature = "dynamodb")]
 
+#[path = "it/dynamodb/mod.rs"]
 mod dynamodb;
 
 use std::fmt::Debug;
@@ -172,7 +173,7 @@ fn role() {
 
 /// Runs that process with these variables; all that it printed.
 fn printed(url: &str, folder: &Path, variables: &[(&str, String)]) -> String {
-    let mut command = children::start(&children::this_program(), "any");
+    let mut command = children::start(module_path!(), &children::this_program(), "any");
     command.env_clear().envs([("CHAT_MEMORY_TEST_ROLE", "any"), (URL, url), ("AWS_EC2_METADATA_DISABLED", "true")]);
     command.env("HOME", folder).env("AWS_REGION", "us-east-1").env("RUST_BACKTRACE", "1").env("RUST_LOG", "trace");
     for (name, value) in variables {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chat_memory::store::directory::check_title;
+use chat_memory::backend::check_title;
 use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;

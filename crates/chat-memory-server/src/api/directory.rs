@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chat_memory::store::directory::{check_metadata, check_title};
+use chat_memory::backend::{check_metadata, check_title};
 use chat_memory::store::{ChatStore as _, SessionInfo, SessionQuery, SessionUpdate};
 use chat_memory::{Owner, SessionId};
 use serde::Deserialize;

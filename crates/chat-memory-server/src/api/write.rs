@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chat_memory::store::directory::check_title;
+use chat_memory::backend::check_title;
 use chat_memory::store::{Append, Appended, ChatStore as _, ChatStoreExt as _, Position};
 use chat_memory::wire::Format;
 use chat_memory::{Message, Owner, SessionId};

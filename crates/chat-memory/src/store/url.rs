@@ -15,12 +15,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::layout::{Dialect, Layout, Roll};
 use super::{ChatStore, InMemoryStore};
-use crate::error::Error;
 #[cfg(not(all(feature = "dynamodb", feature = "sqlite")))]
-use crate::error::ErrorKind;
-use crate::session::Namespace;
+use crate::ErrorKind;
+pub use crate::backend::{Dialect, Layout, Roll};
+use crate::{Error, Namespace};
 
 mod parameters;
 mod values;
@@ -94,8 +93,8 @@ impl SqliteUrl {
 
     /// The same, as the SQLite store takes it.
     #[cfg(feature = "sqlite")]
-    pub fn builder(&self) -> super::sqlite::SqliteBuilder {
-        let mut builder = super::sqlite::SqliteStore::builder(&self.path)
+    pub fn builder(&self) -> crate::store::sqlite::SqliteBuilder {
+        let mut builder = crate::store::sqlite::SqliteStore::builder(&self.path)
             .retention(self.retention)
             .read_only(self.read_only)
             .create_parent(self.create_parent);
@@ -183,8 +182,8 @@ impl DynamoDbUrl {
 
     /// The same, as the DynamoDB store takes it.
     #[cfg(feature = "dynamodb")]
-    pub fn options(&self) -> super::dynamodb::Options {
-        let mut options = super::dynamodb::Options::new(&self.table);
+    pub fn options(&self) -> crate::store::dynamodb::Options {
+        let mut options = crate::store::dynamodb::Options::new(&self.table);
         options.region.clone_from(&self.region);
         options.partition_key.clone_from(&self.partition_key);
         options.sort_key.clone_from(&self.sort_key);
@@ -254,7 +253,7 @@ async fn open_sqlite(url: &SqliteUrl) -> Result<Arc<dyn ChatStore>, Error> {
 
 #[cfg(feature = "dynamodb")]
 async fn open_dynamodb(url: &DynamoDbUrl) -> Result<Arc<dyn ChatStore>, Error> {
-    Ok(Arc::new(super::dynamodb::DynamoDbStore::open(url.options()).await?))
+    Ok(Arc::new(crate::store::dynamodb::DynamoDbStore::open(url.options()).await?))
 }
 
 #[cfg(not(all(feature = "dynamodb", feature = "sqlite")))]

@@ -1,8 +1,8 @@
 //! A conversation as a file has it, in whichever form.
 
 use chat_memory::store::MAX_TIME_MS;
-use chat_memory::store::directory::{MAX_TITLE_BYTES, check_title};
 use chat_memory::{Error, Message, Owner, SessionId};
+use chat_memory::{backend::check_title, store::MAX_TITLE_BYTES};
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Map, Value};

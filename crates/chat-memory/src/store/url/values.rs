@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode, utf8_percent_encode};
 
+use crate::backend::Roll;
 use crate::error::Error;
-use crate::store::layout::Roll;
 
 /// What must not stand as it is in a value.
 const IN_VALUE: &AsciiSet =

@@ -1,0 +1,158 @@
+//! What the shells complete, each with the script that `completions` prints.
+#![cfg(unix)]
+
+use std::process::Command;
+
+use crate::common::{Place, Ran};
+
+/// The command line up to the cursor as bash hands it to a completion, and what is offered then.
+fn bash(place: &Place, words: &[&str], line: &str) -> Vec<String> {
+    let script = place.run(&["completions", "bash"]).done();
+    // What bash does when Tab is pressed, but for the keyboard.
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_LINE={}\nCOMP_POINT=${{#COMP_LINE}}\n\
+         spec=$(complete -p chat-memory)\n[[ $spec =~ -F\\ ([^ ]+) ]]\n\
+         \"${{BASH_REMATCH[1]}}\" \"${{COMP_WORDS[0]}}\" \"${{COMP_WORDS[COMP_CWORD]}}\"\n\
+         ((${{#COMPREPLY[@]}} == 0)) || printf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        words.iter().map(|word| single_quoted(word)).collect::<Vec<_>>().join(" "),
+        words.len() - 1,
+        single_quoted(line),
+    );
+    let mut shell = Command::new("bash");
+    // Without a startup file of the machine's.
+    shell.args(["--norc", "--noprofile", "-c", &ask]).current_dir(place.path()).env_clear();
+    shell.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path());
+    let ran: Ran = shell.env("CHAT_MEMORY_STORE", &place.store).output().expect("bash starts").into();
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{line}");
+    ran.out.lines().map(str::to_owned).collect()
+}
+
+fn single_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// The words of a line without quotes, cut at blanks, `:` and `=` as readline does it.
+fn readline_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for c in line.chars() {
+        let last = words.last_mut().expect("one at least");
+        match c {
+            ' ' => words.push(String::new()),
+            ':' | '=' => words.extend([c.to_string(), String::new()]),
+            c => last.push(c),
+        }
+    }
+    // An empty word stays at the end only, where the cursor is.
+    let end = words.len() - 1;
+    words.iter().enumerate().filter(|(at, word)| *at == end || !word.is_empty()).map(|(_, word)| word.clone()).collect()
+}
+
+fn offered(place: &Place, line: &str) -> Vec<String> {
+    let words = readline_words(line);
+    bash(place, &words.iter().map(String::as_str).collect::<Vec<_>>(), line)
+}
+
+fn with_sessions() -> Place {
+    let place = Place::sqlite();
+    for id in ["trip", "trips/2", "user:42/support", "user:43"] {
+        place.run(&["append", id, "Hi", "--title", "A title"]).done();
+    }
+    place.run(&["append", "owned", "Hi", "--owner", "ada"]).done();
+    place
+}
+
+#[test]
+fn bash_completes_commands_options_and_their_values() {
+    let place = Place::sqlite();
+    assert_eq!(offered(&place, "chat-memory ap"), ["append"]);
+    let commands = offered(&place, "chat-memory ");
+    assert!(["show", "chat", "table", "completions"].iter().all(|name| commands.contains(&(*name).to_owned())), "{commands:?}");
+    assert_eq!(offered(&place, "chat-memory table cr"), ["create"]);
+    assert_eq!(offered(&place, "chat-memory append trip --idem"), ["--idempotency-key"]);
+    assert_eq!(offered(&place, "chat-memory show trip --format o"), ["openai"]);
+    assert_eq!(offered(&place, "chat-memory append trip --role "), ["user", "assistant", "system", "tool"]);
+    assert_eq!(offered(&place, "chat-memory append trip --role a"), ["assistant"]);
+    assert_eq!(offered(&place, "chat-memory --read-only --store sqlite:chats.db table sw"), ["sweep"]);
+}
+
+#[test]
+fn bash_completes_session_ids() {
+    let place = with_sessions();
+    for command in ["show", "append", "chat", "clear", "rewind", "delete", "export"] {
+        let mut ids = offered(&place, &format!("chat-memory {command} tr"));
+        ids.sort();
+        assert_eq!(ids, ["trip", "trips/2"], "{command}");
+    }
+    assert_eq!(offered(&place, "chat-memory show ow"), ["owned"]);
+    assert_eq!(offered(&place, "chat-memory show no"), [""; 0]);
+    // Behind the last colon, which readline keeps.
+    let mut ids = offered(&place, "chat-memory show user:4");
+    ids.sort();
+    assert_eq!(ids, ["42/support", "43"]);
+    assert_eq!(offered(&place, "chat-memory --json show --last 2 trips"), ["trips/2"]);
+}
+
+#[test]
+fn bash_runs_nothing_of_a_session_id() {
+    let place = Place::sqlite();
+    place.run(&["append", "x $(touch run); *", "Hi"]).done();
+    place.run(&["append", "it's", "Hi"]).done();
+    assert_eq!(bash(&place, &["chat-memory", "show", "x"], "chat-memory show x"), ["x\\ \\$\\(touch\\ run\\)\\;\\ \\*"]);
+    assert_eq!(bash(&place, &["chat-memory", "show", "'x "], "chat-memory show 'x "), ["x $(touch run); *"]);
+    assert_eq!(bash(&place, &["chat-memory", "show", "i"], "chat-memory show i"), ["it\\'s"]);
+    assert!(!place.path().join("run").exists());
+}
+
+#[test]
+fn ids_come_from_the_store_that_the_line_names() {
+    let place = with_sessions();
+    place.run(&["--store", "sqlite:other file.db", "append", "elsewhere", "Hi"]).done();
+    let words = ["chat-memory", "--store", "'sqlite:other file.db'", "show", ""];
+    assert_eq!(bash(&place, &words, "chat-memory --store 'sqlite:other file.db' show "), ["elsewhere"]);
+}
+
+/// Nothing is made, said or waited for where there is nothing to read.
+#[test]
+fn a_store_that_cannot_be_read_offers_nothing() {
+    let place = Place::sqlite();
+    let before = names(&place);
+    for store in ["sqlite:missing.db", "sqlite:no/such/folder/x.db", "memory:", "mongo://x", "sqlite:"] {
+        assert_eq!(offered(&place, &format!("chat-memory --store {store} show x")), [""; 0], "{store}");
+    }
+    // Nobody answers there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("endpoint=http://{}", listener.local_addr().expect("an address"));
+    let store = single_quoted(&format!("dynamodb://chats?{endpoint}&region=eu-west-1"));
+    let line = format!("chat-memory --store {store} show x");
+    assert_eq!(bash(&place, &["chat-memory", "--store", &store, "show", "x"], &line), [""; 0]);
+    assert_eq!(names(&place), before);
+}
+
+#[test]
+fn reading_ids_leaves_no_file_behind() {
+    let place = with_sessions();
+    let before = names(&place);
+    assert_eq!(offered(&place, "chat-memory show ow"), ["owned"]);
+    assert_eq!(names(&place), before);
+}
+
+fn names(place: &Place) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(place.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    names
+}
+
+/// The other shells' scripts ask the same program; clap_complete's own tests run those shells.
+#[test]
+fn other_shells_ask_the_program_too() {
+    let place = with_sessions();
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let script = place.run(&["completions", shell]).done();
+        assert!(script.contains("CHAT_MEMORY_COMPLETE") && script.contains("chat-memory"), "{shell}: {script}");
+        let mut ask = place.command(["--", "chat-memory", "show", "ow"]);
+        let ran: Ran =
+            ask.env("CHAT_MEMORY_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "2").output().expect("it starts").into();
+        assert!(ran.done().starts_with("owned"), "{shell}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The tests of the program, in one: each module says what it proves. They start the program itself, as a user does.
+
+mod common;
+
+mod bad_input;
+mod chat;
+mod commands;
+mod completions;
+mod crashes;
+mod deploy;
+mod dynamodb;
+mod imports;
+mod migrate;
+mod readme;
+mod replicas;
+mod secrets;
+mod serve;
+mod transfer;

@@ -1,0 +1,20 @@
+//! What all stores of chat memory share: messages, sessions, what every store promises, windows and forms. Programs use the crate
+//! `chat-memory`, which has all of this and the stores.
+
+pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod error;
+pub mod json;
+pub mod memory;
+pub mod message;
+mod session;
+pub mod store;
+#[cfg(all(feature = "torture", unix))]
+pub mod torture;
+pub mod wire;
+
+pub use error::{Error, ErrorKind};
+pub use message::{Content, Message, MessageError, Part, Role, ToolCall};
+pub use session::{Namespace, Owner, SessionId};
+pub use store::{Append, ChatStore, ChatStoreExt};

@@ -1,0 +1,285 @@
+//! The directory: which sessions there are, and what is known of each beside its messages.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Map, Value};
+
+use super::Receipt;
+use crate::error::Error;
+use crate::json;
+use crate::session::{Owner, SessionId};
+
+/// The longest title, in bytes.
+pub const MAX_TITLE_BYTES: usize = 1024;
+
+/// The largest session metadata, in bytes of JSON. Lists carry it in full, so it is small.
+pub const MAX_METADATA_BYTES: usize = 16 * 1024;
+
+/// A session, as the directory lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionInfo {
+    /// The session.
+    pub id: SessionId,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    /// Its title.
+    pub title: Option<String>,
+    /// The caller's own JSON.
+    pub metadata: Option<Map<String, Value>>,
+    /// When its first record was written, in epoch milliseconds.
+    pub created_at: i64,
+    /// When something was last appended to it, in epoch milliseconds, as exactly as the store says in
+    /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` where that is not known.
+    pub last_at: Option<i64>,
+}
+
+/// The order of a list of sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionOrder {
+    /// By when they began, newest first.
+    #[default]
+    Started,
+    /// By last activity, newest first, as the side bar of a chat application shows them.
+    Recent,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionQuery {
+    /// Those of this owner; `None` for those of nobody.
+    pub owner: Option<Owner>,
+    /// At most so many; 100 where it is `None`.
+    pub limit: Option<usize>,
+    /// Go on where the last page ended: its [`next`](SessionPage::next).
+    pub after: Option<String>,
+    /// The order that is wanted.
+    pub order: SessionOrder,
+}
+
+impl SessionQuery {
+    /// The sessions that have no owner.
+    pub fn of_nobody() -> Self {
+        Self::default()
+    }
+
+    /// The sessions of this owner.
+    pub fn of(owner: Owner) -> Self {
+        Self { owner: Some(owner), ..Self::default() }
+    }
+
+    /// At most so many a page.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The page after the one that ended with this cursor.
+    #[must_use]
+    pub fn after(mut self, cursor: impl Into<String>) -> Self {
+        self.after = Some(cursor.into());
+        self
+    }
+
+    /// Sorted by last activity instead of by start.
+    ///
+    /// Page after page, each session comes once at most. One that is written to in the meantime moves to the top, in front of the
+    /// pages that are already read: read the first page again to see it there. The others come exactly once.
+    ///
+    /// ```
+    /// use chat_memory::store::{Append, ChatStore, InMemoryStore, SessionQuery};
+    /// use chat_memory::{Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = InMemoryStore::new();
+    /// let trip = SessionId::new("trip")?;
+    /// store.append(&trip, &Append::new([Message::user("Where should we go in May?")])).await?;
+    /// let page = store.sessions(&SessionQuery::of_nobody().recent().limit(20)).await?;
+    /// assert_eq!(page.sessions[0].id, trip);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recent(mut self) -> Self {
+        self.order = SessionOrder::Recent;
+        self
+    }
+
+    /// The cursor of [`after`](Self::after), read.
+    ///
+    /// # Errors
+    /// Invalid, when it is not the cursor of a list in this order.
+    pub fn cursor(&self) -> Result<Option<Cursor>, Error> {
+        let Some(text) = &self.after else { return Ok(None) };
+        let cursor: Cursor = text.parse()?;
+        if cursor.order != self.order {
+            return Err(Error::invalid("that cursor is of a list in another order; start from the first page of this one"));
+        }
+        Ok(Some(cursor))
+    }
+}
+
+/// A page of the directory.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionInfo>,
+    /// Where the next page goes on; `None` after the last.
+    pub next: Option<String>,
+    /// What lies in the store and is not among the sessions, or cannot be read by these settings: a sentence each, with the remedy.
+    pub warnings: Vec<String>,
+    /// The order that the sessions really are in: by start where the store cannot sort this many by last activity. A listing of every
+    /// session has no order.
+    pub order: SessionOrder,
+    /// What it cost.
+    pub receipt: Receipt,
+}
+
+impl SessionPage {
+    /// A page of these sessions, by start.
+    pub fn new(sessions: Vec<SessionInfo>, next: Option<String>) -> Self {
+        Self { sessions, next, warnings: Vec::new(), order: SessionOrder::Started, receipt: Receipt::default() }
+    }
+
+    /// The same, with what it cost.
+    #[must_use]
+    pub fn with_receipt(self, receipt: Receipt) -> Self {
+        Self { receipt, ..self }
+    }
+
+    /// The same page, sorted so.
+    #[must_use]
+    pub fn in_order(mut self, order: SessionOrder) -> Self {
+        self.order = order;
+        self
+    }
+}
+
+/// A change of what is known of a session. `None` leaves a field as it is, `Some(None)` takes it away.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SessionUpdate {
+    /// The title.
+    pub title: Option<Option<String>>,
+    /// The caller's own JSON, replaced whole.
+    pub metadata: Option<Option<Map<String, Value>>>,
+}
+
+impl SessionUpdate {
+    /// Whether any store may take it. Stores call this first.
+    ///
+    /// # Errors
+    /// Invalid, when the title is not one (see [`check_title`]), or the metadata is larger than [`MAX_METADATA_BYTES`] or nests too
+    /// deep to be read back.
+    pub fn check(&self) -> Result<(), Error> {
+        self.title.iter().flatten().try_for_each(|title| check_title(title))?;
+        self.metadata.iter().flatten().try_for_each(check_metadata)
+    }
+}
+
+/// Whether session metadata may be stored.
+///
+/// # Errors
+/// Invalid, when it is too large or nests too deep.
+pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
+    // The object that holds the fields is a level of its own.
+    if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
+        return Err(Error::invalid(json::too_deep("metadata")));
+    }
+    let bytes = serde_json::to_string(fields).map_or(0, |text| text.len());
+    if bytes > MAX_METADATA_BYTES {
+        return Err(Error::invalid(format!(
+            "the session metadata is too large: it has {bytes} bytes of JSON, and the limit is {MAX_METADATA_BYTES}; \
+             store the larger part as the metadata of a record, or elsewhere"
+        )));
+    }
+    Ok(())
+}
+
+/// Where a page of the directory ended: its last session's place in the order, which outlives the session itself, so that
+/// a listing goes on where it was even if that session was deleted meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The order of the list.
+    pub order: SessionOrder,
+    /// When the session began, or its last activity: what the list is sorted by.
+    pub at: i64,
+    /// The session's id.
+    pub id: String,
+    /// Whether the list is by start, since it was too long to sort as asked.
+    pub by_start: bool,
+}
+
+impl Cursor {
+    /// The cursor after this session in a list that is sorted so.
+    pub fn after(info: &SessionInfo, order: SessionOrder) -> Self {
+        Self { order, at: place(info, order), id: info.id.to_string(), by_start: order == SessionOrder::Started }
+    }
+
+    /// The cursor after this session in a list by start, where another order was asked for.
+    pub fn after_by_start(info: &SessionInfo, order: SessionOrder) -> Self {
+        Self { order, ..Self::after(info, SessionOrder::Started) }
+    }
+
+    /// Whether this session comes after the cursor, newest first.
+    pub fn is_before(&self, info: &SessionInfo) -> bool {
+        (place(info, self.order), info.id.as_str()) < (self.at, self.id.as_str())
+    }
+}
+
+/// The time by which a session has its place in a list that is sorted so.
+pub fn place(info: &SessionInfo, order: SessionOrder) -> i64 {
+    match order {
+        SessionOrder::Started => info.created_at,
+        SessionOrder::Recent => info.last_at.unwrap_or(info.created_at),
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = match (self.order, self.by_start) {
+            (SessionOrder::Started, _) => "1",
+            (SessionOrder::Recent, false) => "r1",
+            (SessionOrder::Recent, true) => "s1",
+        };
+        f.write_str(&BASE64.encode(format!("{order}:{}:{}", self.at, self.id)))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let read = || {
+            let text = String::from_utf8(BASE64.decode(text).ok()?).ok()?;
+            let (order, rest) = text.split_once(':')?;
+            let (order, by_start) = match order {
+                "1" => (SessionOrder::Started, true),
+                "r1" => (SessionOrder::Recent, false),
+                "s1" => (SessionOrder::Recent, true),
+                _ => return None,
+            };
+            let (at, id) = rest.split_once(':')?;
+            Some(Self { order, at: at.parse().ok()?, id: SessionId::new(id).ok()?.to_string(), by_start })
+        };
+        read().ok_or_else(|| Error::invalid("that cursor is not of a list of sessions; start from its first page"))
+    }
+}
+
+/// Whether a title may be stored.
+///
+/// # Errors
+/// Invalid, when it is too long or holds control characters.
+pub fn check_title(title: &str) -> Result<(), Error> {
+    if title.len() > MAX_TITLE_BYTES {
+        return Err(Error::invalid(format!("a title may have {MAX_TITLE_BYTES} bytes at most; this one has {}", title.len())));
+    }
+    match title.chars().find(|c| c.is_control()) {
+        Some(c) => Err(Error::invalid(format!("a title must not hold control characters; this one holds {c:?}"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,44 @@
+//! What an operation cost.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// What an operation took, counted from its first request to its last, repeats included.
+///
+/// DynamoDB's units are those that it reports itself (`ReturnConsumedCapacity`); a request whose answer was lost may
+/// have consumed units that nobody reported. The embedded stores have no units, and count a transaction as a request.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Requests sent.
+    pub requests: u64,
+    /// Read capacity units.
+    pub read_units: f64,
+    /// Write capacity units.
+    pub write_units: f64,
+    /// Bytes of records written and read, as they are stored (compressed where they are).
+    pub bytes: u64,
+}
+
+impl Receipt {
+    /// A cost of these requests and bytes, without units.
+    pub fn new(requests: u64, bytes: u64) -> Self {
+        Self { requests, bytes, ..Self::default() }
+    }
+}
+
+impl AddAssign for Receipt {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.read_units += other.read_units;
+        self.write_units += other.write_units;
+        self.bytes += other.bytes;
+    }
+}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, read_units, write_units, bytes } = self;
+        write!(f, "requests={requests} read_units={read_units} write_units={write_units} bytes={bytes}")
+    }
+}

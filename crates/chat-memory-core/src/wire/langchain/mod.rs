@@ -1,0 +1,146 @@
+//! LangChain's stored messages, `{"type", "data"}`: what langchain-core's `messages_to_dict` and LangChain.js's
+//! `mapChatMessagesToStoredMessages` write, and what their readers take.
+//!
+//! | LangChain | here |
+//! |---|---|
+//! | type `human`, `ai`, `system`, `tool` | role user, assistant, system, tool |
+//! | type `function` | role tool, as OpenAI's older role `function` ([`ROLE_KEY`](super::openai::ROLE_KEY)) |
+//! | type `chat` (Python), `generic` (JS) | the role it names, where it is one of ours, else user |
+//! | `…MessageChunk` | as the message of that name |
+//! | `additional_kwargs.__openai_role__: developer` on a system message | OpenAI's role `developer` |
+//! | `content`, `name`, `id`, `tool_call_id` | the same |
+//! | `content: ""` of an `ai` message with tool calls | no content, which OpenAI writes as `null` |
+//! | `tool_calls` with `args`, an object | `tool_calls` with `function.arguments`, the same as JSON text |
+//! | `invalid_tool_calls`, whose `args` are a text | `tool_calls` whose arguments are not a JSON object |
+//! | a field of `additional_kwargs` | a field of [`Message::extra`] |
+//!
+//! **What a message has no place for** (`usage_metadata`, `response_metadata`, `artifact`, `status`, the name of a `chat` role …)
+//! is kept in `extra` under [`NOTE_KEY`], as its difference from what would be written without it: nothing at all for what
+//! langchain-core writes by default, and `{"form": "js"}` for what LangChain.js does.
+//!
+//! **What LangChain's form has no place for**, or alters (arguments with their own spaces, fields that are ours alone), rides in
+//! `data.additional_kwargs` under [`RIDER_KEY`]: a JSON text with only the fields that differ, which LangChain code carries along
+//! unseen. On the way back it counts only if the rest still says what it said when it was written; where LangChain code has edited
+//! the visible message, the visible wins.
+
+use serde_json::Value;
+
+use crate::json;
+use crate::message::{Message, MessageError};
+
+mod calls;
+mod note;
+mod rider;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use note::Note;
+pub use rider::Rider;
+use shape::Stored;
+
+/// The field of [`Message::extra`] that holds what a message has no place for.
+pub const NOTE_KEY: &str = "langchain";
+
+/// The field of `data.additional_kwargs` that holds what LangChain's form has no place for.
+pub const RIDER_KEY: &str = "chat_memory";
+
+/// Reads a stored message. [`to_value`] gives an equal one.
+///
+/// ```
+/// use chat_memory::wire::langchain;
+/// let value = serde_json::json!({"type": "ai", "data": {
+///     "content": "", "additional_kwargs": {}, "response_metadata": {}, "type": "ai", "name": null, "id": null,
+///     "tool_calls": [{"name": "get_weather", "args": {"city": "Paris"}, "id": "call_1", "type": "tool_call"}],
+///     "invalid_tool_calls": [], "usage_metadata": null,
+/// }});
+/// let message = langchain::from_value(value.clone())?;
+/// assert_eq!(message.tool_calls[0].arguments(), Some(r#"{"city":"Paris"}"#));
+/// assert_eq!(langchain::to_value(&message), value);
+/// # Ok::<(), chat_memory::MessageError>(())
+/// ```
+///
+/// # Errors
+/// [`MessageError`] when the value is not an object with a `type` and `data`, when the type is not known or is `remove` (an
+/// instruction to LangChain that no model should be shown), or when the message would nest deeper than [`json::MAX_DEPTH`].
+pub fn from_value(value: Value) -> Result<Message, MessageError> {
+    let message = read(&Stored::from_value(value)?);
+    if json::depth(&message.to_value()) > json::MAX_DEPTH {
+        return Err(MessageError::new(json::too_deep("message")));
+    }
+    Ok(message)
+}
+
+/// Writes a stored message as langchain-core does, fit for its `messages_from_dict`. [`from_value`] gives an equal message.
+///
+/// The promise holds for every message that passes [`Message::check`].
+///
+/// ```
+/// use chat_memory::{Message, wire::langchain};
+/// let mut message = Message::user("Hello");
+/// let value = langchain::to_value(&message);
+/// assert_eq!((&value["type"], &value["data"]["content"]), (&"human".into(), &"Hello".into()));
+///
+/// message.name = Some("alice".into());
+/// assert_eq!(langchain::from_value(langchain::to_value(&message))?, message);
+/// # Ok::<(), chat_memory::MessageError>(())
+/// ```
+pub fn to_value(message: &Message) -> Value {
+    write(message).into_value()
+}
+
+/// A stored message's message, with its rider if it has one that still agrees with the rest.
+fn read(stored: &Stored) -> Message {
+    // Agreement is judged by writing, and writing checks itself by reading: each step down reads a rider that stands inside
+    // the last one, escaped once more, so there are few.
+    let exact = stored.without_rider().and_then(|(rest, rider)| Rider::parse(&rider)?.applied_to(&decode(&rest)));
+    match exact {
+        Some(message) if write(&message) == *stored => message,
+        _ => decode(stored),
+    }
+}
+
+/// Whether this is a type of LangChain's messages.
+pub fn is_type(kind: &str) -> bool {
+    shape::is_known(kind)
+}
+
+/// What LangChain code sees of a message: the stored message without what rides beside it.
+pub fn shown(message: &Message) -> Value {
+    let stored = write(message);
+    stored.without_rider().map_or_else(|| stored.clone(), |(rest, _)| rest).into_value()
+}
+
+fn write(message: &Message) -> Stored {
+    let (plain, note) = Note::split(message);
+    let whole = encode(&plain, &note);
+    if read(&whole) == *message {
+        return whole;
+    }
+    // The form does not hold it all, so a rider is needed. The note still tells how to write the rest, unless it was made
+    // for a message that has been changed since: what is visible has to be the message as it is.
+    let shown = match Note::split(&decode(&whole)).0 {
+        visible if whole.takes_rider() && shape::looks_same(&visible, &plain) => whole,
+        _ => encode(&plain, &note.beside_message()),
+    };
+    let rider = Rider::between(&decode(&shown), message);
+    shown.with_rider(rider.to_text())
+}
+
+/// The message that a stored message shows, riders aside.
+fn decode(stored: &Stored) -> Message {
+    let (mut plain, note) = shape::decode(stored);
+    let written = encode(&plain, &note);
+    let note = note.completed(stored, &written);
+    if let Some(note) = note.into_value() {
+        plain.extra.insert(NOTE_KEY.into(), note);
+    }
+    plain
+}
+
+/// What LangChain writes for a message without a note, changed as the note says.
+fn encode(plain: &Message, note: &Note) -> Stored {
+    let kind = note.kind.clone().unwrap_or_else(|| shape::kind_of(plain).to_owned());
+    let data = shape::data(plain, &kind, note.js);
+    note.applied(Stored::new(kind, data), plain)
+}

@@ -1,0 +1,77 @@
+//! The rider: what LangChain's form has no place for, as a difference between the exact message and the visible one.
+
+use serde_json::{Map, Value};
+
+use crate::message::Message;
+
+/// The fields of the message's own JSON that are other than the visible message has them.
+#[derive(Debug, Default, PartialEq)]
+pub struct Rider {
+    /// Fields that it has otherwise, or that the other lacks.
+    pub set: Map<String, Value>,
+    /// Fields that it lacks, sorted.
+    pub unset: Vec<String>,
+}
+
+impl Rider {
+    /// The difference.
+    pub fn between(visible: &Message, exact: &Message) -> Self {
+        let (visible, exact) = (fields(visible), fields(exact));
+        let set = exact.iter().filter(|(key, value)| visible.get(*key) != Some(value));
+        let mut unset: Vec<_> = visible.keys().filter(|key| !exact.contains_key(*key)).cloned().collect();
+        // A visible message that was stored elsewhere may come back with its keys in another order.
+        unset.sort();
+        Self { set: set.map(|(key, value)| (key.clone(), value.clone())).collect(), unset }
+    }
+
+    /// The exact message, if there is one.
+    pub fn applied_to(self, visible: &Message) -> Option<Message> {
+        let mut fields = fields(visible);
+        for key in &self.unset {
+            fields.shift_remove(key);
+        }
+        for (key, value) in self.set {
+            // At the end, so that these keep the order that the rider's text has, whatever the visible ones' is.
+            fields.shift_remove(&key);
+            fields.insert(key, value);
+        }
+        Message::from_value(Value::Object(fields)).ok()
+    }
+
+    /// A text rather than JSON beside the rest: so it passes stores that know fewer numbers than JSON does (DynamoDB turns
+    /// 1.0 into 1 and refuses 1e300), and adds nothing to how deep the message nests.
+    pub(super) fn to_text(&self) -> String {
+        let mut rider = Map::new();
+        if !self.set.is_empty() {
+            rider.insert("set".into(), self.set.clone().into());
+        }
+        if !self.unset.is_empty() {
+            rider.insert("unset".into(), self.unset.clone().into());
+        }
+        Value::Object(rider).to_string()
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut rider = Self::default();
+        // Not the strict parser: this nests a level deeper than the message, and whether the text is ours to the letter is
+        // judged by writing it again.
+        let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("set", Value::Object(set)) => rider.set = set,
+                ("unset", Value::Array(keys)) => {
+                    rider.unset = keys.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+                }
+                _ => return None,
+            }
+        }
+        Some(rider)
+    }
+}
+
+fn fields(message: &Message) -> Map<String, Value> {
+    match message.to_value() {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}

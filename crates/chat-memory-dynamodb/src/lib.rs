@@ -1,0 +1,27 @@
+//! The DynamoDB store, in two layouts: `turns`, one item a record, and `list`, one item a session as Flowise and LangChain make it
+//! (docs/formats.md says what is in each).
+
+pub mod admin;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod iam;
+mod list;
+mod names;
+mod options;
+mod queue;
+mod retry;
+pub(crate) mod sdk;
+mod size;
+mod store;
+mod table;
+#[cfg(test)]
+mod testing;
+mod turns;
+
+pub use names::FORMAT_VERSION;
+pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
+pub use store::DynamoDbStore;
+pub use turns::{RecordCost, TableSwept, cost_of};
+
+pub use chat_memory_core::backend::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};

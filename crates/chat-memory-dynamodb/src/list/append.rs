@@ -1,0 +1,457 @@
+//! Append: one conditional update, repeated until it is known what became of it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::element::{self, Dialect};
+use super::find::{Found, Since};
+use super::load::LOOK_AGAIN_MS;
+use super::state::{Bare, Parts, State};
+use super::{Change, Changed, Generation, Guard, ListTable, Listed, Rule, number, retry};
+use crate::names::LIST_GENERATION;
+use crate::queue::turn_in;
+use crate::retry::Retry;
+use crate::size::value_bytes;
+use crate::table::{Attributes, Clock, Item};
+use chat_memory_core::SessionId;
+use chat_memory_core::backend::check_title;
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::message::{Message, Role};
+use chat_memory_core::store::{Append, AppendId, Appended, Identity, KEY_LIFETIME_MS, Position, Receipt, Ticket};
+
+/// The wait between two tries that met another writer, growing.
+const FIRST_CONTENTION_MS: f64 = 10.0;
+const LONGEST_CONTENTION_MS: f64 = 500.0;
+
+/// One append under way.
+pub(super) struct Attempt<'a> {
+    pub(super) session: &'a SessionId,
+    pub(super) append: &'a Append,
+    pub(super) id: AppendId,
+    pub(super) now_ms: i64,
+    /// Since when it may have landed.
+    pub(super) since: Since,
+    /// Whether others may be appending the same (a key, a ticket).
+    pub(super) shared: bool,
+    /// Whether a request is out that may have landed.
+    pub(super) in_doubt: bool,
+    /// The generation that the last request asked for.
+    pub(super) asked: Option<Generation>,
+    pub(super) ttl: Option<String>,
+    /// The parts of a large record, once they are written.
+    pub(super) parts: Option<Parts>,
+    /// The notes of what a rewind takes away: each try has its own, since a copy of an older one that the network held must not
+    /// come over a newer one.
+    pub(super) notes: Vec<String>,
+    /// What a clear took away.
+    pub(super) took: Took,
+    pub(super) receipt: Receipt,
+}
+
+/// What a clear took away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Took {
+    /// Whether there were messages that a load shows.
+    pub(super) shown: bool,
+    /// How many records there were, where none of them had messages.
+    pub(super) bare: u64,
+}
+
+impl Attempt<'_> {
+    /// Notes the number that comes next before a request is sent, where none is out: it cannot land below.
+    fn lands_from(&mut self, next: u64) {
+        if !self.shared && !self.in_doubt {
+            self.since.seq = Some(next);
+        }
+    }
+}
+
+/// A request ready to go, and what the list was when it was made.
+pub(super) struct Ready {
+    pub(super) change: Change,
+    pub(super) dialect: Dialect,
+    pub(super) starts: bool,
+}
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.append_over(session, append).await.map(|(appended, _)| appended)
+    }
+
+    /// Appends, and tells what a clear took away.
+    pub(super) async fn append_over(&self, session: &SessionId, append: &Append) -> Result<(Appended, Took), Error> {
+        append.check()?;
+        append.title().map_or(Ok(()), check_title)?;
+        self.writable()?;
+        let key = self.key(session)?;
+        self.check_size(append.messages())?;
+        let mut retry = self.retry();
+        let _turn = turn_in(self.queues.as_ref(), session, &retry).await?;
+        let mut receipt = Receipt::default();
+        let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
+        let first = self.first_look(session, ttl.as_deref(), &mut receipt).await?;
+        let now_ms = self.clock.now().wall_ms;
+        let since = Since::time(match append.identity() {
+            Identity::New => now_ms,
+            Identity::Key(_) => now_ms - KEY_LIFETIME_MS,
+            Identity::Ticket(ticket) => ticket.first_tried().min(now_ms),
+        });
+        let shared = !matches!(append.identity(), Identity::New);
+        let id = append.id_in(session);
+        let mut attempt = Attempt {
+            session,
+            append,
+            id,
+            now_ms,
+            since,
+            shared,
+            in_doubt: false,
+            asked: None,
+            ttl,
+            parts: None,
+            notes: Vec::new(),
+            took: Took::default(),
+            receipt,
+        };
+        match self.settle(&mut attempt, first, &mut retry).await {
+            Ok(appended) => Ok((appended, attempt.took)),
+            Err(error) => {
+                self.known.forget(&key);
+                Err(self.give_up(attempt, error).await)
+            }
+        }
+    }
+
+    /// `state` is the session as it was read before, where it was.
+    async fn settle(
+        &self,
+        attempt: &mut Attempt<'_>,
+        mut state: Option<State>,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Appended, Error> {
+        let key = self.key(attempt.session)?;
+        self.write_parts(attempt, retry).await?;
+        let plain = attempt.append.rewinds_to().is_none() && attempt.append.expected().is_none() && !attempt.shared;
+        let mut missed: Option<State> = None;
+        let (mut met, mut rolled) = (0_u32, false);
+        loop {
+            if retry.is_over() {
+                return Err(Error::new(
+                    ErrorKind::Contended,
+                    format!("other writers kept the append from getting through in {} ms", retry.deadline_ms),
+                ));
+            }
+            // A request that is out may have landed and been rolled away since; then the ids of the new generation do not tell, and a
+            // generation that this process has learnt by another append must not be taken for the one that was asked.
+            let known = self.known.get(&key).filter(|known| {
+                let may_trust = !attempt.in_doubt || attempt.asked == Some(known.generation) || !self.keeps(Rule::OwnGeneration);
+                plain && state.is_none() && may_trust
+            });
+            let ready = match known {
+                Some(known) => {
+                    attempt.lands_from(known.next);
+                    Ready {
+                        change: self.appending(attempt, Guard::Of(known.generation), known.dialect)?,
+                        dialect: known.dialect,
+                        starts: false,
+                    }
+                }
+                None => {
+                    if state.is_none() {
+                        let ttl = attempt.ttl.clone();
+                        state = Some(self.state(attempt.session, false, ttl.as_deref(), &mut attempt.receipt, retry).await?);
+                    }
+                    let Some(now) = &state else { continue };
+                    if let Some(found) = self.look(attempt, now, retry).await? {
+                        return self.landed_before(attempt, found).await;
+                    }
+                    if let Identity::Ticket(ticket) = attempt.append.identity() {
+                        ticket.check_age(self.clock.now().wall_ms)?;
+                    }
+                    let position = now.position(self.clock.now().wall_ms);
+                    if attempt.append.expected().is_some_and(|expected| *expected != position) {
+                        attempt.in_doubt = attempt.in_doubt && !self.tells(attempt, now, retry).await?;
+                        return Err(Error::conflict(position));
+                    }
+                    attempt.lands_from(now.log.next());
+                    let unchanged = missed.as_ref() == Some(now);
+                    match self.ready(attempt, now, unchanged, retry).await? {
+                        Some(ready) => ready,
+                        None => {
+                            missed = state.take();
+                            retry.wait(LOOK_AGAIN_MS).await;
+                            continue;
+                        }
+                    }
+                }
+            };
+            let asked_ms = self.clock.now().wall_ms;
+            attempt.asked = match ready.change.guard {
+                Guard::Of(generation) => Some(generation),
+                _ => None,
+            };
+            match self.table.change(&ready.change, &mut attempt.receipt).await {
+                Ok(Changed::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
+                Ok(Changed::Refused(item)) => {
+                    // Something on the way may have sent it twice, and this is the answer to the second: until it was looked for, an error
+                    // must not say that it did not land.
+                    let was_in_doubt = std::mem::replace(&mut attempt.in_doubt, true);
+                    met += 1;
+                    self.known.forget(&key);
+                    let ttl = attempt.ttl.clone();
+                    let now = self.read_state(attempt.session, item.as_ref(), ttl.as_deref())?;
+                    // With an expected position, what stands in the way is the conflict; the look above says so.
+                    if plain && !self.is_expired(&now) {
+                        self.known.learn(&key, &now, self.form(&now));
+                    }
+                    let found = self.look(attempt, &now, retry).await?;
+                    attempt.in_doubt = was_in_doubt;
+                    if let Some(found) = found {
+                        return self.landed_before(attempt, found).await;
+                    }
+                    // A generation that is known is enough for a plain append: then the list may grow meanwhile.
+                    state = if self.known.get(&key).is_some() && plain { None } else { Some(now) };
+                    if met > 1 {
+                        retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
+                        // What was read before the wait is old by now where the whole list must be as it was.
+                        state = None;
+                    }
+                }
+                Err(fault) if fault.error.is_too_large() && !rolled && self.settings.roll_bytes.is_some() => {
+                    // The originals filled the item up: its older part goes first.
+                    rolled = true;
+                    if !self.make_room(attempt.session, &mut attempt.receipt, retry).await? {
+                        return Err(too_full(fault.error));
+                    }
+                    state = None;
+                }
+                Err(fault) if fault.error.is_too_large() => return Err(too_full(fault.error)),
+                Err(fault) => {
+                    attempt.in_doubt |= fault.may_have_landed;
+                    retry.after(fault).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether a session in which this append is not to be found tells that it never landed, and never will. It does not where an
+    /// original may have taken it away: LangChain Python, by writing an older list back, or any of them by deleting the item. Then the
+    /// record that the append was to follow is gone, too.
+    async fn tells(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
+        let Some(last) = attempt.append.expected().and_then(Position::last) else { return Ok(false) };
+        let receipt = &mut attempt.receipt;
+        Ok(state.python.is_none()
+            && (self.find_here(attempt.session, state, last, receipt, retry).await?.is_some()
+                || self.find_far(attempt.session, state, last, Since::time(attempt.since.ms), receipt, retry).await?.is_some()))
+    }
+
+    /// Whether the append is there already.
+    async fn look(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<Option<Found>, Error> {
+        let found = self.find_here(attempt.session, state, attempt.id, &mut attempt.receipt, retry).await?;
+        if found.is_some() || !(attempt.shared || attempt.in_doubt) {
+            return Ok(found);
+        }
+        self.find_far(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, retry).await
+    }
+
+    /// The request for a list that was read.
+    ///
+    /// `None` where a segment is not there any more: then the list is `unchanged` when it is read again, or it was rewritten.
+    async fn ready(
+        &self,
+        attempt: &mut Attempt<'_>,
+        state: &State,
+        unchanged: bool,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Option<Ready>, Error> {
+        if state.js.is_none() && state.python.is_none() {
+            self.choose_form(attempt.session, &mut attempt.receipt, retry).await?;
+        }
+        let dialect = self.form(state);
+        let starts = state.log.next() == 0;
+        if attempt.append.rewinds_to().is_some() || self.is_expired(state) {
+            let change = self.rewriting(attempt, state, unchanged, retry).await?;
+            return Ok(change.map(|change| Ready { change, dialect, starts }));
+        }
+        let guard = match state.generation {
+            _ if !state.exists => Guard::Absent,
+            Some(generation) => Guard::Of(generation),
+            None => Guard::Ungenerated,
+        };
+        let mut change = self.appending(attempt, guard, dialect)?;
+        if attempt.append.expected().is_some() || change.guard == Guard::Ungenerated {
+            change.equal = self.as_read(state);
+        }
+        Ok(Some(Ready { change, dialect, starts }))
+    }
+
+    /// That the lists are as they were read.
+    pub(super) fn as_read(&self, state: &State) -> Vec<(String, Option<AttributeValue>)> {
+        if !self.keeps(Rule::WholeList) {
+            return Vec::new();
+        }
+        let lists = &self.settings.lists;
+        vec![(lists.js.clone(), state.js.clone()), (lists.python.clone(), state.python.clone())]
+    }
+
+    fn appending(&self, attempt: &Attempt<'_>, guard: Guard, dialect: Dialect) -> Result<Change, Error> {
+        let elements = self.elements(attempt, dialect, None)?;
+        let mut set = Vec::new();
+        if !matches!(guard, Guard::Of(_)) {
+            set.push((LIST_GENERATION.to_owned(), generation_value(Generation::random())));
+        }
+        let alive = attempt.ttl.clone().zip(self.settings.retention_s).map(|(name, _)| (name, attempt.now_ms.div_euclid(1000)));
+        set.extend(self.expiry(attempt));
+        Ok(Change {
+            key: self.key(attempt.session)?,
+            guard: if self.keeps(Rule::Generation) { guard } else { loosened(guard) },
+            once: Some(attempt.id).filter(|_| self.keeps(Rule::Once)),
+            equal: Vec::new(),
+            alive,
+            append: Some((self.list_name(dialect).to_owned(), elements)),
+            set,
+            remove: Vec::new(),
+        })
+    }
+
+    /// When the session expires if nothing more is said, where there is a retention.
+    pub(super) fn expiry(&self, attempt: &Attempt<'_>) -> Option<(String, AttributeValue)> {
+        let at = attempt.now_ms.div_euclid(1000) + i64::try_from(self.settings.retention_s?).ok()?;
+        Some((attempt.ttl.clone()?, number(at)))
+    }
+
+    /// The elements of an append; the first begins its record. With `seq`, the record says its number.
+    pub(super) fn elements(
+        &self,
+        attempt: &Attempt<'_>,
+        dialect: Dialect,
+        seq: Option<u64>,
+    ) -> Result<Vec<AttributeValue>, Error> {
+        let append = attempt.append;
+        let bare = Bare {
+            seq: seq.unwrap_or(0),
+            append_id: attempt.id,
+            created_at: attempt.now_ms,
+            rewind: append.rewinds_to(),
+            metadata: append.metadata().cloned(),
+            sent_at: append.times().to_vec(),
+        };
+        let mut mark = bare.mark(seq.is_some());
+        if let Some(parts) = &attempt.parts {
+            mark.insert("parts".into(), parts.value());
+            return Ok(vec![element::encode(dialect, &stand_in(append.messages()), mark)]);
+        }
+        if append.messages().len() > 1 {
+            mark.insert("n".into(), append.messages().len().into());
+        }
+        let marks = std::iter::once(mark).chain(std::iter::repeat_with(serde_json::Map::new));
+        Ok(append.messages().iter().zip(marks).map(|(message, mark)| element::encode(dialect, message, mark)).collect())
+    }
+
+    fn check_size(&self, messages: &[Message]) -> Result<(), Error> {
+        let bytes: usize = messages.iter().map(|message| message.to_value().to_string().len()).sum();
+        let limit = self.settings.record_bytes;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "the append has {bytes} bytes of messages; the limit is {limit} (max_record in the store's URL); split it or raise the limit"
+            ),
+        ))
+    }
+
+    /// The parts of a record that no item could hold beside others.
+    async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
+        let messages = attempt.append.messages();
+        // Whichever form is larger: LangChain Python's.
+        let elements = self.elements(attempt, Dialect::Python, None)?;
+        let bytes: usize = elements.iter().map(value_bytes).sum();
+        if bytes <= self.settings.item_bytes / 2 {
+            return Ok(());
+        }
+        let id = Uuid::new_v4().to_string();
+        let items = self.parts_of(attempt.session, &id, messages)?;
+        for item in &items {
+            retry!(retry, self.table.store(item, &mut attempt.receipt))?;
+        }
+        attempt.parts = Some(Parts { id, count: items.len() });
+        Ok(())
+    }
+
+    async fn landed(&self, attempt: &mut Attempt<'_>, ready: &Ready, item: Attributes, asked_ms: i64) -> Result<Appended, Error> {
+        let ttl = attempt.ttl.clone();
+        let state = self.read_state(attempt.session, Some(&item), ttl.as_deref())?;
+        let key = self.key(attempt.session)?;
+        self.known.learn(&key, &state, ready.dialect);
+        let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
+        let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_ms), attempt.now_ms);
+        appended.started = ready.starts;
+        // The append is done: what follows makes the next one cheaper, and must not make this one fail.
+        self.roll_if_due(attempt.session, &Item { key, attributes: item }, &state, &mut attempt.receipt).await;
+        appended.receipt = attempt.receipt;
+        Ok(appended)
+    }
+
+    /// The answer where an earlier try, of this process or another, had landed.
+    async fn landed_before(&self, attempt: &mut Attempt<'_>, found: Found) -> Result<Appended, Error> {
+        if let Some(record) = &found.record
+            && !attempt.append.is_body_of(record)
+        {
+            attempt.in_doubt = false;
+            return Err(attempt.append.reused(found.stub.seq));
+        }
+        let seq = found.stub.seq;
+        let position = Position::new(seq + 1, Some(attempt.id), self.clock.now().wall_ms);
+        let mut appended = Appended::new(seq, position, found.stub.created_at);
+        // Where a request of this very attempt is out, what is found is taken for its own.
+        appended.repeated = attempt.shared && !attempt.in_doubt;
+        appended.receipt = attempt.receipt;
+        Ok(appended)
+    }
+
+    async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
+        if !attempt.in_doubt {
+            // Parts stay: a copy of a first request that the network held may show them yet, where an original has cleared the session.
+            // `table sweep` finds those that nothing shows.
+            for note in std::mem::take(&mut attempt.notes) {
+                let _ = self.table.discard(&self.beside(attempt.session, &note), &mut attempt.receipt).await;
+            }
+            return error;
+        }
+        let tried_at = match attempt.append.identity() {
+            Identity::Ticket(ticket) => ticket.first_tried(),
+            _ => attempt.now_ms,
+        };
+        Error::in_doubt(Ticket::new(attempt.id, 0).tried_at(tried_at), &error).with_source(error)
+    }
+}
+
+/// Without the rule, any item will do. Only the simulation comes here.
+fn loosened(guard: Guard) -> Guard {
+    match guard {
+        Guard::Of(_) => Guard::Any,
+        other => other,
+    }
+}
+
+pub(super) fn generation_value(generation: Generation) -> AttributeValue {
+    AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(generation.0))
+}
+
+/// What the originals see of a record too large for the item.
+fn stand_in(messages: &[Message]) -> Message {
+    let bytes: usize = messages.iter().map(|message| message.text().len()).sum();
+    let role = messages.iter().map(|message| message.role).find(|role| *role != Role::Tool).unwrap_or(Role::User);
+    Message::new(role, format!("[{bytes} bytes of text, more than this table's items hold; chat-memory shows them]"))
+}
+
+fn too_full(error: Error) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        "the session's item has reached DynamoDB's limit of 400 KB; let its older part roll into segments \
+         (leave roll=off out of the store's URL), or migrate the session to a table of the turns layout",
+    )
+    .with_source(error)
+}

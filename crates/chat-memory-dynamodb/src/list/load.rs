@@ -1,0 +1,160 @@
+//! Load: the list, newest record first, then its segments as far back as is asked.
+
+use std::collections::HashSet;
+
+use super::beside::{Beside, circle};
+use super::state::{Entry, Log, State};
+use super::{ListTable, Listed, Rule};
+use crate::retry::Retry;
+use crate::table::Clock;
+use chat_memory_core::SessionId;
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::store::{History, Load, Receipt, Record, Walk};
+
+/// The longest wait before a session is looked at again in which something was missing: whoever rewrites it is quick.
+pub(super) const LOOK_AGAIN_MS: f64 = 20.0;
+
+/// The error where this is missing, though nobody rewrote the session.
+pub(super) fn lost(session: &SessionId, what: &str) -> Error {
+    Error::corrupt(format!(
+        "{what} of session {:?} is missing from the table; it may have been deleted by hand",
+        session.as_str()
+    ))
+}
+
+/// One load under way: it starts again when the session is rewritten under it.
+enum Step {
+    Done(Box<History>),
+    /// This was missing.
+    Missing(String),
+}
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        let mut retry = self.retry();
+        let mut receipt = Receipt::default();
+        let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
+        let mut eventual = load.eventual || self.settings.eventual;
+        let mut before: Option<State> = None;
+        loop {
+            let asked_ms = self.clock.now().wall_ms;
+            let state = self.state(session, eventual, ttl.as_deref(), &mut receipt, &mut retry).await?;
+            // Nothing was written since it was found missing: so it is lost.
+            let unchanged = before.as_ref().is_some_and(|before| *before == state);
+            match self.try_load(session, load, &state, unchanged, asked_ms, &mut receipt, &mut retry).await? {
+                Step::Done(mut history) => {
+                    history.receipt = receipt;
+                    return Ok(*history);
+                }
+                Step::Missing(what) if unchanged || !self.keeps(Rule::LookAgain) => {
+                    return Err(lost(session, &what));
+                }
+                Step::Missing(_) if retry.is_over() => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("session {:?} could not be read while it was being rewritten; try again", session.as_str()),
+                    ));
+                }
+                Step::Missing(_) => {
+                    (before, eventual) = (Some(state), false);
+                    retry.wait(LOOK_AGAIN_MS).await;
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of the loop above, taken out to be read")]
+    async fn try_load(
+        &self,
+        session: &SessionId,
+        load: &Load,
+        state: &State,
+        unchanged: bool,
+        asked_ms: i64,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Step, Error> {
+        let position = state.position(asked_ms);
+        let newest = state.log.next().checked_sub(1).filter(|_| state.log.last().is_some());
+        let mut walk = Walk::new(load, newest, self.clock.now().wall_ms);
+        if self.is_expired(state) {
+            walk.end();
+        }
+        let mut older: Option<Log> = None;
+        let mut seen = HashSet::new();
+        loop {
+            let log = older.as_ref().unwrap_or(&state.log);
+            for entry in log.entries.iter().rev() {
+                let Some(wanted) = walk.wants() else { break };
+                if entry.bare.seq > wanted {
+                    // A page before leaps over what its reader has seen.
+                    continue;
+                }
+                if entry.bare.seq < wanted {
+                    // What was between is taken back: it is not in the list any more.
+                    walk.skip(entry.bare.seq + 1);
+                }
+                if walk.wants() != Some(entry.bare.seq) {
+                    break;
+                }
+                match self.whole(session, log, entry, receipt, retry).await? {
+                    Some(record) => walk.take(record),
+                    None => return Ok(Step::Missing(format!("a part of record {}", entry.bare.seq))),
+                }
+            }
+            if walk.wants().is_none() {
+                break;
+            }
+            let Some(id) = log.head.segment.clone() else {
+                walk.end();
+                break;
+            };
+            match self.read_beside(session, &id, receipt, retry).await? {
+                Some(Beside::Segment(next)) => {
+                    if !seen.insert(id.clone()) {
+                        return Err(circle(session, &id));
+                    }
+                    // Else a load would leave out what it does not lead to.
+                    let rewound = log.entries.first().is_some_and(|entry| entry.bare.rewind.is_some());
+                    let follows = next.next() == log.head.next || next.next() < log.head.next && rewound;
+                    if next.last() != log.head.last || !follows {
+                        return Err(Error::corrupt(format!(
+                            "the segment {id:?} of session {session:?} does not end with the record before number {}; it may have been \
+                             edited by hand",
+                            log.head.next
+                        )));
+                    }
+                    older = Some(next);
+                }
+                // What was cleared has been brought back by an original that wrote what it had read before: its end is here.
+                Some(Beside::Swept { .. }) if unchanged => walk.end(),
+                // It has expired.
+                None if self.settings.retention_s.is_some() => walk.end(),
+                _ => return Ok(Step::Missing(format!("the segment {id:?}"))),
+            }
+            if walk.wants().is_none() {
+                break;
+            }
+        }
+        let (records, complete) = walk.finish();
+        Ok(Step::Done(Box::new(History::new(records, complete, position))))
+    }
+
+    /// A record with its messages, wherever they are; `None` where parts of it are missing.
+    pub(super) async fn whole(
+        &self,
+        session: &SessionId,
+        log: &Log,
+        entry: &Entry,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Option<Record>, Error> {
+        match &entry.parts {
+            None => log.record(session.as_str(), entry).map(Some),
+            Some(parts) => {
+                let messages = self.read_parts(session, parts, receipt, retry).await?;
+                Ok(messages.map(|messages| entry.bare.with(messages)))
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Rolling: past a size the older part of a list becomes a segment, so that the next append does not pay for it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::element;
+use super::state::{Entry, Head, State};
+use super::{Changed, ListTable, Listed};
+use crate::retry::Retry;
+use crate::size::{item_bytes, value_bytes, write_units};
+use crate::table::{Clock, Item};
+use chat_memory_core::SessionId;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{Append, Receipt};
+
+/// What a segment leaves of an item for its key and for what it says beside its elements.
+const SEGMENT_MARGIN: usize = 4 * 1024;
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    /// The write units of these appends to a new session, about: each pays for the whole item, and now and then a roll for it and for
+    /// the segment that it makes.
+    pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
+        let dialect = self.form_of_new();
+        let empty = session.as_str().len() + 64;
+        let (mut item, mut units) = (empty, 0);
+        for append in appends {
+            let elements = append.messages().iter().map(|message| element::encode(dialect, message, element::Mark::new()));
+            // The mark of a record, and its id among those that the item remembers.
+            let bytes = elements.map(|element| 1 + value_bytes(&element)).sum::<usize>() + 80 + 16;
+            item += bytes;
+            units += write_units(item);
+            if let Some(limit) = self.settings.roll_bytes.filter(|limit| item > *limit) {
+                let kept = (limit / 4).max(bytes).min(item);
+                units += write_units(item - kept) + write_units(item);
+                item = empty + kept;
+            }
+        }
+        units as f64
+    }
+
+    /// Rolls a session's item if it has grown past the size. What fails is left to the next append.
+    pub(super) async fn roll_if_due(&self, session: &SessionId, item: &Item, state: &State, receipt: &mut Receipt) {
+        let Some(limit) = self.settings.roll_bytes else { return };
+        if item_bytes(item) <= limit {
+            return;
+        }
+        let mut retry = self.retry();
+        if let Err(error) = self.roll(session, state, limit, receipt, &mut retry).await {
+            tracing::warn!(%error, "the older part of a session could not be rolled; the next append tries again");
+        }
+    }
+
+    /// Makes room in an item that DynamoDB refuses to let grow. Whether there is room now.
+    pub(super) async fn make_room(
+        &self,
+        session: &SessionId,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<bool, Error> {
+        let Some(limit) = self.settings.roll_bytes else { return Ok(false) };
+        let mut rolled = false;
+        // What an original filled takes two segments at most, as an item holds no more.
+        for _ in 0..3 {
+            let state = self.state(session, false, None, receipt, retry).await?;
+            if !self.roll(session, &state, limit, receipt, retry).await? {
+                break;
+            }
+            rolled = true;
+        }
+        Ok(rolled)
+    }
+
+    /// Moves the older part of a list into a segment. Whether it was moved, by us or by another.
+    async fn roll(
+        &self,
+        session: &SessionId,
+        state: &State,
+        limit: usize,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<bool, Error> {
+        // Of an item with two lists, each original sees its own part: it stays as it is.
+        if state.is_mixed() {
+            return Ok(false);
+        }
+        let Some(keep_from) = self.keep_from(state, limit) else { return Ok(false) };
+        let dialect = self.form(state);
+        let (first, log) = (&state.log.entries[keep_from], &state.log);
+        let older: Vec<AttributeValue> = log.elements[..first.at].iter().map(|(_, element)| element.clone()).collect();
+        let last = log.entries[..keep_from].last().map(|entry| entry.bare.append_id);
+        let id = Uuid::new_v4().to_string();
+        let ttl = self.ttl_attribute(receipt, retry).await?;
+        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        let expires = self.settings.retention_s.and_then(|kept| Some((ttl.as_deref()?, now_s + i64::try_from(kept).ok()?)));
+        let segment = self.segment(session, &id, &log.head, dialect, older, expires);
+        super::retry!(retry, self.table.store(&segment, receipt))?;
+        let head = Head { next: first.bare.seq, last, segment: Some(id.clone()), gone: log.head.gone.clone(), bare: Vec::new() };
+        let kept = log.elements[first.at..].iter().map(|(_, element)| element.clone()).collect();
+        let change = self.rewrite(session, state, dialect, &head, kept)?;
+        let key = &change.key;
+        loop {
+            match self.table.change(&change, receipt).await {
+                Ok(Changed::Done(item)) => {
+                    let now = self.read_state(session, Some(&item), None)?;
+                    self.known.learn(key, &now, dialect);
+                    return Ok(true);
+                }
+                Ok(Changed::Refused(item)) => {
+                    let now = self.read_state(session, item.as_ref(), None)?;
+                    self.known.learn(key, &now, self.form(&now));
+                    // It may have been this very change, whose answer was lost.
+                    if !self.points_at(session, &now, &id, receipt, retry).await? {
+                        let _ = self.table.discard(&segment.key, receipt).await;
+                    }
+                    return Ok(true);
+                }
+                Err(fault) => {
+                    self.known.forget(key);
+                    retry.after(fault).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether a session's chain of segments holds this one.
+    async fn points_at(
+        &self,
+        session: &SessionId,
+        state: &State,
+        id: &str,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<bool, Error> {
+        // It would be the newest, or have been followed by few since: a rewind or a clear may have noted it, too. In doubt it
+        // stays, as garbage that `table sweep` finds.
+        if state.log.head.segment.as_deref() == Some(id) || state.log.head.gone.is_some() {
+            return Ok(true);
+        }
+        let mut next = state.log.head.segment.clone();
+        for _ in 0..3 {
+            let Some(at) = next else { return Ok(false) };
+            match self.read_beside(session, &at, receipt, retry).await? {
+                Some(super::beside::Beside::Segment(log)) if log.head.segment.as_deref() != Some(id) => next = log.head.segment,
+                _ => return Ok(true),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first record that stays: the newest quarter, from a turn's start on if that is to be had. `None` if all stays.
+    fn keep_from(&self, state: &State, limit: usize) -> Option<usize> {
+        let log = &state.log;
+        let bytes = |entry: &Entry| -> usize {
+            log.elements[entry.at..entry.at + entry.count].iter().map(|(_, element)| 1 + value_bytes(element)).sum()
+        };
+        let begins_turn = |entry: &Entry| {
+            let first = log.elements.get(entry.at).filter(|_| entry.count > 0);
+            first.is_some_and(|(_, value)| element::decode(value).is_ok_and(|read| read.message.begins_turn()))
+        };
+        let (mut kept, mut from) = (0, None);
+        for (place, entry) in log.entries.iter().enumerate().rev() {
+            let more = kept + bytes(entry);
+            let whole = from.is_some_and(|from: usize| begins_turn(&log.entries[from]));
+            // A turn is kept whole, unless it fills half of the item by itself.
+            if from.is_some() && (more > limit / 4 && whole || more > limit / 2) {
+                break;
+            }
+            kept = more;
+            if entry.count > 0 {
+                from = Some(place);
+            }
+        }
+        let mut from = from?;
+        // What goes must fit into one item.
+        let room = self.settings.item_bytes.saturating_sub(SEGMENT_MARGIN.min(self.settings.item_bytes / 8));
+        while from > 0 && log.entries[..from].iter().map(bytes).sum::<usize>() > room {
+            from -= 1;
+        }
+        while from > 0 && log.entries[from].count == 0 {
+            from -= 1;
+        }
+        (log.entries[from].at > 0).then_some(from)
+    }
+}

@@ -1,0 +1,205 @@
+//! Which sessions there are: found by looking at every item of the table, since the originals keep no directory.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::state::State;
+use super::{ListTable, Listed, Share, Slice, retry};
+use crate::iam::Operation;
+use crate::names::{VERSION, not_of_namespaces};
+use crate::table::{Clock, Key};
+use chat_memory_core::SessionId;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{Receipt, SessionInfo, SessionPage};
+
+/// How many shares of the table are read at once.
+const SHARES: u32 = 4;
+
+/// How many items are looked into at once, of those in which no list was to be seen.
+const AT_ONCE: usize = 8;
+
+/// How far a share has been read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Progress {
+    #[serde(rename = "0")]
+    Start,
+    #[serde(rename = "k")]
+    After(String, String),
+    #[serde(rename = "e")]
+    End,
+}
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    /// A page of the sessions in which there are messages, in no order: one page of each share of the table, read at once.
+    pub(crate) async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let mut progress = match after {
+            None => vec![Progress::Start; SHARES as usize],
+            Some(cursor) => parse(cursor)?,
+        };
+        let of = u32::try_from(progress.len()).unwrap_or(SHARES);
+        let shares = progress.iter().enumerate().map(|(number, progress)| {
+            let number = u32::try_from(number).unwrap_or_default();
+            self.share(Share { number, of }, progress.clone())
+        });
+        let (mut sessions, mut warnings, mut receipt) = (Vec::new(), BTreeSet::new(), Receipt::default());
+        for (share, read) in futures_util::future::join_all(shares).await.into_iter().enumerate() {
+            let (found, said, next, cost) = read?;
+            sessions.extend(found);
+            warnings.extend(said);
+            progress[share] = next;
+            receipt += cost;
+        }
+        let is_over = progress.iter().all(|progress| matches!(progress, Progress::End));
+        let mut page = SessionPage::new(sessions, (!is_over).then(|| spell(&progress)));
+        page.warnings = warnings.into_iter().collect();
+        page.receipt = receipt;
+        Ok(page)
+    }
+
+    async fn share(
+        &self,
+        share: Share,
+        progress: Progress,
+    ) -> Result<(Vec<SessionInfo>, BTreeSet<String>, Progress, Receipt), Error> {
+        let mut receipt = Receipt::default();
+        let after = match progress {
+            Progress::End => return Ok((Vec::new(), BTreeSet::new(), Progress::End, receipt)),
+            Progress::Start => None,
+            Progress::After(pk, sk) => Some(Key { pk, sk }),
+        };
+        let mut retry = self.retry();
+        let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
+        let only = &[VERSION];
+        let Slice { items, after } = retry!(retry, self.table.slice(share, only, &lists, after.as_ref(), &mut receipt))?;
+        let (mut found, mut unclear) = (Vec::new(), Vec::new());
+        let of_namespaces = items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
+        for item in &items {
+            let Some(id) = self.session_of(item) else { continue };
+            let has_list = lists.iter().any(|list| item.attributes.contains_key(*list));
+            if has_list { found.push(id) } else { unclear.push((id, &item.key)) }
+        }
+        let mut warnings: BTreeSet<_> = of_namespaces.map(not_of_namespaces).into_iter().collect();
+        // A list whose first element says no type, or none that the settings read: the whole item tells.
+        for some in unclear.chunks(AT_ONCE) {
+            let whole = some.iter().map(|(id, key)| self.look_into(id, key));
+            for (read, (id, _)) in futures_util::future::join_all(whole).await.into_iter().zip(some) {
+                let (seen, cost) = read?;
+                receipt += cost;
+                match seen {
+                    Contents::Nothing => {}
+                    Contents::Messages => found.push(id.clone()),
+                    Contents::Hidden(warning) => {
+                        found.push(id.clone());
+                        warnings.insert(warning);
+                    }
+                    Contents::Unknown(warning) => drop(warnings.insert(warning)),
+                }
+            }
+        }
+        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
+        let sessions = found.into_iter().map(info).collect();
+        let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
+        Ok((sessions, warnings, progress, receipt))
+    }
+
+    /// What an item holds in which the settings' lists were not to be seen.
+    async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Receipt), Error> {
+        let mut receipt = Receipt::default();
+        let mut retry = self.retry();
+        let item = match retry!(retry, self.table.read(key, true, &mut receipt)) {
+            Err(error) if error.is_access_denied() => {
+                let why = "some items could not be looked into, for lack of dynamodb:GetItem: there may be sessions among them that are not \
+                           listed; allow it";
+                return Ok((Contents::Unknown(why.to_owned()), receipt));
+            }
+            item => item?.unwrap_or_default(),
+        };
+        let lists = &self.settings.lists;
+        let seen = match lists.unread(&item) {
+            Some((name, dialect)) => Contents::Hidden(format!(
+                "some sessions, such as {:?}, hold their messages under the attribute {name:?}, which these settings do not read; {}",
+                session.as_str(),
+                lists.remedy(&[(name, dialect)])
+            )),
+            None if [&lists.js, &lists.python].iter().any(|name| is_something(item.get(*name))) => Contents::Messages,
+            None => Contents::Nothing,
+        };
+        Ok((seen, receipt))
+    }
+
+    /// Tries, before the first write, what a later one will need: rolling, rewinds and sweeps. What it needs itself is read at the same
+    /// time. `None` where it was tried before.
+    pub(super) async fn first_look(
+        &self,
+        session: &SessionId,
+        ttl: Option<&str>,
+        receipt: &mut Receipt,
+    ) -> Result<Option<State>, Error> {
+        if self.tried_out.initialized() {
+            return Ok(None);
+        }
+        let key = self.settings.partitions.probe(self.settings.sort.is_some());
+        let try_out = |operation| {
+            let key = &key;
+            async move {
+                let (mut receipt, mut retry) = (Receipt::default(), self.retry());
+                let tried = retry!(retry, self.table.try_out(operation, key, &mut receipt));
+                (tried, receipt)
+            }
+        };
+        let read = async {
+            let (mut receipt, mut retry) = (Receipt::default(), self.retry());
+            let state = self.state(session, false, ttl, &mut receipt, &mut retry).await;
+            (state, receipt)
+        };
+        let ((put, put_cost), (delete, delete_cost), (state, cost)) =
+            futures_util::future::join3(try_out(Operation::PutItem), try_out(Operation::DeleteItem), read).await;
+        for cost in [put_cost, delete_cost, cost] {
+            *receipt += cost;
+        }
+        put.and(delete).map_err(lacks_permissions)?;
+        let state = state.map_err(|e| if e.is_access_denied() { lacks_permissions(e) } else { e })?;
+        let _ = self.tried_out.set(());
+        Ok(Some(state))
+    }
+}
+
+pub(super) fn lacks_permissions(error: Error) -> Error {
+    error.context(
+        "this table's layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem before anything is written, \
+         since older parts of long sessions move into items of their own; nothing was written",
+    )
+}
+
+/// What an item holds.
+enum Contents {
+    Nothing,
+    Messages,
+    /// Messages that the settings do not read, and what to say of them.
+    Hidden(String),
+    /// It could not be looked into, and what to say of that.
+    Unknown(String),
+}
+
+/// Whether an attribute is there and holds something: a list with elements, or what should be one.
+fn is_something(value: Option<&AttributeValue>) -> bool {
+    match value {
+        None => false,
+        Some(AttributeValue::L(list)) => !list.is_empty(),
+        Some(_) => true,
+    }
+}
+
+pub(super) fn spell(progress: &[Progress]) -> String {
+    BASE64.encode(serde_json::to_string(progress).unwrap_or_default())
+}
+
+pub(super) fn parse(cursor: &str) -> Result<Vec<Progress>, Error> {
+    let read = || serde_json::from_slice::<Vec<Progress>>(&BASE64.decode(cursor).ok()?).ok();
+    let shares = read().filter(|shares| (1..=64).contains(&shares.len()));
+    shares.ok_or_else(|| Error::invalid("that cursor is not of a listing of this table; start from its first page"))
+}

@@ -1,0 +1,137 @@
+//! Sweep: to erase what rewinds and clears have taken away.
+
+use std::collections::HashSet;
+
+use super::beside::{Beside, Gone, REMEMBERED_MS, circle, part_id, stubs_of};
+use super::state::{Log, Parts};
+use super::{ListTable, Listed, retry};
+use crate::retry::Retry;
+use crate::table::Clock;
+use chat_memory_core::SessionId;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{Append, Deleted, Receipt, Swept};
+
+impl<T: ListTable, C: Clock> Listed<T, C> {
+    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.writable()?;
+        let mut retry = self.retry();
+        let mut swept = Swept::default();
+        let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
+        let mut note = state.log.head.gone.clone();
+        // What is left of it goes by itself a day later, where the table purges.
+        let ttl = retry!(retry, self.table.purges_by(&mut swept.receipt)).ok().flatten();
+        let mut seen = HashSet::new();
+        while let Some(id) = note.take() {
+            if !seen.insert(id.clone()) {
+                return Err(circle(session, &id));
+            }
+            let gone = match self.read_beside(session, &id, &mut swept.receipt, &mut retry).await? {
+                Some(Beside::Gone(gone)) => gone,
+                Some(_) => {
+                    return Err(Error::corrupt(format!(
+                        "the item {id:?} beside session {session:?} is no note of what was cleared"
+                    )));
+                }
+                // It was purged, long after it was swept.
+                None => break,
+            };
+            note.clone_from(&gone.before);
+            if !gone.swept {
+                self.sweep_note(session, &id, gone, &state.log, ttl.as_deref(), &mut swept, &mut retry).await?;
+            }
+            // Each step has its own time: a long session has many.
+            retry = self.retry();
+        }
+        Ok(swept)
+    }
+
+    /// Erases what a note names, but for what an original has brought back since by writing a list that it had read before.
+    #[allow(clippy::too_many_arguments, reason = "one step of the loop above, taken out to be read")]
+    async fn sweep_note<'a>(
+        &'a self,
+        session: &SessionId,
+        id: &str,
+        mut gone: Gone,
+        live: &Log,
+        ttl: Option<&str>,
+        swept: &mut Swept,
+        retry: &mut Retry<'a, C>,
+    ) -> Result<(), Error> {
+        let now_ms = self.clock.now().wall_ms;
+        let expires = ttl.map(|name| (name, (now_ms + 2 * REMEMBERED_MS).div_euclid(1000)));
+        swept.records += gone.stubs.len() as u64;
+        if let Some((from, until)) = gone.segments.clone() {
+            let mut next = Some(from);
+            let mut seen = HashSet::new();
+            while let Some(at) = next.filter(|at| Some(at) != until.as_ref() && Some(at) != live.head.segment.as_ref()) {
+                if !seen.insert(at.clone()) {
+                    return Err(circle(session, &at));
+                }
+                *retry = self.retry();
+                next = match self.read_beside(session, &at, &mut swept.receipt, retry).await? {
+                    Some(Beside::Segment(log)) => {
+                        let away = log.entries.iter().filter(|entry| entry.bare.seq >= gone.to);
+                        for parts in away.filter_map(|entry| entry.parts.as_ref()) {
+                            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
+                        }
+                        let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
+                        retry!(retry, self.table.store(&stub, &mut swept.receipt))?;
+                        swept.records += log.entries.len() as u64;
+                        // Below records that live on in the list all lives, whatever the note says of its end.
+                        let is_last = log.entries.first().is_some_and(|entry| entry.bare.seq < gone.to);
+                        log.head.segment.filter(|_| !is_last)
+                    }
+                    Some(Beside::Swept { head, .. }) => head.segment,
+                    Some(Beside::Gone(_)) | None => None,
+                };
+            }
+        }
+        let is_live = |parts: &Parts| live.entries.iter().any(|entry| entry.parts.as_ref() == Some(parts));
+        for parts in std::mem::take(&mut gone.parts).into_iter().filter(|parts| !is_live(parts)) {
+            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
+        }
+        gone.swept = true;
+        let note = self.note(session, id, &gone, expires);
+        retry!(retry, self.table.store(&note, &mut swept.receipt))
+    }
+
+    async fn delete_parts(
+        &self,
+        session: &SessionId,
+        id: &str,
+        count: usize,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<(), Error> {
+        for n in 0..count {
+            let key = self.beside(session, &part_id(id, n));
+            retry!(retry, self.table.discard(&key, receipt))?;
+        }
+        Ok(())
+    }
+
+    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by, until a
+    /// sweep of the table finds it two days old. Where there is no item, or it is as a clear or a delete left it, no clear is written.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        self.writable()?;
+        let mut receipt = Receipt::default();
+        let state = self.state(session, false, None, &mut receipt, &mut self.retry()).await?;
+        if !state.exists {
+            return Ok(Deleted::new(false, Swept::new(0, receipt)));
+        }
+        if state.log.is_cleared() {
+            // It may be a delete that was cut off which is repeated.
+            let mut swept = self.sweep(session).await?;
+            swept.receipt += receipt;
+            return Ok(Deleted::new(false, swept));
+        }
+        let cleared = self.append_over(session, &Append::clear()).await;
+        let (cleared, took) = cleared.map_err(|e| e.of_repeatable("deleted"))?;
+        let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
+        // What an earlier delete wrote is no message.
+        deleted.records = deleted.records.saturating_sub(took.bare);
+        deleted.receipt += receipt;
+        deleted.receipt += cleared.receipt;
+        Ok(deleted)
+    }
+}

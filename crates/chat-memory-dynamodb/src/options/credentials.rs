@@ -1,0 +1,53 @@
+//! An access key given as such.
+
+use std::fmt;
+
+use secrecy::SecretString;
+
+use chat_memory_core::error::Error;
+
+/// An access key, as Flowise's credential has it. Never printed.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The access key's id.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: SecretString,
+    /// The session token of temporary credentials.
+    pub session_token: Option<SecretString>,
+}
+
+impl Credentials {
+    /// A permanent access key.
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        Self {
+            access_key_id: access_key_id.into(),
+            secret_access_key: SecretString::from(secret_access_key.into()),
+            session_token: None,
+        }
+    }
+
+    /// The same access key with the session token that temporary ones come with.
+    #[must_use]
+    pub fn with_session_token(mut self, token: impl Into<String>) -> Self {
+        self.session_token = Some(SecretString::from(token.into()));
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        use secrecy::ExposeSecret;
+        let empty = self.access_key_id.is_empty() || self.secret_access_key.expose_secret().is_empty();
+        if empty {
+            return Err(Error::invalid(
+                "the credentials lack the access key's id or its secret; give both, or neither to use AWS's usual chain",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}

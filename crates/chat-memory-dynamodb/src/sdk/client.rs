@@ -1,0 +1,141 @@
+//! The AWS client, made of options or of what the caller has.
+
+use std::time::Duration;
+
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{self, Region, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_smithy_http_client::tls;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use secrecy::ExposeSecret;
+
+use super::quiet::{Quiet, untraced};
+use crate::Options;
+use chat_memory_core::error::Error;
+
+/// A connection takes this long at most. Half a request's time at most, too: so it ends before the request does, and is known
+/// as what it is, a request that was never sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A client of its own, by the options and AWS's usual chain.
+pub(super) async fn of_options(options: &Options) -> Result<Client, Error> {
+    options.check()?;
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+    // Given first, so that the chain is not searched (and the instance's metadata service not waited for) in vain.
+    if let Some(region) = options.known_region() {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(credentials) = credentials_of(options) {
+        loader = loader.credentials_provider(credentials);
+    }
+    let shared = untraced(loader.load()).await;
+    let mut builder = config::Builder::from(&shared);
+    if let Some(provider) = shared.credentials_provider() {
+        builder = builder.credentials_provider(Quiet(provider));
+    }
+    if let Some(profile) = &options.profile {
+        // A profile asked for by name is meant. The chain would let the environment's credentials go first, and a name that
+        // is not in the files fall through to the instance's role.
+        let provider = ProviderConfig::default().with_region(shared.region().cloned()).with_http_client(http_client());
+        let provider = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
+        builder = builder.credentials_provider(Quiet(SharedCredentialsProvider::new(provider)));
+    }
+    finish(builder, shared.http_client().is_none(), options)
+}
+
+/// A client by a configuration that the caller loaded. What the options say goes first.
+pub(super) fn of_config(shared: &SdkConfig, options: &Options) -> Result<Client, Error> {
+    options.check()?;
+    refuse_profile(options)?;
+    finish(config::Builder::from(shared), shared.http_client().is_none(), options)
+}
+
+/// A client like the caller's, with the retries and timeouts that the protocol needs. What the options say goes first.
+pub(super) fn of_client(client: &Client, options: &Options) -> Result<Client, Error> {
+    options.check()?;
+    refuse_profile(options)?;
+    finish(client.config().to_builder(), client.config().http_client().is_none(), options)
+}
+
+fn refuse_profile(options: &Options) -> Result<(), Error> {
+    match &options.profile {
+        Some(profile) => Err(Error::invalid(format!(
+            "the profile {profile:?} cannot be given to an AWS client that exists; give it where that client is made"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn finish(mut builder: config::Builder, lacks_http_client: bool, options: &Options) -> Result<Client, Error> {
+    if lacks_http_client {
+        builder = builder.http_client(http_client());
+    }
+    if let Some(region) = options.known_region() {
+        builder = builder.region(Region::new(region.to_owned()));
+    }
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    if let Some(credentials) = credentials_of(options) {
+        builder = builder.credentials_provider(credentials);
+    }
+    // The protocol repeats by itself, since it alone knows what a repeat means; and each request is timed where it is
+    // made, by its size. Only the connection has a timeout of its own (this file's CONNECT_TIMEOUT).
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout / 2))
+        .disable_read_timeout()
+        .disable_operation_attempt_timeout()
+        .disable_operation_timeout();
+    // As AWS refuses what is signed by a wrong clock, so does the proxy of the tests that lead the clocks.
+    #[cfg(all(feature = "torture", unix))]
+    let builder = builder.time_source(LedTime);
+    let config = builder
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts.build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // The SDK would sign by the server's clock where ours is wrong, be it by days. AWS's refusal of such a request
+        // is what keeps records from being written, hidden and purged at wrong times.
+        .disable_clock_skew_correction(true)
+        .build();
+    if config.region().is_none() {
+        let profile = options.profile.as_ref().map_or_else(String::new, |name| format!(" (the profile {name:?} names none)"));
+        return Err(Error::invalid(format!(
+            "no AWS region is known for the table {:?}{profile}; give one in the store URL (?region=eu-west-1), in the \
+             environment (AWS_REGION) or in the profile",
+            options.table
+        )));
+    }
+    Ok(Client::from_conf(config))
+}
+
+fn credentials_of(options: &Options) -> Option<config::Credentials> {
+    options.credentials.as_ref().map(|given| {
+        let secret = given.secret_access_key.expose_secret();
+        let token = given.session_token.as_ref().map(|token| token.expose_secret().to_owned());
+        config::Credentials::new(&given.access_key_id, secret, token, None, "chat-memory options")
+    })
+}
+
+fn http_client() -> SharedHttpClient {
+    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(ring).build_https()
+}
+
+#[cfg(all(feature = "torture", unix))]
+#[derive(Debug)]
+struct LedTime;
+
+#[cfg(all(feature = "torture", unix))]
+impl aws_smithy_async::time::TimeSource for LedTime {
+    fn now(&self) -> std::time::SystemTime {
+        let ms = u64::try_from(chat_memory_core::torture::wall_ms()).unwrap_or(0);
+        std::time::UNIX_EPOCH + Duration::from_millis(ms)
+    }
+}

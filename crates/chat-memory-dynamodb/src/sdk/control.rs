@@ -1,0 +1,173 @@
+//! The requests about the table as such.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoveryStatus, ScalarAttributeType,
+    TableDescription, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
+};
+
+use super::failure::Cause;
+use super::{Failure, Refused, Schema, SdkTable};
+use crate::iam::Operation;
+use crate::names;
+use crate::table::Fault;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::Receipt;
+
+/// What DynamoDB says of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Description {
+    /// The table's ARN.
+    pub arn: String,
+    /// Its keys.
+    pub schema: Schema,
+    /// Whether it takes requests. For some seconds after it was made it does not.
+    pub usable: bool,
+    /// The regions of its replicas, where it is a global table.
+    pub replicas: Vec<String>,
+    /// Whether it is protected from being deleted.
+    pub deletion_protection: bool,
+    /// How many items it has, and how many bytes, as DynamoDB counts them every six hours or so.
+    pub items: u64,
+    /// Its size in bytes, counted as often.
+    pub bytes: u64,
+}
+
+impl Description {
+    fn of(table: &TableDescription) -> Option<Self> {
+        Some(Self {
+            arn: table.table_arn().unwrap_or_default().to_owned(),
+            schema: Schema::of(table)?,
+            // While it is being changed it takes requests as ever.
+            usable: matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating)),
+            replicas: table.replicas().iter().filter_map(|replica| replica.region_name().map(str::to_owned)).collect(),
+            deletion_protection: table.deletion_protection_enabled().unwrap_or_default(),
+            items: table.item_count().and_then(|items| u64::try_from(items).ok()).unwrap_or_default(),
+            bytes: table.table_size_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+        })
+    }
+}
+
+impl SdkTable {
+    /// Describes the table.
+    pub(crate) async fn describe(&self, receipt: &mut Receipt) -> Result<Description, Failure> {
+        let request = self.0.client.describe_table().table_name(&self.0.target.table);
+        let operation = Operation::DescribeTable;
+        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let table = answer.map_err(|refused| refused.failure)?.table;
+        table.as_ref().and_then(Description::of).ok_or_else(|| Failure {
+            operation,
+            sent: true,
+            cause: Cause::Unreadable { status: 200, why: "it describes no table with a key".to_owned() },
+        })
+    }
+
+    /// The table's keys, asked for once.
+    pub(crate) async fn schema(&self, receipt: &mut Receipt) -> Result<Schema, Failure> {
+        let asked = self.0.schema.get_or_try_init(|| async { self.describe(receipt).await.map(|table| table.schema) });
+        asked.await.cloned()
+    }
+
+    /// The attribute by whose time (epoch seconds) DynamoDB purges items; `None` where it purges none.
+    pub(crate) async fn time_to_live(&self, receipt: &mut Receipt) -> Result<Option<String>, Failure> {
+        let request = self.0.client.describe_time_to_live().table_name(&self.0.target.table);
+        let answer = self
+            .call(Operation::DescribeTimeToLive, 0, receipt, |trace| request.customize().interceptor(trace).send())
+            .await
+            .map_err(|refused| refused.failure)?;
+        let ttl = answer.time_to_live_description;
+        // ENABLING takes up to an hour, and then purges what was written meanwhile.
+        let on =
+            ttl.filter(|ttl| matches!(ttl.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)));
+        Ok(on.and_then(|ttl| ttl.attribute_name))
+    }
+
+    /// The table's TTL attribute for records to bear, asked for once in this table's life; `None` where TTL is off, so that
+    /// records expire (are hidden) but are never purged.
+    ///
+    /// # Errors
+    /// Invalid, when the attribute is one that has another meaning in a record.
+    pub(crate) async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
+        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
+        let attribute = match asked {
+            Ok(attribute) => attribute.clone(),
+            Err(failure) => return Err(failure.into_fault(&self.0.target, None)),
+        };
+        match attribute.as_deref().filter(|name| self.is_taken(name)) {
+            Some(name) => {
+                let error = Error::invalid(format!("{} has the TTL attribute {name:?}, {TTL_TAKEN}", self.0.target));
+                Err(Fault { error, may_have_landed: false, retry: false })
+            }
+            None => Ok(attribute),
+        }
+    }
+
+    /// The same, whatever the attribute is called: in the `list` layout the name is its maker's.
+    pub(crate) async fn purging_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
+        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
+        asked.cloned().map_err(|failure| failure.into_fault(&self.0.target, None))
+    }
+
+    /// Whether an attribute of this name cannot be the TTL attribute, since it has another meaning.
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        let target = &self.0.target;
+        name == target.partition_key || name == target.sort_key || (name != names::TTL && names::ATTRIBUTES.contains(&name))
+    }
+
+    /// Makes the table: on demand, its keys all strings. Whether it was made now (otherwise there is one of its name).
+    pub(crate) async fn create_table(
+        &self,
+        partition_key: &str,
+        sort_key: Option<&str>,
+        receipt: &mut Receipt,
+    ) -> Result<bool, Failure> {
+        let target = &self.0.target;
+        let mut request = self.0.client.create_table().table_name(&target.table).billing_mode(BillingMode::PayPerRequest);
+        let sort_key = sort_key.map(|name| (name, KeyType::Range));
+        for (name, key) in [(partition_key, KeyType::Hash)].into_iter().chain(sort_key) {
+            let (definition, element) = key_attribute(name, key).map_err(|unbuilt| unsent(Operation::CreateTable, &unbuilt))?;
+            request = request.attribute_definitions(definition).key_schema(element);
+        }
+        let answer = self.call(Operation::CreateTable, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        match answer {
+            Ok(_) => Ok(true),
+            Err(Refused { answer: Some(CreateTableError::ResourceInUseException(_)), .. }) => Ok(false),
+            Err(refused) => Err(refused.failure),
+        }
+    }
+
+    /// Turns TTL on, by this attribute.
+    pub(crate) async fn enable_ttl(&self, attribute: &str, receipt: &mut Receipt) -> Result<(), Failure> {
+        let operation = Operation::UpdateTimeToLive;
+        let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
+        let specification = specification.map_err(|unbuilt| unsent(operation, &unbuilt))?;
+        let request = self.0.client.update_time_to_live().table_name(&self.0.target.table);
+        let request = request.time_to_live_specification(specification);
+        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        answer.map(drop).map_err(|refused| refused.failure)
+    }
+
+    /// Whether the table can be restored to any second of the last weeks.
+    pub(crate) async fn point_in_time_recovery(&self, receipt: &mut Receipt) -> Result<bool, Failure> {
+        let request = self.0.client.describe_continuous_backups().table_name(&self.0.target.table);
+        let operation = Operation::DescribeContinuousBackups;
+        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let backups = answer.map_err(|refused| refused.failure)?.continuous_backups_description;
+        let status = backups.and_then(|backups| backups.point_in_time_recovery_description);
+        Ok(status.and_then(|status| status.point_in_time_recovery_status) == Some(PointInTimeRecoveryStatus::Enabled))
+    }
+}
+
+/// Why a TTL attribute that has another meaning does not do, and what to do. Continues "the TTL attribute x, ".
+pub(crate) const TTL_TAKEN: &str = "which has another meaning in records; turn TTL off and on again by an attribute called `ttl`";
+
+fn key_attribute(name: &str, key: KeyType) -> Result<(AttributeDefinition, KeySchemaElement), BuildError> {
+    let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()?;
+    Ok((definition, KeySchemaElement::builder().attribute_name(name).key_type(key).build()?))
+}
+
+pub(super) fn unsent(operation: Operation, why: &BuildError) -> Failure {
+    Failure { operation, sent: false, cause: Cause::NotSent(why.to_string()) }
+}

@@ -1,0 +1,208 @@
+//! A table of DynamoDB's, through the AWS SDK: each call one request, tried once.
+
+mod client;
+mod control;
+mod failure;
+mod fault;
+mod items;
+mod lists;
+mod probe;
+mod quiet;
+mod requests;
+mod schema;
+mod whole;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tokio::sync::OnceCell;
+
+pub use control::Description;
+pub(crate) use control::TTL_TAKEN;
+pub(crate) use failure::{Cause, Failure};
+pub(crate) use fault::{Target, Trouble};
+pub(crate) use lists::SdkList;
+pub use schema::{KeyAttribute, Schema};
+use whole::Whole;
+use wire::{Trace, Wire};
+
+use super::Options;
+use super::iam::Operation;
+use super::table::Fault;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::Receipt;
+
+/// A request gets a second more for each of so many bytes that it sends or may receive ([`Options::request_timeout`]).
+const BYTES_PER_SECOND: u64 = 200_000;
+
+/// The largest item, and the largest page of a query (DynamoDB's limits).
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
+/// A table of DynamoDB's. Clones are the same table.
+#[derive(Clone)]
+pub(crate) struct SdkTable(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    target: Target,
+    request_timeout: Duration,
+    connect_deadline: Duration,
+    reconnect_deadline: Duration,
+    read_only: bool,
+    wire: Arc<Wire>,
+    /// What was asked of the table once, when it was first needed.
+    schema: OnceCell<Schema>,
+    ttl_attribute: OnceCell<Option<String>>,
+}
+
+impl fmt::Debug for SdkTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SdkTable").field(&self.0.target.table).field(&self.0.target.region).finish()
+    }
+}
+
+/// A request that did not do what it was to do: why, and the SDK's error where DynamoDB answered with one that it has a type for.
+pub(crate) struct Refused<E> {
+    pub(crate) failure: Failure,
+    pub(crate) answer: Option<E>,
+}
+
+impl SdkTable {
+    /// Opens a table, with a client of its own. Nothing is asked of DynamoDB yet.
+    ///
+    /// # Errors
+    /// Invalid, when the options cannot work or no region is known.
+    pub(crate) async fn open(options: &Options) -> Result<Self, Error> {
+        Ok(Self::new(client::of_options(options).await?, options))
+    }
+
+    /// Opens a table with what the caller's client is made of: its HTTP client, credentials, region, endpoint and
+    /// interceptors. Where the options say one of those, that is used instead; the client's retries and timeouts never are.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and invalid when the options name a profile.
+    pub(crate) fn from_client(client: &Client, options: &Options) -> Result<Self, Error> {
+        Ok(Self::new(client::of_client(client, options)?, options))
+    }
+
+    /// Opens a table with the caller's AWS configuration, as [`from_client`](Self::from_client).
+    ///
+    /// # Errors
+    /// As [`from_client`](Self::from_client).
+    pub(crate) fn from_sdk_config(config: &SdkConfig, options: &Options) -> Result<Self, Error> {
+        Ok(Self::new(client::of_config(config, options)?, options))
+    }
+
+    fn new(client: Client, options: &Options) -> Self {
+        let wire = Arc::new(Wire::default());
+        let target = Target {
+            table: options.table.clone(),
+            region: client.config().region().map_or_else(String::new, ToString::to_string),
+            partition_key: options.partition_key_name().to_owned(),
+            sort_key: options.sort_key_name().to_owned(),
+            profile: options.profile.clone().filter(|_| options.credentials.is_none()),
+            wire: Arc::clone(&wire),
+        };
+        Self(Arc::new(Inner {
+            client,
+            target,
+            request_timeout: options.request_timeout,
+            connect_deadline: options.connect_deadline,
+            reconnect_deadline: options.reconnect_deadline,
+            read_only: options.read_only,
+            wire,
+            schema: OnceCell::new(),
+            ttl_attribute: OnceCell::new(),
+        }))
+    }
+
+    /// Which table it is.
+    pub(crate) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    /// The table's keys, if it was asked for them.
+    pub(crate) fn known_schema(&self) -> Option<Schema> {
+        self.0.schema.get().cloned()
+    }
+
+    /// The operations that were sent through this table, by DynamoDB's names.
+    pub(crate) fn operations(&self) -> BTreeSet<String> {
+        self.0.wire.operations()
+    }
+
+    /// By how many milliseconds DynamoDB's clock is ahead of this machine's (negative: behind), by its last answer.
+    pub(crate) fn skew_ms(&self) -> Option<i64> {
+        self.0.wire.skew_ms()
+    }
+
+    /// One request, tried once, that sends or may receive so many bytes.
+    async fn call<T, E, F>(
+        &self,
+        operation: Operation,
+        bytes: usize,
+        receipt: &mut Receipt,
+        send: impl FnOnce(Trace) -> F,
+    ) -> Result<T, Refused<E>>
+    where
+        T: Whole,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let refused = |sent, cause| Refused { failure: Failure { operation, sent, cause }, answer: None };
+        if self.0.read_only && operation.writes() {
+            return Err(refused(false, Cause::ReadOnly));
+        }
+        let trace = Trace::new(Arc::clone(&self.0.wire));
+        let limit = time_limit(self.0.request_timeout, bytes);
+        let outcome = tokio::time::timeout(limit, send(trace.clone())).await;
+        let sent = trace.sent();
+        receipt.requests += u64::from(sent);
+        match outcome {
+            Ok(Ok(answer)) if answer.is_whole() => Ok(answer),
+            Ok(Ok(_)) => Err(refused(sent, Cause::Unreadable { status: 200, why: T::LACKS.to_owned() })),
+            Ok(Err(error)) => {
+                let failure = Failure::new(operation, sent, &error, self.repeats_connecting_until());
+                tracing::debug!(table = %self.0.target.table, %failure, "a request to DynamoDB failed");
+                let answer = match error {
+                    SdkError::ServiceError(answer) => Some(answer.into_err()),
+                    _ => None,
+                };
+                Err(Refused { failure, answer })
+            }
+            Err(_) => Err(refused(sent, Cause::TooLate(limit))),
+        }
+    }
+
+    /// Until which age an operation that never had a connection tries to get one.
+    fn repeats_connecting_until(&self) -> Duration {
+        if self.0.wire.was_answered() { self.0.reconnect_deadline } else { self.0.connect_deadline }
+    }
+
+    /// The fault that a failure is to the protocol. Where the keys are the trouble, the table is asked for its own.
+    pub(crate) async fn fault(&self, failure: Failure, receipt: &mut Receipt) -> Fault {
+        let schema = match failure.trouble() {
+            Trouble::KeySchema => self.schema(receipt).await.ok(),
+            _ => None,
+        };
+        failure.into_fault(&self.0.target, schema.as_ref())
+    }
+}
+
+/// How long a request may take that sends or may receive so many bytes ([`Options::request_timeout`]).
+fn time_limit(request_timeout: Duration, bytes: usize) -> Duration {
+    request_timeout + Duration::from_millis(bytes as u64 * 1000 / BYTES_PER_SECOND)
+}

@@ -1,0 +1,126 @@
+//! Requests that find out whether the credentials allow an operation, and change nothing.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, ReturnConsumedCapacity, TransactWriteItem};
+
+use super::items::SdkItem;
+use super::{Failure, Refused, SdkTable};
+use crate::iam::Operation;
+use crate::table::Key;
+use chat_memory_core::store::Receipt;
+
+/// No item is there and is not: a write on this condition is looked at by IAM and then refused.
+const NEVER: &str = "attribute_exists(#pk) AND attribute_not_exists(#pk)";
+
+/// The sort key of the item that is tried.
+const SORT_KEY: &str = "probe";
+
+impl SdkTable {
+    /// Tries an operation about items on a reserved partition. `Ok` if the credentials allow it.
+    pub(crate) async fn probe(&self, operation: Operation, partition: &str, receipt: &mut Receipt) -> Result<(), Failure> {
+        let key = Key { pk: partition.to_owned(), sk: SORT_KEY.to_owned() };
+        match operation {
+            Operation::Query => self.probe_query(&key, receipt).await,
+            Operation::TransactWriteItems => self.probe_condition_check(&key, receipt).await,
+            _ => {
+                let sdk_key = self.0.target.sdk_key(&key);
+                self.probe_key(operation, sdk_key, &self.0.target.partition_key, receipt).await
+            }
+        }
+    }
+
+    /// Tries an operation on one item, whose key this is. `Ok` if the credentials allow it.
+    pub(crate) async fn probe_key(
+        &self,
+        operation: Operation,
+        key: SdkItem,
+        partition_key: &str,
+        receipt: &mut Receipt,
+    ) -> Result<(), Failure> {
+        if operation == Operation::GetItem {
+            let request = self.0.client.get_item().table_name(&self.0.target.table).set_key(Some(key));
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+            return answer.map(drop).map_err(|refused| refused.failure);
+        }
+        self.probe_write(operation, key, partition_key, receipt).await
+    }
+
+    async fn probe_query(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
+        let request = self.0.client.query().table_name(&self.0.target.table).limit(1);
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let request = request
+            .key_condition_expression("#pk = :pk AND #sk = :sk")
+            .expression_attribute_names("#pk", &self.0.target.partition_key)
+            .expression_attribute_names("#sk", &self.0.target.sort_key)
+            .expression_attribute_values(":pk", AttributeValue::S(key.pk.clone()))
+            .expression_attribute_values(":sk", AttributeValue::S(key.sk.clone()));
+        let answer = self.call(Operation::Query, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        answer.map(drop).map_err(|refused| refused.failure)
+    }
+
+    async fn probe_write(
+        &self,
+        operation: Operation,
+        key: SdkItem,
+        partition_key: &str,
+        receipt: &mut Receipt,
+    ) -> Result<(), Failure> {
+        let target = &self.0.target;
+        let (client, key) = (&self.0.client, Some(key));
+        match operation {
+            Operation::UpdateItem => {
+                let request = client.update_item().table_name(&target.table).set_key(key).condition_expression(NEVER);
+                let request = request.expression_attribute_names("#pk", partition_key);
+                let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+                allowed(answer, |error| matches!(error, UpdateItemError::ConditionalCheckFailedException(_)))
+            }
+            Operation::DeleteItem => {
+                let request = client.delete_item().table_name(&target.table).set_key(key).condition_expression(NEVER);
+                let request = request.expression_attribute_names("#pk", partition_key);
+                let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+                allowed(answer, |error| matches!(error, DeleteItemError::ConditionalCheckFailedException(_)))
+            }
+            _ => {
+                let request = client.put_item().table_name(&target.table).set_item(key).condition_expression(NEVER);
+                let request = request.expression_attribute_names("#pk", partition_key);
+                let answer =
+                    self.call(Operation::PutItem, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+                allowed(answer, |error| matches!(error, PutItemError::ConditionalCheckFailedException(_)))
+            }
+        }
+    }
+
+    /// A transaction of a condition check only: what it puts besides is tried by a put.
+    async fn probe_condition_check(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
+        let target = &self.0.target;
+        let operation = Operation::TransactWriteItems;
+        let check = ConditionCheck::builder()
+            .table_name(&target.table)
+            .set_key(Some(target.sdk_key(key)))
+            .condition_expression(NEVER)
+            .set_expression_attribute_names(Some(HashMap::from([("#pk".to_owned(), target.partition_key.clone())])))
+            .build()
+            .map_err(|unbuilt| super::control::unsent(operation, &unbuilt))?;
+        let request = self.0.client.transact_write_items();
+        let request = request.transact_items(TransactWriteItem::builder().condition_check(check).build());
+        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        allowed(answer, |error| {
+            let TransactWriteItemsError::TransactionCanceledException(why) = error else { return false };
+            why.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+        })
+    }
+}
+
+fn allowed<T, E>(answer: Result<T, Refused<E>>, is_condition: impl Fn(&E) -> bool) -> Result<(), Failure> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(refused) if refused.answer.as_ref().is_some_and(is_condition) => Ok(()),
+        Err(refused) => Err(refused.failure),
+    }
+}

@@ -1,0 +1,411 @@
+//! The store itself: the protocol on the SDK's table and this machine's clocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use tokio::sync::OnceCell;
+
+use super::list::{self, Contents, Listed};
+use super::names::Partitions;
+use super::options::Options;
+use super::queue::Queues;
+use super::retry::Retry;
+use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
+use super::size::MAX_ITEM;
+use super::table::Clock;
+use super::turns::{self, Limits, Settings, TableSwept, Turns};
+use chat_memory_core::backend::Moment;
+use chat_memory_core::backend::{Layout, Roll};
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{
+    Append, Appended, Capabilities, ChatStore, Cleared, Deleted, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
+    SessionUpdate, Swept,
+};
+use chat_memory_core::{Namespace, SessionId};
+
+/// Sessions in a DynamoDB table with a partition key and a sort key, both strings.
+///
+/// A warm append is one request and costs what its bytes cost, at any length of the session; docs/formats.md says what is in
+/// the table. Cheap to clone; clones share what they know of the sessions' ends.
+///
+/// ```no_run
+/// use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+/// use chat_memory::{Append, ChatStore, Message, SessionId};
+/// # async fn run() -> Result<(), chat_memory::Error> {
+/// let store = DynamoDbStore::open(Options::new("chats").with_region("eu-central-1")).await?;
+/// let session = SessionId::new("user-42")?;
+/// let turn = Append::new([Message::user("What is 2 + 2?"), Message::assistant("4.")]);
+/// let appended = store.append(&session, &turn).await?;
+/// println!("record {} cost {}", appended.seq, appended.receipt);
+/// # Ok(()) }
+/// ```
+///
+/// A table with a partition key only is one that Flowise or LangChain made: then a session is one item, as theirs are, and they go on
+/// working on it. The table's own keys tell, when the first request is made ([`Options::layout`] says it without asking).
+#[derive(Debug, Clone)]
+pub struct DynamoDbStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    table: SdkTable,
+    options: Options,
+    turns: Turns<SdkTable, SystemClock>,
+    /// Which layout the table is of, once it was asked.
+    layout: OnceCell<Layout>,
+    /// What some of its items hold, once they were looked at.
+    contents: OnceCell<Contents>,
+    /// Set once it is known that the table is of the other layout.
+    list: OnceCell<Listed<SdkList, SystemClock>>,
+}
+
+/// What sessions lie in.
+enum On<'a> {
+    Turns(&'a Turns<SdkTable, SystemClock>),
+    List(&'a Listed<SdkList, SystemClock>),
+}
+
+/// Does the same on either layout. Where it is not known yet, the first request finds out: on the wrong keys it is refused, and changes
+/// nothing.
+macro_rules! on {
+    ($store:expr, $sessions:ident => $run:expr) => {
+        match $store.on().await? {
+            On::List($sessions) => $run.await,
+            On::Turns($sessions) => match $run.await {
+                Err(error) => match $store.is_list_after_all(&error).await? {
+                    Some($sessions) => $run.await,
+                    None => Err(error),
+                },
+                done => done,
+            },
+        }
+    };
+}
+
+impl DynamoDbStore {
+    /// Opens a table. Nothing is asked of DynamoDB yet: a table that is missing shows at the first operation.
+    ///
+    /// # Errors
+    /// Invalid, when the options cannot work or no region is known.
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let table = SdkTable::open(&options).await?;
+        Ok(Self::over(table, &options))
+    }
+
+    /// Opens a table with what an existing client is made of: its credentials, region, endpoint and HTTP client. Its retries
+    /// and timeouts are not used, since they are the protocol's business; see [`Options::request_timeout`] and [`Options::deadline`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_client(client: &Client, options: Options) -> Result<Self, Error> {
+        let table = SdkTable::from_client(client, &options)?;
+        Ok(Self::over(table, &options))
+    }
+
+    /// Opens a table with an existing configuration of the AWS SDK.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_sdk_config(config: &SdkConfig, options: Options) -> Result<Self, Error> {
+        let table = SdkTable::from_sdk_config(config, &options)?;
+        Ok(Self::over(table, &options))
+    }
+
+    /// The sessions of another namespace in the same table, by the same AWS client: its connections and credentials are shared, all else is
+    /// this store's own.
+    ///
+    /// ```
+    /// use chat_memory::Namespace;
+    /// use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = DynamoDbStore::open(Options::new("chats").with_region("eu-west-1")).await?;
+    /// let of_acme = store.in_namespace(Namespace::new("acme")?);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn in_namespace(&self, namespace: Namespace) -> Self {
+        Self::over(self.0.table.clone(), &self.0.options.clone().with_namespace(namespace))
+    }
+
+    fn over(table: SdkTable, options: &Options) -> Self {
+        let settings = Settings {
+            partitions: Partitions::new(options.namespace.as_ref()),
+            retention_s: options.retention.map(|retention| retention.as_secs()),
+            eventual: options.eventual,
+            read_only: options.read_only,
+            limits: Limits::new(options.max_record_bytes),
+            deadline_ms: deadline_ms(options),
+        };
+        let turns = Turns::new(table.clone(), SystemClock, settings).queued(Queues::default());
+        let (layout, contents, list) = Default::default();
+        Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list }))
+    }
+
+    /// Where sessions lie, as far as is known. The table is asked only where the options hint that it may not be of the `turns` layout.
+    async fn on(&self) -> Result<On<'_>, Error> {
+        let options = &self.0.options;
+        let layout = match (self.0.list.get(), options.settled_layout()) {
+            (Some(list), _) => return Ok(On::List(list)),
+            (None, Some(settled)) => settled,
+            (None, None) if options.hints_at_list() => self.found_layout().await?,
+            (None, None) => Layout::Turns,
+        };
+        match layout {
+            Layout::List => self.list().await.map(On::List),
+            Layout::Turns => Ok(On::Turns(&self.0.turns)),
+        }
+    }
+
+    /// Which layout the table is of, by its keys and, where it has two, by what lies in it. It is asked once.
+    async fn found_layout(&self) -> Result<Layout, Error> {
+        let found = self.0.layout.get_or_try_init(|| async {
+            let options = &self.0.options;
+            let schema = match self.schema().await {
+                // Then the options are all there is to go by.
+                Err(error) if error.is_access_denied() && options.hints_at_list() => {
+                    return Ok(options.said_layout().unwrap_or(Layout::Turns));
+                }
+                schema => schema?,
+            };
+            let Some(sort) = &schema.sort else { return Ok(Layout::List) };
+            let contents = self.contents().await?;
+            let is_expected =
+                (schema.partition.name.as_str(), sort.name.as_str()) == (options.partition_key_name(), options.sort_key_name());
+            Ok(match contents {
+                Contents { turns: true, .. } => Layout::Turns,
+                Contents { lists: true, .. } => Layout::List,
+                _ if is_expected => Layout::Turns,
+                _ => options.said_layout().unwrap_or(Layout::Turns),
+            })
+        });
+        found.await.copied()
+    }
+
+    /// What some of the table's items hold. Nothing, where the credentials may not look at them.
+    async fn contents(&self) -> Result<&Contents, Error> {
+        let looked = self.0.contents.get_or_try_init(|| async {
+            let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
+            loop {
+                let failure = match self.0.table.sample(&mut Receipt::default()).await {
+                    Ok(items) => {
+                        let sort = self.schema().await?.sort;
+                        return Ok(Contents::of(&items, sort.as_ref().map(|key| key.name.as_str())));
+                    }
+                    Err(failure) if failure.trouble() == Trouble::Denied => return Ok(Contents::default()),
+                    Err(failure) => failure,
+                };
+                retry.after(failure.into_fault(self.0.table.target(), None)).await?;
+            }
+        });
+        looked.await
+    }
+
+    /// The table's keys, asked for once.
+    async fn schema(&self) -> Result<Schema, Error> {
+        let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
+        loop {
+            let failure = match self.0.table.schema(&mut Receipt::default()).await {
+                Ok(schema) => return Ok(schema),
+                Err(failure) => failure,
+            };
+            if failure.trouble() == Trouble::Denied {
+                return Err(failure.into_error(self.0.table.target(), None).context(
+                    "the table's keys could not be asked for; say layout=turns in the store URL, or layout=list with \
+                     partition_key=… (and sort_key=…, where the table has one), then nothing is asked",
+                ));
+            }
+            retry.after(failure.into_fault(self.0.table.target(), None)).await?;
+        }
+    }
+
+    /// The other layout, where the table's keys turned out to be its.
+    async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkList, SystemClock>>, Error> {
+        let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
+        let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
+        if !is_about_keys || self.0.options.settled_layout().is_some() || self.found_layout().await? == Layout::Turns {
+            return Ok(None);
+        }
+        self.list().await.map(Some)
+    }
+
+    async fn list(&self) -> Result<&Listed<SdkList, SystemClock>, Error> {
+        let options = &self.0.options;
+        let opened = self.0.list.get_or_try_init(|| async {
+            let schema = match self.0.table.known_schema() {
+                None if options.asks_for_keys() => Some(self.schema().await?),
+                known => known,
+            };
+            let table = SdkList::open(self.0.table.clone(), options, schema)?;
+            let mut dialect = options.dialect.or_else(|| table.usual_dialect());
+            if let (None, Some(name)) = (dialect, &options.list_attribute) {
+                // What is in the named list tells whose it is.
+                dialect = self.contents().await?.attributes.get(name).copied();
+            }
+            let settings = list::Settings {
+                partitions: Partitions::new(options.namespace.as_ref()),
+                lists: options.lists(dialect),
+                dialect,
+                partition_key: table.partition_key.clone(),
+                sort: match (&table.sort_key, &options.sort_value) {
+                    (None, _) => list::Sort::None,
+                    (Some(_), Some(value)) => list::Sort::Fixed(value.clone()),
+                    (Some(name), None) => list::Sort::Free(name.clone()),
+                },
+                ttl_attribute: options.ttl_attribute.clone(),
+                retention_s: options.retention.map(|retention| retention.as_secs()),
+                eventual: options.eventual,
+                read_only: options.read_only,
+                roll_bytes: match options.roll {
+                    Roll::Off => None,
+                    Roll::At(bytes) => Some(bytes),
+                },
+                record_bytes: options.max_record_bytes,
+                item_bytes: MAX_ITEM,
+                deadline_ms: deadline_ms(options),
+            };
+            Ok(Listed::new(table, SystemClock, settings).queued(Queues::default()))
+        });
+        opened.await
+    }
+
+    /// Where sessions lie in the table. Where the options do not say, it is asked for its keys, once, and, where it has two, for some of
+    /// its items.
+    ///
+    /// # Errors
+    /// What the table itself meets.
+    pub async fn layout(&self) -> Result<Layout, Error> {
+        let is_open = self.0.list.get().is_some() || self.0.options.settled_layout().is_some();
+        if !is_open && self.found_layout().await? == Layout::List {
+            self.list().await?;
+        }
+        Ok(match self.on().await? {
+            On::Turns(_) => Layout::Turns,
+            On::List(_) => Layout::List,
+        })
+    }
+
+    /// Finishes what clears, deletes and appends that were cut off have left, in the whole table: hidden records that were not
+    /// erased yet, and parts of large records that never came to be. It reads every item of the table once and changes no load.
+    /// `progress` is told now and then how many items were looked at.
+    ///
+    /// ```no_run
+    /// # async fn run(store: chat_memory::store::dynamodb::DynamoDbStore) -> Result<(), chat_memory::Error> {
+    /// let swept = store.sweep_table(&mut |items| eprintln!("{items} items looked at")).await?;
+    /// println!("{} records of {} sessions erased, for {}", swept.records, swept.sessions, swept.receipt);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What the table itself meets, and corrupt for an item that cannot be read; what was swept until then stays swept.
+    pub async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+        // A scan is refused by no wrong key: it would stumble over the other layout's items.
+        self.layout().await?;
+        on!(self, sessions => sessions.sweep_table(progress))
+    }
+
+    /// Refuses a session id that a table of the `turns` layout cannot hold. One of the other layout checks for itself.
+    async fn check(&self, session: &SessionId) -> Result<(), Error> {
+        match session.check() {
+            Err(error) if self.layout().await? == Layout::Turns => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The operations that this store and its clones have sent so far, by the names that IAM knows them by too.
+    pub fn operations(&self) -> std::collections::BTreeSet<String> {
+        self.0.table.operations()
+    }
+}
+
+#[async_trait]
+impl ChatStore for DynamoDbStore {
+    fn capabilities(&self) -> Capabilities {
+        let is_list = self.0.list.initialized() || self.0.options.settled_layout() == Some(Layout::List);
+        if is_list { list::CAPABILITIES } else { turns::CAPABILITIES }
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.append(session, append))
+    }
+
+    async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.load(session, load))
+    }
+
+    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.sweep(session))
+    }
+
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.delete(session))
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        on!(self, sessions => sessions.sessions(query))
+    }
+
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        self.layout().await?;
+        let mut page = on!(self, sessions => sessions.every_session(after))?;
+        if self.capabilities().directory && self.0.contents.get().is_some_and(|contents| contents.lists) {
+            page.warnings.push(
+                "the table also holds sessions in the form of LangChain or Flowise, which are not listed here; give layout=list in the \
+                 store URL to list those"
+                    .to_owned(),
+            );
+        }
+        Ok(page)
+    }
+
+    async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.session(session))
+    }
+
+    async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.update_session(session, update))
+    }
+
+    fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        Some(match self.0.list.get() {
+            Some(list) => list.write_units(session, appends),
+            None => self.0.turns.write_units(session, appends),
+        })
+    }
+
+    async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.clear(session))
+    }
+}
+
+fn deadline_ms(options: &Options) -> u64 {
+    u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// This machine's clocks, and chance.
+#[derive(Debug)]
+struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment::now()
+    }
+
+    async fn sleep(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    fn random(&self) -> f64 {
+        fastrand::f64()
+    }
+}

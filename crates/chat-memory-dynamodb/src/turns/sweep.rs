@@ -1,0 +1,253 @@
+//! Sweep: what a clear has hidden is replaced by stubs, newest first.
+
+use super::item::{self, Body, Head, PartsOf};
+use super::{Retry, Rule, Turns, retry};
+use crate::names::{MAX_SEQ, part_sk, records};
+use crate::table::{Clock, Item, Key, Range, Table};
+use chat_memory_core::SessionId;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{Append, Appended, Cleared, Deleted, Receipt, Swept};
+
+/// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
+const AT_ONCE: usize = 16;
+
+/// How much damage a sweep names; more is counted.
+const MOST_NAMED: usize = 20;
+
+/// The damage that a sweep met and went on behind.
+#[derive(Debug, Default)]
+pub(crate) struct Damaged {
+    named: Vec<Error>,
+    pub(crate) count: usize,
+}
+
+impl Damaged {
+    /// The result, or `None` where what is stored cannot be read, which is kept for later. Any other error ends the sweep.
+    pub(crate) fn pass<R>(&mut self, result: Result<R, Error>) -> Result<Option<R>, Error> {
+        match result {
+            Err(error) if error.is_corrupt() || error.is_unsupported() => {
+                self.count += 1;
+                if self.named.len() < MOST_NAMED {
+                    self.named.push(error);
+                }
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// Fails with the damage, if there was any; `done` says what was done all the same.
+    pub(crate) fn none_or(self, done: impl std::fmt::Display) -> Result<(), Error> {
+        let Some(first) = self.named.first() else { return Ok(()) };
+        let said: Vec<String> = self.named.iter().map(ToString::to_string).collect();
+        let more = match self.count - self.named.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Err(Error::new(first.kind(), format!("{done}: {}{more}", said.join("; "))))
+    }
+}
+
+/// The error of a clear below a rewind that would show again what it hid: no writer makes one.
+pub(super) fn taken_back_clear(pk: &str, seq: u64) -> Error {
+    Error::corrupt(format!("record {seq} of {pk:?} is a clear, and yet a later record takes it back; nothing was swept"))
+}
+
+impl<T: Table, C: Clock> Turns<T, C> {
+    pub(crate) async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+        let appended = self.append(session, &Append::clear()).await.map_err(|e| e.of_repeatable("cleared"))?;
+        let swept = self.finish_clear(session, &appended).await?;
+        Ok(Cleared::new(appended, swept))
+    }
+
+    /// Ends a session, which takes it off the directory with the same request, and sweeps it.
+    pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        let ended = self.append_or_end(session, &Append::clear(), true).await;
+        let (appended, existed) = ended.map_err(|e| e.of_repeatable("deleted"))?;
+        let mut swept = match existed {
+            true => self.finish_clear(session, &appended).await?,
+            // It may be a delete that was cut off which is repeated.
+            false if appended.seq > 0 => self.sweep_unfinished(session).await?,
+            false => Swept::default(),
+        };
+        swept.receipt += appended.receipt;
+        Ok(Deleted::new(existed, swept))
+    }
+
+    /// Sweeps a session whose last sweep was cut off. Sweeps go from the newest record down, so its oldest ones tell.
+    async fn sweep_unfinished(&self, session: &SessionId) -> Result<Swept, Error> {
+        let pk = self.settings.partitions.session(session);
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
+        let range = Range { newest_first: false, limit: Some(AT_ONCE as u32 + 1), ..records(pk, 0, MAX_SEQ) };
+        let page = retry!(retry, self.table.page(&range, None, &mut receipt))?;
+        let is_done = |item: &Item| {
+            item::decode_without_messages(item).is_ok_and(|head| match head.body {
+                Body::Stub { parts, .. } => parts.is_none(),
+                Body::Record { rewind, .. } => rewind == Some(0) && head.links.began.is_none() && head.links.ended.is_none(),
+            })
+        };
+        let mut swept = if page.items.iter().all(is_done) { Swept::default() } else { self.sweep(session).await? };
+        swept.receipt += receipt;
+        Ok(swept)
+    }
+
+    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear. Deletes of the version before
+    /// left such clears, where they were cut off.
+    async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<(), Error> {
+        let head = item::decode_without_messages(clear)?;
+        if self.remove_ended(&clear.key, &head, receipt).await? {
+            let mut retry = self.retry();
+            retry!(retry, self.table.replace(&item::without_entry(clear), head.append_id, receipt))?;
+        }
+        Ok(())
+    }
+
+    /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.
+    async fn remove_ended(&self, key: &Key, head: &Head, receipt: &mut Receipt) -> Result<bool, Error> {
+        let Some((ended, session)) = head.links.ended.zip(self.settings.partitions.session_of(&key.pk)) else { return Ok(false) };
+        let (entry, mut retry) = (self.entry_key(&session, head.links.owner.as_ref(), ended), self.retry());
+        retry!(retry, self.table.delete(&entry, receipt))?;
+        Ok(true)
+    }
+
+    async fn finish_clear(&self, session: &SessionId, cleared: &Appended) -> Result<Swept, Error> {
+        let pk = self.settings.partitions.session(session);
+        self.sweep_below(&pk, cleared.seq, Receipt::default()).await.map_err(|e| {
+            e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
+        })
+    }
+
+    /// Sweeps below the session's newest clear, if it has one.
+    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        self.writable()?;
+        let pk = self.settings.partitions.session(session);
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
+        let range = records(pk.clone(), 0, MAX_SEQ);
+        let (mut after, mut damaged) = (None, Damaged::default());
+        let mut taken_back = MAX_SEQ + 1;
+        let clear = 'pages: loop {
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut receipt))?;
+            for item in &page.items {
+                let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
+                match head.body {
+                    Body::Record { .. } if head.is_blocker() => {}
+                    Body::Record { rewind: Some(0), .. } if head.seq >= taken_back => {
+                        return Err(taken_back_clear(&pk, head.seq));
+                    }
+                    Body::Record { rewind: Some(0), .. } => {
+                        self.finish_delete(item, &mut receipt).await?;
+                        break 'pages Some(head.seq);
+                    }
+                    Body::Record { rewind, .. } => taken_back = taken_back.min(rewind.unwrap_or(MAX_SEQ + 1)),
+                    Body::Stub { cleared_by, .. } => {
+                        self.check_clear(&pk, head.seq, cleared_by, &mut receipt, &mut retry).await?;
+                        break 'pages Some(cleared_by);
+                    }
+                }
+            }
+            after = page.after;
+            if after.is_none() {
+                break None;
+            }
+        };
+        let swept = match clear {
+            Some(clear) => damaged.pass(self.sweep_below(&pk, clear, receipt).await)?,
+            None => Some(Swept::new(0, receipt)),
+        };
+        damaged.none_or("what a clear hid was erased but for this")?;
+        Ok(swept.unwrap_or_default())
+    }
+
+    /// Looks whether the clear is there that a stub names, since it was not seen above the stub: what would be swept below it is lost.
+    async fn check_clear(
+        &self,
+        pk: &str,
+        stub: u64,
+        clear: u64,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<(), Error> {
+        let range = records(pk.to_owned(), clear, clear);
+        let page = retry!(retry, self.table.page(&range, None, receipt))?;
+        let found = page.items.first().map(item::decode_without_messages).transpose()?;
+        match found.map(|head| head.body) {
+            Some(Body::Stub { .. } | Body::Record { rewind: Some(0), .. }) => Ok(()),
+            _ => Err(Error::corrupt(format!(
+                "record {stub} of {pk:?} says that it was erased by the clear {clear}, which is not there; nothing was swept"
+            ))),
+        }
+    }
+
+    /// Sweeps what is numbered below this clear. A record that cannot be read stays, and is told of once all others are erased.
+    pub(super) async fn sweep_below(&self, pk: &str, clear: u64, mut receipt: Receipt) -> Result<Swept, Error> {
+        let Some(newest) = clear.checked_sub(1) else { return Ok(Swept::new(0, receipt)) };
+        // The deadline is for one page's work: a long session takes as long as it takes.
+        let mut retry = self.retry();
+        let ttl = self.ttl_name(&mut receipt, &mut retry).await?;
+        let range = records(pk.to_owned(), 0, newest);
+        let (mut after, mut swept, mut damaged) = (None, 0, Damaged::default());
+        loop {
+            let mut retry = self.retry();
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut receipt))?;
+            let mut live = Vec::new();
+            for item in &page.items {
+                let Some(head) = damaged.pass(item::decode_without_messages(item))? else { continue };
+                if !head.is_stub() || head.parts().is_some() {
+                    live.push((&item.key, head));
+                }
+            }
+            for batch in live.chunks(AT_ONCE) {
+                let erased = batch.iter().map(|(key, head)| self.erase(key, head, clear, &ttl));
+                for result in futures_util::future::join_all(erased).await {
+                    let (replaced, cost) = result?;
+                    swept += u64::from(replaced);
+                    receipt += cost;
+                }
+            }
+            after = page.after;
+            if after.is_none() {
+                damaged.none_or("what a clear hid was erased but for this")?;
+                return Ok(Swept::new(swept, receipt));
+            }
+        }
+    }
+
+    /// Replaces one record by its stub, and deletes its parts.
+    async fn erase(&self, key: &Key, head: &Head, clear: u64, ttl: &str) -> Result<(bool, Receipt), Error> {
+        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
+        if !self.keeps(Rule::Stub) {
+            retry!(retry, self.table.delete(key, &mut receipt))?;
+            return Ok((true, receipt));
+        }
+        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        let clear = match head.body {
+            Body::Stub { cleared_by, .. } => cleared_by,
+            Body::Record { .. } => clear,
+        };
+        // A stub names no entry, so what a delete left in the directory goes first.
+        self.remove_ended(key, head, &mut receipt).await?;
+        // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
+        let stub = item::stub(key, head, clear, head.parts(), now_s, ttl);
+        let replaced = head.is_stub() || retry!(retry, self.table.replace(&stub, head.append_id, &mut receipt))?;
+        if let Some(parts) = head.parts() {
+            self.delete_parts(key, parts, &mut receipt, &mut retry).await?;
+            let bare = item::stub(key, head, clear, None, now_s, ttl);
+            retry!(retry, self.table.replace(&bare, head.append_id, &mut receipt))?;
+        }
+        Ok((replaced && !head.is_stub(), receipt))
+    }
+
+    async fn delete_parts(
+        &self,
+        head: &Key,
+        parts: &PartsOf,
+        receipt: &mut Receipt,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<(), Error> {
+        for n in 0..parts.count {
+            let key = Key { pk: head.pk.clone(), sk: part_sk(&parts.id, n) };
+            retry!(retry, self.table.delete(&key, receipt))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! Sweep of a whole table: what was cut off anywhere, found by looking at every item once.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::item::{self, Body, Links};
+use super::sweep::{Damaged, taken_back_clear};
+use super::{Turns, entry, retry};
+use crate::names::*;
+use crate::table::{Clock, Item, Key, Table};
+use chat_memory_core::SessionId;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::Receipt;
+
+/// What is asked of each item: all but its messages.
+const LOOKED_AT: [&str; 18] = [
+    VERSION,
+    APPEND_ID,
+    CREATED_AT,
+    EXPIRES_AT,
+    REWIND,
+    CLEARED_BY,
+    PARTS,
+    PARTS_ID,
+    CODEC,
+    BEGAN,
+    OWNER,
+    ENDED,
+    LAST_ENTRY,
+    LASTS_UNTIL,
+    LISTED_UNTIL,
+    SURE_UNTIL,
+    TITLE,
+    METADATA,
+];
+
+/// How old parts without a record, and entries of the directory without a session, must be to be taken for abandoned. No append goes
+/// on for as long.
+const ABANDONED_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What a sweep of a whole table did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct TableSwept {
+    /// Items looked at.
+    pub items: u64,
+    /// Sessions in which something was left to erase.
+    pub sessions: u64,
+    /// Records whose messages were erased.
+    pub records: u64,
+    /// Parts without a record that were deleted.
+    pub parts: u64,
+    /// Entries of the directory that no session has that were deleted.
+    pub entries: u64,
+    /// Entries of the version before that were brought into today's form.
+    pub renewed: u64,
+    /// What it cost.
+    pub receipt: Receipt,
+}
+
+impl TableSwept {
+    /// This, unless sessions were met that cannot be read: they are told of once all others are swept.
+    pub(crate) fn unless(self, damaged: Damaged) -> Result<Self, Error> {
+        damaged.none_or(format_args!(
+            "{} of {} were erased, {} without a record and {} of the directory without a session deleted, but not all could be read",
+            counted(self.records, "record"),
+            counted(self.sessions, "session"),
+            counted(self.parts, "part"),
+            counted(self.entries, "entry"),
+        ))?;
+        Ok(self)
+    }
+}
+
+fn counted(n: u64, what: &str) -> String {
+    match (n, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (n, Some(stem)) => format!("{n} {stem}ies"),
+        (n, None) => format!("{n} {what}s"),
+    }
+}
+
+/// What became of an entry of the directory.
+enum Entries {
+    Left,
+    Deleted,
+    Renewed,
+}
+
+/// What the scan has seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The newest clear of each session, and its oldest record that is not swept to the end.
+    clears: HashMap<String, u64>,
+    oldest_live: HashMap<String, u64>,
+    /// Old parts by their id, and the ids that a record names.
+    parts: HashMap<String, Vec<Key>>,
+    named: HashSet<String>,
+    /// The rewinds of each session that are no clears: their numbers, and from which on they take back.
+    rewinds: HashMap<String, Vec<(u64, u64)>>,
+    /// Sessions with a record that cannot be read. Nothing of them is erased.
+    damaged: HashSet<String>,
+    /// Sessions with a delete that was cut off.
+    ended: BTreeSet<SessionId>,
+    /// The newest record of each session, and its entry.
+    newest: HashMap<String, (u64, Links)>,
+    /// Entries of the directory that are old, or of the version before, each with the session that it is of and whether it is old.
+    entries: Vec<(Key, SessionId, bool)>,
+}
+
+impl<T: Table, C: Clock> Turns<T, C> {
+    pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+        self.writable()?;
+        let mut swept = TableSwept::default();
+        let mut seen = Seen::default();
+        let mut damaged = Damaged::default();
+        let mut after: Option<Key> = None;
+        loop {
+            let mut retry = self.retry();
+            let page = retry!(retry, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
+            for item in &page.items {
+                let pk = &item.key.pk;
+                if let Some(read) = entry::entry_in(&self.settings.partitions, item) {
+                    let read = damaged.pass(read)?;
+                    let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
+                    match (read, old) {
+                        // It may be of a newer version: it is named, and stays.
+                        (None, _) => {}
+                        (Some(entry), old) if old.is_some() || entry.is_before() => {
+                            seen.entries.push((item.key.clone(), entry.info.id, old.is_some()));
+                        }
+                        _ => {}
+                    }
+                }
+                if !self.settings.partitions.is_session(pk) || seen.damaged.contains(pk) {
+                    continue;
+                }
+                if damaged.pass(self.look_at(item, &mut seen))?.is_none() {
+                    seen.damaged.insert(pk.clone());
+                }
+            }
+            swept.items += page.items.len() as u64;
+            progress(swept.items);
+            after = page.after;
+            if after.is_none() {
+                break;
+            }
+        }
+        for session in &seen.ended {
+            let pk = self.settings.partitions.session(session);
+            if seen.damaged.contains(&pk) {
+                continue;
+            }
+            if let Some(done) = damaged.pass(self.sweep(session).await)? {
+                // Nothing is left to do below its clear.
+                seen.oldest_live.remove(&pk);
+                swept.receipt += done.receipt;
+                swept.records += done.records;
+                swept.sessions += 1;
+            }
+        }
+        for (pk, clear) in &seen.clears {
+            if seen.damaged.contains(pk) || seen.oldest_live.get(pk).is_none_or(|oldest| oldest >= clear) {
+                continue;
+            }
+            let taken_back = |(seq, to): &(u64, u64)| seq > clear && to <= clear;
+            let done = if seen.rewinds.get(pk).is_some_and(|rewinds| rewinds.iter().any(taken_back)) {
+                Err(taken_back_clear(pk, *clear))
+            } else {
+                self.sweep_below(pk, *clear, Receipt::default()).await
+            };
+            match damaged.pass(done)? {
+                Some(done) => {
+                    swept.receipt += done.receipt;
+                    swept.records += done.records;
+                    swept.sessions += 1;
+                }
+                None => drop(seen.damaged.insert(pk.clone())),
+            }
+        }
+        let unnamed = seen.parts.iter().filter(|(id, _)| !seen.named.contains(*id)).flat_map(|(_, keys)| keys);
+        for key in unnamed.filter(|key| !seen.damaged.contains(&key.pk)) {
+            let mut retry = self.retry();
+            retry!(retry, self.table.delete(key, &mut swept.receipt))?;
+            swept.parts += 1;
+        }
+        for (key, session, is_old) in &seen.entries {
+            if seen.damaged.contains(&self.settings.partitions.session(session)) {
+                continue;
+            }
+            match damaged.pass(self.sweep_entry(key, session, *is_old, &seen, &mut swept.receipt).await)? {
+                Some(Entries::Deleted) => swept.entries += 1,
+                Some(Entries::Renewed) => swept.renewed += 1,
+                Some(Entries::Left) | None => {}
+            }
+        }
+        swept.unless(damaged)
+    }
+
+    /// Deletes an old entry of the directory that its session does not have, and brings one of the version before into today's form.
+    async fn sweep_entry(
+        &self,
+        key: &Key,
+        session: &SessionId,
+        is_old: bool,
+        seen: &Seen,
+        receipt: &mut Receipt,
+    ) -> Result<Entries, Error> {
+        let pk = self.settings.partitions.session(session);
+        let is_its =
+            |links: &Links| links.began.is_some_and(|began| self.entry_key(session, links.owner.as_ref(), began) == *key);
+        let scanned = seen.newest.get(&pk).filter(|(_, links)| is_its(links));
+        if scanned.is_some_and(|(_, links)| links.life.is_some()) {
+            return Ok(Entries::Left);
+        }
+        let mut retry = self.retry();
+        // The scan is no single moment.
+        let end = self.tail(&pk, receipt, &mut retry).await?;
+        if is_its(&end.links()) {
+            return match self.renew_entry(&pk, key, &end, receipt, &mut retry).await? {
+                true => Ok(Entries::Renewed),
+                false => Ok(Entries::Left),
+            };
+        }
+        if !is_old {
+            return Ok(Entries::Left);
+        }
+        retry!(retry, self.table.delete(key, receipt))?;
+        Ok(Entries::Deleted)
+    }
+
+    fn abandoned_before(&self) -> i64 {
+        self.clock.now().wall_ms - ABANDONED_MS
+    }
+
+    fn look_at(&self, item: &Item, seen: &mut Seen) -> Result<(), Error> {
+        let Key { pk, sk } = &item.key;
+        if let Some(id) = parts_id_of(sk) {
+            let created_at = match item.attributes.get(CREATED_AT) {
+                Some(AttributeValue::N(at)) => at.parse().unwrap_or(i64::MAX),
+                _ => i64::MAX,
+            };
+            if created_at < self.abandoned_before() {
+                seen.parts.entry(id.to_owned()).or_default().push(item.key.clone());
+            }
+        } else if sk.starts_with("t#") {
+            let head = item::decode_without_messages(item)?;
+            // A stub that still names its parts is as unfinished as a record that no stub replaced yet.
+            if !head.is_stub() || head.parts().is_some() {
+                let oldest = seen.oldest_live.entry(pk.clone()).or_insert(head.seq);
+                *oldest = head.seq.min(*oldest);
+            }
+            seen.ended.extend(head.links.ended.and_then(|_| self.settings.partitions.session_of(pk)));
+            if seen.newest.get(pk).is_none_or(|(seq, _)| *seq < head.seq) {
+                seen.newest.insert(pk.clone(), (head.seq, head.links.clone()));
+            }
+            seen.named.extend(head.parts().map(|parts| parts.id.clone()));
+            // Only a clear that is there: what a stub says of one may be damaged, and what is swept is lost.
+            if head.is_clear() {
+                let newest = seen.clears.entry(pk.clone()).or_insert(head.seq);
+                *newest = head.seq.max(*newest);
+            } else if let Body::Record { rewind: Some(to), .. } = head.body
+                && !head.is_blocker()
+            {
+                seen.rewinds.entry(pk.clone()).or_default().push((head.seq, to));
+            }
+        }
+        Ok(())
+    }
+}

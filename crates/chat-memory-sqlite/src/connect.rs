@@ -1,0 +1,355 @@
+//! Opening the file, and connections to it.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::batch::Batches;
+use super::failure::Failure;
+use super::log::{Landed, NewRecord};
+use super::workers::Workers;
+use super::{schema, sweep};
+use chat_memory_core::backend::wall_ms;
+use chat_memory_core::error::{Error, ErrorKind};
+
+/// Reads that run at once; more wait. Each has a thread and a connection, with a cache of up to 2 MB.
+const READERS: usize = 4;
+
+/// Statements kept prepared per connection: all that there are.
+const STATEMENTS: usize = 32;
+
+/// Every so many appends of this process, some of what is past its time is erased.
+const APPENDS_PER_PURGE: u64 = 64;
+
+/// SQLite takes a value of 10^9 bytes at most.
+const MAX_RECORD_BYTES: usize = 900_000_000;
+
+/// How to open the file.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) path: PathBuf,
+    pub(super) retention: Option<Duration>,
+    pub(super) read_only: bool,
+    pub(super) busy_timeout: Duration,
+    pub(super) create: bool,
+    pub(super) create_parent: bool,
+    pub(super) max_record_bytes: usize,
+    /// A limit on the file's size, in pages, so that a test can fill the disk.
+    #[cfg(test)]
+    pub(super) max_pages: Option<u32>,
+}
+
+impl Options {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            retention: None,
+            read_only: false,
+            busy_timeout: Duration::from_secs(10),
+            create: true,
+            create_parent: false,
+            max_record_bytes: 16_000_000,
+            #[cfg(test)]
+            max_pages: None,
+        }
+    }
+}
+
+/// The file, opened.
+pub(super) struct Database {
+    pub(super) options: Arc<Options>,
+    pub(super) is_new: bool,
+    /// One writer of this process at a time: they queue here, in order, and not at SQLite's lock, which is polled.
+    writer: Workers,
+    readers: Workers,
+    pub(super) batches: Arc<Batches>,
+    appends: AtomicU64,
+}
+
+impl Database {
+    pub(super) async fn open(mut options: Options) -> Result<Self, Error> {
+        if options.retention.is_some_and(|retention| retention < Duration::from_secs(1)) {
+            return Err(Error::invalid("a retention is at least a second; leave it out to keep records without end"));
+        }
+        if !(1..=MAX_RECORD_BYTES).contains(&options.max_record_bytes) {
+            return Err(Error::invalid(format!("the limit of a record's size must be 1 to {MAX_RECORD_BYTES} bytes")));
+        }
+        // Absolute, since a change of the working directory must not change the file, and "file:…" is no URI here.
+        options.path = std::path::absolute(&options.path)
+            .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
+        let options = Arc::new(options);
+        let (to_write, to_read) = (Arc::clone(&options), Arc::clone(&options));
+        let writer = Workers::new(1, move || connect_to_write(&to_write));
+        let readers = Workers::new(READERS, move || connect_to_read(&to_read));
+        let shared = Arc::clone(&options);
+        let opening = writer.run_with(move |kept| {
+            let is_new = prepare_file(&shared)?;
+            *kept = first_connection(&shared)?;
+            Ok(is_new)
+        });
+        let is_new = opening.await.map_err(|failure| failure.at(&options))?;
+        Ok(Self { options, is_new, writer, readers, batches: Arc::default(), appends: AtomicU64::new(0) })
+    }
+
+    /// Appends a record, in one transaction with others that wait for it.
+    pub(super) async fn append(&self, new: NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Error> {
+        self.batches.append(&self.writer, new, now_ms, expires_at).await.map_err(|failure| failure.at(&self.options))
+    }
+
+    /// Runs work that writes.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.run(work).await.map_err(|failure| failure.at(&self.options))
+    }
+
+    /// Runs work that reads.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.readers.run(work).await.map_err(|failure| failure.at(&self.options))
+    }
+
+    /// Whether this append should purge a little, too.
+    pub(super) fn is_time_to_purge(&self) -> bool {
+        self.appends.fetch_add(1, Ordering::Relaxed) % APPENDS_PER_PURGE == APPENDS_PER_PURGE - 1
+    }
+}
+
+/// Makes the file where it is missing and may be made, and refuses what cannot be ours. Whether it made it.
+fn prepare_file(options: &Options) -> Result<bool, Error> {
+    let path = &options.path;
+    let may_make = options.create && !options.read_only;
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        if !may_make && !options.read_only {
+            return Err(missing(path));
+        }
+        if !options.create_parent || options.read_only {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no folder {}; make it, or name a file in another one", folder.display()),
+            ));
+        }
+        create_folder(folder).map_err(|e| unreachable_file(folder, e))?;
+    }
+    if path.is_dir() {
+        return Err(Error::invalid(format!("{} is a folder; name a file in it", path.display())));
+    }
+    // Opening a pipe would wait for its other end, and a device may be anything.
+    if let Ok(found) = path.metadata()
+        && !found.is_file()
+    {
+        let path = path.display();
+        return Err(Error::invalid(format!(
+            "cannot open {path}: it is {}, not a regular file; name another path",
+            kind_of(&found)
+        )));
+    }
+    let mut is_new = false;
+    if !path.exists() {
+        if !may_make && !options.read_only {
+            return Err(missing(path));
+        }
+        if options.read_only {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no file {}, and a read-only store makes none; append something first", path.display()),
+            ));
+        }
+        is_new = match create_file(path) {
+            Ok(()) => true,
+            // Another process was faster.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(unreachable_file(path, e)),
+        };
+    }
+    schema::check_header(path)?;
+    Ok(is_new)
+}
+
+fn missing(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("cannot open {}: there is no such file; check the path, or append something to make the file", path.display()),
+    )
+}
+
+/// What something is that is neither a file nor a folder.
+fn kind_of(found: &std::fs::Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    let _ = found;
+    "something else"
+}
+
+/// Conversations are private, so the file is its owner's only; SQLite gives those beside it the same mode.
+fn create_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// Makes a folder and those above it, each on the disk for good before anything is acknowledged in it.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if let Some(above) = folder.parent().filter(|above| !above.exists()) {
+        create_folder(above)?;
+    }
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    #[cfg(unix)]
+    if let Some(above) = folder.parent() {
+        std::fs::File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The error for a file or folder that the operating system does not let us reach.
+pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    let (kind, sentence) = match error.kind() {
+        io::ErrorKind::NotFound => (ErrorKind::NotFound, format!("there is no file {path}")),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
+            ErrorKind::AccessDenied,
+            format!("{path} may not be opened or made ({error}); change its permissions, or name a file elsewhere"),
+        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::Unavailable, format!("no space is left on the disk for {path}; free some and try again"))
+        }
+        _ => (ErrorKind::Unavailable, format!("{path} could not be opened ({error})")),
+    };
+    Error::new(kind, sentence).with_source(error)
+}
+
+/// The first connection: it makes the tables in an empty file, and brings one of an older version into the present form. `None` where a
+/// full disk keeps that from being done: such a file is read as it is, until a writer finds room.
+fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
+    let mut db = raw_connection(options)?;
+    let version = schema::check(&db, &options.path)?;
+    if version.is_none() && !options.create {
+        let path = options.path.display();
+        return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+    }
+    if options.read_only {
+        let Some(version) = version else {
+            let path = options.path.display();
+            return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+        };
+        schema::read_as_present(&db, version)?;
+        return Ok(Some(db));
+    }
+    if version.is_none() {
+        schema::create(&mut db, &options.path)?;
+    }
+    set_wal(&db, options.busy_timeout)?;
+    prepare_to_write(&db, options)?;
+    match schema::upgrade(&mut db, &options.path) {
+        Err(Failure::Sqlite(e)) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(error = ?e, "a file of an older version could not be brought into the present form");
+            return Ok(None);
+        }
+        upgraded => upgraded?,
+    }
+    if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
+        // A full disk must not keep anyone from reading.
+        tracing::warn!(error = ?e, "purging expired records failed");
+    }
+    Ok(Some(db))
+}
+
+/// Each connection to read with. The file must still be there.
+fn connect_to_read(options: &Options) -> Result<Connection, Failure> {
+    let (db, version) = reopened(options)?;
+    if !options.read_only {
+        prepare_to_write(&db, options)?;
+    }
+    schema::read_as_present(&db, version)?;
+    Ok(db)
+}
+
+/// Each connection to write with, after the first.
+fn connect_to_write(options: &Options) -> Result<Connection, Failure> {
+    if options.read_only {
+        return connect_to_read(options);
+    }
+    let (mut db, _) = reopened(options)?;
+    prepare_to_write(&db, options)?;
+    schema::upgrade(&mut db, &options.path)?;
+    Ok(db)
+}
+
+fn reopened(options: &Options) -> Result<(Connection, i32), Failure> {
+    let db = raw_connection(options)?;
+    let Some(version) = schema::check(&db, &options.path)? else {
+        let path = options.path.display();
+        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it again")).into());
+    };
+    Ok((db, version))
+}
+
+fn raw_connection(options: &Options) -> Result<Connection, Failure> {
+    let access = if options.read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    // A connection is never used by two threads at once.
+    let db = Connection::open_with_flags(&options.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(options.busy_timeout)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(db)
+}
+
+fn prepare_to_write(db: &Connection, options: &Options) -> Result<(), Failure> {
+    // A commit returns when the disk has it; on macOS only this makes the drive's own cache part of "has it".
+    db.pragma_update(None, "synchronous", "FULL")?;
+    #[cfg(target_os = "macos")]
+    db.pragma_update(None, "fullfsync", true)?;
+    // What is erased is overwritten with zeros.
+    db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    #[cfg(test)]
+    if let Some(pages) = options.max_pages {
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    #[cfg(not(test))]
+    let _ = options;
+    Ok(())
+}
+
+/// Sets the file to WAL. SQLite does not always wait for the lock that this takes, so we do.
+fn set_wal(db: &Connection, timeout: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + timeout;
+    loop {
+        let mode = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                let sentence =
+                    format!("SQLite cannot keep a write-ahead log on this file system (it offers {mode:?}); use a local disk");
+                return Err(Error::new(ErrorKind::Unsupported, sentence).into());
+            }
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(fastrand::u64(1..20)));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}

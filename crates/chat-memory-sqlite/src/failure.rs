@@ -1,0 +1,157 @@
+//! What SQLite's errors mean to our callers.
+
+use rusqlite::ErrorCode;
+
+use super::batch::copy;
+use super::connect::Options;
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::store::Ticket;
+
+/// Why work on the file failed, before it is known to whom and of which file to tell.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Sqlite(rusqlite::Error),
+    /// A record cannot be read, or is missing.
+    Record {
+        session: String,
+        seq: u64,
+        why: String,
+    },
+    Said(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Said(error)
+    }
+}
+
+impl Failure {
+    /// Whether another process holds the file.
+    pub(super) fn is_lock(&self) -> bool {
+        let code = if let Self::Sqlite(error) = self { error.sqlite_error_code() } else { None };
+        matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed))
+    }
+
+    /// The same failure, for another caller of the same batch.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Sqlite(error) => Self::Sqlite(copy(error)),
+            Self::Record { session, seq, why } => Self::Record { session: session.clone(), seq: *seq, why: why.clone() },
+            Self::Said(error) => Self::Said(Error::new(error.kind(), error.to_string())),
+        }
+    }
+
+    /// The error to return, for the file that was opened with these options.
+    pub(super) fn at(self, options: &Options) -> Error {
+        let path = &options.path;
+        match self {
+            Self::Sqlite(error) => explained(error, options),
+            Self::Record { session, seq, why } => Error::corrupt(format!(
+                "record {seq} of session {session:?} in {} {why}; restore the file from a backup, or clear the session to go on \
+                 without what it held",
+                path.display()
+            )),
+            Self::Said(error) => error,
+        }
+    }
+}
+
+/// The error of a `COMMIT` that failed, for the append with this ticket. After an I/O error the transaction may be whole in
+/// the write-ahead log all the same, and come back to life when the file is next recovered; where there was no lock or
+/// no space, its last page was never written.
+pub(super) fn commit_failed(error: rusqlite::Error, ticket: Ticket) -> Failure {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Failure::Sqlite(error),
+        _ => Failure::Said(Error::in_doubt(ticket, &error).with_source(error)),
+    }
+}
+
+fn explained(error: rusqlite::Error, options: &Options) -> Error {
+    let path = options.path.display();
+    let (kind, sentence) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => (
+            ErrorKind::Unavailable,
+            format!("another process kept {path} locked until the busy timeout; try again, or raise the timeout"),
+        ),
+        Some(ErrorCode::DiskFull) => (
+            ErrorKind::Unavailable,
+            format!("no space is left on the disk for {path}; nothing was written, free some and try again"),
+        ),
+        Some(ErrorCode::SystemIoFailure) => (
+            ErrorKind::Unavailable,
+            format!("the disk could not read or write {path} ({error}); look at the disk's health, then try again"),
+        ),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) if options.read_only => (
+            ErrorKind::AccessDenied,
+            format!(
+                "{path} could not be read: even for that SQLite keeps files -wal and -shm beside it; see that you may write in its \
+                 folder, or read a copy elsewhere"
+            ),
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            ErrorKind::AccessDenied,
+            format!(
+                "{path}, or the files -wal and -shm that SQLite keeps beside it, could not be opened; see that you may write in its folder"
+            ),
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => (
+            ErrorKind::AccessDenied,
+            format!("{path} may not be written to; see that you may write the file and in its folder, or open it read-only"),
+        ),
+        Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, format!("SQLite takes no record this large into {path} ({error})")),
+        Some(ErrorCode::OutOfMemory) => (ErrorKind::Unavailable, format!("there was not enough memory to work on {path}")),
+        Some(ErrorCode::NotADatabase) => (ErrorKind::Invalid, not_ours(&path, "SQLite cannot read it as a database")),
+        _ => (
+            ErrorKind::Corrupt,
+            format!(
+                "{path} is damaged ({error}); restore it from a backup, or save what can be read with: sqlite3 FILE .recover"
+            ),
+        ),
+    };
+    Error::new(kind, sentence).with_source(error)
+}
+
+/// The sentence for a file that is not a chat memory.
+pub(super) fn not_ours(path: &dyn std::fmt::Display, why: &str) -> String {
+    format!("{path} is not a chat memory ({why}); it was left untouched, name another file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chat_memory_core::store::AppendId;
+
+    fn failure(extended_code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(extended_code), None)
+    }
+
+    #[test]
+    fn a_commit_is_in_doubt_only_where_it_may_have_reached_the_disk() {
+        use rusqlite::ffi::{SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
+        let ticket = Ticket::new(AppendId::random(), 7);
+        let of = |code| commit_failed(failure(code), ticket).at(&Options::new("chat.db".into()));
+        for code in [SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE] {
+            let error = of(code);
+            assert!(error.is_in_doubt() && error.ticket() == Some(&ticket) && !error.is_retryable(), "{error}");
+        }
+        for code in [SQLITE_BUSY, SQLITE_FULL] {
+            let error = of(code);
+            assert!(error.is_unavailable() && error.is_retryable() && error.ticket().is_none(), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_sentence_names_the_file() {
+        for code in 1..=26 {
+            let error = Failure::from(failure(code)).at(&Options::new("/x/chat.db".into()));
+            assert!(error.to_string().contains("/x/chat.db"), "{code}: {error}");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The embedded store: one SQLite file, no service (docs/formats.md says what is in it).
+//!
+//! What makes it keep the contract:
+//! * An append is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: it returns after SQLite has synced it, so it survives
+//!   `kill -9`, and power loss as far as the drive keeps its word. Several processes may use the file at once; SQLite's lock puts their appends in one order.
+//! * Appends that wait for the disk at the same time share a transaction, and so one wait for the disk.
+//! * A load is one read transaction, so it sees one state of the log, whatever is written meanwhile (WAL).
+//! * A log's numbers in the file have no gaps, ever: only its oldest records go, and the newest one stays as a stub. So a
+//!   missing number is damage, and is said.
+//! * SQLite blocks, so its work runs on threads of the store's own: one hop per operation, on connections that are kept, with
+//!   their statements prepared.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::connect::{Database, Options};
+use self::log::{Landed, NewRecord};
+use chat_memory_core::SessionId;
+use chat_memory_core::backend::{check_title, wall_ms};
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::store::{
+    Append, Appended, Capabilities, ChatStore, Deleted, History, Load, Position, Receipt, SessionInfo, SessionPage, SessionQuery,
+    SessionUpdate, Swept,
+};
+
+mod batch;
+mod connect;
+mod failure;
+mod listing;
+mod log;
+mod schema;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+pub use self::schema::FORMAT_VERSION;
+
+/// A store in one SQLite file. It runs under any async runtime.
+///
+/// Dropping the last clone closes the file, which may block for a moment; only then is everything in that one file, without
+/// the `-wal` and `-shm` beside it. Copy a file in use with SQLite's own means (`sqlite3 FILE ".backup COPY"`).
+///
+/// ```
+/// use chat_memory::store::{Append, ChatStore, Load, sqlite::SqliteStore};
+/// use chat_memory::{Message, SessionId};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("chat.db");
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let store = SqliteStore::open(&path).await?;
+/// let session = SessionId::new("demo")?;
+/// store.append(&session, &Append::new([Message::user("Hello"), Message::assistant("Hi!")])).await?;
+///
+/// let another = SqliteStore::builder(&path).read_only(true).open().await?;
+/// assert_eq!(another.load(&session, &Load::all()).await?.messages().count(), 2);
+/// # Ok::<(), chat_memory::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Database>);
+
+impl SqliteStore {
+    /// Opens the file at this path, or makes it, with everything as by default.
+    ///
+    /// # Errors
+    /// As [`SqliteBuilder::open`].
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::builder(path).open().await
+    }
+
+    /// The settings with which to open the file at this path.
+    pub fn builder(path: impl Into<PathBuf>) -> SqliteBuilder {
+        SqliteBuilder(Options::new(path.into()))
+    }
+
+    /// The file, as an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.0.options.path
+    }
+
+    /// Whether this very open made the file.
+    pub fn is_new(&self) -> bool {
+        self.0.is_new
+    }
+
+    /// Erases what is past its time: records a day after they expired, and stubs a day after their sweep. Opening the
+    /// file and every so many appends do some of this; this does all of it. What is erased is erased from the write-ahead log, too.
+    ///
+    /// # Errors
+    /// Read-only; and what SQLite meets. What was erased until then stays erased.
+    pub async fn purge(&self) -> Result<Swept, Error> {
+        self.writable("purge it")?;
+        let mut swept = Swept::default();
+        loop {
+            let purged = self.0.write(|db| sweep::purge(db, wall_ms())).await?;
+            swept.receipt.requests += 1;
+            if purged == 0 {
+                break;
+            }
+            swept.records += purged;
+        }
+        if swept.records > 0 {
+            self.0.write(sweep::empty_log_of_writes).await?;
+        }
+        Ok(swept)
+    }
+
+    fn writable(&self, what: &str) -> Result<(), Error> {
+        if !self.0.options.read_only {
+            return Ok(());
+        }
+        let path = self.path().display();
+        Err(Error::new(ErrorKind::ReadOnly, format!("{path} was opened for reading only; open it without read_only to {what}")))
+    }
+
+    fn retention_s(&self) -> Option<u64> {
+        self.0.options.retention.map(|retention| retention.as_secs())
+    }
+
+    async fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        append.check()?;
+        append.title().map_or(Ok(()), check_title)?;
+        self.writable("append to it")?;
+        let now_ms = wall_ms();
+        let new = NewRecord::of(session, append, false, now_ms)?;
+        new.check_size(self.0.options.max_record_bytes)?;
+        let expires_at = append.expires_at(now_ms, self.retention_s());
+        let landed = self.0.append(new, now_ms, expires_at).await?;
+        if self.0.is_time_to_purge()
+            && let Err(error) = self.0.write(move |db| sweep::purge_a_little(db, now_ms)).await
+        {
+            // The append stands; what could not be purged is hidden all the same, and the next purge takes it.
+            tracing::warn!(%error, "purging expired records failed");
+        }
+        let one = |bytes| Receipt::new(1, bytes);
+        match landed {
+            Landed::New { seq, append_id, started, bytes } => {
+                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
+                (appended.started, appended.receipt) = (started, one(bytes));
+                Ok(appended)
+            }
+            Landed::Earlier(stored) => {
+                if stored.messages_left && !append.is_body_of(&stored.record) {
+                    return Err(append.reused(stored.record.seq));
+                }
+                let (seq, id) = (stored.record.seq, stored.record.append_id);
+                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(id), now_ms), stored.record.created_at);
+                (appended.repeated, appended.receipt) = (true, one(stored.bytes));
+                Ok(appended)
+            }
+            Landed::Conflict(actual) => Err(Error::conflict(actual)),
+            // Only a delete finds nothing to do.
+            Landed::Nothing => Err(Error::corrupt("the append was taken for a delete; report this as a fault")),
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqliteStore").field(&self.0.options).finish()
+    }
+}
+
+/// How to open a [`SqliteStore`].
+#[derive(Debug, Clone)]
+#[must_use = "settings do nothing until `open`"]
+pub struct SqliteBuilder(Options);
+
+impl SqliteBuilder {
+    /// How long a record is kept: hidden from then on. It is erased a day later at the earliest: as the file is opened, appended to or
+    /// [purged](SqliteStore::purge). Without end by default.
+    pub fn retention(mut self, retention: impl Into<Option<Duration>>) -> Self {
+        self.0.retention = retention.into();
+        self
+    }
+
+    /// Whether everything that writes is refused, and the file is neither made nor changed. No by default.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.0.read_only = read_only;
+        self
+    }
+
+    /// How long an operation waits for another process that holds the file's lock; 10 s by default.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.0.busy_timeout = timeout;
+        self
+    }
+
+    /// Whether the file is made if it is missing. Yes by default; without, a path that is mistyped is an error.
+    pub fn create(mut self, create: bool) -> Self {
+        self.0.create = create;
+        self
+    }
+
+    /// Whether the file's folder is made, with those above it, if it is missing. No by default.
+    pub fn create_parent(mut self, create: bool) -> Self {
+        self.0.create_parent = create;
+        self
+    }
+
+    /// The largest record, in bytes of its JSON; 16 MB by default, as in the other stores, and 900 MB at most.
+    pub fn max_record_bytes(mut self, bytes: usize) -> Self {
+        self.0.max_record_bytes = bytes;
+        self
+    }
+
+    /// Opens the file. It is made if it is missing (readable to its owner only, on Unix), unless the store is read-only or told not to [create](Self::create) it.
+    ///
+    /// # Errors
+    /// Not found (no such folder; no such file, where none may be made), access denied, invalid (the file is not a chat
+    /// memory: it is left untouched), unsupported (a newer version wrote it), corrupt, unavailable (locked, disk full).
+    pub async fn open(self) -> Result<SqliteStore, Error> {
+        Database::open(self.0).await.map(|database| SqliteStore(Arc::new(database)))
+    }
+
+    #[cfg(test)]
+    fn max_pages(mut self, pages: u32) -> Self {
+        self.0.max_pages = Some(pages);
+        self
+    }
+}
+
+#[async_trait]
+impl ChatStore for SqliteStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all()
+    }
+
+    async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+        session.check()?;
+        self.put(session, append).await
+    }
+
+    async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+        session.check()?;
+        let (id, load) = (session.to_string(), load.clone());
+        self.0.read(move |db| log::load(db, &id, &load, wall_ms())).await
+    }
+
+    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+        session.check()?;
+        self.writable("sweep it")?;
+        let mut swept = Swept::default();
+        loop {
+            let id = session.to_string();
+            let step = self.0.write(move |db| sweep::sweep(db, &id, wall_ms())).await?;
+            swept.records += step.records;
+            swept.receipt.requests += 1;
+            if step.done {
+                break;
+            }
+        }
+        if swept.records > 0 {
+            self.0.write(sweep::empty_log_of_writes).await?;
+        }
+        Ok(swept)
+    }
+
+    async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
+        session.check()?;
+        self.writable("delete from it")?;
+        let clear = Append::clear();
+        let now_ms = wall_ms();
+        let expires_at = clear.expires_at(now_ms, self.retention_s());
+        // Taken off the directory by the clear's own transaction: an append after it starts the session anew, and lists it.
+        let landed = self.0.append(NewRecord::of(session, &clear, true, now_ms)?, now_ms, expires_at).await?;
+        let existed = matches!(landed, Landed::New { started: false, .. });
+        let mut deleted = Deleted::new(
+            existed,
+            self.sweep(session).await.map_err(|e| {
+                e.context("the session is deleted, but what it held is not yet erased; delete it again, or sweep, to finish")
+            })?,
+        );
+        deleted.receipt.requests += 1;
+        Ok(deleted)
+    }
+
+    async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        let after = query.cursor()?;
+        let (owner, order, limit) = (query.owner.clone(), query.order, query.limit.unwrap_or(100).max(1));
+        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), wall_ms())).await
+    }
+
+    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let after = after.map(str::parse).transpose()?;
+        self.0.read(move |db| listing::every(db, 100, after.as_ref(), wall_ms())).await
+    }
+
+    async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
+        let session = session.clone();
+        self.0.read(move |db| listing::session(db, &session, wall_ms())).await
+    }
+
+    async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
+        session.check()?;
+        update.check()?;
+        self.writable("change what it says of a session")?;
+        let (session, update) = (session.clone(), update.clone());
+        self.0.write(move |db| listing::update(db, &session, &update, wall_ms())).await
+    }
+}

@@ -1,0 +1,116 @@
+//! The directory: the listed sessions are the rows of `sessions` with a time, until the last of their records has expired.
+
+use rusqlite::{Connection, Row, Rows, params};
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use super::log::{Transaction, to_json};
+use chat_memory_core::backend::Cursor;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{Receipt, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
+use chat_memory_core::{Owner, SessionId};
+
+/// What is read of a listed session, in the order that [`info`] takes it.
+macro_rules! listed {
+    () => {
+        "SELECT id, created_at, owner, title, metadata, last_at FROM sessions
+         WHERE created_at IS NOT NULL AND (expires_at IS NULL OR expires_at > ?1)"
+    };
+}
+
+pub(super) const BY_START: &str =
+    concat!(listed!(), " AND owner IS ?2 AND (created_at, id) < (?3, ?4) ORDER BY created_at DESC, id DESC LIMIT ?5");
+
+pub(super) const BY_ACTIVITY: &str =
+    concat!(listed!(), " AND owner IS ?2 AND (last_at, id) < (?3, ?4) ORDER BY last_at DESC, id DESC LIMIT ?5");
+
+const EVERY: &str = concat!(listed!(), " AND id > ?2 ORDER BY id LIMIT ?3");
+
+const ONE: &str = concat!(listed!(), " AND id = ?2");
+
+/// A page of the sessions of an owner, or of nobody, newest first.
+pub(super) fn page(
+    db: &Connection,
+    owner: Option<&Owner>,
+    order: SessionOrder,
+    limit: usize,
+    after: Option<&Cursor>,
+    now_ms: i64,
+) -> Result<SessionPage, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
+    let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at, cursor.id.as_str()));
+    let mut query = db.prepare_cached(if order == SessionOrder::Recent { BY_ACTIVITY } else { BY_START })?;
+    let rows = query.query(params![now_ms.div_euclid(1000), owner.map(Owner::as_str), before, id, limit + 1])?;
+    page_of(rows, limit, order)
+}
+
+/// A page of the sessions of all owners, by their ids.
+pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now_ms: i64) -> Result<SessionPage, Failure> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
+    let mut query = db.prepare_cached(EVERY)?;
+    let rows = query.query(params![now_ms.div_euclid(1000), after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
+    page_of(rows, limit, SessionOrder::Started)
+}
+
+/// A page of at most `limit` sessions; one row more says that there is another page.
+fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<SessionPage, Failure> {
+    let mut sessions = Vec::new();
+    while let Some(row) = rows.next()? {
+        sessions.push(info(row)?);
+    }
+    let more = sessions.len() as i64 > limit;
+    if more {
+        sessions.pop();
+    }
+    let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, order).to_string());
+    Ok(SessionPage::new(sessions, next).in_order(order).with_receipt(Receipt::new(1, 0)))
+}
+
+/// What is said of a listed session.
+pub(super) fn session(db: &Connection, session: &SessionId, now_ms: i64) -> Result<Option<SessionInfo>, Failure> {
+    let mut query = db.prepare_cached(ONE)?;
+    let mut rows = query.query(params![now_ms.div_euclid(1000), session.as_str()])?;
+    rows.next()?.map(info).transpose()
+}
+
+/// Changes what is said of a listed session.
+pub(super) fn update(
+    db: &Connection,
+    id: &SessionId,
+    update: &SessionUpdate,
+    now_ms: i64,
+) -> Result<Option<SessionInfo>, Failure> {
+    let transaction = Transaction::to_write(db)?;
+    let Some(mut info) = session(db, id, now_ms)? else { return Ok(None) };
+    if let Some(title) = &update.title {
+        info.title.clone_from(title);
+    }
+    if let Some(metadata) = &update.metadata {
+        info.metadata.clone_from(metadata);
+    }
+    let metadata = info.metadata.as_ref().map(to_json).transpose()?;
+    db.prepare_cached("UPDATE sessions SET title = ?2, metadata = ?3 WHERE id = ?1")?.execute(params![
+        id.as_str(),
+        info.title,
+        metadata
+    ])?;
+    transaction.commit()?;
+    Ok(Some(info))
+}
+
+fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
+    let id: String = row.get(0)?;
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::corrupt(format!("what the directory says of session {id:?} cannot be read ({e}); restore the file from a backup"))
+    };
+    let owner: Option<String> = row.get(2).map_err(|e| damaged(&e))?;
+    let metadata: Option<String> = row.get(4).map_err(|e| damaged(&e))?;
+    Ok(SessionInfo {
+        id: SessionId::new(id.as_str()).map_err(|e| damaged(&e))?,
+        created_at: row.get(1).map_err(|e| damaged(&e))?,
+        last_at: row.get(5).map_err(|e| damaged(&e))?,
+        owner: owner.map(Owner::new).transpose().map_err(|e| damaged(&e))?,
+        title: row.get(3).map_err(|e| damaged(&e))?,
+        metadata: metadata.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose().map_err(|e| damaged(&e))?,
+    })
+}

@@ -1,0 +1,396 @@
+//! A session's log in the file: appending to it, and loading it.
+
+use rusqlite::{Connection, Row, named_params, params};
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use chat_memory_core::SessionId;
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::message::Message;
+use chat_memory_core::store::{
+    Append, AppendId, History, Identity, KEY_LIFETIME_MS, Lasts, Load, Position, Receipt, Record, Walk,
+};
+
+/// How long a record stays in the file after its expiry, and a stub after its sweep, so that a key or a ticket of
+/// it is still known: a day, in seconds.
+pub(super) const STAYS_S: i64 = 24 * 60 * 60;
+
+/// A transaction, taken back when it is dropped before its commit. Its statements are prepared once per connection.
+pub(super) struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    pub(super) fn to_write(db: &'c Connection) -> rusqlite::Result<Self> {
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(db))
+    }
+
+    fn to_read(db: &'c Connection) -> rusqlite::Result<Self> {
+        db.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(db))
+    }
+
+    pub(super) fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // If this fails, SQLite takes it back when the connection is closed, as it is after every error.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// An append, ready to be written.
+pub(super) struct NewRecord {
+    session: String,
+    identity: Identity,
+    append_id: AppendId,
+    expected: Option<Position>,
+    rewind: Option<u64>,
+    metadata: Option<String>,
+    messages: String,
+    owner: Option<String>,
+    title: Option<String>,
+    /// When each message was sent, as JSON; `None` where that was not given.
+    sent_at: Option<String>,
+    /// When the session counts as started, if this starts it.
+    starts_at: i64,
+    active_at: i64,
+    /// Whether the session is deleted: taken off the directory, if there is anything to delete.
+    deletes: bool,
+}
+
+impl NewRecord {
+    pub(super) fn of(session: &SessionId, append: &Append, deletes: bool, now_ms: i64) -> Result<Self, Error> {
+        let messages: Vec<Value> = append.messages().iter().map(Message::to_value).collect();
+        Ok(Self {
+            session: session.to_string(),
+            identity: append.identity().clone(),
+            append_id: append.id_in(session),
+            expected: append.expected().cloned(),
+            rewind: append.rewinds_to(),
+            metadata: append.metadata().map(to_json).transpose()?,
+            messages: to_json(&messages)?,
+            owner: append.owner().map(ToString::to_string),
+            title: append.title().map(str::to_owned),
+            sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
+            starts_at: append.starts_at(now_ms),
+            active_at: append.active_at(now_ms),
+            deletes,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.messages.len() + self.metadata.as_ref().map_or(0, String::len)
+    }
+
+    pub(super) fn check_size(&self, limit: usize) -> Result<(), Error> {
+        let bytes = self.bytes();
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "the append is {bytes} bytes of JSON, and the limit is {limit}; split it, or raise the store's max_record_bytes"
+            ),
+        ))
+    }
+}
+
+/// JSON of our own values, which cannot fail.
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|e| Error::invalid(format!("the messages cannot be written as JSON ({e})")))
+}
+
+/// What became of an append.
+pub(super) enum Landed {
+    New {
+        seq: u64,
+        append_id: AppendId,
+        started: bool,
+        bytes: u64,
+    },
+    Earlier(Stored),
+    Conflict(Position),
+    /// There was nothing to delete, and nothing was written.
+    Nothing,
+}
+
+/// A record as it was found, or what is left of it.
+pub(super) struct Stored {
+    pub(super) record: Record,
+    cleared: bool,
+    /// Whether it was erased because its time was over, by the clock of the process that erased it.
+    purged: bool,
+    /// Whether its messages are still there.
+    pub(super) messages_left: bool,
+    pub(super) bytes: u64,
+}
+
+/// The columns of a record, in the order that [`stored`] reads them.
+macro_rules! columns {
+    () => {
+        "seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages, purge_at, sent_at"
+    };
+}
+
+/// A session's row, and the last of its log.
+pub(super) const HEAD: &str = "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id, s.expires_at
+     FROM sessions s LEFT JOIN records r ON r.session = s.key WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
+
+/// Whether a session still has messages that no clear has hidden, be they expired.
+pub(super) const IS_LEFT: &str = "SELECT 1 FROM records WHERE session = ?1
+     AND seq >= ifnull((SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0), 0) AND messages <> '[]' LIMIT 1";
+
+pub(super) const BACKWARDS_FROM: &str =
+    concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC");
+
+pub(super) const BY_KEY: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM records WHERE session = ?1 AND append_id = ?2 AND created_at > ?3 ORDER BY seq DESC LIMIT 1"
+);
+
+pub(super) const BY_TICKET: &str =
+    concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND append_id = ?2 AND seq >= ?3 ORDER BY seq LIMIT 1");
+
+/// What [`HEAD`] says.
+struct Head {
+    key: i64,
+    /// Whether it has its place in the directory, be its records expired.
+    listed: bool,
+    lasts: Lasts,
+    /// The lowest number still in the file.
+    first: u64,
+    newest: Option<(u64, AppendId)>,
+}
+
+fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
+    let mut query = db.prepare_cached(HEAD)?;
+    let mut rows = query.query([session])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let read = || {
+        let newest = match row.get::<_, Option<u64>>(3)? {
+            Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
+            None => None,
+        };
+        let lasts = row.get::<_, Option<i64>>(5)?.map_or(Lasts::Forever, Lasts::Until);
+        Ok(Head { key: row.get(0)?, listed: row.get(1)?, lasts, first: row.get(2)?, newest })
+    };
+    read().map(Some).map_err(|e: rusqlite::Error| damaged_session(session, &e))
+}
+
+/// Appends a record, or finds that an earlier attempt did, or that the log is not where it was expected. The caller has begun the
+/// transaction; after an error that is [said](Failure::Said), nothing of this append is in it.
+pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
+    let head = head(db, &new.session)?;
+    if new.deletes && !is_there(db, head.as_ref())? {
+        return Ok(Landed::Nothing);
+    }
+    if let Some(head) = &head
+        && let Some(stored) = earlier(db, head.key, new, now_ms)?
+    {
+        return Ok(Landed::Earlier(stored));
+    }
+    if let Identity::Ticket(ticket) = &new.identity {
+        ticket.check_age(now_ms).map_err(Failure::Said)?;
+    }
+    let newest = head.as_ref().and_then(|head| head.newest);
+    let actual = Position::new(newest.map_or(0, |(seq, _)| seq + 1), newest.map(|(_, id)| id), now_ms);
+    if new.expected.as_ref().is_some_and(|expected| *expected != actual) {
+        return Ok(Landed::Conflict(actual));
+    }
+    // One whose records have all expired is over: this starts another, under its own owner and title.
+    let started = !head.as_ref().is_some_and(|head| head.listed && !head.lasts.is_over(now_ms));
+    let key = match &head {
+        Some(head) => head.key,
+        None => {
+            db.prepare_cached("INSERT INTO sessions (id) VALUES (?1)")?.execute([&new.session])?;
+            db.last_insert_rowid()
+        }
+    };
+    if new.deletes {
+        unlist(db, key)?;
+    } else if started {
+        db.prepare_cached(
+            "UPDATE sessions SET created_at = ?2, last_at = ?3, expires_at = ?4, owner = ?5, title = ?6, metadata = NULL WHERE key = ?1",
+        )?
+        .execute(params![key, new.starts_at, new.active_at.max(new.starts_at), expires_at, new.owner, new.title])?;
+    } else {
+        // No expiry is NULL, and so is the larger of NULL and any other. A clock that is set back moves no session down, so that
+        // no page of a list shows it twice.
+        db.prepare_cached(
+            "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, ?3) WHERE key = ?1",
+        )?
+        .execute(params![key, new.active_at, expires_at])?;
+    }
+    let seq = actual.next();
+    if i64::try_from(seq).is_err() {
+        return Err(damaged_session(&new.session, &format_args!("its last record is numbered {}", seq - 1)));
+    }
+    db.prepare_cached(
+        "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, sent_at, messages)
+         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :sent_at, :messages)",
+    )?
+    .execute(named_params! {
+        ":session": key,
+        ":seq": seq,
+        ":append_id": new.append_id.as_bytes(),
+        ":created_at": now_ms,
+        ":expires_at": expires_at,
+        ":purge_at": expires_at.map(|at| at.saturating_add(STAYS_S)),
+        ":rewind": new.rewind,
+        ":metadata": new.metadata,
+        ":sent_at": new.sent_at,
+        ":messages": new.messages,
+    })?;
+    Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
+}
+
+/// Whether there is anything of a session to delete: its place in the directory, or messages, be they expired.
+fn is_there(db: &Connection, head: Option<&Head>) -> rusqlite::Result<bool> {
+    match head {
+        None => Ok(false),
+        Some(head) if head.listed => Ok(true),
+        Some(head) => db.prepare_cached(IS_LEFT)?.exists([head.key]),
+    }
+}
+
+/// Takes a session off the directory.
+pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE sessions SET created_at = NULL, last_at = NULL, expires_at = NULL, owner = NULL, title = NULL, metadata = NULL
+         WHERE key = ?1",
+    )?
+    .execute([key])
+    .map(drop)
+}
+
+/// The record of an earlier attempt at the same append.
+fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Option<Stored>, Failure> {
+    let (sql, bound) = match &new.identity {
+        Identity::New => return Ok(None),
+        Identity::Key(_) => (BY_KEY, now_ms - KEY_LIFETIME_MS),
+        Identity::Ticket(ticket) => (BY_TICKET, i64::try_from(ticket.lowest()).unwrap_or(i64::MAX)),
+    };
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query(params![key, new.append_id.as_bytes(), bound])?;
+    rows.next()?.map(|row| stored(row, &new.session)).transpose()
+}
+
+/// Loads the newest part of a session's view.
+pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> Result<History, Failure> {
+    let _transaction = Transaction::to_read(db)?;
+    let mut receipt = Receipt::new(1, 0);
+    let Some(Head { key, first, newest, .. }) = head(db, session)? else {
+        return Ok(History::new(Vec::new(), true, Position::new(0, None, now_ms)).with_receipt(receipt));
+    };
+    let missing = |seq| Failure::Record { session: session.to_owned(), seq, why: "is missing".to_owned() };
+    let (newest, id) = newest.ok_or_else(|| missing(first))?;
+    let position = Position::new(newest + 1, Some(id), now_ms);
+    let mut query = db.prepare_cached(BACKWARDS_FROM)?;
+    let mut walk = Walk::new(load, Some(newest), now_ms);
+    // One pass over the rows for each stretch without a rewind.
+    while let Some(from) = walk.wants() {
+        let mut rows = query.query(params![key, from])?;
+        let mut next = from;
+        while walk.wants() == Some(next) {
+            let row = rows.next()?;
+            if next < first {
+                // What was here expired, and was purged.
+                if let Some(row) = row {
+                    let seq = seq_of(row, session)?;
+                    return Err(damaged_record(session, seq, &format_args!("the session begins after it, with record {first}")));
+                }
+                walk.end();
+                break;
+            }
+            let mut stored = match row {
+                Some(row) if seq_of(row, session)? == next => stored(row, session)?,
+                _ => return Err(missing(next)),
+            };
+            if stored.purged {
+                // By a clock that may have been ahead of this one. Its rewind still counts.
+                stored.record.expires_at = stored.record.expires_at.map(|at| at.min(now_ms.div_euclid(1000)));
+            } else if !stored.messages_left && !stored.cleared {
+                return Err(damaged_record(session, next, &"it has no messages, and nothing erased them"));
+            }
+            receipt.bytes += stored.bytes;
+            if stored.cleared {
+                walk.end()
+            } else {
+                walk.take(stored.record)
+            }
+            next = next.saturating_sub(1);
+        }
+    }
+    let (records, complete) = walk.finish();
+    Ok(History::new(records, complete, position).with_receipt(receipt))
+}
+
+/// Reads a row with the columns of `columns!`.
+fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
+    let seq = seq_of(row, session)?;
+    let damaged = |e: &dyn std::fmt::Display| damaged_record(session, seq, e);
+    let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
+    let (metadata, messages, sent_at) = (texts(6)?, texts(7)?, texts(9)?);
+    let read = Record {
+        seq,
+        append_id: AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?),
+        created_at: row.get(2).map_err(|e| damaged(&e))?,
+        expires_at: row.get(3).map_err(|e| damaged(&e))?,
+        rewind: row.get(4).map_err(|e| damaged(&e))?,
+        metadata: metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?,
+        sent_at: sent_at.map(serde_json::from_str).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
+        messages: messages.map(read_messages).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
+    };
+    let cleared_by: Option<u64> = row.get(5).map_err(|e| damaged(&e))?;
+    let purge_at: Option<i64> = row.get(8).map_err(|e| damaged(&e))?;
+    if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.messages.len() {
+        return Err(damaged(&format_args!("it has {} messages and times of {}", read.messages.len(), read.sent_at.len())));
+    }
+    // A load that followed it would go in circles.
+    if read.rewind.is_some_and(|rewind| rewind > seq) {
+        return Err(damaged(&"it takes back what comes after it"));
+    }
+    if read.messages.is_empty() && read.rewind.is_none() && messages.is_some() {
+        return Err(damaged(&"it has no messages and takes nothing back"));
+    }
+    if cleared_by.is_some_and(|clear| clear <= seq) {
+        return Err(damaged(&"it says that an earlier one cleared it"));
+    }
+    if cleared_by.is_some() && messages.is_some() {
+        return Err(damaged(&"it is marked as cleared and has messages"));
+    }
+    Ok(Stored {
+        cleared: cleared_by.is_some(),
+        purged: messages.is_none() && purge_at.is_none() && read.expires_at.is_some(),
+        messages_left: messages.is_some(),
+        bytes: (metadata.map_or(0, str::len) + messages.map_or(0, str::len)) as u64,
+        record: read,
+    })
+}
+
+/// The number of a row with the columns of `columns!`.
+fn seq_of(row: &Row<'_>, session: &str) -> Result<u64, Failure> {
+    row.get(0).map_err(|e| damaged_session(session, &e))
+}
+
+/// The failure where what a row says of a record cannot be.
+pub(super) fn damaged_record(session: &str, seq: u64, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Record { session: session.to_owned(), seq, why: format!("cannot be read ({why})") }
+}
+
+/// The failure where what a row says of a session cannot be.
+pub(super) fn damaged_session(session: &str, why: &dyn std::fmt::Display) -> Failure {
+    Error::corrupt(format!("what the file says of session {session:?} cannot be read ({why}); restore it from a backup")).into()
+}
+
+fn read_messages(text: &str) -> Result<Vec<Message>, String> {
+    let values: Vec<Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    values.into_iter().map(|value| Message::from_value(value).map_err(|e| e.to_string())).collect()
+}

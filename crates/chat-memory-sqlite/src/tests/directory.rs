@@ -1,0 +1,219 @@
+//! The directory: what expires is off it, whoever wrote it, and what a delete of nothing writes.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::erasing::{DAY_S, Timed};
+use super::*;
+use crate::{FORMAT_VERSION, listing};
+use chat_memory_core::Owner;
+use chat_memory_core::store::{SessionInfo, SessionOrder, SessionQuery, SessionUpdate};
+
+const HOUR_S: u64 = 60 * 60;
+
+impl Timed {
+    /// What is listed of the owner's session, which every list agrees on.
+    fn listed(&self, owner: Option<&str>) -> Option<SessionInfo> {
+        let (now_ms, owner) = (self.now_s * 1000, owner.map(|owner| Owner::new(owner).expect("a name")));
+        let known = listing::session(&self.db, &session("s"), now_ms).expect("a look");
+        for order in [SessionOrder::Started, SessionOrder::Recent] {
+            let page = listing::page(&self.db, owner.as_ref(), order, 10, None, now_ms).expect("a page");
+            assert_eq!(page.sessions, Vec::from_iter(known.clone().filter(|info| info.owner == owner)));
+        }
+        assert_eq!(listing::every(&self.db, 10, None, now_ms).expect("all").sessions, Vec::from_iter(known.clone()));
+        known
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now_s += i64::try_from(seconds).expect("not long");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
+    // Each writer's retention, one after the other, an hour apart; and for how many hours from the first the session is listed.
+    for (retentions, hours) in [
+        (&[None, Some(1)][..], None),
+        (&[Some(1), None], None),
+        (&[Some(30), Some(1)], Some(30)),
+        (&[Some(2), Some(30), Some(1)], Some(31)),
+        (&[Some(2), Some(2)], Some(3)),
+    ] {
+        let mut log = Timed::new(None).await;
+        let began = log.now_s;
+        for retention in retentions {
+            log.retention_s = retention.map(|hours| hours * HOUR_S);
+            log.append(&saying("x").titled("T"));
+            log.pass(HOUR_S);
+        }
+        for hour in retentions.len() as u64..80 {
+            log.now_s = began + i64::try_from(hour * HOUR_S).expect("not long");
+            let is_listed = log.listed(None).is_some();
+            assert_eq!(is_listed, hours.is_none_or(|hours| hour < hours), "{retentions:?} after {hour} hours");
+            assert!(is_listed || log.texts().is_empty(), "{retentions:?} after {hour} hours");
+            log.purge();
+            assert_eq!(log.listed(None).is_some(), is_listed, "a purge changes no list ({retentions:?} after {hour} hours)");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_begins_after_all_has_expired_is_another_session() {
+    for purged in [false, true] {
+        let mut log = Timed::new(Some(HOUR_S)).await;
+        log.append(&saying("old").titled("Old").owned_by(Owner::new("ada").expect("a name")));
+        let described = SessionUpdate { metadata: Some(Some(serde_json::Map::new())), ..SessionUpdate::default() };
+        listing::update(&log.db, &session("s"), &described, log.now_s * 1000).expect("an update").expect("a session");
+        log.now_s += if purged { 2 * DAY_S } else { 3600 };
+        if purged {
+            log.purge();
+            let texts = log.db.query_row("SELECT count(*) FROM sessions WHERE title IS NOT NULL", [], |row| row.get::<_, i64>(0));
+            assert_eq!(texts.expect("a count"), 0, "the title goes with what it was a title of");
+        }
+        assert_eq!(log.listed(Some("ada")), None);
+        let titled = SessionUpdate { title: Some(Some("New".into())), ..SessionUpdate::default() };
+        assert_eq!(listing::update(&log.db, &session("s"), &titled, log.now_s * 1000).expect("an update"), None);
+        log.append(&saying("new").owned_by(Owner::new("bob").expect("a name")));
+        let info = log.listed(Some("bob")).expect("it is listed");
+        assert_eq!((info.title, info.metadata, info.created_at), (None, None, log.now_s * 1000));
+        assert_eq!(log.listed(Some("ada")).and_then(|info| info.owner), Some(Owner::new("bob").expect("a name")));
+        assert_eq!(log.texts(), ["new"]);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_moves_no_session_down() {
+    let mut log = Timed::new(None).await;
+    log.say("x");
+    let first = log.now_s * 1000;
+    log.now_s -= 1_000;
+    log.say("y");
+    assert_eq!(log.listed(None).and_then(|info| info.last_at), Some(first));
+}
+
+/// Both tables as text, and SQLite's own count of what others wrote.
+fn tables(db: &Connection) -> (Vec<String>, i64) {
+    let mut rows = Vec::new();
+    for sql in [
+        "SELECT json_array(id, first, swept, created_at, owner, title, metadata, last_at, expires_at) FROM sessions",
+        "SELECT json_array(session, seq, hex(append_id), created_at, expires_at, purge_at, rewind, cleared_by, metadata, messages, sent_at) FROM records",
+    ] {
+        let mut query = db.prepare(sql).expect("a statement");
+        rows.extend(query.query_map([], |row| row.get::<_, String>(0)).expect("rows").map(|row| row.expect("a row")));
+    }
+    (rows, db.pragma_query_value(None, "data_version", |row| row.get(0)).expect("a version"))
+}
+
+#[tokio::test]
+async fn a_delete_of_nothing_writes_nothing() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    say(&store, "deleted", "x").await;
+    assert!(store.delete(&session("deleted")).await.expect("a delete").existed);
+    let db = Connection::open(&path).expect("the file");
+    let before = tables(&db);
+    for id in ["deleted", "never", "deleted", "never"] {
+        let position = store.load(&session(id), &Load::all()).await.expect("a load").position;
+        let deleted = store.delete(&session(id)).await.expect("a delete");
+        assert_eq!((deleted.existed, deleted.records), (false, 0), "{id}");
+        assert_eq!(store.load(&session(id), &Load::all()).await.expect("a load").position, position, "{id}");
+    }
+    assert_eq!(tables(&db), before);
+}
+
+#[tokio::test]
+async fn a_delete_erases_what_has_expired_and_what_an_earlier_one_left() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::builder(&path).retention(Duration::from_secs(HOUR_S)).open().await.expect("a new file");
+    for id in ["expired", "half-deleted"] {
+        say(&store, id, "secret").await;
+    }
+    // One has expired; of the other, a delete was cut off before its sweep.
+    change(
+        &path,
+        "UPDATE records SET expires_at = 1 WHERE session = 1; UPDATE sessions SET expires_at = 1 WHERE key = 1;
+         INSERT INTO records (session, seq, append_id, created_at, rewind, messages) VALUES (2, 1, zeroblob(16), 1, 0, '[]');
+         UPDATE sessions SET created_at = NULL, title = NULL, last_at = NULL, expires_at = NULL WHERE key = 2;",
+    );
+    for id in ["expired", "half-deleted"] {
+        let deleted = store.delete(&session(id)).await.expect("a delete");
+        assert_eq!((deleted.existed, deleted.records), (false, 1), "{id}");
+        assert_eq!(store.delete(&session(id)).await.expect("a delete").records, 0, "{id}");
+    }
+    let left: i64 = Connection::open(&path)
+        .expect("the file")
+        .query_row("SELECT count(*) FROM records WHERE messages LIKE '%secret%'", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(left, 0);
+}
+
+/// A file that a program of format 1 wrote: writers with and without a retention of an hour, of which all is long over.
+fn of_format_1() -> (TempDir, PathBuf) {
+    let (folder, path) = folder();
+    change(&path, include_str!("../../testdata/sqlite-format-1.sql"));
+    change(&path, "PRAGMA journal_mode = wal");
+    (folder, path)
+}
+
+#[tokio::test]
+async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
+    for read_only in [true, false] {
+        let (_folder, path) = of_format_1();
+        // Larger than what is taken today.
+        let metadata = format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000));
+        change(&path, &format!("UPDATE sessions SET metadata = '{metadata}' WHERE id = 'kept'"));
+        let store = SqliteStore::builder(&path).read_only(read_only).open().await.expect("an older file");
+        let query = SessionQuery::of(Owner::new("ada").expect("a name"));
+        let listed = async |query: &SessionQuery| {
+            let page = store.sessions(query).await.expect("a page");
+            page.sessions.into_iter().map(|info| info.id.to_string()).collect::<Vec<_>>()
+        };
+        // What only one hour's messages were in is over; "again" was deleted and begun anew by such a writer.
+        assert_eq!(listed(&query).await, ["lasting", "mixed", "kept"]);
+        assert_eq!(listed(&query.clone().recent()).await, ["kept", "lasting", "mixed"]);
+        assert_eq!(listed(&SessionQuery::of_nobody()).await, ["cleared"]);
+        let kept = store.session(&session("kept")).await.expect("a look").expect("a session");
+        assert_eq!((kept.created_at, kept.last_at), (1_704_103_201_000, Some(1_704_103_215_000)));
+        assert_eq!(kept.title.as_deref(), Some("Kept"));
+        assert_eq!(kept.metadata.expect("metadata")["x"].as_str().map(str::len), Some(100_000));
+        assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
+        let history = store.load(&session("kept"), &Load::all()).await.expect("a load");
+        assert_eq!(history.records[0].sent_at, []);
+        assert_eq!(history.records[0].message_times().collect::<Vec<_>>(), [Some(1_704_103_201_000)]);
+        assert_eq!(texts(&store, "mixed").await, ["kept"]);
+        assert_eq!(store.session(&session("short")).await.expect("a look"), None);
+        let version: i32 = Connection::open(&path)
+            .expect("the file")
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .expect("a version");
+        assert_eq!(version, if read_only { 1 } else { FORMAT_VERSION });
+        if !read_only {
+            say(&store, "mixed", "more").await;
+            assert_eq!(listed(&query.recent()).await, ["mixed", "kept", "lasting"]);
+            assert!(store.append(&session("short"), &saying("x")).await.expect("an append").started);
+            // On the first connection, and on those that are opened later.
+            store.append(&session("kept"), &saying("four").sent_at([Some(1_704_100_000_000)])).await.expect("an append");
+            drop(store);
+            let store = SqliteStore::builder(&path).read_only(true).open().await.expect("a file of this version");
+            let history = store.load(&session("kept"), &Load::all()).await.expect("a load");
+            assert_eq!(history.records[3].sent_at, [Some(1_704_100_000_000)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_format_1_is_read_where_the_disk_is_full() {
+    let (_folder, path) = of_format_1();
+    let pages: u32 =
+        Connection::open(&path).expect("the file").pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
+    let store = SqliteStore::builder(&path).max_pages(pages).open().await.expect("an older file");
+    assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
+    assert_eq!(store.every_session(None).await.expect("a page").sessions.len(), 4);
+    let error = store.append(&session("kept"), &saying("four")).await.expect_err("no room");
+    assert!(error.is_unavailable() && error.to_string().contains("no space is left"), "{error}");
+    assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
+    drop(store);
+    let store = SqliteStore::open(&path).await.expect("room again");
+    assert_eq!(say(&store, "kept", "four").await, 3);
+}

@@ -1,0 +1,180 @@
+//! Writers whose clocks are wrong by minutes and hours, each a process of its own: AWS refuses them, and where nobody does, they lose,
+//! double and reorder nothing.
+//!
+//! Each process is this test binary, started again in a role.
+#![cfg(all(feature = "dynamodb", feature = "torture", unix))]
+
+use std::path::Path;
+use std::process::Child;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::dynamodb::{Raw, direct, options, session, table};
+use chat_memory::store::dynamodb::DynamoDbStore;
+use chat_memory::store::{ChatStore, Load, SessionQuery};
+use chat_memory::{Append, Message, SessionId, torture};
+use chat_memory_testkit::children::{self, pair, said, say, this_program};
+use chat_memory_testkit::{Fault, FaultProxy, Gate, Request, dynamodb_endpoint};
+
+const ENDPOINT: &str = "CHAT_MEMORY_TEST_ENDPOINT";
+const TABLE: &str = "CHAT_MEMORY_TEST_TABLE";
+const SESSION: &str = "CHAT_MEMORY_TEST_SESSION";
+const CLOCK: &str = "CHAT_MEMORY_TEST_CLOCK";
+const WRONG_BY_S: &str = "CHAT_MEMORY_TEST_WRONG_BY_S";
+
+const MINUTE_S: i64 = 60;
+const HOUR_S: i64 = 60 * MINUTE_S;
+/// By how much clocks are wrong.
+/// With half a minute more, so that whole minutes can be said.
+const WRONG_BY_S_ALL: [i64; 4] = [-3 * HOUR_S - 30, -20 * MINUTE_S - 30, 20 * MINUTE_S + 30, 3 * HOUR_S + 30];
+const TURNS: usize = 12;
+/// The shortest that a store takes.
+const RETENTION: Duration = Duration::from_secs(3_600);
+
+/// What a process does, by its role. Run by the other tests; by hand, without a role, it does nothing.
+#[test]
+#[ignore = "the other tests run it, in processes of their own"]
+fn role() {
+    let Some(role) = children::role() else { return println!("no role was given") };
+    let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is given with the role"));
+    let wrong_by_s: i64 = given(WRONG_BY_S).parse().expect("seconds");
+    torture::lead_clocks(Path::new(&given(CLOCK)), wrong_by_s * 1_000).expect("a file that leads the clocks");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut options = options(&given(TABLE), &given(ENDPOINT));
+        let (role, retained) = role.strip_suffix(" for an hour").map_or((role.as_str(), false), |role| (role, true));
+        if retained {
+            options = options.with_retention(RETENTION);
+        }
+        let store = DynamoDbStore::open(options).await.expect("good options");
+        let session = SessionId::new(given(SESSION)).expect("a good id");
+        if role == "read" {
+            let history = store.load(&session, &Load::all()).await.expect("a load");
+            history.messages().for_each(|message| say(message.text()));
+            return;
+        }
+        if role == "clear" {
+            store.clear(&session).await.expect("a clear");
+            return;
+        }
+        let turns: usize = role.strip_prefix("write ").and_then(|turns| turns.parse().ok()).expect("a number of turns");
+        for n in 0..turns {
+            match store.append(&session, &turn(wrong_by_s, n)).await {
+                Ok(appended) => say(format_args!("{n} {}", appended.seq)),
+                Err(error) => say(format_args!("{:?}, in doubt: {}, {error}", error.kind(), error.is_in_doubt())),
+            }
+        }
+    });
+}
+
+fn turn(wrong_by_s: i64, n: usize) -> Append {
+    Append::new([Message::user(format!("{wrong_by_s}/{n}"))])
+}
+
+/// A clock file that leads nothing.
+fn clock() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), [0; torture::CLOCK_BYTES]).expect("a file");
+    file
+}
+
+fn start(role: &str, endpoint: &str, table: &str, session: &SessionId, clock: &Path, wrong_by_s: i64) -> Child {
+    let mut command = children::start(module_path!(), &this_program(), role);
+    command.env(ENDPOINT, endpoint).env(TABLE, table).env(SESSION, session.as_str()).env(CLOCK, clock);
+    command.env(WRONG_BY_S, wrong_by_s.to_string()).spawn().expect("a process")
+}
+
+fn end(mut child: Child) -> Vec<String> {
+    let lines = said(&mut child).collect();
+    assert!(child.wait().expect("its end").success(), "a process failed: {lines:?}");
+    lines
+}
+
+#[tokio::test]
+async fn where_clocks_are_checked_a_writer_is_refused_with_how_wrong_it_is_and_writes_nothing() {
+    let clock = clock();
+    let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
+    proxy.check_clocks(Duration::from_secs(5 * 60));
+    for (wrong_by_s, says) in WRONG_BY_S_ALL.into_iter().zip(["180 min behind", "20 min behind", "20 min ahead", "180 min ahead"])
+    {
+        let session = session("refused");
+        let lines = end(start("write 1", &proxy.url(), table().await, &session, clock.path(), wrong_by_s));
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.starts_with("AccessDenied, in doubt: false, ") && line.contains("this machine's clock is wrong"), "{line}");
+        assert!(line.contains(says), "{says}: {line}");
+        assert!(Raw::of(&session).await.items().await.is_empty(), "{wrong_by_s} s: something was written");
+        let listed = direct().await.sessions(&SessionQuery::of_nobody()).await.expect("a listing").sessions;
+        assert!(listed.iter().all(|info| info.id != session), "{wrong_by_s} s: it was listed");
+    }
+    // And one whose clock is right by minutes writes.
+    let lines = end(start("write 1", &proxy.url(), table().await, &session("taken"), clock.path(), 2 * MINUTE_S));
+    assert_eq!(lines, ["0 0"]);
+}
+
+#[tokio::test]
+async fn where_nobody_checks_them_each_append_lands_once_in_one_order() {
+    let (clock, session, table) = (clock(), session("wrong"), table().await);
+    let all = [&[0], &WRONG_BY_S_ALL[..]].concat();
+    let role = format!("write {TURNS}");
+    let writers: Vec<_> =
+        all.iter().map(|wrong| start(&role, &dynamodb_endpoint(), table, &session, clock.path(), *wrong)).collect();
+    let told: Vec<Vec<(usize, u64)>> =
+        writers.into_iter().map(|child| end(child).iter().map(|said| pair(said)).collect()).collect();
+    let history = direct().await.load(&session, &Load::all()).await.expect("a load");
+    assert_eq!(history.records.len(), all.len() * TURNS);
+    for (wrong, told) in all.iter().zip(told) {
+        assert!(told.windows(2).all(|two| two[0].1 < two[1].1), "{wrong} s: its own appends are out of order: {told:?}");
+        for (n, seq) in told {
+            let record = &history.records[usize::try_from(seq).expect("a number")];
+            assert_eq!((record.seq, &record.messages[..]), (seq, turn(*wrong, n).messages()), "{wrong} s, turn {n}");
+        }
+    }
+}
+
+/// An append whose answer is lost looks back for itself: as far as it may have landed, whatever the times that others wrote meanwhile.
+#[tokio::test]
+async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
+    let (clock, session, table) = (clock(), session("behind"), crate::list::new_table("id", None).await);
+    let gate = Gate::new();
+    let (held, count) = (gate.clone(), AtomicUsize::new(0));
+    let is_ours = |request: &Request| request.operation == "UpdateItem" && request.body.to_string().contains("ours");
+    let proxy = FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| match is_ours(request) {
+        // It lands, its answer is lost; and the repeat of it is on its way for long.
+        true => [Fault::DropAnswer, Fault::Hold(held.clone())][count.fetch_add(1, Ordering::Relaxed).min(1)].clone(),
+        false => Fault::Pass,
+    });
+    let store = DynamoDbStore::open(options(&table, &proxy.url())).await.expect("good options");
+    store.append(&session, &Append::new([Message::user("first")])).await.expect("an append");
+    let (writer, at) = (store.clone(), session.clone());
+    let appending = tokio::spawn(async move { writer.append(&at, &Append::new([Message::user("ours")])).await });
+    while proxy.requests().iter().filter(|recorded| is_ours(&recorded.request)).count() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for role in ["clear", "write 1", "clear"] {
+        end(start(role, &dynamodb_endpoint(), &table, &session, clock.path(), -3 * HOUR_S));
+    }
+    gate.open();
+    let appended = appending.await.expect("no panic").expect("an append");
+    assert_eq!(appended.seq, 1, "where it landed first");
+    let history = store.load(&session, &Load::all()).await.expect("a load");
+    assert!(history.is_empty(), "it was cleared, and is there again: {history:?}");
+}
+
+/// What expires is computed from its writer's clock, and hidden by its reader's; nothing else depends on them.
+#[tokio::test]
+async fn a_retention_counts_by_the_writers_clock_and_then_the_readers() {
+    let (clock, session, table) = (clock(), session("retained"), table().await);
+    let run = |role: &str, wrong_by_s| end(start(role, &dynamodb_endpoint(), table, &session, clock.path(), wrong_by_s));
+    let order = [0, -3 * HOUR_S, 3 * HOUR_S, -20 * MINUTE_S, 20 * MINUTE_S];
+    for (seq, wrong) in order.into_iter().enumerate() {
+        assert_eq!(run("write 1 for an hour", wrong), [format!("0 {seq}")], "numbers go on, whatever has expired by whom");
+    }
+    let of = |wrong: i64| format!("{wrong}/0");
+    let seen = |by: i64| -> Vec<String> {
+        // A record is seen by a clock that is less than an hour ahead of its writer's.
+        order.into_iter().filter(|writer| by - writer < HOUR_S).map(of).collect()
+    };
+    for by in [0, -3 * HOUR_S, -20 * MINUTE_S, 20 * MINUTE_S, 3 * HOUR_S] {
+        assert_eq!(run("read for an hour", by), seen(by), "by a clock that is {by} s ahead");
+    }
+}

@@ -1,0 +1,42 @@
+//! The conformance suite on the DynamoDB store, on AWS's DynamoDB Local: as it is, and behind a proxy that loses requests and
+//! answers. One table for all, since each case takes sessions of its own.
+#![cfg(all(feature = "conformance", feature = "dynamodb"))]
+
+mod plain {
+    use chat_memory::conformance::Suite;
+    use chat_memory::store::Capabilities;
+
+    fn suite() -> Suite {
+        Suite::new(|| async { crate::dynamodb::open(&chat_memory_testkit::dynamodb_endpoint()).await })
+    }
+
+    chat_memory::conformance_tests! {
+        suite: suite(),
+        capabilities: Capabilities { last_activity: Some(std::time::Duration::from_secs(60 * 60)), ..Capabilities::all() },
+    }
+}
+
+mod behind_faults {
+    use chat_memory::conformance::{Capability, Suite};
+    use chat_memory_testkit::{Fault, FaultProxy, Seeded, dynamodb_endpoint};
+
+    /// In one test, since its faults must come in one proxy: their chances go by the number of the request.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_promise_but_the_cost_is_kept() {
+        let plan = Seeded { drop_answers: 0.03, drop_requests: 0.02, ..Seeded::new(5) };
+        let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
+        let url = proxy.url();
+        let suite = Suite::new(move || {
+            let url = url.clone();
+            async move { crate::dynamodb::open(&url).await }
+        });
+        // What is sent again costs again; and of two who lost their answers, nobody knows who was first.
+        let untold = |name: &str| name == "a_key_used_at_once_is_stored_once";
+        let cases = Suite::cases().filter(|case| case.needs != Some(Capability::BoundedCost) && !untold(case.name));
+        crate::dynamodb::run(&suite, cases).await;
+        let requests = proxy.requests();
+        let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
+        println!("{} requests, {lost} of which were lost or not answered", requests.len());
+        assert!(lost * 40 > requests.len(), "the network was to be a bad one");
+    }
+}

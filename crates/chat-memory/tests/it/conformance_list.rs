@@ -1,0 +1,85 @@
+//! The conformance suite on tables such as Flowise and LangChain made, on AWS's DynamoDB Local: in both forms, with rolling at its
+//! default and at a size that every case reaches, and with a sort key of a fixed value.
+#![cfg(all(feature = "conformance", feature = "dynamodb"))]
+
+use chat_memory::store::Capabilities;
+
+/// What this layout declares that it lacks.
+const CAPABILITIES: Capabilities =
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
+
+mod javascript {
+    use chat_memory::conformance::Suite;
+
+    fn suite() -> Suite {
+        Suite::new(|| async { crate::list::open(crate::list::table("js", None).await, |options| options).await })
+    }
+
+    chat_memory::conformance_tests! { suite: suite(), capabilities: super::CAPABILITIES }
+}
+
+mod others {
+    use chat_memory::conformance::{Case, Suite};
+    use chat_memory::store::dynamodb::{Dialect, Layout, Options, Roll};
+    use chat_memory_testkit::{Fault, FaultProxy, Seeded, dynamodb_endpoint};
+
+    /// Runs the cases that this layout's capabilities allow on a table of its own.
+    async fn run(name: &'static str, sort_key: Option<&'static str>, with: fn(Options) -> Options) {
+        let suite = Suite::new(move || async move { crate::list::open(crate::list::table(name, sort_key).await, with).await });
+        crate::dynamodb::run(&suite, cases()).await;
+    }
+
+    fn cases() -> impl Iterator<Item = &'static Case> {
+        Suite::cases().filter(|case| case.needs.is_none_or(super::declared))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn python() {
+        run("python", None, |options| options.with_dialect(Dialect::Python)).await;
+    }
+
+    /// At 4 KB nearly every case rolls.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rolling_often() {
+        run("rolling", None, |options| options.with_roll(Roll::At(4_000))).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn beside_a_fixed_sort_value() {
+        run("sorted", Some("sk"), |options| {
+            options.with_sort_value("sk").with_dialect(Dialect::Python).with_roll(Roll::At(8_000))
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_pair_of_keys_a_session() {
+        run("pairs", Some("sk"), |options| options.with_layout(Layout::List).with_roll(Roll::At(8_000))).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn behind_faults() {
+        let plan = Seeded { drop_answers: 0.03, drop_requests: 0.02, ..Seeded::new(7) };
+        let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
+        let url = proxy.url();
+        let suite = Suite::new(move || {
+            let url = url.clone();
+            async move {
+                let table = crate::list::table("faults", None).await;
+                crate::list::open(table, |options| options.with_roll(Roll::At(8_000)).with_endpoint(&url)).await
+            }
+        });
+        // Of two who lost their answers, nobody knows who was first; and a first append whose answer was lost stays in doubt where it
+        // meets others, since an original might have deleted what it began.
+        let untold = |name: &str| ["a_key_used_at_once_is_stored_once", "one_of_many_first_writers_wins"].contains(&name);
+        crate::dynamodb::run(&suite, cases().filter(|case| !untold(case.name))).await;
+        let requests = proxy.requests();
+        let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
+        assert!(lost * 40 > requests.len(), "the network was to be a bad one");
+    }
+}
+
+fn declared(needs: chat_memory::conformance::Capability) -> bool {
+    use chat_memory::conformance::Capability;
+    !matches!(needs, Capability::Directory | Capability::LastActivity | Capability::BoundedCost)
+}
