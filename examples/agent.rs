@@ -1,4 +1,4 @@
-//! The window of an agent that calls tools: never a result without its call, nor a call without its results.
+//! The context window of an agent that calls tools: a call and its results are always loaded together.
 
 use chat_memory::memory::{Policy, recall};
 use chat_memory::store::{Append, InMemoryStore};
@@ -8,7 +8,7 @@ use chat_memory::{ChatStore, Error, Message, SessionId, ToolCall};
 async fn main() -> Result<(), Error> {
     let store = InMemoryStore::new();
     let session = SessionId::new("weather")?;
-    // A turn with its tool calls is one record: it is stored whole or not at all.
+    // A turn with its tool calls is one record: it is stored completely or not at all.
     let turn = [
         Message::user("Is it warmer in Paris or in Rome?"),
         Message::tool_calls([

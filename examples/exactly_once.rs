@@ -4,7 +4,7 @@ use chat_memory::store::sqlite::SqliteStore;
 use chat_memory::store::{Append, Load};
 use chat_memory::{ChatStore, Error, Message, SessionId};
 
-/// Stores a turn, however often it is asked to within a day.
+/// Stores a turn once, however often it is called with the same key within a day.
 async fn store_turn(
     store: &impl ChatStore,
     session: &SessionId,
@@ -15,7 +15,7 @@ async fn store_turn(
     let turn = Append::new([Message::user(question), Message::assistant(answer)]).with_key(request);
     match store.append(session, &turn).await {
         Ok(appended) => Ok(appended.seq),
-        // The deadline passed and nobody knows whether it landed: the ticket finds out, from this process or any other.
+        // The deadline passed with the outcome unknown: the ticket resolves it, from this process or any other.
         Err(error) if error.is_in_doubt() => match error.ticket() {
             Some(ticket) => Ok(store.append(session, &turn.with_ticket(*ticket)).await?.seq),
             None => Err(error),

@@ -1,7 +1,7 @@
-//! The memory of one session, as LangChain's users know it: what was said comes back in the next run.
+//! The memory of one session, as LangChain users know it: the next run still has the conversation.
 //!
-//! `cargo run -p chat-memory --features sqlite,dynamodb --example quickstart` keeps it in `quickstart.db`; give a store URL to keep it
-//! elsewhere.
+//! `cargo run -p chat-memory --features sqlite,dynamodb --example quickstart` stores it in `quickstart.db`; pass a store URL to
+//! store it elsewhere.
 
 use chat_memory::SessionId;
 use chat_memory::memory::{BufferMemory, Policy};

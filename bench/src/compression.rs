@@ -1,7 +1,7 @@
-//! What compression saves by the size of a message, and what it takes.
+//! What compression saves by message size, and what it costs.
 //!
-//! What is stored is looked at: the library appends, and the item is read with the SDK. What it would take uncompressed is estimated by
-//! DynamoDB's rule from an item that is not compressed. An item that is compressed and saves no unit ends the run.
+//! Measures what is stored: the library appends, and the SDK reads the item. The uncompressed size is estimated by DynamoDB's rules
+//! from an item that is not compressed. The run fails if an item is compressed without saving a unit.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,10 +20,10 @@ use crate::measure::{Ratio, Rounds, alternate};
 
 const SIZES: [usize; 12] = [64, 256, 512, 768, 1_000, 1_500, 2_000, 4_000, 16_000, 64_000, 128_000, 300_000];
 
-/// The library's level of zstd.
+/// The zstd level that the library uses.
 const LEVEL: i32 = 3;
 
-/// A text of one kind and of any size.
+/// Text of one kind, of any size.
 struct Kind {
     name: &'static str,
     text: fn(usize, &str) -> String,
@@ -46,14 +46,14 @@ const KINDS: [Kind; 3] = [
     Kind { name: "random base64", text: |size, _| random(size) },
 ];
 
-/// Random letters, six bits a byte: as an image in a message is.
+/// Random letters, six bits a byte, like an image in a message.
 fn random(size: usize) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut chance = fastrand::Rng::with_seed(size as u64);
     (0..size).map(|_| char::from(LETTERS[chance.usize(..LETTERS.len())])).collect()
 }
 
-/// What one record takes.
+/// The size and the units of one record.
 #[derive(Debug, Clone, Copy, Default)]
 struct Units {
     plain: f64,
@@ -61,14 +61,14 @@ struct Units {
     compressed: bool,
 }
 
-/// What the CPU takes more where a message is compressed.
+/// The CPU time that compression adds to a message.
 struct Price {
     size: usize,
     write: Ratio,
     read: Ratio,
 }
 
-/// Measures, and says it in Markdown.
+/// Measures, and returns the result as Markdown.
 pub async fn run(rounds: Rounds) -> Result<String> {
     let client = client();
     let options = Options::new(table_name("compression"));
@@ -100,7 +100,7 @@ pub async fn run(rounds: Rounds) -> Result<String> {
     Ok(markdown(rounds, &sizes, &real, &prices))
 }
 
-/// All that is said in them, one text after another.
+/// All their texts, one after another.
 fn spoken(conversations: &[Conversation]) -> String {
     let texts = conversations.iter().flat_map(|conversation| &conversation.messages);
     texts
@@ -117,28 +117,28 @@ struct Stored {
 }
 
 impl Stored {
-    /// What an item takes beside its messages' JSON: from one that is small enough to be stored as it is.
+    /// What an item takes in addition to its messages' JSON, from an item small enough to be stored uncompressed.
     async fn overhead(&self) -> Result<u64> {
         let session = SessionId::new("overhead")?;
         let messages = [Message::user("small")];
         self.store.append(&session, &Append::new(messages.clone())).await?;
         let warm = self.store.append(&session, &Append::new(messages.clone())).await?;
-        // An element takes a byte and a list three.
+        // An element takes one byte and a list three.
         Ok(warm.receipt.bytes - json(&messages).len() as u64 + 2 - 4)
     }
 
-    /// Appends, as the second record of a session, and says what it took and would have taken.
+    /// Appends as the second record of a session, and returns what it took and would have taken uncompressed.
     async fn append(&self, session: &str, messages: &[Message], overhead: u64) -> Result<Units> {
         let session = SessionId::new(session)?;
         self.store.append(&session, &Append::new([Message::user("warm")])).await?;
         let appended = self.store.append(&session, &Append::new(messages.to_vec())).await?;
         let lengths: u64 = messages.iter().map(|message| message.to_value().to_string().len() as u64 + 1).sum();
-        // A session's name is in the key, and is as long here as it is.
+        // The session's name is part of the key, and has the same length here.
         let key = session.as_str().len() as u64 - "overhead".len() as u64;
         let plain = (overhead + key + 3 + lengths).div_ceil(1024) as f64;
         let item = self.item(&session, appended.seq).await?;
         let units = Units { plain, stored: appended.receipt.write_units, compressed: item.contains_key("codec") };
-        // A record above 400 KB has parts, and a unit more for its head.
+        // A record above 400 KB is split into parts, and its head takes one more unit.
         let whole = !item.contains_key("parts");
         if whole && (units.stored > units.plain || (units.compressed && units.stored >= units.plain)) {
             return Err(format!("a record of {session} takes {units:?}: compression has lost").into());
@@ -164,7 +164,7 @@ fn json(messages: &[Message]) -> String {
     Value::Array(messages.iter().map(Message::to_value).collect()).to_string()
 }
 
-/// Writing a message of this size as JSON and compressing it, against only writing it; and the same of reading.
+/// Compares writing a message of this size as JSON and compressing it with only writing it; the same for reading.
 async fn price(rounds: Rounds, size: usize, said: &str) -> Result<Price> {
     let messages = [Message::user((KINDS[0].text)(size, said))];
     let text = json(&messages);
@@ -195,9 +195,9 @@ async fn price(rounds: Rounds, size: usize, said: &str) -> Result<Price> {
 fn markdown(rounds: Rounds, sizes: &[(usize, Vec<Units>)], real: &[Units], prices: &[Price]) -> String {
     let mut page = "# What compression saves\n\n\
         Written by `cargo xtask bench compression`. A record of one message with a text of this size, appended to a `turns` table of DynamoDB \
-        Local, which reports what is stored; what it would take uncompressed is estimated by DynamoDB's rule. **Write units: plain → stored**, \
-        and whether it is stored compressed. The run ends with an error where a record is compressed and saves no unit. The \
-        conversation is what real ones say, one text after another; random base64 is what images are like.\n\n"
+        Local, which reports what is stored; the uncompressed units are estimated by DynamoDB's rule. **Write units: plain → stored**, \
+        and whether it is stored compressed. The run fails if a record is compressed without saving a unit. The \
+        conversation is the text of real ones, concatenated; random base64 is similar to images.\n\n"
         .to_owned();
     let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
     let _ = writeln!(page, "| bytes of text | {} |\n|---|---|---|---|", names.join(" | "));
@@ -218,7 +218,7 @@ fn markdown(rounds: Rounds, sizes: &[(usize, Vec<Units>)], real: &[Units], price
         page,
         "\nThe {} turns of the conversations, a record each: {plain} units plain, {stored} stored, {:.0} % less; {compressed} of them are compressed.\n\n\
         ## What it takes\n\n\
-        The time of compressing a message beside that of writing its JSON, and of unfolding it beside that of parsing, in one run: {} pairs of \
+        The time of compressing a message compared with writing its JSON, and of decompressing compared with parsing, in one run: {} pairs of \
         rounds, alternating, {} operations a round; the median of the ratios, and the middle half.\n\n\
         | bytes of text | write: with / without | middle half | read: with / without | middle half |\n|---|---|---|---|---|\n",
         real.len(),

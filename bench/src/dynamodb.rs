@@ -1,7 +1,7 @@
-//! The DynamoDB store against raw calls of the SDK, on DynamoDB Local, through the same client.
+//! The DynamoDB store compared with raw calls of the SDK, on DynamoDB Local, through the same client.
 //!
-//! What the raw side sends is what the library was seen to send: a proxy records a `PutItem` and a `Query` of the library's, and
-//! the raw side repeats them with keys of its own. So both have the same bytes, the same condition and the same limit.
+//! The raw side sends what the library sent: a proxy records one `PutItem` and one `Query` of the library, and the raw side repeats
+//! them with keys of its own. Both therefore have the same bytes, the same condition and the same limit.
 
 use std::collections::HashMap;
 
@@ -21,18 +21,18 @@ use crate::Result;
 use crate::measure::{Comparison, Rounds, alternate};
 use crate::turns::{LOADED_TURNS, WINDOW, turn};
 
-/// What a turn and a window cost when the session has so many turns.
+/// What a turn and a window cost at a session's length.
 #[derive(Debug, Clone, Copy)]
 pub struct Counts {
     /// The session's turns, the appended one included.
     pub turns: usize,
-    /// The append of the last of them.
+    /// The append of the last turn.
     pub append: Receipt,
     /// A load of a window after it.
     pub window: Receipt,
 }
 
-/// The comparisons, and what turns and windows cost at these lengths of a session.
+/// The comparisons, and what turns and windows cost at these session lengths.
 pub async fn compare(rounds: Rounds, lengths: &[usize]) -> Result<(Vec<Comparison>, Vec<Counts>)> {
     let endpoint = dynamodb_endpoint();
     let client = client_at(&endpoint);
@@ -63,7 +63,7 @@ pub async fn compare(rounds: Rounds, lengths: &[usize]) -> Result<(Vec<Compariso
     )
     .await?;
 
-    // Made before the clock runs, as the raw side's are.
+    // Built before the clock starts, like the raw side's.
     let appended = (rounds.pairs + 1) * rounds.operations;
     let mut turns = (LOADED_TURNS..LOADED_TURNS + appended).map(turn).collect::<Vec<_>>().into_iter();
     let append_ratio = alternate(
@@ -99,7 +99,7 @@ async fn count(store: &DynamoDbStore, lengths: &[usize]) -> Result<Vec<Counts>> 
     Ok(counts)
 }
 
-/// Both sides hold as many records, and the library reads from what the raw side wrote the turn that it repeats.
+/// Checks that both sides hold the same number of records, and that the library can read the turn that the raw side repeats.
 async fn check_equal(store: &DynamoDbStore, session: &SessionId, raw: &Raw) -> Result {
     let ours = store.load(session, &Load::all()).await?;
     let theirs = store.load(&SessionId::new(raw.session.as_str())?, &Load::all()).await?;
@@ -116,7 +116,7 @@ async fn check_equal(store: &DynamoDbStore, session: &SessionId, raw: &Raw) -> R
     Ok(())
 }
 
-/// What the library was seen to send.
+/// The requests that the library sent.
 struct Seen {
     put: Value,
     query: Value,
@@ -125,17 +125,17 @@ struct Seen {
 }
 
 impl Seen {
-    /// The turn that was seen, and that the raw side writes again and again.
+    /// The recorded turn, which the raw side writes again and again.
     const TURN: usize = 1;
 
-    /// Watches the library append to a session of its own and load a window of this one.
+    /// Records the library's requests while it appends to a session of its own and loads a window of this one.
     async fn watch(endpoint: &str, options: &Options, loaded: &SessionId) -> Result<Self> {
         let proxy = FaultProxy::start(endpoint, |_: &Request| Fault::Pass);
         let client = client_at(&proxy.url());
         let schema = Admin::from_client(&client, options)?.describe().await?.schema;
         let store = DynamoDbStore::from_client(&client, options.clone())?;
         let session = SessionId::new("seen")?;
-        // The first append also lists the session, the second is like all that follow.
+        // The first append also lists the session; the second is like all later ones.
         for number in 0..Self::TURN {
             store.append(&session, &turn(number)).await?;
         }
@@ -218,7 +218,7 @@ fn names(body: &Value) -> Option<HashMap<String, String>> {
     Some(names.iter().map(|(name, attribute)| (name.clone(), text(attribute))).collect())
 }
 
-/// Attributes from the JSON in which they travel.
+/// Reads attributes from their JSON on the wire.
 fn attributes(value: &Value) -> HashMap<String, AttributeValue> {
     let fields = value.as_object().into_iter().flatten();
     fields.filter_map(|(name, value)| Some((name.clone(), attribute(value)?))).collect()

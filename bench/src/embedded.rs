@@ -1,7 +1,7 @@
-//! Our SQLite store beside what keeps conversations in SQLite in Python: LangChain's `SQLChatMessageHistory` and the OpenAI Agents SDK's
-//! `SQLiteSession`. Ours is called from Rust, so the languages are part of the ratio.
+//! Our SQLite store compared with what stores conversations in SQLite in Python: LangChain's `SQLChatMessageHistory` and the OpenAI
+//! Agents SDK's `SQLiteSession`. Ours is called from Rust, so the languages are part of the ratio.
 //!
-//! Each of the others is a process that takes its own times, so that telling it what to do is no part of them.
+//! Each of the others is a process that measures its own times, so the communication with it does not count.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -24,7 +24,7 @@ const CALLS: usize = 5;
 
 const OTHERS: [(&str, &str); 2] = [("langchain", "LangChain Python"), ("agents", "OpenAI Agents SDK")];
 
-/// One line: an operation with so many turns, ours first.
+/// One line: an operation at a number of turns, ours first.
 struct Line {
     turns: usize,
     operation: &'static str,
@@ -32,7 +32,7 @@ struct Line {
     ratios: Vec<Ratio>,
 }
 
-/// Measures, and says it in Markdown. `packages` are the Python packages that `bench/embedded/requirements.txt` pins.
+/// Measures, and returns the result as Markdown. `packages` are the Python packages that `bench/embedded/requirements.txt` pins.
 pub async fn run(packages: &Path, rounds: Rounds) -> Result<String> {
     let smoke = rounds == Rounds::SMOKE;
     let marks: &[usize] = if smoke { &[10, 30] } else { &[10, 100, 1_000, 10_000] };
@@ -53,8 +53,8 @@ pub async fn run(packages: &Path, rounds: Rounds) -> Result<String> {
             other.append(&more)?;
         }
         let bytes = |path: &Path| {
-            let beside = ["", "-wal", "-journal"].map(|end| PathBuf::from(format!("{}{end}", path.display())));
-            beside.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum::<u64>()
+            let files = ["", "-wal", "-journal"].map(|end| PathBuf::from(format!("{}{end}", path.display())));
+            files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum::<u64>()
         };
         files.push((
             mark,
@@ -104,7 +104,7 @@ pub async fn run(packages: &Path, rounds: Rounds) -> Result<String> {
 
 fn line(turns: usize, operation: &'static str, all: &[Vec<Duration>]) -> Line {
     let (ours, others) = all.split_at(1);
-    // Theirs in ours: how many times as long they take.
+    // Their time divided by ours.
     let ratio = |side: &Vec<Duration>| Ratio::of(&side.iter().copied().zip(ours[0].iter().copied()).collect::<Vec<_>>());
     Line {
         turns,
@@ -124,7 +124,7 @@ struct Ours {
 }
 
 impl Ours {
-    /// Appends these turns: the mean time of one.
+    /// Appends these turns; returns the mean time of one.
     async fn append(&self, numbers: &[usize]) -> Result<Duration> {
         let turns: Vec<_> = numbers.iter().copied().map(turn).collect();
         let start = Instant::now();
@@ -134,7 +134,7 @@ impl Ours {
         Ok(start.elapsed() / u32::try_from(turns.len().max(1))?)
     }
 
-    /// The mean time of a load, and what it brought.
+    /// Returns the mean time of a load, and what it loaded.
     async fn load(&self, last: Option<usize>, calls: usize) -> Result<(Duration, Vec<String>)> {
         let load = last.map_or_else(Load::all, Load::last);
         let (mut took, mut texts) = (Duration::ZERO, Vec::new());
@@ -195,7 +195,7 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -214,13 +214,13 @@ fn markdown(pairs: usize, lines: &[Line], files: &[(usize, Vec<u64>)], durable: 
     let pin =
         |name: &str| pins.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("==")).unwrap_or_default().to_owned();
     let mut page = format!(
-        "# In a file, beside what Python programs pick\n\n\
-        Written by `cargo xtask bench embedded`: our SQLite store, called from Rust, beside LangChain Python's `SQLChatMessageHistory` \
-        (`langchain-community` {}) and the OpenAI Agents SDK's `SQLiteSession` (`openai-agents` {}), as they come, called from Python, each with a \
-        file of its own and one session. The languages differ, and are part of the ratio. All three wait for the disk at each append \
+        "# In a file, compared with Python's usual choices\n\n\
+        Written by `cargo xtask bench embedded`: our SQLite store, called from Rust, compared with LangChain Python's `SQLChatMessageHistory` \
+        (`langchain-community` {}) and the OpenAI Agents SDK's `SQLiteSession` (`openai-agents` {}), as installed, called from Python, each with \
+        its own file and one session. The languages differ, and are part of the ratio. All three wait for the disk at each append \
         (`synchronous=FULL`): ours in WAL mode, LangChain's with `journal_mode={}` and `synchronous={}`, the Agents SDK's with \
-        `journal_mode={}` and `synchronous={}` (2 is FULL). {pairs} rounds of {CALLS} calls, side by side in turn; what is read was compared. \
-        The ratio is **their time in ours**: the median over the rounds, and the middle half. A turn is a question and an answer of \
+        `journal_mode={}` and `synchronous={}` (2 is FULL). {pairs} rounds of {CALLS} calls, taking turns; what was read was compared. \
+        The ratio is **their time divided by ours**: the median over the rounds, and the middle half. A turn is a question and an answer of \
         {TEXT_BYTES} bytes each.\n\n\
         | turns | operation | ours | {} | ratio | {} | ratio |\n|---|---|---|---|---|---|---|\n",
         pin("langchain-community"),
@@ -242,7 +242,7 @@ fn markdown(pairs: usize, lines: &[Line], files: &[(usize, Vec<u64>)], durable: 
     }
     let _ = write!(
         page,
-        "\nBytes of the files, with those that SQLite keeps beside them:\n\n| turns | ours | {} | {} |\n|---|---|---|---|\n",
+        "\nBytes of the files, including SQLite's additional ones:\n\n| turns | ours | {} | {} |\n|---|---|---|---|\n",
         OTHERS[0].1, OTHERS[1].1
     );
     for (turns, bytes) in files {

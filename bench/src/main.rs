@@ -1,9 +1,9 @@
-//! What the library adds to raw calls, and the HTTP service to the library, as ratios; how cost grows; what compression saves: run by
-//! `cargo xtask bench`, which keeps the printed tables in `docs/benchmarks.md`.
+//! What the library adds to raw calls, and the HTTP service to the library, as ratios; how cost grows; what compression saves.
+//! `cargo xtask bench` runs it and stores the printed tables in `docs/benchmarks.md`.
 //!
-//! Both sides of a comparison do the same work on the same kind of file or table, in one run, in alternating rounds, so that
-//! what else the machine does falls on both. Times of one machine say little on another, so only ratios are printed. Before
-//! anything is timed, each comparison proves that both sides did the same: what the raw side wrote, the library reads.
+//! Both sides of a comparison do the same work on the same kind of file or table, in one run, in alternating rounds, so that other
+//! load on the machine affects both. Times of one machine say little about another, so only ratios are printed. Before anything is
+//! timed, each comparison checks that both sides did the same: the library reads what the raw side wrote.
 
 mod compression;
 mod dynamodb;
@@ -24,34 +24,34 @@ use clap::{Parser, ValueEnum};
 
 use crate::measure::Rounds;
 
-/// What a comparison may fail with; it ends the run.
+/// Any error; it ends the run.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures what the library adds to raw calls, or the HTTP service to the library, and prints tables in Markdown.
+/// Measure what the library adds to raw calls, or the HTTP service to the library, and print tables in Markdown.
 #[derive(Parser)]
 struct Args {
-    /// Fewer and shorter rounds: whether it works, not how fast
+    /// Fewer and shorter rounds, to check that it works
     #[arg(long)]
     smoke: bool,
-    /// What is measured
+    /// What to measure
     #[arg(value_enum, default_value_t = What::Library, conflicts_with = "service")]
     what: What,
-    /// Measure the service, which is this program: `chat-memory`
+    /// Measure the service, with this `chat-memory` program
     #[arg(long, value_name = "PROGRAM")]
     service: Option<PathBuf>,
-    /// Measure the SQLite store beside Python's, whose packages are in this folder
+    /// Compare the SQLite store with Python's, whose packages are in this folder
     #[arg(long, value_name = "FOLDER", conflicts_with = "service")]
     embedded: Option<PathBuf>,
 }
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// The library against raw calls
+    /// The library compared with raw calls
     Library,
     /// How cost, time and memory grow
     Scale,
-    /// What compression saves, and what it takes
+    /// What compression saves, and what it costs
     Compression,
 }
 

@@ -4,30 +4,30 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// How often is measured.
+/// How many rounds to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rounds {
-    /// Pairs of rounds, one of each side, that count.
+    /// Pairs of rounds that count, one round of each side.
     pub pairs: usize,
     /// Operations in a round.
     pub operations: usize,
 }
 
 impl Rounds {
-    /// For numbers to keep.
+    /// For results worth keeping.
     pub const FULL: Self = Self { pairs: 31, operations: 40 };
-    /// To see that it works.
+    /// To check that it works.
     pub const SMOKE: Self = Self { pairs: 3, operations: 4 };
 }
 
-/// The library's time in raw calls' times, over all pairs of rounds.
+/// The library's time divided by the raw calls' time, over all pairs of rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
-    /// Half of the pairs are below.
+    /// The median.
     pub median: f64,
-    /// A quarter of the pairs is below.
+    /// The lower quartile.
     pub low: f64,
-    /// A quarter of the pairs is above.
+    /// The upper quartile.
     pub high: f64,
 }
 
@@ -38,9 +38,9 @@ pub struct Comparison {
     pub library: &'static str,
     /// What it is compared with.
     pub raw: &'static str,
-    /// The aim, if there is one: the ratio should be below.
+    /// The aim, if there is one: an upper bound of the ratio.
     pub aim: Option<f64>,
-    /// What came out.
+    /// The result.
     pub ratio: Ratio,
 }
 
@@ -54,8 +54,8 @@ impl Ratio {
     }
 }
 
-/// Times both sides in alternating rounds: each pair is one round of the library and one of raw calls, and which comes
-/// first changes. The first pair warms up and does not count.
+/// Times both sides in alternating rounds. Each pair is one round of the library and one of raw calls, in alternating order. The
+/// first pair warms up and does not count.
 pub async fn alternate(
     rounds: Rounds,
     mut library: impl AsyncFnMut() -> Result,

@@ -1,4 +1,4 @@
-//! What is to be drawn.
+//! Data for plots.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Result;
 
-/// Leaves a drawing for `cargo xtask bench`, which makes `docs/NAME.svg` of it; run by hand, nothing is left.
+/// Writes a plot's data for `cargo xtask bench`, which draws `docs/NAME.svg` from it. Does nothing when run by hand.
 pub fn keep(name: &str, drawing: &Value) -> Result {
     match std::env::var_os("CHAT_MEMORY_PLOTS") {
         Some(folder) => Ok(std::fs::write(Path::new(&folder).join(format!("{name}.json")), drawing.to_string())?),

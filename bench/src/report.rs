@@ -12,8 +12,8 @@ pub fn markdown(rounds: Rounds, comparisons: &[Comparison], counts: &[Counts]) -
     let mut page = format!(
         "# What the library adds\n\n\
         Written by `cargo xtask bench`. Each line compares the library with raw calls that do the same, in one run: {pairs} pairs of \
-        rounds, alternating, {operations} operations a round. The ratio is the library's time in raw calls' times: the median over the \
-        pairs, and the middle half of them. Times themselves are left out, since they say little of another machine.\n\n\
+        rounds, alternating, {operations} operations a round. The ratio is the library's time divided by the raw calls' time: the median over \
+        the pairs, and the middle half of them. Absolute times are left out, since they do not carry over to another machine.\n\n\
         A turn is a question and an answer of {TEXT_BYTES} bytes each, in one append; a window is the newest {WINDOW} messages.\n\n\
         | the library | against | ratio | middle half | aim |\n|---|---|---|---|---|\n"
     );
@@ -24,8 +24,8 @@ pub fn markdown(rounds: Rounds, comparisons: &[Comparison], counts: &[Counts]) -
     }
     page.push_str(
         "\n## What DynamoDB counts\n\n\
-        Requests, units and bytes as the receipts say them, the units by DynamoDB Local (`ReturnConsumedCapacity`). The first turn \
-        of a session also costs a look for records and the session's entry in the directory.\n\n\
+        Requests, units and bytes as each operation reports them, the units by DynamoDB Local (`ReturnConsumedCapacity`). The first turn \
+        of a session also pays for a search for records and for the session's entry in the directory.\n\n\
         | at turn | append: requests | write units | read units | bytes | window: requests | read units | bytes |\n\
         |---|---|---|---|---|---|---|---|\n",
     );

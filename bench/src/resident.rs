@@ -1,10 +1,10 @@
-//! The memory that a process holds.
+//! The memory that a process uses.
 
 use std::process::Command;
 
 use crate::Result;
 
-/// Bytes of the process's memory that are in RAM.
+/// Bytes of the process's memory that are in RAM (RSS).
 pub fn resident(id: u32) -> Result<u64> {
     let kilobytes: u64 = if cfg!(target_os = "linux") {
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;

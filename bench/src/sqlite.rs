@@ -1,7 +1,7 @@
-//! The SQLite store against bare rusqlite: the same statements with the same pragmas, on a file that the library made.
+//! The SQLite store compared with bare rusqlite: the same statements with the same pragmas, on a file that the library created.
 //!
-//! The raw side is one connection on the calling thread with its statements prepared: what a program that needs no more than this
-//! would write. It is given the messages as JSON text, and makes none.
+//! The raw side is one connection on the calling thread with prepared statements: what a program that needs no more would write. It
+//! gets the messages as JSON text and builds none.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ pub async fn compare(rounds: Rounds) -> Result<Vec<Comparison>> {
     let folder = tempfile::tempdir()?;
     let session = SessionId::new("bench")?;
 
-    // Each side has a file of its own, both made by the library and both with the session begun.
+    // Each side has its own file; the library created both and started the session in both.
     let ours = SqliteStore::open(folder.path().join("library.db")).await?;
     let theirs = SqliteStore::open(folder.path().join("raw.db")).await?;
     for store in [&ours, &theirs] {
@@ -42,7 +42,7 @@ pub async fn compare(rounds: Rounds) -> Result<Vec<Comparison>> {
     let load_ratio = alternate(rounds, read_library, async || raw.load().map(drop)).await?;
     let parsed_ratio = alternate(rounds, read_library, async || raw.load_parsed().map(drop)).await?;
 
-    // Both are made before the clock runs: the library's messages, and the raw side's text.
+    // Both are built before the clock starts: the library's messages, and the raw side's text.
     let mut turns = batch(rounds).map(turn).collect::<Vec<_>>().into_iter();
     let mut jsons = batch(rounds).map(texts).collect::<Vec<_>>().into_iter();
     let append_ratio = alternate(
@@ -65,7 +65,7 @@ pub async fn compare(rounds: Rounds) -> Result<Vec<Comparison>> {
     ])
 }
 
-/// The numbers of the turns that are appended while the clock runs, the warming up included.
+/// The numbers of the turns that are appended while the clock runs, including the warm-up.
 fn batch(rounds: Rounds) -> impl Iterator<Item = usize> {
     LOADED_TURNS..LOADED_TURNS + (rounds.pairs + 1) * rounds.operations
 }
@@ -76,7 +76,7 @@ fn texts(number: usize) -> String {
     Value::Array(messages).to_string()
 }
 
-/// Both files hold the same messages in as many records, and the raw side loads the window that the library loads.
+/// Checks that both files hold the same messages in the same number of records, and that the raw side loads the library's window.
 async fn check_equal(ours: &SqliteStore, theirs: &SqliteStore, raw: &Raw, session: &SessionId) -> Result {
     let (ours_all, theirs_all) = (ours.load(session, &Load::all()).await?, theirs.load(session, &Load::all()).await?);
     if ours_all.records.len() != theirs_all.records.len() || !ours_all.messages().eq(theirs_all.messages()) {
@@ -138,7 +138,7 @@ impl Raw {
         self.run("COMMIT")
     }
 
-    /// The texts of the newest records, newest first, until they hold the window's messages (two each).
+    /// The texts of the newest records, newest first, until they contain the window's messages (two each).
     fn load(&self) -> Result<Vec<String>> {
         self.run("BEGIN")?;
         let (key, newest) = self.head()?;

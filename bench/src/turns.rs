@@ -1,4 +1,4 @@
-//! What is written: turns of a question and an answer.
+//! The data to write: turns of a question and an answer.
 
 use chat_memory::{Message, store::Append};
 

@@ -1,4 +1,4 @@
-//! The comparison with what Python programs keep conversations in, which needs their packages: `cargo xtask test peers` sets where they are.
+//! The comparison with Python's libraries, which needs their packages: `cargo xtask test peers` sets the folder.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The harness runs, and both sides of each comparison do the same work; how fast is no matter here.
+//! The harness runs, and both sides of each comparison do the same work. Speed does not matter here.
 
 use std::path::Path;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn a_smoke_run_prints_the_table() {
 
 #[test]
 fn a_smoke_run_of_the_service_prints_its_tables() {
-    // `cargo test --workspace` has built the program beside this one; the harness says what to do where it is not there.
+    // `cargo test --workspace` builds the program next to this one; without it the harness says what to do.
     let program = Path::new(env!("CARGO_BIN_EXE_chat-memory-bench")).with_file_name("chat-memory");
     let table = smoke(&["--service", &program.display().to_string()]);
     for store in ["SQLite", "DynamoDB Local"] {

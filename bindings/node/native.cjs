@@ -1,14 +1,16 @@
 "use strict";
-// Loads the addon made for this platform. It is CommonJS, and one for both module systems, so that `import` and `require` in one program
+// Loads the addon for this platform. It is one CommonJS file for both module systems, so that `import` and `require` in one program
 // share the stores. A bundler that copies this file leaves the addon behind, so nothing here may rely on what a bundler replaces.
 
 const { platform } = require("./platform.cjs");
 
-// In an ES module made by a bundler, `require` gives no parts of Node.
+// In an ES module made by a bundler, `require` finds no built-in modules of Node.
 const { existsSync, readdirSync, readFileSync } = process.getBuiltinModule ? process.getBuiltinModule("fs") : require("node:fs");
 const { join } = process.getBuiltinModule ? process.getBuiltinModule("path") : require("node:path");
 
-/** Never called. What collects the files of an application (Next.js's standalone output, packagers of functions) finds ours by such lines. */
+/**
+ * Never called. Tools that collect an application's files (Next.js's standalone output, function packagers) find the addon by such lines.
+ */
 exports.files = () => [require("./package.json"), require("node:fs").readdirSync(require("node:path").join(__dirname, "prebuilt"))];
 
 /** An error with this code: what failed, why, and the remedy. */
@@ -22,7 +24,7 @@ const EXTERNAL =
   'leave the package out of the bundle: in Next.js serverExternalPackages: ["chat-memory"], in webpack ' +
   'externals: [/^chat-memory(\\/|$)/] with externalsType "module" or "commonjs", in esbuild --external:chat-memory, in Vite ssr.external: ["chat-memory"]';
 
-/** The package's own folder; undefined where this file was copied out of it. */
+/** The package's own folder; undefined if this file was copied out of it. */
 function ownFolder() {
   if (typeof __dirname !== "string") return undefined;
   try {
@@ -33,7 +35,7 @@ function ownFolder() {
   }
 }
 
-/** The addon's path, and the version that it must be of. */
+/** The addon's path, and the version that it must have. */
 function locate(here) {
   const given = process.env.CHAT_MEMORY_NATIVE;
   const own = ownFolder();
@@ -70,7 +72,7 @@ function load() {
   const { path, version } = locate(here);
   const loaded = { exports: {} };
   try {
-    // What `require` does, where a bundler has left none.
+    // What `require` does, if a bundler has removed it.
     process.dlopen(loaded, path);
   } catch (error) {
     throw failed("unsupported_platform", `${JSON.stringify(path)} does not load (${error.message})`, onThisPlatform(here), error);

@@ -1,4 +1,4 @@
-/** The native part: bindings/node/native/src/lib.rs says what each does. */
+/** The native part; see bindings/node/native/src/lib.rs for each function. */
 export interface NativeStore {
   call(operation: string, request: string): Promise<string>;
 }
@@ -12,5 +12,5 @@ export interface Native {
 
 export const native: Native;
 
-/** The stores that this process has open, by what they were opened with. One for both module systems. */
+/** The open stores of this process, by what they were opened with. Shared by both module systems. */
 export const stores: Map<string, NativeStore>;

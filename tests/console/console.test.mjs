@@ -17,7 +17,7 @@ after(async () => {
 
 const messages = async (session) => (await api(service.url, "GET", `/sessions/${session}/messages`)).messages;
 
-/** A session's page that has become live. */
+/** A session's page that is receiving live updates. */
 async function live(session, options) {
   const watch = await watched(chromium, service.url, options);
   await watch.open(`/console/sessions/${encodeURIComponent(session)}`);
@@ -72,7 +72,7 @@ test("a message is written, in every role, and seen by another who watches", asy
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".message.user", { hasText: "Hello" }).waitFor();
   await reader.page.locator(".message.user", { hasText: "Hello" }).waitFor();
-  assert.equal(await page.getByLabel("Message").evaluate((text) => text === document.activeElement), true, "one goes on writing");
+  assert.equal(await page.getByLabel("Message").evaluate((text) => text === document.activeElement), true, "the message field keeps the focus");
   await page.getByLabel("As").selectOption("assistant");
   await page.getByLabel("Message").fill("Hi.");
   await page.getByLabel("Message").press("Control+Enter");

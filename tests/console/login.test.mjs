@@ -82,7 +82,7 @@ test("another namespace sees nothing of it", async () => {
 
 test("a key that is revoked ends the pages that are open", async () => {
   const key = await run("key", "new", "--keys", files.file("keys.toml"), "--name", "short", "--namespace", "acme", "--right", "read");
-  // The service sees the file's change within a second, so a login may have to be tried again.
+  // The service notices the file's change within a second, so a login may have to be retried.
   let watch = await loggedIn(key, "/console/sessions/trip");
   while ((await watch.page.getByRole("alert").count()) > 0) {
     await watch.page.getByLabel("API key").fill(key);

@@ -1,4 +1,4 @@
-// A page under watch: what went wrong in it, and whom it asked.
+// Records a page's errors and its requests.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
@@ -9,7 +9,7 @@ export async function watched(browser, url, options = {}) {
   const context = await browser.newContext({ locale: "en-GB", timezoneId: "UTC", reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   const wrong = [];
-  // An answer that is an error by its status is one that a test asks for; what the page says of it is looked at there.
+  // A test asks for a response with an error status on purpose, and checks the page's text itself.
   page.on("console", (message) => {
     if (message.type() === "error" && !/Failed to load resource: the server responded/.test(message.text())) wrong.push(message.text());
   });
@@ -22,7 +22,7 @@ export async function watched(browser, url, options = {}) {
     page,
     /** Opens a path. */
     open: (path) => page.goto(url + path),
-    /** Nothing went wrong: no error, nobody else asked. */
+    /** Checks that there were no errors and no requests to other hosts. */
     isWell: () => assert.deepEqual(wrong, []),
     close: async () => {
       await context.close();
@@ -31,7 +31,7 @@ export async function watched(browser, url, options = {}) {
   };
 }
 
-/** What axe-core finds in a page that is serious or critical must be nothing. */
+/** Checks that axe-core finds nothing serious or critical in a page. */
 export async function isAccessible(page, what) {
   await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));

@@ -1,5 +1,5 @@
-// Pictures of the console's pages, for people to look at: light, dark, and as wide as a phone.
-// `cargo xtask screenshots` runs this, with the folder for the pictures as the argument.
+// Screenshots of the console's pages, for people to look at: light, dark, and as wide as a phone. `cargo xtask screenshots` runs
+// this, with the folder for the screenshots as the argument.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
@@ -21,7 +21,7 @@ const key = await run("key", "new", "--keys", files.file("keys.toml"), "--name",
 const locked = await serve("--keys", files.file("keys.toml"), "--store", `sqlite:${files.file("chats.db")}`);
 const chromium = await browser();
 
-/** Each picture: which service, which page, and what to do there first. */
+/** Each screenshot: which service, which page, and what to do there first. */
 const pages = [
   ["sessions", demo.url, "/console"],
   ["session", demo.url, "/console/sessions/trip-lisbon"],
@@ -52,7 +52,7 @@ try {
       const page = await context.newPage();
       await page.goto(url + path);
       await prepare?.(page);
-      // A phone's picture shows all of the page, the others what is seen of it.
+      // A phone's screenshot shows the whole page, the others its visible part.
       await page.screenshot({ path: join(into, `${name}-${look}.png`), animations: "disabled", fullPage: look === "phone" && !path.endsWith("-lisbon") && !name.startsWith("session-") });
       await page.close();
     }

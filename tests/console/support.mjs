@@ -1,4 +1,4 @@
-// What the tests and the screenshots share: a service that really runs, and a real browser.
+// What the tests and the screenshots share: a real running service, and a real browser.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,11 +7,11 @@ import { createInterface } from "node:readline";
 
 import { chromium } from "playwright-core";
 
-/** The program under test. Without it the tests fail, and do not skip. */
+/** The program under test. Without it the tests fail instead of being skipped. */
 const program = process.env.CHAT_MEMORY_PROGRAM;
 if (!program) throw new Error("CHAT_MEMORY_PROGRAM does not name the program; `cargo xtask test console` builds it and runs these tests.");
 
-/** Nothing of the machine's own may decide what the service does. */
+/** The machine's own settings must not affect the service. */
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CHAT_MEMORY_|AWS_)/.test(name)));
 
 /** Runs the program to its end, and returns what it printed. */
@@ -26,7 +26,7 @@ export function run(...args) {
   });
 }
 
-/** A service on a free port. `log` is what it said on standard error. */
+/** A service on a free port. `log` is its standard error. */
 export async function serve(...args) {
   const child = spawn(program, ["serve", "--listen", "127.0.0.1:0", ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
@@ -51,13 +51,13 @@ export async function serve(...args) {
   };
 }
 
-/** A folder that is gone when it is closed. */
+/** A temporary folder, removed when it is closed. */
 export function folder() {
   const path = mkdtempSync(join(tmpdir(), "chat-memory-console-"));
   return { path, file: (name) => join(path, name), close: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** Debian's Chromium, or the one that CHROMIUM names. */
+/** Debian's Chromium, or CHROMIUM if set. */
 function executable() {
   const named = process.env.CHROMIUM;
   const inPath = (process.env.PATH ?? "").split(delimiter).flatMap((path) => [join(path, "chromium"), join(path, "chromium-browser")]);
@@ -66,7 +66,7 @@ function executable() {
   return found;
 }
 
-/** A browser without a window, which asks nobody for anything by itself. */
+/** A headless browser that sends no requests of its own. */
 export function browser() {
   return chromium.launch({
     executablePath: executable(),

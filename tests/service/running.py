@@ -1,11 +1,11 @@
-"""A running service: `chat-memory serve` on a port of its own, over a store of its own."""
+"""A running service: `chat-memory serve` on a port of its own, with a store of its own."""
 
 import os
 import signal
 import subprocess
 import tempfile
 
-# Long enough for any machine: it is waited for only where something is lost.
+# Long enough for any machine: a test waits this long only if it fails.
 PATIENCE_S = 120
 
 
@@ -18,13 +18,13 @@ def program():
 
 
 def environment(**more):
-    """This process's environment, without settings of the tester's own."""
+    """This process's environment, without the tester's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_MEMORY_")}
     return {**kept, **more}
 
 
 class Service:
-    """A service over a new SQLite file, with a key where rights are named, until the block ends."""
+    """A service on a new SQLite file, with a key if rights are given, until the block ends."""
 
     def __init__(self, *rights):
         self.rights = rights

@@ -1,4 +1,4 @@
-"""schemathesis against the running service: whatever is asked, it answers as its OpenAPI document says, and never with a 5xx."""
+"""schemathesis against the running service: every response matches its OpenAPI document, and none is a 5xx."""
 
 import os
 import subprocess
@@ -19,11 +19,11 @@ CHECKS = [
     "unsupported_method",
     "allow_header_conformance",
     "ignored_auth",
-    # Not `positive_data_acceptance`: that two parameters exclude each other, or a number is kept exactly, no schema can say. Not
-    # `use_after_free`: a session that was deleted is an empty one.
+    # Not `positive_data_acceptance`: no schema can express that two parameters exclude each other, or that a number is kept
+    # exactly. Not `use_after_free`: a deleted session is an empty one.
 ]
 
-# The stream of events has no end; the tests in Rust follow it.
+# The stream of events has no end; the Rust tests cover it.
 ENDLESS = "/v1/sessions/{session}/events"
 
 
@@ -36,7 +36,7 @@ class Document(unittest.TestCase):
                 *["--checks", ",".join(CHECKS), "--max-examples", "60", "--seed", "1", "--continue-on-failure"],
                 *["--phases", "examples,coverage,fuzzing,stateful", "--warnings", "off", "--no-color"],
             ]
-            # It keeps a database of examples in the working directory.
+            # It writes a database of examples into the working directory.
             ran = subprocess.run(command, cwd=folder, env=environment(NO_COLOR="1"), capture_output=True, text=True)
         print(ran.stdout[-2000:] if ran.returncode == 0 else ran.stdout + ran.stderr)
         self.assertEqual(ran.returncode, 0, "schemathesis found what is printed above")

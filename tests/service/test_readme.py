@@ -1,4 +1,4 @@
-"""What the README shows of the service is run as it stands there, but for the address: the port of a test is a free one."""
+"""Runs the README's examples of the service unchanged, except for the address: a test uses a free port."""
 
 import os
 import pathlib
@@ -22,16 +22,16 @@ def blocks():
 
 
 def promised(block):
-    """What the comments behind its last words say that it prints."""
+    """The expected output, from the comments at the ends of its lines."""
     return re.findall(r"^\s*(?:print|console\.log)\(.*\);?\s+(?:#|//) (.*)$", block, re.MULTILINE)
 
 
 def run(command, text, until=None):
-    """The output of a program that is given this text; with `until`, up to where that stands in it."""
+    """The output of a program with this text as its input; with `until`, up to that text."""
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
-    # What does not end by itself would hold up the tests for good.
+    # A program that does not end by itself would block the tests for ever.
     watchdog = threading.Timer(PATIENCE_S, os.killpg, (process.pid, signal.SIGKILL))
     watchdog.start()
     try:

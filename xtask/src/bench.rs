@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: runs the harness in `bench/` and those in `bindings/node/bench`, and keeps their tables and drawings.
+//! `cargo xtask bench`: runs the harnesses in `bench/` and `bindings/node/bench`, and stores their tables and plots.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,26 +10,26 @@ use crate::cargo::{cargo, root, run as run_command, scratch, target, words};
 use crate::emulator::Endpoint;
 use crate::{node, peers, plot};
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub enum What {
-    /// The library, against raw calls of the SDK and of SQLite
+    /// The library, compared with raw calls of the SDK and of SQLite
     Library,
-    /// The HTTP service, beside the library's own calls, and the memory that it holds
+    /// The HTTP service, compared with direct library calls, and its memory
     Service,
-    /// The npm package, beside LangChain.js's own class
+    /// The npm package, compared with LangChain.js's own class
     Node,
-    /// What others keep conversations with, LangChain, Flowise, Mastra and LangGraph, beside ours
+    /// LangChain, Flowise, Mastra and LangGraph, compared with ours
     Peers,
     /// How cost, time and memory grow: a long session, many sessions, many writers
     Scale,
-    /// The SQLite store beside LangChain Python's and the OpenAI Agents SDK's
+    /// The SQLite store, compared with LangChain Python's and the OpenAI Agents SDK's
     Embedded,
-    /// What compression saves by size, and what it takes
+    /// What compression saves by size, and what it costs
     Compression,
 }
 
-/// Measures, prints the tables, and (but for a smoke run) writes them where they are read.
+/// Measures, prints the tables and, except in a smoke run, writes them into the documents that show them.
 pub fn run(what: Option<What>, smoke: bool) -> Result {
     let endpoint = Endpoint::from_env_or_start()?;
     let wanted = |one| what.is_none_or(|what| what == one);
@@ -59,13 +59,13 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
     Ok(())
 }
 
-/// The profile to build with, and its folder in `target`. A smoke run measures nothing worth keeping, so it takes what `cargo xtask test` has
-/// compiled already.
+/// The profile to build with, and its folder in `target`. A smoke run keeps no measurements, so it uses what `cargo xtask test` has
+/// already compiled.
 fn profile(smoke: bool) -> (&'static str, &'static str) {
     if smoke { ("dev", "debug") } else { ("measure", "measure") }
 }
 
-/// Runs the harness, and keeps what it says in this section of `docs/benchmarks.md`.
+/// Runs the harness and writes its output into this section of `docs/benchmarks.md`.
 fn harness(endpoint: &Endpoint, section: &str, args: &[&std::ffi::OsStr], smoke: bool) -> Result {
     let (profile, _) = profile(smoke);
     let mut bench = cargo(&format!("run --quiet --profile {profile} -p chat-memory-bench --"));
@@ -86,7 +86,7 @@ fn service(endpoint: &Endpoint, smoke: bool) -> Result {
     harness(endpoint, "service", &["--service".as_ref(), program.as_os_str()], smoke)
 }
 
-/// Runs a script of the npm package's, with these arguments if it is a smoke run, and keeps what it says in a section of a file.
+/// Runs a script of the npm package, with these arguments in a smoke run, and writes its output into a section of a file.
 fn package(endpoint: &Endpoint, script: &str, smoke_args: &[&str], (file, section): (&Path, &str), smoke: bool) -> Result {
     let peers = peers::install()?;
     node::build(if smoke { "dev" } else { "measure" })?;
@@ -98,7 +98,7 @@ fn package(endpoint: &Endpoint, script: &str, smoke_args: &[&str], (file, sectio
     keep(bench.envs(endpoint.env()).envs(peers), file, section, smoke)
 }
 
-/// Runs a harness and keeps what it says in a section of a file, and in `docs` what it leaves to draw. A smoke run keeps nothing.
+/// Runs a harness, writes its output into a section of a file, and its plots into `docs`. A smoke run writes nothing.
 fn keep(bench: &mut Command, file: &Path, section: &str, smoke: bool) -> Result {
     let plots = tempfile::tempdir_in(scratch()?).map_err(|e| format!("no folder could be made in target: {e}."))?;
     let table = output(bench.env("CHAT_MEMORY_PLOTS", plots.path()))?;
@@ -109,7 +109,7 @@ fn keep(bench: &mut Command, file: &Path, section: &str, smoke: bool) -> Result 
     write(file, section, &table)
 }
 
-/// Runs a harness: its table, which it prints too.
+/// Runs a harness, prints its table and returns it.
 fn output(bench: &mut Command) -> Result<String> {
     eprintln!("$ {}", words(bench));
     let output = bench.stderr(Stdio::inherit()).output().map_err(|e| format!("{} could not be run: {e}.", words(bench)))?;
@@ -118,7 +118,7 @@ fn output(bench: &mut Command) -> Result<String> {
     if output.status.success() { Ok(table) } else { Err(format!("the benchmarks failed ({}).", output.status)) }
 }
 
-/// Puts a text into its section of a file, between `<!-- section -->` and `<!-- /section -->`.
+/// Writes a text into its section of a file, between `<!-- section -->` and `<!-- /section -->`.
 fn write(path: &Path, section: &str, table: &str) -> Result {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{} could not be read: {e}.", path.display()))?;
     let (start, end) = (format!("<!-- {section} -->\n"), format!("<!-- /{section} -->"));

@@ -1,10 +1,10 @@
-//! What is fetched and installed once for this machine, outside the checkout.
+//! What is downloaded and installed once per machine, outside the checkout.
 
 use std::path::{Path, PathBuf};
 
 use crate::Result;
 
-/// Where this machine keeps what can be fetched again.
+/// The folder of this machine for what can be downloaded again.
 pub fn cache() -> Result<PathBuf> {
     let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = var("CHAT_MEMORY_CACHE")
@@ -14,8 +14,8 @@ pub fn cache() -> Result<PathBuf> {
     std::path::absolute(&cache).map_err(|e| format!("{} is no usable path: {e}.", cache.display()))
 }
 
-/// The folder of this name in `cache`, made by `make` if it is not there. The name must tell its content: then another version goes to
-/// another folder, and an old checkout still finds its own.
+/// Returns the folder of this name in `cache`; `make` creates it if it is missing. The name must identify the content: another
+/// version then gets another folder, and an old checkout still finds its own.
 pub fn kept(cache: &Path, name: &str, make: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     let folder = cache.join(name);
     if folder.is_dir() {
@@ -27,7 +27,7 @@ pub fn kept(cache: &Path, name: &str, make: impl FnOnce(&Path) -> Result) -> Res
         format!("no folder could be made in {}: {e}. Name a folder to write to in CHAT_MEMORY_CACHE.", cache.display())
     })?;
     make(temporary.path())?;
-    // One rename, so that the folder is whole or not there. Where another run was faster, its folder is as good.
+    // One rename, so the folder is complete or absent. If another run was faster, its folder is just as good.
     match std::fs::rename(temporary.path(), &folder) {
         Err(e) if !folder.is_dir() => Err(format!("{name} could not be moved to {}: {e}.", folder.display())),
         _ => Ok(folder),

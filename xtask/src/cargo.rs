@@ -18,23 +18,23 @@ pub fn target() -> PathBuf {
     root().join(target)
 }
 
-/// The folder for what a run leaves behind: logs.
+/// The folder for what a run leaves: logs.
 pub fn scratch() -> Result<PathBuf> {
     let scratch = target().join("xtask");
     std::fs::create_dir_all(&scratch).map_err(|e| format!("the folder {} could not be made: {e}.", scratch.display()))?;
     Ok(scratch)
 }
 
-/// A cargo command, in words: `cargo("test --workspace")`.
+/// A cargo command from one line of words: `cargo("test --workspace")`.
 pub fn cargo(words: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // It was set for this program by the cargo that started it, and would mislead build scripts of others.
+    // The cargo that started this program set it; it would mislead other crates' build scripts.
     command.args(words.split_whitespace()).current_dir(root()).stdin(Stdio::null()).env_remove("CARGO_MANIFEST_DIR");
     command
 }
 
-/// Runs a command to its end, saying which, and fails if it does.
+/// Prints a command, runs it to its end, and returns an error if it fails.
 pub fn run(command: &mut Command) -> Result {
     let words = words(command);
     println!("$ {words}");
@@ -49,7 +49,7 @@ pub fn words(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// What cargo knows of the workspace, with these options.
+/// The workspace's metadata from cargo, with these options.
 pub fn metadata(options: &str) -> Result<Value> {
     let output = cargo(&format!("metadata --format-version 1 {options}")).output();
     let output = output.map_err(|e| format!("cargo could not be run: {e}."))?;
@@ -57,7 +57,7 @@ pub fn metadata(options: &str) -> Result<Value> {
         .map_err(|e| format!("cargo metadata did not answer ({e}): {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The features of a package of the workspace, `default` left out.
+/// The features of a workspace package, without `default`.
 pub fn features(package: &str) -> Result<Vec<String>> {
     let metadata = metadata("--no-deps")?;
     let packages = metadata["packages"].as_array().into_iter().flatten();

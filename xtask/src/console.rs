@@ -1,4 +1,4 @@
-//! The console in a real browser: its tests and its pictures, in `tests/console`.
+//! The console in a real browser: its tests and its screenshots, in `tests/console`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,21 +11,21 @@ fn folder() -> PathBuf {
     root().join("tests").join("console")
 }
 
-/// The tests' command.
+/// The command that runs the tests.
 pub fn tests() -> Result<Command> {
     let mut command = node()?;
-    // One file after the other: two browsers at once would be too many for a small machine.
+    // One file after the other: two browsers at once are too many for a small machine.
     command.args(["--test", "--test-reporter=spec", "--test-concurrency=1"]).args(["console.test.mjs", "login.test.mjs"]);
     Ok(command)
 }
 
-/// Makes the pictures, and says where.
+/// Takes the screenshots and prints where they are.
 pub fn screenshots() -> Result {
     let into = target().join("screenshots");
     run(node()?.arg("screenshots.mjs").arg(into))
 }
 
-/// Node in the tests' folder, with all that they need: a browser, their packages, and the program.
+/// Node in the tests' folder, with everything the tests need: a browser, their packages, and the program.
 fn node() -> Result<Command> {
     chromium()?;
     println!("$ npm ci (in tests/console)");
@@ -36,17 +36,17 @@ fn node() -> Result<Command> {
     Ok(node)
 }
 
-/// The program, built now unless CHAT_MEMORY_PROGRAM names one.
+/// The program: CHAT_MEMORY_PROGRAM if set, otherwise built now.
 fn program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|path| !path.is_empty()) {
         return std::path::absolute(&program).map_err(|e| format!("CHAT_MEMORY_PROGRAM names no usable path: {e}."));
     }
-    // As the tests build it, since for the program alone cargo would compile most dependencies a second time.
+    // Built like the tests build it: for the program alone, cargo would compile most dependencies a second time.
     run(&mut cargo("build --workspace --all-features"))?;
     Ok(target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Debian's Chromium, unless CHROMIUM names another.
+/// Debian's Chromium, unless CHROMIUM is set.
 fn chromium() -> Result {
     let named = std::env::var_os("CHROMIUM").filter(|path| !path.is_empty());
     if let Some(path) = named {

@@ -1,4 +1,4 @@
-//! Debian's packages: what a machine may lack, and how it gets there.
+//! Debian packages: what a machine may lack, and how to install it.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 
-/// Installs packages: in CI, as root, at once; on a terminal if the person there says yes. Else the error says how to, or, where there is
-/// no apt-get, what to do `otherwise`. `missing` says what is missing and what needs it, without a full stop.
+/// Installs packages: at once in CI as root, on a terminal after asking. Otherwise the error says how to install them or, without
+/// apt-get, what to do `otherwise`. `missing` says what is missing and what needs it, without a full stop.
 pub fn install(missing: &str, packages: &[&str], otherwise: &str) -> Result {
     let is_root = id_is_root();
     let sudo = if is_root { "" } else { "sudo " };
@@ -29,7 +29,8 @@ pub fn install(missing: &str, packages: &[&str], otherwise: &str) -> Result {
     if status.success() { Ok(()) } else { Err(format!("`{by_hand}` failed ({status}); {otherwise}.")) }
 }
 
-/// OpenSSL's headers, which langchain-rust's dependencies are compiled with. On other systems than Linux its crate looks for itself.
+/// OpenSSL's headers, which langchain-rust's dependencies are compiled with. On systems other than Linux its crate finds them
+/// itself.
 pub fn openssl() -> Result {
     let named = ["OPENSSL_DIR", "OPENSSL_LIB_DIR"].iter().any(|name| std::env::var_os(name).is_some());
     if named || !cfg!(target_os = "linux") || has_openssl() {
@@ -59,7 +60,7 @@ fn id_is_root() -> bool {
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
-/// Whether the person at the terminal says yes; no where there is no terminal.
+/// Asks the person at the terminal for a yes; returns no without a terminal.
 fn ask(question: &str) -> bool {
     let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
     if !stdin.is_terminal() || !stdout.is_terminal() {

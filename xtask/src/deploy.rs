@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::cargo::{root, run};
 use crate::{Result, python};
 
-/// Checks each template: against CloudFormation's schemas, and for what works but should not be done.
+/// Checks each template against CloudFormation's schemas and best practices.
 pub fn check() -> Result {
     let packages = python::packages("tests/deploy", "cfn-lint")?;
     let folder = root().join("deploy");

@@ -1,4 +1,4 @@
-//! `cargo xtask flowise`: Flowise's real server with our node in it. It is no part of CI, for its size.
+//! `cargo xtask flowise`: runs Flowise's real server with our node in it. Too large for CI.
 
 use std::process::Command;
 
@@ -6,9 +6,9 @@ use crate::cargo::{root, run};
 use crate::emulator::Endpoint;
 use crate::{Result, node, peers};
 
-/// Installs Flowise where it is not there yet, and holds conversations with it, on a DynamoDB Local and a chat model of this machine.
+/// Installs Flowise if necessary and runs conversations on it, with a DynamoDB Local and a chat model on this machine.
 pub fn test() -> Result {
-    // Flowise names this version as the one it runs on.
+    // The version that Flowise declares.
     let node = node::runtime("v24")?;
     let (variable, flowise) = peers::flowise_server()?;
     node::build("dev")?;

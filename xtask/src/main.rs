@@ -1,5 +1,5 @@
-//! The project's own commands, run as `cargo xtask …`: its tests, its benchmarks, and AWS's DynamoDB Local, which both
-//! need and which is fetched, checked and started here.
+//! The project's own commands, run as `cargo xtask …`: tests, benchmarks, and AWS's DynamoDB Local, which both need. DynamoDB Local
+//! is downloaded, verified and started here.
 
 mod bench;
 mod cache;
@@ -18,6 +18,7 @@ mod sbom;
 mod service;
 mod steps;
 mod supply;
+mod words;
 
 use std::process::{Command, ExitCode};
 
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 use crate::emulator::Endpoint;
 
-/// An error is one or a few sentences: what is wrong, where, and what to do.
+/// Errors are one to a few sentences: what is wrong, where, and what to do.
 type Result<T = ()> = std::result::Result<T, String>;
 
 /// The project's own commands.
@@ -38,63 +39,65 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run everything that must hold before a change is good: format, clippy, docs, features, examples, tests
+    /// Run all checks that a change must pass: format, clippy, docs, features, examples, tests
     ///
-    /// Stops at the first step that fails and says what to do. DynamoDB Local is fetched, checked and started on a free
-    /// port for the steps that need it, unless DYNAMODB_ENDPOINT names one that runs already.
+    /// Stops at the first step that fails and says what to do. DynamoDB Local is downloaded, verified and started on a free port
+    /// for the steps that need it, unless DYNAMODB_ENDPOINT names a running one.
     Test {
-        /// Only what needs Rust and DynamoDB Local, nothing of another language
+        /// Only the steps that need just Rust and DynamoDB Local
         #[arg(long)]
         quick: bool,
         /// Only these steps, in their usual order
         #[arg(value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(steps::names()))]
         steps: Vec<String>,
     },
-    /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and what else is measured beside
-    /// ours (Mastra, LangGraph), and say where
+    /// Install the originals (LangChain.js, Flowise's node, LangChain Python) that tests share tables with, and what benchmarks
+    /// compare with (Mastra, LangGraph), and print where
     Peers,
-    /// Write anew what is generated from the code: docs/openapi.json
+    /// Regenerate what is generated from the code: docs/openapi.json
     Gen,
-    /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service beside the library, the npm package beside
-    /// LangChain.js, and LangChain and Flowise beside ours; write the tables
+    /// Measure the library against raw calls of the SDK and of SQLite, the HTTP service against the library, the npm package
+    /// against LangChain.js, and LangChain and Flowise against ours; write the tables
     ///
-    /// They go to docs/benchmarks.md, but the npm package's into bindings/node/README.md.
+    /// The tables go to docs/benchmarks.md, the npm package's to bindings/node/README.md.
     Bench {
-        /// Only one of them
+        /// Only this benchmark
         what: Option<bench::What>,
-        /// Fewer and shorter rounds: whether it works, not how fast; nothing is written
+        /// Fewer and shorter rounds, to check that it works; nothing is written
         #[arg(long)]
         smoke: bool,
     },
-    /// Run random schedules of many processes on every store, under faults, and check what they were told; `-- --help` says more
+    /// Run random schedules of many processes on every store, under faults, and check all results; `-- --help` says more
     ///
     /// For instance `cargo xtask torture --seed 1 --seconds 600`, or `--store turns --without IdCheck` to see what a rule is for.
-    /// `cargo xtask torture check FILE` looks again at the history that a schedule left behind.
+    /// `cargo xtask torture check FILE` checks again the history that a schedule left behind.
     Torture {
-        /// What the `torture` program takes: --seed, --seconds, --schedules, --store, --without, --leading-to, --hours, --keep; or `check FILE`
+        /// Options of the `torture` program: --seed, --seconds, --schedules, --store, --without, --leading-to, --hours, --keep; or
+        /// `check FILE`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
         options: Vec<String>,
     },
-    /// Try the node in Flowise's real server: conversations, a restart, a clear; it installs Flowise (2.5 GB in the cache folder) once
+    /// Test the node in Flowise's real server: conversations, a restart, a clear; installs Flowise (2.5 GB in the cache folder)
+    /// once
     Flowise,
-    /// Ask RustSec's list what is known against the dependencies; it is fetched from GitHub with Git
+    /// Check the dependencies against RustSec's advisories, fetched from GitHub with Git
     Advisories,
-    /// Write what the program, the Lambda's program and the npm package's addon are made of, as CycloneDX 1.5, into target/sbom
+    /// Write SBOMs of the program, the Lambda's program and the npm package's addon, in CycloneDX 1.5, into target/sbom
     ///
-    /// The crates built into each or used to build it, with licences and checksums. The same commit gives the same files.
+    /// Each lists the crates built into it or used to build it, with licences and checksums. The same commit gives the same files.
     Sbom {
-        /// The target that they are built for, such as aarch64-unknown-linux-gnu; this machine's by default
+        /// The target triple to build for, such as aarch64-unknown-linux-gnu; this machine's by default
         #[arg(long, value_name = "TRIPLE")]
         target: Option<String>,
     },
-    /// Make pictures of the console's pages, light, dark and as wide as a phone, in target/screenshots
+    /// Take screenshots of the console's pages, light, dark and as wide as a phone, into target/screenshots
     Screenshots,
-    /// Run DynamoDB Local until Ctrl-C, or as long as a command runs
+    /// Run DynamoDB Local until Ctrl-C, or while a command runs
     Emulator {
         /// The port; a free one by default
         #[arg(long)]
         port: Option<u16>,
-        /// A command to run with DYNAMODB_ENDPOINT set, after which DynamoDB Local is stopped
+        /// A command to run with DYNAMODB_ENDPOINT set; DynamoDB Local stops after it
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
@@ -111,7 +114,7 @@ Examples:
 Environment:
   DYNAMODB_ENDPOINT    a DynamoDB Local that runs already (started with -sharedDb); none is started then
   CHAT_MEMORY_CACHE    where DynamoDB Local is kept; by default chat-memory in the user's cache folder
-  CHAT_MEMORY_SHARED   the folder with data/conversations.jsonl; by default ../shared beside the checkout
+  CHAT_MEMORY_SHARED   the folder with data/conversations.jsonl; by default ../shared next to the checkout
   JAVA_HOME            the Java (17 or newer) that runs DynamoDB Local; else the one in PATH";
 
 fn main() -> ExitCode {
@@ -140,7 +143,7 @@ fn main() -> ExitCode {
 fn torture(options: &[String]) -> Result<ExitCode> {
     let mut program = cargo::cargo("run --quiet -p chat-memory-torture --bin torture --");
     if options.first().is_some_and(|first| first == "check") {
-        // It needs no DynamoDB. The program runs in the workspace's root, and a file's name is meant from here.
+        // It needs no DynamoDB. The program runs in the workspace's root, but file names are relative to the current directory.
         let here = |word: &String| {
             if word.starts_with('-') { word.into() } else { std::path::absolute(word).unwrap_or_else(|_| word.into()) }
         };
@@ -152,7 +155,7 @@ fn torture(options: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs DynamoDB Local in the foreground, or around a command, whose exit code it then takes over.
+/// Runs DynamoDB Local in the foreground, or around a command, and returns the command's exit code.
 fn emulate(port: Option<u16>, command: &[String]) -> Result<ExitCode> {
     let mut endpoint = Endpoint::start(port)?;
     if let [program, args @ ..] = command {

@@ -1,4 +1,4 @@
-//! The npm package in `bindings/node`: its addon, its TypeScript, and the versions of Node that its tests run on.
+//! The npm package in `bindings/node`: its addon, its TypeScript, and the Node versions that its tests run on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::cache::{cache, kept};
 use crate::cargo::{cargo, root, run, target};
 use crate::npm::{self, Package};
 
-/// Versions that the package promises to run on, beside the one in PATH.
+/// Versions that the package supports, in addition to the one in PATH.
 const RUNTIMES: [(&str, Package); 2] = [
     (
         "v20",
@@ -37,10 +37,11 @@ pub fn folder() -> PathBuf {
     root().join("bindings").join("node")
 }
 
-/// Builds the package in place: its dependencies, the addon (with this profile of cargo's), both forms of its code.
+/// Builds the package in place: its dependencies, the addon (with this cargo profile), and both forms of its code.
 pub fn build(profile: &str) -> Result {
     dependencies()?;
-    // As the tests build it, since for the addon alone cargo would compile most dependencies a second time; otherwise only what is needed.
+    // Built like the tests build it: for the addon alone, cargo would compile most dependencies a second time. Otherwise builds
+    // only what is needed.
     let packages = if profile == "dev" { "--workspace --all-features" } else { "-p chat-memory-node" };
     run(&mut cargo(&format!("build {packages} --profile {profile}")))?;
     let built = target().join(if profile == "dev" { "debug" } else { profile });
@@ -48,7 +49,7 @@ pub fn build(profile: &str) -> Result {
     run(Command::new("node").arg("scripts/build.mjs").current_dir(folder()))
 }
 
-/// What the package is compiled and tested with, installed where it is not, or not as package-lock.json has it.
+/// Installs what the package is compiled and tested with, if it is missing or differs from package-lock.json.
 fn dependencies() -> Result {
     let (lock, modules) = (folder().join("package-lock.json"), folder().join("node_modules"));
     let stamp = modules.join(".installed");
@@ -62,7 +63,7 @@ fn dependencies() -> Result {
     std::fs::write(&stamp, wanted).map_err(|e| format!("{} cannot be written: {e}.", stamp.display()))
 }
 
-/// The Nodes to test on: the one in PATH, and those of the other versions, where they run on this machine.
+/// The Nodes to test on: the one in PATH, and the other versions if they run on this machine.
 pub fn runtimes() -> Result<Vec<PathBuf>> {
     let own = version(Path::new("node"))?;
     let mut all = vec![PathBuf::from("node")];
@@ -79,7 +80,7 @@ pub fn runtimes() -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// The Node of one of these versions: the one in PATH if it is of that, else one that is fetched.
+/// Returns a Node of this version: the one in PATH if it matches, otherwise a downloaded one.
 pub fn runtime(major: &str) -> Result<PathBuf> {
     if version(Path::new("node"))?.split('.').next() == Some(major) {
         return Ok(PathBuf::from("node"));
@@ -91,7 +92,7 @@ pub fn runtime(major: &str) -> Result<PathBuf> {
     fetched(major, package)
 }
 
-/// Whether what is pinned runs on this machine.
+/// Whether the pinned binaries run on this machine.
 const FETCHED_HERE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
 fn fetched(major: &str, package: &Package) -> Result<PathBuf> {
@@ -105,7 +106,7 @@ fn version(node: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The tests' command on this Node.
+/// The command that runs the tests on this Node.
 pub fn tests(node: &Path) -> Result<Command> {
     let tests = folder().join("test");
     let files = std::fs::read_dir(&tests).map_err(|e| format!("{} cannot be read: {e}.", tests.display()))?;
@@ -117,7 +118,7 @@ pub fn tests(node: &Path) -> Result<Command> {
     command
         .args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
         .args(files.iter().map(|name| format!("test/{name}")));
-    // Warnings of other packages about the version of Node, some of them with a date, say nothing of this one.
+    // Other packages warn about the version of Node, sometimes with a date; that says nothing about this package.
     command.current_dir(folder()).env("NODE_NO_WARNINGS", "1");
     command.env("CHAT_MEMORY_FAULT_PROXY", target().join("debug").join("fault-proxy"));
     Ok(command)

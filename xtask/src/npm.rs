@@ -1,4 +1,4 @@
-//! Packages of npm's, each pinned by its version and the checksum of its file.
+//! npm packages, each pinned by version and file checksum.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,13 +9,13 @@ use sha2::{Digest as _, Sha512};
 
 use crate::Result;
 
-/// A package that is unpacked as it is, without what it depends on.
+/// A package that is unpacked as it is, without its dependencies.
 pub struct Package {
     /// Its name and version: `name@1.2.3`.
     pub package: &'static str,
-    /// The SHA-512 of its file, as npm writes it.
+    /// The SHA-512 of its file, in npm's notation.
     pub sha512: &'static str,
-    /// What is unpacked of it, and how many folders are left away in front.
+    /// What to unpack, and how many leading folders to strip.
     pub paths: &'static [&'static str],
     pub strip: usize,
 }
@@ -26,18 +26,18 @@ impl Package {
         self.package.rsplit_once('@').map_or(self.package, |(name, _)| name)
     }
 
-    /// The checksum's first digits, to name a folder by.
+    /// The checksum's first digits, for a folder's name.
     pub fn short(&self) -> Result<String> {
         let digest = BASE64.decode(self.sha512).map_err(|e| format!("the checksum of {} is no base64: {e}.", self.package))?;
         Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Fetches it, checks it, and unpacks it into this folder.
+    /// Downloads the package, verifies it, and unpacks it into this folder.
     pub fn unpack_into(&self, folder: &Path) -> Result {
         self.unpack_from(folder, pack)
     }
 
-    /// The same with another way to fetch it.
+    /// The same with another way to download it.
     pub fn unpack_from(&self, folder: &Path, fetch: impl FnOnce(&Path, &str) -> Result<PathBuf>) -> Result {
         let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempdir_in(folder));
         let temporary = made.map_err(|e| format!("no folder could be made in {}: {e}.", folder.display()))?;
@@ -48,7 +48,7 @@ impl Package {
         run(tar.args(self.paths))
     }
 
-    /// Refuses a file that is not, to the byte, the one that was looked at when its checksum was written down.
+    /// Refuses a file that differs from the one whose checksum was recorded.
     fn check(&self, tarball: &Path) -> Result {
         let bytes = std::fs::read(tarball).map_err(|e| format!("{} cannot be read: {e}.", tarball.display()))?;
         let (found, Self { package, sha512, .. }) = (BASE64.encode(Sha512::digest(&bytes)), self);
@@ -62,7 +62,7 @@ impl Package {
     }
 }
 
-/// Fetches a package's file into this folder.
+/// Downloads a package's file into this folder.
 fn pack(folder: &Path, package: &str) -> Result<PathBuf> {
     let mut npm = Command::new("npm");
     npm.args(["pack", "--ignore-scripts", "--silent", "--pack-destination", "."]).arg(package).current_dir(folder);
@@ -73,21 +73,21 @@ fn pack(folder: &Path, package: &str) -> Result<PathBuf> {
     tarball.ok_or_else(|| format!("npm fetched {package} but left no .tgz file; is this npm version known to work?"))
 }
 
-/// Installs what a folder's package-lock.json pins. No package's own scripts are run.
+/// Installs what a folder's package-lock.json pins. The packages' own scripts are not run.
 pub fn ci(folder: &Path, more: &[&str]) -> Result {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).args(more);
     run(npm.current_dir(folder)).map_err(|e| format!("{e} It needs Node 20 or newer with npm."))
 }
 
-/// Runs the install script of one installed package, such as the compilation of its addon.
+/// Runs the install script of one installed package, for instance to compile its addon.
 pub fn rebuild(folder: &Path, package: &str) -> Result {
     let mut npm = Command::new("npm");
     npm.args(["rebuild", package, "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder);
     run(&mut npm).map_err(|e| format!("{e} Compiling {package} needs Python 3, make and a C++ compiler."))
 }
 
-/// Runs a program to its end; what it says is shown only if it fails.
+/// Runs a program to its end; shows its output only if it fails.
 pub fn run(command: &mut Command) -> Result {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|e| format!("`{program}` could not be started: {e}."))?;

@@ -1,6 +1,6 @@
-//! The originals that tests share tables with, at pinned versions: LangChain.js, Flowise's nodes, LangChain Python; and what is only measured
-//! beside ours: Mastra's storage and LangGraph's saver. Each is installed into a folder of its own outside the checkout, once for each set of
-//! pins.
+//! The originals that tests share tables with, at pinned versions: LangChain.js, Flowise's nodes, LangChain Python; and what is
+//! only measured for comparison: Mastra's storage and LangGraph's saver. Each is installed into a folder of its own outside the
+//! checkout, one per set of pins.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::cache::{cache, kept};
 use crate::npm::{self, Package};
 use crate::{node, python};
 
-/// Flowise's nodes, and the part of its server that finds them, without what they depend on, which is hundreds of packages and gigabytes:
-/// `tests/peers/flowise/package.json` names those that the nodes in the tests themselves require.
+/// Flowise's nodes and the part of its server that finds them, without their dependencies, which are hundreds of packages and
+/// gigabytes. `tests/peers/flowise/package.json` names those that the tested nodes themselves require.
 const FLOWISE: [Package; 2] = [
     Package {
         package: "flowise-components@3.1.4",
@@ -28,13 +28,13 @@ const FLOWISE: [Package; 2] = [
     },
 ];
 
-/// One original: its name, its folder under `tests/peers`, the files that pin it, and how it is installed.
+/// One original: its name, its folder under `tests/peers`, the files that pin it, and how to install it.
 struct Peer {
     name: &'static str,
     variable: &'static str,
     files: &'static [&'static str],
     install: fn(&Path) -> Result,
-    /// What is unpacked beside that.
+    /// What is unpacked in addition.
     alone: &'static [Package],
 }
 
@@ -83,27 +83,27 @@ const FLOWISE_SERVER: Peer = Peer {
     files: &["package.json", "package-lock.json"],
     install: |folder| {
         npm_install(folder)?;
-        // Its database is the one part that must be compiled, or fetched compiled.
+        // Its database is the only part that must be compiled, or downloaded in compiled form.
         npm::rebuild(folder, "sqlite3")
     },
     alone: &[],
 };
 
-/// Installs Flowise's server if it is not there yet (some 2.5 GB); the variable that tells its test where.
+/// Installs Flowise's server if it is missing (some 2.5 GB); returns the variable that tells its test where.
 pub fn flowise_server() -> Result<(&'static str, PathBuf)> {
     Ok((FLOWISE_SERVER.variable, FLOWISE_SERVER.folder()?))
 }
 
-/// Installs what is not there yet; the variables that tell tests where.
+/// Installs what is missing; returns the variables that tell tests where.
 pub fn install() -> Result<Vec<(&'static str, PathBuf)>> {
     let mut all = PEERS.iter().map(|peer| Ok((peer.variable, peer.folder()?))).collect::<Result<Vec<_>>>()?;
-    // Mastra runs on no older one.
+    // Mastra needs at least this version.
     all.push(("CHAT_MEMORY_NODE_24", node::runtime("v24")?));
     all.push(("CHAT_MEMORY_EMBEDDED", python_embedded()?));
     Ok(all)
 }
 
-/// The packages of what Python programs keep conversations in, for the comparison with the SQLite store.
+/// The Python packages that the SQLite store is compared with.
 pub fn python_embedded() -> Result<PathBuf> {
     python::packages("bench/embedded", "embedded")
 }

@@ -1,7 +1,7 @@
-//! The drawings in `docs/`, of what the harnesses measured.
+//! The plots in `docs/`, of what the harnesses measured.
 //!
-//! A harness leaves a file of JSON for each drawing: `{"title", "x", "y", "series": [{"name", "points": [[x, y], …]}]}`. Both axes are
-//! logarithmic, since what is shown is how something grows.
+//! A harness writes a JSON file for each plot: `{"title", "x", "y", "series": [{"name", "points": [[x, y], …]}]}`. Both axes are
+//! logarithmic, since the plots show how something grows.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::Result;
 
 const SIZE: (u32, u32) = (860, 460);
 
-/// The colours of the lines, after Okabe and Ito: told apart by all eyes.
+/// The colours of the lines, after Okabe and Ito: distinguishable for the colour-blind too.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -26,7 +26,7 @@ const COLOURS: [RGBColor; 8] = [
 
 type Points = Vec<(f64, f64)>;
 
-/// Draws each file of JSON in `from` as an SVG file of its name in `to`.
+/// Draws each JSON file in `from` as an SVG file of the same name in `to`.
 pub fn draw_all(from: &Path, to: &Path) -> Result {
     let files = std::fs::read_dir(from).map_err(|e| format!("{} cannot be read: {e}.", from.display()))?;
     let mut files: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
@@ -44,7 +44,7 @@ pub fn draw_all(from: &Path, to: &Path) -> Result {
     Ok(())
 }
 
-/// One drawing, as SVG. What is 0 or below has no place on a logarithmic axis and is left out.
+/// Draws one plot as SVG. Values of 0 or below have no place on a logarithmic axis and are omitted.
 pub fn draw(drawing: &Value) -> Result<String> {
     let text = |name: &str| drawing[name].as_str().unwrap_or_default().to_owned();
     let lines = drawing["series"].as_array().into_iter().flatten();
@@ -61,7 +61,7 @@ pub fn draw(drawing: &Value) -> Result<String> {
     {
         let failed = |e: DrawingAreaErrorKind<_>| format!("{e}.");
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        // White, so that its dark text is readable on a dark page too.
+        // A white background, so that the dark text is readable on a dark page too.
         area.fill(&WHITE).map_err(failed)?;
         let mut builder = ChartBuilder::on(&area);
         builder.caption(text("title"), ("sans-serif", 18)).margin(14).x_label_area_size(44).y_label_area_size(64);
@@ -78,7 +78,7 @@ pub fn draw(drawing: &Value) -> Result<String> {
             let style = colour.stroke_width(2);
             let drawn = chart.draw_series(LineSeries::new(points.iter().copied(), style)).map_err(failed)?;
             drawn.label(name.clone()).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
-            // Few points are shown as such.
+            // Short series get a marker at each point.
             if points.len() <= 20 {
                 let dots = points.iter().map(|point| Circle::new(*point, 3, colour.filled()));
                 chart.draw_series(dots).map_err(failed)?;
@@ -98,7 +98,7 @@ fn line(of: &Value) -> (String, Points) {
     (of["name"].as_str().unwrap_or_default().to_owned(), points.filter(|(x, y)| *x > 0.0 && *y > 0.0).collect())
 }
 
-/// A number as people write it.
+/// Formats a number for people.
 fn label(value: &f64) -> String {
     let digits = if *value >= 1.0 { format!("{value:.0}") } else { return format!("{value}") };
     let mut label = String::new();

@@ -1,4 +1,4 @@
-//! Python packages that a requirements.txt pins, with all that they need.
+//! Python packages that a requirements.txt pins, with all dependencies.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +9,8 @@ use crate::cache::{cache, kept};
 use crate::cargo::root;
 use crate::{Result, npm};
 
-/// The folder of the packages that `requirements.txt` in this folder of the checkout pins, installed where they are not yet. `what` names
-/// them.
+/// Returns the folder of the packages that `requirements.txt` in this folder of the checkout pins, and installs them if they are
+/// missing. `what` names them.
 pub fn packages(folder: &str, what: &str) -> Result<PathBuf> {
     let source = root().join(folder).join("requirements.txt");
     let pins = std::fs::read(&source).map_err(|e| format!("{} cannot be read: {e}.", source.display()))?;
@@ -23,8 +23,8 @@ pub fn packages(folder: &str, what: &str) -> Result<PathBuf> {
     Ok(folder.join("packages"))
 }
 
-/// Installs what the folder's requirements.txt pins into its `packages`, rather than into an environment of its own: what makes those is
-/// not part of every Python. `what` says what needs them.
+/// Installs what the folder's requirements.txt pins into its `packages`. It makes no virtual environment, since not every Python
+/// includes the module for it. `what` says what needs the packages.
 pub fn install(folder: &Path, what: &str) -> Result {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", "packages"]);

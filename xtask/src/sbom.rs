@@ -1,4 +1,4 @@
-//! What the programs are made of, as CycloneDX: cargo-cyclonedx writes it, and it is cut to what cargo says that it builds in.
+//! SBOMs of the programs in CycloneDX: cargo-cyclonedx writes them, and they are reduced to what cargo builds in.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ struct Product {
     name: &'static str,
     package: &'static str,
     features: &'static str,
-    /// The file that cargo-cyclonedx writes beside the package's manifest.
+    /// The file that cargo-cyclonedx writes next to the package's manifest.
     written: &'static str,
 }
 
@@ -45,7 +45,7 @@ pub fn write(triple: Option<&str>) -> Result {
     Ok(())
 }
 
-/// Makes them twice: they must be the same to the byte.
+/// Generates them twice: both must be identical to the byte.
 pub fn check() -> Result {
     if make(None)? == make(None)? {
         return Ok(());
@@ -53,7 +53,7 @@ pub fn check() -> Result {
     Err("the second SBOM of the same commit is not the first one.".into())
 }
 
-/// The products' files.
+/// Generates the products' files.
 fn make(triple: Option<&str>) -> Result<Vec<String>> {
     let host = host()?;
     let triple = triple.unwrap_or(&host);
@@ -62,13 +62,13 @@ fn make(triple: Option<&str>) -> Result<Vec<String>> {
     let folders = packages.iter().filter_map(|package| Path::new(package["manifest_path"].as_str()?).parent());
     let folders: Vec<PathBuf> = folders.map(Path::to_owned).collect();
     let written = cyclonedx(triple);
-    // It writes beside every manifest of the workspace, also when it fails half-way.
+    // It writes next to every manifest of the workspace, even when it fails half-way.
     let files = taken(&folders)?;
     written?;
     PRODUCTS.iter().map(|product| product.cut(triple, &files)).collect()
 }
 
-/// Writes files for all programs of the workspace, with everything that any feature brings.
+/// Writes files for all programs of the workspace, with everything that any feature adds.
 fn cyclonedx(triple: &str) -> Result {
     let mut write = Command::new(CYCLONEDX.program()?);
     write.args(["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5", "--describe", "binaries", "--all-features"]);
@@ -76,7 +76,7 @@ fn cyclonedx(triple: &str) -> Result {
     run(&mut write)
 }
 
-/// The content of the files that were written in these folders, by their names. The files are removed.
+/// Returns the files written in these folders, by name, and removes them.
 fn taken(folders: &[PathBuf]) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for folder in folders {
@@ -93,12 +93,12 @@ fn taken(folders: &[PathBuf]) -> Result<Vec<(String, String)>> {
 }
 
 impl Product {
-    /// Its file without what other programs of the workspace need.
+    /// Returns its file without what only other programs of the workspace need.
     fn cut(&self, triple: &str, files: &[(String, String)]) -> Result<String> {
         let Self { name, written, .. } = self;
         let text = files.iter().find_map(|(found, text)| (found == written).then_some(text));
         let text = text.ok_or_else(|| format!("cargo-cyclonedx wrote no {written}."))?;
-        // Where the checkout lies is nobody's business, and another one's file shall be the same.
+        // Remove the checkout's path: it is private, and files from another checkout must be identical.
         let text = text.replace(&format!("path+file://{}", root().display()), "path+file://");
         let mut sbom: Value = serde_json::from_str(&text).map_err(|e| format!("{written} is no JSON: {e}."))?;
         let mut wanted = self.tree(triple)?;
@@ -107,8 +107,8 @@ impl Product {
         Ok(text + "\n")
     }
 
-    /// The names and versions of all that cargo builds into it, or builds it with. Where `cargo metadata`, which cargo-cyclonedx asks, counts
-    /// what any member of the workspace turns on, this counts what the product does.
+    /// The names and versions of all crates that cargo builds into it or builds it with. `cargo metadata`, which cargo-cyclonedx
+    /// uses, unifies the features of all members; this counts only the product's own.
     fn tree(&self, triple: &str) -> Result<BTreeSet<(String, String)>> {
         let mut tree = cargo("tree --locked --edges normal,build --prefix none --format");
         tree.args(["{p}", "--package", self.package, "--features", self.features, "--target", triple]);
@@ -121,12 +121,12 @@ impl Product {
             let (name, rest) = line.split_once(" v")?;
             Some((name.to_owned(), rest.split(' ').next()?.to_owned()))
         });
-        // The product itself is the file's subject and none of its components.
+        // The product itself is the file's subject, not one of its components.
         Ok(crates.filter(|(name, _)| name != self.package).collect())
     }
 }
 
-/// Leaves the wanted crates only, and checks that each is there and described.
+/// Keeps only the wanted crates, and checks that each is present and described.
 fn cut(sbom: &mut Value, wanted: &mut BTreeSet<(String, String)>) -> Result {
     let name = |component: &Value| {
         let text = |name| component[name].as_str().unwrap_or_default().to_owned();
@@ -138,7 +138,7 @@ fn cut(sbom: &mut Value, wanted: &mut BTreeSet<(String, String)>) -> Result {
     for component in components.iter() {
         let (name, version) = name(component);
         let reference = component["bom-ref"].as_str().unwrap_or_default();
-        // What is on crates.io has a checksum there; our own crates have a path.
+        // Crates from crates.io have a checksum there; our own crates have a path.
         let own = reference.starts_with("path+file://");
         let needed = ["purl", "licenses", "hashes"].iter().filter(|field| !(own && **field == "hashes"));
         if let Some(lacking) = needed.into_iter().find(|field| component[**field].is_null()) {
@@ -160,7 +160,7 @@ fn cut(sbom: &mut Value, wanted: &mut BTreeSet<(String, String)>) -> Result {
     Ok(())
 }
 
-/// The time of the commit, in seconds since 1970, for the file's time: SOURCE_DATE_EPOCH if it is set.
+/// The file's time: the commit's, in seconds since 1970, or SOURCE_DATE_EPOCH if set.
 fn commit_time() -> Result<String> {
     if let Ok(time) = std::env::var("SOURCE_DATE_EPOCH") {
         return Ok(time);

@@ -1,5 +1,5 @@
-//! The tests of the running service, in `tests/service`: the README's examples in the shell, Python and JavaScript, and schemathesis
-//! against the OpenAPI document. And that document itself, as the code says it.
+//! The tests of the running service, in `tests/service`: the README's examples in the shell, Python and JavaScript, and
+//! schemathesis against the OpenAPI document. Also generates that document from the code.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub fn test() -> Result {
         return Err("the README's examples need Node 20 or newer: install it, so that `node` is in PATH.".into());
     }
     let packages = python::packages(TESTS, "schemathesis")?;
-    // As the tests build it, since for the program alone cargo would compile most dependencies a second time.
+    // Built like the tests build it: for the program alone, cargo would compile most dependencies a second time.
     run(&mut cargo("build --workspace --all-features"))?;
     let mut python = Command::new("python3");
     python.args(["-m", "unittest", "discover", "--verbose", "--start-directory", TESTS]).current_dir(root());
@@ -26,7 +26,7 @@ pub fn test() -> Result {
     run(python.env("CHAT_MEMORY_PROGRAM", target().join("debug").join("chat-memory")))
 }
 
-/// Writes `docs/openapi.json` anew.
+/// Regenerates `docs/openapi.json`.
 pub fn generate() -> Result {
     let mut test = cargo("test --workspace --all-features --test api documents::the_kept_document");
     run(test.env("CHAT_MEMORY_GENERATE", "1"))

@@ -1,9 +1,8 @@
-//! `cargo xtask test`: the steps, in an order in which the quick to fail come first and the test runner's closing lines
-//! stand last.
+//! `cargo xtask test`: the steps. Those that fail fast come first, and the test runner's summary comes last.
 //!
-//! All steps use one target folder and, but for `features`, one set of features (`--workspace --all-features`), so
-//! that nothing is compiled twice: clippy and docs share what `cargo check` makes of the dependencies, examples and tests share
-//! what `cargo build` makes.
+//! All steps use one target folder and, except `features`, one set of features (`--workspace --all-features`), so that nothing is
+//! compiled twice: clippy and docs share what `cargo check` makes of the dependencies, examples and tests share what `cargo build`
+//! makes.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,10 +13,10 @@ use crate::emulator::Endpoint;
 
 struct Step {
     name: &'static str,
-    /// Whether it needs nothing but Rust and DynamoDB Local. A step that needs another language is not quick.
+    /// Whether it needs only Rust and DynamoDB Local. A step that needs another language is not quick.
     quick: bool,
     run: fn(&mut Session) -> Result,
-    /// What to do when it failed.
+    /// What to do if it fails.
     remedy: &'static str,
 }
 
@@ -27,6 +26,12 @@ const STEPS: &[Step] = &[
         quick: true,
         run: |_| run_command(&mut cargo("fmt --all --check")),
         remedy: "`cargo fmt --all` puts it right (`rustup component add rustfmt` if there is no such command)",
+    },
+    Step {
+        name: "words",
+        quick: true,
+        run: |_| crate::words::check(),
+        remedy: "CONTRIBUTING.md, \"Style\", says how this project writes",
     },
     Step {
         name: "clippy",
@@ -46,7 +51,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "docs",
         quick: true,
-        // Only libraries: the program and the library have pages of one name.
+        // Only libraries: the program's and the library's pages would have the same name.
         run: |_| run_command(cargo("doc --workspace --all-features --no-deps --lib").env("RUSTDOCFLAGS", "-D warnings")),
         remedy: "mend the documentation named above",
     },
@@ -70,7 +75,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "rig-session",
         quick: true,
-        // A workspace of its own, since its dependencies name a newer Rust than they need.
+        // A workspace of its own, since its dependencies declare a newer Rust than they need.
         run: |session| {
             let cargo = |words: &str| {
                 let mut cargo = cargo(words);
@@ -126,7 +131,7 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// The steps' names.
+/// The names of the steps.
 pub fn names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().map(|step| step.name)
 }
@@ -138,8 +143,8 @@ struct Session {
 }
 
 impl Session {
-    /// The same command, with DynamoDB Local (started now if it is the first to need it) and with nothing in its
-    /// environment that could lead it to a real account, a real model or the developer's own conversations.
+    /// The same command with DynamoDB Local, which starts when the first step needs it. Its environment holds nothing that could
+    /// lead to a real account, a real model or the developer's own conversations.
     fn with_dynamodb<'a>(&mut self, command: &'a mut Command) -> Result<&'a mut Command> {
         let endpoint = match &mut self.dynamodb {
             Some(endpoint) => endpoint,
@@ -157,7 +162,7 @@ impl Session {
     }
 }
 
-/// Runs the steps, all or the named ones, until one fails.
+/// Runs all or the named steps until one fails.
 pub fn run(quick: bool, only: &[String]) -> Result {
     let chosen = |step: &&Step| (only.is_empty() || only.iter().any(|name| name == step.name)) && (step.quick || !quick);
     let mut session = Session::default();
@@ -194,8 +199,8 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// The library must build without features and with each one alone, and each of the crates that it is made of without. Unlike the other steps
-/// this one compiles the dependencies with fewer features than the workspace gives them, since only so a missing feature shows.
+/// The library must build without features and with each one alone, and each of its component crates without any. Unlike the other
+/// steps, this one compiles the dependencies with fewer features than the workspace enables: only that reveals a missing feature.
 fn each_feature_alone(_: &mut Session) -> Result {
     let check = |package: &str, feature: &str| {
         let feature = if feature.is_empty() { String::new() } else { format!("--features {feature}") };
@@ -207,7 +212,7 @@ fn each_feature_alone(_: &mut Session) -> Result {
     features("chat-memory")?.iter().try_for_each(|feature| check("chat-memory", feature))
 }
 
-/// Runs every example in a folder of its own; it is good when it ends well.
+/// Runs every example in a folder of its own; it passes if it exits with success.
 fn run_examples(session: &mut Session) -> Result {
     let examples = examples()?;
     println!("{} examples", examples.len());

@@ -1,4 +1,4 @@
-//! What the dependencies may be, and what is known against them: cargo-deny, on every Cargo.lock.
+//! Checks what the dependencies may be, and known vulnerabilities: cargo-deny, on every Cargo.lock.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,10 +7,10 @@ use crate::Result;
 use crate::cache::{cache, kept};
 use crate::cargo::{cargo, root, run};
 
-/// The workspaces, each with a Cargo.lock of its own.
+/// The workspaces, each with its own Cargo.lock.
 const WORKSPACES: [&str; 3] = ["Cargo.toml", "integrations/rig-session/Cargo.toml", "fuzz/Cargo.toml"];
 
-/// A program of crates.io, with the versions of all that it is made of: its own Cargo.lock names them with their checksums.
+/// A program from crates.io. Its own Cargo.lock pins all its dependencies with checksums.
 pub struct Tool {
     name: &'static str,
     version: &'static str,
@@ -24,14 +24,14 @@ impl Tool {
         Self { name, version }
     }
 
-    /// The program, compiled where it is not there yet: within a minute, since nothing is optimised. What it was compiled in is taken away.
+    /// The program; compiled if it is missing, within a minute, since nothing is optimised. The build folder is removed afterwards.
     pub fn program(&self) -> Result<PathBuf> {
         let folder = kept(&cache()?, &format!("{}-{}", self.name, self.version), |folder| {
             let build = folder.join("build");
             let mut install = cargo("install --locked --debug --no-default-features --quiet");
             install.arg(self.name).args(["--version", &format!("={}", self.version)]);
             install.arg("--root").arg(folder).arg("--target-dir").arg(&build);
-            // Else both would fill the disk for nothing.
+            // Otherwise both would fill the disk for nothing.
             install.envs([("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_INCREMENTAL", "0")]);
             run(&mut install).map_err(|e| format!("{e} Installing {} needs crates.io.", self.name))?;
             std::fs::remove_dir_all(&build).map_err(|e| format!("{} cannot be removed: {e}.", build.display()))
@@ -40,12 +40,12 @@ impl Tool {
     }
 }
 
-/// Holds the dependencies of all workspaces to deny.toml: their licences, where they come from, and which are not wanted at all.
+/// Checks the dependencies of all workspaces against deny.toml: licences, sources, and banned crates.
 pub fn check() -> Result {
     deny(&["bans", "licenses", "sources"])
 }
 
-/// Looks for what is known against the dependencies: advisories of RustSec, versions that were taken back.
+/// Checks the dependencies for RustSec advisories and yanked versions.
 pub fn advisories() -> Result {
     deny(&["advisories"]).map_err(|e| {
         format!(
@@ -61,7 +61,7 @@ fn deny(checks: &[&str]) -> Result {
         let mut deny = Command::new(&program);
         deny.args(["--locked", "--config", "deny.toml", "--manifest-path", manifest]);
         deny.arg("check").args(["--hide-inclusion-graph", "-D", "warnings"]);
-        // What deny.toml allows for one workspace need not be in another.
+        // What deny.toml allows for one workspace may be absent from another.
         deny.args(["-A", "license-exception-not-encountered"]);
         if n > 0 {
             let unused = ["license-not-encountered", "unused-wrapper", "advisory-not-detected"];

@@ -1,6 +1,6 @@
-//! How cost, time and memory grow: with the turns of one session, with the sessions of a store, with the writers at once.
+//! How cost, time and memory grow: with the turns of a session, the sessions of a store, and the concurrent writers.
 //!
-//! Everything is written by the library's own appends. Counts are the receipts'; times are of the machine that measured.
+//! The library's own appends write everything. Counts are from the receipts; times depend on the machine.
 
 mod report;
 mod session;
@@ -21,25 +21,25 @@ use chat_memory_testkit::{client, new_table, table_name};
 pub use self::report::thousands;
 use crate::{Result, plots};
 
-/// How far is measured.
+/// How far to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
     /// Turns of a session.
     pub turns: &'static [usize],
-    /// The same in the `list` layout, which is not for long sessions.
+    /// The same in the `list` layout, which is not made for long sessions.
     pub listed: &'static [usize],
     /// Sessions of a store.
     pub sessions: &'static [usize],
-    /// Writers at once.
+    /// Concurrent writers.
     pub writers: &'static [usize],
     /// Appends of all writers together.
     pub appends: usize,
-    /// How often a time is taken; the median counts.
+    /// How often to take a time; the median counts.
     pub times: usize,
 }
 
 impl Extent {
-    /// For numbers to keep.
+    /// For results worth keeping.
     pub const FULL: Self = Self {
         turns: &[1, 10, 100, 1_000, 10_000, 100_000],
         listed: &[1, 10, 100, 1_000, 10_000],
@@ -48,20 +48,20 @@ impl Extent {
         appends: 1_280,
         times: 31,
     };
-    /// To see that it works.
+    /// To check that it works.
     pub const SMOKE: Self =
         Self { turns: &[1, 10, 40], listed: &[1, 10, 20], sessions: &[5, 20], writers: &[1, 4], appends: 16, times: 3 };
 }
 
-/// A kind of store, as the tables call it.
+/// A kind of store, as the tables name it.
 struct Kind {
     name: &'static str,
-    /// What is written is charged in units.
+    /// Whether writes are charged in units.
     units: bool,
     store: Arc<dyn ChatStore>,
 }
 
-/// Measures, leaves what is to be drawn, and says it in Markdown.
+/// Measures, writes the plots' data, and returns the section as Markdown.
 pub async fn run(extent: Extent) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let client = client();
@@ -82,7 +82,7 @@ pub async fn run(extent: Extent) -> Result<String> {
     let kind = Kind { name: "SQLite", units: false, store: Arc::new(sqlite("session.db").await?) };
     grown.push(session::grow(&kind, extent.turns, extent.times).await?);
 
-    // A directory of its own, in which no session of the others is.
+    // A directory of its own, without other runs' sessions.
     let many = Options::new(table_name("scale-sessions"));
     Admin::from_client(&client, &many)?.create_table().await?;
     let again = || -> Result<Arc<dyn ChatStore>> { Ok(Arc::new(DynamoDbStore::from_client(&client, many.clone())?)) };
@@ -108,14 +108,14 @@ async fn listed(roll: usize) -> Options {
     Options::new(new_table("scale-list", &["id"]).await).with_layout(Layout::List).with_roll(Roll::At(roll))
 }
 
-/// What an operation cost and took.
+/// The cost and the time of an operation.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     receipt: Receipt,
     time: Duration,
 }
 
-/// Half of them are below.
+/// The median time.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()

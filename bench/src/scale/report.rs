@@ -1,4 +1,4 @@
-//! The section about growth in `docs/benchmarks.md`, and its drawings.
+//! The section about growth in `docs/benchmarks.md`, and its plots.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,14 +17,14 @@ pub fn markdown(extent: &Extent, grown: &[Grown], filled: &[Filled], written: &[
     let Extent { appends, times, .. } = extent;
     let mut page = format!(
         "# How cost, time and memory grow\n\n\
-        Written by `cargo xtask bench scale`, with the drawings. One process, which is all that is measured: the library and AWS's SDK in it, \
-        DynamoDB Local outside of it. Everything is written by the library's own appends, one turn of a question and an answer of \
-        {TEXT_BYTES} bytes each at a time. Counts are the same on every machine; a time is the median of {times} calls on the machine that \
+        Written by `cargo xtask bench scale`, with the drawings. Only one process is measured, with the library and AWS's SDK; \
+        DynamoDB Local runs outside of it. Everything is written by the library's own appends, one turn at a time, a question and an answer of \
+        {TEXT_BYTES} bytes each. Counts are the same on every machine; a time is the median of {times} calls on the machine that \
         wrote this ({} cores, shared with other work), to be compared within a column only.\n\n\
         ## One session\n\n\
-        One writer, after another session has warmed the store up; an append's figures are those of the last {AVERAGED} before this length (of the second half where that is shorter), on \
-        average, its time their median. A window is the newest {WINDOW} messages, a page as many from the session's middle; each was compared \
-        with what was written. Memory is what the process holds.\n",
+        One writer, after another session has warmed up the store. An append's figures are the average of the last {AVERAGED} before this length \
+        (of the second half where that is shorter), its time their median. A window is the newest {WINDOW} messages, a page as many from the session's middle; each was compared \
+        with what was written. Memory is that of the process.\n",
         std::thread::available_parallelism().map_or(0, usize::from)
     );
     for Grown { name, units, at } in grown {
@@ -63,8 +63,8 @@ fn sessions(page: &mut String, filled: &[Filled]) {
     let _ = write!(
         page,
         "\n## Many sessions\n\n\
-        Begun by 64 tasks at once, each session with one turn. Then one more session is begun, a session that the process has written to gets \
-        another turn, one gets a turn from a store that was opened for it, and the directory is read: a page of {PAGE} sessions, and the page \
+        64 concurrent tasks begin the sessions, each with one turn. Then one more session is begun, a session that the process has written to gets \
+        another turn, one gets a turn from a newly opened store, and the directory is read: a page of {PAGE} sessions, and the page \
         after it.\n"
     );
     for Filled { name, units, at } in filled {
@@ -105,9 +105,9 @@ fn writers(page: &mut String, appends: usize, written: &[Written]) {
     let _ = write!(
         page,
         "\n## Many writers\n\n\
-        {appends} appends by so many writers together; afterwards all turns were there, each once. On DynamoDB each writer has a store of its own, \
-        as a process has; on SQLite they share one. Requests are for each append: one and no more where no one else wrote between. (AWS charges a \
-        write that another was faster than, too; DynamoDB Local does not say what.)\n\n\
+        {appends} appends by n writers together; afterwards all turns were stored, each once. On DynamoDB each writer has its own store, \
+        as a process has; on SQLite they share one. Requests are per append: one if no one else wrote in between. (AWS also charges a \
+        write that lost to another; DynamoDB Local does not report how much.)\n\n\
         | writers | to a session each: appends/s | requests | to one session: appends/s | requests |\n|---|---|---|---|---|\n"
     );
     for own in written.iter().filter(|one| !one.shared) {
@@ -126,7 +126,7 @@ fn writers(page: &mut String, appends: usize, written: &[Written]) {
     }
 }
 
-/// What is drawn of a growing session: units, and times.
+/// The plots of a growing session: units, and times.
 pub fn drawings(grown: &[Grown]) -> Vec<(&'static str, Value)> {
     let plain = |grown: &Grown| grown.name.replace('`', "");
     let units = grown.iter().filter(|grown| grown.units).map(|grown| {
@@ -166,13 +166,13 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// A number without decimals that say nothing.
+/// Formats a number without insignificant decimals.
 pub fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A number as people write it.
+/// Formats a number for people.
 pub fn thousands(value: usize) -> String {
     let digits = value.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();

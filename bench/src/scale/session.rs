@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chat_memory::SessionId;
-use chat_memory::store::{ChatStore, Load, Older, Receipt};
+use chat_memory::store::{ChatStore, Load, PageCursor, Receipt};
 
 use super::{Cost, Kind, median};
 use crate::Result;
 use crate::resident::resident;
 use crate::turns::{WINDOW, turn};
 
-/// Appends before a length over which their costs are averaged, or as many as half of its turns.
+/// Costs are averaged over this many appends before a length, or over half of its turns if that is fewer.
 pub const AVERAGED: usize = 100;
 
-/// What came out of one kind of store.
+/// The result for one kind of store.
 #[derive(Debug)]
 pub struct Grown {
     pub name: &'static str,
@@ -21,24 +21,24 @@ pub struct Grown {
     pub at: Vec<At>,
 }
 
-/// With so many turns.
+/// The result at a number of turns.
 #[derive(Debug)]
 pub struct At {
     pub turns: usize,
-    /// An append's, on average over the last ones; its time is their median.
+    /// Of an append: the mean over the last ones; the time is their median.
     pub requests: f64,
     pub write_units: f64,
     pub append_time: Duration,
     pub window: Cost,
-    /// A window's messages before the session's middle.
+    /// The window's messages before the middle of the session.
     pub page: Option<Cost>,
     /// Bytes of this process's memory.
     pub resident: u64,
 }
 
-/// Appends up to the greatest of these lengths, and looks at each.
+/// Appends up to the greatest of these lengths, and measures at each.
 pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
-    // So that the first lengths are not measured on a cold store.
+    // Warms up the store for the first lengths.
     let warm = SessionId::new("warm")?;
     for number in 0..times * 20 {
         kind.store.append(&warm, &turn(number)).await?;
@@ -67,7 +67,7 @@ pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
             let middle = turns / 2;
             let page = if middle * 2 >= WINDOW {
                 let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-                let load = Load::last(WINDOW).before(Older::new(turns as u64, middle as u64, now));
+                let load = Load::last(WINDOW).before(PageCursor::new(turns as u64, middle as u64, now));
                 Some(read(kind.store.as_ref(), &session, &load, times, middle - WINDOW / 2, middle).await?)
             } else {
                 None
@@ -86,7 +86,7 @@ pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
     Ok(Grown { name: kind.name, units: kind.units, at })
 }
 
-/// Loads, and proves that it is the turns from this number up to that.
+/// Loads a window, and checks that it is the turns from this number up to that.
 async fn read(store: &dyn ChatStore, session: &SessionId, load: &Load, times: usize, from: usize, to: usize) -> Result<Cost> {
     let mut took = Vec::with_capacity(times);
     let mut receipt = Receipt::default();

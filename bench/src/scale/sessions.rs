@@ -13,13 +13,13 @@ use crate::Result;
 use crate::resident::resident;
 use crate::turns::turn;
 
-/// Sessions that are begun at once while the store is filled.
+/// Sessions that are started concurrently while the store is filled.
 const AT_ONCE: usize = 64;
 
 /// Sessions of a page.
 pub const PAGE: usize = 20;
 
-/// What came out of one kind of store.
+/// The result for one kind of store.
 #[derive(Debug)]
 pub struct Filled {
     pub name: &'static str,
@@ -27,16 +27,16 @@ pub struct Filled {
     pub at: Vec<At>,
 }
 
-/// With so many sessions.
+/// The result at a number of sessions.
 #[derive(Debug)]
 pub struct At {
     pub sessions: usize,
     /// The first turn of one more session.
     pub first: Cost,
-    /// One more turn of a session that this store knows, and of one it does not.
+    /// One more turn of a session that this store has cached, and of one that it has not.
     pub known: Cost,
     pub unknown: Cost,
-    /// A page of the directory, and the one after it.
+    /// The directory's first page, and the next one.
     pub page: Cost,
     pub next: Cost,
     pub resident: u64,
@@ -46,7 +46,7 @@ fn session(number: usize) -> Result<SessionId> {
     Ok(SessionId::new(format!("session-{number:06}"))?)
 }
 
-/// Begins sessions up to the greatest of these numbers, and looks at each. `open` opens the store, as another process would.
+/// Starts sessions up to the greatest of these numbers, and measures at each. `open` opens the store, as another process would.
 pub async fn fill(
     name: &'static str,
     units: bool,
@@ -78,7 +78,7 @@ pub async fn fill(
         let resident = resident(std::process::id())?;
         let (mut first, mut known, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for time in 0..times {
-            // They count as the next ones when the filling goes on.
+            // Counted as the next ones when the filling resumes.
             let new = session(sessions + time)?;
             first.push(append(store.as_ref(), &new, sessions + time).await?);
             known.push(append(store.as_ref(), &new, time).await?);
@@ -102,7 +102,7 @@ async fn append(store: &dyn ChatStore, session: &SessionId, number: usize) -> Re
 }
 
 async fn directory(store: &dyn ChatStore, times: usize, after: Option<String>) -> Result<(Cost, Option<String>)> {
-    let query = SessionQuery::of_nobody().limit(PAGE);
+    let query = SessionQuery::unowned().limit(PAGE);
     let query = match after {
         Some(after) => query.after(after),
         None => query,
@@ -117,7 +117,7 @@ async fn directory(store: &dyn ChatStore, times: usize, after: Option<String>) -
     Ok((middle(&costs), next))
 }
 
-/// The last one's counts, and the time of which half are below.
+/// The counts of the last one, and the median time.
 fn middle(costs: &[Cost]) -> Cost {
     let receipt = costs.last().map(|cost| cost.receipt).unwrap_or_default();
     Cost { receipt, time: median(costs.iter().map(|cost| cost.time).collect()) }

@@ -1,4 +1,4 @@
-//! Many writers at once, to a session each and to one session.
+//! Concurrent writers, each to its own session and all to one.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::Result;
 use crate::turns::turn;
 
-/// So many writers.
+/// The result for a number of writers.
 #[derive(Debug)]
 pub struct Written {
     pub name: &'static str,
@@ -20,7 +20,7 @@ pub struct Written {
     /// All to one session, instead of each to its own.
     pub shared: bool,
     pub per_second: f64,
-    /// For each append, on average.
+    /// Per append, on average.
     pub requests: f64,
 }
 
@@ -56,7 +56,7 @@ async fn write(
     let mut tasks = JoinSet::new();
     for writer in 0..writers {
         let (store, session, barrier) = (open()?, session(writer)?, Arc::clone(&barrier));
-        // What a session's first turn and a process's first look cost is no part of it.
+        // Excludes the cost of a session's first turn and a process's first read.
         store.append(&session, &turn(1_000_000 + writer)).await?;
         tasks.spawn(async move {
             let turns: Vec<_> = (0..each).map(|number| turn(writer * each + number)).collect();

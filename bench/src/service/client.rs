@@ -1,4 +1,4 @@
-//! A client of the service: one connection that is kept.
+//! A client of the service with one persistent connection.
 
 use std::net::SocketAddr;
 
@@ -37,7 +37,7 @@ impl Client {
         self.ask(Method::POST, &path, body, StatusCode::CREATED).await.map(drop)
     }
 
-    /// The answer to a read of a session's newest messages, as it came.
+    /// Returns the raw response to a read of a session's newest messages.
     pub async fn window(&mut self, session: &str) -> Result<Bytes> {
         let path = format!("/v1/sessions/{session}/messages?last={WINDOW}");
         self.ask(Method::GET, &path, Bytes::new(), StatusCode::OK).await
@@ -58,7 +58,7 @@ impl Client {
     }
 }
 
-/// The messages of an answer.
+/// Returns the messages of a response.
 pub fn messages(answer: &[u8]) -> Result<Vec<Value>> {
     let mut answer: Value = serde_json::from_slice(answer)?;
     match answer["messages"].take() {

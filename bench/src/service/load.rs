@@ -1,4 +1,4 @@
-//! Many clients at once, over HTTP or by calls, in alternating rounds.
+//! Concurrent clients, over HTTP or by direct calls, in alternating rounds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::turns::WINDOW;
 /// How many different turns there are.
 pub const TURNS: usize = 64;
 
-/// What is asked for.
+/// The operation to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// An append of a turn.
@@ -57,13 +57,13 @@ enum By {
 }
 
 impl Worker {
-    /// One that asks the service.
+    /// A client that calls the service.
     pub fn served(client: Client, number: usize) -> Self {
         let bodies = (0..TURNS).map(|number| body(&kept_turn(number))).collect();
         Self { session: format!("client-{number}"), by: By::Http { client, bodies }, appended: 0 }
     }
 
-    /// One that calls the library.
+    /// A client that calls the library.
     pub fn called(store: Arc<dyn ChatStore>, number: usize) -> Self {
         let appends = (0..TURNS).map(kept_turn).collect();
         Self { session: format!("client-{number}"), by: By::Calls { store, appends }, appended: 0 }
@@ -77,7 +77,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The window's messages.
+    /// Returns the window's messages.
     pub async fn window(&mut self) -> Result<Vec<Value>> {
         match &mut self.by {
             By::Http { client, .. } => client::messages(&client.window(&self.session).await?),
@@ -94,13 +94,13 @@ impl Worker {
         match &mut self.by {
             By::Http { client, bodies } => client.append(&self.session, bodies[number].clone()).await,
             By::Calls { store, appends } => {
-                store.append_surely(&SessionId::new(self.session.as_str())?, appends[number].clone()).await?;
+                store.append_with_retry(&SessionId::new(self.session.as_str())?, appends[number].clone()).await?;
                 Ok(())
             }
         }
     }
 
-    /// Reads the window, and leaves it as it came: as bytes, or as messages.
+    /// Reads the window and keeps it undecoded: as bytes, or as messages.
     async fn read(&mut self) -> Result {
         match &mut self.by {
             By::Http { client, .. } => client.window(&self.session).await.map(drop),
@@ -111,7 +111,7 @@ impl Worker {
         }
     }
 
-    /// Does this so many times; how long each took.
+    /// Repeats the operation this many times; returns the time of each.
     async fn work(&mut self, operation: Operation, times: usize) -> Result<Vec<Duration>> {
         let mut took = Vec::with_capacity(times);
         for _ in 0..times {
@@ -126,35 +126,35 @@ impl Worker {
     }
 }
 
-/// A turn as the service takes it.
+/// A turn as a request body.
 pub fn body(turn: &Append) -> Bytes {
     let messages: Vec<Value> = turn.messages().iter().map(Message::to_value).collect();
     json!({ "messages": messages }).to_string().into()
 }
 
-/// How one side did.
+/// The result of one side.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Requests in a second: the median over the rounds.
+    /// Requests per second: the median over the rounds.
     pub rate: f64,
-    /// Half of all requests took less.
+    /// The median time of a request.
     pub p50: Duration,
-    /// 99 of 100 requests took less.
+    /// The 99th percentile of the times.
     pub p99: Duration,
 }
 
 /// One line of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
-    /// What was done.
+    /// The operation.
     pub operation: Operation,
-    /// By how many at once.
+    /// Concurrent clients.
     pub clients: usize,
     /// Over HTTP.
     pub served: Pace,
-    /// By calls.
+    /// By direct calls.
     pub called: Pace,
-    /// The service's time in the library's.
+    /// The service's time divided by the library's.
     pub ratio: Ratio,
 }
 
@@ -186,7 +186,7 @@ pub async fn compare(
     Ok(Comparison { operation, clients, served: http.pace(requests), called: calls.pace(requests), ratio: Ratio::of(&pairs) })
 }
 
-/// All workers at once, each so many times: how long it took in all, and each.
+/// Runs all workers concurrently, each this many times; returns the total time and each request's.
 async fn round(operation: Operation, workers: &mut Vec<Worker>, each: usize) -> Result<(Duration, Vec<Duration>)> {
     let mut tasks = JoinSet::new();
     let start = Instant::now();
@@ -203,12 +203,12 @@ async fn round(operation: Operation, workers: &mut Vec<Worker>, each: usize) -> 
         all.extend(took);
     }
     let elapsed = start.elapsed();
-    // In the order of their sessions, so that both sides' rounds stay alike.
+    // In the order of their sessions, so that the rounds of both sides stay alike.
     workers.sort_by_key(|worker| worker.session.trim_start_matches("client-").parse::<usize>().unwrap_or(0));
     Ok((elapsed, all))
 }
 
-/// What one side took.
+/// The times of one side.
 #[derive(Default)]
 struct Side {
     rounds: Vec<Duration>,

@@ -1,4 +1,4 @@
-//! The memory that the service holds while requests go by.
+//! The memory that the service uses under a stream of requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,23 +11,23 @@ use super::load::{TURNS, body};
 use super::server::Server;
 use crate::Result;
 
-/// Clients at once.
+/// Concurrent clients.
 const CLIENTS: usize = 16;
 
-/// Requests to a session before the next one is begun: appends and reads in turn. So sessions are ever new.
+/// Requests to a session, appends and reads in turn, before the next session is started. So there are always new sessions.
 const OF_A_SESSION: usize = 20;
 
-/// How often the memory is looked at.
+/// How often the memory is measured.
 const LOOKS: usize = 10;
 
-/// What was seen.
+/// The result.
 #[derive(Debug)]
 pub struct Memory {
-    /// Requests so far, and the bytes that the service held then.
+    /// Requests so far, and the service's memory in bytes at that time.
     pub looks: Vec<(usize, u64)>,
 }
 
-/// Sends requests, half of them appends and half reads, and looks at the memory between.
+/// Sends requests, half of them appends and half reads, and measures the memory in between.
 pub async fn watch(server: &Server, key: &str, requests: usize) -> Result<Memory> {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
@@ -43,7 +43,7 @@ pub async fn watch(server: &Server, key: &str, requests: usize) -> Result<Memory
             let (next, bodies) = (Arc::clone(&next), Arc::clone(&bodies));
             tasks.spawn(async move {
                 loop {
-                    // A session at a time, so that its requests come one after another.
+                    // One session at a time, so that its requests come one after another.
                     let first = next.fetch_add(OF_A_SESSION, Ordering::Relaxed);
                     if first >= until {
                         return Result::Ok(client);

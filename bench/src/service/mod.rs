@@ -1,7 +1,7 @@
-//! The HTTP service beside the same calls of the library in this process, with as many clients at once, and what memory it holds.
+//! The HTTP service compared with the same calls of the library in this process, with the same number of clients, and its memory.
 //!
-//! The service is the program itself, started as anyone starts it, with a key and its log at the default. Both sides share this machine:
-//! beside the service runs the client that asks it, beside the library nothing.
+//! The service is the program itself, started as anyone starts it, with a key and its default log. Both sides share this machine:
+//! the service also has the client that calls it running next to it, the library has nothing.
 
 mod client;
 mod load;
@@ -25,29 +25,29 @@ use self::server::Server;
 use crate::Result;
 use crate::turns::{WINDOW, turn};
 
-/// How much is asked.
+/// How much to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Clients at once, one number for each line of the table.
+    /// Concurrent clients, one number for each line of the table.
     pub clients: &'static [usize],
     /// Pairs of rounds that count.
     pub pairs: usize,
-    /// Requests of each client in a round, and of all of them together at least.
+    /// Requests of each client in a round; more if all of them together are fewer than `together`.
     pub each: usize,
-    /// As said.
+    /// Requests of all clients together in a round, at least.
     pub together: usize,
-    /// Requests while memory is looked at.
+    /// Requests while the memory is measured.
     pub requests: usize,
 }
 
 impl Extent {
-    /// For numbers to keep.
+    /// For results worth keeping.
     pub const FULL: Self = Self { clients: &[1, 16, 64], pairs: 11, each: 20, together: 200, requests: 200_000 };
-    /// To see that it works.
+    /// To check that it works.
     pub const SMOKE: Self = Self { clients: &[1, 4], pairs: 2, each: 3, together: 6, requests: 400 };
 }
 
-/// What came out of one kind of store.
+/// The result for one kind of store.
 #[derive(Debug)]
 pub struct Outcome {
     store: &'static str,
@@ -55,7 +55,7 @@ pub struct Outcome {
     memory: Memory,
 }
 
-/// Measures, and says it in Markdown.
+/// Measures, and returns the section as Markdown.
 pub async fn run(program: &Path, extent: Extent) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let sqlite = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
@@ -114,7 +114,7 @@ async fn measure(store: &'static str, urls: Urls, program: &Path, folder: &Path,
     Ok(Outcome { store, comparisons, memory })
 }
 
-/// The service shows the window that the library loads, of every session: both were given the same turns.
+/// Checks for every session that the service returns the window that the library loads: both got the same turns.
 async fn check_equal(library: &dyn ChatStore, served: &mut [Worker]) -> Result {
     for (number, worker) in served.iter_mut().enumerate() {
         let ours = library.load(&session_of(number)?, &Load::last(WINDOW)).await?;
@@ -132,7 +132,7 @@ async fn check_equal(library: &dyn ChatStore, served: &mut [Worker]) -> Result {
     Ok(())
 }
 
-/// The turn with this number. There are only so many, so that making them takes no time while the clock runs.
+/// The turn with this number. The turns repeat, so that building them takes no time while the clock runs.
 fn kept_turn(number: usize) -> chat_memory::store::Append {
     turn(number % load::TURNS)
 }

@@ -12,11 +12,11 @@ pub fn markdown(extent: Extent, outcomes: &[Outcome]) -> String {
     let Extent { pairs, each, together, requests, .. } = extent;
     let mut page = format!(
         "# What the service adds\n\n\
-        Written by `cargo xtask bench service`. `chat-memory serve` runs as a process of its own, with a key and its log, and is asked over HTTP by \
-        connections that are kept; beside it stand the same calls of the library in one process, with as many callers at once, each with a \
-        session of its own: {pairs} pairs of rounds, alternating, {each} requests of each client in a round, {together} at least. The ratio is \
-        the service's time in the library's: the median over the pairs, and the middle half of them. The client that asks the service has the same \
-        machine to run on, and is part of the ratio. Rates and times are of the machine that wrote this table.\n\n\
+        Written by `cargo xtask bench service`. `chat-memory serve` runs as a separate process, with a key and its log, and gets requests over \
+        persistent HTTP connections. It is compared with the same calls of the library in one process, with the same number of concurrent \
+        callers, each with its own session: {pairs} pairs of rounds, alternating, {each} requests of each client in a round, {together} at least. The ratio is \
+        the service's time divided by the library's: the median over the pairs, and the middle half of them. The client runs on the same machine \
+        and is part of the ratio. Rates and times are of the machine that wrote this table.\n\n\
         A turn is a question and an answer of {TEXT_BYTES} bytes each, in one append; a window is the newest {WINDOW} messages.\n\n\
         | store | request | clients | HTTP: requests/s | p50 | p99 | library: calls/s | p50 | p99 | ratio | middle half |\n\
         |---|---|---|---|---|---|---|---|---|---|---|\n"
@@ -39,8 +39,8 @@ pub fn markdown(extent: Extent, outcomes: &[Outcome]) -> String {
     let _ = write!(
         page,
         "\n## The memory that it holds\n\n\
-        Resident memory of the process in MB while {requests} requests of 16 clients go by, half of them appends and half reads, to ever new \
-        sessions of 10 turns.\n\n"
+        Resident memory of the process in MB during {requests} requests of 16 clients, half of them appends and half reads, to new sessions \
+        of 10 turns each.\n\n"
     );
     let looks = outcomes.first().map(|outcome| outcome.memory.looks.as_slice()).unwrap_or_default();
     let row = |first: &str, cells: Vec<String>| format!("| {first} | {} |\n", cells.join(" | "));

@@ -12,10 +12,10 @@ use tokio::process::Child;
 use crate::Result;
 use crate::resident::resident;
 
-/// How long the service may take to say where it listens, and to end.
+/// How long the service may take to print its address, and to exit.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A service that runs; it is killed when this is dropped.
+/// A running service; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     process: Child,
@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the program over a store and waits until it listens.
+    /// Starts the program on a store and waits until it listens.
     pub async fn start(program: &Path, store: &str, keys: &Path) -> Result<Self> {
         let mut command = tokio::process::Command::from(clean(program));
         command.args(["--store", store, "serve", "--listen", "127.0.0.1:0", "--keys"]).arg(keys);
@@ -34,23 +34,23 @@ impl Server {
         let first = tokio::time::timeout(PATIENCE, lines.next_line()).await??.ok_or("the service ended before it listened")?;
         let address =
             first.strip_prefix("listening on http://").ok_or_else(|| format!("the service began with {first:?}"))?.parse()?;
-        // What else it says must not fill the pipe.
+        // Drain the rest of its output, so that the pipe does not fill.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { process, address })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The memory that it holds, in bytes.
+    /// Its memory, in bytes.
     pub fn resident(&self) -> Result<u64> {
         let id = self.process.id().ok_or("the service has ended")?;
         resident(id)
     }
 
-    /// Ends it.
+    /// Stops it.
     pub async fn stop(mut self) -> Result {
         self.process.start_kill()?;
         tokio::time::timeout(PATIENCE, self.process.wait()).await??;
@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-/// Makes a key that may read and write.
+/// Creates a key that may read and write.
 pub fn key(program: &Path, keys: &Path) -> Result<String> {
     let mut command = clean(program);
     command.args(["key", "new", "--name", "bench", "--right", "read", "--right", "write", "--keys"]).arg(keys);
@@ -69,7 +69,7 @@ pub fn key(program: &Path, keys: &Path) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The program with nothing in its environment that could change what it does.
+/// The program, without environment variables that could change its behaviour.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     let settings = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CHAT_MEMORY_"));

@@ -1,9 +1,10 @@
-// The package beside LangChain.js's own class, in one run on DynamoDB Local: what turn 1, 100 and 500 cost, and what reading costs then.
+// The package compared with LangChain.js's own class, in one run on DynamoDB Local: what turns 1, 100 and 500 cost, and what
+// reading costs then.
 //
 //   node bench/beside-langchain.mjs [--turns 500]
 //
-// `cargo xtask bench` runs it with an optimised addon and puts the table into README.md. Times are means of ten calls and depend on the machine;
-// units and requests do not.
+// `cargo xtask bench` runs it with an optimised addon and writes the table into README.md. Times are means of ten calls and depend
+// on the machine; units and requests do not.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -17,10 +18,10 @@ const SIDES = [
   { kind: "turns", name: "ours, own table", keys: ["session_id", "sk"] },
 ];
 
-/** How many calls a time is the mean of. */
+/** The number of calls that a time is the mean of. */
 const REPEATS = 10;
 
-/** Runs one side: what each of its steps cost. */
+/** Runs one side; returns the cost of each step. */
 async function side({ kind, keys }, turns) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
   const child = fork(join(import.meta.dirname, "conversation.mjs"), [kind, await table(...keys), meters.endpoint]);
@@ -38,7 +39,7 @@ async function side({ kind, keys }, turns) {
   for (const at of [1, 100, 500].filter((at) => at <= turns)) {
     if (at - 1 > done) await measure("turns", at - 1 - done);
     const turn = await measure("turns", 1);
-    // The first turn also opens the connection and looks at the table, so it is not what a turn takes; times are of those after it.
+    // The first turn also opens the connection and reads the table's schema, so times are of the turns after it.
     const after = await measure("turns", REPEATS);
     done = at + REPEATS;
     steps[`turn ${at}`] = { ...turn, wall: after.wall, cpu: after.cpu };
@@ -51,7 +52,7 @@ async function side({ kind, keys }, turns) {
   return steps;
 }
 
-/** Runs all sides: a list of what each costs. */
+/** Runs all sides; returns the costs of each. */
 export async function compare(turns) {
   const all = [];
   for (const of of SIDES) all.push({ ...of, steps: await side(of, turns) });

@@ -1,5 +1,5 @@
-// One conversation of one class, in a process of its own, so that its CPU time is its own. The parent sends what to do and reads the
-// counts in between: {"turns": n} saves so many turns, {"read": "last" | "all", "times": n} loads. Each is answered with its times.
+// One conversation of one class, in a process of its own, so that its CPU time can be measured. The parent sends commands and reads
+// the counts in between: {"turns": n} saves n turns, {"read": "last" | "all", "times": n} loads. Each is answered with its times.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -24,7 +24,7 @@ const window = kind === "langchain" ? undefined : make({ messages: 20 });
 
 const work = {
   turns: () => history.addMessages([new HumanMessage(question), new AIMessage(answer)]),
-  // LangChain.js's class can only read all, and cut.
+  // LangChain.js's class can only read everything and cut.
   last: async () => (window ? window.getMessages() : (await history.getMessages()).slice(-20)),
   all: () => history.getMessages(),
 };

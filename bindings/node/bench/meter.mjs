@@ -1,13 +1,13 @@
-// A proxy in front of DynamoDB Local that counts requests and capacity units, for clients that do not ask for them. It adds
-// ReturnConsumedCapacity to each request: DynamoDB Local checks no signature.
+// A proxy in front of DynamoDB Local that counts requests and capacity units, for clients that do not request them. It adds
+// ReturnConsumedCapacity to each request; DynamoDB Local checks no signatures.
 import { createServer, request } from "node:http";
 
 /**
- * Starts it; `take` gives the counts since it was last called. `lose` says of each operation whether the answer is lost on the way back.
+ * Starts it. `take` returns the counts since its last call. `lose` decides for each operation whether to lose the response.
  *
- * Two things DynamoDB Local reports otherwise than AWS charges. A write that fails its condition is charged by the size of the item that is there,
- * one unit at least. A transaction is two units a KB of each part, of the larger of the item before and after it; DynamoDB Local says more for
- * some and less for others. Both are counted here by AWS's published rules.
+ * Two things that DynamoDB Local reports differently from what AWS charges. A write whose condition fails is charged by the size of
+ * the existing item, at least one unit. A transaction costs two units per KB for each part, of the larger of the item before and
+ * after it; DynamoDB Local reports more for some and less for others. Both are counted here by AWS's published rules.
  */
 export async function meter(endpoint, { lose = () => false } = {}) {
   const none = () => ({ requests: 0, readUnits: 0, writeUnits: 0, refused: 0, lost: 0 });
@@ -63,10 +63,10 @@ export async function meter(endpoint, { lose = () => false } = {}) {
   return { endpoint: `http://127.0.0.1:${server.address().port}`, take, close: () => server.close() };
 }
 
-/** The write units of so many bytes. */
+/** The write units of a number of bytes. */
 const units = (bytes) => Math.max(1, Math.ceil(bytes / 1024));
 
-/** The bytes of what a part of a transaction puts, or of the item that it is about as it is now. */
+/** The bytes of what a part of a transaction puts, or of the current item that it refers to. */
 async function sizeThere(to, authorization, { TableName, Key, Item }) {
   if (Item) return size(Item);
   const headers = { "x-amz-target": "DynamoDB_20120810.GetItem", "content-type": "application/x-amz-json-1.0", authorization };
@@ -74,7 +74,7 @@ async function sizeThere(to, authorization, { TableName, Key, Item }) {
   return size((await answer.json()).Item ?? {});
 }
 
-/** The bytes of an item's attributes, by AWS's published rule. */
+/** The bytes of an item's attributes, by AWS's published rules. */
 function size(attributes) {
   const bytes = (text) => Buffer.byteLength(text);
   const value = ([type, of]) => {

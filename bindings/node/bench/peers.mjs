@@ -1,9 +1,10 @@
-// The package beside LangChain.js's class, LangChain Python's and Flowise's node, in one run on DynamoDB Local: what a turn and a read cost as a
-// conversation grows, where it ends, what is lost and doubled, and what of real conversations comes back.
+// The package compared with LangChain.js's class, LangChain Python's and Flowise's node, in one run on DynamoDB Local: what a turn
+// and a read cost as a conversation grows, where it ends, what is lost and doubled, and which real conversations are read back
+// unchanged.
 //
 //   node bench/peers.mjs [--smoke]
 //
-// `cargo xtask bench peers` runs it and puts the page into docs/benchmarks.md. Only what is counted matters; the few times are rough.
+// `cargo xtask bench peers` runs it and writes the page into docs/benchmarks.md. Only the counts matter; the few times are rough.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -21,10 +22,10 @@ export const FULL = {
   conversations: Infinity,
 };
 
-/** Whether it works, and what few turns can show. */
+/** Checks that it works, and what a few turns can show. */
 export const SMOKE = { marks: [1, 10, 20], lengths: [10, 20], writers: { count: 2, messages: 5 }, lost: { messages: 5 }, conversations: 3 };
 
-/** Measures every side: what was found, and the page. */
+/** Measures every side; returns the results and the page. */
 export async function compare(extent) {
   const { real, list } = conversations();
   if (!real) console.error("note: no real conversations (data/conversations.jsonl in ../shared is missing); measuring the sample in testdata/");
@@ -46,7 +47,7 @@ export async function compare(extent) {
   return { all, text: page(all, extent, real) };
 }
 
-/** What is drawn: write units of each turn, at turns that are evenly spread on a logarithmic axis. */
+/** The plot's data: write units of each turn, at turns evenly spaced on a logarithmic axis. */
 function drawing(all) {
   const series = all.map(({ name, growth: { writes } }) => {
     const points = writes.map(({ writeUnits }, n) => [n + 1, writeUnits]);

@@ -1,4 +1,4 @@
-//! Tells the linker that Node itself brings what this library calls.
+//! Tells the linker that Node provides the functions that this library calls.
 
 fn main() {
     napi_build::setup();

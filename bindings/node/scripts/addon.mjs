@@ -1,4 +1,4 @@
-// What is known of the addons in prebuilt/: next to each is a note of what it was built from, which stays out of the package.
+// Notes on the addons in prebuilt/: a file next to each records what it was built from; it is not packed.
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ export const noteFile = (platform, folder = prebuilt) => join(folder, `chat-memo
 
 export const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
-/** A checksum over these files of the repository: their names and what is in them. A new file counts as soon as one of these names it. */
+/** A checksum over these files of the repository: their names and contents. A new file counts as soon as one of these mentions it. */
 export function sourcesHash(files, root = repository) {
   const hash = createHash("sha256");
   for (const file of files) {
@@ -22,7 +22,7 @@ export function sourcesHash(files, root = repository) {
   return hash.digest("hex");
 }
 
-/** The addon's file among cargo's messages of what it built (`--message-format=json`), wherever that is. */
+/** Finds the addon's file in cargo's messages about what it built (`--message-format=json`). */
 export function builtLibrary(messages) {
   const all = messages.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
   const [library] = all.flatMap(({ reason, target, filenames }) => (reason === "compiler-artifact" && target.name === "chat_memory_node" ? filenames : []));
@@ -31,7 +31,7 @@ export function builtLibrary(messages) {
 
 const BUILD = "run `npm run build:native` in bindings/node";
 
-/** Why the addons in this folder must not be packed; undefined where they may be. */
+/** Why the addons in this folder must not be packed; undefined if they may be. */
 export function unfit(folder = prebuilt, root = repository) {
   const addons = existsSync(folder) ? readdirSync(folder).filter((name) => /^chat-memory\..*\.node$/.test(name)) : [];
   if (addons.length === 0) return `cannot pack: there is no addon in ${folder}; ${BUILD}`;

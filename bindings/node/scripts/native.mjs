@@ -1,4 +1,4 @@
-// Builds the addon for this machine, and takes it wherever cargo puts what it builds (CARGO_TARGET_DIR, cargo's own settings).
+// Builds the addon for this machine, and copies it from cargo's target folder (CARGO_TARGET_DIR, cargo's own settings).
 import { spawnSync } from "node:child_process";
 import { dirname } from "node:path";
 import { builtLibrary } from "./addon.mjs";

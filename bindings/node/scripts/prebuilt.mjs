@@ -1,5 +1,5 @@
-// Puts the addon that cargo built into prebuilt/, under this platform's name, with a note of what it was built from:
-// node scripts/prebuilt.mjs TARGET_FOLDER, the folder of cargo's profile such as target/release
+// Copies the addon that cargo built into prebuilt/, under this platform's name, with a record of what it was built from: node
+// scripts/prebuilt.mjs TARGET_FOLDER, the folder of cargo's profile such as target/release
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
@@ -9,7 +9,7 @@ import { noteFile, prebuilt, sha256, sourcesHash } from "./addon.mjs";
 
 const LIBRARY = { darwin: "libchat_memory_node.dylib", win32: "chat_memory_node.dll" }[process.platform] ?? "libchat_memory_node.so";
 
-/** Takes the addon from a folder of cargo's. */
+/** Copies the addon from a cargo folder. */
 export function take(target) {
   const library = join(target, LIBRARY);
   if (!existsSync(library)) {
@@ -19,7 +19,7 @@ export function take(target) {
   mkdirSync(prebuilt, { recursive: true });
   const made = join(prebuilt, `.${name}`);
   copyFileSync(library, made);
-  // A good part of it is names for debuggers. Where there is no strip, the addon is larger, and as good.
+  // A good part of it is debug symbols. Without `strip`, the addon is larger but works.
   if (process.platform === "linux") spawnSync("strip", [made], { stdio: "ignore" });
   const bytes = readFileSync(made);
   const files = sourcesOf(library);
@@ -41,7 +41,7 @@ function sourcesOf(library) {
   return [...new Set([...own, "Cargo.toml", "Cargo.lock", "bindings/node/native/Cargo.toml", "crates/chat-memory/Cargo.toml"])].sort();
 }
 
-/** The newest version of glibc that the addon names. */
+/** The newest version of glibc that the addon requires. */
 function newestGlibc(bytes) {
   const named = bytes.toString("latin1").matchAll(/GLIBC_2\.(\d+)(?:\.\d+)?\0/g);
   const newest = Math.max(0, ...[...named].map(([, minor]) => Number(minor)));

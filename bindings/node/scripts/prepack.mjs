@@ -1,4 +1,4 @@
-// Before `npm pack` and `npm publish`: the code is compiled, and an addon that is missing, stale or made for tests is refused.
+// Runs before `npm pack` and `npm publish`: compiles the code, and refuses an addon that is missing, stale or built for tests.
 import { unfit } from "./addon.mjs";
 
 const why = unfit();

@@ -1,4 +1,4 @@
-// The way to the native part: one store for all who open the same, and credentials that can be renewed.
+// The connection to the native part: one shared store per configuration, and renewable credentials.
 
 import { createHash } from "node:crypto";
 import { type NativeStore, native, stores } from "#native";
@@ -12,20 +12,20 @@ export interface AwsCredentials {
   accessKeyId: string;
   secretAccessKey: string;
   sessionToken?: string;
-  /** When temporary credentials end. */
+  /** When temporary credentials expire. */
   expiration?: Date;
 }
 
-/** An access key, or a function that gets one, such as those of `@aws-sdk/credential-providers`. */
+/** An access key, or a function that returns one, such as those of `@aws-sdk/credential-providers`. */
 export type AwsCredentialSource = AwsCredentials | (() => Promise<AwsCredentials>);
 
-/** What the AWS SDK's providers put beside these, which is of no use here. */
+/** What the AWS SDK's providers return in addition; not used here. */
 const KEY_FIELDS = ["accessKeyId", "secretAccessKey", "sessionToken", "expiration", "credentialScope", "accountId", "$source"];
 
-/** How many stores this process keeps open. Beyond, the one that was not used for longest is let go. */
+/** How many stores this process keeps open. Beyond that, the least recently used one is closed. */
 const MAX_STORES = 256;
 
-/** How long before they end credentials are renewed. */
+/** How long before their expiry credentials are renewed. */
 const RENEW_BEFORE_MS = 5 * 60 * 1000;
 
 export class Connection {
@@ -33,8 +33,8 @@ export class Connection {
   readonly #words: Words | undefined;
 
   /**
-   * @param words how errors name the settings, where they were not given as a URL.
-   * @throws ChatMemoryError `invalid`, when the URL or the credentials cannot work.
+   * @param words how errors name the settings, if they were not given as a URL.
+   * @throws ChatMemoryError `invalid`, if the URL or the credentials are invalid.
    */
   constructor(url: string, credentials?: AwsCredentialSource, words?: Words) {
     this.#words = words;
@@ -61,7 +61,7 @@ export class Connection {
   }
 }
 
-/** A store whose credentials come from a function, and are asked for again before they end. */
+/** A store whose credentials come from a function, which is called again before they expire. */
 class Renewed {
   readonly #url: string;
   readonly #source: () => Promise<AwsCredentials>;
@@ -77,7 +77,7 @@ class Renewed {
 
   store(): NativeStore | Promise<NativeStore> {
     if (this.#current !== undefined && Date.now() < this.#renewAt) return this.#current;
-    // One renewal at a time, whoever asks for it.
+    // One renewal at a time, whoever requests it.
     this.#renewal ??= this.#renew().finally(() => {
       this.#renewal = undefined;
     });
@@ -87,7 +87,7 @@ class Renewed {
   async #renew(): Promise<NativeStore> {
     let found: AwsCredentials;
     try {
-      // None are refused like incomplete ones: to take AWS's usual chain instead would be another account, perhaps.
+      // Missing credentials are refused like incomplete ones: AWS's usual chain might be another account.
       found = (await this.#source()) ?? {};
     } catch (error) {
       const why = error instanceof Error ? error.message : "it gave no reason";
@@ -95,13 +95,16 @@ class Renewed {
     }
     this.#current = opened(this.#url, found);
     const ends = found.expiration?.getTime();
-    // Where they end sooner than that, they are asked for each time.
+    // If they expire sooner than that, they are requested each time.
     this.#renewAt = ends === undefined ? Infinity : ends - RENEW_BEFORE_MS;
     return this.#current;
   }
 }
 
-/** For each function that gets credentials, the stores opened with it: a history made for each request asks it no more often than one. */
+/**
+ * For each function that returns credentials, the stores opened with it: a history made per request calls it no more often than a single
+ * one.
+ */
 const renewals = new WeakMap<object, Map<string, Renewed>>();
 
 function renewedBy(source: () => Promise<AwsCredentials>, url: string, words: Words | undefined): Renewed {
@@ -112,7 +115,7 @@ function renewedBy(source: () => Promise<AwsCredentials>, url: string, words: Wo
   return renewed;
 }
 
-/** The store that is open with these, or a new one. Sharing spares the handshakes, and what is known of the sessions' ends. */
+/** Returns the open store with these settings, or opens one. Sharing saves handshakes, and shares the cached session ends. */
 function opened(url: string, credentials: AwsCredentials | undefined, words?: Words): NativeStore {
   const setup: Record<string, unknown> = { url };
   if (credentials !== undefined) {
@@ -130,7 +133,7 @@ function opened(url: string, credentials: AwsCredentials | undefined, words?: Wo
     }
   }
   const text = JSON.stringify(setup);
-  // A `memory:` store is its opener's own.
+  // A `memory:` store is private to its opener.
   if (url.startsWith("memory:")) return create(text, words);
   const name = createHash("sha256").update(text).digest("base64");
   const store = stores.get(name) ?? create(text, words);
@@ -142,9 +145,9 @@ function opened(url: string, credentials: AwsCredentials | undefined, words?: Wo
 }
 
 /**
- * Checks a store URL; nothing is opened by that.
+ * Checks a store URL without opening the store.
  *
- * @throws ChatMemoryError `invalid`, when it cannot work.
+ * @throws ChatMemoryError `invalid`, if it is invalid.
  */
 export function checkUrl(url: string, words: Words | undefined): void {
   create(JSON.stringify({ url }), words);
@@ -154,7 +157,7 @@ function create(setup: string, words?: Words): NativeStore {
   try {
     return new native.NativeStore(setup);
   } catch (error) {
-    // The native part says what is wrong as JSON.
+    // The native part returns the error as JSON.
     const said = error instanceof Error && error.message.startsWith("{") ? (JSON.parse(error.message) as { error: NativeError }) : undefined;
     throw said ? thrown(said.error, words) : error;
   }

@@ -4,17 +4,17 @@
  * | code | what it means |
  * |---|---|
  * | `not_found` | the table, the file or the folder is not there |
- * | `conflict` | someone wrote since the expected position was read; nothing was written, `actual` is where the session is now |
- * | `in_doubt` | it is not known whether the append landed; repeat it with `ticket`, which cannot double it |
+ * | `conflict` | the session was modified since the expected position was read; nothing was written, `actual` is the current position |
+ * | `in_doubt` | append outcome unknown; retry with `ticket`: it is never stored twice |
  * | `key_reused` | an idempotency key was used before, with other messages |
- * | `too_large` | more bytes than the store takes |
- * | `invalid` | the call itself is wrong; repeating it cannot help |
+ * | `too_large` | more bytes than the store accepts |
+ * | `invalid` | the call itself is invalid; repeating it cannot help |
  * | `access_denied` | the credentials are missing, refused, expired or lack a permission |
- * | `throttled`, `unavailable` | the service refuses to go faster, or is not to be reached; nothing was written, and a later call may succeed |
- * | `contended` | other writers to the same session kept this one from getting through in time; nothing was written, and a later call may succeed |
+ * | `throttled`, `unavailable` | the service throttled the request, or cannot be reached; nothing was written, and a later call may succeed |
+ * | `contended` | conflicts with other writers to the same session lasted until the deadline; nothing was written, and a later call may succeed |
  * | `corrupt` | what is stored cannot be read |
- * | `unsupported` | the store does not do this |
- * | `read_only` | the store was opened for reading only |
+ * | `unsupported` | the store does not support this |
+ * | `read_only` | the store is read-only |
  */
 export type ErrorCode =
   | "not_found"
@@ -37,11 +37,11 @@ export class ChatMemoryError extends Error {
   override readonly name = "ChatMemoryError";
   /** What went wrong, in general. */
   readonly code: ErrorCode;
-  /** Whether the same call may succeed later, with nothing changed. */
+  /** Whether the same call may succeed later, unchanged. */
   readonly retryable: boolean;
-  /** For `in_doubt`: what lets any process finish the append. */
+  /** For `in_doubt`: the ticket with which any process can retry the append. */
   declare readonly ticket?: string;
-  /** For `conflict`: the position at which the session is. */
+  /** For `conflict`: the session's current position. */
   declare readonly actual?: string;
 
   constructor(code: ErrorCode, message: string, more: { retryable?: boolean; ticket?: string | null; actual?: string | null } = {}) {
@@ -53,7 +53,7 @@ export class ChatMemoryError extends Error {
   }
 }
 
-/** The error for a call that is wrong in itself. */
+/** The error for an invalid call. */
 export function invalid(message: string): ChatMemoryError {
   return new ChatMemoryError("invalid", message);
 }

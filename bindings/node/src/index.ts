@@ -1,4 +1,4 @@
-/** Durable chat memory in a DynamoDB table, or in one file. The package's README says more. */
+/** Durable chat memory in a DynamoDB table, or in one file. See the package's README. */
 export type { AwsCredentials, AwsCredentialSource } from "./connection.js";
 export { ChatMemoryError, type ErrorCode } from "./errors.js";
 export {
@@ -19,7 +19,7 @@ export {
   type SessionInfo,
   type SessionPage,
   type StoredMessage,
-  type Swept,
+  type SweepStats,
   type ToolCall,
   type Window,
 } from "./store.js";

@@ -1,13 +1,13 @@
-// Values as JSON text, for the border to the native part, without a change that would show.
+// Exact JSON for the interface to the native part.
 //
-// JSON.stringify and JSON.parse alter what a JavaScript number is or is not: -0 becomes 0, NaN becomes null, an integer beyond 2^53 is
-// rounded. Here the first crosses as it is, the second is refused, and the third is a BigInt on this side.
+// JSON.stringify and JSON.parse change some JavaScript numbers: -0 becomes 0, NaN becomes null, an integer beyond 2^53 is rounded.
+// Here -0 is preserved, NaN is refused, and such an integer is a BigInt in JavaScript.
 
 import { randomBytes } from "node:crypto";
 import { native } from "#native";
 import { invalid } from "./errors.js";
 
-/** Stands in front of a number's digits in a string; made anew for each process, so that no text can be taken for one. */
+/** The mark before a number's digits in a string; random for each process, so that no text can contain it. */
 const NUMBER = `${randomBytes(16).toString("hex")}:`;
 const NUMBERS = new RegExp(`"${NUMBER}([^"]*)"`, "g");
 
@@ -17,10 +17,10 @@ const MAX_INTEGER = 2n ** 64n - 1n;
 const MIN_INTEGER = -(2n ** 63n);
 
 /**
- * The JSON text of a value. Like JSON.stringify, it asks `toJSON` (so that a Date is stored as its text), and leaves out `undefined`.
+ * The JSON text of a value. Like JSON.stringify, it calls `toJSON` (so that a Date is stored as its text), and omits `undefined`.
  *
- * @throws ChatMemoryError `invalid`, for what JSON has no place for: NaN, an infinity, a BigInt beyond 64 bits, a function, a symbol, a
- *   Map, a Set, binary data, half a character, a value that holds itself.
+ * @throws ChatMemoryError `invalid`, for what JSON cannot express: NaN, an infinity, a BigInt beyond 64 bits, a function, a symbol,
+ * a Map, a Set, binary data, half a character, a cyclic value.
  */
 export function encode(value: unknown): string {
   let marked = false;
@@ -33,7 +33,7 @@ export function encode(value: unknown): string {
       case "number":
         if (!Number.isFinite(found)) throw invalid(`invalid value in ${place(name)}: ${found} is no number of JSON; send null or a string`);
         if (Object.is(found, -0)) return number("-0.0");
-        // With an exponent it is read as what it is, a float, and comes back as a number.
+        // With an exponent it is parsed as a float, and read back as a number.
         return Number.isInteger(found) && !Number.isSafeInteger(found) ? number(found.toExponential()) : found;
       case "bigint":
         if (found > MAX_INTEGER || found < MIN_INTEGER) {
@@ -52,7 +52,7 @@ export function encode(value: unknown): string {
         }
         return found;
       case "object":
-        // A Buffer would write itself as a list of its bytes.
+        // A Buffer would serialise itself as a list of its bytes.
         refuseOpaque(name, holder[name]);
         return found;
       default:
@@ -70,7 +70,7 @@ function stringify(value: unknown, replace: (holder: Holder, name: string, found
       return replace(this, name, found);
     });
   } catch (error) {
-    // What V8 says of a circle, and of too deep a nesting.
+    // V8's error for a cycle, and for too deep nesting.
     if (error instanceof TypeError || error instanceof RangeError) {
       throw invalid(`a value cannot be written as JSON: ${error.message.split("\n")[0]}`);
     }
@@ -78,7 +78,7 @@ function stringify(value: unknown, replace: (holder: Holder, name: string, found
   }
 }
 
-/** Objects that JSON.stringify would turn into something that does not come back: `{}` for a Map, a list of bytes for binary data. */
+/** Objects that JSON.stringify would turn into something that is not read back equal: `{}` for a Map, a list of bytes for binary data. */
 function refuseOpaque(name: string, found: unknown): void {
   const kind =
     found instanceof Map ? "a Map"
@@ -98,7 +98,7 @@ function place(name: string): string {
   return name === "" ? "the value" : `the field ${JSON.stringify(name)}`;
 }
 
-/** The value of an answer's JSON text. An integer that a number cannot hold becomes a BigInt. */
+/** Parses the JSON text of a response. An integer that a number cannot hold becomes a BigInt. */
 export function decode(text: string): unknown {
   if (!text.includes(INTEGER)) return JSON.parse(text);
   return JSON.parse(text, (_, found: unknown) =>

@@ -1,11 +1,11 @@
-// Options of constructors: what a user may have misspelt is said, never passed over.
+// Constructor options: a misspelt one is an error, never ignored.
 
 import { invalid } from "./errors.js";
 
 /**
- * Refuses an option that there is not.
+ * Refuses unknown options.
  *
- * @throws ChatMemoryError `invalid`, naming the option and those there are.
+ * @throws ChatMemoryError `invalid`, naming the unknown option and the known ones.
  */
 export function checkNames(what: string, given: object, known: readonly string[]): void {
   for (const [name, value] of Object.entries(given)) {
@@ -16,7 +16,7 @@ export function checkNames(what: string, given: object, known: readonly string[]
   }
 }
 
-/** An option that is a text, where it is given. */
+/** An optional text. */
 export function text(what: string, name: string, value: unknown): string | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== "string" || value === "") {

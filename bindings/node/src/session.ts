@@ -1,4 +1,4 @@
-// One session of one store, as the adapters for frameworks use it: opened by the options that people know from LangChain.js.
+// One session of one store, as the framework adapters use it, opened with the options known from LangChain.js.
 
 import type { AwsCredentialSource } from "./connection.js";
 import { invalid } from "./errors.js";
@@ -7,11 +7,11 @@ import { type Appended, ChatStore, randomSessionId, type StoredMessage, type Win
 import { DYNAMODB_OPTIONS, type DynamoDBOptions, writtenUrl } from "./url.js";
 import { SESSION_WORDS, type Words } from "./words.js";
 
-/** The part of the AWS SDK's client configuration that is of use here. */
+/** The part of the AWS SDK's client configuration that is used here. */
 export interface ClientConfig {
   /** The AWS region. */
   region?: string;
-  /** An access key, or a function that gets one; by default AWS's usual chain. */
+  /** An access key, or a function that returns one; by default AWS's usual chain. */
   credentials?: AwsCredentialSource;
   /** The service's URL, for DynamoDB Local. */
   endpoint?: string | URL;
@@ -21,25 +21,25 @@ export interface ClientConfig {
 export type Key = Record<string, { S: string }>;
 
 /**
- * Which session, where. `tableName`, `sessionId`, `partitionKey`, `sortKey`, `messageAttributeName`, `config` and `key` are those of
- * LangChain.js's `DynamoDBChatMessageHistory`; `store` is a store URL in their place; the others are ours.
+ * Selects the session and its store. `tableName`, `sessionId`, `partitionKey`, `sortKey`, `messageAttributeName`, `config` and
+ * `key` are those of LangChain.js's `DynamoDBChatMessageHistory`; `store` is a store URL in their place; the others are ours.
  */
 export interface SessionOptions extends Partial<Omit<DynamoDBOptions, "listAttribute" | "sortValue">> {
-  /** A store URL (`sqlite:PATH`, `dynamodb://TABLE?…`, `memory:`), or a store, in place of the table's name and all that describes it. */
+  /** A store URL (`sqlite:PATH`, `dynamodb://TABLE?…`, `memory:`), or a store, in place of the table's options. */
   store?: string | ChatStore;
-  /** The session; a new random one (UUIDv7) where it is not given. */
+  /** The session; by default a new random one (UUIDv7). */
   sessionId?: string;
-  /** The attribute with a session's messages, in a table whose sessions are one item each. */
+  /** The attribute with a session's messages, in a table with one item per session. */
   messageAttributeName?: string;
   /** Region, credentials and endpoint, as the AWS SDK's client takes them. */
   config?: ClientConfig;
   /** The whole key of a session's item, in place of `sessionId`. */
   key?: Key;
-  /** How much of the history is loaded; all of it by default. */
+  /** How much of the history to load; all of it by default. */
   window?: Window;
-  /** Whose session it is, if it is new: the directory lists sessions by owner. */
+  /** The owner of a new session: the directory lists sessions by owner. */
   owner?: string;
-  /** The session's title, if it is new. */
+  /** The title of a new session. */
   title?: string;
 }
 
@@ -51,7 +51,7 @@ export const SESSION_OPTIONS: readonly string[] = [...TABLE, ...OWN];
 
 /** Conditions on an append. */
 export interface SaveOptions {
-  /** An idempotency key: however often the messages are saved under it within a day, they are stored once. */
+  /** An idempotency key: messages saved repeatedly under it within a day are stored once. */
   key?: string;
   /** The ticket of a save that ended `in_doubt`. */
   ticket?: string;
@@ -79,11 +79,11 @@ export class Session {
   }
 
   /**
-   * Opens a session; nothing is asked of the store yet.
+   * Opens a session, without a request to the store yet.
    *
    * @param what the class that the options were given to, for errors.
    * @param words how errors name the options.
-   * @throws ChatMemoryError `invalid`, for an option that there is not, and for options that cannot work.
+   * @throws ChatMemoryError `invalid`, for unknown options and for invalid values.
    */
   static open(what: string, options: SessionOptions, words: Words = SESSION_WORDS): Session {
     if (typeof options !== "object" || options === null) throw invalid(`${what} takes an object with a tableName or a store`);
@@ -99,9 +99,10 @@ export class Session {
     said.partitionKey = key?.partitionKey ?? said.partitionKey;
     said.sortKey = key?.sortKey ?? said.sortKey;
     said.listAttribute = text(what, "messageAttributeName", options.messageAttributeName);
-    // LangChain.js keeps a session of such a table at the sort key's own name; `layout: "turns"` asks for one item a record.
+    // LangChain.js stores a session of such a table with the sort key's own name as the sort key's value; `layout: "turns"` means
+    // one item per record.
     said.sortValue = key ? key.sortValue : options.layout === "turns" ? undefined : options.sortKey;
-    // A session that this class begins is read by LangChain.js; a table of Flowise's may be keyed by any name.
+    // LangChain.js can read a session that this class starts; a table of Flowise's may use any key name.
     if (options.layout !== "turns") said.dialect ??= "js";
     const store = new ChatStore(writtenUrl(what, said), credentials && { credentials }, words);
     return new Session(store, key?.session ?? sessionId(what, options.sessionId), options);

@@ -5,9 +5,9 @@ import { checkNames } from "./options.js";
 import { type DynamoDBOptions, writtenUrl } from "./url.js";
 import { OPTION_WORDS, type Words } from "./words.js";
 
-/** A message in OpenAI's form. Every field comes back as it was given, also those that have no name here. */
+/** A message in OpenAI's format. Every field is read back as it was given, including those not named here. */
 export interface Message {
-  /** `model` in a content of Gemini's, which has `parts` instead of a content. */
+  /** `model` in a Gemini content, which has `parts` instead of a content. */
   role: "system" | "developer" | "user" | "assistant" | "tool" | "function" | "model";
   content?: string | MessagePart[] | null;
   name?: string;
@@ -24,7 +24,7 @@ export interface MessagePart {
   [field: string]: unknown;
 }
 
-/** A call of a tool by the model. */
+/** A tool call by the model. */
 export interface ToolCall {
   id: string;
   type: string;
@@ -32,26 +32,26 @@ export interface ToolCall {
   [field: string]: unknown;
 }
 
-/** An item of OpenAI's Responses API that is no message: a call, its output, reasoning. It has no role. */
+/** An item of OpenAI's Responses API that is not a message: a call, its output, reasoning. It has no role. */
 export interface ResponsesItem {
   type: string;
   role?: undefined;
   [field: string]: unknown;
 }
 
-/** A message in LangChain's stored form. */
+/** A message in LangChain's stored format. */
 export interface StoredMessage {
   type: string;
   data: { content: unknown; [field: string]: unknown };
 }
 
-/** The form in which messages come and go: OpenAI's chat messages (the default), or LangChain's stored messages. */
+/** The format of messages: OpenAI's chat messages (the default), or LangChain's stored messages. */
 export type Format = "openai" | "langchain";
 
-/** The messages of a form. */
+/** The messages of a format. */
 export type MessageOf<F extends Format> = F extends "langchain" ? StoredMessage : Message;
 
-/** What an operation took, repeats included: requests, capacity units as DynamoDB reports them, bytes as stored. */
+/** What an operation cost, retries included: requests, capacity units as DynamoDB reports them, bytes as stored. */
 export interface Receipt {
   requests: number;
   readUnits: number;
@@ -59,70 +59,70 @@ export interface Receipt {
   bytes: number;
 }
 
-/** Conditions on an append, and what goes with it. */
+/** Conditions and options of an append. */
 export interface AppendOptions<F extends Format = "openai"> {
   format?: F;
-  /** An idempotency key: however often the append is repeated within a day, it is stored once. */
+  /** An idempotency key: an append repeated under it within a day is stored once. */
   key?: string;
-  /** The ticket of an append that ended `in_doubt`: stored once, whether that one landed or not. */
+  /** The ticket of an append that ended `in_doubt`: it is stored once, whether the first attempt landed or not. */
   ticket?: string;
-  /** A position: the append is refused with `conflict` if anyone wrote to the session since. */
+  /** A position: the append is refused with `conflict` if the session was modified since. */
   expect?: string;
-  /** A small object of your own beside the messages. */
+  /** A small object of your own, stored with the messages. */
   metadata?: Record<string, unknown>;
   /** The owner, if this append starts the session. */
   owner?: string;
   /** The title, if this append starts the session. */
   title?: string;
-  /** Whether the messages take the place of all that is there. */
+  /** Whether the messages replace everything in the session. */
   replace?: boolean;
-  /** Whether an append that ends in doubt is repeated through its ticket a few times, for callers that have nobody to hand a ticket to. */
+  /** Whether an append whose outcome is unknown is retried with its ticket a few times, for callers that cannot pass on a ticket. */
   surely?: boolean;
 }
 
-/** What an append did. */
+/** The result of an append. */
 export interface Appended {
   /** The record's place in the session, from 0. */
   seq: number;
-  /** The position behind the record. */
+  /** The position after the record. */
   position: string;
   /** When it was written, in epoch milliseconds. */
   createdAt: number;
-  /** Whether an earlier attempt under the same key or ticket had written it already. */
+  /** Whether an earlier attempt under the same key or ticket had already written it. */
   repeated: boolean;
   /** Whether it started the session. */
   started: boolean;
   receipt: Receipt;
 }
 
-/** How much of a history is shown: the newest messages, turns or tokens; all of it where nothing is said. */
+/** How much of a history to load: the newest messages, turns or tokens; by default all of it. */
 export interface Window {
-  /** At most so many messages. */
+  /** Up to n messages. */
   messages?: number;
-  /** So many turns, each from a user's message to the next one's. A user's message that holds a tool's result begins none. */
+  /** n turns, each from a user message to the next. A user message with a tool result does not start a turn. */
   turns?: number;
-  /** As many messages as have at most so many tokens. */
+  /** As many messages as fit into n tokens. */
   tokens?: number;
-  /** How tokens are counted: `estimate` (the default), `o200k_base`, `cl100k_base`, or the name of an OpenAI model. */
+  /** How to count tokens: `estimate` (the default), `o200k_base`, `cl100k_base`, or the name of an OpenAI model. */
   counter?: string;
-  /** Whether the system messages at the very start are shown too. The whole history is then read. */
+  /** Whether to include the system messages at the very start. The whole history is then read. */
   keepSystem?: boolean;
-  /** Whether the messages begin at a user's message, as some providers demand. What would stand before it is left out. */
+  /** Whether to start at a user message, as some providers demand. What would come before it is omitted. */
   startAtUser?: boolean;
 }
 
 /** The names of a window's options. */
 export const WINDOW_OPTIONS: readonly string[] = ["messages", "turns", "tokens", "counter", "keepSystem", "startAtUser"];
 
-/** What was loaded. */
+/** The result of a load. */
 export interface Loaded<F extends Format = "openai"> {
-  /** The messages, oldest first. A tool's call is never without its result, nor a result without its call. */
+  /** The messages, oldest first. A tool call is never without its result, nor a result without its call. */
   messages: MessageOf<F>[];
-  /** Their tokens, where the window counts them. */
+  /** The number of their tokens, if the window counts them. */
   tokens: number | null;
-  /** What is not shown: older messages, tool calls and results that lack each other, and whether there is more that was not read. */
+  /** What was omitted: older messages, tool calls and results without their counterpart, and whether there is more that was not read. */
   leftOut: { older: number; broken: number; unread: boolean; text: string };
-  /** Where the session was: to be given as `expect` to an append that must not cross another's. */
+  /** The session's position: pass it as `expect` to an append that must not overwrite another's. */
   position: string;
   receipt: Receipt;
 }
@@ -143,7 +143,7 @@ export interface HistoryRecord<F extends Format = "openai"> {
 /** The records of a history, oldest first. */
 export interface History<F extends Format = "openai"> {
   records: HistoryRecord<F>[];
-  /** Whether they are all there are. */
+  /** Whether these are all records. */
   complete: boolean;
   position: string;
   receipt: Receipt;
@@ -157,29 +157,29 @@ export interface SessionInfo {
   metadata: Record<string, unknown> | null;
   /** In epoch milliseconds. */
   createdAt: number;
-  /** When something was last appended to it, in epoch milliseconds; on DynamoDB at most an hour old, and `null` where it is not known. */
+  /** The time of the last append, in epoch milliseconds; on DynamoDB at most an hour old, and `null` if it is unknown. */
   lastAt: number | null;
 }
 
 /** A page of sessions. */
 export interface SessionPage {
   sessions: SessionInfo[];
-  /** The order that they really are in: on DynamoDB, an owner with over 1,000 sessions is listed by start. */
+  /** The actual order: on DynamoDB, an owner with over 1,000 sessions is listed by start. */
   order: "started" | "recent";
-  /** Where the next page goes on; `null` after the last. */
+  /** Where the next page continues; `null` after the last. */
   next: string | null;
   receipt: Receipt;
 }
 
 /** What was erased. */
-export interface Swept {
+export interface SweepStats {
   records: number;
   receipt: Receipt;
 }
 
 /** What was deleted. */
-export interface Deleted extends Swept {
-  /** Whether there was a session: `false` where it never was, was deleted before or had expired. */
+export interface Deleted extends SweepStats {
+  /** Whether the session existed: `false` if it never did, was deleted before or had expired. */
   existed: boolean;
 }
 
@@ -194,17 +194,17 @@ const STORE_OPTIONS = ["credentials"];
  * const { messages } = await store.load("trip", { turns: 20 });
  * ```
  *
- * Every operation is asynchronous, and may run at once with any other, in this process and in others. Opening the same store again is
- * free. Each rejects with a {@link ChatMemoryError}, whose `code` says what can be done.
+ * Every operation is asynchronous, and may run concurrently with any other, in this process and in others. Opening the same store
+ * again costs nothing. Each rejects with a {@link ChatMemoryError}, whose `code` says what can be done.
  */
 export class ChatStore {
   readonly #connection: Connection;
 
   /**
-   * @param store a store URL (`sqlite:PATH`, `dynamodb://TABLE?region=…` or `memory:`), which never holds credentials; or the options of a
-   *   DynamoDB table: `{ tableName: "chats", region: "eu-central-1" }`.
-   * @param options `credentials`: an AWS access key, or a function that gets one; by default AWS's usual chain.
-   * @param words how errors name the settings; only this package's own classes give it.
+   * @param store a store URL (`sqlite:PATH`, `dynamodb://TABLE?region=…` or `memory:`), which never contains credentials; or the
+   * options of a DynamoDB table: `{ tableName: "chats", region: "eu-central-1" }`.
+   * @param options `credentials`: an AWS access key, or a function that returns one; by default AWS's usual chain.
+   * @param words how errors name the settings; only this package's own classes pass it.
    */
   constructor(store: string | DynamoDBOptions, options: { credentials?: AwsCredentialSource } = {}, words?: Words) {
     checkNames("ChatStore", options, STORE_OPTIONS);
@@ -225,7 +225,7 @@ export class ChatStore {
     return this.#connection.call("load", { format: "openai", ...options, session });
   }
 
-  /** Loads records as they were written, at least so many messages or turns of them; all of them where nothing is said. */
+  /** Loads records as they were written, with at least n messages or turns; by default all of them. */
   records<F extends Format = "openai">(
     session: string,
     options: { messages?: number; turns?: number; format?: F } = {},
@@ -234,13 +234,13 @@ export class ChatStore {
     return this.#connection.call("records", { format: "openai", ...options, session });
   }
 
-  /** Takes back the last `turns` turns; `null` when there were none. */
+  /** Rewinds by the last `turns` turns; `null` if there were none. */
   rewind(session: string, turns: number): Promise<Appended | null> {
     return this.#connection.call("rewind", { format: "openai", session, turns });
   }
 
   /**
-   * Puts messages in the place of the records from number `seq` on. `expect` is the position of the history that showed them; `window`
+   * Replaces the records from number `seq` on with messages. `expect` is the position of the history that returned them; `window`
    * is how many of the newest messages reach back to it, so that no more is read.
    */
   replaceFrom<F extends Format = "openai">(
@@ -253,24 +253,24 @@ export class ChatStore {
     return this.#connection.call("rewind", { format: "openai", ...options, session, seq, messages });
   }
 
-  /** Forgets a session's messages at once, and erases them. */
+  /** Clears a session's messages at once, and erases them. */
   clear(session: string): Promise<{ position: string; receipt: Receipt }> {
     return this.#connection.call("clear", { session });
   }
 
-  /** Forgets a session: clears it, and takes it off the directory. It says whether there was one. */
+  /** Deletes a session: clears it, and removes it from the directory. Returns whether there was one. */
   delete(session: string): Promise<Deleted> {
     return this.#connection.call("delete", { session });
   }
 
-  /** Erases what earlier clears have hidden and an interrupted one left. */
-  sweep(session: string): Promise<Swept> {
+  /** Erases what earlier clears have hidden, if one was interrupted. */
+  sweep(session: string): Promise<SweepStats> {
     return this.#connection.call("sweep", { session });
   }
 
   /**
-   * A page of an owner's sessions, or of those that have none, newest first: by when they began, or with `recent` by last activity. That
-   * is exact in a file and in memory; on DynamoDB, the time of the last activity is at most an hour old.
+   * A page of an owner's sessions, or of the unowned ones, newest first: by start, or with `recent` by last activity. That is exact
+   * in a file and in memory; on DynamoDB, the time of the last activity is at most an hour old.
    */
   sessions(options: { owner?: string; limit?: number; after?: string; recent?: boolean } = {}): Promise<SessionPage> {
     checkNames("sessions", options, ["owner", "limit", "after", "recent"]);
@@ -278,17 +278,17 @@ export class ChatStore {
   }
 
   /** A page of all sessions. On DynamoDB it reads the whole table. */
-  everySession(options: { after?: string } = {}): Promise<SessionPage> {
-    checkNames("everySession", options, ["after"]);
-    return this.#connection.call("everySession", options);
+  listAllSessions(options: { after?: string } = {}): Promise<SessionPage> {
+    checkNames("listAllSessions", options, ["after"]);
+    return this.#connection.call("listAllSessions", options);
   }
 
-  /** What the directory says of a session; `null` if it is not listed. */
+  /** A session's directory entry; `null` if it is not listed. */
   session(session: string): Promise<SessionInfo | null> {
     return this.#connection.call("session", { session });
   }
 
-  /** Changes what the directory says of a session; `null` takes a field away. */
+  /** Changes a session's directory entry; `null` removes a field. */
   updateSession(
     session: string,
     update: { title?: string | null; metadata?: Record<string, unknown> | null },

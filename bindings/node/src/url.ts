@@ -1,11 +1,11 @@
-// Store URLs: everything about a store in one line. The crate's page on store URLs says what each parameter means.
+// Store URLs: all settings of a store in one line. The crate's page on store URLs describes each parameter.
 
 import { checkUrl } from "./connection.js";
 import { invalid } from "./errors.js";
 import { checkNames } from "./options.js";
 import { OPTION_WORDS, OPTIONS } from "./words.js";
 
-/** How a table is reached, and how sessions are kept in it. All but the table's name has a default. */
+/** How to reach a table, and how sessions are stored in it. Everything but the table's name has a default. */
 export interface DynamoDBOptions {
   /** The table's name or ARN. */
   tableName: string;
@@ -15,21 +15,24 @@ export interface DynamoDBOptions {
   endpoint?: string;
   /** A profile of AWS's configuration files. */
   profile?: string;
-  /** The partition key's name; by default as the table has it, `session_id` where it has a sort key too. */
+  /** The partition key's name; by default from the table, `session_id` if it has a sort key too. */
   partitionKey?: string;
   /** The sort key's name; by default `sk`. */
   sortKey?: string;
   /** A prefix of every partition key. */
   namespace?: string;
-  /** How long a record is kept: `30d`, `12h`. By default without end. */
+  /** How long a record is kept: `30d`, `12h`. By default for ever. */
   retention?: string;
-  /** `eventual` lets loads miss the newest records, at half the price. By default `strong`. */
+  /** With `eventual`, loads may miss the newest records, at half the price. By default `strong`. */
   consistency?: "strong" | "eventual";
-  /** Whether everything that writes is refused. */
+  /** Whether to refuse all writes. */
   readOnly?: boolean;
-  /** How sessions lie in the table: `turns` (one item a record) or `list` (one a session, as LangChain's). By default its keys tell. */
+  /**
+   * The layout of sessions in the table: `turns` (one item per record) or `list` (one per session, as LangChain's). By default detected
+   * from its keys.
+   */
   layout?: "turns" | "list";
-  /** In the `list` layout, whose form a new session has. By default `js`. */
+  /** In the `list` layout, the format of new sessions. By default `js`. */
   dialect?: "js" | "python";
   /** In the `list` layout, the attribute with the messages; by default `messages`. */
   listAttribute?: string;
@@ -37,13 +40,13 @@ export interface DynamoDBOptions {
   sortValue?: string;
   /** In the `list` layout, the attribute by which a session expires. */
   ttlAttribute?: string;
-  /** In the `list` layout, from which size on a session's older part moves out of its item: `64KB` (by default), or `off`. */
+  /** In the `list` layout, the item size above which older records move to a segment: `64KB` (by default), or `off`. */
   roll?: string;
   /** The largest record: `16MB` by default. */
   maxRecord?: string;
-  /** After how long one request is given up and repeated: `5s` by default. */
+  /** The timeout of one request, after which it is retried: `5s` by default. */
   requestTimeout?: string;
-  /** After how long an operation is given up: `30s` by default. */
+  /** The deadline of an operation: `30s` by default. */
   deadline?: string;
 }
 
@@ -56,7 +59,7 @@ export const DYNAMODB_OPTIONS: readonly string[] = ["tableName", ...Object.value
 /**
  * The store URL of a DynamoDB table: `dynamodb://chats?region=eu-central-1`.
  *
- * @throws ChatMemoryError `invalid`, for an option that there is not, for one whose value cannot work, and without a table's name.
+ * @throws ChatMemoryError `invalid`, for unknown options, for invalid values, and without a table name.
  */
 export function dynamoDBUrl(options: DynamoDBOptions): string {
   const url = writtenUrl("dynamoDBUrl", options);
@@ -64,7 +67,7 @@ export function dynamoDBUrl(options: DynamoDBOptions): string {
   return url;
 }
 
-/** The same, where whoever opens it checks the values. */
+/** The same; opening the store checks the values. */
 export function writtenUrl(what: string, options: DynamoDBOptions): string {
   if (typeof options !== "object" || options === null) throw invalid(`${what} takes an object with a tableName`);
   checkNames(what, options, DYNAMODB_OPTIONS);
@@ -82,7 +85,7 @@ export function writtenUrl(what: string, options: DynamoDBOptions): string {
   return `dynamodb://${encodeURIComponent(tableName)}${query}`;
 }
 
-/** What sort of value this is; never the value itself, which may be a secret. */
+/** The type of this value; never the value itself, which may be a secret. */
 function describe(value: unknown): string {
   return value === null ? "null" : Array.isArray(value) ? "a list" : `a value of the type ${typeof value}`;
 }

@@ -1,13 +1,13 @@
-// The words of errors. The engine names a setting as a store URL has it (`partition_key=`); whoever gave options or filled in fields is told
-// the option's or the field's own name.
+// Rewords errors. The engine names settings as in a store URL (`partition_key=`); users who gave options or filled in fields see
+// those names instead.
 
 /** How a user names the settings of a store. */
 export interface Words {
   /** A setting's name where it is only mentioned; `table` is the table's name. */
   name(parameter: string): string;
-  /** A setting with the value that it should have; the value is `…` where any will do. */
+  /** A setting with a value; the value is `…` if any will do. */
   assigned(parameter: string, value: string): string;
-  /** What there is to know of settings that the user cannot give here; empty where there are none. */
+  /** A note about settings that the user cannot give here; empty if there are none. */
   missing(parameters: string[]): string;
 }
 
@@ -62,7 +62,7 @@ const FIELDS: Record<string, string> = {
   retention: "Retention",
 };
 
-/** Those of Flowise's node, which has a field for few settings. */
+/** Those of Flowise's node, which has fields for only a few settings. */
 export const FLOWISE_WORDS: Words = {
   name: (parameter) => FIELDS[parameter] ?? PLAIN[parameter] ?? parameter.replaceAll("_", " "),
   assigned: (parameter, value) => `${FLOWISE_WORDS.name(parameter)} ${value === "…" ? value : JSON.stringify(value)}`,
@@ -81,17 +81,17 @@ const PLAIN: Record<string, string> = {
   max_record: "limit of a record",
 };
 
-/** The settings that describe a table which somebody made otherwise. */
+/** The settings for a table that was created with other settings. */
 const OF_TABLES = ["sort_key", "sort_value", "layout", "dialect", "list_attribute", "ttl_attribute"];
 
 const PARAMETER = `(${Object.keys(OPTIONS).join("|")})`;
-/** Those that are words of nothing else. */
+/** Those whose names are not ordinary words. */
 const TECHNICAL = `(${Object.keys(OPTIONS).filter((name) => name.includes("_")).join("|")})`;
 
 /**
- * A message of the engine in these words. What is in quotes is a value, and stays as it is.
+ * Rewords a message of the engine. Quoted text is a value, and stays unchanged.
  *
- * @param words undefined for who gave a store URL.
+ * @param words undefined for users who gave a store URL.
  */
 export function inWords(words: Words | undefined, message: string): string {
   if (!words) return message;

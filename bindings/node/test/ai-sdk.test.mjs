@@ -1,4 +1,4 @@
-// The Vercel AI SDK: its own functions make the messages, and read what comes back.
+// The Vercel AI SDK: its own functions make the messages, and read them back.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChatStore } from "chat-memory";
@@ -17,7 +17,7 @@ const user = (id, text) => ({ id, role: "user", parts: [{ type: "text", text }] 
 const answer = (id, ...texts) => ({ id, role: "assistant", parts: texts.map((text) => ({ type: "text", text, state: "done" })) });
 const ids = (messages) => messages.map(({ id }) => id);
 
-/** Every sort of part there is. */
+/** Every kind of part. */
 const rich = [
   { id: "s1", role: "system", parts: [{ type: "text", text: "Be brief." }] },
   {
@@ -61,7 +61,7 @@ for (const [name, url] of Object.entries({ sqlite: sqliteUrl, dynamodb: turnsUrl
       assert.equal((await saveMessages(store, "s", messages)).written, 1);
     }
     assert.deepEqual(await loadMessages(store, "s"), messages);
-    // Only the end of it, as an interface that sends its last message does.
+    // Only the end of it, as an interface that sends only its last message does.
     assert.equal((await saveMessages(store, "s", [messages.at(-1), user("end", "?")])).written, 1);
     assert.deepEqual(ids(await loadMessages(store, "s", { turns: 2 })), ["u29", "a29", "end"]);
     // Only new ones.
@@ -70,7 +70,7 @@ for (const [name, url] of Object.entries({ sqlite: sqliteUrl, dynamodb: turnsUrl
     assert.equal((await loadMessages(store, "s")).length, 62);
   });
 
-  test(`${name}: an answer that goes on takes its own place; another's place only with a position`, async () => {
+  test(`${name}: an answer that continues takes its own place; another's place only with a position`, async () => {
     const store = new ChatStore(await url());
     const first = [user("u1", "Delete it"), { id: "a1", role: "assistant", parts: [{ type: "tool-rm", toolCallId: "c", state: "input-available", input: {} }] }];
     await saveMessages(store, "s", first);
@@ -84,11 +84,11 @@ for (const [name, url] of Object.entries({ sqlite: sqliteUrl, dynamodb: turnsUrl
     const { position } = await loadConversation(store, "s");
     await saveMessages(store, "s", other, { expect: position });
     assert.deepEqual(await loadMessages(store, "s"), other);
-    // Somebody wrote since that position: nothing is lost.
+    // Modified since that position: nothing is lost.
     await assert.rejects(saveMessages(store, "s", [first[0], answer("a3", "?")], { expect: position }), { code: "conflict" });
     await saveMessages(store, "s", [first[0]]);
     assert.deepEqual(await loadMessages(store, "s"), other, "an older state takes nothing away");
-    // Taken back on purpose.
+    // Removed on purpose.
     await saveMessages(store, "s", [first[0]], { expect: (await loadConversation(store, "s")).position });
     assert.deepEqual(await loadMessages(store, "s"), [first[0]]);
   });
@@ -152,7 +152,7 @@ test("what another form wrote is shown as the AI SDK has it, always with the sam
   assert.ok((await safeValidateUIMessages({ messages: shown })).success);
   await saveMessages(store, "s", [...shown, answer("a9", "Here.")]);
   assert.equal((await loadMessages(store, "s")).length, 5);
-  // And the other way round: its texts are readable to all.
+  // And the other way round: other readers can read its texts.
   const { messages } = await store.load("s", { messages: 1 });
   assert.deepEqual(messages[0].content, [{ type: "text", text: "Here.", state: "done" }]);
 });
@@ -171,7 +171,7 @@ test("what is not a conversation is refused, and nothing is written", async () =
 });
 
 for (const [version, ai] of Object.entries({ 6: ai6, 7: ai7 })) {
-  /** One request to a route: the messages of the browser afterwards, which gives the answer an id of its own. */
+  /** One request to a route; returns the messages of the browser afterwards, which gives the answer an id of its own. */
   const route = async (store, messages, { tools, save = saveMessages, ...more } = {}) => {
     const saved = [];
     const result = ai.streamText({ model, messages: await ai.convertToModelMessages(messages), tools });
@@ -206,7 +206,7 @@ for (const [version, ai] of Object.entries({ 6: ai6, 7: ai7 })) {
     assert.equal(new Set(ids(stored)).size, 10);
     assert.ok(ids(stored).every((id) => id !== ""));
     assert.deepEqual(stored.map(({ parts }) => parts), messages.map(({ parts }) => parts));
-    // A page that is loaded again continues with the stored ids.
+    // A reloaded page continues with the stored ids.
     const after = await route(store, [...stored, user("u5", "Where to?")]);
     assert.deepEqual(after.saved.map(({ written }) => written), [2]);
     assert.equal((await loadMessages(store, "s")).length, 12);
@@ -255,14 +255,14 @@ test("messages without ids: a repeat is known, equal answers elsewhere are not, 
   assert.equal((await saveMessages(store, "s", more)).written, 0);
   const stored = await loadMessages(store, "s");
   assert.equal(new Set(ids(stored)).size, 4);
-  // An id that is missing is as good as an empty one.
+  // A missing id counts as an empty one.
   assert.equal((await saveMessages(store, "s", more.map(({ id, ...message }) => message))).written, 0);
-  // Another answer in a stored one's place is refused, as with ids.
+  // Replacing a stored answer is refused, as with ids.
   await assert.rejects(
     saveMessages(store, "s", [...stored.slice(0, 3), nameless("assistant", "Bye")]),
     (error) => error.code === "conflict" && /generateMessageId/.test(error.message),
   );
-  // At once: one of them writes.
+  // Concurrently: one of them writes.
   const next = [...stored, user("u9", "?"), nameless("assistant", "!")];
   const saved = await Promise.all(Array.from({ length: 4 }, () => saveMessages(store, "s", next)));
   assert.equal(saved.reduce((sum, { written }) => sum + written, 0), 2);

@@ -1,4 +1,4 @@
-// What the README's table says of costs: beside LangChain.js, in one run. Only what is counted is checked, never a time.
+// The README's cost table, compared with LangChain.js, in one run. Only counts are checked, never times.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { compare, markdown } from "../bench/beside-langchain.mjs";

@@ -1,4 +1,4 @@
-// What a bundler makes of the package: outside of the bundle it works, and inside of it the error names the cause and the remedy.
+// Bundling: outside of the bundle the package works, and inside of it the error names the cause and the remedy.
 import assert from "node:assert/strict";
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,7 +35,7 @@ for (const format of ["cjs", "esm"]) {
     for (const remedy of ['serverExternalPackages: ["chat-memory"]', "externals", "--external:chat-memory"]) assert.ok(err.includes(remedy), err);
     assert.match(err, /code: 'bundled'/);
     assert.doesNotMatch(err, /no addon for|npm run build:native/);
-    // Who must have one file all the same can say where the addon is.
+    // Users who need one file anyway can name the addon's path.
     const [addon] = readdirSync(join(root, "prebuilt")).filter((name) => name.endsWith(".node"));
     const named = await run([outfile], { env: { CHAT_MEMORY_NATIVE: join(root, "prebuilt", addon) } });
     assert.deepEqual([named.code, named.out, named.err], [0, "0\n", ""]);

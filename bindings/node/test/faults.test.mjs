@@ -1,4 +1,4 @@
-// A network that loses requests and answers: what was acknowledged is there, once, and a turn stays whole.
+// A network that loses requests and responses: what was acknowledged is stored, once, and turns stay complete.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -9,7 +9,7 @@ import { config, needed, peer, table } from "./support.mjs";
 
 const TURNS = 40;
 
-/** The proxy that makes faults, and its URL. */
+/** The fault proxy, and its URL. */
 let proxy;
 let url;
 
@@ -22,7 +22,10 @@ before(async () => {
 
 after(() => proxy.kill());
 
-/** Two writers at once behind the proxy; what is there afterwards, read past it. What a save that fails is to do is for the caller to say. */
+/**
+ * Two concurrent writers behind the proxy; returns what is stored afterwards, read directly. The caller decides what happens when a save
+ * fails.
+ */
 async function converse(make, failed) {
   const write = async (who, history) => {
     for (let n = 0; n < TURNS; n += 1) {
@@ -36,7 +39,7 @@ async function converse(make, failed) {
 for (const [name, keys, partitionKey] of [["one item a record", ["session_id", "sk"], "session_id"], ["one item a session", ["id"], "id"]]) {
   test(`${name}: each turn once, whole, in its writer's order`, async () => {
     const tableName = await table(...keys);
-    // Short, so that a lost answer is not waited for.
+    // Short, so that the test does not wait for lost responses.
     const times = { requestTimeout: "300ms", deadline: "20s" };
     const contents = await converse((endpoint) => new DynamoDBChatMessageHistory({ tableName, partitionKey, sessionId: "s", config: { ...config(), endpoint }, ...times }));
     assert.equal(contents.length, 4 * TURNS);
@@ -51,7 +54,7 @@ for (const [name, keys, partitionKey] of [["one item a record", ["session_id", "
 test("LangChain.js's own class doubles turns on the same network", async () => {
   const { DynamoDBChatMessageHistory: Theirs } = peer("CHAT_MEMORY_PEER_JS")("@langchain/community/stores/message/dynamodb");
   const tableName = await table("id");
-  // It gives up after three attempts; then the next turn goes on.
+  // It gives up after three attempts; then the next turn follows.
   const goOn = () => undefined;
   const contents = await converse((endpoint) => new Theirs({ tableName, sessionId: "s", config: { ...config(), endpoint } }), goOn);
   assert.ok(new Set(contents).size < contents.length, "were it exact, this comparison would be out of date");

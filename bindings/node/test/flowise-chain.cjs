@@ -1,5 +1,5 @@
-// One question to Flowise's own Conversation Chain over the memory node that is installed, in a process of its own. It runs from inside
-// flowise-components, where it finds what Flowise finds.
+// Asks Flowise's own Conversation Chain one question over the installed memory node, in a process of its own. It runs from inside
+// flowise-components, where modules resolve as in Flowise.
 const { FakeListChatModel } = require("@langchain/core/utils/testing");
 
 const nodes = `${__dirname}/dist/nodes`;
@@ -21,7 +21,7 @@ const { INPUT, TABLE, ENDPOINT } = process.env;
   const logger = { verbose() {}, info() {}, debug() {}, error: console.error };
   const answer = await new Chain({ sessionId: "chat-1" }).run(node, INPUT, { logger });
   console.log(JSON.stringify({ answer, prompt }));
-  // Flowise's parts leave timers behind; the memory does not.
+  // Flowise's modules leave timers behind; the memory does not.
   process.exit(0);
 })().catch((error) => {
   console.error(error);

@@ -15,7 +15,7 @@ process.env.AWS_ENDPOINT_URL_DYNAMODB = endpoint;
 
 const installed = needed("CHAT_MEMORY_PEER_FLOWISE");
 
-/** A Flowise of its own for each test, since the installer changes it: a copy of its files over the packages they require. */
+/** A Flowise of its own for each test, since the installer changes it: a copy of its files over the packages that they require. */
 function flowise() {
   const folder = mkdtempSync(join(tmpdir(), "flowise-"));
   const modules = join(folder, "node_modules");
@@ -37,7 +37,7 @@ function flowise() {
 
 const install = (place, ...args) => run([join(root, "dist/esm/flowise/install.js"), ...args, "--flowise", place.folder]);
 
-/** The nodes of memories, as Flowise's server finds them when it starts. */
+/** The memory nodes, as Flowise's server finds them when it starts. */
 async function loaded({ server, components }) {
   const { NodesPool } = createRequire(join(server, "index.js"))("./NodesPool.js");
   const folder = join(components, "dist", "nodes", "memory");
@@ -48,7 +48,7 @@ async function loaded({ server, components }) {
   return nodes;
 }
 
-/** A memory, as a flow of these inputs initialises it. */
+/** A memory, as a flow with these inputs initialises it. */
 async function memory(place, name, inputs, { credential = "", options = {} } = {}) {
   const { filePath } = (await loaded(place))[name];
   const { nodeClass } = place.require(filePath);
@@ -72,7 +72,7 @@ test("in place of the original: found by Flowise's loader, with its name, label,
   for (const field of ["icon", "description"]) assert.notEqual(after[field], before[field], field);
   assert.notEqual(readFileSync(after.icon, "utf8"), readFileSync(before.icon, "utf8"));
   assert.match(after.description, /chat-memory/);
-  // A saved flow gives what the original asked for; all that is new may be missing.
+  // A saved flow has the inputs of the original; all new ones may be missing.
   const old = before.inputs.map(({ name }) => name);
   assert.deepEqual(after.inputs.slice(0, old.length).map(({ name, type, default: value }) => [name, type, value]), before.inputs.map(({ name, type, default: value }) => [name, type, value]));
   assert.ok(after.inputs.slice(old.length).every(({ optional, additionalParams }) => optional && additionalParams));
@@ -88,7 +88,7 @@ test("in place of the original: found by Flowise's loader, with its name, label,
 test("status says that a node does not load, and why, when the package was moved", async () => {
   const place = flowise();
   await install(place, "install");
-  await install(place, "install", "--beside");
+  await install(place, "install", "--alongside");
   const healthy = await install(place, "status");
   assert.deepEqual([healthy.code, healthy.out], [0, "DynamoDB Chat Memory: of chat-memory\nDurable DynamoDB Chat Memory, next to it: installed\n"]);
   const memory = join(place.components, "dist", "nodes", "memory");
@@ -99,17 +99,17 @@ test("status says that a node does not load, and why, when the package was moved
   assert.equal(moved.code, 1);
   const says = /: of chat-memory, but it does not load: the package is no longer at \/moved\/away\S+; run `chat-memory-flowise install` again/;
   assert.match(moved.out, says);
-  assert.match(moved.out, /next to it: installed, but it does not load: .*run `chat-memory-flowise install --beside` again/);
-  // Installing again mends it.
+  assert.match(moved.out, /next to it: installed, but it does not load: .*run `chat-memory-flowise install --alongside` again/);
+  // Installing again repairs it.
   assert.equal((await install(place, "install")).code, 0);
-  assert.equal((await install(place, "install", "--beside")).code, 0);
+  assert.equal((await install(place, "install", "--alongside")).code, 0);
   assert.equal((await install(place, "status")).code, 0);
-  // The original cannot come back where it was deleted.
+  // A deleted original cannot be restored.
   rmSync(join(memory, "DynamoDb", "DynamoDb.js.original"));
   assert.match((await install(place, "uninstall")).err, /cannot put Flowise's own node back: .*is not there; install Flowise again/);
 });
 
-/** The same folder, seen by a server that starts anew. */
+/** The same folder, seen by a restarted server. */
 function flowiseOf(place) {
   for (const file of Object.keys(place.require.cache)) if (file.includes("DynamoDb")) delete place.require.cache[file];
   return place;
@@ -117,14 +117,14 @@ function flowiseOf(place) {
 
 test("beside the original: a node of its own", async () => {
   const place = flowise();
-  assert.match((await install(place, "install", "--beside")).out, /Installed the node "Durable DynamoDB Chat Memory"/);
+  assert.match((await install(place, "install", "--alongside")).out, /Installed the node "Durable DynamoDB Chat Memory"/);
   const nodes = await loaded(place);
   assert.deepEqual(Object.keys(nodes).sort(), ["DurableDynamoDBChatMemory", "DynamoDBChatMemory"]);
   assert.equal(nodes.DynamoDBChatMemory.version, 1);
   const [theirs, ours] = ["DynamoDBChatMemory", "DurableDynamoDBChatMemory"].map((name) => nodes[name]);
   for (const field of ["label", "description"]) assert.notEqual(ours[field], theirs[field], field);
   assert.notEqual(readFileSync(ours.icon, "utf8"), readFileSync(theirs.icon, "utf8"));
-  assert.equal((await install(place, "uninstall", "--beside")).code, 0);
+  assert.equal((await install(place, "uninstall", "--alongside")).code, 0);
   assert.deepEqual(Object.keys(await loaded(flowiseOf(place))), ["DynamoDBChatMemory"]);
 });
 
@@ -169,7 +169,7 @@ test("sessions: a turn is one write, an override goes elsewhere, a clear takes o
     const [first, second] = [await memory(place, "DynamoDBChatMemory", inputs), await memory(place, "DynamoDBChatMemory", inputs)];
     assert.match(first.sessionId, /^[0-9a-f-]{36}$/);
     assert.notEqual(first.sessionId, second.sessionId);
-    // As LangChain's BufferMemory, for the nodes that use it so.
+    // As LangChain's BufferMemory, for nodes that use it that way.
     await first.saveContext({ input: "q" }, { output: "a" });
     assert.deepEqual(await first.loadMemoryVariables({}), { chat_history: "Human: q\nAI: a" });
     await first.clear();
@@ -195,7 +195,7 @@ test("window, and inputs that are wrong", async () => {
   await bad({ region: "EU WEST" }, /^Region: /);
   await bad({ tableName: "a table" }, /^Table Name must be a table's name|^Table Name/);
   await bad({ partitionKey: "x".repeat(300) }, /^Partition Key: /);
-  // What only shows when the table is asked.
+  // What shows only when the table is read.
   const elsewhere = { ...inputs, tableName: await table("pk", "range") };
   const misnamed = await memory(place, "DynamoDBChatMemory", elsewhere);
   await assert.rejects(misnamed.getChatMessages(), (error) => /has the key "pk", but "session_id" was given; give Partition Key "pk", or leave it out$/.test(error.message));

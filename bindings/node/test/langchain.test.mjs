@@ -128,7 +128,7 @@ test("options: LangChain.js's own, and what is wrong", async () => {
 test("wrong credentials, a missing table and a dead endpoint are errors with a code", async () => {
   const history = (options) => new DynamoDBChatMessageHistory({ tableName: "none", sessionId: "s", config: config(), ...options });
   await assert.rejects(history({}).addMessage(new HumanMessage("x")), { code: "not_found" });
-  // DynamoDB Local takes any key, but none that has other characters than letters and digits.
+  // DynamoDB Local accepts any key made of letters and digits only.
   await assert.rejects(history({ config: { ...config(), credentials: { ...credentials, accessKeyId: "no-such-key" } } }).getMessages(), { code: "access_denied" });
   await assert.rejects(history({ config: { ...config(), endpoint: "http://127.0.0.1:9" }, deadline: "2s", requestTimeout: "1s" }).getMessages(), { code: "unavailable" });
 });
@@ -152,7 +152,7 @@ test("a BufferMemory: chat_history, one write a turn, text or messages", async (
   assert.equal((await new ChatStore(store).records("chain")).records.length, 1);
 });
 
-// Each runs twice, as two processes: what the second is told shows what the first left.
+// Each runs twice, as two processes: the second shows what the first stored.
 const runnable = (options) => `
   import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
   import { RunnableWithMessageHistory } from "@langchain/core/runnables";
@@ -191,7 +191,7 @@ const tooled = `
   }
   const model = new Model({});`;
 
-// An agent's loop as its author writes it, with the tool's calls and results remembered.
+// An agent's loop as its author writes it, with the tool's calls and results stored.
 const agent = (options) => `${tooled}
   import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
   const history = new DynamoDBChatMessageHistory({ ...${JSON.stringify(options)}, sessionId: "agent" });
@@ -206,7 +206,7 @@ const agent = (options) => `${tooled}
   await history.addMessages(turn);
   console.log(JSON.stringify(before.map((m) => [m.type, m.content, m.tool_calls?.[0]?.args?.city, m.tool_call_id])));`;
 
-// LangChain's own executor with a memory, which remembers question and answer.
+// LangChain's own executor with a memory, which stores question and answer.
 const executor = (options) => `${tooled}
   import { DynamoDBChatMemory } from "chat-memory/langchain/memory";
   import { AgentExecutor, createToolCallingAgent } from "@langchain/classic/agents";
@@ -242,7 +242,7 @@ test("LangChain.js's own class and ours, one script, one table", async () => {
   const theirs = original("@langchain/community/stores/message/dynamodb").DynamoDBChatMessageHistory;
   const messages = original("@langchain/core/messages");
   const tableName = await table("id");
-  // What the script below is given is all that a user changes.
+  // The script below changes only what a user changes.
   const conversation = async (History, { HumanMessage, AIMessage }, name) => {
     const history = new History({ tableName, sessionId: "shared", partitionKey: "id", config: config() });
     const before = (await history.getMessages()).map(({ type, content }) => `${type ?? "?"}: ${content}`);
@@ -257,7 +257,7 @@ test("LangChain.js's own class and ours, one script, one table", async () => {
   assert.deepEqual(await conversation(theirs, messages, "theirs"), [...first, ...second]);
   assert.deepEqual(await conversation(DynamoDBChatMessageHistory, { HumanMessage, AIMessage }, "ours"), [...first, ...second, ...first]);
 
-  // What their class cannot say at all rides along unseen, and is here again for ours.
+  // What their class cannot express is preserved invisibly, and visible to ours again.
   const ours = new DynamoDBChatMessageHistory({ tableName, sessionId: "kinds", config: config() });
   const theirHistory = new theirs({ tableName, sessionId: "kinds", config: config() });
   await ours.addMessages(everyKind());

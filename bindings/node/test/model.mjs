@@ -1,4 +1,4 @@
-// A model of the AI SDK that costs nothing: it answers "To Lisbon.", or calls the tool that it is given and then answers.
+// A model of the AI SDK that costs nothing: it answers "To Lisbon.", or calls the given tool and then answers.
 const usage = {
   inputTokens: { total: 3, noCache: 3, cacheRead: undefined, cacheWrite: undefined },
   outputTokens: { total: 3, text: 3, reasoning: undefined },

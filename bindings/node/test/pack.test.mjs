@@ -1,4 +1,4 @@
-// The package as it would be installed: packed, into an empty project, with nothing of the repository around it.
+// The package as it is installed: packed, into an empty project, with nothing of the repository around it.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -17,7 +17,7 @@ const npm = (cwd, ...args) => {
 test("npm pack, and npm install of it into an empty project", async () => {
   const project = mkdtempSync(join(tmpdir(), "project-"));
   writeFileSync(join(project, "package.json"), '{"name":"project","private":true}');
-  // Without the check of the addon, which refuses one that was built for tests.
+  // Without the addon check, which refuses one that was built for tests.
   npm(root, "pack", "--ignore-scripts", "--pack-destination", project);
   const [tarball] = readdirSync(project).filter((name) => name.endsWith(".tgz"));
   // Offline: it needs nothing else.
@@ -37,7 +37,7 @@ test("npm pack, and npm install of it into an empty project", async () => {
     const { code, err } = await run(["-e", `require("chat-memory/${name}")`], { cwd: project });
     assert.equal(code, 0, err);
   }
-  // What is optional is named where it is missing.
+  // Missing optional packages are named.
   const missing = await run(["-e", 'require("chat-memory/langchain")'], { cwd: project });
   assert.match(missing.err, /Cannot find module '@langchain\/core/);
   const help = spawnSync(join(project, "node_modules", ".bin", "chat-memory-flowise"), ["--help"], { encoding: "utf8" });
@@ -70,7 +70,7 @@ test("npm pack refuses a missing addon, a stale one, one of tests, and says what
   refused(/not known what chat-memory.linux-x64-gnu.node was built from/);
   built();
   assert.equal(unfit(prebuilt, repository), undefined);
-  // The times of files say nothing: what is in them does.
+  // File times do not matter, contents do.
   source("fn a() {}");
   assert.equal(unfit(prebuilt, repository), undefined);
   source("fn b() {}");
@@ -103,7 +103,7 @@ test("build:native takes the addon from where cargo says that it put it, such as
 for (const ai of ["ai", "ai-6"]) test(`the types, for both module systems, with ${ai}`, () => {
   const project = mkdtempSync(join(tmpdir(), "types-"));
   writeFileSync(join(project, "package.json"), '{"name":"project","private":true,"type":"module"}');
-  // As an installation has it: the package among what it can be used with.
+  // As in an installation: the package among the packages that it supports.
   mkdirSync(join(project, "node_modules"));
   for (const name of readdirSync(join(root, "node_modules"))) {
     if (name !== "ai") symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));

@@ -1,15 +1,15 @@
-// What docs/benchmarks.md says of the others beside ours, on a few turns. Only what is counted is checked, never a time.
+// The comparison in docs/benchmarks.md, on a few turns. Only counts are checked, never times.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SMOKE, compare } from "../bench/peers.mjs";
 
-test("the peers beside ours: what each costs, loses and doubles", async () => {
+test("the peers compared with ours: what each costs, loses and doubles", async () => {
   const { all, text } = await compare(SMOKE);
   const [js, flowise, python, mastra, langgraph, ...ours] = all;
   const units = ({ growth: { writes } }, turn) => writes[turn - 1].writeUnits;
   assert.deepEqual([1, 10, 20].map((turn) => units(js, turn)), [1, 7, 14]);
   assert.equal(flowise.growth.writes[19].requests, 2, "its question and its answer are a write each");
-  assert.ok(python.growth.writes[19].readUnits > 0, "it reads all that it writes anew");
+  assert.ok(python.growth.writes[19].readUnits > 0, "it reads everything that it rewrites");
   assert.ok(units(mastra, 20) >= 4, "each message in the table and in an index, and the thread");
   assert.ok(units(langgraph, 20) > units(langgraph, 1), "each checkpoint holds the conversation");
   assert.deepEqual([units(ours[0], 20), ours[0].growth.writes[19].requests], [1, 1]);

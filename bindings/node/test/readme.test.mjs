@@ -1,4 +1,4 @@
-// The README's programs, run as they stand there, each after the other on the same tables: what a line says it prints, it prints.
+// Runs the README's programs in order on the same tables, and checks that each prints what its comments say.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { dynamodb, endpoint, namedTable, root, script, sqliteUrl } from "./suppo
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const programs = [...readme.matchAll(/^```js\n([^]*?)^```/gm)].map(([, program]) => program);
 
-// The tables of its names, empty, whatever was in them before.
+// The tables that it names, emptied.
 before(async () => {
   await dynamodb("DeleteTable", { TableName: "chats" }).catch(() => undefined);
   await dynamodb("DeleteTable", { TableName: "langchain-chats" }).catch(() => undefined);
@@ -21,7 +21,7 @@ test("the README has programs, and all that it shows in JavaScript is one", () =
   assert.ok(programs.length >= 5, `${programs.length}`);
 });
 
-// What is for both versions of the AI SDK runs with both.
+// Programs for both versions of the AI SDK run with both.
 const versions = programs.flatMap((program) => (program.includes('from "ai"') ? [["ai", program], ["ai-6", program]] : [[undefined, program]]));
 
 for (const [n, [ai, program]] of versions.entries()) {

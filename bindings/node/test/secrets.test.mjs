@@ -1,4 +1,4 @@
-// Credentials that a program gives show nowhere: in no error, and in nothing that can be printed of what was opened with them.
+// Credentials never leak: not in errors, and not in anything that can be printed of what was opened with them.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
@@ -8,7 +8,7 @@ import { ChatStore } from "chat-memory";
 import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
 import { endpoint, region, table } from "./support.mjs";
 
-/** Refuses everyone, as AWS does whose credentials are over. */
+/** Refuses everyone, as AWS refuses expired credentials. */
 const refusing = createServer((request, response) => {
   request.resume();
   const body = { __type: "com.amazon.coral.service#ExpiredTokenException", message: "The security token included in the request is expired" };
@@ -19,14 +19,14 @@ after(() => refusing.close());
 
 const secrets = () => ({ accessKeyId: "AKIDNODE", secretAccessKey: randomBytes(30).toString("base64"), sessionToken: randomBytes(90).toString("base64") });
 
-/** All that can be printed of a value. */
+/** Everything that can be printed of a value. */
 function printed(value) {
   const all = [inspect(value, { depth: Infinity, showHidden: true, getters: true }), String(value), JSON.stringify(value)];
   for (let error = value; error instanceof Error; error = error.cause) all.push(error.message, error.stack ?? "");
   return all.join("\n");
 }
 
-/** Checks that none of the secrets is in a text: as it is, in hex, in base64, in a URL, and not half of it. */
+/** Checks that a text contains none of the secrets: neither verbatim, nor in hex, in base64, in a URL, nor half of one. */
 function assertHidden(credentials, text) {
   for (const name of ["secretAccessKey", "sessionToken"]) {
     const secret = credentials[name];

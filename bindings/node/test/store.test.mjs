@@ -1,4 +1,4 @@
-// The package's own classes: values that come back as they were, errors, options, many at once.
+// The package's own classes: exact values, errors, options, concurrency.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -11,7 +11,7 @@ process.env.AWS_SECRET_ACCESS_KEY ??= "test";
 
 const stores = { memory: () => "memory:", sqlite: sqliteUrl, dynamodb: turnsUrl };
 
-/** What an error must be: its code, and what its message says. */
+/** The expected code and message of an error. */
 const is = (code, says) => (error) => {
   assert.ok(error instanceof ChatMemoryError, String(error));
   assert.equal(error.code, code, error.message);
@@ -105,7 +105,7 @@ for (const [name, url] of Object.entries(stores)) {
     await store.delete("s");
     assert.equal(await store.session("s"), null);
     assert.equal((await store.sessions({ owner: "alice" })).sessions.length, 0);
-    assert.ok((await store.everySession()).sessions.length <= 1);
+    assert.ok((await store.listAllSessions()).sessions.length <= 1);
     await store.sweep("s");
   });
 
@@ -137,7 +137,7 @@ test("what JSON cannot hold is refused, and says where", async () => {
   assert.equal((await store.load("s")).messages[0].x, "1970-01-01T00:00:00.000Z", "a date is stored as its text, as JSON.stringify writes it");
 });
 
-// testdata/refused.json, as the library, the program and the HTTP service show it.
+// testdata/refused.json, as in the library, the program and the HTTP service.
 test("a message that is refused has the sentence that it has everywhere", async () => {
   const store = new ChatStore("memory:");
   const cases = JSON.parse(readFileSync(new URL("../../../testdata/refused.json", import.meta.url), "utf8"));

@@ -11,7 +11,7 @@ export const endpoint = needed("DYNAMODB_ENDPOINT");
 export const region = "us-east-1";
 export const credentials = { accessKeyId: "test", secretAccessKey: "test" };
 
-/** A setting that the tests cannot do without: they fail, and do not skip. */
+/** A setting that the tests require: without it they fail instead of being skipped. */
 export function needed(name) {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set; \`cargo xtask test node\` sets it and runs these tests.`);
@@ -21,7 +21,7 @@ export function needed(name) {
 /** Another copy of packages: LangChain.js's, Flowise's. */
 export const peer = (name) => createRequire(join(needed(name), "package.json"));
 
-/** Calls DynamoDB Local, which checks no signature. */
+/** Calls DynamoDB Local, which checks no signatures. */
 export async function dynamodb(operation, body) {
   const answer = await fetch(endpoint, {
     method: "POST",
@@ -39,10 +39,10 @@ export async function dynamodb(operation, body) {
 
 let made = 0;
 
-/** A new table with these keys, of which the second may be missing. */
+/** Creates a table with these keys; the second is optional. */
 export const table = (...keys) => indexedTable(keys, []);
 
-/** A new table with these keys and global indexes (`gsi1`, `gsi2`, …) with these. */
+/** Creates a table with these keys and global indexes (`gsi1`, `gsi2`, …) with these. */
 export async function indexedTable(keys, indexes) {
   made += 1;
   const TableName = `node-${process.pid}-${Date.now()}-${made}`;
@@ -50,12 +50,12 @@ export async function indexedTable(keys, indexes) {
   return TableName;
 }
 
-/** A table of this name. */
+/** Creates a table of this name. */
 export const namedTable = (TableName, ...keys) => create(TableName, keys, []);
 
 async function create(TableName, keys, indexes) {
   const schema = (names) => names.map((AttributeName, n) => ({ AttributeName, KeyType: n === 0 ? "HASH" : "RANGE" }));
-  // Indexes are made with their table: one that is added later may stay in the making for as long as DynamoDB Local likes.
+  // Indexes are created with their table: DynamoDB Local may take arbitrarily long to add one later.
   const GlobalSecondaryIndexes = indexes.map((names, n) => ({ IndexName: `gsi${n + 1}`, KeySchema: schema(names), Projection: { ProjectionType: "ALL" } }));
   await dynamodb("CreateTable", {
     TableName,
@@ -66,7 +66,7 @@ async function create(TableName, keys, indexes) {
   });
 }
 
-/** A new table of one item a record, as a store URL. */
+/** Creates a table with one item per record; returns its store URL. */
 export async function turnsUrl(more = "") {
   return `dynamodb://${await table("session_id", "sk")}?region=${region}&endpoint=${encodeURIComponent(endpoint)}${more}`;
 }
@@ -74,10 +74,10 @@ export async function turnsUrl(more = "") {
 /** The AWS SDK's configuration for DynamoDB Local. */
 export const config = () => ({ region, endpoint, credentials });
 
-/** A new SQLite file, as a store URL. */
+/** Creates a SQLite file; returns its store URL. */
 export const sqliteUrl = () => `sqlite:${join(mkdtempSync(join(tmpdir(), "chat-memory-")), "chat.db")}`;
 
-/** Runs a program of Node's to its end: its output, how it ended, and how long it took. */
+/** Runs a Node program to its end: its output, its exit status, and its duration. */
 export function run(args, { env = {}, cwd, kill } = {}) {
   return new Promise((resolve, reject) => {
     const start = Date.now();
@@ -93,5 +93,5 @@ export function run(args, { env = {}, cwd, kill } = {}) {
   });
 }
 
-/** The same, of a text that is an ES module in the package's own folder, so that it imports as a user's would. */
+/** The same for a text that is an ES module in the package's own folder, so that it imports as a user's would. */
 export const script = (text, options) => run(["--input-type=module", "-e", text], { cwd: root, ...options });

@@ -1,4 +1,4 @@
-// As types.ts. The AI SDK is there as an ES module only.
+// Like types.ts. The AI SDK exists only as an ES module.
 import type { ChatStore } from "chat-memory";
 import { loadMessages, saveMessages } from "chat-memory/ai-sdk";
 import type { UIMessage } from "ai";

@@ -13,13 +13,13 @@ process.env.AWS_SECRET_ACCESS_KEY ??= "test";
 
 const ALL = { options: OPTION_WORDS, classes: SESSION_WORDS, flowise: FLOWISE_WORDS };
 
-/** What is left of a message that a user without a URL would not understand; what stands in quotes is a value. */
+/** The parts of a message that a user without a URL would not understand; quoted text is a value. */
 const foreign = (message) => /(store(?:'s)?|dynamodb:\/\/\w*|DynamoDB) URL|\bthe parameter\b|\b[a-z]+_[a-z_]+\b|\w=\S/.exec(message.replace(/"(?:[^"\\]|\\.)*"/g, '""'))?.[0];
 
-/** The texts of the engine's errors that mention a store URL or a parameter of one, with something in their gaps. */
+/** The texts of the engine's errors that mention a store URL or a parameter of one, with their gaps filled in. */
 function engineTexts() {
   const sources = ["chat-memory-core/src/store", "chat-memory-dynamodb/src"].map((name) => join(root, "../../crates", name));
-  // What reads URLs as texts, and what only the program calls.
+  // What parses URLs, and what only the program calls.
   const elsewhere = /(^|\/)(url(\.rs|\/)|sqlite|admin\/|iam\.rs|names\.rs|sim\/|tests?(\.rs|\/)|testing\.rs|fuzzing\.rs|debug\.rs)/;
   const named = (source) => readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".rs") && !elsewhere.test(name)).map((name) => join(source, name));
   return sources.flatMap(named).flatMap((name) => {
@@ -62,7 +62,7 @@ test("each parameter has its name in each user's words, and values stay as they 
   assert.equal(inWords(OPTION_WORDS, "give one in the store URL (?region=eu-west-1), in the environment"), 'give one (region: "eu-west-1"), in the environment');
 });
 
-/** For each option a value that cannot work. */
+/** An invalid value for each option. */
 const WRONG = {
   tableName: "a table", region: "EU WEST", endpoint: "localhost", profile: "", partitionKey: "", sortKey: "", namespace: "a#b", retention: "forever",
   consistency: "some", layout: "heap", dialect: "perl", listAttribute: "", sortValue: "", ttlAttribute: "", roll: "1", maxRecord: "much", requestTimeout: "0s", deadline: "1",

@@ -1,4 +1,4 @@
-//! What every command has: the global options, the store they name, standard output, and the bill.
+//! What every command shares: the global options, the store that they name, standard output, and the cost.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,21 +13,21 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::Globals;
+use crate::escape::json_line;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::{Output, say};
 use crate::render::Style;
-use crate::visible::json_line;
 
 /// The environment variable that names the store.
 const STORE: &str = "CHAT_MEMORY_STORE";
 
-/// What every command has.
+/// What every command shares.
 pub struct App {
     globals: Globals,
     /// Standard output.
     pub out: Output,
     spent: Mutex<Receipt>,
-    /// What there is to say of the cost.
+    /// The explanation of the cost, if any.
     explanation: Mutex<Option<String>>,
 }
 
@@ -37,17 +37,17 @@ impl App {
         Self { globals, out: Output::new(), spent: Mutex::default(), explanation: Mutex::default() }
     }
 
-    /// Whether output is for a program.
+    /// Whether to print JSON.
     pub fn json(&self) -> bool {
         self.globals.json
     }
 
-    /// Adds what an operation cost to the bill.
+    /// Adds the cost of an operation.
     pub fn spend(&self, receipt: Receipt) {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += receipt;
     }
 
-    /// How text for reading looks on standard output.
+    /// The style of readable text on standard output.
     pub fn style(&self) -> Style {
         let zone = if self.globals.utc { TimeZone::UTC } else { TimeZone::system() };
         Style { colours: self.out.colours, zone }
@@ -58,27 +58,27 @@ impl App {
         self.explanation.lock().unwrap_or_else(PoisonError::into_inner).replace(sentence);
     }
 
-    /// What was spent so far, as JSON has it.
+    /// The cost so far, as JSON.
     pub fn cost(&self) -> Value {
         cost_of(*self.spent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Which store: `--store`, else the environment, else the default.
+    /// The store's URL: `--store`, otherwise the environment's, otherwise the default.
     pub fn store_url(&self) -> Result<StoreUrl, Failure> {
         self.named_store(None).map(|url| url.0)
     }
 
-    /// The same where a configuration may name one too, which ranks behind the environment.
+    /// The same, where a configuration may name one too, with lower priority than the environment.
     pub fn store_url_or(&self, configured: Option<&str>) -> Result<StoreUrl, Failure> {
         self.named_store(configured).map(|url| url.0)
     }
 
-    /// Whether the command line or the environment name a store.
+    /// Whether the command line or the environment names a store.
     pub fn names_a_store(&self) -> bool {
         self.globals.store.is_some() || std::env::var_os(STORE).is_some_and(|url| !url.is_empty())
     }
 
-    /// Whether the store is to be opened for reading only, as the command line or its URL says.
+    /// Whether to open the store read-only, from the command line or the URL.
     pub fn is_read_only(&self) -> Result<bool, Failure> {
         Ok(match self.store_url()? {
             StoreUrl::Sqlite(file) => file.read_only,
@@ -107,7 +107,7 @@ impl App {
         Ok((url, default))
     }
 
-    /// Opens the store. The default's folder is made where it is missing.
+    /// Opens the store. Creates the default's folder if it is missing.
     pub async fn store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
         match self.named_store(None)? {
             (StoreUrl::Sqlite(file), true) => {
@@ -118,7 +118,7 @@ impl App {
                 }
                 Ok(Arc::new(store))
             }
-            // Nothing is asked of DynamoDB when a table is opened, so what is invalid there is what was said here.
+            // Opening a table sends no request to DynamoDB, so invalid input comes from the command line.
             (StoreUrl::DynamoDb(table), _) => match DynamoDbStore::open(options(&table)).await {
                 Ok(store) => Ok(Arc::new(store)),
                 Err(error) if error.is_invalid() => Err(Failure::usage(error.to_string())),
@@ -128,8 +128,8 @@ impl App {
         }
     }
 
-    /// Opens the store for a command that only looks at what is there, or takes it away: nothing is made. Where no store was named and
-    /// nothing has been stored yet, there is nothing in it.
+    /// Opens the store for a command that only reads or removes, without creating anything. If no store was named and nothing has
+    /// been stored yet, returns an empty one.
     pub async fn existing_store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
         match self.named_store(None)? {
             (StoreUrl::Sqlite(file), is_default) => match file.builder().create(false).open().await {
@@ -140,7 +140,7 @@ impl App {
         }
     }
 
-    /// The DynamoDB table that `command` is about.
+    /// The DynamoDB table for `command`.
     pub fn table(&self, command: &str) -> Result<DynamoDbUrl, Failure> {
         match self.store_url()? {
             StoreUrl::DynamoDb(mut url) => {
@@ -151,7 +151,7 @@ impl App {
         }
     }
 
-    /// Says the bill and what went wrong; returns the exit code.
+    /// Prints the cost and the error; returns the exit code.
     pub fn end(&self, outcome: Result<(), Failure>) -> ExitCode {
         let code = match &outcome {
             Ok(()) => 0,
@@ -184,8 +184,8 @@ pub async fn open(url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
     }
 }
 
-/// A table as the program uses it: someone waits for the answer, so a service that cannot be reached is told at once. One that was reached
-/// before, in a long copy, say, is waited for as long as for anything else.
+/// Opens a table for interactive use: if the service cannot be reached at first, it fails quickly. Once it was reached, for
+/// instance in a long copy, connection errors get the usual retries.
 pub fn options(table: &DynamoDbUrl) -> Options {
     let options = table.options();
     let deadline = options.deadline;
@@ -202,7 +202,7 @@ pub fn cost_of(receipt: Receipt) -> Value {
     })
 }
 
-/// `chat-memory/chats.db` in the user's data folder (on Unix `$XDG_DATA_HOME`, else `~/.local/share`).
+/// `chat-memory/chats.db` in the user's data directory (on Unix `$XDG_DATA_HOME`, otherwise `~/.local/share`).
 fn default_file() -> Result<SqliteUrl, Failure> {
     let folders = etcetera::choose_base_strategy().map_err(|e| {
         Failure::usage(format!("there is no home folder to keep conversations in ({e}); name a store with --store"))

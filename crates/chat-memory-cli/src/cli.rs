@@ -1,4 +1,4 @@
-//! The command line, as clap reads it. What each command takes stands in its own file.
+//! The command line, parsed by clap. Each command's arguments are in its own file.
 
 use std::sync::LazyLock;
 
@@ -22,17 +22,17 @@ Examples:
   chat-memory show trip --last 20 --format openai      JSON lines, for a model
   chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2
   chat-memory --store 'dynamodb://chats?region=eu-west-1' sessions
-  chat-memory serve --demo                             a page to look at it, and an HTTP API
+  chat-memory serve --demo                             a console and an HTTP API
   chat-memory export | chat-memory --store dynamodb://chats import -
 
 Sessions:
   A session is one conversation. You choose its id: any text of up to 1,000
-  bytes, such as trip or user:42/support. For one that nobody has yet:
+  bytes, such as trip or user:42/support. For a new one:
   chat-memory append \"$(uuidgen)\" Hello
 
 Stores:
   --store URL, else the environment variable CHAT_MEMORY_STORE, else a SQLite
-  file in your data folder. A URL is one of these:
+  file in your data directory. A URL is one of these:
 
   sqlite:PATH, and after a ? any of these, with & between them:
     retention=30d  read_only=true  create_parent=true  max_record=16MB
@@ -42,17 +42,17 @@ Stores:
     partition_key=NAME  sort_key=NAME  consistency=strong|eventual
     retention=30d  read_only=true  max_record=16MB  request_timeout=5s
     deadline=30s
-    For a table that Flowise or LangChain made (its keys tell):
+    For a table of Flowise or LangChain (detected from its keys):
     layout=list|turns  dialect=js|python  list_attribute=NAME
     sort_value=VALUE  ttl_attribute=NAME  roll=64KB|off
-    Credentials come from AWS's usual places, never from the URL.
-  memory: keeps nothing.
+    Credentials come from AWS's usual sources, never from the URL.
+  memory: lasts only as long as the process.
 
 Exit codes:
   0  done
   1  failed
-  2  the command line is wrong
-  3  conflict: someone else wrote to the session
+  2  usage error
+  3  conflict: the session was modified
   130  interrupted by Ctrl-C";
 
 /// Durable chat memory on DynamoDB or SQLite
@@ -73,21 +73,21 @@ pub struct Globals {
     /// The store: sqlite:PATH, dynamodb://TABLE or memory: [env: CHAT_MEMORY_STORE]
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// Say on standard error what it cost: cost: requests=1 read_units=0 write_units=1 bytes=412
+    /// Print the cost to standard error: cost: requests=1 read_units=0 write_units=1 bytes=412
     #[arg(long, global = true)]
     pub cost: bool,
-    /// Refuse everything that writes
+    /// Refuse all writes
     #[arg(long, global = true)]
     pub read_only: bool,
-    /// Answer in JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
+    /// Print JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print times in UTC, not in this machine's time zone
+    /// Print times in UTC instead of the local time zone
     #[arg(long, global = true)]
     pub utc: bool,
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Append(append::Arguments),
@@ -110,7 +110,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self, app: &App) -> Result<(), Failure> {
         match self {
             Self::Append(arguments) => append::run(app, arguments).await,

@@ -1,5 +1,5 @@
-//! Answers the shells that complete a command line. The scripts that `completions` prints run the program with [`VARIABLE`] set; it
-//! answers on standard output and ends, silently whatever goes wrong.
+//! Answers shells that complete a command line. The scripts that `completions` prints run the program with [`VARIABLE`] set; it
+//! answers on standard output and exits, and it prints no errors.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -15,26 +15,26 @@ use clap_complete::env::{EnvCompleter, Shells};
 
 use crate::app::App;
 use crate::cli::{Cli, Globals};
-use crate::visible::visible_line;
+use crate::escape::visible_line;
 
 mod bash;
 mod words;
 
 use words::unquoted;
 
-/// The environment variable by which a shell asks: it holds the shell's name.
+/// The environment variable through which a shell asks: it contains the shell's name.
 pub const VARIABLE: &str = "CHAT_MEMORY_COMPLETE";
 
-/// Shells wait for the answer while the user's hands are on the keyboard: this long for the network.
+/// The time limit for the network: the user waits for the completion.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// How long for a file, which answers in milliseconds unless the machine has much else to do.
+/// The time limit for a file, which answers in milliseconds unless the machine is very busy.
 const PATIENCE_ON_DISK: Duration = Duration::from_secs(5);
 
-/// Up to this many pages of a list are read, where few ids begin as the word does.
+/// The most pages of a list to read, if few ids start with the word.
 const PAGES: usize = 100;
 
-/// Up to this many session ids are offered.
+/// The most session ids to offer.
 const MOST: usize = 200;
 
 const SHELLS: &[&dyn EnvCompleter] = &[
@@ -49,7 +49,7 @@ const SHELLS: &[&dyn EnvCompleter] = &[
 pub fn answer() -> bool {
     let Some(shell) = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty()) else { return false };
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    // A message on standard error would be written into the line that the user types.
+    // A message on standard error would appear in the line that the user types.
     if let Some(answer) = shell.to_str().and_then(|shell| completions(shell, words)) {
         let _ = std::io::stdout().write_all(&answer);
     }
@@ -70,7 +70,7 @@ fn completions(shell: &str, words: Vec<OsString>) -> Option<Vec<u8>> {
 pub fn script(shell: &str, program: &OsStr) -> Option<Vec<u8>> {
     const NAME: &str = "chat-memory";
     let mut program = std::path::PathBuf::from(program);
-    // The shell may be elsewhere when it asks; what is found in PATH stays a name.
+    // The shell may be in another directory when it asks; a program found in PATH stays a name.
     if program.components().count() > 1
         && let Ok(here) = std::env::current_dir()
     {
@@ -89,7 +89,7 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     roles.into_iter().filter(|role| role.starts_with(&current)).map(CompletionCandidate::new).collect()
 }
 
-/// The ids of the sessions in the store that the command line names. It writes nothing, makes no file, and gives up after a moment.
+/// The ids of the sessions in the store that the command line names. Writes nothing, creates no file, and has a short time limit.
 pub fn sessions(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = unquoted(current);
     let globals = Globals { store: option("--store"), cost: false, read_only: false, json: false, utc: false };
@@ -100,40 +100,40 @@ pub fn sessions(current: &OsStr) -> Vec<CompletionCandidate> {
     };
     let mut found = Vec::new();
     let _ = runtime.block_on(async { tokio::time::timeout(patience, find_sessions(url, &current, &mut found)).await });
-    // What still waits for a file or for the network must not keep the shell.
+    // Anything still waiting for a file or the network must not delay the shell.
     runtime.shutdown_background();
     found.iter().map(candidate).collect()
 }
 
-/// Finds the sessions whose ids begin like this, until there are enough or the caller gives up.
+/// Finds the sessions whose ids start with this text, until there are enough or the caller gives up.
 async fn find_sessions(mut url: StoreUrl, beginning: &str, found: &mut Vec<SessionInfo>) {
     if let StoreUrl::Sqlite(file) = &mut url {
-        // Opening a file that is not there would make it, and opening a pipe would wait.
+        // Opening a missing file would create it, and opening a pipe would block.
         let Ok(about) = std::fs::metadata(&file.path) else { return };
         if !about.is_file() {
             return;
         }
-        // Who opens a file for reading only leaves SQLite's side files behind; who may write it takes them away.
+        // Opening a file read-only leaves SQLite's side files behind; a writer removes them.
         file.read_only = about.permissions().readonly();
         (file.create_parent, file.busy_timeout) = (false, Some(PATIENCE_ON_DISK));
     }
     let Ok(store) = url.open().await else { return };
     let owner = option("--owner").and_then(|owner| Owner::new(owner).ok());
-    // Reading all of a table costs money; a list by owner is a query.
+    // Reading a whole table costs money; a list by owner is a query.
     let all = owner.is_none() && matches!(url, StoreUrl::Sqlite(_));
     let mut after: Option<String> = None;
     for _ in 0..PAGES {
         let page = if all {
-            store.every_session(after.as_deref()).await
+            store.list_all_sessions(after.as_deref()).await
         } else {
-            let mut query = owner.clone().map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(100);
+            let mut query = owner.clone().map_or_else(SessionQuery::unowned, SessionQuery::of).limit(100);
             query.after = after;
             store.sessions(&query).await
         };
         let Ok(page) = page else { return };
         let offered = |session: &SessionInfo| {
             let id = session.id.as_str();
-            // A line break or a control character is nothing that a shell could put back.
+            // A shell could not insert a line break or a control character.
             id.starts_with(beginning) && !id.contains(char::is_control)
         };
         found.extend(page.sessions.into_iter().filter(offered));

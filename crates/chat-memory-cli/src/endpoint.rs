@@ -1,4 +1,4 @@
-//! An OpenAI-compatible endpoint: one request, its answer as it comes.
+//! An OpenAI-compatible endpoint: sends one request, and streams the answer.
 
 use std::io::{BufReader, Read};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use ureq::Agent;
 
+use crate::escape::visible_line;
 use crate::failure::Failure;
-use crate::visible::visible_line;
 
 mod answer;
 mod events;
@@ -19,11 +19,11 @@ use answer::Assembly;
 use events::Events;
 use halves::Halves;
 
-/// How long a connection may take.
+/// The timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(15);
-/// How long the endpoint may take to start its answer. A model that is loaded first takes its time.
+/// The timeout until the answer starts. A model that must be loaded first takes its time.
 const START: Duration = Duration::from_secs(300);
-/// How much of an error's body is read.
+/// How much of an error's body to read.
 const ERROR_BYTES: u64 = 64 * 1024;
 
 /// A piece of an answer.
@@ -31,13 +31,13 @@ const ERROR_BYTES: u64 = 64 * 1024;
 pub enum Piece {
     /// More of its text.
     Text(String),
-    /// More of what the model reasons before it answers.
+    /// More of the model's reasoning.
     Reasoning(String),
-    /// The answer is whole.
+    /// The answer is complete.
     Whole(Box<Answer>),
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The model's message.
@@ -46,7 +46,7 @@ pub struct Answer {
     pub finish: Option<String>,
 }
 
-/// Where to ask. It holds a secret, so it has no `Debug`.
+/// The endpoint. It contains a secret, so it has no `Debug`.
 pub struct Endpoint {
     url: String,
     key: Option<String>,
@@ -54,7 +54,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint with this base URL, which usually ends in `/v1` or is the whole address of its chat completions, and API key.
+    /// The endpoint with this API key and this base URL, which usually ends in `/v1` or is the complete address of its chat
+    /// completions.
     pub fn new(base_url: &str, key: Option<String>) -> Result<Self, Failure> {
         let rest = base_url.strip_prefix("http://").or_else(|| base_url.strip_prefix("https://"));
         let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
@@ -74,13 +75,13 @@ impl Endpoint {
         }
     }
 
-    /// The address that is asked.
+    /// The address that requests go to.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Asks a model. The pieces come through the channel; after an error, which is one sentence, or the whole answer nothing
-    /// more comes. When the receiver is dropped, the connection is closed at the next piece.
+    /// Asks a model. The pieces arrive through the channel, which ends with an error of one sentence or the complete answer. When
+    /// the receiver is dropped, the connection is closed at the next piece.
     pub fn ask(&self, model: &str, messages: Vec<Value>) -> mpsc::UnboundedReceiver<Result<Piece, String>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let body = json!({ "model": model, "messages": messages, "stream": true }).to_string();
@@ -91,7 +92,7 @@ impl Endpoint {
         }
         let (url, key) = (self.url.clone(), self.key.clone());
         tokio::task::spawn_blocking(move || {
-            // A receiver that is gone wants nothing more.
+            // The receiver is gone.
             let mut hand_on = |piece: Piece| sender.send(Ok(piece)).is_ok();
             let answer = match request.send(body) {
                 Ok(response) => read(response, key.as_deref(), &mut hand_on),
@@ -106,13 +107,13 @@ impl Endpoint {
     }
 }
 
-/// Where chat completions are below this base URL, a query of which stays at the end, as Azure's `?api-version=…`.
+/// The address of chat completions below this base URL. A query stays at the end, such as Azure's `?api-version=…`.
 fn chat_completions(base_url: &str) -> Result<String, Failure> {
     const PATH: &str = "/chat/completions";
     let (path, query) = base_url.split_once('?').map_or((base_url, None), |(path, query)| (path, Some(query)));
     let path = path.trim_end_matches('/');
     let path = path.strip_suffix(PATH).unwrap_or(path);
-    // Addresses of other APIs, which take other requests.
+    // Addresses of other APIs, which expect other requests.
     if let Some(other) =
         ["/completions", "/responses", "/messages", "/embeddings", "/models"].iter().find(|end| path.ends_with(**end))
     {
@@ -124,7 +125,7 @@ fn chat_completions(base_url: &str) -> Result<String, Failure> {
     Ok(format!("{path}{PATH}{query}"))
 }
 
-/// Reads an answer; `None` if nobody wants it any more.
+/// Reads an answer; `None` if the receiver is gone.
 fn read(
     response: ureq::http::Response<ureq::Body>,
     key: Option<&str>,
@@ -157,7 +158,7 @@ fn stream(body: impl Read, hand_on: &mut dyn FnMut(Piece) -> bool) -> Result<Opt
             return Ok(None);
         }
     }
-    // Some endpoints close without a [DONE]; that the model finished they do say.
+    // Some endpoints close without a [DONE], but do report that the model finished.
     if assembly.is_finished() {
         assembly.whole().map(Some)
     } else {
@@ -177,10 +178,10 @@ fn whole(mut body: impl Read) -> Result<(Answer, Vec<Piece>), String> {
     Ok((assembly.whole()?, pieces))
 }
 
-/// What an endpoint says when it refuses, in one sentence.
+/// An endpoint's refusal in one sentence.
 fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: impl Read) -> String {
     let mut text = Vec::new();
-    // What can be read of the reason is said; the status stands alone otherwise.
+    // Includes the reason if it can be read; otherwise only the status.
     let _ = body.take(ERROR_BYTES).read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text);
     let reason = match serde_json::from_str::<Value>(&text) {
@@ -190,7 +191,7 @@ fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: impl Read) -
     let mut sentence = format!("the endpoint refused with {status}");
     if !reason.is_empty() {
         sentence.push_str(": ");
-        // Before it is cut, or half of a key could stay.
+        // Redact before shortening, or half of a key could remain.
         sentence.push_str(&shortened(&without(key, reason)));
     }
     match status.as_u16() {
@@ -201,7 +202,7 @@ fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: impl Read) -
     sentence
 }
 
-/// What an endpoint says, without the key that it may repeat.
+/// An endpoint's text, without the key that it may repeat.
 fn without(key: Option<&str>, said: String) -> String {
     match key {
         Some(key) if !key.is_empty() => said.replace(key, "…"),

@@ -1,41 +1,41 @@
-//! How a command fails, and what the shell is told.
+//! How a command fails, and its exit code.
 
 use std::io;
 
 use chat_memory::Error;
 use serde_json::{Value, json};
 
-/// The exit codes: 0 is done.
+/// The exit codes; 0 is success.
 pub const FAILED: u8 = 1;
-/// The command line itself is wrong.
+/// Usage error.
 pub const USAGE: u8 = 2;
-/// Someone else wrote to the session meanwhile.
+/// The session was modified in the meantime.
 pub const CONFLICT: u8 = 3;
-/// Ended by Ctrl-C: 128 and the signal's number, as shells say it.
+/// Ended by Ctrl-C: 128 plus the signal's number, as in shells.
 pub const INTERRUPTED: u8 = 130;
 
-/// Why a command did not do what it was told.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// What the library says.
+    /// An error from the library.
     Store(Error),
-    /// The command line is wrong: one sentence.
+    /// A usage error, in one sentence.
     Usage(String),
-    /// Anything else: one sentence.
+    /// Anything else, in one sentence.
     Other(String),
-    /// All has been said already; only the exit code is left.
+    /// The error is already printed; only the exit code is left.
     Said(u8),
-    /// Nobody reads what we write, so there is nothing left to do.
+    /// The reader of our output is gone, so there is nothing left to do.
     Closed,
 }
 
 impl Failure {
-    /// A command line that is wrong.
+    /// A usage error.
     pub fn usage(sentence: impl Into<String>) -> Self {
         Self::Usage(sentence.into())
     }
 
-    /// A failure that the library has no word for.
+    /// A failure that the library has no error for.
     pub fn other(sentence: impl Into<String>) -> Self {
         Self::Other(sentence.into())
     }
@@ -51,7 +51,7 @@ impl Failure {
         }
     }
 
-    /// The sentence for the reader of standard error.
+    /// The sentence for standard error.
     pub fn sentence(&self) -> Option<String> {
         match self {
             Self::Store(error) => Some(error.to_string()),
@@ -91,7 +91,7 @@ impl From<Error> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// For what fails on standard output.
+    /// For failures of standard output.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::Closed
@@ -101,9 +101,9 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What stands on the command line and is wrong there.
+/// For invalid values on the command line.
 pub trait OnCommandLine<T> {
-    /// The same, as wrong usage.
+    /// The same, as a usage error.
     fn on_command_line(self) -> Result<T, Failure>;
 }
 

@@ -1,4 +1,5 @@
-//! Ctrl-C in commands that write much: the first ends them between two appends, so that nothing is half-written; a second one at once.
+//! Ctrl-C in commands that write much. The first ends them between two appends, so that nothing is half-written; a second one ends
+//! them at once.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,18 +14,18 @@ use crate::output::say;
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     asked: watch::Receiver<bool>,
-    /// The bar that may be on the screen.
+    /// The progress bar, if one is on the screen.
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 impl Interrupt {
-    /// Listens from now on, as long as the program runs.
+    /// Starts listening, for as long as the program runs.
     pub fn listen() -> Self {
         let (sender, asked) = watch::channel(false);
         let interrupt = Self { asked, bar: Arc::default() };
         let bar = Arc::clone(&interrupt.bar);
         tokio::spawn(async move {
-            // Where nobody can listen, Ctrl-C ends the program as it ends any.
+            // If it cannot listen, Ctrl-C ends the program as usual.
             while tokio::signal::ctrl_c().await.is_ok() {
                 let bar = bar.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_else(ProgressBar::hidden);
                 if sender.send_replace(true) {
@@ -37,7 +38,7 @@ impl Interrupt {
         interrupt
     }
 
-    /// Names the bar that is on the screen from now on.
+    /// Sets the progress bar that is on the screen from now on.
     pub fn clears(&self, bar: &ProgressBar) {
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
     }
@@ -55,7 +56,7 @@ impl Interrupt {
         }
     }
 
-    /// Does this, unless it is pressed before the end: then `None`. Only for what may be left off at any time.
+    /// Runs this; returns `None` if Ctrl-C is pressed before the end. Only for work that can be abandoned at any time.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

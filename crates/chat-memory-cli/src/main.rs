@@ -5,11 +5,11 @@ mod cli;
 mod commands;
 mod completion;
 mod endpoint;
+mod escape;
 mod failure;
 mod interrupt;
 mod output;
 mod render;
-mod visible;
 mod window;
 
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ fn run(app: &App, command: cli::Command) -> Result<(), Failure> {
         .build()
         .map_err(|e| Failure::other(format!("the program's threads cannot be started: {e}")))?;
     let outcome = runtime.block_on(command.run(app));
-    // An answer of a model that nobody waits for any more must not keep the program.
+    // A model's answer that nobody waits for any more must not keep the program running.
     runtime.shutdown_background();
     outcome
 }

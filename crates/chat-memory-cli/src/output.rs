@@ -1,4 +1,4 @@
-//! Standard output and standard error, for commands: nothing here panics when nobody reads.
+//! Standard output and standard error for commands; nothing here panics if the reader is gone.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use crate::escape::{json_line, visible};
 use crate::failure::Failure;
-use crate::visible::{json_line, visible};
 
 /// Standard output.
 pub struct Output {
@@ -28,17 +28,17 @@ impl Output {
         self.to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes text as it is. It must not hold stored text that is not made [visible].
+    /// Writes text verbatim. It must not contain stored text that was not made [visible].
     pub fn text(&self, text: impl Display) -> Result<(), Failure> {
         Ok(write!(self.lock(), "{text}")?)
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes verbatim.
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         Ok(self.lock().write_all(bytes)?)
     }
 
-    /// Writes a line of text as it is.
+    /// Writes a line of text verbatim.
     pub fn line(&self, line: impl Display) -> Result<(), Failure> {
         Ok(writeln!(self.lock(), "{line}")?)
     }
@@ -48,7 +48,7 @@ impl Output {
         self.line(json_line(value))
     }
 
-    /// Hands on what was written.
+    /// Flushes the output.
     pub fn flush(&self) -> Result<(), Failure> {
         Ok(self.lock().flush()?)
     }
@@ -61,8 +61,8 @@ pub fn may_colour(to: &impl IsTerminal) -> bool {
     to.is_terminal() && !forbidden && !dumb
 }
 
-/// Says one line on standard error.
+/// Prints one line to standard error.
 pub fn say(line: impl Display) {
-    // When standard error is closed there is no one left to tell.
+    // If standard error is closed, there is nobody left to tell.
     let _ = writeln!(io::stderr().lock(), "{}", visible(&line.to_string()));
 }

@@ -1,5 +1,5 @@
-//! A history for reading. Everything stored goes through [`visible`]: the text of a model, or of a stranger, must not
-//! steer the reader's terminal.
+//! Formats a history for people. Everything stored goes through [`visible`]: a model's or a stranger's text must not control the
+//! reader's terminal.
 
 use std::fmt::Write as _;
 
@@ -10,26 +10,28 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::visible::{visible, visible_line};
+use crate::escape::{visible, visible_line};
 
-/// A time in epoch milliseconds, in UTC, as RFC 3339 writes it.
+/// Formats epoch milliseconds in UTC as RFC 3339.
 pub fn utc_time(epoch_ms: i64) -> String {
     Timestamp::from_millisecond(epoch_ms).map_or_else(|_| epoch_ms.to_string(), |at| at.to_string())
 }
 
-/// A time in epoch milliseconds for reading, with its offset from UTC: `2026-05-04 09:30:00+02:00`. RFC 3339 to the second, with a blank.
+/// Formats epoch milliseconds for people, with the offset from UTC: `2026-05-04 09:30:00+02:00`. RFC 3339 to the second, with a
+/// blank.
 pub fn time(epoch_ms: i64, zone: &TimeZone) -> String {
     let Ok(at) = Timestamp::from_millisecond(epoch_ms) else { return epoch_ms.to_string() };
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
 }
 
-/// The fields of a message in which OpenAI-compatible endpoints give a model's reasoning: DeepSeek, vLLM and llama.cpp; OpenRouter and Ollama.
+/// The message fields in which OpenAI-compatible endpoints return a model's reasoning: DeepSeek, vLLM and llama.cpp; OpenRouter and
+/// Ollama.
 pub const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
-/// How text looks.
+/// The style of text.
 #[derive(Debug, Clone)]
 pub struct Style {
-    /// Whether it is coloured.
+    /// Whether to use colours.
     pub colours: bool,
     /// The time zone in which times are printed.
     pub zone: TimeZone,
@@ -40,7 +42,7 @@ impl Style {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    /// What matters less.
+    /// Less important text.
     pub fn faint(&self, text: &str) -> String {
         self.paint("2", text)
     }
@@ -56,8 +58,8 @@ impl Style {
         self.paint(code, text)
     }
 
-    /// A record: its number, then `messages`, which are all of its messages or some of them, each with when it was sent: in front of all
-    /// where that is one time, and nowhere where it is unknown.
+    /// A record: its number, then `messages`, which are all or some of its messages, each with its time. A time that all share is
+    /// printed first; an unknown time is omitted.
     pub fn record(&self, record: &Record, messages: &[(&Message, Option<i64>)]) -> String {
         let first = messages.first().and_then(|(_, at)| *at);
         let is_one = messages.iter().all(|(_, at)| *at == first);
@@ -71,7 +73,7 @@ impl Style {
         for (message, at) in messages {
             let said = self.message(message);
             match at.filter(|_| !is_one) {
-                // Behind the author.
+                // After the author.
                 Some(at) => {
                     let (author, rest) = said.split_once('\n').unwrap_or((&said, ""));
                     let _ = write!(text, "{author} {}\n{rest}", self.faint(&time(at, &self.zone)));
@@ -83,7 +85,7 @@ impl Style {
         text
     }
 
-    /// A message: its author, then what it says, indented.
+    /// A message: its author, then its content, indented.
     pub fn message(&self, message: &Message) -> String {
         let mut author = self.author(message.role, message.role.as_str());
         if let Some(name) = &message.name {
@@ -103,7 +105,7 @@ impl Style {
         match &message.content {
             Some(Content::Text(said)) if message.role == Role::Tool => indent(&mut text, &readable_json(said)),
             Some(Content::Text(said)) => indent(&mut text, said),
-            // An item of OpenAI's Responses API has no content: it is shown as it is.
+            // An item of OpenAI's Responses API has no content: it is shown unchanged.
             None if !message.extra.contains_key("parts") && message.extra.get("type").is_some_and(Value::is_string) => {
                 indent(&mut text, &openai::to_value(message).to_string());
             }
@@ -143,12 +145,12 @@ impl Style {
     }
 }
 
-/// What a model wrote before its answer, in the fields that OpenAI-compatible endpoints use for it.
+/// A model's reasoning before its answer, from the fields that OpenAI-compatible endpoints use for it.
 fn reasoning_of(message: &Message) -> impl Iterator<Item = &str> {
     REASONING.iter().filter_map(|field| message.extra.get(*field)?.as_str()).filter(|text| !text.is_empty()).take(1)
 }
 
-/// JSON with its lines broken, other text as it is.
+/// Formats JSON over several lines; returns other text unchanged.
 fn readable_json(text: &str) -> String {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => {

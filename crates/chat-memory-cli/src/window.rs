@@ -1,16 +1,16 @@
-//! The options by which `show` and `chat` take the newest part of a history.
+//! The options of `show` and `chat` that select the newest part of a history.
 
 use chat_memory::memory::{Encoding, Policy, TokenCounter};
 use clap::Args;
 
 use crate::failure::Failure;
 
-/// How much of a history; all of it without an option.
+/// How much of a history; without an option all of it.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct WindowOptions {
     #[command(flatten)]
     limit: Limits,
-    /// Begin at a user's message, as some providers demand, and leave out what comes before it
+    /// Start at a user message, as some providers demand, and omit what comes before it
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     start_at_user: Option<bool>,
 }
@@ -21,10 +21,10 @@ struct Limits {
     /// The newest N messages
     #[arg(long, value_name = "N")]
     last: Option<usize>,
-    /// The newest N turns, each a user's message and all up to the next
+    /// The newest N turns, each a user message and everything up to the next
     #[arg(long, value_name = "N")]
     turns: Option<usize>,
-    /// The newest messages that have at most N tokens together
+    /// The newest messages within N tokens
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
 }
@@ -36,8 +36,8 @@ impl WindowOptions {
         last.is_some() || turns.is_some() || tokens.is_some() || self.start_at_user == Some(true)
     }
 
-    /// The policy. Tokens are counted as this model counts them, where it is known, and as OpenAI's newer models do otherwise.
-    /// `start_at_user` is the default of that option.
+    /// The policy. Counts tokens like this model if it is known, otherwise like OpenAI's newer models. `start_at_user` is the
+    /// default of that option.
     pub fn policy(&self, model: Option<&str>, start_at_user: bool) -> Result<Policy, Failure> {
         let policy = match self.limit {
             Limits { last: Some(n), .. } => Policy::last_messages(n),

@@ -1,4 +1,4 @@
-//! For those who write a store: what it is made of, beside what every program uses.
+//! For authors of stores: building blocks that applications do not need.
 
 pub use crate::message::tools::uses_tools;
 pub use crate::store::directory::{Cursor, check_metadata, check_title, place};

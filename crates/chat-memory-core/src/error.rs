@@ -1,44 +1,44 @@
-//! The one error of this library: opaque, with a [kind](ErrorKind), one sentence that says what is wrong, where and what
-//! to do, and what a caller needs to go on (a [`Ticket`], the actual [`Position`]).
+//! The error type of this library: opaque, with a [kind](ErrorKind), a one-sentence message (what failed, where, the remedy), and
+//! what a caller needs to continue (a [`Ticket`], the actual [`Position`]).
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::store::{Position, Ticket};
 
-/// What went wrong, in general.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The table, the file or the folder is not there.
+    /// The table, file or directory does not exist.
     NotFound,
-    /// The log is not at the expected [`Position`]; nothing was written. [`Error::actual`] names where it is.
+    /// The log is not at the expected [`Position`]; nothing was written. [`Error::actual`] returns where it is.
     Conflict,
-    /// It is not known whether the append landed. [`Error::ticket`] lets any process find out and finish it.
+    /// The outcome of the append is unknown. With [`Error::ticket`], any process can determine it and finish the append.
     InDoubt,
-    /// An idempotency key was used before, with another body.
+    /// An idempotency key was used before with another body.
     KeyReused,
-    /// More bytes than the store takes.
+    /// More bytes than the store accepts.
     TooLarge,
-    /// The request itself is wrong; repeating it cannot help.
+    /// The request is invalid; retrying cannot help.
     Invalid,
-    /// The credentials are missing, refused, expired, or lack a permission.
+    /// The credentials are missing, refused or expired, or lack a permission.
     AccessDenied,
-    /// The service refuses to go faster. Nothing was written.
+    /// The service throttled the request. Nothing was written.
     Throttled,
-    /// Other writers to the same session kept this one from getting through in time. Nothing was written.
+    /// Other writers to the same session prevented this write until its deadline. Nothing was written.
     Contended,
-    /// The service or the disk could not be reached, in time or at all. Nothing was written.
+    /// The service or the disk could not be reached, or not in time. Nothing was written.
     Unavailable,
-    /// What is stored cannot be read.
+    /// Stored data cannot be read.
     Corrupt,
-    /// The store does not do this (see its capabilities), or a newer version wrote what is stored.
+    /// The store does not support this (see its capabilities), or the data was written by a newer version.
     Unsupported,
-    /// The store was opened for reading only.
+    /// The store was opened read-only.
     ReadOnly,
 }
 
-/// Why an operation failed. [`Error::kind`] and the `is_…` methods say what can be done.
+/// Why an operation failed. [`Error::kind`] and the `is_…` methods tell how to handle it.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -50,39 +50,37 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind. The message is one sentence without a full stop: what is wrong, where, what to do.
+    /// Creates an error of this kind. The message is one sentence without a full stop: what failed, where, the remedy.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), source: None, ticket: None, actual: None }))
     }
 
-    /// What a store that is open for reading only says to everything that writes.
+    /// Returned for any write to a read-only store.
     pub fn read_only() -> Self {
         Self::new(ErrorKind::ReadOnly, "the store is open for reading only (read_only); open it without to write")
     }
 
-    /// An error of the kind [`ErrorKind::Invalid`].
+    /// Creates an error of kind [`ErrorKind::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }
 
-    /// An error of the kind [`ErrorKind::Corrupt`].
+    /// Creates an error of kind [`ErrorKind::Corrupt`].
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
     }
 
-    /// A conflict: the log is at `actual`.
+    /// Creates a conflict: the log is at `actual`.
     pub fn conflict(actual: Position) -> Self {
         let mut error = Self::new(
             ErrorKind::Conflict,
-            format!(
-                "someone wrote to the session since it was read: it is at position {actual} now; read it again and decide anew"
-            ),
+            format!("the session was modified since it was read (now at position {actual}): reload it and retry"),
         );
         error.0.actual = Some(actual);
         error
     }
 
-    /// An append whose outcome is not known.
+    /// Creates the error for an append whose outcome is unknown.
     pub fn in_doubt(ticket: Ticket, why: impl fmt::Display) -> Self {
         let mut error = Self::new(
             ErrorKind::InDoubt,
@@ -94,7 +92,7 @@ impl Error {
         error
     }
 
-    /// The same error of a clear or a delete, which is repeated without a ticket.
+    /// Adapts the error to a clear or a delete, which is repeated without a ticket.
     pub fn of_repeatable(self, what: &str) -> Self {
         if !self.is_in_doubt() {
             return self;
@@ -104,42 +102,42 @@ impl Error {
         error.with_source(self)
     }
 
-    /// The same error with its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// The same error with what was being done in front.
+    /// Puts what was being done in front of the message.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.0.message = format!("{doing}: {}", self.0.message);
         self
     }
 
-    /// What went wrong, in general.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The ticket of an append in doubt.
+    /// Returns the ticket of an append whose outcome is unknown.
     pub fn ticket(&self) -> Option<&Ticket> {
         self.0.ticket.as_ref()
     }
 
-    /// Where the log is, for a conflict.
+    /// For a conflict, returns where the log is.
     pub fn actual(&self) -> Option<&Position> {
         self.0.actual.as_ref()
     }
 
-    /// Whether the same call may succeed later, with nothing changed. An append in doubt is not to be repeated as it
-    /// was but through its ticket, so this is false for it.
+    /// Whether the same call may succeed later, unchanged. False for an append whose outcome is unknown: repeat that with its
+    /// ticket.
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Contended | ErrorKind::Unavailable)
     }
 
-    /// Whether the table, the file or the folder is not there.
+    /// Whether the table, file or directory does not exist.
     pub fn is_not_found(&self) -> bool {
         self.0.kind == ErrorKind::NotFound
     }
@@ -149,7 +147,7 @@ impl Error {
         self.0.kind == ErrorKind::Conflict
     }
 
-    /// Whether the outcome of an append is not known.
+    /// Whether the outcome of an append is unknown.
     pub fn is_in_doubt(&self) -> bool {
         self.0.kind == ErrorKind::InDoubt
     }
@@ -159,27 +157,27 @@ impl Error {
         self.0.kind == ErrorKind::KeyReused
     }
 
-    /// Whether there were more bytes than the store takes.
+    /// Whether there were more bytes than the store accepts.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == ErrorKind::TooLarge
     }
 
-    /// Whether the request itself is wrong.
+    /// Whether the request is invalid.
     pub fn is_invalid(&self) -> bool {
         self.0.kind == ErrorKind::Invalid
     }
 
-    /// Whether credentials or permissions are the trouble.
+    /// Whether credentials or permissions are the cause.
     pub fn is_access_denied(&self) -> bool {
         self.0.kind == ErrorKind::AccessDenied
     }
 
-    /// Whether the service refuses to go faster.
+    /// Whether the service throttled the request.
     pub fn is_throttled(&self) -> bool {
         self.0.kind == ErrorKind::Throttled
     }
 
-    /// Whether other writers to the same session kept this one from getting through in time.
+    /// Whether other writers to the same session prevented this write until its deadline.
     pub fn is_contended(&self) -> bool {
         self.0.kind == ErrorKind::Contended
     }
@@ -189,17 +187,17 @@ impl Error {
         self.0.kind == ErrorKind::Unavailable
     }
 
-    /// Whether what is stored cannot be read.
+    /// Whether stored data cannot be read.
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == ErrorKind::Corrupt
     }
 
-    /// Whether the store does not do this.
+    /// Whether the store does not support the operation.
     pub fn is_unsupported(&self) -> bool {
         self.0.kind == ErrorKind::Unsupported
     }
 
-    /// Whether the store was opened for reading only.
+    /// Whether the store was opened read-only.
     pub fn is_read_only(&self) -> bool {
         self.0.kind == ErrorKind::ReadOnly
     }

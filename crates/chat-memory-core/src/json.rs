@@ -1,8 +1,8 @@
-//! Reads JSON from outside without losing anything in silence, and explains what is wrong with a text that is not JSON.
+//! Reads JSON from outside without silent loss, and explains why a text is not valid JSON.
 //!
-//! Numbers are read as every JSON library reads them: a literal without a point or an exponent that fits an `i64` or a `u64` is that
-//! integer, and every other literal is the `f64` nearest to it. Only a literal beyond the largest `f64` is refused. An object with a key
-//! twice is refused too, since one of the two values would be lost.
+//! Numbers are read as most JSON libraries read them: a literal without a point or an exponent that fits an `i64` or a `u64`
+//! becomes that integer; any other literal becomes the nearest `f64`. Only a literal beyond the largest `f64` is refused. An
+//! object with a duplicate key is also refused, because one of the two values would be lost.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,14 +13,14 @@ mod explain;
 
 use explain::Fault;
 
-/// How deep a message's JSON may nest. serde_json reads 128 levels; the stored form adds a few of its own,
-/// and what was acknowledged must never be too deep to read back.
+/// How deeply a message's JSON may nest. serde_json reads 128 levels and the stored form adds a few; the limit keeps what was
+/// acknowledged readable.
 pub const MAX_DEPTH: usize = 100;
 
-/// How deep a text may nest that carries messages: a request's body, a line of a file.
+/// How deeply a text that contains messages may nest: a request's body, a line of a file.
 pub const MAX_DOCUMENT_DEPTH: usize = MAX_DEPTH + 4;
 
-/// Why a text is not JSON that can be kept: the place, the cause and the remedy.
+/// Why a text is refused: the place, the cause and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid JSON at line {line}, column {column}: {cause}; {remedy}")]
 pub struct JsonError {
@@ -33,37 +33,37 @@ pub struct JsonError {
 }
 
 impl JsonError {
-    /// The line of the text where the trouble is, from 1.
+    /// Returns the line of the error in the text, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The column in that line, in characters, from 1.
+    /// Returns the column of the error in that line, in characters, from 1.
     pub fn column(&self) -> usize {
         self.column
     }
 
-    /// What is wrong, without the place and the remedy.
+    /// Returns the cause, without the place and the remedy.
     pub fn cause(&self) -> &str {
         &self.cause
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn remedy(&self) -> &str {
         &self.remedy
     }
 
-    /// Where the text is not UTF-8: the offset of its first wrong byte, from 0.
+    /// Returns the offset of the first byte that is not UTF-8, from 0; `None` for other errors.
     pub fn byte(&self) -> Option<usize> {
         self.byte
     }
 
-    /// Whether the text is right as far as it goes, and more of it could make it whole.
+    /// Whether the text is valid as far as it goes, so that more text could complete it.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.ends
     }
 
-    /// The same error in a larger text, in which this one begins at a line and a column, both from 1.
+    /// Moves the error into a larger text, in which this one starts at a line and a column, both from 1.
     pub(crate) fn within(mut self, line: usize, column: usize) -> Self {
         if self.line == 1 {
             self.column += column - 1;
@@ -72,7 +72,7 @@ impl JsonError {
         self
     }
 
-    /// The same error at another place.
+    /// Moves the error to another place.
     pub(crate) fn at(self, line: usize, column: usize) -> Self {
         Self { line, column, ..self }
     }
@@ -97,11 +97,11 @@ impl From<JsonError> for crate::error::Error {
     }
 }
 
-/// Parses JSON that comes from outside. A byte order mark at its start is passed by.
+/// Parses JSON that comes from outside. A byte order mark at the start is skipped.
 ///
 /// # Errors
-/// [`JsonError`] when the text is not JSON, nests deeper than [`MAX_DEPTH`], has a key twice in one object, or has a
-/// number beyond the largest `f64`.
+/// [`JsonError`] if the text is not JSON, nests deeper than [`MAX_DEPTH`], has a duplicate key in an object, or has a number
+/// beyond the largest `f64`.
 ///
 /// ```
 /// use chat_memory::json;
@@ -116,11 +116,11 @@ pub fn parse(text: &str) -> Result<Value, JsonError> {
     parse_within(text, MAX_DEPTH)
 }
 
-/// Parses a text that carries messages, such as a request's body or a line of a file: as [`parse`], with [`MAX_DOCUMENT_DEPTH`] as the
-/// limit of its depth, so that a message within it may nest as deep as one by itself.
+/// Parses a text that contains messages, such as a request's body or a line of a file. Like [`parse`], but with the depth limit
+/// [`MAX_DOCUMENT_DEPTH`], so that a message inside the text may nest as deeply as one by itself.
 ///
 /// # Errors
-/// As [`parse`], and when the bytes are not UTF-8; [`JsonError::byte`] is set then.
+/// As [`parse`]; also if the bytes are not UTF-8, in which case [`JsonError::byte`] is set.
 ///
 /// ```
 /// use chat_memory::json;
@@ -131,12 +131,12 @@ pub fn parse_document(bytes: &[u8]) -> Result<Value, JsonError> {
     parse_document_text(decode(bytes)?)
 }
 
-/// As [`parse_document`], of a text.
+/// Like [`parse_document`], for a string.
 pub(crate) fn parse_document_text(text: &str) -> Result<Value, JsonError> {
     parse_within(text, MAX_DOCUMENT_DEPTH)
 }
 
-/// The text of bytes from outside.
+/// Decodes bytes that come from outside.
 fn decode(bytes: &[u8]) -> Result<&str, JsonError> {
     match wrong_encoding(bytes) {
         Some(error) => Err(error),
@@ -144,23 +144,23 @@ fn decode(bytes: &[u8]) -> Result<&str, JsonError> {
     }
 }
 
-/// What the first bytes of a text or a file tell, where they are compressed, or in UTF-16.
+/// Recognizes compressed or UTF-16 input by its first bytes.
 pub(crate) fn wrong_encoding(bytes: &[u8]) -> Option<JsonError> {
     explain::encoding(bytes).map(|fault| JsonError { byte: Some(0), ..JsonError::of("", fault) })
 }
 
-/// The text of bytes in UTF-8.
+/// Decodes UTF-8.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
     std::str::from_utf8(bytes).map_err(|error| {
         let (good, bad) = bytes.split_at(error.valid_up_to());
-        // What comes before the place is UTF-8.
+        // Everything before the error is UTF-8.
         let before = std::str::from_utf8(good).unwrap_or_default();
         let fault = Fault { at: before.len(), ..explain::not_utf8(bad, error) };
         JsonError { byte: Some(good.len()), ..JsonError::of(before, fault) }
     })
 }
 
-/// The mark with which some programs begin a text in UTF-8.
+/// The byte order mark with which some programs start a UTF-8 text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 fn parse_within(text: &str, limit: usize) -> Result<Value, JsonError> {
@@ -173,7 +173,7 @@ fn parse_within(text: &str, limit: usize) -> Result<Value, JsonError> {
     })
 }
 
-/// How deep a value nests: 0 for a scalar, 1 for a flat list or object.
+/// Returns how deeply a value nests: 0 for a scalar, 1 for a flat list or object.
 pub fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
@@ -182,19 +182,19 @@ pub fn depth(value: &Value) -> usize {
     }
 }
 
-/// The error of a value that nests too deep, such as "message".
+/// Returns the error text for a value that nests too deeply, such as "message".
 pub(crate) fn too_deep(what: &str) -> String {
     format!("{what} nested too deep: the limit is {MAX_DEPTH} levels; flatten it, or store the inner part as a text")
 }
 
-/// A `Value` read with serde, but with a limit of its depth, and a key that is given twice refused. The words of its errors are
-/// of no matter: [`explain`] finds the same fault again, with its place.
+/// Reads a `Value` with serde, but with a depth limit and without duplicate keys. Its error texts do not matter: [`explain`]
+/// finds the same fault again, with its place.
 mod strict {
     use super::{Map, Number, Value, fmt};
 
     use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-    /// How many levels may still follow.
+    /// How many more levels are allowed.
     struct Strict(usize);
 
     pub(super) fn value<'de, D: Deserializer<'de>>(from: D, limit: usize) -> Result<Value, D::Error> {

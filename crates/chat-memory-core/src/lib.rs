@@ -1,5 +1,5 @@
-//! What all stores of chat memory share: messages, sessions, what every store promises, windows and forms. Programs use the crate
-//! `chat-memory`, which has all of this and the stores.
+//! What all chat-memory stores share: messages, sessions, the store contract, windows and wire formats. Applications use the
+//! crate `chat-memory`, which re-exports all of this and adds the stores.
 
 pub mod backend;
 #[cfg(feature = "conformance")]

@@ -1,4 +1,4 @@
-//! Messages: what one author said, with every field that came with it.
+//! Messages: what one author said, with all fields that came with it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ const LANGCHAIN_TYPES: &str = "human, ai, system, tool, function, chat, generic"
 pub enum Role {
     /// Instructions to the model.
     System,
-    /// The person, or the program in their place. A turn starts here.
+    /// The person, or a program acting for them. A turn starts here.
     User,
     /// The model.
     Assistant,
@@ -31,7 +31,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role's name, as OpenAI's chat messages write it.
+    /// Returns the role's name as in OpenAI's chat messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -62,12 +62,12 @@ impl FromStr for Role {
     }
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// Plain text, of any length, empty included.
     Text(String),
-    /// Parts, for instance text beside images.
+    /// Parts, for instance text and images.
     Parts(Vec<Part>),
 }
 
@@ -83,7 +83,7 @@ impl From<&str> for Content {
     }
 }
 
-/// Defines a JSON object that is kept as it came, with accessors for the fields we know.
+/// Defines a JSON object that is kept as it came, with accessors for the known fields.
 macro_rules! object {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
@@ -91,7 +91,7 @@ macro_rules! object {
         pub struct $name(Map<String, Value>);
 
         impl $name {
-            /// The object's fields, the unknown ones included.
+            /// Returns the object's fields, including unknown ones.
             pub fn fields(&self) -> &Map<String, Value> {
                 &self.0
             }
@@ -111,7 +111,7 @@ object!(
 );
 
 object!(
-    /// A call of a tool by the model, as OpenAI's chat messages write it: a JSON object, kept as it came.
+    /// A tool call by the model, in the form of OpenAI's chat messages: a JSON object, kept as it came.
     ///
     /// ```
     /// use chat_memory::ToolCall;
@@ -123,24 +123,24 @@ object!(
 );
 
 impl Part {
-    /// A part that is text.
+    /// Creates a text part.
     pub fn text(text: impl Into<String>) -> Self {
         Self(Map::from_iter([("type".into(), "text".into()), ("text".into(), Value::String(text.into()))]))
     }
 
-    /// A part that is an image, by its URL (`https:` or `data:`).
+    /// Creates an image part from its URL (`https:` or `data:`).
     pub fn image_url(url: impl Into<String>) -> Self {
         let image = Map::from_iter([("url".into(), Value::String(url.into()))]);
         Self(Map::from_iter([("type".into(), "image_url".into()), ("image_url".into(), Value::Object(image))]))
     }
 
-    /// The part's `type`.
+    /// Returns the part's `type`.
     pub fn kind(&self) -> Option<&str> {
         self.0.get("type")?.as_str()
     }
 
-    /// The text of a text part, in any provider's form: Bedrock's and Gemini's have no `type`, the Responses API's are `input_text` and
-    /// `output_text`. A model's thoughts are no text.
+    /// Returns the text of a text part, in any provider's form: Bedrock's and Gemini's have no `type`; the Responses API's are
+    /// `input_text` and `output_text`. A model's thoughts do not count as text.
     pub fn as_text(&self) -> Option<&str> {
         Self::text_of(&self.0)
     }
@@ -155,7 +155,7 @@ impl Part {
 }
 
 impl ToolCall {
-    /// A call of a function. `arguments` is the JSON text that the model wrote, kept byte for byte.
+    /// Creates a function call. `arguments` is the JSON text that the model wrote, kept byte for byte.
     pub fn function(id: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
         let function =
             Map::from_iter([("name".into(), Value::String(name.into())), ("arguments".into(), Value::String(arguments.into()))]);
@@ -166,17 +166,17 @@ impl ToolCall {
         ]))
     }
 
-    /// The call's id, which the tool's result names in its `tool_call_id`.
+    /// Returns the call's id, which the tool's result refers to in `tool_call_id`.
     pub fn id(&self) -> Option<&str> {
         self.0.get("id")?.as_str()
     }
 
-    /// The name of the function called.
+    /// Returns the name of the function called.
     pub fn name(&self) -> Option<&str> {
         self.0.get("function")?.get("name")?.as_str()
     }
 
-    /// The arguments, as the text the model wrote.
+    /// Returns the arguments, as the text that the model wrote.
     pub fn arguments(&self) -> Option<&str> {
         self.0.get("function")?.get("arguments")?.as_str()
     }
@@ -184,9 +184,9 @@ impl ToolCall {
 
 /// One entry of a conversation, by one author.
 ///
-/// Its JSON form ([`Message::to_value`]) is that of OpenAI's chat messages. Every field that has no place of its own
-/// here is kept in [`extra`](Message::extra), so that what came in goes out equal. That includes a known field
-/// that says nothing: `"content": null`, `"name": null` and `"tool_calls": []` stand in `extra` too.
+/// Its JSON form ([`Message::to_value`]) is that of OpenAI's chat messages. Fields that have no place of their own are kept in
+/// [`extra`](Message::extra), so that a message is written exactly as it was read. That includes known fields without a value:
+/// `"content": null`, `"name": null` and `"tool_calls": []` are stored in `extra`, too.
 ///
 /// ```
 /// use chat_memory::{Message, Role};
@@ -204,18 +204,18 @@ pub struct Message {
     pub content: Option<Content>,
     /// The author's name, or the tool's.
     pub name: Option<String>,
-    /// The message's own id, where its writer gave it one.
+    /// The message's own id, if its writer gave it one.
     pub id: Option<String>,
     /// The tools that an assistant calls.
     pub tool_calls: Vec<ToolCall>,
     /// The call that a tool message answers.
     pub tool_call_id: Option<String>,
-    /// Every other field, as it came.
+    /// All other fields, as they came.
     pub extra: Map<String, Value>,
 }
 
 impl Message {
-    /// A message with a role and content, and nothing else.
+    /// Creates a message with only a role and content.
     pub fn new(role: Role, content: impl Into<Content>) -> Self {
         Self {
             role,
@@ -228,33 +228,33 @@ impl Message {
         }
     }
 
-    /// Instructions to the model.
+    /// Creates instructions to the model.
     pub fn system(content: impl Into<Content>) -> Self {
         Self::new(Role::System, content)
     }
 
-    /// A user's message.
+    /// Creates a user's message.
     pub fn user(content: impl Into<Content>) -> Self {
         Self::new(Role::User, content)
     }
 
-    /// A model's answer.
+    /// Creates a model's answer.
     pub fn assistant(content: impl Into<Content>) -> Self {
         Self::new(Role::Assistant, content)
     }
 
-    /// A model's message that only calls tools.
+    /// Creates a model's message that only calls tools.
     pub fn tool_calls(calls: impl IntoIterator<Item = ToolCall>) -> Self {
         let extra = Map::from_iter([("content".to_owned(), Value::Null)]);
         Self { content: None, tool_calls: calls.into_iter().collect(), extra, ..Self::new(Role::Assistant, "") }
     }
 
-    /// The result of the tool call with this id.
+    /// Creates the result of the tool call with this id.
     pub fn tool(tool_call_id: impl Into<String>, content: impl Into<Content>) -> Self {
         Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, content) }
     }
 
-    /// The message's text: the content where it is text, or its text [parts](Self::parts) one after the other.
+    /// Returns the message's text: its content if that is text, otherwise its text [parts](Self::parts) joined.
     pub fn text(&self) -> String {
         match &self.content {
             Some(Content::Text(text)) => text.clone(),
@@ -262,7 +262,7 @@ impl Message {
         }
     }
 
-    /// The message's parts: those of its content, or of a Gemini content, which has `parts` instead. None where the content is text.
+    /// Returns the parts of the message's content, or the `parts` of a Gemini content. Empty if the content is text.
     pub fn parts(&self) -> Cow<'_, [Part]> {
         match &self.content {
             Some(Content::Parts(parts)) => Cow::Borrowed(parts),
@@ -274,10 +274,10 @@ impl Message {
         }
     }
 
-    /// Whether a turn begins with this message: it is a user's, and holds no tool's result.
+    /// Whether this message begins a turn: it is a user's and contains no tool result.
     ///
-    /// Anthropic's, Bedrock's and Gemini's forms give a tool's result in a user's message. Such a message belongs to the turn in which
-    /// the tool was called, whatever else it says: a cut in front of it would leave the call without its result.
+    /// Anthropic, Bedrock and Gemini put a tool's result into a user's message. Such a message belongs to the turn in which the
+    /// tool was called, whatever else it contains: a cut before it would separate the call from its result.
     ///
     /// ```
     /// use chat_memory::Message;
@@ -290,7 +290,7 @@ impl Message {
         tools::begins_turn(self)
     }
 
-    /// The message's JSON form.
+    /// Returns the message's JSON form.
     pub fn to_value(&self) -> Value {
         let mut fields = Map::new();
         fields.insert("role".into(), self.role.as_str().into());
@@ -319,7 +319,7 @@ impl Message {
         Value::Object(fields)
     }
 
-    /// Reads a message's JSON form from text.
+    /// Parses a message's JSON form.
     ///
     /// # Errors
     /// [`MessageError`] as [`json::parse`] and [`Message::from_value`].
@@ -330,12 +330,12 @@ impl Message {
     /// Reads a message's JSON form.
     ///
     /// # Errors
-    /// [`MessageError`] when it is not an object, has no known `role`, or a field is of the wrong type; it says which.
+    /// [`MessageError`] if it is not an object, has no known `role`, or has a field of the wrong type; the error names the field.
     pub fn from_value(value: Value) -> Result<Self, MessageError> {
         Self::from_value_among(value, ROLES)
     }
 
-    /// As [`from_value`](Self::from_value); an error lists these roles.
+    /// Like [`from_value`](Self::from_value), with the roles that an error lists.
     pub(crate) fn from_value_among(value: Value, roles: &str) -> Result<Self, MessageError> {
         let Value::Object(mut fields) = value else { return Err(refused::not_an_object(&value)) };
         let role = match fields.shift_remove("role") {
@@ -366,17 +366,17 @@ impl Message {
         Ok(message)
     }
 
-    /// Whether the message can be stored and come back equal.
+    /// Checks that the message can be stored and loaded unchanged.
     ///
     /// # Errors
-    /// [`MessageError`] when [`extra`](Message::extra) names a field that is set beside it, or the JSON nests deeper than
+    /// [`MessageError`] if [`extra`](Message::extra) names a field that is also set directly, or if the JSON nests deeper than
     /// [`json::MAX_DEPTH`].
     pub fn check(&self) -> Result<(), MessageError> {
         let value = self.to_value();
         if json::depth(&value) > json::MAX_DEPTH {
             return Err(MessageError::new(json::too_deep("message")));
         }
-        // Only fields in `extra` can make the two differ, so the common message is not read again.
+        // Only fields in `extra` can make a difference, so most messages are not read again.
         if !self.extra.is_empty() && Self::from_value(value)? != *self {
             let taken = ["role", "content", "name", "id", "tool_calls", "tool_call_id"];
             let field = self.extra.keys().find(|key| taken.contains(&key.as_str())).map_or("a field", String::as_str);
@@ -386,7 +386,7 @@ impl Message {
     }
 }
 
-/// Why something is not a [`Message`].
+/// Why a value is not a [`Message`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MessageError(String);
@@ -397,7 +397,7 @@ impl MessageError {
     }
 }
 
-/// The objects of a list that holds nothing else.
+/// Returns the objects of a list that contains only objects.
 fn objects<T>(values: Vec<Value>, of: fn(Map<String, Value>) -> T) -> Vec<T> {
     let fields = |value| if let Value::Object(fields) = value { Some(of(fields)) } else { None };
     values.into_iter().filter_map(fields).collect()

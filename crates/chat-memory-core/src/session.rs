@@ -1,4 +1,4 @@
-//! Names: of a session, of the owner of sessions, of a namespace. Each is checked once, where it is made.
+//! Names of sessions, owners and namespaces. Each is checked once, when it is created.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::error::Error;
 
-/// Partition keys of our own start so; a session id must not (docs/formats.md, "Partition keys").
+/// Prefixes of our own partition keys; a session id must not start with one (docs/formats.md, "Partition keys").
 const RESERVED: [&str; 2] = ["ns#", "dir#"];
 
-/// The text of a name, if it is one: not empty, at most `max` bytes of UTF-8, no control characters.
+/// Returns the text if it is a valid name: not empty, at most `max` bytes of UTF-8, no control characters.
 fn checked(what: &str, name: String, max: usize) -> Result<String, Error> {
     if name.is_empty() {
         return Err(Error::invalid(format!("{what} must not be empty")));
@@ -35,10 +35,10 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// The most bytes it may have, in UTF-8.
+            /// The longest name, in bytes of UTF-8.
             pub const MAX_BYTES: usize = $max;
 
-            /// The name's text.
+            /// Returns the name's text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -60,8 +60,8 @@ macro_rules! name {
 }
 
 name!(
-    /// The id of a session: any text of 1 to 1,000 bytes without control characters that does not start with a prefix
-    /// reserved for partitions of our own (`ns#`, `dir#`).
+    /// The id of a session: any text of 1 to 1,000 bytes without control characters that does not start with a reserved prefix
+    /// (`ns#`, `dir#`).
     ///
     /// ```
     /// use chat_memory::SessionId;
@@ -82,19 +82,19 @@ name!(
 );
 
 name!(
-    /// A namespace: a prefix of every partition key, so that IAM's `dynamodb:LeadingKeys` can keep tenants apart. Any
-    /// text of 1 to 64 bytes without control characters, `#`, `*`, `?` and `$` (IAM policies give the last three a meaning).
+    /// A namespace: a prefix of every partition key, so that IAM's `dynamodb:LeadingKeys` can separate tenants. Any text of 1 to
+    /// 64 bytes without control characters, `#`, `*`, `?` and `$` (the last three have a meaning in IAM policies).
     Namespace, "a namespace", 64
 );
 
 impl SessionId {
-    /// The most bytes that the id of a stored session has: two keys of DynamoDB, one of them escaped.
+    /// The longest id of a stored session, in bytes: two DynamoDB keys, one of them escaped.
     pub const MAX_STORED_BYTES: usize = 2 * 2048 + 1 + 1024;
 
-    /// A session id with this text.
+    /// Creates a session id from this text.
     ///
     /// # Errors
-    /// Invalid, when the text is empty, too long, holds a control character or starts with a reserved prefix.
+    /// Invalid if the text is empty or too long, contains a control character or starts with a reserved prefix.
     pub fn new(id: impl Into<String>) -> Result<Self, Error> {
         let id = checked("a session id", id.into(), Self::MAX_BYTES)?;
         match RESERVED.iter().find(|prefix| id.starts_with(**prefix)) {
@@ -106,10 +106,10 @@ impl SessionId {
         }
     }
 
-    /// Names a session by the id under which a store holds it, whoever wrote it there: to read, export or clear what has an id that
-    /// [`new`](Self::new) refuses. Flowise's and LangChain's tables take any text.
+    /// Names a session by the id under which it is stored, whoever wrote it: to read, export or clear a session whose id
+    /// [`new`](Self::new) refuses. Flowise's and LangChain's tables accept any text.
     ///
-    /// A store refuses such an id where it cannot hold it; [`check`](Self::check) says whether every store can.
+    /// A store refuses such an id if it cannot hold it; [`check`](Self::check) tells whether every store can.
     ///
     /// ```
     /// use chat_memory::SessionId;
@@ -120,7 +120,7 @@ impl SessionId {
     /// ```
     ///
     /// # Errors
-    /// Invalid, when the text is empty or longer than [`MAX_STORED_BYTES`](Self::MAX_STORED_BYTES), as no store's id is.
+    /// Invalid if the text is empty or longer than [`MAX_STORED_BYTES`](Self::MAX_STORED_BYTES), which no stored id is.
     pub fn stored(id: impl Into<String>) -> Result<Self, Error> {
         let id = id.into();
         match id.len() {
@@ -133,7 +133,7 @@ impl SessionId {
         }
     }
 
-    /// Checks that every store takes this id for a new session, by the rules of [`new`](Self::new).
+    /// Checks that every store accepts this id for a new session, by the rules of [`new`](Self::new).
     ///
     /// # Errors
     /// Invalid, with the reason.
@@ -141,27 +141,27 @@ impl SessionId {
         Self::new(self.as_str()).map(drop)
     }
 
-    /// A new session id (UUIDv7).
+    /// Generates a session id (UUIDv7).
     pub fn random() -> Self {
         Self(Uuid::now_v7().to_string())
     }
 }
 
 impl Owner {
-    /// An owner with this name.
+    /// Creates an owner with this name.
     ///
     /// # Errors
-    /// Invalid, when the name is empty, too long or holds a control character.
+    /// Invalid if the name is empty, too long or contains a control character.
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         checked("an owner", name.into(), Self::MAX_BYTES).map(Self)
     }
 }
 
 impl Namespace {
-    /// A namespace with this name.
+    /// Creates a namespace with this name.
     ///
     /// # Errors
-    /// Invalid, when the name is empty, too long, or holds a character that is not allowed.
+    /// Invalid if the name is empty, too long or contains a character that is not allowed.
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         let name = checked("a namespace", name.into(), Self::MAX_BYTES)?;
         match name.chars().find(|c| matches!(c, '#' | '*' | '?' | '$')) {

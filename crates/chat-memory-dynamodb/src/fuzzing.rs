@@ -1,4 +1,4 @@
-//! Entries to the decoders of both layouts, for the fuzz targets.
+//! Entry points to the decoders of both layouts, for the fuzz targets.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,7 +9,8 @@ use serde_json::Value;
 pub use crate::list::fuzzing as list;
 pub use crate::turns::fuzzing as turns;
 
-/// The attributes in a JSON text of DynamoDB's own form (`{"NAME": {"TYPE": VALUE}}`). Bytes are base64, or the text's own.
+/// Parses attributes from JSON in DynamoDB's own form (`{"NAME": {"TYPE": VALUE}}`). Binary values are base64, or else the bytes of
+/// the text itself.
 pub fn attributes(data: &[u8]) -> Option<Vec<(String, AttributeValue)>> {
     let Value::Object(fields) = serde_json::from_slice(data).ok()? else { return None };
     fields.into_iter().map(|(name, value)| Some((name, attribute(&value)?))).collect()

@@ -1,4 +1,4 @@
-//! The permissions that a configuration needs, as an IAM policy: no action and no partition more.
+//! The permissions that a configuration needs, as an IAM policy: no action and no partition beyond those.
 
 use std::fmt;
 
@@ -8,24 +8,25 @@ use super::Options;
 use super::options::TableArn;
 use chat_memory_core::backend::Layout;
 
-/// What a configuration is to be used for.
+/// What a configuration is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Use {
-    /// Appending, loading, clearing, deleting and listing sessions; only the reads of it where the options say `read_only`.
+    /// Appending, loading, clearing, deleting and listing sessions; only the reads among these if the options set `read_only`.
     ///
-    /// Which layout the sessions lie in is the options' word, since nothing is asked: [`Options::layout`].
+    /// The layout is taken from the options, since no request is made: [`Options::layout`].
     Sessions,
-    /// The same for the HTTP service, whose keys may have namespaces within the options' own (`OWN/KEY'S`).
+    /// The same for the HTTP service, whose keys may have namespaces inside the options' own (`OWN/KEY'S`).
     Service,
-    /// Listing the sessions of a whole table, whoever owns them: `sessions --all`, and `migrate` without naming sessions. A
-    /// namespace cannot narrow the scan that this is.
+    /// Listing all sessions of a table, whatever their owner: `sessions --all`, and `migrate` without naming sessions. This is a
+    /// scan, which a namespace cannot narrow.
     AllSessions,
-    /// `table create`: making the table and turning its TTL on.
+    /// `table create`: creating the table and turning on its TTL.
     TableCreate,
-    /// `table sweep` of a whole table. A namespace cannot narrow the scan that it begins with.
+    /// `table sweep` of a whole table. It begins with a scan, which a namespace cannot narrow.
     TableSweep,
-    /// `table check`: looking at the table's settings, and at some of its items. What it tries of the sessions' actions is part of [`Use::Sessions`].
+    /// `table check`: reading the table's settings and a sample of its items. The actions on sessions that it probes are part of
+    /// [`Use::Sessions`].
     TableCheck,
 }
 
@@ -54,7 +55,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// A request that this library makes, by the name of DynamoDB's operation: all of them, and what each needs in a policy.
+/// The requests that this library makes, named as DynamoDB's operations, and what each needs in a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Operation {
     CreateTable,
@@ -99,7 +100,7 @@ impl Operation {
             Self::PutItem => &[Action::PutItem],
             Self::Query => &[Action::Query],
             Self::Scan => &[Action::Scan],
-            // A transaction has no action of its own: IAM asks for those of what is in it.
+            // A transaction has no action of its own: IAM requires those of its parts.
             Self::TransactWriteItems => &[Action::ConditionCheckItem, Action::DeleteItem, Action::PutItem, Action::UpdateItem],
             Self::UpdateItem => &[Action::UpdateItem],
             Self::UpdateTimeToLive => &[Action::UpdateTimeToLive],
@@ -124,7 +125,7 @@ impl Operation {
         }
     }
 
-    /// Whether it is about items, so that a namespace narrows it, or about the table as such.
+    /// Whether it acts on items, so that a namespace narrows it, rather than on the table as such.
     fn is_about_items(self) -> bool {
         matches!(
             self,
@@ -140,15 +141,15 @@ impl fmt::Display for Operation {
 }
 
 impl Use {
-    /// The requests that this use needs under these options. (Where a table's keys turn out to be others, it is also asked
-    /// to describe itself, for the error's sake; if that is denied, the error says less.)
+    /// The requests that this use needs under these options. (If a table's keys turn out to be different, it is also described, to
+    /// improve the error; if that is denied, the error says less.)
     pub(crate) fn operations(self, options: &Options) -> Vec<Operation> {
         match self {
             Self::Service => Self::Sessions.operations(options),
             Self::Sessions if options.said_layout() == Some(Layout::List) => of_a_list(options),
             Self::Sessions if options.read_only => vec![Operation::GetItem, Operation::Query],
-            // Without a retention, too: what a sweep leaves is purged by the table's TTL attribute, and a record about to expire,
-            // which another configuration wrote, is followed by one that is written in a transaction with a check on it.
+            // Needed even without a retention: what a sweep leaves is purged by the table's TTL attribute. And if another
+            // configuration wrote a record that is about to expire, the next record is written in a transaction with a check on it.
             Self::Sessions => {
                 let is_needed = |operation: &Operation| operation.is_about_items() || *operation == Operation::DescribeTimeToLive;
                 Operation::ALL.into_iter().filter(is_needed).collect()
@@ -156,7 +157,7 @@ impl Use {
             Self::TableCreate => {
                 vec![Operation::CreateTable, Operation::DescribeTable, Operation::DescribeTimeToLive, Operation::UpdateTimeToLive]
             }
-            // Any scan succeeds on any table, so the table itself must say what its items are.
+            // A scan succeeds whatever the keys are, so the table must be described to learn its layout.
             Self::AllSessions if options.said_layout().is_none() => {
                 vec![Operation::Scan, Operation::DescribeTable, Operation::Query]
             }
@@ -164,7 +165,7 @@ impl Use {
                 vec![Operation::Scan, Operation::DescribeTable]
             }
             Self::AllSessions if options.said_layout() == Some(Layout::List) => vec![Operation::Scan],
-            // Some entries are shown only if their session's newest record says so.
+            // Some entries are listed only if their session's newest record confirms it.
             Self::AllSessions => vec![Operation::Scan, Operation::Query],
             Self::TableSweep if options.said_layout() == Some(Layout::List) => {
                 let mut operations = of_a_list(options);
@@ -189,14 +190,14 @@ impl Use {
     }
 }
 
-/// What sessions need that lie in one item each. All of it is needed from the first write on: older parts of a long session move into
-/// items of their own, and that must not be found out then.
+/// What the `list` layout needs for sessions. All of it is required from the first write on: older parts of a long session move
+/// into items of their own, and a missing permission must not surface only then.
 fn of_a_list(options: &Options) -> Vec<Operation> {
     let mut operations = vec![Operation::GetItem];
     if !options.read_only {
         operations.extend([Operation::DeleteItem, Operation::PutItem, Operation::UpdateItem]);
     }
-    // A reader asks only where it must know by which attribute sessions expire.
+    // A reader asks only if it must know by which attribute sessions expire.
     if !options.read_only || options.retention.is_some() && options.ttl_attribute.is_none() {
         operations.push(Operation::DescribeTimeToLive);
     }
@@ -206,10 +207,10 @@ fn of_a_list(options: &Options) -> Vec<Operation> {
     operations
 }
 
-/// The IAM policy with the least privilege that these uses of a configuration need. What the options do not say
-/// stands in the table's ARN as a placeholder: `REGION`, and without an `account` (12 digits) `ACCOUNT_ID`.
+/// Builds the least-privilege IAM policy for these uses of a configuration. The table's ARN has a placeholder for whatever is
+/// unknown: `REGION`, and `ACCOUNT_ID` if no `account` (12 digits) is given.
 ///
-/// A namespace narrows the sessions' actions to its partitions by `dynamodb:LeadingKeys`.
+/// A namespace restricts the sessions' actions to its partitions with `dynamodb:LeadingKeys`.
 ///
 /// ```
 /// use chat_memory::store::dynamodb::Options;
@@ -260,7 +261,7 @@ fn table_arn(options: &Options, account: Option<&str>) -> String {
     format!("arn:{}:dynamodb:{region}:{account}:table/{table}", partition_of(region))
 }
 
-/// The partition that a region belongs to, by the prefixes that AWS gives their regions.
+/// The AWS partition that a region belongs to, by AWS's region prefixes.
 fn partition_of(region: &str) -> &'static str {
     let partitions = [
         ("cn-", "aws-cn"),

@@ -1,5 +1,5 @@
-//! The DynamoDB store, in two layouts: `turns`, one item a record, and `list`, one item a session as Flowise and LangChain make it
-//! (docs/formats.md says what is in each).
+//! The DynamoDB store, in two layouts: `turns`, one item per record, and `list`, one item per session as Flowise and LangChain
+//! store it (see docs/formats.md).
 
 pub mod admin;
 #[cfg(feature = "fuzzing")]
@@ -17,11 +17,12 @@ mod store;
 mod table;
 #[cfg(test)]
 mod testing;
+mod timing;
 mod turns;
 
 pub use names::FORMAT_VERSION;
 pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
 pub use store::DynamoDbStore;
-pub use turns::{RecordCost, TableSwept, cost_of};
+pub use turns::{RecordCost, TableSweepStats, cost_of};
 
 pub use chat_memory_core::backend::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};

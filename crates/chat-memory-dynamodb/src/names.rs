@@ -1,16 +1,16 @@
-//! Every attribute name and key of the format, in one place (docs/formats.md describes each).
+//! Every attribute name and key of the format, in one place (see docs/formats.md).
 
 use super::table::{Key, Range};
 use chat_memory_core::error::Error;
 use chat_memory_core::{Namespace, Owner, SessionId};
 
-/// The format's version, which readers compare with an item's `v`.
+/// The format version, which readers compare with an item's `v`.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// The partition key's and the sort key's name in a table made here.
+/// The names of the partition key and the sort key in a table created here.
 pub(crate) const PARTITION_KEY: &str = "session_id";
 pub(crate) const SORT_KEY: &str = "sk";
-/// The attribute by which DynamoDB purges, in a table made here.
+/// The TTL attribute of a table created here.
 pub(crate) const TTL: &str = "ttl";
 
 pub(crate) const VERSION: &str = "v";
@@ -30,40 +30,40 @@ pub(crate) const OWNER: &str = "owner";
 pub(crate) const ENDED: &str = "ended";
 pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
 pub(crate) const TITLE: &str = "title";
-/// In a record: until when its session lasts, and until when the session's entry may be listed (epoch seconds; 0: for good).
+/// In a record: until when its session lasts, and until when the session's entry may be listed (epoch seconds; 0: forever).
 pub(crate) const LASTS_UNTIL: &str = "lasts_until";
 pub(crate) const LISTED_UNTIL: &str = "listed_until";
-/// In a record that ends a session: when the entry was made that went with it.
+/// In a record that ends a session: when the entry that was deleted with it was created.
 pub(crate) const LAST_ENTRY: &str = "last_entry";
-/// In an entry: until when its session surely lasts (epoch seconds; 0: for good).
+/// In an entry: until when its session is known to last (epoch seconds; 0: forever).
 pub(crate) const SURE_UNTIL: &str = "sure_until";
-/// In an entry: what the last change of its title or metadata left, so that the next one replaces what it read.
+/// In an entry: a random mark left by the last change of its title or metadata, so that the next change replaces only what it read.
 pub(crate) const REV: &str = "rev";
-/// In an entry: when its session was last written to, at most an hour behind (epoch milliseconds).
+/// In an entry: when its session was last written to, up to an hour behind (epoch milliseconds).
 pub(crate) const LAST_AT: &str = "last_at";
 pub(crate) const SENT_AT: &str = "sent_at";
 
-/// What the `list` layout adds to a session's item, and the name under which a mark stands in an element.
+/// The attributes that the `list` layout adds to a session's item, and the name of the mark in an element.
 pub(crate) const LIST_HEAD: &str = "chat_memory";
 pub(crate) const LIST_GENERATION: &str = "chat_memory_generation";
 pub(crate) const LIST_IDS: &str = "chat_memory_ids";
 pub(crate) const MARK: &str = "chat_memory";
-/// The name of the key by which LangChain Python finds a session.
+/// The name of LangChain Python's partition key.
 pub(crate) const LIST_PYTHON_KEY: &str = "SessionId";
 /// The partition key's name in LangChain.js's own example.
 pub(crate) const LIST_PARTITION_KEY: &str = "id";
-/// The lists of the originals: LangChain.js and Flowise, LangChain Python.
+/// The originals' list attributes: that of LangChain.js and Flowise, and that of LangChain Python.
 pub(crate) const LIST_JS: &str = "messages";
 pub(crate) const LIST_PYTHON: &str = "History";
-/// The attribute by which LangChain Python lets an item expire.
+/// The attribute by which LangChain Python makes an item expire.
 pub(crate) const LIST_TTL: &str = "expireAt";
-/// The session of an item of ours beside a session's, where its key does not hold the whole id.
+/// The session of a side item, if its key does not hold the whole id.
 pub(crate) const LIST_SESSION: &str = "chat_memory_session";
-/// How the key of an item of ours beside the sessions' starts in the `list` layout.
+/// The prefix of a side item's key in the `list` layout.
 pub(crate) const SEGMENT: &str = "segment#";
 
-/// Every attribute that has a meaning in an item, now or by reservation: a table's keys and its TTL attribute (but for [`TTL`]
-/// itself) must be called otherwise, else one attribute had to hold two values.
+/// Every attribute with a meaning in an item, used or reserved. A table's keys and its TTL attribute (except [`TTL`] itself) must
+/// have other names, or one attribute would have to hold two values.
 pub(crate) const ATTRIBUTES: [&str; 29] = [
     VERSION,
     APPEND_ID,
@@ -99,17 +99,17 @@ pub(crate) const ATTRIBUTES: [&str; 29] = [
 /// The value of `codec` for a zstd frame.
 pub(crate) const ZSTD: &str = "zstd";
 
-/// The longest partition key and the longest sort key, in bytes: DynamoDB's own limits.
+/// The longest partition key and the longest sort key, in bytes (DynamoDB's limits).
 pub(crate) const MAX_PARTITION_KEY_BYTES: usize = 2048;
 pub(crate) const MAX_SORT_KEY_BYTES: usize = 1024;
 
-/// The numbers that twelve digits hold.
+/// The largest number with twelve digits.
 pub(crate) const MAX_SEQ: u64 = 999_999_999_999;
 
-/// Over how many partitions the directory's entries are spread, so that no single one limits how fast sessions start.
+/// The number of partitions over which directory entries are spread, so that no single one limits how fast sessions start.
 pub(crate) const SHARDS: u32 = 4;
 
-/// The partition keys of one namespace, or of a table without.
+/// The partition keys of one namespace, or of a table without namespaces.
 #[derive(Debug, Clone)]
 pub(crate) struct Partitions {
     prefix: String,
@@ -120,7 +120,7 @@ impl Partitions {
         Self { prefix: namespace.map_or_else(String::new, |name| format!("ns#{name}#")) }
     }
 
-    /// What every partition key starts with.
+    /// The prefix of every partition key.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -135,41 +135,41 @@ impl Partitions {
         Key { pk: format!("{}{SEGMENT}probe", self.prefix), sk }
     }
 
-    /// Whether a partition is one of our sessions': not a directory's, nor of another namespace.
+    /// Whether a partition belongs to one of our sessions, rather than to a directory or another namespace.
     pub(crate) fn is_session(&self, pk: &str) -> bool {
         self.session_of(pk).is_some()
     }
 
-    /// The session that a partition is of.
+    /// The session that a partition belongs to.
     pub(crate) fn session_of(&self, pk: &str) -> Option<SessionId> {
         SessionId::new(pk.strip_prefix(&self.prefix)?).ok()
     }
 
-    /// The namespace that a partition is of, where these partitions are of none.
+    /// The namespace that a partition belongs to, if these partitions have no namespace.
     pub(crate) fn anothers<'a>(&self, pk: &'a str) -> Option<&'a str> {
         let (name, rest) = pk.strip_prefix("ns#").filter(|_| self.prefix.is_empty())?.split_once('#')?;
         (Namespace::new(name).is_ok() && !rest.is_empty()).then_some(name)
     }
 
-    /// Whose directory a partition is; the empty text for nobody's. `None` where it is none.
+    /// The owner whose directory a partition is; empty for unowned sessions. `None` if it is no directory.
     pub(crate) fn owner_of_directory<'a>(&self, pk: &'a str) -> Option<&'a str> {
         pk.strip_prefix(&self.prefix)?.strip_prefix("dir#")?.rsplit_once('#').map(|(owner, _)| owner)
     }
 
-    /// The directory's partition for sessions of an owner, or of nobody.
+    /// The directory's partition for sessions of an owner, or without one.
     pub(crate) fn directory(&self, owner: Option<&Owner>, shard: u32) -> String {
         format!("{}dir#{}#{shard}", self.prefix, owner.map_or("", Owner::as_str))
     }
 }
 
-/// What a listing without a namespace says where there is one.
+/// The warning of a listing without a namespace in a table that also has namespaces.
 pub(crate) fn not_of_namespaces(name: &str) -> String {
     format!(
         "there are sessions of namespaces too, which are not listed; those of {name:?} are with namespace={name} in the store URL"
     )
 }
 
-/// The shard of a session's directory entry (FNV-1a: it must stay the same for ever).
+/// The shard of a session's directory entry (FNV-1a: it must never change).
 pub(crate) fn shard(session: &SessionId) -> u32 {
     let hash = session.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash % SHARDS
@@ -192,7 +192,7 @@ pub(crate) fn parts_id_of(sk: &str) -> Option<&str> {
     Some(sk.strip_prefix("p#")?.rsplit_once('#')?.0)
 }
 
-/// The number in the sort key of one of these parts.
+/// The part's number in a sort key, if it is one of these parts.
 pub(crate) fn part_of(sk: &str, parts_id: &str) -> Option<usize> {
     let (_, number) = sk.rsplit_once('#')?;
     number.parse().ok().filter(|n| part_sk(parts_id, *n) == sk)
@@ -202,25 +202,25 @@ pub(crate) fn part_sk(parts_id: &str, part: usize) -> String {
     format!("p#{parts_id}#{part:04}")
 }
 
-/// The sort key of a directory entry: newest last, and unique.
+/// The sort key of a directory entry: ordered by start, and unique.
 pub(crate) fn entry_sk(began: i64, session: &SessionId) -> String {
     format!("d#{began:013}#{session}")
 }
 
-/// What an entry's sort key says.
+/// The start and the session in an entry's sort key.
 pub(crate) fn entry_of(sk: &str) -> Option<(i64, SessionId)> {
     let (began, session) = sk.strip_prefix("d#")?.split_at_checked(13)?;
     Some((began.parse().ok()?, SessionId::new(session.strip_prefix('#')?).ok()?))
 }
 
-/// Everything in a partition, the highest sort key first.
+/// Everything in a partition, highest sort key first.
 pub(crate) fn whole(pk: String) -> Range {
     Range { from: " ".to_owned(), to: "\u{10ffff}".to_owned(), ..records(pk, 0, 0) }
 }
 
 /// The records from `from` to `to`, newest first.
 pub(crate) fn records(pk: String, from: u64, to: u64) -> Range {
-    // Sort keys are in the numbers' order as long as they have as many digits.
+    // Sort keys order like the numbers as long as they have the same number of digits.
     let [from, to] = [from, to].map(|seq| record_sk(seq.min(MAX_SEQ)));
     Range { pk, from, to, newest_first: true, limit: None, eventual: false, only: None }
 }

@@ -1,4 +1,4 @@
-//! How to reach a table, and how to keep sessions in it.
+//! How to reach a table, and how to store sessions in it.
 
 mod credentials;
 mod debug;
@@ -11,24 +11,25 @@ use url::Url;
 pub use credentials::Credentials;
 
 use super::names;
+use crate::timing::MIN_RETENTION_S;
 use chat_memory_core::Namespace;
 use chat_memory_core::backend::{DEFAULT_ROLL_BYTES, Dialect, Layout, Roll};
 use chat_memory_core::error::Error;
 
-/// The shortest retention. Below it a record could be purged while an append still builds on it.
-pub const MIN_RETENTION: Duration = Duration::from_secs(60 * 60);
+/// The shortest retention. With a shorter one, a record could be purged while an append still builds on it.
+pub const MIN_RETENTION: Duration = Duration::from_secs(MIN_RETENTION_S);
 
-/// The longest retention, a hundred years: beyond it say nothing, and records stay.
+/// The longest retention, a hundred years. To keep records longer, set none.
 pub const MAX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// How long an operation tries to connect. A name that is wrong stays wrong, and whoever waits for the answer is told in time.
+/// How long an operation tries to connect. A wrong name stays wrong, and whoever waits for the result should learn of it soon.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The longest name of a key attribute, in bytes (DynamoDB's own limit).
+/// The longest name of a key attribute, in bytes (DynamoDB's limit).
 const MAX_KEY_NAME_BYTES: usize = 255;
 
-/// Everything that can be said of a table and of how sessions are kept in it. What is `None` comes from AWS's usual chain
-/// (environment, profile, SSO, web identity, container, instance role) or from the default named with each field.
+/// All settings of a table and of how sessions are stored in it. What is `None` comes from AWS's default chain (environment,
+/// profile, SSO, web identity, container, instance role) or from the default given with each field.
 ///
 /// ```
 /// use chat_memory::store::dynamodb::{Credentials, Options};
@@ -43,57 +44,59 @@ const MAX_KEY_NAME_BYTES: usize = 255;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// The table's name or ARN. An ARN says the region too.
+    /// The table's name or ARN. An ARN includes the region.
     pub table: String,
     /// The AWS region.
     pub region: Option<String>,
-    /// The partition key's name; `session_id`.
+    /// The partition key's name. Default: `session_id`.
     pub partition_key: Option<String>,
-    /// The sort key's name; `sk`.
+    /// The sort key's name. Default: `sk`.
     pub sort_key: Option<String>,
     /// The service's URL, for DynamoDB Local.
     pub endpoint: Option<String>,
-    /// The profile in AWS's configuration files. Its credentials go before those in the environment.
+    /// The profile in AWS's configuration files. Its credentials take precedence over those in the environment.
     pub profile: Option<String>,
-    /// Explicit credentials. They go before all others.
+    /// Explicit credentials. They take precedence over all others.
     pub credentials: Option<Credentials>,
     /// A prefix of every partition key.
     pub namespace: Option<Namespace>,
-    /// How long a record is kept, at least an hour; without end.
+    /// How long a record is kept, at least an hour. Default: forever.
     pub retention: Option<Duration>,
-    /// Whether loads may miss the newest records, at half the price; no.
+    /// Whether loads may miss the newest records, at half the price. Default: no.
     pub eventual: bool,
-    /// Whether everything that writes is refused; no.
+    /// Whether all writes are refused. Default: no.
     pub read_only: bool,
-    /// How sessions lie in the table. Where it is not said, the table's keys tell: with a sort key, one item a record.
+    /// How sessions are stored in the table. Default: detected from the table's keys; with a sort key, one item per record.
     pub layout: Option<Layout>,
-    /// The form of a new session in the `list` layout; LangChain.js's. What is there already tells its form itself.
+    /// The dialect of a new session in the `list` layout. Default: LangChain.js's. An existing session keeps its own.
     pub dialect: Option<Dialect>,
-    /// The attribute with a session's messages in the `list` layout; `messages` (LangChain.js, Flowise) or `History` (LangChain
-    /// Python).
+    /// The attribute with a session's messages in the `list` layout. Default: `messages` (LangChain.js, Flowise) or `History`
+    /// (LangChain Python).
     pub list_attribute: Option<String>,
-    /// The sort key's value in the `list` layout, in a table that has one: what LangChain.js's `sortKey` and the `key` of both fix.
+    /// The sort key's value in the `list` layout, in a table that has one: what LangChain.js's `sortKey` and both libraries' `key`
+    /// fix.
     pub sort_value: Option<String>,
-    /// The attribute by which a session expires in the `list` layout; the table's own, or `expireAt`.
+    /// The attribute by which a session expires in the `list` layout. Default: the table's own, or `expireAt`.
     pub ttl_attribute: Option<String>,
-    /// From which size on a session's older part moves out of its item in the `list` layout; [`DEFAULT_ROLL_BYTES`].
+    /// Item size above which a session's older part moves to a segment in the `list` layout. Default: [`DEFAULT_ROLL_BYTES`].
     pub roll: Roll,
-    /// The largest record, in bytes of its JSON; 16 MB.
+    /// The largest record, in bytes of its JSON. Default: 16 MB.
     pub max_record_bytes: usize,
-    /// After how long one request is given up and repeated; 5 s. A request has a second more for every 200,000 bytes that
-    /// it sends or may receive: the largest item (400 KB) 2 s, the largest page of a history (1 MB) 5 s.
+    /// Time after which one request is abandoned and repeated. Default: 5 s. A request has one more second per 200,000 bytes that
+    /// it sends or may receive: 2 s for the largest item (400 KB), 5 s for the largest page of a history (1 MB).
     pub request_timeout: Duration,
-    /// After how long an operation is given up; 30 s. An append is then in doubt if a request of it may have landed.
+    /// Time after which an operation gives up. Default: 30 s. The outcome of an append is then unknown if one of its requests may
+    /// have landed.
     pub deadline: Duration,
-    /// After how long an operation is given up that never had a connection, while nothing has answered this store yet; 2 s. Zero gives up
-    /// at the first refusal.
+    /// Time after which an operation that never had a connection gives up, as long as nothing has answered this store yet. Default:
+    /// 2 s. Zero gives up at the first refusal.
     pub connect_deadline: Duration,
-    /// The same once something has answered; 2 s.
+    /// The same once something has answered. Default: 2 s.
     pub reconnect_deadline: Duration,
 }
 
 impl Options {
-    /// The options for a table, by its name or its ARN; everything else as by default.
+    /// Creates options for a table, given by its name or its ARN, with the defaults for everything else.
     pub fn new(table: impl Into<String>) -> Self {
         Self {
             table: table.into(),
@@ -121,14 +124,14 @@ impl Options {
         }
     }
 
-    /// The same options with this AWS region.
+    /// Sets the AWS region.
     #[must_use]
     pub fn with_region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
     }
 
-    /// The same options with these names of the table's keys.
+    /// Sets the names of the table's keys.
     #[must_use]
     pub fn with_keys(mut self, partition_key: impl Into<String>, sort_key: impl Into<String>) -> Self {
         self.partition_key = Some(partition_key.into());
@@ -136,126 +139,126 @@ impl Options {
         self
     }
 
-    /// The same options with this URL of the service, for DynamoDB Local.
+    /// Sets the service's URL, for DynamoDB Local.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// The same options with this profile of AWS's configuration files.
+    /// Sets the profile in AWS's configuration files.
     #[must_use]
     pub fn with_profile(mut self, profile: impl Into<String>) -> Self {
         self.profile = Some(profile.into());
         self
     }
 
-    /// The same options with these credentials in place of those of AWS's usual chain.
+    /// Sets the credentials, which replace those of AWS's default chain.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
-    /// The same options with this prefix of every partition key.
+    /// Sets a prefix of every partition key.
     #[must_use]
     pub fn with_namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = Some(namespace);
         self
     }
 
-    /// The same options, each record kept this long.
+    /// Sets how long each record is kept.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
         self
     }
 
-    /// The same options, with loads that may miss the newest records, at half the price.
+    /// Sets whether loads may miss the newest records, at half the price.
     #[must_use]
     pub fn with_eventual_loads(mut self, eventual: bool) -> Self {
         self.eventual = eventual;
         self
     }
 
-    /// The same options, refusing everything that writes.
+    /// Sets whether all writes are refused.
     #[must_use]
     pub fn with_read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
         self
     }
 
-    /// The same options for sessions that lie so in the table, whatever its keys say.
+    /// Sets how sessions are stored in the table, whatever its keys are.
     #[must_use]
     pub fn with_layout(mut self, layout: Layout) -> Self {
         self.layout = Some(layout);
         self
     }
 
-    /// The same options with this form of new sessions in the `list` layout.
+    /// Sets the dialect of new sessions in the `list` layout.
     #[must_use]
     pub fn with_dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
         self
     }
 
-    /// The same options with this attribute for a session's messages in the `list` layout.
+    /// Sets the attribute with a session's messages in the `list` layout.
     #[must_use]
     pub fn with_list_attribute(mut self, name: impl Into<String>) -> Self {
         self.list_attribute = Some(name.into());
         self
     }
 
-    /// The same options with this fixed value of the sort key, and so for the `list` layout.
+    /// Sets the sort key's fixed value, which implies the `list` layout.
     #[must_use]
     pub fn with_sort_value(mut self, value: impl Into<String>) -> Self {
         self.sort_value = Some(value.into());
         self
     }
 
-    /// The same options with this attribute by which sessions expire in the `list` layout.
+    /// Sets the attribute by which sessions expire in the `list` layout.
     #[must_use]
     pub fn with_ttl_attribute(mut self, name: impl Into<String>) -> Self {
         self.ttl_attribute = Some(name.into());
         self
     }
 
-    /// The same options with this size from which on sessions are rolled in the `list` layout.
+    /// Sets the item size above which sessions are rolled in the `list` layout.
     #[must_use]
     pub fn with_roll(mut self, roll: Roll) -> Self {
         self.roll = roll;
         self
     }
 
-    /// The same options with this limit on a record, in bytes of its JSON.
+    /// Sets the limit on a record, in bytes of its JSON.
     #[must_use]
     pub fn with_max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record_bytes = bytes;
         self
     }
 
-    /// The same options, giving up one request after this time (see [`Options::request_timeout`]).
+    /// Sets the time after which one request is abandoned (see [`Options::request_timeout`]).
     #[must_use]
     pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// The same options, giving up an operation after this time.
+    /// Sets the time after which an operation gives up.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The same options, giving up an operation that never had a connection after this time ([`Options::connect_deadline`]).
+    /// Sets the time after which an operation that never had a connection gives up ([`Options::connect_deadline`]).
     #[must_use]
     pub fn with_connect_deadline(mut self, deadline: Duration) -> Self {
         self.connect_deadline = deadline;
         self
     }
 
-    /// The same options with this time for it once something has answered ([`Options::reconnect_deadline`]).
+    /// Sets the same for the time once something has answered ([`Options::reconnect_deadline`]).
     #[must_use]
     pub fn with_reconnect_deadline(mut self, deadline: Duration) -> Self {
         self.reconnect_deadline = deadline;
@@ -272,10 +275,10 @@ impl Options {
         self.sort_key.as_deref().unwrap_or(names::SORT_KEY)
     }
 
-    /// Whether these options can work at all, as far as they themselves tell. Whatever opens a table calls this first.
+    /// Checks whether these options can work at all, as far as they themselves show. Whatever opens a table calls this first.
     ///
     /// # Errors
-    /// Invalid, when a name cannot be one, two options contradict each other, or a number is out of its bounds.
+    /// Invalid if a name is impossible, two options contradict each other, or a number is out of bounds.
     pub fn check(&self) -> Result<(), Error> {
         let arn_region = self.check_table()?;
         if let (Some(region), Some(arn_region)) = (&self.region, arn_region)
@@ -303,7 +306,7 @@ impl Options {
         self.check_numbers()
     }
 
-    /// Checks the table's name or ARN; the ARN's region.
+    /// Checks the table's name or ARN, and returns the ARN's region.
     fn check_table(&self) -> Result<Option<&str>, Error> {
         let arn = if self.table.starts_with("arn:") {
             let arn = TableArn::of(&self.table);
@@ -334,7 +337,7 @@ impl Options {
             if names::ATTRIBUTES.contains(&name) {
                 return Err(Error::invalid(format!(
                     "the {what} key must not be called {name:?}, since records have an attribute of that name; \
-                     use a table whose key is called otherwise"
+                     use a table whose key has another name"
                 )));
             }
         }
@@ -370,7 +373,7 @@ impl Options {
         Ok(())
     }
 
-    /// The region that these options say, be it only in the table's ARN.
+    /// The region given by these options, if only in the table's ARN.
     pub(crate) fn known_region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| TableArn::of(&self.table).map(|arn| arn.region))
     }
@@ -379,7 +382,7 @@ impl Options {
 fn check_endpoint(endpoint: &str) -> Result<(), Error> {
     let url = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(url) = url else {
-        // Not repeated in the message: it may hold a password that a slip of the scheme kept from being seen as one.
+        // Not repeated in the message: it may hold a password that a typo in the scheme kept from being recognised.
         return Err(Error::invalid("the endpoint is not a URL of the service; give one like http://127.0.0.1:8000"));
     };
     if !url.username().is_empty() || url.password().is_some() {
@@ -399,7 +402,7 @@ pub(crate) struct TableArn<'a> {
 }
 
 impl<'a> TableArn<'a> {
-    /// The parts of `arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME`, if it is one.
+    /// Parses `arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME`.
     pub(crate) fn of(arn: &'a str) -> Option<Self> {
         let mut parts = arn.splitn(6, ':');
         let ("arn", partition, "dynamodb", region, account) =

@@ -1,8 +1,8 @@
-//! Queues: the appends of one process to one session go one after another.
+//! Queues: one process's appends to one session go one after another.
 //!
-//! Writers that race for the end of one log pay for each other: all but one of them were too late and ask again. Writers of other
-//! processes cannot be helped so; those of this one wait here, in the order in which they came, and then find the end where the last of
-//! them left it. Sessions do not wait for each other, and a session that nobody appends to takes no memory.
+//! Writers that race for the tail of one log are costly to each other: all but one are too late and must retry. Nothing can be done
+//! about writers in other processes. Those of this process wait here, in order of arrival, and then find the tail where the last of
+//! them left it. Sessions do not wait for each other, and a session without appends takes no memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use super::table::Clock;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 
-/// How many appends may wait for one session. Each holds its messages in memory while it does.
+/// How many appends may wait for one session. Each holds its messages in memory meanwhile.
 const MOST_WAITING: usize = 1_000;
 
-/// The queue of each session that has one. Clones are the same queues.
+/// The queues of all sessions that have one. Clones share the same queues.
 #[derive(Debug, Clone)]
 pub(crate) struct Queues {
     lines: Arc<Mutex<HashMap<SessionId, Line>>>,
@@ -28,9 +28,9 @@ pub(crate) struct Queues {
 /// The queue of one session.
 #[derive(Debug, Default)]
 struct Line {
-    /// tokio's mutex hands itself on in the order in which it was asked for, and passes by those who went away.
+    /// tokio's mutex is fair: it is granted in order of arrival, skipping those that were cancelled.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// How many wait, or have their turn.
+    /// How many wait or hold the turn.
     inside: usize,
 }
 
@@ -41,13 +41,13 @@ impl Default for Queues {
 }
 
 impl Queues {
-    /// Waits for this append's turn, which lasts until the returned value is dropped. A caller that goes away leaves the queue.
+    /// Waits for this append's turn, which lasts until the returned value is dropped. A cancelled caller leaves the queue.
     ///
     /// # Errors
-    /// Contended, when the time that is left is over before, or too many are waiting. Nothing was written then.
+    /// Contended if the deadline passes first, or too many are waiting. Nothing was written in that case.
     pub(crate) async fn turn<C: Clock>(&self, session: &SessionId, retry: &Retry<'_, C>) -> Result<Turn, Error> {
         let (place, turn) = self.join(session)?;
-        // Uncontended, which is the rule, it takes no timer.
+        // Without contention, the usual case, no timer is needed.
         let turn = match Arc::clone(&turn).try_lock_owned() {
             Ok(turn) => turn,
             Err(_) => {
@@ -76,7 +76,7 @@ impl Queues {
     fn join(&self, session: &SessionId) -> Result<(Place, Arc<tokio::sync::Mutex<()>>), Error> {
         let mut lines = self.lines();
         let line = lines.entry(session.clone()).or_default();
-        // One of them has its turn.
+        // One of them holds the turn.
         if line.inside > self.most_waiting {
             let waiting = self.most_waiting;
             return Err(Error::new(
@@ -94,12 +94,12 @@ impl Queues {
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<SessionId, Line>> {
-        // Nothing panics between two changes that belong together.
+        // No panic can occur between two changes that belong together.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The turn of an append to a session, where there are queues.
+/// Waits for an append's turn, if there are queues.
 ///
 /// # Errors
 /// As [`Queues::turn`].
@@ -114,15 +114,15 @@ pub(crate) async fn turn_in<C: Clock>(
     }
 }
 
-/// The turn of one append. The next one has its turn when this is dropped.
+/// The turn of one append. Dropping it gives the turn to the next.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    // In this order: the queue is forgotten after its last turn.
+    // In this order: the queue is removed after its last turn.
     _turn: OwnedMutexGuard<()>,
     _place: Place,
 }
 
-/// A place in a session's queue, given up when this is dropped.
+/// A place in a session's queue, released on drop.
 #[derive(Debug)]
 struct Place {
     queues: Queues,
@@ -143,7 +143,7 @@ impl Drop for Place {
         line.inside -= 1;
         if line.inside == 0 {
             lines.remove(&self.session);
-            // A crowd's room is given back with it.
+            // Release the memory of a large crowd.
             if lines.capacity() > 1024 && lines.len() * 8 < lines.capacity() {
                 lines.shrink_to_fit();
             }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use chat_memory_core::backend::Moment;
 
-    /// A clock that the test leads.
+    /// A clock that the test controls.
     #[derive(Debug)]
     struct Led(watch::Sender<u64>);
 
@@ -217,7 +217,7 @@ mod tests {
         let (mut gone, mut stays) = (Box::pin(queues.turn(&busy, &retry)), Box::pin(queues.turn(&busy, &retry)));
         assert!(poll_immediate(&mut gone).await.is_none() && poll_immediate(&mut stays).await.is_none());
         drop(current);
-        // It was given the turn, and goes away without having taken it.
+        // It was given the turn, and is cancelled without having taken it.
         drop(gone);
         let turn = poll_immediate(&mut stays).await.expect("the turn of a cancelled append is passed on");
         drop((turn.expect("its turn"), stays));

@@ -1,4 +1,4 @@
-//! How long an operation goes on, and how it waits between requests that failed.
+//! How long an operation keeps retrying, and how it waits between failed requests.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use super::table::{Clock, Fault};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
 
-/// How long an operation goes on repeating requests that fail, and how it waits between them.
+/// How long an operation retries failed requests, and how it waits between them.
 pub(crate) struct Retry<'a, C> {
     clock: &'a C,
     started: Moment,
     pub(crate) deadline_ms: u64,
     faults: u32,
-    /// Whether a request of this operation had a connection, as far as its faults tell: it may be under way then.
+    /// Whether a request of this operation had a connection, as far as its faults show: it may then still be in flight.
     connected: bool,
 }
 
-/// The first wait after a fault, and the longest. DynamoDB's throttling passes within a second as a rule.
+/// The first wait after a fault, and the longest. DynamoDB's throttling usually passes within a second.
 const FIRST_WAIT_MS: f64 = 50.0;
 const LONGEST_WAIT_MS: f64 = 2_000.0;
 
-/// The longest wait while there was no connection: it costs nobody anything, and someone is to be told soon.
+/// The longest wait while there is no connection: retrying costs nothing, and the caller should learn of the failure soon.
 const LONGEST_WAIT_UNCONNECTED_MS: f64 = 500.0;
 
 impl<'a, C: Clock> Retry<'a, C> {
@@ -37,19 +37,19 @@ impl<'a, C: Clock> Retry<'a, C> {
         self.started.age_ms(self.clock.now()).into()
     }
 
-    /// Waits until it is time to give up.
+    /// Waits until the deadline.
     pub(crate) async fn ends(&self) {
         while !self.is_over() {
             self.clock.sleep(self.deadline_ms - self.started.age_ms(self.clock.now()).min(self.deadline_ms)).await;
         }
     }
 
-    /// Waits after a fault, or gives its error back when it is time to give up.
+    /// Waits after a fault, or returns its error if it is time to give up.
     pub(crate) async fn after(&mut self, fault: Fault) -> Result<(), Error> {
         let repeat = fault.retry || fault.may_have_landed;
         let unconnected_until = unconnected_until(&fault.error);
         self.connected |= unconnected_until.is_none();
-        // What was never reached is mostly a wrong name, a wrong port or no network: that is told soon.
+        // If nothing was ever reached, the cause is usually a wrong name, a wrong port or no network: report it soon.
         let is_hopeless = !self.connected && unconnected_until.is_some_and(|until| self.age_ms() >= until.as_millis());
         if !repeat || is_hopeless || self.is_over() {
             return Err(fault.error);
@@ -58,22 +58,22 @@ impl<'a, C: Clock> Retry<'a, C> {
         let longest = if self.connected { LONGEST_WAIT_MS } else { LONGEST_WAIT_UNCONNECTED_MS };
         let most = (FIRST_WAIT_MS * 2_f64.powi(self.faults.min(10) as i32 - 1)).min(longest);
         self.wait(most).await;
-        // Now rather than at the next look at the clock, when nobody knows any more why it took so long.
+        // Give up now, while the cause is known, rather than at the next check of the clock.
         if self.is_over() { Err(fault.error) } else { Ok(()) }
     }
 
-    /// Waits a random time below this, so that writers who met do not meet again.
+    /// Waits a random time below this, so that writers that collided do not collide again.
     pub(crate) async fn wait(&self, most_ms: f64) {
         self.clock.sleep((self.clock.random() * most_ms) as u64).await;
     }
 }
 
-/// Until which age an operation that never had a connection repeats a request that got none; `None` for one that had.
+/// The age until which an operation that never had a connection retries a request that got none; `None` if it had one.
 fn unconnected_until(error: &Error) -> Option<Duration> {
     std::error::Error::source(error)?.downcast_ref::<Failure>()?.unconnected_until()
 }
 
-/// Repeats a request that reads, or one that does no harm when it is carried out twice, until it succeeds or the time for it is over.
+/// Repeats a request that reads, or that is safe to carry out twice, until it succeeds or its time is over.
 macro_rules! retry {
     ($retry:ident, $request:expr) => {
         loop {
@@ -130,7 +130,7 @@ mod tests {
         fault(Cause::NoConnection { why: "refused".to_owned(), repeat_until: Duration::from_millis(until_ms) })
     }
 
-    /// How long it takes until these faults, again and again, are given up.
+    /// How long it takes to give up on these faults when they keep recurring.
     async fn given_up_after(faults: impl Fn(u32) -> Fault) -> u64 {
         let clock = Waited::default();
         let mut retry = Retry::new(&clock, 30_000);

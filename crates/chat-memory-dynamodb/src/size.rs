@@ -1,5 +1,5 @@
-//! How large an item is, by the rule that DynamoDB bills and limits by ("DynamoDB item sizes and formats" in AWS's
-//! developer guide): the UTF-8 bytes of each attribute's name, plus its value.
+//! The size of an item by the rule that DynamoDB bills and limits by ("DynamoDB item sizes and formats" in AWS's developer guide):
+//! the UTF-8 bytes of each attribute's name, plus its value.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::names::{PARTITION_KEY, SORT_KEY};
 use super::table::{Attributes, Item};
 
-/// The largest item that DynamoDB takes, in bytes.
+/// The largest item that DynamoDB accepts, in bytes.
 pub(crate) const MAX_ITEM: usize = 400 * 1024;
 
-/// Bytes of a write unit.
+/// The bytes per write unit.
 const WRITE_UNIT: usize = 1024;
 
-/// The bytes of the keys' names in a table made here. Another table's differ little.
+/// The bytes of the keys' names in a table created here. Those of other tables differ little.
 const KEY_NAMES: usize = PARTITION_KEY.len() + SORT_KEY.len();
 
-/// What a list or a map takes beside its elements, and each element beside its own value.
+/// The overhead of a list or a map, and of each of its elements.
 const DOCUMENT: usize = 3;
 const ELEMENT: usize = 1;
 
@@ -31,7 +31,7 @@ pub(crate) fn item_bytes(item: &Item) -> usize {
     KEY_NAMES + item.key.pk.len() + item.key.sk.len() + attributes_bytes(&item.attributes)
 }
 
-/// The write units of an item of so many bytes.
+/// The write units of an item of this size.
 pub(crate) fn write_units(bytes: usize) -> usize {
     bytes.div_ceil(WRITE_UNIT).max(1)
 }
@@ -48,7 +48,7 @@ pub(crate) fn value_bytes(value: &AttributeValue) -> usize {
         AttributeValue::Ss(set) => set.iter().map(String::len).sum(),
         AttributeValue::Ns(set) => set.iter().map(|number| number_bytes(number)).sum(),
         AttributeValue::Bs(set) => set.iter().map(|blob| blob.as_ref().len()).sum(),
-        // A type that came after this version of the SDK, which says nothing of its size.
+        // A type newer than this version of the SDK, whose size is unknown.
         _ => 0,
     }
 }
@@ -57,10 +57,10 @@ fn map_elements_bytes(map: &HashMap<String, AttributeValue>) -> usize {
     map.iter().map(|(name, value)| ELEMENT + name.len() + value_bytes(value)).sum()
 }
 
-/// AWS says "approximately": a byte, and one for every two significant digits; a negative number takes one more.
+/// AWS says "approximately": one byte, plus one per two significant digits; a negative number takes one more.
 fn number_bytes(number: &str) -> usize {
     let (mantissa, _) = number.split_once(['e', 'E']).unwrap_or((number, ""));
-    // Zeros at either end are trimmed, on whichever side of the point they stand.
+    // Zeros at either end are trimmed, on either side of the point.
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let significant = digits.trim_matches('0').len();
     1 + significant.div_ceil(2) + usize::from(number.starts_with('-') && significant > 0)

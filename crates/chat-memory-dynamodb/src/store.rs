@@ -1,4 +1,4 @@
-//! The store itself: the protocol on the SDK's table and this machine's clocks.
+//! The store: the protocol on the SDK's table and this machine's clocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use super::retry::Retry;
 use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
 use super::size::MAX_ITEM;
 use super::table::Clock;
-use super::turns::{self, Limits, Settings, TableSwept, Turns};
+use super::turns::{self, Limits, Settings, TableSweepStats, Turns};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::backend::{Layout, Roll};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{
-    Append, Appended, Capabilities, ChatStore, Cleared, Deleted, History, Load, Receipt, SessionInfo, SessionPage, SessionQuery,
-    SessionUpdate, Swept,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Deleted, History, Load, Receipt, SessionInfo, SessionPage,
+    SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory_core::{Namespace, SessionId};
 
 /// Sessions in a DynamoDB table with a partition key and a sort key, both strings.
 ///
-/// A warm append is one request and costs what its bytes cost, at any length of the session; docs/formats.md says what is in
-/// the table. Cheap to clone; clones share what they know of the sessions' ends.
+/// A warm append is one request and costs what its bytes cost, however long the session is; docs/formats.md describes what is in
+/// the table. Cheap to clone; clones share their cached tails.
 ///
 /// ```no_run
 /// use chat_memory::store::dynamodb::{DynamoDbStore, Options};
@@ -43,8 +43,8 @@ use chat_memory_core::{Namespace, SessionId};
 /// # Ok(()) }
 /// ```
 ///
-/// A table with a partition key only is one that Flowise or LangChain made: then a session is one item, as theirs are, and they go on
-/// working on it. The table's own keys tell, when the first request is made ([`Options::layout`] says it without asking).
+/// A table with a partition key only was made by Flowise or LangChain: then a session is one item, as theirs are, and they continue
+/// to work on it. The layout is detected from the table's keys at the first request (set [`Options::layout`] to skip that).
 #[derive(Debug, Clone)]
 pub struct DynamoDbStore(Arc<Inner>);
 
@@ -53,22 +53,22 @@ struct Inner {
     table: SdkTable,
     options: Options,
     turns: Turns<SdkTable, SystemClock>,
-    /// Which layout the table is of, once it was asked.
+    /// The table's layout, once it was detected.
     layout: OnceCell<Layout>,
-    /// What some of its items hold, once they were looked at.
+    /// What a sample of its items holds, once it was read.
     contents: OnceCell<Contents>,
-    /// Set once it is known that the table is of the other layout.
+    /// Set once the table is known to have the other layout.
     list: OnceCell<Listed<SdkList, SystemClock>>,
 }
 
-/// What sessions lie in.
+/// The layout in use.
 enum On<'a> {
     Turns(&'a Turns<SdkTable, SystemClock>),
     List(&'a Listed<SdkList, SystemClock>),
 }
 
-/// Does the same on either layout. Where it is not known yet, the first request finds out: on the wrong keys it is refused, and changes
-/// nothing.
+/// Runs the same operation on either layout. If the layout is unknown, the first request reveals it: with the wrong keys it is
+/// refused, and changes nothing.
 macro_rules! on {
     ($store:expr, $sessions:ident => $run:expr) => {
         match $store.on().await? {
@@ -85,17 +85,17 @@ macro_rules! on {
 }
 
 impl DynamoDbStore {
-    /// Opens a table. Nothing is asked of DynamoDB yet: a table that is missing shows at the first operation.
+    /// Opens a table. No request is sent yet: a missing table is reported by the first operation.
     ///
     /// # Errors
-    /// Invalid, when the options cannot work or no region is known.
+    /// Invalid if the options cannot work or no region is known.
     pub async fn open(options: Options) -> Result<Self, Error> {
         let table = SdkTable::open(&options).await?;
         Ok(Self::over(table, &options))
     }
 
-    /// Opens a table with what an existing client is made of: its credentials, region, endpoint and HTTP client. Its retries
-    /// and timeouts are not used, since they are the protocol's business; see [`Options::request_timeout`] and [`Options::deadline`].
+    /// Opens a table with parts of an existing client: its credentials, region, endpoint and HTTP client. Its retries and timeouts
+    /// are not used, since the protocol has its own; see [`Options::request_timeout`] and [`Options::deadline`].
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -113,8 +113,8 @@ impl DynamoDbStore {
         Ok(Self::over(table, &options))
     }
 
-    /// The sessions of another namespace in the same table, by the same AWS client: its connections and credentials are shared, all else is
-    /// this store's own.
+    /// Opens another namespace in the same table with the same AWS client. Connections and credentials are shared; everything else
+    /// is separate.
     ///
     /// ```
     /// use chat_memory::Namespace;
@@ -144,7 +144,8 @@ impl DynamoDbStore {
         Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list }))
     }
 
-    /// Where sessions lie, as far as is known. The table is asked only where the options hint that it may not be of the `turns` layout.
+    /// The layout, as far as it is known. The table's keys are requested only if the options hint that it may not have the `turns`
+    /// layout.
     async fn on(&self) -> Result<On<'_>, Error> {
         let options = &self.0.options;
         let layout = match (self.0.list.get(), options.settled_layout()) {
@@ -159,12 +160,12 @@ impl DynamoDbStore {
         }
     }
 
-    /// Which layout the table is of, by its keys and, where it has two, by what lies in it. It is asked once.
+    /// Detects the table's layout from its keys and, if it has two, from a sample of its items. Done once.
     async fn found_layout(&self) -> Result<Layout, Error> {
         let found = self.0.layout.get_or_try_init(|| async {
             let options = &self.0.options;
             let schema = match self.schema().await {
-                // Then the options are all there is to go by.
+                // Then only the options can tell.
                 Err(error) if error.is_access_denied() && options.hints_at_list() => {
                     return Ok(options.said_layout().unwrap_or(Layout::Turns));
                 }
@@ -184,7 +185,7 @@ impl DynamoDbStore {
         found.await.copied()
     }
 
-    /// What some of the table's items hold. Nothing, where the credentials may not look at them.
+    /// What a sample of the table's items holds; nothing if the credentials may not read them.
     async fn contents(&self) -> Result<&Contents, Error> {
         let looked = self.0.contents.get_or_try_init(|| async {
             let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
@@ -203,7 +204,7 @@ impl DynamoDbStore {
         looked.await
     }
 
-    /// The table's keys, asked for once.
+    /// The table's keys, requested once.
     async fn schema(&self) -> Result<Schema, Error> {
         let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
         loop {
@@ -213,15 +214,15 @@ impl DynamoDbStore {
             };
             if failure.trouble() == Trouble::Denied {
                 return Err(failure.into_error(self.0.table.target(), None).context(
-                    "the table's keys could not be asked for; say layout=turns in the store URL, or layout=list with \
-                     partition_key=… (and sort_key=…, where the table has one), then nothing is asked",
+                    "the table's keys could not be read; give layout=turns in the store URL, or layout=list with \
+                     partition_key=… (and sort_key=…, if the table has one), to skip reading them",
                 ));
             }
             retry.after(failure.into_fault(self.0.table.target(), None)).await?;
         }
     }
 
-    /// The other layout, where the table's keys turned out to be its.
+    /// Returns the `list` layout if the error was about keys and the table turns out to have that layout.
     async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkList, SystemClock>>, Error> {
         let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
         let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
@@ -241,7 +242,7 @@ impl DynamoDbStore {
             let table = SdkList::open(self.0.table.clone(), options, schema)?;
             let mut dialect = options.dialect.or_else(|| table.usual_dialect());
             if let (None, Some(name)) = (dialect, &options.list_attribute) {
-                // What is in the named list tells whose it is.
+                // The content of the named list shows its dialect.
                 dialect = self.contents().await?.attributes.get(name).copied();
             }
             let settings = list::Settings {
@@ -271,11 +272,11 @@ impl DynamoDbStore {
         opened.await
     }
 
-    /// Where sessions lie in the table. Where the options do not say, it is asked for its keys, once, and, where it has two, for some of
-    /// its items.
+    /// The layout of sessions in the table. If the options do not give it, the table's keys are requested, once, and, if it has
+    /// two, a sample of its items.
     ///
     /// # Errors
-    /// What the table itself meets.
+    /// Errors of the store, such as access denied or throttled.
     pub async fn layout(&self) -> Result<Layout, Error> {
         let is_open = self.0.list.get().is_some() || self.0.options.settled_layout().is_some();
         if !is_open && self.found_layout().await? == Layout::List {
@@ -287,9 +288,9 @@ impl DynamoDbStore {
         })
     }
 
-    /// Finishes what clears, deletes and appends that were cut off have left, in the whole table: hidden records that were not
-    /// erased yet, and parts of large records that never came to be. It reads every item of the table once and changes no load.
-    /// `progress` is told now and then how many items were looked at.
+    /// Finishes what interrupted clears, deletes and appends left behind in the whole table: hidden records that were not erased
+    /// yet, and parts of large records that were never completed. Reads every item of the table once and changes no load. Calls
+    /// `progress` now and then with the number of items read.
     ///
     /// ```no_run
     /// # async fn run(store: chat_memory::store::dynamodb::DynamoDbStore) -> Result<(), chat_memory::Error> {
@@ -299,14 +300,14 @@ impl DynamoDbStore {
     /// ```
     ///
     /// # Errors
-    /// What the table itself meets, and corrupt for an item that cannot be read; what was swept until then stays swept.
-    pub async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
-        // A scan is refused by no wrong key: it would stumble over the other layout's items.
+    /// Errors of the store, and corrupt for an item that cannot be read. What was swept until then stays swept.
+    pub async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSweepStats, Error> {
+        // A scan is not refused for wrong keys, and would stumble over the other layout's items.
         self.layout().await?;
         on!(self, sessions => sessions.sweep_table(progress))
     }
 
-    /// Refuses a session id that a table of the `turns` layout cannot hold. One of the other layout checks for itself.
+    /// Refuses a session id that a table of the `turns` layout cannot hold. The other layout checks for itself.
     async fn check(&self, session: &SessionId) -> Result<(), Error> {
         match session.check() {
             Err(error) if self.layout().await? == Layout::Turns => Err(error),
@@ -314,7 +315,7 @@ impl DynamoDbStore {
         }
     }
 
-    /// The operations that this store and its clones have sent so far, by the names that IAM knows them by too.
+    /// The operations that this store and its clones have sent so far, by the names that IAM also uses.
     pub fn operations(&self) -> std::collections::BTreeSet<String> {
         self.0.table.operations()
     }
@@ -337,7 +338,7 @@ impl ChatStore for DynamoDbStore {
         on!(self, sessions => sessions.load(session, load))
     }
 
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.sweep(session))
     }
@@ -351,9 +352,9 @@ impl ChatStore for DynamoDbStore {
         on!(self, sessions => sessions.sessions(query))
     }
 
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         self.layout().await?;
-        let mut page = on!(self, sessions => sessions.every_session(after))?;
+        let mut page = on!(self, sessions => sessions.list_all_sessions(after))?;
         if self.capabilities().directory && self.0.contents.get().is_some_and(|contents| contents.lists) {
             page.warnings.push(
                 "the table also holds sessions in the form of LangChain or Flowise, which are not listed here; give layout=list in the \
@@ -381,7 +382,7 @@ impl ChatStore for DynamoDbStore {
         })
     }
 
-    async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+    async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.clear(session))
     }
@@ -391,7 +392,7 @@ fn deadline_ms(options: &Options) -> u64 {
     u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// This machine's clocks, and chance.
+/// This machine's clocks and randomness.
 #[derive(Debug)]
 struct SystemClock;
 

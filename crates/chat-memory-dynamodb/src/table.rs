@@ -1,6 +1,6 @@
-//! The narrow view of a table that the protocol has, so that it runs on DynamoDB and on a simulated table alike.
+//! The narrow view of a table that the protocol uses, so that it runs on DynamoDB and on a simulated table alike.
 //!
-//! Each call is one request, tried once: repeating is the protocol's business. Each adds what it took to the receipt.
+//! Each call is one request, sent once: retrying is up to the protocol. Each adds its cost to the receipt.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{AppendId, Receipt};
 
-/// An item's attributes, without its keys (the table's implementation adds them under the user's names).
+/// An item's attributes, without its keys (the table's implementation adds those under the user's names).
 pub(crate) type Attributes = HashMap<String, AttributeValue>;
 
 /// An item's key.
@@ -28,19 +28,19 @@ pub(crate) struct Item {
     pub(crate) attributes: Attributes,
 }
 
-/// A new item, to be written if there is none under its key.
+/// A new item, written only if its key is free.
 #[derive(Debug, Clone)]
 pub(crate) struct NewItem {
     pub(crate) item: Item,
-    /// Written only if this other item is there. With it, or with changes, the write is one transaction.
+    /// Written only if this other item exists. With a precondition or with changes, the write is one transaction.
     pub(crate) precondition: Option<Precondition>,
-    /// What changes together with it.
+    /// Changes made together with it.
     pub(crate) changes: Vec<Change>,
 }
 
 #[cfg(test)]
 impl NewItem {
-    /// An item by itself.
+    /// An item without precondition or changes.
     pub(crate) fn alone(item: Item) -> Self {
         Self { item, precondition: None, changes: Vec::new() }
     }
@@ -50,59 +50,59 @@ impl NewItem {
 #[derive(Debug, Clone)]
 pub(crate) struct Precondition {
     pub(crate) key: Key,
-    /// It must have been written by this append, first tried at this time (epoch milliseconds): a key that is used again after a day brings
-    /// the same id back.
+    /// It must have been written by this append, first tried at this time (epoch milliseconds): a key that is reused after a day
+    /// produces the same id again.
     pub(crate) written_by: Option<(AppendId, i64)>,
 }
 
-/// A change of another item, in one transaction with a new one.
+/// A change of another item, in the same transaction as a new one.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// Puts an item, whatever is there.
+    /// Puts an item, replacing any existing one.
     Put(Item),
-    /// Sets and (where `None`) removes attributes of an item that must be there.
+    /// Sets and (where `None`) removes attributes of an item that must exist.
     Update(Key, Vec<(String, Option<AttributeValue>)>),
-    /// Deletes an item, if it is there.
+    /// Deletes an item, if it exists.
     Delete(Key),
 }
 
-/// What became of a new item.
+/// The outcome of creating an item.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Created {
     Done,
-    /// There is an item under its key: this one.
+    /// Its key is taken by this item.
     Taken(Item),
-    /// The item of the precondition is not there, or is another append's.
+    /// The precondition's item does not exist, or another append wrote it.
     NoPrecondition,
-    /// An item that was to be updated with it is not there.
+    /// An item to be updated with it does not exist.
     NothingToUpdate,
 }
 
-/// What became of an update.
+/// The outcome of an update.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Updated {
     /// The item as it is now.
     Done(Item),
-    /// It has another value than the expected one: the item as it is.
+    /// The attribute differs from the expected value: the item as it is.
     Changed(Item),
     Missing,
 }
 
-/// What an update expects of an attribute: this value, or that there is none.
+/// What an update expects of an attribute: a value, or that it is absent.
 pub(crate) type Expected<'a> = (&'static str, Option<&'a AttributeValue>);
 
 /// A range of one partition, by sort key.
 #[derive(Debug, Clone)]
 pub(crate) struct Range {
     pub(crate) pk: String,
-    /// The lowest sort key, included.
+    /// The lowest sort key, inclusive.
     pub(crate) from: String,
-    /// The highest sort key, included.
+    /// The highest sort key, inclusive.
     pub(crate) to: String,
     pub(crate) newest_first: bool,
     pub(crate) limit: Option<u32>,
     pub(crate) eventual: bool,
-    /// Only these attributes; all where it is `None`.
+    /// Only these attributes; all if `None`.
     pub(crate) only: Option<&'static [&'static str]>,
 }
 
@@ -110,7 +110,7 @@ pub(crate) struct Range {
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) items: Vec<Item>,
-    /// The sort key after which the range goes on; `None` at its end.
+    /// The sort key after which the range continues; `None` at its end.
     pub(crate) after: Option<String>,
 }
 
@@ -118,35 +118,34 @@ pub(crate) struct Page {
 #[derive(Debug, Clone)]
 pub(crate) struct ScanPage {
     pub(crate) items: Vec<Item>,
-    /// The key after which the table goes on; `None` at its end.
+    /// The key after which the table continues; `None` at its end.
     pub(crate) after: Option<Key>,
 }
 
-/// Why a request failed, and what that leaves open.
+/// Why a request failed, and whether it may have landed.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) error: Error,
-    /// Whether the request may have been carried out all the same (its answer was lost, or came too late).
+    /// Whether the request may have been carried out nevertheless (its response was lost, or came too late).
     pub(crate) may_have_landed: bool,
-    /// Whether the same request may succeed later. An unknown outcome is always worth a repeat.
+    /// Whether the same request may succeed later. An unknown outcome is always worth a retry.
     pub(crate) retry: bool,
 }
 
 #[async_trait]
 pub(crate) trait Table: Send + Sync + std::fmt::Debug {
-    /// Writes an item if there is none under its key (`PutItem` with `attribute_not_exists`, answering with the old item
-    /// otherwise; with a precondition or changes, `TransactWriteItems` of that, a `ConditionCheck` and the changes).
+    /// Writes an item if its key is free (`PutItem` with `attribute_not_exists`); otherwise returns the existing item. With a
+    /// precondition or changes, sends `TransactWriteItems` with the put, a `ConditionCheck` and the changes.
     async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault>;
 
-    /// Puts an item in place of the one under its key, if that was written by the append `seen` (`PutItem` on
-    /// `append_id = :seen`). Whether it was.
+    /// Replaces the item under this key if the append `seen` wrote it (`PutItem` on `append_id = :seen`). Returns whether it did.
     async fn replace(&self, item: &Item, seen: AppendId, receipt: &mut Receipt) -> Result<bool, Fault>;
 
-    /// Writes an item, whatever is there (`PutItem`).
+    /// Writes an item, replacing any existing one (`PutItem`).
     async fn put(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault>;
 
-    /// Sets and (where `None`) removes attributes of an item that is there and as expected (`UpdateItem` on `attribute_exists`
-    /// and the expected value, answering with the old item otherwise).
+    /// Sets and (where `None`) removes attributes of an item that exists and is as expected (`UpdateItem` on `attribute_exists` and
+    /// the expected value); otherwise returns the item as it is.
     async fn update(
         &self,
         key: &Key,
@@ -155,27 +154,27 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
         receipt: &mut Receipt,
     ) -> Result<Updated, Fault>;
 
-    /// Deletes an item, if it is there (`DeleteItem`).
+    /// Deletes an item, if it exists (`DeleteItem`).
     async fn delete(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
 
     /// Reads an item, strongly consistent (`GetItem`).
     async fn get(&self, key: &Key, receipt: &mut Receipt) -> Result<Option<Item>, Fault>;
 
-    /// The name of the attribute by which the table purges (`DescribeTimeToLive`, asked once).
+    /// The name of the attribute by which the table purges (`DescribeTimeToLive`, requested once).
     async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<String, Fault>;
 
     /// Reads a page of a range (`Query`), from its start or after a sort key.
     async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault>;
 
-    /// Reads a page of the whole table (`Scan`), only these attributes and the keys, strongly consistent.
+    /// Reads a page of the whole table (`Scan`): only these attributes and the keys, strongly consistent.
     async fn scan(&self, only: &[&str], after: Option<&Key>, receipt: &mut Receipt) -> Result<ScanPage, Fault>;
 }
 
-/// Time and chance, as the protocol has them.
+/// Time and randomness, as the protocol uses them.
 #[async_trait]
 pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Moment;
     async fn sleep(&self, ms: u64);
-    /// Evenly from 0 to 1.
+    /// Uniform from 0 to 1.
     fn random(&self) -> f64;
 }

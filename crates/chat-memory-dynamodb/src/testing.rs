@@ -1,4 +1,4 @@
-//! What the tests of this folder share: DynamoDB Local, and a server that replays what AWS answers and Local cannot.
+//! Shared by the tests of this crate: DynamoDB Local, and a server that replays responses that Local cannot give.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,11 +12,11 @@ use super::sdk::SdkTable;
 use super::table::{Attributes, Item, Key};
 use super::{Credentials, Options};
 
-/// Secrets whose appearance in any error is a defect.
+/// Secrets that must not appear in any error.
 pub(crate) const SECRET: &str = "hunter2";
 pub(crate) const TOKEN: &str = "hunter3";
 
-/// The options for a table of DynamoDB Local's.
+/// Options for a table in DynamoDB Local.
 pub(crate) fn local(table: &str) -> Options {
     let endpoint = std::env::var("DYNAMODB_ENDPOINT").expect(
         "DYNAMODB_ENDPOINT is not set: this test runs on DynamoDB Local; run `cargo xtask test`, which starts one and sets it",
@@ -24,7 +24,7 @@ pub(crate) fn local(table: &str) -> Options {
     at(endpoint, table)
 }
 
-/// The options for a table somewhere.
+/// Options for a table at this endpoint.
 pub(crate) fn at(endpoint: impl Into<String>, table: &str) -> Options {
     Options::new(table)
         .with_region("eu-west-1")
@@ -32,12 +32,12 @@ pub(crate) fn at(endpoint: impl Into<String>, table: &str) -> Options {
         .with_credentials(Credentials::new("AKIAEXAMPLE", SECRET).with_session_token(TOKEN))
 }
 
-/// A name for a table that no other run of the tests has.
+/// A table name that no other test run uses.
 pub(crate) fn table_name(test: &str) -> String {
     format!("sdk-{test}-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// A new table of DynamoDB Local's.
+/// Creates a table in DynamoDB Local.
 pub(crate) async fn new_table(test: &str) -> SdkTable {
     let options = local(&table_name(test));
     Admin::open(&options).await.expect("good options").create_table().await.expect("a new table");
@@ -57,16 +57,16 @@ pub(crate) fn item<const N: usize>(pk: &str, sk: &str, attributes: [(&str, Attri
     Item { key: key(pk, sk), attributes }
 }
 
-/// What the server does with a request.
+/// How the server handles a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// Answers so: status, more header lines, body.
+    /// Responds with this status, extra header lines and body.
     Answer(u16, String, String),
-    /// Starts to answer so, and closes the connection before the end of the body.
+    /// Starts to respond, and closes the connection before the end of the body.
     Truncated(String),
     /// Closes the connection.
     Hangup,
-    /// Says nothing for this long.
+    /// Stays silent for this long.
     Silence(Duration),
 }
 
@@ -75,7 +75,7 @@ impl Reply {
         Self::Answer(200, String::new(), body.into())
     }
 
-    /// An error as DynamoDB writes it.
+    /// An error in DynamoDB's format.
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
         let body = serde_json::json!({ "__type": code, "message": message });
         Self::Answer(status, String::new(), body.to_string())
@@ -88,7 +88,7 @@ pub(crate) struct Replay {
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// A request that a server got.
+/// A request that the server received.
 struct Seen {
     operation: String,
     signed_at: String,
@@ -100,7 +100,7 @@ impl Replay {
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (replies, log) = (Arc::new(replies), Arc::clone(&seen));
-        // It ends with the test's process.
+        // The thread ends with the test process.
         std::thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let (replies, log) = (Arc::clone(&replies), Arc::clone(&log));
@@ -110,12 +110,12 @@ impl Replay {
         Self { endpoint, seen }
     }
 
-    /// The operations asked for, in order.
+    /// The operations requested, in order.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().expect("no panic in the server").iter().map(|seen| seen.operation.clone()).collect()
     }
 
-    /// When requests were signed, as they say (`20260131T…`).
+    /// The signing times in the requests (`20260131T…`).
     pub(crate) fn signed_at(&self) -> Vec<String> {
         self.seen.lock().expect("no panic in the server").iter().map(|seen| seen.signed_at.clone()).collect()
     }
@@ -129,7 +129,7 @@ impl Replay {
     }
 }
 
-/// Serves one request on a connection. Whatever goes wrong here shows in the test as a failed request.
+/// Serves one request on a connection. Any problem here surfaces in the test as a failed request.
 fn serve(connection: TcpStream, replies: &dyn Fn(&str, &str) -> Reply, log: &Mutex<Vec<Seen>>) -> Option<()> {
     let mut reader = BufReader::new(connection);
     let (mut operation, mut signed_at, mut length) = (String::new(), String::new(), 0);

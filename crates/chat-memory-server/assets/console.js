@@ -1,9 +1,10 @@
-// What a page does once it is there: it shows new messages as they come, says times in the reader's own zone, and sends a form once.
+// What a page does after loading: shows new messages as they arrive, shows times in the reader's time zone, and submits a form only
+// once.
 "use strict";
 
 const places = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-/** Says times in the reader's own zone; the server's own words, in UTC, stay as the title. */
+/** Shows times in the reader's time zone; the server's text, in UTC, stays as the title. */
 function localTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
@@ -13,7 +14,7 @@ function localTimes(within) {
   }
 }
 
-/** A second click on a button does nothing while the first is under way. */
+/** Ignores a second click on a button while the first request is running. */
 function sendOnce() {
   document.addEventListener("submit", (event) => {
     const form = event.target;
@@ -21,7 +22,7 @@ function sendOnce() {
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "yes";
   });
-  // A page that comes back from the browser's memory has forms to send again.
+  // A page restored from the browser's cache can submit its forms again.
   addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
 }
 
@@ -47,11 +48,11 @@ class Log {
       if (this.source.readyState === EventSource.CLOSED) this.say("lost", "Not live any more: reload the page");
       else this.say("lost", "The connection was lost; trying again");
     });
-    // An image takes its room only when it is there.
+    // An image takes up space only after loading.
     this.records.addEventListener("load", () => this.atEnd && toEnd(), true);
     addEventListener("scroll", () => (this.atEnd = isAtEnd()), { passive: true });
     this.atEnd = isAtEnd();
-    // Else the browser would say that the connection broke.
+    // Otherwise the browser would report a broken connection.
     addEventListener("pagehide", () => this.source.close());
     addEventListener("pageshow", (event) => event.persisted && location.reload());
   }
@@ -59,11 +60,11 @@ class Log {
   say(state, words) {
     this.live.dataset.state = state;
     const said = this.live.querySelector(".words");
-    // What is said again would be read aloud again.
+    // Setting the same text again would make screen readers repeat it.
     if (said.textContent !== words) said.textContent = words;
   }
 
-  /** Takes away every record from this number on. */
+  /** Removes every record from this number on. */
   forget(seq) {
     for (const record of [...this.records.children]) {
       if (Number(record.dataset.seq) >= seq) record.remove();
@@ -73,7 +74,7 @@ class Log {
 
   take({ seq, rewind, html }) {
     const { atEnd } = this;
-    // Where the connection was lost, a record may come a second time.
+    // After a lost connection, a record may arrive a second time.
     this.forget(rewind ?? seq);
     const template = document.createElement("template");
     template.innerHTML = html;
@@ -90,7 +91,7 @@ function isAtEnd() {
   return end.getBoundingClientRect().bottom < innerHeight + 80;
 }
 
-/** Shows the newest message. */
+/** Scrolls to the newest message. */
 function toEnd() {
   scrollBy(0, end.getBoundingClientRect().bottom - innerHeight);
 }

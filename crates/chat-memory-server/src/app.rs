@@ -1,4 +1,4 @@
-//! The service as one axum router: routes, and what holds for every request.
+//! The service as one axum router: its routes, and the middleware for every request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -18,16 +18,16 @@ use crate::problem::{Problem, as_document};
 use crate::service::Service;
 use crate::{api, auth, console};
 
-/// Names a request, in its answer and in the log. A client's own is kept if it is one.
+/// Identifies a request, in its response and in the log. A valid id from the client is kept.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The documentation page loads its own files only. Its styles are written by its scripts.
+/// The documentation page loads only its own files. Its scripts generate its styles.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
     form-action 'none'";
 
 /// The service's router: the API under `/v1`, `/docs`, the console, health and metrics.
 ///
-/// The address of a client is taken from axum's `ConnectInfo<SocketAddr>`, where the server gives it.
+/// The client's address is taken from axum's `ConnectInfo<SocketAddr>`, if the server provides it.
 pub fn app(service: Service) -> Router {
     let (api, document) = api::routes();
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document).config(Config::default().validator_url("none"));
@@ -38,7 +38,7 @@ pub fn app(service: Service) -> Router {
     router = router.fallback(api::no_such_path).method_not_allowed_fallback(api::no_such_method);
     router = router.layer(from_fn_with_state(service.clone(), admit)).layer(CatchPanicLayer::custom(panicked));
     if !service.options().cors_origins.is_empty() {
-        // Around what refuses, so that a page can read why.
+        // Outside the layers that refuse requests, so that web pages can read the reason.
         router = router.layer(cors(&service.options().cors_origins));
     }
     router.layer(from_fn_with_state(service.clone(), watch)).with_state(service)
@@ -66,7 +66,7 @@ async fn documentation(request: Request, next: Next) -> Response {
     response
 }
 
-/// Refuses what no route should see, and what takes too long.
+/// Refuses requests that no route should see, and those that take too long.
 async fn admit(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let options = service.options();
     let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
@@ -91,11 +91,11 @@ async fn admit(State(service): State<Service>, mut request: Request, next: Next)
     }
 }
 
-/// When a request must be done.
+/// The deadline of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(pub tokio::time::Instant);
 
-/// Names, logs and counts each request. The log has routes, not paths, since a path names a session.
+/// Identifies, logs and counts each request. The log has routes instead of paths, since a path names a session.
 async fn watch(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
@@ -125,7 +125,7 @@ async fn watch(State(service): State<Service>, mut request: Request, next: Next)
     response
 }
 
-/// The request's own id if it is a sensible one, else a new one.
+/// The client's request id if it is valid, otherwise a new one.
 fn request_id(request: &Request) -> HeaderValue {
     let own = request.headers().get(REQUEST_ID);
     let sensible = |id: &&HeaderValue| {
@@ -138,7 +138,7 @@ fn request_id(request: &Request) -> HeaderValue {
     })
 }
 
-/// The address of the one who asks: what the nearest proxy that is not trusted says of itself.
+/// The client's address: the nearest hop that is not a trusted proxy.
 pub(crate) fn client(request: &Request, service: &Service) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip();
     let trusted = |address: &IpAddr| service.options().trusted_proxies.iter().any(|net| net.contains(address));
@@ -158,7 +158,7 @@ pub(crate) fn client(request: &Request, service: &Service) -> Option<IpAddr> {
     Some(last)
 }
 
-/// Whether the client's own connection is by TLS: ours is, or a proxy that we trust says so.
+/// Whether the client's connection uses TLS: ours does, or a trusted proxy says so.
 pub(crate) fn is_secure(extensions: &axum::http::Extensions, headers: &axum::http::HeaderMap, service: &Service) -> bool {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let trusted = peer.is_some_and(|peer| service.options().trusted_proxies.iter().any(|net| net.contains(&peer)));
@@ -166,7 +166,7 @@ pub(crate) fn is_secure(extensions: &axum::http::Extensions, headers: &axum::htt
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    // The panic's own text is on standard error already.
+    // The panic's text is on standard error already.
     tracing::error!("a request's handler panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more, under this request's id")
         .into_response()

@@ -1,4 +1,4 @@
-//! Who asks, and what they may.
+//! Authentication, and what a request may do.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::keys::{Key, Right};
-use crate::problem::{Asked, Problem, Reader};
+use crate::problem::{Operation, Problem, Reader};
 use crate::service::{Options, Service};
 
-/// A request that may go on: its namespace's store, and what it may do there.
+/// An authenticated request: its namespace's store, and what it may do there.
 #[derive(Clone)]
 pub struct Access {
-    /// The key it came with; `None` where there are no keys.
+    /// Its key; `None` if there are no keys.
     pub key: Option<Arc<Key>>,
     /// Its namespace.
     pub namespace: Option<Namespace>,
     /// The store of its namespace.
     pub store: Arc<dyn ChatStore>,
     secret: [u8; 32],
-    /// The secret of page cursors.
+    /// The secret that signs page cursors.
     cursors: [u8; 32],
 }
 
-/// Without the secret that signatures are made with.
+/// Omits the secret that makes signatures.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, namespace, store, secret: _, cursors: _ } = self;
@@ -38,7 +38,7 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// The access that a key gives, or everyone has where there are none.
+    /// The access that a key grants, or everyone has without keys.
     pub(crate) async fn new(service: &Service, key: Option<Arc<Key>>) -> Result<Self, Problem> {
         let namespace = key.as_ref().and_then(|key| key.namespace());
         let reader = if key.is_some() { Reader::Client } else { Reader::Operator };
@@ -51,7 +51,7 @@ impl Access {
         Ok(Self { key, namespace, store, secret, cursors })
     }
 
-    /// Whether it may do this.
+    /// Whether it has this right.
     pub fn may(&self, right: Right) -> bool {
         self.key.as_ref().is_none_or(|key| key.allows(right))
     }
@@ -66,13 +66,13 @@ impl Access {
         )))
     }
 
-    /// What a store's error is to the one who asked. What they are not told stands in the log.
+    /// Converts a store's error for the client. Details that the client must not see are logged.
     pub(crate) fn problem(&self, error: &Error) -> Problem {
-        self.problem_of(error, Asked::Other)
+        self.problem_of(error, Operation::Other)
     }
 
-    /// The same for one who asked for this.
-    pub(crate) fn problem_of(&self, error: &Error, asked: Asked) -> Problem {
+    /// The same for a given operation.
+    pub(crate) fn problem_of(&self, error: &Error, asked: Operation) -> Problem {
         let reader = if self.key.is_some() { Reader::Client } else { Reader::Operator };
         let problem = Problem::of(error, reader, asked);
         if problem.status().is_server_error() {
@@ -81,17 +81,17 @@ impl Access {
         problem
     }
 
-    /// A signature of these texts that only this key's service can make.
+    /// Signs these texts; only a service with this key can.
     pub(crate) fn sign(&self, what: &str, texts: &[&str]) -> Vec<u8> {
         sign(&self.secret, what, texts)
     }
 
-    /// A signature of a page's cursor: the same one as long as the key, or without keys the store, is the same.
+    /// Signs a page cursor. The signature stays the same as long as the key or, without keys, the store does.
     pub(crate) fn sign_cursor(&self, place: &str, cursor: &str) -> Vec<u8> {
         sign(&self.cursors, "cursor", &[place, cursor])
     }
 
-    /// Whether this is the signature of these texts, told in constant time.
+    /// Verifies the signature of these texts in constant time.
     pub(crate) fn verify(&self, what: &str, texts: &[&str], signature: &[u8]) -> bool {
         verify(&self.secret, what, texts, signature)
     }
@@ -99,7 +99,7 @@ impl Access {
 
 fn mac(secret: &[u8; 32], what: &str, texts: &[&str]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
-    // With its length in front, no text runs into the next.
+    // A length prefix keeps adjacent texts apart.
     for text in std::iter::once(&what).chain(texts) {
         mac.update(&(text.len() as u64).to_be_bytes());
         mac.update(text.as_bytes());
@@ -159,7 +159,7 @@ async fn by_header(parts: &Parts, service: &Service) -> Result<Access, Problem> 
     Access::new(service, key).await
 }
 
-/// The key that a request bears; `None` where there are no keys.
+/// The key of a request; `None` if the service has no keys.
 fn key_of(headers: &HeaderMap, service: &Service) -> Result<Option<Arc<Key>>, Problem> {
     let Some(keys) = service.keys() else { return Ok(None) };
     let Some(header) = headers.get(header::AUTHORIZATION) else {
@@ -176,8 +176,8 @@ fn key_of(headers: &HeaderMap, service: &Service) -> Result<Option<Arc<Key>>, Pr
     }
 }
 
-/// Where there are no keys, a web page of another site must not act through its visitor's browser: neither by requests of
-/// its own, nor by a name of its own that leads here. `None` if the request is no such thing.
+/// Without keys, another site's page must not act through its visitor's browser: neither by its own requests, nor by a host name of
+/// its own that resolves to this service (DNS rebinding). Returns `None` for other requests.
 pub(crate) fn foreign<B>(request: &Request<B>, options: &Options) -> Option<Problem> {
     let headers = request.headers();
     let from_another_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
@@ -185,7 +185,7 @@ pub(crate) fn foreign<B>(request: &Request<B>, options: &Options) -> Option<Prob
     if from_another_site && !matches!(*request.method(), Method::GET | Method::HEAD) && !invited() {
         return Some(Problem::forbidden("a page of another site may not write here"));
     }
-    // HTTP/2 has the name in the request's target, and a request of HTTP/1.1 may have one there too.
+    // HTTP/2 has the host in the request's target; HTTP/1.1 may have one there too.
     let target = request.uri().authority().cloned();
     let host = headers.get(header::HOST).map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
     if target.map(Some).into_iter().chain(host).all(|name| name.is_some_and(|name| is_own(name.host(), &options.hosts))) {
@@ -198,7 +198,7 @@ pub(crate) fn foreign<B>(request: &Request<B>, options: &Options) -> Option<Prob
     ))
 }
 
-/// Whether this is a name of this machine's loopback, or one that the service was told.
+/// Whether this is a name of this machine's loopback, or one of the configured hosts.
 fn is_own(name: &str, hosts: &[String]) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

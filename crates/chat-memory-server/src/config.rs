@@ -1,4 +1,4 @@
-//! The settings of `chat-memory serve`: flags before the environment before a TOML file before defaults.
+//! The settings of `chat-memory serve`. Flags override the environment, which overrides a TOML file, which overrides the defaults.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use crate::hidden::Hidden;
+pub use crate::secret::Secret;
 pub use crate::units::{Bytes, Span};
 
 use crate::keys::Keys;
@@ -16,12 +16,12 @@ use crate::serve::Listening;
 use crate::service::Options;
 use crate::tls::TlsFiles;
 
-/// Where the service listens if nothing else is said.
+/// The default address.
 const LISTEN: &str = "127.0.0.1:8080";
 
 macro_rules! settings {
     ($($(#[$meta:meta])* $name:ident: $type:ty,)*) => {
-        /// The settings, each as it was given or not. The names in a file are the flags' own.
+        /// The settings, each given or not. The names in a file are those of the flags.
         #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         pub struct Settings {
@@ -29,12 +29,12 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// The names of all settings, as a file has them.
+            /// The names of all settings in a file.
             pub fn names() -> impl Iterator<Item = String> {
                 [$(stringify!($name)),*].into_iter().map(|name| name.replace('_', "-"))
             }
 
-            /// These, and what they leave open as `below` has it.
+            /// These settings, completed from `below`.
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $($name: self.$name.or(below.$name)),* }
@@ -48,54 +48,55 @@ settings! {
     // The program has a flag of this name for all its commands, and an environment variable.
     #[arg(skip)]
     store: String,
-    /// Where to listen
-    #[arg(long, value_name = "HOST:PORT", env = "CHAT_MEMORY_LISTEN", help = "Where to listen [default: 127.0.0.1:8080]")]
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", env = "CHAT_MEMORY_LISTEN", help = "Address to listen on [default: 127.0.0.1:8080]")]
     listen: String,
-    /// The file of API keys, as `chat-memory key new` makes it. Without it everyone who reaches the service may do everything, so it listens on
-    /// loopback only
+    /// The file of API keys, created by `chat-memory key new`. Without keys everyone who reaches the service may do everything, so
+    /// it listens on loopback only
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_KEYS")]
     keys: PathBuf,
-    /// The text of such a file, for where a secret comes as an environment variable. Keys are made and revoked by a restart then
+    /// The content of such a file, for platforms that pass secrets as environment variables. Creating or revoking a key then needs
+    /// a restart
     #[arg(long, value_name = "TOML", env = "CHAT_MEMORY_KEYS_TEXT", hide_env_values = true)]
-    keys_text: Hidden,
-    /// The certificate, in PEM: the service speaks TLS. It is read again when it changes
+    keys_text: Secret,
+    /// The TLS certificate, in PEM. It is reloaded when the file changes
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_TLS_CERT")]
     tls_cert: PathBuf,
     /// The certificate's private key, in PEM
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_TLS_KEY")]
     tls_key: PathBuf,
-    /// Another address, for /metrics, /healthz and /readyz only, without a key; then /metrics is not answered on the first
+    /// A separate address for /metrics, /healthz and /readyz, without a key; the main address then does not serve /metrics
     #[arg(long, value_name = "HOST:PORT", env = "CHAT_MEMORY_METRICS_LISTEN")]
     metrics_listen: String,
-    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas between them
+    /// Trusted proxies, whose X-Forwarded-For and X-Forwarded-Proto headers are used: addresses or networks, separated by commas
     #[arg(long, value_name = "NET", env = "CHAT_MEMORY_TRUSTED_PROXY", value_delimiter = ',', value_parser = net)]
     trusted_proxy: Vec<IpNet>,
     /// Origins whose pages may call the API from a browser, such as `https://app.example.com`; none by default
     #[arg(long, value_name = "ORIGIN", env = "CHAT_MEMORY_CORS_ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
-    /// Names by which a service without keys may be called, beside those of loopback
+    /// Host names under which a service without keys may be called, in addition to loopback's
     #[arg(long, value_name = "NAME", env = "CHAT_MEMORY_HOST", value_delimiter = ',')]
     host: Vec<String>,
     /// Whether to serve the console
     #[arg(long, value_name = "BOOL", env = "CHAT_MEMORY_CONSOLE", help = "Whether to serve the console [default: true]")]
     console: bool,
-    /// The largest body of a request
-    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_BODY", help = "The largest body of a request [default: 16MB]")]
+    /// The largest request body
+    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_BODY", help = "The largest request body [default: 16MB]")]
     max_body: Bytes,
-    /// The memory that all requests' bodies may take together, estimated: when it is full, a request is told to come again (503)
-    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_BODY_MEMORY", help = "The memory that all requests' bodies may take together, estimated; when it is full, 503 [default: 128MB]")]
+    /// The memory for the bodies of all requests together, estimated; beyond it, requests get 503
+    #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_BODY_MEMORY", help = "The memory for the bodies of all requests together, estimated; beyond it, requests get 503 [default: 128MB]")]
     body_memory: Bytes,
-    /// How many streams of events may be open at once
-    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_STREAMS", help = "How many streams of events may be open at once [default: 512]")]
+    /// The most event streams open at once
+    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_STREAMS", help = "The most event streams open at once [default: 512]")]
     max_streams: usize,
-    /// How many streams of events one key may have open at once
-    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_STREAMS_PER_KEY", help = "How many streams of events one key may have open at once [default: 256]")]
+    /// The most event streams that one key may have open at once
+    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_STREAMS_PER_KEY", help = "The most event streams that one key may have open at once [default: 256]")]
     max_streams_per_key: usize,
     /// The longest path and query of a request
     #[arg(long, value_name = "SIZE", env = "CHAT_MEMORY_MAX_PATH", help = "The longest path and query of a request [default: 8192]")]
     max_path: Bytes,
-    /// How many connections may be open at once
-    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_CONNECTIONS", help = "How many connections may be open at once [default: 1024]")]
+    /// The most connections open at once
+    #[arg(long, value_name = "N", env = "CHAT_MEMORY_MAX_CONNECTIONS", help = "The most connections open at once [default: 1024]")]
     max_connections: usize,
     /// How long a connection may take for a request's header
     #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_HEADER_TIMEOUT", help = "How long a connection may take for a request's header [default: 30s]")]
@@ -103,41 +104,41 @@ settings! {
     /// How long a request may take, its body included
     #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_REQUEST_TIMEOUT", help = "How long a request may take, its body included [default: 60s]")]
     request_timeout: Span,
-    /// How often streams of events look for what other processes wrote
-    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_POLL", help = "How often streams of events look for what other processes wrote [default: 1s]")]
+    /// How often event streams check for other processes' writes
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_POLL", help = "How often event streams check for other processes' writes [default: 1s]")]
     poll: Span,
-    /// How long requests are still taken after /readyz turned 503
-    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_SHUTDOWN_DELAY", help = "When told to stop: how long requests are still taken after /readyz turned 503 [default: 0s]")]
+    /// How long new requests are accepted after /readyz turned 503
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_SHUTDOWN_DELAY", help = "On shutdown: how long new requests are accepted after /readyz turned 503 [default: 0s]")]
     shutdown_delay: Span,
-    /// How long what was accepted may take to finish
-    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_DRAIN", help = "When told to stop: how long what was accepted may take to finish [default: 30s]")]
+    /// How long accepted requests may take to finish
+    #[arg(long, value_name = "TIME", env = "CHAT_MEMORY_DRAIN", help = "On shutdown: how long accepted requests may take to finish [default: 30s]")]
     drain: Span,
     /// How much to log, on standard error
     #[arg(long, value_name = "LEVEL", env = "CHAT_MEMORY_LOG", help = "How much to log, on standard error [default: info]")]
     log: LogLevel,
-    /// How to log
-    #[arg(long, value_name = "FORM", env = "CHAT_MEMORY_LOG_FORMAT", help = "How to log [default: text]")]
+    /// Format of the log
+    #[arg(long, value_name = "FORM", env = "CHAT_MEMORY_LOG_FORMAT", help = "Format of the log [default: text]")]
     log_format: LogFormat,
 }
 
-/// How much is logged.
+/// The log level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// What failed.
+    /// Errors.
     Error,
-    /// What may need somebody's attention too.
+    /// Also warnings.
     Warn,
-    /// Each request too.
+    /// Also each request.
     #[default]
     Info,
-    /// What helps to find a defect too.
+    /// Also details for debugging.
     Debug,
 }
 
-/// The form of the log.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -148,17 +149,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Reads an address as the network of that address alone.
+/// Parses a network; an address is a network of itself alone.
 fn net(text: &str) -> Result<IpNet, String> {
     let alone = || text.parse::<IpAddr>().map(IpNet::from).ok();
     text.parse().ok().or_else(alone).ok_or_else(|| format!("{text:?} is no address or network; write 10.0.0.7 or 10.0.0.0/8"))
 }
 
 impl Settings {
-    /// The settings of a TOML file.
+    /// Parses the settings of a TOML file.
     ///
     /// # Errors
-    /// Invalid, with the line and what is wrong there; and where the file cannot be read.
+    /// Invalid, with the line and the cause; and if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
@@ -169,7 +170,7 @@ impl Settings {
         })
     }
 
-    /// What holds where nothing was given.
+    /// The defaults.
     #[must_use]
     pub fn defaults() -> Self {
         let (options, listening) = (Options::default(), Listening::new(SocketAddr::from(([127, 0, 0, 1], 0))));
@@ -193,13 +194,13 @@ impl Settings {
         }
     }
 
-    /// These settings as a file has them.
+    /// These settings as the text of a file.
     pub fn to_toml(&self) -> String {
-        // Texts, numbers and lists of them can be written.
+        // Texts, numbers and lists of them can always be serialised.
         toml::to_string(self).unwrap_or_default()
     }
 
-    /// How the service is to behave.
+    /// The service's options.
     pub fn options(&self) -> Options {
         let mut options = Options::default();
         let Self { console, max_body, body_memory, max_streams, max_streams_per_key, max_path, request_timeout, poll, .. } = self;
@@ -231,10 +232,10 @@ impl Settings {
         }
     }
 
-    /// The keys; `None` where there are none, which is for loopback only.
+    /// The keys; `None` if there are none, which is allowed on loopback only.
     ///
     /// # Errors
-    /// As [`Keys::open`]; and invalid where others than this machine would reach a service without keys.
+    /// As [`Keys::open`]; and invalid if other machines could reach a service without keys.
     pub fn open_keys(&self, listening: &Listening) -> Result<Option<Keys>, Error> {
         if let Some(keys) = self.given_keys()? {
             return Ok(Some(keys));
@@ -249,10 +250,10 @@ impl Settings {
         )))
     }
 
-    /// Where the service listens.
+    /// The listener's options.
     ///
     /// # Errors
-    /// Invalid for an address that is none, and for a certificate without its key or the other way round.
+    /// Invalid for an invalid address, and for a certificate without its key or a key without its certificate.
     pub fn listening(&self) -> Result<Listening, Error> {
         let mut listening = Listening::new(address("listen", self.listen.as_deref().unwrap_or(LISTEN))?);
         listening.metrics = self.metrics_listen.as_deref().map(|at| address("metrics-listen", at)).transpose()?;

@@ -1,7 +1,7 @@
-//! API keys: a file with what each may do, and never the keys themselves.
+//! API keys: a file with each key's rights and hashes, never the keys themselves.
 //!
-//! A key reads `cm_ID_SECRET`. Its secret has 256 random bits, so its SHA-256 in the file cannot be guessed back, and no slow hash is needed;
-//! it is shown once, when it is made.
+//! A key is `cm_ID_SECRET`. Its secret has 256 random bits, so it cannot be guessed from its SHA-256 in the file, and no slow hash
+//! is needed. It is shown once, when it is created.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,22 +18,22 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The form of the file that this version writes and reads.
+/// The version of the file format that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// How often a running service looks whether the file was changed.
+/// How often a running service checks whether the file changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 const HEADER: &str = "# The API keys of `chat-memory serve`, each as the SHA-256 of its secret. `chat-memory key` changes this file; a running\n\
     # service sees it within a second.\n";
 
-/// What a key allows.
+/// A right of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Right {
     /// Reading sessions.
     Read,
-    /// Writing them: append, rewind, clear, delete, describe.
+    /// Writing to sessions: append, rewind, clear, delete, describe.
     Write,
     /// Reading `/metrics`.
     Metrics,
@@ -49,20 +49,20 @@ impl fmt::Display for Right {
     }
 }
 
-/// A key, as the file has it.
+/// A key, as stored in the file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// Its id, the middle part of the key's text. It is no secret.
+    /// Its id, the middle part of the key's text. Not a secret.
     pub id: String,
-    /// What it is for, in its owner's words.
+    /// Its purpose, in its owner's words.
     pub name: String,
-    /// Whose sessions it sees; those of no namespace where it is `None`.
+    /// The namespace that it sees; `None` for sessions without a namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// What it allows.
+    /// Its rights.
     pub rights: Vec<Right>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// The SHA-256 of its secret, in hexadecimal digits.
     sha256: String,
@@ -70,7 +70,7 @@ pub struct Key {
     console_sha256: String,
 }
 
-/// Without the hashes, which the secrets of signatures are made of.
+/// Omits the hashes, which the signing secrets derive from.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, name, namespace, rights, created_at, sha256: _, console_sha256: _ } = self;
@@ -81,7 +81,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Whether it allows this.
+    /// Whether it has this right.
     pub fn allows(&self, right: Right) -> bool {
         self.rights.contains(&right)
     }
@@ -92,13 +92,13 @@ impl Key {
         self.namespace.as_ref().and_then(|name| Namespace::new(name).ok())
     }
 
-    /// Whether this is the [token](console_token) of the key's secret, told in constant time.
+    /// Verifies in constant time that this is the [token](console_token) of the key's secret.
     pub(crate) fn opens_console(&self, token: &str) -> bool {
         hash_of(token).as_bytes().ct_eq(self.console_sha256.as_bytes()).into()
     }
 
-    /// For signatures that stand and fall with the key; never shown. Whoever reads the file can compute it, so what it signs must not be
-    /// all that lets anyone in.
+    /// A signing secret that lasts as long as the key; never shown. Whoever reads the file can compute it, so its signature alone
+    /// must not grant access.
     pub(crate) fn derived_secret(&self) -> [u8; 32] {
         Sha256::digest(format!("chat-memory signatures of {}", self.sha256)).into()
     }
@@ -112,14 +112,14 @@ struct File {
     keys: Vec<Key>,
 }
 
-/// The keys of a file, read again when it changes, or of a text, which never does.
+/// The keys of a file, reloaded when it changes, or of a text, which never does.
 pub struct Keys {
     path: Option<PathBuf>,
     current: ArcSwap<Vec<Arc<Key>>>,
     looked: Mutex<Looked>,
 }
 
-/// When the file was last looked at, and what its time and length were.
+/// When the file was last checked, and its modification time and length then.
 struct Looked {
     at: Instant,
     stamp: Option<(SystemTime, u64)>,
@@ -129,7 +129,7 @@ impl Keys {
     /// Reads the file.
     ///
     /// # Errors
-    /// Not found, or invalid with the place; so that a service does not start with keys that it does not have.
+    /// Not found, or invalid with the place; a service therefore does not start without its keys.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let stamp = stamp(&path);
@@ -141,11 +141,11 @@ impl Keys {
         Ok(Self { path: Some(path), current, looked: Mutex::new(Looked { at: Instant::now(), stamp }) })
     }
 
-    /// The keys of a file's text, for where there is no file: they stay what they are as long as the process runs. `place` says in
-    /// errors where the text is from.
+    /// The keys of a text, where there is no file. They do not change while the process runs. `place` names the text's origin in
+    /// errors.
     ///
     /// # Errors
-    /// Invalid with the line; also where the text holds no key, since nothing could ever use the service.
+    /// Invalid with the line; also if the text contains no key, since nobody could ever use the service.
     pub fn of_text(text: &str, place: &str) -> Result<Self, Error> {
         let keys = parse(text, place)?.keys;
         if keys.is_empty() {
@@ -171,8 +171,8 @@ impl Keys {
         self.current.load().iter().find(|key| key.id == id).cloned()
     }
 
-    /// Reads the file again if it was changed. Where it cannot be read, the keys stay what they were, but for a file that is gone: then
-    /// none is left, since that may be how they were revoked.
+    /// Reloads the file if it changed. If it cannot be read, the keys stay as they were. If it was removed, none are left, since
+    /// removing it may be how they were revoked.
     fn look(&self) {
         let Some(path) = &self.path else { return };
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +214,7 @@ fn hash_of(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What shows that someone had this key, without showing the key: it cannot be computed from the file, nor the secret from it.
+/// Proves possession of the key without revealing it: it cannot be computed from the file, nor the secret from it.
 pub(crate) fn console_token(key: &str) -> Option<String> {
     let (_, secret) = parts(key)?;
     Some(console_token_of(secret))
@@ -224,12 +224,12 @@ fn console_token_of(secret: &str) -> String {
     BASE64.encode(Sha256::digest(format!("chat-memory console {secret}")))
 }
 
-/// The id and the secret of a key's text.
+/// Splits a key's text into id and secret.
 fn parts(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix("cm_")?.split_once('_')
 }
 
-/// The keys in a file.
+/// Returns the keys in a file.
 ///
 /// # Errors
 /// Not found; invalid with the line.
@@ -249,9 +249,9 @@ fn read(path: &Path) -> Result<File, Error> {
     parse(&text, &format!("the file of keys {shown}"))
 }
 
-/// The keys in a text, which is `place`.
+/// Parses the keys in a text; `place` names it in errors.
 fn parse(text: &str, place: &str) -> Result<File, Error> {
-    // The parser's message would repeat the line, and a hash is nobody's business.
+    // The parser's message would repeat the line, which contains a hash.
     let file: File = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Error::invalid(format!("{place} cannot be read: line {line}: {}", e.message()))
@@ -268,7 +268,7 @@ fn parse(text: &str, place: &str) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Whether a key may have this namespace. It becomes part of a file's name on SQLite, so it is narrower than the library's.
+/// Whether a key may have this namespace. It becomes part of a file name on SQLite, so the rules are stricter than the library's.
 ///
 /// # Errors
 /// Invalid.
@@ -280,10 +280,10 @@ pub fn check_namespace(name: &str) -> Result<(), Error> {
     Err(Error::invalid("a key's namespace has 1 to 48 of the characters a-z, 0-9, - and _"))
 }
 
-/// Makes a key and adds it to the file, which is made if it is missing; the key's text, which is nowhere kept.
+/// Creates a key and adds it to the file, which is created if it is missing. Returns the key's text, which is stored nowhere.
 ///
 /// # Errors
-/// Invalid for a namespace or a name that may not be; and where the file cannot be read or written.
+/// Invalid for an invalid namespace or name; and if the file cannot be read or written.
 pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]) -> Result<(Key, String), Error> {
     namespace.map_or(Ok(()), check_namespace)?;
     if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
@@ -319,12 +319,12 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
     Ok((key, format!("cm_{id}_{secret}")))
 }
 
-/// Takes the key with this id, or the only one with this name, out of the file.
+/// Removes the key with this id, or the only one with this name, from the file.
 ///
 /// # Errors
-/// Not found; invalid where several keys have the name.
+/// Not found; invalid if several keys have the name.
 pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
-    // Where there is no file, none is made for the lock either.
+    // If there is no file, do not create one for the lock.
     read(path)?;
     let _lock = lock(path)?;
     let mut file = read(path)?;
@@ -346,25 +346,26 @@ pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
     }
 }
 
-/// Keeps every other change of this file waiting until it is dropped: a change reads the file and writes it anew, so of two at once one
-/// would be lost. A file of its own is locked, since the file of keys is replaced; it stays, since one that another waits for must.
+/// Locks the file of keys against other changes until it is dropped: a change reads and rewrites the file, so one of two concurrent
+/// changes would be lost. The lock is on a separate file, since the file of keys is replaced; that file is never removed, since
+/// others may be waiting for it.
 fn lock(path: &Path) -> Result<std::fs::File, Error> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".lock");
-    let beside = path.with_file_name(name);
+    let lock = path.with_file_name(name);
     let mut options = std::fs::File::options();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let locked = options.open(&beside).and_then(|file| file.lock().map(|()| file));
+    let locked = options.open(&lock).and_then(|file| file.lock().map(|()| file));
     locked.map_err(|e| {
-        let (shown, beside) = (path.display(), beside.display());
-        Error::new(ErrorKind::AccessDenied, format!("{shown} cannot be changed: {beside} cannot be locked ({e})"))
+        let (shown, lock) = (path.display(), lock.display());
+        Error::new(ErrorKind::AccessDenied, format!("{shown} cannot be changed: {lock} cannot be locked ({e})"))
     })
 }
 
-/// Writes the file whole or not at all, readable to its owner only.
+/// Writes the file atomically, readable only by its owner.
 fn write(path: &Path, file: &File) -> Result<(), Error> {
     let cannot =
         |e: &dyn fmt::Display| Error::new(ErrorKind::AccessDenied, format!("{} cannot be written ({e})", path.display()));

@@ -1,7 +1,7 @@
 //! The service as a function on AWS Lambda, behind a function URL, API Gateway or a load balancer.
 //!
-//! Lambda hands over each request as an event and takes the answer whole: there is no listener, and there are no streams. What differs
-//! from one front to the next is how the path is written, and how large an answer may be.
+//! Lambda passes each request as an event and takes the response as a whole, so there are no listeners and no streams. The front
+//! ends differ in how they write the path, and in how large a response may be.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -25,21 +25,20 @@ use crate::config::{Bytes, LogFormat, Settings, Span};
 use crate::problem::Problem;
 use crate::service::{Options, Service};
 
-/// What Lambda takes of an answer, in bytes of JSON, and what a load balancer takes of Lambda's
+/// Lambda's limit for a response, in bytes of JSON, and a load balancer's for Lambda's
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>,
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html>).
 const PAYLOAD: usize = 6_291_556;
 const ALB_PAYLOAD: usize = 1_048_576;
-/// What of it is kept for status and headers.
+/// The part of it that is reserved for status and headers.
 const HEAD: usize = 16_384;
 
-/// What stands in no path as it is, so that it must have been decoded on the way.
+/// Characters that never occur unencoded in a path, so that a path with one was decoded on the way.
 const NEVER: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
-/// The same where the whole path is known to have been decoded: then a percent sign is one.
+/// The same for a path that is known to be decoded: a percent sign in it is literal.
 const DECODED: &AsciiSet = &NEVER.add(b'%');
 
-/// The settings that hold on Lambda where nothing was given. An answer comes before API Gateway gives up at 29 seconds, and the log is for
-/// CloudWatch.
+/// The defaults on Lambda. The request timeout is below API Gateway's 29 seconds, and the log format suits CloudWatch.
 #[must_use]
 pub fn defaults() -> Settings {
     Settings {
@@ -50,19 +49,19 @@ pub fn defaults() -> Settings {
     }
 }
 
-/// How the service behaves on Lambda by these settings: without streams, which Lambda would hold back; with cookies for TLS only, which all
-/// fronts but a load balancer's listener for plain HTTP speak; and without metrics, since each instance of the function has its own.
+/// The service's options on Lambda: no streams, which Lambda would hold back; cookies for TLS only, since all front ends use it
+/// except a load balancer's plain HTTP listener; and no metrics, since each instance of the function has its own.
 pub fn options(settings: &Settings) -> Options {
     let mut options = settings.options();
     (options.streaming, options.tls, options.metrics) = (false, true, false);
     options
 }
 
-/// The service that these settings describe. A relative path of the keys' file is one in the deployment package.
+/// The service with these settings. A relative path of the keys file is relative to the deployment package.
 ///
 /// # Errors
-/// Invalid, for a setting that is missing or wrong; what reading the keys meets. A store that would be lost with the
-/// function's instance, and a service without keys, are refused.
+/// Invalid, for a missing or wrong setting; errors from reading the keys. Refuses a store that would be lost with the function's
+/// instance, and a service without keys.
 pub fn service(settings: &Settings) -> Result<Service, Error> {
     let url = settings
         .store
@@ -86,17 +85,17 @@ pub fn service(settings: &Settings) -> Result<Service, Error> {
 /// Answers Lambda's events until Lambda ends the process.
 ///
 /// # Errors
-/// Unavailable, where Lambda's own interface fails.
+/// Unavailable, if Lambda's runtime interface fails.
 ///
 /// # Panics
-/// Where it does not run on Lambda, since then the variables that Lambda sets are missing.
+/// Outside Lambda, where the variables that Lambda sets are missing.
 pub async fn run(service: Service) -> Result<(), Error> {
     let handler = handler(service);
     let failed = |e| Error::new(ErrorKind::Unavailable, format!("Lambda's interface failed ({e})"));
     lambda_http::run(handler).await.map_err(failed)
 }
 
-/// Answers one event after another, as `lambda_http` wants it.
+/// Answers one event at a time, as `lambda_http` expects it.
 pub fn handler(
     service: Service,
 ) -> impl tower::Service<lambda_http::Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
@@ -119,14 +118,14 @@ async fn answer(app: Router, event: lambda_http::Request) -> Response {
     whole(response, most).await
 }
 
-/// The request that an event is.
+/// Converts an event to a request.
 fn request(event: lambda_http::Request) -> Result<Request, Problem> {
     let uri = uri(&event)?;
     let peer = peer(&event);
     let id = event.lambda_context_ref().and_then(|context| HeaderValue::from_str(&context.request_id).ok());
     let (mut parts, body) = event.into_parts();
     parts.uri = uri;
-    // A client's own id goes first; else the log has Lambda's, by which CloudWatch knows the invocation.
+    // A client's request id has priority; otherwise the log has Lambda's, by which CloudWatch knows the invocation.
     if let Some(id) = id {
         parts.headers.entry(REQUEST_ID).or_insert(id);
     }
@@ -141,10 +140,10 @@ fn request(event: lambda_http::Request) -> Result<Request, Problem> {
     Ok(Request::from_parts(parts, body))
 }
 
-/// The path as the client sent it, as far as the front left it so, without the name of API Gateway's stage.
+/// The path as the client sent it, as far as the front end kept it, without the name of API Gateway's stage.
 ///
-/// Function URLs, REST APIs and load balancers hand on the path as it came. An HTTP API decodes it, so that a session's slash cannot be told
-/// from the path's own, and puts its stage in front.
+/// Function URLs, REST APIs and load balancers pass on the path unchanged. An HTTP API decodes it, so that a slash in a session's
+/// id looks like one of the path, and prepends its stage.
 fn uri(event: &lambda_http::Request) -> Result<Uri, Problem> {
     let mut path = event.raw_http_path();
     let mut unsafe_in_path = NEVER;
@@ -164,7 +163,7 @@ fn uri(event: &lambda_http::Request) -> Result<Uri, Problem> {
     format!("{path}{query}").parse().map_err(|_| Problem::bad_request("the path is not one of a URL"))
 }
 
-/// Who asks: what the front itself says, not what came with the request.
+/// The client's address, from the front end itself rather than from the client's headers.
 fn peer(event: &lambda_http::Request) -> Option<IpAddr> {
     let address = match event.request_context_ref()? {
         RequestContext::ApiGatewayV1(context) => context.identity.source_ip.clone()?,
@@ -175,7 +174,7 @@ fn peer(event: &lambda_http::Request) -> Option<IpAddr> {
     address.parse().ok()
 }
 
-/// The answer with its body at hand, if Lambda takes that much; else the problem that says so.
+/// Collects the response's body; a response above Lambda's limit becomes a problem.
 async fn whole(response: Response, most: usize) -> Response {
     let (parts, body) = response.into_parts();
     let Ok(body) = body.collect().await else {
@@ -189,7 +188,7 @@ async fn whole(response: Response, most: usize) -> Response {
     Response::from_parts(parts, Body::from(body))
 }
 
-/// The bytes of a text as JSON writes it.
+/// The length in bytes of a text as JSON.
 fn in_json(text: &[u8]) -> usize {
     let bytes = |byte: &u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,

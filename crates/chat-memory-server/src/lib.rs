@@ -1,8 +1,7 @@
-//! Durable chat memory over HTTP, with a console to look into it: the service behind `chat-memory serve`, as a library.
+//! Durable chat memory over HTTP, with a console: the service behind `chat-memory serve`, as a library.
 //!
-//! [`Service`] holds what requests share, [`app`] is its router, [`serve`](serve::serve) listens,
-//! [`config::Settings`] reads what it is told. What a client may send and gets
-//! is described by [`openapi`], which is kept as `docs/openapi.json`.
+//! [`Service`] holds what requests share, [`app`] is its router, [`serve`](serve::serve) listens, [`config::Settings`] reads the
+//! settings. [`openapi`] describes requests and responses; `docs/openapi.json` is a copy of it.
 //!
 //! ```
 //! use chat_memory_server::{Options, Service, app};
@@ -16,8 +15,6 @@ mod app;
 mod auth;
 pub mod config;
 mod console;
-mod hidden;
-mod hub;
 pub mod keys;
 #[cfg(feature = "lambda")]
 pub mod lambda;
@@ -26,6 +23,7 @@ mod memory;
 mod metered;
 mod metrics;
 mod problem;
+mod secret;
 pub mod serve;
 mod service;
 mod stall;
@@ -33,6 +31,7 @@ mod stores;
 mod streams;
 mod tls;
 mod units;
+mod watch;
 
 pub use api::openapi;
 pub use app::app;

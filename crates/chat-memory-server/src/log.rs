@@ -9,7 +9,7 @@ use crate::config::{LogFormat, LogLevel};
 
 /// Starts the log of this process. A second call does nothing.
 ///
-/// Other crates may only warn: at finer levels an HTTP or AWS client would show what it sends.
+/// Other crates may only warn: at finer levels an HTTP or AWS client would log what it sends.
 pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,
@@ -25,6 +25,6 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     };
-    // An error says that there is a log already.
+    // An error means that a log is already set up.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }

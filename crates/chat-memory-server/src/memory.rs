@@ -1,4 +1,4 @@
-//! The memory that requests' bodies take, within a budget for all of them together.
+//! The memory for request bodies, within one budget for all requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
-/// The budget is counted in units of this many bytes, since a semaphore takes 32 bits at once.
+/// The budget is counted in units of this many bytes, since a semaphore counts in 32 bits.
 const UNIT: usize = 1_024;
 
-/// What a body takes in memory besides itself while it is read and stored, in bytes for each of its own: as values, and as it is written.
+/// Additional memory per byte of a body while it is read and stored: as values, and as it is written.
 const OF_BYTE: usize = 2;
 
-/// What a value takes besides, while it is read; and an object that is not empty.
+/// Additional memory per value while it is read, and per non-empty object.
 const OF_VALUE: usize = 160;
 const OF_OBJECT: usize = 560;
 
-/// What takes no more than this has room always.
+/// Bodies up to this size need no reservation.
 pub(crate) const SMALL: usize = 64 * 1_024;
 
-/// How long a body is waited with until there is room for it.
+/// How long a body waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When a request that found no room should come again, in seconds.
+/// After how many seconds a request that got no memory should be retried.
 const AGAIN: u32 = 1;
 
-/// The budget, in two parts: a quarter for bodies as they come, the rest for what reading and storing them takes. Who has a place in the first
-/// may wait for the second, and nobody waits the other way round.
+/// The budget, in two parts: a quarter for incoming bodies, the rest for reading and storing them. A request that holds a share of
+/// the first may wait for the second, but never the other way round, so there is no deadlock.
 #[derive(Debug)]
 pub(crate) struct Memory {
     coming: Part,
@@ -42,7 +42,7 @@ pub(crate) struct Part {
     units: u32,
 }
 
-/// A part of the budget, until it is dropped.
+/// A share of the budget, until it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Held(Vec<OwnedSemaphorePermit>);
 
@@ -51,20 +51,20 @@ impl Memory {
         Self { coming: Part::new(bytes / 4), reading: Part::new(bytes - bytes / 4) }
     }
 
-    /// How long a body may be that has room at all, in bytes.
+    /// The longest body that can ever get memory, in bytes.
     pub(crate) fn longest(&self) -> usize {
         self.coming.bytes()
     }
 
-    /// Waits a little for room for a body of this many bytes, of which little is in memory yet.
+    /// Waits a little for the memory of an incoming body of this many bytes, of which little has been received.
     ///
     /// # Errors
-    /// Too large, where there is no room for it at all; to be repeated, where others have taken it.
+    /// Too large, if it exceeds the whole budget; retry later, if other requests hold the memory.
     pub(crate) async fn for_coming(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
         self.coming.wait(held, bytes).await
     }
 
-    /// Waits a little for room for what reading and storing a body takes.
+    /// Waits a little for the memory to read and store a body.
     ///
     /// # Errors
     /// As [`for_coming`](Self::for_coming).
@@ -74,7 +74,7 @@ impl Memory {
 }
 
 impl Held {
-    /// Takes off what so many bytes need, as far as it is there.
+    /// Splits off the share for this many bytes, as far as it is held.
     pub(crate) fn split_off(&mut self, bytes: usize) -> Self {
         let part = self.0.last_mut().and_then(|permit| permit.split(bytes.div_ceil(UNIT).min(permit.num_permits())));
         Self(part.into_iter().collect())
@@ -82,7 +82,7 @@ impl Held {
 }
 
 impl Part {
-    /// Room for so many bytes, now; `None` where others have it.
+    /// Reserves this many bytes at once; `None` if others hold them.
     pub(crate) fn try_hold(&self, bytes: usize) -> Option<Held> {
         if bytes <= SMALL {
             return Some(Held::default());
@@ -91,7 +91,7 @@ impl Part {
         Some(Held(vec![permit]))
     }
 
-    /// Waits for room for so many bytes.
+    /// Waits until this many bytes can be reserved.
     pub(crate) async fn hold(&self, bytes: usize) -> Held {
         if bytes <= SMALL {
             return Held::default();
@@ -99,7 +99,7 @@ impl Part {
         Held(Arc::clone(&self.room).acquire_many_owned(self.units_of(bytes)).await.into_iter().collect())
     }
 
-    /// What is larger than all there is has all there is.
+    /// A size in units; anything larger than the whole budget counts as the whole budget.
     fn units_of(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units)
     }
@@ -114,7 +114,7 @@ impl Part {
     }
 
     async fn wait(&self, held: &mut Held, bytes: usize) -> Result<(), Problem> {
-        // There are as many small ones at most as there are connections.
+        // The number of connections limits how many small ones there can be.
         if bytes <= SMALL {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl Part {
     }
 }
 
-/// What reading this JSON takes at most, in bytes, by the marks that stand between its values. It need not be well-formed.
+/// The most memory that reading this JSON takes, in bytes, estimated from the marks between its values. It need not be well-formed.
 pub(crate) fn estimate(json: &[u8]) -> usize {
     let (mut values, mut objects) = (1_usize, 0_usize);
     let mut in_string = false;

@@ -1,17 +1,17 @@
-//! A store whose operations are counted.
+//! A store that counts its operations.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_memory::store::{
-    Append, Appended, Capabilities, ChatStore, Cleared, Deleted, History, Identity, Load, Receipt, SessionInfo, SessionPage,
-    SessionQuery, SessionUpdate, Swept,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Deleted, History, Identity, Load, Receipt, SessionInfo, SessionPage,
+    SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory::{Error, SessionId};
 
 use crate::metrics::{Metrics, Operation};
 
-/// A store that counts what each of its operations cost and how it ended.
+/// Counts what each operation of a store cost, and its outcome.
 #[derive(Debug)]
 pub struct Metered {
     inner: Arc<dyn ChatStore>,
@@ -19,7 +19,7 @@ pub struct Metered {
 }
 
 impl Metered {
-    /// This store, counted in these metrics.
+    /// Counts this store's operations in these metrics.
     pub fn new(inner: Arc<dyn ChatStore>, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
@@ -78,7 +78,7 @@ impl ChatStore for Metered {
         self.count(Operation::Load, self.inner.load(session, load).await, |history| history.receipt)
     }
 
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.count(Operation::Sweep, self.inner.sweep(session).await, |swept| swept.receipt)
     }
 
@@ -90,8 +90,8 @@ impl ChatStore for Metered {
         self.count(Operation::Sessions, self.inner.sessions(query).await, |page| page.receipt)
     }
 
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        self.count(Operation::Sessions, self.inner.every_session(after).await, |page| page.receipt)
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        self.count(Operation::Sessions, self.inner.list_all_sessions(after).await, |page| page.receipt)
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
@@ -106,7 +106,7 @@ impl ChatStore for Metered {
         self.inner.write_units(session, appends)
     }
 
-    async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
-        self.count(Operation::Clear, self.inner.clear(session).await, Cleared::receipt)
+    async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
+        self.count(Operation::Clear, self.inner.clear(session).await, ClearOutcome::receipt)
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted, in Prometheus's text form. No label holds anything that a client chose: no session, owner, key or path.
+//! Metrics in Prometheus's text format. No label contains anything that a client chose: no session, owner, key or path.
 
 use std::sync::PoisonError;
 use std::sync::{Mutex, atomic::AtomicU64};
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// What a store was asked to do.
+/// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(missing_docs, reason = "each is the store's operation of that name")]
 pub enum Operation {
@@ -111,7 +111,7 @@ impl Metrics {
         registry.register("event_streams", "Streams of events that are open", self.streams.clone());
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub fn answered(&self, method: &axum::http::Method, route: Option<&str>, status: u16, took: Duration) {
         let method = match method.as_str() {
             "GET" => "GET",
@@ -126,7 +126,7 @@ impl Metrics {
         self.requests.get_or_create(&Answered { method, route, status }).inc();
     }
 
-    /// An operation of the store ended, and cost this.
+    /// Counts a finished store operation and its cost.
     pub fn operation(&self, operation: Operation, outcome: &'static str, receipt: Receipt) {
         self.operations.get_or_create(&Ended { operation, outcome }).inc();
         let of = Of { operation };
@@ -136,23 +136,23 @@ impl Metrics {
         self.bytes.get_or_create(&of).inc_by(receipt.bytes);
     }
 
-    /// Something was tried again.
+    /// Counts a retry.
     pub fn retry(&self, reason: &'static str) {
         self.retries.get_or_create(&Reason { reason }).inc();
     }
 
-    /// A repeated request was answered by what the first had stored.
+    /// Counts a repeated request that was answered from the stored result.
     pub fn replay(&self) {
         self.replays.inc();
     }
 
-    /// A stream of events was opened; it counts until the returned value is dropped.
+    /// Counts an open stream of events until the returned value is dropped.
     pub fn stream(&self) -> OpenStream {
         self.streams.inc();
         OpenStream(self.streams.clone())
     }
 
-    /// All of it, as `/metrics` answers.
+    /// All metrics, as `/metrics` returns them.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 has them: problem documents.
+//! Errors as problem documents (RFC 9457).
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// What a path says that is not there.
+/// The detail for an unknown path.
 pub const NO_SUCH_PATH: &str = "there is nothing at this path; /openapi.json describes what there is";
 
-/// What a path says of a method that it does not take.
+/// The detail for a method that a path does not support.
 pub const NO_SUCH_METHOD: &str = "this path does not take this method; the Allow header names those that it takes";
 
-/// What went wrong with a request: a status, a sentence, and what a client needs to go on.
+/// An error response: a status, a sentence, and what a client needs to continue.
 #[derive(Debug)]
 pub struct Problem(Box<Inner>);
 
@@ -28,23 +28,23 @@ struct Inner {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Who reads the sentence of a store's failure.
+/// Who reads the sentence about a store's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// The one who runs the service: everything may be said.
+    /// The operator of the service, who may see everything.
     Operator,
-    /// A client: names of files and tables, and of other namespaces, are not for it.
+    /// A client, who must not see names of files, tables and other namespaces.
     Client,
 }
 
-/// What was asked of a store, where it decides how to go on after a failure.
+/// The operation, which decides how to continue after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// An append, which a key or a ticket keeps from being doubled.
+pub enum Operation {
+    /// An append, which a key or a ticket makes safe to repeat.
     Append,
-    /// A rewind, of which a repeat is another one.
+    /// A rewind; repeating it rewinds again.
     Rewind,
-    /// Anything else: it can be repeated.
+    /// Anything else; it can be repeated.
     Other,
 }
 
@@ -54,56 +54,56 @@ impl Problem {
         Self(Box::new(Inner { status, kind, detail: detail.into(), more: Map::new(), headers: Vec::new() }))
     }
 
-    /// A request that cannot be read.
+    /// A malformed request.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
     }
 
-    /// A request that can be read, and asks for what cannot be done.
+    /// A well-formed request for something impossible.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
 
-    /// A request without a key, or with one that is not known.
+    /// A request without a key, or with an unknown one.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         let challenge = HeaderValue::from_static("Bearer realm=\"chat-memory\"");
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).header(header::WWW_AUTHENTICATE, challenge)
     }
 
-    /// A request that its key does not allow.
+    /// A request that its key does not permit.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
-    /// A write to a store that is open for reading only.
+    /// A write to a read-only store.
     pub(crate) fn read_only() -> Self {
         Self::forbidden("this service only reads: it was started with a store that is open for reading only")
     }
 
-    /// What is not there.
+    /// Something that does not exist.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
-    /// More bytes than are taken.
+    /// More bytes than the limit.
     pub fn too_large(limit: usize, what: &str) -> Self {
         let detail = format!("{what} may have {limit} bytes at most");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
     }
 
-    /// A request to be repeated after so many seconds.
+    /// A request to be repeated after this many seconds.
     pub fn later(status: StatusCode, kind: &'static str, seconds: u32, detail: impl Into<String>) -> Self {
         Self::new(status, kind, detail).header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// The same problem with a member beside the usual ones.
+    /// Adds a member to the usual ones.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same problem with a header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
@@ -115,17 +115,17 @@ impl Problem {
         self.0.status
     }
 
-    /// Which kind of problem, as its document's type names it.
+    /// The kind of problem, as its document's type names it.
     pub fn kind(&self) -> &'static str {
         self.0.kind
     }
 
-    /// The sentence.
+    /// The detail.
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
-    /// A store that could not be opened: whatever the reason is, it is not the request.
+    /// A store that could not be opened: whatever the reason, it is not the request.
     pub fn unopened(error: &Error, reader: Reader) -> Self {
         let detail = match reader {
             Reader::Operator => format!("the store cannot be opened: {error}"),
@@ -134,8 +134,8 @@ impl Problem {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, detail)
     }
 
-    /// What a store's error is to this reader, who asked for this.
-    pub fn of(error: &Error, reader: Reader, asked: Asked) -> Self {
+    /// Converts a store's error for this reader and operation.
+    pub fn of(error: &Error, reader: Reader, asked: Operation) -> Self {
         let said = || format!("{error}");
         let hidden = |what: &str| match reader {
             Reader::Operator => said(),
@@ -151,17 +151,17 @@ impl Problem {
             }
             ErrorKind::InDoubt => {
                 let next = match asked {
-                    Asked::Append => {
+                    Operation::Append => {
                         "repeat the request with the same Idempotency-Key, or with this ticket in its body: neither can double it"
                     }
-                    Asked::Rewind => "read the session again, and see whether anything is still to be taken back",
-                    Asked::Other => "repeat the request, with its Idempotency-Key if it had one",
+                    Operation::Rewind => "read the session again, and see whether anything is still to be taken back",
+                    Operation::Other => "repeat the request, with its Idempotency-Key if it had one",
                 };
                 let detail = format!("it is not known whether this was stored, since the store did not answer; {next}");
                 let problem = Self::later(StatusCode::SERVICE_UNAVAILABLE, "in-doubt", 1, detail);
                 error
                     .ticket()
-                    .filter(|_| asked == Asked::Append)
+                    .filter(|_| asked == Operation::Append)
                     .map(ToString::to_string)
                     .into_iter()
                     .fold(problem, |problem, ticket| problem.with("ticket", ticket))
@@ -170,10 +170,10 @@ impl Problem {
             ErrorKind::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", said()),
             ErrorKind::Invalid => Self::invalid(said()),
             ErrorKind::Throttled => {
-                let detail = hidden("the store refuses to go faster; try again a little later");
+                let detail = hidden("the store is throttled; try again a little later");
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "throttled", 1, detail)
             }
-            // It names nothing but the session that was asked for.
+            // It names only the session that was requested.
             ErrorKind::Contended => Self::later(StatusCode::SERVICE_UNAVAILABLE, "contended", 1, said()),
             ErrorKind::ReadOnly => Self::read_only(),
             ErrorKind::Unsupported => {
@@ -184,7 +184,7 @@ impl Problem {
                 "corrupt",
                 hidden("what is stored of this session cannot be read, so nothing of it is shown"),
             ),
-            // Ours to mend, not the client's: a table that is missing, credentials that were refused.
+            // For the operator to fix, not the client: a missing table, or refused credentials.
             _ => Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, hidden("the store cannot be used at the moment")),
         }
     }
@@ -206,7 +206,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The same answer, but a problem document where it is an error in plain words: those of axum and of other libraries are.
+/// Turns plain-text errors, as axum and other libraries send them, into problem documents; leaves other responses unchanged.
 pub fn as_document(response: Response) -> Response {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE);
@@ -239,23 +239,23 @@ mod tests {
             [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::Unavailable, ErrorKind::Corrupt, ErrorKind::Throttled]
         {
             let error = Error::new(kind, "the table secret-table in /secret/path is not there");
-            assert!(!Problem::of(&error, Reader::Client, Asked::Other).detail().contains("secret"), "{kind:?}");
-            assert!(Problem::of(&error, Reader::Operator, Asked::Other).detail().contains("secret-table"), "{kind:?}");
+            assert!(!Problem::of(&error, Reader::Client, Operation::Other).detail().contains("secret"), "{kind:?}");
+            assert!(Problem::of(&error, Reader::Operator, Operation::Other).detail().contains("secret-table"), "{kind:?}");
         }
     }
 
     #[test]
     fn doubt_says_how_this_goes_on() {
         let said = |asked| Problem::of(&Error::new(ErrorKind::InDoubt, "no"), Reader::Client, asked).detail().to_owned();
-        assert!(said(Asked::Append).contains("ticket in its body"));
-        assert!(said(Asked::Rewind).contains("read the session again") && !said(Asked::Rewind).contains("ticket"));
-        assert!(said(Asked::Other).contains("repeat the request") && !said(Asked::Other).contains("ticket"));
+        assert!(said(Operation::Append).contains("ticket in its body"));
+        assert!(said(Operation::Rewind).contains("read the session again") && !said(Operation::Rewind).contains("ticket"));
+        assert!(said(Operation::Other).contains("repeat the request") && !said(Operation::Other).contains("ticket"));
     }
 
     #[test]
     fn what_may_be_repeated_says_when() {
         for kind in [ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::InDoubt] {
-            let response = Problem::of(&Error::new(kind, "no"), Reader::Client, Asked::Other).into_response();
+            let response = Problem::of(&Error::new(kind, "no"), Reader::Client, Operation::Other).into_response();
             assert!(response.headers().contains_key(header::RETRY_AFTER), "{kind:?}");
             assert_eq!(response.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
         }

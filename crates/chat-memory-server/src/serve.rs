@@ -1,4 +1,4 @@
-//! Listening: connections and their limits, TLS, and an end that finishes what was accepted.
+//! The listener: connections and their limits, TLS, and a shutdown that finishes accepted requests.
 
 use std::future::Future;
 use std::io;
@@ -21,41 +21,41 @@ use crate::stall::Impatient;
 use crate::tls::{self, TlsFiles};
 use crate::{api, app};
 
-/// The bytes that the headers of a request may have, its path not counted.
+/// The limit for a request's headers in bytes, without its path.
 const HEADER_BYTES: usize = 16 * 1024;
 
-/// The bytes of bodies that one HTTP/2 connection, and one request of it, may send before somebody reads them.
+/// The bytes of bodies that one HTTP/2 connection, and one request of it, may send before they are read.
 const WINDOW_OF_CONNECTION: u32 = 256 * 1024;
 const WINDOW_OF_STREAM: u32 = 64 * 1024;
 
-/// How long a client may take nothing of what is sent to it.
+/// How long a client may read nothing of what is sent to it.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// The requests that one HTTP/2 connection may have under way.
+/// The concurrent requests of one HTTP/2 connection.
 const STREAMS: u32 = 128;
 
-/// Where the service listens, and what it takes from a connection.
+/// Where the service listens, and its limits for connections.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Listening {
-    /// The address; with port 0 a free one is found.
+    /// The address; port 0 chooses a free port.
     pub address: SocketAddr,
     /// The certificate and its key, for TLS.
     pub tls: Option<TlsFiles>,
-    /// Another address, which answers `/metrics`, `/healthz` and `/readyz` without a key.
+    /// A separate address that serves `/metrics`, `/healthz` and `/readyz` without a key.
     pub metrics: Option<SocketAddr>,
-    /// How many connections may be open at once; more are told 503 and closed.
+    /// The most open connections; more get 503 and are closed.
     pub max_connections: usize,
-    /// How long a connection may take for the header of its next request, idle time included.
+    /// How long a connection may take for the header of its next request, including idle time.
     pub header_timeout: Duration,
-    /// How long requests are still taken after `/readyz` has turned 503, so that a load balancer sees it first.
+    /// How long new requests are accepted after `/readyz` has turned 503, so that a load balancer notices first.
     pub shutdown_delay: Duration,
-    /// How long what was accepted may take to finish after that.
+    /// How long accepted requests may take to finish after that.
     pub drain: Duration,
 }
 
 impl Listening {
-    /// Listening at this address, with the defaults.
+    /// Listens on this address, with the defaults.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -69,11 +69,11 @@ impl Listening {
     }
 }
 
-/// Serves until `stop` is ready, and then until what was accepted has ended. `listening` is told the addresses once connections are taken: the
-/// service's, and that of the metrics.
+/// Serves until `stop` is ready, then finishes what was accepted. Once connections are accepted, calls `listening` with the
+/// addresses: the service's, and that of the metrics.
 ///
 /// # Errors
-/// When it cannot listen, or the certificate cannot be read; it says which and why.
+/// If it cannot listen, or the certificate cannot be read, with the cause.
 pub async fn serve(
     service: Service,
     listening: Listening,
@@ -123,7 +123,7 @@ pub async fn serve(
         }
         service.finish_writes().await;
     };
-    // The connections have the drain time; a write whose client is gone may need a moment more to say in the log how it ended.
+    // Connections have the drain time; a write whose client is gone may need a moment more to log its outcome.
     if tokio::time::timeout(listening.drain + Duration::from_secs(1), finish).await.is_err() {
         tracing::warn!("the drain time is over, and some requests had not ended; their clients repeat them with their keys");
     }
@@ -191,7 +191,7 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
         .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system does not tell where it listens ({e})")))
 }
 
-/// Takes as many connections as there are permits; each holds its own until it ends.
+/// Accepts as many connections as there are permits; each connection holds one until it ends.
 #[derive(Debug, Clone)]
 struct Limited<A> {
     permits: Arc<Semaphore>,
@@ -217,18 +217,18 @@ where
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            // Where TLS is spoken, the client sees a connection that is closed.
+            // With TLS, the client just sees a closed connection.
             const FULL: &[u8] =
                 b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             return Box::pin(async move {
-                // A new connection has room for it at once.
+                // A new connection has buffer space for it.
                 if stream.writable().await.is_ok() {
                     let _ = stream.try_write(FULL);
                 }
                 Err(io::Error::other("too many connections"))
             });
         };
-        // The service lives as long as the connection, and so does what it is given.
+        // The service and its extensions live as long as the connection.
         let service = tower::Layer::layer(&axum::Extension(Arc::new(permit)), service);
         let accepting = self.then.accept(stream, service);
         Box::pin(async move {

@@ -14,46 +14,46 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::hub::Hub;
 use crate::keys::Keys;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::stores::Stores;
 use crate::streams::Streams;
+use crate::watch::Watch;
 
-/// How the service behaves, beside where it listens.
+/// The service's options, except where it listens.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// The largest body of a request, in bytes.
+    /// The largest request body, in bytes.
     pub max_body: usize,
-    /// The memory that all requests' bodies may take together while they are read and stored, in bytes; an estimate. Where it is full, a
-    /// request is told to come again.
+    /// The memory for the bodies of all requests together while they are read and stored, in bytes; an estimate. Requests beyond it
+    /// get 503.
     pub body_memory: usize,
-    /// How many streams of events may be open in all.
+    /// The most open event streams in total.
     pub max_streams: usize,
-    /// How many streams of events of one key may be open.
+    /// The most open event streams of one key.
     pub max_streams_per_key: usize,
     /// The longest path and query of a request, in bytes.
     pub max_path: usize,
-    /// How long a request may take from its header to its answer's, its body included. Streams of events are no part of it.
+    /// How long a request may take until its response headers, including its body. Event streams are exempt.
     pub request_timeout: Duration,
-    /// How often a stream of events looks for what other processes wrote. What this one writes is sent at once.
+    /// How often an event stream checks for other processes' writes. This process's own are sent at once.
     pub poll: Duration,
-    /// Whether streams of events are answered. Where answers are passed on only when they are whole, a stream would never be.
+    /// Whether to serve event streams. They must be off if responses are passed on only as a whole.
     pub streaming: bool,
-    /// Whether the console is served.
+    /// Whether to serve the console.
     pub console: bool,
-    /// Whether `/metrics` is answered here to keys with the right (and to anyone, where there are no keys).
+    /// Whether to serve `/metrics` here to keys with the right (and to anyone, if there are no keys).
     pub metrics: bool,
     /// The origins whose pages may call the API from a browser; none by default.
     pub cors_origins: Vec<String>,
-    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    /// The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Whether the listener itself speaks TLS, so that cookies are for TLS only.
+    /// Whether the listener itself uses TLS, so that cookies are for TLS only.
     pub tls: bool,
-    /// The names by which it may be called where there are no keys, beside those of this machine's loopback.
+    /// The host names under which a service without keys may be called, in addition to loopback's.
     pub hosts: Vec<String>,
 }
 
@@ -78,7 +78,7 @@ impl Default for Options {
     }
 }
 
-/// The service without its listener: stores, keys, metrics, and what is under way. Cheap to clone; clones are the same.
+/// The service without its listener: stores, keys, metrics, and running writes. Cloning is cheap; clones share everything.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
@@ -87,21 +87,21 @@ struct Inner {
     keys: Option<Keys>,
     options: Options,
     metrics: Arc<Metrics>,
-    hub: Hub,
-    in_flight: Mutex<HashSet<Flight>>,
+    watch: Watch,
+    in_flight: Mutex<HashSet<InFlightKey>>,
     memory: Memory,
     streams: Streams,
     writes: TaskTracker,
     stopping: watch::Sender<bool>,
-    /// Signs what only this process hands out, where there are no keys.
+    /// Signs what is valid only in this process, if there are no keys.
     secret: [u8; 32],
 }
 
-/// A write that is known by a key and under way.
-type Flight = (Option<Namespace>, SessionId, String);
+/// A running write, identified by its key.
+type InFlightKey = (Option<Namespace>, SessionId, String);
 
 impl Service {
-    /// The service over this store. Without keys, everyone who reaches it may do everything.
+    /// Creates the service on this store. Without keys, everyone who reaches it may do everything.
     ///
     /// ```
     /// use chat_memory_server::{Options, Service, app};
@@ -111,7 +111,7 @@ impl Service {
     /// ```
     ///
     /// # Errors
-    /// Unavailable when the system gives no random bytes.
+    /// Unavailable, if the system returns no random bytes.
     pub fn new(store: StoreUrl, keys: Option<Keys>, options: Options) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
         let mut secret = [0; 32];
@@ -120,7 +120,7 @@ impl Service {
         Ok(Self(Arc::new(Inner {
             stores: Stores::new(store, Arc::clone(&metrics)),
             keys,
-            hub: Hub::new(options.poll),
+            watch: Watch::new(options.poll),
             memory: Memory::new(options.body_memory),
             streams: Streams::new(options.max_streams, options.max_streams_per_key),
             options,
@@ -142,33 +142,33 @@ impl Service {
         self.0.keys.as_ref()
     }
 
-    /// How it behaves.
+    /// The options.
     pub fn options(&self) -> &Options {
         &self.0.options
     }
 
-    /// What is counted.
+    /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
     }
 
-    /// Who waits for new messages.
-    pub(crate) fn hub(&self) -> &Hub {
-        &self.0.hub
+    /// The watched sessions.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.0.watch
     }
 
-    /// The memory for requests' bodies.
+    /// The memory for request bodies.
     pub(crate) fn memory(&self) -> &Memory {
         &self.0.memory
     }
 
-    /// The streams of events that are open.
+    /// The open event streams.
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
     }
 
-    /// What signs page cursors where there are no keys. Everyone may read everything then, so it only keeps a cursor of one list or store from
-    /// being taken for another's; it is the same in each process with this store, so that links to pages stay good.
+    /// The secret that signs page cursors if there are no keys. Since everyone may then read everything, it only keeps the cursors
+    /// of different lists and stores apart. It is the same in each process with this store, so that links to pages stay valid.
     pub(crate) fn cursor_secret(&self) -> [u8; 32] {
         let url = self.stores().url();
         if matches!(url, StoreUrl::Memory(_)) {
@@ -182,29 +182,29 @@ impl Service {
         &self.0.secret
     }
 
-    /// From now on it is not ready, and streams of events end. What was accepted goes on.
+    /// Starts the shutdown: the service is no longer ready, and event streams end. Accepted requests continue.
     pub fn stop(&self) {
         self.0.stopping.send_replace(true);
     }
 
-    /// Whether it is to stop.
+    /// Whether it is shutting down.
     pub fn is_stopping(&self) -> bool {
         *self.0.stopping.borrow()
     }
 
-    /// Waits until it is to stop.
+    /// Waits until it is shutting down.
     pub(crate) async fn stopped(&self) {
-        // The sender is in this very value.
+        // `self` holds the sender, so this cannot fail.
         let _ = self.0.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
-    /// Waits until every write that was accepted has ended, also those whose clients went away.
+    /// Waits until every accepted write has ended, including those whose clients disconnected.
     pub async fn finish_writes(&self) {
         self.0.writes.close();
         self.0.writes.wait().await;
     }
 
-    /// Does what writes, to its end, even if the client goes away. With a key, one at a time.
+    /// Runs a write to its end, even if the client disconnects. Writes with the same key run one at a time.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         namespace: Option<&Namespace>,
@@ -217,7 +217,7 @@ impl Service {
             let _flight = flight;
             work.await
         };
-        // What it says in the log stands under its request's id.
+        // Its log lines carry the request's id.
         let done = self.0.writes.spawn(work.in_current_span());
         done.await.unwrap_or_else(|e| {
             tracing::error!(error = %e, "a write broke off");
@@ -225,7 +225,7 @@ impl Service {
         })
     }
 
-    fn take_off(&self, flight: Flight) -> Result<InFlight, Problem> {
+    fn take_off(&self, flight: InFlightKey) -> Result<InFlight, Problem> {
         if self.flights().insert(flight.clone()) {
             return Ok(InFlight { service: self.clone(), flight });
         }
@@ -233,7 +233,7 @@ impl Service {
         Err(Problem::later(StatusCode::CONFLICT, "in-flight", 1, detail))
     }
 
-    fn flights(&self) -> std::sync::MutexGuard<'_, HashSet<Flight>> {
+    fn flights(&self) -> std::sync::MutexGuard<'_, HashSet<InFlightKey>> {
         self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -244,10 +244,10 @@ impl fmt::Debug for Service {
     }
 }
 
-/// A key that is taken until this is dropped.
+/// A key in use until this is dropped.
 struct InFlight {
     service: Service,
-    flight: Flight,
+    flight: InFlightKey,
 }
 
 impl Drop for InFlight {

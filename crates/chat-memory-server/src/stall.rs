@@ -1,4 +1,4 @@
-//! Connections whose client takes nothing: they end, and what waits for them is let go.
+//! Stalled connections: if the client reads nothing, the connection ends and its pending data is freed.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A stream that fails once a write has waited for longer than this.
+/// A stream that fails if a write waits longer than the limit.
 #[derive(Debug)]
 pub(crate) struct Impatient<S> {
     stream: S,

@@ -1,4 +1,4 @@
-//! The stores behind the service: one for each namespace, opened when its first request comes.
+//! The stores behind the service: one per namespace, opened at its first request.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,28 +15,28 @@ use tokio::sync::OnceCell;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
 
-/// The longest that the store may take to say that it is there, and how long that holds.
+/// The longest that a readiness check may take, and how long its result is valid.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The store of each namespace.
 ///
-/// On DynamoDB a namespace is a prefix of every partition key of one table (behind the one that the URL names, if it names
-/// one); on SQLite it is a file of its own beside the first, `chats.NAMESPACE.db` beside `chats.db`; in memory it is a store of its own.
-/// So no session id, cursor or position of one namespace means anything in another.
+/// On DynamoDB a namespace is a prefix of every partition key of one table (after the URL's own namespace, if any); on SQLite it is
+/// a separate file next to the first, `chats.NAMESPACE.db` next to `chats.db`; in memory it is a separate store. A session id,
+/// cursor or position of one namespace therefore means nothing in another.
 pub struct Stores {
     url: StoreUrl,
     metrics: Arc<Metrics>,
-    /// A place for each namespace, so that a store that opens slowly keeps only its own namespace waiting.
+    /// One place per namespace, so that a store that opens slowly delays only its own namespace.
     places: Mutex<HashMap<Option<Namespace>, Place>>,
     table: OnceCell<DynamoDbStore>,
-    /// When the store was last looked at, and whether it could be read.
+    /// When the store was last checked, and whether it could be read.
     looked: Mutex<Option<(Instant, bool)>>,
-    /// One look at a time.
+    /// One check at a time.
     looking: tokio::sync::Mutex<()>,
 }
 
-/// Where a store is, once it was opened.
+/// A store, once it is opened.
 type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 
 impl Stores {
@@ -52,10 +52,10 @@ impl Stores {
         }
     }
 
-    /// The store of a namespace, or of requests that have none.
+    /// The store of a namespace, or of requests without one.
     ///
     /// # Errors
-    /// What the store meets when it opens. The next request tries again.
+    /// Errors from opening the store. The next request tries again.
     pub async fn of(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
         let place = self.place(namespace);
         place.get_or_try_init(|| self.open(namespace)).await.cloned()
@@ -69,7 +69,7 @@ impl Stores {
     async fn open(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
         let store: Arc<dyn ChatStore> = match (&self.url, namespace) {
             (StoreUrl::DynamoDb(url), namespace) => {
-                // One AWS client for all namespaces: its connections and credentials are the service's.
+                // All namespaces share one AWS client: the connections and credentials are the service's.
                 let table = self.table.get_or_try_init(|| DynamoDbStore::open(url.options())).await?;
                 match namespace {
                     Some(inner) => Arc::new(table.in_namespace(behind(url.namespace.as_ref(), inner)?)),
@@ -82,16 +82,16 @@ impl Stores {
         Ok(Arc::new(Metered::new(store, Arc::clone(&self.metrics))))
     }
 
-    /// Whether the store can be read: it reads the end of a session that nobody writes to.
+    /// Checks that the store can be read, by reading the end of a session that nobody writes to.
     ///
     /// # Errors
-    /// What the store meets.
+    /// Errors from the store.
     pub async fn look(&self) -> Result<(), Error> {
         let nowhere = SessionId::new("chat-memory readiness")?;
         self.of(None).await?.load(&nowhere, &Load::last(0).eventually_consistent()).await.map(drop)
     }
 
-    /// Whether the store can be read, by a look of a moment ago at the latest: probes need no key, and must not be a way to make the store work.
+    /// Whether the store can be read, from a recent check: probes need no key, and must not put load on the store.
     pub(crate) async fn is_readable(&self) -> bool {
         let known = self.looked();
         if let Some((at, readable)) = known
@@ -99,7 +99,7 @@ impl Stores {
         {
             return readable;
         }
-        // While a look is under way, others go by the one before; only the first of all has to be waited for.
+        // While a check is running, others use the previous result; only the very first must be awaited.
         let _looking = match (self.looking.try_lock(), known) {
             (Ok(looking), _) => looking,
             (Err(_), Some((_, readable))) => return readable,
@@ -111,7 +111,7 @@ impl Stores {
                 looking
             }
         };
-        // Whoever asks may go away before the store has answered: then it cannot be read, either.
+        // If the caller disconnects before the store answers, it counts as unreadable.
         let mut noted = Noted { looked: &self.looked, readable: false };
         let found = tokio::time::timeout(PATIENCE, self.look()).await;
         match &found {
@@ -127,13 +127,13 @@ impl Stores {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which stores these are, for the log.
+    /// The URL of these stores, for the log.
     pub fn url(&self) -> &StoreUrl {
         &self.url
     }
 }
 
-/// Notes what a look found, when it ends.
+/// Records a check's result when it is dropped.
 struct Noted<'a> {
     looked: &'a Mutex<Option<(Instant, bool)>>,
     readable: bool,
@@ -151,26 +151,26 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// A namespace behind the one that the store's URL names, if it names one.
+/// A namespace appended to the one in the store's URL, if any.
 fn behind(outer: Option<&Namespace>, inner: &Namespace) -> Result<Namespace, Error> {
     outer.map_or_else(|| Ok(inner.clone()), |outer| Namespace::new(format!("{outer}/{inner}")))
 }
 
-/// The URL of a namespace's store, where it has one of its own.
+/// The URL of a namespace's store, if it has one of its own.
 fn within(url: &StoreUrl, namespace: &Namespace) -> Result<StoreUrl, Error> {
     match url {
-        // Each is opened once, and is another one.
+        // Each is opened once, as a separate store.
         StoreUrl::Memory(memory) => Ok(StoreUrl::Memory(MemoryUrl::clone(memory))),
         StoreUrl::Sqlite(file) => {
             let mut own = SqliteUrl::clone(file);
-            own.path = beside(&file.path, namespace)?;
+            own.path = file_of(&file.path, namespace)?;
             Ok(StoreUrl::Sqlite(own))
         }
         _ => Err(Error::invalid("this kind of store has no namespaces")),
     }
 }
 
-fn beside(path: &Path, namespace: &Namespace) -> Result<PathBuf, Error> {
+fn file_of(path: &Path, namespace: &Namespace) -> Result<PathBuf, Error> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
     let stem = stem.ok_or_else(|| Error::invalid(format!("{} has no name to put a namespace into", path.display())))?;
     let extension = path.extension().and_then(|extension| extension.to_str());

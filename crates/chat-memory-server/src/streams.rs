@@ -1,4 +1,4 @@
-//! How many streams of events are open, and how many may be.
+//! The open event streams, and their limits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,16 @@ use tokio::sync::Semaphore;
 use crate::memory::Part;
 use crate::problem::Problem;
 
-/// How many streams read the store at once.
+/// How many streams may read the store concurrently.
 const READS: usize = 8;
 
-/// How much may be in memory that streams have found and their clients have not taken yet, in bytes; what is small has room always.
+/// The memory for events that clients have not read yet, in bytes; small events need no reservation.
 const FOUND: usize = 64 * 1024 * 1024;
 
-/// When a client should try again, in seconds.
+/// After how many seconds a client should retry.
 const AGAIN: u32 = 5;
 
-/// The streams that are open.
+/// The open streams.
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: Arc<Mutex<Open>>,
@@ -31,11 +31,11 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    /// By the id of their key; `None` where there are no keys.
+    /// By the id of their key; `None` if there are no keys.
     of_key: HashMap<Option<String>, usize>,
 }
 
-/// A stream that is open until this is dropped.
+/// A stream, open until this is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenOfKey {
     open: Arc<Mutex<Open>>,
@@ -50,12 +50,12 @@ impl Streams {
     /// Opens a stream for the key with this id.
     ///
     /// # Errors
-    /// To be repeated later, where as many are open as may be.
+    /// Retry later, if the limit is reached.
     pub(crate) fn open(&self, key: Option<&str>) -> Result<OpenOfKey, Problem> {
         let key = key.map(str::to_owned);
         let mut open = lock(&self.open);
         let of_key = open.of_key.get(&key).copied().unwrap_or(0);
-        // Without keys there is nobody to be kept apart.
+        // Without keys there are no clients to keep apart.
         if key.is_some() && of_key >= self.most_of_key {
             let detail =
                 format!("this key has {of_key} streams of events open, the most that it may; close one, or try again later");
@@ -73,12 +73,12 @@ impl Streams {
         Ok(OpenOfKey { open: Arc::clone(&self.open), key })
     }
 
-    /// Which streams read the store: as many as have a permit.
+    /// The permits of streams that read the store.
     pub(crate) fn reads(&self) -> &Semaphore {
         &self.reads
     }
 
-    /// The memory for what they find.
+    /// The memory for the events that they find.
     pub(crate) fn found(&self) -> &Part {
         &self.found
     }

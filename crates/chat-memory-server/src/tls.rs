@@ -1,4 +1,4 @@
-//! The certificate and its key, from files, read again when they change.
+//! The certificate and its key, reloaded when their files change.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// How often the files are looked at: whoever renews certificates does so days before the old ones end.
+/// How often the files are checked: certificates are renewed days before the old ones expire.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// The files of a certificate (PEM, with those between it and the root) and of its private key (PEM).
+/// The files of a certificate (PEM, with the intermediate ones) and of its private key (PEM).
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The certificates, the server's own first.
@@ -23,7 +23,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// The configuration of TLS, and what keeps it as the files are.
+/// The TLS configuration, and the task that keeps it up to date with the files.
 pub(crate) fn config(files: &TlsFiles) -> Result<(RustlsConfig, impl Future<Output = ()> + Send + 'static), Error> {
     let config = RustlsConfig::from_config(read(files)?);
     let (files, reloaded) = (files.clone(), config.clone());

@@ -1,4 +1,4 @@
-//! Durations and sizes in settings: read from what people write, and written so.
+//! Durations and sizes in settings: parsing and formatting.
 
 use std::fmt;
 use std::str::FromStr;

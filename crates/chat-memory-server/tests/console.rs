@@ -1,4 +1,4 @@
-//! The console's pages, in this process: what they show, what they refuse, and that nothing in them runs.
+//! The console's pages, in this process: what they show, what they refuse, and that nothing in them is executed.
 
 mod console_client;
 
@@ -8,7 +8,7 @@ use chat_memory_server::keys::{Right, revoke};
 use console_client::{Client, Page, Site};
 use serde_json::json;
 
-/// Pages that a viewer who may write can open, once there is a session `trip`.
+/// Pages that a viewer who may write can open, once the session `trip` exists.
 const PAGES: [&str; 11] = [
     "/console",
     "/console?owner=",
@@ -23,7 +23,7 @@ const PAGES: [&str; 11] = [
     "/console/no-such-page",
 ];
 
-/// What a page must not have: a script or a style of its own, a handler, another host's file.
+/// What a page must not have: an inline script or style, a handler, another host's file.
 fn assert_harmless(path: &str, page: &Page) {
     let policy = page.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{path}: {policy}");
@@ -49,7 +49,7 @@ fn assert_harmless(path: &str, page: &Page) {
     assert!(page.text.contains("></script>") || !page.text.contains("<script"), "{path}");
 }
 
-/// The names of a tag's attributes, their values left out.
+/// The names of a tag's attributes, without their values.
 fn attribute_names(tag: &str) -> Vec<String> {
     let bare: String = tag.split('"').step_by(2).collect::<Vec<_>>().join(" ");
     bare.split_whitespace().skip(1).map(|name| name.trim_end_matches('=').to_lowercase()).collect()
@@ -239,7 +239,7 @@ async fn one_logs_in_with_a_key_and_out() {
     assert!(page.text.contains("team") && page.text.contains("New session"));
     assert_eq!(inside.get("/console/login").await.leads_to(), "/console");
 
-    // A form of one login is none of another's, though the key is the same.
+    // A form of one login is invalid for another, even with the same key.
     let other = client.logged_in(&client.post(&form, &[("key", &key.1)]).await);
     let foreign = other.get("/console/new").await.form("/console/new");
     assert_eq!(inside.post(&foreign, &[("text", "x")]).await.status, StatusCode::FORBIDDEN);
@@ -261,7 +261,7 @@ async fn a_key_that_is_revoked_ends_its_logins() {
     let client = site.log_in(&key.1).await;
     let form = client.get("/console/new").await.form("/console/new");
     revoke(&site.keys_path(), &key.0).expect("revoked");
-    // The file is looked at once a second.
+    // The file is checked once a second.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while client.get("/console").await.status == StatusCode::OK {
         assert!(std::time::Instant::now() < until, "the login outlives its key");

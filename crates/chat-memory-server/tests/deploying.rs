@@ -1,4 +1,4 @@
-//! docs/deploying.md and the files in deploy/ name the settings that there are, all of them and no others.
+//! docs/deploying.md and the files in deploy/ name exactly the settings that exist.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ const DOCKERFILE: &str = include_str!("../../../deploy/Dockerfile");
 const LAMBDA: &str = include_str!("../../../deploy/lambda.yaml");
 const UNIT: &str = include_str!("../../../deploy/chat-memory.service");
 
-/// What is no setting of the service but is said to `serve`, or to all commands.
-const BESIDE: [(&str, &str); 2] = [("--store", "CHAT_MEMORY_STORE"), ("--config", "CHAT_MEMORY_CONFIG")];
+/// Not settings of the service, but options of `serve` or of all commands.
+const OTHERS: [(&str, &str); 2] = [("--store", "CHAT_MEMORY_STORE"), ("--config", "CHAT_MEMORY_CONFIG")];
 
 /// The flag and the variable of each setting.
 fn settings() -> Vec<(String, String)> {
@@ -23,7 +23,7 @@ fn settings() -> Vec<(String, String)> {
     command.get_arguments().map(of).collect()
 }
 
-/// The cells of the table's lines, without their quotes.
+/// The cells of the table's rows, without their quotes.
 fn table() -> Vec<Vec<String>> {
     let (_, section) = PAGE.split_once("\n## All settings\n").expect("the section");
     let lines = section.lines().filter(|line| line.starts_with("| `"));
@@ -41,7 +41,7 @@ fn the_table_has_every_setting_and_no_other() {
         let [name, flag, variable, default, _] = &line[..] else { panic!("five cells: {line:?}") };
         let is_known =
             |(known_flag, known_variable): (&str, &str)| (known_flag, known_variable) == (flag.as_str(), variable.as_str());
-        let mut all = known.iter().map(|(flag, variable)| (flag.as_str(), variable.as_str())).chain(BESIDE);
+        let mut all = known.iter().map(|(flag, variable)| (flag.as_str(), variable.as_str())).chain(OTHERS);
         assert!(all.any(is_known) && *flag == format!("--{name}"), "{line:?}");
         if name != "store" {
             let expected = defaults.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
@@ -57,7 +57,7 @@ fn the_table_has_every_setting_and_no_other() {
 fn what_is_named_anywhere_exists() {
     let known = settings();
     let variables: BTreeSet<_> =
-        known.iter().map(|(_, variable)| variable.as_str()).chain(BESIDE.map(|(_, variable)| variable)).collect();
+        known.iter().map(|(_, variable)| variable.as_str()).chain(OTHERS.map(|(_, variable)| variable)).collect();
     for (place, text) in [
         ("docs/deploying.md", PAGE),
         ("deploy/Dockerfile", DOCKERFILE),
@@ -69,7 +69,7 @@ fn what_is_named_anywhere_exists() {
             assert!(variables.contains(name), "{place} names {name}");
         }
     }
-    // The commands that serve name flags that it has.
+    // The commands that serve use flags that exist.
     let flags: BTreeSet<_> =
         known.iter().map(|(flag, _)| flag.as_str()).chain(["--store", "--config", "--demo", "--print-config"]).collect();
     let serving = |line: &&str| line.contains("chat-memory serve") || line.contains(" serve --") || line.contains("\"serve\"");

@@ -1,4 +1,4 @@
-//! Lambda's events, in the shapes that AWS documents, through `lambda_http`'s own types: event in, answer out, both as JSON.
+//! Lambda's events, in the shapes that AWS documents, through `lambda_http`'s own types: event in, response out, both as JSON.
 
 use chat_memory_server::Service;
 use chat_memory_server::config::Settings;
@@ -9,7 +9,7 @@ use lambda_http::tower::Service as _;
 use lambda_http::{Adapter, request::LambdaRequest};
 use serde_json::{Value, json};
 
-/// Through what a request comes to the function.
+/// The front end through which a request reaches the function.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Front {
     FunctionUrl,
@@ -53,7 +53,7 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// The event that AWS makes of a request.
+/// The event that AWS makes from a request.
 fn event(front: Front, sent: &Sent) -> Value {
     let host = match front {
         Front::FunctionUrl => "abcdefgh.lambda-url.eu-west-1.on.aws",
@@ -77,7 +77,7 @@ fn event(front: Front, sent: &Sent) -> Value {
     match front {
         Front::FunctionUrl | Front::HttpApi(_) => {
             let (stage, path) = match front {
-                // It decodes the path, and puts a stage that has a name in front.
+                // It decodes the path, and prepends a named stage.
                 Front::HttpApi("$default") => ("$default", decoded),
                 Front::HttpApi(stage) => (stage, format!("/{stage}{decoded}")),
                 _ => ("$default", sent.path.to_owned()),
@@ -140,7 +140,7 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// What the function answers an event with.
+/// The function's response to an event.
 async fn answer(service: &Service, event: &Value) -> Value {
     let event: LambdaRequest = serde_json::from_str(&event.to_string()).expect("an event that lambda_http knows");
     let mut function = Adapter::from(handler(service.clone()));
@@ -172,7 +172,7 @@ impl Answer {
     }
 }
 
-/// A service over a store in memory, and a key that may do everything.
+/// A service on a store in memory, and a key with all rights.
 fn started() -> (Service, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("keys.toml");
@@ -197,7 +197,7 @@ async fn every_front_appends_and_reads() {
         assert_eq!(appended.body()["seq"], 0, "{front:?}");
         assert!(appended.header("etag").is_some(), "{front:?} {appended:?}");
         assert_eq!(appended.header("x-request-id"), Some("8476a536-e9f4-11e8-9739-2dfe598c3fcd"), "{front:?}");
-        // The repeat comes encoded, as some fronts send every body.
+        // The repeat arrives encoded, as some front ends send every body.
         append.base64 = true;
         let again = ask(&service, front, &append).await;
         assert_eq!((again.status(), again.header("idempotent-replayed")), (201, Some("true")), "{front:?} {again:?}");
@@ -229,7 +229,7 @@ async fn a_slash_in_a_session_survives_where_the_front_lets_it() {
     for front in FRONTS {
         let (service, key) = started();
         let appended = ask(&service, front, &Sent::new("POST", "/v1/sessions/team%2F7%3F%23/messages", &key).json(TURN)).await;
-        // An HTTP API decodes the path before anyone sees it, so this one is another path.
+        // An HTTP API decodes the path first, so this is another path.
         let expected = if matches!(front, Front::HttpApi(_)) { 404 } else { 201 };
         assert_eq!(appended.status(), expected, "{front:?} {appended:?}");
         let listed = ask(&service, front, &Sent::new("GET", "/v1/sessions", &key)).await.body();
@@ -251,7 +251,8 @@ async fn a_stream_is_refused_at_once() {
 #[tokio::test]
 async fn an_answer_that_a_front_cannot_hand_on_says_so() {
     let (service, key) = started();
-    // 700 KB of quotes are 1.4 MB of JSON, and twice that as JSON in JSON: more than a load balancer takes, less than the others do.
+    // 700 KB of quotes are 1.4 MB of JSON, and twice that as JSON in JSON: more than a load balancer takes, less than the others
+    // do.
     let body = json!({ "messages": [{ "role": "user", "content": "\"".repeat(700_000) }] }).to_string();
     let append = Sent::new("POST", "/v1/sessions/a/messages", &key).json(&body);
     assert_eq!(ask(&service, Front::FunctionUrl, &append).await.status(), 201);

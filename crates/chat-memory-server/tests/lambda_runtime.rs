@@ -1,4 +1,4 @@
-//! The program that Lambda starts, against Lambda's runtime interface as AWS documents it, served here.
+//! The program that Lambda starts, tested with Lambda's runtime interface as AWS documents it, served here.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use chat_memory_testkit::{credentials_env, dynamodb_endpoint, table_name};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
-/// Nothing here takes so long but a program that hangs.
+/// Only a hanging program takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The interface: events that wait, and answers that came.
+/// The interface: waiting events, and received responses.
 struct Interface {
     events: Mutex<mpsc::Receiver<Value>>,
     answers: mpsc::Sender<Value>,
@@ -85,7 +85,7 @@ async fn the_program_takes_events_and_answers_them() {
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    // As Lambda starts it: in the deployment package's folder, with what the function's configuration says.
+    // As Lambda starts it: in the deployment package's folder, with the function's environment.
     let program = program()
         .current_dir(folder.path())
         .envs(credentials_env())

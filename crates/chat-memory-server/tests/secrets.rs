@@ -1,5 +1,5 @@
-//! A program that has the service in it, and logs all that its dependencies say at level `trace`, logs no key and no cookie; and what can be
-//! printed of the service holds none.
+//! A program that embeds the service, and logs everything from its dependencies at level `trace`, logs no key and no cookie; and
+//! nothing that can be printed of the service contains one.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use chat_memory_server::{Options, Service};
 use chat_memory_testkit::{Secrets, Traced};
 use tokio::sync::oneshot;
 
-/// Sends a request, and reads its answer to the end.
+/// Sends a request, and reads its response to the end.
 fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     let length = body.len();
@@ -22,7 +22,7 @@ fn ask(address: SocketAddr, request: &str, headers: &str, body: &str) -> String 
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// All kinds of requests with a key, and with a cookie that it logs in for.
+/// All kinds of requests with a key, and with a cookie from logging in with it.
 fn ask_all(address: SocketAddr, key: &str, secrets: &mut Secrets) {
     let (form, bearer) = ("Content-Type: application/x-www-form-urlencoded\r\n", format!("Authorization: Bearer {key}\r\n"));
     let login = ask(address, "POST /console/login", form, &format!("key={key}"));
@@ -74,7 +74,7 @@ async fn traces_hold_no_key_and_no_cookie() {
     let (served, secrets) = tokio::join!(serving, asking);
     served.expect("a good end");
     let traces = traced.text();
-    // Each request has a span, which a line tells of the beginning and the end of.
+    // Each request has a span, whose beginning and end are logged.
     assert!(traces.contains("answered") && traces.contains("close"), "the traces were heard: {traces}");
     secrets.assert_hidden("what is logged at level trace", &traces);
 }
@@ -87,7 +87,7 @@ fn what_can_be_printed_holds_no_key_and_no_hash() {
     let mut secrets = Secrets::new();
     secrets.add("the key's secret", text.splitn(3, '_').last().expect("its last part"));
     let file = std::fs::read_to_string(&path).expect("the file of keys");
-    // Cursors are signed by what is made of the hashes.
+    // The signing secret of cursors derives from the hashes.
     let hashes: Vec<_> = file.split('"').filter(|part| part.len() == 64).collect();
     assert_eq!(hashes.len(), 2, "{file}");
     hashes.iter().enumerate().for_each(|(n, hash)| secrets.add(&format!("hash {n}"), *hash));

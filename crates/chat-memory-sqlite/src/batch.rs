@@ -1,8 +1,8 @@
-//! Appends that wait for the disk at the same time share one transaction, and so one wait.
+//! Batches appends: those that wait for the disk at the same time share one transaction, and so one sync.
 //!
-//! Each append queues itself and a job; the job that runs first takes along all that are queued by then. Every append of a batch
-//! is judged on its own, after those before it; only where the batch as a whole fails is each tried alone, so that none
-//! fails for another.
+//! Each append queues itself and a job; the first job to run takes all appends queued by then. Each append of a batch is
+//! processed on its own, after those before it. Only if the batch as a whole fails is each append retried alone, so that none
+//! fails because of another.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use super::workers::Workers;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Ticket;
 
-/// A batch ends at so many appends or bytes, so that nobody waits long for others.
+/// A batch is limited to this many appends or bytes, so that no append waits long for others.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 4_000_000;
 
@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 4_000_000;
 #[derive(Default)]
 pub(super) struct Batches {
     waiting: Mutex<VecDeque<Waiting>>,
-    /// How many batches there were, for the tests.
+    /// The number of batches, for the tests.
     #[cfg(test)]
     pub(super) count: std::sync::atomic::AtomicU64,
 }
@@ -37,7 +37,7 @@ struct Waiting {
 }
 
 impl Batches {
-    /// Appends a record by `writer`, together with those that wait as well. It is written even if the caller stops waiting.
+    /// Appends a record with `writer`, batched with others that are waiting. It is written even if the caller stops waiting.
     pub(super) async fn append(
         self: &Arc<Self>,
         writer: &Workers,
@@ -53,7 +53,7 @@ impl Batches {
         answered.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
-    /// How many wait.
+    /// Returns how many are waiting.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiting().len()
@@ -77,7 +77,7 @@ impl Batches {
         taken
     }
 
-    /// One batch; none where another job took all along. Whether the connection is still good.
+    /// Runs one batch, or none if another job took everything. Returns whether the connection is still usable.
     fn run(&self, connection: Result<&Connection, Failure>) -> bool {
         let batch = self.next();
         let db = match connection {
@@ -95,7 +95,7 @@ impl Batches {
         let news: Vec<&Waiting> = batch.iter().collect();
         let landed = match together(db, &news) {
             Ok(landed) => landed,
-            // The disk may have room for some of them, and one record's damage is no other's. A lock is everybody's.
+            // The disk may have room for some of them, and one record's damage does not affect the others. A lock affects all.
             Err(failure) if batch.len() > 1 && db.is_autocommit() && !failure.is_lock() => {
                 batch.iter().map(|one| together(db, &[one]).and_then(|mut landed| landed.remove(0))).collect()
             }
@@ -110,13 +110,13 @@ impl Batches {
     }
 }
 
-/// Appends all of them in one transaction: what became of each, or why nothing was written.
+/// Appends all of them in one transaction. Returns the result of each, or why nothing was written.
 fn together(db: &Connection, batch: &[&Waiting]) -> Result<Vec<Result<Landed, Failure>>, Failure> {
     let transaction = Transaction::to_write(db)?;
     let mut landed = Vec::with_capacity(batch.len());
     for one in batch {
         match append_within(db, &one.new, one.now_ms, one.expires_at) {
-            // It wrote nothing, and says why.
+            // It wrote nothing, and reports why.
             Err(Failure::Said(said)) => landed.push(Err(Failure::Said(said))),
             Err(failure) => return Err(failure),
             done => landed.push(done),
@@ -131,19 +131,19 @@ fn together(db: &Connection, batch: &[&Waiting]) -> Result<Vec<Result<Landed, Fa
     let in_doubt = |(append_id, seq)| Err(commit_failed(copy(&error), Ticket::new(append_id, seq)));
     let unwritten = |landed| match landed {
         Ok(Landed::New { seq, append_id, .. }) => in_doubt((append_id, seq)),
-        // What was found may have been written by this very transaction, and then is in as much doubt.
+        // The record found may have been written by this same transaction, and is then in as much doubt.
         Ok(Landed::Earlier(stored)) => {
             let first = written.iter().find(|(append_id, _)| *append_id == stored.record.append_id);
             first.map_or(Ok(Landed::Earlier(stored)), |first| in_doubt(*first))
         }
-        // It wrote nothing, but what it found may not be there either.
+        // It wrote nothing, but what it found may not have been committed either.
         Ok(Landed::Conflict(_) | Landed::Nothing) => Err(Failure::Sqlite(copy(&error))),
         said => said,
     };
     Ok(landed.into_iter().map(unwritten).collect())
 }
 
-/// An error of SQLite once more, for the others of a batch.
+/// Copies an SQLite error for the other appends of a batch.
 pub(super) fn copy(error: &rusqlite::Error) -> rusqlite::Error {
     match error {
         rusqlite::Error::SqliteFailure(code, said) => rusqlite::Error::SqliteFailure(*code, said.clone()),

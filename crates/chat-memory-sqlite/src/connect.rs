@@ -1,4 +1,4 @@
-//! Opening the file, and connections to it.
+//! Opens the file and the connections to it.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -17,16 +17,16 @@ use super::{schema, sweep};
 use chat_memory_core::backend::wall_ms;
 use chat_memory_core::error::{Error, ErrorKind};
 
-/// Reads that run at once; more wait. Each has a thread and a connection, with a cache of up to 2 MB.
+/// Concurrent reads; more wait. Each has a thread and a connection, with a cache of up to 2 MB.
 const READERS: usize = 4;
 
-/// Statements kept prepared per connection: all that there are.
+/// Prepared statements kept per connection: all statements of the store.
 const STATEMENTS: usize = 32;
 
-/// Every so many appends of this process, some of what is past its time is erased.
+/// After this many appends by this process, some expired data is erased.
 const APPENDS_PER_PURGE: u64 = 64;
 
-/// SQLite takes a value of 10^9 bytes at most.
+/// SQLite's limit is 10^9 bytes per value.
 const MAX_RECORD_BYTES: usize = 900_000_000;
 
 /// How to open the file.
@@ -39,7 +39,7 @@ pub(super) struct Options {
     pub(super) create: bool,
     pub(super) create_parent: bool,
     pub(super) max_record_bytes: usize,
-    /// A limit on the file's size, in pages, so that a test can fill the disk.
+    /// Limits the file's size, in pages, so that a test can fill the disk.
     #[cfg(test)]
     pub(super) max_pages: Option<u32>,
 }
@@ -60,11 +60,11 @@ impl Options {
     }
 }
 
-/// The file, opened.
+/// An open file.
 pub(super) struct Database {
     pub(super) options: Arc<Options>,
     pub(super) is_new: bool,
-    /// One writer of this process at a time: they queue here, in order, and not at SQLite's lock, which is polled.
+    /// One writer per process: writes queue here, in order, and not at SQLite's lock, which is polled.
     writer: Workers,
     readers: Workers,
     pub(super) batches: Arc<Batches>,
@@ -79,7 +79,7 @@ impl Database {
         if !(1..=MAX_RECORD_BYTES).contains(&options.max_record_bytes) {
             return Err(Error::invalid(format!("the limit of a record's size must be 1 to {MAX_RECORD_BYTES} bytes")));
         }
-        // Absolute, since a change of the working directory must not change the file, and "file:…" is no URI here.
+        // An absolute path, because a change of the working directory must not change the file, and "file:…" is not a URI here.
         options.path = std::path::absolute(&options.path)
             .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
         let options = Arc::new(options);
@@ -96,7 +96,7 @@ impl Database {
         Ok(Self { options, is_new, writer, readers, batches: Arc::default(), appends: AtomicU64::new(0) })
     }
 
-    /// Appends a record, in one transaction with others that wait for it.
+    /// Appends a record, in one transaction with others that wait.
     pub(super) async fn append(&self, new: NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Error> {
         self.batches.append(&self.writer, new, now_ms, expires_at).await.map_err(|failure| failure.at(&self.options))
     }
@@ -117,13 +117,13 @@ impl Database {
         self.readers.run(work).await.map_err(|failure| failure.at(&self.options))
     }
 
-    /// Whether this append should purge a little, too.
+    /// Whether this append should also purge a little.
     pub(super) fn is_time_to_purge(&self) -> bool {
         self.appends.fetch_add(1, Ordering::Relaxed) % APPENDS_PER_PURGE == APPENDS_PER_PURGE - 1
     }
 }
 
-/// Makes the file where it is missing and may be made, and refuses what cannot be ours. Whether it made it.
+/// Creates the file if it is missing and may be created, and refuses what cannot be ours. Returns whether it was created.
 fn prepare_file(options: &Options) -> Result<bool, Error> {
     let path = &options.path;
     let may_make = options.create && !options.read_only;
@@ -181,7 +181,7 @@ fn missing(path: &Path) -> Error {
     )
 }
 
-/// What something is that is neither a file nor a folder.
+/// Names a file type that is neither a file nor a directory.
 fn kind_of(found: &std::fs::Metadata) -> &'static str {
     #[cfg(unix)]
     {
@@ -201,7 +201,8 @@ fn kind_of(found: &std::fs::Metadata) -> &'static str {
     "something else"
 }
 
-/// Conversations are private, so the file is its owner's only; SQLite gives those beside it the same mode.
+/// Creates the file readable by its owner only, because conversations are private; SQLite gives its companion files the same
+/// mode.
 fn create_file(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -210,7 +211,7 @@ fn create_file(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Makes a folder and those above it, each on the disk for good before anything is acknowledged in it.
+/// Creates a directory and its parents, each synced to disk before anything in it is acknowledged.
 fn create_folder(folder: &Path) -> io::Result<()> {
     if let Some(above) = folder.parent().filter(|above| !above.exists()) {
         create_folder(above)?;
@@ -226,7 +227,7 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The error for a file or folder that the operating system does not let us reach.
+/// The error for a file or directory that the operating system does not let us access.
 pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
     let path = path.display();
     let (kind, sentence) = match error.kind() {
@@ -243,8 +244,8 @@ pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
     Error::new(kind, sentence).with_source(error)
 }
 
-/// The first connection: it makes the tables in an empty file, and brings one of an older version into the present form. `None` where a
-/// full disk keeps that from being done: such a file is read as it is, until a writer finds room.
+/// Opens the first connection: creates the tables in an empty file, and upgrades one of an older version. Returns `None` if a
+/// full disk prevents that: the file is then read as it is until a writer has room.
 fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
     let mut db = raw_connection(options)?;
     let version = schema::check(&db, &options.path)?;
@@ -267,19 +268,19 @@ fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
     prepare_to_write(&db, options)?;
     match schema::upgrade(&mut db, &options.path) {
         Err(Failure::Sqlite(e)) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-            tracing::warn!(error = ?e, "a file of an older version could not be brought into the present form");
+            tracing::warn!(error = ?e, "upgrading a file of an older version failed");
             return Ok(None);
         }
         upgraded => upgraded?,
     }
     if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
-        // A full disk must not keep anyone from reading.
+        // A full disk must not prevent reading.
         tracing::warn!(error = ?e, "purging expired records failed");
     }
     Ok(Some(db))
 }
 
-/// Each connection to read with. The file must still be there.
+/// Opens a connection for reading. The file must still exist.
 fn connect_to_read(options: &Options) -> Result<Connection, Failure> {
     let (db, version) = reopened(options)?;
     if !options.read_only {
@@ -289,7 +290,7 @@ fn connect_to_read(options: &Options) -> Result<Connection, Failure> {
     Ok(db)
 }
 
-/// Each connection to write with, after the first.
+/// Opens a connection for writing, after the first.
 fn connect_to_write(options: &Options) -> Result<Connection, Failure> {
     if options.read_only {
         return connect_to_read(options);
@@ -319,11 +320,11 @@ fn raw_connection(options: &Options) -> Result<Connection, Failure> {
 }
 
 fn prepare_to_write(db: &Connection, options: &Options) -> Result<(), Failure> {
-    // A commit returns when the disk has it; on macOS only this makes the drive's own cache part of "has it".
+    // A commit returns once the data is on disk; on macOS, only this includes the drive's own cache.
     db.pragma_update(None, "synchronous", "FULL")?;
     #[cfg(target_os = "macos")]
     db.pragma_update(None, "fullfsync", true)?;
-    // What is erased is overwritten with zeros.
+    // Overwrites erased data with zeros.
     db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     #[cfg(test)]
     if let Some(pages) = options.max_pages {
@@ -334,7 +335,7 @@ fn prepare_to_write(db: &Connection, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets the file to WAL. SQLite does not always wait for the lock that this takes, so we do.
+/// Sets the file to WAL mode. SQLite does not always wait for the lock that this takes, so we do.
 fn set_wal(db: &Connection, timeout: Duration) -> Result<(), Failure> {
     let until = Instant::now() + timeout;
     loop {

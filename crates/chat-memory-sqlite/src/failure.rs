@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to our callers.
+//! Maps SQLite's errors to ours.
 
 use rusqlite::ErrorCode;
 
@@ -7,7 +7,7 @@ use super::connect::Options;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Ticket;
 
-/// Why work on the file failed, before it is known to whom and of which file to tell.
+/// Why work on the file failed, before the caller and the file to report are known.
 #[derive(Debug)]
 pub(super) enum Failure {
     Sqlite(rusqlite::Error),
@@ -33,13 +33,13 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Whether another process holds the file.
+    /// Whether another process holds the file's lock.
     pub(super) fn is_lock(&self) -> bool {
         let code = if let Self::Sqlite(error) = self { error.sqlite_error_code() } else { None };
         matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed))
     }
 
-    /// The same failure, for another caller of the same batch.
+    /// Copies the failure for another caller of the same batch.
     pub(super) fn copy(&self) -> Self {
         match self {
             Self::Sqlite(error) => Self::Sqlite(copy(error)),
@@ -48,13 +48,13 @@ impl Failure {
         }
     }
 
-    /// The error to return, for the file that was opened with these options.
+    /// Returns the error for the file that was opened with these options.
     pub(super) fn at(self, options: &Options) -> Error {
         let path = &options.path;
         match self {
             Self::Sqlite(error) => explained(error, options),
             Self::Record { session, seq, why } => Error::corrupt(format!(
-                "record {seq} of session {session:?} in {} {why}; restore the file from a backup, or clear the session to go on \
+                "record {seq} of session {session:?} in {} {why}; restore the file from a backup, or clear the session to continue \
                  without what it held",
                 path.display()
             )),
@@ -63,9 +63,9 @@ impl Failure {
     }
 }
 
-/// The error of a `COMMIT` that failed, for the append with this ticket. After an I/O error the transaction may be whole in
-/// the write-ahead log all the same, and come back to life when the file is next recovered; where there was no lock or
-/// no space, its last page was never written.
+/// Returns the error of a failed `COMMIT`, for the append with this ticket. After an I/O error the whole transaction may
+/// nevertheless be in the write-ahead log and be restored when the file is next recovered. Without a lock or without space, its
+/// last page was never written.
 pub(super) fn commit_failed(error: rusqlite::Error, ticket: Ticket) -> Failure {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Failure::Sqlite(error),
@@ -91,19 +91,17 @@ fn explained(error: rusqlite::Error, options: &Options) -> Error {
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) if options.read_only => (
             ErrorKind::AccessDenied,
             format!(
-                "{path} could not be read: even for that SQLite keeps files -wal and -shm beside it; see that you may write in its \
-                 folder, or read a copy elsewhere"
+                "{path} could not be read: even for reading, SQLite needs the files -wal and -shm next to it; make its folder \
+                 writable, or read a copy elsewhere"
             ),
         ),
         Some(ErrorCode::CannotOpen) => (
             ErrorKind::AccessDenied,
-            format!(
-                "{path}, or the files -wal and -shm that SQLite keeps beside it, could not be opened; see that you may write in its folder"
-            ),
+            format!("{path}, or the files -wal and -shm next to it, could not be opened; make its folder writable"),
         ),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => (
             ErrorKind::AccessDenied,
-            format!("{path} may not be written to; see that you may write the file and in its folder, or open it read-only"),
+            format!("{path} is not writable; make the file and its folder writable, or open it read-only"),
         ),
         Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, format!("SQLite takes no record this large into {path} ({error})")),
         Some(ErrorCode::OutOfMemory) => (ErrorKind::Unavailable, format!("there was not enough memory to work on {path}")),
@@ -118,7 +116,7 @@ fn explained(error: rusqlite::Error, options: &Options) -> Error {
     Error::new(kind, sentence).with_source(error)
 }
 
-/// The sentence for a file that is not a chat memory.
+/// The error text for a file that is not a chat memory.
 pub(super) fn not_ours(path: &dyn std::fmt::Display, why: &str) -> String {
     format!("{path} is not a chat memory ({why}); it was left untouched, name another file")
 }

@@ -1,14 +1,15 @@
-//! The embedded store: one SQLite file, no service (docs/formats.md says what is in it).
+//! The embedded store: one SQLite file, no service (docs/formats.md describes the file).
 //!
-//! What makes it keep the contract:
-//! * An append is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: it returns after SQLite has synced it, so it survives
-//!   `kill -9`, and power loss as far as the drive keeps its word. Several processes may use the file at once; SQLite's lock puts their appends in one order.
-//! * Appends that wait for the disk at the same time share a transaction, and so one wait for the disk.
-//! * A load is one read transaction, so it sees one state of the log, whatever is written meanwhile (WAL).
-//! * A log's numbers in the file have no gaps, ever: only its oldest records go, and the newest one stays as a stub. So a
-//!   missing number is damage, and is said.
-//! * SQLite blocks, so its work runs on threads of the store's own: one hop per operation, on connections that are kept, with
-//!   their statements prepared.
+//! How it keeps the contract:
+//! - An append is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: it returns after SQLite has synced it, so it survives
+//!   `kill -9`, and power loss as far as the drive honours syncs. Several processes may use the file at once; SQLite's lock puts
+//!   their appends in one order.
+//! - Appends that wait for the disk at the same time share a transaction, and so one sync.
+//! - A load is one read transaction, so it sees one state of the log, whatever is written in the meantime (WAL).
+//! - A log's numbers in the file never have gaps: only its oldest records are deleted, and the newest one stays as a stub. So a
+//!   missing number is damage and is reported.
+//! - SQLite blocks, so its work runs on the store's own threads: one hop per operation, on connections that stay open, with
+//!   prepared statements.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use chat_memory_core::backend::{check_title, wall_ms};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{
     Append, Appended, Capabilities, ChatStore, Deleted, History, Load, Position, Receipt, SessionInfo, SessionPage, SessionQuery,
-    SessionUpdate, Swept,
+    SessionUpdate, SweepStats,
 };
 
 mod batch;
@@ -40,10 +41,10 @@ mod workers;
 
 pub use self::schema::FORMAT_VERSION;
 
-/// A store in one SQLite file. It runs under any async runtime.
+/// A store in one SQLite file. It works with any async runtime.
 ///
-/// Dropping the last clone closes the file, which may block for a moment; only then is everything in that one file, without
-/// the `-wal` and `-shm` beside it. Copy a file in use with SQLite's own means (`sqlite3 FILE ".backup COPY"`).
+/// Dropping the last clone closes the file, which may block for a moment. Only then is everything in that one file, without the
+/// `-wal` and `-shm` files next to it. Copy a file in use with SQLite's own tools (`sqlite3 FILE ".backup COPY"`).
 ///
 /// ```
 /// use chat_memory::store::{Append, ChatStore, Load, sqlite::SqliteStore};
@@ -64,7 +65,7 @@ pub use self::schema::FORMAT_VERSION;
 pub struct SqliteStore(Arc<Database>);
 
 impl SqliteStore {
-    /// Opens the file at this path, or makes it, with everything as by default.
+    /// Opens the file at this path with default settings, and creates it if missing.
     ///
     /// # Errors
     /// As [`SqliteBuilder::open`].
@@ -72,29 +73,29 @@ impl SqliteStore {
         Self::builder(path).open().await
     }
 
-    /// The settings with which to open the file at this path.
+    /// Returns a builder with the settings for the file at this path.
     pub fn builder(path: impl Into<PathBuf>) -> SqliteBuilder {
         SqliteBuilder(Options::new(path.into()))
     }
 
-    /// The file, as an absolute path.
+    /// Returns the file's absolute path.
     pub fn path(&self) -> &Path {
         &self.0.options.path
     }
 
-    /// Whether this very open made the file.
+    /// Whether this call of `open` created the file.
     pub fn is_new(&self) -> bool {
         self.0.is_new
     }
 
-    /// Erases what is past its time: records a day after they expired, and stubs a day after their sweep. Opening the
-    /// file and every so many appends do some of this; this does all of it. What is erased is erased from the write-ahead log, too.
+    /// Erases what has expired: records a day after their expiry, and stubs a day after their sweep. Opening the file and every
+    /// n-th append do some of this; this call does all of it. The data is also erased from the write-ahead log.
     ///
     /// # Errors
-    /// Read-only; and what SQLite meets. What was erased until then stays erased.
-    pub async fn purge(&self) -> Result<Swept, Error> {
+    /// Read-only; errors of SQLite. What was already erased stays erased.
+    pub async fn purge(&self) -> Result<SweepStats, Error> {
         self.writable("purge it")?;
-        let mut swept = Swept::default();
+        let mut swept = SweepStats::default();
         loop {
             let purged = self.0.write(|db| sweep::purge(db, wall_ms())).await?;
             swept.receipt.requests += 1;
@@ -133,7 +134,7 @@ impl SqliteStore {
         if self.0.is_time_to_purge()
             && let Err(error) = self.0.write(move |db| sweep::purge_a_little(db, now_ms)).await
         {
-            // The append stands; what could not be purged is hidden all the same, and the next purge takes it.
+            // The append succeeded; what could not be purged is hidden anyway, and the next purge takes it.
             tracing::warn!(%error, "purging expired records failed");
         }
         let one = |bytes| Receipt::new(1, bytes);
@@ -165,54 +166,55 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-/// How to open a [`SqliteStore`].
+/// The settings with which a [`SqliteStore`] is opened.
 #[derive(Debug, Clone)]
 #[must_use = "settings do nothing until `open`"]
 pub struct SqliteBuilder(Options);
 
 impl SqliteBuilder {
-    /// How long a record is kept: hidden from then on. It is erased a day later at the earliest: as the file is opened, appended to or
-    /// [purged](SqliteStore::purge). Without end by default.
+    /// Sets how long a record is kept. It is hidden from then on, and erased a day later at the earliest: when the file is
+    /// opened, appended to or [purged](SqliteStore::purge). Forever by default.
     pub fn retention(mut self, retention: impl Into<Option<Duration>>) -> Self {
         self.0.retention = retention.into();
         self
     }
 
-    /// Whether everything that writes is refused, and the file is neither made nor changed. No by default.
+    /// Sets whether the store is read-only: it refuses all writes and neither creates nor changes the file. Off by default.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.0.read_only = read_only;
         self
     }
 
-    /// How long an operation waits for another process that holds the file's lock; 10 s by default.
+    /// Sets how long an operation waits for another process that holds the file's lock; 10 s by default.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.0.busy_timeout = timeout;
         self
     }
 
-    /// Whether the file is made if it is missing. Yes by default; without, a path that is mistyped is an error.
+    /// Sets whether the file is created if missing. On by default; if off, a mistyped path is an error.
     pub fn create(mut self, create: bool) -> Self {
         self.0.create = create;
         self
     }
 
-    /// Whether the file's folder is made, with those above it, if it is missing. No by default.
+    /// Sets whether the file's directory and its parents are created if missing. Off by default.
     pub fn create_parent(mut self, create: bool) -> Self {
         self.0.create_parent = create;
         self
     }
 
-    /// The largest record, in bytes of its JSON; 16 MB by default, as in the other stores, and 900 MB at most.
+    /// Sets the largest record, in bytes of its JSON; 16 MB by default, as in the other stores, and 900 MB at most.
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.0.max_record_bytes = bytes;
         self
     }
 
-    /// Opens the file. It is made if it is missing (readable to its owner only, on Unix), unless the store is read-only or told not to [create](Self::create) it.
+    /// Opens the file. It is created if missing (readable by its owner only, on Unix), unless the store is read-only or
+    /// [`create`](Self::create) is off.
     ///
     /// # Errors
-    /// Not found (no such folder; no such file, where none may be made), access denied, invalid (the file is not a chat
-    /// memory: it is left untouched), unsupported (a newer version wrote it), corrupt, unavailable (locked, disk full).
+    /// Not found (no such directory; no such file, if it may not be created), access denied, invalid (the file is not a chat
+    /// memory: it is left untouched), unsupported (written by a newer version), corrupt, unavailable (locked, disk full).
     pub async fn open(self) -> Result<SqliteStore, Error> {
         Database::open(self.0).await.map(|database| SqliteStore(Arc::new(database)))
     }
@@ -241,10 +243,10 @@ impl ChatStore for SqliteStore {
         self.0.read(move |db| log::load(db, &id, &load, wall_ms())).await
     }
 
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         session.check()?;
         self.writable("sweep it")?;
-        let mut swept = Swept::default();
+        let mut swept = SweepStats::default();
         loop {
             let id = session.to_string();
             let step = self.0.write(move |db| sweep::sweep(db, &id, wall_ms())).await?;
@@ -266,7 +268,7 @@ impl ChatStore for SqliteStore {
         let clear = Append::clear();
         let now_ms = wall_ms();
         let expires_at = clear.expires_at(now_ms, self.retention_s());
-        // Taken off the directory by the clear's own transaction: an append after it starts the session anew, and lists it.
+        // The clear's own transaction removes it from the directory: a later append starts the session again and lists it.
         let landed = self.0.append(NewRecord::of(session, &clear, true, now_ms)?, now_ms, expires_at).await?;
         let existed = matches!(landed, Landed::New { started: false, .. });
         let mut deleted = Deleted::new(
@@ -285,7 +287,7 @@ impl ChatStore for SqliteStore {
         self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), wall_ms())).await
     }
 
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after = after.map(str::parse).transpose()?;
         self.0.read(move |db| listing::every(db, 100, after.as_ref(), wall_ms())).await
     }

@@ -1,4 +1,4 @@
-//! The directory: the listed sessions are the rows of `sessions` with a time, until the last of their records has expired.
+//! The directory: the listed sessions are the rows of `sessions` with a time, until their last record has expired.
 
 use rusqlite::{Connection, Row, Rows, params};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use chat_memory_core::error::Error;
 use chat_memory_core::store::{Receipt, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
 use chat_memory_core::{Owner, SessionId};
 
-/// What is read of a listed session, in the order that [`info`] takes it.
+/// The columns of a listed session, in the order that [`info`] reads them.
 macro_rules! listed {
     () => {
         "SELECT id, created_at, owner, title, metadata, last_at FROM sessions
@@ -28,7 +28,7 @@ const EVERY: &str = concat!(listed!(), " AND id > ?2 ORDER BY id LIMIT ?3");
 
 const ONE: &str = concat!(listed!(), " AND id = ?2");
 
-/// A page of the sessions of an owner, or of nobody, newest first.
+/// Returns a page of the sessions of an owner, or of those without an owner, newest first.
 pub(super) fn page(
     db: &Connection,
     owner: Option<&Owner>,
@@ -44,7 +44,7 @@ pub(super) fn page(
     page_of(rows, limit, order)
 }
 
-/// A page of the sessions of all owners, by their ids.
+/// Returns a page of all sessions, sorted by id.
 pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now_ms: i64) -> Result<SessionPage, Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let mut query = db.prepare_cached(EVERY)?;
@@ -52,7 +52,7 @@ pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now_m
     page_of(rows, limit, SessionOrder::Started)
 }
 
-/// A page of at most `limit` sessions; one row more says that there is another page.
+/// Returns a page of at most `limit` sessions; one row more means that there is another page.
 fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<SessionPage, Failure> {
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
@@ -66,14 +66,14 @@ fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<Sessio
     Ok(SessionPage::new(sessions, next).in_order(order).with_receipt(Receipt::new(1, 0)))
 }
 
-/// What is said of a listed session.
+/// Returns a session's directory entry.
 pub(super) fn session(db: &Connection, session: &SessionId, now_ms: i64) -> Result<Option<SessionInfo>, Failure> {
     let mut query = db.prepare_cached(ONE)?;
     let mut rows = query.query(params![now_ms.div_euclid(1000), session.as_str()])?;
     rows.next()?.map(info).transpose()
 }
 
-/// Changes what is said of a listed session.
+/// Updates a session's directory entry.
 pub(super) fn update(
     db: &Connection,
     id: &SessionId,

@@ -1,4 +1,4 @@
-//! A session's log in the file: appending to it, and loading it.
+//! A session's log in the file: appends and loads.
 
 use rusqlite::{Connection, Row, named_params, params};
 use serde_json::{Map, Value};
@@ -8,14 +8,14 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{
-    Append, AppendId, History, Identity, KEY_LIFETIME_MS, Lasts, Load, Position, Receipt, Record, Walk,
+    Append, AppendId, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record, Walk,
 };
 
-/// How long a record stays in the file after its expiry, and a stub after its sweep, so that a key or a ticket of
-/// it is still known: a day, in seconds.
+/// How long a record stays in the file after its expiry, and a stub after its sweep, so that their keys and tickets are still
+/// recognised: a day, in seconds.
 pub(super) const STAYS_S: i64 = 24 * 60 * 60;
 
-/// A transaction, taken back when it is dropped before its commit. Its statements are prepared once per connection.
+/// A transaction, rolled back if dropped before its commit. Its statements are prepared once per connection.
 pub(super) struct Transaction<'c>(&'c Connection);
 
 impl<'c> Transaction<'c> {
@@ -37,7 +37,7 @@ impl<'c> Transaction<'c> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if !self.0.is_autocommit() {
-            // If this fails, SQLite takes it back when the connection is closed, as it is after every error.
+            // If this fails, SQLite rolls back when the connection is closed, which happens after every error.
             let _ = self.0.execute_batch("ROLLBACK");
         }
     }
@@ -54,12 +54,12 @@ pub(super) struct NewRecord {
     messages: String,
     owner: Option<String>,
     title: Option<String>,
-    /// When each message was sent, as JSON; `None` where that was not given.
+    /// When each message was sent, as JSON; `None` if not given.
     sent_at: Option<String>,
-    /// When the session counts as started, if this starts it.
+    /// When the session counts as started, if this append starts it.
     starts_at: i64,
     active_at: i64,
-    /// Whether the session is deleted: taken off the directory, if there is anything to delete.
+    /// Whether the session is deleted: removed from the directory, if there is anything to delete.
     deletes: bool,
 }
 
@@ -101,12 +101,12 @@ impl NewRecord {
     }
 }
 
-/// JSON of our own values, which cannot fail.
+/// Writes our own values as JSON, which cannot fail.
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|e| Error::invalid(format!("the messages cannot be written as JSON ({e})")))
 }
 
-/// What became of an append.
+/// The result of an append.
 pub(super) enum Landed {
     New {
         seq: u64,
@@ -120,13 +120,13 @@ pub(super) enum Landed {
     Nothing,
 }
 
-/// A record as it was found, or what is left of it.
+/// A stored record, or what is left of it.
 pub(super) struct Stored {
     pub(super) record: Record,
     cleared: bool,
-    /// Whether it was erased because its time was over, by the clock of the process that erased it.
+    /// Whether it was erased because it had expired, by the clock of the process that erased it.
     purged: bool,
-    /// Whether its messages are still there.
+    /// Whether its messages still exist.
     pub(super) messages_left: bool,
     pub(super) bytes: u64,
 }
@@ -138,11 +138,11 @@ macro_rules! columns {
     };
 }
 
-/// A session's row, and the last of its log.
+/// A session's row, and the last record of its log.
 pub(super) const HEAD: &str = "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id, s.expires_at
      FROM sessions s LEFT JOIN records r ON r.session = s.key WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
 
-/// Whether a session still has messages that no clear has hidden, be they expired.
+/// Whether a session still has messages that no clear has hidden, expired or not.
 pub(super) const IS_LEFT: &str = "SELECT 1 FROM records WHERE session = ?1
      AND seq >= ifnull((SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0), 0) AND messages <> '[]' LIMIT 1";
 
@@ -158,12 +158,12 @@ pub(super) const BY_KEY: &str = concat!(
 pub(super) const BY_TICKET: &str =
     concat!("SELECT ", columns!(), " FROM records WHERE session = ?1 AND append_id = ?2 AND seq >= ?3 ORDER BY seq LIMIT 1");
 
-/// What [`HEAD`] says.
+/// The result of [`HEAD`].
 struct Head {
     key: i64,
-    /// Whether it has its place in the directory, be its records expired.
+    /// Whether it has a directory entry, even if its records have expired.
     listed: bool,
-    lasts: Lasts,
+    lasts: Expiry,
     /// The lowest number still in the file.
     first: u64,
     newest: Option<(u64, AppendId)>,
@@ -178,13 +178,13 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
             Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
             None => None,
         };
-        let lasts = row.get::<_, Option<i64>>(5)?.map_or(Lasts::Forever, Lasts::Until);
+        let lasts = row.get::<_, Option<i64>>(5)?.map_or(Expiry::Forever, Expiry::Until);
         Ok(Head { key: row.get(0)?, listed: row.get(1)?, lasts, first: row.get(2)?, newest })
     };
     read().map(Some).map_err(|e: rusqlite::Error| damaged_session(session, &e))
 }
 
-/// Appends a record, or finds that an earlier attempt did, or that the log is not where it was expected. The caller has begun the
+/// Appends a record, unless an earlier attempt did, or the log is not at the expected position. The caller has begun the
 /// transaction; after an error that is [said](Failure::Said), nothing of this append is in it.
 pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
     let head = head(db, &new.session)?;
@@ -204,7 +204,7 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
     if new.expected.as_ref().is_some_and(|expected| *expected != actual) {
         return Ok(Landed::Conflict(actual));
     }
-    // One whose records have all expired is over: this starts another, under its own owner and title.
+    // A session whose records have all expired has ended: this starts another, with its own owner and title.
     let started = !head.as_ref().is_some_and(|head| head.listed && !head.lasts.is_over(now_ms));
     let key = match &head {
         Some(head) => head.key,
@@ -221,8 +221,8 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         )?
         .execute(params![key, new.starts_at, new.active_at.max(new.starts_at), expires_at, new.owner, new.title])?;
     } else {
-        // No expiry is NULL, and so is the larger of NULL and any other. A clock that is set back moves no session down, so that
-        // no page of a list shows it twice.
+        // No expiry is NULL, and so is the maximum of NULL and any other value. A clock that is set back must not move a session
+        // down, or two pages of a list would both show it.
         db.prepare_cached(
             "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, ?3) WHERE key = ?1",
         )?
@@ -251,7 +251,7 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
     Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
 }
 
-/// Whether there is anything of a session to delete: its place in the directory, or messages, be they expired.
+/// Whether there is anything of a session to delete: its directory entry, or messages, expired or not.
 fn is_there(db: &Connection, head: Option<&Head>) -> rusqlite::Result<bool> {
     match head {
         None => Ok(false),
@@ -260,7 +260,7 @@ fn is_there(db: &Connection, head: Option<&Head>) -> rusqlite::Result<bool> {
     }
 }
 
-/// Takes a session off the directory.
+/// Removes a session from the directory.
 pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE sessions SET created_at = NULL, last_at = NULL, expires_at = NULL, owner = NULL, title = NULL, metadata = NULL
@@ -270,7 +270,7 @@ pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// The record of an earlier attempt at the same append.
+/// Finds the record of an earlier attempt at the same append.
 fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Option<Stored>, Failure> {
     let (sql, bound) = match &new.identity {
         Identity::New => return Ok(None),
@@ -294,14 +294,14 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
     let position = Position::new(newest + 1, Some(id), now_ms);
     let mut query = db.prepare_cached(BACKWARDS_FROM)?;
     let mut walk = Walk::new(load, Some(newest), now_ms);
-    // One pass over the rows for each stretch without a rewind.
+    // One pass over the rows per stretch without a rewind.
     while let Some(from) = walk.wants() {
         let mut rows = query.query(params![key, from])?;
         let mut next = from;
         while walk.wants() == Some(next) {
             let row = rows.next()?;
             if next < first {
-                // What was here expired, and was purged.
+                // The record here expired and was purged.
                 if let Some(row) = row {
                     let seq = seq_of(row, session)?;
                     return Err(damaged_record(session, seq, &format_args!("the session begins after it, with record {first}")));
@@ -314,7 +314,7 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
                 _ => return Err(missing(next)),
             };
             if stored.purged {
-                // By a clock that may have been ahead of this one. Its rewind still counts.
+                // Set by a clock that may have been ahead of this one. Its rewind still counts.
                 stored.record.expires_at = stored.record.expires_at.map(|at| at.min(now_ms.div_euclid(1000)));
             } else if !stored.messages_left && !stored.cleared {
                 return Err(damaged_record(session, next, &"it has no messages, and nothing erased them"));
@@ -353,7 +353,7 @@ fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
     if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.messages.len() {
         return Err(damaged(&format_args!("it has {} messages and times of {}", read.messages.len(), read.sent_at.len())));
     }
-    // A load that followed it would go in circles.
+    // Following it would loop forever.
     if read.rewind.is_some_and(|rewind| rewind > seq) {
         return Err(damaged(&"it takes back what comes after it"));
     }
@@ -375,17 +375,17 @@ fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
     })
 }
 
-/// The number of a row with the columns of `columns!`.
+/// Reads the number of a row with the columns of `columns!`.
 fn seq_of(row: &Row<'_>, session: &str) -> Result<u64, Failure> {
     row.get(0).map_err(|e| damaged_session(session, &e))
 }
 
-/// The failure where what a row says of a record cannot be.
+/// The failure for an impossible value in a record's row.
 pub(super) fn damaged_record(session: &str, seq: u64, why: &dyn std::fmt::Display) -> Failure {
     Failure::Record { session: session.to_owned(), seq, why: format!("cannot be read ({why})") }
 }
 
-/// The failure where what a row says of a session cannot be.
+/// The failure for an impossible value in a session's row.
 pub(super) fn damaged_session(session: &str, why: &dyn std::fmt::Display) -> Failure {
     Error::corrupt(format!("what the file says of session {session:?} cannot be read ({why}); restore it from a backup")).into()
 }

@@ -1,4 +1,4 @@
-//! The tables, and whether a file is ours. docs/formats.md describes each column.
+//! Creates the tables, and checks whether a file is ours. docs/formats.md describes each column.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,19 +8,19 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure::{Failure, not_ours};
 use chat_memory_core::error::{Error, ErrorKind};
 
-/// The version of the file's format, its `user_version`. A file with a greater one is refused.
+/// The version of the file format, stored as `user_version`. A file with a higher version is refused.
 pub const FORMAT_VERSION: i32 = 2;
 
-/// "CMem", the file's `application_id`: by it SQLite files that are ours are told from others.
+/// "CMem", the file's `application_id`: distinguishes our SQLite files from others.
 const APPLICATION_ID: i32 = 0x434d_656d;
 
-/// Where SQLite's file header holds the application id, big-endian.
+/// The offset of the application id in SQLite's file header, big-endian.
 const APPLICATION_ID_AT: usize = 68;
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Records have a rowid: SQLite keeps large rows best in a tree without them in its inner pages. The index of append ids costs an
-/// append one page more, and makes looking for a repeat cheap at any length of the session.
+/// Records have a rowid: SQLite stores large rows best in a tree without them in its inner pages. The index of append ids costs
+/// one more page per append, and makes looking for a repeat cheap at any length of the session.
 const TABLES: &str = "
 CREATE TABLE sessions (
     key        INTEGER PRIMARY KEY,
@@ -56,15 +56,15 @@ CREATE INDEX clears ON records (session, seq) WHERE rewind = 0;
 CREATE INDEX purges ON records (purge_at) WHERE purge_at IS NOT NULL;
 ";
 
-/// Of a listed session of a file of version 1, which does not say it: when it was last written to.
+/// For a listed session in a version 1 file, which does not store it: when it was last written to.
 macro_rules! last_at {
     () => {
         "(SELECT created_at FROM records WHERE session = sessions.key ORDER BY seq DESC LIMIT 1)"
     };
 }
 
-/// Of a listed session of a file of version 1, which does not say it: when the last of its records expires, NULL for never. What was
-/// swept counts no more, nor does the clear by which an earlier session of that id was deleted.
+/// For a listed session in a version 1 file, which does not store it: when the last of its records expires; NULL for never. Swept
+/// records do not count, nor does the clear that deleted an earlier session with the same id.
 macro_rules! expires_at {
     () => {
         "(SELECT CASE WHEN count(*) = count(expires_at) THEN max(expires_at) END FROM records WHERE session = sessions.key
@@ -84,7 +84,8 @@ const UPGRADE_FROM_1: &str = concat!(
      CREATE INDEX recent ON sessions (owner, last_at, id) WHERE created_at IS NOT NULL;"
 );
 
-/// Shows the tables of a file of version 1 as one of version 2 has them: a temporary view is seen before a table of the same name.
+/// Shows the tables of a version 1 file in the form of version 2: a temporary view takes precedence over a table of the same
+/// name.
 const VIEW_OF_1: &str = concat!(
     "CREATE TEMP VIEW sessions AS SELECT key, id, first, swept, created_at, owner, title, metadata, ",
     last_at!(),
@@ -95,16 +96,16 @@ const VIEW_OF_1: &str = concat!(
      NULL AS sent_at FROM main.records;"
 );
 
-/// Refuses a file that is plainly not ours by its first bytes, before SQLite touches it (opening a database of
-/// someone else's can already make files beside it).
+/// Refuses a file that is clearly not ours by its first bytes, before SQLite touches it (opening someone else's database can
+/// already create files next to it).
 ///
 /// # Errors
-/// What reading the file meets, and invalid.
+/// Errors of reading the file; invalid.
 pub(super) fn check_header(path: &Path) -> Result<(), Error> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     let file = std::fs::File::open(path).map_err(|e| super::connect::unreachable_file(path, e))?;
     file.take(HEADER_BYTES as u64).read_to_end(&mut header).map_err(|e| super::connect::unreachable_file(path, e))?;
-    // No bytes, or zeros: a file that is being made. SQLite, who respects its maker's lock, will see.
+    // Empty, or all zeros: a file being created. SQLite respects its creator's lock and will check it.
     if header.iter().all(|byte| *byte == 0) {
         return Ok(());
     }
@@ -118,9 +119,9 @@ pub(super) fn check_header(path: &Path) -> Result<(), Error> {
     Err(Error::invalid(not_ours(&path.display(), why)))
 }
 
-/// Checks that the file is ours and of a version that we know. `None` for one that is empty.
+/// Checks that the file is ours and of a known version. Returns `None` for an empty file.
 pub(super) fn check(db: &Connection, path: &Path) -> Result<Option<i32>, Failure> {
-    // All of one state: another process may be making the tables just now.
+    // All reads see one state: another process may be creating the tables right now.
     db.execute_batch("SAVEPOINT checking")?;
     let read = || {
         let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -149,9 +150,9 @@ pub(super) fn check(db: &Connection, path: &Path) -> Result<Option<i32>, Failure
     Ok(Some(version))
 }
 
-/// Makes the tables, unless another process did meanwhile.
+/// Creates the tables, unless another process has done so in the meantime.
 ///
-/// It is done before the file is set to WAL, so that a file of ours bears our id in its header from its first commit on.
+/// This happens before the file is set to WAL mode, so that our file has our id in its header from its first commit on.
 pub(super) fn create(db: &mut Connection, path: &Path) -> Result<(), Failure> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     if check(&transaction, path)?.is_none() {
@@ -162,8 +163,8 @@ pub(super) fn create(db: &mut Connection, path: &Path) -> Result<(), Failure> {
     Ok(transaction.commit()?)
 }
 
-/// Brings a file of an older version into the present form, unless another process did meanwhile. Programs of the older version refuse it
-/// from then on.
+/// Upgrades a file of an older version, unless another process has done so in the meantime. Programs of the older version then
+/// refuse the file.
 pub(super) fn upgrade(db: &mut Connection, path: &Path) -> Result<(), Failure> {
     if check(db, path)? == Some(FORMAT_VERSION) {
         return Ok(());
@@ -176,7 +177,7 @@ pub(super) fn upgrade(db: &mut Connection, path: &Path) -> Result<(), Failure> {
     Ok(transaction.commit()?)
 }
 
-/// Makes a file of an older version readable where it may not be changed, or has no room.
+/// Makes a file of an older version readable if it may not be changed or has no room.
 pub(super) fn read_as_present(db: &Connection, version: i32) -> Result<(), Failure> {
     if version == 1 {
         db.execute_batch(VIEW_OF_1)?;

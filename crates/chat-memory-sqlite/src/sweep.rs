@@ -1,11 +1,11 @@
-//! Erasing: what clears hid, and what is past its time.
+//! Erases what clears have hidden and what has expired.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
 use super::log::{STAYS_S, Transaction, damaged_record, damaged_session, unlist};
 
-/// Records erased per transaction, so that other writers need not wait long.
+/// Records erased per transaction, so that other writers do not wait long.
 const PER_STEP: u64 = 64;
 
 pub(super) const NEWEST_CLEAR: &str = "SELECT max(seq) FROM records WHERE session = ?1 AND rewind = 0";
@@ -18,7 +18,7 @@ pub(super) const NEXT_ROW: &str = "SELECT min(seq) FROM records WHERE session = 
 
 pub(super) const IS_DUE: &str = "SELECT 1 FROM records WHERE purge_at <= ?1 LIMIT 1";
 
-/// What one step of a sweep did.
+/// The result of one step of a sweep.
 pub(super) struct Step {
     pub(super) records: u64,
     pub(super) done: bool,
@@ -27,7 +27,7 @@ pub(super) struct Step {
 /// Sweeps the next few records below the session's newest clear: each becomes a stub that keeps its append id.
 pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step, Failure> {
     let transaction = Transaction::to_write(db)?;
-    // What SQLite itself meets is said of the file, a value that cannot be of the session.
+    // SQLite's own errors concern the file; an impossible value concerns the session.
     let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(_) => error.into(),
         None => damaged_session(session, &error),
@@ -40,14 +40,15 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
     let Some((key, from)) = found else { return Ok(Step { records: 0, done: true }) };
     let clear: Option<u64> = db.prepare_cached(NEWEST_CLEAR)?.query_row([key], |row| row.get(0)).map_err(damaged)?;
     let Some(clear) = clear.filter(|clear| *clear > from) else { return Ok(Step { records: 0, done: true }) };
-    // What is swept is lost, so a record that cannot be a clear clears nothing: one whose number does not follow, or that was taken back.
+    // Swept data is lost, so an implausible clear clears nothing: one whose number does not follow, or that was removed by a
+    // rewind.
     let is_there = db.prepare_cached(BEFORE)?.exists(params![key, clear])?;
     let is_taken_back = db.prepare_cached(TAKEN_BACK)?.exists(params![key, clear])?;
     if !is_there || is_taken_back {
         let why = if is_there { "a later one takes it back" } else { "the record before it is missing" };
         return Err(damaged_record(session, clear, &format_args!("it is a clear, but {why}; nothing was swept")));
     }
-    // Over a gap at once: between numbers that cannot be there may be too many steps.
+    // Skips a gap in one step: between impossible numbers there may be too many.
     let next: Option<u64> = db.prepare_cached(NEXT_ROW)?.query_row(params![key, from], |row| row.get(0)).map_err(damaged)?;
     let from = next.map_or(clear, |next| next.min(clear));
     let to = clear.min(from + PER_STEP);
@@ -62,8 +63,8 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
     Ok(Step { records: records as u64, done: to == clear })
 }
 
-/// Empties the write-ahead log, which still holds what was erased from the file. Where another process is reading at
-/// the moment, old pages stay in it until they are overwritten or the last process closes the file.
+/// Empties the write-ahead log, which still holds what was erased from the file. If another process is reading at the moment, old
+/// pages stay in it until they are overwritten or the last process closes the file.
 pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
     let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {
@@ -72,7 +73,7 @@ pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Erases a few of the records that are past their time, from the write-ahead log as well, and returns how many.
+/// Erases a few of the expired records, also from the write-ahead log, and returns how many.
 pub(super) fn purge_a_little(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     let purged = purge(db, now_ms)?;
     if purged > 0 {
@@ -81,13 +82,13 @@ pub(super) fn purge_a_little(db: &Connection, now_ms: i64) -> Result<u64, Failur
     Ok(purged)
 }
 
-/// Erases a few of the records that are past their time, and returns how many: 0 when there are none left.
+/// Erases a few of the expired records and returns how many: 0 if none are left.
 ///
-/// A record in the middle of its log becomes a dead stub (no messages, no time to go) that keeps its place and its rewind;
-/// the dead ones at the log's beginning go for good. The newest stays, so that no number is ever given twice.
+/// A record in the middle of its log becomes a dead stub (no messages, no expiry) that keeps its number and its rewind; dead
+/// stubs at the start of the log are deleted. The newest record stays, so that no number is ever used twice.
 pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     let now_s = now_ms.div_euclid(1000);
-    // Mostly there is nothing to do, and this needs no lock.
+    // Usually there is nothing to do, and this needs no lock.
     let due = db.prepare_cached(IS_DUE)?.query_row([now_s], |_| Ok(())).optional()?;
     if due.is_none() {
         return Ok(0);
@@ -110,7 +111,8 @@ pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
     Ok(purged)
 }
 
-/// Deletes the dead records at the beginning of a log, but for the newest. A session whose records have all expired leaves the directory.
+/// Deletes the dead records at the start of a log, except the newest. A session whose records have all expired leaves the
+/// directory.
 fn drop_dead(db: &Connection, key: i64, now_s: i64) -> Result<(), Failure> {
     let newest: u64 = db.prepare_cached("SELECT max(seq) FROM records WHERE session = ?1")?.query_row([key], |row| row.get(0))?;
     let first_alive: Option<u64> = db

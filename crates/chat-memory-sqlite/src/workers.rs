@@ -1,7 +1,7 @@
-//! The threads on which SQLite may block, each with a connection that it keeps.
+//! The threads on which SQLite may block, each with its own connection.
 //!
-//! A hop to a thread of our own and back costs less than half of one to Tokio's threads for blocking work (8 µs, and not 18 µs,
-//! beside the 50 µs that a window of ten turns takes); and it needs no Tokio runtime.
+//! A hop to our own thread and back costs less than half of one to Tokio's blocking threads (8 µs instead of 18 µs; a window of
+//! ten turns takes 50 µs), and needs no Tokio runtime.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
 
 type Open = dyn Fn() -> Result<Connection, Failure> + Send + Sync;
 
-/// Up to so many threads that take work from one queue, in its order. They start when there is work for them.
+/// Up to n threads that take work from one queue, in order. They start when there is work for them.
 pub(super) struct Workers {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -46,7 +46,7 @@ impl Workers {
         Self { shared: Arc::default(), threads: Mutex::default(), most, open: Arc::new(open) }
     }
 
-    /// Runs work on a connection, opened where there is none yet. It runs to its end even if the caller stops waiting.
+    /// Runs work on a connection, opening it if necessary. The work finishes even if the caller stops waiting.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -58,18 +58,19 @@ impl Workers {
                 None => open()?,
             };
             let done = work(&connection)?;
-            // Kept only after success: what an error left in it need not be known.
+            // Kept only after success: the state that an error leaves behind is unknown.
             *kept = Some(connection);
             Ok(done)
         })
         .await
     }
 
-    /// Starts work on a connection, or on the error for which there is none. It says whether the connection may be kept; nobody waits for it.
+    /// Starts work on a connection, or on the error if none could be opened. The work returns whether the connection may be kept;
+    /// nobody waits for it.
     pub(super) fn start(&self, work: impl FnOnce(Result<&Connection, Failure>) -> bool + Send + 'static) -> Result<(), Error> {
         let open = Arc::clone(&self.open);
         self.push(Box::new(move |kept| {
-            // After a panic the next job opens a connection anew, and this one's transaction is taken back.
+            // After a panic the next job opens a new connection, and this one's transaction is rolled back.
             let _: Result<(), Box<dyn Any + Send>> =
                 catch_unwind(AssertUnwindSafe(|| match kept.take().map_or_else(|| open(), Ok) {
                     Ok(connection) => {
@@ -82,7 +83,7 @@ impl Workers {
         }))
     }
 
-    /// Runs work that is given the place of a connection.
+    /// Runs work with access to the slot of a connection.
     pub(super) async fn run_with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Option<Connection>) -> Result<T, Failure> + Send + 'static,
@@ -131,7 +132,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a thread does: jobs, until there are none left and the store is closed.
+    /// A thread's loop: runs jobs until there are none left and the store is closed.
     fn work(&self) {
         let mut connection = None;
         loop {
@@ -154,13 +155,13 @@ impl Shared {
 }
 
 impl Drop for Workers {
-    /// Closes the connections, so that the last one empties the write-ahead log into the file, and removes it.
+    /// Closes the connections, so that the last one empties the write-ahead log into the file and removes it.
     fn drop(&mut self) {
         self.shared.queue().closed = true;
         self.shared.wake.notify_all();
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
-            // A caller's weight function may hold the last handle, and be dropped by the thread itself.
+            // A caller's weight function may hold the last handle and be dropped by the thread itself.
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }

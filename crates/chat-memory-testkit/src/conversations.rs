@@ -1,4 +1,4 @@
-//! Conversations to test with: real ones where they are, else the project's own sample.
+//! Conversations to test with: real ones if available, otherwise the project's own sample.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use std::sync::Once;
 use chat_memory::{Message, Role};
 use serde_json::Value;
 
-/// A conversation, as a line of the file has it: `{"id", "messages"}`.
+/// A conversation, as on a line of the file: `{"id", "messages"}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
-    /// Its id, which is a good session id.
+    /// Its id, which is a valid session id.
     pub id: String,
     /// Its messages, oldest first.
     pub messages: Vec<Message>,
 }
 
 impl Conversation {
-    /// Its turns: each a user's message and all that follows it up to the next one. What stands before the first user's message (a system
-    /// prompt) goes with the first turn; a conversation without a user's message is one turn.
+    /// Splits into turns: each is a user's message and everything up to the next one. What comes before the first user's message
+    /// (a system prompt) belongs to the first turn; a conversation without a user's message is one turn.
     ///
     /// ```
     /// use chat_memory::Message;
@@ -41,19 +41,19 @@ impl Conversation {
     }
 }
 
-/// The conversations of [`conversations_path`].
+/// Loads the conversations of [`conversations_path`].
 ///
 /// # Panics
-/// When the file cannot be read or a line of it is no conversation; it says which.
+/// If the file cannot be read or a line is not a conversation; the message names it.
 pub fn shared_conversations() -> Vec<Conversation> {
     read(&conversations_path())
 }
 
-/// The file of conversations: `data/conversations.jsonl` in the folder that CHAT_MEMORY_SHARED names, else in `../shared`
-/// beside the checkout, else [the project's own sample](sample_path), which is then said on stderr.
+/// Returns the file of conversations: `data/conversations.jsonl` in the directory that CHAT_MEMORY_SHARED names, or in
+/// `../shared` next to the checkout, or else [the project's own sample](sample_path), which is then reported on stderr.
 ///
 /// # Panics
-/// When CHAT_MEMORY_SHARED names a folder without the file.
+/// If CHAT_MEMORY_SHARED names a directory without the file.
 pub fn conversations_path() -> PathBuf {
     static ANNOUNCED: Once = Once::new();
     let inside = Path::new("data").join("conversations.jsonl");
@@ -67,7 +67,7 @@ pub fn conversations_path() -> PathBuf {
         return path;
     }
     ANNOUNCED.call_once(|| {
-        // Past the test runner, which hides what a passing test prints. Where stderr is closed nobody is there to tell.
+        // Bypasses the test runner, which hides the output of passing tests. If stderr is closed, nobody is listening.
         let _ = writeln!(
             std::io::stderr(),
             "note: no real conversations ({} is missing); testing on the sample in testdata/",
@@ -77,7 +77,7 @@ pub fn conversations_path() -> PathBuf {
     sample_path()
 }
 
-/// The project's own sample of conversations: small, but with tool calls, parts and emoji.
+/// Returns the project's own sample of conversations: small, but with tool calls, parts and emoji.
 pub fn sample_path() -> PathBuf {
     root().join("testdata").join("conversations.jsonl")
 }

@@ -1,18 +1,18 @@
-//! Processes that are killed with SIGKILL at one request of theirs after the other, while that request is on its way.
+//! Kills processes with SIGKILL at each of their requests, one after the other, while that request is in flight.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::{FaultProxy, Gate, Request};
 
-/// What becomes of the request that was on its way when its process was killed, and of those beside it.
+/// What happens to the request that was in flight when its process was killed, and to those concurrent with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It never arrives.
     Lost,
-    /// It arrives, and nobody hears of it.
+    /// It arrives, but its response is never received.
     Arrives,
-    /// It arrives when the next run is over.
+    /// It arrives after the next run.
     ArrivesLate,
 }
 
@@ -21,22 +21,22 @@ impl Fate {
     pub const ALL: [Self; 3] = [Self::Lost, Self::Arrives, Self::ArrivesLate];
 }
 
-/// A process, and where it was cut off.
+/// A process and where it was cut off.
 #[derive(Debug)]
 pub struct Cut {
-    /// The request that was on its way; `None` where the process ended before it made so many.
+    /// The request in flight; `None` if the process ended before it sent that many.
     pub request: Option<Request>,
     proxy: FaultProxy,
     gate: Gate,
     fate: Fate,
 }
 
-/// Starts the process that `command` makes for the URL of a proxy in front of the service at `upstream`, and kills it when its request
-/// number `nth` (from 0) is on its way. That one and those after it are kept back until [`next_run`](Cut::next_run) or
-/// [`over`](Cut::over); the earlier ones arrive. `hears` gets the process first, to read what it says.
+/// Starts the process that `command` builds for the URL of a proxy in front of the service at `upstream`, and kills it when its
+/// request number `nth` (from 0) is in flight. That request and later ones are held until [`next_run`](Cut::next_run) or
+/// [`over`](Cut::over); earlier ones arrive. `hears` gets the process first, to read its output.
 ///
 /// # Panics
-/// Where the process cannot be started or killed, and where it fails by itself.
+/// If the process cannot be started or killed, or fails by itself.
 pub fn cut<T>(
     upstream: &str,
     nth: u64,
@@ -51,7 +51,7 @@ pub fn cut<T>(
         if request.index < nth {
             return crate::Fault::Pass;
         }
-        // Only the first is waited for; there may be nobody any more for those beside it.
+        // Only the first is awaited; for concurrent ones the receiver may be gone.
         let _ = reached.send(request.clone());
         crate::Fault::Hold(held.clone())
     });
@@ -62,12 +62,12 @@ pub fn cut<T>(
         if let Ok(request) = reaches.recv_timeout(Duration::from_millis(1)) {
             child.kill().expect("it can be killed");
             child.wait().expect("its end");
-            // What it had sent, and nobody has read yet, is not to come in between later.
+            // Requests that it had sent but nobody has read yet must not interfere later.
             proxy.set_plan(|_: &Request| crate::Fault::DropRequest);
             break Some(request);
         }
-        if let Some(status) = child.try_wait().expect("it can be asked") {
-            // Its last request may have been kept back just now.
+        if let Some(status) = child.try_wait().expect("its status") {
+            // Its last request may have been held just now.
             let request = reaches.try_recv().ok();
             assert!(status.success(), "the process failed by itself ({status}) before its request {nth}");
             break request;
@@ -77,25 +77,25 @@ pub fn cut<T>(
 }
 
 impl Cut {
-    /// Whether the request on its way would change nothing, so that nothing more is to be seen where it arrives.
+    /// Whether the request in flight only reads, so that its arrival has no visible effect.
     pub fn only_reads(&self) -> bool {
         let reads = ["Query", "GetItem", "Scan", "DescribeTable", "DescribeTimeToLive"];
         self.request.as_ref().is_some_and(|request| reads.contains(&request.operation.as_str()))
     }
 
-    /// Before the next run: what is [lost](Fate::Lost) is lost, and what [arrives](Fate::Arrives) has arrived, as has what was sent
-    /// before.
+    /// Call before the next run: what is [lost](Fate::Lost) is lost, and what [arrives](Fate::Arrives) has arrived, as have
+    /// earlier requests.
     pub async fn next_run(&self) {
         match self.fate {
             Fate::Lost => self.gate.lose(),
             Fate::Arrives => self.gate.open(),
-            // A process makes several requests at once: one from before the cut may still be on its way.
+            // A process sends several requests at once: one from before the cut may still be in flight.
             Fate::ArrivesLate => return self.proxy.idle_but_for_held().await,
         }
         self.proxy.idle().await;
     }
 
-    /// After the next run: what arrives [late](Fate::ArrivesLate) has arrived.
+    /// Call after the next run: what arrives [late](Fate::ArrivesLate) has arrived.
     pub async fn over(&self) {
         if self.fate == Fate::ArrivesLate {
             self.gate.open();

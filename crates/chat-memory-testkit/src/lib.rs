@@ -1,7 +1,7 @@
-//! What the tests of this workspace share: [DynamoDB Local](dynamodb_endpoint), a [proxy that makes
-//! faults](FaultProxy) in front of it, and [real conversations](shared_conversations).
+//! Shared test support for this workspace: [DynamoDB Local](dynamodb_endpoint), a [proxy that injects faults](FaultProxy) in
+//! front of it, and [real conversations](shared_conversations).
 //!
-//! Everything here is for tests: what is missing is a panic with a sentence that says what to do.
+//! Everything here is for tests: a missing prerequisite is a panic with the remedy.
 
 pub mod children;
 mod conversations;

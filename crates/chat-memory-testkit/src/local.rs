@@ -1,12 +1,12 @@
-//! DynamoDB Local, as `cargo xtask test` starts it.
+//! DynamoDB Local, as started by `cargo xtask test`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The URL of DynamoDB Local.
+/// Returns the URL of DynamoDB Local.
 ///
 /// # Panics
-/// Where there is none: a test that needs it fails, it is never skipped.
+/// If there is none: a test that needs it fails and is never skipped.
 pub fn dynamodb_endpoint() -> String {
     match std::env::var("DYNAMODB_ENDPOINT") {
         Ok(url) if !url.is_empty() => url,
@@ -17,19 +17,19 @@ pub fn dynamodb_endpoint() -> String {
     }
 }
 
-/// The environment of a program that shall use DynamoDB Local: a region, and credentials that are no secret, since it
-/// takes any.
+/// Returns the environment for a program that uses DynamoDB Local: a region, and credentials, which are not secret because it
+/// accepts any.
 pub fn credentials_env() -> [(&'static str, &'static str); 4] {
     [
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_REGION", "us-east-1"),
-        // Never ask the network for an instance's role.
+        // Never query the network for an instance's role.
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ]
 }
 
-/// A table name that no other test uses, in this process or another, now or later on the same DynamoDB Local.
+/// Returns a table name that no other test uses, in this process or another, now or later on the same DynamoDB Local.
 ///
 /// ```
 /// let name = chat_memory_testkit::table_name("faults");

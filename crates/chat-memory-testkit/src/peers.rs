@@ -1,5 +1,5 @@
-//! The originals that tests share tables with: LangChain.js, Flowise's node, LangChain Python, each in a process of its own that takes
-//! a command a line. `cargo xtask test` installs them and says where they are.
+//! The original clients that tests share tables with: LangChain.js, Flowise's node and LangChain Python, each in its own process
+//! that reads one command per line. `cargo xtask test` installs them and sets their paths.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Which original.
+/// The kind of original client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `@langchain/community`'s `DynamoDBChatMessageHistory`.
@@ -18,7 +18,7 @@ pub enum Kind {
     LangChainPython,
 }
 
-/// An original, running.
+/// A running original client.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
@@ -30,7 +30,7 @@ impl Peer {
     /// Starts one on this DynamoDB Local.
     ///
     /// # Panics
-    /// When it is not installed: the test must fail, not skip.
+    /// If it is not installed: the test must fail, not skip.
     pub fn start(kind: Kind, endpoint: &str) -> Self {
         let (variable, program, script) = match kind {
             Kind::LangChainJs => ("CHAT_MEMORY_PEER_JS", "node", "driver.mjs"),
@@ -42,7 +42,7 @@ impl Peer {
         });
         let mut command = Command::new(program);
         command.arg(script).env("PYTHONPATH", folder.join("packages")).current_dir(&folder);
-        // Flowise's node takes no endpoint; the AWS SDK does.
+        // Flowise's node has no endpoint setting; the AWS SDK does.
         for (name, value) in [
             ("DYNAMODB_ENDPOINT", endpoint),
             ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
@@ -55,11 +55,12 @@ impl Peer {
         }
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = spawned.unwrap_or_else(|e| panic!("{program} cannot be started for {kind:?}: {e}"));
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else { panic!("the pipes were asked for") };
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else { panic!("the pipes were requested") };
         Self { child, input, output: BufReader::new(output) }
     }
 
-    /// Adds messages: LangChain's stored form, or for Flowise `{"text", "type": "userMessage" | "apiMessage"}`. What it says if it fails.
+    /// Adds messages: LangChain's stored form, or for Flowise `{"text", "type": "userMessage" | "apiMessage"}`. Returns its error
+    /// output if it fails.
     pub fn add(&mut self, table: &str, session: &str, options: &Value, messages: &Value) -> Result<(), String> {
         self.ask(json!({"op": "add", "table": table, "session": session, "options": options, "messages": messages})).map(drop)
     }
@@ -67,7 +68,7 @@ impl Peer {
     /// Reads a session's messages, in LangChain's stored form.
     pub fn read(&mut self, table: &str, session: &str, options: &Value) -> Result<Vec<Value>, String> {
         let answer = self.ask(json!({"op": "read", "table": table, "session": session, "options": options}))?;
-        answer.as_array().cloned().ok_or_else(|| format!("it read no list, but {answer}"))
+        answer.as_array().cloned().ok_or_else(|| format!("expected a list, got {answer}"))
     }
 
     /// Clears a session.
@@ -76,12 +77,12 @@ impl Peer {
     }
 
     fn ask(&mut self, command: Value) -> Result<Value, String> {
-        writeln!(self.input, "{command}").map_err(|e| format!("it does not listen: {e}"))?;
+        writeln!(self.input, "{command}").map_err(|e| format!("writing to it failed: {e}"))?;
         let mut line = String::new();
-        // Some packages greet on their output.
+        // Some packages print a greeting.
         while !line.starts_with('{') {
             line.clear();
-            let read = self.output.read_line(&mut line).map_err(|e| format!("it does not answer: {e}"))?;
+            let read = self.output.read_line(&mut line).map_err(|e| format!("reading from it failed: {e}"))?;
             if read == 0 {
                 return Err("it ended without an answer".to_owned());
             }

@@ -1,4 +1,4 @@
-//! Secrets that a test hands out, and looks for in everything that was said.
+//! Secrets that a test hands out and then looks for in all output.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-/// Secrets by what they are for. Each is long and made by chance, so that it stands nowhere unless somebody wrote it there.
+/// Secrets by purpose. Each is long and random, so that it appears only where somebody wrote it.
 #[derive(Default)]
 pub struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// None yet.
+    /// No secrets yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A new secret of letters, digits and what AWS's secrets have besides.
+    /// Generates a secret of letters, digits and the other characters of AWS's secrets.
     pub fn make(&mut self, what: &str) -> String {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let mut letters = (0..40).map(|_| char::from(LETTERS[fastrand::usize(..LETTERS.len())])).collect::<String>();
@@ -26,17 +26,17 @@ impl Secrets {
         letters
     }
 
-    /// A secret that is there already.
+    /// Adds an existing secret.
     ///
     /// # Panics
-    /// Where it is so short that it could be found by chance.
+    /// If it is so short that it could be found by chance.
     pub fn add(&mut self, what: &str, secret: impl Into<String>) {
         let secret = secret.into();
-        assert!(secret.len() >= 16, "{what} is too short to be looked for");
+        assert!(secret.len() >= 16, "{what} is too short to search for");
         self.0.insert(what.to_owned(), secret);
     }
 
-    /// What is found of them in a text: as they are, and in the forms that programs write such things in.
+    /// Returns which secrets a text contains: verbatim, or in the forms in which programs write such values.
     pub fn found(&self, text: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         for (what, secret) in &self.0 {
@@ -46,10 +46,10 @@ impl Secrets {
         found
     }
 
-    /// Checks that none is found.
+    /// Checks that a text contains none.
     ///
     /// # Panics
-    /// Where one is: the message says which, in which form and what stands before it.
+    /// If it does: the message names the secret, its form, and the text before it.
     #[track_caller]
     pub fn assert_hidden(&self, place: &str, text: impl AsRef<[u8]>) {
         let found = self.found(text.as_ref());
@@ -57,7 +57,7 @@ impl Secrets {
     }
 }
 
-/// A secret as programs may write it, each with the form's name.
+/// Returns the forms in which programs may write a secret, with their names.
 fn forms(secret: &str) -> Vec<(&'static str, String)> {
     let bytes = secret.as_bytes();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -70,11 +70,11 @@ fn forms(secret: &str) -> Vec<(&'static str, String)> {
         ("in capital hex", hex.to_uppercase()),
         ("in hex", hex),
         ("as a list of bytes", list),
-        // One that was cut is found by its half.
+        // A truncated secret is found by its half.
         ("its first half", secret[..secret.len() / 2].to_owned()),
         ("its second half", secret[secret.len() / 2..].to_owned()),
     ];
-    // In base64 of something longer it may begin at any of three places; what depends on its neighbours is left away.
+    // In base64 of a longer text it may start at any of three offsets; the characters that depend on its neighbours are left out.
     for before in 0..3 {
         let padded = [&vec![b'-'; before][..], bytes].concat();
         for encoded in [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
@@ -95,7 +95,7 @@ fn position(text: &[u8], form: &[u8]) -> Option<usize> {
     starts.find(|at| text[*at..].starts_with(form))
 }
 
-/// The end of what stands before it, to tell who wrote it.
+/// Returns the end of the text before it, to tell who wrote it.
 fn around(text: &[u8], form: &[u8]) -> String {
     let at = position(text, form).unwrap_or(0);
     let line = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |line| line + 1);

@@ -1,4 +1,4 @@
-//! New stores to test on, by their URLs, so that other processes open the same.
+//! Creates new stores to test on and returns their URLs, so that other processes can open them.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use chat_memory::store::url::StoreUrl;
 
 use crate::{dynamodb_endpoint, table_name};
 
-/// The URL of a new table on DynamoDB Local, of one item a record.
+/// Returns the URL of a new table on DynamoDB Local with one item per record.
 ///
 /// # Panics
 /// Without DynamoDB Local.
@@ -15,7 +15,7 @@ pub async fn dynamodb_url(prefix: &str) -> String {
     new_table_url(prefix, "").await
 }
 
-/// The URL of a new table on DynamoDB Local as Flowise has it, of one item a session.
+/// Returns the URL of a new table on DynamoDB Local like Flowise's, with one item per session.
 ///
 /// # Panics
 /// Without DynamoDB Local.
@@ -26,13 +26,13 @@ pub async fn list_url(prefix: &str) -> String {
 async fn new_table_url(prefix: &str, more: &str) -> String {
     let url = format!("dynamodb://{}?region=us-east-1&endpoint={}{more}", table_name(prefix), dynamodb_endpoint());
     let parsed: StoreUrl = url.parse().expect("a store URL");
-    let StoreUrl::DynamoDb(options) = parsed else { panic!("it is one of DynamoDB") };
-    let admin = Admin::open(&options.options()).await.expect("DynamoDB Local is reached");
+    let StoreUrl::DynamoDb(options) = parsed else { panic!("it is a DynamoDB URL") };
+    let admin = Admin::open(&options.options()).await.expect("DynamoDB Local is reachable");
     admin.create_table().await.expect("a new table");
     url
 }
 
-/// The URL of a new SQLite file in this folder.
+/// Returns the URL of a new SQLite file in this directory.
 pub fn sqlite_url(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("chat.db").display())
 }

@@ -1,4 +1,4 @@
-//! DynamoDB Local past the library: a client of the SDK's, and tables as others make them.
+//! Direct access to DynamoDB Local: an SDK client, and tables as others create them.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement
 
 use crate::{dynamodb_endpoint, table_name};
 
-/// The AWS SDK on [DynamoDB Local](dynamodb_endpoint), each request tried once.
+/// Returns an AWS SDK client for [DynamoDB Local](dynamodb_endpoint) that tries each request once.
 ///
 /// # Panics
 /// Without DynamoDB Local.
@@ -15,7 +15,7 @@ pub fn client() -> Client {
     client_at(&dynamodb_endpoint())
 }
 
-/// The AWS SDK on the service at this URL, each request tried once.
+/// Returns an AWS SDK client for the service at this URL that tries each request once.
 pub fn client_at(endpoint: &str) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -27,10 +27,10 @@ pub fn client_at(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-/// The name of a new table with these keys, both strings: a partition key, and a sort key if there are two.
+/// Creates a table with these keys, both strings: a partition key, and a sort key if there are two. Returns its name.
 ///
 /// # Panics
-/// Where DynamoDB Local does not make it.
+/// If DynamoDB Local does not create it.
 pub async fn new_table(prefix: &str, keys: &[&str]) -> String {
     let name = table_name(prefix);
     let mut request = client().create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);

@@ -1,7 +1,7 @@
-//! docs/guarantees.md names files and tests that exist.
+//! Checks that the files and tests named in docs/guarantees.md exist.
 //!
-//! A code span of the page names them so: a file below one of the folders with code, then a colon and its tests with commas between.
-//! Of a script there is one title in each span, since a title may have commas of its own.
+//! A code span of the page names them: a file below one of the code directories, then a colon and its tests, separated by commas.
+//! For a script, each span has one title, since a title may contain commas.
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,10 @@ const FOLDERS: [&str; 6] = ["bench/", "bindings/", "crates/", "integrations/", "
 
 const ENDS: [&str; 3] = [".rs", ".mjs", ".py"];
 
-/// With fewer tests, the page has lost some or is read wrongly here.
+/// With fewer tests, the page has lost some or is parsed wrongly here.
 const FEWEST: usize = 30;
 
-/// The file that a code span names, and what it names of that file (nothing, for a file alone); `None` for any other code span.
+/// Returns the file that a code span names, and the tests in it (none for a file alone); `None` for any other code span.
 fn named(span: &str) -> Option<(&str, &str)> {
     let (file, tests) = span.split_once(':').unwrap_or((span, ""));
     let is_code = FOLDERS.iter().any(|folder| file.starts_with(*folder)) && ENDS.iter().any(|end| file.ends_with(*end));
@@ -27,14 +27,14 @@ fn has_function(text: &str, name: &str) -> bool {
     ["fn", "def"].iter().any(|keyword| text.contains(&format!("{keyword} {name}(")))
 }
 
-/// Whether a text has this title: at the end of something quoted, since what stands before it may differ from store to store.
+/// Whether a text has this title: at the end of a quoted string, since what comes before it may differ from store to store.
 fn has_title(text: &str, title: &str) -> bool {
     ['"', '\'', '`'].iter().any(|quote| text.contains(&format!("{title}{quote}")))
 }
 
 #[test]
 fn every_test_that_is_named_exists() {
-    assert!(!PAGE.contains("```"), "what stands between backquotes must be code spans only");
+    assert!(!PAGE.contains("```"), "backquotes must only mark code spans");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let (mut found, mut missing) = (0, Vec::new());
     for (file, tests) in PAGE.split('`').skip(1).step_by(2).filter_map(named) {
@@ -52,7 +52,7 @@ fn every_test_that_is_named_exists() {
             }
         }
     }
-    assert!(missing.is_empty(), "docs/guarantees.md names what is not there:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "docs/guarantees.md names missing files or tests:\n{}", missing.join("\n"));
     assert!(found >= FEWEST, "docs/guarantees.md names {found} tests; it must name {FEWEST} at least");
 }
 

@@ -1,4 +1,4 @@
-//! The fault proxy, with AWS's own client on one side and DynamoDB Local on the other.
+//! Tests the fault proxy, with AWS's own client on one side and DynamoDB Local on the other.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, Seeded, client_at, dynamodb_endpoint, new_table};
 
-/// A client that tries everything once, signed by this machine's clock.
+/// A client that tries everything once and signs by this machine's clock.
 fn client(endpoint: &str) -> Client {
     let config = client_at(endpoint).config().to_builder().disable_clock_skew_correction(true);
     let patient = TimeoutConfig::builder().operation_timeout(Duration::from_secs(60)).build();
@@ -34,13 +34,13 @@ impl Bench {
         Self { proxy, table, direct, client }
     }
 
-    /// Writes an item that must not be there yet.
+    /// Writes an item that must not exist yet.
     async fn put(&self, id: &str) -> Result<(), SdkError<PutItemError>> {
         let put = self.client.put_item().table_name(&self.table).item("id", AttributeValue::S(id.into()));
         put.condition_expression("attribute_not_exists(id)").send().await.map(drop)
     }
 
-    /// Writes an item, and gives up as soon as the request has come to the proxy.
+    /// Writes an item, and gives up as soon as the request has reached the proxy.
     async fn put_and_hang_up(&self, id: &str) {
         let before = self.proxy.count("PutItem");
         let came = async {
@@ -54,7 +54,7 @@ impl Bench {
         }
     }
 
-    /// Whether the item is there, asked without the proxy.
+    /// Whether the item exists, checked without the proxy.
     async fn has(&self, id: &str) -> bool {
         let get = self.direct.get_item().table_name(&self.table).key("id", AttributeValue::S(id.into())).consistent_read(true);
         get.send().await.expect("DynamoDB Local answers").item.is_some()
@@ -173,7 +173,7 @@ async fn a_conflict_is_said_as_the_operation_says_it() {
         panic!("{error:?}")
     };
     let reasons: Vec<_> = error.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
-    assert_eq!(reasons, ["None", "TransactionConflict", "None"], "the fourth of three, counted around from 0");
+    assert_eq!(reasons, ["None", "TransactionConflict", "None"], "index 4 of three, modulo 3");
     bench.client.describe_table().table_name(&bench.table).send().await.expect("it never conflicts");
 }
 
@@ -218,7 +218,7 @@ async fn a_held_request_is_judged_by_the_clock_when_it_arrives() {
     assert_eq!(bench.proxy.requests()[0].out_of_time, 1);
 }
 
-/// The SDK's own correction, which the library turns off: it is told the time by the refusal's date.
+/// The SDK's own clock correction, which the library turns off, takes the time from the refusal's date.
 #[tokio::test]
 async fn aws_s_client_learns_the_time_from_the_refusal() {
     let bench = Bench::new(|_: &Request| Fault::Pass).await;
@@ -331,14 +331,14 @@ async fn chance_decides_and_nothing_is_lost_that_was_repeated() {
     let plan = Seeded { drop_requests: 0.2, drop_answers: 0.2, duplicates: 0.2, only: vec!["PutItem".into()], ..Seeded::new(7) };
     let bench = Bench::new(plan).await;
     for id in (0..20).map(|n| n.to_string()) {
-        // Until an answer comes; "it is there already" is one.
+        // Until a response arrives; "it already exists" is one.
         while no_answer(bench.put(&id).await) {}
         assert!(bench.has(&id).await);
     }
-    assert!(bench.proxy.count("PutItem") > 20, "the seed makes faults");
+    assert!(bench.proxy.count("PutItem") > 20, "the seed produces faults");
 }
 
-/// What a client is told by a proxy that was started with these arguments.
+/// Returns the error that a client gets from a proxy started with these arguments.
 fn told_by_the_program(args: &[&str]) -> String {
     use std::io::BufRead as _;
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fault-proxy"))

@@ -1,55 +1,55 @@
-//! What the processes asked and were told, as lines of JSON.
+//! What the processes requested and got in response, as lines of JSON.
 
 use serde::{Deserialize, Serialize};
 
 use crate::op::Op;
 
-/// One line of a history. Times are of [`now_us`](crate::now_us); a `clock` is the writer's wall clock, in epoch milliseconds.
+/// One line of a history. Times are from [`now_us`](crate::now_us); a `clock` is the writer's wall clock, in epoch milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A try of an append begins.
+    /// An attempt of an append starts.
     Tries {
         /// When.
         at: u64,
-        /// Its number, the only one of the history.
+        /// Its number, unique in the history.
         number: u64,
         /// What it appends.
         op: Op,
-        /// Through this ticket.
+        /// The ticket that it uses.
         ticket: Option<String>,
     },
-    /// A try has ended. One that never does was killed.
+    /// An attempt has ended. One that never ends was killed.
     Tried {
         /// When.
         at: u64,
-        /// The try.
+        /// The attempt.
         number: u64,
-        /// The wall clock, then.
+        /// The wall clock at that time.
         clock: i64,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
     },
-    /// A load was answered.
+    /// A load returned.
     Loaded(Loaded),
-    /// A delete begins.
+    /// A delete starts.
     Deletes {
         /// When.
         at: u64,
-        /// Its number, the only one of the history.
+        /// Its number, unique in the history.
         number: u64,
-        /// Of this session.
+        /// The session.
         session: String,
     },
-    /// A delete has ended. One that never does was killed.
+    /// A delete has ended. One that never ends was killed.
     Deleted {
         /// When.
         at: u64,
         /// The delete.
         number: u64,
-        /// The wall clock, then.
+        /// The wall clock at that time.
         clock: i64,
-        /// Whether nothing of it comes later: it is not in doubt.
+        /// Whether its outcome is known, so that nothing of it comes later.
         settled: bool,
     },
     /// Something was refused that must not be.
@@ -63,25 +63,25 @@ pub enum Event {
     },
 }
 
-/// How a try of an append ended.
+/// How an attempt of an append ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is in the log.
     Appended {
-        /// As the record of this number.
+        /// The record's number.
         seq: u64,
         /// The record's id.
         id: String,
     },
-    /// The log was elsewhere.
+    /// The log was at another position.
     Conflict {
-        /// The number that comes next, if the error says it.
+        /// The number that comes next, if the error names it.
         next: Option<u64>,
     },
-    /// It is not known.
+    /// The outcome is unknown.
     InDoubt {
-        /// What settles it.
+        /// The ticket that settles it.
         ticket: String,
     },
     /// Nothing was written.
@@ -91,10 +91,10 @@ pub enum Outcome {
     },
 }
 
-/// A load and its answer.
+/// A load and its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Loaded {
-    /// When it began.
+    /// When it started.
     pub from: u64,
     /// When it ended.
     pub to: u64,
@@ -102,9 +102,9 @@ pub struct Loaded {
     pub clock_from: i64,
     /// The wall clock after.
     pub clock_to: i64,
-    /// Of this session.
+    /// The session.
     pub session: String,
-    /// At least so many messages; all of them where it is `None`.
+    /// At least n messages; all of them for `None`.
     pub messages: Option<usize>,
     /// Only records from this number on.
     pub since: Option<u64>,
@@ -118,14 +118,14 @@ pub struct Loaded {
     pub last: Option<String>,
 }
 
-/// A record, as a load shows it.
+/// A record, as a load returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
     /// Its number.
     pub seq: u64,
     /// Its id.
     pub id: String,
-    /// The number from which on it takes back.
+    /// The number of the first record that it removes.
     pub rewind: Option<u64>,
     /// When it expires, in epoch seconds.
     pub expires_at: Option<i64>,
@@ -133,6 +133,6 @@ pub struct Shown {
     pub messages: usize,
     /// The append that it is, by its metadata; `None` for what a delete left.
     pub op: Option<u64>,
-    /// Whether it is what was appended, to the last byte.
+    /// Whether it is exactly what was appended.
     pub equal: bool,
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use chat_memory_torture::check::{Contract, Counts, check};
 use chat_memory_torture::history::Event;
-use chat_memory_torture::{Meeting, Plan, Result, Store, run, worker};
+use chat_memory_torture::{Plan, Result, Scenario, Store, run, worker};
 use clap::{Parser, Subcommand};
 
-/// Random schedules of many processes under faults, and a check of what they were told
+/// Runs random schedules of many processes under faults, and checks their responses
 #[derive(Parser)]
 #[command(name = "torture", version)]
 struct Cli {
@@ -19,17 +19,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run schedules until time is up, or until one breaks a promise: then its seed and its history are shown
+    /// Run schedules until time is up, or until one breaks a promise: then print its seed and its history
     Run(Run),
-    /// Check a history that was kept
+    /// Check a saved history
     Check {
         /// The file
         file: PathBuf,
     },
-    /// Be one of a schedule's processes
+    /// Run as one of a schedule's processes
     #[command(hide = true)]
     Worker {
-        /// What it does, as JSON
+        /// Its orders, as JSON
         orders: String,
     },
 }
@@ -39,26 +39,26 @@ struct Run {
     /// The first schedule's seed; each further one has the next
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// For how long; the schedule that runs then is ended
+    /// For how many seconds to run; the schedule in progress is completed
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// At most so many schedules of each store
+    /// At most this many schedules of each store
     #[arg(long)]
     schedules: Option<u64>,
     /// Only these stores: turns, list-js, list-python, sqlite, memory
     #[arg(long, value_delimiter = ',')]
     store: Vec<Store>,
-    /// Take out this rule of the protocols, to see that it is missed: then a broken promise is what is looked for
+    /// Disable this rule of the protocol, to show that it is needed: the run then looks for a broken promise
     #[arg(long, value_name = "RULE")]
     without: Option<String>,
-    /// Only plans that lead to what this rule is about, on the stores that have it: StubNamesClear, CachedTailAge, CheckBefore; Generation,
-    /// OwnGeneration, LookAgain. With --without that is so by itself
-    #[arg(long, value_name = "RULE", value_parser = |rule: &str| Meeting::of(rule).ok_or("no rule that plans lead to"))]
-    leading_to: Option<Meeting>,
-    /// The processes' clocks are wrong by hours, and the service does not refuse that
+    /// Only plans that exercise this rule, on the stores that have it: StubNamesClear, CachedTailAge, CheckBefore; Generation,
+    /// OwnGeneration, LookAgain. Implied by --without
+    #[arg(long, value_name = "RULE", value_parser = |rule: &str| Scenario::of(rule).ok_or("no rule that plans lead to"))]
+    leading_to: Option<Scenario>,
+    /// The processes' clocks are wrong by hours, and the service accepts that
     #[arg(long)]
     hours: bool,
-    /// Where the history of a schedule that broke a promise is kept
+    /// Where to save the history of a schedule that broke a promise
     #[arg(long, default_value = "target/torture")]
     keep: PathBuf,
 }
@@ -90,8 +90,8 @@ fn torture(args: &Run) -> Result {
             }
             let plan = match (&args.without, args.leading_to) {
                 (Some(rule), None) => Plan::without(rule, seed, *store),
-                (without, Some(meeting)) if meeting.is_of(*store) => {
-                    Plan { without: without.clone(), ..Plan::leading_to(meeting, seed, *store) }
+                (without, Some(scenario)) if scenario.is_of(*store) => {
+                    Plan { without: without.clone(), ..Plan::leading_to(scenario, seed, *store) }
                 }
                 (without, _) => Plan { without: without.clone(), ..Plan::new(seed, *store) },
             };
@@ -120,19 +120,19 @@ fn torture(args: &Run) -> Result {
         }
     }
     if let Some(rule) = &args.without {
-        return Err(format!("{ran} schedules hold without {rule}: either it is not missed, or they are too few"));
+        return Err(format!("{ran} schedules hold without {rule}: either the rule is not needed, or they are too few"));
     }
     println!("{ran} schedules hold, in {} s:", begin.elapsed().as_secs());
     for (store, sum) in stores.iter().zip(&sums) {
         println!(
-            "  {store}: {} tries of appends ({} in doubt or killed, {} conflicts), {} landed; {} loads",
+            "  {store}: {} append attempts ({} in doubt or killed, {} conflicts), {} landed; {} loads",
             sum.tries, sum.in_doubt, sum.conflicts, sum.landed, sum.loads
         );
     }
     Ok(())
 }
 
-/// The first line of a kept history says what was promised.
+/// Saves a history. The first line states what was promised.
 fn keep(folder: &Path, plan: &Plan, history: &[Event]) -> Result<PathBuf> {
     let contract = Contract::of(plan);
     let mut text = serde_json::to_string(&contract).map_err(|e| e.to_string())? + "\n";

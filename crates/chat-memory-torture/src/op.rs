@@ -1,14 +1,14 @@
-//! An append that any process can make again: it is described, not kept.
+//! An append that any process can make again: it is described, not stored.
 
-use chat_memory::store::{Append, AppendId, History, Lasts, Position, Record};
+use chat_memory::store::{Append, AppendId, Expiry, History, Position, Record};
 use chat_memory::{Error, Message, Owner, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// An append. However often and by whomever it is tried, it must land once at most.
+/// An append. However often and by whomever it is tried, it must be stored at most once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Op {
-    /// Its number, the only one of the history.
+    /// Its number, unique in the history.
     pub number: u64,
     /// The session.
     pub session: String,
@@ -32,19 +32,19 @@ pub struct Op {
 pub enum What {
     /// It adds messages.
     Add,
-    /// It takes back everything, and adds messages or none.
+    /// It removes everything, and adds messages or none.
     ReplaceAll,
-    /// It takes back from this number on.
+    /// It removes the records from this number on.
     Rewind {
         /// The number.
         to: u64,
-        /// When the last of what it hides expires, in epoch seconds; `None` where something never does.
+        /// When the last record that it hides expires, in epoch seconds; `None` if one never does.
         hides_until: Option<i64>,
     },
 }
 
 impl What {
-    /// The number from which on it takes back.
+    /// Returns the number of the first record that it removes.
     pub fn rewinds_to(self) -> Option<u64> {
         match self {
             Self::Add => None,
@@ -55,18 +55,18 @@ impl What {
 }
 
 impl Op {
-    /// The session.
+    /// Returns the session.
     ///
     /// # Errors
-    /// Where the id is none.
+    /// If the id is invalid.
     pub fn session(&self) -> Result<SessionId, Error> {
         SessionId::new(&self.session)
     }
 
-    /// The append itself.
+    /// Builds the append.
     ///
     /// # Errors
-    /// Where the description cannot be one.
+    /// If the description is invalid.
     pub fn append(&self) -> Result<Append, Error> {
         let messages = messages(self.number, self.messages, self.length);
         let expected = self.expected.as_deref().map(str::parse::<Position>).transpose()?;
@@ -90,33 +90,33 @@ impl Op {
     }
 }
 
-/// Who begins sessions; an empty text for nobody.
+/// The owners of new sessions; an empty text means none.
 pub const OWNERS: [&str; 3] = ["ada", "bob", ""];
 
-/// One of [`OWNERS`].
+/// Parses one of [`OWNERS`].
 ///
 /// # Errors
-/// Where the name is none.
+/// If the name is invalid.
 pub fn owner(name: &str) -> Result<Option<Owner>, Error> {
     if name.is_empty() { Ok(None) } else { Owner::new(name).map(Some) }
 }
 
-/// A record that stands for all that a rewind hides.
+/// A record that represents everything that a rewind hides.
 fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
     let append_id = AppendId::from_bytes([0; 16]);
     Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, sent_at: Vec::new(), messages: Vec::new() }
 }
 
-/// What a rewind to this record of a history is.
+/// Describes a rewind to this record of a history.
 pub fn rewind(history: &History, seq: u64) -> Option<What> {
     let append = Append::rewind(history, seq, []).ok()?;
     let hidden = history.records.iter().filter(|record| record.seq >= seq);
-    let lasts = hidden.map(|record| record.expires_at.map_or(Lasts::Forever, Lasts::Until)).max();
-    let hides_until = lasts.and_then(|lasts| if let Lasts::Until(at) = lasts { Some(at) } else { None });
+    let lasts = hidden.map(|record| record.expires_at.map_or(Expiry::Forever, Expiry::Until)).max();
+    let hides_until = lasts.and_then(|lasts| if let Expiry::Until(at) = lasts { Some(at) } else { None });
     Some(What::Rewind { to: append.rewinds_to()?, hides_until })
 }
 
-/// The messages of an append: text that no compression makes small, and that no other append has.
+/// Returns the messages of an append: incompressible text that no other append has.
 pub fn messages(number: u64, count: usize, length: usize) -> Vec<Message> {
     let mut chance = fastrand::Rng::with_seed(number);
     let text = |n: usize, chance: &mut fastrand::Rng| {
@@ -131,7 +131,7 @@ pub fn messages(number: u64, count: usize, length: usize) -> Vec<Message> {
         .collect()
 }
 
-/// What an append says of itself, so that who finds its record knows what must be in it.
+/// Returns the metadata of an append, which identifies its contents to whoever finds its record.
 pub fn metadata(number: u64, count: usize, length: usize) -> Map<String, Value> {
     [("op", number), ("messages", count as u64), ("length", length as u64)]
         .map(|(name, n)| (name.to_owned(), n.into()))
@@ -139,11 +139,11 @@ pub fn metadata(number: u64, count: usize, length: usize) -> Map<String, Value> 
         .collect()
 }
 
-/// The append that a record is, and whether it is that to the last byte.
+/// Returns the append that a record is, and whether it is exactly what was appended.
 pub fn recognize(record: &Record) -> (Option<u64>, bool) {
     let said = |name: &str| record.metadata.as_ref().and_then(|fields| fields.get(name)).and_then(Value::as_u64);
     let (Some(number), Some(count), Some(length)) = (said("op"), said("messages"), said("length")) else {
-        // A delete's own clear says nothing of itself.
+        // A delete's own clear carries no metadata.
         return (None, record.messages.is_empty() && record.metadata.is_none() && record.rewind == Some(0));
     };
     let (count, length) = (count as usize, length as usize);

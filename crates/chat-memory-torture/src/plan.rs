@@ -1,4 +1,4 @@
-//! What a seed says.
+//! Plans: everything that a seed determines.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use chat_memory_testkit::Seeded;
 
-use crate::seek::Meeting;
-use crate::worker::Habits;
+use crate::scenarios::Scenario;
+use crate::worker::Workload;
 
 /// A store, or a layout of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
-    /// DynamoDB, one item a record.
+    /// DynamoDB, one item per record.
     Turns,
-    /// DynamoDB, a session in one item, as LangChain.js and Flowise keep it.
+    /// DynamoDB, a session in one item, in the form of LangChain.js and Flowise.
     ListJs,
-    /// DynamoDB, a session in one item, as LangChain Python keeps it.
+    /// DynamoDB, a session in one item, in the form of LangChain Python.
     ListPython,
     /// A SQLite file.
     Sqlite,
-    /// The memory of one process.
+    /// One process's memory.
     Memory,
 }
 
@@ -63,13 +63,13 @@ impl FromStr for Store {
     }
 }
 
-/// How long a client waits for an answer.
+/// How long a client waits for a response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// What is to happen, all of it.
+/// A complete schedule.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The seed it was made of.
+    /// The seed that it was made from.
     pub seed: u64,
     /// The store.
     pub store: Store,
@@ -77,44 +77,44 @@ pub struct Plan {
     pub processes: usize,
     /// How many tasks share a store in each.
     pub tasks: usize,
-    /// How many things each task does.
+    /// How many operations each task performs.
     pub steps: usize,
     /// How many sessions there are.
     pub sessions: usize,
-    /// For how long records are kept, in seconds, at least.
+    /// How long records are kept at least, in seconds.
     pub retention_s: Option<u64>,
-    /// Whether the processes differ in that: some keep records longer, some without end.
+    /// Whether the processes' retentions differ: some keep records longer, some forever.
     pub retentions_differ: bool,
-    /// By how many milliseconds the processes' clocks are wrong, one after the other.
+    /// How far off each process's clock is, in milliseconds.
     pub wrong_by_ms: Vec<i64>,
-    /// Whether the service refuses what was signed at a wrong time, as AWS does.
+    /// Whether the service refuses requests signed at a wrong time, as AWS does.
     pub checks_clocks: bool,
-    /// Where lists are rolled, in bytes.
+    /// The size at which lists are rolled, in bytes.
     pub roll_bytes: usize,
     /// The network's faults.
     pub faults: Seeded,
-    /// What is done to the processes, and when: so many milliseconds after the last.
+    /// What is done to the processes, and when: in milliseconds after the previous act.
     pub acts: Vec<(u64, Act)>,
     /// What the tasks do, and how often.
-    pub habits: Habits,
-    /// A rule of the protocols that is taken out.
+    pub workload: Workload,
+    /// A rule of the protocol that is disabled.
     pub without: Option<String>,
 }
 
-/// Something that is done from outside.
+/// An external event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Act {
-    /// Time passes, for all at once, so many milliseconds.
+    /// Time passes for all at once, by this many milliseconds.
     Pass(i64),
     /// A process is killed; another starts in its place.
     Kill(usize),
-    /// A process stands still for so many milliseconds, while time passes.
+    /// A process is suspended for this many milliseconds, while time passes.
     Stop(usize, u64, i64),
-    /// A process stands still from here on.
+    /// A process is suspended from here on.
     Freeze(usize),
-    /// It goes on.
+    /// It resumes.
     Thaw(usize),
-    /// What has expired is purged, each item by this chance out of 100.
+    /// What has expired is purged, each item with this chance out of 100.
     Purge(u8),
 }
 
@@ -123,10 +123,10 @@ const HOUR_S: u64 = 60 * 60;
 pub(crate) const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 impl Plan {
-    /// The plan of a seed without this rule: one that leads to what the rule is about, where that is rare.
+    /// The plan of a seed without this rule: one that exercises the rule, if that is rare otherwise.
     pub fn without(rule: &str, seed: u64, store: Store) -> Self {
-        let plan = match Meeting::of(rule).filter(|meeting| meeting.is_of(store)) {
-            Some(meeting) => Self::leading_to(meeting, seed, store),
+        let plan = match Scenario::of(rule).filter(|scenario| scenario.is_of(store)) {
+            Some(scenario) => Self::leading_to(scenario, seed, store),
             None => Self::new(seed, store),
         };
         Self { without: Some(rule.to_owned()), ..plan }
@@ -135,11 +135,11 @@ impl Plan {
     /// The plan of a seed.
     pub fn new(seed: u64, store: Store) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ store as u64);
-        // In a list everything goes with the session, what is known of repeats included: so it is kept for longer than keys are good for.
+        // A list expires as a whole, including what identifies repeats, so it is kept for longer than keys are valid.
         let kept_s = if store.is_list() { 25 * HOUR_S..30 * HOUR_S } else { HOUR_S..2 * HOUR_S };
         let retention_s = (rng.u8(0..5) < 2).then(|| rng.u64(kept_s));
         let processes = if store == Store::Memory { 1 } else { rng.usize(2..5) };
-        // AWS takes what was signed within minutes; with a retention, what expires when is compared to the second.
+        // AWS accepts what was signed within minutes; with a retention, expiry is compared to the second.
         let wrong = if retention_s.is_some() { 20_000 } else { 2 * MINUTE_MS };
         let acts = rng.usize(0..10);
         let mut plan = Self {
@@ -147,26 +147,26 @@ impl Plan {
             store,
             processes,
             tasks: if store == Store::Memory { 6 } else { rng.usize(1..4) },
-            // A step on a file takes a tenth of one over the network, and the acts are to fall into them.
+            // A step on a file takes a tenth of one over the network, and the acts must coincide with the steps.
             steps: if store.is_remote() { rng.usize(10..40) } else { rng.usize(50..200) },
             sessions: rng.usize(1..3),
             retention_s,
-            // A list expires as a whole, by what its last writer says.
+            // A list expires as a whole, by its last writer's retention.
             retentions_differ: !store.is_list() && rng.bool(),
             wrong_by_ms: (0..processes).map(|_| if store.is_remote() { rng.i64(-wrong..wrong) } else { 0 }).collect(),
             checks_clocks: true,
             roll_bytes: rng.usize(4_000..20_000),
             faults: faults(&mut rng, seed),
             acts: Vec::new(),
-            habits: Habits::ALL,
+            workload: Workload::ALL,
             without: None,
         };
         plan.acts = (0..acts).map(|_| (rng.u64(20..250), plan.act(&mut rng))).collect();
         plan
     }
 
-    /// The same where the processes' clocks are wrong by hours, and the service does not care. Nothing is repeated by keys and tickets then:
-    /// these are found by time, and promised where clocks differ by an hour at most. Nor does anything expire.
+    /// Sets the processes' clocks wrong by hours, with a service that accepts that. Nothing is then repeated with keys and
+    /// tickets: these are found by time, and only promised where clocks differ by an hour at most. Nothing expires either.
     #[must_use]
     pub fn with_clocks_wrong_by_hours(mut self) -> Self {
         let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x3_0000_0000);
@@ -176,7 +176,7 @@ impl Plan {
         self
     }
 
-    /// For how long the process at this place keeps records.
+    /// Returns how long the process at this place keeps records.
     pub fn retention_of(&self, place: usize) -> Option<u64> {
         let kept = self.retention_s?;
         match place % 3 {
@@ -191,7 +191,7 @@ impl Plan {
         let time = |rng: &mut fastrand::Rng| match rng.u8(0..4) {
             0 => rng.i64(0..MINUTE_MS),
             1 => rng.i64(0..20 * MINUTE_MS),
-            // Around what a retention is, and the purge after it.
+            // Around the length of a retention, and the purge after it.
             _ if retained && self.store.is_list() => [12, 24, 26, 28, 31][rng.usize(..5)] * HOUR_MS + rng.i64(0..HOUR_MS),
             _ if retained => {
                 [HOUR_MS, 2 * HOUR_MS, 23 * HOUR_MS, 25 * HOUR_MS, 26 * HOUR_MS][rng.usize(..5)]
@@ -238,7 +238,7 @@ fn faults(rng: &mut fastrand::Rng, seed: u64) -> Seeded {
             conflicts: 0.05,
             ..few
         },
-        // Writes that come when nobody waits for them any more.
+        // Writes that arrive after everyone stopped waiting for them.
         _ => Seeded { holds: 0.06, drop_answers: 0.1, duplicates: 0.1, errors: 0.05, ..few },
     }
 }

@@ -1,4 +1,4 @@
-//! Carries a plan out, and gathers what the processes say.
+//! Executes a plan and collects the output of the processes.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,22 +12,22 @@ use chat_memory_testkit::{Fault, FaultProxy, Request, credentials_env, dynamodb_
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
+use crate::environment::{Clock, Table};
 use crate::history::{Event, Outcome};
 use crate::plan::{Act, Plan, REQUEST_TIMEOUT, Store};
-use crate::stage::{Clock, Table};
 use crate::worker::{Orders, Repeat};
 
-/// No schedule takes so long, however busy the machine is: one that does hangs.
+/// No schedule takes this long, however busy the machine is: it must be hanging.
 const LONGEST: Duration = Duration::from_secs(180);
 /// AWS documents five minutes.
 const TOLERATED: Duration = Duration::from_secs(5 * 60);
 
-/// Carries a plan out with this program (the `torture` binary) as its processes; the history that they left.
+/// Executes a plan with this program (the `torture` binary) as its processes, and returns the resulting history.
 ///
 /// # Errors
-/// Where it could not be carried out, and where a process did not end.
+/// If it could not be executed, or if a process did not end.
 pub fn run(program: &Path, plan: &Plan) -> Result<Vec<Event>> {
-    let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder could be made: {e}"))?;
+    let folder = tempfile::tempdir().map_err(|e| format!("creating a temporary folder failed: {e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let table = match plan.store {
         Store::Turns => Some(runtime.block_on(Table::new(&["session_id", "sk"]))),
@@ -37,7 +37,7 @@ pub fn run(program: &Path, plan: &Plan) -> Result<Vec<Event>> {
     };
     let proxy = table.as_ref().map(|_| {
         let faults = plan.faults.clone();
-        // The layout is asked for once, and a plan is not about how that fails.
+        // The layout is requested once, and a plan does not test how that fails.
         FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| {
             if request.operation == "DescribeTable" { Fault::Pass } else { faults.fault(request) }
         })
@@ -75,13 +75,13 @@ pub fn run(program: &Path, plan: &Plan) -> Result<Vec<Event>> {
 
 enum Said {
     Event(Box<Event>),
-    /// The process with this number says no more.
+    /// The process with this number sends no more.
     Ended(u64),
 }
 
 struct Worker {
     number: u64,
-    /// Which of the processes that are there at a time it is.
+    /// Which of the concurrent processes it is.
     place: usize,
     child: Child,
     input: Option<ChildStdin>,
@@ -89,7 +89,7 @@ struct Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Where it has ended already, there is nothing to kill.
+        // If it has already ended, there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -106,11 +106,11 @@ struct Show<'a> {
     said: Sender<Said>,
     hears: Receiver<Said>,
     workers: Vec<Worker>,
-    /// The processes that may still be heard, those that were killed included: what they said last may be on its way.
+    /// The processes that may still send output, including killed ones: their last output may be on its way.
     speaking: BTreeSet<u64>,
     started: u64,
     history: Vec<Event>,
-    /// Tries that have not ended, or ended in doubt.
+    /// Attempts that have not ended, or ended in doubt.
     unsettled: Vec<(u64, Repeat)>,
 }
 
@@ -143,7 +143,7 @@ impl Show<'_> {
         self.start(0, true)?;
         let unsettled = std::mem::take(&mut self.unsettled);
         for (_, repeat) in &unsettled {
-            // What has no key and no ticket cannot be repeated: its process was killed.
+            // Without a key and a ticket it cannot be repeated: its process was killed.
             if self.plan.checks_clocks && (repeat.ticket.is_some() || repeat.op.keyed) {
                 self.tell(0, repeat);
             }
@@ -180,7 +180,7 @@ impl Show<'_> {
             seed: self.plan.seed.wrapping_mul(1_000_003) ^ number,
             tasks: self.plan.tasks,
             steps: self.plan.steps,
-            habits: self.plan.habits,
+            workload: self.plan.workload,
             sessions: (0..self.plan.sessions).map(|n| format!("session {n}")).collect(),
             clock: self.clock.path().to_owned(),
             wrong_by_ms: if settles { 0 } else { self.plan.wrong_by_ms[place] },
@@ -197,14 +197,14 @@ impl Show<'_> {
         let said = self.said.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-                // Of a process that was killed, the last line may be a part of one.
+                // The last line of a killed process may be incomplete.
                 if let Ok(event) = serde_json::from_str(&line)
                     && said.send(Said::Event(Box::new(event))).is_err()
                 {
                     return;
                 }
             }
-            // Where nobody hears it, the schedule is over.
+            // If the receiver is gone, the schedule is over.
             let _ = said.send(Said::Ended(number));
         });
         self.speaking.insert(number);
@@ -212,7 +212,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// Hears what is said until then, or until nobody is left.
+    /// Receives output until then, or until no process is left.
     fn hear_until(&mut self, end: Instant) -> Result {
         while !self.speaking.is_empty() {
             match self.hears.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -268,7 +268,7 @@ impl Show<'_> {
         let mut line = serde_json::to_vec(repeat).unwrap_or_default();
         line.push(b'\n');
         if let Some(input) = &mut self.workers[at].input {
-            // It may have ended: then others repeat it, or the last.
+            // It may have ended: then others repeat it, or the last one does.
             let _ = input.write_all(&line);
         }
     }
@@ -284,7 +284,7 @@ impl Show<'_> {
                 let keyed: Vec<Repeat> = self.unsettled.iter().filter(keyed).map(|(_, repeat)| repeat.clone()).collect();
                 drop(killed);
                 self.start(place, false)?;
-                // As a caller would that has lost its answer.
+                // As a caller would that has lost its response.
                 keyed.iter().for_each(|repeat| self.pass_on(repeat));
                 Ok(())
             }
@@ -310,7 +310,7 @@ impl Show<'_> {
         }
     }
 
-    /// Stops a process, or lets it go on. It may have ended by itself.
+    /// Suspends a process, or resumes it. It may have ended by itself.
     fn signal(&self, place: usize, signal: Signal) {
         let worker = self.workers.iter().find(|worker| worker.place == place);
         if let Some(pid) = worker.and_then(|worker| Pid::from_raw(i32::try_from(worker.child.id()).ok()?)) {
@@ -318,7 +318,7 @@ impl Show<'_> {
         }
     }
 
-    /// Lets time pass for everybody, the service included.
+    /// Lets time pass for everyone, including the service.
     fn pass(&mut self, ms: i64) -> Result {
         let ahead_ms = self.clock.pass(ms)?;
         if let Some(proxy) = self.proxy {

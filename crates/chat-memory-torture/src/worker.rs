@@ -1,4 +1,4 @@
-//! One process: it opens the store cold, does random things, and writes down what it was told.
+//! One process: it opens the store cold, performs random operations, and records their results.
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, Write as _};
@@ -16,47 +16,47 @@ use crate::history::{Event, Loaded, Outcome, Shown};
 use crate::now_us;
 use crate::op::{self, Op, What};
 
-/// What a process is told when it starts.
+/// The orders that a process gets when it starts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Orders {
     /// The store's URL.
     pub url: String,
-    /// Its number, the only one of the history.
+    /// Its number, unique in the history.
     pub worker: u64,
-    /// Its chance.
+    /// Its random seed.
     pub seed: u64,
     /// How many tasks share the store.
     pub tasks: usize,
-    /// How many things each does.
+    /// How many operations each performs.
     pub steps: usize,
-    /// What they are, and how often.
-    pub habits: Habits,
+    /// Which operations, and how often.
+    pub workload: Workload,
     /// The sessions' ids.
     pub sessions: Vec<String>,
-    /// The file that leads the clocks.
+    /// The file that drives the clocks.
     pub clock: PathBuf,
-    /// By how many milliseconds its wall clock is wrong.
+    /// How far off its wall clock is, in milliseconds.
     pub wrong_by_ms: i64,
-    /// A rule that is taken out.
+    /// A rule that is disabled.
     pub without: Option<String>,
     /// Whether some of its appends have keys.
     pub keys: bool,
-    /// It is the last: it settles what it is given, and then looks at everything.
+    /// Whether it is the last process, which settles what it is given and then checks everything.
     pub settles: bool,
 }
 
-/// What a task does, by its shares.
+/// The operations of a task, by their shares.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Habits {
+pub struct Workload {
     /// Appends.
     pub adds: u32,
-    /// Appends where the log was read last.
+    /// Appends at the position that was last read.
     pub adds_expecting: u32,
     /// Repeats of what others tried.
     pub repeats: u32,
     /// Rewinds.
     pub rewinds: u32,
-    /// Appends that take back everything, half of them clears, each with a sweep after it.
+    /// Appends that remove everything, half of them clears, each followed by a sweep.
     pub replaces: u32,
     /// Sweeps.
     pub sweeps: u32,
@@ -64,18 +64,18 @@ pub struct Habits {
     pub deletes: u32,
     /// Loads.
     pub loads: u32,
-    /// Titles that are set.
+    /// Updates of titles.
     pub titles: u32,
     /// Lists of sessions.
     pub lists: u32,
-    /// How long each message is at most, in characters; 0 for short ones and a few long ones.
+    /// The maximum length of a message, in characters; 0 for short ones and a few long ones.
     pub large: usize,
-    /// For how long it rests after each thing, in milliseconds, on average.
+    /// How long it pauses after each operation, in milliseconds, on average.
     pub pause_ms: u64,
 }
 
-impl Habits {
-    /// It does nothing.
+impl Workload {
+    /// No operations.
     pub const NONE: Self = Self {
         adds: 0,
         adds_expecting: 0,
@@ -144,12 +144,12 @@ enum Deed {
     List,
 }
 
-/// A line on a process's standard input: somebody's append is to be repeated.
+/// A line on a process's standard input: an append to repeat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repeat {
     /// The append.
     pub op: Op,
-    /// Through this ticket.
+    /// The ticket to use.
     pub ticket: Option<String>,
 }
 
@@ -159,7 +159,7 @@ impl Repeat {
     }
 }
 
-/// For how long appends are repeated: a little less than keys and tickets are good for, as clocks differ.
+/// How long appends are repeated: a little less than keys and tickets are valid for, since clocks differ.
 const REPEATED_MS: i64 = 20 * 60 * 60 * 1000;
 
 #[derive(Debug)]
@@ -171,10 +171,10 @@ struct Worker {
     tries: AtomicU64,
 }
 
-/// Runs to its end.
+/// Runs the process to its end.
 ///
 /// # Errors
-/// Where it cannot start.
+/// If it cannot start.
 pub fn run(orders: Orders) -> crate::Result {
     let io = |e: std::io::Error| e.to_string();
     torture::lead_clocks(&orders.clock, orders.wrong_by_ms).map_err(io)?;
@@ -203,7 +203,7 @@ pub fn run(orders: Orders) -> crate::Result {
             task.await.map_err(|e| e.to_string())?;
         }
         if !worker.store.capabilities().durable {
-            // Nobody can look at it later.
+            // Nobody can check it later.
             worker.look_at_everything().await;
         }
         Ok(())
@@ -217,12 +217,13 @@ fn repeats() -> impl Iterator<Item = Repeat> {
 fn say(event: &Event) {
     let mut line = serde_json::to_vec(event).unwrap_or_default();
     line.push(b'\n');
-    // Whole lines, and at once: what is asked next may be the last that this process does. Where nobody listens, nothing is to be said.
+    // Whole lines, written at once: the next operation may be the last of this process. If the reader is gone, there is nothing
+    // to report.
     let _ = std::io::stdout().lock().write_all(&line);
 }
 
 impl Worker {
-    /// One try of an append.
+    /// Makes one attempt of an append.
     async fn try_op(&self, op: &Op, ticket: Option<&str>) -> Option<Position> {
         let number = self.number();
         let append = op.append().and_then(|append| {
@@ -265,9 +266,9 @@ impl Worker {
         }
     }
 
-    /// Notes an error that no fault explains.
+    /// Records an error that no fault explains.
     fn heed(&self, what: &str, error: &Error) {
-        // A sweep or a delete may say that its own clear is in doubt, or met others.
+        // A sweep or a delete may report that its own clear is in doubt, or was contended.
         let refused = error.is_unavailable() || error.is_throttled() || error.is_contended() || error.is_access_denied();
         let explained = refused || error.is_in_doubt();
         let too_old = error.is_invalid() && error.to_string().contains("day");
@@ -288,7 +289,7 @@ impl Worker {
         }
     }
 
-    /// The number of a try.
+    /// Returns the number of an attempt.
     fn number(&self) -> u64 {
         self.orders.worker << 32 | self.tries.fetch_add(1, Ordering::Relaxed)
     }
@@ -326,7 +327,7 @@ impl Worker {
         Some(history)
     }
 
-    /// Undisturbed, at the end: what is in doubt is settled, and everything is looked at.
+    /// At the end, undisturbed: settles what is in doubt, and checks everything.
     async fn settle(&self) {
         for repeat in repeats().filter(Repeat::is_in_time) {
             self.try_op(&repeat.op, repeat.ticket.as_deref()).await;
@@ -346,20 +347,20 @@ impl Worker {
         }
     }
 
-    /// Undisturbed, at the end: a session with messages is listed once, under one owner, in every list; one that is deleted in none.
+    /// At the end, undisturbed: a session with messages is listed once, under one owner, in every list; a deleted one in none.
     async fn check_directory(&self, session: &SessionId, has_messages: bool) {
         if !self.store.capabilities().directory {
             return;
         }
         let wrong = |why: String| {
-            say(&Event::Wrong { at: now_us(), what: format!("the directory's word of {session}"), why });
+            say(&Event::Wrong { at: now_us(), what: format!("the directory entry of {session}"), why });
         };
         let checked = async {
             let known = self.store.session(session).await?;
             let times = self.listed(session).await?;
             let want = usize::from(known.is_some());
             if times.iter().any(|times| *times != want) {
-                wrong(format!("it is listed {times:?} times (by start, by last activity, among all), and known {want} times"));
+                wrong(format!("it is listed {times:?} times (by start, by last activity, among all), and expected {want} times"));
             } else if has_messages && known.is_none() {
                 wrong("it has messages, and the directory does not know it".to_owned());
             }
@@ -375,14 +376,14 @@ impl Worker {
         }
     }
 
-    /// How often a session is listed: by start and by last activity, under any owner, and among all sessions.
+    /// Counts how often a session is listed: by start and by last activity, under any owner, and among all sessions.
     async fn listed(&self, session: &SessionId) -> Result<Vec<usize>, Error> {
         let mut times = Vec::new();
         let can = self.store.capabilities().last_activity.is_some();
         for recent in [false, true].into_iter().filter(|recent| can || !recent) {
             let mut found = 0;
             for owner in op::OWNERS {
-                let query = op::owner(owner)?.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(1_000);
+                let query = op::owner(owner)?.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(1_000);
                 let page = self.store.sessions(&if recent { query.recent() } else { query }).await?;
                 found += page
                     .sessions
@@ -394,7 +395,7 @@ impl Worker {
         }
         let (mut found, mut after) = (0, None::<String>);
         loop {
-            let page = self.store.every_session(after.as_deref()).await?;
+            let page = self.store.list_all_sessions(after.as_deref()).await?;
             found += page.sessions.iter().filter(|info| info.id == *session).count();
             after = page.next;
             if after.is_none() {
@@ -405,20 +406,20 @@ impl Worker {
         Ok(times)
     }
 
-    /// A list next to everything else: no session is twice in a page of one owner.
+    /// Lists sessions during all other operations: no session may appear twice in a page of one owner.
     async fn list(&self) {
         if !self.store.capabilities().directory {
             return;
         }
         for owner in op::OWNERS {
             let Ok(owner) = op::owner(owner) else { continue };
-            let query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(1_000);
+            let query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(1_000);
             match self.store.sessions(&query).await {
                 Ok(page) => {
                     let mut ids: Vec<_> = page.sessions.iter().map(|info| info.id.to_string()).collect();
                     ids.sort_unstable();
                     if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-                        let why = format!("{:?} is in it twice", twice[0]);
+                        let why = format!("{:?} is listed twice", twice[0]);
                         say(&Event::Wrong { at: now_us(), what: "a list of sessions".to_owned(), why });
                     }
                 }
@@ -428,11 +429,11 @@ impl Worker {
     }
 }
 
-/// What happens at one time in a process.
+/// One thread of operations in a process.
 struct Task {
     worker: Arc<Worker>,
     rng: fastrand::Rng,
-    /// Where the log was when it was read last, and of which session.
+    /// The position that was last read, and its session.
     read: Option<(String, Position)>,
 }
 
@@ -440,7 +441,7 @@ impl Task {
     async fn live(mut self) {
         for _ in 0..self.worker.orders.steps {
             self.step().await;
-            let pause_ms = self.worker.orders.habits.pause_ms;
+            let pause_ms = self.worker.orders.workload.pause_ms;
             if pause_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(self.rng.u64(0..2 * pause_ms))).await;
             }
@@ -449,7 +450,7 @@ impl Task {
 
     async fn step(&mut self) {
         let session = self.worker.orders.sessions[self.rng.usize(..self.worker.orders.sessions.len())].clone();
-        match self.worker.orders.habits.choose(&mut self.rng) {
+        match self.worker.orders.workload.choose(&mut self.rng) {
             Deed::Add => {
                 let keyed = self.rng.u8(0..3) == 0;
                 let op = self.op(&session, What::Add, None, keyed);
@@ -491,7 +492,7 @@ impl Task {
 
     fn op(&mut self, session: &str, what: What, expected: Option<Position>, keyed: bool) -> Op {
         let number = self.worker.orders.worker << 32 | self.worker.ops.fetch_add(1, Ordering::Relaxed);
-        let large = self.worker.orders.habits.large;
+        let large = self.worker.orders.workload.large;
         let length = match self.rng.u8(0..60) {
             _ if large > 0 => self.rng.usize(large / 2..large),
             // In parts.

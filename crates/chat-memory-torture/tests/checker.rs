@@ -1,4 +1,4 @@
-//! The checker itself: a history that breaks a promise is found, whatever promise it is.
+//! Tests the checker itself: it finds a history that breaks a promise, whichever it is.
 
 use chat_memory::store::{AppendId, Position};
 use chat_memory_torture::check::{Contract, check};
@@ -78,14 +78,14 @@ fn a_good_history_holds() {
     assert_eq!((counts.tries, counts.landed, counts.conflicts, counts.loads), (5, 4, 1, 4));
 }
 
-/// What breaks which promise, and what is said of it.
+/// Histories that each break a promise, with the checker's report.
 fn broken() -> Vec<(&'static str, Vec<Event>)> {
     let with = |at: usize, event: Event| {
         let mut history = good();
         history[at] = event;
         history
     };
-    // Only so many events, the last of them another.
+    // Only the first n events, the last of them replaced.
     let first = |count: usize, last: Event| {
         let mut history = with(count - 1, last);
         history.truncate(count);
@@ -97,16 +97,16 @@ fn broken() -> Vec<(&'static str, Vec<Event>)> {
         history
     };
     vec![
-        // Durable, and whole.
+        // Durable and whole.
         ("record 1 (append 1) is missing", with(5, loaded(41, 49, vec![shown(0, 0, None)], 2))),
-        ("the log had 2 records before it was asked", with(5, loaded(41, 49, vec![shown(0, 0, None)], 1))),
+        ("the log had 2 records before the request", with(5, loaded(41, 49, vec![shown(0, 0, None)], 1))),
         ("came back altered", with(5, loaded(41, 49, vec![shown(0, 0, None), Shown { equal: false, ..shown(1, 1, None) }], 2))),
-        // Once.
+        // Stored once.
         ("append 1 is record 1", with(13, loaded(90, 99, vec![shown(2, 2, Some(0)), shown(3, 3, None), shown(4, 1, None)], 5))),
         ("are both record 1", first(8, tried(60, 2, landed(1, 2)))),
-        ("which nobody made", with(2, loaded(21, 29, vec![shown(0, 77, None)], 1))),
+        ("which was never made", with(2, loaded(21, 29, vec![shown(0, 77, None)], 1))),
         // One order, which is that of time.
-        ("the log had 2 records before it was begun", {
+        ("the log had 2 records before it started", {
             let mut history = good();
             history[3] = tries(50, op(1, What::Add, None));
             history[4] = tried(55, 1, landed(0, 1));
@@ -115,18 +115,18 @@ fn broken() -> Vec<(&'static str, Vec<Event>)> {
             history.remove(2);
             history
         }),
-        ("the log had 2 records before it was begun", with(2, loaded(21, 29, vec![shown(0, 0, None), shown(1, 1, None)], 2))),
+        ("the log had 2 records before it started", with(2, loaded(21, 29, vec![shown(0, 0, None), shown(1, 1, None)], 2))),
         // No lost update.
         ("expected to be 3", first(11, tried(80, 3, landed(4, 3)))),
         ("expected Some", with(9, tries(70, op(3, What::Add, Some(Position::new(3, Some(id(1)), 0)))))),
-        ("at the very position 3 that it expected", with(12, tried(75, 4, Outcome::Conflict { next: Some(3) }))),
-        ("expected no position and met a conflict", with(11, tries(72, op(4, What::Add, None)))),
+        ("at exactly the position 3 that it expected", with(12, tried(75, 4, Outcome::Conflict { next: Some(3) }))),
+        ("expected no position and got a conflict", with(11, tries(72, op(4, What::Add, None)))),
         ("was refused and landed", with(10, tried(80, 3, Outcome::NotWritten { why: "throttled".into() }))),
-        // A clear is one instant.
-        ("was taken back by record 2", with(8, loaded(61, 69, vec![shown(1, 1, None), shown(2, 2, Some(0))], 3))),
-        ("takes back from None, and was made otherwise", with(8, loaded(61, 69, vec![shown(2, 2, None)], 3))),
-        // A window brings what was asked for, and nothing that has expired.
-        ("are no answer to Some(5)", {
+        // A clear is atomic.
+        ("was removed by record 2", with(8, loaded(61, 69, vec![shown(1, 1, None), shown(2, 2, Some(0))], 3))),
+        ("rewinds to None, and was written differently", with(8, loaded(61, 69, vec![shown(2, 2, None)], 3))),
+        // A window returns what was asked for, and nothing that has expired.
+        ("do not satisfy Some(5)", {
             let mut history = good();
             if let Event::Loaded(load) = &mut history[13] {
                 (load.complete, load.messages) = (false, Some(5));
@@ -147,7 +147,7 @@ fn each_broken_promise_is_found() {
     let said = |history: &[Event]| check(history, CONTRACT).map_or_else(|why| why, |_| "it holds".to_owned());
     let missed = broken().into_iter().map(|(found, history)| (found, said(&history)));
     let missed: Vec<_> = missed.filter(|(found, why)| !why.contains(found)).collect();
-    assert!(missed.is_empty(), "what should be said, and what is: {missed:#?}");
+    assert!(missed.is_empty(), "the expected reports, and the actual ones: {missed:#?}");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_has_expired_may_be_missing_and_what_has_not_may_not() {
     assert!(why.contains("record 0 is missing, and has not expired"), "{why}");
 }
 
-/// A list does not show what takes back.
+/// A list does not return rewinds.
 const LIST: Contract = Contract { shows_rewinds: false, ..CONTRACT };
 
 fn deleted(from: u64, to: u64) -> [Event; 2] {
@@ -178,7 +178,7 @@ fn deleted(from: u64, to: u64) -> [Event; 2] {
     [Event::Deletes { at: from, number, session: "s".into() }, Event::Deleted { at: to, number, clock: 0, settled: true }]
 }
 
-/// The second append, seen by nobody; then what else was done, and a load that does not show it.
+/// The second append, seen by no load; then other operations, and a load that does not return it.
 fn unseen(others: impl IntoIterator<Item = Event>, clock_to: i64) -> Vec<Event> {
     let mut history = good();
     history.truncate(5);
@@ -197,7 +197,7 @@ fn what_a_list_does_not_show_something_took_back() {
         |others: Vec<Event>| check(&unseen(others, 0), LIST).is_err_and(|why| why.contains("record 1 (append 1) is missing"));
     let rewind = |at, to| tries(at, op(2, What::Rewind { to, hides_until: None }, None));
     assert!(missed(vec![]));
-    assert!(missed(vec![rewind(50, 2)]), "it takes back what comes later");
+    assert!(missed(vec![rewind(50, 2)]), "it removes what comes later");
     let refused = Outcome::NotWritten { why: "it was too much".into() };
     assert!(missed(vec![rewind(50, 1), tried(60, 2, refused)]), "it was refused");
     assert!(missed(vec![rewind(70, 1)]), "it came later");
@@ -219,6 +219,6 @@ fn a_session_expires_as_a_whole() {
     if let Event::Loaded(load) = &mut history[13] {
         (load.clock_from, load.clock_to) = (1_100_000, 1_100_000);
     }
-    let why = check(&history, kept).expect_err("nothing was written for so long");
+    let why = check(&history, kept).expect_err("nothing was written for that long");
     assert!(why.contains("record 2 had expired with its session"), "{why}");
 }

@@ -1,43 +1,43 @@
-//! Rules of the protocols are missed where they are taken out: the checker finds what they are for, on a real table.
+//! Disabling a rule of the protocol must be noticed: the checker finds what the rule is for, on a real table.
 //!
-//! For rules that are about rare meetings, the plans lead to these: [`chat_memory_torture::seek`]. Those of `StubNamesClear` and `LookAgain`
-//! hang on how quick the machine is, and those of `CheckBefore`, `CachedTailAge` and `OwnGeneration` may take a minute or two, so they are left
-//! to the long form, such as `cargo xtask torture --store turns --without CheckBefore`. The simulations look for all of them too, in a
-//! hundred thousand schedules without a network.
+//! For rules about rare scenarios, [`chat_memory_torture::scenarios`] makes plans that lead there. Those of `StubNamesClear` and
+//! `LookAgain` depend on the speed of the machine, and those of `CheckBefore`, `CachedTailAge` and `OwnGeneration` may take a
+//! minute or two, so they are left to long runs, such as `cargo xtask torture --store turns --without CheckBefore`. The
+//! simulations also look for all of them, in a hundred thousand schedules without a network.
 
 use std::path::Path;
 use std::sync::Mutex;
 
 use chat_memory_torture::check::{Contract, check};
-use chat_memory_torture::{Meeting, Plan, Store, run};
+use chat_memory_torture::{Plan, Scenario, Store, run};
 
-/// Among so many schedules, one breaks a promise. Most rules are missed in the first or second.
+/// One of this many schedules breaks a promise; for most rules, the first or second does.
 const SCHEDULES: u64 = 30;
 
 fn first_broken(store: Store, rule: &str, schedules: u64) -> Option<(u64, String)> {
     (1..=schedules).find_map(|seed| broken(&Plan::without(rule, seed, store)).map(|why| (seed, why)))
 }
 
-/// The promise that a plan breaks.
+/// Returns the promise that a plan breaks.
 fn broken(plan: &Plan) -> Option<String> {
     let history = run::run(Path::new(env!("CARGO_BIN_EXE_torture")), plan);
     let history = history.unwrap_or_else(|e| panic!("{}, seed {}: {e}", plan.store, plan.seed));
     check(&history, Contract::of(plan)).err()
 }
 
-/// What is found without a rule is not found without a rule that there is not.
+/// What is found without a rule must not be found without a rule that does not exist.
 #[test]
 fn the_same_schedules_hold_with_all_rules() {
     for store in [Store::Turns, Store::ListJs] {
         assert_eq!(first_broken(store, "NoRule", 1), None);
-        let meetings = [Meeting::CachedTailAge, Meeting::Generation];
-        for meeting in meetings.into_iter().filter(|meeting| meeting.is_of(store)) {
-            assert_eq!(broken(&Plan::leading_to(meeting, 1, store)), None, "{meeting:?}");
+        let meetings = [Scenario::CachedTailAge, Scenario::Generation];
+        for scenario in meetings.into_iter().filter(|scenario| scenario.is_of(store)) {
+            assert_eq!(broken(&Plan::leading_to(scenario, 1, store)), None, "{scenario:?}");
         }
     }
 }
 
-/// Those first that take longest.
+/// The longest first.
 const RULES: [(Store, &str); 10] = [
     (Store::ListJs, "Generation"),
     (Store::ListJs, "Once"),
@@ -51,7 +51,7 @@ const RULES: [(Store, &str); 10] = [
     (Store::Turns, "SeenToTheEnd"),
 ];
 
-/// Several at a time: a schedule waits more than it works.
+/// Several at a time: a schedule mostly waits.
 #[test]
 fn each_rule_is_missed() {
     const AT_ONCE: usize = 5;

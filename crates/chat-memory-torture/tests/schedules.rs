@@ -1,4 +1,4 @@
-//! A few schedules of each store; `cargo xtask torture` runs as many as one likes.
+//! A few schedules of each store; `cargo xtask torture` runs any number.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ fn schedules_hold(store: Store, seeds: std::ops::Range<u64>) {
     plans_hold(store, seeds, |plan| plan);
 }
 
-/// All at once: a schedule waits more than it works.
+/// All at once: a schedule mostly waits.
 fn plans_hold(store: Store, seeds: std::ops::Range<u64>, with: impl Fn(Plan) -> Plan + Sync) {
     let with = &with;
     let holds = move |seed: u64| -> Counts {
@@ -47,7 +47,7 @@ fn on_a_table_of_langchain_python() {
     schedules_hold(Store::ListPython, 0..2);
 }
 
-/// Such clocks are refused by AWS; another service at the endpoint may take what they signed.
+/// AWS refuses such clocks; another service at the endpoint may accept them.
 #[test]
 fn with_clocks_that_are_wrong_by_hours() {
     std::thread::scope(|threads| {

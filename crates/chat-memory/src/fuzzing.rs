@@ -1,4 +1,5 @@
-//! The bodies of the fuzz targets: each takes any bytes, and must neither panic nor break the law that it states. Not for programs.
+//! Bodies of the fuzz targets, not for applications. Each accepts any bytes and must neither panic nor break the law that it
+//! states.
 
 use serde_json::Value;
 
@@ -6,13 +7,13 @@ use crate::backend::Cursor;
 use crate::json;
 use crate::store::dynamodb::fuzzing::{list, turns};
 use crate::store::url::StoreUrl;
-use crate::store::{Older, Position, Ticket};
+use crate::store::{PageCursor, Position, Ticket};
 use crate::wire::{Format, JsonLines};
 
-/// A target: its name, and what it does with the bytes.
+/// A target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target there is.
+/// All targets.
 pub const TARGETS: [Target; 8] = [
     ("item", turns::item),
     ("parts", turns::parts),
@@ -27,7 +28,7 @@ pub const TARGETS: [Target; 8] = [
 /// Runs the target with this name.
 ///
 /// # Panics
-/// When there is none, or when it finds something.
+/// If there is no such target, or if it finds a bug.
 pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     target.map_or_else(|| panic!("there is no fuzz target {name}"), |(_, run)| run(data));
@@ -41,18 +42,18 @@ fn langchain(data: &[u8]) {
     wire(Format::LangChain, data);
 }
 
-/// What a form reads it writes again equal; and what it writes it reads again as an equal message.
+/// What a form reads, it writes again unchanged; what it writes, it reads again as an equal message.
 fn wire(format: Format, data: &[u8]) {
     let Some(value) = std::str::from_utf8(data).ok().and_then(|text| json::parse(text).ok()) else { return };
     let Ok(message) = format.read(value.clone()) else { return };
     let written = format.write(&message);
-    assert_eq!(written, value, "it is written otherwise than it was read");
-    assert_eq!(format.read(written).ok().as_ref(), Some(&message), "it is read otherwise the second time");
-    // The other form holds it, too, where it may be stored at all.
+    assert_eq!(written, value, "it is not written as it was read");
+    assert_eq!(format.read(written).ok().as_ref(), Some(&message), "it is read differently the second time");
+    // The other form can hold it, too, if it can be stored at all.
     if message.check().is_ok() {
         for other in Format::ALL {
             let read = other.read(other.write(&message));
-            assert_eq!(read.ok().as_ref(), Some(&message), "{other} does not hold it");
+            assert_eq!(read.ok().as_ref(), Some(&message), "{other} cannot hold it");
         }
     }
 }
@@ -61,10 +62,10 @@ fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(url) = text.parse::<StoreUrl>() else { return };
     let spelt = url.to_string();
-    assert_eq!(spelt.parse::<StoreUrl>().ok().as_ref(), Some(&url), "{spelt} is read otherwise");
+    assert_eq!(spelt.parse::<StoreUrl>().ok().as_ref(), Some(&url), "{spelt} is read differently");
 }
 
-/// Positions, tickets and cursors: what is read is written as something that is read as the same.
+/// Positions, tickets and cursors survive conversion to text and back.
 fn tokens(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(position) = text.parse::<Position>() {
@@ -75,8 +76,8 @@ fn tokens(data: &[u8]) {
         assert_eq!(ticket.to_string().parse::<Ticket>().ok(), Some(ticket));
         let _ = ticket.check_age(0);
     }
-    if let Ok(older) = text.parse::<Older>() {
-        assert_eq!(older.to_string().parse::<Older>().ok(), Some(older));
+    if let Ok(older) = text.parse::<PageCursor>() {
+        assert_eq!(older.to_string().parse::<PageCursor>().ok(), Some(older));
     }
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string().parse::<Cursor>().ok(), Some(cursor));
@@ -85,12 +86,12 @@ fn tokens(data: &[u8]) {
     list::cursor(text);
 }
 
-/// What the strict reader reads is what serde_json reads, and nothing is lost when it is written again.
+/// The strict parser agrees with serde_json, and its result is written without loss.
 fn strict(data: &[u8]) {
     JsonLines::new(data).take(100).for_each(drop);
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(value) = json::parse(text) else { return };
     assert!(json::depth(&value) <= json::MAX_DEPTH);
-    assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(&value), "the strict reader reads something else");
-    assert_eq!(json::parse(&value.to_string()).ok().as_ref(), Some(&value), "it is read otherwise once it was written");
+    assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(&value), "the strict parser reads something else");
+    assert_eq!(json::parse(&value.to_string()).ok().as_ref(), Some(&value), "it is read differently after it was written");
 }

@@ -1,9 +1,8 @@
-//! Durable chat memory on Amazon DynamoDB, with an embedded default: conversations of unlimited length at a flat cost,
-//! each message stored exactly once and given back exactly as it came.
+//! Durable chat memory on Amazon DynamoDB, with an embedded default: conversations of unlimited length at a flat cost, each
+//! message stored exactly once and returned exactly as it came.
 //!
-//! A [session](SessionId) is a log of records; one [append](Append) is one record and holds one or more
-//! [messages](Message), so a turn is written whole or not at all. The [`store`] module's page says what every store
-//! promises.
+//! A [session](SessionId) is a log of records. One [append](Append) writes one record of one or more [messages](Message), so a
+//! turn is written whole or not at all. The [`store`] module documents what every store promises.
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -19,7 +18,7 @@ pub use chat_memory_core::{
 #[cfg(feature = "conformance")]
 pub use chat_memory_core::{conformance, conformance_tests};
 
-/// The README's Rust, compiled as it stands there.
+/// Compiles the Rust code in the README.
 #[cfg(all(doctest, feature = "dynamodb"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,5 +1,5 @@
-//! The stores, and the log that each of them keeps: its operations are [`ChatStore`]'s, and its promises are said in the crate
-//! `chat-memory-core`'s module of this name.
+//! The stores and their common log. [`ChatStore`] defines the operations; the module of the same name in the crate
+//! `chat-memory-core` documents the promises.
 
 pub use chat_memory_core::store::*;
 #[cfg(feature = "dynamodb")]

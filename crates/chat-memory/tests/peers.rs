@@ -1,5 +1,5 @@
-//! Tables shared with the originals themselves, on DynamoDB Local: what they write we read equal, what we write they read as far as
-//! their form can hold it, and both take turns on one session. `cargo xtask test peers` installs the originals and runs this.
+//! Tables shared with the original clients, on DynamoDB Local: we read what they write unchanged, they read what we write as far
+//! as their form can hold it, and both take turns on one session. `cargo xtask test peers` installs the originals and runs this.
 #![cfg(feature = "dynamodb")]
 
 #[path = "it/dynamodb/mod.rs"]
@@ -43,7 +43,7 @@ fn said_by(stored: &[Value]) -> Vec<(String, String)> {
     said(&stored.iter().map(message).collect::<Vec<_>>())
 }
 
-/// Of a conversation, what an original in JavaScript is shown: no tool's results, and no message that only calls.
+/// What a JavaScript original sees of a conversation: no tool results, and no message that only calls.
 fn shown_to_js(messages: &[Message]) -> Vec<(String, String)> {
     let is_shown = |message: &&Message| {
         message.role != chat_memory::Role::Tool && (message.tool_calls.is_empty() || !message.text().is_empty())
@@ -77,7 +77,7 @@ async fn langchain_js_takes_turns_with_us() {
             {"id": "call_9", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]}}},
     ]);
     js.add(&table, session.as_str(), &none, &theirs).expect("an original's write");
-    // Nothing is configured: the table's keys and its items tell.
+    // Nothing is configured: the layout is detected from the table's keys and its items.
     let ours = store(&table, None).await;
     let read = all(&ours, &session).await;
     assert_eq!(said(&read)[..2], [("system".into(), "be brief".into()), ("user".into(), "hello 🌦".into())]);
@@ -159,12 +159,12 @@ async fn langchain_python_takes_turns_with_us() {
     let mut want = all(&ours, &session).await;
     assert_eq!(want[1].tool_calls[0].arguments(), Some("{\"days\":2}"));
     let by_them = python.read(&table, session.as_str(), &none).expect("a read");
-    assert_eq!(want.iter().map(langchain::to_value).collect::<Vec<_>>(), by_them, "what they wrote, we read equal");
+    assert_eq!(want.iter().map(langchain::to_value).collect::<Vec<_>>(), by_them, "we read what they wrote unchanged");
     for round in 0..2 {
         ours.append(&session, &Append::new(with_tools())).await.expect("our write");
         want.extend(with_tools());
         let theirs = json!([{"type": "human", "data": {"content": format!("round {round}"), "type": "human"}}]);
-        // It writes the whole list anew, our elements among them.
+        // It rewrites the whole list, including our elements.
         python.add(&table, session.as_str(), &none, &theirs).expect("an original's write after ours");
         want.push(Message::user(format!("round {round}")));
         assert_eq!(all(&store(&table, None).await, &session).await, want, "ours, exact, after round {round}");

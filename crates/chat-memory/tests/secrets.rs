@@ -1,5 +1,5 @@
-//! AWS's credentials show nowhere: not in what the library prints, not in its errors, and not in what it and everything below it logs at
-//! level `trace`, however the credentials came and whatever goes wrong.
+//! AWS credentials never appear: not in the library's output, not in its errors, and not in what it and everything below it logs
+//! at level `trace`, however the credentials were provided and whatever fails.
 #![cfg(feature = "dynamodb")]
 
 #[path = "it/dynamodb/mod.rs"]
@@ -20,7 +20,7 @@ use chat_memory_testkit::{Answer, Fault, FaultProxy, Secrets, Traced, children, 
 
 const URL: &str = "CHAT_MEMORY_TEST_URL";
 
-/// All that the library says.
+/// All output of the library.
 #[derive(Default)]
 struct Said(String);
 
@@ -44,7 +44,7 @@ impl Said {
         }
     }
 
-    /// Does with a table all kinds of things that send requests.
+    /// Runs every kind of operation that sends requests to a table.
     async fn everything(&mut self, options: Options) {
         self.shown(&options);
         let session = SessionId::new("a session").expect("a good id");
@@ -70,14 +70,14 @@ impl Said {
     }
 }
 
-/// Options that give up soon.
+/// Options with short timeouts.
 fn options(table: &str, endpoint: &str) -> Options {
     let mut options = dynamodb::options(table, endpoint);
     (options.request_timeout, options.deadline) = (Duration::from_millis(400), Duration::from_millis(800));
     options
 }
 
-/// What the traces must hold at least, or they were not heard and prove nothing.
+/// What the traces must contain at least; otherwise they were not captured and prove nothing.
 #[track_caller]
 fn assert_heard(traces: &str) {
     for crate_ in ["aws_smithy_runtime", "aws_sigv4", "aws_smithy_http_client", "hyper_util"] {
@@ -108,9 +108,9 @@ async fn credentials_that_were_given_show_nowhere() {
     let proxies = faults.into_iter().map(|fault| FaultProxy::start(&dynamodb_endpoint(), move |_: &_| fault.clone()));
     let proxies: Vec<_> = proxies.collect();
     let mut endpoints: Vec<_> = proxies.iter().map(FaultProxy::url).collect();
-    // Nothing listens there; nobody speaks TLS there; a table that is in another region.
+    // Nothing listens there; no TLS there; a table in another region.
     endpoints.extend(["http://127.0.0.1:1".to_owned(), dynamodb_endpoint().replace("http:", "https:")]);
-    // All at once: where requests are repeated, each operation goes on until its deadline.
+    // All at once: with retries, each operation runs until its deadline.
     let mut all = tokio::task::JoinSet::new();
     for endpoint in endpoints {
         let options = options(&table, &endpoint).with_credentials(credentials.clone());
@@ -125,10 +125,10 @@ async fn credentials_that_were_given_show_nowhere() {
     said.everything(elsewhere).await;
     let lacking = Credentials::new("", secrets.make("a secret without an id"));
     said.everything(options(&table, &dynamodb_endpoint()).with_credentials(lacking)).await;
-    secrets.assert_hidden("what the library says", &said.0);
+    secrets.assert_hidden("the library's output", &said.0);
     let traces = traced.text();
     assert_heard(&traces);
-    secrets.assert_hidden("what is logged at level trace", &traces);
+    secrets.assert_hidden("the log at level trace", &traces);
 }
 
 #[tokio::test]
@@ -152,10 +152,10 @@ async fn a_url_that_holds_a_password_is_refused_without_it() {
     let options = options("chats", &format!("http://user:{password}@127.0.0.1:1"));
     assert!(options.check().is_err());
     said.everything(options).await;
-    secrets.assert_hidden("what the library says", &said.0);
+    secrets.assert_hidden("the library's output", &said.0);
 }
 
-/// Opens the store at a URL, by the credentials that this process finds. Run by the other tests.
+/// Opens the store at a URL, with the credentials that this process finds. Run by the other tests.
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
@@ -165,13 +165,13 @@ fn role() {
     let mut said = Said::default();
     runtime.block_on(async {
         let url: StoreUrl = std::env::var(URL).expect("it is given with the role").parse().expect("a good URL");
-        let StoreUrl::DynamoDb(url) = url else { panic!("it is one of DynamoDB's") };
+        let StoreUrl::DynamoDb(url) = url else { panic!("it is a DynamoDB URL") };
         said.everything(url.options()).await;
     });
     println!("{}\n{}", said.0, traced.text());
 }
 
-/// Runs that process with these variables; all that it printed.
+/// Runs that process with these variables and returns all its output.
 fn printed(url: &str, folder: &Path, variables: &[(&str, String)]) -> String {
     let mut command = children::start(module_path!(), &children::this_program(), "any");
     command.env_clear().envs([("CHAT_MEMORY_TEST_ROLE", "any"), (URL, url), ("AWS_EC2_METADATA_DISABLED", "true")]);
@@ -191,7 +191,7 @@ fn printed(url: &str, folder: &Path, variables: &[(&str, String)]) -> String {
     text
 }
 
-/// AWS's answers to who asks for credentials, by the path; each is HTTP/1.1's body.
+/// Answers requests for credentials like AWS, by path; each response is an HTTP/1.1 body.
 fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -199,25 +199,25 @@ fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> String {
         for mut stream in listener.incoming().flatten() {
             let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let path = lines.next().and_then(|line| line.split(' ').nth(1).map(str::to_owned)).unwrap_or_default();
-            // To the head's end; what is asked here has no body that matters.
+            // Reads to the end of the head; these requests have no body that matters.
             lines.take_while(|line| !line.is_empty()).for_each(drop);
             let (kind, body) = ("application/json", answer(&path));
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\n");
-            // The client may be gone.
+            // The client may have disconnected.
             let _ = write!(stream, "{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         }
     });
     format!("http://{address}")
 }
 
-/// Runs the process where its credentials come in this way, against DynamoDB Local and against answers that refuse them.
+/// Runs the process with credentials provided in this way, against DynamoDB Local and against responses that refuse them.
 async fn assert_hidden(secrets: &Secrets, more: &str, folder: &Path, variables: &[(&str, String)], proof: &str) {
     let table = dynamodb::new_table().await;
     let refusing = FaultProxy::start(&dynamodb_endpoint(), |_: &_| Fault::Answer(Answer::expired_token()));
     for endpoint in [dynamodb_endpoint(), refusing.url()] {
         let url = format!("dynamodb://{table}?endpoint={endpoint}&deadline=10s{more}");
         let printed = printed(&url, folder, variables);
-        // The credentials were found in this way, or the test proves nothing.
+        // Proves that the credentials were found in this way.
         assert!(printed.contains(proof), "{proof} is not in: {printed}");
         assert_heard(&printed);
         secrets
@@ -229,7 +229,7 @@ fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// Credentials as AWS's services give them.
+/// Credentials as AWS's services return them.
 fn given(secrets: &mut Secrets, id: &str) -> String {
     let (secret, token) = (secrets.make("the secret access key"), secrets.make("the session token"));
     serde_json::json!({
@@ -254,7 +254,7 @@ async fn credentials_of_the_environment_show_nowhere() {
 async fn credentials_of_a_profile_show_nowhere() {
     let mut secrets = Secrets::new();
     let folder = temporary();
-    // Both files have the profile, and one of them has it twice: what is overwritten is a secret as well.
+    // Both files have the profile, and one of them has it twice: an overwritten value is a secret, too.
     let mut profile = |id: &str| {
         let (secret, token) =
             (secrets.make(&format!("the secret access key of {id}")), secrets.make(&format!("the token of {id}")));
@@ -304,7 +304,7 @@ async fn credentials_of_an_instance_show_nowhere() {
         path if path.ends_with("credentials/") || path.ends_with("credentials") => "role".to_owned(),
         _ => answer.clone(),
     });
-    // The region is asked for there, too.
+    // The region is requested there, too.
     let variables = [
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", service),
         ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),

@@ -11,7 +11,7 @@ fn main() {
     let contract = source("adk-session").join("tests").join("common").join("session_contract.rs");
     assert!(contract.is_file(), "adk-session has no {}; its tests have moved, so name their new place here", contract.display());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("contract.rs");
-    // A module of its own, at its own path, so that the compiler's messages name the file that they are of.
+    // Included as a module at its original path, so that the compiler's messages name the right file.
     let text = format!("#[path = {contract:?}]\n#[allow(clippy::all, dead_code)]\nmod session_contract;\n");
     std::fs::write(out, text).expect("the build's own folder can be written");
 }

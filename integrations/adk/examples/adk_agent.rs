@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p chat-memory-adk --example adk_agent -- sqlite:chat.db "How is the weather in Paris?"`
 //!
-//! The model is a fake, so that it runs anywhere; put one of `adk_model` in its place.
+//! The model is a fake, so that it runs anywhere; replace it with one of `adk_model`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,7 +20,7 @@ use chat_memory_adk::ChatSessionService;
 use futures_util::StreamExt;
 use serde_json::json;
 
-/// Calls the tool once, then answers with its result, and says how much it was shown.
+/// Calls the tool once, then answers with its result and the number of messages that it saw.
 struct FakeModel;
 
 #[async_trait]

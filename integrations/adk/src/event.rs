@@ -1,7 +1,8 @@
-//! adk-rust's events and our messages. One event is one record.
+//! Converts between adk-rust's events and our messages. One event is one record.
 //!
-//! What all can read is said in the messages: texts, images, calls of tools and their results. What only an event has (its id, author,
-//! actions, usage …) stands in the field [`FIELD`] of the first message; its content too, where the messages do not say all of it.
+//! The messages carry what every reader understands: texts, images, tool calls and their results. What only an event has (its id,
+//! author, actions, usage …) is stored in the field [`FIELD`] of the first message; so is its content, if the messages cannot
+//! express all of it.
 
 use adk_core::{Content as Theirs, Event, FunctionResponseData, Part as TheirPart};
 use base64::Engine as _;
@@ -10,10 +11,10 @@ use chat_memory::{Content, Message, Part, Role, ToolCall};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-/// The field of a message with what only an event has.
+/// The message field for what only an event has.
 const FIELD: &str = "adk";
 
-/// The messages of an event. [`from_messages`] gives back an equal one.
+/// Converts an event to messages. [`from_messages`] returns an equal event.
 ///
 /// ```
 /// use adk_core::{Content, Event};
@@ -25,13 +26,13 @@ const FIELD: &str = "adk";
 /// ```
 ///
 /// # Errors
-/// When the event holds what JSON cannot.
+/// If the event contains a value that JSON cannot express.
 pub fn to_messages(event: &Event) -> Result<Vec<Message>, serde_json::Error> {
     let mut rest = serde_json::to_value(event)?;
     let mut messages = event.content().map(shown).unwrap_or_default();
     if let (Some(content), Some(fields)) = (event.content(), rest.as_object_mut()) {
         let said = content_of(&messages, &content.role);
-        // Exact without saying it twice, where reading the messages gives the very content.
+        // Stored only once if reading the messages restores exactly this content.
         if serde_json::to_value(said)? == serde_json::to_value(content)? {
             fields.insert("content".into(), json!({"role": content.role}));
         }
@@ -45,8 +46,8 @@ pub fn to_messages(event: &Event) -> Result<Vec<Message>, serde_json::Error> {
     Ok(messages)
 }
 
-/// The events of a record's messages: one of adk-rust's own; for a record of another program, one for each message, whose id says which
-/// message of which record it is.
+/// Converts a record's messages to events: the one that adk-rust wrote, or, for another program's record, one for each message. Its
+/// id then says which message of which record it is.
 pub fn from_messages(messages: &[Message], seq: u64, created_at: i64) -> Vec<Event> {
     match exact(messages) {
         Some(event) => vec![event],
@@ -57,7 +58,7 @@ pub fn from_messages(messages: &[Message], seq: u64, created_at: i64) -> Vec<Eve
 fn exact(messages: &[Message]) -> Option<Event> {
     let mut rest = messages.first()?.extra.get(FIELD)?.clone();
     let content = rest.get("content").cloned().unwrap_or_default();
-    // Where there is only a role, the messages say the rest.
+    // If only the role is stored, the messages have the rest.
     if let (Some(role), None) = (content.get("role").and_then(Value::as_str), content.get("parts")) {
         let said = serde_json::to_value(content_of(messages, role)).ok()?;
         rest.as_object_mut()?.insert("content".into(), said);
@@ -79,7 +80,7 @@ fn foreign(message: &Message, seq: u64, place: usize, created_at: i64) -> Event 
     event
 }
 
-/// What all can read of a content: a message, and one more for each result of a tool.
+/// What every reader understands of a content: one message, and one more for each tool result.
 fn shown(content: &Theirs) -> Vec<Message> {
     let (mut parts, mut calls, mut results) = (Vec::new(), Vec::new(), Vec::new());
     for part in &content.parts {
@@ -95,7 +96,7 @@ fn shown(content: &Theirs) -> Vec<Message> {
                 calls.push(ToolCall::function(id.clone().unwrap_or_default(), name, args.to_string()));
             }
             TheirPart::FunctionResponse { function_response, id, .. } => results.push(result(function_response, id.as_deref())),
-            // Thoughts, files, resources: the event's own content says them.
+            // Thoughts, files, resources: only in the event's own content.
             _ => {}
         }
     }
@@ -125,13 +126,13 @@ fn result(result: &FunctionResponseData, id: Option<&str>) -> Message {
     let mut message = Message::tool(id.unwrap_or_default(), text);
     message.name = Some(result.name.clone());
     if result.response.is_string() {
-        // Else a text that looks like JSON would come back as what it looks like.
+        // Otherwise text that looks like JSON would be read back as JSON.
         message.extra.insert("adk_text".into(), true.into());
     }
     message
 }
 
-/// The content that messages say, as far as they do.
+/// The content of messages, as far as they express it.
 fn content_of(messages: &[Message], role: &str) -> Theirs {
     let mut content = Theirs::new(role);
     for message in messages {
@@ -151,7 +152,7 @@ fn content_of(messages: &[Message], role: &str) -> Theirs {
 
 fn call(call: &ToolCall) -> TheirPart {
     let text = call.arguments().unwrap_or("{}");
-    // A text that is no JSON is a model's slip; it is handed on as it is.
+    // Text that is not JSON is the model's mistake; it is passed on unchanged.
     let args = chat_memory::json::parse(text).unwrap_or_else(|_| Value::String(text.to_owned()));
     let id = call.id().filter(|id| !id.is_empty()).map(str::to_owned);
     TheirPart::FunctionCall { name: call.name().unwrap_or_default().to_owned(), args, id, thought_signature: None }

@@ -1,9 +1,9 @@
-//! Our errors as adk-rust's.
+//! Converts our errors to adk-rust's.
 
 use adk_core::{AdkError, ErrorCategory, ErrorComponent};
 use chat_memory::{Error, ErrorKind};
 
-/// adk-rust's error for one of a store. The message says what to do; that of an append in doubt names its ticket.
+/// adk-rust's error for a store's. The message says what to do; after an append with an unknown outcome it names the ticket.
 pub fn store(error: Error) -> AdkError {
     let (category, code) = match error.kind() {
         ErrorKind::NotFound => (ErrorCategory::Unavailable, "session.store_missing"),
@@ -19,13 +19,13 @@ pub fn store(error: Error) -> AdkError {
     AdkError::new(ErrorComponent::Session, category, code, error.to_string()).with_source(error)
 }
 
-/// The error that adk-rust's contract asks for where there is no such session.
+/// The error that adk-rust's contract demands if there is no such session.
 pub fn not_found(app: &str, user: &str, session: &str) -> AdkError {
     let message = format!("session '{session}' was not found for app '{app}' and user '{user}'");
     AdkError::not_found(ErrorComponent::Session, "session.not_found", message)
 }
 
-/// An error of the caller.
+/// An error that the caller made.
 pub fn invalid(code: &'static str, message: String) -> AdkError {
     AdkError::new(ErrorComponent::Session, ErrorCategory::InvalidInput, code, message)
 }

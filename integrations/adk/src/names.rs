@@ -1,10 +1,10 @@
-//! How adk-rust's sessions, states and ids are called in a store.
+//! The names of adk-rust's sessions, states and ids in a store.
 
 use adk_core::identity::AdkIdentity;
 use chat_memory::{Error, Owner, SessionId};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// What would be taken for the end of a name, or is refused in one.
+/// Characters that separate parts of a name, or that names may not contain.
 const IN_NAME: &AsciiSet = &CONTROLS.add(b'/').add(b'%');
 
 fn joined<const N: usize>(kind: &str, names: [&str; N]) -> String {
@@ -20,12 +20,12 @@ pub fn session(identity: &AdkIdentity) -> Result<SessionId, Error> {
     })
 }
 
-/// Whose sessions a user of an app has: the directory lists them by it.
+/// The owner of a user's sessions in an app, by which the directory lists them.
 pub fn owner(app: &str, user: &str) -> Result<Owner, Error> {
     Owner::new(joined("adk", [app, user])).map_err(|e| e.context("the app's name and the user's id together"))
 }
 
-/// The last part of a session's name: adk-rust's own id of it.
+/// The last part of a session's name: its id in adk-rust.
 pub fn id_in(session: &SessionId) -> Option<String> {
     let mut parts = session.as_str().strip_prefix("adk/")?.split('/');
     let last = parts.nth(2).filter(|_| parts.next().is_none())?;
@@ -47,7 +47,7 @@ pub fn ids(session_id: &str) -> Result<SessionId, Error> {
     SessionId::new(joined("adk-id", [session_id]))
 }
 
-/// The owner of all that is no session, so that the directory does not list it among those of nobody.
+/// The owner of everything that is not a session, so that the directory does not list it among the unowned sessions.
 pub fn own() -> Result<Owner, Error> {
     Owner::new("adk-rust")
 }

@@ -1,4 +1,4 @@
-//! adk-rust's session service over a store.
+//! adk-rust's session service on a store.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,22 +21,23 @@ use crate::session::Loaded;
 use crate::view::{SNAPSHOT_EVERY, StateMap, View, is_there, read, snapshot};
 use crate::{failure, names, state};
 
-/// How many sessions' ends a service remembers, so that an event is one request.
+/// The number of session ends that a service caches, so that an event takes one request.
 const MAX_KNOWN: usize = 4096;
 
-/// How long such an end is gone by. Positions are good for a day, and this leaves them far from that.
+/// How long a cached end is used. Positions are valid for a day, and this stays far below that.
 const KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// How often an event is tried again that met another writer's.
+/// How often an event is retried after a conflict with another writer.
 const MAX_TRIES: u32 = 200;
 
-/// How many sessions are read at once for a list.
+/// How many sessions a list reads concurrently.
 const AT_ONCE: usize = 8;
 
-/// adk-rust's sessions in a store: one event is one record, stored once, with the change of state it makes.
+/// adk-rust's sessions in a store. One event is one record, stored once, together with its change of state.
 ///
-/// An event goes only to a session that is there and in the state that the event was applied to: where another process wrote since, or
-/// deleted the session, this one reads again and applies the event to what it finds, or says that the session is gone.
+/// An event is appended only to an existing session in the state that the event was applied to. If another process wrote or deleted
+/// the session since, the service reads it again and applies the event to what it finds, or returns an error that the session is
+/// gone.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -58,7 +59,7 @@ pub struct ChatSessionService {
     known: Mutex<HashMap<SessionId, Known>>,
 }
 
-/// The end of a session's log, as this service last saw it.
+/// The end of a session's log, as this service last read it.
 #[derive(Debug, Clone)]
 struct Known {
     position: Position,
@@ -80,7 +81,7 @@ impl From<&View> for Known {
 }
 
 impl ChatSessionService {
-    /// A service over this store, which must be able to rewind and to list sessions, as all but DynamoDB's `list` layout are.
+    /// Creates a service on this store. The store must support rewinding and listing sessions; DynamoDB's `list` layout does not.
     pub fn new(store: Arc<dyn ChatStore>) -> Self {
         Self { store, known: Mutex::default() }
     }
@@ -101,7 +102,7 @@ impl ChatSessionService {
         }
     }
 
-    /// The end of the session, remembered or read; `None` where there is no such session.
+    /// Returns the session's end, cached or read; `None` if there is no such session.
     async fn known(&self, session: &SessionId) -> Result<Option<Known>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned();
         if known.as_ref().is_some_and(|known| known.seen.elapsed() < KNOWN_FOR) {
@@ -121,7 +122,7 @@ impl ChatSessionService {
         let messages =
             to_messages(&event).map_err(|e| failure::invalid("session.invalid", format!("the event cannot be stored: {e}")))?;
         let mut known = self.known(&session).await?.ok_or_else(gone)?;
-        // Before the event: where this process ends in between, the event is not acknowledged, and setting keys again does no harm.
+        // Before the event: if the process ends in between, the event is not acknowledged, and setting the keys again does no harm.
         self.change_states(identity, &app, &user).await?;
         for attempt in 0..MAX_TRIES {
             let Known { position, mut state, since, .. } = known;
@@ -132,14 +133,14 @@ impl ChatSessionService {
                 append = append.with_metadata(snapshot(&state));
                 since = 0;
             }
-            match self.store.append_surely(&session, append).await {
+            match self.store.append_with_retry(&session, append).await {
                 Ok(appended) => {
                     self.remember(&session, Some(Known::new(appended.position, state, since)));
                     return Ok(());
                 }
                 Err(error) if error.is_conflict() => {
                     self.remember(&session, None);
-                    // At random, so that two that met do not meet again.
+                    // A random delay, so that two conflicting writers do not conflict again.
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=u64::from(attempt.min(20)) * 5))).await;
                     known = self.known(&session).await?.ok_or_else(gone)?;
                 }
@@ -165,19 +166,19 @@ impl ChatSessionService {
         changes.await.map(drop).map_err(failure::store)
     }
 
-    /// The states of the app and of the user.
+    /// Reads the states of the app and of the user.
     async fn states(&self, app: &str, user: &str) -> std::result::Result<(StateMap, StateMap), Error> {
         let (app_log, user_log) = (names::app_state(app)?, names::user_state(app, user)?);
         try_join(state::read(&*self.store, &app_log), state::read(&*self.store, &user_log)).await
     }
 
-    /// The session that was read, with the states that it shares.
+    /// Builds the session from what was read and the states that it shares.
     fn loaded(identity: AdkIdentity, view: View, shared: &(StateMap, StateMap)) -> Loaded {
         let state = merge_states(&shared.0, &shared.1, &view.state);
         Loaded { identity, state, events: view.events.into_iter().map(|(_, event)| event).collect(), updated_at: view.updated_at }
     }
 
-    /// The one session that has this id, whoever its user is.
+    /// Returns the one session that has this id, whoever its user is.
     async fn only(&self, session_id: &str) -> Result<AdkIdentity> {
         let log = names::ids(session_id).map_err(failure::store)?;
         let history = self.store.load(&log, &Load::all()).await.map_err(failure::store)?;
@@ -194,14 +195,14 @@ impl ChatSessionService {
         }
     }
 
-    /// Notes that an identity has a session of this id.
+    /// Records that an identity has a session of this id.
     async fn note(&self, identity: &AdkIdentity) -> std::result::Result<(), Error> {
         let (app, user) = (identity.app_name.as_ref(), identity.user_id.as_ref());
         let append = Append::new([note(app, user)]).owned_by(names::own()?);
-        self.store.append_surely(&names::ids(identity.session_id.as_ref())?, append).await.map(drop)
+        self.store.append_with_retry(&names::ids(identity.session_id.as_ref())?, append).await.map(drop)
     }
 
-    /// Takes an identity off the list of those that have its session's id, and erases that it ever was on it.
+    /// Removes an identity from the list of those that have its session's id, and erases its entry.
     async fn forget(&self, identity: &AdkIdentity) -> std::result::Result<(), Error> {
         let log = names::ids(identity.session_id.as_ref())?;
         loop {
@@ -212,8 +213,8 @@ impl ChatSessionService {
             }
             let rest = there.iter().map(|(app, user)| note(app, user));
             let append = Append::replace_all(rest).expecting(history.position).owned_by(names::own()?);
-            match self.store.append_surely(&log, append).await {
-                // Somebody else came onto the list or went: it is read again.
+            match self.store.append_with_retry(&log, append).await {
+                // The list changed in the meantime: read it again.
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error),
                 Ok(_) => return self.store.sweep(&log).await.map(drop),
@@ -221,7 +222,7 @@ impl ChatSessionService {
         }
     }
 
-    /// The sessions that the directory lists for a user of an app.
+    /// Lists a user's sessions in an app from the directory.
     async fn listed(&self, app: &str, user: &str) -> Result<Vec<SessionId>> {
         let mut query = SessionQuery::of(names::owner(app, user).map_err(failure::store)?);
         let mut all = Vec::new();
@@ -239,19 +240,19 @@ impl ChatSessionService {
         let session = names::session(&identity).map_err(failure::store)?;
         if let Some((seq, _)) = view.events.get(keep) {
             let rest = view.state_after(keep);
-            // Of a record of another program's, which is an event for each message, the first may stay.
+            // Another program's record has an event for each message; its first messages may stay.
             let stay = view.events[..keep].iter().filter(|(own, _)| own == seq).count();
             let record = view.history.records.iter().find(|record| record.seq == *seq);
             let messages = record.into_iter().flat_map(|record| record.messages.iter().take(stay).cloned());
             let append = Append::rewind(&view.history, *seq, messages).map_err(failure::store)?.with_metadata(snapshot(&rest));
             self.remember(&session, None);
-            self.store.append_surely(&session, append).await.map_err(failure::store)?;
+            self.store.append_with_retry(&session, append).await.map_err(failure::store)?;
         }
         self.get_for_identity(&identity).await
     }
 }
 
-/// The field of a message with an identity, in the list of those that have one id.
+/// The message field with an identity, in the list of those that have one id.
 const ID: &str = "adk_id";
 
 fn note(app: &str, user: &str) -> Message {
@@ -273,7 +274,7 @@ fn identity(app: &str, user: &str, session: &str) -> Result<AdkIdentity> {
 
 #[async_trait]
 impl SessionService for ChatSessionService {
-    /// Creates a session. One that is there already is not created again.
+    /// Creates a session. Fails if it exists already.
     async fn create(&self, req: CreateRequest) -> Result<Box<dyn Session>> {
         let id = req.session_id.unwrap_or_else(|| SessionId::random().to_string());
         let identity = identity(&req.app_name, &req.user_id, &id)?;
@@ -288,7 +289,7 @@ impl SessionService for ChatSessionService {
         self.change_states(&identity, &app, &user).await?;
         self.note(&identity).await.map_err(failure::store)?;
         let append = Append::replace_all([]).with_metadata(snapshot(&state)).owned_by(owner).expecting(end.position);
-        match self.store.append_surely(&session, append).await {
+        match self.store.append_with_retry(&session, append).await {
             Err(error) if error.is_conflict() => return Err(there()),
             Err(error) => return Err(failure::store(error)),
             Ok(appended) => self.remember(&session, Some(Known::new(appended.position, state, 0))),
@@ -299,7 +300,7 @@ impl SessionService for ChatSessionService {
     async fn get(&self, req: GetRequest) -> Result<Box<dyn Session>> {
         let identity = req.try_identity()?;
         let session = names::session(&identity).map_err(failure::store)?;
-        // Without a number of events, those after a time may be any.
+        // Without a limit on the number, any events may be after the given time.
         let events = req.num_recent_events;
         let read = try_join(read(&*self.store, &session, events), self.states(&req.app_name, &req.user_id));
         let (view, shared) = read.await.map_err(failure::store)?;
@@ -315,7 +316,7 @@ impl SessionService for ChatSessionService {
         Ok(Box::new(loaded))
     }
 
-    /// Lists a user's sessions, the last updated first, each with its state and without its events. It reads the end of each.
+    /// Lists a user's sessions, the last updated first, each with its state and without its events. Reads the end of each.
     async fn list(&self, req: ListRequest) -> Result<Vec<Box<dyn Session>>> {
         let listed = self.listed(req.try_app_name()?.as_ref(), req.try_user_id()?.as_ref()).await?;
         let shared = self.states(&req.app_name, &req.user_id).await.map_err(failure::store)?;
@@ -335,7 +336,7 @@ impl SessionService for ChatSessionService {
         Ok(page.map(|session| Box::new(session) as Box<dyn Session>).collect())
     }
 
-    /// Deletes a session; one that is not there is no error.
+    /// Deletes a session; a missing one is not an error.
     async fn delete(&self, req: DeleteRequest) -> Result<()> {
         let identity = req.try_identity()?;
         let session = names::session(&identity).map_err(failure::store)?;
@@ -345,7 +346,7 @@ impl SessionService for ChatSessionService {
     }
 
     /// Appends an event to the one session that has this id. [`append_event_for_identity`](Self::append_event_for_identity), which
-    /// adk-rust's runner uses, needs no search for it.
+    /// adk-rust's runner uses, does not need to search for it.
     async fn append_event(&self, session_id: &str, event: Event) -> Result<()> {
         let identity = self.only(session_id).await?;
         self.append_in(&identity, event).await
@@ -363,7 +364,7 @@ impl SessionService for ChatSessionService {
         Ok(())
     }
 
-    /// Takes back all events after this one. The states of the app and the user stay as they are.
+    /// Rewinds to this event: removes all events after it. The states of the app and the user stay as they are.
     async fn rewind(&self, session_id: &str, target_event_id: &str) -> Result<Box<dyn Session>> {
         let (identity, view) = self.whole(session_id).await?;
         let at = view.events.iter().position(|(_, event)| event.id == target_event_id);

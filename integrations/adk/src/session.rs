@@ -1,4 +1,4 @@
-//! A session as adk-rust reads it: a copy of what was there.
+//! A session as adk-rust reads it: a copy of the stored one.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::view::StateMap;
 
 pub struct Loaded {
     pub identity: AdkIdentity,
-    /// The session's own state with those of its app and its user.
+    /// The session's own state merged with those of its app and its user.
     pub state: StateMap,
     pub events: Vec<Event>,
     pub updated_at: DateTime<Utc>,
@@ -49,7 +49,7 @@ impl State for Loaded {
         self.state.get(key).cloned()
     }
 
-    /// Changes this copy only; what is to last goes into an event's state delta.
+    /// Changes only this copy; lasting changes go into an event's state delta.
     fn set(&mut self, key: String, value: Value) {
         if adk_core::validate_state_key(&key).is_ok() {
             self.state.insert(key, value);

@@ -1,7 +1,6 @@
-//! The states of apps and users, which sessions share: each is a log of changes, written out whole from time to time.
+//! The states of apps and users, which sessions share. Each is a log of changes, written out completely from time to time.
 //!
-//! A change is an append that needs to know nothing of the state, so writers never wait for each other, and the last to write a key
-//! wins.
+//! A change is an append that does not depend on the state, so writers never wait for each other, and the last to write a key wins.
 
 use chat_memory::store::{Append, ChatStore, ChatStoreExt, Load};
 use chat_memory::{Error, Message, SessionId};
@@ -10,13 +9,13 @@ use serde_json::{Map, Value};
 use crate::names;
 use crate::view::StateMap;
 
-/// The field of a message with a change.
+/// The message field with a change.
 const FIELD: &str = "adk_state";
 
-/// From how many changes on a reader writes the state out whole.
+/// The number of changes from which a reader writes the state out completely.
 const COMPACT_AT: usize = 32;
 
-/// Changes a state; nothing is written for no change.
+/// Changes a state; writes nothing if there are no changes.
 ///
 /// # Errors
 /// As [`ChatStore::append`].
@@ -25,7 +24,7 @@ pub async fn change(store: &dyn ChatStore, log: &SessionId, delta: &StateMap) ->
         return Ok(());
     }
     let append = Append::new([message(delta)]).owned_by(names::own()?);
-    store.append_surely(log, append).await.map(drop)
+    store.append_with_retry(log, append).await.map(drop)
 }
 
 /// Reads a state.
@@ -40,7 +39,7 @@ pub async fn read(store: &dyn ChatStore, log: &SessionId) -> Result<StateMap, Er
     }
     if history.records.len() >= COMPACT_AT {
         let whole = Append::replace_all([message(&state)]).expecting(history.position).owned_by(names::own()?);
-        // For later readers only: where it fails, or another was faster, the changes are still there.
+        // Only speeds up later readers: if it fails, or another reader was faster, the changes are still there.
         if store.append(log, &whole).await.is_ok() {
             let _ = store.sweep(log).await;
         }

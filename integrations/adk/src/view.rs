@@ -1,7 +1,8 @@
-//! A session's log as adk-rust sees it: events, and the state that they add up to.
+//! A session's log as adk-rust sees it: events, and the state that results from them.
 //!
-//! Each event is a record. The state after an event is what its deltas make of the state before it, so a reader would need the whole log;
-//! therefore every [`SNAPSHOT_EVERY`]th record carries the whole state in its metadata, and so do the first one and every rewind.
+//! Each event is a record. The state after an event is the state before it with its delta applied, so a reader would need the whole
+//! log. Therefore every [`SNAPSHOT_EVERY`]th record carries the whole state in its metadata, and so do the first one and every
+//! rewind.
 
 use std::collections::HashMap;
 
@@ -17,20 +18,20 @@ use crate::event::from_messages;
 /// A state: its keys and values.
 pub type StateMap = HashMap<String, Value>;
 
-/// After how many records the state is written out again. A reader reads that many at least.
+/// After how many records the state is written out again. A reader reads at least this many.
 pub const SNAPSHOT_EVERY: usize = 16;
 
 /// The field of a record's metadata with the session's state after it.
 const STATE: &str = "adk_state";
 
-/// A session as far as it was read.
+/// The part of a session that was read.
 pub struct View {
     pub history: History,
     /// The events with their records' numbers, oldest first.
     pub events: Vec<(u64, Event)>,
     /// The session's own state after the last of them.
     pub state: StateMap,
-    /// How many records stand behind the last that carries the state.
+    /// How many records follow the last one that carries the state.
     pub since: usize,
     pub updated_at: DateTime<Utc>,
 }
@@ -41,37 +42,37 @@ pub fn snapshot(state: &StateMap) -> Map<String, Value> {
     Map::from_iter([(STATE.to_owned(), Value::Object(state))])
 }
 
-/// Reads a session, `events` of its newest events at least, or all. `None` where there is none.
+/// Reads at least the `events` newest events of a session, or all. Returns `None` if there is no session.
 ///
 /// # Errors
 /// As [`ChatStore::load`].
 pub async fn read(store: &dyn ChatStore, session: &SessionId, events: Option<usize>) -> Result<Option<View>, Error> {
     let mut reach = events.map(|n| n.max(SNAPSHOT_EVERY));
     loop {
-        let history = store.load(session, &reach.map_or_else(Load::all, Load::last).written_singly()).await?;
+        let history = store.load(session, &reach.map_or_else(Load::all, Load::last).single_message_records()).await?;
         let complete = history.complete;
         let view = View::of(history);
         match (view, reach) {
             (Ok(view), _) if complete || view.events.len() >= events.unwrap_or(usize::MAX) => return Ok(Some(view)),
             (Err(NoState), _) if complete => return Ok(None),
-            // Some events are of several messages, and some records stand between two snapshots: read on.
+            // Some events have several messages, and more records may follow a snapshot: read on.
             (_, Some(n)) => reach = (n < 4096).then(|| n * 4),
             (_, None) => return Ok(None),
         }
     }
 }
 
-/// Whether there is a session at this end of a log: a message, or what its creation or a rewind leaves.
+/// Whether this end of a log belongs to a session: it has a message, or the record of its creation or of a rewind.
 pub fn is_there(end: &History) -> bool {
     end.records.iter().any(|record| !record.messages.is_empty() || state_in(record).is_some())
 }
 
-/// What was read does not tell the state.
+/// Too little was read to determine the state.
 struct NoState;
 
 impl View {
     fn of(history: History) -> Result<Self, NoState> {
-        // A log without a snapshot that is there from its start was written by another program: its state is empty at first.
+        // A log read from its start without a snapshot was written by another program: its state starts empty.
         let others = history.complete && !history.is_empty();
         let mut state = others.then(StateMap::new);
         let (mut events, mut since) = (Vec::new(), 0);
@@ -94,7 +95,7 @@ impl View {
         }
     }
 
-    /// The session's own state after the first `kept` of its events, of a view of all of them.
+    /// The session's own state after its first `kept` events; requires a view of all of them.
     pub fn state_after(&self, kept: usize) -> StateMap {
         let first = self.history.records.iter().find_map(state_in).unwrap_or_default();
         let deltas = self.events.iter().take(kept).map(|(_, event)| extract_state_deltas(&event.actions.state_delta).2);

@@ -1,4 +1,4 @@
-//! adk-rust's own runner and agent on these sessions: across processes, at once, states, rewinds, other forms, and what it costs.
+//! adk-rust's own runner and agent on these sessions: several processes, concurrency, states, rewinds, other formats, and cost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ async fn open(url: &str) -> Arc<dyn ChatStore> {
     url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens")
 }
 
-/// A service of its own, as another process would have.
+/// A separate service, as another process would have.
 async fn service(url: &str) -> ChatSessionService {
     ChatSessionService::new(open(url).await)
 }
@@ -79,7 +79,7 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
         assert_eq!(example("adk_agent", &[&url, "How is the weather?"]), "It is \"21 °C in Paris\" (question 1)");
         assert_eq!(example("adk_agent", &[&url, "And now?"]), "It is \"21 °C in Paris\" (question 2)");
 
-        // And all of it is readable to everyone else.
+        // All of it is readable to every other program.
         let session = SessionId::new("adk/weather/user-42/session-1").expect("an id");
         let messages = open(&url).await.load(&session, &Load::all()).await.expect("a load").into_messages();
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
@@ -98,7 +98,7 @@ async fn states_are_kept_each_in_its_place() {
         let state = [("own", json!(0)), ("app:shared", json!("a")), ("user:name", json!("Ada")), ("temp:x", json!(1))];
         create(&one, "s", &state).await.expect("created");
         create(&one, "t", &[]).await.expect("created");
-        // More than one snapshot apart, from two services in turn, more changes of the app's than are kept apart.
+        // More than one snapshot interval, from two services in turn, with enough changes of the app's state to write it out.
         for n in 0..50 {
             let from = if n % 2 == 0 { &one } else { &other };
             let delta = [("count", json!(n)), ("app:count", json!(n)), ("temp:gone", json!(n))];
@@ -167,7 +167,7 @@ async fn an_event_goes_only_to_a_session_that_is_there() {
         let late = append(&one, "s", event("late", &[])).await;
         assert!(late.is_err_and(|error| error.is_not_found()), "an older end in mind does not bring it back");
         other.delete(gone).await.expect("deleting again is no error");
-        create(&other, "s", &[("own", json!(2))]).await.expect("created anew");
+        create(&other, "s", &[("own", json!(2))]).await.expect("created again");
         assert_eq!(get(&one, "s", None, None).await.state().get("own"), Some(json!(2)));
         assert_eq!(list(&one).await, ["s"], "it is listed again");
         one.delete_all_sessions("app", "user").await.expect("deleted");
@@ -231,7 +231,7 @@ async fn what_others_wrote_is_events() {
     assert_eq!(found.events().at(1).map(|event| event.author.clone()).as_deref(), Some("agent"));
     append(&service, "s", event("e", &[("a", json!(1))])).await.expect("appended");
     assert_eq!(get(&service, "s", None, None).await.state().get("a"), Some(json!(1)));
-    // Taken back to within another program's record.
+    // Rewound into the middle of another program's record.
     create(&service, "t", &[]).await.expect("created, so that its id is known");
     let session = SessionId::new("adk/app/user/t").expect("an id");
     let turn = [Message::user("Where to?"), Message::assistant("To Lisbon.")];
@@ -244,7 +244,7 @@ async fn what_others_wrote_is_events() {
     );
 }
 
-/// What events take, and what the library takes for the same.
+/// The cost of events, and the library's cost for the same.
 #[tokio::test]
 async fn an_event_costs_what_its_bytes_cost_and_a_window_one_request() {
     let url = dynamodb_url("adk-costs").await;
@@ -254,13 +254,13 @@ async fn an_event_costs_what_its_bytes_cost_and_a_window_one_request() {
         append(&service, "s", event(&format!("{n}"), &[])).await.expect("appended");
     }
     let session = SessionId::new("adk/app/user/s").expect("an id");
-    let history = store.load(&session, &Load::last(40).written_singly()).await.expect("a load");
+    let history = store.load(&session, &Load::last(40).single_message_records()).await.expect("a load");
     assert_eq!((history.receipt.requests, history.records.len() >= 40), (1, true));
     let record = |history: &chat_memory::store::History| history.records[0].messages.clone();
     let bytes = record(&history).iter().map(|message| message.to_value().to_string().len()).sum::<usize>();
     println!("an event without text takes {bytes} bytes");
     assert!(bytes < 700, "{bytes}");
-    // The record that starts a session and the session's place in the directory are one transaction: two units each.
+    // The record that starts a session and its entry in the directory are one transaction: two units each.
     let again = [Append::new(record(&history)), Append::new(record(&history))];
     assert_eq!((store.write_units(&session, &again[..1]), store.write_units(&session, &again)), (Some(4.0), Some(5.0)));
 }

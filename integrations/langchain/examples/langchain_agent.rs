@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p chat-memory-langchain --example langchain_agent -- sqlite:chat.db "How is the weather in Paris?"`
 //!
-//! The model is a fake, so that it runs anywhere; put `OpenAI::default()` in its place.
+//! The model is a fake, so that it runs anywhere; replace it with `OpenAI::default()`.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ use langchain_rust::schemas::{Message, MessageType, StreamData, ToolCall};
 use langchain_rust::tools::Tool;
 use serde_json::Value;
 
-/// Calls the tool once, then answers with its result, and says how much it was shown.
+/// Calls the tool once, then answers with its result and the number of messages that it saw.
 #[derive(Clone)]
 struct FakeModel;
 

@@ -1,13 +1,13 @@
-//! langchain-rust's messages and ours.
+//! Converts between langchain-rust's messages and ours.
 
 use chat_memory::{Content, Message, Part, Role, ToolCall};
 use langchain_rust::schemas::{ImageContent, Message as Theirs, MessageType};
 use serde_json::{Map, Value};
 
-/// The field of [`Message::extra`] with a langchain-rust message that our form cannot say, as JSON.
+/// The field of [`Message::extra`] with a langchain-rust message that our format cannot express, as JSON.
 const EXACT: &str = "langchain_rust";
 
-/// Our message. [`from_message`] gives back an equal one.
+/// Converts to our message. [`from_message`] returns an equal one.
 ///
 /// ```
 /// use chat_memory_langchain::to_message;
@@ -23,18 +23,18 @@ pub fn to_message(theirs: &Theirs) -> Message {
     message
 }
 
-/// langchain-rust's message, as far as its form can hold ours: it has no place for names and for fields of others. A part that is
-/// neither text nor image is its JSON text.
+/// Converts to langchain-rust's message, as far as its format can hold ours: it has no place for names and unknown fields. A part
+/// that is neither text nor image becomes its JSON text.
 pub fn from_message(message: &Message) -> Theirs {
     let exact = message.extra.get(EXACT).and_then(|value| serde_json::from_value::<Theirs>(value.clone()).ok());
     match exact {
-        // What is said beside it must still be what it was.
+        // The readable message must still match it.
         Some(exact) if to_message(&exact) == *message => exact,
         _ => visible(message),
     }
 }
 
-/// What our form can say of it.
+/// What our format can express of it.
 fn shown(theirs: &Theirs) -> Message {
     let text = &theirs.content;
     let calls = match &theirs.tool_calls {
@@ -57,7 +57,7 @@ fn shown(theirs: &Theirs) -> Message {
         MessageType::ToolMessage => Message::new(Role::Tool, content),
     };
     match theirs.message_type {
-        // Of a tool's message, what they call the id is the call's.
+        // In a tool message, their id is the call's id.
         MessageType::ToolMessage => message.tool_call_id.clone_from(&theirs.id),
         _ => message.id.clone_from(&theirs.id),
     }
@@ -65,7 +65,7 @@ fn shown(theirs: &Theirs) -> Message {
     message
 }
 
-/// What their form can hold of ours.
+/// What their format can hold of ours.
 fn visible(message: &Message) -> Theirs {
     let (content, images) = match &message.content {
         None => (String::new(), None),
@@ -108,7 +108,7 @@ fn from_image(part: &Part) -> Option<ImageContent> {
     Some(ImageContent { image_url: text("url")?, detail: text("detail") })
 }
 
-/// Their messages are compared as JSON, having no equality of their own. Text and JSON values always can be written.
+/// Compares their messages as JSON, since they do not implement equality. Text and JSON values can always be serialised.
 fn json(theirs: &Theirs) -> Value {
     serde_json::to_value(theirs).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ mod convert;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_memory::memory::{Policy, recall_by};
+use chat_memory::memory::{Policy, recall_with};
 use chat_memory::store::{Append, Load};
 use chat_memory::{ChatStore, ChatStoreExt, Error, Owner, SessionId};
 use langchain_rust::schemas::Message;
@@ -16,8 +16,8 @@ pub use convert::{from_message, to_message};
 
 /// A session as langchain-rust's memory: every kind of message, exactly, in any store.
 ///
-/// What the framework asks for is what its policy shows of the session: everything, or a window, never a tool's result without its
-/// call. What it adds is written at once, each message as one record, so that nothing waits in memory to be lost.
+/// The framework gets what the policy selects from the session: everything, or a window, never a tool's result without its call.
+/// What the framework adds is written at once, each message as one record, so nothing waits in memory to be lost.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -48,14 +48,14 @@ impl ChatMemory {
         Self { store, session, policy: Policy::everything(), owner: None }
     }
 
-    /// The same, showing what this policy shows.
+    /// The same memory, loading what this policy selects.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The same; if it starts the session, the session gets this owner.
+    /// The same memory; a session that it starts gets this owner.
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
@@ -67,20 +67,20 @@ impl ChatMemory {
         &self.session
     }
 
-    /// The store, for what the framework has no word for.
+    /// The store, for operations that the framework lacks.
     pub fn store(&self) -> &Arc<dyn ChatStore> {
         &self.store
     }
 
     /// Adds messages as one record: a turn with its tool calls, all of it or nothing. langchain-rust itself saves message by
-    /// message; this is for code that has the turn at hand.
+    /// message; use this if you have the whole turn.
     ///
     /// # Errors
-    /// As [`ChatStoreExt::append_surely`].
+    /// As [`ChatStoreExt::append_with_retry`].
     pub async fn add_messages(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), Error> {
         let append = Append::new(messages.into_iter().map(|message| to_message(&message)));
         let append = self.owner.iter().cloned().fold(append, Append::owned_by);
-        self.store.append_surely(&self.session, append).await.map(drop)
+        self.store.append_with_retry(&self.session, append).await.map(drop)
     }
 }
 
@@ -88,8 +88,8 @@ impl ChatMemory {
 impl BaseMemory for ChatMemory {
     async fn messages(&self) -> Result<Vec<Message>, MemoryError> {
         // The framework saves message by message.
-        let load = Load::all().written_singly();
-        let recalled = recall_by(&self.store, &self.session, &self.policy, load).await.map_err(storage)?;
+        let load = Load::all().single_message_records();
+        let recalled = recall_with(&self.store, &self.session, &self.policy, load).await.map_err(storage)?;
         Ok(recalled.window.messages.iter().map(from_message).collect())
     }
 
@@ -102,7 +102,8 @@ impl BaseMemory for ChatMemory {
     }
 }
 
-/// langchain-rust's error has a text only; ours says what to do, and for an append in doubt names the ticket that finishes it.
+/// langchain-rust's error is only text; ours says what to do, and after an append with an unknown outcome names the ticket to retry
+/// with.
 fn storage(error: Error) -> MemoryError {
     MemoryError::Storage(error.to_string())
 }
@@ -113,7 +114,7 @@ impl From<ChatMemory> for Arc<dyn BaseMemory> {
     }
 }
 
-/// What chains and agents take.
+/// The memory as chains and agents take it.
 impl From<ChatMemory> for Arc<Mutex<dyn BaseMemory>> {
     fn from(memory: ChatMemory) -> Self {
         Arc::new(Mutex::new(memory))

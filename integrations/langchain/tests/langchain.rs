@@ -1,10 +1,10 @@
-//! langchain-rust's own chain and agent on this memory: across processes, at once, beside other forms, and what it costs.
+//! langchain-rust's own chain and agent on this memory: several processes, concurrency, other formats, and cost.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_memory::memory::{Policy, recall_by};
+use chat_memory::memory::{Policy, recall_with};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
@@ -37,7 +37,7 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
         assert_eq!(example("langchain_agent", &[&url, "How is the weather?"]), "It is 21 °C in Paris (question 1)");
         assert_eq!(example("langchain_agent", &[&url, "And now?"]), "It is 21 °C in Paris (question 2)");
 
-        // And all of it is readable to everyone else.
+        // All of it is readable to every other program.
         let history = open(&url).await.load(&session("user-42"), &Load::all()).await.expect("a load");
         let messages: Vec<_> = history.into_messages();
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
@@ -50,7 +50,7 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
     }
 }
 
-/// Answers with how many lines of history the prompt has.
+/// Answers with the number of history lines in the prompt.
 #[derive(Clone)]
 struct Counting;
 
@@ -72,7 +72,7 @@ async fn a_conversational_chain_remembers() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("langchain-chain", folder.path()).await {
         for n in 0..3 {
-            // Each time anew, as another process would.
+            // Opened again each time, as another process would.
             let memory = ChatMemory::new(open(&url).await, session("chain"));
             let chain = ConversationalChainBuilder::new().llm(Counting).memory(memory.into()).build().expect("a chain");
             let answer = chain.invoke(prompt_args! { "input" => "Hello" }).await.expect("an answer");
@@ -126,7 +126,7 @@ async fn an_error_says_what_to_do() {
     assert!(error.contains("no-such-table"), "{error}");
 }
 
-/// What a turn takes through the framework, and what the library takes for the same.
+/// The cost of a turn through the framework, and the library's cost for the same.
 #[tokio::test]
 async fn a_turn_costs_a_write_unit_for_each_message_and_a_window_one_request() {
     let store = open(&dynamodb_url("langchain-costs").await).await;
@@ -143,7 +143,8 @@ async fn a_turn_costs_a_write_unit_for_each_message_and_a_window_one_request() {
     let records = store.load(&theirs, &Load::all()).await.expect("a load").records;
     assert_eq!(records.len(), 400, "one record, and so one unit, for each message: the framework saves one at a time");
 
-    let window = recall_by(&store, &theirs, &Policy::last_turns(20), Load::all().written_singly()).await.expect("a load");
+    let window =
+        recall_with(&store, &theirs, &Policy::last_turns(20), Load::all().single_message_records()).await.expect("a load");
     assert_eq!((window.window.messages.len(), window.receipt.requests), (40, 1));
     assert_eq!(window.window.messages.iter().map(from_message).count(), 40);
 }

@@ -1,4 +1,4 @@
-//! A turn with a tool's call in a session of rig 0.46, which outlives the program. Run it twice on the same store:
+//! A turn with a tool call in a session of rig 0.46, which outlives the program. Run it twice on the same store:
 //!
 //! `cargo run --ignore-rust-version --example rig_session -- sqlite:chat.db "How is the weather in Paris?"`
 //!
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let session = ChatSession::new(store.open().await?, "user-42")?;
     let mut conversation = load_async(&session, "main").await?;
     conversation.push(Message::user(question));
-    // What a model and a tool would say.
+    // What a model and a tool would return.
     let call = json!({"type": "toolcall", "id": {"provider": "call_1"}, "function": {"name": "weather", "arguments": {"city": "Paris"}}});
     let result = json!({"type": "toolresult", "call": {"provider": "call_1"}, "name": "weather", "content": [{"type": "text", "text": "21 °C"}]});
     conversation.push(serde_json::from_value::<Message>(json!({"role": "assistant", "content": [call]}))?);

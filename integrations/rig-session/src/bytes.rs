@@ -1,14 +1,14 @@
-//! Bytes in a message: as text where they are text, else in base64.
+//! Bytes in a message: as text if they are UTF-8, otherwise in base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chat_memory::Message;
 use serde_json::json;
 
-/// The field of a message with bytes.
+/// The message field with bytes.
 const FIELD: &str = "rig_bytes";
 
-/// Puts bytes into a message.
+/// Stores bytes in a message.
 pub fn put(message: &mut Message, bytes: &[u8]) {
     let value = match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
@@ -17,7 +17,7 @@ pub fn put(message: &mut Message, bytes: &[u8]) {
     message.extra.insert(FIELD.into(), value);
 }
 
-/// The bytes in a message, if there are any.
+/// Returns the bytes in a message, if any.
 pub fn of(message: &Message) -> Option<Vec<u8>> {
     let value = message.extra.get(FIELD)?;
     match value.as_str() {

@@ -10,10 +10,11 @@ use chat_memory::store::{Append, Load};
 use chat_memory::{ChatStore, ChatStoreExt, Error, ErrorKind, Message, Owner, SessionId};
 use rig_memory::{AsyncStore, LogWriteError, check_log_name, check_name};
 
-/// One session of rig's in a store: its logs are sessions of the store that everyone can read, its files are beside them.
+/// One session of rig's in a store. Its logs are sessions of the store that every program can read; its files are stored next to
+/// them.
 ///
-/// A log's bytes come back as they were. An append is one record, written only if the log is as long as rig read it; a replacement is one
-/// record too, so that a reader has the old log or the new.
+/// A log's bytes are returned unchanged. An append is one record, written only if the log is as long as rig read it. A replacement
+/// is one record too, so a reader sees either the old log or the new.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,7 +41,7 @@ impl ChatSession {
     /// The session of this name. Its log `main` is the store's session `rig/NAME/main`.
     ///
     /// # Errors
-    /// Invalid, when the name cannot be part of a session's id.
+    /// Invalid, if the name cannot be part of a session's id.
     pub fn new(store: Arc<dyn ChatStore>, name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if name.is_empty() || name.contains('/') {
@@ -50,7 +51,7 @@ impl ChatSession {
         Ok(Self { store, name, owner: None })
     }
 
-    /// The same; the logs that it starts get this owner in the store's directory.
+    /// The same session; the logs that it starts get this owner in the store's directory.
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
@@ -62,10 +63,10 @@ impl ChatSession {
         &self.store
     }
 
-    /// The store's session in which a log is.
+    /// The store's session that holds a log.
     ///
     /// # Errors
-    /// Invalid, when the log's name cannot be part of a session's id.
+    /// Invalid, if the log's name cannot be part of a session's id.
     pub fn log(&self, name: &str) -> Result<SessionId, Error> {
         SessionId::new(format!("rig/{}/{name}", self.name))
     }
@@ -80,10 +81,10 @@ impl ChatSession {
         SessionId::new(format!("rig-file/{}/{name}", self.name)).map_err(failed)
     }
 
-    /// Writes to a log that is `len` bytes long, or says that it is not.
+    /// Writes to a log that is `len` bytes long, or returns an error if it is not.
     async fn write(&self, name: &str, len: u64, bytes: &[u8], replace: bool) -> Result<(), LogWriteError> {
         let session = self.checked_log(name)?;
-        let end = self.store.load(&session, &Load::last(1).written_singly()).await.map_err(failed)?;
+        let end = self.store.load(&session, &Load::last(1).single_message_records()).await.map_err(failed)?;
         if log::length(&end)? != len {
             return Err(LogWriteError::Changed);
         }
@@ -92,10 +93,10 @@ impl ChatSession {
         let total = if replace { 0 } else { len } + bytes.len() as u64;
         let append = append.with_metadata(log::metadata(total)).expecting(end.position);
         let append = self.owner.iter().cloned().fold(append, Append::owned_by);
-        match self.store.append_surely(&session, append).await {
+        match self.store.append_with_retry(&session, append).await {
             Ok(_) => {
                 if replace {
-                    // What was replaced is hidden already; erasing it can wait for the next sweep where it fails.
+                    // What was replaced is already invisible; if erasing it fails, the next sweep does it.
                     let _ = self.store.sweep(&session).await;
                 }
                 Ok(())
@@ -106,10 +107,10 @@ impl ChatSession {
     }
 }
 
-/// Our errors as rig's; the message says what to do.
+/// Converts our errors to rig's; the message says what to do.
 fn failed(error: Error) -> io::Error {
     let kind = match error.kind() {
-        // Not "not found": that would say that there is no such log, and the table may be what is missing.
+        // Not "not found": that would mean that there is no such log, while it may be the table that is missing.
         ErrorKind::NotFound => io::ErrorKind::Other,
         ErrorKind::AccessDenied | ErrorKind::ReadOnly => io::ErrorKind::PermissionDenied,
         ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
@@ -150,7 +151,7 @@ impl AsyncStore for ChatSession {
         bytes::put(&mut message, bytes);
         // An owner of its own, so that the directory does not list files among the sessions.
         let owner = Owner::new("rig-files").map_err(failed)?;
-        self.store.append_surely(&session, Append::replace_all([message]).owned_by(owner)).await.map_err(failed)?;
+        self.store.append_with_retry(&session, Append::replace_all([message]).owned_by(owner)).await.map_err(failed)?;
         let _ = self.store.sweep(&session).await;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A log of rig's as records: the bytes of each append, and the messages that they say for everyone to read.
+//! A log of rig's as records: the bytes of each append, and the messages in them for every reader.
 
 use std::io;
 
@@ -12,12 +12,12 @@ use crate::bytes;
 /// The field of a record's metadata with the log's length after it.
 const LENGTH: &str = "rig_length";
 
-/// The metadata of a record after which the log is so long.
+/// The metadata of a record after which the log has this length.
 pub fn metadata(length: u64) -> Map<String, Value> {
     Map::from_iter([(LENGTH.to_owned(), length.into())])
 }
 
-/// How long the log is, of the end of it; 0 where there is none.
+/// The log's length, from its end; 0 if there is no log.
 pub fn length(end: &History) -> io::Result<u64> {
     let Some(record) = end.records.iter().rfind(|record| !record.messages.is_empty()) else { return Ok(0) };
     let length = record.metadata.as_ref().and_then(|fields| fields.get(LENGTH)?.as_u64());
@@ -42,7 +42,7 @@ fn stranger(seq: u64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// The messages of an append: those that its lines add to the conversation, the bytes beside the first.
+/// The messages of an append: those that its lines add to the conversation, with the bytes in the first.
 pub fn messages(appended: &[u8]) -> Vec<Message> {
     let mut messages: Vec<Message> = appended.split(|byte| *byte == b'\n').flat_map(said).collect();
     if messages.is_empty() {
@@ -54,7 +54,8 @@ pub fn messages(appended: &[u8]) -> Vec<Message> {
     messages
 }
 
-/// The messages that a line pushes. Other changes (a splice, a reset) are rig's own affair: a reader of the messages sees what was said.
+/// The messages that a line pushes. Other changes (a splice, a reset) concern only rig: a reader of the messages sees what was
+/// said.
 fn said(line: &[u8]) -> Vec<Message> {
     let Some(line) = std::str::from_utf8(line).ok().and_then(|line| chat_memory::json::parse(line).ok()) else {
         return Vec::new();

@@ -83,7 +83,7 @@ async fn an_agent_remembers_across_two_processes() {
     }
 }
 
-/// What a save takes, and what the library takes for the same.
+/// The cost of a save, and the library's cost for the same.
 #[tokio::test]
 async fn a_save_costs_what_its_bytes_cost() {
     let url = dynamodb_url("rig-session-costs").await;

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p chat-memory-rig --example rig_agent -- sqlite:chat.db "How is the weather in Paris?"`
 //!
-//! The model is a script, so that it runs anywhere; put one of rig's providers in its place.
+//! The model is a script, so that it runs anywhere; replace it with one of rig's providers.
 
 use std::error::Error;
 
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .dynamic_tool(weather)
         .build();
     let answer = agent.prompt(question).await?;
-    // What the model was shown, its answer's own tool call and result left out.
+    // What the model saw, without its answer's own tool call and result.
     let shown = model.requests().first().map(|request| serde_json::to_value(&request.chat_history)).transpose()?;
     let questions = shown.iter().filter_map(Value::as_array).flatten().filter(|message| message["content"][0]["type"] == "text");
     let questions = questions.filter(|message| message["role"] == "user").count();

@@ -11,7 +11,8 @@ use rig_core::id::ConversationId;
 use rig_core::memory::{ConversationMemory, MemoryError};
 use rig_core::wasm_compat::WasmBoxedFuture;
 
-/// rig's conversations in a store: a conversation is the session of its id, a run of the agent one record, written whole or not at all.
+/// rig's conversations in a store. A conversation is the session of its id; a run of the agent is one record, written completely or
+/// not at all.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,14 +41,14 @@ impl ChatMemory {
         Self { store, policy: Policy::everything(), owner: None }
     }
 
-    /// The same, loading what this policy shows: the newest turns, say.
+    /// The same memory, loading what this policy selects: the newest turns, for instance.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The same; the conversations that it starts get this owner.
+    /// The same memory; conversations that it starts get this owner.
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
@@ -74,8 +75,8 @@ impl ChatMemory {
         }
         let append = Append::new(rig.iter().flat_map(to_messages));
         let append = self.owner.iter().cloned().fold(append, Append::owned_by);
-        // rig does not retry, so what is in doubt is asked for again here.
-        self.store.append_surely(&session, append).await.map(drop).map_err(backend)
+        // rig does not retry, so an append with an unknown outcome is retried here.
+        self.store.append_with_retry(&session, append).await.map(drop).map_err(backend)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One conversation through every framework: each writes a turn with a tool's call, each reads all of them, and so does the program.
+//! One conversation through every framework: each writes a turn with a tool call and reads all of them, and so does the program.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use rig_core::completion::Message as Rig;
 use rig_core::memory::ConversationMemory;
 use serde_json::{Value, json};
 
-/// The name that all of them use: it is the one that adk-rust's identity makes.
+/// The name that all of them use: the one that adk-rust's identity yields.
 const SESSION: &str = "adk/app/user/s";
 
 async fn open(url: &str) -> Arc<dyn ChatStore> {
@@ -85,7 +85,7 @@ async fn what_one_writes_all_read() {
         let all = store.load(&session, &Load::all()).await.expect("a load").into_messages();
         assert_eq!(all.len(), 16);
 
-        // As messages of OpenAI's and LangChain's, and by the program.
+        // As OpenAI and LangChain messages, and by the program.
         for (n, who) in ["o", "l", "r", "a"].into_iter().enumerate() {
             let turn = &all[4 * n..][..4];
             let openai: Vec<_> = turn.iter().map(|message| Format::OpenAi.write(message)).collect();

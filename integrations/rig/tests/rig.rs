@@ -1,4 +1,4 @@
-//! rig's own agent on this memory: across processes, at once, beside other forms, and what it costs.
+//! rig's own agent on this memory: several processes, concurrency, other formats, and cost.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
         assert_eq!(example("rig_agent", &[&url, "How is the weather?"]), "It is 21 °C in Paris. (question 1)");
         assert_eq!(example("rig_agent", &[&url, "And now?"]), "It is 21 °C in Paris. (question 2)");
 
-        // And all of it is readable to everyone else; a run is one record.
+        // All of it is readable to every other program; a run is one record.
         let history = open(&url).await.load(&session("user-42"), &Load::all()).await.expect("a load");
         assert_eq!(history.records.len(), 2);
         let messages = history.into_messages();
@@ -74,7 +74,7 @@ async fn messages_come_back_equal() {
             .map(|message| serde_json::from_value(message).expect("a message of rig's"))
             .collect();
         assert_eq!(back, messages);
-        // What a model is shown has no call without its result.
+        // The model never sees a call without its result.
         assert_eq!(memory(&url).await.load(&"s".into()).await.expect("a load").len(), 4);
         memory(&url).await.clear(&"s".into()).await.expect("cleared");
         assert!(memory(&url).await.load(&"s".into()).await.expect("a load").is_empty());
@@ -124,7 +124,7 @@ async fn an_error_says_what_to_do() {
     assert!(error.to_string().contains("no-such-table"), "{error}");
 }
 
-/// What a turn takes through the framework: what the library takes.
+/// The cost of a turn through the framework: the library's own cost.
 #[tokio::test]
 async fn a_turn_costs_one_write_unit_and_a_window_one_request() {
     let store = open(&dynamodb_url("rig-costs").await).await;

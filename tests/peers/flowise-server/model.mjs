@@ -1,7 +1,8 @@
-// A chat model on this machine, as far as Flowise asks OpenAI's: it answers with what it was told, whole or as a stream.
+// A chat model on this machine, with as much of OpenAI's API as Flowise uses: it repeats what it was sent, as a whole or as a
+// stream.
 import { createServer } from "node:http";
 
-/** Starts it. `asked` collects the texts of each request's messages, but for the system's. */
+/** Starts it. `asked` collects the texts of each request's messages, except system messages. */
 export async function fakeModel() {
   const asked = [];
   const server = createServer(async (request, response) => {

@@ -1,5 +1,6 @@
-// Loaded into Flowise's server before its own code: no test may depend on the network. The tokenizer's ranks, which LangChain
-// fetches to count tokens, come from the package js-tiktoken that Flowise brings along; any other host is refused and noted in the file OUTSIDE.
+// Loaded into Flowise's server before its own code, so that no test depends on the network. The tokenizer's ranks, which LangChain
+// downloads to count tokens, come from the package js-tiktoken that Flowise includes; any other host is refused and recorded in the
+// file OUTSIDE.
 const { appendFileSync } = require("node:fs");
 const { createRequire } = require("node:module");
 const { join } = require("node:path");

@@ -15,7 +15,7 @@ const installed = join(needed("CHAT_MEMORY_FLOWISE"), "node_modules");
 const work = mkdtempSync(join(tmpdir(), "flowise-server-"));
 const modules = join(work, "node_modules");
 
-// The installer changes Flowise, so this run has a copy of what it changes, over the packages that were installed.
+// The installer changes Flowise, so this run uses a copy of the changed files, over the installed packages.
 mkdirSync(modules);
 for (const name of readdirSync(installed)) {
   if (name === "flowise" || name === "flowise-components") cpSync(join(installed, name), join(modules, name), { recursive: true });
@@ -121,7 +121,7 @@ class Flowise {
     return id;
   }
 
-  /** Asks a flow, and gives what the model was shown and what the user sees. */
+  /** Asks a flow; returns what the model was shown and what the user sees. */
   async ask(flow, question, session, more = {}) {
     const before = chatModel.asked.length;
     const body = { question, chatId: session, overrideConfig: { sessionId: session }, ...more };
@@ -131,7 +131,7 @@ class Flowise {
   }
 }
 
-/** The text of an answer that came as a stream of events. */
+/** The text of an answer that arrived as a stream of events. */
 function streamed(events) {
   const datas = [...events.matchAll(/^data:(.*)$/gm)].map(([, data]) => data).filter((data) => data.startsWith("{")).map((data) => JSON.parse(data));
   return datas.filter(({ event }) => event === "token").map(({ data }) => data).join("");
@@ -143,7 +143,7 @@ let [flowise, chatModel, openAI, aws] = [];
 before(async () => {
   chatModel = await fakeModel();
   assert.match(await installer("install"), /Installed the node/);
-  assert.match(await installer("install", "--beside"), /Installed the node/);
+  assert.match(await installer("install", "--alongside"), /Installed the node/);
   flowise = await Flowise.start();
   await flowise.request("POST", "/account/register", { user: { name: "Ada", email: account.email, credential: account.password } });
   await flowise.login();
@@ -217,14 +217,14 @@ test("both nodes can be told apart from Flowise's own, which comes back and cont
     const { label, description } = await flowise.request("GET", `/nodes/${name}`);
     return { label, description, icon: await flowise.request("GET", `/node-icon/${name}`) };
   };
-  const [ours, beside] = [await looks("DynamoDBChatMemory"), await looks("DurableDynamoDBChatMemory")];
+  const [ours, alongside] = [await looks("DynamoDBChatMemory"), await looks("DurableDynamoDBChatMemory")];
   assert.match(await installer("uninstall"), /own node is back/);
-  assert.match(await installer("uninstall", "--beside"), /Removed/);
+  assert.match(await installer("uninstall", "--alongside"), /Removed/);
   // Flowise's own node has no field for the endpoint.
   await restart({ AWS_ENDPOINT_URL_DYNAMODB: endpoint });
   const theirs = await looks("DynamoDBChatMemory");
   for (const field of ["description", "icon"]) assert.notEqual(ours[field], theirs[field], field);
-  for (const field of ["label", "description", "icon"]) assert.notEqual(beside[field], theirs[field], field);
+  for (const field of ["label", "description", "icon"]) assert.notEqual(alongside[field], theirs[field], field);
   assert.deepEqual((await flowise.ask(flow, "Who am I?", "one")).shown, ["I am Ada.", "I heard: I am Ada.", "Who am I?"]);
   const store = new ChatStore({ tableName, region, endpoint }, { credentials });
   assert.deepEqual(contents(await store.load("one")), ["I am Ada.", "I heard: I am Ada.", "Who am I?", "I heard: Who am I?"]);

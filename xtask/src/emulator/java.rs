@@ -8,10 +8,10 @@ use crate::debian::{self, find_in_path};
 
 /// The oldest Java that we run DynamoDB Local on.
 const OLDEST: u32 = 17;
-/// Debian's package of it, without what draws windows.
+/// Debian's package of it, headless.
 const DEBIAN_PACKAGE: &str = "openjdk-17-jre-headless";
 
-/// A Java of this machine that is new enough. Where there is none, it is [installed](debian::install) if it may be.
+/// Finds a Java that is new enough on this machine. If there is none, [installs](debian::install) one if allowed.
 pub fn find_or_install() -> Result<PathBuf> {
     match find() {
         Ok(java) => Ok(java),
@@ -23,8 +23,8 @@ pub fn find_or_install() -> Result<PathBuf> {
     }
 }
 
-/// The first Java that is new enough: JAVA_HOME's, the one in PATH, or one of Debian's, which need not be in PATH. Else what was
-/// found instead.
+/// Returns the first Java that is new enough: JAVA_HOME's, the one in PATH, or one of Debian's, which may not be in PATH. The error
+/// lists what was found instead.
 fn find() -> std::result::Result<PathBuf, String> {
     let mut candidates: Vec<PathBuf> = Vec::new();
     candidates.extend(std::env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin").join("java")));
@@ -45,7 +45,7 @@ fn find() -> std::result::Result<PathBuf, String> {
 
 fn version(java: &Path) -> Option<u32> {
     let output = Command::new(java).arg("-version").stdin(Stdio::null()).output().ok()?;
-    // It answers on stderr.
+    // It writes its version to stderr.
     major_version(&String::from_utf8_lossy(&output.stderr))
 }
 

@@ -1,4 +1,4 @@
-//! AWS's DynamoDB Local: where to get it ([`package`]), what runs it ([`java`]), and one that is running.
+//! AWS's DynamoDB Local: downloading it ([`package`]), the Java that runs it ([`java`]), and running instances.
 
 mod java;
 pub mod package;
@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::cargo::scratch;
 
-/// How long DynamoDB Local may take until it answers. It takes about two seconds on an idle machine.
+/// How long DynamoDB Local may take to start. It takes about two seconds on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Becomes Java, leaving a watcher behind that kills it as soon as this program is gone: the watcher reads from a pipe
-/// that only this program holds open, so it is told even of a `kill -9`.
+/// Becomes Java, leaving a watcher behind that kills it when this program ends. The watcher reads from a pipe that only this
+/// program holds open, so it notices even a `kill -9`.
 const GUARD: &str = r#"
 exec 3<&0 </dev/null
 (read -r _ <&3; kill -9 $$) >/dev/null 2>&1 &
@@ -28,12 +28,12 @@ exec "$@" 3<&-
 /// A DynamoDB Local to test against.
 pub struct Endpoint {
     url: String,
-    /// The one that we started; none where DYNAMODB_ENDPOINT named one.
+    /// The instance that we started; `None` if DYNAMODB_ENDPOINT names one.
     own: Option<Process>,
 }
 
 impl Endpoint {
-    /// The one that DYNAMODB_ENDPOINT names, else one started now on a free port.
+    /// The instance that DYNAMODB_ENDPOINT names; otherwise starts one on a free port.
     pub fn from_env_or_start() -> Result<Self> {
         match std::env::var("DYNAMODB_ENDPOINT") {
             Ok(url) if !url.is_empty() => {
@@ -44,7 +44,7 @@ impl Endpoint {
         }
     }
 
-    /// Starts one on this port, or on a free one.
+    /// Starts one on this port, or on a free port.
     pub fn start(port: Option<u16>) -> Result<Self> {
         let java = java::find_or_install()?;
         let folder = package::folder()?;
@@ -57,7 +57,7 @@ impl Endpoint {
         Ok(Self { url, own: Some(process) })
     }
 
-    /// The environment in which tests find it, with credentials that are no secret: it takes any.
+    /// The environment variables that point tests to it. The credentials are no secret: it accepts any.
     pub fn env(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
             ("DYNAMODB_ENDPOINT", self.url.as_str()),
@@ -68,7 +68,7 @@ impl Endpoint {
         .into_iter()
     }
 
-    /// Waits until it ends by itself, which it should not.
+    /// Waits until it exits by itself, which it should not.
     pub fn wait(&mut self) -> Result {
         let Some(process) = &mut self.own else { return Ok(()) };
         let status = process.child.wait().map_err(|e| format!("DynamoDB Local cannot be waited for: {e}."))?;
@@ -76,7 +76,7 @@ impl Endpoint {
         Err(format!("DynamoDB Local ended ({status}); its output is in {}.", process.log.display()))
     }
 
-    /// Leaves the log of the one that we started behind, and says where.
+    /// Keeps the log of the instance that we started, and prints its path.
     pub fn keep_log(&mut self) -> Option<PathBuf> {
         let process = self.own.as_mut()?;
         process.keep_log = true;
@@ -84,10 +84,10 @@ impl Endpoint {
     }
 }
 
-/// A running DynamoDB Local. It is stopped when this is dropped, and also when this program ends in any other way.
+/// A running DynamoDB Local. It stops when this is dropped, and when this program ends in any way.
 struct Process {
     child: Child,
-    /// Closing it has the watcher end Java.
+    /// Closing it makes the watcher stop Java.
     lifeline: Option<ChildStdin>,
     port: u16,
     log: PathBuf,
@@ -95,7 +95,7 @@ struct Process {
 }
 
 impl Process {
-    /// Starts on a free port. Another program may take that port before Java does: then on the next one.
+    /// Starts on a free port. If another program takes the port before Java does, tries the next one.
     fn start_on_a_free_port(java: &Path, folder: &Path) -> Result<Self> {
         let mut tries_left = 2;
         loop {
@@ -107,7 +107,7 @@ impl Process {
     }
 
     fn start(java: &Path, folder: &Path, port: u16) -> Result<Self> {
-        // Else another server's answer would pass for Java's.
+        // Otherwise another server's answer could pass for Java's.
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|e| format!("port {port} cannot be had: {e}. Name another."))?;
         let scratch = scratch()?;
         remove_old_logs(&scratch);
@@ -119,8 +119,8 @@ impl Process {
         command.arg(format!("-Djava.library.path={}", folder.join("DynamoDBLocal_lib").display()));
         command.arg("-jar").arg(folder.join("DynamoDBLocal.jar"));
         command.args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port", &port.to_string()]);
-        // A process group of its own: Ctrl-C ends the tests first, and DynamoDB Local with this program. It writes a file
-        // into its working directory, so that is not the cache.
+        // A process group of its own: Ctrl-C ends the tests first, then DynamoDB Local with this program. It writes a file into its
+        // working directory, so that is not the cache.
         command.process_group(0).current_dir(&scratch).stdin(Stdio::piped()).stdout(output).stderr(errors);
         let mut child = command.spawn().map_err(|e| format!("`sh`, which starts DynamoDB Local, could not be started: {e}."))?;
         let lifeline = child.stdin.take();
@@ -152,9 +152,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The watcher first, while the process's id is surely still Java's.
+        // Stop the watcher first, while the process id is certainly still Java's.
         drop(self.lifeline.take());
-        // Both fail only where there is nothing left to end, or nothing more that we could do.
+        // Both fail only if the process has already ended, or if there is nothing else to try.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if !self.keep_log {
@@ -163,25 +163,25 @@ impl Drop for Process {
     }
 }
 
-/// Removes what runs that were killed left behind a day ago or earlier.
+/// Removes what killed runs left behind at least a day ago.
 fn remove_old_logs(scratch: &Path) {
     let day = Duration::from_secs(24 * 60 * 60);
     for file in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
         let is_old = || Some(file.metadata().ok()?.modified().ok()?.elapsed().ok()? > day);
         if file.path().extension().is_some_and(|extension| extension == "log") && is_old() == Some(true) {
-            // A file that stays does no harm.
+            // A leftover file does no harm.
             let _ = std::fs::remove_file(file.path());
         }
     }
 }
 
-/// A port of this machine that is free now.
+/// Returns a port of this machine that is free now.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|listener| listener.local_addr());
     Ok(listener.map_err(|e| format!("this machine gives no free port: {e}."))?.port())
 }
 
-/// Whether something there speaks HTTP. DynamoDB Local refuses the bare request, but it answers.
+/// Whether a server there speaks HTTP. DynamoDB Local refuses the bare request, but it answers.
 fn answers(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let ask = || -> std::io::Result<bool> {

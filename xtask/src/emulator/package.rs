@@ -1,4 +1,4 @@
-//! DynamoDB Local itself: fetched once with npm, checked, and kept outside the checkout.
+//! Downloads DynamoDB Local once with npm, verifies it, and stores it outside the checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::Result;
 use crate::cache::{cache, kept};
 use crate::npm::Package;
 
-/// An npm package that holds AWS's DynamoDB Local 1.25.1 as AWS publishes it.
+/// An npm package that contains AWS's DynamoDB Local 1.25.1 as AWS publishes it.
 const PACKAGE: Package = Package {
     package: "amplify-dynamodb-simulator@2.9.30",
     sha512: "xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==",
@@ -14,7 +14,7 @@ const PACKAGE: Package = Package {
     strip: 2,
 };
 
-/// The folder that holds `DynamoDBLocal.jar`, fetched if this machine does not have it yet.
+/// The folder that contains `DynamoDBLocal.jar`; downloads it if it is missing.
 pub fn folder() -> Result<PathBuf> {
     folder_in(&cache()?, |folder| PACKAGE.unpack_into(folder))
 }

@@ -1,8 +1,11 @@
-// What is kept, lost and doubled: with several writers on one session, and with answers that are lost.
+// What is stored, lost and doubled with several writers on one session, and when responses are lost.
 import { meter } from "../meter.mjs";
 import { Driver, Refused, tableFor } from "./sides.mjs";
 
-/** Of what was to be written: how many messages are there, how many more than once, how many calls failed, and how many were acknowledged and are not there. */
+/**
+ * Of the messages to be written: how many are stored, how many more than once, how many calls failed, and how many acknowledged ones are
+ * missing.
+ */
 function tally(side, read, written, refused) {
   const texts = read.map(side.text);
   const there = new Set(texts);
@@ -16,7 +19,7 @@ function tally(side, read, written, refused) {
   };
 }
 
-/** One writer's messages, one call each. */
+/** One writer's messages, one per call. */
 async function write(driver, texts, written, refused) {
   for (const content of texts) {
     try {
@@ -29,14 +32,14 @@ async function write(driver, texts, written, refused) {
   }
 }
 
-/** So many processes at once, each with its messages, on one session. */
+/** Several concurrent processes on one session, each with its own messages. */
 export async function writers(side, { count, messages }) {
   const endpoint = process.env.DYNAMODB_ENDPOINT;
   const tableName = await tableFor(side);
   const drivers = Array.from({ length: count }, () => new Driver(side, tableName, endpoint));
   const [written, refused] = [[], []];
   try {
-    // All are there before the first writes.
+    // All are started before the first writes.
     await Promise.all(drivers.map((driver) => driver.all("warm")));
     const texts = (writer) => Array.from({ length: messages }, (_, n) => `${writer}/${n}`);
     await Promise.all(drivers.map((driver, writer) => write(driver, texts(writer), written, refused)));
@@ -46,7 +49,7 @@ export async function writers(side, { count, messages }) {
   }
 }
 
-/** One writer; of the requests that write, every other one's answer is lost, so each message's first. */
+/** One writer; every other response to a write is lost, so each message's first. */
 export async function lostAnswers(side, { messages }) {
   let nth = 0;
   const lose = (operation) => {

@@ -4,16 +4,16 @@ import { meter } from "../meter.mjs";
 import { Driver, Refused, tableFor } from "./sides.mjs";
 
 const LAST = 20;
-/** Where not every turn is read after, so many are between two reads, lest an end is noticed late. */
+/** If not every turn is followed by a read, the number of turns between two reads, so that an end is noticed in time. */
 const CHECKED = 20;
-/** A session id as they are in use. Its length is part of the item, and decides which half of a turn is the first that does not fit. */
+/** A session id of a usual length. Its length is part of the item, and decides which half of a turn is the first that does not fit. */
 const SESSION = randomUUID();
 const question = (n) => ({ role: "user", content: `${n}?`.padEnd(300, "q") });
 const answer = (n) => ({ role: "assistant", content: `${n}!`.padEnd(300, "a") });
 
 /**
- * One conversation of one side, turn by turn: the costs of each write, and of a read after each of the first `readEach` and after each of
- * `marks`; how it ended, if it did.
+ * One conversation of one side, turn by turn: the cost of each write, and of a read after each of the first `readEach` turns and
+ * after each of `marks`; and how it ended, if it did.
  */
 export async function growth(side, { marks, readEach }) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
@@ -21,7 +21,7 @@ export async function growth(side, { marks, readEach }) {
   const [writes, reads] = [[], new Map()];
   let [end, milliseconds] = [undefined, 0];
   try {
-    // What a process asks but once (the table's keys) is no part of a turn.
+    // What a process requests only once (the table's keys) does not count.
     await driver.add("warm", [question(0), answer(0)]);
     for (let turn = 1; turn <= Math.max(...marks); turn += 1) {
       meters.take();
@@ -42,7 +42,7 @@ export async function growth(side, { marks, readEach }) {
       const first = Math.max(1, turn - LAST / 2 + 1);
       const wanted = Array.from({ length: turn - first + 1 }, (_, n) => [question(first + n).content, answer(first + n).content]).flat();
       if (JSON.stringify(texts) === JSON.stringify(wanted)) continue;
-      // Ours may not; another side's conversation is over with the first turn that no read brings back.
+      // Ours must not fail; another side's conversation ends with the first turn that no read returns.
       const error = `${side.name} read other messages than were written, at turn ${turn}`;
       if (side.options) throw new Error(error);
       end = { turn, error, unread: (await driver.all(SESSION)).length };
@@ -55,7 +55,7 @@ export async function growth(side, { marks, readEach }) {
   return { writes, reads, end, milliseconds: milliseconds / Math.min(100, writes.length) };
 }
 
-/** What the 11th turn costs a process that has never seen the session or the table, as a function that is started for it. */
+/** The cost of the 11th turn for a process that has never seen the session or the table, such as a newly started function. */
 export async function fresh(side) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
   const tableName = await tableFor(side);

@@ -1,4 +1,4 @@
-// The package, driven as tests/peers drives the others: a JSON command a line, a JSON line for each answer.
+// The package, driven like the others in tests/peers: one JSON command per line, one JSON line per answer.
 import { createInterface } from "node:readline";
 import { ChatStore, dynamoDBUrl } from "chat-memory";
 

@@ -1,4 +1,4 @@
-// Real conversations, a turn a call: what they cost, and which come back equal.
+// Real conversations, one turn per call: what they cost, and which are read back equal.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
@@ -6,7 +6,7 @@ import { meter } from "../meter.mjs";
 import { root } from "../../test/support.mjs";
 import { Driver, Refused, tableFor } from "./sides.mjs";
 
-/** The conversations, and what they are. As the tests in Rust find them. */
+/** The conversations, and where they are from. Found like in the Rust tests. */
 export function conversations() {
   const checkout = join(root, "..", "..");
   const shared = join(process.env.CHAT_MEMORY_SHARED || join(checkout, "..", "shared"), "data", "conversations.jsonl");
@@ -15,7 +15,7 @@ export function conversations() {
   return { real, list: text.trim().split("\n").map((line) => JSON.parse(line)) };
 }
 
-/** Its turns: a user's message and all that follows; what stands before the first goes with it. */
+/** Its turns: a user message and everything after it; what comes before the first belongs to it. */
 function turns(messages) {
   const all = [];
   let asked = false;
@@ -27,7 +27,7 @@ function turns(messages) {
   return all;
 }
 
-/** What of a turn a side is given: Flowise's node takes one question and one answer, as its chains give it. */
+/** The part of a turn that a side gets: Flowise's node takes one question and one answer, as its chains pass them. */
 function given(side, turn) {
   if (side.id !== "flowise") return turn;
   const ask = turn.find(({ role }) => role === "user");
@@ -35,18 +35,18 @@ function given(side, turn) {
   return [ask, reply].filter(Boolean);
 }
 
-/** A value without what JSON does not say, and with Python's decimals as numbers, if they may be. */
+/** A value without what JSON cannot express, and with Python's decimals as numbers if allowed. */
 const values = (value, decimals) =>
   JSON.parse(JSON.stringify(value), (_, part) => (decimals && typeof part?.decimal === "string" ? Number(part.decimal) : part));
 
-/** What counts of a message of LangChain's form: who, what, which calls, which call's result. */
+/** What is compared of a message in LangChain's format: who, what, which calls, which call's result. */
 const core = ({ type, data: { content, name, tool_calls, tool_call_id } }) => ({ type, content, name: name ?? undefined, calls: tool_calls ?? [], tool_call_id });
 
-/** Whether what came back is what was said, message for message; `decimals` lets Python's decimals pass for numbers. */
+/** Whether the messages read equal those written, one by one; `decimals` accepts Python's decimals as numbers. */
 function equal(side, messages, read, decimals) {
   if (side.options) return isDeepStrictEqual(read, messages);
   if (side.turn) return isDeepStrictEqual(values(read, false), values(turns(messages).flatMap(side.turn), false));
-  // Flowise's node has no place for a system message, which its chains give from elsewhere; it is not counted against it.
+  // Flowise's node cannot store a system message, which its chains pass separately; that does not count against it.
   const wanted = side.id === "flowise" ? messages.filter(({ role }) => role !== "system") : messages;
   if (side.id === "flowise") {
     const said = ({ role, content, tool_calls }) => (tool_calls || role === "tool" ? null : [role, content]);
@@ -56,14 +56,14 @@ function equal(side, messages, read, decimals) {
   return isDeepStrictEqual(values(read.map(core), decimals), values(wanted.map(side.said).map(core), false));
 }
 
-/** What all of them cost one side, and how each came back. */
+/** What all of them cost one side, and whether each was read back equal. */
 export async function conversationsOf(side, list) {
   const meters = await meter(process.env.DYNAMODB_ENDPOINT);
   const driver = new Driver(side, await tableFor(side), meters.endpoint, { decimals: true });
   const outcome = { of: list.length, equal: 0, byValue: 0, writeFailed: 0, readFailed: 0, differs: 0, writeUnits: 0, readUnits: 0 };
   const errors = new Set();
   try {
-    // What a process asks but once is no part of them.
+    // What a process requests only once does not count.
     await driver.add("warm", [{ role: "user", content: "Hello" }]);
     for (const { id, messages } of list) {
       meters.take();

@@ -1,4 +1,4 @@
-// Who is compared: how each is started, what its table is, and how it says a message.
+// The sides of the comparison: how each is started, what its table is, and how it writes a message.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { indexedTable, needed } from "../../test/support.mjs";
 const version = (folder, name) => JSON.parse(readFileSync(join(folder, "node_modules", name, "package.json"), "utf8")).version;
 const pinned = (folder, name) => readFileSync(join(folder, "requirements.txt"), "utf8").match(new RegExp(`^${name}==(.*)$`, "m"))[1];
 
-/** LangChain's stored form of a message of OpenAI's. */
+/** LangChain's stored format of an OpenAI message. */
 function langchain({ role, content, name, tool_calls, tool_call_id }) {
   const type = { system: "system", user: "human", assistant: "ai", tool: "tool" }[role];
   const data = { content: content ?? "", ...(name && { name }), ...(tool_call_id && { tool_call_id }) };
@@ -18,10 +18,10 @@ function langchain({ role, content, name, tool_calls, tool_call_id }) {
   return { type, data };
 }
 
-/** Flowise's form: it knows who asked and who answered, and nothing else. */
+/** Flowise's format: it knows who asked and who answered, and nothing else. */
 const flowise = ({ role, content }) => ({ text: content, type: role === "user" ? "userMessage" : "apiMessage" });
 
-/** Mastra's form of a turn: an answer is one message, with its calls and their results among its parts. */
+/** Mastra's format of a turn: an answer is one message, with its calls and their results among its parts. */
 function mastra(turn) {
   const said = [];
   for (const { role, content, tool_calls = [], tool_call_id } of turn) {
@@ -30,7 +30,7 @@ function mastra(turn) {
       if (called) Object.assign(called.toolInvocation, { state: "result", result: content });
       continue;
     }
-    // Instructions come from the agent at each run; Mastra does not keep them.
+    // Instructions come from the agent at each run; Mastra does not store them.
     if (role === "system") continue;
     if (said.at(-1)?.role !== role) said.push({ role, parts: [] });
     if (content) said.at(-1).parts.push({ type: "text", text: content });
@@ -44,8 +44,9 @@ function mastra(turn) {
 const stored = ({ data }) => data.content;
 
 /**
- * All of them. `said` is a message as it is given (or `turn` is all of a turn's), `text` what of one that came back was said, `keeps` what a side
- * stores. `windows`: it is asked for the newest messages, instead of for all. `readsFirst`: a turn reads the conversation itself.
+ * All sides. `said` converts a message for writing (or `turn` a whole turn), `text` extracts the text of a message read, `keeps`
+ * describes what a side stores. `windows`: reads request only the newest messages, instead of all. `readsFirst`: a turn reads the
+ * conversation itself.
  */
 export function sides() {
   const [js, node, python, mastraAt, langgraph] = ["JS", "FLOWISE", "PYTHON", "MASTRA", "LANGGRAPH"].map((name) => needed(`CHAT_MEMORY_PEER_${name}`));
@@ -81,7 +82,7 @@ export function sides() {
         cwd: python,
         env: { PYTHONPATH: join(python, "packages") },
       }),
-      keeps: "all turns in one item, which each write reads and writes anew",
+      keeps: "all turns in one item, which each write reads and rewrites",
       said: langchain,
       text: stored,
     },
@@ -92,7 +93,7 @@ export function sides() {
       keys: ["pk", "sk"],
       indexes: [["gsi1pk", "gsi1sk"], ["gsi2pk", "gsi2sk"]],
       start: () => ({ command: [needed("CHAT_MEMORY_NODE_24"), "driver.mjs"], cwd: mastraAt }),
-      keeps: "an item a message, a second time in an index, which it reads by, and an item of the thread, which each write touches",
+      keeps: "an item per message, a second time in an index, which it reads by, and an item of the thread, which each write updates",
       turn: mastra,
       text: ({ parts }) => parts.map(({ text }) => text ?? "").join(""),
       windows: true,
@@ -103,18 +104,18 @@ export function sides() {
       version: `\`langgraph-checkpoint-aws\` ${pinned(langgraph, "langgraph-checkpoint-aws")}'s \`DynamoDBSaver\` (under \`langgraph\` ${pinned(langgraph, "langgraph")}, without S3)`,
       keys: ["PK", "SK"],
       start: () => ({ command: ["python3", "driver.py"], cwd: langgraph, env: { PYTHONPATH: join(langgraph, "packages") } }),
-      keeps: "the whole conversation anew at each of a run's three checkpoints, each an item of its own beside its metadata, and what each step wrote",
+      keeps: "the whole conversation again at each of a run's three checkpoints, each a separate item in addition to its metadata, and what each step wrote",
       said: langchain,
       text: stored,
       readsFirst: true,
     },
-    { ...ours, id: "turns", name: "ours, `turns`", keys: ["session_id", "sk"], options: {}, keeps: "an item a turn" },
-    { ...ours, id: "list64", name: "ours, `list`, 64KB", keys: ["id"], options: { roll: "64KB" }, keeps: "an item a session as LangChain's classes do, older turns moved out of it at this size" },
+    { ...ours, id: "turns", name: "ours, `turns`", keys: ["session_id", "sk"], options: {}, keeps: "an item per turn" },
+    { ...ours, id: "list64", name: "ours, `list`, 64KB", keys: ["id"], options: { roll: "64KB" }, keeps: "an item per session as LangChain's classes do, older turns moved out of it at this size" },
     { ...ours, id: "list8", name: "ours, `list`, 8KB", keys: ["id"], options: { roll: "8KB" }, keeps: "the same" },
   ];
 }
 
-/** A new table for one of them. */
+/** Creates a table for one of them. */
 export const tableFor = ({ keys, indexes = [] }) => indexedTable(keys, indexes);
 
 /** A process of one of them on one table. Each call waits for its answer; an error of the other side is thrown. */
@@ -127,7 +128,7 @@ export class Driver {
   constructor(side, table, endpoint, how = {}) {
     const { command: [program, ...args], cwd, env } = side.start(how);
     [this.#side, this.#table] = [side, table];
-    // Nothing in the environment may lead it to a real account. Flowise's node takes no endpoint; the AWS SDK does.
+    // Nothing in the environment may lead to a real account. Flowise's node has no option for the endpoint; the AWS SDK does.
     const { AWS_PROFILE, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL, ...own } = process.env;
     const local = { DYNAMODB_ENDPOINT: endpoint, AWS_ENDPOINT_URL_DYNAMODB: endpoint, AWS_REGION: "us-east-1", AWS_DEFAULT_REGION: "us-east-1" };
     const keys = { AWS_ACCESS_KEY_ID: "local", AWS_SECRET_ACCESS_KEY: "local", NODE_NO_WARNINGS: "1" };
@@ -140,7 +141,7 @@ export class Driver {
     for (;;) {
       const { value, done } = await this.#lines.next();
       if (done) throw new Error(`the process of ${this.#side.name} ended without an answer`);
-      // Some packages greet on their output.
+      // Some packages print a greeting.
       if (!value.startsWith("{")) continue;
       const { error, messages } = JSON.parse(value);
       if (error !== undefined) throw new Refused(error);
@@ -148,23 +149,23 @@ export class Driver {
     }
   }
 
-  /** Adds messages of OpenAI's form, in one call. */
+  /** Adds messages in OpenAI's format, in one call. */
   add(session, messages) {
     const { turn, said } = this.#side;
     return this.#ask({ op: "add", session, options: this.#options(), messages: turn ? turn(messages) : messages.map(said) });
   }
 
-  /** What a session holds, in the side's own form. */
+  /** A session's messages, in the side's own format. */
   all(session) {
     return this.#ask({ op: "read", session, options: this.#options() });
   }
 
-  /** Its newest messages, read as the side can: LangChain's classes, Flowise's and LangGraph's read all, and cut. */
+  /** Its newest messages, read in the side's own way: LangChain's classes, Flowise's and LangGraph's read everything and cut. */
   async last(session, count) {
     return (await this.#ask({ op: "read", session, options: this.#options({ last: count }) })).slice(-count);
   }
 
-  /** Ours alone knows settings; the others' classes are as they come. */
+  /** Only ours has settings; the others' classes are used as they are. */
   #options(more) {
     return { ...this.#side.options, ...(this.#side.windows && more) };
   }
@@ -174,5 +175,5 @@ export class Driver {
   }
 }
 
-/** What a side's class threw. */
+/** The error of a side's class. */
 export class Refused extends Error {}

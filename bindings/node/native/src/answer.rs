@@ -1,14 +1,14 @@
-//! What an operation answers, as JSON.
+//! The response of an operation, as JSON.
 
-use chat_memory::memory::LeftOut;
-use chat_memory::store::{Appended, Deleted, Receipt, Record, SessionInfo, SessionOrder, SessionPage, Swept};
+use chat_memory::memory::Omitted;
+use chat_memory::store::{Appended, Deleted, Receipt, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
 use chat_memory::wire::Format;
 use chat_memory::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::numbers::marked;
 
-/// The answer's text: `{"ok": …}` or `{"error": …}`.
+/// The response: `{"ok": …}` or `{"error": …}`.
 pub fn of(result: Result<Value, Error>) -> String {
     match result {
         Ok(value) => json!({"ok": marked(value)}).to_string(),
@@ -16,7 +16,7 @@ pub fn of(result: Result<Value, Error>) -> String {
     }
 }
 
-/// The text of `{"error": {"code", "message", "retryable", "ticket"?, "actual"?}}`.
+/// The JSON `{"error": {"code", "message", "retryable", "ticket"?, "actual"?}}`.
 pub fn failed(error: &Error) -> String {
     json!({"error": {
         "code": code(error.kind()),
@@ -68,7 +68,7 @@ pub fn appended(appended: &Appended) -> Value {
     })
 }
 
-pub fn swept(swept: &Swept) -> Value {
+pub fn swept(swept: &SweepStats) -> Value {
     json!({"records": swept.records, "receipt": receipt(&swept.receipt)})
 }
 
@@ -76,7 +76,7 @@ pub fn deleted(deleted: &Deleted) -> Value {
     json!({"existed": deleted.existed, "records": deleted.records, "receipt": receipt(&deleted.receipt)})
 }
 
-pub fn left_out(left_out: &LeftOut) -> Value {
+pub fn left_out(left_out: &Omitted) -> Value {
     json!({"older": left_out.older + left_out.before_user, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
 }
 

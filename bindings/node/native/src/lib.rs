@@ -1,8 +1,8 @@
 //! The stores of the crate `chat-memory`, for the npm package of the same name.
 //!
-//! The border is narrow on purpose: one class with one method, whose request and answer are JSON texts. Everything that a
-//! JavaScript programmer sees (classes, options, errors, types) is in the TypeScript beside it; everything about sessions is in the crate.
-//! A request runs on a thread pool of its own, never on Node's event loop.
+//! The interface is narrow on purpose: one class with one method, whose request and response are JSON texts. Everything that a
+//! JavaScript programmer sees (classes, options, errors, types) is in the TypeScript next to it; everything about sessions is in
+//! the crate. A request runs on a thread pool of its own, never on Node's event loop.
 
 mod answer;
 mod numbers;
@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 use crate::open::Setup;
 
-/// A store, opened when it is first used.
+/// A store, opened at its first use.
 #[napi]
 pub struct NativeStore(Arc<Inner>);
 
@@ -28,17 +28,17 @@ struct Inner {
 
 #[napi]
 impl NativeStore {
-    /// A store as `setup` says it, the JSON that `open.rs` describes. Nothing is opened yet.
+    /// A store from `setup`, the JSON that `open.rs` describes. Does not open it yet.
     ///
     /// # Errors
-    /// An error whose reason is the JSON of an error as `answer.rs` writes it, when the store URL or the credentials cannot work.
+    /// If the store URL or the credentials are invalid. The error's reason is JSON, as `answer.rs` writes it.
     #[napi(constructor)]
     pub fn new(setup: String) -> napi::Result<Self> {
         let setup = Setup::parse(&setup).map_err(|error| napi::Error::from_reason(answer::failed(&error)))?;
         Ok(Self(Arc::new(Inner { setup, opened: OnceCell::new() })))
     }
 
-    /// Runs an operation, and resolves to the JSON of `{"ok": …}` or `{"error": …}`. It is never rejected.
+    /// Runs an operation, and resolves to the JSON `{"ok": …}` or `{"error": …}`. Never rejects.
     #[napi]
     pub async fn call(&self, operation: String, request: String) -> String {
         let inner = self.0.clone();
@@ -54,8 +54,8 @@ impl Inner {
     }
 }
 
-/// The text that stands in front of the digits of an integer which a JavaScript number cannot hold, in the strings of an answer. It is
-/// made anew each time the addon is loaded, so that no stored text can be taken for one.
+/// The mark before the digits of an integer that a JavaScript number cannot hold, in the strings of a response. It is random for
+/// each load of the addon, so that no stored text can contain it.
 #[napi]
 pub fn integer_mark() -> String {
     numbers::mark().to_owned()
@@ -67,7 +67,7 @@ pub fn random_session_id() -> String {
     chat_memory::SessionId::random().to_string()
 }
 
-/// The version of this addon, which is that of the npm package it belongs to.
+/// The version of this addon, which equals its npm package's.
 #[napi]
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()

@@ -1,4 +1,4 @@
-//! Integers that a JavaScript number cannot hold. They cross the border as strings that bear a mark, and become a `BigInt` there.
+//! Integers that a JavaScript number cannot hold. They cross the interface as marked strings, and become a `BigInt` in JavaScript.
 
 use std::sync::OnceLock;
 
@@ -7,13 +7,13 @@ use serde_json::Value;
 /// The largest integer up to which a JavaScript number holds every integer (`Number.MAX_SAFE_INTEGER`).
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
-/// The mark of this load of the addon: 128 random bits, so that no text has it by chance or by design.
+/// The mark of this load of the addon: 128 random bits, so that no text contains it by chance or by design.
 pub fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!("{:032x}:", fastrand::Rng::new().u128(..)))
 }
 
-/// The same value, each integer beyond [`MAX_SAFE`] as a string with the mark in front.
+/// The same value, with each integer beyond [`MAX_SAFE`] as a marked string.
 pub fn marked(value: Value) -> Value {
     match value {
         Value::Number(number) => {

@@ -1,4 +1,4 @@
-//! What a store is opened with: its URL, and credentials beside it, since a URL never has any.
+//! How to open a store: its URL, and its credentials, since a URL never contains any.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ struct Said {
 }
 
 impl Setup {
-    /// Reads a setup.
+    /// Parses a setup.
     ///
     /// # Errors
-    /// Invalid, when the URL is not a store URL, the options in it contradict each other, or credentials are given that cannot be.
+    /// Invalid, if the URL is no store URL, its options contradict each other, or the credentials are invalid.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        // serde's own error may quote what it read, a secret perhaps.
+        // serde's own error may quote what it read, perhaps a secret.
         let said: Said =
             serde_json::from_str(text).map_err(|_| Error::invalid("the store's setup is not the JSON it should be"))?;
         let url: StoreUrl = said.url.parse()?;
@@ -62,7 +62,7 @@ impl Setup {
     /// Opens the store.
     ///
     /// # Errors
-    /// As the store itself.
+    /// Errors from opening the store.
     pub async fn open(&self) -> Result<Arc<dyn ChatStore>, Error> {
         match (&self.url, &self.credentials) {
             (StoreUrl::DynamoDb(url), Some(credentials)) => {

@@ -1,4 +1,4 @@
-//! The operations: what each takes, and what it does.
+//! The operations: their parameters, and their implementation.
 
 use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
 use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer;
 
-/// An operation with all it takes.
+/// An operation with all its parameters.
 pub enum Request {
     Append(ToAppend),
     Load(ToLoad),
@@ -20,7 +20,7 @@ pub enum Request {
     Delete(Session),
     Sweep(Session),
     Sessions(ToList),
-    EverySession(ToScan),
+    ListAllSessions(ToScan),
     Session(Session),
     UpdateSession(ToUpdate),
 }
@@ -83,7 +83,7 @@ pub struct ToRewind {
     #[serde(default)]
     messages: Vec<Value>,
     expect: Option<String>,
-    /// How many of the newest messages reach back to `seq`; all are read where it is not said.
+    /// How many of the newest messages reach back to `seq`; without it all are read.
     window: Option<usize>,
 }
 
@@ -113,7 +113,7 @@ pub struct ToUpdate {
     metadata: Option<Option<Map<String, Value>>>,
 }
 
-/// A field that is there, be it `null`.
+/// Distinguishes a missing field from `null`.
 fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -143,12 +143,12 @@ impl Form {
 }
 
 impl Request {
-    /// Reads the request of an operation.
+    /// Parses the request of an operation.
     ///
     /// # Errors
-    /// Invalid, when there is no such operation, or the text is not what it takes.
+    /// Invalid, if there is no such operation, or its parameters are invalid.
     pub fn parse(operation: &str, text: &str) -> Result<Self, Error> {
-        // The project's own reader, since it loses nothing in silence and says what is wrong.
+        // The project's own parser, since it drops nothing silently and explains errors.
         let value = json::parse_document(text.as_bytes())?;
         Ok(match operation {
             "append" => Self::Append(read(value)?),
@@ -159,17 +159,17 @@ impl Request {
             "delete" => Self::Delete(read(value)?),
             "sweep" => Self::Sweep(read(value)?),
             "sessions" => Self::Sessions(read(value)?),
-            "everySession" => Self::EverySession(read(value)?),
+            "listAllSessions" => Self::ListAllSessions(read(value)?),
             "session" => Self::Session(read(value)?),
             "updateSession" => Self::UpdateSession(read(value)?),
             other => return Err(Error::invalid(format!("there is no operation {other:?}"))),
         })
     }
 
-    /// Does it.
+    /// Runs the operation.
     ///
     /// # Errors
-    /// As the store.
+    /// Errors from the store.
     pub async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         match self {
             Self::Append(it) => it.run(store).await,
@@ -183,13 +183,13 @@ impl Request {
             Self::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
             Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
             Self::Sessions(it) => {
-                let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::of_nobody, SessionQuery::of);
+                let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::unowned, SessionQuery::of);
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
                 let query = if it.recent { query.recent() } else { query };
                 Ok(answer::page(&store.sessions(&query).await?))
             }
-            Self::EverySession(it) => Ok(answer::page(&store.every_session(it.after.as_deref()).await?)),
+            Self::ListAllSessions(it) => Ok(answer::page(&store.list_all_sessions(it.after.as_deref()).await?)),
             Self::Session(it) => {
                 let info = store.session(&SessionId::stored(it.session)?).await?;
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
@@ -231,7 +231,7 @@ impl ToAppend {
             append = append.titled(title);
         }
         let appended =
-            if self.surely { store.append_surely(&session, append).await? } else { store.append(&session, &append).await? };
+            if self.surely { store.append_with_retry(&session, append).await? } else { store.append(&session, &append).await? };
         Ok(answer::appended(&appended))
     }
 }
@@ -311,8 +311,8 @@ impl ToRewind {
                     return Err(Error::conflict(history.position));
                 }
                 let messages = self.format.read(self.messages)?;
-                // Nobody could hand a ticket back to this operation, so a doubt is settled here where it can be.
-                let mut appended = store.append_surely(&session, Append::rewind(&history, seq, messages)?).await?;
+                // The caller of this operation cannot pass a ticket, so an unknown outcome is resolved here if possible.
+                let mut appended = store.append_with_retry(&session, Append::rewind(&history, seq, messages)?).await?;
                 appended.receipt += history.receipt;
                 Ok(answer::appended(&appended))
             }

@@ -1,29 +1,29 @@
-// Messages without an id. Without `generateMessageId` the AI SDK gives an answer the id "", on the server, and another one in the browser.
-// Such a message is known by its place and by what it says, and stored under an id made of both.
+// Messages without an id. Without `generateMessageId` the AI SDK gives an answer the id "" on the server, and another one in the
+// browser. Such a message is identified by its place and its content, and stored under an id derived from both.
 
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { UIMessage } from "ai";
 import { encode } from "../json.js";
 
-/** What the ids start with that are made here. */
+/** The prefix of ids that are made here. */
 const MADE = "auto-";
 
 /** Whether an id was made here, for a message that had none. */
 export const isMade = (id: string): boolean => id.startsWith(MADE);
 
 /**
- * Gives each message its id: the stored one where it is a stored message, else its own, else a new one. Saving the same messages again
- * gives the same ids.
+ * Gives each message its id: the stored message's if it is stored, otherwise its own, otherwise a new one. Saving the same messages
+ * again gives the same ids.
  *
- * @param stored the stored messages that are known, the newest last.
+ * @param stored the known stored messages, the newest last.
  */
 export function identified(stored: readonly UIMessage[], given: readonly UIMessage[]): UIMessage[] {
   const found = adopted(stored, given);
   const taken = new Set([...stored, ...found].map(({ id }) => id));
   return found.map((message, n) => {
     if (message.id !== "") return message;
-    // By the message before it, so that two answers of the same words differ.
+    // Derived from the message before it too, so that two answers with the same words differ.
     const before = n > 0 ? found[n - 1] : stored.at(-1);
     const named = { ...message, id: madeId(before?.id ?? "", message, taken) };
     taken.add(named.id);
@@ -32,7 +32,7 @@ export function identified(stored: readonly UIMessage[], given: readonly UIMessa
   });
 }
 
-/** The messages for an append, which reads nothing: one without an id gets one made of `seed` and its place. */
+/** Prepares messages for an append, which reads nothing: a message without an id gets one derived from `seed` and its place. */
 export function identifiedBy(seed: string, given: readonly UIMessage[]): UIMessage[] {
   const taken = new Set(given.map(({ id }) => id));
   return given.map((message, n) => {
@@ -43,12 +43,12 @@ export function identifiedBy(seed: string, given: readonly UIMessage[]): UIMessa
   });
 }
 
-/** The given messages, with the id of the stored message that each is, where one of the two ids says nothing. */
+/** Replaces ids of the given messages by those of the stored messages that they are, where one of the two ids is a made one. */
 function adopted(stored: readonly UIMessage[], given: readonly UIMessage[]): UIMessage[] {
   const found = [...given];
   const shift = shiftOf(stored, given);
   if (shift === undefined) return found;
-  // From where both meet for certain, in both directions, as long as they agree.
+  // From the place where both certainly match, in both directions, as long as they agree.
   for (const step of [1, -1]) {
     for (let at = shift.anchor; ; at += step) {
       const [theirs, ours] = [given[at], stored[at + shift.by]];
@@ -61,14 +61,14 @@ function adopted(stored: readonly UIMessage[], given: readonly UIMessage[]): UIM
   return found;
 }
 
-/** How far the place of a given message is from its place among the stored ones, by a message that is certainly in both. */
+/** The distance between the place of a given message and its stored place, from a message that is certainly in both. */
 function shiftOf(stored: readonly UIMessage[], given: readonly UIMessage[]): { anchor: number; by: number } | undefined {
   const places = new Map(stored.map(({ id }, at) => [id, at]));
   for (let anchor = given.length - 1; anchor >= 0; anchor -= 1) {
     const place = places.get(given[anchor]?.id ?? "");
     if (place !== undefined) return { anchor, by: place - anchor };
   }
-  // No id is known: the longest stretch in which all that overlap are the same.
+  // No id matches: use the longest overlap in which all messages are equal.
   for (let by = -(given.length - 1); by < stored.length; by += 1) {
     const anchor = Math.max(0, -by);
     const overlap = given.slice(anchor, Math.max(0, stored.length - by));
@@ -77,12 +77,12 @@ function shiftOf(stored: readonly UIMessage[], given: readonly UIMessage[]): { a
   return undefined;
 }
 
-/** Whether a given message is a stored one of another id. One of the two ids must be no message's own. */
+/** Whether a given message is a stored one with another id. One of the two ids must be a made or missing one. */
 function same(stored: UIMessage, given: UIMessage): boolean {
   if (given.id !== "" && !isMade(stored.id)) return false;
   if (stored.role !== given.role) return false;
   if (isDeepStrictEqual({ ...stored, id: "" }, { ...given, id: "" })) return true;
-  // An answer that continued after a tool's result came has more parts, but the same calls.
+  // An answer that continued after a tool result arrived has more parts, but the same calls.
   const calls = new Set(callIds(stored));
   return callIds(given).some((id) => calls.has(id));
 }

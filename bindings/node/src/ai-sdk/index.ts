@@ -1,4 +1,4 @@
-/** The conversations of the Vercel AI SDK: its `UIMessage`s, exactly. */
+/** Stores the conversations of the Vercel AI SDK: its `UIMessage`s, exactly. */
 import { isDeepStrictEqual } from "node:util";
 import type { UIMessage } from "ai";
 import { ChatMemoryError, invalid } from "../errors.js";
@@ -10,36 +10,36 @@ import { normalized, type Placed, placed, toMessage } from "./messages.js";
 export { ChatMemoryError, type ErrorCode } from "../errors.js";
 export { ChatStore } from "../store.js";
 
-/** How many messages are read at first to see what is stored already: the last turn or two, whole records of them. */
+/** How many messages a save reads first to find what is already stored: the last turn or two, in whole records. */
 const FIRST_LOOK = 4;
 
-/** How often a save looks again after another writer came between. */
+/** How often a save retries after another writer came first. */
 const LOOKS = 5;
 
-/** A conversation with the place at which it was read. */
+/** A conversation with the position at which it was read. */
 export interface Conversation<M extends UIMessage = UIMessage> {
   messages: M[];
-  /** To be given as `expect` to a save that must not cross another's. */
+  /** Pass it as `expect` to a save that must not overwrite another's. */
   position: string;
 }
 
-/** How much of a conversation is loaded: at least so many of the newest messages or turns, and all of it where nothing is said. */
+/** How much of a conversation to load: at least n of the newest messages or turns; by default all of it. */
 export interface Reach {
   messages?: number;
   turns?: number;
 }
 
-/** What a save did. */
+/** The result of a save. */
 export interface Saved {
-  /** How many messages were written; 0 where all were stored already. */
+  /** How many messages were written; 0 if all were stored already. */
   written: number;
-  /** The position behind them. */
+  /** The position after them. */
   position: string;
 }
 
 /**
- * Loads a conversation, oldest message first: what `useChat` takes as `messages`. One that was never saved is empty. What was written
- * through another form (LangChain's, OpenAI's) is shown as the AI SDK would have it.
+ * Loads a conversation, oldest message first: what `useChat` takes as `messages`. One that was never saved is empty. Messages
+ * written in another format (LangChain's, OpenAI's) are converted to the AI SDK's.
  */
 export async function loadMessages<M extends UIMessage = UIMessage>(store: ChatStore, session: string, reach: Reach = {}): Promise<M[]> {
   return (await loadConversation<M>(store, session, reach)).messages;
@@ -56,21 +56,21 @@ export async function loadConversation<M extends UIMessage = UIMessage>(
 }
 
 /**
- * Saves a conversation, as `onFinish` hands it over: whole, or only its end. What is stored already is known by its ids and not written
- * again; the rest is one append. A message that has changed under its id (an answer that continued after a tool was approved) takes the
- * place of the old one.
+ * Saves a conversation as `onFinish` passes it: all of it, or only its end. Messages already stored are recognised by their ids and
+ * not written again; the rest is one append. A message that changed under its id (an answer that continued after a tool was
+ * approved) replaces the old one.
  *
- * A message without an id (an answer, where `generateMessageId` is not given) is known by its place and by what it says, also when it comes
+ * A message without an id (an answer, without `generateMessageId`) is recognised by its place and its content, even when it comes
  * again with the browser's id. It is stored under an id of its own.
  *
- * A repeated save, also of an older state, writes nothing. A save never takes away a message that it does not know: if the session holds others where these continue, it is a `conflict`. To put
- * an answer in the place of another (regenerate), give `expect`, the position of the load that it is based on; then it is a
- * conflict only if somebody wrote since.
+ * A repeated save, even of an older state, writes nothing. A save never removes a message that it does not know: if the session has
+ * others in the place of new ones, it is a `conflict`. To replace an answer (regenerate), pass `expect`, the position of the load
+ * that it is based on; then it is a conflict only if the session was modified since.
  *
- * Reading what is stored already stays at the last few messages where they are as they were given, so a long conversation costs no more
- * than a short one. An older message that changed with the newer ones as they were is not looked for.
+ * A save compares only the last few messages if they are unchanged, so a long conversation costs no more than a short one. An older
+ * message that changed while the newer ones did not is not noticed.
  *
- * @throws ChatMemoryError `invalid` for what is no UIMessage, `conflict`, and what the store meets.
+ * @throws ChatMemoryError `invalid` for values that are not UIMessages, `conflict`, and errors from the store.
  */
 export async function saveMessages(
   store: ChatStore,
@@ -84,7 +84,7 @@ export async function saveMessages(
     try {
       return await save(store, session, given, options.expect);
     } catch (error) {
-      // Another look decides again. With a position given, it is for the caller to look.
+      // Reading again decides again. With a position given, that is up to the caller.
       const again = error instanceof Crossed && options.expect === undefined && look < LOOKS;
       if (!again) throw error instanceof Crossed ? error.conflict : error;
     }
@@ -92,8 +92,8 @@ export async function saveMessages(
 }
 
 /**
- * Adds messages at the end of a conversation, whatever is there. Unlike {@link saveMessages} it reads nothing, and knows nothing again: with
- * a `key`, messages saved twice are stored once all the same.
+ * Adds messages at the end of a conversation, whatever it contains. Unlike {@link saveMessages} it reads nothing and recognises
+ * nothing; but with a `key`, messages saved twice are stored once.
  */
 export async function appendMessages(
   store: ChatStore,
@@ -102,13 +102,13 @@ export async function appendMessages(
   options: { key?: string; expect?: string } = {},
 ): Promise<Saved> {
   checkNames("appendMessages", options, ["key", "expect"]);
-  // With a key, a repeat must be the same to the byte.
+  // With a key, a repeat must be identical to the byte.
   const given = identifiedBy(options.key ?? randomSessionId(), normalized(messages));
   const appended = await store.append(session, given.map(toMessage), { ...options, surely: true });
   return { written: messages.length, position: appended.position };
 }
 
-/** Another writer came between the look and the write. */
+/** Another writer came between the read and the write. */
 class Crossed extends Error {
   constructor(readonly conflict: ChatMemoryError) {
     super(conflict.message);
@@ -138,7 +138,7 @@ async function save(store: ChatStore, session: string, messages: UIMessage[], ex
   return write(store, session, rest.map(toMessage), { changed, history, reach, expect: expect ?? history.position });
 }
 
-/** @throws ChatMemoryError `conflict`, where a stored message would go that is not among the new ones. */
+/** @throws ChatMemoryError `conflict`, if a stored message would be removed that is not among the new ones. */
 function refuseToLose(stored: Placed[], rest: UIMessage[], actual: string): void {
   const ids = new Set(rest.map(({ id }) => id));
   const stranger = stored.find(({ message }) => !ids.has(message.id));
@@ -153,7 +153,7 @@ function refuseToLose(stored: Placed[], rest: UIMessage[], actual: string): void
 }
 
 interface Where {
-  /** The first stored message that is to be replaced; with none, the messages go to the end. */
+  /** The first stored message to replace; without one, the messages are appended. */
   changed: Placed | undefined;
   /** What was read, and how many messages that reached back. */
   history: History;
@@ -167,7 +167,7 @@ async function write(store: ChatStore, session: string, messages: Message[], { c
       const { position } = await store.append(session, messages, { expect, surely: true });
       return { written: messages.length, position };
     }
-    // A record is replaced whole, so what it has before the change is written again.
+    // A record is replaced as a whole, so its messages before the change are written again.
     const record = history.records.find(({ seq }) => seq === changed.seq);
     const kept = record?.messages.slice(0, changed.place) ?? [];
     const { position } = await store.replaceFrom(session, changed.seq, [...kept, ...messages], { expect, window: reach });
@@ -178,17 +178,18 @@ async function write(store: ChatStore, session: string, messages: Message[], { c
 }
 
 /**
- * Where the given messages and the stored ones meet: the place of the same id in both, from which on they are compared. `undefined` where
- * that cannot be told from these stored ones: then more must be read, or, if they are all there are, none of the given is stored.
+ * Finds where the given messages and the stored ones match: the place of the same id in both, from which on they are compared.
+ * `undefined` if these stored ones do not show it: then more must be read, or, if these are all, none of the given is stored.
  *
- * @throws ChatMemoryError `invalid`, when the given start with a message that is not stored, and continue with one that is.
+ * @throws ChatMemoryError `invalid`, if the given messages start with one that is not stored, and continue with a stored one.
  */
 function aligned(stored: Placed[], given: UIMessage[], complete: boolean): { at: number; from: number } | undefined {
   const first = stored[0]?.message.id;
   const from = given.findIndex(({ id }) => id === first);
-  // The given reach back as far as these stored ones, or farther: what is before them was read by nobody, and is taken as it is.
+  // The given messages reach back at least as far as these stored ones: what comes before them was not read, and is assumed
+  // unchanged.
   if (from === 0 || (from > 0 && !complete)) return { at: 0, from };
-  // The given are the end of it.
+  // The given messages are the end of the conversation.
   const at = stored.findIndex(({ message }) => message.id === given[0]?.id);
   if (at >= 0) return { at, from: 0 };
   const ids = new Set(stored.map(({ message }) => message.id));

@@ -1,6 +1,6 @@
-// The AI SDK's messages, and ours. A message of the AI SDK is stored as it is: its parts are the content, so that every reader shows its
-// texts, and the field `ai_sdk` holds what else it has and tells that the parts are of this form. What was written through another form
-// is shown as the AI SDK would have it.
+// Converts between the AI SDK's messages and ours. A message of the AI SDK is stored unchanged: its parts are the content, so that
+// every reader sees its texts, and the field `ai_sdk` holds its other fields and marks the parts' format. Messages written in
+// another format are converted to the AI SDK's.
 
 import { createHash } from "node:crypto";
 import type { UIMessage } from "ai";
@@ -8,7 +8,7 @@ import { invalid } from "../errors.js";
 import { decode, encode } from "../json.js";
 import type { HistoryRecord, Message, MessagePart } from "../store.js";
 
-/** A message with the place where it starts: the record's number, and the message's place in it. */
+/** A message with the place where it starts: the record's number, and the message's place in the record. */
 export interface Placed {
   message: UIMessage;
   seq: number;
@@ -25,9 +25,9 @@ export function toMessage({ id, role, parts, ...rest }: UIMessage): Message {
 }
 
 /**
- * The same values as a load would bring them: without what is `undefined`, with dates as texts. A message without an id has the id "".
+ * The same values as a load would return them: without `undefined`, with dates as texts. A message without an id has the id "".
  *
- * @throws ChatMemoryError `invalid`, for what is not a list of messages of the AI SDK.
+ * @throws ChatMemoryError `invalid`, if it is not a list of AI SDK messages.
  */
 export function normalized(messages: readonly UIMessage[]): UIMessage[] {
   if (!Array.isArray(messages)) throw invalid("messages must be a list of the AI SDK's UIMessages");
@@ -52,7 +52,7 @@ function check(message: UIMessage, place: number): void {
   if (wrong) throw invalid(`message ${place + 1} is not a UIMessage of the AI SDK: it ${wrong}`);
 }
 
-/** The messages of a history. The messages of an answer that came through another form (calls of tools, their results) are one. */
+/** The messages of a history. The messages of an answer in another format (tool calls, their results) become one. */
 export function placed(records: readonly HistoryRecord[]): Placed[] {
   const all: Placed[] = [];
   const ids = new Set<string>();
@@ -76,7 +76,7 @@ export function placed(records: readonly HistoryRecord[]): Placed[] {
   return all;
 }
 
-/** The message as it was given, where it was given in this form. */
+/** The message as it was given, if it was given in this format. */
 function ownForm({ role, id, content, ai_sdk }: Message): UIMessage | undefined {
   if (typeof ai_sdk !== "object" || ai_sdk === null || id === undefined || !Array.isArray(content)) return undefined;
   return { id, role: role as UIMessage["role"], ...ai_sdk, parts: content as unknown as Part[] };
@@ -90,7 +90,7 @@ function begin(message: Message, taken: ReadonlySet<string>): UIMessage {
   return shown;
 }
 
-/** The message's own id; without one, an id made of what it says, so that the next load makes the same. */
+/** The message's own id; without one, an id derived from its content, so that the next load returns the same. */
 function idOf(message: Message, taken: ReadonlySet<string>): string {
   if (message.id !== undefined && !taken.has(message.id)) return message.id;
   for (let n = 0; ; n += 1) {
@@ -132,7 +132,7 @@ function addResult(answer: UIMessage, message: Message): void {
   else answer.parts.push(result);
 }
 
-/** A model's arguments are a JSON text, or should be. */
+/** A model's arguments are JSON text, or should be. */
 function argumentsOf(text: string | undefined): unknown {
   try {
     return JSON.parse(text || "{}");
@@ -149,7 +149,7 @@ function contentParts({ content }: Message): Part[] {
     if (typeof url === "string") {
       return { type: "file", mediaType: /^data:([^;,]+)/.exec(url)?.[1] ?? "image/*", url };
     }
-    // What the AI SDK has no part for is handed on as it is, as data.
+    // What the AI SDK has no part for is passed on unchanged, as data.
     return { type: `data-${part.type}`, data: part };
   });
 }

@@ -1,7 +1,7 @@
 /** The file next to the node's own that has its icon. */
 export const ICON_FILE = "chat-memory.svg";
 
-/** A table's cylinder with a bubble of speech: told at a glance from Flowise's icon of DynamoDB. */
+/** A table's cylinder with a speech bubble, clearly different from Flowise's DynamoDB icon. */
 export const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32" fill="none" stroke-linejoin="round" stroke-width="2">
 <path d="M4 7v16c0 2.2 4 4 9 4s9-1.8 9-4V7" fill="#dbe7ff" stroke="#2f5bd0"/>
 <ellipse cx="13" cy="7" rx="9" ry="4" fill="#f3f7ff" stroke="#2f5bd0"/>

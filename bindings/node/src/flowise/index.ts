@@ -1,14 +1,14 @@
 /**
- * The *DynamoDB Chat Memory* node for Flowise 3. `chat-memory-flowise install` puts a file into Flowise's folder of nodes that calls
- * this; `docs/flowise.md` in the repository says how.
+ * The *DynamoDB Chat Memory* node for Flowise 3. `chat-memory-flowise install` writes a file into Flowise's folder of nodes that
+ * calls this; see `docs/flowise.md` in the repository.
  */
 import { type FlowiseParts, nodeClass, type Placing } from "./node.js";
 
-/** A `require` of the node's file, which finds what Flowise itself finds. */
+/** The `require` of the node's file, which resolves modules as Flowise does. */
 type Require = (name: string) => Record<string, never>;
 
-/** What a node's file exports. */
-export function flowiseNode(require: Require, placing: Placing = { beside: false }): { nodeClass: ReturnType<typeof nodeClass> } {
+/** The exports of a node's file. */
+export function flowiseNode(require: Require, placing: Placing = { alongside: false }): { nodeClass: ReturnType<typeof nodeClass> } {
   const parts: FlowiseParts = Object.assign(
     {},
     require("../../../src/Interface"),

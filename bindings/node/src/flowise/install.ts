@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// chat-memory-flowise: puts the node into an installed Flowise, and takes it out again.
+// chat-memory-flowise: installs the node into an existing Flowise, and uninstalls it.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { ICON, ICON_FILE } from "./icon.js";
 
 const HELP = `Puts the DynamoDB Chat Memory node of the package chat-memory into an installed Flowise 3.
 
-Usage: chat-memory-flowise COMMAND [--beside] [--flowise FOLDER]
+Usage: chat-memory-flowise COMMAND [--alongside] [--flowise FOLDER]
 
 Commands:
   install       put it in place of Flowise's own node: saved flows continue on this one
@@ -19,7 +19,7 @@ Commands:
   status        say which nodes are there, and whether they load
 
 Options:
-  --beside            a node of its own, "Durable DynamoDB Chat Memory", next to Flowise's
+  --alongside            a node of its own, "Durable DynamoDB Chat Memory", next to Flowise's
   --flowise FOLDER    where Flowise, or flowise-components, is installed; by default it is looked for
                       in this folder and among the packages installed with npm install -g
 
@@ -27,11 +27,11 @@ Restart Flowise afterwards. An upgrade of Flowise brings its own node back: inst
 
 Examples:
   chat-memory-flowise install
-  chat-memory-flowise install --beside
+  chat-memory-flowise install --alongside
   chat-memory-flowise uninstall
   chat-memory-flowise status --flowise /usr/local/lib/node_modules/flowise`;
 
-/** Marks our file, so that it is known from Flowise's. */
+/** Marks our file, to distinguish it from Flowise's. */
 const MARK = "// Made by chat-memory-flowise.";
 
 class Refused extends Error {}
@@ -47,43 +47,43 @@ function main(): void {
   const run = { install, uninstall, status }[command];
   if (!run || more.length > 0) throw new Refused(`there is no command ${positionals.join(" ")}; chat-memory-flowise --help lists them`);
   const nodes = join(components(values.flowise), "dist", "nodes", "memory");
-  run({ original: join(nodes, "DynamoDb"), beside: values.beside ? join(nodes, "DurableDynamoDb") : undefined });
+  run({ original: join(nodes, "DynamoDb"), alongside: values.alongside ? join(nodes, "DurableDynamoDb") : undefined });
 }
 
 function parse() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { beside: { type: "boolean" }, flowise: { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: { alongside: { type: "boolean" }, flowise: { type: "string" }, help: { type: "boolean", short: "h" } },
     });
   } catch (error) {
     throw new Refused(`${(error as Error).message}; chat-memory-flowise --help says what there is`);
   }
 }
 
-/** The folders of the two nodes; the second only where it is asked for. */
+/** The folders of the two nodes; the second only if requested. */
 interface Places {
   original: string;
-  beside: string | undefined;
+  alongside: string | undefined;
 }
 
-function install({ original, beside }: Places): void {
-  const folder = beside ?? original;
-  const file = join(folder, beside ? "DurableDynamoDb.js" : "DynamoDb.js");
-  if (beside) {
+function install({ original, alongside }: Places): void {
+  const folder = alongside ?? original;
+  const file = join(folder, alongside ? "DurableDynamoDb.js" : "DynamoDb.js");
+  if (alongside) {
     mkdirSync(folder, { recursive: true });
   } else if (!isOurs(file)) {
     // Not `.js`: Flowise loads every such file as a node.
     renameSync(file, `${file}.original`);
   }
   const here = join(dirname(realpathSync(fileURLToPath(import.meta.url))), "..", "..", "cjs", "flowise", "index.js");
-  const text = `"use strict";\n${MARK} \`chat-memory-flowise uninstall${beside ? " --beside" : ""}\` takes it away.\nmodule.exports = require(${JSON.stringify(here)}).flowiseNode(require, { beside: ${Boolean(beside)} });\n`;
+  const text = `"use strict";\n${MARK} \`chat-memory-flowise uninstall${alongside ? " --alongside" : ""}\` takes it away.\nmodule.exports = require(${JSON.stringify(here)}).flowiseNode(require, { alongside: ${Boolean(alongside)} });\n`;
   writeFileSync(join(folder, ICON_FILE), ICON);
   writeFileSync(file, text);
-  console.log(`Installed the node "${label(file, { original, beside })}" (${file}). Restart Flowise to use it.`);
+  console.log(`Installed the node "${label(file, { original, alongside })}" (${file}). Restart Flowise to use it.`);
 }
 
-/** The node's label. Loading it here shows at once what would otherwise keep Flowise from listing the node. */
+/** The node's label. Loading the node here reveals at once what would keep Flowise from listing it. */
 function label(file: string, places: Places): string {
   try {
     return load(file);
@@ -93,7 +93,7 @@ function label(file: string, places: Places): string {
   }
 }
 
-/** Loads a node's file as Flowise does, and gives its label. */
+/** Loads a node's file as Flowise does, and returns its label. */
 function load(file: string): string {
   const { nodeClass } = createRequire(file)(file) as { nodeClass: new () => { label: string } };
   return new nodeClass().label;
@@ -101,9 +101,9 @@ function load(file: string): string {
 
 const reason = (error: unknown): string | undefined => (error as Error).message.split("\n")[0];
 
-function uninstall({ original, beside }: Places): void {
-  if (beside) {
-    rmSync(beside, { recursive: true, force: true });
+function uninstall({ original, alongside }: Places): void {
+  if (alongside) {
+    rmSync(alongside, { recursive: true, force: true });
     console.log("Removed the node next to Flowise's own. Flows that use it no longer run; restart Flowise.");
     return;
   }
@@ -122,12 +122,12 @@ function uninstall({ original, beside }: Places): void {
 
 function status({ original }: Places): void {
   const file = join(original, "DynamoDb.js");
-  const beside = join(dirname(original), "DurableDynamoDb", "DurableDynamoDb.js");
+  const alongside = join(dirname(original), "DurableDynamoDb", "DurableDynamoDb.js");
   console.log(`DynamoDB Chat Memory: ${isOurs(file) ? `of chat-memory${loads(file, "install")}` : "Flowise's own"}`);
-  console.log(`Durable DynamoDB Chat Memory, next to it: ${existsSync(beside) ? `installed${loads(beside, "install --beside")}` : "not installed"}`);
+  console.log(`Durable DynamoDB Chat Memory, next to it: ${existsSync(alongside) ? `installed${loads(alongside, "install --alongside")}` : "not installed"}`);
 }
 
-/** What there is to add where an installed node does not load; then the program fails too. */
+/** A note if an installed node does not load; the program fails then too. */
 function loads(file: string, command: string): string {
   try {
     load(file);
@@ -150,7 +150,7 @@ function components(given: string | undefined): string {
   const global = given ? undefined : spawnSync("npm", ["root", "-g"], { encoding: "utf8", shell: process.platform === "win32" }).stdout?.trim();
   const starts = given ? [resolve(given)] : [process.cwd(), join(process.cwd(), "node_modules", "flowise"), ...(global ? [join(global, "flowise")] : [])];
   for (const start of starts) {
-    // Flowise's own folder, the folder it is installed in, and flowise-components itself.
+    // Flowise's own folder, the folder that it is installed in, and flowise-components itself.
     for (const folder of [start, join(start, "node_modules", "flowise-components"), join(start, "..", "flowise-components")]) {
       if (existsSync(join(folder, "dist", "nodes", "memory", "DynamoDb", "dynamodb.svg"))) return folder;
     }

@@ -1,5 +1,5 @@
-// The node itself. Flowise's own parts are handed in by its file in Flowise's folder, since only from there are they found: the
-// base class of its memories, its helpers, and its own copy of LangChain.
+// The node itself. Its file in Flowise's folder passes in Flowise's own modules, since only that file can resolve them: the base
+// class of its memories, its helpers, and its own copy of LangChain.
 
 import { invalid } from "../errors.js";
 import { forJavaScript, toStored, type Writes } from "../langchain/messages.js";
@@ -8,7 +8,7 @@ import type { StoredMessage, Window } from "../store.js";
 import { FLOWISE_WORDS } from "../words.js";
 import { ICON_FILE } from "./icon.js";
 
-/** What a flow has said of a node. */
+/** A node's settings in a flow. */
 interface NodeData {
   inputs?: Record<string, unknown>;
   credential?: string;
@@ -20,13 +20,13 @@ interface FlowiseMessage {
   type: string;
 }
 
-/** A message of LangChain's, of Flowise's own copy. */
+/** A message of Flowise's own copy of LangChain. */
 type BaseMessage = Writes;
 
-// A class that is only known when Flowise runs; TypeScript takes a base class of a mixin in no other form.
+// The class is known only when Flowise runs; TypeScript accepts a mixin's base class in no other form.
 type Class = new (...args: any[]) => any;
 
-/** Flowise's own parts that the node is built on. */
+/** Flowise's own modules that the node is built on. */
 export interface FlowiseParts {
   /** `flowise-components/dist/src/Interface` */
   FlowiseMemory: Class;
@@ -45,21 +45,21 @@ export interface FlowiseParts {
   AIMessage: new (text: string) => BaseMessage;
 }
 
-/** What tells the node from Flowise's own. */
+/** How the node differs from Flowise's own. */
 export interface Placing {
-  /** Whether the node is next to Flowise's own, under a name and a label of its own, rather than in its place. */
-  beside: boolean;
+  /** Whether the node is next to Flowise's own, with its own name and label, instead of replacing it. */
+  alongside: boolean;
 }
 
 /** The class that Flowise's node loader looks for. */
-export function nodeClass(flowise: FlowiseParts, { beside }: Placing): Class {
-  const name = beside ? "DurableDynamoDBChatMemory" : "DynamoDBChatMemory";
+export function nodeClass(flowise: FlowiseParts, { alongside }: Placing): Class {
+  const name = alongside ? "DurableDynamoDBChatMemory" : "DynamoDBChatMemory";
   const Memory = memoryClass(flowise);
 
   return class DynamoDBChatMemoryNode {
-    label = beside ? "Durable DynamoDB Chat Memory" : "DynamoDB Chat Memory";
+    label = alongside ? "Durable DynamoDB Chat Memory" : "DynamoDB Chat Memory";
     name = name;
-    version = beside ? 1 : 1.1;
+    version = alongside ? 1 : 1.1;
     type = name;
     icon = ICON_FILE;
     category = "Memory";
@@ -150,7 +150,7 @@ const INPUTS = [
   },
 ];
 
-/** What a flow's inputs ask for. Flowise gives what was left empty as an empty text. */
+/** The options from a flow's inputs. Flowise passes empty inputs as empty texts. */
 function read(inputs: Record<string, unknown>): { session: SessionOptions; memoryKey: string } {
   const said = (name: string): string | undefined => {
     const value = inputs[name];
@@ -180,14 +180,14 @@ function readWindow(by: string | undefined, size: string | undefined): Window {
   return { [by]: count };
 }
 
-/** What the node gives to chains and agents. */
+/** What the node provides to chains and agents. */
 function memoryClass(flowise: FlowiseParts): Class {
   const History = historyClass(flowise);
 
   return class DynamoDBChatMemory extends flowise.FlowiseMemory {
     readonly #session: Session;
     readonly #orgId: string | undefined;
-    /** Flowise reads it. */
+    /** Read by Flowise. */
     sessionId: string;
 
     constructor(session: Session, memoryKey: string, orgId?: string) {
@@ -197,7 +197,7 @@ function memoryClass(flowise: FlowiseParts): Class {
       this.sessionId = session.id;
     }
 
-    /** The session that a run names, or the node's own. */
+    /** The session of a run, or the node's own. */
     #of(override: string | undefined): Session {
       return override ? this.#session.in(override) : this.#session;
     }
@@ -217,7 +217,7 @@ function memoryClass(flowise: FlowiseParts): Class {
       if (stored.length > 0) await this.#of(overrideSessionId).append(stored);
     }
 
-    /** Clears the session it is given, and only that. */
+    /** Clears the given session, and only that. */
     async clearChatMessages(overrideSessionId = ""): Promise<void> {
       const session = this.#of(overrideSessionId);
       await session.store.clear(session.id);
@@ -225,7 +225,7 @@ function memoryClass(flowise: FlowiseParts): Class {
   };
 }
 
-/** The history behind it, for what uses the memory as LangChain's `BufferMemory`. */
+/** The underlying history, for code that uses the memory as LangChain's `BufferMemory`. */
 function historyClass(flowise: FlowiseParts): Class {
   return class DynamoDBChatMessageHistory extends flowise.BaseListChatMessageHistory {
     lc_namespace = ["chat_memory", "flowise"];

@@ -7,12 +7,12 @@ import { DynamoDBChatMessageHistory } from "./history.js";
 
 const BUFFER_OPTIONS = ["memoryKey", "inputKey", "outputKey", "returnMessages", "humanPrefix", "aiPrefix"] as const;
 
-/** A memory's options: those of the history, and those of LangChain's `BufferMemory`. */
+/** The options of a memory: those of the history, and those of LangChain's `BufferMemory`. */
 export type DynamoDBChatMemoryOptions = SessionOptions & Pick<BufferMemoryInput, (typeof BUFFER_OPTIONS)[number]>;
 
 /**
- * LangChain's `BufferMemory` over one session. Its memory key is `chat_history` unless another is given; `window` limits what a
- * chain is shown, by messages, turns or tokens.
+ * LangChain's `BufferMemory` over one session. Its memory key is `chat_history` by default; `window` limits what a chain is shown,
+ * by messages, turns or tokens.
  *
  * ```js
  * const memory = new DynamoDBChatMemory({ tableName: "chats", sessionId: "user-42", window: { turns: 20 }, returnMessages: true });
@@ -23,7 +23,7 @@ export type DynamoDBChatMemoryOptions = SessionOptions & Pick<BufferMemoryInput,
 export class DynamoDBChatMemory extends BufferMemory {
   declare chatHistory: DynamoDBChatMessageHistory;
 
-  /** @throws ChatMemoryError `invalid`, for an option that there is not, and for options that cannot work. */
+  /** @throws ChatMemoryError `invalid`, for unknown options and for invalid values. */
   constructor(options: DynamoDBChatMemoryOptions) {
     checkNames("DynamoDBChatMemory", options, [...SESSION_OPTIONS, ...BUFFER_OPTIONS]);
     const { memoryKey, inputKey, outputKey, returnMessages, humanPrefix, aiPrefix, ...session } = options;
@@ -51,7 +51,7 @@ export class DynamoDBChatMemory extends BufferMemory {
   }
 }
 
-/** Chains hand over a text, or the message itself. */
+/** Chains pass a text, or the message itself. */
 function message(value: string | BaseMessage, make: (text: string) => BaseMessage): BaseMessage {
   return typeof value === "string" ? make(value) : value;
 }

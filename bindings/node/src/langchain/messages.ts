@@ -1,10 +1,10 @@
-// LangChain's stored messages, as its two languages write them. LangChain.js reads its own; what langchain-core writes in Python
-// differs in a few places, which are put right here.
+// LangChain's stored messages, as its two languages write them. LangChain.js reads its own; those of Python's langchain-core differ
+// in a few places, which are converted here.
 
 import { invalid } from "../errors.js";
 import type { StoredMessage } from "../store.js";
 
-/** What can write itself as a stored message: every message class of LangChain.js. */
+/** Anything that can serialise itself as a stored message: every message class of LangChain.js. */
 export interface Writes {
   toDict(): { type: string; data: object };
 }
@@ -12,7 +12,7 @@ export interface Writes {
 /**
  * The stored forms of messages.
  *
- * @throws ChatMemoryError `invalid`, for what is not a message of LangChain.js.
+ * @throws ChatMemoryError `invalid`, if it is not a message of LangChain.js.
  */
 export function toStored(messages: readonly Writes[]): StoredMessage[] {
   if (!Array.isArray(messages)) throw invalid("messages must be a list of LangChain messages");
@@ -24,7 +24,7 @@ export function toStored(messages: readonly Writes[]): StoredMessage[] {
   });
 }
 
-/** Types of Python's that LangChain.js calls otherwise. */
+/** Python's types that LangChain.js names differently. */
 const TYPES: Record<string, string> = {
   chat: "generic",
   HumanMessageChunk: "human",
@@ -35,9 +35,9 @@ const TYPES: Record<string, string> = {
   ChatMessageChunk: "generic",
 };
 
-/** A stored message as LangChain.js's `mapStoredMessagesToChatMessages` takes it. */
+/** A stored message as LangChain.js's `mapStoredMessagesToChatMessages` accepts it. */
 export function forJavaScript<Message extends StoredMessage>(message: Message): Message {
-  // langchain-core writes null where LangChain.js has no field at all.
+  // langchain-core writes null where LangChain.js omits the field.
   const data = Object.fromEntries(Object.entries(message.data).filter(([, value]) => value !== null));
   return { ...message, type: TYPES[message.type] ?? message.type, data: { content: "", ...data } };
 }

@@ -22,66 +22,66 @@ Examples:
   chat-memory append trip --role assistant 'To Rome.'
   printf %s \"$prompt\" | chat-memory append trip --role system -
 
-  A whole turn, one message a line, all of them or none:
+  A whole turn, one message per line, all of them or none:
   chat-memory append trip --file turn.jsonl
 
   A session with a new id:
   chat-memory append \"$(uuidgen)\" Hello
 
-  Stored once, however often it runs within 24 hours:
+  Stored once, even if repeated within 24 hours:
   chat-memory append trip --idempotency-key msg-17 Hi
 
-  Refused (exit code 3) if anyone wrote meanwhile:
+  Refused (exit code 3) if the session was modified in the meantime:
   position=$(chat-memory show trip --position)
   chat-memory append trip --expect \"$position\" Hi
 
-An append that ends in doubt (the answer was lost) fails with a ticket. The same command with --ticket T finishes it, on any \
-machine, and doubles nothing.
+An append whose outcome is unknown (the response was lost) fails with a ticket. Retry the same command with --ticket T, on any \
+machine: the append is never stored twice.
 
 With --json: {\"session\", \"seq\", \"next\", \"position\", \"created_at\", \"repeated\", \"started\", \"cost\"}; seq is the record's \
 number, next the one after it, position what --expect takes, started whether the session is new.";
 
-/// How to store a message without text all the same, as some models answer.
+/// How to store a message without text anyway, as some models answer.
 const EMPTY: &str = "give some text, or store an empty one as JSON with --file: {\"role\": \"assistant\", \"content\": \"\"}";
 
-/// Add messages at the end of a session: one record, stored whole or not at all
+/// Append messages to a session: one record, stored completely or not at all
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The session's id; it starts with its first append
+    /// The session's id; its first append starts it
     #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
-    /// The message's text; - reads it from standard input, to the byte (a line feed at its end included)
+    /// The message's text; - reads it from standard input, unchanged (including a final line feed)
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     text: Option<String>,
-    /// Who says it: user, assistant, system or tool
+    /// The author: user, assistant, system or tool
     #[arg(long, default_value = "user", conflicts_with = "file", add = ArgValueCompleter::new(completion::roles))]
     role: String,
-    /// For --role tool: the id of the call that this is the result of
+    /// ID of the tool call that this message answers, with --role tool
     #[arg(long, value_name = "ID", conflicts_with = "file")]
     tool_call_id: Option<String>,
-    /// Messages as JSON, one a line or in a list, in one append; - is standard input
+    /// Messages as JSON, one per line or in a list, in one append; - is standard input
     #[arg(long)]
     file: Option<PathBuf>,
-    /// The form of the messages in the file
+    /// The format of the messages in the file
     #[arg(long, value_enum, default_value_t, requires = "file")]
     format: WireFormat,
-    /// Only if nobody wrote since this position was read
+    /// Only if the session was not modified since this position was read
     #[arg(long, value_name = "POSITION")]
     expect: Option<String>,
     /// Store it once, however often it is repeated within 24 hours
     #[arg(long, value_name = "KEY", conflicts_with = "ticket")]
     idempotency_key: Option<String>,
-    /// Finish the same append, which ended in doubt with this ticket
+    /// Retry an append whose outcome is unknown, with its ticket
     #[arg(long)]
     ticket: Option<String>,
-    /// If this starts the session: whose it is
+    /// The owner, if this starts the session
     #[arg(long)]
     owner: Option<String>,
-    /// If this starts the session: its title
+    /// The title, if this starts the session
     #[arg(long)]
     title: Option<String>,
-    /// A small JSON object to keep with the record
+    /// A small JSON object to store with the record
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
 }
@@ -158,7 +158,7 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
         }
         text => text.unwrap_or_default().to_owned(),
     };
-    // A script whose variable is not set means to store nothing by it.
+    // A script whose variable is unset does not mean to store an empty message.
     if text.is_empty() {
         return Err(match arguments.text.as_deref() {
             Some("-") => Failure::other(format!("empty message: standard input has no text; {EMPTY}")),

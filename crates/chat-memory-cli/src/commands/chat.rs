@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Read as _, Write};
 use std::time::Duration;
 
-use chat_memory::memory::{LeftOut, Policy, recall};
+use chat_memory::memory::{Omitted, Policy, recall};
 use chat_memory::wire::openai;
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, Message, Owner, SessionId};
 use clap::Args;
@@ -17,10 +17,10 @@ use super::{explain_start, owner, session_id};
 use crate::app::App;
 use crate::completion;
 use crate::endpoint::{Answer, Endpoint, Piece};
+use crate::escape::visible;
 use crate::failure::Failure;
 use crate::output::{may_colour, say};
 use crate::render::REASONING;
-use crate::visible::visible;
 use crate::window::WindowOptions;
 
 mod interrupts;
@@ -35,56 +35,56 @@ Examples:
 
   export OPENAI_BASE_URL=https://api.openai.com/v1 OPENAI_API_KEY=…
   chat-memory chat trip --model gpt-4o-mini --turns 20
-  chat-memory chat --model gpt-4o-mini          a new session; its id is said
+  chat-memory chat --model gpt-4o-mini          a new session; its id is printed
   chat-memory chat trip --model gpt-4o-mini -m 'And in winter?'
   echo 'And in winter?' | chat-memory chat trip --model gpt-4o-mini
 
   chat-memory chat trip --model gpt-4o-mini -m - < letter.txt
 
-Each line you type is a question. It is stored together with its answer, in one append, when the answer is whole: Ctrl-C in \
-the middle of an answer, or a connection that breaks, leaves nothing of the turn behind. /quit, Ctrl-C or Ctrl-D at the prompt ends \
+Each line you type is a question. It is stored together with its answer, in one append, when the answer is complete: after Ctrl-C in \
+the middle of an answer, or a broken connection, nothing of the turn is stored. /quit, Ctrl-C or Ctrl-D at the prompt ends \
 the chat; run it again with the session's id to continue. /help lists the commands.
 
-A question of several lines: paste it, and send it with Enter; or end each line but the last with a backslash; or give it with -m. \
-When standard input is no terminal, each of its lines is a question, unless -m - takes all of it as one.
+A question of several lines: paste it, and send it with Enter; or end each line but the last with a backslash; or pass it with -m. \
+If standard input is not a terminal, each of its lines is a question, unless -m - takes all of it as one.
 
-What a model streams of its reasoning is printed to standard error, stored with its answer in the field that the endpoint uses \
+A model's reasoning is printed to standard error, stored with its answer in the field that the endpoint uses \
 (reasoning_content or reasoning), and not sent to the model again.
 
---system is sent in front of each request and not stored. The model is shown the whole history, or the window that --last, \
---turns or --tokens gives, from a user's message on (--start-at-user=false turns that off). Tools are not run: a model that calls one has its call stored and shown.
+--system is sent with each request and not stored. The model gets the whole history, or the window of --last, \
+--turns or --tokens, starting at a user message (--start-at-user=false turns that off). Tools are not run: a model's tool calls are stored and shown.
 
 With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"cost\"}, and nothing is printed before \
-the answer is whole.";
+the answer is complete.";
 
-/// Talk to a model behind any OpenAI-compatible endpoint; the conversation is remembered
+/// Chat with a model behind any OpenAI-compatible endpoint; the conversation is stored
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id; without one, a new session
     #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: Option<String>,
-    /// The endpoint's URL, with or without /chat/completions at its end [env: OPENAI_BASE_URL]
+    /// The endpoint's URL, with or without a final /chat/completions [env: OPENAI_BASE_URL]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// The model
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// Instructions to the model
+    /// Instructions for the model
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Ask this, print the answer, and end; - reads the question from standard input
+    /// Ask this, print the answer, and exit; - reads the question from standard input
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
     #[command(flatten)]
     window: WindowOptions,
-    /// If this starts the session: whose it is
+    /// The owner, if this starts the session
     #[arg(long)]
     owner: Option<String>,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    // As an empty line at the prompt, it is no question; a script whose variable is not set would pay for one.
+    // Like an empty line at the prompt, this is not a question; a script whose variable is unset would pay for one.
     if arguments.message.as_deref().is_some_and(|question| question.trim().is_empty()) {
         return Err(Failure::usage(
             "empty question: --message has no text; give the question, or leave --message out to be asked",
@@ -123,7 +123,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// What `-m` says, or all of standard input without the line break at its end.
+/// The text of `-m`, or all of standard input without the final line break.
 fn question(message: String) -> Result<String, Failure> {
     if message != "-" {
         return Ok(message);
@@ -148,13 +148,13 @@ fn interrupted() -> Failure {
     Failure::other(format!("interrupted: {NOTHING}"))
 }
 
-/// Says on a terminal that something is being waited for, until it is dropped.
+/// Shows on a terminal that the program is waiting, until it is dropped.
 struct Waiting(ProgressBar);
 
 impl Waiting {
     fn for_(what: &'static str) -> Self {
         let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})")).with_message(what);
-        // Nothing is drawn where standard error is no terminal.
+        // Nothing is drawn if standard error is not a terminal.
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(250));
         Self(bar)
@@ -180,7 +180,7 @@ struct Chat<'a> {
 }
 
 impl Chat<'_> {
-    /// Questions from standard input, until it ends.
+    /// Answers questions from standard input, until it ends.
     async fn converse(&self) -> Result<(), Failure> {
         let mut questions = Questions::of_stdin();
         let terminal = questions.terminal;
@@ -188,7 +188,7 @@ impl Chat<'_> {
             self.say_header();
         }
         let mut prompt = ">";
-        let mut told = LeftOut::default();
+        let mut told = Omitted::default();
         loop {
             if terminal {
                 self.prompt(prompt);
@@ -223,7 +223,7 @@ impl Chat<'_> {
                     let sentence = format!(
                         "unknown command {word:?}: /help lists the commands; // in front sends a text that begins with /"
                     );
-                    // Whoever wrote a script must see that a line of it was not sent.
+                    // The author of a script must notice that a line of it was not sent.
                     if !terminal {
                         return Err(Failure::usage(sentence));
                     }
@@ -238,7 +238,7 @@ impl Chat<'_> {
                         told = left_out;
                     }
                 }
-                // Whoever sits there can ask again; a script's other questions would rest on an answer that is missing.
+                // A user can ask again; a script's other questions would depend on a missing answer.
                 Err(failure @ (Failure::Other(_) | Failure::Store(_))) if terminal => {
                     say(format_args!("chat-memory: {}", failure.sentence().unwrap_or_default()));
                 }
@@ -262,7 +262,7 @@ impl Chat<'_> {
         let _ = err.flush();
     }
 
-    /// What comes of it, unless the user does not wait for it.
+    /// Waits for the result, unless the user interrupts.
     async fn unless_interrupted<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done?),
@@ -270,8 +270,8 @@ impl Chat<'_> {
         }
     }
 
-    /// One question and its answer, stored in one append when the answer is whole. Returns what the model was not shown.
-    async fn turn(&self, question: String) -> Result<LeftOut, Failure> {
+    /// Asks one question and stores it with the complete answer in one append. Returns what the model was not shown.
+    async fn turn(&self, question: String) -> Result<Omitted, Failure> {
         let question = Message::user(question);
         let waiting = Waiting::for_("reading the session");
         let recalled = self.unless_interrupted(recall(self.store, &self.session, &self.policy)).await?;
@@ -290,7 +290,7 @@ impl Chat<'_> {
         }
         let waiting = Waiting::for_("storing the turn");
         let appended = tokio::select! {
-            appended = self.store.append_surely(&self.session, append.clone()) => {
+            appended = self.store.append_with_retry(&self.session, append.clone()) => {
                 appended.map_err(|e| e.context("the answer above could not be stored with its question"))?
             }
             () = self.interrupts.next() => {
@@ -318,7 +318,7 @@ impl Chat<'_> {
         Ok(recalled.window.left_out)
     }
 
-    /// Asks the model, and prints its answer as it comes.
+    /// Asks the model, and prints its answer as it arrives.
     async fn ask(&self, messages: Vec<Value>) -> Result<Answer, Failure> {
         let mut pieces = self.endpoint.ask(&self.model, messages);
         let mut at_line_start = true;
@@ -330,7 +330,7 @@ impl Chat<'_> {
                 () = self.interrupts.next() => break Err(format!("interrupted: {NOTHING}")),
             };
             match piece {
-                // Nothing is printed before the answer is whole.
+                // Nothing is printed before the answer is complete.
                 Some(Ok(Piece::Text(_) | Piece::Reasoning(_))) if self.app.json() => {}
                 Some(Ok(Piece::Reasoning(text))) => {
                     waiting = None;
@@ -362,7 +362,7 @@ impl Chat<'_> {
         Ok(answer)
     }
 
-    /// What there is to say of an answer beside its text.
+    /// Notes on an answer, in addition to its text.
     fn remark(&self, answer: &Answer) -> Result<(), Failure> {
         if !answer.message.tool_calls.is_empty() || answer.message.extra.contains_key("refusal") {
             let mut calls = Message { content: None, ..answer.message.clone() };
@@ -379,10 +379,10 @@ impl Chat<'_> {
     }
 }
 
-/// What the model reasons, on standard error, fainter than its answer.
+/// Prints the model's reasoning to standard error, fainter than its answer.
 #[derive(Debug, Default)]
 struct Reasoning {
-    /// Whether the last piece left a line open.
+    /// Whether the last piece ended within a line.
     open: bool,
     shown: bool,
 }
@@ -391,13 +391,13 @@ impl Reasoning {
     fn show(&mut self, text: &str) {
         let mut err = io::stderr().lock();
         let shown = visible(text);
-        // When standard error is closed there is no one left to show it to.
+        // If standard error is closed, there is nobody to show it to.
         let _ = if may_colour(&err) { write!(err, "\u{1b}[2m{shown}\u{1b}[0m") } else { write!(err, "{shown}") };
         let _ = err.flush();
         (self.open, self.shown) = (!text.ends_with('\n'), true);
     }
 
-    /// Sets it apart from what follows.
+    /// Separates it from what follows.
     fn end(&mut self) {
         if std::mem::take(&mut self.shown) {
             let _ = io::stderr().lock().write_all(if self.open { b"\n\n" } else { b"\n" });

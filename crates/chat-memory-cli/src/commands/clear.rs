@@ -15,12 +15,12 @@ Examples:
   chat-memory clear trip          asks first
   chat-memory clear trip --yes    in a script
 
-Every load from then on sees nothing of what was there. What was cleared is then erased, which costs about what its writing \
-did; if that is interrupted, the next clear goes on with it. The session stays in the list; `delete` takes it off.
+The messages disappear from every load at once. They are then erased, which costs about as much as writing them \
+did; if that is interrupted, the next clear resumes it. The session stays in the list; `delete` removes it.
 
 With --json: {\"session\", \"seq\", \"position\", \"erased\", \"cost\"}; erased counts records.";
 
-/// Forget a session's messages
+/// Remove all messages of a session
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

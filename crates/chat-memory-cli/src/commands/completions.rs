@@ -14,8 +14,8 @@ Examples:
   source <(chat-memory completions zsh)      in ~/.zshrc, below compinit
   chat-memory completions fish | source      in ~/.config/fish/config.fish
 
-Commands, options, their values, roles and the ids of sessions are completed. For ids the shell asks the program, which reads \
-the store that --store or CHAT_MEMORY_STORE names, for a moment at most, and changes nothing. On a DynamoDB table that is one query of \
+Commands, options, their values, roles and the ids of sessions are completed. For ids the shell runs the program, which reads \
+the store that --store or CHAT_MEMORY_STORE names, with a short time limit, and changes nothing. On a DynamoDB table that is one query of \
 the sessions without an owner, or with --owner of that owner's.
 
 A script that was saved to a file may not fit another version of the program: print it again after an update.";

@@ -15,11 +15,11 @@ Examples:
   chat-memory delete trip          asks first
   chat-memory delete trip --yes    in a script
 
-Deleting a session that is not there is no error: it says so, and exits with 0. If it is interrupted, run it again.
+Deleting a missing session is not an error: it prints a note, and exits with 0. If it is interrupted, run it again.
 
 With --json: {\"session\", \"existed\", \"erased\", \"cost\"}; existed is whether there was such a session, erased counts records.";
 
-/// Forget a session: its messages, and its entry in the list of sessions
+/// Delete a session: its messages, and its entry in the list of sessions
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

@@ -31,15 +31,15 @@ Each line is a conversation: {\"id\", \"messages\"}, with \"owner\", \"title\", 
 \"sent_at\", when each message was sent (null where that is unknown). `import` reads them again. On DynamoDB, exporting every session \
 reads the whole table; what that takes is printed first.
 
-A session that is named and does not exist, or that cannot be read, is named on standard error (exit code 1), and the others are \
-exported. After an interruption run it again: it only reads. Metadata of single records is not in this form; how many were left out \
+A missing or unreadable session is reported on standard error (exit code 1), and the others are \
+exported. After an interruption run it again: it only reads. The format has no metadata of single records; how many were omitted \
 is printed on standard error.";
 
-/// Write conversations to standard output, one a line
+/// Write conversations to standard output, one per line
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The sessions; without any, all there are
+    /// The sessions; by default all
     #[arg(add = clap_complete::ArgValueCompleter::new(crate::completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
@@ -48,15 +48,15 @@ pub struct Arguments {
     /// All sessions without an owner
     #[arg(long, conflicts_with_all = ["sessions", "owner"])]
     unowned: bool,
-    /// The form of the messages
+    /// The format of the messages
     #[arg(long, value_enum, default_value_t)]
     format: WireFormat,
-    /// How many sessions to read at once
+    /// How many sessions to read concurrently
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
 }
 
-/// What was read of a session: what the directory says of it, and its messages; `None` where there is no such session.
+/// What was read of a session: its directory entry, and its messages; `None` if there is no such session.
 type Session = Option<(Option<SessionInfo>, History)>;
 
 /// Which sessions.
@@ -73,7 +73,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let owner = owner(arguments.owner.as_ref())?;
     let which = match owner {
         Some(owner) => Which::Listed(SessionQuery::of(owner)),
-        None if arguments.unowned => Which::Listed(SessionQuery::of_nobody()),
+        None if arguments.unowned => Which::Listed(SessionQuery::unowned()),
         None if ids.is_empty() => Which::Every(None),
         None => Which::Named(ids.into_iter()),
     };
@@ -105,20 +105,20 @@ async fn read(store: Arc<dyn ChatStore>, id: SessionId, listed: Option<SessionIn
     let is_listed = listed.is_some();
     let listed = match listed {
         None => match store.session(&id).await {
-            // Whether a table has a directory shows when it is first asked for something.
+            // Only the first request shows whether a table has a directory.
             Err(error) if error.is_unsupported() => None,
             listed => listed?,
         },
         listed => listed,
     };
     let history = store.load(&id, &Load::all()).await?;
-    // Without a directory, only its log tells whether there is such a session.
+    // Without a directory, only the log shows whether there is such a session.
     let is_there =
         is_listed || listed.is_some() || !history.is_empty() || (!store.capabilities().directory && history.position.next() > 0);
     Ok(is_there.then_some((listed, history)))
 }
 
-/// The whole export: sessions are read several at once and written in order.
+/// The whole export: reads several sessions concurrently and writes them in order.
 struct Export<'a> {
     app: &'a App,
     format: Format,
@@ -127,14 +127,14 @@ struct Export<'a> {
     bar: ProgressBar,
     sessions: u64,
     messages: u64,
-    /// Records whose metadata has no place in a line.
+    /// Records whose metadata cannot be stored in a line.
     bare: u64,
     failed: u64,
 }
 
 impl Export<'_> {
     async fn write_all(&mut self, store: Arc<dyn ChatStore>, mut which: Which) -> Result<(), Failure> {
-        // A session that two entries of a directory list is written once.
+        // A session that two directory entries list is written once.
         let (mut seen, mut seen_warnings) = (HashSet::new(), HashSet::new());
         loop {
             let page = match &mut which {
@@ -146,7 +146,7 @@ impl Export<'_> {
                     continue;
                 }
                 Which::Listed(query) => store.sessions(query).await?,
-                Which::Every(after) => store.every_session(after.as_deref()).await?,
+                Which::Every(after) => store.list_all_sessions(after.as_deref()).await?,
             };
             let SessionPage { sessions, next, receipt, warnings, .. } = page;
             self.app.spend(receipt);
@@ -185,12 +185,12 @@ impl Export<'_> {
         let Some((_, reading)) = self.reading.front_mut() else { return Ok(()) };
         let read = reading.await.map_err(|e| Failure::other(format!("the reading of a session ended unexpectedly: {e}")))?;
         let Some((id, _)) = self.reading.pop_front() else { return Ok(()) };
-        // Where all is read already nothing else would give Ctrl-C its turn.
+        // If everything is read already, nothing else would let Ctrl-C be handled.
         tokio::task::yield_now().await;
         let read = read.and_then(|session| session.ok_or_else(|| Error::new(ErrorKind::NotFound, NO_SUCH_SESSION)));
         match read {
             Ok((listed, history)) => self.write(&id, listed, &history),
-            // Others may fare better: nothing that can be read is kept back for what cannot.
+            // Other sessions may succeed: one failure does not hold back what can be read.
             Err(error) if error.is_corrupt() || error.is_invalid() || error.is_not_found() || error.is_unsupported() => {
                 self.failed += 1;
                 self.bar.suspend(|| say(format_args!("chat-memory: session {id:?} was not exported: {error}", id = id.as_str())));
@@ -211,7 +211,7 @@ impl Export<'_> {
             put("owner", owner.map(|owner| owner.as_str().into()));
             put("title", title.map(Value::String));
             put("metadata", metadata.map(Value::Object));
-            // A table of Flowise's or LangChain's says no time.
+            // A table of Flowise's or LangChain's stores no times.
             put("created_at", (created_at > 0).then(|| utc_time(created_at).into()));
         }
         let times: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
@@ -240,7 +240,7 @@ impl Export<'_> {
         if self.failed > 0 { Err(Failure::Said(FAILED)) } else { Ok(()) }
     }
 
-    /// What was written until then are whole lines.
+    /// Everything written until then is whole lines.
     fn interrupted(self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         self.app.out.flush()?;

@@ -14,26 +14,26 @@ Examples:
   chat-memory iam-policy --for sessions --for table-create
   chat-memory --store 'dynamodb://flowise?layout=list' iam-policy
 
-It asks AWS nothing. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is not known stands in the \
-policy as REGION and ACCOUNT_ID. For a table of Flowise or LangChain, say layout=list in the URL. A namespace narrows the policy to its partitions.";
+It sends no request to AWS. The region is the store URL's, else that of AWS_REGION or AWS_DEFAULT_REGION; what is unknown appears in the \
+policy as REGION and ACCOUNT_ID. For a table of Flowise or LangChain, set layout=list in the URL. A namespace narrows the policy to its partitions.";
 
-/// Print the IAM policy with the least privilege that the store URL needs
+/// Print the least-privilege IAM policy for the store URL
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The AWS account, 12 digits
     #[arg(long, value_name = "ID")]
     account: Option<String>,
-    /// What it is for; may be said several times
+    /// What the policy is for; may be repeated
     #[arg(long = "for", value_enum, value_name = "USE", default_value = "sessions")]
     uses: Vec<Purpose>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Purpose {
-    /// Using sessions: everything but the commands `table create` and `table check`
+    /// All uses of sessions: every command except `table create` and `table check`
     Sessions,
-    /// `serve`: the same, and the namespaces of keys within the store URL's own
+    /// `serve`: the same, with the namespaces of keys within the store URL's own
     Serve,
     /// `sessions --all`, and `migrate` without naming sessions
     AllSessions,
@@ -72,6 +72,6 @@ pub fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let uses: Vec<Use> = arguments.uses.into_iter().map(Use::from).collect();
     let policy = policy(&options, &uses, arguments.account.as_deref());
-    // The AWS console shows policies so; with --json it is one line.
+    // Formatted as the AWS console shows policies; with --json it is one line.
     if app.json() { app.out.json(&policy) } else { app.out.line(format_args!("{policy:#}")) }
 }

@@ -1,23 +1,23 @@
-//! Ids of sessions that not every store takes.
+//! Session ids that not every store accepts.
 
 use chat_memory::{Error, SessionId};
 use uuid::Uuid;
 
-/// The namespace (in UUIDv5's sense) of what tells derived ids apart.
+/// The UUIDv5 namespace for the digits that distinguish derived ids.
 const DERIVED: Uuid = Uuid::from_u128(0x2f8a_91d4_0b6c_4c37_a5e0_7d13_c9b2_4e86);
 
-/// How much of an id stays readable in the one that is made of it, in bytes.
+/// How many bytes of an id stay readable in the one derived from it.
 const READABLE: usize = 200;
 
-/// An id that every store takes, made of one that is refused: what is wrong in it is written out as `%XX`, and eight digits keep it apart
-/// from all others. The same id always gives the same.
+/// Derives an id that every store accepts from a refused one: invalid characters become `%XX`, and eight digits distinguish it from
+/// all others. The same id always gives the same result.
 ///
 /// # Errors
 /// None that a caller could cause.
 pub fn readable_id(refused: &str) -> Result<SessionId, Error> {
     let mut readable = String::new();
     for (place, c) in refused.chars().enumerate() {
-        // A prefix that is kept for partitions of our own ends in this character.
+        // A prefix reserved for our own partitions ends in this character.
         let is_reserved = c == '#' && place <= 3;
         if c.is_control() || is_reserved {
             let mut bytes = [0; 4];

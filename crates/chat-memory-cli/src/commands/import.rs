@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 
 use super::{count, input, owner};
 use crate::app::App;
+use crate::escape::visible_line;
 use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::visible::visible_line;
 
 mod conversation;
 mod forms;
@@ -38,27 +38,27 @@ Examples:
   From one store to another:
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-  What ChatGPT exports, in the zip file that it sends:
+  ChatGPT's export, from the zip file that it sends:
   chat-memory import --owner me conversations.json
 
-  Under ids of their own, next to the sessions that are there:
+  With a prefix, next to the existing sessions:
   chat-memory import --id-prefix archive/ conversations.jsonl
 
-The file holds a conversation a line, or one JSON list of conversations. Each is in one of these forms, which is detected:
-  openai     {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, ...]}, as `export` writes it and fine-tuning files \
-have it; \"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a time for each message) are optional
+The file contains one conversation per line, or one JSON list of conversations. The format of each is detected:
+  openai     {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, ...]}, as in the output of `export` and in fine-tuning files; \
+\"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a time for each message) are optional
   langchain  the same with LangChain's stored messages: {\"type\", \"data\"}
   anthropic  the same with Anthropic's messages, text or blocks, and \"system\" outside; blocks are stored as they are
   chatgpt    conversations.json: of each conversation the path to its current message, with title and times
   sharegpt   {\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, ...]}
 
-Each turn (a user's message and all up to the next; a system prompt goes with the first, a user's \
-message that holds a tool's result with the turn before) is one append. A conversation without \
-an id gets one that is made of its content, so the same file gives the same ids. Sessions without a time are started in the file's order.
+Each turn (a user message and everything up to the next; a system prompt belongs to the first, a user \
+message with a tool result to the turn before) is one append. A conversation without \
+an id gets one derived from its content, so the same file gives the same ids. Sessions without a time are started in the file's order.
 
-Run the command again after an interruption, at any later time: what is there already is compared with the file, and the import \
-continues behind it. Nothing is doubled. A session that holds anything else than the start of the file's conversation is left \
-alone and named (exit code 3), and the others are imported. What cannot be read ends the import when everything before it is done.
+Run the command again after an interruption, at any later time: it compares what is already stored with the file, and \
+continues after it. Nothing is stored twice. A session that contains anything other than the start of the file's conversation is left \
+unchanged and reported (exit code 3), and the others are imported. Unreadable data ends the import after everything before it is done.
 
 With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"described\", \"made_ids\": [{\"line\", \"id\", \"of\"}], \
 \"left_out\": {FIELD: COUNT}, \"failed\": [{\"line\", \"id\", \"error\"}], \"complete\", \"cost\"}; started counts the sessions that are new (on \
@@ -66,27 +66,27 @@ DynamoDB each costs a write for its place in the list of sessions, besides its m
 messages_there what was there already, described the sessions with an owner, a title or metadata that the store has no place for, \
 left_out the fields of the file that were not stored; complete is false where a part of the file was not read.";
 
-/// Read conversations from a file into the store, one append a turn
+/// Import conversations from a file, one append per turn
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The file; - is standard input
     file: PathBuf,
-    /// The form of the conversations
+    /// The format of the conversations
     #[arg(long, value_enum, default_value_t)]
     format: Form,
-    /// How many sessions to write at once
+    /// How many sessions to write concurrently
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Whose the new sessions are, where the file does not say
+    /// The owner of new sessions, unless the file names one
     #[arg(long)]
     owner: Option<String>,
-    /// Put this in front of each session's id
+    /// Prefix for each session's id
     #[arg(long, value_name = "TEXT", default_value = "")]
     id_prefix: String,
 }
 
-/// What comes of the thread that reads: a conversation, and how far the file was read then.
+/// What the reading thread returns: a conversation, and how much of the file was read by then.
 type Read = (Result<Conversation, Error>, u64);
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
@@ -100,7 +100,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let mut import = Import::new(app, size, &arguments.file);
     interrupt.clears(&import.bar);
     let mut running = JoinSet::new();
-    // The sessions' order where the file says no time: each starts behind the one before it.
+    // The sessions' order if the file has no times: each starts after the one before it.
     let mut started = 0;
     while import.reading || !running.is_empty() {
         tokio::select! {
@@ -115,7 +115,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                     }
                     conversation.owner = conversation.owner.or_else(|| owner.clone());
                     if conversation.started_at.is_none() {
-                        // No two in one millisecond, and none in the future, which would count as now.
+                        // No two in the same millisecond, and none in the future, which would count as now.
                         while now_ms() <= started {
                             tokio::time::sleep(Duration::from_millis(1)).await;
                         }
@@ -175,26 +175,26 @@ fn read_in_background(
     lines
 }
 
-/// Whether other sessions may fare better than the one that met this error.
+/// Whether other sessions may succeed after this error.
 fn concerns_one_session(error: &Error) -> bool {
     error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt()
 }
 
-/// What was done for one session.
+/// The result for one session.
 #[derive(Debug, Default)]
 struct Written {
     started: u64,
     turns: u64,
     messages: u64,
     there: u64,
-    /// Sessions with an owner, a title or metadata, which the store has no place for.
+    /// Sessions whose owner, title or metadata the store cannot hold.
     described: u64,
-    /// Whether it was left in the middle.
+    /// Whether it was interrupted in the middle.
     is_cut: bool,
     receipt: Receipt,
 }
 
-/// Brings one session to where the file has it.
+/// Brings one session to its state in the file.
 async fn one(
     store: &dyn ChatStore,
     conversation: &Conversation,
@@ -225,7 +225,7 @@ async fn write_rest(
     let there = history.into_messages();
     let turns = missing_turns(&conversation.messages, &there).ok_or_else(|| differs(session, &position))?;
     written.there = there.len() as u64;
-    // Whether a table has a directory shows when it is first asked for something.
+    // Only the first request shows whether a table has a directory.
     let has_directory = store.capabilities().directory;
     let is_described = conversation.owner.is_some() || conversation.title.is_some() || conversation.metadata.is_some();
     written.described = u64::from(is_described && !has_directory);
@@ -237,7 +237,7 @@ async fn write_rest(
         from = to;
     }
     if conversation.messages.is_empty() && has_directory && store.session(session).await?.is_none() {
-        // A session without messages is begun by what says nothing.
+        // A session without messages is started by an empty record.
         appends.push(Append::clear());
     }
     let total = appends.len();
@@ -256,9 +256,9 @@ async fn write_rest(
             append = append.started_at(at);
         }
         let messages = append.messages().len() as u64;
-        // The position makes a second import of the same session, or a write of the first that was killed and lands late, a
-        // conflict instead of a double.
-        let appended = store.append_surely(session, append.expecting(position)).await?;
+        // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
+        // killed import that arrives late.
+        let appended = store.append_with_retry(session, append.expecting(position)).await?;
         written.receipt += appended.receipt;
         written.started += u64::from(appended.started);
         written.turns += u64::from(messages > 0);
@@ -277,10 +277,10 @@ async fn write_rest(
     Ok(())
 }
 
-/// From how many turns on the bar says how far a session is.
+/// From how many turns on the progress bar shows a session's progress.
 const LARGE: usize = 100;
 
-/// The turns of the file that are not there yet, the first perhaps without its start; `None` if what is there is not the start
+/// The turns of the file that are still missing, the first perhaps without its start. `None` if what is stored is not the beginning
 /// of what is in the file.
 fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [Message]>> {
     file.strip_prefix(there)?;
@@ -295,8 +295,8 @@ fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [
     Some(turns)
 }
 
-/// Where turns start, but for the first: at each user's message that holds no tool's result. What stands before the first of these (a system prompt) goes
-/// with it.
+/// Where turns start, except the first: at each user message without a tool result. What comes before the first of these (a system
+/// prompt) belongs to it.
 fn turn_starts(messages: &[Message]) -> impl Iterator<Item = usize> {
     messages.iter().enumerate().filter(|(_, message)| message.begins_turn()).map(|(at, _)| at).skip(1)
 }
@@ -308,14 +308,14 @@ fn differs(session: &SessionId, actual: &Position) -> Error {
     ))
 }
 
-/// The whole import: its progress, its count, its failures.
+/// The whole import: its progress, its totals, its failures.
 struct Import<'a> {
     app: &'a App,
     file: &'a Path,
     bar: ProgressBar,
-    /// Whether more of the file is wanted.
+    /// Whether to read more of the file.
     reading: bool,
-    /// Where each session stands in the file.
+    /// The place of each session in the file.
     seen: HashMap<SessionId, Place>,
     done: Written,
     sessions: u64,
@@ -403,7 +403,7 @@ impl<'a> Import<'a> {
 
     fn fail(&mut self, of: Option<&Conversation>, error: Error) {
         let code = if error.is_conflict() { CONFLICT } else { FAILED };
-        // A conflict is worth its own code only if nothing worse happened.
+        // The conflict exit code is used only if nothing worse happened.
         self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
         let (line, id) = (of.map(|of| of.place.line), of.map(|of| of.id.as_str()));
         let place = of.map_or_else(String::new, |of| format!("{}, session {}: ", of.place, of.id));
@@ -415,7 +415,7 @@ impl<'a> Import<'a> {
 
     fn end(mut self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        // Several are stored at once and end in any order.
+        // Several are stored concurrently and end in any order.
         self.made_ids.sort_by_key(|(place, ..)| (place.line, place.nth));
         self.failed.sort_by_key(|failed| failed["line"].as_u64());
         let Written { started, turns, messages, there, described, .. } = self.done;
@@ -472,7 +472,7 @@ impl<'a> Import<'a> {
         self.code.map_or(Ok(()), |code| Err(Failure::Said(code)))
     }
 
-    /// Says which sessions have an id that the file does not.
+    /// Lists the sessions whose id is not the file's.
     fn say_made_ids(&self) {
         let without: Vec<_> = self.made_ids.iter().filter(|(_, _, why)| *why == MadeId::None).map(|(_, id, _)| id).collect();
         if !without.is_empty() {

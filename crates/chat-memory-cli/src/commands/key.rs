@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::say;
 use crate::render::time;
-use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +22,9 @@ Examples:
   chat-memory key revoke --keys keys.toml backend
   chat-memory serve --keys keys.toml
 
-The file holds a hash of each key, never the key. A running service sees a change within a second.";
+The file contains a hash of each key, never the key. A running service notices a change within a second.";
 
-/// Make, list and revoke the API keys of `serve`
+/// Create, list and revoke the API keys of `serve`
 #[derive(Debug, Subcommand)]
 #[command(after_long_help = EXAMPLES)]
 pub enum Command {
@@ -41,18 +41,18 @@ pub struct InFile {
     keys: PathBuf,
 }
 
-/// Make a key and print it; it is shown this once
+/// Create a key and print it; it is shown only once
 #[derive(Debug, Args)]
 pub struct New {
     #[command(flatten)]
     file: InFile,
-    /// What it is for, in your words
+    /// Its purpose, in your words
     #[arg(long)]
     name: String,
-    /// The namespace whose sessions it sees, and no others; without it, those that are in none
+    /// The namespace that it is limited to; without it, sessions without a namespace
     #[arg(long)]
     namespace: Option<String>,
-    /// What it allows; repeat it for more [default: read and write]
+    /// A right; repeat for more [default: read and write]
     #[arg(long = "right", value_enum)]
     rights: Vec<Allowed>,
 }
@@ -61,7 +61,7 @@ pub struct New {
 enum Allowed {
     /// Read sessions
     Read,
-    /// Write them: append, take back, clear, delete, describe
+    /// Write sessions: append, rewind, clear, delete, describe
     Write,
     /// Read /metrics
     Metrics,

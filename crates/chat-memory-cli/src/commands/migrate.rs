@@ -17,16 +17,16 @@ use super::ids::readable_id;
 use super::import::style;
 use super::{NO_SUCH_SESSION, count, say_scan_cost, session_id, stored_id};
 use crate::app::{App, cost_of, open};
+use crate::escape::visible_line;
 use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED, OnCommandLine};
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::visible::visible_line;
 
 mod plan;
 
 use plan::{Compared, Piece, compare, missing, pieces, timed};
 
-/// Dollars for a million write units on demand in us-east-1, as AWS publishes it.
+/// AWS's price of a million on-demand write units in us-east-1, in dollars.
 const PRICE: f64 = 0.625;
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ Examples:
   export FROM='dynamodb://flowise?region=eu-west-1'
   export TO='dynamodb://chats?region=eu-west-1'
 
-  What it would take, reading only:
+  What it would cost, only reading:
   chat-memory migrate --from \"$FROM\" --to \"$TO\" --dry-run
 
   And then:
@@ -43,16 +43,16 @@ Examples:
   One session, into a file:
   chat-memory migrate --from \"$FROM\" --to sqlite:chats.db --session user-42
 
-  A session whose id the target does not take, under another one (the id may be given as it is printed):
+  A session whose id the target does not accept, under another one (the id may be given as printed):
   chat-memory migrate --from \"$FROM\" --to \"$TO\" --rename 'user\\n7' user-7
 
 The source is only read, and nothing in it is ever deleted. Run the same command again after an interruption, or when the source has \
-grown: what is there already is compared, and the copy continues behind it. Nothing is doubled. A session whose target holds anything \
-else than the start of the source's is left alone and named (exit code 3), and the others are copied.
+grown: it compares what is already copied, and continues after it. Nothing is stored twice. A session whose target contains anything \
+other than the start of the source's is left unchanged and reported (exit code 3), and the others are copied.
 
-What is copied is what can be seen: messages, equal to the last byte, when each was sent, the metadata of records, and a session's owner, \
-title, metadata and start where both stores have a directory. What was cleared, taken back or has expired stays behind. An id that the \
-target does not take becomes one that is made of it, the same each time, and is printed.
+Everything visible is copied: messages, equal to the last byte, when each was sent, the metadata of records, and a session's owner, \
+title, metadata and start if both stores have a directory. What was cleared, rewound or has expired is not copied. An id that the \
+target does not accept is replaced by one derived from it, the same each time, which is printed.
 
 --verify reads both sides again and compares every field of every message; what was compared is printed.
 
@@ -64,10 +64,10 @@ With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"ren
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The store to read
+    /// The store to copy from
     #[arg(long, value_name = "URL")]
     from: String,
-    /// The store to write
+    /// The store to copy to
     #[arg(long, value_name = "URL")]
     to: String,
     /// Only this session (may be repeated); without it, every session
@@ -76,47 +76,47 @@ pub struct Arguments {
     /// Copy the session OLD to the id NEW (may be repeated)
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     rename: Vec<String>,
-    /// Write nothing: say how many sessions, messages, write units and dollars it would take
+    /// Write nothing: print the number of sessions, messages and write units, and the price in dollars
     #[arg(long)]
     dry_run: bool,
-    /// Read both sides again after the copy, compare every message, and print what was compared
+    /// After the copy read both sides again, compare every message, and print what was compared
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
-    /// How many sessions to copy at once
+    /// How many sessions to copy concurrently
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Dollars for a million write units, for --dry-run
+    /// Price of a million write units in dollars, for --dry-run
     #[arg(long, value_name = "DOLLARS", default_value_t = PRICE)]
     price_per_million: f64,
 }
 
-/// Both sides.
+/// Both stores.
 #[derive(Clone)]
 struct Stores {
     from: Arc<dyn ChatStore>,
     to: Arc<dyn ChatStore>,
     verify: bool,
     dry_run: bool,
-    /// Sessions that the user gives another id: the old one, as it is or as it is printed.
+    /// Sessions that the user renames: the old id, verbatim or as printed.
     renamed: Arc<[(String, SessionId)]>,
     interrupt: Interrupt,
     bar: ProgressBar,
 }
 
-/// What was done, or would be, for one session.
+/// What was or would be done for one session.
 #[derive(Debug, Default)]
 struct Copied {
     messages: u64,
     appends: u64,
     there: u64,
     write_units: Option<f64>,
-    /// It has an owner, a title or metadata, and the target no place for them.
+    /// It has an owner, a title or metadata that the target cannot hold.
     loses: bool,
-    /// Its id in the target, where that is another.
+    /// Its id in the target, if that differs.
     renamed: Option<SessionId>,
     /// What was compared at the end.
     verified: Option<Compared>,
-    /// Whether it was left in the middle.
+    /// Whether it was interrupted in the middle.
     is_cut: bool,
     receipt: Receipt,
 }
@@ -143,7 +143,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let opened = async {
         Ok::<_, Error>((
             open(&from).await.map_err(|e| e.context("--from"))?,
-            // A file that is not there yet is made by the copy, not by the question what that would take.
+            // A dry run must not create the file, only the copy.
             match open(&to).await {
                 Err(error) if arguments.dry_run && error.is_not_found() => Arc::new(chat_memory::store::InMemoryStore::new()),
                 opened => opened.map_err(|e| e.context("--to"))?,
@@ -183,12 +183,12 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                     }
                 }
                 Some(Listed::Failed(error)) => {
-                    // What was found until then is copied to its end.
+                    // Sessions found so far are copied to their end.
                     listing = false;
                     migration.is_cut = true;
                     failure = Some(error);
                 }
-                // A session that two entries of a directory list is copied once.
+                // A session that two directory entries list is copied once.
                 Some(Listed::Session(id, info)) => if seen.insert(id.clone()) {
                     migration.seen += 1;
                     let stores = stores.clone();
@@ -222,7 +222,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Whether other sessions may fare better than the one that met this error.
+/// Whether other sessions may succeed after this error.
 fn concerns_one_session(error: &Error) -> bool {
     error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt()
 }
@@ -240,20 +240,20 @@ fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
     }
 }
 
-/// What a listing finds.
+/// What a listing found.
 enum Listed {
     Session(SessionId, Box<Option<SessionInfo>>),
     Cost(Receipt),
-    /// What lies there and is not listed, or cannot be read.
+    /// Items that are not listed, or cannot be read.
     Warning(String),
     Failed(Error),
 }
 
-/// The sessions to copy, page after page, as far ahead as they are taken.
+/// Lists the sessions to copy, page after page, as fast as they are taken.
 fn list(store: Arc<dyn ChatStore>, named: Vec<SessionId>) -> mpsc::Receiver<Listed> {
     let (sender, listed) = mpsc::channel(1);
     tokio::spawn(async move {
-        // Whoever takes them may have stopped.
+        // The receiver may have stopped.
         if let Err(error) = list_into(store.as_ref(), named, &sender).await {
             let _ = sender.send(Listed::Failed(error)).await;
         }
@@ -264,7 +264,7 @@ fn list(store: Arc<dyn ChatStore>, named: Vec<SessionId>) -> mpsc::Receiver<List
 async fn list_into(store: &dyn ChatStore, named: Vec<SessionId>, to: &mpsc::Sender<Listed>) -> Result<(), Error> {
     if !named.is_empty() {
         for id in named {
-            // Whether a table has a directory shows when it is first asked for something.
+            // Only the first request shows whether a table has a directory.
             let info = match store.session(&id).await {
                 Err(error) if error.is_unsupported() => None,
                 info => info?,
@@ -277,7 +277,7 @@ async fn list_into(store: &dyn ChatStore, named: Vec<SessionId>, to: &mpsc::Send
     }
     let mut after: Option<String> = None;
     loop {
-        let page = store.every_session(after.as_deref()).await?;
+        let page = store.list_all_sessions(after.as_deref()).await?;
         if to.send(Listed::Cost(page.receipt)).await.is_err() {
             return Ok(());
         }
@@ -298,7 +298,7 @@ async fn list_into(store: &dyn ChatStore, named: Vec<SessionId>, to: &mpsc::Send
     }
 }
 
-/// Brings one session of the target to where the source is.
+/// Brings one session of the target to its state in the source.
 async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, copied: &mut Copied) -> Result<(), Error> {
     let interrupt = &stores.interrupt;
     let Some(source) = interrupt.or(load(stores.from.as_ref(), session, copied)).await else {
@@ -315,7 +315,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     };
     let (id, target) = found?;
     let (original, session) = (session, &id);
-    // A list of Flowise's or LangChain's does not say when it started; its messages may.
+    // A list of Flowise's or LangChain's has no start time; its messages may.
     let first_sent = source.records.iter().flat_map(|record| record.message_times()).flatten().next();
     let started_at = info.as_ref().map(|info| info.created_at).filter(|at| *at > 0).or(first_sent);
     let whole = source.messages().count();
@@ -336,7 +336,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     };
     copied.there = there.len() as u64;
     let mut appends: Vec<Append> = rest.iter().map(Piece::append).collect();
-    // A session without messages, such as one that was cleared, is begun by what says nothing.
+    // A session without messages, such as a cleared one, is started by an empty record.
     if is_empty && info.is_some() && has_directory && (position.is_none() || stores.to.session(session).await?.is_none()) {
         appends.push(Append::clear());
     }
@@ -362,7 +362,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
             append = append.started_at(at);
         }
         let messages = append.messages().len() as u64;
-        let appended = stores.to.append_surely(session, append.expecting(position)).await?;
+        let appended = stores.to.append_with_retry(session, append.expecting(position)).await?;
         copied.receipt += appended.receipt;
         copied.appends += 1;
         copied.messages += messages;
@@ -384,13 +384,13 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     Ok(())
 }
 
-/// Whether a user means this session: by its id, or by that as it is printed.
+/// Whether the user means this session, by its id verbatim or as printed.
 fn is_named(session: &SessionId, name: &str) -> bool {
     name == session.as_str() || name == visible_line(session.as_str())
 }
 
-/// The session's id in the target and what is there: its own, the one that the user gives, or one that is made of it where the target
-/// does not take its own.
+/// The session's id in the target, and what is stored there. The id is its own, the one that the user gave, or one derived from it
+/// if the target does not accept its own.
 async fn find_target(stores: &Stores, session: &SessionId, copied: &mut Copied) -> Result<(SessionId, Option<History>), Error> {
     let to = stores.to.as_ref();
     let given = stores.renamed.iter().find(|(old, _)| is_named(session, old));
@@ -407,7 +407,7 @@ async fn find_target(stores: &Stores, session: &SessionId, copied: &mut Copied) 
         target = load(to, &id, copied).await;
     }
     match target {
-        // The question what it would take may come before the table.
+        // A dry run may come before the table exists.
         Err(error) if stores.dry_run && error.is_not_found() => Ok((id, None)),
         target => Ok((id, Some(target.map_err(|e| e.context("target"))?))),
     }
@@ -419,7 +419,7 @@ async fn load(store: &dyn ChatStore, session: &SessionId, copied: &mut Copied) -
     Ok(history)
 }
 
-/// Reads both sides again. What was appended to the source meanwhile is not yet in the target, and no difference.
+/// Reads both sides again. What was appended to the source in the meantime is not a difference.
 async fn verify(
     stores: &Stores,
     messages: usize,
@@ -434,7 +434,7 @@ async fn verify(
         .map_err(|difference| Error::corrupt(format!("session {to} was copied, but its two sides are not equal: {difference}")))
 }
 
-/// The whole migration: its progress, its count, its failures.
+/// The whole migration: its progress, its totals, its failures.
 struct Migration<'a> {
     app: &'a App,
     bar: ProgressBar,
@@ -449,14 +449,14 @@ struct Migration<'a> {
     verified_sessions: u64,
     renamed: Vec<Value>,
     failed: Vec<Value>,
-    /// Whether sessions, or parts of some, were left out because it ended early.
+    /// Whether sessions, or parts of some, were omitted because it ended early.
     is_cut: bool,
     code: Option<u8>,
 }
 
 impl<'a> Migration<'a> {
     fn new(app: &'a App, arguments: &Arguments) -> Self {
-        // How many messages there are is known of the sessions that were read: the bar's length grows with them.
+        // The number of messages is known only of sessions already read: the bar grows with them.
         let template = if arguments.dry_run {
             "{spinner} {msg} ({elapsed})"
         } else {

@@ -1,4 +1,4 @@
-//! The commands, one a file: its arguments with their help, and what it does.
+//! The commands, one per file: its arguments with their help, and its implementation.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -12,9 +12,9 @@ use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Owner, SessionId};
 
 use crate::app::{App, options};
+use crate::escape::visible_line;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::say;
-use crate::visible::visible_line;
 
 pub mod append;
 pub mod chat;
@@ -38,13 +38,13 @@ fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
 }
 
-/// The id of a session that may be there, from the command line: a table of DynamoDB may hold ids that no other store takes.
+/// The id of a session that may exist, from the command line: a DynamoDB table may hold ids that no other store accepts.
 fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
-    // Where the URL is wrong, whoever opens the store says it.
+    // If the URL is invalid, opening the store reports it.
     app.store_url().map_or_else(|_| session_id(text), |url| stored_id(&url, text))
 }
 
-/// The same, of the store at this URL.
+/// The same, for the store at this URL.
 fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
     match url {
         StoreUrl::DynamoDb(_) => SessionId::stored(text).on_command_line(),
@@ -76,7 +76,7 @@ impl From<WireFormat> for Format {
     }
 }
 
-/// A file, or standard input for `-`, with its size where it has one.
+/// Opens a file, or standard input for `-`; returns its size too if it has one.
 fn input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
@@ -91,7 +91,7 @@ fn input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure>
     Ok((Box::new(BufReader::new(file)), size))
 }
 
-/// Asks on a terminal whether to go on; without one, `--yes` must have said so.
+/// Asks on a terminal whether to continue; without one, requires `--yes`.
 fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
@@ -110,11 +110,11 @@ fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
     }
 }
 
-/// Says what reading every item of a table will take, before it is read. On another store it costs nothing.
+/// Prints the cost of reading every item of a table, before reading. Other stores charge nothing.
 async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
     let StoreUrl::DynamoDb(url) = url else { return Ok(()) };
     if !app.json() {
-        // It may not be asked for; the listing itself may be allowed all the same.
+        // The cost may not be permitted to query; the listing itself may be allowed nevertheless.
         if let Ok(cost) = Admin::open(&options(url)).await?.scan_cost().await {
             say(cost);
         }
@@ -122,9 +122,9 @@ async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
     Ok(())
 }
 
-/// With `--cost`, explains why the append that starts a session costs more than those after it: in figures of its receipt.
+/// With `--cost`, explains why the append that starts a session costs more than later ones, using its receipt.
 fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: &Append, appended: &Appended) {
-    // SQLite has no units, and a table without a list of sessions has nothing to write but the record.
+    // SQLite has no units, and a table without a list of sessions writes only the record.
     if !appended.started || appended.repeated || appended.receipt.write_units == 0.0 || !store.capabilities().directory {
         return;
     }
@@ -147,7 +147,7 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
     ));
 }
 
-/// Of a session that is named and is not there.
+/// The error for a named session that does not exist.
 const NO_SUCH_SESSION: &str = "there is no such session; check the id, or list all sessions with `chat-memory sessions --all`";
 
 /// "1 record", "2 records".

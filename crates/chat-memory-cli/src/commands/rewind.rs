@@ -15,15 +15,15 @@ Examples:
   chat-memory rewind trip --turns 1      the last question and its answer
   chat-memory rewind trip --to 12 --yes  record 12 and all after it
 
-The numbers of records are those that `show` prints.
+`show` prints the record numbers.
 
-A turn is a user's message and all that follows it. A user's message that holds a tool's result (as Anthropic, Bedrock and Gemini \
-have them) begins none. If someone writes to the session at the same time, nothing is taken back \
-and the exit code is 3. What was taken back is hidden, not erased; `clear` erases.
+A turn is a user message and everything after it. A user message with a tool result (as Anthropic, Bedrock and Gemini \
+have them) does not start a turn. If the session is modified at the same time, nothing is removed \
+and the exit code is 3. Removed records are hidden, not erased; `clear` erases.
 
-With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewound is false when there was nothing to take back.";
+With --json: {\"session\", \"rewound\", \"seq\", \"position\", \"cost\"}; rewound is false if there was nothing to remove.";
 
-/// Take back the end of a session
+/// Remove the end of a session
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
@@ -37,14 +37,14 @@ pub struct Arguments {
     yes: bool,
 }
 
-/// How much to take back.
+/// How much to remove.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Reach {
-    /// Take back the record with this number and all after it
+    /// Remove the record with this number and all after it
     #[arg(long, value_name = "N")]
     to: Option<u64>,
-    /// Take back the last turns
+    /// Remove the last turns
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     turns: Option<u32>,
 }

@@ -27,19 +27,19 @@ Examples:
 Each setting is taken from its flag, else its environment variable, else the configuration file, which names it as the flag does without \
 the dashes (listen = \"127.0.0.1:8080\"), else its default.
 
-It stops on SIGTERM or Ctrl-C: /readyz turns 503, streams of events end, and what was accepted is finished. A second Ctrl-C stops it at once.";
+It stops on SIGTERM or Ctrl-C: /readyz turns 503, event streams end, and accepted requests are finished. A second Ctrl-C stops it at once.";
 
-/// Serve the memory over HTTP, with a console to look into it
+/// Serve the memory over HTTP, with a console
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// A TOML file of settings
     #[arg(long, value_name = "FILE", env = "CHAT_MEMORY_CONFIG")]
     config: Option<PathBuf>,
-    /// Print the settings as they come out, as a file has them, and end
+    /// Print the effective settings as a settings file, and exit
     #[arg(long)]
     print_config: bool,
-    /// Serve a temporary store with sample conversations in it, gone at the end
+    /// Serve a temporary store with sample conversations, deleted at the end
     #[arg(long)]
     demo: bool,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let open = keys.is_none();
     let service = Service::new(store, keys, settings.options())?;
     if let Err(error) = service.stores().look().await {
-        // Waiting may mend a network, but no file, table or permission.
+        // Waiting may help with a network, but not with a file, table or permission.
         let may_pass = error.is_retryable() && matches!(service.stores().url(), StoreUrl::DynamoDb(_));
         if !may_pass {
             return Err(error.into());
@@ -85,7 +85,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says where it is. Who cannot be told is served all the same.
+/// Prints the address. If that fails, the service runs anyway.
 fn greet(app: &App, scheme: &str, at: SocketAddr, metrics: Option<SocketAddr>, settings: &Settings, open: bool, demo: bool) {
     let at = format!("{scheme}://{at}");
     let mut lines = vec![format!("listening on {at}")];
@@ -105,7 +105,7 @@ fn greet(app: &App, scheme: &str, at: SocketAddr, metrics: Option<SocketAddr>, s
     let _ = app.out.line(lines.join("\n")).and(app.out.flush());
 }
 
-/// Ready when the process is told to stop. When it is told again, it ends at once.
+/// Becomes ready when the process is asked to stop. A second request ends it at once.
 async fn stop(drain: Option<Span>) {
     told().await;
     if let Some(drain) = drain {

@@ -12,51 +12,51 @@ use serde_json::{Value, json};
 use super::import::style;
 use super::{count, owner, say_scan_cost};
 use crate::app::App;
+use crate::escape::visible_line;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::render::{Style, time, utc_time};
-use crate::visible::visible_line;
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-memory sessions                  those that have no owner, newest first
+  chat-memory sessions                  unowned sessions, newest first
   chat-memory sessions --owner user:42  those of this owner
   chat-memory sessions --recent         by last activity instead of by start
   chat-memory sessions --all            all there are, in no order
   chat-memory sessions --format json | jq -r .id
 
-A table that Flowise or LangChain made has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; what it will take is said first.
+A table of Flowise or LangChain has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; the expected cost is printed first.
 
 --recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with \
 over 1,000 sessions is listed by start; standard error says so.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, \
-and null where they are not known.";
+and null if unknown.";
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// Those of this owner instead of those of nobody
+    /// List this owner's sessions instead of unowned ones
     #[arg(long)]
     owner: Option<String>,
-    /// Every session, of every owner and of nobody, in no order
+    /// List every session, of every owner and unowned, in no order
     #[arg(long, conflicts_with = "owner")]
     all: bool,
     /// Sort by last activity instead of by start
     #[arg(long, conflicts_with = "all")]
     recent: bool,
-    /// At most so many
+    /// List up to N sessions
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// How to print them
+    /// The output format
     #[arg(long, value_enum, default_value_t)]
     format: Form,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Form {
-    /// For reading: when it started (with --recent, its last activity), its id, its title
+    /// For people: when it started (with --recent, its last activity), its id, its title
     #[default]
     Text,
     /// JSON lines
@@ -75,7 +75,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return every(app, store.as_ref(), left, as_json).await;
     }
     while left > 0 {
-        let mut query = owner.clone().map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(left.min(PAGE));
+        let mut query = owner.clone().map_or_else(SessionQuery::unowned, SessionQuery::of).limit(left.min(PAGE));
         query.after = after;
         if arguments.recent {
             query = query.recent();
@@ -107,7 +107,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every session, with what it will take beforehand and how far it is on the way.
+/// Lists every session, printing the expected cost first and the progress meanwhile.
 async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
     let text = app.style();
     say_scan_cost(app, &app.store_url()?).await?;
@@ -117,7 +117,7 @@ async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool)
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
     let mut said = BTreeSet::new();
     while left > 0 {
-        let page = store.every_session(after.as_deref()).await?;
+        let page = store.list_all_sessions(after.as_deref()).await?;
         app.spend(page.receipt);
         read_units += page.receipt.read_units;
         for warning in page.warnings {
@@ -147,7 +147,7 @@ fn to_json(info: &SessionInfo) -> Value {
         "owner": info.owner.as_ref().map(|owner| owner.as_str()),
         "title": info.title,
         "metadata": info.metadata,
-        // A table of Flowise's or LangChain's says no time.
+        // A table of Flowise's or LangChain's stores no times.
         "created_at": (info.created_at > 0).then(|| utc_time(info.created_at)),
         "last_at": info.last_at.map(utc_time),
     })

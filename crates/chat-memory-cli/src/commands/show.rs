@@ -1,6 +1,6 @@
 //! `show`
 
-use chat_memory::memory::{Policy, RecalledRecords, recall_records};
+use chat_memory::memory::{Policy, RecallRecords, recall_records};
 use chat_memory::store::Load;
 use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore, Error, Message, SessionId};
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::stored_session_id;
 use crate::app::App;
 use crate::completion;
+use crate::escape::visible_line;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::render::utc_time;
-use crate::visible::visible_line;
 use crate::window::WindowOptions;
 
 const EXAMPLES: &str = "\
@@ -25,16 +25,16 @@ Examples:
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
 
-For reading, each record has its number (which `rewind --to` takes) in front, and when its messages were sent where that is known; characters that would steer the \
-terminal are written out, as in \\u{1b}. The other formats are exact.
+As text, each record starts with its number (for `rewind --to`), and the times of its messages if known; control characters \
+are escaped, as in \\u{1b}. The other formats are exact.
 
-A window (--last, --turns, --tokens) shows what a model should be shown: a tool's result never without its call, nor a call \
-without its results, in any provider's form. What it leaves out is said on standard error, and so is a limit that is too small for \
+A window (--last, --turns, --tokens) contains what a model should be shown: a tool result never without its call, nor a call \
+without its results, in any provider's format. Omissions are reported on standard error, and so is a limit that is too small for \
 the newest message. Tokens are counted with the vocabulary o200k_base.
 
---for-model prints only the fields that OpenAI's chat completions endpoint takes: role, content and name; of an assistant also \
-tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. Messages in another provider's form \
-(Anthropic, Gemini) are not translated.
+--for-model prints only the fields that OpenAI's chat completions endpoint accepts: role, content and name; of an assistant also \
+tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. Messages in another provider's format \
+(Anthropic, Gemini) are not converted.
 
 With --json: {\"session\", \"messages\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
@@ -49,10 +49,10 @@ pub struct Arguments {
     session: String,
     #[command(flatten)]
     window: WindowOptions,
-    /// How to print it
+    /// The output format
     #[arg(long, value_enum)]
     format: Option<Form>,
-    /// Only the fields that an OpenAI-compatible endpoint takes (with --format openai, which it implies)
+    /// Only the fields that an OpenAI-compatible endpoint accepts (with --format openai, which it implies)
     #[arg(long)]
     for_model: bool,
     /// Print only the position, which `append --expect` takes
@@ -62,7 +62,7 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// For reading: roles, times, tool calls
+    /// For people: roles, times, tool calls
     Text,
     /// JSON lines of OpenAI's chat messages
     Openai,
@@ -106,17 +106,17 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A history, and what is shown of it. Without a policy all is shown as it is stored.
-async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Option<&Policy>) -> Result<RecalledRecords, Error> {
+/// A history, and what to show of it. Without a policy everything is shown as stored.
+async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Option<&Policy>) -> Result<RecallRecords, Error> {
     let seen = match policy {
         Some(policy) => recall_records(store, session, policy, Load::all()).await?,
-        None => RecalledRecords::whole(store.load(session, &Load::all()).await?),
+        None => RecallRecords::whole(store.load(session, &Load::all()).await?),
     };
     app.spend(seen.history.receipt);
     Ok(seen)
 }
 
-fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn Fn(&Message) -> Value) -> Result<(), Failure> {
+fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, write: &dyn Fn(&Message) -> Value) -> Result<(), Failure> {
     let messages: Vec<_> = seen.messages().map(write).collect();
     let sent_at: Vec<_> = seen.records().flat_map(|(_, messages)| messages).map(|(_, at)| at.map(utc_time)).collect();
     let left_out = (!seen.left_out.is_nothing()).then(|| seen.left_out.to_string());
@@ -141,7 +141,7 @@ fn as_json(app: &App, session: &SessionId, seen: &RecalledRecords, write: &dyn F
     }))
 }
 
-fn as_text(app: &App, session: &SessionId, seen: &RecalledRecords) -> Result<(), Failure> {
+fn as_text(app: &App, session: &SessionId, seen: &RecallRecords) -> Result<(), Failure> {
     let style = app.style();
     if seen.history.is_empty() && seen.left_out.is_nothing() {
         say(format_args!("{} holds no message", visible_line(session.as_str())));

@@ -2,7 +2,7 @@
 
 use chat_memory::store::SessionQuery;
 use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity, Subject};
-use chat_memory::store::dynamodb::{DynamoDbStore, TableSwept};
+use chat_memory::store::dynamodb::{DynamoDbStore, TableSweepStats};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
@@ -21,21 +21,21 @@ Examples:
   chat-memory --store 'dynamodb://chats?region=eu-west-1' table check
   chat-memory --store dynamodb://chats table sweep";
 
-/// Make, check and clean a DynamoDB table
+/// Create, check and sweep a DynamoDB table
 #[derive(Debug, Subcommand)]
 #[command(after_long_help = EXAMPLES)]
 pub enum Command {
-    /// Make the table, billed on demand, with TTL, and wait until it is usable
+    /// Create the table, billed on demand, with TTL, and wait until it is usable
     ///
-    /// A table that is there already is looked at and never changed; if sessions cannot be kept in it, the exit code is 1.
-    /// With --json: {"table", "created", "arn", "findings"}.
+    /// An existing table is checked and never changed; if it cannot store sessions, the exit code is 1. With --json: {"table",
+    /// "created", "arn", "findings"}.
     Create,
-    /// Look at everything that sessions depend on, and say what to do about it
+    /// Diagnose a table: check everything that sessions depend on, and print what to do about it
     ///
-    /// Key schema, TTL, replicas, permissions, this machine's clock, backups. Nothing is changed. If sessions cannot be kept in the
-    /// table, the exit code is 1. With --json: {"table", "findings": [{"severity", "subject", "what", "remedy"}]}.
+    /// Checks key schema, TTL, replicas, permissions, this machine's clock, backups. Changes nothing. If the table cannot store
+    /// sessions, the exit code is 1. With --json: {"table", "findings": [{"severity", "subject", "what", "remedy"}]}.
     Check,
-    /// Erase what clears have hidden, where a clear or a delete was interrupted
+    /// Erase what clears have hidden, after a clear or a delete was interrupted
     Sweep(Sweep),
 }
 
@@ -45,17 +45,17 @@ Examples:
   chat-memory table sweep --owner user:42
   chat-memory table sweep trip user:42/support  these two, listed or not
 
-It changes no conversation that anyone can read, and works on any store. On a DynamoDB table, all there is means every item, those of \
-deleted sessions and what appends that were cut off have left included: each item is read once, which costs read units. On \
-SQLite it means every session that is listed. With --json: {\"sessions\", \"erased\", \"parts\", \"entries\", \"cost\"}; erased \
-counts records, parts what was left of large ones that never came to be, entries what stood in the list of sessions for more than a day \
-without a session.";
+It changes no visible conversation, and works on any store. On a DynamoDB table, all there is means every item, including those of \
+deleted sessions and of interrupted appends: each item is read once, which costs read units. On \
+SQLite it means every listed session. With --json: {\"sessions\", \"erased\", \"parts\", \"entries\", \"cost\"}; erased \
+counts records, parts the leftovers of large ones that were never completed, entries those in the list of sessions that had no session for more \
+than a day.";
 
 /// What to sweep.
 #[derive(Debug, Args)]
 #[command(after_long_help = SWEEP)]
 pub struct Sweep {
-    /// The sessions; without any, all there is
+    /// The sessions; by default all
     #[arg(add = ArgValueCompleter::new(completion::sessions))]
     sessions: Vec<String>,
     /// All sessions of this owner
@@ -84,7 +84,7 @@ async fn create(app: &App) -> Result<(), Failure> {
     } else {
         let what = if creation.created { "made" } else { "there already" };
         app.out.line(format_args!("the table {} is {what} and usable", url.table))?;
-        // What is as it should be needs no word here; `check` says all.
+        // Findings without problems are not printed here; `check` prints all.
         let odd: Vec<_> = creation.findings.iter().filter(|finding| finding.severity > Severity::Fine).cloned().collect();
         print(app, &odd)?;
     }
@@ -99,7 +99,7 @@ async fn check(app: &App) -> Result<(), Failure> {
     } else {
         print(app, &findings)?;
     }
-    // A table that did not answer was not looked at.
+    // A table that did not answer was not checked.
     let answered = !matches!(&findings[..], [only] if only.severity > Severity::Fine && only.subject == Subject::Table);
     let fits = answered && findings.iter().all(|finding| finding.severity < Severity::Error);
     if fits { Ok(()) } else { Err(Failure::Said(FAILED)) }
@@ -108,9 +108,9 @@ async fn check(app: &App) -> Result<(), Failure> {
 fn print(app: &App, findings: &[Finding]) -> Result<(), Failure> {
     for finding in findings {
         let Finding { severity, what, remedy, .. } = finding;
-        app.out.line(format_args!("{:8} {}", severity.as_str(), crate::visible::visible_line(what)))?;
+        app.out.line(format_args!("{:8} {}", severity.as_str(), crate::escape::visible_line(what)))?;
         if let Some(remedy) = remedy {
-            app.out.line(format_args!("{:8} {}", "", crate::visible::visible_line(remedy)))?;
+            app.out.line(format_args!("{:8} {}", "", crate::escape::visible_line(remedy)))?;
         }
     }
     Ok(())
@@ -155,7 +155,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
                     query.after = after;
                     store.sessions(&query).await?
                 }
-                None => store.every_session(after.as_deref()).await?,
+                None => store.list_all_sessions(after.as_deref()).await?,
             };
             app.spend(page.receipt);
             for info in &page.sessions {
@@ -185,7 +185,7 @@ async fn sweep_whole(app: &App) -> Result<(), Failure> {
     bar.finish_and_clear();
     let swept = swept?;
     app.spend(swept.receipt);
-    let TableSwept { items, sessions, records, parts, entries, .. } = swept;
+    let TableSweepStats { items, sessions, records, parts, entries, .. } = swept;
     if app.json() {
         return app
             .out

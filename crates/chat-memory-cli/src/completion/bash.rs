@@ -1,5 +1,5 @@
-//! Bash. clap_complete's own script puts what it is told into the command line unquoted, and takes the parts into which readline cuts a
-//! word at `:` and `=` for words: a session's id may hold a blank, a `:`, or `$(a command)`.
+//! Bash. clap_complete's own script inserts candidates unquoted, and treats the parts into which readline splits a word at `:` and
+//! `=` as words. But a session's id may contain a blank, a `:`, or `$(a command)`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use clap_complete::env::EnvCompleter;
 
 use super::words::{quoted, unquoted};
 
-/// It puts the words together again as the user sees them, also in bash 3.2, as macOS has it.
+/// The script joins the words again as the user sees them, also in bash 3.2, which macOS has.
 const SCRIPT: &str = r#"_chat_memory() {
     local IFS=$' \t\n' line=$COMP_LINE program=$1 word i last=-1 reply
     local -a words=()
@@ -71,7 +71,7 @@ impl EnvCompleter for Bash {
         let breaks = std::env::var("_CHAT_MEMORY_BREAKS").unwrap_or_default();
         let candidates = complete(command, words, at, here)?;
         let candidates: Vec<_> = candidates.iter().map(|candidate| candidate.get_value().to_string_lossy()).collect();
-        // Where a value is expected, options would only be in its way; a word that begins with - asks for them.
+        // Where a value is expected, options are omitted unless the word starts with -.
         let values = candidates.iter().any(|candidate| !candidate.starts_with('-'));
         for candidate in candidates.iter().filter(|candidate| !values || !candidate.starts_with('-')) {
             if let Some(word) = reply(&current, candidate, &breaks) {
@@ -82,17 +82,17 @@ impl EnvCompleter for Bash {
     }
 }
 
-/// What readline puts in place of the end of the current word: all behind its last break, quoted as the word is so far. `None` where that
-/// cannot be said.
+/// What readline inserts in place of the end of the current word: everything after its last break, quoted like the word so far.
+/// `None` if that cannot be expressed.
 fn reply(current: &OsStr, candidate: &str, breaks: &str) -> Option<String> {
     let current = current.to_string_lossy();
     if let Some(quote) = current.chars().find(|c| matches!(c, '\'' | '"')) {
-        // Within quotes readline cuts at no break, and closes the quote itself.
+        // Within quotes readline splits at no break, and closes the quote itself.
         let special: &[char] = if quote == '\'' { &['\''] } else { &['"', '$', '`', '\\', '!'] };
         return (current.starts_with(quote) && !candidate.contains(special)).then(|| candidate.to_owned());
     }
     let is_break = |c: char| matches!(c, ':' | '=') && breaks.contains(c);
-    // What is already there in front of the last break is not replaced.
+    // What is already there before the last break is not replaced.
     let typed = unquoted(current.as_ref().as_ref());
     let kept = typed.rfind(is_break).map_or(0, |at| at + 1);
     candidate.get(kept..).map(quoted)

@@ -1,8 +1,8 @@
-//! Words of a command line as a shell has them: quoted, and perhaps not to the end.
+//! Words of a shell's command line: quoted, and perhaps incomplete.
 
 use std::ffi::OsStr;
 
-/// The text that a word stands for, without its quotes and backslashes. Variables stay as they are.
+/// The text of a word without its quotes and backslashes. Variables are not expanded.
 pub fn unquoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let (mut text, mut quote) = (String::with_capacity(word.len()), None);
@@ -19,7 +19,7 @@ pub fn unquoted(word: &OsStr) -> String {
     text
 }
 
-/// The text as a word that bash reads as exactly this, whatever is in it: nothing of it is run or expanded.
+/// Quotes a text so that bash reads exactly this text: nothing in it is run or expanded.
 pub fn quoted(text: &str) -> String {
     let mut word = String::with_capacity(text.len() + 8);
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! A model's message, put together from the pieces in which it streams.
+//! Assembles a model's message from the pieces in which it is streamed.
 
 use chat_memory::{Message, ToolCall};
 use serde_json::Value;
@@ -6,21 +6,21 @@ use serde_json::Value;
 use super::{Answer, Piece};
 use crate::render::REASONING;
 
-/// What came of an answer so far.
+/// The answer so far.
 #[derive(Debug, Default)]
 pub struct Assembly {
     text: Option<String>,
     refusal: Option<String>,
-    /// What the model reasoned, and the field in which the endpoint gives it.
+    /// The model's reasoning, and the field in which the endpoint sends it.
     reasoning: Option<(&'static str, String)>,
     calls: Vec<Call>,
     finish: Option<String>,
 }
 
-/// What came of a tool call so far.
+/// A tool call so far.
 #[derive(Debug, Default)]
 struct Call {
-    /// By which the pieces of one call are known.
+    /// Identifies the pieces of one call.
     index: u64,
     id: String,
     name: String,
@@ -33,7 +33,7 @@ impl Assembly {
         if let Some(reason) = error_text(event) {
             return Err(format!("the endpoint broke off the answer: {reason}"));
         }
-        // The last event may hold only the usage.
+        // The last event may contain only the usage.
         let Some(choice) = event["choices"].get(0) else { return Ok(Vec::new()) };
         if let Some(finish) = choice["finish_reason"].as_str() {
             self.finish = Some(finish.to_owned());
@@ -85,12 +85,12 @@ impl Assembly {
         pieces
     }
 
-    /// Whether the endpoint said that the model is done.
+    /// Whether the endpoint reported that the model is done.
     pub fn is_finished(&self) -> bool {
         self.finish.is_some()
     }
 
-    /// The whole answer.
+    /// The complete answer.
     pub fn whole(self) -> Result<Answer, String> {
         let Self { text, refusal, reasoning, mut calls, finish } = self;
         calls.sort_by_key(|call| call.index);
@@ -117,7 +117,7 @@ impl Assembly {
     }
 }
 
-/// What an endpoint says in an `error`, in any of the usual shapes.
+/// The text of an `error`, in any of the usual shapes.
 pub fn error_text(said: &Value) -> Option<String> {
     let error = said.get("error").filter(|error| !error.is_null())?;
     let text = error.as_str().or_else(|| error.get("message")?.as_str());

@@ -1,17 +1,17 @@
-//! Server-sent events, as much of them as chat endpoints use: the data of each event.
+//! Server-sent events, as far as chat endpoints use them: the data of each event.
 
 use std::io::{self, BufRead};
 
-/// The longest event, in bytes. A model's piece is tiny; this keeps a broken endpoint from filling the memory.
+/// The longest event, in bytes. A model's pieces are tiny; this keeps a broken endpoint from filling the memory.
 const MAX_EVENT: usize = 16 * 1024 * 1024;
 
-/// The data of each event, in order. Lines end in LF or CRLF; comments and fields other than `data` are passed by.
+/// The data of each event, in order. Lines end in LF or CRLF; comments and fields other than `data` are skipped.
 pub struct Events<R> {
     lines: R,
 }
 
 impl<R: BufRead> Events<R> {
-    /// The events that come from this reader.
+    /// The events from this reader.
     pub fn new(lines: R) -> Self {
         Self { lines }
     }

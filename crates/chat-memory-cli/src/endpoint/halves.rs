@@ -1,28 +1,28 @@
-//! Characters that an endpoint cut in two.
+//! Joins characters that an endpoint split in two.
 //!
-//! Some endpoints stream text by UTF-16 units: an emoji comes as `"\ud83d"` at the end of one event and `"\ude00"` at the start of the
-//! next. Neither is text by itself, and serde_json refuses both. Here the first half waits for the second.
+//! Some endpoints stream text by UTF-16 units: an emoji arrives as `"\ud83d"` at the end of one event and `"\ude00"` at the start
+//! of the next. Neither is valid text, and serde_json refuses both. Here the first surrogate is held until the second arrives.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// What stands before the four digits of a half in a string, and of itself.
+/// Marks the four digits of a surrogate in a string, and escapes itself.
 const MARK: char = '\0';
 
-/// What takes the place of a half that no other half follows, as everywhere in Unicode.
+/// Replaces a surrogate without its partner, as everywhere in Unicode.
 const LOST: char = char::REPLACEMENT_CHARACTER;
 
-/// The halves that wait, each in the field that it ended.
+/// The pending surrogates, each with the field that it ended.
 #[derive(Debug, Default)]
 pub struct Halves(HashMap<String, u16>);
 
 impl Halves {
-    /// Reads an event's JSON, with the halves that came before put together with those in it.
+    /// Parses an event's JSON, and joins pending surrogates with those in it.
     ///
     /// # Errors
-    /// As serde_json, where it is not for a half that the text is no JSON.
+    /// As serde_json, unless a lone surrogate is the only problem.
     pub fn read(&mut self, json: &str) -> Result<Value, serde_json::Error> {
         let (mut value, is_marked) = match serde_json::from_str(json) {
             Ok(value) => (value, false),
@@ -43,7 +43,7 @@ impl Halves {
             Value::String(text) if !text.is_empty() => *text = self.joined(text, path, is_marked),
             Value::Array(items) => {
                 for (place, item) in items.iter_mut().enumerate() {
-                    // The pieces of calls and choices name what they belong to.
+                    // The pieces of calls and choices carry the index that they belong to.
                     let index = item.get("index").and_then(Value::as_u64).unwrap_or(place as u64);
                     path.push_str(&format!("/{index}"));
                     self.join(item, path, is_marked);
@@ -62,7 +62,7 @@ impl Halves {
         }
     }
 
-    /// The text of a field with the half that came before it; a half at its end waits.
+    /// The text of a field after its pending surrogate; a surrogate at its end becomes pending.
     fn joined(&mut self, text: &str, path: &str, is_marked: bool) -> String {
         let mut units: Vec<u16> = self.0.remove(path).into_iter().collect();
         match is_marked {
@@ -76,7 +76,8 @@ impl Halves {
     }
 }
 
-/// The JSON with each half, and each character that is taken for the mark, as the mark and four digits; as it is, if it has no half.
+/// Replaces each lone surrogate, and each character that equals the mark, by the mark and four digits; returns JSON without lone
+/// surrogates unchanged.
 fn marked(json: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(json.len() + 16);
     let (mut rest, mut found) = (json, false);
@@ -88,7 +89,7 @@ fn marked(json: &str) -> Cow<'_, str> {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, None),
             (Some(half @ 0xd800..=0xdfff), _) => (6, Some(half)),
             (Some(0), _) => (6, Some(0)),
-            // Another escape: the backslash, and what it escapes.
+            // Another escape: the backslash, and the escaped character.
             _ => (1 + rest[1..].chars().next().map_or(0, char::len_utf8), None),
         };
         match half {
@@ -102,7 +103,7 @@ fn marked(json: &str) -> Cow<'_, str> {
     if found { Cow::Owned(out) } else { Cow::Borrowed(json) }
 }
 
-/// The UTF-16 unit of the escape with which this begins.
+/// The UTF-16 unit of the escape at the start of this text.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     u16::from_str_radix(digits, 16).ok()
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(texts(&[r#"{"t":"a\ud83d"}"#, r#"{"t":"\ude00b"}"#]), ["a", "😀b"]);
         assert_eq!(texts(&[r#"{"t":"\ud83d"}"#, r#"{"u":1}"#, r#"{"t":""}"#, r#"{"t":"\ude00"}"#]), ["", "", "", "😀"]);
         assert_eq!(texts(&[r#"{"t":"\ud83d\ude00\ud83d"}"#, r#"{"t":"\ude01\ud83d"}"#, r#"{"t":"\uDE02"}"#]), ["😀", "😁", "😂"]);
-        // A field each: what another field says does not come in between.
+        // Separate fields do not interfere with each other.
         assert_eq!(texts(&[r#"{"t":"\ud83d","u":"\ud83c"}"#, r#"{"u":"\udf89","t":"\ude00"}"#]), ["", "😀"]);
         let mut halves = Halves::default();
         halves.read(r#"{"calls":[{"index":0,"a":"\ud83d"},{"index":1,"a":"\ud83c"}]}"#).expect("JSON");

@@ -1,11 +1,11 @@
-//! Bad input, each with its exit code and the sentence that says what to do.
+//! Bad input: each exit code, and the sentence that says what to do.
 
 use crate::common::{Place, Ran};
 
 const USAGE: i32 = 2;
 const FAILED: i32 = 1;
 
-/// Everything that failed prints one line, and no control characters.
+/// Every failure prints one line, without control characters.
 #[track_caller]
 fn fails(ran: &Ran, code: i32, says: &[&str]) {
     ran.fails(code, says);
@@ -98,7 +98,7 @@ fn files_of_messages() {
     assert!(place.messages("s").is_empty(), "no part of a file with an error is stored");
 }
 
-/// The same sentences as the library and the HTTP service show, from `testdata/refused.json`.
+/// The same sentences as in the library and the HTTP service, from `testdata/refused.json`.
 #[test]
 fn bad_input_has_the_sentence_that_it_has_everywhere() {
     let place = Place::sqlite();
@@ -110,7 +110,7 @@ fn bad_input_has_the_sentence_that_it_has_everywhere() {
         let says = case["says"].as_str().expect("a text");
         let text = case["text"].as_str().map(|text| text.as_bytes().to_vec()).or_else(|| case["bytes"].as_str().map(hex));
         let (content, format, place_of) = match text {
-            // In a file these are no value at all, or begin with one that is read first.
+            // In a file these are no value at all, or start with one that is read first.
             Some(_) if case["file"] == false => continue,
             Some(text) => (text, "openai", ""),
             None => (case["message"].to_string().into_bytes(), case["format"].as_str().expect("a text"), "line 1: "),
@@ -120,7 +120,7 @@ fn bad_input_has_the_sentence_that_it_has_everywhere() {
             ("bad.jsonl", place.run(&["append", "s", "--format", format, "--file", &file])),
             ("-", place.run_with(&["append", "s", "--format", format, "--file", "-"], &content)),
         ] {
-            // The depth is a limit of the message, which is looked at when all are read.
+            // The depth is a limit of a message, checked after all are read.
             let sentence = if says.starts_with("message nested") { says.to_owned() } else { format!("{name}: {place_of}{says}") };
             fails(&ran, FAILED, &[&sentence]);
         }
@@ -173,7 +173,7 @@ fn an_empty_text_is_refused_where_it_is_given_as_such() {
         fails(&place.run(&chat), USAGE, &["--message"]);
     }
     assert!(!place.path().join("chats.db").exists(), "nothing is made for it");
-    // Models do answer so.
+    // Models do answer like this.
     place.run_with(&["append", "s", "--file", "-"], "{\"role\":\"assistant\",\"content\":\"\"}").done();
     assert_eq!(place.messages("s")[0]["content"], "");
 }
@@ -185,7 +185,7 @@ fn deep_json_and_large_messages() {
     fails(&place.run_with(&["append", "s", "--file", "-"], deep), FAILED, &["line 1"]);
     fails(&place.run_with(&["append", "s", "-"], "x".repeat(17_000_000)), FAILED, &["16"]);
     assert!(place.messages("s").is_empty());
-    // What is within the limit comes back whole.
+    // What is within the limit is read back completely.
     let text = "ä".repeat(500_000);
     place.run_with(&["append", "s", "-"], &text).done();
     assert_eq!(place.messages("s")[0]["content"], text.as_str());
@@ -225,7 +225,7 @@ fn sqlite_files() {
     );
     fails(&at("sqlite:text.db"), FAILED, &["text.db"]);
     assert!(std::fs::read(place.path().join("text.db")).expect("it is there").starts_with(b"This is no database"));
-    // The kernel's own file system takes no files, not even root's.
+    // Files cannot be created in the kernel's own file system, even by root.
     #[cfg(target_os = "linux")]
     fails(&at("sqlite:/proc/chats.db"), FAILED, &["/proc/chats.db"]);
 }
@@ -247,7 +247,7 @@ fn a_corrupt_sqlite_file() {
     ran.fails(FAILED, &["chats.db"]);
 }
 
-/// A limit on the size of files stands for a disk that is full: the write comes back with an error.
+/// A limit on file sizes simulates a full disk: the write returns an error.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_takes_no_more() {
@@ -264,7 +264,7 @@ fn a_disk_that_takes_no_more() {
     place.run(&["append", "s", "after"]).done();
 }
 
-/// What there is in a folder.
+/// The files in a folder.
 fn names(place: &Place) -> Vec<String> {
     let entries = std::fs::read_dir(place.path()).expect("the folder");
     entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
@@ -273,7 +273,7 @@ fn names(place: &Place) -> Vec<String> {
 #[test]
 fn a_mistyped_path_is_an_error_and_makes_no_file() {
     let place = Place::sqlite();
-    // Where the folder is missing as well, the error may name only that.
+    // If the folder is missing too, the error may name only that.
     for (store, named) in [
         ("sqlite:typo.db", "typo.db"),
         ("sqlite:no/such/typo.db?create_parent=true", "no/such"),
@@ -332,12 +332,12 @@ fn what_is_no_file_is_refused_at_once() {
     }
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 fn closed() -> std::net::SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
 }
 
-/// Each of these would go on for a minute if the connection were tried again until the deadline.
+/// Each of these would take a minute if the connection were retried until the deadline.
 #[test]
 fn a_refused_connection_is_told_at_once() {
     let at = closed();

@@ -1,4 +1,4 @@
-//! `chat` against an endpoint of our own, which streams as real ones do, and as they fail.
+//! `chat` with an endpoint of our own, which streams and fails as real ones do.
 
 use std::io::{Read, Write as _};
 use std::process::{Command, Stdio};
@@ -19,13 +19,13 @@ fn finish(reason: &str) -> String {
     format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}))
 }
 
-/// A whole answer in these pieces of text.
+/// A complete answer in these pieces of text.
 fn stream(pieces: &[&str]) -> String {
     let pieces: String = pieces.iter().map(|text| delta(json!({"content": text}))).collect();
     [delta(json!({"role": "assistant", "content": ""})), pieces, finish("stop"), "data: [DONE]\n\n".into()].concat()
 }
 
-/// The stream in chunks of so many bytes, which split events, lines and characters alike.
+/// The stream in chunks of n bytes, which split events, lines and characters alike.
 fn chunked(stream: &str, size: usize) -> Vec<Do> {
     let chunks = stream.as_bytes().chunks(size).map(chunk);
     [head(SSE, true)].into_iter().chain(chunks).chain([chunk(b"")]).collect()
@@ -87,7 +87,7 @@ fn the_model_is_shown_the_window() {
     );
 }
 
-/// Endpoints that stream by UTF-16 units cut an emoji in two.
+/// Endpoints that stream by UTF-16 units split an emoji in two.
 #[test]
 fn an_emoji_that_two_events_share_is_put_together() {
     let piece = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
@@ -144,7 +144,7 @@ fn tool_calls_come_in_pieces() {
         place.messages("s")[1],
         json!({"role": "assistant", "content": null, "tool_calls": [function("c0", "weather", "{\"city\":\"Paris\"}"), function("c1", "time", "{}")]})
     );
-    // The calls have no results, so the next request leaves them out: an endpoint would refuse them.
+    // The calls have no results, so the next request omits them: an endpoint would refuse them.
     place.run(&["chat", "s", "--model", "m", "-m", "Go on"]).done();
     let sent = body(&server.requests()[1])["messages"].take();
     assert_eq!(sent, json!([{"role": "user", "content": "Weather?"}, {"role": "user", "content": "Go on"}]));
@@ -158,7 +158,7 @@ fn what_the_model_says_does_not_steer_the_terminal() {
     assert_eq!(place.messages("s")[1]["content"], "\u{1b}]0;owned\u{7}\u{9b}2J", "it is stored as it came");
 }
 
-/// Each of these fails with a sentence, and leaves nothing of the turn behind.
+/// Each of these fails with a sentence, and stores nothing of the turn.
 #[test]
 fn failures_leave_nothing_behind() {
     type Answer = Box<dyn Fn() -> Vec<Do> + Send + Sync>;
@@ -309,7 +309,7 @@ fn interrupt(child: &std::process::Child) {
 #[test]
 fn an_interrupt_ends_the_wait_for_the_store() {
     let (model, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
-    // A table that takes each request, and never answers.
+    // A table that accepts each request, and never answers.
     let table = Server::start(|_| vec![Do::Hang]);
     let store = format!("dynamodb://chats?endpoint={}&region=eu-west-1&request_timeout=10m&deadline=30m", table.url());
     let mut command = place.command(["--store", &store, "chat", "s", "--model", "m", "-m", "Hi"]);
@@ -324,7 +324,7 @@ fn an_interrupt_ends_the_wait_for_the_store() {
     assert!(model.requests().is_empty());
 }
 
-/// The program on a terminal, which util-linux' `script` makes.
+/// The program on a terminal, provided by util-linux's `script`.
 #[cfg(target_os = "linux")]
 struct Terminal {
     child: std::process::Child,
@@ -347,7 +347,7 @@ impl Terminal {
         self.child.stdin.as_mut().expect("piped").write_all(text.as_bytes()).expect("it reads");
     }
 
-    /// Waits until this is on the screen, behind what was waited for before.
+    /// Waits until this is on the screen, after what was waited for before.
     fn wait_for(&mut self, text: &str) {
         let mut bytes = Vec::new();
         let mut byte = [0];

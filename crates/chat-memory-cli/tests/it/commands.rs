@@ -68,7 +68,7 @@ fn a_file_is_one_append() {
     let text = place.run(&["show", "s", "--turns", "1"]).done();
     assert!(text.contains("calls w (c)\n    x: 1.0\n") && text.contains("tool result of c\n  21\n"), "{text}");
 
-    // A window never shows a result without its call.
+    // A window never contains a result without its call.
     let window = place.run(&["show", "s", "--last", "2", "--format", "openai"]);
     assert!(window.err.contains("older messages"), "{}", window.err);
     assert_eq!(json_lines(&window.done()), turn[3..]);
@@ -211,7 +211,7 @@ fn a_repeat_is_stored_once() {
     assert_eq!(keyed("one").done(), "record 0 of s\n");
     assert_eq!(keyed("one").done(), "record 0 of s (it was there already)\n");
     keyed("two").fails(1, &["\"k\"", "record 0"]);
-    // A ticket is the same for an append in doubt; any id will do for one that never landed.
+    // A ticket does the same for an append with an unknown outcome; any id works for one that never landed.
     let ticket = chat_memory::store::Ticket::new(chat_memory::store::AppendId::random(), 0).to_string();
     assert_eq!(place.run(&["append", "s", "--ticket", &ticket, "late"]).done(), "record 1 of s\n");
     assert_eq!(place.run(&["append", "s", "--ticket", &ticket, "late"]).done(), "record 1 of s (it was there already)\n");
@@ -305,11 +305,11 @@ fn the_default_store_is_named_when_it_is_made() {
     let second = place.run(&["show", "s"]);
     assert_eq!(second.err, "");
     assert!(second.done().contains("Hi"));
-    // Reading finds nothing where nothing was stored yet; what cannot be made is an error of the append, which names it.
+    // Reading finds nothing before anything is stored; if the file cannot be created, the append fails and names it.
     let folder = place.path().join(place.file("no folder", "")).display().to_string();
     let place = place.with("XDG_DATA_HOME", &folder);
     place.run(&["append", "s", "Hi"]).fails(1, &[&folder]);
-    // An empty variable is none; an empty option is a mistake.
+    // An empty variable counts as unset; an empty option is an error.
     let place = place.with("CHAT_MEMORY_STORE", "").with("XDG_DATA_HOME", "");
     place.run(&["show", "s"]).done();
     place.run(&["--store", "", "show", "s"]).fails(2, &["--store", "sqlite:"]);
@@ -346,7 +346,7 @@ fn times_are_printed_in_one_form_with_their_zone() {
     }
 }
 
-/// Whether there is a time as in `2026-05-04 09:30:00+05:30`.
+/// Whether it contains a time such as `2026-05-04 09:30:00+05:30`.
 fn has_time(text: &str, offset: &str) -> bool {
     text.match_indices(offset).any(|(at, _)| {
         let time = text[..at].get(at.saturating_sub(19)..).unwrap_or_default();

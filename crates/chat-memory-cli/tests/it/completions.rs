@@ -5,10 +5,10 @@ use std::process::Command;
 
 use crate::common::{Place, Ran};
 
-/// The command line up to the cursor as bash hands it to a completion, and what is offered then.
+/// Completes a command line up to the cursor as bash would, and returns what is offered.
 fn bash(place: &Place, words: &[&str], line: &str) -> Vec<String> {
     let script = place.run(&["completions", "bash"]).done();
-    // What bash does when Tab is pressed, but for the keyboard.
+    // What bash does when Tab is pressed, without the keyboard.
     let ask = format!(
         "{script}\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_LINE={}\nCOMP_POINT=${{#COMP_LINE}}\n\
          spec=$(complete -p chat-memory)\n[[ $spec =~ -F\\ ([^ ]+) ]]\n\
@@ -19,7 +19,7 @@ fn bash(place: &Place, words: &[&str], line: &str) -> Vec<String> {
         single_quoted(line),
     );
     let mut shell = Command::new("bash");
-    // Without a startup file of the machine's.
+    // Without the machine's startup files.
     shell.args(["--norc", "--noprofile", "-c", &ask]).current_dir(place.path()).env_clear();
     shell.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path());
     let ran: Ran = shell.env("CHAT_MEMORY_STORE", &place.store).output().expect("bash starts").into();
@@ -31,7 +31,7 @@ fn single_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The words of a line without quotes, cut at blanks, `:` and `=` as readline does it.
+/// The words of a line without quotes, split at blanks, `:` and `=` as readline does.
 fn readline_words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for c in line.chars() {
@@ -42,7 +42,7 @@ fn readline_words(line: &str) -> Vec<String> {
             c => last.push(c),
         }
     }
-    // An empty word stays at the end only, where the cursor is.
+    // An empty word remains only at the end, at the cursor.
     let end = words.len() - 1;
     words.iter().enumerate().filter(|(at, word)| *at == end || !word.is_empty()).map(|(_, word)| word.clone()).collect()
 }
@@ -85,7 +85,7 @@ fn bash_completes_session_ids() {
     }
     assert_eq!(offered(&place, "chat-memory show ow"), ["owned"]);
     assert_eq!(offered(&place, "chat-memory show no"), [""; 0]);
-    // Behind the last colon, which readline keeps.
+    // After the last colon, which readline keeps.
     let mut ids = offered(&place, "chat-memory show user:4");
     ids.sort();
     assert_eq!(ids, ["42/support", "43"]);
@@ -111,7 +111,7 @@ fn ids_come_from_the_store_that_the_line_names() {
     assert_eq!(bash(&place, &words, "chat-memory --store 'sqlite:other file.db' show "), ["elsewhere"]);
 }
 
-/// Nothing is made, said or waited for where there is nothing to read.
+/// If there is nothing to read, nothing is created, printed or waited for.
 #[test]
 fn a_store_that_cannot_be_read_offers_nothing() {
     let place = Place::sqlite();
@@ -119,7 +119,7 @@ fn a_store_that_cannot_be_read_offers_nothing() {
     for store in ["sqlite:missing.db", "sqlite:no/such/folder/x.db", "memory:", "mongo://x", "sqlite:"] {
         assert_eq!(offered(&place, &format!("chat-memory --store {store} show x")), [""; 0], "{store}");
     }
-    // Nobody answers there.
+    // Nothing answers there.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = format!("endpoint=http://{}", listener.local_addr().expect("an address"));
     let store = single_quoted(&format!("dynamodb://chats?{endpoint}&region=eu-west-1"));

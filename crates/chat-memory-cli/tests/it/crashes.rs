@@ -1,8 +1,8 @@
-//! `import` and `migrate`, killed with SIGKILL at each request that they make, one after the other, while that request is on its way.
+//! `import` and `migrate`, killed with SIGKILL during each of their requests in turn.
 //!
-//! Whatever the place: each conversation is there up to the end of one of its turns, and the same command run again brings the rest
-//! and doubles nothing. The tests print how many cuts they make: some 160 in
-//! all, one more or less by the order in which sessions are served at once.
+//! Wherever they are killed, each conversation is stored up to the end of one of its turns, and running the same command again adds
+//! the rest without duplicates. The tests print the number of kills: some 160 in all, one more or less depending on the order in
+//! which concurrent sessions are served.
 #![cfg(unix)]
 
 use std::process::Stdio;
@@ -25,7 +25,7 @@ fn turn(session: usize, n: usize) -> [Message; 2] {
     [Message::user(format!("{session}/{n}?")), Message::assistant(format!("{session}/{n}!"))]
 }
 
-/// What a session has when it is whole.
+/// The content of a complete session.
 fn whole(session: usize) -> Vec<Message> {
     (0..TURNS).flat_map(|n| turn(session, n)).collect()
 }
@@ -41,7 +41,7 @@ fn parsed(url: &str) -> DynamoDbUrl {
     }
 }
 
-/// DynamoDB Local takes any credentials, and the settings of the tester are none of the tests'.
+/// DynamoDB Local accepts any credentials, and the tester's settings must not affect the tests.
 async fn open(url: &str) -> DynamoDbStore {
     let credentials = chat_memory::store::dynamodb::Credentials::new("local", "local");
     DynamoDbStore::open(parsed(url).options().with_credentials(credentials)).await.expect("good options")
@@ -60,7 +60,7 @@ fn place() -> Place {
     credentials_env().into_iter().fold(Place::at(""), |place, (name, value)| place.with(name, value))
 }
 
-/// What the store has of a session: whole turns only. How many.
+/// The number of a session's stored turns, checking that each is complete.
 async fn turns_of(store: &DynamoDbStore, id: &str, session: usize, at: &str) -> usize {
     let history = store.load(&SessionId::new(id).expect("an id"), &Load::all()).await.expect("a load");
     let records: Vec<_> = history.records.into_iter().map(|record| record.messages).collect();
@@ -69,7 +69,7 @@ async fn turns_of(store: &DynamoDbStore, id: &str, session: usize, at: &str) -> 
     records.len()
 }
 
-/// Runs the program behind a proxy, and cuts it off.
+/// Runs the program behind a proxy, and kills it.
 fn cut_off(place: &Place, nth: u64, fate: Fate, arguments: impl FnOnce(&str) -> Vec<String>) -> Cut {
     let command = |endpoint: &str| {
         let mut command = place.command(arguments(endpoint));
@@ -86,7 +86,7 @@ fn summary(place: &Place, arguments: &[String], at: &str) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{at}: {e}: {}", ran.out))
 }
 
-/// What is done at each cut: the numbers of the request and of the cut, and what becomes of the request.
+/// What to do at each kill: gets the numbers of the request and of the kill, and says what happens to the request.
 async fn everywhere(what: &str, one: impl AsyncFn(u64, usize, Fate) -> Cut) {
     let (mut cuts, mut requests) = (0, Vec::new());
     for nth in 0.. {
@@ -112,7 +112,7 @@ async fn import(layout: &str) {
             let messages: Vec<Value> = whole(session).iter().map(Message::to_value).collect();
             let mut line = json!({"id": session.to_string(), "messages": messages});
             if layout.is_empty() {
-                // A list has no place for these.
+                // A list cannot hold these.
                 (line["owner"], line["title"], line["metadata"]) = ("ann".into(), "T".into(), json!({"k": 1}));
             }
             line.to_string()

@@ -1,4 +1,4 @@
-//! The CloudFormation template beside what the program itself says and makes, and the health check of the container's file.
+//! The CloudFormation template compared with what the program itself prints and creates, and the health check of the Dockerfile.
 
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,7 @@ fn resource(name: &str) -> &'static str {
     &rest[..end]
 }
 
-/// The actions of a resource's statement, one a line.
+/// The actions of a resource's statement, one per line.
 fn actions(resource: &str, sid: &str) -> Vec<String> {
     let (_, rest) = resource.split_once(&format!("- Sid: {sid}\n")).expect("the statement");
     let (_, rest) = rest.split_once("Action:\n").expect("its actions");
@@ -95,7 +95,7 @@ fn the_table_is_what_the_program_makes() {
     }
 }
 
-/// What Docker runs to see whether the container is well.
+/// The command with which Docker checks the container's health.
 fn health_check() -> Vec<String> {
     let dockerfile = include_str!("../../../../deploy/Dockerfile");
     let line = dockerfile.lines().find_map(|line| line.strip_prefix("    CMD [\"bash\"")).expect("the health check");

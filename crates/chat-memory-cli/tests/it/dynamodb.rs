@@ -1,4 +1,4 @@
-//! The program on a DynamoDB table: AWS's own DynamoDB Local, and replayed answers where Local cannot refuse.
+//! The program on a DynamoDB table: AWS's own DynamoDB Local, and replayed responses for errors that Local cannot produce.
 
 use crate::common::http::{Server, response};
 use crate::common::{Place, json_lines, scenarios};
@@ -50,8 +50,8 @@ fn the_policy_is_for_the_stores_configuration() {
 fn real_conversations_come_back_equal() {
     let place = table("cli-real");
     let summary = scenarios::real_data(&place);
-    // Each session has one entry in the directory, written in the transaction that starts it; DynamoDB Local charges more than AWS's two
-    // units a KB for the larger items of a transaction.
+    // Each session has one entry in the directory, written in the transaction that starts it. DynamoDB Local charges more than
+    // AWS's two units per KB for the larger items of a transaction.
     let messages = units(&summary["cost"], "write_units") - 2.0 * summary["started"].as_f64().expect("a number");
     println!("{messages} write units for the messages of {} turns", summary["turns"]);
     assert!(messages <= 3.1 * summary["turns"].as_f64().expect("a number"), "{summary}");
@@ -71,7 +71,7 @@ fn eight_processes_append_to_one_session() {
 fn eight_processes_behind_a_proxy_that_drops_answers() {
     let direct = table("cli-proxy");
     let name = direct.store.split(['/', '?']).nth(2).expect("the table's name").to_owned();
-    // Every fifth write arrives, and nobody is told.
+    // Every fifth write arrives, but its response is lost.
     let count = std::sync::atomic::AtomicU64::new(0);
     let proxy = FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| {
         let is_write = matches!(request.operation.as_str(), "PutItem" | "TransactWriteItems");
@@ -158,7 +158,7 @@ fn a_table_that_is_missing_or_has_other_keys() {
     missing.run(&["table", "check"]).fails(1, &[]);
 }
 
-/// What AWS answers and Local cannot.
+/// Errors that AWS returns and Local cannot.
 #[test]
 fn refusals_of_aws_are_one_sentence() {
     for (kind, message, says) in [
@@ -216,7 +216,7 @@ fn each_pair_of_keys_and_each_odd_id_is_listed_shown_and_copied() {
     for (session, text) in [("ada/s1", "hello"), ("ada/s2", "again"), ("bob/s1", "hi"), ("bob/a\nb", "odd")] {
         made.run(&["append", session, text]).done();
     }
-    // The table tells it all.
+    // The table says it all.
     let place = at(&dynamodb_endpoint(), &name, "");
     let mut listed: Vec<String> = place.run(&["sessions", "--all"]).done().lines().map(str::to_owned).collect();
     listed.sort();

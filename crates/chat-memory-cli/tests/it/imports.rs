@@ -1,4 +1,4 @@
-//! Imports of what other programs write, in their own forms: `testdata/` has a made-up sample of each.
+//! Imports of other programs' files, in their own formats: `testdata/` has a made-up sample of each.
 
 use crate::common::{Place, json_lines};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn said(place: &Place, session: &str) -> Vec<(String, String)> {
     place.messages(session).iter().map(|message| (text(&message["role"]), text(&message["content"]))).collect()
 }
 
-/// Imports a sample twice, as it is detected and as it is told: the second time finds everything there. Returns the first summary.
+/// Imports a sample twice, with its format detected and given: the second time finds everything stored. Returns the first summary.
 fn import(place: &Place, name: &str, form: &str) -> Value {
     let first = place.run(&["import", &sample(name), "--json"]).json();
     assert_eq!((&first["failed"], &first["complete"]), (&json!([]), &json!(true)));

@@ -1,4 +1,4 @@
-//! The tests of the program, in one: each module says what it proves. They start the program itself, as a user does.
+//! The tests of the program, in one binary: each module states what it tests. They start the program itself, as a user does.
 
 mod common;
 

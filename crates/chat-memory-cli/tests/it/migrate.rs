@@ -1,4 +1,4 @@
-//! `migrate`: the real conversations from a table of Flowise's form to ours, to a file, and back to a list, equal at the end.
+//! `migrate`: the real conversations from a table in Flowise's format to ours, to a file, and back to a list, equal at the end.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn run(arguments: &[&str]) -> Output {
     command.output().expect("the program runs")
 }
 
-/// Runs it, and gives its line of JSON.
+/// Runs it, and returns its line of JSON.
 fn summary(arguments: &[&str]) -> Value {
     let output = run(arguments);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -48,7 +48,7 @@ async fn whole(store: &DynamoDbStore, id: &str) -> Vec<Message> {
     store.load(&SessionId::new(id).expect("an id"), &Load::all()).await.expect("a load").into_messages()
 }
 
-/// The messages are there all the same, and the import has not failed.
+/// The messages are there nevertheless, and the import has not failed.
 #[test]
 fn an_import_says_what_a_list_has_no_place_for() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -70,7 +70,7 @@ async fn the_real_data_goes_round_through_every_layout() {
     let (flowise, back, turns) = (list_table(), list_table(), table_name("migrate-turns"));
     let folder = tempfile::tempdir().expect("a folder");
     let file = format!("sqlite:{}", folder.path().join("chats.db").display());
-    // In Flowise's form, with what that has no place for riding along.
+    // In Flowise's format, with extra data for what that cannot hold.
     let source = DynamoDbStore::open(options(&flowise).with_layout(Layout::List)).await.expect("a store");
     for conversation in &conversations {
         let session = SessionId::new(&*conversation.id).expect("an id");
@@ -83,10 +83,11 @@ async fn the_real_data_goes_round_through_every_layout() {
     let copied = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--verify"]);
     assert_eq!((&copied["sessions"], &copied["failed"]), (&plan["sessions"], &Value::Array(Vec::new())));
     assert_eq!((&copied["messages"], &copied["appends"]), (&plan["messages"], &plan["appends"]));
-    // What it was said to take is what it took, but for a record or two on the edge of a unit: a time that ends in zeros is a byte
-    // shorter in DynamoDB, and nobody knows the times beforehand.
+    // The cost matches the prediction, except for a record or two at the edge of a unit: a time that ends in zeros is a byte
+    // shorter in DynamoDB, and the times are unknown beforehand.
     let (took, said) = (&copied["cost"]["write_units"], &plan["write_units"]);
-    // DynamoDB Local charges more than AWS's two units a KB for the larger items of a transaction, as each session's first record is.
+    // DynamoDB Local charges more than AWS's two units per KB for the larger items of a transaction, such as each session's first
+    // record.
     let off = took.as_f64().zip(said.as_f64()).map(|(took, said)| said - took);
     assert!(off.is_some_and(|off| off <= 2.0), "{plan} {copied}");
     let left = summary(&["--json", "migrate", "--from", &from, "--to", &to, "--dry-run"]);
@@ -123,12 +124,12 @@ fn a_copy_goes_on_and_a_target_with_other_messages_is_left_alone() {
     assert_eq!((summary["failed"].as_array().map(Vec::len), &summary["failed"][0]["id"]), (Some(1), &"b".into()), "{summary}");
     let shown = run(&["--store", &to, "show", "b", "--format", "openai"]);
     assert!(!String::from_utf8_lossy(&shown.stdout).contains("two"), "nothing was written to it");
-    // One store for both sides, and no store at all, are the command line's mistakes.
+    // One store for both sides, and no store at all, are usage errors.
     assert_eq!(run(&["migrate", "--from", &from, "--to", &from]).status.code(), Some(2));
     assert_eq!(run(&["migrate", "--from", "nowhere", "--to", &from]).status.code(), Some(2));
 }
 
-/// Kills the copy in the middle, as often as it takes to find it there.
+/// Kills the copy in the middle, trying until one kill lands there.
 #[test]
 fn a_copy_that_was_killed_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -192,7 +193,7 @@ fn owners_and_titles_go_along_where_there_is_a_place_for_them() {
     }
 }
 
-/// What was compared is said, and what has no place in the target keeps none of the others from it.
+/// What was compared is printed, and sessions that the target cannot hold do not block the others.
 #[test]
 fn a_verified_copy_says_what_was_compared() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -220,7 +221,7 @@ fn a_verified_copy_says_what_was_compared() {
     assert_eq!(again["verified"], serde_json::json!({"sessions": 2, "messages": 2, "other_times": 0}));
 }
 
-/// A session that is named and is not there is no success, and neither is a name that stands for none.
+/// A named session that does not exist is an error, and so is a name that matches none.
 #[test]
 fn a_session_that_is_not_there_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -253,7 +254,7 @@ async fn a_session_with_an_id_that_the_target_does_not_take_is_copied_under_anot
     assert_eq!((&done["sessions"], &done["messages"], &done["failed"]), (&3.into(), &3.into(), &Value::Array(Vec::new())));
     let renamed = done["renamed"][0]["to"].as_str().expect("an id").to_owned();
     assert!(renamed.starts_with("a%0Ab~"), "{done}");
-    // As it is printed, or as it is; and the times are there, too.
+    // As printed, or verbatim; the times are there, too.
     let given = path_of(&folder, "given.db");
     summary(&["--json", "migrate", "--from", &from, "--to", &given, "--session", "a\nb", "--rename", "a\\nb", "mine"]);
     for (store, id) in [(&to, renamed.as_str()), (&given, "mine")] {

@@ -1,5 +1,5 @@
-//! What the README shows of the program is what the program does: its `console` blocks are run, each in a folder of its own,
-//! and what stands below a command must be what it prints.
+//! The README shows what the program does: its `console` blocks are run, each in a folder of its own, and the text below a command
+//! must equal its output.
 
 use std::path::Path;
 use std::process::Command;

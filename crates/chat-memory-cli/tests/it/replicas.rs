@@ -1,5 +1,5 @@
-//! Several processes of `serve` over one DynamoDB table: what one stores the other shows, and one that is killed under load takes
-//! nothing acknowledged with it.
+//! Several processes of `serve` on one DynamoDB table: each shows what the others store, and killing one under load loses nothing
+//! acknowledged.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ fn what_one_replica_stores_the_other_shows_at_once() {
     assert_eq!((&first.json()["seq"], &first.json()["position"]), (&again.json()["seq"], &again.json()["position"]));
 }
 
-/// Appends until it is answered, by whichever replica is there; the record's number.
+/// Appends until a replica answers; returns the record's number.
 fn append(urls: &[String; 2], clients: &mut [Client; 2], first: usize, session: usize, text: &str, retries: &AtomicUsize) -> u64 {
     let until = Instant::now() + Duration::from_secs(120);
     for attempt in 0.. {

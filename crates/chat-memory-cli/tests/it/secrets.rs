@@ -1,4 +1,4 @@
-//! No command and no service shows a credential, whatever goes wrong, as much as it can be made to log.
+//! No command and no service reveals a credential, whatever goes wrong, at the most verbose log level.
 
 use std::io::{Read as _, Write as _};
 
@@ -7,7 +7,7 @@ use crate::common::http::{Server, response};
 use crate::common::service::{Client, Service};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Secrets, dynamodb_endpoint, table_name};
 
-/// A place whose store is this table, with credentials of its own in the environment and others in a profile.
+/// A place whose store is this table, with credentials in the environment and others in a profile.
 fn place(secrets: &mut Secrets, table: &str, endpoint: &str, more: &str) -> Place {
     let place = Place::at(format!("dynamodb://{table}?endpoint={endpoint}{more}"));
     std::fs::create_dir(place.path().join(".aws")).expect("a folder");
@@ -26,7 +26,7 @@ fn place(secrets: &mut Secrets, table: &str, endpoint: &str, more: &str) -> Plac
         .with("RUST_BACKTRACE", "full")
 }
 
-/// Every command that has to do with a store.
+/// Every command that uses a store.
 const COMMANDS: &[&[&str]] = &[
     &["table", "create"],
     &["table", "check"],
@@ -78,7 +78,7 @@ fn failing_commands_show_no_credentials() {
     let refusals = [Answer::expired_token, Answer::unrecognized_client, Answer::invalid_signature, Answer::internal_server_error];
     let proxies = refusals.map(refused);
     let mut cases: Vec<_> = proxies.iter().map(|proxy| (proxy.url(), "")).collect();
-    // Nothing listens there; nobody speaks TLS there; the region is another one; the profile is not there.
+    // No listener; a server without TLS; another region; a missing profile.
     cases.push(("http://127.0.0.1:1".to_owned(), ""));
     cases.push((dynamodb_endpoint().replace("http:", "https:"), ""));
     cases.push((dynamodb_endpoint(), "&region=eu-north-1"));
@@ -98,7 +98,7 @@ fn failing_commands_show_no_credentials() {
 fn a_model_that_refuses_its_key_does_not_show_it() {
     let mut secrets = Secrets::new();
     let key = secrets.make("the model's key");
-    // Some endpoints say what they were sent.
+    // Some endpoints repeat what they were sent.
     let server = Server::start(|request| {
         let sent = request.headers.get("authorization").cloned().unwrap_or_default();
         response(
@@ -118,13 +118,13 @@ fn a_model_that_refuses_its_key_does_not_show_it() {
     assert!(!server.requests().is_empty(), "the key was sent to where it belongs");
 }
 
-/// What an answer says, without the cookie that it sets: that one is for its receiver.
+/// A response's text, without the cookie that it sets: that one is for its receiver.
 fn said(answer: &crate::common::service::Answer) -> String {
     let headers = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("set-cookie"));
     format!("{:?}\n{}", headers.collect::<Vec<_>>(), answer.body)
 }
 
-/// Logs in to the console: the answer without its cookie, and the cookie. The client would follow the answer to another page.
+/// Logs in to the console; returns the response without its cookie, and the cookie. The client would follow the redirect.
 fn log_in(url: &str, key: &str) -> (String, String) {
     let address = url.rsplit('/').next().expect("a URL");
     let mut stream = std::net::TcpStream::connect(address).expect("a connection");
@@ -139,7 +139,7 @@ fn log_in(url: &str, key: &str) -> (String, String) {
     (rest.join("\n"), cookie.unwrap_or_else(|| panic!("no cookie: {answer}")).to_owned())
 }
 
-/// All kinds of requests, with a key and with the cookie of a login; what was answered.
+/// Sends all kinds of requests, with a key and with a login's cookie; returns the responses.
 fn ask_all(secrets: &mut Secrets, client: &Client, key: &str) -> String {
     let keyed = client.with_key(key);
     let (login, cookie) = log_in(&client.url, key);

@@ -1,4 +1,4 @@
-//! `serve` and `key` as processes: what they say, what they refuse, how they end, and what hostile clients can do.
+//! `serve` and `key` as processes: what they print, what they refuse, how they exit, and what hostile clients can do.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use crate::common::Place;
 use crate::common::service::{Client, Service, body_of};
 use chat_memory_testkit::{Fault, FaultProxy, Gate, Request, credentials_env, dynamodb_endpoint, table_name};
 
-/// What comes on a connection until its end, or until `seconds` have gone by without a byte.
+/// What arrives on a connection until its end, or until `seconds` pass without a byte.
 fn rest(stream: &mut TcpStream, seconds: u64) -> Result<String, String> {
     stream.set_read_timeout(Some(Duration::from_secs(seconds))).expect("a timeout");
     let mut all = Vec::new();
@@ -200,14 +200,14 @@ fn slow_and_oversized_clients_harm_nobody() {
     let mut dripping = service.connect();
     write!(dripping, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").expect("sent");
     let mut silent = service.connect();
-    // A body that never comes.
+    // A body that never arrives.
     let mut promising = service.connect();
     write!(
         promising,
         "POST /v1/sessions/s/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{{"
     )
     .expect("sent");
-    // A body of 100 MB, announced; and one that is sent in chunks without saying how long it is.
+    // A body of 100 MB, announced; and one that is sent in chunks of unannounced length.
     let mut huge = service.connect();
     write!(huge, "POST /v1/sessions/s/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n")
         .expect("sent");
@@ -237,9 +237,9 @@ fn slow_and_oversized_clients_harm_nobody() {
     let late = rest(&mut promising, 30).expect("an answer");
     assert!(late.starts_with("HTTP/1.1 503") || late.starts_with("HTTP/1.1 408"), "{late}");
 
-    // More connections than may be.
+    // More connections than allowed.
     drop((dripping, silent, promising, huge, chunked, headers));
-    // While the service still lets go of the clients before, the crowd is not all in, and one more finds a place.
+    // While the service is still closing the earlier connections, not all are accepted, and one more finds a place.
     let full = (0..10).find_map(|_| {
         let _crowd: Vec<_> = (0..8).map(|_| service.connect()).collect();
         std::thread::sleep(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! Real conversations in and out, interrupted and at once, on a SQLite file.
+//! Import and export of real conversations, interrupted and concurrent, on a SQLite file.
 
 use crate::common::{Place, Ran, json_lines, scenarios};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn a_session_that_differs_is_named_and_left_alone() {
     assert_eq!(ran.code, Some(3));
     let summary: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&summary["failed"][0]["id"], &summary["failed"][0]["line"]), (&json!("b"), &json!(2)));
-    // Beside what is there it finds its place.
+    // It is stored alongside what is already there.
     place.run(&["import", &file, "--id-prefix", "archive/"]).done();
     assert_eq!(place.messages("archive/b"), [json!({"role": "user", "content": "2"})]);
 }
@@ -48,7 +48,7 @@ fn what_is_known_of_a_session_travels_too() {
     assert_eq!(json_lines(&other.run(&["export", "a"]).done()), std::slice::from_ref(&line));
     assert_eq!(json_lines(&other.run(&["export"]).done()), [line]);
     assert_eq!(other.run(&["export", "--unowned"]).done(), "", "it has an owner");
-    // A record's own metadata has no place there, and that is said.
+    // A record's own metadata cannot be stored there, and that is reported.
     other.run(&["append", "a", "--metadata", "{\"x\":1}", "Hi"]).done();
     assert!(other.run(&["export", "a"]).err.contains("left out: the metadata of 1 record"));
 }
@@ -78,7 +78,7 @@ fn everything_is_exported_unless_told_otherwise_and_an_unknown_session_is_an_err
     assert_eq!(place.run(&["show", "typo"]).done(), "", "an empty history is no error");
 }
 
-/// A session that has only an owner and a title is one, too.
+/// A session that has only an owner and a title counts too.
 #[test]
 fn a_session_without_messages_keeps_what_is_known_of_it() {
     let (place, other) = (Place::sqlite(), Place::sqlite());
@@ -94,7 +94,7 @@ fn a_session_without_messages_keeps_what_is_known_of_it() {
     assert_eq!(other.run(&["append", "a", "Hi", "--json"]).json()["started"], false);
 }
 
-/// The order of sessions and each message's time, by a file and by a copy; what has no time keeps the order of its file.
+/// The order of sessions and each message's time survive a file and a copy; without times the order of the file is kept.
 #[test]
 fn sessions_keep_their_order_and_messages_their_time() {
     let (place, imported, migrated) = (Place::sqlite(), Place::sqlite(), Place::sqlite());
@@ -176,7 +176,7 @@ fn an_interrupted_export_ends_with_a_whole_line() {
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     let mut first = String::new();
     stdout.read_line(&mut first).expect("a line");
-    // It cannot write on while nobody reads; that it was interrupted it says at once.
+    // It cannot continue to write while nobody reads; it reports the interrupt at once.
     crate::common::interrupt(&child);
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));

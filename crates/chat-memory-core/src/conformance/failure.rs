@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::Error;
 
-/// Why a case failed: what was wrong, and the line of the suite that saw it.
+/// Why a case failed: the cause, and the line of the suite that found it.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
@@ -30,7 +30,7 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     #[track_caller]
     fn from(error: Error) -> Self {
-        Self::new(format!("the store refused, and must not: {error} ({:?})", error.kind()))
+        Self::new(format!("the store returned an error: {error} ({:?})", error.kind()))
     }
 }
 
@@ -43,12 +43,12 @@ pub(super) fn of_join(error: JoinError) -> Failure {
     Failure::new(format!("the store panicked: {}", said.as_deref().unwrap_or("(no message)")))
 }
 
-/// Waits for all tasks, and gives what they gave.
+/// Waits for all tasks and returns their results.
 pub(super) fn all<T, I>(tasks: I) -> impl Future<Output = Result<Vec<T>, Failure>> + use<T, I>
 where
     I: IntoIterator<Item = JoinHandle<Result<T, Failure>>>,
 {
-    // All are started before the first is waited for.
+    // All tasks start before the first is awaited.
     let tasks: Vec<_> = tasks.into_iter().collect();
     async move {
         let mut given = Vec::new();
@@ -81,7 +81,7 @@ macro_rules! ensure_eq {
     };
 }
 
-/// Ends the case with a failure unless it is an error of this kind; gives the error.
+/// Ends the case with a failure unless it is an error of this kind; returns the error.
 macro_rules! ensure_err {
     ($result:expr, $kind:ident, $($what:tt)+) => {
         match $result {
@@ -99,7 +99,7 @@ macro_rules! ensure_err {
     };
 }
 
-/// The failure for two values that should be equal; long ones (a message of a megabyte) are shown from where they part.
+/// The failure for two values that should be equal; long ones (a message of a megabyte) are shown from where they differ.
 #[track_caller]
 pub(super) fn unequal(what: &str, got: &str, not: &str) -> Failure {
     let part = got.bytes().zip(not.bytes()).position(|(a, b)| a != b).unwrap_or(got.len().min(not.len()));

@@ -1,11 +1,12 @@
-//! The conformance suite: proves of a store what the [contract](crate::store) promises. It is for anyone who writes a store.
+//! The conformance suite: tests that a store keeps the promises of the [contract](crate::store). It is for anyone who writes a
+//! store.
 //!
-//! A store passes when every case passes. A case for a capability that the store does not [declare](crate::store::Capabilities) is
-//! reported as such, never left out in silence. Each case takes sessions of its own, so that the suite may run on a table in
-//! use, and any number of times at once.
+//! A store passes if every case passes. A case for a capability that the store does not [declare](crate::store::Capabilities) is
+//! reported as such, never silently skipped. Each case uses its own sessions, so the suite may run on a table in use, and several
+//! times at once.
 //!
-//! In a test file, [`conformance_tests!`](crate::conformance_tests) makes one test per case (it needs `tokio` with the features `macros` and
-//! `rt-multi-thread` among the dev-dependencies). Anywhere else, [`Suite::run_all`] gives a [`Report`]:
+//! In a test file, [`conformance_tests!`](crate::conformance_tests) generates one test per case (it needs `tokio` with the
+//! features `macros` and `rt-multi-thread` among the dev-dependencies). Elsewhere, [`Suite::run_all`] returns a [`Report`]:
 //!
 //! ```
 //! use chat_memory::conformance::Suite;
@@ -43,14 +44,14 @@ mod macros;
 mod report;
 mod sample;
 
-/// A store, whichever it is.
+/// Any store.
 type Handle = Arc<dyn ChatStore>;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Handle, Error>> + Send>>;
 
 type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// Something that a store may lack, and says so in its [`Capabilities`].
+/// Something that a store may lack; it then declares that in its [`Capabilities`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -84,11 +85,11 @@ impl Capability {
 pub struct Case {
     /// Its name, unique in the suite.
     pub name: &'static str,
-    /// The promise that it proves.
-    pub proves: &'static str,
+    /// The promise that it tests.
+    pub promise: &'static str,
     /// What a store must declare for the promise to hold.
     pub needs: Option<Capability>,
-    run: fn(Trial) -> Running,
+    run: fn(TestContext) -> Running,
 }
 
 impl std::fmt::Debug for Case {
@@ -104,8 +105,8 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// The suite for the store that `open` opens. Each call must give another handle on the same data, as independent of the
-    /// others as the store allows (a connection, a client of its own): to the store they are different machines.
+    /// Creates the suite for the store that `open` opens. Each call must return another handle on the same data, as independent
+    /// as the store allows (its own connection or client): to the store, the handles are different machines.
     pub fn new<S, F>(open: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         S: ChatStore,
@@ -119,9 +120,9 @@ impl Suite {
         }
     }
 
-    /// All cases, in the order in which [`run_all`](Self::run_all) runs them.
+    /// Returns all cases, in the order in which [`run_all`](Self::run_all) runs them.
     pub fn cases() -> impl Iterator<Item = &'static Case> {
-        cases::ALL.iter().copied().flatten()
+        cases::ALL.iter()
     }
 
     /// Runs one case. A panic inside the store is a failure, too.
@@ -133,15 +134,15 @@ impl Suite {
         if let Some(needed) = case.needs.filter(|needed| !needed.is_declared(&store.capabilities())) {
             return Outcome::NotDeclared(needed);
         }
-        let trial = Trial { suite: self.clone(), case: case.name, store };
-        match tokio::spawn((case.run)(trial)).await {
+        let context = TestContext { suite: self.clone(), case: case.name, store };
+        match tokio::spawn((case.run)(context)).await {
             Ok(Ok(())) => Outcome::Passed,
             Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
             Err(e) => Outcome::Failed(failure::of_join(e).to_string()),
         }
     }
 
-    /// Runs every case, one after the other.
+    /// Runs all cases, one after the other.
     pub async fn run_all(&self) -> Report {
         let mut report = Report::default();
         for case in Self::cases() {
@@ -150,31 +151,31 @@ impl Suite {
         report
     }
 
-    /// Runs the case with this name, as a test: [`conformance_tests!`](crate::conformance_tests) calls it.
+    /// Runs the case with this name as a test; called by [`conformance_tests!`](crate::conformance_tests).
     ///
     /// # Panics
-    /// When the case fails, when there is no such case, and when it needs a capability that the store declares against
-    /// `declared` (or the other way round), so that a capability lost by mistake does not pass as one never had.
+    /// If the case fails, if there is no such case, or if the store's declaration of the capability that it needs differs from
+    /// `declared`, so that a capability lost by mistake does not pass as one never had.
     pub async fn check(&self, name: &str, declared: Capabilities) {
         let case = Self::cases().find(|case| case.name == name);
         let case = case.unwrap_or_else(|| panic!("the suite has no case {name:?}"));
         match self.run(case).await {
             Outcome::Passed => {}
-            Outcome::Failed(why) => panic!("{name} proves that {}\n{why}", case.proves),
+            Outcome::Failed(why) => panic!("{name} promise that {}\n{why}", case.promise),
             Outcome::NotDeclared(needed) if needed.is_declared(&declared) => {
-                panic!("the store does not declare {needed:?}, which its tests say it has")
+                panic!("the store does not declare {needed:?}, although its tests expect it")
             }
-            Outcome::NotDeclared(needed) => println!("not proven: the store does not declare {needed:?}"),
+            Outcome::NotDeclared(needed) => println!("not tested: the store does not declare {needed:?}"),
         }
     }
 
-    /// Checks that the store declares just these capabilities: [`conformance_tests!`](crate::conformance_tests) calls it.
+    /// Checks that the store declares exactly these capabilities; called by [`conformance_tests!`](crate::conformance_tests).
     ///
     /// # Panics
-    /// When it does not, or cannot be opened.
+    /// If it declares others or cannot be opened.
     pub async fn check_capabilities(&self, declared: Capabilities) {
         match (self.open)().await {
-            Ok(store) => assert_eq!(store.capabilities(), declared, "what the store declares, and what its tests say it does"),
+            Ok(store) => assert_eq!(store.capabilities(), declared, "the declared capabilities, and those that its tests expect"),
             Err(e) => panic!("the store could not be opened: {e}"),
         }
     }
@@ -187,24 +188,24 @@ impl std::fmt::Debug for Suite {
 }
 
 /// One run of one case.
-struct Trial {
+struct TestContext {
     suite: Suite,
     case: &'static str,
     store: Handle,
 }
 
-impl Trial {
-    /// A session that nobody else has.
+impl TestContext {
+    /// A session that no other test uses.
     fn session(&self) -> Result<SessionId, Error> {
         SessionId::new(format!("conformance/{}/{}", self.case, Uuid::new_v4()))
     }
 
-    /// Another handle on the same data.
+    /// Opens another handle on the same data.
     async fn open(&self) -> Result<Handle, Error> {
         (self.suite.open)().await
     }
 
-    /// So many more handles, and the first one.
+    /// Opens this many more handles, and returns them with the first one.
     async fn handles(&self, more: usize) -> Result<Vec<Handle>, Error> {
         let mut handles = vec![Arc::clone(&self.store)];
         for _ in 0..more {

@@ -1,25 +1,25 @@
-//! What came of a run of the suite.
+//! The results of a run of the suite.
 
 use std::fmt;
 
 use super::{Capability, Case};
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The promise held.
     Passed,
-    /// It did not: what was wrong.
+    /// The promise did not hold, and why.
     Failed(String),
-    /// The store does not declare the capability that the promise is about.
+    /// The store does not declare the capability that the promise needs.
     NotDeclared(Capability),
 }
 
-/// What came of every case.
+/// The results of all cases.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// Each case, and what came of it.
+    /// Each case and its result.
     pub outcomes: Vec<(Case, Outcome)>,
 }
 
@@ -29,12 +29,12 @@ impl Report {
         self.failed().next().is_none()
     }
 
-    /// The cases that passed.
+    /// Returns the cases that passed.
     pub fn passed(&self) -> impl Iterator<Item = &Case> {
         self.outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Passed).map(|(case, _)| case)
     }
 
-    /// The cases that failed, and why.
+    /// Returns the cases that failed, and why.
     pub fn failed(&self) -> impl Iterator<Item = (&Case, &str)> {
         self.outcomes.iter().filter_map(|(case, outcome)| match outcome {
             Outcome::Failed(why) => Some((case, why.as_str())),
@@ -42,7 +42,7 @@ impl Report {
         })
     }
 
-    /// The cases that say nothing of this store, and the capability that it does not declare.
+    /// Returns the cases that do not apply to this store, with the capability that it does not declare.
     pub fn not_declared(&self) -> impl Iterator<Item = (&Case, Capability)> {
         self.outcomes.iter().filter_map(|(case, outcome)| match outcome {
             Outcome::NotDeclared(needed) => Some((case, *needed)),
@@ -54,7 +54,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (case, why) in self.failed() {
-            writeln!(f, "FAILED       {}, which proves that {}\n{why}", case.name, case.proves)?;
+            writeln!(f, "FAILED       {}, which promise that {}\n{why}", case.name, case.promise)?;
         }
         for (case, needed) in self.not_declared() {
             writeln!(f, "not declared {} ({needed:?})", case.name)?;

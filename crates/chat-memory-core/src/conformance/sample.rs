@@ -1,4 +1,4 @@
-//! Messages to test with, and what is asked of a session again and again.
+//! Test messages, and helpers for common operations on a session.
 
 use serde_json::{Map, Number, Value};
 
@@ -13,12 +13,12 @@ pub(super) async fn say(store: &Handle, session: &SessionId, text: impl Into<Str
     store.append(session, &saying(text)).await
 }
 
-/// The append of one user's message.
+/// Creates the append of one user's message.
 pub(super) fn saying(text: impl Into<String>) -> Append {
     Append::new([Message::user(text.into())])
 }
 
-/// Appends so many messages, each in a record of its own: "0", "1" …
+/// Appends this many messages, each in a record of its own: "0", "1" …
 pub(super) async fn count_to(store: &Handle, session: &SessionId, n: usize) -> Result<(), Error> {
     for i in 0..n {
         say(store, session, i.to_string()).await?;
@@ -26,37 +26,37 @@ pub(super) async fn count_to(store: &Handle, session: &SessionId, n: usize) -> R
     Ok(())
 }
 
-/// The whole history.
+/// Loads the whole history.
 pub(super) async fn all(store: &Handle, session: &SessionId) -> Result<History, Error> {
     store.load(session, &Load::all()).await
 }
 
-/// The texts of the whole history.
+/// Loads the texts of the whole history.
 pub(super) async fn texts(store: &Handle, session: &SessionId) -> Result<Vec<String>, Error> {
     Ok(all(store, session).await?.messages().map(Message::text).collect())
 }
 
-/// The numbers of the records.
+/// Returns the numbers of the records.
 pub(super) fn seqs(history: &History) -> Vec<u64> {
     history.records.iter().map(|record| record.seq).collect()
 }
 
-/// Appends these messages, and checks that another load brings them back equal, to the last bit.
+/// Appends these messages and checks that another load returns them unchanged, to the last bit.
 pub(super) async fn comes_back(store: &Handle, session: &SessionId, messages: &[Message]) -> Result<(), Failure> {
     let appended = store.append(session, &Append::new(messages.to_vec())).await?;
     let history = store.load(session, &Load::last(1)).await?;
-    let record = history.records.last().ok_or_else(|| Failure::new("nothing came back"))?;
+    let record = history.records.last().ok_or_else(|| Failure::new("no record was loaded"))?;
     ensure_eq!(record.seq, appended.seq, "the newest record is the one just appended");
-    ensure_eq!(record.messages.len(), messages.len(), "as many messages come back as were appended");
+    ensure_eq!(record.messages.len(), messages.len(), "the number of messages loaded");
     for (back, sent) in record.messages.iter().zip(messages) {
-        ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "a message comes back equal");
-        ensure!(back == sent, "a message comes back equal as JSON, but not as a message: {back:?}, not {sent:?}");
+        ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "a message is loaded unchanged");
+        ensure!(back == sent, "a message is equal as JSON but not as a message: {back:?}, not {sent:?}");
     }
     Ok(())
 }
 
-/// A value as text with its keys in order, so that two texts are equal just when the values are, down to the
-/// kind of each number (1 or 1.0) and the sign of a zero.
+/// Writes a value as text with sorted keys. Two texts are equal exactly if the values are, including the kind of each number (1
+/// or 1.0) and the sign of a zero.
 pub(super) fn canonical(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {
         match value {
@@ -72,7 +72,7 @@ pub(super) fn canonical(value: &Value) -> String {
     sorted(value).to_string()
 }
 
-/// A user's message with this beside its text.
+/// A user's message with this field next to its text.
 pub(super) fn with_field(key: &str, value: Value) -> Message {
     Message { extra: Map::from_iter([(key.to_owned(), value)]), ..Message::user("see the field") }
 }
@@ -89,7 +89,7 @@ impl Random {
         self.0.usize(..n)
     }
 
-    /// Text of any characters, with those that are easily lost more often than they deserve.
+    /// Text of any characters, favouring those that are easily lost.
     pub(super) fn text(&mut self) -> String {
         let odd = [
             '\0',

@@ -1,7 +1,7 @@
-//! What is wrong with a text that is not JSON, where, and what to do about it.
+//! Explains why a text is not valid JSON: the fault, the place and the remedy.
 //!
-//! serde_json decides what is JSON. Where it refuses a text, this reads the text once more, since serde_json's places and words are for
-//! programmers: "expected value" is all that it says of `NaN`, of a comment and of single quotes.
+//! serde_json decides what is valid. If it refuses a text, this module reads the text again, because serde_json's places and
+//! messages are written for programmers: it reports "expected value" for `NaN`, for a comment and for single quotes alike.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,11 +10,11 @@ use std::str::Utf8Error;
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// The offset of the place, in bytes.
+    /// The byte offset of the fault.
     pub(crate) at: usize,
     pub(crate) cause: String,
     pub(crate) remedy: Cow<'static, str>,
-    /// Whether the text is right as far as it goes.
+    /// Whether the text is valid as far as it goes.
     pub(crate) ends: bool,
 }
 
@@ -27,7 +27,7 @@ impl Fault {
 /// How much of the text an error quotes, in characters.
 const QUOTED: usize = 40;
 
-/// A text in quotes, cut where it is long, without a control character.
+/// Quotes a text: truncated if it is long, control characters escaped.
 fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
@@ -35,12 +35,12 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// The first fault of a text, where it is not JSON that nests at most as deep as the limit.
+/// Finds the first fault in a text that is not JSON or nests deeper than the limit.
 pub(super) fn fault(text: &str, limit: usize) -> Option<Fault> {
     Reader { text, at: 0, limit }.document().err()
 }
 
-/// A fault that this module finds no words for: serde_json's.
+/// Wraps serde_json's error when this module has no explanation of its own.
 pub(super) fn unexplained(text: &str, error: &serde_json::Error) -> Fault {
     let line_start = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
     let mut at = (line_start + error.column().saturating_sub(1)).min(text.len());
@@ -52,7 +52,7 @@ pub(super) fn unexplained(text: &str, error: &serde_json::Error) -> Fault {
     Fault { ends: error.is_eof(), ..Fault::new(at, cause, "send JSON as RFC 8259 has it") }
 }
 
-/// What the first bytes tell, where they begin no text in UTF-8.
+/// Checks the first bytes for an encoding other than UTF-8.
 pub(super) fn encoding(bytes: &[u8]) -> Option<Fault> {
     let begins = |byte: u8| matches!(byte, b'{' | b'[' | b'"' | b' ' | b'\t' | b'\r' | b'\n' | b'0'..=b'9');
     let (cause, remedy) = match bytes {
@@ -66,12 +66,12 @@ pub(super) fn encoding(bytes: &[u8]) -> Option<Fault> {
     Some(Fault::new(0, cause, remedy))
 }
 
-/// What is wrong with bytes that are not UTF-8, from the first wrong one on.
+/// Explains bytes that are not UTF-8, from the first invalid one on.
 pub(super) fn not_utf8(bad: &[u8], error: Utf8Error) -> Fault {
     const REMEDY: &str = "convert the text to UTF-8";
     match (bad, error.error_len()) {
         (_, None) => Fault::new(0, "the text ends inside a character", "send all of it"),
-        // How programs write a surrogate that think in UTF-16.
+        // How programs that work in UTF-16 write a surrogate.
         ([0xed, 0xa0..=0xbf, ..], _) => lone_surrogate(0, "the bytes of a surrogate"),
         ([byte @ 0xa0..=0xff, ..], _) => Fault::new(
             0,
@@ -90,7 +90,7 @@ fn lone_surrogate(at: usize, what: &str) -> Fault {
     )
 }
 
-/// Reads JSON for its faults alone.
+/// Parses JSON only to find its faults.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -203,7 +203,7 @@ impl Reader<'_> {
         Err(self.here(cause, "flatten it, or send the inner part as a text"))
     }
 
-    /// The end of a list or an object, which must not follow a comma.
+    /// Accepts the end of a list or an object, which must not follow a comma.
     fn closed(&mut self, comma: Option<usize>) -> Found {
         self.at += 1;
         match comma {
@@ -212,7 +212,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What follows a value of a list or an object: a comma, whose place is returned, or the end.
+    /// Reads what follows a value in a list or an object: a comma, whose place is returned, or the end.
     fn behind_value(&mut self, within: &str, close: u8) -> Result<Option<usize>, Fault> {
         self.skip_blanks();
         match self.peek() {
@@ -276,7 +276,7 @@ impl Reader<'_> {
         if (0xd800..=0xdfff).contains(&unit) { Err(lone_surrogate(start, &self.text[start..start + 6])) } else { Ok(()) }
     }
 
-    /// The four digits behind the `\u` at `start`.
+    /// Reads the four digits after the `\u` at `start`.
     fn unit(&mut self, start: usize) -> Result<u16, Fault> {
         let digits = self.text.as_bytes().get(start + 2..).unwrap_or_default();
         let wrong = digits.iter().take(4).position(|byte| !byte.is_ascii_hexdigit());
@@ -299,7 +299,7 @@ impl Reader<'_> {
             return Err(self.not_a_number(literal));
         }
         if !is_number(literal) {
-            // It may go on where the text ends.
+            // It may continue after the end of the text.
             if end == rest.len() && is_number(&format!("{literal}0")) {
                 self.at = self.text.len();
                 return Err(self.ends("inside a number"));
@@ -322,14 +322,14 @@ impl Reader<'_> {
         self.here(format!("{word} is no number of JSON"), "send null or a string")
     }
 
-    /// A word that is a value, or what stands where a value should be.
+    /// Reads a word that is a value, or reports what was found in place of a value.
     fn word(&mut self) -> Found {
         let word = self.letters();
         if matches!(word, "true" | "false" | "null") {
             self.at += word.len();
             return Ok(());
         }
-        // It may go on where the text ends.
+        // It may continue after the end of the text.
         let behind = self.at + word.len();
         if behind == self.text.len() && !word.is_empty() && ["true", "false", "null"].iter().any(|whole| whole.starts_with(word))
         {
@@ -354,7 +354,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What people often write and JSON does not have.
+    /// Recognizes common mistakes: what people write but JSON does not have.
     fn stranger(&self) -> Option<Fault> {
         let rest = &self.text[self.at..];
         let (cause, remedy) = match self.char()? {
@@ -393,7 +393,7 @@ impl Reader<'_> {
         &rest[..rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())]
     }
 
-    /// What is there, in quotes: a word or a character.
+    /// Quotes what was found: a word or a character.
     fn found(&self) -> String {
         match (self.letters(), self.char()) {
             ("", Some(c)) => quoted(&c.to_string()),

@@ -16,7 +16,7 @@ fn integers_within_64_bits_stay_integers() {
     }
 }
 
-/// The literals that writers in C, PHP and Go print with `%.17g`, exact decimals, ties, and literals far below and beyond.
+/// The literals that writers in C, PHP and Go print with `%.17g`, exact decimals, ties, and literals out of range on either side.
 #[test]
 fn every_other_literal_is_the_nearest_double() {
     for (literal, float) in [
@@ -74,7 +74,7 @@ fn only_what_overflows_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-    /// Any float, and those which often lie in the middle between two decimals of as few digits as tell it apart.
+    /// Any float, including those that often lie halfway between two decimals of as few digits as identify them.
     #[test]
     fn what_we_write_of_a_float_we_read(bits in any::<u64>(), odd in (1_u64 << 52)..(1 << 53), halvings in 0..12) {
         for float in [f64::from_bits(bits), odd as f64 / 2_f64.powi(halvings)] {
@@ -86,7 +86,7 @@ proptest! {
         }
     }
 
-    /// A literal of any digits is what the standard library reads, which rounds to the nearest.
+    /// A literal with any number of digits reads as the standard library reads it: rounded to nearest.
     #[test]
     fn a_literal_is_read_as_the_nearest_double(literal in r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?") {
         let nearest: f64 = literal.parse().expect("a number");
@@ -99,7 +99,7 @@ proptest! {
         }
     }
 
-    /// Whatever is refused has a place within the text, and words of ours.
+    /// Every error has a place within the text and a message of our own.
     #[test]
     fn what_is_refused_is_explained(text in r#"[\[\]{},:"\\ua-d0-9.eE+\-ntrf /\n]{0,24}"#) {
         if let Err(error) = parse(&text) {

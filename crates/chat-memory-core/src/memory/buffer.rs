@@ -1,25 +1,25 @@
-//! `BufferMemory`, as LangChain's users know it.
+//! `BufferMemory`, with the interface that LangChain's users know.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::policy::{Policy, Window};
-use super::recall::{Recalled, recall_by};
+use super::recall::{Recall, recall_with};
 use crate::error::Error;
 use crate::message::{Content, Message, Part, Role, kind_of};
 use crate::session::{Owner, SessionId};
-use crate::store::{Append, Appended, ChatStore, Cleared, Load, Position, Receipt};
+use crate::store::{Append, Appended, ChatStore, ClearOutcome, Load, Position, Receipt};
 use crate::wire::openai;
 
-/// A variable that a caller may give beside the input, and that is none: chains take it for the words at which to stop.
+/// A variable that chains pass next to the input: the stop words. It is never the input.
 const STOP: &str = "stop";
 
-/// The memory of one session, with the variables that a chain of prompts reads and writes.
+/// The memory of one session, with the variables that a prompt chain reads and writes.
 ///
-/// `load_memory_variables` gives what came before, under [`memory_key`](BufferMemoryBuilder::memory_key);
-/// `save_context` stores a question and its answer, in one append. What is shown is decided by a [`Policy`], and a window costs
-/// what a window costs, however long the session is.
+/// `load_memory_variables` returns the conversation so far, under [`memory_key`](BufferMemoryBuilder::memory_key); `save_context`
+/// stores a question and its answer in one append. A [`Policy`] decides what is shown. The cost of a window does not depend on
+/// the length of the session.
 ///
 /// ```
 /// use chat_memory::memory::{BufferMemory, Policy};
@@ -36,7 +36,7 @@ const STOP: &str = "stop";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It works over any store, one that is chosen at run time included:
+/// It works with any store, including one chosen at run time:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -77,55 +77,55 @@ pub struct BufferMemoryBuilder<S> {
 }
 
 impl<S: ChatStore> BufferMemoryBuilder<S> {
-    /// The session. Without it one is made (UUIDv7): see [`BufferMemory::session`].
+    /// Sets the session. Without it, a new id is generated (UUIDv7): see [`BufferMemory::session`].
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
     }
 
-    /// Whose the session is, if an append of this memory starts it.
+    /// Sets the owner of the session if an append of this memory starts it.
     pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// The name of the variable that holds the memory; `chat_history` by default.
+    /// Sets the name of the variable that holds the memory; `chat_history` by default.
     pub fn memory_key(mut self, key: impl Into<String>) -> Self {
         self.settings.memory_key = key.into();
         self
     }
 
-    /// Which input is the user's message. Without it there must be one input only, the memory's own and `stop` aside.
+    /// Sets which input is the user's message. Without it, there must be only one input besides the memory's own and `stop`.
     pub fn input_key(mut self, key: impl Into<String>) -> Self {
         self.settings.input_key = Some(key.into());
         self
     }
 
-    /// Which output is the answer. Without it there must be one output only, or one named `output`.
+    /// Sets which output is the answer. Without it, there must be only one output, or one named `output`.
     pub fn output_key(mut self, key: impl Into<String>) -> Self {
         self.settings.output_key = Some(key.into());
         self
     }
 
-    /// Whether the variable holds messages, for a chat model, and not one text. It does not by default.
+    /// Sets whether the variable holds messages, for a chat model, or a single text (the default).
     pub fn return_messages(mut self, messages: bool) -> Self {
         self.settings.return_messages = messages;
         self
     }
 
-    /// What stands before a user's message in the text; `Human` by default.
+    /// Sets the label of a user's message in the text; `Human` by default.
     pub fn human_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.human_prefix = prefix.into();
         self
     }
 
-    /// What stands before an assistant's message in the text; `AI` by default.
+    /// Sets the label of an assistant's message in the text; `AI` by default.
     pub fn ai_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.ai_prefix = prefix.into();
         self
     }
 
-    /// What is shown; everything by default.
+    /// Sets what is shown; everything by default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.settings.policy = policy;
         self
@@ -137,10 +137,10 @@ impl<S: ChatStore> BufferMemoryBuilder<S> {
         self
     }
 
-    /// The memory.
+    /// Builds the memory.
     ///
     /// # Errors
-    /// Invalid, when a key is empty, or the input's is the memory's too.
+    /// Invalid if a key is empty, or if the input's key equals the memory's.
     pub fn build(self) -> Result<BufferMemory<S>, Error> {
         let Settings { memory_key, input_key, output_key, .. } = &self.settings;
         let keys = [("memory_key", Some(memory_key)), ("input_key", input_key.as_ref()), ("output_key", output_key.as_ref())];
@@ -156,7 +156,7 @@ impl<S: ChatStore> BufferMemoryBuilder<S> {
 }
 
 impl<S: ChatStore> BufferMemory<S> {
-    /// A memory in this store.
+    /// Builds a memory in this store.
     pub fn builder(store: S) -> BufferMemoryBuilder<S> {
         let settings = Settings {
             memory_key: "chat_history".into(),
@@ -171,29 +171,29 @@ impl<S: ChatStore> BufferMemory<S> {
         BufferMemoryBuilder { store, session: None, owner: None, settings }
     }
 
-    /// The session.
+    /// Returns the session.
     pub fn session(&self) -> &SessionId {
         &self.session
     }
 
-    /// The store.
+    /// Returns the store.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// What came before, through the policy.
+    /// Loads the conversation so far, through the policy.
     ///
     /// # Errors
     /// As [`ChatStore::load`].
     pub async fn load_memory_variables(&self) -> Result<Variables, Error> {
         let load = if self.settings.eventual { Load::all().eventually_consistent() } else { Load::all() };
-        let Recalled { window, position, receipt } = recall_by(&self.store, &self.session, &self.settings.policy, load).await?;
+        let Recall { window, position, receipt } = recall_with(&self.store, &self.session, &self.settings.policy, load).await?;
         let text = self.settings.text_of(&window.messages);
         let Settings { memory_key, return_messages, .. } = &self.settings;
         Ok(Variables { window, position, receipt, key: memory_key.clone(), text, return_messages: *return_messages })
     }
 
-    /// Stores a question and its answer, in one append: both or neither.
+    /// Stores a question and its answer in one append: both or neither.
     ///
     /// ```
     /// use chat_memory::memory::BufferMemory;
@@ -208,8 +208,8 @@ impl<S: ChatStore> BufferMemory<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`turn`](Self::turn) and [`ChatStore::append`]. Where it is not known whether the append landed, the error's
-    /// [ticket](Error::ticket) finishes it: `memory.append_as(memory.turn(inputs, outputs)?.with_ticket(ticket))`.
+    /// As [`turn`](Self::turn) and [`ChatStore::append`]. If the outcome is unknown, the error's [ticket](Error::ticket) finishes
+    /// the append: `memory.append_as(memory.turn(inputs, outputs)?.with_ticket(ticket))`.
     pub async fn save_context(
         &self,
         inputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
@@ -218,12 +218,12 @@ impl<S: ChatStore> BufferMemory<S> {
         self.append_as(self.turn(inputs, outputs)?).await
     }
 
-    /// The append that [`save_context`](Self::save_context) makes, for a caller that adds to it: an idempotency key, an
+    /// Creates the append that [`save_context`](Self::save_context) makes, for callers that add to it: an idempotency key, an
     /// expected position, metadata.
     ///
     /// # Errors
-    /// Invalid, when it cannot be told which input is the user's message or which output the answer, when one is not there,
-    /// or is neither a text nor a list of content parts.
+    /// Invalid if it is ambiguous which input is the user's message or which output the answer, or if either is missing or is
+    /// neither a text nor a list of content parts.
     pub fn turn(
         &self,
         inputs: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>,
@@ -233,7 +233,7 @@ impl<S: ChatStore> BufferMemory<S> {
         Ok(Append::new([Message::user(question), Message::assistant(answer)]))
     }
 
-    /// Stores any messages, in one append: tool calls and their results, a system prompt.
+    /// Stores any messages in one append: tool calls and their results, a system prompt.
     ///
     /// # Errors
     /// As [`ChatStore::append`].
@@ -242,7 +242,7 @@ impl<S: ChatStore> BufferMemory<S> {
         self.append_as(append).await
     }
 
-    /// Makes any append to the session, for the owner if it starts it.
+    /// Appends to the session, and sets the owner if the append starts it.
     ///
     /// # Errors
     /// As [`ChatStore::append`].
@@ -254,11 +254,11 @@ impl<S: ChatStore> BufferMemory<S> {
         self.store.append(&self.session, &append).await
     }
 
-    /// Forgets all that came before.
+    /// Clears the session.
     ///
     /// # Errors
     /// As [`ChatStore::clear`].
-    pub async fn clear(&self) -> Result<Cleared, Error> {
+    pub async fn clear(&self) -> Result<ClearOutcome, Error> {
         self.store.clear(&self.session).await
     }
 }
@@ -273,7 +273,7 @@ fn names(variables: &Map<String, Value>) -> String {
 }
 
 impl Settings {
-    /// Takes the user's message from the inputs and the answer from the outputs, by the rules that LangChain has.
+    /// Takes the user's message from the inputs and the answer from the outputs, by LangChain's rules.
     fn question_and_answer(&self, inputs: Map<String, Value>, outputs: Map<String, Value>) -> Result<(Content, Content), Error> {
         let mut candidates = inputs.clone();
         candidates.retain(|key, _| *key != self.memory_key && key != STOP);
@@ -325,7 +325,7 @@ impl Settings {
     }
 }
 
-/// The name of the one variable there is.
+/// Lists the names of the variables.
 fn names_of(variables: &Map<String, Value>) -> String {
     variables.keys().next().cloned().unwrap_or_default()
 }
@@ -350,13 +350,13 @@ fn content(key: &str, what: &str, mut variables: Map<String, Value>) -> Result<C
     }
 }
 
-/// What [`BufferMemory::load_memory_variables`] gives.
+/// The result of [`BufferMemory::load_memory_variables`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Variables {
     /// What is shown, and what was left out.
     pub window: Window,
-    /// Where the session's log was: the position to expect in an append that must not cross another's.
+    /// The position of the session's log: pass it to `expecting` so that an append is refused if the session was modified since.
     pub position: Position,
     /// What it cost.
     pub receipt: Receipt,
@@ -366,23 +366,24 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// The variable's name.
+    /// Returns the variable's name.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The messages, oldest first.
+    /// Returns the messages, oldest first.
     pub fn messages(&self) -> &[Message] {
         &self.window.messages
     }
 
-    /// The messages as one text, a line each, in LangChain's form: `Human: …`, `AI: …`, `System: …`, `Tool: …`. An
-    /// assistant's tool calls stand behind its text: `[calls get_weather({"city":"Paris"})]`.
+    /// Returns the messages as one text, one line each, in LangChain's form: `Human: …`, `AI: …`, `System: …`, `Tool: …`. An
+    /// assistant's tool calls follow its text: `[calls get_weather({"city":"Paris"})]`.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The variable's value: the text, or, where the memory was built to return messages, the list of them in OpenAI's form.
+    /// Returns the variable's value: the text or, if the memory was built to return messages, the list of messages in OpenAI's
+    /// form.
     pub fn value(&self) -> Value {
         match self.return_messages {
             true => self.messages().iter().map(openai::to_value).collect(),
@@ -390,7 +391,7 @@ impl Variables {
         }
     }
 
-    /// The variables, as a prompt's template takes them.
+    /// Returns the variables, as a prompt template accepts them.
     pub fn to_map(&self) -> Map<String, Value> {
         Map::from_iter([(self.key.clone(), self.value())])
     }

@@ -16,7 +16,7 @@ fn built(builder: BufferMemoryBuilder<InMemoryStore>) -> BufferMemory<InMemorySt
     builder.build().expect("good settings")
 }
 
-/// Question and answer that a memory with these settings takes from these variables, or why it takes none.
+/// Returns the question and answer that a memory with these settings takes from these variables, or the reason why it takes none.
 fn taken(builder: BufferMemoryBuilder<InMemoryStore>, inputs: Value, outputs: Value) -> Result<(String, String), String> {
     let map = |value: Value| value.as_object().expect("an object").clone();
     let append = built(builder).turn(map(inputs), map(outputs)).map_err(|e| {

@@ -1,19 +1,19 @@
-//! The estimate of a text's tokens: its pieces, cut much as tiktoken's vocabularies cut them, at a fixed price each.
+//! Estimates a text's tokens: splits it much like tiktoken's vocabularies and gives each piece a fixed number of tokens.
 
-/// What a character is to the estimate.
+/// The classes of characters that the estimate distinguishes.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Lower,
     Upper,
-    /// A letter of another alphabet than the Latin.
+    /// A letter of an alphabet other than Latin.
     Foreign,
-    /// A character that is about a token itself: Chinese, Japanese, Korean.
+    /// A character of about one token: Chinese, Japanese, Korean.
     Dense,
     Digit,
     Space,
     LineEnd,
     Mark,
-    /// Emoji and other signs that few texts have.
+    /// Emoji and other rare signs.
     Rare,
 }
 
@@ -32,7 +32,7 @@ fn kind_of(c: char) -> Kind {
     }
 }
 
-/// About how many tokens a text has.
+/// Estimates how many tokens a text has.
 pub(super) fn estimate(text: &str) -> u64 {
     let mut tokens = 0;
     let mut chars = text.chars().map(kind_of).peekable();
@@ -42,7 +42,7 @@ pub(super) fn estimate(text: &str) -> u64 {
             length += 1;
         }
         tokens += match kind {
-            // One capital starts a word of small letters.
+            // A single capital starts a lower-case word.
             Kind::Upper if length == 1 && chars.peek() == Some(&Kind::Lower) => 0,
             Kind::Upper => length.div_ceil(2),
             Kind::Lower => length.div_ceil(8),
@@ -51,7 +51,7 @@ pub(super) fn estimate(text: &str) -> u64 {
             Kind::Rare => 2 * length,
             Kind::Mark => length.div_ceil(3),
             Kind::LineEnd => 1,
-            // One space belongs to the word or the mark behind it.
+            // One space belongs to the word or the mark after it.
             Kind::Space => u64::from(length > 1 || !matches!(chars.peek(), Some(k) if !matches!(k, Kind::Digit | Kind::LineEnd))),
         };
     }

@@ -1,7 +1,8 @@
-//! Windows and rewinds in each form that people store, held to each provider's own rules.
+//! Tests windows and rewinds in each form that people store, by each provider's own rules.
 //!
-//! A conversation is a script, a character a message or a few. It is written in a form by [`Form::write`], and what a window shows of it is
-//! judged by [`Form::takes`], which knows the provider's documented rules and shares no code with what it judges.
+//! A conversation is a script in which a character stands for one or a few messages. [`Form::write`] writes it in a form, and
+//! [`Form::takes`] checks what a window shows of it. The check implements the provider's documented rules and shares no code with
+//! what it checks.
 
 use std::collections::BTreeMap;
 
@@ -43,13 +44,13 @@ const FORMS: [Form; 9] = [
     Form::AiSdk,
 ];
 
-/// A script of anything: `u`ser, `a`nswer, one `c`all, two calls (`d`), two calls in two messages where the form can (`e`), a call with a
-/// text (`k`), one that the provider runs (`h`), reasoning (`t`), `r`esults in as few messages as the form can, `s`pread results, one of the
-/// results (`p`), results and a question in one message where the form can (`m`), a question in front of results (`w`), a result of an
-/// unknown call (`x`), and the last result once more (`y`).
+/// Any script: `u`ser, `a`nswer, one `c`all, two calls (`d`), two calls in two messages if the form allows that (`e`), a call
+/// with a text (`k`), one that the provider runs (`h`), reasoning (`t`), `r`esults in as few messages as the form allows,
+/// `s`pread results, one of the results (`p`), results and a question in one message if the form allows that (`m`), a question
+/// before results (`w`), a result of an unknown call (`x`), and the last result once more (`y`).
 const ANY: &str = "[uuaacdekhtrrspmwxy]{0,14}";
 
-/// A script that each provider takes as a whole.
+/// A script that each provider accepts as a whole.
 fn sound() -> impl Strategy<Value = String> {
     let step = prop::sample::select(&["cr", "dr", "ds", "er", "es", "kr", "h", "tcr", "tds", "crcr"][..]);
     let end = prop::sample::select(&["a", "", "ta"][..]);
@@ -57,7 +58,7 @@ fn sound() -> impl Strategy<Value = String> {
     prop::collection::vec(turn, 0..5).prop_map(|turns| turns.concat())
 }
 
-/// What is being written: the calls that are open, and what was said so far.
+/// The state of writing: the open calls, and what was said so far.
 #[derive(Default)]
 struct Script {
     values: Vec<Value>,
@@ -155,7 +156,7 @@ impl Form {
         });
     }
 
-    /// An item's id, which here says to which reasoning it belongs.
+    /// An item's id, which here names the reasoning that it belongs to.
     fn item_id(self, kind: &str, of: &Script) -> String {
         let is_reasoned = of.values.iter().rev().take_while(|value| is_of_model(value)).any(|value| value["type"] == "reasoning");
         if is_reasoned { format!("{kind}_of_rs{}", of.reasoning) } else { format!("{kind}_{}", of.values.len()) }
@@ -210,7 +211,7 @@ impl Form {
             Self::Anthropic => {
                 let call = json!({"type": "server_tool_use", "id": format!("s{n}"), "name": "web_search", "input": {}});
                 let result = json!({"type": "web_search_tool_result", "tool_use_id": format!("s{n}"), "content": []});
-                // The answer is whole, or paused and continued in the next message.
+                // The answer is complete, or paused and continued in the next message.
                 if n.is_multiple_of(2) {
                     of.values.push(json!({"role": "assistant", "content": [call, result, {"type": "text", "text": "!"}]}));
                 } else {
@@ -251,7 +252,7 @@ impl Form {
                 json!({"type": "tool-result", "toolCallId": id, "toolName": name, "output": {"type": "text", "value": "21"}})
             }
             Self::Responses => {
-                // The outputs of the two kinds of calls are two kinds.
+                // The two kinds of calls have two kinds of outputs.
                 let custom = of.values.iter().any(|value| value["call_id"] == **id && value["type"] == "custom_tool_call");
                 let kind = if custom { "custom_tool_call_output" } else { "function_call_output" };
                 json!({"type": kind, "call_id": id, "output": "21"})
@@ -281,7 +282,7 @@ impl Form {
         }
     }
 
-    /// Whether the provider takes these messages.
+    /// Whether the provider accepts these messages.
     fn takes(self, messages: &[Value]) -> Result<(), String> {
         match self {
             Self::OpenAi => openai_takes(messages),
@@ -326,7 +327,7 @@ fn openai_takes(messages: &[Value]) -> Result<(), String> {
     if open.is_empty() { Ok(()) } else { Err("the last calls are not answered".into()) }
 }
 
-/// A message of role `function` answers the `function_call` directly in front of it.
+/// A message of role `function` answers the `function_call` directly before it.
 fn functions_take(messages: &[Value]) -> Result<(), String> {
     for (at, message) in messages.iter().enumerate() {
         let before = at.checked_sub(1).map_or(&Value::Null, |before| &messages[before]);
@@ -342,7 +343,7 @@ fn functions_take(messages: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-/// A message's calls are answered by as many tool messages directly behind it; a `tool_name` names one of the functions.
+/// A message's calls are answered by as many tool messages directly after it; a `tool_name` names one of the functions.
 fn ollama_takes(messages: &[Value]) -> Result<(), String> {
     let mut open: Vec<String> = Vec::new();
     for (at, message) in messages.iter().enumerate() {
@@ -360,7 +361,7 @@ fn ollama_takes(messages: &[Value]) -> Result<(), String> {
     if open.is_empty() { Ok(()) } else { Err("the last calls are not answered".into()) }
 }
 
-/// What a block is to the rules.
+/// The role of a block in the rules.
 enum Block {
     Call(String),
     Result(String),
@@ -390,8 +391,8 @@ fn bedrock_block(block: &Value) -> Block {
 }
 
 /// Anthropic: "consecutive user or assistant turns in your request will be combined into a single turn"; "tool result blocks must
-/// immediately follow their corresponding tool use blocks"; in the user's message "the tool_result blocks must come FIRST". Bedrock wants
-/// the results of all calls in the next message, too.
+/// immediately follow their corresponding tool use blocks"; in the user's message "the tool_result blocks must come FIRST".
+/// Bedrock also requires the results of all calls in the next message.
 fn blocks_take(messages: &[Value], kind: &dyn Fn(&Value) -> Block) -> Result<(), String> {
     let mut turns: Vec<(bool, Vec<Block>)> = Vec::new();
     for message in messages {
@@ -541,7 +542,7 @@ fn responses_take(items: &[Value]) -> Result<(), String> {
     if open.is_empty() { Ok(()) } else { Err("the last calls are not answered".into()) }
 }
 
-/// Whether a message is a user's question and no tool's result, told from its JSON alone.
+/// Whether a message is a user's question and not a tool's result, judged by its JSON alone.
 fn is_question(value: &Value) -> bool {
     let said = value.to_string();
     value["role"] == "user"
@@ -586,7 +587,7 @@ async fn stored(messages: &[Message], sizes: &[usize]) -> (InMemoryStore, Sessio
 }
 
 proptest! {
-    // The same cases on every machine; another seed and more of them when the rules change.
+    // The same cases on every machine. When the rules change, use another seed and more cases.
     #![proptest_config(ProptestConfig { cases: 4_000, rng_seed: RngSeed::Fixed(17), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -602,7 +603,7 @@ proptest! {
         }
     }
 
-    /// Nothing is left out that the provider would take.
+    /// A window leaves out nothing that the provider would accept.
     #[test]
     fn a_history_that_the_provider_takes_is_shown_whole(form in any_form(), script in ANY) {
         let all = form.write(&script);
@@ -632,7 +633,7 @@ proptest! {
         prop_assert_eq!(recalled.window.left_out.does_not_fit, whole.left_out.does_not_fit);
     }
 
-    /// What a rewind by turns leaves of a sound history is sound as it is stored; of any other, as it is shown.
+    /// After a rewind by turns, a sound history is sound as stored; any other is sound as shown.
     #[test]
     fn every_rewind_by_turns_leaves_what_the_provider_takes(
         form in any_form(), sound in sound(), any in ANY, turns in 1..5_usize, sizes in prop::collection::vec(1..5_usize, 1..6),
@@ -657,21 +658,21 @@ proptest! {
     }
 }
 
-/// The four messages of a turn with a tool, as `faults` has them for Anthropic, in each form.
+/// The four messages of a turn with a tool, as in `faults` for Anthropic, in each form.
 #[test]
 fn the_last_messages_of_a_turn_with_a_tool_are_whole_in_each_form() {
     let sizes = |form: Form| -> BTreeMap<usize, usize> {
         (1..=4).map(|n| (n, Policy::last_messages(n).window(form.write("ucra")).messages.len())).collect()
     };
     for form in FORMS {
-        // Gemini takes a call behind a user's message only.
+        // Gemini accepts a call only after a user's message.
         let three = if matches!(form, Form::Gemini | Form::GeminiIds) { 1 } else { 3 };
         assert_eq!(sizes(form), BTreeMap::from([(1, 1), (2, 1), (3, three), (4, 4)]), "{form:?}");
         assert_eq!(Policy::last_turns(1).window(form.write("uaucra")).messages.len(), 4, "{form:?}");
     }
 }
 
-/// The forms' messages are stored and given back as they came.
+/// The forms' messages are stored and returned unchanged.
 #[test]
 fn messages_of_every_form_come_back_equal() {
     let script = "ucrakraduserahtcratdsxym";
@@ -717,10 +718,11 @@ fn calls_without_ids_are_paired_by_name_and_position() {
     ] {
         assert_eq!(broken(&messages), want, "{messages:#?}");
     }
-    // Ollama's newer calls have ids that its results do not name; an empty id, as adk-rust writes where Gemini gave none, names nothing.
+    // Ollama's newer calls have ids that its results do not name. An empty id, which adk-rust writes if Gemini gave none, names
+    // nothing.
     let with_id = |id: &str| json!({"role": "assistant", "content": "", "tool_calls": [{"id": id, "function": {"name": "f", "arguments": "{}"}}]});
     assert_eq!(broken(&[with_id("call_1"), named("f")]), 0);
-    assert_eq!(broken(&[with_id("call_1"), bare]), 2, "OpenAI's form wants the id");
+    assert_eq!(broken(&[with_id("call_1"), bare]), 2, "OpenAI's form requires the id");
     assert_eq!(broken(&[with_id(""), json!({"role": "tool", "tool_call_id": "", "name": "f", "content": "21"})]), 0);
 }
 
@@ -789,7 +791,7 @@ fn an_empty_window_says_what_it_would_need() {
         "the window is empty: a tool's call and its results, the newest 2 messages, need 2 messages and the limit is 1; \
          raise the limit to 2 (3 older messages left out)"
     );
-    // It is said only where it is so.
+    // The note appears only where it applies.
     assert_eq!(
         Policy::token_budget(1_300, ten.clone()).window(vec![Message::user("a"), Message::user("b")]).left_out.does_not_fit,
         None

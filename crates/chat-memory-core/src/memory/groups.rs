@@ -1,16 +1,16 @@
-//! Which messages stand and fall together: a model's calls of tools, and their results.
+//! Groups the messages that must be shown together: a model's tool calls and their results.
 
 use std::ops::Range;
 
 use crate::message::tools::{Form, Reference, ToolUse};
 use crate::message::{Message, Role};
 
-/// Neighbouring messages that are shown together or not at all.
+/// Consecutive messages that are shown together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) at: Range<usize>,
     pub(super) state: State,
-    /// Whether it is the same group with any older messages in front of these.
+    /// Whether the group stays the same whatever older messages come before these.
     pub(super) sure: bool,
 }
 
@@ -18,28 +18,28 @@ pub(super) struct Group {
 pub(super) enum State {
     /// May be shown.
     Whole,
-    /// A call's result is missing, or what belongs to a model's reasoning.
+    /// The result of a call is missing, or the output that belongs to a model's reasoning.
     Unanswered,
-    /// Results without the message that calls.
+    /// Results without the message that made the calls.
     Stray,
-    /// Calls and results are not one to one.
+    /// Calls and results do not match one to one.
     Mismatched,
-    /// Gemini's calls behind neither a user's message nor results.
+    /// Gemini's calls that follow neither a user's message nor results.
     Unasked,
 }
 
-/// A group that is being read.
+/// A group being read.
 struct Run<'a> {
     form: Form,
     open: Vec<Reference<'a>>,
-    /// Whether something in it calls.
+    /// Whether it contains a call.
     calls: bool,
-    /// Whether results have begun to come for the calls so far.
+    /// Whether results for the calls so far have started.
     answering: bool,
-    /// Whether it has the model's reasoning, and whether output of the model came behind that.
+    /// Whether it has the model's reasoning, and whether output of the model followed that.
     reasoning: bool,
     followed: bool,
-    /// Whether a message of results says more, which the provider wants behind all results.
+    /// Whether a message of results has other content, which the provider requires after all results.
     ended: bool,
     stray: bool,
     mismatched: bool,
@@ -62,7 +62,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// Whether this message belongs to what came before it.
+    /// Whether this message belongs to the group before it.
     fn wants(&self, next: &ToolUse<'_>) -> bool {
         if !self.calls && !self.reasoning {
             return !next.results.is_empty() && next.calls.is_empty();
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         !next.results.is_empty() && !self.ended
     }
 
-    /// Whether more of the model's may come here.
+    /// Whether another message of the model's may follow here.
     fn wants_of_model(&self, next: &ToolUse<'_>) -> bool {
         let same = self.form == next.form;
         match self.form {
@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
             Form::Items => same && (!self.open.is_empty() || (self.reasoning && !self.answering)),
             Form::Gemini => same && !self.open.is_empty() && !self.answering,
             Form::Blocks => {
-                // What the provider runs may go on in the model's next message, behind the results of other calls.
+                // A call that the provider runs may continue in the model's next message, after the results of other calls.
                 let others_are_answered = self.open.iter().all(|call| call.by_provider);
                 next.form != Form::Gemini && !self.open.is_empty() && (!self.answering || others_are_answered)
             }
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         self.mismatched |= next.misplaced;
         if !next.results.is_empty() {
             self.answering = true;
-            // Reasoning goes with the model's output directly behind it, which a result is not.
+            // Reasoning must be directly followed by the model's output; a result is not output.
             self.mismatched |= self.reasoning && !self.followed;
             self.reasoning = false;
             self.ended = next.says_more && next.role != Role::Assistant;
@@ -128,10 +128,10 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The groups of a history, all its messages in their order.
+/// Groups a history, given all its messages in order.
 ///
-/// Where a group ends is told by the messages next to it alone, so the newest part of a history has the groups that it has in the whole,
-/// from the first message on that cannot continue anything. Groups before that one are not [sure](Group::sure).
+/// The end of a group depends only on the neighbouring messages. So the newest part of a history has the same groups as in the
+/// whole, starting at the first message that cannot continue anything. Groups before that are not [sure](Group::sure).
 pub(super) fn groups(messages: &[&Message]) -> Vec<Group> {
     let uses: Vec<_> = messages.iter().map(|message| ToolUse::of(message)).collect();
     let sure_from = uses.iter().position(|of| !of.may_continue).unwrap_or(uses.len());
@@ -163,8 +163,8 @@ pub(super) fn groups(messages: &[&Message]) -> Vec<Group> {
     groups
 }
 
-/// The first of the groups with which Gemini's calls behind them must be shown: a user's message, or results, with nothing between
-/// but the model's own words.
+/// Returns the first of the groups that must be shown with Gemini's calls after them: a user's message, or results, with nothing
+/// in between but the model's own words.
 fn lead(groups: &[Group], uses: &[ToolUse<'_>]) -> Option<usize> {
     for (place, group) in groups.iter().enumerate().rev() {
         let last = &uses[group.at.end - 1];
@@ -219,7 +219,7 @@ mod tests {
         ] {
             assert_eq!(states(&history), [(history.len(), broken)], "{history:?}");
         }
-        // Something between a call and its result interrupts the group.
+        // A message between a call and its result interrupts the group.
         let interrupted = [call(&["a"]), Message::user("Wait"), result("a")];
         assert_eq!(states(&interrupted), [(1, State::Unanswered), (1, State::Whole), (1, State::Stray)]);
     }

@@ -1,4 +1,4 @@
-//! Policies: which of a history's messages the model is shown.
+//! Policies: which messages of a history the model is shown.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ pub enum Limit {
     /// All of it.
     #[default]
     Everything,
-    /// At most so many of the newest messages.
+    /// At most the newest n messages.
     Messages(usize),
-    /// The newest so many turns, each from a message that [begins one](Message::begins_turn) to the next such message.
+    /// The newest n turns, each from a message that [begins one](Message::begins_turn) to the next such message.
     Turns(usize),
-    /// As many of the newest messages as have at most so many tokens together.
+    /// As many of the newest messages as fit the budget.
     Tokens {
-        /// How many.
+        /// The budget, in tokens.
         budget: u64,
-        /// How they are counted.
+        /// Counts the tokens.
         counter: TokenCounter,
     },
 }
 
 impl Limit {
-    /// Its number, and of what; `None` where it has none.
+    /// Returns the limit's number and its unit; `None` if it has none.
     fn measure(&self) -> Option<(u64, Unit)> {
         match self {
             Self::Messages(n) => Some((*n as u64, Unit::Messages)),
@@ -39,10 +39,10 @@ impl Limit {
     }
 }
 
-/// Which messages of a history the model is shown. The [module](super)'s page says what none of them shows.
+/// Which messages of a history the model is shown. The [module documentation](super) lists what no policy shows.
 ///
-/// What is shown is the history's newest part without a gap, but for what must be left out anywhere: a group of
-/// messages that does not fit ends it, even where older ones would fit.
+/// The window is the newest part of the history without a gap, apart from messages that no policy shows: a group of messages that
+/// does not fit ends the window, even if older ones would fit.
 ///
 /// ```
 /// use chat_memory::memory::Policy;
@@ -66,38 +66,38 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The whole history.
+    /// Shows the whole history.
     pub fn everything() -> Self {
         Self::default()
     }
 
-    /// At most the last `n` messages.
+    /// Shows at most the last `n` messages.
     pub fn last_messages(n: usize) -> Self {
         Limit::Messages(n).into()
     }
 
-    /// The last `n` turns. What stands before a history's first turn is shown with it, if there are fewer.
+    /// Shows the last `n` turns. If there are fewer, what comes before the history's first turn is shown, too.
     pub fn last_turns(n: usize) -> Self {
         Limit::Turns(n).into()
     }
 
-    /// As many of the newest messages as fit `budget` tokens.
+    /// Shows as many of the newest messages as fit `budget` tokens.
     pub fn token_budget(budget: u64, counter: TokenCounter) -> Self {
         Limit::Tokens { budget, counter }.into()
     }
 
-    /// The same policy, which also shows the system messages at the very start of the history. They do not count among the
-    /// last *n*, but they do count against a budget, and come first: one that does not fit is left out.
+    /// Also shows the system messages at the very start of the history. They do not count among the last *n*. They do count
+    /// against a token budget and are taken first: one that does not fit is left out.
     ///
-    /// To show them, the whole history must be read.
+    /// Showing them requires reading the whole history.
     #[must_use]
     pub fn keeping_system(mut self) -> Self {
         self.keeps_system = true;
         self
     }
 
-    /// The same policy, whose window begins at a message that [begins a turn](Message::begins_turn), as some providers demand. What
-    /// would be shown before it is left out, except system messages. [`LeftOut::before_user`] says how many messages that are.
+    /// Starts the window at a message that [begins a turn](Message::begins_turn), as some providers demand. Messages before it
+    /// are left out, except system messages. [`Omitted::before_user`] counts them.
     ///
     /// ```
     /// use chat_memory::Message;
@@ -113,13 +113,13 @@ impl Policy {
         self
     }
 
-    /// How much is shown.
+    /// Returns the limit.
     pub fn limit(&self) -> &Limit {
         &self.limit
     }
 
-    /// How far back a store must be read for this policy, if nothing has to be left out. ([`recall`](super::recall) reads on
-    /// where something has.)
+    /// Returns how far back a store must be read for this policy if nothing has to be left out. (Otherwise
+    /// [`recall`](super::recall) reads further.)
     pub fn reach(&self) -> Reach {
         match &self.limit {
             _ if self.keeps_system => Reach::All,
@@ -133,13 +133,13 @@ impl Policy {
         }
     }
 
-    /// The window onto a history, given whole and oldest first.
+    /// Returns the window onto a history, given whole and oldest first.
     pub fn window(&self, history: Vec<Message>) -> Window {
         let view = self.view_of(&history.iter().collect::<Vec<_>>());
         view.window(history)
     }
 
-    /// What is shown of a history, or of its newest part.
+    /// Decides what is shown of a history, or of its newest part.
     pub(super) fn view_of(&self, history: &[&Message]) -> View {
         let pinned = if self.keeps_system { history.iter().take_while(|m| m.role == Role::System).count() } else { 0 };
         let mut room = Room::new(&self.limit, history);
@@ -147,7 +147,7 @@ impl Policy {
         let mut shown: Vec<bool> = history[..pinned].iter().map(|message| room.take_pinned(message)).collect();
         shown.resize(history.len(), false);
 
-        let mut left_out = LeftOut::default();
+        let mut left_out = Omitted::default();
         let groups = groups(&history[pinned..]);
         let mut start = pinned;
         let mut settled = false;
@@ -199,18 +199,18 @@ impl Policy {
 /// What a policy shows of the messages that it was given.
 #[derive(Debug)]
 pub(super) struct View {
-    /// Of each message, whether it is shown.
+    /// For each message, whether it is shown.
     pub(super) shown: Vec<bool>,
     pub(super) tokens: Option<u64>,
-    pub(super) left_out: LeftOut,
-    /// Whether it would be the same with any older messages in front of these.
+    pub(super) left_out: Omitted,
+    /// Whether the result stays the same whatever older messages come before these.
     pub(super) settled: bool,
-    /// Whether the limit takes nothing older.
+    /// Whether the limit accepts nothing older.
     pub(super) full: bool,
 }
 
 impl View {
-    /// The window: what is shown of the messages that this was made for.
+    /// Returns the window onto the messages that this view was made for.
     pub(super) fn window(self, history: Vec<Message>) -> Window {
         let messages = history.into_iter().zip(self.shown).filter_map(|(message, shown)| shown.then_some(message)).collect();
         Window { messages, tokens: self.tokens, left_out: self.left_out }
@@ -223,7 +223,7 @@ impl From<Limit> for Policy {
     }
 }
 
-/// What a limit still takes, going back from the newest message.
+/// What a limit still accepts, going back from the newest message.
 enum Room<'a> {
     Endless,
     Messages {
@@ -266,10 +266,10 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes a group, if it fits; otherwise what the limit would have to be. ([`is_full`](Self::is_full) was asked first.)
+    /// Takes a group if it fits; otherwise returns how large the limit would have to be. (Call [`is_full`](Self::is_full) first.)
     fn take(&mut self, group: &[&Message]) -> Result<(), u64> {
         match self {
-            // A turn begins at a group's start if anywhere in it, so no group lies across the start of a turn.
+            // If a turn begins inside a group, it begins at the group's start, so no group crosses the start of a turn.
             Self::Endless | Self::From { .. } => Ok(()),
             Self::Messages { left } => match left.checked_sub(group.len()) {
                 Some(rest) => {
@@ -289,12 +289,12 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Takes a message that counts against a budget only.
+    /// Takes a message that only counts against a budget.
     fn take_pinned(&mut self, message: &Message) -> bool {
         !matches!(self, Self::Tokens { .. }) || self.take(&[message]).is_ok()
     }
 
-    /// Gives back a message that was taken and is not shown after all.
+    /// Gives back a message that was taken but is not shown after all.
     fn give_back(&mut self, message: &Message) {
         if let Self::Tokens { spent, counter, .. } = self {
             *spent = spent.saturating_sub(counter.count(message));
@@ -309,44 +309,45 @@ impl<'a> Room<'a> {
     }
 }
 
-/// What the model is shown of a history.
+/// The part of a history that the model is shown.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Window {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
-    /// Their tokens, where the policy counts them.
+    /// Their tokens, if the policy counts them.
     pub tokens: Option<u64>,
     /// What is not shown.
-    pub left_out: LeftOut,
+    pub left_out: Omitted,
 }
 
-/// How many messages a window does not show, and why. `Display` says it in words.
+/// How many messages a window does not show, and why. `Display` writes it as a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct LeftOut {
-    /// Older than the window reaches; of those that were read.
+pub struct Omitted {
+    /// Older than the window reaches; counts only messages that were read.
     pub older: usize,
-    /// Within the window: calls of tools of which a result is missing, and the results that are there. Also a model's reasoning in OpenAI's
-    /// Responses form that no output follows.
+    /// Within the window: tool calls with a missing result, and those of their results that exist. Also a model's reasoning in
+    /// OpenAI's Responses form that no output follows.
     pub unanswered: usize,
-    /// Within the window: results that do not follow the message that calls for them.
+    /// Within the window: results that do not follow the message that made the calls.
     pub stray: usize,
-    /// Within the window: calls and results that are not one to one, since an id is missing, unknown or there twice.
+    /// Within the window: calls and results that do not match one to one, because an id is missing, unknown or duplicated.
     pub mismatched: usize,
-    /// Within the window: calls and results in Gemini's form that follow neither a user's message nor other results, as Gemini demands.
+    /// Within the window: calls and results in Gemini's form that follow neither a user's message nor other results, as Gemini
+    /// demands.
     pub unasked: usize,
-    /// Of what the limit takes, in front of the first message that begins a turn, where the policy
-    /// [starts there](Policy::starting_at_user).
+    /// Within the limit: messages before the first one that begins a turn, if the policy [starts
+    /// there](Policy::starting_at_user).
     pub before_user: usize,
-    /// Where the limit is too small for the newest message, or for the newest messages that belong together: how much they need. The window
-    /// then shows nothing, except system messages that it keeps.
+    /// Set if the limit is too small for the newest message, or for the newest messages that belong together: how much they need.
+    /// The window is then empty, except for system messages that it keeps.
     pub does_not_fit: Option<DoesNotFit>,
-    /// Whether there are still older messages, which were not even read.
+    /// Whether there are older messages that were not read.
     pub unread: bool,
 }
 
-/// What a limit counts.
+/// The unit of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unit {
@@ -360,13 +361,13 @@ pub enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DoesNotFit {
-    /// How many messages they are.
+    /// How many messages there are.
     pub messages: usize,
     /// How large the limit would have to be.
     pub needed: u64,
     /// The limit.
     pub limit: u64,
-    /// What both count.
+    /// The unit of both.
     pub unit: Unit,
 }
 
@@ -386,24 +387,24 @@ impl fmt::Display for DoesNotFit {
     }
 }
 
-impl LeftOut {
+impl Omitted {
     /// Whether everything is shown.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
-    /// How many messages were read and are not shown.
+    /// Returns how many messages were read but are not shown.
     pub fn messages(&self) -> usize {
         self.older + self.before_user + self.broken()
     }
 
-    /// How many messages are not shown because a tool's calls and results do not fit together.
+    /// Returns how many messages are not shown because a tool's calls and results do not match.
     pub fn broken(&self) -> usize {
         self.unanswered + self.stray + self.mismatched + self.unasked
     }
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for Omitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize, what: &str| match n {
             0 => None,

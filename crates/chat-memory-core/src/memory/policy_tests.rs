@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::message::ToolCall;
 
-/// A history in short: `u`ser, `a`ssistant, `s`ystem, a call of `1`, of `2`, or of both (`c`), the results `x` of 1 and `y` of 2.
+/// Builds a history from a script: `u`ser, `a`ssistant, `s`ystem, a call of `1`, of `2`, or of both (`c`), the results `x` of 1
+/// and `y` of 2.
 fn history(short: &str) -> Vec<Message> {
     let call = |ids: &[&str]| Message::tool_calls(ids.iter().map(|id| ToolCall::function(*id, "f", "{}")));
     let message = |(at, c): (usize, char)| {
@@ -23,7 +24,7 @@ fn history(short: &str) -> Vec<Message> {
     short.chars().enumerate().map(message).collect()
 }
 
-/// The shown messages in short.
+/// Returns the script of the shown messages.
 fn shown(window: &Window) -> String {
     window.messages.iter().filter_map(|message| message.id.as_ref()?.chars().next()).collect()
 }
@@ -41,7 +42,7 @@ fn a_limit_never_cuts_through_a_group() {
         assert_eq!(window.left_out.older, 4 - expected.len());
         assert_eq!(shown(&Policy::token_budget(n as u64, one_each()).window(history(turn))), expected, "budget {n}");
     }
-    // What does not fit ends the window, though what is before it would fit.
+    // A group that does not fit ends the window, even if what is before it would fit.
     assert_eq!(shown(&Policy::last_messages(2).window(history("u1xu"))), "u");
 }
 
@@ -67,12 +68,12 @@ fn what_is_broken_is_left_out_and_counted() {
     ] {
         let window = Policy::everything().window(history(given));
         assert_eq!(shown(&window), expected);
-        let LeftOut { older, unread, .. } = window.left_out;
+        let Omitted { older, unread, .. } = window.left_out;
         assert_eq!((older, unread), (0, false));
         let counts = (window.left_out.unanswered, window.left_out.stray, window.left_out.mismatched);
         assert_eq!(counts, (unanswered, stray, mismatched), "{given}");
     }
-    // What is broken takes no room.
+    // Broken groups do not count against the limit.
     let window = Policy::last_messages(2).window(history("uau1"));
     assert_eq!((shown(&window).as_str(), window.left_out.older, window.left_out.unanswered), ("au", 1, 1));
 }
@@ -93,8 +94,8 @@ fn system_messages_are_kept_if_asked_for() {
 
 #[test]
 fn what_was_left_out_is_said_in_words() {
-    assert_eq!(LeftOut::default().to_string(), "nothing left out");
-    let left_out = LeftOut { older: 12, unanswered: 1, mismatched: 3, unread: true, ..LeftOut::default() };
+    assert_eq!(Omitted::default().to_string(), "nothing left out");
+    let left_out = Omitted { older: 12, unanswered: 1, mismatched: 3, unread: true, ..Omitted::default() };
     assert_eq!(
         left_out.to_string(),
         "12 older messages, 1 message of tool calls without a result, 3 messages of tool calls and results that do not match, \
@@ -103,7 +104,7 @@ fn what_was_left_out_is_said_in_words() {
     assert_eq!((left_out.messages(), left_out.broken(), left_out.is_nothing()), (16, 4, false));
 }
 
-/// Whether a provider would take these messages: each call answered directly behind it, each result called for.
+/// Whether a provider would accept these messages: each call is answered directly after it, each result has a call.
 fn is_untorn(messages: &[Message]) -> bool {
     let mut open: Vec<&str> = Vec::new();
     for message in messages {
@@ -124,7 +125,7 @@ fn any_limit() -> impl Strategy<Value = Policy> {
         0 => Policy::everything(),
         1 => Policy::last_messages(n),
         2 => Policy::last_turns(n),
-        // Not all of one weight, and the same for the same message wherever it stands.
+        // Weights differ between messages but are the same for a message in every position.
         _ => Policy::token_budget(n as u64, TokenCounter::custom(|m| 1 + m.tool_calls.len() as u64)),
     })
 }
@@ -142,7 +143,7 @@ proptest! {
         let window = policy.window(all.clone());
         prop_assert!(is_untorn(&window.messages), "{given}: {}", shown(&window));
         prop_assert_eq!(window.messages.len() + window.left_out.messages(), all.len());
-        // In order, and none twice.
+        // In order, without duplicates.
         let mut rest = all.iter();
         prop_assert!(window.messages.iter().all(|message| rest.any(|other| other == message)));
         let pinned = all.iter().take_while(|m| policy.keeps_system && m.role == Role::System).count();
@@ -158,7 +159,7 @@ proptest! {
         }
     }
 
-    /// The older part of a history is not needed for a window that says so.
+    /// A settled window does not depend on the older part of the history.
     #[test]
     fn a_settled_window_is_the_whole_historys(older in "[uas12cxy]{0,8}", newer in "[uas12cxy]{0,12}", policy in any_limit()) {
         let all = history(&format!("{older}{newer}"));
@@ -167,11 +168,11 @@ proptest! {
         if view.settled {
             let (part, whole) = (view.window(newest), policy.window(all));
             prop_assert_eq!(part.messages, whole.messages);
-            prop_assert_eq!(LeftOut { older: 0, ..part.left_out }, LeftOut { older: 0, ..whole.left_out });
+            prop_assert_eq!(Omitted { older: 0, ..part.left_out }, Omitted { older: 0, ..whole.left_out });
         }
     }
 
-    /// A window holds as much as its limit takes: the next whole group before it would not fit.
+    /// A window is as large as its limit allows: the next whole group before it would not fit.
     #[test]
     fn a_window_is_as_large_as_may_be(given in "[ua1x]{0,16}", n in 0..12_usize) {
         let all = history(&given);

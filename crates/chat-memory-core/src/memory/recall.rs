@@ -1,30 +1,29 @@
-//! A session through a policy, reading no more than it takes.
+//! Loads a session through a policy, reading no more than needed.
 
 use crate::error::Error;
 use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::{ChatStore, History, Load, Position, Reach, Receipt, Record};
 
-use super::policy::{LeftOut, Policy, View, Window};
+use super::policy::{Omitted, Policy, View, Window};
 
-/// How many messages more are read where it is in question only whether the window's first messages continue what is before them.
+/// How many more messages are read if the only question is whether the window's first messages continue what precedes them.
 const LITTLE: usize = 8;
 
-/// What a session's memory is.
+/// A session loaded through a policy.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Recalled {
+pub struct Recall {
     /// What the model is shown.
     pub window: Window,
-    /// Where the session's log was: the position to expect in an append that must not cross another's.
+    /// The position of the session's log: pass it to `expecting` so that an append is refused if the session was modified since.
     pub position: Position,
     /// What it cost.
     pub receipt: Receipt,
 }
 
-/// Takes a session's memory from a store, through a policy. It is exactly [`Policy::window`] of the whole history, but
-/// only as much is read as the window takes: one load, or a few where so many messages have to be left out that the first
-/// does not fill the window.
+/// Loads a session through a policy. The result is exactly [`Policy::window`] of the whole history, but only as much is read as
+/// the window needs: one load, or a few if the first does not fill the window because messages have to be left out.
 ///
 /// ```
 /// use chat_memory::memory::{Policy, recall};
@@ -44,66 +43,65 @@ pub struct Recalled {
 ///
 /// # Errors
 /// As [`ChatStore::load`].
-pub async fn recall<S: ChatStore + ?Sized>(store: &S, session: &SessionId, policy: &Policy) -> Result<Recalled, Error> {
-    recall_by(store, session, policy, Load::all()).await
+pub async fn recall<S: ChatStore + ?Sized>(store: &S, session: &SessionId, policy: &Policy) -> Result<Recall, Error> {
+    recall_with(store, session, policy, Load::all()).await
 }
 
-/// The same, loading as `load` says in all but its reach, which is the policy's: eventually consistent, or [written
-/// singly](Load::written_singly).
+/// Like [`recall`], with the options of `load` except its reach, which is the policy's: eventually consistent, or [written
+/// singly](Load::single_message_records).
 ///
 /// # Errors
 /// As [`ChatStore::load`].
-pub async fn recall_by<S: ChatStore + ?Sized>(
+pub async fn recall_with<S: ChatStore + ?Sized>(
     store: &S,
     session: &SessionId,
     policy: &Policy,
     load: Load,
-) -> Result<Recalled, Error> {
+) -> Result<Recall, Error> {
     let (history, view) = read(store, session, policy, load).await?;
     let (position, receipt) = (history.position.clone(), history.receipt);
-    Ok(Recalled { window: view.window(history.into_messages()), position, receipt })
+    Ok(Recall { window: view.window(history.into_messages()), position, receipt })
 }
 
-/// What a session's memory is, in the records that it comes from.
+/// A session loaded through a policy, with the records that its messages come from.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct RecalledRecords {
-    /// All that was read, with what it cost.
+pub struct RecallRecords {
+    /// Everything that was read, with what it cost.
     pub history: History,
-    /// Of each of the history's messages, whether the model is shown it.
+    /// For each message of the history, whether the model is shown it.
     pub shown: Vec<bool>,
-    /// The tokens of those that are shown, where the policy counts them.
+    /// The tokens of the shown messages, if the policy counts them.
     pub tokens: Option<u64>,
     /// What is not shown.
-    pub left_out: LeftOut,
+    pub left_out: Omitted,
 }
 
-impl RecalledRecords {
-    /// All of what was read, as it is stored.
+impl RecallRecords {
+    /// Shows everything that was read, as it is stored.
     pub fn whole(history: History) -> Self {
         let shown = vec![true; history.messages().count()];
-        Self { history, shown, tokens: None, left_out: LeftOut::default() }
+        Self { history, shown, tokens: None, left_out: Omitted::default() }
     }
 
-    /// Each record, with those of its messages that the model is shown, each with when it was
+    /// Iterates over the records, each with those of its messages that the model is shown and when they were
     /// [sent](Record::message_times).
     pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Message, Option<i64>)>)> {
         let mut shown = self.shown.iter();
         self.history.records.iter().map(move |record| {
-            // The messages come first, so that no flag is taken for a message that is not there.
+            // The messages come first in the zip, so that no flag is consumed without its message.
             let messages = record.messages.iter().zip(record.message_times()).zip(shown.by_ref());
             (record, messages.filter_map(|(message, shown)| shown.then_some(message)).collect())
         })
     }
 
-    /// The messages that the model is shown, oldest first.
+    /// Iterates over the messages that the model is shown, oldest first.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.history.messages().zip(&self.shown).filter_map(|(message, shown)| shown.then_some(message))
     }
 }
 
-/// Takes a session's memory from a store as [`recall_by`] does, and gives the records with it: for showing where each message
-/// comes from.
+/// Loads a session as [`recall_with`] does, and keeps the records, to show where each message comes from.
 ///
 /// # Errors
 /// As [`ChatStore::load`].
@@ -112,9 +110,9 @@ pub async fn recall_records<S: ChatStore + ?Sized>(
     session: &SessionId,
     policy: &Policy,
     load: Load,
-) -> Result<RecalledRecords, Error> {
+) -> Result<RecallRecords, Error> {
     let (history, View { shown, tokens, left_out, .. }) = read(store, session, policy, load).await?;
-    Ok(RecalledRecords { history, shown, tokens, left_out })
+    Ok(RecallRecords { history, shown, tokens, left_out })
 }
 
 async fn read<S: ChatStore + ?Sized>(
@@ -136,7 +134,7 @@ async fn read<S: ChatStore + ?Sized>(
             history.receipt = receipt;
             return Ok((history, view));
         }
-        // A store that brings no more when asked for more would keep us here for ever.
+        // Prevents an endless loop with a store that returns no more when asked for more.
         let read = messages.len();
         let stuck = read_before.is_some_and(|before| read <= before);
         load.reach = if stuck { Reach::All } else { wider(policy, &messages, view.full && read_before.is_none()) };
@@ -144,8 +142,8 @@ async fn read<S: ChatStore + ?Sized>(
     }
 }
 
-/// Farther back than what was read: a little where only the start of the window is in question, else twice as far. Doubling costs at
-/// most as much again as the last load alone.
+/// Reaches farther back than what was read: slightly, if only the start of the window is in question, otherwise twice as far.
+/// Doubling reads at most as much again as the last load alone.
 fn wider(policy: &Policy, read: &[&Message], little: bool) -> Reach {
     let farther = |n: usize| if little { n.saturating_add(LITTLE) } else { n.saturating_mul(2) };
     match policy.reach() {

@@ -7,7 +7,7 @@ use crate::memory::TokenCounter;
 use crate::message::{Message, Role, ToolCall};
 use crate::store::{Append, Appended, Capabilities, History, InMemoryStore};
 
-/// The reference store, which notes how many messages each load brought.
+/// Wraps the reference store and records how many messages each load returned.
 #[derive(Debug, Default)]
 struct Watched {
     store: InMemoryStore,
@@ -71,7 +71,7 @@ fn a_window_costs_a_window() {
 #[test]
 fn it_reads_on_where_much_is_left_out() {
     run(async {
-        // A hundred results that lost their call, as newest.
+        // A hundred results without a call, as the newest messages.
         let strays = (0..100).map(|n| vec![Message::tool(format!("lost_{n}"), "21")]);
         let (watched, session) = stored((0..1_000).map(turn).chain(strays)).await;
         let recalled = recall(&watched, &session, &Policy::last_messages(4)).await.expect("loaded");

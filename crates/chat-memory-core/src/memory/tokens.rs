@@ -1,4 +1,4 @@
-//! Counting tokens: exactly for text, with tiktoken's vocabularies (feature `tokens`), or by an estimate.
+//! Counts tokens: exactly for text, with tiktoken's vocabularies (feature `tokens`), or by an estimate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,27 +13,28 @@ use crate::wire::openai;
 
 use super::estimate::estimate;
 
-/// What a message takes beside its text: the marks around it. This and [`NAME_OVERHEAD`] are the numbers that OpenAI's own
-/// recipe for counting chat messages gives for its models since `gpt-3.5-turbo-0613`.
+/// Tokens of a message in addition to its text: the marks around it. This and [`NAME_OVERHEAD`] are the numbers in OpenAI's own
+/// recipe for counting chat messages, for its models since `gpt-3.5-turbo-0613`.
 pub const MESSAGE_OVERHEAD: u64 = 3;
 
-/// What a name takes beside its text.
+/// Tokens of a name in addition to its text.
 pub const NAME_OVERHEAD: u64 = 1;
 
-/// What a tool call takes beside its function's name and its arguments. OpenAI publishes no number; this is as much as a message's.
+/// Tokens of a tool call in addition to its function's name and its arguments. OpenAI publishes no number; this one equals a
+/// message's.
 pub const CALL_OVERHEAD: u64 = 3;
 
 /// Fields of an item of OpenAI's Responses API that no model is shown.
 const ITEM_FIELDS_UNSEEN: [&str; 5] = [openai::ROLE_KEY, "type", "call_id", "status", "encrypted_content"];
 
-/// What an image counts: OpenAI's published price of a square of 1,024 pixels in high detail (85 + 4 tiles of 170). An image's real
-/// size is not in the message, so this is a convention.
+/// Tokens of an image: OpenAI's published price of a square of 1,024 pixels in high detail (85 + 4 tiles of 170). This is a
+/// convention, since the message does not contain the image's real size.
 pub const IMAGE_TOKENS: u64 = 765;
 
-/// What an image of low detail counts: OpenAI's published price, whatever its size.
+/// Tokens of a low-detail image: OpenAI's published price, whatever its size.
 pub const LOW_DETAIL_IMAGE_TOKENS: u64 = 85;
 
-/// A vocabulary of tiktoken's.
+/// A tiktoken vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
@@ -44,7 +45,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The vocabulary's name.
+    /// Returns the vocabulary's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::O200kBase => "o200k_base",
@@ -56,15 +57,15 @@ impl Encoding {
 /// Counts a message's tokens.
 ///
 /// A message counts [`MESSAGE_OVERHEAD`], its role, and the texts of:
-/// - its content, or each text part, in any provider's form; in OpenAI's Responses form what an item holds. An image part counts [`IMAGE_TOKENS`], or [`LOW_DETAIL_IMAGE_TOKENS`] where its `detail` is
-///   `low`, and never the length of its data. Any other part counts as its JSON text, which for embedded data is far too much:
-///   a budget errs on the safe side;
+/// - its content, or each text part, in any provider's form; in OpenAI's Responses form, what an item holds. An image part counts
+///   [`IMAGE_TOKENS`], or [`LOW_DETAIL_IMAGE_TOKENS`] if its `detail` is `low`, and never the length of its data. Any other part
+///   counts as its JSON text, which is far too much for embedded data: a budget errs on the safe side;
 /// - its name, and [`NAME_OVERHEAD`];
-/// - each tool call's function name and arguments, and [`CALL_OVERHEAD`]; so too a `function_call` of the older kind;
+/// - each tool call's function name and arguments, and [`CALL_OVERHEAD`]; likewise a `function_call` of the older kind;
 /// - its `refusal`.
 ///
-/// Ids and other fields are not shown to a model, and count nothing. A whole request takes a few tokens more (3 where the answer
-/// starts, and the definitions of tools), so leave room for them in a budget.
+/// Ids and other fields are not shown to a model and count nothing. A whole request takes a few tokens more (3 for the start of
+/// the answer, and the definitions of tools), so leave room for them in a budget.
 ///
 /// ```
 /// use chat_memory::Message;
@@ -84,13 +85,14 @@ enum Kind {
 }
 
 impl TokenCounter {
-    /// Counts by an estimate that needs no vocabulary: about a token for a short word, for three digits, for two or three marks
-    /// of punctuation, and for a Chinese, Japanese or Korean character.
+    /// Counts by an estimate that needs no vocabulary: about one token per short word, per three digits, per two or three
+    /// punctuation marks, and per Chinese, Japanese or Korean character.
     ///
-    /// Against `o200k_base` on 100 real conversations in English with tool calls (2,658 messages, 361,000 tokens) it is 8 % over in sum,
-    /// and from 6 to 13 % over for each conversation, so a budget is kept. Other languages and code are from an eighth under to six tenths
-    /// over; embedded random data (base64) is a seventh under. Against the older `cl100k_base` it is much the same for English, but
-    /// up to six tenths under for languages in other alphabets. The project's tests hold it to that.
+    /// Compared with `o200k_base` on 100 real conversations in English with tool calls (2,658 messages, 361,000 tokens), the
+    /// estimate is 8 % too high in total and 6 to 13 % too high per conversation, so a budget is kept. Other languages and code
+    /// range from an eighth too low to six tenths too high; embedded random data (base64) is a seventh too low. Compared with the
+    /// older `cl100k_base`, it is much the same for English, but up to six tenths too low for languages in other alphabets. The
+    /// project's tests check these numbers.
     pub fn estimate() -> Self {
         Self(Kind::Estimate)
     }
@@ -98,7 +100,7 @@ impl TokenCounter {
     /// Counts text exactly, with this vocabulary.
     ///
     /// # Errors
-    /// Unsupported, in a build without the feature `tokens`.
+    /// Unsupported in a build without the feature `tokens`.
     pub fn exact(encoding: Encoding) -> Result<Self, Error> {
         #[cfg(feature = "tokens")]
         return Ok(Self(Kind::Exact(encoding)));
@@ -115,14 +117,13 @@ impl TokenCounter {
     /// Counts text exactly, with the vocabulary of this OpenAI model.
     ///
     /// # Errors
-    /// Invalid, when the vocabulary of a model with this name is not known. Unsupported, in a build without the feature
-    /// `tokens`.
+    /// Invalid if the vocabulary of this model is unknown. Unsupported in a build without the feature `tokens`.
     pub fn for_model(model: &str) -> Result<Self, Error> {
         #[cfg(feature = "tokens")]
         {
             use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
             match get_tokenizer(model) {
-                // The two have the same tokens of text; harmony adds marks that stand in no message's text.
+                // Both have the same tokens for text; harmony adds marks that occur in no message's text.
                 Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony) => Self::exact(Encoding::O200kBase),
                 Some(Tokenizer::Cl100kBase) => Self::exact(Encoding::Cl100kBase),
                 _ => Err(Error::invalid(format!(
@@ -134,12 +135,12 @@ impl TokenCounter {
         Self::exact(Encoding::O200kBase).map_err(|e| e.context(format_args!("counting tokens for the model {model:?}")))
     }
 
-    /// Counts in the caller's own way. Each message must count 1 at least.
+    /// Counts with the caller's own function. Each message must count at least 1.
     pub fn custom(count: impl Fn(&Message) -> u64 + Send + Sync + 'static) -> Self {
         Self(Kind::Custom(Arc::new(count)))
     }
 
-    /// The message's tokens.
+    /// Returns the message's tokens.
     pub fn count(&self, message: &Message) -> u64 {
         match &self.0 {
             Kind::Custom(count) => count(message).max(1),
@@ -150,7 +151,7 @@ impl TokenCounter {
     }
 }
 
-/// The exact count with `o200k_base`, where the feature `tokens` is on; else the estimate.
+/// Counts exactly with `o200k_base` if the feature `tokens` is on; otherwise estimates.
 impl Default for TokenCounter {
     fn default() -> Self {
         Self::exact(Encoding::O200kBase).unwrap_or_else(|_| Self::estimate())
@@ -184,7 +185,7 @@ fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
         _ => tokens += message.parts().iter().map(|part| count_part(part.fields(), text)).sum::<u64>(),
     }
     if tools::is_item(message) {
-        // What an item says is in fields of its own: arguments, output, a summary.
+        // An item's content is in fields of its own: arguments, output, a summary.
         let said = message.extra.iter().filter(|(key, _)| !ITEM_FIELDS_UNSEEN.contains(&key.as_str()));
         tokens += said.map(|(_, value)| count_value(value, text)).sum::<u64>();
     }
@@ -195,7 +196,7 @@ fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
         tokens += CALL_OVERHEAD;
         tokens += match (call.name(), call.arguments()) {
             (Some(name), Some(arguments)) => text(name) + text(arguments),
-            // A call of another kind: all that it says.
+            // A call of another kind counts as a whole.
             _ => text(&Value::from(call.fields().clone()).to_string()),
         };
     }
@@ -214,7 +215,7 @@ fn count_part(part: &Map<String, Value>, text: &dyn Fn(&str) -> u64) -> u64 {
         let detail = part.get("image_url").and_then(|image| image.get("detail")).or(part.get("detail"));
         return if detail.is_some_and(|detail| detail == "low") { LOW_DETAIL_IMAGE_TOKENS } else { IMAGE_TOKENS };
     }
-    // A tool's result may hold parts of its own, such as images.
+    // A tool's result may contain parts of its own, such as images.
     let inner = part.get("toolResult").unwrap_or(&Value::Null).get("content").or(part.get("content"));
     match inner {
         Some(Value::Array(parts)) => CALL_OVERHEAD + parts.iter().map(|part| count_value(part, text)).sum::<u64>(),
@@ -232,7 +233,7 @@ fn count_value(value: &Value, text: &dyn Fn(&str) -> u64) -> u64 {
     }
 }
 
-/// Whether a part is an image: by its type, as Bedrock has it, or as Gemini has it.
+/// Whether a part is an image: by its type, or in Bedrock's or Gemini's form.
 fn is_image(part: &Map<String, Value>) -> bool {
     let data = ["inlineData", "inline_data", "fileData", "file_data"].iter().find_map(|name| part.get(*name));
     let kind = data.and_then(|data| data.get("mimeType").or(data.get("mime_type"))).and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! Why a JSON value is no message, with what it is instead, where that can be told, and what to do about it.
+//! Explains why a JSON value is not a message: what it is instead, if that can be determined, and the remedy.
 
 use serde_json::{Map, Value};
 
@@ -18,11 +18,11 @@ fn error(what: impl std::fmt::Display, cause: impl std::fmt::Display, remedy: im
     MessageError::new(format!("{what}: {cause}; {remedy}"))
 }
 
-/// How LangChain's own functions write messages that we read.
+/// How LangChain's own functions write the messages that we read.
 const STORED: &str =
     "write it with LangChain's messages_to_dict (mapChatMessagesToStoredMessages in JavaScript), and give the format langchain";
 
-/// A role that is none of these.
+/// The error for an unknown role.
 pub(crate) fn unknown_role(name: &str, roles: &str) -> MessageError {
     let lower = name.trim().to_lowercase();
     let meant = match lower.as_str() {
@@ -39,13 +39,13 @@ pub(crate) fn unknown_role(name: &str, roles: &str) -> MessageError {
     }
 }
 
-/// A value that is no object.
+/// The error for a value that is not an object.
 pub(crate) fn not_an_object(value: &Value) -> MessageError {
     let cause = format!("expected a JSON object such as {{\"role\": \"user\", \"content\": \"Hi\"}}, found {}", kind_of(value));
     error("invalid message", cause, "give one object for each message")
 }
 
-/// An object without a role.
+/// The error for an object without a role.
 pub(crate) fn without_role(fields: &Map<String, Value>, roles: &str) -> MessageError {
     const WHAT: &str = "message without \"role\"";
     let has = |key: &str| fields.contains_key(key);
@@ -74,7 +74,7 @@ pub(crate) fn without_role(fields: &Map<String, Value>, roles: &str) -> MessageE
     }
 }
 
-/// A known field of the wrong type.
+/// The error for a known field of the wrong type.
 pub(crate) fn wrong_field(key: &str, value: &Value) -> MessageError {
     let (expected, remedy) = match (key, value) {
         ("content", Value::Object(_)) => ("a text or a list of parts", "put the part into a list"),
@@ -95,7 +95,7 @@ pub(crate) fn wrong_field(key: &str, value: &Value) -> MessageError {
     error(format_args!("invalid field {key:?}"), format_args!("expected {expected}, found {found}"), remedy)
 }
 
-/// What is no stored message of LangChain's.
+/// The error for a value that is not a stored message of LangChain's.
 pub(crate) fn not_stored(value: &Value) -> MessageError {
     let what = "invalid stored message";
     let Value::Object(fields) = value else {
@@ -122,7 +122,7 @@ pub(crate) fn not_stored(value: &Value) -> MessageError {
     }
 }
 
-/// A type that LangChain's messages do not have.
+/// The error for a type that LangChain's messages do not have.
 pub(crate) fn unknown_type(kind: &str) -> MessageError {
     let meant = match kind.trim().to_lowercase().as_str() {
         "user" => Some("human"),

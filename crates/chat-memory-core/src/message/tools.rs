@@ -1,6 +1,6 @@
-//! How a message speaks of tool calls and their results, in each form that people store.
+//! Recognizes tool calls and their results in a message, in every form that people store.
 //!
-//! This is the one place that knows it. Windows, turns, rewinds and what is shown of them ask here.
+//! All other code (windows, turns, rewinds, display) asks this module.
 //!
 //! | form | calls | results |
 //! |---|---|---|
@@ -18,29 +18,29 @@ use serde_json::{Map, Value};
 use super::{Content, Message, Role};
 use crate::wire::openai;
 
-/// How a form lets calls and results follow each other.
+/// The order of calls and results that a form allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// One message calls, and the results directly behind it answer.
+    /// One message calls; the results follow it directly.
     Chat,
-    /// Neighbouring messages of the model are one turn of the provider, and so are neighbouring results.
+    /// Consecutive messages of the model are one turn for the provider, and so are consecutive results.
     Blocks,
-    /// As blocks, and a call follows a user's message or other results directly.
+    /// As blocks; in addition, a call directly follows a user's message or other results.
     Gemini,
-    /// Calls are messages of their own; other output of the model may lie between them and their results.
+    /// Calls are messages of their own; other output of the model may come between them and their results.
     Items,
 }
 
-/// By what a result and its call know each other.
+/// How a result refers to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reference<'a> {
-    /// The call's id, where the form has one. An empty one names nothing.
+    /// The call's id, if the form has one. An empty id names nothing.
     id: Option<&'a str>,
     /// The function's name.
     function: Option<&'a str>,
-    /// Of a result without an id: whether it may answer a call that has one.
+    /// For a result without an id: whether it may answer a call that has one.
     by_name: bool,
-    /// Of a call: whether the provider runs it, so that the model's own next message may hold the result.
+    /// For a call: whether the provider runs it, so that the model's own next message may hold the result.
     pub(crate) by_provider: bool,
 }
 
@@ -54,19 +54,19 @@ impl<'a> Reference<'a> {
         Self { by_provider: is, ..self }
     }
 
-    /// Whether both have one id.
+    /// Whether both have the same id.
     pub(crate) fn has_id_of(&self, other: &Self) -> bool {
         self.id.is_some() && self.id == other.id
     }
 
-    /// The place among `open` calls of the one that this result answers.
+    /// Returns the index in `open` of the call that this result answers.
     pub(crate) fn answers(&self, open: &[Self]) -> Option<usize> {
         if let Some(id) = self.id
             && let Some(at) = open.iter().position(|call| call.id == Some(id))
         {
             return Some(at);
         }
-        // By name, and where several calls have it, or none is known, by position.
+        // By name; by position if several calls have that name or no name is known.
         open.iter().position(|call| {
             let unnamed = call.id.is_none() || (self.by_name && self.id.is_none());
             unnamed && (self.function.is_none() || call.function.is_none() || self.function == call.function)
@@ -74,22 +74,22 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// What a message says of tools.
+/// The tool calls and results in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ToolUse<'a> {
     pub(crate) form: Form,
     pub(crate) role: Role,
     /// The calls that are not answered in the message itself.
     pub(crate) calls: Vec<Reference<'a>>,
-    /// The results of calls that are not in the message itself.
+    /// The results of calls that are in other messages.
     pub(crate) results: Vec<Reference<'a>>,
-    /// Whether something else stands in front of a result where the provider wants results first.
+    /// Whether something precedes a result where the provider requires results first.
     pub(crate) misplaced: bool,
-    /// Whether it says more than results.
+    /// Whether it contains anything besides results.
     pub(crate) says_more: bool,
-    /// Whether it is the model's reasoning, which the provider takes only with the output that follows it.
+    /// Whether it is the model's reasoning, which the provider accepts only with the output that follows it.
     pub(crate) is_reasoning: bool,
-    /// Whether the message may be a part of what began before it.
+    /// Whether the message may continue what began before it.
     pub(crate) may_continue: bool,
 }
 
@@ -97,10 +97,10 @@ pub(crate) struct ToolUse<'a> {
 enum Piece<'a> {
     Call(Reference<'a>),
     Result(Reference<'a>),
-    /// A result that must stand first among a message's blocks.
+    /// A result that must come first among a message's blocks.
     FirstResult(Reference<'a>),
     Other,
-    /// What the model is not shown.
+    /// Not shown to the model.
     Nothing,
 }
 
@@ -129,7 +129,7 @@ impl<'a> ToolUse<'a> {
         match piece {
             Piece::Call(call) => self.calls.push(call),
             Piece::Result(result) | Piece::FirstResult(result) if result.answers(&self.calls).is_some() => {
-                // Answered where it was made: a tool that the provider ran.
+                // Answered in the same message: a tool that the provider ran.
                 result.answers(&self.calls).map(|at| self.calls.remove(at));
                 self.says_more = true;
             }
@@ -143,28 +143,28 @@ impl<'a> ToolUse<'a> {
         }
     }
 
-    /// Whether tools do not come up in it, nor reasoning.
+    /// Whether it contains neither tool calls and results nor reasoning.
     pub(crate) fn is_plain(&self) -> bool {
         self.calls.is_empty() && self.results.is_empty() && !self.is_reasoning
     }
 }
 
-/// Whether a message calls tools, answers a call or is reasoning, in whatever form.
+/// Whether a message calls tools, answers a call or is reasoning, in any form.
 pub fn uses_tools(message: &Message) -> bool {
     !ToolUse::of(message).is_plain()
 }
 
-/// Whether a turn begins with this message: see [`Message::begins_turn`].
+/// Whether this message begins a turn: see [`Message::begins_turn`].
 pub(crate) fn begins_turn(message: &Message) -> bool {
     message.role == Role::User && !pieces(message).any(|piece| matches!(piece, Piece::Result(_) | Piece::FirstResult(_)))
 }
 
-/// A Gemini content's parts.
+/// Returns a Gemini content's parts.
 pub(crate) fn gemini_parts(message: &Message) -> Option<&Vec<Value>> {
     message.extra.get("parts")?.as_array()
 }
 
-/// The `type` of an item of the Responses API. A message that names its role may have such a field for any reason of its own.
+/// Returns the `type` of an item of the Responses API. A message with a role may have such a field for other reasons.
 fn item_type(message: &Message) -> Option<&str> {
     let kind = message.extra.get("type")?.as_str()?;
     (kind == "message" || is_unroled(message) || message.extra.contains_key("call_id")).then_some(kind)
@@ -186,12 +186,12 @@ fn form(message: &Message) -> Form {
     }
     let has_calls =
         |parts: &[super::Part]| parts.iter().any(|part| !matches!(block(part.fields(), false), Piece::Other | Piece::Nothing));
-    // The AI SDK hands its messages to any provider, and joins no messages of the model.
+    // The AI SDK passes its messages to any provider and does not join messages of the model.
     let of_ai_sdk = |part: &super::Part| matches!(part.kind(), Some("tool-call" | "tool-result" | "tool-error"));
     match &message.content {
         _ if gemini_parts(message).is_some() => Form::Gemini,
         Some(Content::Parts(parts)) if parts.iter().any(of_ai_sdk) => Form::Chat,
-        // A whole answer of Anthropic's has a type, too.
+        // A complete response of Anthropic's has a type, too.
         Some(Content::Parts(parts)) if has_calls(parts) => Form::Blocks,
         _ if item_type(message).is_some() => Form::Items,
         Some(Content::Parts(_)) => Form::Blocks,
@@ -199,11 +199,11 @@ fn form(message: &Message) -> Form {
     }
 }
 
-/// What a message says, in its order.
+/// Returns the pieces of a message, in order.
 fn pieces(message: &Message) -> Box<dyn Iterator<Item = Piece<'_>> + '_> {
     let of_assistant = message.role == Role::Assistant;
     if message.role == Role::Tool && message.tool_call_id.as_deref().is_some_and(|id| !id.is_empty()) {
-        // Whatever its content holds is what the tool gave.
+        // Whatever its content holds is the tool's output.
         let id = message.tool_call_id.as_deref();
         return Box::new(std::iter::once(Piece::Result(Reference { id, function: None, by_name: false, by_provider: false })));
     }
@@ -220,7 +220,7 @@ fn pieces(message: &Message) -> Box<dyn Iterator<Item = Piece<'_>> + '_> {
     {
         let results_first = message.role == Role::User;
         let blocks = parts.iter().map(move |part| block(part.fields(), results_first));
-        // LangChain repeats in the content, as the provider has it, what `tool_calls` says.
+        // LangChain repeats `tool_calls` in the content, in the provider's form.
         let said = message.tool_calls.iter().filter_map(|call| call.id()).collect::<Vec<_>>();
         let is_repeated = move |call: &Reference<'_>| !said.is_empty() && call.id.is_none_or(|id| said.contains(&id));
         let blocks = blocks.map(move |piece| match piece {
@@ -242,7 +242,7 @@ fn chat_calls(message: &Message) -> impl Iterator<Item = Piece<'_>> {
         let named = |kind: &str| fields.get(kind).and_then(|function| function.get("name"));
         Piece::Call(Reference::new(fields.get("id"), named("function").or_else(|| named("custom"))))
     });
-    // Where there are both, LangChain wrote the same call twice.
+    // If both are present, LangChain wrote the same call twice.
     let function = openai::function_call(message).filter(|_| message.tool_calls.is_empty());
     calls.chain(function.map(|call| Piece::Call(Reference::new(None, call.get("name")))))
 }
@@ -257,7 +257,7 @@ fn is_result(fields: &Map<String, Value>) -> bool {
     matches!(block(fields, false), Piece::Result(_) | Piece::FirstResult(_))
 }
 
-/// A block or part of a content.
+/// Classifies a block or part of a content.
 fn block(fields: &Map<String, Value>, results_first: bool) -> Piece<'_> {
     let get = |key: &str| fields.get(key);
     let inner = |names: [&str; 2]| names.iter().find_map(|name| fields.get(*name)).and_then(Value::as_object);
@@ -270,7 +270,7 @@ fn block(fields: &Map<String, Value>, results_first: bool) -> Piece<'_> {
         "tool_result" if results_first => Piece::FirstResult(Reference::new(get("tool_use_id"), None)),
         "server_tool_result" => Piece::Result(Reference::new(get("tool_call_id"), None)),
         _ if kind == "tool_result" || kind.ends_with("_tool_result") => Piece::Result(Reference::new(get("tool_use_id"), None)),
-        // A part of a UIMessage holds the result, too.
+        // A tool part of a UIMessage holds the result, too.
         _ if get("state").is_some_and(Value::is_string) && (kind == "dynamic-tool" || kind.starts_with("tool-")) => {
             let answered = get("state").and_then(Value::as_str).is_some_and(|state| state.starts_with("output"));
             if answered { Piece::Other } else { Piece::Call(Reference::new(get("toolCallId"), get("toolName"))) }
@@ -311,7 +311,7 @@ fn block(fields: &Map<String, Value>, results_first: bool) -> Piece<'_> {
     }
 }
 
-/// An item of the Responses API; `None` for one that is a message.
+/// Classifies an item of the Responses API; `None` if it is a message.
 fn item<'a>(kind: &str, fields: &'a Map<String, Value>, message: &'a Message) -> Option<Piece<'a>> {
     let own_id = || message.id.as_deref().filter(|id| !id.is_empty());
     let named = |id: Option<&'a str>, function: Option<&'a str>| Reference { id, function, by_name: false, by_provider: false };
@@ -322,7 +322,7 @@ fn item<'a>(kind: &str, fields: &'a Map<String, Value>, message: &'a Message) ->
         "mcp_approval_response" => Piece::Result(Reference::new(fields.get("approval_request_id"), None)),
         _ if kind.ends_with("_call") => match call_id() {
             Some(id) => Piece::Call(named(Some(id), message.name.as_deref())),
-            // The provider ran it, and the item holds what came of it.
+            // The provider ran it, and the item holds its result.
             None => Piece::Other,
         },
         // A shell's output names its call in `id`.
@@ -332,7 +332,7 @@ fn item<'a>(kind: &str, fields: &'a Map<String, Value>, message: &'a Message) ->
     })
 }
 
-/// The role of an item of the Responses API that names none; `None` for what is no such item.
+/// Returns the role of an item of the Responses API that names none; `None` if it is not such an item.
 pub(crate) fn role_of_item(kind: &str) -> Option<Role> {
     match kind {
         "mcp_approval_response" => Some(Role::Tool),

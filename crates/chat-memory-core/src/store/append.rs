@@ -1,4 +1,4 @@
-//! What is appended, and what the store answers.
+//! Appends: what is written, and what the store returns.
 
 use serde_json::{Map, Value};
 
@@ -9,27 +9,27 @@ use crate::json;
 use crate::message::Message;
 use crate::session::{Owner, SessionId};
 
-/// How long an idempotency key is looked for, in milliseconds: 24 hours from its record's time.
+/// How long an idempotency key is remembered, in milliseconds: 24 hours from its record's time.
 pub const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
-/// The latest time that an append may give, in milliseconds since 1970: what 13 digits hold, in the year 2286.
+/// The latest time that an append may give, in epoch milliseconds: the largest number of 13 digits, in the year 2286.
 pub const MAX_TIME_MS: i64 = 9_999_999_999_999;
 
-/// By what an append is known if it is repeated.
+/// Identifies repeated attempts of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// Never tried before: the store makes an id. Each call appends anew.
+    /// A first attempt: the store generates an id. Each call appends again.
     New,
     /// The caller's own idempotency key: a repeat within [`KEY_LIFETIME_MS`] finds the first record.
     Key(String),
-    /// A repeat of an append that ended in doubt.
+    /// A repeat of an append whose outcome was unknown.
     Ticket(Ticket),
 }
 
-/// One append: messages that become one record, whole or not at all, and the conditions on it.
+/// One append: messages that become one record, all or nothing, and the conditions on it.
 ///
 /// ```
 /// use chat_memory::{Append, Message};
@@ -42,33 +42,33 @@ pub struct Append {
     messages: Vec<Message>,
     metadata: Option<Map<String, Value>>,
     rewind: Option<u64>,
-    /// For a rewind: when the last of what it hides expires (epoch seconds); it must not expire earlier itself.
-    hides_until: Option<Lasts>,
+    /// For a rewind: when the last record that it hides expires, in epoch seconds. The rewind must not expire earlier.
+    hides_until: Option<Expiry>,
     expected: Option<Position>,
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
-    /// When each message was sent; empty where that is when the record is written.
+    /// When each message was sent; empty if that is when the record is written.
     sent_at: Vec<Option<i64>>,
     started_at: Option<i64>,
 }
 
 /// How long something lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lasts {
+pub enum Expiry {
     /// Until this time, in epoch seconds.
     Until(i64),
-    /// Without end.
+    /// Forever.
     Forever,
 }
 
-impl Lasts {
-    /// Until this time, in epoch seconds, or without end.
+impl Expiry {
+    /// Until this time, in epoch seconds; forever if it is `None`.
     pub fn of(expires_at: Option<i64>) -> Self {
         expires_at.map_or(Self::Forever, Self::Until)
     }
 
-    /// The time at which it is over, in epoch seconds.
+    /// Returns the time at which it ends, in epoch seconds.
     pub fn seconds(self) -> Option<i64> {
         match self {
             Self::Until(at) => Some(at),
@@ -76,19 +76,19 @@ impl Lasts {
         }
     }
 
-    /// Whether it is over at this time, in epoch seconds.
+    /// Whether it has ended at this time, in epoch seconds.
     pub fn has_passed(self, now_s: i64) -> bool {
         self.seconds().is_some_and(|at| at <= now_s)
     }
 
-    /// Whether it is over at this time, in epoch milliseconds.
+    /// Whether it has ended at this time, in epoch milliseconds.
     pub fn is_over(self, now_ms: i64) -> bool {
         self.has_passed(now_ms.div_euclid(1000))
     }
 }
 
 impl Append {
-    /// An append of these messages.
+    /// Creates an append of these messages.
     pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
         Self {
             messages: messages.into_iter().collect(),
@@ -104,37 +104,38 @@ impl Append {
         }
     }
 
-    /// A clear: all that is before it is forgotten.
+    /// Creates a clear, which hides everything before it.
     pub fn clear() -> Self {
         Self::replace_all([])
     }
 
-    /// A clear that puts these messages in place of all that is before it.
+    /// Creates a clear that replaces everything before it with these messages.
     pub fn replace_all(messages: impl IntoIterator<Item = Message>) -> Self {
-        Self { rewind: Some(0), hides_until: Some(Lasts::Forever), ..Self::new(messages) }
+        Self { rewind: Some(0), hides_until: Some(Expiry::Forever), ..Self::new(messages) }
     }
 
-    /// Takes back the records from number `seq` on, and puts `messages` in their place. It carries the position of
-    /// `history`, since what another writer added meanwhile must not vanish unseen: then it ends in a conflict.
+    /// Removes the records from number `seq` on and puts `messages` in their place. The append expects the position of `history`,
+    /// so that nothing is removed that another writer added in the meantime: it then fails with a conflict.
     ///
-    /// What was taken back or cleared before stays so: where record `seq` is itself a rewind or a clear, its own messages go,
-    /// and what it hid stays hidden.
+    /// What earlier rewinds and clears hide stays hidden: if record `seq` is itself a rewind or a clear, only its own messages
+    /// are removed.
     ///
     /// # Errors
-    /// Invalid, when `history` does not show a record with this number.
+    /// Invalid if `history` has no visible record with this number.
     pub fn rewind(history: &History, seq: u64, messages: impl IntoIterator<Item = Message>) -> Result<Self, Error> {
         let Some(record) = history.records.iter().find(|record| record.seq == seq) else {
             return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
         };
-        // A record that itself took something back, or cleared, must not give it back by going: what it hid stays hidden.
+        // Removing a rewind or a clear must not bring back what it hid.
         let to = record.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
-        let hides_until = hidden.map(|record| Lasts::of(record.expires_at)).max();
+        let hides_until = hidden.map(|record| Expiry::of(record.expires_at)).max();
         Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
     }
 
-    /// Takes back the last `turns` turns (each a user's message and all that follows it; fewer if there are fewer), and puts `messages` in
-    /// their place. `None` where `history` shows no turn. What stands before a turn in the same record, such as a system prompt, stays.
+    /// Removes the last `turns` turns and puts `messages` in their place. A turn is a user's message and everything up to the
+    /// next one; if there are fewer turns, all of them are removed. Messages before a turn in the same record, such as a system
+    /// prompt, stay. Returns `None` if `history` has no turn.
     ///
     /// # Errors
     /// As [`rewind`](Self::rewind).
@@ -150,53 +151,53 @@ impl Append {
         if times.is_empty() {
             return Ok(Some(rewind));
         }
-        // What stays keeps its time; what comes in its place is sent now.
+        // Messages that stay keep their times; the replacements are sent now.
         times.resize(rewind.messages.len(), Some(wall_ms()));
         Ok(Some(rewind.sent_at(times)))
     }
 
-    /// The same append, to be refused if anyone wrote to the session since this position was read.
+    /// Refuses the append if the session was modified since this position was read.
     pub fn expecting(mut self, position: Position) -> Self {
         self.expected = Some(position);
         self
     }
 
-    /// The same append, known by the caller's idempotency key: however often it is repeated within [`KEY_LIFETIME_MS`], it
-    /// is stored once. The same key with another body is an error.
+    /// Identifies the append by the caller's idempotency key: it is stored once, however often it is repeated within
+    /// [`KEY_LIFETIME_MS`]. The same key with another body is an error.
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.identity = Identity::Key(key.into());
         self
     }
 
-    /// The same append as the one that ended in doubt with this ticket: stored once, whether that one landed or not.
+    /// Repeats the append that this ticket was returned for. It is stored once, whether or not the first attempt was.
     pub fn with_ticket(mut self, ticket: Ticket) -> Self {
         self.identity = Identity::Ticket(ticket);
         self
     }
 
-    /// The same append with the caller's own small JSON beside the messages.
+    /// Adds the caller's own metadata, a small JSON object stored next to the messages.
     pub fn with_metadata(mut self, metadata: Map<String, Value>) -> Self {
         self.metadata = Some(metadata);
         self
     }
 
-    /// The same append; if it starts the session, the session gets this owner.
+    /// Sets the owner of the session if this append starts it.
     pub fn owned_by(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// The same append; if it starts the session, the session gets this title.
+    /// Sets the title of the session if this append starts it.
     pub fn titled(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// Gives each message its own time: when it was sent, in epoch milliseconds, `None` where that is unknown. Without this, the messages
-    /// count as sent when the record is written.
+    /// Gives each message the time when it was sent, in epoch milliseconds; `None` if it is unknown. Without this call, the time
+    /// is when the record is written.
     ///
-    /// Times are stored next to the messages and come back in [`Record::sent_at`]. They are no part of what a repeat is
-    /// [compared](Self::is_body_of) by.
+    /// Times are stored next to the messages and returned in [`Record::sent_at`]. They are ignored when a repeat is
+    /// [compared](Self::is_body_of) with its record.
     ///
     /// ```
     /// use chat_memory::{Append, Message};
@@ -209,9 +210,9 @@ impl Append {
         self
     }
 
-    /// The same append; if it starts the session, the session counts as started at this time (epoch milliseconds) and not when the record
-    /// is written: [`SessionInfo::created_at`](super::SessionInfo::created_at) says it, and lists are in its order. A time in the future
-    /// counts as now.
+    /// Sets when the session started, in epoch milliseconds, if this append starts it; the default is when the record is written.
+    /// [`SessionInfo::created_at`](super::SessionInfo::created_at) returns this time and lists are sorted by it. A time in the
+    /// future counts as now.
     pub fn started_at(mut self, epoch_ms: i64) -> Self {
         self.started_at = Some(epoch_ms);
         self
@@ -222,22 +223,22 @@ impl Append {
         &self.messages
     }
 
-    /// The caller's own JSON.
+    /// The caller's metadata.
     pub fn metadata(&self) -> Option<&Map<String, Value>> {
         self.metadata.as_ref()
     }
 
-    /// The number from which it takes back.
+    /// The number of the first record that this append removes.
     pub fn rewinds_to(&self) -> Option<u64> {
         self.rewind
     }
 
-    /// The expected position.
+    /// The position that the session must be at.
     pub fn expected(&self) -> Option<&Position> {
         self.expected.as_ref()
     }
 
-    /// By what it is known if it is repeated.
+    /// What identifies a repeat of this append.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -252,35 +253,35 @@ impl Append {
         self.title.as_deref()
     }
 
-    /// When each message was sent; empty where that is when the record is written.
+    /// When each message was sent; empty if that is when the record is written.
     pub fn times(&self) -> &[Option<i64>] {
         &self.sent_at
     }
 
-    /// When a session that this append starts counts as started: the [time given](Self::started_at), or now.
+    /// Returns when a session that this append starts counts as started: the [given time](Self::started_at), or now.
     pub fn starts_at(&self, now_ms: i64) -> i64 {
         self.started_at.map_or(now_ms, |at| at.min(now_ms))
     }
 
-    /// When it makes its session active: as its newest message was sent, where that is known and not ahead of this time, and else then
-    /// (epoch milliseconds).
+    /// Returns the last activity that this append gives its session, in epoch milliseconds: when its newest message was sent, or
+    /// `now_ms` if that is unknown or in the future.
     pub fn active_at(&self, now_ms: i64) -> i64 {
         self.times().iter().flatten().copied().max().map_or(now_ms, |sent_at| sent_at.min(now_ms))
     }
 
-    /// When the record expires (epoch seconds) in a store that keeps records for `retention_s`: not before what it hides,
-    /// and never where that has no expiry. A clear's messages expire as any others do.
+    /// Returns when the record expires, in epoch seconds, in a store that keeps records for `retention_s` seconds: not before the
+    /// records that it hides, and never if those never expire. A clear's messages expire like any others.
     pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
-        // What would expire beyond the end of time does not expire.
+        // A time too large to represent means that the record never expires.
         let own = now_ms.div_euclid(1000).checked_add(i64::try_from(retention_s?).ok()?)?;
         match (self.rewind, self.hides_until) {
             (None | Some(0), _) => Some(own),
-            (Some(_), Some(Lasts::Until(hidden))) => Some(own.max(hidden)),
+            (Some(_), Some(Expiry::Until(hidden))) => Some(own.max(hidden)),
             (Some(_), _) => None,
         }
     }
 
-    /// The append's id: the one its key or ticket names, or a new one.
+    /// Returns the append's id: derived from its key, taken from its ticket, or new.
     pub fn id_in(&self, session: &SessionId) -> AppendId {
         match &self.identity {
             Identity::New => AppendId::random(),
@@ -289,11 +290,11 @@ impl Append {
         }
     }
 
-    /// Whether any store may take it. Stores call this first.
+    /// Checks whether any store may accept this append. Stores call this first.
     ///
     /// # Errors
-    /// Invalid, when there is nothing to append, a message or the metadata cannot come back equal, the key is empty or too long,
-    /// the times are not one for each message or out of range, or a rewind (other than to 0) carries no position.
+    /// Invalid if there is nothing to append, a message or the metadata would not round-trip, the key is empty or too long, the
+    /// times are out of range or not one per message, or a rewind (other than to 0) carries no position.
     pub fn check(&self) -> Result<(), Error> {
         if self.messages.is_empty() && self.rewind.is_none() {
             return Err(Error::invalid("there is nothing to append: give one message at least"));
@@ -336,13 +337,13 @@ impl Append {
         }
     }
 
-    /// Whether `record`, found under this append's id, is what this append would have written. A record whose messages were
-    /// cleared since is taken for it, as nothing can be compared any more.
+    /// Whether `record`, found under this append's id, is what this append would have written. Returns true for a record whose
+    /// messages were cleared since, because nothing is left to compare.
     pub fn is_body_of(&self, record: &Record) -> bool {
         record.messages == self.messages && record.metadata == self.metadata && record.rewind == self.rewind
     }
 
-    /// The error for a repeat whose body is another than the one stored.
+    /// Returns the error for a repeat whose body differs from the stored one.
     pub fn reused(&self, seq: u64) -> Error {
         let what = match &self.identity {
             Identity::Key(key) => format!("the idempotency key {key:?}"),
@@ -355,7 +356,7 @@ impl Append {
     }
 }
 
-/// The record in which the last `turns` turns start, and its messages before them.
+/// Returns the record in which the last `turns` turns start, and its messages before them.
 fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<Message>)> {
     let mut left = turns;
     for record in history.records.iter().rev() {
@@ -368,37 +369,37 @@ fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<Message>
             }
         }
     }
-    // Fewer turns than asked: all of them go, and what stands before the first (a system prompt) stays.
+    // Fewer turns than asked for: remove all of them and keep what comes before the first (a system prompt).
     let turns = turns - left;
     if turns == 0 { None } else { cut_before_turn(history, turns) }
 }
 
-/// What an append did.
+/// The result of an append.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Appended {
     /// The record's number.
     pub seq: u64,
-    /// The position after the record, good for the next append. (Others may have written behind it already.)
+    /// The position after the record, for the next append. Other writers may already have appended since.
     pub position: Position,
-    /// When the record was made, in epoch milliseconds.
+    /// When the record was written, in epoch milliseconds.
     pub created_at: i64,
-    /// Whether an earlier attempt, under the same key or ticket, had written it already. (Of two callers of one key who both lost an
-    /// answer, each may be told that it was the first: nothing tells then whose request it was.)
+    /// Whether an earlier attempt with the same key or ticket had already written the record. (If two callers of one key both
+    /// lost their response, each may see this as true: nothing records whose request it was.)
     pub repeated: bool,
-    /// Whether this append started the session: its log was empty.
+    /// Whether this append started the session, whose log was empty.
     pub started: bool,
     /// What it cost.
     pub receipt: Receipt,
 }
 
 impl Appended {
-    /// The answer for the record with number `seq`.
+    /// Creates the result for the record with number `seq`.
     pub fn new(seq: u64, position: Position, created_at: i64) -> Self {
         Self { seq, position, created_at, repeated: false, started: false, receipt: Receipt::default() }
     }
 
-    /// The same, with what it cost.
+    /// Sets what it cost.
     #[must_use]
     pub fn with_receipt(self, receipt: Receipt) -> Self {
         Self { receipt, ..self }

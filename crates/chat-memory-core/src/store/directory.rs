@@ -1,4 +1,4 @@
-//! The directory: which sessions there are, and what is known of each beside its messages.
+//! The directory: lists sessions, with their owners, titles and metadata.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,24 +15,24 @@ use crate::session::{Owner, SessionId};
 /// The longest title, in bytes.
 pub const MAX_TITLE_BYTES: usize = 1024;
 
-/// The largest session metadata, in bytes of JSON. Lists carry it in full, so it is small.
+/// The largest session metadata, in bytes of JSON. It is kept small because lists return it in full.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
-/// A session, as the directory lists it.
+/// A session as listed in the directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionInfo {
     /// The session.
     pub id: SessionId,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Option<Owner>,
     /// Its title.
     pub title: Option<String>,
-    /// The caller's own JSON.
+    /// The caller's metadata.
     pub metadata: Option<Map<String, Value>>,
     /// When its first record was written, in epoch milliseconds.
     pub created_at: i64,
-    /// When something was last appended to it, in epoch milliseconds, as exactly as the store says in
-    /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` where that is not known.
+    /// When something was last appended, in epoch milliseconds, to the precision that the store declares in
+    /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` if unknown.
     pub last_at: Option<i64>,
 }
 
@@ -40,10 +40,10 @@ pub struct SessionInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionOrder {
-    /// By when they began, newest first.
+    /// By start, newest first.
     #[default]
     Started,
-    /// By last activity, newest first, as the side bar of a chat application shows them.
+    /// By last activity, newest first, as in the sidebar of a chat application.
     Recent,
 }
 
@@ -51,45 +51,45 @@ pub enum SessionOrder {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionQuery {
-    /// Those of this owner; `None` for those of nobody.
+    /// Sessions of this owner; `None` lists sessions without an owner.
     pub owner: Option<Owner>,
-    /// At most so many; 100 where it is `None`.
+    /// Up to this many per page; `None` means 100.
     pub limit: Option<usize>,
-    /// Go on where the last page ended: its [`next`](SessionPage::next).
+    /// Continues after the previous page: its [`next`](SessionPage::next).
     pub after: Option<String>,
-    /// The order that is wanted.
+    /// The order to list in.
     pub order: SessionOrder,
 }
 
 impl SessionQuery {
-    /// The sessions that have no owner.
-    pub fn of_nobody() -> Self {
+    /// Lists the sessions without an owner.
+    pub fn unowned() -> Self {
         Self::default()
     }
 
-    /// The sessions of this owner.
+    /// Lists the sessions of this owner.
     pub fn of(owner: Owner) -> Self {
         Self { owner: Some(owner), ..Self::default() }
     }
 
-    /// At most so many a page.
+    /// Returns at most this many sessions per page.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// The page after the one that ended with this cursor.
+    /// Returns the page after the one that ended with this cursor.
     #[must_use]
     pub fn after(mut self, cursor: impl Into<String>) -> Self {
         self.after = Some(cursor.into());
         self
     }
 
-    /// Sorted by last activity instead of by start.
+    /// Sorts by last activity instead of by start.
     ///
-    /// Page after page, each session comes once at most. One that is written to in the meantime moves to the top, in front of the
-    /// pages that are already read: read the first page again to see it there. The others come exactly once.
+    /// Across pages, each session is returned at most once. A session that is written to in the meantime moves to the top, ahead
+    /// of the pages already read: read the first page again to see it there. All others are returned exactly once.
     ///
     /// ```
     /// use chat_memory::store::{Append, ChatStore, InMemoryStore, SessionQuery};
@@ -98,7 +98,7 @@ impl SessionQuery {
     /// let store = InMemoryStore::new();
     /// let trip = SessionId::new("trip")?;
     /// store.append(&trip, &Append::new([Message::user("Where should we go in May?")])).await?;
-    /// let page = store.sessions(&SessionQuery::of_nobody().recent().limit(20)).await?;
+    /// let page = store.sessions(&SessionQuery::unowned().recent().limit(20)).await?;
     /// assert_eq!(page.sessions[0].id, trip);
     /// # Ok::<(), chat_memory::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -109,10 +109,10 @@ impl SessionQuery {
         self
     }
 
-    /// The cursor of [`after`](Self::after), read.
+    /// Parses the cursor given in [`after`](Self::after).
     ///
     /// # Errors
-    /// Invalid, when it is not the cursor of a list in this order.
+    /// Invalid if it is not the cursor of a list in this order.
     pub fn cursor(&self) -> Result<Option<Cursor>, Error> {
         let Some(text) = &self.after else { return Ok(None) };
         let cursor: Cursor = text.parse()?;
@@ -129,30 +129,30 @@ impl SessionQuery {
 pub struct SessionPage {
     /// The sessions.
     pub sessions: Vec<SessionInfo>,
-    /// Where the next page goes on; `None` after the last.
+    /// The cursor of the next page; `None` after the last page.
     pub next: Option<String>,
-    /// What lies in the store and is not among the sessions, or cannot be read by these settings: a sentence each, with the remedy.
+    /// What the store holds but cannot list, or cannot read with these settings: one sentence each, with the remedy.
     pub warnings: Vec<String>,
-    /// The order that the sessions really are in: by start where the store cannot sort this many by last activity. A listing of every
-    /// session has no order.
+    /// The actual order of the sessions: by start if the store cannot sort this many by last activity. A list of all sessions has
+    /// no order.
     pub order: SessionOrder,
     /// What it cost.
     pub receipt: Receipt,
 }
 
 impl SessionPage {
-    /// A page of these sessions, by start.
+    /// Creates a page of these sessions, sorted by start.
     pub fn new(sessions: Vec<SessionInfo>, next: Option<String>) -> Self {
         Self { sessions, next, warnings: Vec::new(), order: SessionOrder::Started, receipt: Receipt::default() }
     }
 
-    /// The same, with what it cost.
+    /// Sets what it cost.
     #[must_use]
     pub fn with_receipt(self, receipt: Receipt) -> Self {
         Self { receipt, ..self }
     }
 
-    /// The same page, sorted so.
+    /// Sets the order of the page.
     #[must_use]
     pub fn in_order(mut self, order: SessionOrder) -> Self {
         self.order = order;
@@ -160,33 +160,33 @@ impl SessionPage {
     }
 }
 
-/// A change of what is known of a session. `None` leaves a field as it is, `Some(None)` takes it away.
+/// A change to a session's title and metadata. `None` leaves a field as it is, `Some(None)` removes it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SessionUpdate {
     /// The title.
     pub title: Option<Option<String>>,
-    /// The caller's own JSON, replaced whole.
+    /// The caller's metadata, replaced as a whole.
     pub metadata: Option<Option<Map<String, Value>>>,
 }
 
 impl SessionUpdate {
-    /// Whether any store may take it. Stores call this first.
+    /// Checks whether any store may accept this change. Stores call this first.
     ///
     /// # Errors
-    /// Invalid, when the title is not one (see [`check_title`]), or the metadata is larger than [`MAX_METADATA_BYTES`] or nests too
-    /// deep to be read back.
+    /// Invalid if the title is not valid (see [`check_title`]), or if the metadata is larger than [`MAX_METADATA_BYTES`] or too
+    /// deeply nested to be read back.
     pub fn check(&self) -> Result<(), Error> {
         self.title.iter().flatten().try_for_each(|title| check_title(title))?;
         self.metadata.iter().flatten().try_for_each(check_metadata)
     }
 }
 
-/// Whether session metadata may be stored.
+/// Checks whether session metadata may be stored.
 ///
 /// # Errors
-/// Invalid, when it is too large or nests too deep.
+/// Invalid if it is too large or too deeply nested.
 pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
-    // The object that holds the fields is a level of its own.
+    // The object that holds the fields is itself a level.
     if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) {
         return Err(Error::invalid(json::too_deep("metadata")));
     }
@@ -200,27 +200,27 @@ pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where a page of the directory ended: its last session's place in the order, which outlives the session itself, so that
-/// a listing goes on where it was even if that session was deleted meanwhile.
+/// Where a page of the directory ended: the sort key of its last session. The key outlives the session, so a list continues from
+/// there even if the session was deleted in the meantime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// The order of the list.
     pub order: SessionOrder,
-    /// When the session began, or its last activity: what the list is sorted by.
+    /// When the session started, or its last activity: what the list is sorted by.
     pub at: i64,
     /// The session's id.
     pub id: String,
-    /// Whether the list is by start, since it was too long to sort as asked.
+    /// Whether the list is sorted by start because it was too long for the requested order.
     pub by_start: bool,
 }
 
 impl Cursor {
-    /// The cursor after this session in a list that is sorted so.
+    /// Returns the cursor after this session in a list in this order.
     pub fn after(info: &SessionInfo, order: SessionOrder) -> Self {
         Self { order, at: place(info, order), id: info.id.to_string(), by_start: order == SessionOrder::Started }
     }
 
-    /// The cursor after this session in a list by start, where another order was asked for.
+    /// Returns the cursor after this session in a list by start that was requested in this order.
     pub fn after_by_start(info: &SessionInfo, order: SessionOrder) -> Self {
         Self { order, ..Self::after(info, SessionOrder::Started) }
     }
@@ -231,7 +231,7 @@ impl Cursor {
     }
 }
 
-/// The time by which a session has its place in a list that is sorted so.
+/// Returns the time by which a session is sorted in this order.
 pub fn place(info: &SessionInfo, order: SessionOrder) -> i64 {
     match order {
         SessionOrder::Started => info.created_at,
@@ -270,10 +270,10 @@ impl FromStr for Cursor {
     }
 }
 
-/// Whether a title may be stored.
+/// Checks whether a title may be stored.
 ///
 /// # Errors
-/// Invalid, when it is too long or holds control characters.
+/// Invalid if it is too long or contains control characters.
 pub fn check_title(title: &str) -> Result<(), Error> {
     if title.len() > MAX_TITLE_BYTES {
         return Err(Error::invalid(format!("a title may have {MAX_TITLE_BYTES} bytes at most; this one has {}", title.len())));

@@ -1,4 +1,4 @@
-//! What any store can do by what all of them do.
+//! Operations built on the store contract, for any store.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use super::{Append, Appended, ChatStore, Load};
 use crate::error::Error;
 use crate::session::SessionId;
 
-/// How often an append in doubt is repeated through its ticket. Each attempt has the store's own repeats and deadline inside.
+/// How often an append whose outcome is unknown is repeated with its ticket. Each attempt has the store's own retries and
+/// deadline.
 const REPEATS: u32 = 3;
 
-/// How long the first repeat waits; the others wait longer each.
+/// The delay before the first repeat; it grows with each repeat.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Conveniences over any store.
+/// Convenience methods for any store.
 #[async_trait]
 pub trait ChatStoreExt: ChatStore {
-    /// Takes back the last `turns` turns: each a message that [begins a turn](crate::Message::begins_turn) and all that follows it. Fewer
-    /// are taken back if there are fewer. `None` when there was nothing to take back.
+    /// Removes the last `turns` turns, each from a message that [begins a turn](crate::Message::begins_turn) to the next; all of
+    /// them if there are fewer. Returns `None` if there was nothing to remove.
     ///
     /// # Errors
-    /// Conflict when someone wrote meanwhile; and as [`ChatStore::load`] and [`ChatStore::append`].
+    /// Conflict if another writer wrote in the meantime; otherwise as [`ChatStore::load`] and [`ChatStore::append`].
     async fn rewind_turns(&self, session: &SessionId, turns: usize) -> Result<Option<Appended>, Error> {
         let history = self.load(session, &Load::turns(turns)).await?;
         let Some(append) = Append::rewind_turns(&history, turns, [])? else { return Ok(None) };
@@ -30,11 +31,11 @@ pub trait ChatStoreExt: ChatStore {
         Ok(Some(appended))
     }
 
-    /// Takes back the records from number `seq` on.
+    /// Removes the records from number `seq` on.
     ///
     /// # Errors
-    /// Invalid when the view holds no such record; conflict when someone wrote meanwhile; and as [`ChatStore::load`] and
-    /// [`ChatStore::append`].
+    /// Invalid if no visible record has this number; conflict if another writer wrote in the meantime; otherwise as
+    /// [`ChatStore::load`] and [`ChatStore::append`].
     async fn rewind_to(&self, session: &SessionId, seq: u64) -> Result<Appended, Error> {
         let history = self.load(session, &Load::all().since(seq)).await?;
         let mut appended = self.append(session, &Append::rewind(&history, seq, [])?).await?;
@@ -42,23 +43,23 @@ pub trait ChatStoreExt: ChatStore {
         Ok(appended)
     }
 
-    /// Appends, and where that ends in doubt, repeats it through its ticket a few times: for callers that have nobody to hand a ticket to.
-    /// The time it may take is that of the store's own deadline, four times over at most.
+    /// Appends and, if the outcome is unknown, repeats the append with its ticket a few times. For callers that cannot hand on a
+    /// ticket. It takes at most four times the store's own deadline.
     ///
     /// ```
     /// use chat_memory::store::InMemoryStore;
     /// use chat_memory::{Append, ChatStoreExt, Message, SessionId};
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
     /// let turn = Append::new([Message::user("Where to?"), Message::assistant("To Lisbon.")]);
-    /// let appended = InMemoryStore::new().append_surely(&SessionId::new("trip")?, turn).await?;
+    /// let appended = InMemoryStore::new().append_with_retry(&SessionId::new("trip")?, turn).await?;
     /// assert_eq!(appended.seq, 0);
     /// # Ok::<(), chat_memory::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`ChatStore::append`]: in doubt still, with the ticket, when no repeat could tell.
-    async fn append_surely(&self, session: &SessionId, append: Append) -> Result<Appended, Error> {
+    /// As [`ChatStore::append`]: in doubt, with the ticket, if no repeat could determine the outcome.
+    async fn append_with_retry(&self, session: &SessionId, append: Append) -> Result<Appended, Error> {
         let doubt = match self.append(session, &append).await {
             Err(error) if error.is_in_doubt() => error,
             settled => return settled,
@@ -68,7 +69,7 @@ pub trait ChatStoreExt: ChatStore {
         for attempt in 1..=REPEATS {
             tokio::time::sleep(PAUSE * attempt).await;
             match self.append(session, &repeat).await {
-                // These say nothing of the first attempt, so the doubt stands.
+                // These errors do not reveal the outcome of the first attempt, so it stays in doubt.
                 Err(error) if error.is_in_doubt() || error.is_retryable() || error.is_access_denied() => {}
                 settled => return settled,
             }
@@ -87,7 +88,7 @@ mod tests {
     use crate::message::Message;
     use crate::store::{AppendId, Capabilities, History, Identity, InMemoryStore, Ticket};
 
-    /// A store whose first answers are lost; what it was told to write is written, or not.
+    /// A store whose first responses are lost, with the write stored or not.
     #[derive(Debug)]
     struct Lossy {
         store: InMemoryStore,
@@ -127,7 +128,7 @@ mod tests {
         for (lands, lose) in [(true, 1), (false, 1), (true, 3), (false, 3), (true, 100)] {
             let store = Lossy { store: InMemoryStore::new(), lose: AtomicUsize::new(lose), lands };
             let session = SessionId::random();
-            let appended = store.append_surely(&session, Append::new([Message::user("once")])).await;
+            let appended = store.append_with_retry(&session, Append::new([Message::user("once")])).await;
             assert_eq!(appended.is_ok(), lose < 100);
             assert!(appended.map_or_else(|e| e.ticket().is_some(), |a| a.seq == 0));
             let history = store.load(&session, &Load::all()).await.expect("in memory");

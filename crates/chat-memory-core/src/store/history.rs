@@ -1,51 +1,53 @@
-//! What is loaded: how much, and what comes back.
+//! Loads: how far back they read, and what they return.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{AppendId, Older, Position, Receipt};
+use super::{AppendId, PageCursor, Position, Receipt};
 use crate::message::Message;
 
-/// What one append wrote.
+/// The messages that one append wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Its place in the log, from 0.
+    /// Its number in the log, from 0.
     pub seq: u64,
-    /// The append's identity.
+    /// The append's id.
     pub append_id: AppendId,
     /// When it was written, in epoch milliseconds by the writer's clock.
     pub created_at: i64,
-    /// When it is hidden, in epoch seconds, in a store with a retention.
+    /// When it expires, in epoch seconds, in a store with a retention.
     pub expires_at: Option<i64>,
-    /// The view at this record is the view before this number, followed by this record's messages.
+    /// A rewind: the view at this record is the view before this number, followed by this record's messages.
     pub rewind: Option<u64>,
-    /// The caller's own JSON.
+    /// The caller's metadata.
     pub metadata: Option<Map<String, Value>>,
-    /// When each message was sent, in epoch milliseconds, `None` where that is unknown. Empty where the append [gave no
-    /// times](super::Append::sent_at): then it is when the record was written. [`message_times`](Self::message_times) tells both.
+    /// When each message was sent, in epoch milliseconds; `None` if unknown. Empty if the append [gave no
+    /// times](super::Append::sent_at): the messages were then sent when the record was written.
+    /// [`message_times`](Self::message_times) covers both cases.
     pub sent_at: Vec<Option<i64>>,
     /// The messages.
     pub messages: Vec<Message>,
 }
 
 impl Record {
-    /// Whether it is hidden at this time, given in epoch milliseconds.
+    /// Whether it has expired at this time, in epoch milliseconds.
     pub fn is_expired(&self, now_ms: i64) -> bool {
         self.expires_at.is_some_and(|at| at <= now_ms.div_euclid(1000))
     }
 
-    /// When each of the messages was sent, in epoch milliseconds; `None` where that is unknown, as in a list that Flowise or LangChain wrote.
+    /// Returns when each message was sent, in epoch milliseconds; `None` if unknown, as in a list written by Flowise or
+    /// LangChain.
     pub fn message_times(&self) -> impl ExactSizeIterator<Item = Option<i64>> + '_ {
-        // Other programs' records have no time.
+        // Other programs' records carry no time.
         let written = Some(self.created_at).filter(|at| *at > 0);
         let is_given = self.sent_at.len() == self.messages.len();
         (0..self.messages.len()).map(move |n| if is_given { self.sent_at[n] } else { written })
     }
 }
 
-/// How far back a load reaches. It always brings whole records, so there may be more than was asked; the policies in
+/// How far back a load reads. It returns whole records, so there may be more than was asked for; the policies in
 /// [`memory`](crate::memory) cut to the message.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -53,15 +55,15 @@ pub enum Reach {
     /// The whole history.
     #[default]
     All,
-    /// At least the last so many messages.
+    /// At least the last n messages.
     Messages(usize),
-    /// At least the last so many turns, each from a message on that [begins one](Message::begins_turn).
+    /// At least the last n turns, each of which starts with a message that [begins one](Message::begins_turn).
     Turns(usize),
-    /// Until the messages' weights add up to the budget.
+    /// Until the weights of the messages add up to the budget.
     Weight {
         /// The sum at which to stop.
         budget: u64,
-        /// A message's weight, its tokens for instance.
+        /// Weighs a message, for instance by its tokens.
         of: Arc<dyn Fn(&Message) -> u64 + Send + Sync>,
     },
 }
@@ -83,63 +85,64 @@ impl fmt::Debug for Reach {
 pub struct Load {
     /// How far back.
     pub reach: Reach,
-    /// Whether what is not yet on every replica may be missed, at half the price. Then the promise "an append that returned
-    /// is there for every later load" does not hold for this load. Stores without replicas ignore it.
+    /// Allows an eventually consistent read, at half the price: it may miss writes that have not reached every replica, so the
+    /// promise "an append that returned is there for every later load" does not hold for this load. Stores without replicas
+    /// ignore it.
     pub eventual: bool,
-    /// Whether the session's records mostly hold one message each, as programs write them that save message by message. It changes
-    /// nothing of what is loaded; where it is true, it spares a request.
+    /// Hints that most of the session's records hold a single message, as written by programs that save each message separately.
+    /// It saves a request when accurate and never changes the result.
     pub singly: bool,
-    /// Only records of this number and later.
+    /// Only records with this number or higher.
     pub since: Option<u64>,
-    /// Only what is older than what another load brought.
-    pub before: Option<Older>,
+    /// Only records older than what another load returned.
+    pub before: Option<PageCursor>,
 }
 
 impl Load {
-    /// The whole history.
+    /// Loads the whole history.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// At least the last `n` messages.
+    /// Loads at least the last `n` messages.
     pub fn last(n: usize) -> Self {
         Self::reaching(Reach::Messages(n))
     }
 
-    /// At least the last `n` turns.
+    /// Loads at least the last `n` turns.
     pub fn turns(n: usize) -> Self {
         Self::reaching(Reach::Turns(n))
     }
 
-    /// As far back as this.
+    /// Loads as far back as `reach`.
     pub fn reaching(reach: Reach) -> Self {
         Self { reach, ..Self::default() }
     }
 
-    /// The same load, at half the price, possibly without the newest records.
+    /// Reads at half the price, possibly without the newest records.
     #[must_use]
     pub fn eventually_consistent(mut self) -> Self {
         self.eventual = true;
         self
     }
 
-    /// The same load, of a session that was written [message by message](Self::singly).
+    /// Hints that the session was written [message by message](Self::singly).
     #[must_use]
-    pub fn written_singly(mut self) -> Self {
+    pub fn single_message_records(mut self) -> Self {
         self.singly = true;
         self
     }
 
-    /// The same load, of the records numbered `seq` and later only: what is new to someone who has all before. It costs what those
-    /// records cost, and the one before them, which tells the position.
+    /// Loads only the records numbered `seq` and higher, for a caller that already has the earlier ones. It costs what those
+    /// records cost, plus the record before them, which gives the position.
     #[must_use]
     pub fn since(mut self, seq: u64) -> Self {
         self.since = Some(seq);
         self
     }
 
-    /// The same load, of what is older than what another load brought: the page before. It costs what the page costs, and what was
-    /// written since that load.
+    /// Loads what is older than another load returned: the previous page. It costs what the page costs, plus what was written
+    /// since that load.
     ///
     /// ```
     /// use chat_memory::store::{Append, ChatStore, InMemoryStore, Load};
@@ -157,57 +160,58 @@ impl Load {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn before(mut self, older: Older) -> Self {
+    pub fn before(mut self, older: PageCursor) -> Self {
         self.before = Some(older);
         self
     }
 }
 
-/// What was loaded: the newest records of a session's view, oldest first.
+/// The result of a load: the newest records of a session's view, oldest first.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct History {
-    /// The records, oldest first. A record whose messages were all taken back is not among them; one that only takes back is.
+    /// The records, oldest first. A record whose messages were all removed by a rewind is left out; a rewind without messages is
+    /// included.
     pub records: Vec<Record>,
-    /// Whether they are all there are.
+    /// Whether these are all the records.
     pub complete: bool,
-    /// Where the log was.
+    /// The position of the log.
     pub position: Position,
     /// What it cost.
     pub receipt: Receipt,
 }
 
 impl History {
-    /// A history of these records.
+    /// Creates a history of these records.
     pub fn new(records: Vec<Record>, complete: bool, position: Position) -> Self {
         Self { records, complete, position, receipt: Receipt::default() }
     }
 
-    /// The same, with what it cost.
+    /// Sets what it cost.
     #[must_use]
     pub fn with_receipt(self, receipt: Receipt) -> Self {
         Self { receipt, ..self }
     }
 
-    /// The messages, oldest first.
+    /// Iterates over the messages, oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
         self.records.iter().flat_map(|record| &record.messages)
     }
 
-    /// The messages, oldest first.
+    /// Returns the messages, oldest first.
     pub fn into_messages(self) -> Vec<Message> {
         self.records.into_iter().flat_map(|record| record.messages).collect()
     }
 
-    /// Whether there is no message.
+    /// Whether there are no messages.
     pub fn is_empty(&self) -> bool {
         self.messages().next().is_none()
     }
 
-    /// Where a load of what is [older](Load::before) goes on; `None` where there is nothing older.
-    pub fn older(&self) -> Option<Older> {
+    /// Returns the cursor from which a load of what is [older](Load::before) continues; `None` if nothing is older.
+    pub fn older(&self) -> Option<PageCursor> {
         let next = self.position.next();
         let shown = self.records.first().map_or(next, |record| record.seq);
-        (!self.complete).then(|| Older::new(next, shown, self.position.read_at()))
+        (!self.complete).then(|| PageCursor::new(next, shown, self.position.read_at()))
     }
 }

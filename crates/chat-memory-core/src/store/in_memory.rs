@@ -1,4 +1,4 @@
-//! The reference store: what the contract means, in the fewest words. Nothing survives the process.
+//! The reference store: the contract in its shortest form. Nothing survives the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use async_trait::async_trait;
 use super::directory::{Cursor, check_title, place};
 use super::position::wall_ms;
 use super::{
-    Append, AppendId, Appended, Capabilities, ChatStore, Deleted, History, Identity, KEY_LIFETIME_MS, Lasts, Load, Position,
-    Receipt, Record, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate, Swept, Walk,
+    Append, AppendId, Appended, Capabilities, ChatStore, Deleted, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position,
+    Receipt, Record, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
 };
 use crate::error::Error;
 use crate::session::SessionId;
 
-/// The sessions of a page of all.
+/// Sessions per page of a list of all sessions.
 const EVERY_PAGE: usize = 100;
 
-/// A store in this process's memory, for tests and for trying things out.
+/// A store in this process's memory, for tests and experiments.
 ///
 /// ```
 /// use chat_memory::store::{Append, ChatStore, InMemoryStore, Load};
@@ -47,14 +47,14 @@ struct Log {
 #[derive(Debug)]
 struct Listed {
     info: SessionInfo,
-    /// When the last of its records expires, of all since it started.
-    lasts: Lasts,
+    /// When the last of all records since the session started expires.
+    lasts: Expiry,
 }
 
 #[derive(Debug)]
 enum Slot {
     Live(Record),
-    /// What is left of a cleared record: enough to know a repeat by.
+    /// What is left of a cleared record: enough to recognize a repeat.
     Swept {
         append_id: AppendId,
         created_at: i64,
@@ -78,7 +78,7 @@ impl Slot {
 }
 
 impl Log {
-    /// What is listed of it: nothing once all its records have expired.
+    /// Returns the session's directory entry; nothing once all its records have expired.
     fn info(&self, now_ms: i64) -> Option<&SessionInfo> {
         let listed = self.listed.as_ref()?;
         (!listed.lasts.is_over(now_ms)).then_some(&listed.info)
@@ -88,7 +88,7 @@ impl Log {
         Position::new(self.slots.len() as u64, self.slots.last().map(Slot::append_id), wall_ms())
     }
 
-    /// The number of an earlier attempt at the same append.
+    /// Returns the number of an earlier attempt at the same append.
     fn earlier(&self, append: &Append, id: AppendId, now_ms: i64) -> Option<usize> {
         let found = |slot: &Slot| slot.append_id() == id;
         match append.identity() {
@@ -103,12 +103,12 @@ impl Log {
 }
 
 impl InMemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty store that hides each record so many seconds after it was written.
+    /// Creates an empty store whose records expire this many seconds after they were written.
     pub fn with_retention(seconds: u64) -> Self {
         Self { retention_s: Some(seconds), ..Self::default() }
     }
@@ -148,13 +148,13 @@ impl InMemoryStore {
             sent_at: append.times().to_vec(),
             messages: append.messages().to_vec(),
         }));
-        let lasts = expires_at.map_or(Lasts::Forever, Lasts::Until);
-        // One whose records have all expired is over: this starts another, under its own owner and title.
+        let lasts = expires_at.map_or(Expiry::Forever, Expiry::Until);
+        // A session whose records have all expired has ended: this starts another, with its own owner and title.
         let goes_on = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now_ms));
         let started = goes_on.is_none();
         match goes_on {
             Some(listed) => {
-                // A clock that is set back moves no session down, so that no page of a list shows it twice.
+                // A clock that is set back must not move a session down, or two pages of a list would both show it.
                 listed.info.last_at = listed.info.last_at.max(Some(append.active_at(now_ms)));
                 listed.lasts = listed.lasts.max(lasts);
             }
@@ -175,7 +175,7 @@ impl InMemoryStore {
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
-        // Nothing here panics between two changes that belong together.
+        // Nothing panics between two changes that belong together, so the lock's data is consistent.
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,9 +213,9 @@ impl ChatStore for InMemoryStore {
         Ok(history)
     }
 
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         session.check()?;
-        let mut swept = Swept { records: 0, receipt: one_request() };
+        let mut swept = SweepStats { records: 0, receipt: one_request() };
         if let Some(log) = self.logs().get_mut(session) {
             let is_clear = |slot: &Slot| matches!(slot, Slot::Live(record) if record.rewind == Some(0));
             let hidden = log.slots.iter().rposition(is_clear).unwrap_or(0);
@@ -263,7 +263,7 @@ impl ChatStore for InMemoryStore {
         Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next).in_order(query.order) })
     }
 
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after: Option<Cursor> = after.map(str::parse).transpose()?;
         let now_ms = wall_ms();
         let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info(now_ms).cloned()).collect();
@@ -307,7 +307,7 @@ mod tests {
         Append::new([Message::user(text)])
     }
 
-    /// Moves every expiry of the store back, as if so many seconds had passed.
+    /// Moves every expiry in the store back, as if this many seconds had passed.
     fn pass(store: &InMemoryStore, seconds: i64) {
         for log in store.logs().values_mut() {
             for slot in &mut log.slots {
@@ -315,7 +315,7 @@ mod tests {
                     record.expires_at = record.expires_at.map(|at| at - seconds);
                 }
             }
-            if let Some(Listed { lasts: Lasts::Until(at), .. }) = &mut log.listed {
+            if let Some(Listed { lasts: Expiry::Until(at), .. }) = &mut log.listed {
                 *at -= seconds;
             }
         }
@@ -336,10 +336,10 @@ mod tests {
                 writer.append(&session, &saying("x").titled("Old")).await.expect("in memory");
             }
             pass(&store, 7200);
-            let page = store.sessions(&SessionQuery::of_nobody()).await.expect("in memory");
+            let page = store.sessions(&SessionQuery::unowned()).await.expect("in memory");
             assert_eq!(page.sessions.len(), usize::from(is_listed), "{retentions:?}");
             assert_eq!(store.session(&session).await.expect("in memory").is_some(), is_listed, "{retentions:?}");
-            assert_eq!(store.every_session(None).await.expect("in memory").sessions.len(), page.sessions.len());
+            assert_eq!(store.list_all_sessions(None).await.expect("in memory").sessions.len(), page.sessions.len());
             let appended = store.append(&session, &saying("y")).await.expect("in memory");
             assert_eq!(appended.started, !is_listed, "{retentions:?}");
             let info = store.session(&session).await.expect("in memory").expect("it is listed");

@@ -1,38 +1,38 @@
-//! How sessions lie in a DynamoDB table, as URLs and options say it.
+//! How sessions are stored in a DynamoDB table, as chosen by URLs and options.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
 
-/// From which size on a session's item is rolled in the `list` layout, in bytes: 64 KB.
+/// Default item size above which older records move to a segment in the `list` layout, in bytes: 64 KB.
 pub const DEFAULT_ROLL_BYTES: usize = 64_000;
 
-/// The smallest size from which on an item may be rolled. Below it, most of an item would be what we add to it.
+/// The smallest item size from which older records may move. Below it, our own attributes would be most of the item.
 pub const MIN_ROLL_BYTES: usize = 4_000;
 
-/// The largest: an item must hold what is appended next, too, and has 400 KB at most.
+/// The largest such size: an item is at most 400 KB and must have room for the next append.
 pub const MAX_ROLL_BYTES: usize = 380_000;
 
-/// How sessions lie in a table.
+/// How sessions are stored in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// One item a record: ours, for a table with a sort key.
+    /// One item per record: our own format, for a table with a sort key.
     Turns,
-    /// One item a session: Flowise's and LangChain's.
+    /// One item per session: the format of Flowise and LangChain.
     List,
 }
 
-/// From which size on the older part of a session moves out of its item, in the `list` layout.
+/// Item size above which older records of a session move to a segment, in the `list` layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Roll {
-    /// Never: the item grows until DynamoDB's limit of 400 KB ends the session.
+    /// Never: the session can grow up to DynamoDB's limit of 400 KB per item.
     Off,
-    /// From so many bytes on.
+    /// From this size on, in bytes.
     At(usize),
 }
 
-/// In whose form a session's list is, in the `list` layout.
+/// Whose format a session's list uses, in the `list` layout.
 ///
 /// ```
 /// use chat_memory::store::url::{Dialect, StoreUrl};
@@ -43,13 +43,13 @@ pub enum Roll {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// LangChain.js's and Flowise's: attribute `messages`.
+    /// LangChain.js and Flowise: attribute `messages`.
     Js,
-    /// LangChain Python's: attribute `History`.
+    /// LangChain for Python: attribute `History`.
     Python,
 }
 
-/// Gives an enum its names, in both directions.
+/// Gives each variant of an enum a name, and parses it back.
 macro_rules! named {
     ($type:ident, $what:literal, $($name:literal => $value:ident),+) => {
         impl fmt::Display for $type {

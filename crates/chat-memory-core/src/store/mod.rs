@@ -1,20 +1,22 @@
-//! The store contract: a session is a log of immutable records, and everything is an append.
+//! The store contract: a session is a log of immutable records, and every change is an append.
 //!
 //! # What every store promises
-//! [`ChatStore`] is small; what it promises is not. Each promise below is proven of each store by the public
-//! `conformance` suite. A store that lacks one says so in its [`Capabilities`].
+//! [`ChatStore`] is a small trait with strong promises. The public `conformance` suite proves each promise below for each store.
+//! A store that lacks one declares it in its [`Capabilities`].
 //!
-//! 1. **Durable and atomic.** An append that returned is there for every later load on any machine, all of it or none.
-//! 2. **Exactly once.** While an append runs, the store repeats it safely. One that ends in doubt returns an error
-//!    with a [`Ticket`]; repeating it through the ticket, from any process, stores it once. So does repeating it under the
-//!    caller's own idempotency key; the same key with another body is an error.
-//! 3. **One order.** All readers see the same order; an append that starts after another returned comes after it. Numbers
-//!    are consecutive, and a gap between live records is reported as corruption.
-//! 4. **No lost update**, however many writers. With an expected [`Position`] an append is refused if anyone wrote since.
+//! 1. **Durable and atomic.** Once an append has returned, every later load on any machine sees all of it.
+//! 2. **Exactly once.** While an append runs, the store retries it safely. If the outcome is unknown, the append returns an error
+//!    with a [`Ticket`]; repeating it with the ticket, from any process, stores it once. So does repeating it with the caller's
+//!    own idempotency key; the same key with another body is an error.
+//! 3. **One order.** All readers see the same order; an append that starts after another returned comes after it. Numbers are
+//!    consecutive, and a gap between live records is reported as corruption.
+//! 4. **No lost update**, with any number of writers. An append with an expected [`Position`] is refused if the session was
+//!    modified since.
 //! 5. **Clear is atomic.** A load sees everything or nothing of what was cleared.
-//! 6. **Exact.** What was appended comes back equal.
-//! 7. **Bounded cost.** An append costs what its bytes cost and a window what its bytes cost, at any length of the session.
-//! 8. **Nothing is silently dropped**, truncated or filtered: what cannot be read is an error that says which record and why.
+//! 6. **Exact.** What was appended is loaded unchanged.
+//! 7. **Bounded cost.** The cost of an append or of a window depends on its own bytes, not on the length of the session.
+//! 8. **Nothing is silently dropped**, truncated or filtered: what cannot be read is an error that names the record and the
+//!    reason.
 //!
 //! # A whole store
 //! ```
@@ -100,75 +102,75 @@ mod ext;
 mod history;
 mod in_memory;
 pub(crate) mod layout;
-mod older;
+mod page_cursor;
 pub(crate) mod position;
 mod receipt;
 mod walk;
 
-pub use append::{Append, Appended, Identity, KEY_LIFETIME_MS, Lasts, MAX_KEY_BYTES, MAX_TIME_MS};
+pub use append::{Append, Appended, Expiry, Identity, KEY_LIFETIME_MS, MAX_KEY_BYTES, MAX_TIME_MS};
 pub use directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
-pub use older::Older;
+pub use page_cursor::PageCursor;
 pub use position::{AppendId, Position, Ticket};
 pub use receipt::Receipt;
 pub use walk::Walk;
 
-/// What a store can do. The conformance suite proves what is declared and reports what is not.
+/// What a store can do. The conformance suite tests what is declared and lists what is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What was appended survives the process.
+    /// Appended records survive the process.
     pub durable: bool,
-    /// Any record can be taken back, not only all of them.
+    /// Any number of the newest records can be removed, not only all of them.
     pub rewind: bool,
-    /// Sessions can be listed, titled and described.
+    /// Sessions can be listed and can have titles and metadata.
     pub directory: bool,
-    /// Sessions can be listed [by last activity](SessionQuery::recent), which is known to within this time: zero is exactly. `None`
-    /// where they cannot.
+    /// Sessions can be listed [by last activity](SessionQuery::recent), which is accurate to within this time; zero means exact.
+    /// `None` if they cannot.
     pub last_activity: Option<Duration>,
-    /// An append and a window cost what their bytes cost, at any length.
+    /// The cost of an append or of a window depends on its own bytes, not on the length of the session.
     pub bounded_cost: bool,
 }
 
 impl Capabilities {
-    /// Everything, as exactly as can be.
+    /// Every capability, with exact last activity.
     pub const fn all() -> Self {
         Self { durable: true, rewind: true, directory: true, last_activity: Some(Duration::ZERO), bounded_cost: true }
     }
 }
 
-/// A store of sessions. The module's page says what it promises.
+/// A store of sessions. The module documentation lists what it promises.
 ///
-/// Stores are cheap to clone, and clones are the same store. Every operation may be called from many tasks and processes at once.
+/// Stores are cheap to clone; clones share one store. All operations may run concurrently, from many tasks and processes.
 #[async_trait]
 pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
-    /// What this store can do.
+    /// Returns what this store can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Adds one record at the end of a session's log. A session starts with its first record.
+    /// Appends one record to the session's log. The first record starts the session.
     ///
     /// # Errors
-    /// Conflict when the log is not at the expected position; in doubt, with a ticket, when it is not known whether it
-    /// landed; key reused; too large; invalid; and what the store itself meets. But for "in doubt", an error means that nothing was written.
+    /// Conflict if the log is not at the expected position; in doubt, with a ticket, if the outcome is unknown; key reused; too
+    /// large; invalid; other store errors. Unless the error is "in doubt", nothing was written.
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error>;
 
     /// Loads the newest part of a session's view. A session that was never written to is empty.
     ///
     /// # Errors
-    /// Corrupt when a record cannot be read, or one is missing; it says which. And what the store itself meets.
+    /// Corrupt if a record is missing or cannot be read; the error names it. Other store errors.
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error>;
 
-    /// Erases from the disk what the session's clears have hidden. It changes no load.
+    /// Erases from disk what the session's clears hide. Loads return the same before and after.
     ///
     /// # Errors
-    /// What the store itself meets; what was swept until then stays swept, and the next sweep goes on.
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    /// Other store errors. What was already erased stays erased, and the next sweep continues from there.
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         let _ = session;
-        Ok(Swept::default())
+        Ok(SweepStats::default())
     }
 
-    /// Forgets a session: clears it, sweeps it to the end and takes it off the directory. It says whether there was anything.
+    /// Deletes a session: clears it, sweeps it completely and removes it from the directory. The result says whether it existed.
     ///
     /// # Errors
     /// As [`append`](Self::append) and [`sweep`](Self::sweep).
@@ -181,61 +183,63 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Ok(deleted)
     }
 
-    /// A page of the sessions of an owner, or of nobody, newest first: by start, or by last activity where the query
-    /// [says so](SessionQuery::recent).
+    /// Lists one page of the sessions of an owner, or of those without an owner, newest first: by start, or [by last
+    /// activity](SessionQuery::recent).
     ///
     /// # Errors
-    /// Unsupported without the capability, be it of the directory or of that order; invalid for a cursor that is not ours; and what the store itself meets.
+    /// Unsupported if the store has no directory or cannot sort in this order; invalid if the cursor is not one of this store;
+    /// other store errors.
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let _ = query;
         Err(no_directory())
     }
 
-    /// A page of all sessions, of every owner and of nobody, in no order; the page after the one that ended with the cursor `after`.
-    /// On DynamoDB this reads the whole table, whatever is in it; on a table of the `list` layout, it is the only way to list.
+    /// Lists one page of all sessions, with and without owners, in no order; `after` is the cursor of the previous page. On
+    /// DynamoDB this reads the whole table, including unrelated items; on a table in the `list` layout it is the only way to
+    /// list.
     ///
     /// # Errors
-    /// Unsupported where the store cannot; invalid for a cursor that is not ours; and what the store itself meets.
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+    /// Unsupported if the store cannot; invalid if the cursor is not one of this store; other store errors.
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let _ = after;
         Err(no_directory())
     }
 
-    /// What the directory says of a session; `None` if it is not listed.
+    /// Returns a session's directory entry; `None` if it is not listed.
     ///
     /// # Errors
-    /// Unsupported without the capability; and what the store itself meets.
+    /// Unsupported if the store has no directory; other store errors.
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         let _ = session;
         Err(no_directory())
     }
 
-    /// Changes what the directory says of a session, and returns it; `None` if it is not listed.
+    /// Updates a session's directory entry and returns it; `None` if it is not listed.
     ///
     /// # Errors
-    /// Unsupported without the capability; invalid for a title that is too long; and what the store itself meets.
+    /// Unsupported if the store has no directory; invalid if the title is too long; other store errors.
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         let _ = (session, update);
         Err(no_directory())
     }
 
-    /// The write units that these appends to a new session would take, estimated without a request; `None` where a store has none.
-    /// On DynamoDB, an append that meets another writer, or is repeated, takes more.
+    /// Estimates the write units that these appends to a new session would take, without a request; `None` if the store has no
+    /// units. On DynamoDB, an append that conflicts with another writer or is repeated takes more.
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         let _ = (session, appends);
         None
     }
 
-    /// Clears a session: appends a [clear](Append::clear), which takes effect at once, and sweeps.
+    /// Clears a session: appends a [clear](Append::clear), which takes effect at once, and then sweeps.
     ///
     /// # Errors
-    /// As [`append`](Self::append) and [`sweep`](Self::sweep). If the sweep fails, the session is cleared all the same.
-    async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+    /// As [`append`](Self::append) and [`sweep`](Self::sweep). If the sweep fails, the session is cleared nevertheless.
+    async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         let appended = self.append(session, &Append::clear()).await?;
         let swept = self.sweep(session).await.map_err(|e| {
             e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
         })?;
-        Ok(Cleared::new(appended, swept))
+        Ok(ClearOutcome::new(appended, swept))
     }
 }
 
@@ -243,61 +247,61 @@ fn no_directory() -> Error {
     Error::new(ErrorKind::Unsupported, "this store keeps no directory of its sessions")
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
-pub struct Swept {
+pub struct SweepStats {
     /// Records whose messages were erased.
     pub records: u64,
     /// What it cost.
     pub receipt: Receipt,
 }
 
-/// What a delete did.
+/// The result of a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Deleted {
-    /// Whether there was a session: it was listed, or had messages that a load shows. It is false for one that never was, that was
-    /// deleted before or that had expired.
+    /// Whether the session existed: it was listed, or had visible messages. False if it never existed, was already deleted or had
+    /// expired.
     pub existed: bool,
-    /// Records whose messages were erased. It can be more than 0 where there was no session: what had expired, and what an
-    /// earlier delete that was cut off had left.
+    /// Records whose messages were erased. Can be above 0 even if the session did not exist: expired records, and what an
+    /// interrupted delete had left.
     pub records: u64,
     /// What it cost.
     pub receipt: Receipt,
 }
 
-impl Swept {
-    /// A sweep that erased this much.
+impl SweepStats {
+    /// Creates the result of a sweep that erased this many records.
     pub fn new(records: u64, receipt: Receipt) -> Self {
         Self { records, receipt }
     }
 }
 
 impl Deleted {
-    /// A delete that erased this much.
-    pub fn new(existed: bool, swept: Swept) -> Self {
+    /// Creates the result of a delete after this sweep.
+    pub fn new(existed: bool, swept: SweepStats) -> Self {
         Self { existed, records: swept.records, receipt: swept.receipt }
     }
 }
 
-/// What a clear did.
+/// The result of a clear.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Cleared {
+pub struct ClearOutcome {
     /// The clear itself.
     pub appended: Appended,
     /// The sweep after it.
-    pub swept: Swept,
+    pub swept: SweepStats,
 }
 
-impl Cleared {
-    /// A clear and the sweep after it.
-    pub fn new(appended: Appended, swept: Swept) -> Self {
+impl ClearOutcome {
+    /// Creates the result of a clear and the sweep after it.
+    pub fn new(appended: Appended, swept: SweepStats) -> Self {
         Self { appended, swept }
     }
 
-    /// What both cost together.
+    /// Returns what both cost together.
     pub fn receipt(&self) -> Receipt {
         let mut receipt = self.appended.receipt;
         receipt += self.swept.receipt;
@@ -316,7 +320,7 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         (**self).load(session, load).await
     }
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         (**self).sweep(session).await
     }
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
@@ -325,8 +329,8 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         (**self).sessions(query).await
     }
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        (**self).every_session(after).await
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        (**self).list_all_sessions(after).await
     }
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         (**self).session(session).await
@@ -337,7 +341,7 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         (**self).write_units(session, appends)
     }
-    async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+    async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         (**self).clear(session).await
     }
 }

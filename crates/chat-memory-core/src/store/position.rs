@@ -1,4 +1,4 @@
-//! Places in a log, and the identity of an append.
+//! Positions in a log, and the ids of appends.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,36 +10,36 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::session::SessionId;
 
-/// The first byte of a position's and of a ticket's text form: what it is, and in which version.
+/// The first byte of the text form of positions and tickets: type and version.
 const POSITION_VERSION: u8 = 0x01;
 const TICKET_VERSION: u8 = 0x11;
 
-/// The namespace (in UUIDv5's sense) of ids made of idempotency keys.
+/// The UUIDv5 namespace for ids derived from idempotency keys.
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x7c2b_9d0e_41a5_4f6b_9e38_d51c_06aa_f3b7);
 
-/// The identity of one append: the same id is never stored twice in a session.
+/// The id of one append: no id is stored twice in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppendId(Uuid);
 
 impl AppendId {
-    /// A new identity.
+    /// Generates a new id.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// The identity that a caller's idempotency key has in a session (UUIDv5 of both).
+    /// Derives the id for a caller's idempotency key in a session (UUIDv5 of both).
     pub fn of_key(session: &SessionId, key: &str) -> Self {
-        // The length in front keeps ("a", "bc") and ("ab", "c") apart.
+        // The length prefix keeps ("a", "bc") and ("ab", "c") apart.
         let name = format!("{}:{session}{key}", session.as_str().len());
         Self(Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()))
     }
 
-    /// The identity with these bytes.
+    /// Creates the id from these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The identity's bytes.
+    /// Returns the id's bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -51,13 +51,12 @@ impl fmt::Display for AppendId {
     }
 }
 
-/// Where a session's log was when it was read: the number that comes next, the id of the last record, and the time
-/// of the read. Opaque: it travels as text (`Display`, `FromStr`), and an append that
-/// [expects](crate::store::Append::expecting) it is refused if anyone wrote since. It is good for a day: where records expire, what
-/// was written since may be gone without a trace after that, so DynamoDB's `turns` layout refuses an older one; the other stores
-/// take it where it still fits.
+/// The state of a session's log when it was read: the next number, the id of the last record, and the time of the read. Opaque;
+/// converts to and from text (`Display`, `FromStr`). An append that [expects](crate::store::Append::expecting) it is refused if
+/// the session was modified since. It is valid for a day: where records expire, later writes may have expired without a trace
+/// after that. DynamoDB's `turns` layout refuses an older position; other stores accept it as long as it matches.
 ///
-/// Two positions are equal when they are the same place, whenever they were read.
+/// Two positions are equal if they are the same place, regardless of when they were read.
 #[derive(Clone)]
 pub struct Position {
     next: u64,
@@ -65,18 +64,18 @@ pub struct Position {
     read_at: i64,
 }
 
-/// An instant by both clocks, since either can stand still: the monotonic one while the machine sleeps, the wall
-/// clock when it is set back.
+/// An instant by both clocks, because either can stand still: the monotonic clock while the machine sleeps, the wall clock when
+/// it is set back.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the monotonic clock, in milliseconds since some instant of this process.
+    /// By the monotonic clock, in milliseconds since an arbitrary instant in this process.
     pub mono_ms: u64,
     /// By the wall clock, in epoch milliseconds.
     pub wall_ms: i64,
 }
 
 impl Moment {
-    /// Now, by this machine's clocks.
+    /// Returns the current time by this machine's clocks.
     pub fn now() -> Self {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         let mono_ms = START.get_or_init(std::time::Instant::now).elapsed().as_millis() as u64;
@@ -85,16 +84,16 @@ impl Moment {
         Self { mono_ms, wall_ms: wall_ms() }
     }
 
-    /// The age at `now`, by whichever clock says more.
+    /// Returns the age at `now`, by the clock that shows the greater age.
     pub fn age_ms(self, now: Self) -> u64 {
         let mono = now.mono_ms.saturating_sub(self.mono_ms);
-        // A wall clock that went backwards says nothing of the age: then the monotonic one decides alone.
+        // A wall clock that was set back does not tell the age, so only the monotonic clock counts.
         let wall = u64::try_from(now.wall_ms.saturating_sub(self.wall_ms)).unwrap_or(0);
         mono.max(wall)
     }
 }
 
-/// The wall clock, in epoch milliseconds.
+/// Returns the wall clock's time in epoch milliseconds.
 pub fn wall_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
@@ -104,23 +103,23 @@ pub fn wall_ms() -> i64 {
 }
 
 impl Position {
-    /// The place after the record `last`, whose number is `next - 1`; `last` is `None` for a log without records. `read_at`
-    /// is in epoch milliseconds, from before the read.
+    /// Creates the position after the record `last`, whose number is `next - 1`; `last` is `None` for an empty log. `read_at` is
+    /// in epoch milliseconds, taken before the read.
     pub fn new(next: u64, last: Option<AppendId>, read_at: i64) -> Self {
         Self { next, last, read_at }
     }
 
-    /// The number that the next record gets.
+    /// Returns the number that the next record gets.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// The id of the last record.
+    /// Returns the id of the last record.
     pub fn last(&self) -> Option<AppendId> {
         self.last
     }
 
-    /// When it was read, in epoch milliseconds.
+    /// Returns when it was read, in epoch milliseconds.
     pub fn read_at(&self) -> i64 {
         self.read_at
     }
@@ -167,12 +166,13 @@ impl FromStr for Position {
         bytes
             .as_deref()
             .and_then(read)
-            .ok_or_else(|| Error::invalid("that is not a position; give one as this program printed it, whole and unaltered"))
+            .ok_or_else(|| Error::invalid("invalid position token: give one exactly as it was printed"))
     }
 }
 
-/// What is needed to finish an append that ended in doubt: its id, the lowest number at which it may have been tried, and
-/// when it was first tried. It travels as text, and any process may use it, any number of times, for [a day](Ticket::LIFETIME_MS).
+/// What is needed to finish an append whose outcome is unknown: its id, the lowest number at which it may have been tried, and
+/// when it was first tried. Converts to and from text. Any process may use it, any number of times, for [a
+/// day](Ticket::LIFETIME_MS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     append_id: AppendId,
@@ -181,46 +181,48 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// For how long a ticket is good, in milliseconds from its first try: 24 hours. What is left of a cleared or expired
-    /// record may be gone after that, so that nothing would tell whether the append had landed.
+    /// How long a ticket is valid, in milliseconds from its first attempt: 24 hours. After that, the remains of a cleared or
+    /// expired record may be gone, and the outcome can no longer be determined.
     pub const LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
 
-    /// A ticket for the append with this id, which may have been tried at `lowest` or above, from now on.
+    /// Creates a ticket for the append with this id, which may be tried at `lowest` or above from now on.
     pub fn new(append_id: AppendId, lowest: u64) -> Self {
         Self { append_id, lowest, tried_at: wall_ms() }
     }
 
-    /// The same ticket for an append that was first tried at this time, in epoch milliseconds.
+    /// Sets when the append was first tried, in epoch milliseconds.
     #[must_use]
     pub fn tried_at(self, tried_at: i64) -> Self {
         Self { tried_at, ..self }
     }
 
-    /// Whether the ticket can still tell that its append did not land. Stores ask when they did not find the append.
+    /// Checks whether the ticket is recent enough to conclude that its append was not stored. Stores call this if they did not
+    /// find the append.
     ///
     /// # Errors
-    /// Invalid, when it is older than [`LIFETIME_MS`](Self::LIFETIME_MS) at `now_ms` (epoch milliseconds).
+    /// Invalid if it is older than [`LIFETIME_MS`](Self::LIFETIME_MS) at `now_ms` (epoch milliseconds).
     pub fn check_age(&self, now_ms: i64) -> Result<(), Error> {
         if now_ms.saturating_sub(self.tried_at) <= Self::LIFETIME_MS {
             return Ok(());
         }
         Err(Error::invalid(
-            "the ticket is over a day old, so it can no longer be told whether its append landed; read the session, and append \
-             anew if it is not there",
+            "the ticket is over a day old, so the outcome of its append can no longer be determined; read the session, and append \
+             again if it is not there",
         ))
     }
 
-    /// The append's id.
+    /// Returns the append's id.
     pub fn append_id(&self) -> AppendId {
         self.append_id
     }
 
-    /// The lowest number at which it may have been tried. After a purge, numbers start lower again; the time then tells.
+    /// Returns the lowest number at which it may have been tried. After a purge, numbers start lower again; then only the time
+    /// counts.
     pub fn lowest(&self) -> u64 {
         self.lowest
     }
 
-    /// When it was first tried, in epoch milliseconds by the clock of the process that did.
+    /// Returns when it was first tried, in epoch milliseconds by the clock of the process that tried it.
     pub fn first_tried(&self) -> i64 {
         self.tried_at
     }

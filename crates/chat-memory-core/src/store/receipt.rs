@@ -1,12 +1,12 @@
-//! What an operation cost.
+//! Costs of operations.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// What an operation took, counted from its first request to its last, repeats included.
+/// What an operation cost, from its first request to its last, including retries.
 ///
-/// DynamoDB's units are those that it reports itself (`ReturnConsumedCapacity`); a request whose answer was lost may
-/// have consumed units that nobody reported. The embedded stores have no units, and count a transaction as a request.
+/// DynamoDB's units are as reported by DynamoDB (`ReturnConsumedCapacity`); a request whose response was lost may have consumed
+/// units that were never reported. The embedded stores have no units and count a transaction as a request.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -16,12 +16,12 @@ pub struct Receipt {
     pub read_units: f64,
     /// Write capacity units.
     pub write_units: f64,
-    /// Bytes of records written and read, as they are stored (compressed where they are).
+    /// Bytes of records written and read, as stored (compressed if they are).
     pub bytes: u64,
 }
 
 impl Receipt {
-    /// A cost of these requests and bytes, without units.
+    /// Creates a cost of these requests and bytes, without units.
     pub fn new(requests: u64, bytes: u64) -> Self {
         Self { requests, bytes, ..Self::default() }
     }

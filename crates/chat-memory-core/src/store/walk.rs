@@ -1,13 +1,13 @@
-//! The walk through a log by which every store loads.
+//! The walk through a log that every load makes.
 
 use super::{Load, Reach, Record};
 use crate::message::Message;
 
-/// How many records a load by weight asks for first: before any is read, nothing tells how heavy they are.
+/// How many records a load by weight requests first: their weight is unknown until they are read.
 const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
 
-/// The walk through a log, from its newest record backwards, along its rewinds, until the load has what it asked for. Every
-/// store loads by it: it says which number it [wants](Walk::wants) next, and is given the record there.
+/// A walk through a log, from its newest record backwards, following rewinds, until the load has what it asked for. Every store
+/// loads with it: the walk names the number it [wants](Walk::wants) next, and the store passes it that record.
 ///
 /// ```
 /// use chat_memory::store::{AppendId, Load, Record, Walk};
@@ -28,7 +28,7 @@ pub struct Walk {
     reach: Reach,
     singly: bool,
     since: u64,
-    /// What to pass by: nothing of it is taken, but its rewinds are followed.
+    /// Records to skip: their messages are left out, but their rewinds are followed.
     passing: Option<Passing>,
     now_ms: i64,
     wants: Option<u64>,
@@ -37,17 +37,17 @@ pub struct Walk {
     ended: bool,
 }
 
-/// What lies above the page that is wanted: the page's reader has seen it, or it came after.
+/// What is newer than the requested page: the reader has seen it, or it was appended later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Passing {
-    /// Records of this number and later came after what the reader has seen.
+    /// Records with this number or higher were appended after the reader's load.
     pub(super) came_after: u64,
-    /// The oldest record that the reader has seen. The records between this one and `came_after` need not be read again.
+    /// The oldest record that the reader has seen. Records from here up to `came_after` need not be read again.
     pub(super) seen: u64,
 }
 
 impl Walk {
-    /// A walk from the record numbered `newest` (`None` for an empty log), hiding what has expired at `now_ms`.
+    /// Starts a walk at the record numbered `newest` (`None` for an empty log), hiding what has expired at `now_ms`.
     pub fn new(load: &Load, newest: Option<u64>, now_ms: i64) -> Self {
         let empty_reach = match &load.reach {
             Reach::All => false,
@@ -71,7 +71,7 @@ impl Walk {
         walk
     }
 
-    /// The number of the record that comes next, `None` when the walk is over.
+    /// Returns the number of the next record; `None` when the walk is over.
     pub fn wants(&self) -> Option<u64> {
         self.wants
     }
@@ -81,9 +81,9 @@ impl Walk {
         debug_assert_eq!(self.wants, Some(record.seq));
         let below = record.rewind.unwrap_or(record.seq);
         let passed = self.passing.is_some_and(|passing| record.seq >= passing.seen);
-        // What has expired is hidden, but where it rewinds, the walk follows: what it took back stays taken back.
+        // An expired record is hidden, but its rewind still counts: what it removed stays removed.
         if !passed && !record.is_expired(self.now_ms) {
-            // A caller's weights may be any.
+            // The caller's weights may be any numbers.
             let weights = record.messages.iter().map(|message| self.weight(message));
             self.filled = weights.fold(self.filled, u64::saturating_add);
             self.taken.push(record);
@@ -91,24 +91,24 @@ impl Walk {
         self.go_below(below);
     }
 
-    /// Passes by a number at which nothing is left to show (a purged record, in a store with a retention).
+    /// Skips a number whose record is gone (purged, in a store with a retention).
     pub fn skip(&mut self, seq: u64) {
         debug_assert!(self.wants.is_some_and(|wanted| wanted >= seq));
         self.go_below(seq);
     }
 
-    /// Ends the walk: what was cleared starts here.
+    /// Ends the walk: everything before this point was cleared.
     pub fn end(&mut self) {
         self.wants = None;
         self.ended = true;
     }
 
-    /// Of the records taken so far, the oldest.
+    /// Returns the oldest record taken so far.
     pub fn last_taken(&self) -> Option<&Record> {
         self.taken.last()
     }
 
-    /// Sets where the walk starts, once the newest record is known. Only before anything was taken.
+    /// Sets where the walk starts, once the newest record is known. Call it only before anything was taken.
     pub fn start_at(&mut self, newest: u64) {
         debug_assert!(self.taken.is_empty());
         if self.wants.is_some() {
@@ -116,15 +116,15 @@ impl Walk {
         }
     }
 
-    /// How many more records the walk will need at a guess, after what those before held; `None` for all there are.
+    /// Estimates how many more records the walk needs, from the size of those taken so far; `None` for all of them.
     ///
-    /// The first guess takes a record for a turn of two messages, as most are, or for one message, where that was said. A guess that is too high reads bytes that
-    /// nobody asked for, one that is too low costs another request.
+    /// The first estimate assumes two messages per record, a typical turn, or one if the load says so. An estimate that is too
+    /// high reads unneeded bytes; one that is too low costs another request.
     pub fn records_to_go(&self) -> Option<u64> {
         if let (Some(passing), Some(wanted)) = (self.passing, self.wants)
             && wanted >= passing.came_after
         {
-            // Behind these, the walk leaps.
+            // After these, the walk skips the records that the reader has seen.
             return Some((wanted - passing.came_after).saturating_add(1));
         }
         let target = match &self.reach {
@@ -141,11 +141,11 @@ impl Walk {
             Reach::Weight { .. } => FIRST_RECORDS_OF_A_BUDGET,
             _ => target,
         };
-        // One more than the guess, since the last record often holds a little less than the others.
+        // One more than the estimate, because the last record often holds a little less than the others.
         Some(guess.saturating_add(1))
     }
 
-    /// The records taken, oldest first, and whether they are all there are.
+    /// Returns the records taken, oldest first, and whether they are all the records.
     pub fn finish(mut self) -> (Vec<Record>, bool) {
         self.taken.reverse();
         (self.taken, self.ended)
@@ -170,8 +170,8 @@ impl Walk {
         self.ended = seq == 0;
     }
 
-    /// The number from which the walk goes on when it has come to `seq`: lower where what lies between is known already, none where the
-    /// rest is not wanted.
+    /// Returns the number at which the walk continues after reaching `seq`: lower if the records in between are already known,
+    /// none if the rest is not needed.
     fn or_below(&mut self, seq: u64) -> Option<u64> {
         let mut at = seq;
         if let Some(passing) = self.passing {
@@ -188,7 +188,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{AppendId, Older};
+    use crate::store::{AppendId, PageCursor};
 
     fn record(seq: u64, rewind: Option<u64>) -> Record {
         let messages = vec![Message::user(format!("{seq}"))];
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// The numbers taken, and the numbers read.
+    /// Returns the numbers taken and the numbers read.
     fn walk(log: &[Record], load: &Load, now_ms: i64) -> (Vec<u64>, Vec<u64>) {
         let mut walk = Walk::new(load, (log.len() as u64).checked_sub(1), now_ms);
         let mut read = Vec::new();
@@ -218,20 +218,20 @@ mod tests {
     #[test]
     fn a_page_before_reads_what_is_new_and_one_record_that_was_seen() {
         let mut log: Vec<_> = (0..10).map(|seq| record(seq, None)).collect();
-        let before = |next, seen| Load::last(2).before(Older::new(next, seen, 0));
+        let before = |next, seen| Load::last(2).before(PageCursor::new(next, seen, 0));
         assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![8, 7, 6]));
         log.push(record(10, None));
         log.push(record(11, None));
         assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![11, 10, 8, 7, 6]));
-        // Taken back since: a part of what was seen, all of it, and more than that.
+        // Rewound since: part of what was seen, all of it, and more than that.
         for (rewind, page, read) in [(9, vec![6, 7], vec![12, 8, 7, 6]), (7, vec![5, 6], vec![12, 6, 5]), (0, vec![], vec![12])] {
             let mut log = log.clone();
             log.push(record(12, Some(rewind)));
             assert_eq!(walk(&log, &before(10, 8), 0), (page, read), "{rewind}");
         }
-        // After a day nothing is leapt over.
-        assert_eq!(walk(&log, &before(10, 8), Older::LEAPS_FOR_MS + 1).1, [11, 10, 9, 8, 7, 6]);
-        // The log began anew, and is shorter.
+        // After a day nothing is skipped.
+        assert_eq!(walk(&log, &before(10, 8), PageCursor::LEAPS_FOR_MS + 1).1, [11, 10, 9, 8, 7, 6]);
+        // The log was restarted and is shorter.
         assert_eq!(walk(&log[..5], &before(10, 8), 0), (vec![3, 4], vec![4, 3]));
     }
 

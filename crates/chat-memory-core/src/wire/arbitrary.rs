@@ -1,4 +1,4 @@
-//! Arbitrary JSON and messages for the property tests, with a liking for what the forms treat specially.
+//! Generates JSON and messages for the property tests, with a preference for what the forms treat specially.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::message::{Content, Message, Part, Role, ToolCall};
 
-/// Names that mean something in one form or the other, and any other.
+/// Names that have a meaning in one of the forms, and any other.
 fn key() -> impl Strategy<Value = String> {
     const SPECIAL: [&str; 28] = [
         "role",
@@ -119,7 +119,7 @@ pub fn message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// What is, or nearly is, a note of the LangChain form.
+/// A note of the LangChain form, or nearly one.
 fn note() -> impl Strategy<Value = Value> {
     let some = |inner: BoxedStrategy<Value>| prop::option::weighted(0.3, inner);
     let kind = prop::sample::select(&["chat", "generic", "function", "ai", "AIMessageChunk", "tool", "odd"][..]);
@@ -132,7 +132,7 @@ fn note() -> impl Strategy<Value = Value> {
         some(vec(key(), 0..3).prop_map(Value::from).boxed()),
         some(object(value()).prop_map(Value::from).boxed()),
     )
-        .prop_map(|(kind, form, raw_calls, kwargs, data, absent, beside)| {
+        .prop_map(|(kind, form, raw_calls, kwargs, data, absent, others)| {
             let fields = [
                 ("type", kind),
                 ("form", form),
@@ -140,7 +140,7 @@ fn note() -> impl Strategy<Value = Value> {
                 ("kwargs", kwargs),
                 ("data", data),
                 ("absent", absent),
-                ("beside", beside),
+                ("beside", others),
             ];
             fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect::<Map<_, _>>().into()
         })

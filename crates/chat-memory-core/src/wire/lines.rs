@@ -1,4 +1,4 @@
-//! JSON from a file: one value a line, a list of values, or values over many lines. Each error has its place in the file.
+//! Reads JSON from a file: one value per line, a list of values, or values that span lines. Each error has its place in the file.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,11 +12,11 @@ use crate::json;
 /// A value of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JsonLine {
-    /// The number of the line on which it begins, from 1; lines without text count too.
+    /// The number of the line on which it begins, from 1; blank lines count too.
     pub number: usize,
-    /// Its place in its list, from 1, where it is an item of one.
+    /// Its place in its list, from 1, if it is an item of a list.
     pub item: Option<usize>,
-    /// What it holds.
+    /// The value.
     pub value: Value,
 }
 
@@ -30,11 +30,11 @@ impl JsonLine {
     }
 }
 
-/// Reads the values of a file: JSON lines, one value each; and where the file has them otherwise, a list, which stands for its items, and
-/// objects that span lines, as `jq` and most libraries write them for people. Strictly, as [`json::parse_document`] does. Lines without
-/// text are passed by, and so is a byte order mark at the start of a line.
+/// Reads the values of a file: JSON lines, one value per line; a list, whose items are returned one by one; or objects that span
+/// lines, as `jq` and most libraries pretty-print them. Parsing is strict, as in [`json::parse_document`]. Blank lines are
+/// skipped, and so is a byte order mark at the start of a line.
 ///
-/// Of a list, an item at a time is held in memory.
+/// Of a list, one item at a time is held in memory.
 ///
 /// ```
 /// use chat_memory::wire::JsonLines;
@@ -50,45 +50,45 @@ impl JsonLine {
 /// ```
 ///
 /// # Errors
-/// Of each value: invalid, when it is not UTF-8 or not JSON that can be kept ([`JsonError`](json::JsonError), which is the source). The next line is
-/// read after it, and the next item of a list, unless it cannot be told where that begins: then the iterator ends. Unavailable, when
-/// the reader fails, and then the iterator ends.
+/// Per value: invalid if it is not UTF-8 or not JSON that can be kept ([`JsonError`](json::JsonError) is the source). Reading
+/// then resumes at the next line, or at the next item of a list; if the start of that item cannot be determined, the iterator
+/// ends. Unavailable if the reader fails; the iterator then ends.
 #[derive(Debug)]
 pub struct JsonLines<R> {
     reader: R,
-    /// The line that is being read, without its end.
+    /// The current line, without its end.
     line: String,
     /// How much of it has been read.
     at: usize,
     number: usize,
-    /// Whether the line has an end of its own; the last one of a file may have none.
+    /// Whether the line has a line end; the last line of a file may have none.
     is_whole: bool,
-    /// Lines that were read before it showed that they are lines of their own.
+    /// Lines that were read ahead and turned out to be values of their own.
     again: VecDeque<String>,
     list: List,
     ended: bool,
 }
 
-/// What JSON takes for a blank.
+/// JSON's whitespace.
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// The byte order mark, in UTF-8.
+/// The byte order mark in UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Where in a list the reader is.
+/// Where the reader is in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum List {
     Outside,
-    /// Behind the bracket.
+    /// After the opening bracket.
     Open,
-    /// Behind this item.
+    /// After this item.
     Item(usize),
-    /// Behind the comma after this item, with the comma's line and column.
+    /// After the comma that follows this item, with the comma's line and column.
     Comma(usize, (usize, usize)),
 }
 
 impl<R: BufRead> JsonLines<R> {
-    /// The values of this reader.
+    /// Reads the values of this reader.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -131,7 +131,7 @@ impl<R: BufRead> JsonLines<R> {
         }
     }
 
-    /// The value that this line is, or that begins here and ends on a later line.
+    /// Reads the value that is on this line, or that begins here and ends on a later line.
     fn whole_line(&mut self) -> Result<JsonLine, Error> {
         let (number, column) = (self.number, self.column());
         let rest = &self.line[self.at..];
@@ -158,12 +158,12 @@ impl<R: BufRead> JsonLines<R> {
                 break false;
             }
             more.push(self.line.clone());
-            // A value of its own where none can be: the line before was cut off.
+            // A value where none can follow: the line before was truncated.
             if self.line.starts_with('{') && !span.may_be_followed_by_a_value() {
                 break true;
             }
         };
-        // What follows on the line would be no value of its own, and is part of what is wrong then.
+        // The rest of the line cannot be a value of its own, so it is part of the error.
         if !is_cut && !self.ended {
             span.text.push_str(&self.line[self.at + span.end..]);
         }
@@ -171,7 +171,7 @@ impl<R: BufRead> JsonLines<R> {
         let cut_off = match json::parse_document_text(&span.text) {
             _ if is_cut => error,
             Ok(value) => return Ok(JsonLine { number, item: None, value }),
-            // One of these lines is a value by itself: they are lines each, and the first is cut off.
+            // One of these lines is a value by itself: each line is a value, and the first is truncated.
             Err(_) if more.iter().any(|line| line.starts_with('{') && json::parse_document_text(line).is_ok()) => error,
             Err(within) => {
                 self.ended |= span.in_string && !more.is_empty();
@@ -184,7 +184,7 @@ impl<R: BufRead> JsonLines<R> {
         Err(cut_off.into())
     }
 
-    /// An item of a list, which may end on a later line.
+    /// Reads an item of a list, which may end on a later line.
     fn item(&mut self, item: usize) -> Result<JsonLine, Error> {
         let (number, column) = (self.number, self.column());
         let mut span = Span::default();
@@ -202,7 +202,7 @@ impl<R: BufRead> JsonLines<R> {
         Ok(JsonLine { number, item: Some(item), value })
     }
 
-    /// What is wrong between two items of a list. The reader of whole texts says it, given the list as it would see it.
+    /// Returns the error between two items of a list. The parser for whole texts explains it, given the list as it would see it.
     fn list_error(&self) -> Error {
         let (before, comma) = match self.list {
             List::Outside | List::Open => ("[", None),
@@ -220,7 +220,7 @@ impl<R: BufRead> JsonLines<R> {
         .into()
     }
 
-    /// Goes to the next line; `false` at the end, where the last line stays.
+    /// Moves to the next line; returns `false` at the end, keeping the last line.
     fn next_line(&mut self) -> Result<bool, Error> {
         self.number += 1;
         let mut bytes = match self.again.pop_front() {
@@ -248,14 +248,14 @@ impl<R: BufRead> JsonLines<R> {
             self.ended = true;
             return Err(error.into());
         }
-        // Files that were put together have one in the middle.
+        // Concatenated files have one in the middle.
         if bytes.starts_with(MARK) {
             bytes.drain(..MARK.len());
         }
         match String::from_utf8(bytes) {
             Ok(line) => self.line = line,
             Err(error) => {
-                // Where the next item of a list begins cannot be told.
+                // The start of the next item cannot be determined.
                 self.ended = self.list != List::Outside;
                 json::utf8(error.as_bytes()).map_err(|e| e.within(self.number, 1))?;
             }
@@ -263,7 +263,7 @@ impl<R: BufRead> JsonLines<R> {
         Ok(true)
     }
 
-    /// The column of the place in the line, in characters, from 1.
+    /// Returns the current column in the line, in characters, from 1.
     fn column(&self) -> usize {
         self.line[..self.at].chars().count() + 1
     }
@@ -277,21 +277,22 @@ impl<R: BufRead> Iterator for JsonLines<R> {
     }
 }
 
-/// A value whose end is looked for, line by line.
+/// Searches for the end of a value, line by line.
 #[derive(Debug, Default)]
 struct Span {
     text: String,
-    /// Where it ends in the piece that was taken last.
+    /// Where it ends in the last piece taken.
     end: usize,
     depth: usize,
     in_string: bool,
     is_escaped: bool,
-    /// The last byte that is no blank, outside of strings.
+    /// The last byte that is not whitespace, outside strings.
     last: u8,
 }
 
 impl Span {
-    /// Takes what belongs to the value of this piece of a line. Returns whether it ends in it, or goes wrong since a string does not.
+    /// Takes the part of this piece of a line that belongs to the value. Returns whether the value ends in it, or is invalid
+    /// because a string does not end.
     fn take(&mut self, piece: &str, is_whole: bool) -> bool {
         let mut end = None;
         for (at, byte) in piece.bytes().enumerate() {
@@ -330,7 +331,7 @@ impl Span {
         ends
     }
 
-    /// Whether the value may go on with another within it, as behind a comma.
+    /// Whether another value may follow inside this one, as after a comma.
     fn may_be_followed_by_a_value(&self) -> bool {
         matches!(self.last, b',' | b':' | b'[')
     }
@@ -345,7 +346,7 @@ mod tests {
         JsonLines::new(text.as_ref()).map(|line| line.map_err(|e| e.to_string())).collect()
     }
 
-    /// Each value's line, item and text; each error's text.
+    /// Returns each value's line, item and text, and each error's text.
     fn shown(text: &str) -> Vec<String> {
         read(text).into_iter().map(|line| line.map_or_else(|e| e, |line| format!("{}: {}", line.place(), line.value))).collect()
     }
@@ -418,7 +419,7 @@ mod tests {
             let errors: Vec<_> = read(text).into_iter().filter_map(Result::err).collect();
             assert!(errors.len() == 1 && errors[0].contains(error), "{text}: {errors:?}");
         }
-        // An item that is wrong within its brackets leaves the others.
+        // An item that is invalid within its brackets does not affect the others.
         assert_eq!(shown("[{\"a\":1}, {\"a\" 2}, {\"a\":3}]")[2], "line 1, item 3: {\"a\":3}");
     }
 

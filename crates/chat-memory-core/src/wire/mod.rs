@@ -1,7 +1,7 @@
-//! Messages in the forms of others, and back, exactly.
+//! Reads and writes messages in other programs' forms, exactly.
 //!
-//! Each form keeps two laws: what it reads, it writes again equal; and what it writes of a message, it reads again as an
-//! equal message. "Equal" is JSON's equality, in which the order of an object's keys means nothing, and `1` and `1.0` are two.
+//! Each form follows two laws: a value that was read is written again equal; and a message that was written is read again equal.
+//! "Equal" is JSON's equality: the order of an object's keys does not matter, and `1` and `1.0` differ.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ mod refused_tests;
 
 pub use lines::{JsonLine, JsonLines};
 
-/// The form in which messages come and go.
+/// The form in which messages are read and written.
 ///
 /// ```
 /// use chat_memory::wire::Format;
@@ -43,10 +43,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every form there is.
+    /// All forms.
     pub const ALL: [Self; 2] = [Self::OpenAi, Self::LangChain];
 
-    /// The form's name.
+    /// Returns the form's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -73,11 +73,11 @@ impl Format {
         }
     }
 
-    /// Reads the messages of a file: one a line, or a list of them, or each over many lines.
+    /// Reads the messages of a file: one per line, a list of them, or messages that span lines.
     ///
     /// # Errors
-    /// Each message's own: as [`JsonLines`], and [`Format::read`] with its place in front. After an error the next
-    /// line is read, as [`JsonLines`] says.
+    /// Per message: as [`JsonLines`], and as [`Format::read`] with the place in front. Reading then resumes as described at
+    /// [`JsonLines`].
     pub fn messages<R: std::io::BufRead>(self, reader: R) -> impl Iterator<Item = Result<Message, Error>> {
         JsonLines::new(reader).map(move |line| {
             let line = line?;

@@ -1,6 +1,6 @@
 //! OpenAI's chat messages: [`Message::to_value`]'s own form, and what else people keep in lists of messages.
 //!
-//! | what comes | is read as |
+//! | input | is read as |
 //! |---|---|
 //! | role `developer` (OpenAI's newer name for `system`) | [`Role::System`] |
 //! | role `function` (its older name for `tool`) | [`Role::Tool`] |
@@ -8,29 +8,29 @@
 //! | no role, and a `type` of an item of OpenAI's Responses API: `…_call`, `reasoning`, `mcp_list_tools`, `mcp_approval_request`, `compaction` | [`Role::Assistant`] |
 //! | … `…_call_output`, `tool_search_output`, `mcp_approval_response` | [`Role::Tool`] |
 //!
-//! What the message said of its role is kept in [`Message::extra`] under [`ROLE_KEY`], so that it is written again as it came. Messages
+//! The original role is kept in [`Message::extra`] under [`ROLE_KEY`], so that the message is written as it was read. Messages
 //! whose `content` is a list of blocks (Anthropic's, Bedrock's) and Gemini's contents with other roles need nothing more.
 
 use serde_json::{Map, Value};
 
 use crate::message::{Content, Message, MessageError, Role, tools};
 
-/// The field of [`Message::extra`] that remembers the roles `developer`, `function` and `model`, and that there was none.
+/// The field of [`Message::extra`] that keeps the roles `developer`, `function` and `model`, and a missing role.
 pub const ROLE_KEY: &str = "openai_role";
 
-/// What [`ROLE_KEY`] says of an item without a role.
+/// The value of [`ROLE_KEY`] for an item without a role.
 pub(crate) const NO_ROLE: &str = "none";
 
-/// The roles that are other names of ours.
+/// Other names of our roles.
 const OTHER_NAMES: [(&str, Role); 3] = [("developer", Role::System), ("function", Role::Tool), (MODEL, Role::Assistant)];
 
-/// Gemini's name for the assistant, only together with its `parts`: elsewhere it may be anyone's.
+/// Gemini's name for the assistant, recognized only with its `parts`: elsewhere it may mean anything.
 const MODEL: &str = "model";
 
-/// All roles that are read here, as an error lists them.
+/// All roles that are accepted here, as an error lists them.
 const ROLES: &str = "system, developer, user, assistant, tool, function";
 
-/// The other name under which this message's role came, or [`NO_ROLE`].
+/// Returns the other name under which this message's role was read, or [`NO_ROLE`].
 pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'static str> {
     let name = extra.get(ROLE_KEY)?.as_str()?;
     if name == NO_ROLE {
@@ -44,17 +44,17 @@ fn has_parts(fields: &Map<String, Value>) -> bool {
     fields.get("parts").is_some_and(Value::is_array)
 }
 
-/// The role of an item of the Responses API, which names none.
+/// Returns the role of an item of the Responses API, which names none.
 fn role_of_item(fields: &Map<String, Value>) -> Option<Role> {
     tools::role_of_item(fields.get("type")?.as_str()?)
 }
 
-/// The call of a message of OpenAI's older kind, which has one function instead of tools.
+/// Returns the call of a message of OpenAI's older kind, which has one function instead of tools.
 pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
     message.extra.get("function_call")?.as_object().filter(|_| message.role == Role::Assistant)
 }
 
-/// Reads an OpenAI chat message. [`to_value`] gives an equal one.
+/// Reads an OpenAI chat message. [`to_value`] returns an equal value.
 ///
 /// ```
 /// use chat_memory::{Role, wire::openai};
@@ -66,7 +66,7 @@ pub(crate) fn function_call(message: &Message) -> Option<&Map<String, Value>> {
 /// ```
 ///
 /// # Errors
-/// As [`Message::from_value`], and when a field named [`ROLE_KEY`] says `developer` or `function` where that would be taken
+/// As [`Message::from_value`]; also if a field named [`ROLE_KEY`] contains `developer` or `function` where that would be taken
 /// for the role.
 pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     let other = value.as_object().and_then(role_by_another_name);
@@ -95,7 +95,7 @@ pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
     Ok(message)
 }
 
-/// What a message says of its role where that is none of ours, and the role that it is.
+/// Returns the message's own role name, if it is not one of ours, and the role that it means.
 fn role_by_another_name(fields: &Map<String, Value>) -> Option<(&'static str, Role)> {
     let Some(role) = fields.get("role") else {
         return role_of_item(fields).map(|role| (NO_ROLE, role));
@@ -118,9 +118,10 @@ pub fn to_value(message: &Message) -> Value {
     value
 }
 
-/// Writes the message for a request to an OpenAI-compatible endpoint: only the fields that such an endpoint takes, since
-/// many refuse a request for one that they do not know. The fields are those of [OpenAI's reference](https://platform.openai.com/docs/api-reference/chat/create),
-/// and `name` of a tool's message, which OpenAI's own examples have.
+/// Writes the message for a request to an OpenAI-compatible endpoint: only the fields that such an endpoint accepts, since many
+/// refuse a request with an unknown field. The fields are those of [OpenAI's
+/// reference](https://platform.openai.com/docs/api-reference/chat/create), and `name` of a tool's message, which OpenAI's own
+/// examples have.
 ///
 /// | role | fields besides `role` |
 /// |---|---|
@@ -129,10 +130,10 @@ pub fn to_value(message: &Message) -> Value {
 /// | tool | `content`, `tool_call_id`, `name` |
 /// | function | `content`, `name` |
 ///
-/// Fields that say nothing (`null`, no tool calls) are left out, but for the `content` of an assistant that calls tools, which some
-/// endpoints require to be there: `null`. Content parts and tool calls go as they are, since an endpoint may need back what it put
-/// into them. The message's [`id`](Message::id) is ours or the caller's, and stays here. Messages in the form of another provider are not
-/// translated: of a Gemini content the text is given, and blocks go as they are.
+/// Empty fields (`null`, no tool calls) are left out, except the `content` of an assistant that calls tools: some endpoints
+/// require it, as `null`. Content parts and tool calls are sent as they are, since an endpoint may need what it put into them.
+/// The message's [`id`](Message::id) is ours or the caller's and is not sent. Messages in another provider's form are not
+/// translated: a Gemini content is sent as its text, and blocks are sent as they are.
 ///
 /// ```
 /// use chat_memory::{Message, wire::openai};
@@ -141,7 +142,7 @@ pub fn to_value(message: &Message) -> Value {
 /// assert_eq!(openai::for_request(&message), serde_json::json!({"role": "assistant", "content": "It is 21 °C."}));
 /// ```
 pub fn for_request(message: &Message) -> Value {
-    // Gemini's `model`, and that there was no role, are nothing to such an endpoint.
+    // Gemini's `model` and a missing role mean nothing to such an endpoint.
     let name = other_name(message.role, &message.extra).filter(|name| *name != MODEL && *name != NO_ROLE);
     let mut fields = Map::new();
     fields.insert("role".into(), name.unwrap_or(message.role.as_str()).into());
@@ -150,7 +151,7 @@ pub fn for_request(message: &Message) -> Value {
     let given = |key: &str| whole.get(key).filter(|value| !value.is_null()).cloned();
     let calls = is_assistant && (!message.tool_calls.is_empty() || given("function_call").is_some());
     match &message.content {
-        // An empty list of parts is refused; it says as much as an empty text.
+        // An empty list of parts is refused; an empty text is equivalent.
         Some(Content::Parts(parts)) if parts.is_empty() => drop(fields.insert("content".into(), "".into())),
         Some(_) => drop(fields.insert("content".into(), whole["content"].clone())),
         None if calls => drop(fields.insert("content".into(), Value::Null)),

@@ -1,4 +1,5 @@
-//! `testdata/refused.json`: bad input, and the one sentence that the library, the program, the HTTP service and the npm package show of it.
+//! Tests `testdata/refused.json`: bad input, and the sentence that the library, the program, the HTTP service and the npm package
+//! report for it.
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ fn cases() -> Vec<Value> {
     serde_json::from_str(include_str!("../../../../testdata/refused.json")).expect("a list")
 }
 
-/// A case's bytes, where it is a text and no message.
+/// Returns a case's bytes, if it is a text and not a message.
 fn bytes(case: &Value) -> Option<Vec<u8>> {
     let hex = |text: &str| {
         text.as_bytes()

@@ -1,5 +1,5 @@
-//! `table check`: whether a table, the credentials and this machine's clock are fit for sessions, each finding with its
-//! remedy. Nothing is changed: what writes is tried on a condition that cannot hold.
+//! `table check`: checks whether a table, the credentials and this machine's clock are fit for sessions. Each finding names its
+//! remedy. Nothing is changed: writes are probed with a condition that can never hold.
 
 use std::fmt;
 
@@ -13,21 +13,21 @@ use super::{Admin, Description, passes};
 use chat_memory_core::backend::Layout;
 use chat_memory_core::store::Receipt;
 
-/// From which difference on a clock is worth a warning, and from which an error: AWS refuses requests signed five
-/// minutes off (some of its services 15), and expiry goes by this machine's clock.
+/// Clock skew above which a check warns, and above which it reports an error. AWS refuses requests signed five minutes off (some of
+/// its services 15), and expiry is decided by this machine's clock.
 const SKEW_WARNING_MS: u64 = 60_000;
 const SKEW_ERROR_MS: u64 = 5 * 60_000;
 
-/// How much a finding matters.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It is as it should be.
+    /// All is well.
     Fine,
-    /// It could be better.
+    /// An improvement is possible.
     Hint,
-    /// Something will not work as promised, some day or for some use.
+    /// Something will not work as promised at some time or for some use.
     Warning,
-    /// Sessions cannot be kept so.
+    /// Sessions cannot be stored with this setup.
     Error,
 }
 
@@ -35,37 +35,37 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Subject {
-    /// Whether the table answers at all.
+    /// Whether the table answers.
     Table,
     /// The names and types of its keys.
     Keys,
-    /// What lies in it.
+    /// What is stored in it.
     Items,
-    /// What DynamoDB purges.
+    /// The table's TTL setting.
     TimeToLive,
     /// Replicas in other regions.
     Replicas,
-    /// What the credentials may do.
+    /// What the credentials allow.
     Permissions,
-    /// This machine's clock against AWS's.
+    /// Clock skew between this machine and AWS.
     Clock,
     /// Point-in-time recovery.
     Backups,
-    /// Protection of the table from being deleted.
+    /// The table's deletion protection.
     DeletionProtection,
 }
 
-/// Something found out about a table.
+/// One finding about a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// How much it matters.
+    /// How serious it is.
     pub severity: Severity,
     /// What it is about.
     pub subject: Subject,
-    /// What was found, a sentence without a full stop.
+    /// What was found: a sentence without a full stop.
     pub what: String,
-    /// What to do about it; `None` where nothing is to be done.
+    /// What to do about it; `None` if nothing needs doing.
     pub remedy: Option<String>,
 }
 
@@ -105,11 +105,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Where sessions lie in a table that they fit in.
+/// How sessions are stored in a table that suits them.
 pub(super) enum Place {
-    /// In one item a record.
+    /// One item per record.
     Turns,
-    /// In one item a session.
+    /// One item per session.
     List(SdkList),
 }
 
@@ -124,9 +124,9 @@ impl Finding {
 }
 
 impl Admin {
-    /// Looks at everything that sessions depend on. It costs some requests and up to ten write units, and changes nothing.
+    /// Checks everything that sessions depend on. Costs a few requests and up to ten write units, and changes nothing.
     ///
-    /// Where the table does not answer at all, that is the only finding. What the credentials may not look at is a hint.
+    /// If the table does not answer at all, that is the only finding. Whatever the credentials may not read is reported as a hint.
     pub async fn check(&self) -> Vec<Finding> {
         let receipt = &mut Receipt::default();
         let mut findings = Vec::new();
@@ -146,7 +146,7 @@ impl Admin {
             }
             Err(failure) => {
                 findings.push(self.stopped(failure));
-                // An answer dates itself even where it is a refusal, which the clock may be the reason of.
+                // Even a refusal carries a date, and the clock may be what caused it.
                 findings.extend(self.clock_finding().filter(|finding| finding.severity > Severity::Fine));
                 return findings;
             }
@@ -177,8 +177,8 @@ impl Admin {
         let target = self.table.target();
         let mut findings = vec![Finding::fine(Subject::Table, format!("{target} answers"))];
         if !table.usable {
-            let what = format!("{target} is being made or deleted, and takes no requests now");
-            findings[0] = Finding::new(Severity::Error, Subject::Table, what, "look again in a minute");
+            let what = format!("{target} is being created or deleted, and accepts no requests now");
+            findings[0] = Finding::new(Severity::Error, Subject::Table, what, "check again in a minute");
         }
         findings.push(keys);
         findings.push(if table.replicas.is_empty() {
@@ -208,8 +208,8 @@ impl Admin {
         findings
     }
 
-    /// Where sessions lie in a table of these keys (or whose keys may not be looked at), and what is to be said of the keys.
-    /// `contents` is what some of its items hold, where that is known.
+    /// How sessions are stored in a table with this schema (`None` if its keys may not be read), and the finding about the keys.
+    /// `contents` is what a sample of its items holds, if known.
     pub(super) fn place(&self, schema: Option<&Schema>, contents: Option<&Contents>) -> (Option<Place>, Finding) {
         let layout = self.options.said_layout();
         let is_of_lists = contents.is_some_and(|contents| contents.lists && !contents.turns);
@@ -233,7 +233,7 @@ impl Admin {
                     };
                     (Some(Place::List(list)), Finding::fine(Subject::Keys, what))
                 }
-                // The sentence names its remedy itself.
+                // The message already names its remedy.
                 Err(error) => {
                     let (severity, subject) = (Severity::Error, Subject::Keys);
                     (None, Finding { severity, subject, what: error.to_string(), remedy: None })
@@ -252,7 +252,7 @@ impl Admin {
         }
     }
 
-    /// What is to be said of what lies in the table: of what these settings do not read.
+    /// The finding about stored data that these settings do not read.
     fn items_finding(&self, contents: &Contents, place: Option<&Place>) -> Option<Finding> {
         let place = place?;
         if let Place::Turns = place {
@@ -270,7 +270,7 @@ impl Admin {
         Some(Finding::new(Severity::Error, Subject::Items, what, lists.remedy(&choices)))
     }
 
-    /// What some items say of the directory: that an entry cannot be read, or that some are of the version before.
+    /// The finding about directory entries in the sample: an entry cannot be read, or some are in the previous version's form.
     fn entries_finding(&self, items: &[Attributes]) -> Option<Finding> {
         let (target, partitions) = (self.table.target(), Partitions::new(self.options.namespace.as_ref()));
         let items = items.iter().filter_map(|item| target.item(item.clone()).ok());
@@ -300,7 +300,7 @@ impl Admin {
                 _ => Finding::fine(Subject::TimeToLive, format!("TTL is on, by the attribute {name:?}")),
             },
             Some(name) if self.table.is_taken(name) => Finding::new(
-                // Without a retention records bear no expiry, and DynamoDB purges nothing by what else the attribute says.
+                // Without a retention, records have no expiry, and DynamoDB purges nothing by whatever else the attribute holds.
                 if retention { Severity::Error } else { Severity::Warning },
                 Subject::TimeToLive,
                 format!("the TTL attribute is {name:?}"),
@@ -331,7 +331,7 @@ impl Admin {
     async fn permission_findings(&self, place: &Place, receipt: &mut Receipt) -> Vec<Finding> {
         let mut options = self.options.clone();
         if let Place::List(list) = place {
-            // The keys are known now, and need not be asked for again.
+            // The keys are known by now and need not be requested again.
             (options.layout, options.partition_key) = (Some(Layout::List), Some(list.partition_key.clone()));
             options.sort_key.clone_from(&list.sort_key);
         }
@@ -339,7 +339,7 @@ impl Admin {
         let mut denied = Vec::<Action>::new();
         let mut findings = Vec::new();
         for operation in operations {
-            // All but one of the permissions that a transaction needs are tried by requests of their own.
+            // Every permission that a transaction needs, except one, is tested by a request of its own.
             let is_own = |action: &&Action| operation != Operation::TransactWriteItems || **action == Action::ConditionCheckItem;
             let new = || operation.actions().iter().filter(is_own);
             match self.try_harmlessly(operation, place, receipt).await {
@@ -367,7 +367,7 @@ impl Admin {
 
     async fn try_harmlessly(&self, operation: Operation, place: &Place, receipt: &mut Receipt) -> Result<(), Failure> {
         match (operation, place) {
-            // Asked for a moment ago; a denial is a finding of its own.
+            // Just requested above; a denial is reported as a finding of its own.
             (Operation::DescribeTimeToLive, _) => Ok(()),
             (_, Place::Turns) => self.table.probe(operation, &self.probe_partition(), receipt).await,
             (_, Place::List(list)) => {
@@ -377,7 +377,7 @@ impl Admin {
         }
     }
 
-    /// A partition that no session can have, inside the namespace, where the credentials may be all but blind outside.
+    /// A partition that no session can have. It is inside the namespace, since the credentials may have no access outside it.
     fn probe_partition(&self) -> String {
         let namespace = self.options.namespace.as_ref().map_or_else(String::new, |namespace| format!("ns#{namespace}#"));
         format!("{namespace}dir#")
@@ -411,13 +411,13 @@ impl Admin {
                 "point-in-time recovery is off: what is deleted or overwritten by mistake cannot be restored",
                 remedy(),
             )),
-            // DynamoDB Local, which has no backups.
+            // DynamoDB Local has no backups.
             Err(failure) if failure.trouble() == Trouble::Unknown => None,
             Err(failure) => Some(self.unseen(&failure, Subject::Backups, "its backups")),
         }
     }
 
-    /// A finding that something could not be looked at.
+    /// A finding that something could not be read.
     fn unseen(&self, failure: &Failure, subject: Subject, what: &str) -> Finding {
         let error = failure.clone().into_error(self.table.target(), None);
         if failure.trouble() == Trouble::Denied {
@@ -433,7 +433,7 @@ impl Admin {
         }
     }
 
-    /// A finding that the table does not do what was tried.
+    /// A finding that a request failed.
     fn stopped(&self, failure: &Failure) -> Finding {
         let subject = match failure.trouble() {
             Trouble::Credentials | Trouble::Expired | Trouble::Denied => Subject::Permissions,
@@ -442,7 +442,7 @@ impl Admin {
             _ => Subject::Table,
         };
         let severity = if passes(failure) { Severity::Warning } else { Severity::Error };
-        // The sentence names its remedy itself.
+        // The message already names its remedy.
         let what = failure.clone().into_error(self.table.target(), None).to_string();
         Finding { severity, subject, what, remedy: None }
     }

@@ -1,4 +1,4 @@
-//! Making a table, and finding out whether one is fit for sessions.
+//! Creating a table, and checking whether one is fit for sessions.
 
 mod check;
 #[cfg(test)]
@@ -18,14 +18,14 @@ use chat_memory_core::backend::Layout;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Receipt;
 
-/// How long a new table may take until it is usable. It mostly takes ten seconds.
+/// How long a new table may take to become usable. Ten seconds is typical.
 const CREATION_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// How often a new table is looked at: soon first, then every two seconds.
+/// The interval between polls of a new table: short at first, then up to two seconds.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// A table, for those who run it.
+/// Administers a table.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), chat_memory::Error> {
@@ -44,26 +44,26 @@ pub struct Admin {
     options: Options,
 }
 
-/// What [`Admin::create_table`] did.
+/// The result of [`Admin::create_table`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Creation {
-    /// Whether the table was made now. Otherwise there was one of its name; it is as it was.
+    /// Whether the table was created by this call. Otherwise it already existed and was left as it was.
     pub created: bool,
     /// The table.
     pub table: Description,
-    /// Whether its keys and its TTL fit: two findings.
+    /// Whether its keys and its TTL are suitable: two findings.
     pub findings: Vec<Finding>,
 }
 
 impl Creation {
-    /// Whether sessions can be kept in the table.
+    /// Whether sessions can be stored in the table.
     pub fn fits(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity < Severity::Error)
     }
 }
 
-/// What reading every item of a table takes, by what DynamoDB says of its size.
+/// The cost of reading every item of a table, from the size that DynamoDB reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct ScanCost {
@@ -71,7 +71,7 @@ pub struct ScanCost {
     pub items: u64,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Read capacity units, eventually consistent: half of one for each 4 KB.
+    /// Read capacity units for eventually consistent reads: half a unit per 4 KB.
     pub read_units: f64,
 }
 
@@ -87,32 +87,32 @@ impl std::fmt::Display for ScanCost {
 }
 
 impl Admin {
-    /// What a listing of every session of the table will read, said beforehand.
+    /// Estimates what listing every session of the table will read.
     ///
     /// # Errors
-    /// What describing the table meets.
+    /// As [`describe`](Self::describe).
     pub async fn scan_cost(&self) -> Result<ScanCost, Error> {
         let table = self.describe().await?;
         Ok(ScanCost { items: table.items, bytes: table.bytes, read_units: table.bytes.div_ceil(4096) as f64 / 2.0 })
     }
 
-    /// Opens a table. Nothing is asked of DynamoDB yet.
+    /// Opens a table. No request is sent yet.
     ///
     /// # Errors
-    /// Invalid, when the options cannot work or no region is known.
+    /// Invalid if the options cannot work or no region is known.
     pub async fn open(options: &Options) -> Result<Self, Error> {
         Ok(Self { table: SdkTable::open(options).await?, options: options.clone() })
     }
 
-    /// Opens a table with an existing client; region, endpoint and credentials of the options go first.
+    /// Opens a table with an existing client. Region, endpoint and credentials in the options take precedence.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and invalid when the options name a profile.
+    /// As [`open`](Self::open), and invalid if the options name a profile.
     pub fn from_client(client: &Client, options: &Options) -> Result<Self, Error> {
         Ok(Self { table: SdkTable::from_client(client, options)?, options: options.clone() })
     }
 
-    /// Opens a table with an AWS configuration; region, endpoint and credentials of the options go first.
+    /// Opens a table with an AWS configuration. Region, endpoint and credentials in the options take precedence.
     ///
     /// # Errors
     /// As [`from_client`](Self::from_client).
@@ -120,15 +120,16 @@ impl Admin {
         Ok(Self { table: SdkTable::from_sdk_config(config, options)?, options: options.clone() })
     }
 
-    /// Makes the table, billed on demand, with string keys of the options' names and TTL by the attribute `ttl`, and
-    /// waits until it is usable. A table that is there already is waited for and looked at, never changed.
+    /// Creates the table (billed on demand, with string keys named by the options and TTL on the attribute `ttl`) and waits until
+    /// it is usable. A table that already exists is waited for and checked, never changed.
     ///
-    /// Where the options say the layout [`List`](chat_memory_core::backend::Layout::List), it is a table as LangChain and Flowise use: a partition
-    /// key only (`id`, if no name is given), or a sort key besides where they say its name or its fixed value, and TTL by `expireAt`.
+    /// If the options set the layout [`List`](chat_memory_core::backend::Layout::List), creates a table such as LangChain and
+    /// Flowise use: a partition key only (`id` unless named), plus a sort key if the options give its name or its fixed value, and
+    /// TTL on `expireAt`.
     ///
     /// # Errors
-    /// Access denied, with the action that is lacking; unavailable, also when the table is not usable after five minutes;
-    /// read only, where the options say so.
+    /// Access denied, naming the missing action; unavailable, also if the table is not usable after five minutes; read only if the
+    /// options say so.
     pub async fn create_table(&self) -> Result<Creation, Error> {
         let (target, receipt) = (self.table.target(), &mut Receipt::default());
         let (partition_key, sort_key) = self.new_keys();
@@ -152,7 +153,7 @@ impl Admin {
         Ok(Creation { created, table, findings })
     }
 
-    /// What DynamoDB says of the table.
+    /// Describes the table as DynamoDB reports it.
     ///
     /// # Errors
     /// Not found, access denied, unavailable, throttled.
@@ -166,8 +167,8 @@ impl Admin {
         }
     }
 
-    /// The table's TTL attribute; in a new table TTL is turned on if it is not. DynamoDB refuses to do that twice, and the
-    /// answer to the first time may have been lost, so each try looks first.
+    /// Returns the table's TTL attribute; turns TTL on in a new table if it is off. DynamoDB refuses to turn it on twice, and the
+    /// first response may have been lost, so each attempt checks first.
     async fn settle_ttl(&self, new: bool, receipt: &mut Receipt) -> Result<Option<String>, Failure> {
         let ttl = self.table.time_to_live(receipt).await?;
         if !new || ttl.is_some() {
@@ -182,18 +183,18 @@ impl Admin {
         self.options.said_layout() == Some(Layout::List)
     }
 
-    /// The keys of a table to be made.
+    /// The keys of a table to be created.
     fn new_keys(&self) -> (&str, Option<&str>) {
         let options = &self.options;
         if !self.is_list() {
             return (options.partition_key_name(), Some(options.sort_key_name()));
         }
         let partition_key = options.partition_key.as_deref().unwrap_or(names::LIST_PARTITION_KEY);
-        // LangChain.js's option `sortKey` is the key's name and its value at once.
+        // LangChain.js's option `sortKey` is both the key's name and its value.
         (partition_key, options.sort_key.as_deref().or(options.sort_value.as_deref()))
     }
 
-    /// The TTL attribute of a table to be made.
+    /// The TTL attribute of a table to be created.
     fn new_ttl(&self) -> &str {
         if self.is_list() { self.options.ttl_attribute.as_deref().unwrap_or(names::LIST_TTL) } else { names::TTL }
     }
@@ -208,10 +209,10 @@ impl Admin {
                     let minutes = CREATION_LIMIT.as_secs() / 60;
                     Error::new(
                         ErrorKind::Unavailable,
-                        format!("{target} is being made, but not usable after {minutes} minutes; look again later"),
+                        format!("{target} is being created, but not usable after {minutes} minutes; check again later"),
                     )
                 })?,
-                // Until word of a new table has got around, some of DynamoDB's servers say that it is not there.
+                // For a moment after a table is created, some of DynamoDB's servers still report it as missing.
                 Err(failure) if failure.trouble() == Trouble::Missing => {
                     retry.pause().await.then_some(()).ok_or_else(|| failure.into_error(target, None))?;
                 }
@@ -226,10 +227,10 @@ impl Admin {
     }
 }
 
-/// How long to go on with what is safe to try again, and how often.
+/// How long and how often to retry what is safe to retry.
 struct Retry {
     until: Instant,
-    /// Since when there was no connection.
+    /// Since when there has been no connection.
     unconnected: Option<Instant>,
     pause: Duration,
 }
@@ -239,7 +240,7 @@ impl Retry {
         Self { until: Instant::now() + limit, unconnected: None, pause: FIRST_LOOK }
     }
 
-    /// Waits, each time longer. Not if that would take too long: then `false`.
+    /// Waits, longer each time. Returns `false` without waiting if that would pass the deadline.
     async fn pause(&mut self) -> bool {
         if Instant::now() + self.pause > self.until {
             return false;
@@ -249,7 +250,7 @@ impl Retry {
         true
     }
 
-    /// Waits for a failure to pass. It is the error if it does not pass by itself, or there is no time left.
+    /// Waits for a failure to pass. Returns it as the error if it will not pass by itself or there is no time left.
     async fn bear(&mut self, failure: Failure, target: &Target) -> Result<(), Error> {
         let unconnected_until = failure.unconnected_until();
         self.unconnected = unconnected_until.and(self.unconnected.or_else(|| Some(Instant::now())));

@@ -29,7 +29,7 @@ async fn a_new_table_is_fit_and_the_second_time_it_is_there() {
 
     let findings = admin.check().await;
     for finding in &findings {
-        // Local says nothing of protection and backups.
+        // DynamoDB Local reports no deletion protection and no backups.
         assert!(finding.severity == Severity::Fine || finding.subject == Subject::DeletionProtection, "{finding}");
     }
     assert!(of(&findings, Subject::Permissions).what.contains("reading and writing"));
@@ -65,7 +65,7 @@ async fn a_table_with_a_partition_key_only_is_fit_for_the_other_layout() {
     assert_eq!(made.table.schema.partition.name, "id");
     assert!(of(&made.findings, Subject::TimeToLive).what.contains("\"expireAt\""));
 
-    // The table's keys tell; nothing need be said.
+    // The layout is detected from the table's keys; no option is needed.
     let admin = Admin::open(&local(&name)).await.expect("good options");
     let findings = admin.check().await;
     assert!(findings.iter().all(|finding| finding.severity < Severity::Warning), "{findings:?}");
@@ -93,7 +93,7 @@ async fn a_table_that_is_not_there_is_the_only_finding() {
     assert!(admin.describe().await.expect_err("no table").is_not_found());
 }
 
-/// A table as AWS describes it, with this beside.
+/// A table as AWS describes it, with these fields added.
 fn described(more: &str) -> Reply {
     Reply::ok(format!(
         r#"{{"Table":{{"TableName":"chats","TableStatus":"ACTIVE","TableArn":"arn:aws:dynamodb:eu-west-1:111122223333:table/chats",

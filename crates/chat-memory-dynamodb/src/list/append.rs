@@ -1,10 +1,10 @@
-//! Append: one conditional update, repeated until it is known what became of it.
+//! Append: one conditional update, repeated until its outcome is known.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::element::{self, Dialect};
-use super::find::{Found, Since};
+use super::find::{FoundAppend, Since};
 use super::load::LOOK_AGAIN_MS;
 use super::state::{Bare, Parts, State};
 use super::{Change, Changed, Generation, Guard, ListTable, Listed, Rule, number, retry};
@@ -19,46 +19,46 @@ use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::{Message, Role};
 use chat_memory_core::store::{Append, AppendId, Appended, Identity, KEY_LIFETIME_MS, Position, Receipt, Ticket};
 
-/// The wait between two tries that met another writer, growing.
+/// The wait between two attempts that conflicted with another writer; it grows.
 const FIRST_CONTENTION_MS: f64 = 10.0;
 const LONGEST_CONTENTION_MS: f64 = 500.0;
 
-/// One append under way.
+/// One append in progress.
 pub(super) struct Attempt<'a> {
     pub(super) session: &'a SessionId,
     pub(super) append: &'a Append,
     pub(super) id: AppendId,
     pub(super) now_ms: i64,
-    /// Since when it may have landed.
+    /// The earliest point at which it may have landed.
     pub(super) since: Since,
-    /// Whether others may be appending the same (a key, a ticket).
+    /// Whether others may be making the same append (a key, a ticket).
     pub(super) shared: bool,
-    /// Whether a request is out that may have landed.
+    /// Whether a request is in flight that may have landed.
     pub(super) in_doubt: bool,
-    /// The generation that the last request asked for.
+    /// The generation that the last request required.
     pub(super) asked: Option<Generation>,
     pub(super) ttl: Option<String>,
     /// The parts of a large record, once they are written.
     pub(super) parts: Option<Parts>,
-    /// The notes of what a rewind takes away: each try has its own, since a copy of an older one that the network held must not
-    /// come over a newer one.
+    /// The notes of what a rewind removes. Each attempt has its own, so that a delayed copy of an older note cannot overwrite a
+    /// newer one.
     pub(super) notes: Vec<String>,
-    /// What a clear took away.
+    /// What a clear removed.
     pub(super) took: Took,
     pub(super) receipt: Receipt,
 }
 
-/// What a clear took away.
+/// What a clear removed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Took {
-    /// Whether there were messages that a load shows.
+    /// Whether there were messages that a load would show.
     pub(super) shown: bool,
-    /// How many records there were, where none of them had messages.
+    /// The number of records, if none of them had messages.
     pub(super) bare: u64,
 }
 
 impl Attempt<'_> {
-    /// Notes the number that comes next before a request is sent, where none is out: it cannot land below.
+    /// Records the next number before a request is sent, if none is in flight: the append cannot land below it.
     fn lands_from(&mut self, next: u64) {
         if !self.shared && !self.in_doubt {
             self.since.seq = Some(next);
@@ -66,7 +66,7 @@ impl Attempt<'_> {
     }
 }
 
-/// A request ready to go, and what the list was when it was made.
+/// A request ready to be sent, with the list's dialect and whether it starts the session.
 pub(super) struct Ready {
     pub(super) change: Change,
     pub(super) dialect: Dialect,
@@ -78,7 +78,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.append_over(session, append).await.map(|(appended, _)| appended)
     }
 
-    /// Appends, and tells what a clear took away.
+    /// Appends, and also returns what a clear removed.
     pub(super) async fn append_over(&self, session: &SessionId, append: &Append) -> Result<(Appended, Took), Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
@@ -89,7 +89,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let _turn = turn_in(self.queues.as_ref(), session, &retry).await?;
         let mut receipt = Receipt::default();
         let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
-        let first = self.first_look(session, ttl.as_deref(), &mut receipt).await?;
+        let first = self.first_state(session, ttl.as_deref(), &mut receipt).await?;
         let now_ms = self.clock.now().wall_ms;
         let since = Since::time(match append.identity() {
             Identity::New => now_ms,
@@ -116,13 +116,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         match self.settle(&mut attempt, first, &mut retry).await {
             Ok(appended) => Ok((appended, attempt.took)),
             Err(error) => {
-                self.known.forget(&key);
+                self.generations.forget(&key);
                 Err(self.give_up(attempt, error).await)
             }
         }
     }
 
-    /// `state` is the session as it was read before, where it was.
+    /// `state` is the session as it was read before, if it was.
     async fn settle(
         &self,
         attempt: &mut Attempt<'_>,
@@ -141,9 +141,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     format!("other writers kept the append from getting through in {} ms", retry.deadline_ms),
                 ));
             }
-            // A request that is out may have landed and been rolled away since; then the ids of the new generation do not tell, and a
-            // generation that this process has learnt by another append must not be taken for the one that was asked.
-            let known = self.known.get(&key).filter(|known| {
+            // A request in flight may have landed and been rolled away since; then the ids of the new generation cannot tell. So a
+            // generation that this process learned through another append must not be used in place of the one that the request
+            // required.
+            let known = self.generations.get(&key).filter(|known| {
                 let may_trust = !attempt.in_doubt || attempt.asked == Some(known.generation) || !self.keeps(Rule::OwnGeneration);
                 plain && state.is_none() && may_trust
             });
@@ -162,7 +163,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                         state = Some(self.state(attempt.session, false, ttl.as_deref(), &mut attempt.receipt, retry).await?);
                     }
                     let Some(now) = &state else { continue };
-                    if let Some(found) = self.look(attempt, now, retry).await? {
+                    if let Some(found) = self.find_append(attempt, now, retry).await? {
                         return self.landed_before(attempt, found).await;
                     }
                     if let Identity::Ticket(ticket) = attempt.append.identity() {
@@ -193,32 +194,32 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             match self.table.change(&ready.change, &mut attempt.receipt).await {
                 Ok(Changed::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
                 Ok(Changed::Refused(item)) => {
-                    // Something on the way may have sent it twice, and this is the answer to the second: until it was looked for, an error
-                    // must not say that it did not land.
+                    // An intermediary may have sent the request twice, and this may be the response to the second copy. Until the
+                    // append has been searched for, an error must not claim that it did not land.
                     let was_in_doubt = std::mem::replace(&mut attempt.in_doubt, true);
                     met += 1;
-                    self.known.forget(&key);
+                    self.generations.forget(&key);
                     let ttl = attempt.ttl.clone();
                     let now = self.read_state(attempt.session, item.as_ref(), ttl.as_deref())?;
-                    // With an expected position, what stands in the way is the conflict; the look above says so.
+                    // With an expected position, another write is a conflict, which the check above reports.
                     if plain && !self.is_expired(&now) {
-                        self.known.learn(&key, &now, self.form(&now));
+                        self.generations.learn(&key, &now, self.form(&now));
                     }
-                    let found = self.look(attempt, &now, retry).await?;
+                    let found = self.find_append(attempt, &now, retry).await?;
                     attempt.in_doubt = was_in_doubt;
                     if let Some(found) = found {
                         return self.landed_before(attempt, found).await;
                     }
-                    // A generation that is known is enough for a plain append: then the list may grow meanwhile.
-                    state = if self.known.get(&key).is_some() && plain { None } else { Some(now) };
+                    // For a plain append a known generation is enough: the list may keep growing meanwhile.
+                    state = if self.generations.get(&key).is_some() && plain { None } else { Some(now) };
                     if met > 1 {
                         retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
-                        // What was read before the wait is old by now where the whole list must be as it was.
+                        // If the whole list must be unchanged, what was read before the wait is out of date.
                         state = None;
                     }
                 }
                 Err(fault) if fault.error.is_too_large() && !rolled && self.settings.roll_bytes.is_some() => {
-                    // The originals filled the item up: its older part goes first.
+                    // The originals filled up the item: roll its older part first.
                     rolled = true;
                     if !self.make_room(attempt.session, &mut attempt.receipt, retry).await? {
                         return Err(too_full(fault.error));
@@ -234,29 +235,37 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
     }
 
-    /// Whether a session in which this append is not to be found tells that it never landed, and never will. It does not where an
-    /// original may have taken it away: LangChain Python, by writing an older list back, or any of them by deleting the item. Then the
+    /// Whether a session that does not contain this append proves that it never landed and never will. It does not if an original
+    /// may have removed it: LangChain Python by writing back an older list, or any of them by deleting the item. In those cases the
     /// record that the append was to follow is gone, too.
     async fn tells(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let Some(last) = attempt.append.expected().and_then(Position::last) else { return Ok(false) };
         let receipt = &mut attempt.receipt;
         Ok(state.python.is_none()
-            && (self.find_here(attempt.session, state, last, receipt, retry).await?.is_some()
-                || self.find_far(attempt.session, state, last, Since::time(attempt.since.ms), receipt, retry).await?.is_some()))
+            && (self.find_in_item(attempt.session, state, last, receipt, retry).await?.is_some()
+                || self
+                    .find_beyond_item(attempt.session, state, last, Since::time(attempt.since.ms), receipt, retry)
+                    .await?
+                    .is_some()))
     }
 
-    /// Whether the append is there already.
-    async fn look(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<Option<Found>, Error> {
-        let found = self.find_here(attempt.session, state, attempt.id, &mut attempt.receipt, retry).await?;
+    /// Finds the append if it has already landed.
+    async fn find_append(
+        &self,
+        attempt: &mut Attempt<'_>,
+        state: &State,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Option<FoundAppend>, Error> {
+        let found = self.find_in_item(attempt.session, state, attempt.id, &mut attempt.receipt, retry).await?;
         if found.is_some() || !(attempt.shared || attempt.in_doubt) {
             return Ok(found);
         }
-        self.find_far(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, retry).await
+        self.find_beyond_item(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, retry).await
     }
 
-    /// The request for a list that was read.
+    /// Builds the request for a list that was read.
     ///
-    /// `None` where a segment is not there any more: then the list is `unchanged` when it is read again, or it was rewritten.
+    /// Returns `None` if a segment is missing: then either the list is `unchanged` on the next read, or it was rewritten.
     async fn ready(
         &self,
         attempt: &mut Attempt<'_>,
@@ -285,7 +294,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(Some(Ready { change, dialect, starts }))
     }
 
-    /// That the lists are as they were read.
+    /// The condition that both lists are as they were read.
     pub(super) fn as_read(&self, state: &State) -> Vec<(String, Option<AttributeValue>)> {
         if !self.keeps(Rule::WholeList) {
             return Vec::new();
@@ -314,13 +323,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         })
     }
 
-    /// When the session expires if nothing more is said, where there is a retention.
+    /// The session's expiry if nothing more is appended; `None` without a retention.
     pub(super) fn expiry(&self, attempt: &Attempt<'_>) -> Option<(String, AttributeValue)> {
         let at = attempt.now_ms.div_euclid(1000) + i64::try_from(self.settings.retention_s?).ok()?;
         Some((attempt.ttl.clone()?, number(at)))
     }
 
-    /// The elements of an append; the first begins its record. With `seq`, the record says its number.
+    /// The elements of an append; the first one begins its record. With `seq`, the record states its number.
     pub(super) fn elements(
         &self,
         attempt: &Attempt<'_>,
@@ -362,10 +371,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         ))
     }
 
-    /// The parts of a record that no item could hold beside others.
+    /// Writes the parts of a record that is too large to share an item with other records.
     async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         let messages = attempt.append.messages();
-        // Whichever form is larger: LangChain Python's.
+        // Measured in the larger form, LangChain Python's.
         let elements = self.elements(attempt, Dialect::Python, None)?;
         let bytes: usize = elements.iter().map(value_bytes).sum();
         if bytes <= self.settings.item_bytes / 2 {
@@ -384,18 +393,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let ttl = attempt.ttl.clone();
         let state = self.read_state(attempt.session, Some(&item), ttl.as_deref())?;
         let key = self.key(attempt.session)?;
-        self.known.learn(&key, &state, ready.dialect);
+        self.generations.learn(&key, &state, ready.dialect);
         let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
         let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_ms), attempt.now_ms);
         appended.started = ready.starts;
-        // The append is done: what follows makes the next one cheaper, and must not make this one fail.
+        // The append is done. What follows only makes the next one cheaper, and must not make this one fail.
         self.roll_if_due(attempt.session, &Item { key, attributes: item }, &state, &mut attempt.receipt).await;
         appended.receipt = attempt.receipt;
         Ok(appended)
     }
 
-    /// The answer where an earlier try, of this process or another, had landed.
-    async fn landed_before(&self, attempt: &mut Attempt<'_>, found: Found) -> Result<Appended, Error> {
+    /// The result if an earlier attempt, by this process or another, has landed.
+    async fn landed_before(&self, attempt: &mut Attempt<'_>, found: FoundAppend) -> Result<Appended, Error> {
         if let Some(record) = &found.record
             && !attempt.append.is_body_of(record)
         {
@@ -405,7 +414,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let seq = found.stub.seq;
         let position = Position::new(seq + 1, Some(attempt.id), self.clock.now().wall_ms);
         let mut appended = Appended::new(seq, position, found.stub.created_at);
-        // Where a request of this very attempt is out, what is found is taken for its own.
+        // If a request of this very attempt is in flight, what is found counts as its own.
         appended.repeated = attempt.shared && !attempt.in_doubt;
         appended.receipt = attempt.receipt;
         Ok(appended)
@@ -413,10 +422,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
 
     async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
         if !attempt.in_doubt {
-            // Parts stay: a copy of a first request that the network held may show them yet, where an original has cleared the session.
-            // `table sweep` finds those that nothing shows.
+            // Parts stay: a delayed copy of a first request may still make them visible after an original has cleared the session.
+            // `table sweep` finds those that no record names.
             for note in std::mem::take(&mut attempt.notes) {
-                let _ = self.table.discard(&self.beside(attempt.session, &note), &mut attempt.receipt).await;
+                let _ = self.table.discard(&self.side_key(attempt.session, &note), &mut attempt.receipt).await;
             }
             return error;
         }
@@ -428,7 +437,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 }
 
-/// Without the rule, any item will do. Only the simulation comes here.
+/// With the rule taken out, any item will do. Only the simulation gets here.
 fn loosened(guard: Guard) -> Guard {
     match guard {
         Guard::Of(_) => Guard::Any,
@@ -440,7 +449,7 @@ pub(super) fn generation_value(generation: Generation) -> AttributeValue {
     AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(generation.0))
 }
 
-/// What the originals see of a record too large for the item.
+/// The placeholder that the originals see for a record too large for the item.
 fn stand_in(messages: &[Message]) -> Message {
     let bytes: usize = messages.iter().map(|message| message.text().len()).sum();
     let role = messages.iter().map(|message| message.role).find(|role| *role != Role::Tool).unwrap_or(Role::User);

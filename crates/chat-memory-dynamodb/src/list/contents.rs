@@ -1,4 +1,4 @@
-//! What some items of a table show of how its sessions lie in it.
+//! Detects from a sample of items how a table's sessions are stored.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use super::element::{Dialect, form_of_list};
 use crate::names::{LIST_GENERATION, SEGMENT, VERSION};
 use crate::table::Attributes;
 
-/// What some items of a table hold.
+/// What a sample of a table's items holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// Records, parts or directory entries of the `turns` layout.
     pub(crate) turns: bool,
     /// Sessions of the `list` layout.
     pub(crate) lists: bool,
-    /// The attributes with lists of messages, and in whose form the messages of each are.
+    /// The attributes that hold lists of messages, each with its dialect.
     pub(crate) attributes: BTreeMap<String, Dialect>,
 }
 
 impl Contents {
-    /// What these items hold, in a table with this sort key.
+    /// Inspects these items of a table with this sort key.
     pub(crate) fn of(items: &[Attributes], sort_key: Option<&str>) -> Self {
         let mut contents = Self::default();
         for item in items {

@@ -1,8 +1,8 @@
-//! One message as an element of the list, in the forms of the originals, and back.
+//! Encodes one message as an element of the list, in the dialect of each original, and decodes it.
 //!
-//! What an original sees of a message is what its own code would have written. What that form does not hold, or DynamoDB alters, rides
-//! beside it in the element's *mark*, a JSON text under `chat_memory` that the originals do not look at: an extra field of the
-//! element in the JavaScript form, one of `data.additional_kwargs` in the Python form, which langchain-core carries along.
+//! An original sees exactly what its own code would have written. Whatever that form cannot hold, or DynamoDB would alter, is
+//! stored alongside in the element's *mark*: a JSON text under `chat_memory`, which the originals ignore. It is an extra field of
+//! the element in the JavaScript form, and one of `data.additional_kwargs`, which langchain-core preserves, in the Python form.
 
 use std::collections::HashMap;
 
@@ -18,32 +18,32 @@ use chat_memory_core::wire::langchain::{self, Rider};
 
 pub(crate) use chat_memory_core::backend::Dialect;
 
-/// What we keep beside a message in its element.
+/// What is stored alongside a message in its element.
 pub(crate) type Mark = Map<String, Value>;
 
 type Fields = HashMap<String, AttributeValue>;
 
-/// The mark's keys that say how the message differs from what is visible.
+/// The mark's keys that describe how the message differs from what is visible.
 const RIDER: [&str; 3] = ["set", "unset", "said"];
 
-/// The names that a message's own fields have.
+/// The names of a message's own fields.
 const OF_A_MESSAGE: [&str; 7] = ["role", "content", "name", "id", "tool_calls", "tool_call_id", langchain::NOTE_KEY];
 
-/// What an element holds.
+/// A decoded element.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Element {
     pub(crate) message: Message,
-    /// The mark without what the message itself needed of it.
+    /// The mark, without what was used to restore the message.
     pub(crate) mark: Mark,
 }
 
-/// A message as an element of the list, with this mark.
+/// Encodes a message as an element of the list, with this mark.
 pub(crate) fn encode(dialect: Dialect, message: &Message, mark: Mark) -> AttributeValue {
     let visible = match dialect {
         Dialect::Js if is_unseen(message) => unseen(),
         Dialect::Js => js(message),
-        // A field of the message's own by the mark's name would lose its place to the mark, and a message without additional_kwargs
-        // gets some for the mark: either rides beside.
+        // A field of the message named like the mark would be overwritten by it, and a message without additional_kwargs gets one
+        // to hold the mark. Both differences are stored in the mark.
         Dialect::Python => with_place(dialect, unmarked(&python(message))),
     };
     let mut rider = rider_of(&visible, message);
@@ -56,7 +56,7 @@ pub(crate) fn is_messages(list: Option<&AttributeValue>) -> bool {
     list.and_then(form_of_list).is_some()
 }
 
-/// In whose form the messages of a list are, by the newest that tells; `None` where there are none.
+/// The dialect of a list's messages, by the newest that shows it; `None` if there is none.
 pub(crate) fn form_of_list(list: &AttributeValue) -> Option<Dialect> {
     let AttributeValue::L(elements) = list else { return None };
     elements.iter().rev().find_map(|element| {
@@ -74,7 +74,7 @@ pub(crate) fn form_of_list(list: &AttributeValue) -> Option<Dialect> {
     })
 }
 
-/// Whether a list may hold messages in some other form, such as OpenAI's: who says what.
+/// Whether a list may hold messages in some other form, such as OpenAI's: with an author and content.
 pub(crate) fn may_be_messages(list: &AttributeValue) -> bool {
     let AttributeValue::L(elements) = list else { return false };
     elements.iter().any(|element| {
@@ -85,7 +85,7 @@ pub(crate) fn may_be_messages(list: &AttributeValue) -> bool {
     })
 }
 
-/// Reads an element, in whichever form it is.
+/// Decodes an element of either dialect.
 ///
 /// # Errors
 /// Continues a sentence that starts with the element: which of its attributes cannot be read, and why.
@@ -110,7 +110,7 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
         return Ok(Element { message, mark });
     }
     let shown = decode_visible(&AttributeValue::M(visible))?;
-    // Somebody may have edited what is visible: then that is what counts.
+    // If the visible part was edited, the edit wins.
     let counts = said.as_ref().and_then(Value::as_str) == Some(&fingerprint(&shown));
     let message = match (counts, set, unset) {
         (true, set, unset) => {
@@ -127,14 +127,14 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     Ok(Element { message, mark })
 }
 
-/// The message of a plain element, as most are: what [`decode_visible`] makes of it, without the way through LangChain's form. `None` for
-/// any other.
+/// Decodes a plain element, as most are. Equivalent to [`decode_visible`] without the detour through LangChain's form; `None` for
+/// any other element.
 fn plain(fields: &Fields) -> Option<Message> {
     let text = |fields: &Fields, name: &str| match fields.get(name) {
         Some(AttributeValue::S(text)) if !text.is_empty() => Some(text.clone()),
         _ => None,
     };
-    // The fields that there are, but for the mark.
+    // The number of fields, not counting the mark.
     let count = |fields: &Fields| fields.len() - usize::from(fields.contains_key(MARK));
     let is_empty = |value: Option<&AttributeValue>| match value {
         Some(AttributeValue::M(fields)) => count(fields) == 0,
@@ -170,21 +170,21 @@ fn plain(fields: &Fields) -> Option<Message> {
     }
 }
 
-/// The same element with another mark; what its message needed of the old one stays.
+/// The same element with another mark. What its message needs of the old mark is kept.
 ///
 /// # Errors
-/// Continues a sentence as [`decode`]'s do: where there is no place for a mark, or an old one that cannot be read.
+/// Continues a sentence as [`decode`]'s do: there is no place for a mark, or the old one cannot be read.
 pub(crate) fn with_mark(dialect: Dialect, element: &AttributeValue, mark: Mark) -> Result<AttributeValue, String> {
-    let AttributeValue::M(fields) = element else { return Err("is not a map, so nothing can be noted beside it".to_owned()) };
+    let AttributeValue::M(fields) = element else { return Err("is not a map, so no mark can be added to it".to_owned()) };
     let old = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
     let mut rider: Mark = RIDER.iter().filter_map(|key| Some(((*key).to_owned(), old.get(*key)?.clone()))).collect();
     let mut visible = unmarked(fields);
     let placed = with_place(dialect, visible.clone());
-    // What cannot be read is left as it is, and is not to become readable by losing what is wrong with it.
+    // An unreadable element is left as it is: it must not become readable by losing what is wrong with it.
     if placed != visible
         && let Ok(exact) = decode(element)
     {
-        // What making the place for the mark did to a message that others wrote is taken back when it is read.
+        // Making room for the mark alters a message that others wrote; the rider restores it when it is read.
         rider = rider_of(&placed, &exact.message);
         visible = placed;
     }
@@ -192,7 +192,7 @@ pub(crate) fn with_mark(dialect: Dialect, element: &AttributeValue, mark: Mark) 
     Ok(AttributeValue::M(marked(dialect, visible, &rider)))
 }
 
-/// How a message differs from what these fields show.
+/// The difference between a message and what these fields show.
 fn rider_of(visible: &Fields, exact: &Message) -> Mark {
     let mut rider = Mark::new();
     match decode_visible(&as_stored(AttributeValue::M(visible.clone()))) {
@@ -207,14 +207,14 @@ fn rider_of(visible: &Fields, exact: &Message) -> Mark {
             }
             rider.insert("said".into(), fingerprint(&shown).into());
         }
-        // Nothing is to be seen, so the rider says it all.
+        // Nothing is visible, so the rider holds the whole message.
         Err(_) => drop(rider.insert("set".into(), exact.to_value())),
     }
     rider
 }
 
-/// Whether no original in JavaScript could show it: it knows no tool messages, and must not see a call whose result it cannot see,
-/// since model providers refuse such a conversation.
+/// Whether the JavaScript originals cannot show it. They know no tool messages, and must not see a call without its result, since
+/// model providers refuse such a conversation.
 fn is_unseen(message: &Message) -> bool {
     message.role == Role::Tool || message.text().is_empty() && uses_tools(message)
 }
@@ -224,7 +224,7 @@ fn unseen() -> Fields {
     ["type", "text"].map(|name| (name.to_owned(), AttributeValue::Null(true))).into()
 }
 
-/// What LangChain.js writes of a message, but for its tool calls.
+/// The fields that LangChain.js writes for a message, without its tool calls.
 fn js(message: &Message) -> Fields {
     let stored = langchain::shown(message);
     let kwargs = stored["data"]["additional_kwargs"].as_object().cloned().unwrap_or_default();
@@ -250,11 +250,11 @@ fn js(message: &Message) -> Fields {
     fields
 }
 
-/// What langchain-core writes of a message.
+/// The fields that langchain-core writes for a message.
 fn python(message: &Message) -> Fields {
     let mut stored = langchain::shown(message);
     if !fits_python(&stored) {
-        // What came with it from elsewhere would make its reader throw: it sees the message alone.
+        // Extra data from elsewhere would make its reader throw: it gets the message alone.
         let mut plain = message.clone();
         plain.extra.shift_remove(langchain::NOTE_KEY);
         stored = langchain::shown(&plain);
@@ -266,12 +266,12 @@ fn python(message: &Message) -> Fields {
         }
     }
     let Value::Object(fields) = stored else { return Fields::new() };
-    // Its reader carries nothing along that stands beside these two.
+    // Its reader drops any field other than these two.
     let fields = fields.into_iter().filter(|(key, _)| key == "type" || key == "data");
     fields.map(|(key, value)| (key, to_attribute(&value))).collect()
 }
 
-/// Whether langchain-core's constructors take it.
+/// Whether langchain-core's constructors accept it.
 fn fits_python(stored: &Value) -> bool {
     let data = &stored["data"];
     let is_text = |value: &Value| value.is_string();
@@ -314,7 +314,7 @@ fn fits_python(stored: &Value) -> bool {
         && calls("invalid_tool_calls", &invalid)
 }
 
-/// The message that an original's code would see, or one that no original wrote but that is plain enough.
+/// The message that an original's code would see; also reads elements that no original wrote, if they are plain enough.
 fn decode_visible(element: &AttributeValue) -> Result<Message, String> {
     let AttributeValue::M(fields) = element else { return Err("is not a map".to_owned()) };
     if let Some(AttributeValue::M(data)) = fields.get("data") { decode_python(fields, data) } else { decode_js(fields) }
@@ -322,7 +322,7 @@ fn decode_visible(element: &AttributeValue) -> Result<Message, String> {
 
 fn decode_python(fields: &Fields, data: &Fields) -> Result<Message, String> {
     let mut data = data.clone();
-    // Some code of others stores it as text.
+    // Some third-party code stores it as text.
     if let Some(AttributeValue::S(text)) = data.get("additional_kwargs") {
         let kwargs = kwargs(text)?;
         data.insert("additional_kwargs".to_owned(), to_attribute(&kwargs.into()));
@@ -352,7 +352,7 @@ fn decode_js(fields: &Fields) -> Result<Message, String> {
     let kind = match fields.get("type") {
         Some(AttributeValue::S(kind)) => kind.as_str(),
         Some(_) => return Err("has a type that is not a string".to_owned()),
-        None => return Err("has no type, so nobody can tell who said it".to_owned()),
+        None => return Err("has no type, so its author is unknown".to_owned()),
     };
     let shown = if fields.contains_key("text") { "text" } else { "content" };
     let content = match fields.get(shown) {
@@ -375,7 +375,7 @@ fn decode_js(fields: &Fields) -> Result<Message, String> {
     let mut data = json!({
         "content": content, "additional_kwargs": kwargs, "response_metadata": {}, "type": kind, "name": null, "id": null,
     });
-    // What langchain-core has by default, so that a plain element becomes a plain message.
+    // langchain-core's defaults, so that a plain element becomes a plain message.
     match kind {
         "ai" | "AIMessageChunk" => {
             (data["tool_calls"], data["invalid_tool_calls"], data["usage_metadata"]) = (json!([]), json!([]), Value::Null);
@@ -395,11 +395,11 @@ fn decode_js(fields: &Fields) -> Result<Message, String> {
     let mut others: Vec<_> = fields.iter().filter(|(name, _)| !read(name)).collect();
     others.sort_unstable_by_key(|(name, _)| name.as_str());
     let mut own_call = false;
-    let (mut free, mut beside) = (Map::new(), Map::new());
+    let (mut free, mut rest) = (Map::new(), Map::new());
     for (name, value) in others {
         let value = to_json(value).map_err(|why| format!("holds in {name}: {why}"))?;
         match name.as_str() {
-            // LangChain.js passes these by, and knows what they mean.
+            // LangChain.js's own fields, though it ignores them here.
             "id" | "name" if value.is_string() => data[name] = value,
             "tool_call_id" if is_tool && value.is_string() => {
                 own_call = true;
@@ -408,22 +408,22 @@ fn decode_js(fields: &Fields) -> Result<Message, String> {
             _ => drop(free.insert(name.clone(), value)),
         }
     }
-    let build = |beside: &Map<String, Value>| {
+    let build = |rest: &Map<String, Value>| {
         let mut stored = Map::from_iter([("type".to_owned(), kind.into()), ("data".to_owned(), data.clone())]);
-        stored.extend(beside.clone());
+        stored.extend(rest.clone());
         langchain::from_value(stored.into()).map_err(|e| format!("is no message: {e}"))
     };
-    let mut message = build(&beside)?;
+    let mut message = build(&rest)?;
     let taken = message.to_value();
     for name in free.keys().cloned().collect::<Vec<_>>() {
         let is_taken = OF_A_MESSAGE.contains(&name.as_str()) || taken.get(&name).is_some();
-        // LangChain's own two names are not to be had beside themselves.
+        // LangChain's own two names, `type` and `data`, cannot appear a second time.
         if is_taken && name != "data" {
-            beside.extend(free.shift_remove(&name).map(|value| (name, value)));
+            rest.extend(free.shift_remove(&name).map(|value| (name, value)));
         }
     }
-    if !beside.is_empty() {
-        message = build(&beside)?;
+    if !rest.is_empty() {
+        message = build(&rest)?;
     }
     // LangChain.js did not store it.
     message.tool_call_id = message.tool_call_id.filter(|_| !is_tool || own_call);
@@ -458,7 +458,7 @@ fn unmarked(fields: &Fields) -> Fields {
     fields
 }
 
-/// The fields with the map that a mark of this form goes into, where they are a message that lacks it.
+/// The fields, with the map that holds a mark of this dialect added if they are a message without one.
 fn with_place(dialect: Dialect, mut fields: Fields) -> Fields {
     if let (Dialect::Python, Some(AttributeValue::M(data))) = (dialect, fields.get_mut("data")) {
         let place = match data.get("additional_kwargs") {
@@ -475,7 +475,7 @@ fn with_place(dialect: Dialect, mut fields: Fields) -> Fields {
     fields
 }
 
-/// The fields with a mark, in its place, or beside everything where there is none.
+/// The fields with a mark in its proper place, or at the top level if that is missing.
 fn marked(dialect: Dialect, mut fields: Fields, mark: &Mark) -> Fields {
     if mark.is_empty() {
         return fields;
@@ -492,7 +492,7 @@ fn marked(dialect: Dialect, mut fields: Fields, mark: &Mark) -> Fields {
     fields
 }
 
-/// What tells whether a visible message was edited: who says what (FNV-1a of both).
+/// Detects whether a visible message was edited: a hash of its author and text (FNV-1a).
 fn fingerprint(message: &Message) -> String {
     let said = format!("{}:{}", message.role, message.text());
     let hash = said.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -1,8 +1,10 @@
-//! Whether an append is there already: in the list, among what the item remembers, in older segments, among what is gone.
+//! Finds an append that has already landed: in the list, among the item's remembered ids, in older segments, or in the notes of
+//! removed records.
 
+use crate::timing::CLOCK_SKEW_MS;
 use std::collections::HashSet;
 
-use super::beside::{Beside, CLOCKS_MS, Gone, Stub, circle};
+use super::side::{Gone, SideItem, Stub, circle};
 use super::state::{Entry, Log, State};
 use super::{ListTable, Listed, Rule};
 use crate::retry::Retry;
@@ -11,12 +13,13 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{AppendId, Receipt, Record};
 
-/// Since when an append may have landed.
+/// The earliest point at which an append may have landed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Since {
-    /// Since this time (epoch milliseconds), by the clock of whoever tried it first.
+    /// This time (epoch milliseconds), by the clock of the first process that tried it.
     pub(super) ms: i64,
-    /// As a record of this number or a later one, where that is known: then others' clocks, however wrong, do not end the look too early.
+    /// The lowest number that its record can have, if known: then other writers' clocks, however wrong, cannot end the search too
+    /// early.
     pub(super) seq: Option<u64>,
 }
 
@@ -25,41 +28,41 @@ impl Since {
         Self { ms, seq: None }
     }
 
-    /// Whether a record of this time and number was there before.
+    /// Whether a record of this time and number is from before that point.
     fn is_later_than(self, ms: i64, seq: u64) -> bool {
-        ms < self.ms.saturating_sub(CLOCKS_MS) && self.seq.is_none_or(|from| seq < from)
+        ms < self.ms.saturating_sub(CLOCK_SKEW_MS) && self.seq.is_none_or(|from| seq < from)
     }
 }
 
 /// An append that landed before.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundAppend {
     pub(super) stub: Stub,
-    /// What it stored, where that can still be read.
+    /// What it stored, if that can still be read.
     pub(super) record: Option<Record>,
 }
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    /// Looks in the item alone.
-    pub(super) async fn find_here(
+    /// Searches the item alone.
+    pub(super) async fn find_in_item(
         &self,
         session: &SessionId,
         state: &State,
         id: AppendId,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<FoundAppend>, Error> {
         if let Some(entry) = state.log.find(id) {
             return self.found(session, &state.log, entry, receipt, retry).await.map(Some);
         }
-        // It landed, and an original that writes the whole list has lost it since. That is done, and nobody's to repeat.
+        // It landed, and an original that writes the whole list has lost it since. The append is done and must not be repeated.
         let lost = state.ids.contains(&id);
         let seq = state.log.next().saturating_sub(1);
-        Ok(lost.then_some(Found { stub: Stub { append_id: id, seq, created_at: 0 }, record: None }))
+        Ok(lost.then_some(FoundAppend { stub: Stub { append_id: id, seq, created_at: 0 }, record: None }))
     }
 
-    /// Looks where the append may have gone since then.
-    pub(super) async fn find_far(
+    /// Searches everywhere else that the append may have gone.
+    pub(super) async fn find_beyond_item(
         &self,
         session: &SessionId,
         state: &State,
@@ -67,11 +70,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         since: Since,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<FoundAppend>, Error> {
         if !self.keeps(Rule::LookBack) {
             return Ok(None);
         }
-        // Where the list itself goes back as far, nothing older matters.
+        // If the list itself reaches back that far, nothing older matters.
         if !reaches(&state.log, since) {
             let from = state.log.head.segment.clone();
             if let Some(found) = self.find_in_segments(session, from, None, id, since, receipt, retry).await? {
@@ -84,18 +87,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if !seen.insert(at.clone()) {
                 return Err(circle(session, &at));
             }
-            let Some(Beside::Gone(gone)) = self.read_beside(session, &at, receipt, retry).await? else { break };
+            let Some(SideItem::Gone(gone)) = self.read_side_item(session, &at, receipt, retry).await? else { break };
             let Gone { stubs, segments, before, .. } = &gone;
             if let Some(stub) = stubs.iter().find(|stub| stub.append_id == id) {
-                return Ok(Some(Found { stub: *stub, record: None }));
+                return Ok(Some(FoundAppend { stub: *stub, record: None }));
             }
             if let Some((from, until)) = segments.clone() {
                 let found = self.find_in_segments(session, Some(from), until, id, since, receipt, retry).await?;
                 if let Some(found) = found {
-                    return Ok(Some(Found { record: None, ..found }));
+                    return Ok(Some(FoundAppend { record: None, ..found }));
                 }
             }
-            // What older notes took away is all below what this one did, which goes up to the end that the log had.
+            // This note's removal went up to the end of the log, and everything that older notes removed lies below it.
             let newest = stubs.iter().map(|stub| stub.seq).max();
             if since.is_later_than(gone.at, newest.unwrap_or(u64::MAX)) {
                 break;
@@ -115,15 +118,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         since: Since,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<FoundAppend>, Error> {
         let mut next = from;
         let mut seen = HashSet::new();
         while let Some(at) = next.filter(|at| Some(at) != until.as_ref()) {
             if !seen.insert(at.clone()) {
                 return Err(circle(session, &at));
             }
-            match self.read_beside(session, &at, receipt, retry).await? {
-                Some(Beside::Segment(log)) => {
+            match self.read_side_item(session, &at, receipt, retry).await? {
+                Some(SideItem::Segment(log)) => {
                     if let Some(entry) = log.find(id) {
                         return self.found(session, &log, entry, receipt, retry).await.map(Some);
                     }
@@ -132,13 +135,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     }
                     next = log.head.segment;
                 }
-                Some(Beside::Swept { head, stubs }) => {
+                Some(SideItem::Swept { head, stubs }) => {
                     if let Some(stub) = stubs.iter().find(|stub| stub.append_id == id) {
-                        return Ok(Some(Found { stub: *stub, record: None }));
+                        return Ok(Some(FoundAppend { stub: *stub, record: None }));
                     }
                     next = head.segment;
                 }
-                Some(Beside::Gone(_)) | None => break,
+                Some(SideItem::Gone(_)) | None => break,
             }
         }
         Ok(None)
@@ -151,13 +154,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         entry: &Entry,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
-    ) -> Result<Found, Error> {
+    ) -> Result<FoundAppend, Error> {
         let record = self.whole(session, log, entry, receipt, retry).await?;
-        Ok(Found { stub: Stub::of(entry), record })
+        Ok(FoundAppend { stub: Stub::of(entry), record })
     }
 }
 
-/// Whether a list goes back to before then, by its own records.
+/// Whether a list reaches back to before that point, by our own records.
 fn reaches(log: &Log, since: Since) -> bool {
     log.entries.iter().any(|entry| !entry.foreign && since.is_later_than(entry.bare.created_at, entry.bare.seq))
 }

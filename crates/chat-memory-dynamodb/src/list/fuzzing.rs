@@ -1,8 +1,8 @@
-//! The decoders of this layout, for any bytes.
+//! Runs this layout's decoders on arbitrary bytes.
 
-use super::beside::Beside;
 use super::element::{self, Dialect};
 use super::sessions::{parse, spell};
+use super::side::SideItem;
 use super::state::{Lists, Log, State};
 use super::value::as_stored;
 use crate::fuzzing::attributes;
@@ -10,7 +10,8 @@ use crate::table::Attributes;
 use chat_memory_core::Error;
 use chat_memory_core::SessionId;
 
-/// An item in DynamoDB's JSON, as a session's and as one beside it. A message that is read from an element is the same in either form.
+/// Decodes an item in DynamoDB's JSON, as a session's item and as a side item. A message decoded from an element is equal after
+/// re-encoding in either dialect.
 pub fn list(data: &[u8]) {
     let Some(attributes) = attributes(data) else { return };
     let attributes: Attributes = attributes.into_iter().collect();
@@ -21,7 +22,7 @@ pub fn list(data: &[u8]) {
         assert!(error.to_string().contains("the session"), "{error}");
     };
     let Ok(session) = SessionId::new("the session") else { return };
-    if let Ok(Beside::Segment(log)) = Beside::parse(&lists, &session, "the id", &attributes).inspect_err(named) {
+    if let Ok(SideItem::Segment(log)) = SideItem::parse(&lists, &session, "the id", &attributes).inspect_err(named) {
         read(&log, named);
     }
     if let Ok(state) = State::of("the session", &lists, Some(&attributes)).inspect_err(named) {
@@ -41,7 +42,7 @@ fn read(log: &Log, named: impl Fn(&Error)) {
     assert_eq!(shown, log.elements.len(), "each element is one record's");
     for (_, value) in &log.elements {
         let Ok(read) = element::decode(value) else { continue };
-        // What is no message of ours is shown as it is, but could not be stored.
+        // What is no valid message is shown as it is, but could not be stored.
         if read.message.check().is_err() {
             continue;
         }
@@ -52,7 +53,7 @@ fn read(log: &Log, named: impl Fn(&Error)) {
     }
 }
 
-/// The cursor of a list of all sessions.
+/// Parses the cursor of a listing of all sessions.
 pub fn cursor(text: &str) {
     if let Ok(progress) = parse(text) {
         let spelt = spell(&progress);

@@ -1,8 +1,9 @@
-//! Which item is which session's: the ids of sessions, and the keys that they stand for.
+//! Maps session ids to items' keys and back.
 //!
-//! In a table with a partition key only, the id is the key. In one with a sort key, each pair of keys is a session, and its id is
-//! `PARTITION/SORT`: in `PARTITION`, `~` is written `~0` and `/` is written `~1` (as in a JSON Pointer), `SORT` stands as it is. So each
-//! pair has one id, and each id is of one pair at most. Where the settings fix the sort key's value, the id is the partition key alone.
+//! In a table with a partition key only, the id is the key. In one with a sort key, each pair of keys is a session with the id
+//! `PARTITION/SORT`. In `PARTITION`, `~` is written `~0` and `/` is written `~1` (as in a JSON Pointer); `SORT` is unescaped. So
+//! each pair has exactly one id, and each id names at most one pair. If the settings fix the sort key's value, the id is the
+//! partition key alone.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -13,17 +14,17 @@ use crate::table::{Attributes, Clock, Item, Key};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 
-/// The bytes of the longest id of an item beside a session's, with a part's number: `#UUID#0000`.
+/// The length of the longest side item id, with a part's number: `#UUID#0000`.
 const SIDE_ID_BYTES: usize = 1 + 36 + 5;
 
-/// What the sort key is to a session.
+/// The role of the sort key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sort {
-    /// The table has none.
+    /// The table has no sort key.
     None,
-    /// It is this in each session's item.
+    /// It has this value in each session's item.
     Fixed(String),
-    /// It is part of what names a session. The key's name.
+    /// It is part of the session's id. Holds the key's name.
     Free(String),
 }
 
@@ -33,7 +34,7 @@ impl Sort {
     }
 }
 
-/// The id of the session of these two keys.
+/// The id of the session with these two keys.
 pub(super) fn join(pk: &str, sk: &str) -> String {
     format!("{}/{sk}", pk.replace('~', "~0").replace('/', "~1"))
 }
@@ -56,7 +57,7 @@ fn split(id: &str) -> Option<(String, &str)> {
     (!pk.is_empty() && !sk.is_empty()).then_some((pk, sk))
 }
 
-/// The id in the last part of the key of an item beside a session's: a UUID, and behind it a part's number.
+/// Whether this is a side item's id, the last part of its key: a UUID, optionally followed by a part's number.
 fn is_side_id(id: &str) -> bool {
     let (uuid, part) = id.split_once('#').unwrap_or((id, "0000"));
     Uuid::try_parse(uuid).is_ok() && part.len() == 4 && part.bytes().all(|b| b.is_ascii_digit())
@@ -66,7 +67,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// The key of a session's item.
     ///
     /// # Errors
-    /// Invalid for an id that is no key of this table.
+    /// Invalid if the id cannot be a key of this table.
     pub(super) fn key(&self, session: &SessionId) -> Result<Key, Error> {
         let refused = |why: String| Err(Error::invalid(format!("session id {:?} cannot be used: {why}", abridged(session))));
         let (pk, sk) = match &self.settings.sort {
@@ -94,17 +95,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(Key { pk, sk: sk.to_owned() })
     }
 
-    /// The key of this whole id under the sort key's own name, where LangChain.js's `sortKey` keeps it.
+    /// The key of this whole id under the sort key's own name, where LangChain.js's `sortKey` stores it.
     pub(super) fn by_sort_key_name(&self, session: &SessionId, name: &str) -> Key {
         Key { pk: format!("{}{session}", self.settings.partitions.prefix()), sk: name.to_owned() }
     }
 
-    /// The key of an item of ours beside a session's.
-    pub(super) fn beside(&self, session: &SessionId, id: &str) -> Key {
+    /// The key of a side item.
+    pub(super) fn side_key(&self, session: &SessionId, id: &str) -> Key {
         let prefix = self.settings.partitions.prefix();
         match &self.settings.sort {
             Sort::None => {
-                let named = if self.is_too_long_beside(session) { "" } else { session.as_str() };
+                let named = if self.is_too_long_with_side_items(session) { "" } else { session.as_str() };
                 Key { pk: format!("{prefix}{SEGMENT}{named}#{id}"), sk: String::new() }
             }
             Sort::Fixed(_) => Key { pk: format!("{prefix}{session}"), sk: format!("{SEGMENT}{id}") },
@@ -115,22 +116,22 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
     }
 
-    /// The attribute with the session of an item beside it, where its key does not hold the whole id.
-    pub(super) fn session_beside(&self, session: &SessionId) -> Option<(String, AttributeValue)> {
+    /// The attribute that names a side item's session, if its key does not hold the whole id.
+    pub(super) fn session_of_side_item(&self, session: &SessionId) -> Option<(String, AttributeValue)> {
         let is_lacking = match self.settings.sort {
-            Sort::None => self.is_too_long_beside(session),
+            Sort::None => self.is_too_long_with_side_items(session),
             Sort::Fixed(_) => false,
             Sort::Free(_) => true,
         };
         is_lacking.then(|| (LIST_SESSION.to_owned(), AttributeValue::S(session.to_string())))
     }
 
-    fn is_too_long_beside(&self, session: &SessionId) -> bool {
+    fn is_too_long_with_side_items(&self, session: &SessionId) -> bool {
         let prefix = self.settings.partitions.prefix().len() + SEGMENT.len();
         prefix + session.as_str().len() + SIDE_ID_BYTES > MAX_PARTITION_KEY_BYTES
     }
 
-    /// The session of an item; `None` if it is of another namespace, or beside a session.
+    /// The session of an item; `None` for a side item or one of another namespace.
     pub(super) fn session_of(&self, item: &Item) -> Option<SessionId> {
         let id = item.key.pk.strip_prefix(self.settings.partitions.prefix())?;
         if self.settings.partitions.anothers(&item.key.pk).is_some() || self.is_ours(&item.key, Some(&item.attributes)) {
@@ -145,13 +146,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         SessionId::stored(id).ok()
     }
 
-    /// Whether an item is one of ours beside a session's, and no session's: by its key, which an original could have given a session
-    /// too, and by the version that only we write.
+    /// Whether an item is one of our side items and not a session's own. Both its key, which an original could have given to a
+    /// session, and the version attribute, which only we write, must show it.
     pub(super) fn is_ours(&self, key: &Key, attributes: Option<&Attributes>) -> bool {
         self.side_of(key).is_some() && attributes.is_some_and(|attributes| attributes.contains_key(VERSION))
     }
 
-    /// The session (empty where the key does not hold it) and the id of an item beside one, as its key has them.
+    /// The session (empty if the key does not hold it) and the id of a side item, from its key.
     fn side_of<'a>(&self, key: &'a Key) -> Option<(&'a str, &'a str)> {
         let rest = key.pk.strip_prefix(self.settings.partitions.prefix())?;
         if self.settings.sort.is_some() {
@@ -165,8 +166,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Some((&rest[..at], &rest[at + 1..]))
     }
 
-    /// The session and the id of an item of ours beside one.
-    pub(super) fn beside_of(&self, item: &Item) -> Option<(SessionId, String)> {
+    /// The session and the id of a side item.
+    pub(super) fn side_key_of(&self, item: &Item) -> Option<(SessionId, String)> {
         let (named, id) = self.side_of(&item.key).filter(|_| item.attributes.contains_key(VERSION))?;
         let session = match (item.attributes.get(LIST_SESSION), &self.settings.sort) {
             (Some(AttributeValue::S(session)), _) => session,

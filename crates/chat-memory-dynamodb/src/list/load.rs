@@ -1,8 +1,8 @@
-//! Load: the list, newest record first, then its segments as far back as is asked.
+//! Load: the list, newest record first, then its segments as far back as requested.
 
 use std::collections::HashSet;
 
-use super::beside::{Beside, circle};
+use super::side::{SideItem, circle};
 use super::state::{Entry, Log, State};
 use super::{ListTable, Listed, Rule};
 use crate::retry::Retry;
@@ -11,10 +11,10 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{History, Load, Receipt, Record, Walk};
 
-/// The longest wait before a session is looked at again in which something was missing: whoever rewrites it is quick.
+/// The longest wait before re-reading a session in which something was missing: rewriting it takes little time.
 pub(super) const LOOK_AGAIN_MS: f64 = 20.0;
 
-/// The error where this is missing, though nobody rewrote the session.
+/// The error if `what` is missing although the session was not rewritten.
 pub(super) fn lost(session: &SessionId, what: &str) -> Error {
     Error::corrupt(format!(
         "{what} of session {:?} is missing from the table; it may have been deleted by hand",
@@ -22,7 +22,7 @@ pub(super) fn lost(session: &SessionId, what: &str) -> Error {
     ))
 }
 
-/// One load under way: it starts again when the session is rewritten under it.
+/// The result of one pass of a load, which starts again if the session is rewritten meanwhile.
 enum Step {
     Done(Box<History>),
     /// This was missing.
@@ -39,7 +39,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         loop {
             let asked_ms = self.clock.now().wall_ms;
             let state = self.state(session, eventual, ttl.as_deref(), &mut receipt, &mut retry).await?;
-            // Nothing was written since it was found missing: so it is lost.
+            // Nothing was written since it was found missing, so it is lost.
             let unchanged = before.as_ref().is_some_and(|before| *before == state);
             match self.try_load(session, load, &state, unchanged, asked_ms, &mut receipt, &mut retry).await? {
                 Step::Done(mut history) => {
@@ -87,11 +87,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             for entry in log.entries.iter().rev() {
                 let Some(wanted) = walk.wants() else { break };
                 if entry.bare.seq > wanted {
-                    // A page before leaps over what its reader has seen.
+                    // A load of an earlier page skips what its reader has already seen.
                     continue;
                 }
                 if entry.bare.seq < wanted {
-                    // What was between is taken back: it is not in the list any more.
+                    // The records in between were rewound: they are no longer in the list.
                     walk.skip(entry.bare.seq + 1);
                 }
                 if walk.wants() != Some(entry.bare.seq) {
@@ -109,12 +109,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 walk.end();
                 break;
             };
-            match self.read_beside(session, &id, receipt, retry).await? {
-                Some(Beside::Segment(next)) => {
+            match self.read_side_item(session, &id, receipt, retry).await? {
+                Some(SideItem::Segment(next)) => {
                     if !seen.insert(id.clone()) {
                         return Err(circle(session, &id));
                     }
-                    // Else a load would leave out what it does not lead to.
+                    // Otherwise a load would silently skip what the segment does not lead to.
                     let rewound = log.entries.first().is_some_and(|entry| entry.bare.rewind.is_some());
                     let follows = next.next() == log.head.next || next.next() < log.head.next && rewound;
                     if next.last() != log.head.last || !follows {
@@ -126,8 +126,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     }
                     older = Some(next);
                 }
-                // What was cleared has been brought back by an original that wrote what it had read before: its end is here.
-                Some(Beside::Swept { .. }) if unchanged => walk.end(),
+                // An original wrote back what it had read before it was cleared; the history ends here.
+                Some(SideItem::Swept { .. }) if unchanged => walk.end(),
                 // It has expired.
                 None if self.settings.retention_s.is_some() => walk.end(),
                 _ => return Ok(Step::Missing(format!("the segment {id:?}"))),
@@ -140,7 +140,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(Step::Done(Box::new(History::new(records, complete, position))))
     }
 
-    /// A record with its messages, wherever they are; `None` where parts of it are missing.
+    /// Reads a record with its messages, wherever they are stored; `None` if parts of it are missing.
     pub(super) async fn whole(
         &self,
         session: &SessionId,

@@ -1,20 +1,21 @@
-//! The `list` layout: one item a session, as Flowise and LangChain made it. The protocol, over any [`ListTable`] and [`Clock`].
+//! The `list` layout: one item per session, as Flowise and LangChain store it. The protocol runs on any [`ListTable`] and
+//! [`Clock`].
 //!
-//! docs/design.md says why it is so; the simulation in `sim/` runs it beside writers of each original.
+//! docs/design.md gives the reasons; the simulation in `sim/` runs it alongside writers of each original.
 
 mod append;
-mod beside;
 mod contents;
 mod element;
 mod find;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod generations;
 mod ids;
-mod known;
 mod load;
 mod rewrite;
 mod roll;
 mod sessions;
+mod side;
 #[cfg(test)]
 mod sim;
 mod state;
@@ -37,33 +38,35 @@ use super::retry::{Retry, retry};
 use super::table::{Attributes, Clock};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::{Append, Capabilities, Cleared, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+use chat_memory_core::store::{
+    Append, Capabilities, ClearOutcome, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate,
+};
 use state::State;
 
-/// What this layout can do: it keeps no directory, and below the rolling size each append costs what the item has.
+/// The capabilities of this layout: it has no directory, and below the rolling size an append costs as much as the whole item.
 pub(crate) const CAPABILITIES: Capabilities =
     Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
 
-/// How a store keeps its sessions.
+/// The settings of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) partitions: Partitions,
     pub(crate) lists: Lists,
-    /// The form of a new session, where it is said or the name of the table's key tells it.
+    /// The dialect of a new session, if it is configured or implied by the name of the table's key.
     pub(crate) dialect: Option<Dialect>,
     /// The partition key's name, for errors.
     pub(crate) partition_key: String,
     pub(crate) sort: Sort,
-    /// The attribute by which items expire, where it is said.
+    /// The attribute by which items expire, if it is configured.
     pub(crate) ttl_attribute: Option<String>,
     pub(crate) retention_s: Option<u64>,
     pub(crate) eventual: bool,
     pub(crate) read_only: bool,
-    /// From which size on an item is rolled, in bytes.
+    /// Item size in bytes above which it is rolled.
     pub(crate) roll_bytes: Option<usize>,
-    /// A record's messages, in bytes of JSON.
+    /// The limit on a record's messages, in bytes of JSON.
     pub(crate) record_bytes: usize,
-    /// An item; a smaller one than DynamoDB's in the simulation.
+    /// The limit on an item; smaller than DynamoDB's in the simulation.
     pub(crate) item_bytes: usize,
     pub(crate) deadline_ms: u64,
 }
@@ -74,44 +77,44 @@ pub(crate) struct Listed<T, C> {
     table: T,
     clock: C,
     settings: Settings,
-    known: known::Known,
+    generations: generations::GenerationCache,
     tried_out: tokio::sync::OnceCell<()>,
-    /// The form of a new session, where the table's items tell it.
+    /// The dialect of a new session, if the table's items show it.
     usual: tokio::sync::OnceCell<Dialect>,
-    /// Of this process's appends to each session; the simulation's writers race.
+    /// Queues this process's appends per session. Unset in the simulation, whose writers race.
     queues: Option<Queues>,
     #[cfg(test)]
     broken: std::collections::BTreeSet<Rule>,
 }
 
-/// A rule of the protocol. The product keeps them all; the simulation takes one out to prove that it would be missed.
+/// A rule of the protocol. The product keeps them all; the simulation takes one out at a time to prove that it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(test), allow(dead_code, reason = "only the simulation takes rules out"))]
 pub(crate) enum Rule {
-    /// An append is refused where the item remembers its id.
+    /// An append is refused if the item remembers its id.
     Once,
-    /// An append heeds the generation that its writer knows.
+    /// An append requires the generation that its writer knows.
     Generation,
-    /// A rewrite is made on the very list that was read.
+    /// A rewrite requires the exact list that was read.
     WholeList,
-    /// After an unknown outcome the append is looked for where it may have gone.
+    /// After an unknown outcome, the append is searched for wherever it may have gone.
     LookBack,
-    /// What was taken back or cleared is noted, so that a repeat finds it.
+    /// Rewound and cleared records are noted, so that a repeat finds them.
     Gone,
-    /// A load that misses a segment looks at the list again.
+    /// A load that misses a segment re-reads the list.
     LookAgain,
-    /// A repeat asks for the generation that the request before it asked for, whatever others have learnt meanwhile.
+    /// A repeat requires the generation that the previous request required, whatever other appends have learned meanwhile.
     OwnGeneration,
 }
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) fn new(table: T, clock: C, settings: Settings) -> Self {
-        let (known, tried_out, usual) = Default::default();
+        let (generations, tried_out, usual) = Default::default();
         Self {
             table,
             clock,
             settings,
-            known,
+            generations,
             tried_out,
             usual,
             queues: None,
@@ -120,13 +123,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
     }
 
-    /// The same, with appends to one session that go one after another.
+    /// Makes appends to the same session go one after another.
     pub(crate) fn queued(mut self, queues: Queues) -> Self {
         self.queues = Some(queues);
         self
     }
 
-    /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.
+    /// Whether the protocol keeps this rule: always, except in the simulation and in tests that take one out.
     fn keeps(&self, rule: Rule) -> bool {
         #[cfg(all(feature = "torture", unix))]
         if chat_memory_core::torture::is_out(&rule) {
@@ -148,7 +151,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         if self.settings.read_only { Err(Error::read_only()) } else { Ok(()) }
     }
 
-    /// The form in which a session continues: its own, or that of new ones as far as it is known.
+    /// The dialect in which a session continues: its own, or else that of new sessions as far as it is known.
     fn form(&self, state: &State) -> Dialect {
         state.dialect(self.form_of_new())
     }
@@ -157,18 +160,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.settings.dialect.or_else(|| self.usual.get().copied()).unwrap_or(Dialect::Js)
     }
 
-    /// Finds out in which form to begin a session: the one that is said or that the key's name tells, else that of the table's other
-    /// sessions.
+    /// Determines the dialect of a new session: the one that is configured or implied by the key's name, else that of the table's
+    /// other sessions.
     ///
     /// # Errors
-    /// Invalid, where nothing tells: then the form must be said, since the originals cannot read one another's.
+    /// Invalid if nothing shows the dialect: then it must be configured, since the originals cannot read one another's.
     async fn choose_form(&self, session: &SessionId, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         if self.settings.dialect.is_some() {
             return Ok(());
         }
         let chosen = self.usual.get_or_try_init(|| async {
             let items = match retry!(retry, self.table.sample(receipt)) {
-                // Then nothing tells.
+                // Then nothing shows it.
                 Err(error) if error.is_access_denied() => Vec::new(),
                 items => items?,
             };
@@ -177,7 +180,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 (true, false) => Ok(Dialect::Js),
                 (false, true) => Ok(Dialect::Python),
                 (js, _) => Err(Error::invalid(format!(
-                    "session {:?} cannot be begun: neither the name of the table's key ({:?}) nor {} whether LangChain.js or LangChain \
+                    "session {:?} cannot be started: neither the name of the table's key ({:?}) nor {} whether LangChain.js or LangChain \
                      Python is to read it; give dialect=js (Flowise, too) or dialect=python in the store URL",
                     session.as_str(),
                     self.settings.partition_key,
@@ -195,7 +198,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
     }
 
-    /// The attribute by which a session expires, where that matters.
+    /// The attribute by which a session expires, if that matters.
     async fn ttl_attribute(&self, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Option<String>, Error> {
         if self.settings.retention_s.is_none() || self.settings.ttl_attribute.is_some() {
             return Ok(self.settings.ttl_attribute.clone());
@@ -231,7 +234,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let key = self.key(session)?;
         let item = retry!(retry, self.table.read(&key, eventual, receipt))?;
         if let (None, Sort::Free(name)) = (&item, &self.settings.sort) {
-            // An id with a slash may be meant as LangChain.js's sortKey has it. That session must not be taken for an empty one.
+            // An id with a slash may be stored the way LangChain.js's sortKey does. That session must not be mistaken for an empty
+            // one.
             let other = self.by_sort_key_name(session, name);
             if retry!(retry, self.table.read(&other, eventual, receipt))?.is_some() {
                 return Err(Error::invalid(format!(
@@ -245,15 +249,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.read_state(session, item.as_ref(), ttl)
     }
 
-    pub(crate) async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+    pub(crate) async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         let appended = self.append(session, &Append::clear()).await.map_err(|e| e.of_repeatable("cleared"))?;
         let swept = self.sweep(session).await.map_err(|e| {
             e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
         })?;
-        Ok(Cleared::new(appended, swept))
+        Ok(ClearOutcome::new(appended, swept))
     }
 
-    /// This layout has no directory: its makers keep none.
+    /// This layout has no directory, since the originals keep none.
     pub(crate) async fn sessions(&self, _: &SessionQuery) -> Result<SessionPage, Error> {
         Err(no_directory())
     }

@@ -1,13 +1,13 @@
-//! Rewind and clear: the list written anew, on the condition that it is the one that was read.
+//! Rewind and clear: rewrite the list, on the condition that it is the one that was read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::append::{Attempt, Took, generation_value};
-use super::beside::{Beside, Gone, stubs_of};
 use super::element::{self, Dialect};
 use super::load::lost;
+use super::side::{Gone, SideItem, stubs_of};
 use super::state::{Bare, Entry, Head, Log, Parts, State, mark_of};
 use super::{Change, Generation, Guard, ListTable, Listed, Rule, retry};
 use crate::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS};
@@ -17,7 +17,7 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    /// The request of a rewind or a clear, or of an append to what has expired; what it takes away is noted first.
+    /// Builds the request of a rewind or a clear, or of an append to an expired session. What it removes is noted first.
     pub(super) async fn rewriting(
         &self,
         attempt: &mut Attempt<'_>,
@@ -36,7 +36,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             attempt.took = Took { shown: has_messages && !self.is_expired(state), bare };
             self.take_away(&mut gone, &kept, 0, attempt.now_ms);
             gone.segments = kept.head.segment.clone().map(|from| (from, None));
-            // The numbers go on behind what goes.
+            // Numbering continues after the removed records.
             kept = Log {
                 head: Head { next: seq, last: state.log.last(), ..Head::default() },
                 elements: Vec::new(),
@@ -45,16 +45,16 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         } else {
             self.take_away(&mut gone, &kept, to, attempt.now_ms);
             cut(attempt.session, &mut kept, to)?;
-            // What is left may be in older segments alone: then the newest of them becomes the list again.
+            // All that remains may be in older segments: then the newest of these becomes the list again.
             let first = kept.head.segment.clone();
             while kept.elements.is_empty() {
                 let Some(id) = kept.head.segment.clone() else { break };
-                let found = self.read_beside(attempt.session, &id, &mut attempt.receipt, retry).await?;
+                let found = self.read_side_item(attempt.session, &id, &mut attempt.receipt, retry).await?;
                 kept = match found {
-                    Some(Beside::Segment(log)) => log,
+                    Some(SideItem::Segment(log)) => log,
                     _ if !unchanged => return Ok(None),
-                    // As a load has it: an original brought back a list whose segments were swept, or they have expired.
-                    Some(Beside::Swept { .. }) => Log { head: Head { segment: None, ..kept.head }, ..kept },
+                    // As in a load: an original brought back a list whose segments were swept, or they have expired.
+                    Some(SideItem::Swept { .. }) => Log { head: Head { segment: None, ..kept.head }, ..kept },
                     None if self.settings.retention_s.is_some() => Log { head: Head { segment: None, ..kept.head }, ..kept },
                     _ => return Err(lost(attempt.session, &format!("the segment {id:?}"))),
                 };
@@ -95,7 +95,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(Some(change))
     }
 
-    /// A change that puts these elements in place of the list that was read.
+    /// The change that replaces the list that was read with these elements.
     pub(super) fn rewrite(
         &self,
         session: &SessionId,
@@ -105,14 +105,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         mut elements: Vec<AttributeValue>,
     ) -> Result<Change, Error> {
         let mut set = vec![(LIST_GENERATION.to_owned(), generation_value(Generation::random()))];
-        // What an attribute says of an earlier, empty list stays: it holds for whatever an original brings back of that time.
+        // The attribute of an earlier, empty list stays: it applies to whatever an original brings back from that time.
         match elements.first_mut() {
             Some(first) => *first = headed(session, dialect, first, head)?,
             None => set.push((LIST_HEAD.to_owned(), AttributeValue::S(head.value().to_string()))),
         }
         set.push((self.list_name(dialect).to_owned(), AttributeValue::L(elements)));
         if state.is_mixed() {
-            // All is in one list now; the other stays there, empty, since LangChain Python fails where its list is missing.
+            // Everything is in one list now. The other stays, empty, since LangChain Python fails if its list is missing.
             let other = if dialect == Dialect::Js { Dialect::Python } else { Dialect::Js };
             set.push((self.list_name(other).to_owned(), AttributeValue::L(Vec::new())));
         }
@@ -138,7 +138,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         gone.parts.extend(away.iter().filter_map(|entry| entry.parts.clone()).collect::<Vec<Parts>>());
     }
 
-    /// The elements in one form, without a head in the first.
+    /// Converts the elements to one dialect. The head is returned separately.
     fn unify(&self, session: &SessionId, log: Log, dialect: Dialect) -> Result<(Head, Vec<AttributeValue>), Error> {
         let elements = log.elements.into_iter().map(|(form, value)| {
             if form == dialect {
@@ -151,7 +151,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 }
 
-/// Takes the records from this number on off a list.
+/// Removes the records from this number on.
 fn cut(session: &SessionId, log: &mut Log, to: u64) -> Result<(), Error> {
     let (entry, place) = log.cut(to);
     log.entries.truncate(entry);
@@ -170,7 +170,7 @@ fn cut(session: &SessionId, log: &mut Log, to: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// An element that says what stands before it.
+/// The element with this head, which describes what precedes the list.
 fn headed(session: &SessionId, dialect: Dialect, first: &AttributeValue, head: &Head) -> Result<AttributeValue, Error> {
     let mut mark = mark_of(first).unwrap_or_default();
     mark.shift_remove("head");

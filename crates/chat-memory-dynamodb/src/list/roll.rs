@@ -1,4 +1,4 @@
-//! Rolling: past a size the older part of a list becomes a segment, so that the next append does not pay for it.
+//! Rolling: beyond a size, the older part of a list becomes a segment, so that the next append does not pay for it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -13,19 +13,19 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Append, Receipt};
 
-/// What a segment leaves of an item for its key and for what it says beside its elements.
+/// Bytes of an item that a segment leaves for its key and for what it stores besides its elements.
 const SEGMENT_MARGIN: usize = 4 * 1024;
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    /// The write units of these appends to a new session, about: each pays for the whole item, and now and then a roll for it and for
-    /// the segment that it makes.
+    /// Estimates the write units of these appends to a new session. Each pays for the whole item, and some for a roll: the item and
+    /// the segment that it creates.
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
         let dialect = self.form_of_new();
         let empty = session.as_str().len() + 64;
         let (mut item, mut units) = (empty, 0);
         for append in appends {
             let elements = append.messages().iter().map(|message| element::encode(dialect, message, element::Mark::new()));
-            // The mark of a record, and its id among those that the item remembers.
+            // The record's mark, and its id among those that the item remembers.
             let bytes = elements.map(|element| 1 + value_bytes(&element)).sum::<usize>() + 80 + 16;
             item += bytes;
             units += write_units(item);
@@ -38,7 +38,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         units as f64
     }
 
-    /// Rolls a session's item if it has grown past the size. What fails is left to the next append.
+    /// Rolls a session's item if it has grown beyond the size. After a failure the next append tries again.
     pub(super) async fn roll_if_due(&self, session: &SessionId, item: &Item, state: &State, receipt: &mut Receipt) {
         let Some(limit) = self.settings.roll_bytes else { return };
         if item_bytes(item) <= limit {
@@ -50,7 +50,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
     }
 
-    /// Makes room in an item that DynamoDB refuses to let grow. Whether there is room now.
+    /// Makes room in an item that DynamoDB refuses to let grow. Returns whether there is room now.
     pub(super) async fn make_room(
         &self,
         session: &SessionId,
@@ -59,7 +59,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ) -> Result<bool, Error> {
         let Some(limit) = self.settings.roll_bytes else { return Ok(false) };
         let mut rolled = false;
-        // What an original filled takes two segments at most, as an item holds no more.
+        // An item filled by an original takes two segments at most, since an item holds no more than that.
         for _ in 0..3 {
             let state = self.state(session, false, None, receipt, retry).await?;
             if !self.roll(session, &state, limit, receipt, retry).await? {
@@ -70,7 +70,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(rolled)
     }
 
-    /// Moves the older part of a list into a segment. Whether it was moved, by us or by another.
+    /// Moves the older part of a list into a segment. Returns whether it was moved, by us or by another writer.
     async fn roll(
         &self,
         session: &SessionId,
@@ -79,7 +79,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
-        // Of an item with two lists, each original sees its own part: it stays as it is.
+        // In an item with two lists, each original sees its own part, so it is left as it is.
         if state.is_mixed() {
             return Ok(false);
         }
@@ -102,27 +102,27 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             match self.table.change(&change, receipt).await {
                 Ok(Changed::Done(item)) => {
                     let now = self.read_state(session, Some(&item), None)?;
-                    self.known.learn(key, &now, dialect);
+                    self.generations.learn(key, &now, dialect);
                     return Ok(true);
                 }
                 Ok(Changed::Refused(item)) => {
                     let now = self.read_state(session, item.as_ref(), None)?;
-                    self.known.learn(key, &now, self.form(&now));
-                    // It may have been this very change, whose answer was lost.
+                    self.generations.learn(key, &now, self.form(&now));
+                    // It may have been this very change, whose response was lost.
                     if !self.points_at(session, &now, &id, receipt, retry).await? {
                         let _ = self.table.discard(&segment.key, receipt).await;
                     }
                     return Ok(true);
                 }
                 Err(fault) => {
-                    self.known.forget(key);
+                    self.generations.forget(key);
                     retry.after(fault).await?;
                 }
             }
         }
     }
 
-    /// Whether a session's chain of segments holds this one.
+    /// Whether a session's chain of segments contains this one.
     async fn points_at(
         &self,
         session: &SessionId,
@@ -131,7 +131,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
-        // It would be the newest, or have been followed by few since: a rewind or a clear may have noted it, too. In doubt it
+        // It would be the newest segment, or one of the newest few. A rewind or a clear may have noted it, too. If in doubt it
         // stays, as garbage that `table sweep` finds.
         if state.log.head.segment.as_deref() == Some(id) || state.log.head.gone.is_some() {
             return Ok(true);
@@ -139,15 +139,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut next = state.log.head.segment.clone();
         for _ in 0..3 {
             let Some(at) = next else { return Ok(false) };
-            match self.read_beside(session, &at, receipt, retry).await? {
-                Some(super::beside::Beside::Segment(log)) if log.head.segment.as_deref() != Some(id) => next = log.head.segment,
+            match self.read_side_item(session, &at, receipt, retry).await? {
+                Some(super::side::SideItem::Segment(log)) if log.head.segment.as_deref() != Some(id) => next = log.head.segment,
                 _ => return Ok(true),
             }
         }
         Ok(true)
     }
 
-    /// The first record that stays: the newest quarter, from a turn's start on if that is to be had. `None` if all stays.
+    /// The first record to keep: the newest quarter stays, from the start of a turn if possible. `None` if everything stays.
     fn keep_from(&self, state: &State, limit: usize) -> Option<usize> {
         let log = &state.log;
         let bytes = |entry: &Entry| -> usize {
@@ -161,7 +161,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         for (place, entry) in log.entries.iter().enumerate().rev() {
             let more = kept + bytes(entry);
             let whole = from.is_some_and(|from: usize| begins_turn(&log.entries[from]));
-            // A turn is kept whole, unless it fills half of the item by itself.
+            // A turn is kept whole unless it fills half of the item by itself.
             if from.is_some() && (more > limit / 4 && whole || more > limit / 2) {
                 break;
             }
@@ -171,7 +171,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             }
         }
         let mut from = from?;
-        // What goes must fit into one item.
+        // What moves must fit into one item.
         let room = self.settings.item_bytes.saturating_sub(SEGMENT_MARGIN.min(self.settings.item_bytes / 8));
         while from > 0 && log.entries[..from].iter().map(bytes).sum::<usize>() > room {
             from -= 1;

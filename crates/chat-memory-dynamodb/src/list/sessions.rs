@@ -1,4 +1,4 @@
-//! Which sessions there are: found by looking at every item of the table, since the originals keep no directory.
+//! Lists sessions by scanning every item of the table, since the originals keep no directory.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use chat_memory_core::store::{Receipt, SessionInfo, SessionPage};
 /// How many shares of the table are read at once.
 const SHARES: u32 = 4;
 
-/// How many items are looked into at once, of those in which no list was to be seen.
+/// How many items without a recognised list are read at once.
 const AT_ONCE: usize = 8;
 
 /// How far a share has been read.
@@ -34,8 +34,8 @@ pub(super) enum Progress {
 }
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    /// A page of the sessions in which there are messages, in no order: one page of each share of the table, read at once.
-    pub(crate) async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+    /// A page of the sessions that have messages, in no order: one page of each share of the table, read concurrently.
+    pub(crate) async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let mut progress = match after {
             None => vec![Progress::Start; SHARES as usize],
             Some(cursor) => parse(cursor)?,
@@ -83,7 +83,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if has_list { found.push(id) } else { unclear.push((id, &item.key)) }
         }
         let mut warnings: BTreeSet<_> = of_namespaces.map(not_of_namespaces).into_iter().collect();
-        // A list whose first element says no type, or none that the settings read: the whole item tells.
+        // The first element of the list has no type, or the settings do not read the list: read the whole item.
         for some in unclear.chunks(AT_ONCE) {
             let whole = some.iter().map(|(id, key)| self.look_into(id, key));
             for (read, (id, _)) in futures_util::future::join_all(whole).await.into_iter().zip(some) {
@@ -106,13 +106,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok((sessions, warnings, progress, receipt))
     }
 
-    /// What an item holds in which the settings' lists were not to be seen.
+    /// Reads an item in which the settings' lists were not found, to see what it holds.
     async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Receipt), Error> {
         let mut receipt = Receipt::default();
         let mut retry = self.retry();
         let item = match retry!(retry, self.table.read(key, true, &mut receipt)) {
             Err(error) if error.is_access_denied() => {
-                let why = "some items could not be looked into, for lack of dynamodb:GetItem: there may be sessions among them that are not \
+                let why = "some items could not be read for lack of dynamodb:GetItem: there may be sessions among them that are not \
                            listed; allow it";
                 return Ok((Contents::Unknown(why.to_owned()), receipt));
             }
@@ -131,9 +131,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok((seen, receipt))
     }
 
-    /// Tries, before the first write, what a later one will need: rolling, rewinds and sweeps. What it needs itself is read at the same
-    /// time. `None` where it was tried before.
-    pub(super) async fn first_look(
+    /// Tests, before the first write, the permissions that later ones will need for rolling, rewinds and sweeps. Reads the session
+    /// at the same time. `None` if this was done before.
+    pub(super) async fn first_state(
         &self,
         session: &SessionId,
         ttl: Option<&str>,
@@ -179,13 +179,13 @@ pub(super) fn lacks_permissions(error: Error) -> Error {
 enum Contents {
     Nothing,
     Messages,
-    /// Messages that the settings do not read, and what to say of them.
+    /// Messages that the settings do not read, and a warning about them.
     Hidden(String),
-    /// It could not be looked into, and what to say of that.
+    /// It could not be read, and a warning about that.
     Unknown(String),
 }
 
-/// Whether an attribute is there and holds something: a list with elements, or what should be one.
+/// Whether an attribute exists and is not an empty list.
 fn is_something(value: Option<&AttributeValue>) -> bool {
     match value {
         None => false,

@@ -1,4 +1,4 @@
-//! A session's item, read: which records its list holds, and what stands before them.
+//! Decodes a session's item: the records in its list, and what precedes them.
 
 use std::collections::HashSet;
 
@@ -17,14 +17,14 @@ use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Position, Record};
 
-/// The namespace (in UUIDv5's sense) of the ids that the elements of originals get.
+/// The namespace (as UUIDv5 defines it) of the ids given to the originals' elements.
 const ORIGINALS: Uuid = Uuid::from_u128(0x1b0c_74f2_9a3e_4d55_8c61_37ad_e01f_92b8);
 
-/// What only the mark of a record's first element says, beside its id.
+/// The keys, besides its id, that only the mark of a record's first element has.
 const OF_A_RECORD: [&str; 7] = ["at", "n", "seq", "rewind", "metadata", "parts", "sent"];
 
-/// What stands before a list's first element. It rides in that element, where the originals carry it along, or in an attribute
-/// of its own while the list is empty.
+/// What precedes a list's first element. It is stored in that element, where the originals preserve it, or in an attribute of its
+/// own while the list is empty.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Head {
     /// The number of the list's first record.
@@ -33,13 +33,13 @@ pub(super) struct Head {
     pub(super) last: Option<AppendId>,
     /// The segment with the records before it.
     pub(super) segment: Option<String>,
-    /// The newest note of what was taken back or cleared.
+    /// The newest note of what was rewound or cleared.
     pub(super) gone: Option<String>,
     /// Records without messages at this place.
     pub(super) bare: Vec<Bare>,
 }
 
-/// A record without messages: a clear, or one that only takes back.
+/// A record without messages: a clear, or a plain rewind.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bare {
     pub(super) seq: u64,
@@ -47,11 +47,11 @@ pub(super) struct Bare {
     pub(super) created_at: i64,
     pub(super) rewind: Option<u64>,
     pub(super) metadata: Option<Map<String, Value>>,
-    /// When each message was sent, where that was given.
+    /// When each message was sent, if given.
     pub(super) sent_at: Vec<Option<i64>>,
 }
 
-/// Where a large record's messages are.
+/// Where a large record's messages are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) id: String,
@@ -62,7 +62,7 @@ pub(super) struct Parts {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) bare: Bare,
-    /// Its elements: from this one, so many.
+    /// The index of its first element, and the number of elements.
     pub(super) at: usize,
     pub(super) count: usize,
     pub(super) parts: Option<Parts>,
@@ -84,25 +84,25 @@ pub(super) struct Log {
 pub(crate) struct Lists {
     pub(crate) js: String,
     pub(crate) python: String,
-    /// The one that the settings name, where they do: then other lists in an item that has it are nobody's business.
+    /// The one that the settings name, if any. Other lists in an item that has it are then ignored.
     pub(crate) named: Option<String>,
 }
 
 impl Lists {
-    /// The lists of the originals, where the settings name no other.
+    /// The originals' lists, if the settings name no other.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn usual() -> Self {
         use crate::names::{LIST_JS, LIST_PYTHON};
         Self { js: LIST_JS.to_owned(), python: LIST_PYTHON.to_owned(), named: None }
     }
 
-    /// A list of messages under an attribute that the settings do not read: its name, and whose form it has.
+    /// A list of messages under an attribute that the settings do not read: its name and its dialect.
     pub(crate) fn unread<'a>(&self, attributes: &'a Attributes) -> Option<(&'a str, Dialect)> {
         let chosen = self.named.as_ref().and_then(|name| attributes.get(name));
         if element::is_messages(chosen) {
             return None;
         }
-        // Where nothing is read, what looks like messages at all is worth a word; else it may be anything of the program's own.
+        // If nothing is read, report anything that looks like messages; otherwise it may be unrelated data of the application.
         let is_read = [&self.js, &self.python].iter().any(|name| element::is_messages(attributes.get(*name)));
         let form = |value| element::form_of_list(value).or((!is_read && element::may_be_messages(value)).then_some(Dialect::Js));
         let others = attributes.iter().filter(|(name, _)| **name != self.js && **name != self.python);
@@ -110,7 +110,7 @@ impl Lists {
         others.min_by_key(|(name, _)| *name)
     }
 
-    /// What to do where lists are not read: to name one of these in the settings.
+    /// The remedy if lists are not read: name one of these in the settings.
     pub(crate) fn remedy(&self, choices: &[(&str, Dialect)]) -> String {
         let choices: Vec<_> = choices
             .iter()
@@ -128,12 +128,12 @@ impl Lists {
 pub(super) struct State {
     pub(super) exists: bool,
     pub(super) generation: Option<Generation>,
-    /// The appends since the list was last rewritten.
+    /// The ids of the appends since the list was last rewritten.
     pub(super) ids: HashSet<AppendId>,
-    /// Which of the two lists are there.
+    /// The two lists, if present.
     pub(super) js: Option<AttributeValue>,
     pub(super) python: Option<AttributeValue>,
-    /// When it is hidden, in epoch seconds, where it says so.
+    /// When it is hidden (epoch seconds), if it expires.
     pub(super) expires_at: Option<i64>,
     pub(super) log: Log,
 }
@@ -144,16 +144,16 @@ impl State {
         Self { exists: false, generation: None, ids: HashSet::new(), js: None, python: None, expires_at: None, log }
     }
 
-    /// Reads a session's item; `session` is its name in errors.
+    /// Decodes a session's item; `session` is its name in errors.
     ///
     /// # Errors
-    /// Corrupt, naming session, attribute and element.
+    /// Corrupt, naming the session, the attribute and the element.
     pub(super) fn of(session: &str, lists: &Lists, attributes: Option<&Attributes>) -> Result<Self, Error> {
         let Some(attributes) = attributes else { return Ok(Self::absent()) };
         let generation = match attributes.get(LIST_GENERATION) {
             None => None,
             Some(AttributeValue::B(bytes)) if bytes.as_ref().len() == 16 => bytes.as_ref().try_into().ok().map(Generation),
-            // Taken for none, it would let an append wait for an item that never comes.
+            // Treating it as absent would make an append wait for an item that never comes.
             Some(_) => return Err(unreadable(session, LIST_GENERATION)),
         };
         let ids: Option<HashSet<_>> = match attributes.get(LIST_IDS) {
@@ -173,7 +173,7 @@ impl State {
             let also = if read.is_empty() { "" } else { "some " };
             let choices: Vec<_> = read.into_iter().chain([(name, dialect)]).collect();
             return Err(Error::invalid(format!(
-                "session {session:?} cannot be used: {also}messages of it lie under the attribute {name:?}, which these settings do not read; {}",
+                "session {session:?} cannot be used: {also}messages of it are stored under the attribute {name:?}, which these settings do not read; {}",
                 lists.remedy(&choices)
             )));
         }
@@ -185,7 +185,7 @@ impl State {
             )));
         }
         let mut elements = Vec::new();
-        // What LangChain Python wrote comes first: a JS class that goes on with such an item adds its own list.
+        // LangChain Python's messages come first: a JavaScript class that continues such an item adds its own list.
         for (dialect, name, list) in [(Dialect::Python, &lists.python, &python), (Dialect::Js, &lists.js, &js)] {
             match list {
                 None => {}
@@ -207,7 +207,7 @@ impl State {
         Ok(Self { exists: true, generation, ids, js, python, expires_at: None, log })
     }
 
-    /// The form in which the session goes on.
+    /// The dialect in which the session continues.
     pub(super) fn dialect(&self, configured: Dialect) -> Dialect {
         match (&self.js, &self.python) {
             (Some(_), _) => Dialect::Js,
@@ -216,7 +216,7 @@ impl State {
         }
     }
 
-    /// Whether the item has both lists: LangChain Python began it, and a JS class goes on.
+    /// Whether the item has both lists: LangChain Python began it, and a JavaScript class continues it.
     pub(super) fn is_mixed(&self) -> bool {
         self.js.is_some() && self.python.is_some()
     }
@@ -227,13 +227,13 @@ impl State {
 }
 
 impl Log {
-    /// Whether a clear left it so, and nothing came since.
+    /// Whether a clear left it empty, with nothing added since.
     pub(super) fn is_cleared(&self) -> bool {
         let is_clear = |entry: &Entry| entry.bare.rewind == Some(0);
         self.elements.is_empty() && self.head.segment.is_none() && !self.entries.is_empty() && self.entries.iter().all(is_clear)
     }
 
-    /// The records of these elements, behind what `head` says; where the first element carries a head, that is the one.
+    /// Reads the records in these elements, which follow `head`; a head in the first element takes precedence.
     pub(super) fn new(session: &str, head: Head, elements: Vec<(Dialect, AttributeValue)>) -> Result<Self, Error> {
         let mut log = Self { head, elements, entries: Vec::new() };
         let marks = log.elements.iter().enumerate().map(|(place, (_, element))| {
@@ -257,7 +257,8 @@ impl Log {
                 let damaged = || unreadable(session, &format!("{MARK} (element {place} of the list)"));
                 let bare = Bare::of(mark, next).ok_or_else(damaged)?;
                 let count = mark.get("n").map_or(Some(1), |n| n.as_u64().filter(|n| *n > 0)).ok_or_else(damaged)?;
-                // An original that keeps only the newest messages may have cut a record short at its end, never so.
+                // An original that keeps only the newest messages may have cut a record short at its end: it then ends where the
+                // next one begins.
                 let most = marks[place + 1..].iter().position(|mark| mark.contains_key("id"));
                 let most = most.map_or(log.elements.len() - place, |others| others + 1);
                 let count = usize::try_from(count).map_or(most, |count| count.min(most));
@@ -273,7 +274,7 @@ impl Log {
             (next, last) = (entry.bare.seq + 1, Some(entry.bare.append_id));
             let end = place + entry.count;
             log.entries.push(entry);
-            // What followed is noted at the record's last element.
+            // Records without messages that follow are noted in the record's last element.
             let then =
                 marks[end - 1].get("then").map(|then| then.as_array().ok_or_else(|| unreadable(session, MARK))).transpose()?;
             for then in then.into_iter().flatten() {
@@ -302,13 +303,13 @@ impl Log {
         self.entries.iter().find(|entry| entry.bare.append_id == id)
     }
 
-    /// The place of a record's first element, or of where it would be: what stands before is older.
+    /// The index of the record with this number, and of its first element (or where these would be): everything before is older.
     pub(super) fn cut(&self, seq: u64) -> (usize, usize) {
         let entry = self.entries.iter().position(|entry| entry.bare.seq >= seq).unwrap_or(self.entries.len());
         (entry, self.entries.get(entry).map_or(self.elements.len(), |entry| entry.at))
     }
 
-    /// A record whose messages are here.
+    /// Reads a record whose messages are in this list.
     pub(super) fn record(&self, session: &str, entry: &Entry) -> Result<Record, Error> {
         let elements = &self.elements[entry.at..entry.at + entry.count];
         let messages: Vec<Message> = elements
@@ -335,8 +336,8 @@ impl Entry {
 }
 
 impl Bare {
-    /// The record that a mark begins; `None` where that cannot be read. A number below `next`, of a list that an original has brought
-    /// back, does not count: numbers only grow, and a load follows them.
+    /// Reads the record that a mark begins; `None` if it is unreadable. A number below `next`, from a list that an original brought
+    /// back, is raised to `next`: numbers only grow, and a load relies on that.
     fn of(mark: &Mark, next: u64) -> Option<Self> {
         let seq = mark.get("seq").map_or(Some(next), Value::as_u64)?.max(next);
         let rewind = match mark.get("rewind") {
@@ -358,7 +359,7 @@ impl Bare {
         (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata, sent_at })
     }
 
-    /// The mark that says it. Its number is said only where it does not follow from those before.
+    /// Writes it as a mark. The number is included only if it does not follow from the records before.
     pub(super) fn mark(&self, says_seq: bool) -> Mark {
         let mut mark = Mark::new();
         mark.insert("id".into(), spell_id(self.append_id).into());
@@ -411,7 +412,7 @@ impl Head {
     }
 
     fn of(value: &Value) -> Option<Self> {
-        // `None` where it is there and cannot be read: what it leads to must not be left out.
+        // `None` if it is present but unreadable: what it leads to must not be skipped.
         let text = |name: &str| match value.get(name) {
             None => Some(None),
             Some(text) => Some(Some(item_id(text)?)),
@@ -446,7 +447,7 @@ impl Head {
         Value::Object(fields)
     }
 
-    /// Whether it says nothing.
+    /// Whether it is the default.
     pub(super) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -458,7 +459,7 @@ fn unreadable(session: &str, attribute: &str) -> Error {
     ))
 }
 
-/// The id of an item beside a session's: a UUID. Anything else could make a key that DynamoDB refuses.
+/// A side item's id: a UUID. Anything else could make a key that DynamoDB refuses.
 pub(super) fn item_id(value: &Value) -> Option<String> {
     value.as_str().filter(|id| Uuid::try_parse(id).is_ok()).map(str::to_owned)
 }
@@ -471,7 +472,7 @@ pub(super) fn parse_id(value: &Value) -> Option<AppendId> {
     Some(AppendId::from_bytes(BASE64.decode(value.as_str()?).ok()?.try_into().ok()?))
 }
 
-/// The mark of an element, empty where there is none. `None` if it is there and cannot be read.
+/// The mark of an element, empty if it has none; `None` if it is present but unreadable.
 pub(super) fn mark_of(element: &AttributeValue) -> Option<Mark> {
     let AttributeValue::M(fields) = element else { return Some(Mark::new()) };
     match fields.get(MARK).or_else(|| element::kwargs_of(fields)?.get(MARK)) {
@@ -481,15 +482,15 @@ pub(super) fn mark_of(element: &AttributeValue) -> Option<Mark> {
     }
 }
 
-/// The id of an element that an original wrote: of what it says, and of the record before it, so that a position tells a list from
-/// one that was cleared and has grown to the same length.
+/// The id of an original's element: a hash of its content and of the record before it. So a position tells a list from one that was
+/// cleared and has grown to the same length.
 fn id_of_foreign(last: Option<AppendId>, element: &AttributeValue) -> AppendId {
     let mut name = last.map_or_else(Vec::new, |last| last.as_bytes().to_vec());
     spell(element, &mut name);
     AppendId::from_bytes(*Uuid::new_v5(&ORIGINALS, &name).as_bytes())
 }
 
-/// A value as bytes, the same for equal values.
+/// Encodes a value as bytes, the same for equal values.
 fn spell(value: &AttributeValue, out: &mut Vec<u8>) {
     let mut part = |kind: u8, bytes: &[u8]| {
         out.push(kind);
@@ -514,7 +515,7 @@ fn spell(value: &AttributeValue, out: &mut Vec<u8>) {
                 spell(&map[key], out);
             }
         }
-        // Null, and what no original writes.
+        // Null, and types that no original writes.
         _ => part(b'0', &[]),
     }
 }

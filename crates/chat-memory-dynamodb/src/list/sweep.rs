@@ -1,51 +1,52 @@
-//! Sweep: to erase what rewinds and clears have taken away.
+//! Sweep: erases what rewinds and clears removed.
 
+use crate::timing::REMEMBERED_MS;
 use std::collections::HashSet;
 
-use super::beside::{Beside, Gone, REMEMBERED_MS, circle, part_id, stubs_of};
+use super::side::{Gone, SideItem, circle, part_id, stubs_of};
 use super::state::{Log, Parts};
 use super::{ListTable, Listed, retry};
 use crate::retry::Retry;
 use crate::table::Clock;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, Deleted, Receipt, Swept};
+use chat_memory_core::store::{Append, Deleted, Receipt, SweepStats};
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.writable()?;
         let mut retry = self.retry();
-        let mut swept = Swept::default();
+        let mut swept = SweepStats::default();
         let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
         let mut note = state.log.head.gone.clone();
-        // What is left of it goes by itself a day later, where the table purges.
+        // What remains of it is purged a day later, if the table's TTL is on.
         let ttl = retry!(retry, self.table.purges_by(&mut swept.receipt)).ok().flatten();
         let mut seen = HashSet::new();
         while let Some(id) = note.take() {
             if !seen.insert(id.clone()) {
                 return Err(circle(session, &id));
             }
-            let gone = match self.read_beside(session, &id, &mut swept.receipt, &mut retry).await? {
-                Some(Beside::Gone(gone)) => gone,
+            let gone = match self.read_side_item(session, &id, &mut swept.receipt, &mut retry).await? {
+                Some(SideItem::Gone(gone)) => gone,
                 Some(_) => {
                     return Err(Error::corrupt(format!(
-                        "the item {id:?} beside session {session:?} is no note of what was cleared"
+                        "the side item {id:?} of session {session:?} is not a note of what was cleared"
                     )));
                 }
-                // It was purged, long after it was swept.
+                // It was purged long after it was swept.
                 None => break,
             };
             note.clone_from(&gone.before);
             if !gone.swept {
                 self.sweep_note(session, &id, gone, &state.log, ttl.as_deref(), &mut swept, &mut retry).await?;
             }
-            // Each step has its own time: a long session has many.
+            // Each step has a deadline of its own: a long session has many.
             retry = self.retry();
         }
         Ok(swept)
     }
 
-    /// Erases what a note names, but for what an original has brought back since by writing a list that it had read before.
+    /// Erases what a note names, except what an original has brought back since by writing back a list that it had read before.
     #[allow(clippy::too_many_arguments, reason = "one step of the loop above, taken out to be read")]
     async fn sweep_note<'a>(
         &'a self,
@@ -54,7 +55,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         mut gone: Gone,
         live: &Log,
         ttl: Option<&str>,
-        swept: &mut Swept,
+        swept: &mut SweepStats,
         retry: &mut Retry<'a, C>,
     ) -> Result<(), Error> {
         let now_ms = self.clock.now().wall_ms;
@@ -68,8 +69,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     return Err(circle(session, &at));
                 }
                 *retry = self.retry();
-                next = match self.read_beside(session, &at, &mut swept.receipt, retry).await? {
-                    Some(Beside::Segment(log)) => {
+                next = match self.read_side_item(session, &at, &mut swept.receipt, retry).await? {
+                    Some(SideItem::Segment(log)) => {
                         let away = log.entries.iter().filter(|entry| entry.bare.seq >= gone.to);
                         for parts in away.filter_map(|entry| entry.parts.as_ref()) {
                             self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
@@ -77,12 +78,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                         let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
                         retry!(retry, self.table.store(&stub, &mut swept.receipt))?;
                         swept.records += log.entries.len() as u64;
-                        // Below records that live on in the list all lives, whatever the note says of its end.
+                        // Everything below records that live on in the list lives on as well, whatever end the note gives.
                         let is_last = log.entries.first().is_some_and(|entry| entry.bare.seq < gone.to);
                         log.head.segment.filter(|_| !is_last)
                     }
-                    Some(Beside::Swept { head, .. }) => head.segment,
-                    Some(Beside::Gone(_)) | None => None,
+                    Some(SideItem::Swept { head, .. }) => head.segment,
+                    Some(SideItem::Gone(_)) | None => None,
                 };
             }
         }
@@ -104,23 +105,24 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         retry: &mut Retry<'_, C>,
     ) -> Result<(), Error> {
         for n in 0..count {
-            let key = self.beside(session, &part_id(id, n));
+            let key = self.side_key(session, &part_id(id, n));
             retry!(retry, self.table.discard(&key, receipt))?;
         }
         Ok(())
     }
 
-    /// Clears a session and erases what it held. Its item stays, empty: it holds the numbers, and what a repeat is known by, until a
-    /// sweep of the table finds it two days old. Where there is no item, or it is as a clear or a delete left it, no clear is written.
+    /// Clears a session and erases what it held. Its item stays, empty: it keeps the numbering and what identifies a repeat, until
+    /// a sweep of the table finds it two days old. No clear is written if there is no item, or if a clear or a delete left it
+    /// empty.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         self.writable()?;
         let mut receipt = Receipt::default();
         let state = self.state(session, false, None, &mut receipt, &mut self.retry()).await?;
         if !state.exists {
-            return Ok(Deleted::new(false, Swept::new(0, receipt)));
+            return Ok(Deleted::new(false, SweepStats::new(0, receipt)));
         }
         if state.log.is_cleared() {
-            // It may be a delete that was cut off which is repeated.
+            // This may repeat a delete that was interrupted.
             let mut swept = self.sweep(session).await?;
             swept.receipt += receipt;
             return Ok(Deleted::new(false, swept));
@@ -128,7 +130,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let cleared = self.append_over(session, &Append::clear()).await;
         let (cleared, took) = cleared.map_err(|e| e.of_repeatable("deleted"))?;
         let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
-        // What an earlier delete wrote is no message.
+        // The records of an earlier delete held no messages.
         deleted.records = deleted.records.saturating_sub(took.bare);
         deleted.receipt += receipt;
         deleted.receipt += cleared.receipt;

@@ -1,29 +1,27 @@
-//! Sweep of a whole table: what was cut off anywhere, and what a clear by an original left behind.
+//! Sweeps a whole table: finishes whatever was interrupted, and erases what an original's clear left behind.
 
+use crate::timing::SIDE_ITEMS_ABANDONED_MS;
 use std::collections::{BTreeMap, HashSet};
 
-use super::beside::{Beside, REMEMBERED_MS, part_id};
+use super::side::{SideItem, part_id};
 use super::state::Log;
 use super::{ListTable, Listed, Share, retry};
 use crate::names::{CREATED_AT, LIST_HEAD, LIST_SESSION, VERSION};
 use crate::retry::Retry;
 use crate::table::{Clock, Key};
-use crate::turns::{Damaged, TableSwept};
+use crate::turns::{Damaged, TableSweepStats};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Receipt;
 
-/// From which age on what nothing points at is garbage: no append, rewind or roll goes on for as long.
-const ABANDONED_MS: i64 = 2 * REMEMBERED_MS;
-
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+    pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSweepStats, Error> {
         self.writable()?;
-        let mut swept = TableSwept::default();
-        let old_before = self.clock.now().wall_ms - ABANDONED_MS;
-        // What stands beside each session, and whether it is old.
-        let mut beside: BTreeMap<SessionId, Vec<(String, bool, Key)>> = BTreeMap::new();
-        // Sessions that were emptied at some time.
+        let mut swept = TableSweepStats::default();
+        let old_before = self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
+        // Each session's side items, and whether each one is old.
+        let mut side_items: BTreeMap<SessionId, Vec<(String, bool, Key)>> = BTreeMap::new();
+        // Sessions that were emptied at some point.
         let mut emptied: Vec<SessionId> = Vec::new();
         let mut after = None;
         loop {
@@ -33,9 +31,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let page = retry!(retry, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.receipt))?;
             for item in page.items {
                 swept.items += 1;
-                if let Some((session, id)) = self.beside_of(&item) {
+                if let Some((session, id)) = self.side_key_of(&item) {
                     let made = item.attributes.get(CREATED_AT).and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
-                    beside.entry(session).or_default().push((id, made.is_none_or(|made| made < old_before), item.key));
+                    side_items.entry(session).or_default().push((id, made.is_none_or(|made| made < old_before), item.key));
                 } else if item.attributes.contains_key(LIST_HEAD) {
                     emptied.extend(self.session_of(&item));
                 }
@@ -47,8 +45,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             }
         }
         let mut damaged = Damaged::default();
-        for (session, items) in beside {
-            damaged.pass(self.sweep_beside(&session, items, &mut swept).await)?;
+        for (session, items) in side_items {
+            damaged.pass(self.sweep_side_items(&session, items, &mut swept).await)?;
         }
         for session in emptied {
             damaged.pass(self.forget_emptied(&session, &mut swept).await)?;
@@ -56,12 +54,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         swept.unless(damaged)
     }
 
-    /// Finishes a session's sweep, and deletes what its item does not lead to.
-    async fn sweep_beside(
+    /// Finishes a session's sweep, and deletes side items that its item does not lead to.
+    async fn sweep_side_items(
         &self,
         session: &SessionId,
         items: Vec<(String, bool, Key)>,
-        swept: &mut TableSwept,
+        swept: &mut TableSweepStats,
     ) -> Result<(), Error> {
         let done = self.sweep(session).await?;
         let mut erased = done.records > 0;
@@ -81,12 +79,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(())
     }
 
-    /// Deletes the item of a session that was emptied so long ago that nothing has to be known by it any more: no key and no ticket is
-    /// good for longer, and no request is on its way.
-    async fn forget_emptied(&self, session: &SessionId, swept: &mut TableSwept) -> Result<(), Error> {
+    /// Deletes the item of a session that was emptied so long ago that it is no longer needed: every key and ticket has expired by
+    /// then, and no request is still in flight.
+    async fn forget_emptied(&self, session: &SessionId, swept: &mut TableSweepStats) -> Result<(), Error> {
         let mut retry = self.retry();
         let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
-        let old_before = self.clock.now().wall_ms - ABANDONED_MS;
+        let old_before = self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
         let is_old = state.log.entries.iter().all(|entry| entry.count == 0 && entry.bare.created_at < old_before);
         let is_empty = state.log.elements.is_empty() && state.log.head.segment.is_none() && !state.log.entries.is_empty();
         let Some(generation) = state.generation.filter(|_| is_empty && is_old) else { return Ok(()) };
@@ -99,7 +97,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         Ok(())
     }
 
-    /// Everything that a session's item leads to.
+    /// The ids of everything that a session's item leads to.
     async fn reachable<'a>(
         &'a self,
         session: &SessionId,
@@ -115,16 +113,16 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 continue;
             }
             *retry = self.retry();
-            match self.read_beside(session, &id, receipt, retry).await? {
-                Some(Beside::Segment(log)) => {
+            match self.read_side_item(session, &id, receipt, retry).await? {
+                Some(SideItem::Segment(log)) => {
                     name_parts(&log, &mut named);
                     to_see.extend(log.head.segment);
                 }
-                Some(Beside::Swept { head, .. }) => to_see.extend(head.segment),
-                Some(Beside::Gone(gone)) => {
-                    let is_over = gone.swept && gone.at < self.clock.now().wall_ms - ABANDONED_MS;
+                Some(SideItem::Swept { head, .. }) => to_see.extend(head.segment),
+                Some(SideItem::Gone(gone)) => {
+                    let is_over = gone.swept && gone.at < self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
                     if is_over {
-                        // Nothing is looked for there any more.
+                        // Nothing is searched for there any more.
                         named.remove(&id);
                         continue;
                     }

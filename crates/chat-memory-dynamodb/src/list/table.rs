@@ -1,6 +1,6 @@
-//! The narrow view of a table that the list protocol has, so that it runs on DynamoDB and on a simulated table alike.
+//! The narrow view of a table that the list protocol uses, so that it runs on DynamoDB and on a simulated table alike.
 //!
-//! Each call is one request, tried once: repeating is the protocol's business. Each adds what it took to the receipt.
+//! Each call is one request, sent once: retrying is up to the protocol. Each adds its cost to the receipt.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,8 +9,7 @@ use crate::iam::Operation;
 use crate::table::{Attributes, Fault, Item, Key};
 use chat_memory_core::store::{AppendId, Receipt};
 
-/// What our writes that rewrite a list have in common until the next one. It never comes twice, so a late request for an older
-/// one is refused.
+/// Identifies the list between two of our rewrites. No value ever comes back, so a late request for an older generation is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Generation(pub(crate) [u8; 16]);
 
@@ -20,55 +19,55 @@ impl Generation {
     }
 }
 
-/// What must hold of an item for a change to be made.
+/// The condition on an item for a change to be made.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Guard {
-    /// Whatever it is. Only the simulation asks for this, to see what would be lost.
+    /// No condition. Only the simulation uses this, to see what would be lost.
     #[default]
     #[cfg_attr(not(test), allow(dead_code, reason = "only the simulation takes rules out"))]
     Any,
     /// There is no item.
     Absent,
-    /// It is of this generation.
+    /// It has this generation.
     Of(Generation),
-    /// It has none: only originals wrote it.
+    /// It has no generation: only originals wrote it.
     Ungenerated,
 }
 
-/// A change of one item, made whole or not at all (`UpdateItem`).
+/// A change of one item, made completely or not at all (`UpdateItem`).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     pub(crate) key: Key,
     pub(crate) guard: Guard,
-    /// The append must not be among those that the item remembers; then it is remembered.
+    /// The append must not be among those that the item remembers; it is then added to them.
     pub(crate) once: Option<AppendId>,
-    /// These attributes must be equal to this, or not there.
+    /// These attributes must have these values, or be absent for `None`.
     pub(crate) equal: Vec<(String, Option<AttributeValue>)>,
-    /// This attribute must not be a time in epoch seconds that has come by then.
+    /// This attribute must not be an expiry (epoch seconds) that has been reached at this time.
     pub(crate) alive: Option<(String, i64)>,
-    /// Elements for the end of a list, which is made if it is not there.
+    /// Elements to append to a list, which is created if missing.
     pub(crate) append: Option<(String, Vec<AttributeValue>)>,
     pub(crate) set: Vec<(String, AttributeValue)>,
     pub(crate) remove: Vec<String>,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug, Clone)]
 pub(crate) enum Changed {
     /// It was made; the item as it is now.
     Done(Attributes),
-    /// It was not, since the item is so.
+    /// It was refused; the item that failed the condition.
     Refused(Option<Attributes>),
 }
 
-/// A page of the table, for a listing of its sessions.
+/// A page of a scan of the table.
 #[derive(Debug, Clone)]
 pub(crate) struct Slice {
     pub(crate) items: Vec<Item>,
     pub(crate) after: Option<Key>,
 }
 
-/// Which part of the table a scan looks at: the `number`-th of `of`.
+/// The part of the table that a scan reads: the `number`-th of `of`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
     pub(crate) number: u32,
@@ -80,19 +79,20 @@ pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
     /// Reads an item (`GetItem`).
     async fn read(&self, key: &Key, eventual: bool, receipt: &mut Receipt) -> Result<Option<Attributes>, Fault>;
 
-    /// Changes an item (`UpdateItem`), answering with the item as it is then or as it stands in the way.
+    /// Changes an item (`UpdateItem`). Returns the new item, or the one that failed the condition.
     async fn change(&self, change: &Change, receipt: &mut Receipt) -> Result<Changed, Fault>;
 
-    /// Writes an item, whatever is there (`PutItem`).
+    /// Writes an item, replacing any existing one (`PutItem`).
     async fn store(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault>;
 
-    /// Deletes an item, if it is there (`DeleteItem`).
+    /// Deletes an item, if it exists (`DeleteItem`).
     async fn discard(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
 
-    /// Reads some items of the table whole (`Scan`), to see what lies there.
+    /// Reads a sample of the table's items, whole (`Scan`).
     async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault>;
 
-    /// Deletes an item if it is of this generation and these attributes are equal to this, or not there (`DeleteItem`). Whether it did.
+    /// Deletes an item if it has this generation and these attributes have these values, or are absent for `None` (`DeleteItem`).
+    /// Returns whether it did.
     async fn discard_if(
         &self,
         key: &Key,
@@ -101,8 +101,9 @@ pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
         receipt: &mut Receipt,
     ) -> Result<bool, Fault>;
 
-    /// Reads a page of a share of the whole table (`Scan`): keys and these attributes, of all items; with `lists`, only of those in which
-    /// one of them holds something, and then the beginning of each list too, or which have neither.
+    /// Reads a page of a share of the whole table (`Scan`): the keys and these attributes of every item. With `lists`, returns only
+    /// the items in which one of these lists is not empty, along with the beginning of each list, and the items that have none of
+    /// them.
     async fn slice(
         &self,
         share: Share,
@@ -112,9 +113,9 @@ pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
         receipt: &mut Receipt,
     ) -> Result<Slice, Fault>;
 
-    /// The attribute by which the table purges, if it does (`DescribeTimeToLive`, asked once).
+    /// The attribute by which the table purges, if it does (`DescribeTimeToLive`, requested once).
     async fn purges_by(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault>;
 
-    /// Tries on a reserved key whether the credentials allow an operation; it changes nothing.
+    /// Tests on a reserved key whether the credentials allow an operation; changes nothing.
     async fn try_out(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
 }

@@ -1,16 +1,16 @@
-//! JSON as DynamoDB's values, and back. DynamoDB keeps fewer numbers than JSON has (it stores decimals: 1.0 becomes 1, and 1e300 is
-//! refused) and nests less deep; what it would alter or refuse stands as the JSON text, for the eye alone.
+//! JSON as DynamoDB values, and back. DynamoDB has fewer numbers than JSON (it stores decimals: 1.0 becomes 1, and 1e300 is
+//! refused) and allows less nesting. Whatever it would alter or refuse is written as JSON text, for display only.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Number, Value};
 
-/// How deep a value may nest in an element. DynamoDB's limit is 32 in the whole item.
+/// How deep a value may nest in an element. DynamoDB's limit is 32 levels for the whole item.
 const MAX_DEPTH: usize = 24;
 
-/// DynamoDB's bounds of a number's magnitude, as powers of ten.
+/// DynamoDB's bounds on a number's magnitude, as powers of ten.
 const EXPONENTS: std::ops::RangeInclusive<i64> = -130..=125;
 
-/// A value for the originals to see.
+/// Converts a value for the originals to see.
 pub(super) fn to_attribute(value: &Value) -> AttributeValue {
     to_depth(value, 0)
 }
@@ -23,7 +23,7 @@ fn to_depth(value: &Value, depth: usize) -> AttributeValue {
         Value::Number(number) => number_of(number),
         Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => AttributeValue::S(value.to_string()),
         Value::Array(values) => AttributeValue::L(values.iter().map(|value| to_depth(value, depth + 1)).collect()),
-        // A key must not be empty in DynamoDB.
+        // DynamoDB allows no empty keys in maps.
         Value::Object(fields) => AttributeValue::M(
             fields
                 .iter()
@@ -40,7 +40,7 @@ fn number_of(number: &Number) -> AttributeValue {
     if fits { AttributeValue::N(text) } else { AttributeValue::S(text) }
 }
 
-/// A value as DynamoDB gives it back after it was written: its numbers are decimals in their plain form.
+/// The value that DynamoDB returns after this one was written: numbers become decimals in plain notation.
 pub(super) fn as_stored(value: AttributeValue) -> AttributeValue {
     match value {
         AttributeValue::N(number) => match Decimal::of(&number) {
@@ -53,10 +53,10 @@ pub(super) fn as_stored(value: AttributeValue) -> AttributeValue {
     }
 }
 
-/// A value that DynamoDB holds, as JSON, its keys in order.
+/// Converts a DynamoDB value to JSON with sorted keys.
 ///
 /// # Errors
-/// Says what no JSON holds: bytes.
+/// The value is one that JSON cannot hold: binary.
 pub(super) fn to_json(value: &AttributeValue) -> Result<Value, String> {
     Ok(match value {
         AttributeValue::Null(_) => Value::Null,
@@ -65,7 +65,7 @@ pub(super) fn to_json(value: &AttributeValue) -> Result<Value, String> {
         AttributeValue::N(number) => Value::Number(read_number(number)?),
         AttributeValue::L(values) => values.iter().map(to_json).collect::<Result<_, _>>()?,
         AttributeValue::M(fields) => {
-            // DynamoDB keeps no order.
+            // DynamoDB does not preserve order.
             let mut keys: Vec<_> = fields.keys().collect();
             keys.sort_unstable();
             let fields = keys.into_iter().map(|key| {
@@ -83,8 +83,8 @@ pub(super) fn to_json(value: &AttributeValue) -> Result<Value, String> {
     })
 }
 
-/// A number as [`json::parse`](chat_memory_core::json::parse) reads it: an integer of 64 bits, else the `f64` nearest to it. The attribute itself
-/// keeps its digits.
+/// A number as [`json::parse`](chat_memory_core::json::parse) reads it: a 64-bit integer, or else the nearest `f64`. The attribute
+/// itself keeps all digits.
 fn read_number(text: &str) -> Result<Number, String> {
     if let Ok(number) = text.parse::<i64>() {
         return Ok(number.into());
@@ -96,13 +96,13 @@ fn read_number(text: &str) -> Result<Number, String> {
     float.ok_or_else(|| format!("the number {text}, which is beyond the largest 64-bit float"))
 }
 
-/// A number as its digits and the power of ten of the first.
+/// A number as its digits and a power of ten.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
     /// Without zeros at either end; empty for zero.
     digits: String,
-    /// The power of ten behind the last digit.
+    /// The power of ten of the last digit.
     exponent: i64,
 }
 
@@ -134,7 +134,7 @@ impl Decimal {
         self.exponent + self.digits.len() as i64 - 1
     }
 
-    /// The number without an exponent, as DynamoDB writes it.
+    /// The number in plain notation, as DynamoDB writes it.
     fn plain(&self) -> String {
         let (length, point) = (self.digits.len() as i64, self.digits.len() as i64 + self.exponent);
         let zeros = |n: i64| "0".repeat(usize::try_from(n).unwrap_or(0));

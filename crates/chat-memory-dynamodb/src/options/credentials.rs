@@ -1,4 +1,4 @@
-//! An access key given as such.
+//! An explicit access key.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use chat_memory_core::error::Error;
 
-/// An access key, as Flowise's credential has it. Never printed.
+/// An access key, as in Flowise's credential. Never printed.
 #[derive(Clone)]
 pub struct Credentials {
     /// The access key's id.
@@ -27,7 +27,7 @@ impl Credentials {
         }
     }
 
-    /// The same access key with the session token that temporary ones come with.
+    /// Adds the session token that comes with a temporary access key.
     #[must_use]
     pub fn with_session_token(mut self, token: impl Into<String>) -> Self {
         self.session_token = Some(SecretString::from(token.into()));

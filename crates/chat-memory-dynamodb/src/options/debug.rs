@@ -1,4 +1,4 @@
-//! Options as they are printed: nothing that could be a secret, though nobody has checked them yet.
+//! Prints options without anything that could be a secret, even before they are checked.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::Options;
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every field is named, so that a new one is thought of here.
+        // Every field is listed, so that a new one is not forgotten here.
         let Self {
             table,
             region,
@@ -45,7 +45,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// A service's URL, or where it is none with a host, or with a user name or password, only that it is there.
+/// The service's URL; only a placeholder if it is no URL with a host, or holds a user name or password.
 fn printable(endpoint: &str) -> &str {
     let good = |url: Url| url.has_host() && url.username().is_empty() && url.password().is_none();
     if Url::parse(endpoint).is_ok_and(good) { endpoint } else { "…" }

@@ -1,4 +1,4 @@
-//! The settings of the `list` layout: what they come to, and whether they can work.
+//! The settings of the `list` layout: how they combine, and whether they can work.
 
 use super::Options;
 use crate::list::Lists;
@@ -7,29 +7,29 @@ use chat_memory_core::backend::{Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES,
 use chat_memory_core::error::Error;
 
 impl Options {
-    /// The layout, as far as the options tell it themselves.
+    /// The layout, as far as the options themselves show it.
     pub(crate) fn said_layout(&self) -> Option<Layout> {
         self.settled_layout().or(self.dialect.map(|_| Layout::List))
     }
 
-    /// The layout, where the options leave no doubt. A dialect alone does: it says how to begin a session if the table is of the `list`
-    /// layout, which it may not be.
+    /// The layout, if the options leave no doubt. A dialect alone leaves some: it says how to begin a session if the table has the
+    /// `list` layout, which it may not have.
     pub(crate) fn settled_layout(&self) -> Option<Layout> {
         let is_list = self.sort_value.is_some() || self.list_attribute.is_some() || self.ttl_attribute.is_some();
         self.layout.or(is_list.then_some(Layout::List))
     }
 
-    /// Whether it is worth asking the table for its keys before the first request, since they are hardly those of the `turns` layout.
+    /// Whether to request the table's keys before the first request, since they are unlikely to be those of the `turns` layout.
     pub(crate) fn hints_at_list(&self) -> bool {
         self.dialect.is_some() || self.partition_key_name() != names::PARTITION_KEY || self.sort_key_name() != names::SORT_KEY
     }
 
-    /// Whether a table of the `list` layout must be asked for its keys, since they are not said here.
+    /// Whether a table of the `list` layout must be asked for its keys, since they are not given here.
     pub(crate) fn asks_for_keys(&self) -> bool {
         self.partition_key.is_none() || self.sort_value.is_some() && self.sort_key.is_none()
     }
 
-    /// The names of the lists in the `list` layout. One that is named is this dialect's own.
+    /// The names of the lists in the `list` layout. A configured name replaces this dialect's own.
     pub(crate) fn lists(&self, dialect: Option<Dialect>) -> Lists {
         let named = |of| self.list_attribute.clone().filter(|_| dialect.unwrap_or(Dialect::Js) == of);
         Lists {
@@ -39,7 +39,7 @@ impl Options {
         }
     }
 
-    /// Whether the settings of the `list` layout can work.
+    /// Checks whether the settings of the `list` layout can work.
     pub(super) fn check_list(&self) -> Result<(), Error> {
         let settings = [
             ("dialect", self.dialect.is_some()),
@@ -72,7 +72,7 @@ impl Options {
             || Some(&lists.python) == self.ttl_attribute.as_ref()
         {
             return Err(Error::invalid(format!(
-                "two of the attributes {:?}, {:?} and the TTL attribute are called the same; name another list attribute",
+                "two of the attributes {:?}, {:?} and the TTL attribute have the same name; name another list attribute",
                 lists.js, lists.python
             )));
         }

@@ -1,4 +1,4 @@
-//! The AWS client, made of options or of what the caller has.
+//! Builds the AWS client from options or from what the caller has.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use secrecy::ExposeSecret;
 
-use super::quiet::{Quiet, untraced};
+use super::redact::{UntracedCredentials, untraced};
 use crate::Options;
 use chat_memory_core::error::Error;
 
-/// A connection takes this long at most. Half a request's time at most, too: so it ends before the request does, and is known
-/// as what it is, a request that was never sent.
+/// The connection timeout; at most half a request's time. So it fires before the request's own timeout does, and a request that was
+/// never sent is recognised as such.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A client of its own, by the options and AWS's usual chain.
+/// Creates a client from the options and AWS's default chain.
 pub(super) async fn of_options(options: &Options) -> Result<Client, Error> {
     options.check()?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
-    // Given first, so that the chain is not searched (and the instance's metadata service not waited for) in vain.
+    // Set first, so that the chain is not searched (nor the instance's metadata service waited for) in vain.
     if let Some(region) = options.known_region() {
         loader = loader.region(Region::new(region.to_owned()));
     }
@@ -38,26 +38,26 @@ pub(super) async fn of_options(options: &Options) -> Result<Client, Error> {
     let shared = untraced(loader.load()).await;
     let mut builder = config::Builder::from(&shared);
     if let Some(provider) = shared.credentials_provider() {
-        builder = builder.credentials_provider(Quiet(provider));
+        builder = builder.credentials_provider(UntracedCredentials(provider));
     }
     if let Some(profile) = &options.profile {
-        // A profile asked for by name is meant. The chain would let the environment's credentials go first, and a name that
+        // A profile requested by name must be used. The chain would prefer the environment's credentials, and would let a name that
         // is not in the files fall through to the instance's role.
         let provider = ProviderConfig::default().with_region(shared.region().cloned()).with_http_client(http_client());
         let provider = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
-        builder = builder.credentials_provider(Quiet(SharedCredentialsProvider::new(provider)));
+        builder = builder.credentials_provider(UntracedCredentials(SharedCredentialsProvider::new(provider)));
     }
     finish(builder, shared.http_client().is_none(), options)
 }
 
-/// A client by a configuration that the caller loaded. What the options say goes first.
+/// Creates a client from a configuration that the caller loaded. The options take precedence.
 pub(super) fn of_config(shared: &SdkConfig, options: &Options) -> Result<Client, Error> {
     options.check()?;
     refuse_profile(options)?;
     finish(config::Builder::from(shared), shared.http_client().is_none(), options)
 }
 
-/// A client like the caller's, with the retries and timeouts that the protocol needs. What the options say goes first.
+/// Creates a client like the caller's, with the retries and timeouts that the protocol needs. The options take precedence.
 pub(super) fn of_client(client: &Client, options: &Options) -> Result<Client, Error> {
     options.check()?;
     refuse_profile(options)?;
@@ -86,22 +86,22 @@ fn finish(mut builder: config::Builder, lacks_http_client: bool, options: &Optio
     if let Some(credentials) = credentials_of(options) {
         builder = builder.credentials_provider(credentials);
     }
-    // The protocol repeats by itself, since it alone knows what a repeat means; and each request is timed where it is
-    // made, by its size. Only the connection has a timeout of its own (this file's CONNECT_TIMEOUT).
+    // The protocol does its own retries, since it alone knows what a repeat means, and each request is timed where it is made, by
+    // its size. Only the connection has a timeout here (CONNECT_TIMEOUT).
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout / 2))
         .disable_read_timeout()
         .disable_operation_attempt_timeout()
         .disable_operation_timeout();
-    // As AWS refuses what is signed by a wrong clock, so does the proxy of the tests that lead the clocks.
+    // AWS refuses requests signed by a wrong clock; so does the proxy of the tests that control the clocks.
     #[cfg(all(feature = "torture", unix))]
     let builder = builder.time_source(LedTime);
     let config = builder
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts.build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // The SDK would sign by the server's clock where ours is wrong, be it by days. AWS's refusal of such a request
-        // is what keeps records from being written, hidden and purged at wrong times.
+        // The SDK would correct a wrong clock by the server's, even one that is days off. AWS's refusal of such a request is what
+        // keeps records from being written, hidden and purged at wrong times.
         .disable_clock_skew_correction(true)
         .build();
     if config.region().is_none() {

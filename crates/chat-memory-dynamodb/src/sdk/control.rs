@@ -1,4 +1,4 @@
-//! The requests about the table as such.
+//! The requests about the table itself.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
@@ -15,7 +15,7 @@ use crate::table::Fault;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Receipt;
 
-/// What DynamoDB says of a table.
+/// A table's description, as DynamoDB reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Description {
@@ -23,13 +23,13 @@ pub struct Description {
     pub arn: String,
     /// Its keys.
     pub schema: Schema,
-    /// Whether it takes requests. For some seconds after it was made it does not.
+    /// Whether it accepts requests. It does not for some seconds after it was created.
     pub usable: bool,
-    /// The regions of its replicas, where it is a global table.
+    /// The regions of its replicas, if it is a global table.
     pub replicas: Vec<String>,
-    /// Whether it is protected from being deleted.
+    /// Whether deletion protection is on.
     pub deletion_protection: bool,
-    /// How many items it has, and how many bytes, as DynamoDB counts them every six hours or so.
+    /// The number of items, which DynamoDB counts about every six hours.
     pub items: u64,
     /// Its size in bytes, counted as often.
     pub bytes: u64,
@@ -40,7 +40,7 @@ impl Description {
         Some(Self {
             arn: table.table_arn().unwrap_or_default().to_owned(),
             schema: Schema::of(table)?,
-            // While it is being changed it takes requests as ever.
+            // A table that is being changed still accepts requests.
             usable: matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating)),
             replicas: table.replicas().iter().filter_map(|replica| replica.region_name().map(str::to_owned)).collect(),
             deletion_protection: table.deletion_protection_enabled().unwrap_or_default(),
@@ -64,13 +64,13 @@ impl SdkTable {
         })
     }
 
-    /// The table's keys, asked for once.
+    /// The table's keys, requested once.
     pub(crate) async fn schema(&self, receipt: &mut Receipt) -> Result<Schema, Failure> {
         let asked = self.0.schema.get_or_try_init(|| async { self.describe(receipt).await.map(|table| table.schema) });
         asked.await.cloned()
     }
 
-    /// The attribute by whose time (epoch seconds) DynamoDB purges items; `None` where it purges none.
+    /// The attribute whose time (epoch seconds) makes DynamoDB purge items; `None` if TTL is off.
     pub(crate) async fn time_to_live(&self, receipt: &mut Receipt) -> Result<Option<String>, Failure> {
         let request = self.0.client.describe_time_to_live().table_name(&self.0.target.table);
         let answer = self
@@ -78,17 +78,17 @@ impl SdkTable {
             .await
             .map_err(|refused| refused.failure)?;
         let ttl = answer.time_to_live_description;
-        // ENABLING takes up to an hour, and then purges what was written meanwhile.
+        // ENABLING takes up to an hour; items written meanwhile are purged afterwards.
         let on =
             ttl.filter(|ttl| matches!(ttl.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)));
         Ok(on.and_then(|ttl| ttl.attribute_name))
     }
 
-    /// The table's TTL attribute for records to bear, asked for once in this table's life; `None` where TTL is off, so that
-    /// records expire (are hidden) but are never purged.
+    /// The TTL attribute for records to carry, requested once in the lifetime of this value; `None` if TTL is off, so that records
+    /// expire (are hidden) but are never purged.
     ///
     /// # Errors
-    /// Invalid, when the attribute is one that has another meaning in a record.
+    /// Invalid if the attribute has another meaning in a record.
     pub(crate) async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
         let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
         let attribute = match asked {
@@ -104,7 +104,7 @@ impl SdkTable {
         }
     }
 
-    /// The same, whatever the attribute is called: in the `list` layout the name is its maker's.
+    /// The same, whatever the attribute's name: in the `list` layout, whoever created the table chose it.
     pub(crate) async fn purging_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
         let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
         asked.cloned().map_err(|failure| failure.into_fault(&self.0.target, None))
@@ -116,7 +116,8 @@ impl SdkTable {
         name == target.partition_key || name == target.sort_key || (name != names::TTL && names::ATTRIBUTES.contains(&name))
     }
 
-    /// Makes the table: on demand, its keys all strings. Whether it was made now (otherwise there is one of its name).
+    /// Creates the table: billed on demand, with string keys. Returns whether it was created now (otherwise a table of this name
+    /// exists).
     pub(crate) async fn create_table(
         &self,
         partition_key: &str,
@@ -138,7 +139,7 @@ impl SdkTable {
         }
     }
 
-    /// Turns TTL on, by this attribute.
+    /// Turns TTL on for this attribute.
     pub(crate) async fn enable_ttl(&self, attribute: &str, receipt: &mut Receipt) -> Result<(), Failure> {
         let operation = Operation::UpdateTimeToLive;
         let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
@@ -149,7 +150,7 @@ impl SdkTable {
         answer.map(drop).map_err(|refused| refused.failure)
     }
 
-    /// Whether the table can be restored to any second of the last weeks.
+    /// Whether the table can be restored to any second of the last few weeks.
     pub(crate) async fn point_in_time_recovery(&self, receipt: &mut Receipt) -> Result<bool, Failure> {
         let request = self.0.client.describe_continuous_backups().table_name(&self.0.target.table);
         let operation = Operation::DescribeContinuousBackups;
@@ -160,7 +161,7 @@ impl SdkTable {
     }
 }
 
-/// Why a TTL attribute that has another meaning does not do, and what to do. Continues "the TTL attribute x, ".
+/// Why a TTL attribute with another meaning cannot be used, and the remedy. Continues "the TTL attribute x, ".
 pub(crate) const TTL_TAKEN: &str = "which has another meaning in records; turn TTL off and on again by an attribute called `ttl`";
 
 fn key_attribute(name: &str, key: KeyType) -> Result<(AttributeDefinition, KeySchemaElement), BuildError> {

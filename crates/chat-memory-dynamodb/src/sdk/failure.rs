@@ -1,5 +1,5 @@
-//! Why a request failed, freed of the SDK's types: those hold whole answers, and with them the text of messages, which must
-//! get into no log.
+//! Why a request failed, without the SDK's types: those hold whole responses, and so the text of messages, which must not get into
+//! any log.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,10 +12,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::iam::Operation;
 
-/// The most characters of AWS's own words that we pass on.
+/// The maximum length of AWS's own words that are passed on, in characters.
 const MAX_WORDS: usize = 300;
 
-/// A request's failure: what an [`Error`](chat_memory_core::Error) has as its source.
+/// A request's failure: the source of an [`Error`](chat_memory_core::Error).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) operation: Operation,
@@ -26,21 +26,21 @@ pub(crate) struct Failure {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cause {
-    /// The service refused, or failed, and said so.
+    /// The service refused or failed, and said so.
     Answer { status: u16, code: String, message: String, request_id: Option<String> },
-    /// There was an answer that cannot be read.
+    /// There was a response that cannot be read.
     Unreadable { status: u16, why: String },
-    /// No answer within this time.
+    /// No response within this time.
     TooLate(Duration),
-    /// No connection was made. An operation that never had one repeats it only until it is this old.
+    /// No connection was made. An operation that never had one retries it only until this age.
     NoConnection { why: String, repeat_until: Duration },
     /// The connection broke.
     Lost(String),
-    /// There are no credentials to sign with. `slow` if they may come later.
+    /// There are no credentials to sign with. `slow` if they may still arrive.
     Credentials { slow: bool, why: String },
-    /// The SDK did not send the request for another reason.
+    /// The SDK did not send the request, for another reason.
     NotSent(String),
-    /// It would have written, and the table was opened for reading only.
+    /// It would have written, but the table was opened read-only.
     ReadOnly,
 }
 
@@ -68,7 +68,7 @@ impl Failure {
         Self { operation, sent, cause }
     }
 
-    /// The same failure, with what a cancelled transaction gives as the reason.
+    /// The same failure, with the reason that a cancelled transaction gives.
     pub(crate) fn because(mut self, reason: &str, words: &str) -> Self {
         if let Cause::Answer { code, message, .. } = &mut self.cause {
             *code = reason.to_owned();
@@ -77,7 +77,7 @@ impl Failure {
         self
     }
 
-    /// Until which age an operation repeats this, where no connection was made.
+    /// The age until which an operation retries this, if no connection was made.
     pub(crate) fn unconnected_until(&self) -> Option<Duration> {
         match self.cause {
             Cause::NoConnection { repeat_until, .. } => Some(repeat_until),
@@ -85,7 +85,7 @@ impl Failure {
         }
     }
 
-    /// The service's own name of the error.
+    /// The service's own error code.
     pub(crate) fn code(&self) -> Option<&str> {
         match &self.cause {
             Cause::Answer { code, .. } => Some(code),
@@ -101,14 +101,14 @@ fn dispatch(failure: &aws_smithy_runtime_api::client::result::DispatchFailure, s
     }
     let why = chain(error.source());
     if !sent {
-        // The SDK has no public type for it. A test tells if its words change.
+        // The SDK has no public type for this. A test fails if its wording changes.
         return if why.contains("no identity resolver") {
             Cause::Credentials { slow: false, why: "the AWS client was made without any".to_owned() }
         } else {
             Cause::NotSent(why)
         };
     }
-    // The only timeout that the HTTP client has is the connection's.
+    // The HTTP client has no other timeout than the connection's.
     let unconnected = error.is_timeout()
         || find::<hyper_util::client::legacy::Error>(Some(error)).is_some_and(hyper_util::client::legacy::Error::is_connect);
     if unconnected { Cause::NoConnection { why, repeat_until } } else { Cause::Lost(why) }
@@ -119,7 +119,7 @@ fn credentials(error: Option<&(dyn StdError + 'static)>) -> Option<Cause> {
     Some(Cause::Credentials { slow: matches!(error, CredentialsError::ProviderTimedOut(_)), why: chain(Some(error)) })
 }
 
-/// The error of this type among the causes.
+/// The error of this type in the chain of causes.
 fn find<'a, T: StdError + 'static>(mut error: Option<&'a (dyn StdError + 'static)>) -> Option<&'a T> {
     while let Some(this) = error {
         if let Some(found) = this.downcast_ref() {
@@ -130,7 +130,7 @@ fn find<'a, T: StdError + 'static>(mut error: Option<&'a (dyn StdError + 'static
     None
 }
 
-/// The words of an error and its causes. `Display` only: `Debug` would show what is in an answer.
+/// The messages of an error and its causes. `Display` only: `Debug` would reveal the content of responses.
 fn chain(mut error: Option<&(dyn StdError + 'static)>) -> String {
     let mut words = Vec::<String>::new();
     while let Some(this) = error {
@@ -143,8 +143,8 @@ fn chain(mut error: Option<&(dyn StdError + 'static)>) -> String {
     abridged(&words.join(": "))
 }
 
-/// AWS's words without what they may quote: a request that was signed wrongly is repeated in full, session token included, and
-/// a value out of bounds is too.
+/// AWS's message without what it may quote: AWS repeats a wrongly signed request in full, session token included, and also values
+/// that violate a constraint.
 fn tamed(message: &str) -> String {
     let unsigned = message.split("The Canonical String").next().unwrap_or_default();
     let unquoted = match (unsigned.find("Value '"), unsigned.rfind("' at '")) {

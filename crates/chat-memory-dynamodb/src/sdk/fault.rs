@@ -1,5 +1,4 @@
-//! What a failed request means to us: its kind, whether it may have landed, whether to repeat it, and one sentence that
-//! says what to do.
+//! What a failed request means: the kind of error, whether it may have landed, whether to retry it, and a sentence with the remedy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +9,14 @@ use super::wire::Wire;
 use crate::table::Fault;
 use chat_memory_core::error::{Error, ErrorKind};
 
-/// Which table, for requests and for sentences.
+/// The table, for requests and for error messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) table: String,
     pub(crate) region: String,
     pub(crate) partition_key: String,
     pub(crate) sort_key: String,
-    /// The profile that the credentials are to come from, where one was named.
+    /// The profile that the credentials should come from, if one was named.
     pub(super) profile: Option<String>,
     /// Knows where requests really go.
     pub(super) wire: Arc<Wire>,
@@ -30,33 +29,33 @@ impl fmt::Display for Target {
     }
 }
 
-/// What kind of trouble a failure is.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The table is not there.
+    /// The table does not exist.
     Missing,
-    /// The table's keys are not those of the request.
+    /// The request's keys do not match the table's.
     KeySchema,
-    /// Too fast for the table or the account.
+    /// Throttled by the table's or the account's limits.
     Throttled,
-    /// Another transaction has the item.
+    /// Another transaction is using the item.
     Busy,
     /// IAM does not allow it.
     Denied,
     /// The credentials are missing, unknown or wrong.
     Credentials,
-    /// The credentials were good once.
+    /// The credentials have expired.
     Expired,
-    /// Signed at another time than AWS's.
+    /// The request was signed at a time that differs too much from AWS's.
     Clock,
     TooLarge,
     /// The service does not know the operation.
     Unknown,
     /// The service failed, or could not be reached.
     Unavailable,
-    /// Our own options forbid it.
+    /// Forbidden by our own options.
     ReadOnly,
-    /// The request is wrong in another way.
+    /// The request is invalid in some other way.
     Refused,
 }
 
@@ -65,7 +64,7 @@ impl Failure {
         match &self.cause {
             Cause::Answer { status, code, message, .. } => by_code(code, message).unwrap_or_else(|| by_status(*status)),
             Cause::Unreadable { status, .. } => match by_status(*status) {
-                // Whoever answered so was not DynamoDB, and does not know what is wrong with the request.
+                // Whatever answered was not DynamoDB, so it cannot tell what is wrong with the request.
                 Trouble::Refused | Trouble::Denied => Trouble::Unavailable,
                 trouble => trouble,
             },
@@ -78,11 +77,11 @@ impl Failure {
         }
     }
 
-    /// Whether the request may have been carried out all the same.
+    /// Whether the request may have been carried out nevertheless.
     pub(crate) fn may_have_landed(&self) -> bool {
         let unknown = match &self.cause {
             Cause::Answer { status, .. } => *status >= 500,
-            // A refusal is one even if its body is garbled.
+            // A refusal is a refusal even if its body is garbled.
             Cause::Unreadable { status, .. } => !(400..500).contains(status),
             Cause::TooLate(_) | Cause::Lost(_) => true,
             Cause::NoConnection { .. } | Cause::Credentials { .. } | Cause::NotSent(_) | Cause::ReadOnly => false,
@@ -99,7 +98,7 @@ impl Failure {
         }
     }
 
-    /// The fault that this failure is to the protocol. `schema` is the table's, if the keys are the trouble and it is known.
+    /// Converts the failure to a fault for the protocol. `schema` is the table's, if the keys are the problem and it is known.
     pub(crate) fn into_fault(self, target: &Target, schema: Option<&Schema>) -> Fault {
         let (may_have_landed, retry) = (self.may_have_landed(), self.retry());
         Fault { error: self.into_error(target, schema), may_have_landed, retry }
@@ -126,7 +125,7 @@ impl Failure {
                 format!("DynamoDB throttles {operation} on {target}; go slower, or raise the table's or the account's limits"),
             ),
             Trouble::Busy => {
-                (ErrorKind::Unavailable, format!("another transaction is just writing the same item of {target}; try again"))
+                (ErrorKind::Unavailable, format!("another transaction is writing the same item of {target}; try again"))
             }
             Trouble::Denied => (ErrorKind::AccessDenied, self.denied_sentence(target)),
             Trouble::Credentials => (ErrorKind::AccessDenied, self.credentials_sentence(target)),
@@ -150,7 +149,7 @@ impl Failure {
         }
     }
 
-    /// The words of the other side, or of the HTTP client.
+    /// The message of the other side, or of the HTTP client.
     fn words(&self) -> String {
         match &self.cause {
             Cause::Answer { code, message, .. } if message.is_empty() => code.clone(),
@@ -164,7 +163,8 @@ impl Failure {
         }
     }
 
-    /// AWS names the action and its reason; where it does not (a key that encrypts the table, say), what it does say stands.
+    /// AWS usually names the action and the reason. If it does not (as with a key that encrypts the table), its own message is
+    /// shown.
     fn denied_sentence(&self, target: &Target) -> String {
         let said = match &self.cause {
             Cause::Answer { message, .. } => message.as_str(),
@@ -205,7 +205,7 @@ impl Failure {
             ) => {
                 format!(
                     "AWS refuses the signature of a request for {target}: the secret access key does not belong to the access \
-                     key's id; give both anew, whole and without blanks"
+                     key's id; give both again, complete and without spaces"
                 )
             }
             _ => format!(
@@ -243,8 +243,8 @@ impl Failure {
     }
 }
 
-/// The meaning of DynamoDB's error codes, and of the codes in a cancelled transaction's reasons ("Error handling with
-/// DynamoDB" and "TransactWriteItems" in AWS's documentation; the codes about signatures are all AWS services').
+/// Classifies DynamoDB's error codes, and the codes in a cancelled transaction's reasons ("Error handling with DynamoDB" and
+/// "TransactWriteItems" in AWS's documentation; the codes about signatures are common to all AWS services).
 fn by_code(code: &str, message: &str) -> Option<Trouble> {
     Some(match code {
         "ResourceNotFoundException" | "TableNotFoundException" => Trouble::Missing,
@@ -289,7 +289,7 @@ fn by_validation(message: &str) -> Trouble {
     } else if about(&[
         "key element does not match the schema",
         "missing the key",
-        // DynamoDB Local's words.
+        // DynamoDB Local's wording.
         "one of the required keys was not given a value",
         "missed key schema element",
         "type mismatch for key",
@@ -310,7 +310,7 @@ fn by_status(status: u16) -> Trouble {
         413 => Trouble::TooLarge,
         429 => Trouble::Throttled,
         400..500 if status != 408 => Trouble::Refused,
-        // A success that cannot be read, a time-out, and the service failing.
+        // An unreadable success, a timeout, or a failure of the service.
         _ => Trouble::Unavailable,
     }
 }

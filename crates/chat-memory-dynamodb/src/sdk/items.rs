@@ -1,4 +1,4 @@
-//! Items as the SDK has them, keys among the attributes, and as the protocol has them.
+//! Converts items between the SDK's form, with keys among the attributes, and the protocol's.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use super::Target;
 use crate::table::{Item, Key};
 use chat_memory_core::error::Error;
 
-/// A whole item of the SDK's, or only its key.
+/// An item in the SDK's form, or only its key.
 pub(super) type SdkItem = HashMap<String, AttributeValue>;
 
 impl Target {
-    /// A key under the table's names.
+    /// The key, under the table's names.
     pub(super) fn sdk_key(&self, key: &Key) -> SdkItem {
         HashMap::from([
             (self.partition_key.clone(), AttributeValue::S(key.pk.clone())),
@@ -20,17 +20,17 @@ impl Target {
         ])
     }
 
-    /// An item with its key under the table's names.
+    /// The item with its key, under the table's names.
     pub(super) fn sdk_item(&self, item: &Item) -> SdkItem {
         let mut attributes = item.attributes.clone();
         attributes.extend(self.sdk_key(&item.key));
         attributes
     }
 
-    /// The item without its key among the attributes.
+    /// Separates an item's key from its attributes.
     ///
     /// # Errors
-    /// Corrupt, when a key is missing or not a string.
+    /// Corrupt if a key is missing or not a string.
     pub(crate) fn item(&self, mut attributes: SdkItem) -> Result<Item, Error> {
         let pk = self.take_key(&mut attributes, &self.partition_key)?;
         let sk = self.take_key(&mut attributes, &self.sort_key)?;

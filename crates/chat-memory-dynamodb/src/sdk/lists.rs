@@ -22,7 +22,7 @@ use chat_memory_core::store::Receipt;
 
 const TOTAL: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 
-/// A table with one item a session: its keys are its maker's.
+/// A table with one item per session. Its keys are named by whoever created it.
 #[derive(Debug, Clone)]
 pub(crate) struct SdkList {
     pub(crate) table: SdkTable,
@@ -30,7 +30,7 @@ pub(crate) struct SdkList {
     pub(crate) sort_key: Option<String>,
 }
 
-/// An update's parts, as they come together.
+/// The parts of an update, as they are collected.
 #[derive(Default)]
 struct Expression {
     names: HashMap<String, String>,
@@ -42,7 +42,7 @@ struct Expression {
 }
 
 impl Expression {
-    /// The placeholder of a name; names go by placeholders everywhere, since DynamoDB reserves hundreds of words.
+    /// The placeholder of a name. All names use placeholders, since DynamoDB reserves hundreds of words.
     fn name(&mut self, name: &str) -> String {
         let known = self.names.iter().find(|(_, known)| *known == name).map(|(placeholder, _)| placeholder.clone());
         known.unwrap_or_else(|| {
@@ -122,10 +122,10 @@ impl Expression {
 }
 
 impl SdkList {
-    /// A table of this layout. Its keys are what the options say, or else what the table itself does.
+    /// Opens a table of this layout. Its keys are those in the options, or else the table's own.
     ///
     /// # Errors
-    /// Invalid, when its keys are not those that the options say, or not strings.
+    /// Invalid if its keys differ from those in the options or are not strings.
     pub(crate) fn open(table: SdkTable, options: &Options, schema: Option<Schema>) -> Result<Self, Error> {
         let Some(schema) = schema else {
             let partition_key = options.partition_key.clone().unwrap_or_else(|| names::LIST_PARTITION_KEY.to_owned());
@@ -157,7 +157,7 @@ impl SdkList {
         Ok(Self { table, partition_key: schema.partition.name, sort_key: schema.sort.map(|sort| sort.name) })
     }
 
-    /// In whose form a new session is to be, where the names of the keys tell: LangChain Python's and LangChain.js's own differ.
+    /// The dialect of a new session, if the keys' names imply it: LangChain Python's and LangChain.js's own names differ.
     pub(crate) fn usual_dialect(&self) -> Option<Dialect> {
         let mut keys = [Some(&self.partition_key), self.sort_key.as_ref()].into_iter().flatten();
         if keys.any(|name| name == names::LIST_PYTHON_KEY) {
@@ -166,7 +166,7 @@ impl SdkList {
         (self.partition_key == names::LIST_PARTITION_KEY).then_some(Dialect::Js)
     }
 
-    /// Tries an operation on the item of this key, and changes nothing. `Ok` if the credentials allow it.
+    /// Tests an operation on the item with this key; changes nothing. `Ok` if the credentials allow it.
     pub(crate) async fn probe(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
         self.table.probe_key(operation, self.sdk_key(key), &self.partition_key, receipt).await
     }
@@ -179,7 +179,7 @@ impl SdkList {
         sdk
     }
 
-    /// An item without its keys among the attributes.
+    /// An item's attributes, without its keys.
     fn attributes(&self, mut item: SdkItem, receipt: &mut Receipt) -> Attributes {
         receipt.bytes += size::attributes_bytes(&item) as u64;
         item.remove(&self.partition_key);
@@ -193,7 +193,7 @@ impl SdkList {
         let text = |name: &str| match item.get(name) {
             Some(AttributeValue::S(text)) => Ok(text.clone()),
             _ => Err(stop(Error::corrupt(format!(
-                "an item of {} has a key {name:?} that is not a string, and no session's id is anything else",
+                "an item of {} has a key {name:?} that is not a string, but session ids are strings",
                 self.table.target()
             )))),
         };
@@ -299,7 +299,7 @@ impl ListTable for SdkList {
         let (mut filter, mut absent) = (Vec::new(), Vec::new());
         for list in lists {
             let (name, kind, none) = (all.name(list), all.name("type"), all.value(AttributeValue::N("0".to_owned())));
-            // Enough to see that the list is there.
+            // Enough to see that the list exists.
             projection.push(format!("{name}[0].{kind}"));
             filter.push(format!("size({name}) > {none}"));
             absent.push(format!("attribute_not_exists({name})"));

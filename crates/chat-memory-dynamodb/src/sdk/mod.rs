@@ -1,4 +1,4 @@
-//! A table of DynamoDB's, through the AWS SDK: each call one request, tried once.
+//! A DynamoDB table, through the AWS SDK: each call is one request, sent once.
 
 mod client;
 mod control;
@@ -7,7 +7,7 @@ mod fault;
 mod items;
 mod lists;
 mod probe;
-mod quiet;
+mod redact;
 mod requests;
 mod schema;
 mod whole;
@@ -44,14 +44,14 @@ use super::table::Fault;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Receipt;
 
-/// A request gets a second more for each of so many bytes that it sends or may receive ([`Options::request_timeout`]).
+/// A request gets one more second per this many bytes that it sends or may receive ([`Options::request_timeout`]).
 const BYTES_PER_SECOND: u64 = 200_000;
 
 /// The largest item, and the largest page of a query (DynamoDB's limits).
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
-/// A table of DynamoDB's. Clones are the same table.
+/// A DynamoDB table. Clones share the same table.
 #[derive(Clone)]
 pub(crate) struct SdkTable(Arc<Inner>);
 
@@ -63,7 +63,7 @@ struct Inner {
     reconnect_deadline: Duration,
     read_only: bool,
     wire: Arc<Wire>,
-    /// What was asked of the table once, when it was first needed.
+    /// Requested from the table once, when first needed.
     schema: OnceCell<Schema>,
     ttl_attribute: OnceCell<Option<String>>,
 }
@@ -74,26 +74,26 @@ impl fmt::Debug for SdkTable {
     }
 }
 
-/// A request that did not do what it was to do: why, and the SDK's error where DynamoDB answered with one that it has a type for.
+/// A request that did not succeed: why, and the SDK's typed error if DynamoDB answered with one.
 pub(crate) struct Refused<E> {
     pub(crate) failure: Failure,
     pub(crate) answer: Option<E>,
 }
 
 impl SdkTable {
-    /// Opens a table, with a client of its own. Nothing is asked of DynamoDB yet.
+    /// Opens a table with a client of its own. No request is sent yet.
     ///
     /// # Errors
-    /// Invalid, when the options cannot work or no region is known.
+    /// Invalid if the options cannot work or no region is known.
     pub(crate) async fn open(options: &Options) -> Result<Self, Error> {
         Ok(Self::new(client::of_options(options).await?, options))
     }
 
-    /// Opens a table with what the caller's client is made of: its HTTP client, credentials, region, endpoint and
-    /// interceptors. Where the options say one of those, that is used instead; the client's retries and timeouts never are.
+    /// Opens a table with parts of the caller's client: its HTTP client, credentials, region, endpoint and interceptors. The
+    /// options take precedence. The client's retries and timeouts are never used.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and invalid when the options name a profile.
+    /// As [`open`](Self::open), and invalid if the options name a profile.
     pub(crate) fn from_client(client: &Client, options: &Options) -> Result<Self, Error> {
         Ok(Self::new(client::of_client(client, options)?, options))
     }
@@ -129,12 +129,12 @@ impl SdkTable {
         }))
     }
 
-    /// Which table it is.
+    /// The table's name, region and keys.
     pub(crate) fn target(&self) -> &Target {
         &self.0.target
     }
 
-    /// The table's keys, if it was asked for them.
+    /// The table's keys, if they were requested before.
     pub(crate) fn known_schema(&self) -> Option<Schema> {
         self.0.schema.get().cloned()
     }
@@ -144,12 +144,12 @@ impl SdkTable {
         self.0.wire.operations()
     }
 
-    /// By how many milliseconds DynamoDB's clock is ahead of this machine's (negative: behind), by its last answer.
+    /// How far DynamoDB's clock is ahead of this machine's, in milliseconds (negative: behind), by its last response.
     pub(crate) fn skew_ms(&self) -> Option<i64> {
         self.0.wire.skew_ms()
     }
 
-    /// One request, tried once, that sends or may receive so many bytes.
+    /// Sends one request once. `bytes` is how much it sends or may receive.
     async fn call<T, E, F>(
         &self,
         operation: Operation,
@@ -187,12 +187,12 @@ impl SdkTable {
         }
     }
 
-    /// Until which age an operation that never had a connection tries to get one.
+    /// The age until which an operation that never had a connection keeps trying to get one.
     fn repeats_connecting_until(&self) -> Duration {
         if self.0.wire.was_answered() { self.0.reconnect_deadline } else { self.0.connect_deadline }
     }
 
-    /// The fault that a failure is to the protocol. Where the keys are the trouble, the table is asked for its own.
+    /// Converts a failure to a fault for the protocol. If the keys are the problem, the table's own are requested.
     pub(crate) async fn fault(&self, failure: Failure, receipt: &mut Receipt) -> Fault {
         let schema = match failure.trouble() {
             Trouble::KeySchema => self.schema(receipt).await.ok(),
@@ -202,7 +202,7 @@ impl SdkTable {
     }
 }
 
-/// How long a request may take that sends or may receive so many bytes ([`Options::request_timeout`]).
+/// The time limit of a request that sends or may receive `bytes` ([`Options::request_timeout`]).
 fn time_limit(request_timeout: Duration, bytes: usize) -> Duration {
     request_timeout + Duration::from_millis(bytes as u64 * 1000 / BYTES_PER_SECOND)
 }

@@ -1,4 +1,4 @@
-//! Requests that find out whether the credentials allow an operation, and change nothing.
+//! Requests that test whether the credentials allow an operation, without changing anything.
 
 use std::collections::HashMap;
 
@@ -14,14 +14,14 @@ use crate::iam::Operation;
 use crate::table::Key;
 use chat_memory_core::store::Receipt;
 
-/// No item is there and is not: a write on this condition is looked at by IAM and then refused.
+/// Never true: IAM checks a write with this condition, and DynamoDB then refuses it.
 const NEVER: &str = "attribute_exists(#pk) AND attribute_not_exists(#pk)";
 
-/// The sort key of the item that is tried.
+/// The sort key of the probed item.
 const SORT_KEY: &str = "probe";
 
 impl SdkTable {
-    /// Tries an operation about items on a reserved partition. `Ok` if the credentials allow it.
+    /// Tests an operation about items on a reserved partition. `Ok` if the credentials allow it.
     pub(crate) async fn probe(&self, operation: Operation, partition: &str, receipt: &mut Receipt) -> Result<(), Failure> {
         let key = Key { pk: partition.to_owned(), sk: SORT_KEY.to_owned() };
         match operation {
@@ -34,7 +34,7 @@ impl SdkTable {
         }
     }
 
-    /// Tries an operation on one item, whose key this is. `Ok` if the credentials allow it.
+    /// Tests an operation on the item with this key. `Ok` if the credentials allow it.
     pub(crate) async fn probe_key(
         &self,
         operation: Operation,
@@ -96,7 +96,7 @@ impl SdkTable {
         }
     }
 
-    /// A transaction of a condition check only: what it puts besides is tried by a put.
+    /// A transaction with a condition check only: the actions of its other parts are tested separately.
     async fn probe_condition_check(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
         let target = &self.0.target;
         let operation = Operation::TransactWriteItems;

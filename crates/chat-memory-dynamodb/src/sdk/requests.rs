@@ -22,13 +22,13 @@ use crate::{names, size};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{AppendId, Receipt};
 
-/// How many items are enough to see what lies in a table.
+/// How many items are enough to detect what a table holds.
 const SAMPLE: i32 = 20;
 
 const TOTAL: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
 
-/// Attribute names go by placeholders everywhere, since DynamoDB reserves hundreds of words.
+/// All attribute names use placeholders, since DynamoDB reserves hundreds of words.
 const IS_NEW: &str = "attribute_not_exists(#pk)";
 const EXISTS: &str = "attribute_exists(#pk)";
 const EXISTS_AS_SEEN: &str = "attribute_exists(#pk) AND #id = :id AND #at = :at";
@@ -37,7 +37,7 @@ const AS_SEEN: &str = "#id = :id";
 #[async_trait]
 impl Table for SdkTable {
     async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<String, Fault> {
-        // Where TTL is off nothing is purged, and the usual name is ready for when it is turned on.
+        // If TTL is off nothing is purged; the usual name is ready for when it is turned on.
         let name = SdkTable::ttl_attribute(self, receipt).await?;
         Ok(name.unwrap_or_else(|| names::TTL.to_owned()))
     }
@@ -124,7 +124,7 @@ impl Table for SdkTable {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
                 wrote(receipt, size::attributes_bytes(&item), answer.consumed_capacity.as_ref());
-                // The write is done: an item that cannot be read is found as such by whoever reads it next.
+                // The write is done. An unreadable item is detected by whoever reads it next.
                 self.0.target.item(item).map(Updated::Done).map_err(stop)
             }
             Err(Refused { answer: Some(UpdateItemError::ConditionalCheckFailedException(old)), .. }) => match old.item {
@@ -227,7 +227,7 @@ impl Table for SdkTable {
 }
 
 impl SdkTable {
-    /// Some of the table's items, whole and as they are, to see what lies there.
+    /// Reads a sample of the table's items, whole and unchanged.
     pub(crate) async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<SdkItem>, Failure> {
         let request = self.0.client.scan().table_name(&self.0.target.table).limit(SAMPLE).return_consumed_capacity(TOTAL);
         let answer = self.call(Operation::Scan, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
@@ -236,7 +236,7 @@ impl SdkTable {
         Ok(answer.items.unwrap_or_default())
     }
 
-    /// A projection of the keys and these attributes, and the names that it uses.
+    /// A projection of the keys and these attributes, with the names that it uses.
     fn projection(&self, only: &[&str]) -> (String, HashMap<String, String>) {
         let target = &self.0.target;
         let mut names =
@@ -288,7 +288,7 @@ impl SdkTable {
         for change in &new.changes {
             parts.push(self.change(change).map_err(unsent)?);
         }
-        // The order that `cancelled` reads the reasons in: the item, its precondition, the changes.
+        // `cancelled` reads the reasons in this order: the item, its precondition, the changes.
         let request = self.0.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
         let answer =
             self.call(Operation::TransactWriteItems, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
@@ -363,7 +363,7 @@ impl SdkTable {
         .build())
     }
 
-    /// What a cancelled transaction means. A taken place tells more than a check that failed: it may be taken by this very append.
+    /// Interprets a cancelled transaction. A taken place says more than a failed check: this very append may have taken it.
     async fn cancelled(
         &self,
         mut reasons: Vec<CancellationReason>,
@@ -394,7 +394,7 @@ impl SdkTable {
             None => Err(stop(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "the service of {} does not return the item that stands in the way of a write \
+                    "the service of {} does not return the item that made a write fail \
                      (ReturnValuesOnConditionCheckFailure); use DynamoDB itself, or DynamoDB Local 1.25 or later",
                     self.0.target
                 ),
@@ -408,7 +408,7 @@ impl SdkTable {
     }
 }
 
-/// What an update sets and removes, as DynamoDB has it.
+/// What an update sets and removes, in DynamoDB's syntax.
 struct UpdateExpression {
     text: Option<String>,
     names: HashMap<String, String>,
@@ -437,7 +437,7 @@ impl UpdateExpression {
     }
 }
 
-/// An error after an answer was read: there is nothing in doubt, and nothing to repeat.
+/// An error after a response was read: the outcome is known, and there is nothing to retry.
 pub(super) fn stop(error: Error) -> Fault {
     Fault { error, may_have_landed: false, retry: false }
 }
@@ -446,7 +446,7 @@ fn id(append_id: AppendId) -> AttributeValue {
     AttributeValue::B(Blob::new(append_id.as_bytes()))
 }
 
-/// The bytes that a page may have. With a projection they are few, whatever the items' size.
+/// The maximum size of a page, in bytes. With a projection it is small, whatever the items' size.
 fn page_bytes(range: &Range) -> usize {
     match (range.only, range.limit) {
         (Some(_), _) => 0,
@@ -464,7 +464,8 @@ pub(super) fn wrote(receipt: &mut Receipt, bytes: usize, consumed: Option<&Consu
     receipt.write_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
 }
 
-/// A transaction's units, which may come as reads and writes or only as their sum; ours only writes, as DynamoDB bills it.
+/// A transaction's units, reported as reads and writes or only as their sum. Ours only write, so the sum counts as writes, as
+/// DynamoDB bills it.
 fn transacted(receipt: &mut Receipt, consumed: &ConsumedCapacity) {
     match (consumed.read_capacity_units(), consumed.write_capacity_units()) {
         (None, None) => receipt.write_units += consumed.capacity_units().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! A table's keys, and whether the `turns` layout fits on them.
+//! A table's keys, and whether the `turns` layout fits them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{KeyType, TableDescription};
 pub struct KeyAttribute {
     /// Its name.
     pub name: String,
-    /// Its type as DynamoDB writes it: `S`, `N` or `B`.
+    /// Its type in DynamoDB's notation: `S`, `N` or `B`.
     pub kind: String,
 }
 
@@ -24,11 +24,11 @@ impl fmt::Display for KeyAttribute {
 pub struct Schema {
     /// The partition key.
     pub partition: KeyAttribute,
-    /// The sort key, where there is one.
+    /// The sort key, if there is one.
     pub sort: Option<KeyAttribute>,
 }
 
-/// How a table does not fit, and what to do about it.
+/// Why a table does not fit, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Misfit {
     /// Continues a sentence that starts with the table.
@@ -37,7 +37,7 @@ pub(crate) struct Misfit {
 }
 
 impl Schema {
-    /// The keys in a description; `None` if it names no partition key.
+    /// The keys in a table's description; `None` if it has no partition key.
     pub(super) fn of(description: &TableDescription) -> Option<Self> {
         let attribute = |key: KeyType| {
             let name = description.key_schema().iter().find(|element| *element.key_type() == key)?.attribute_name();
@@ -47,7 +47,7 @@ impl Schema {
         Some(Self { partition: attribute(KeyType::Hash)?, sort: attribute(KeyType::Range) })
     }
 
-    /// How these keys differ from those that are expected: both strings, and of these names.
+    /// How these keys differ from the expected ones: two strings with these names.
     pub(crate) fn misfit(&self, partition_key: &str, sort_key: &str) -> Option<Misfit> {
         let partition = &self.partition;
         let Some(sort) = &self.sort else {
@@ -56,10 +56,9 @@ impl Schema {
                     "has the partition key {partition} and no sort key: the `list` layout of Flowise and LangChain, one item \
                      per session"
                 ),
-                remedy:
-                    "leave layout=turns out of the store URL to go on with it so, or give a table with a partition key and a \
+                remedy: "leave layout=turns out of the store URL to use it as it is, or give a table with a partition key and a \
                          sort key (`chat-memory table create` makes one)"
-                        .to_owned(),
+                    .to_owned(),
             });
         };
         if let Some(key) = [partition, sort].into_iter().find(|key| key.kind != "S") {

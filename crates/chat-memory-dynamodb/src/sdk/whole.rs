@@ -1,5 +1,5 @@
-//! Whether an answer is DynamoDB's. Proxies, captive portals and mistyped endpoints answer too, and the SDK takes any JSON object for a
-//! success with nothing in it.
+//! Detects whether a response is DynamoDB's. Proxies, captive portals and mistyped endpoints answer too, and the SDK takes any JSON
+//! object for an empty success.
 
 use aws_sdk_dynamodb::operation::create_table::CreateTableOutput;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
@@ -14,9 +14,9 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::operation::update_time_to_live::UpdateTimeToLiveOutput;
 
-/// An answer that has what DynamoDB puts into each one of its kind. Every request about items asks for the consumed capacity.
+/// A response that has what DynamoDB always includes. Every request about items asks for the consumed capacity.
 pub(super) trait Whole {
-    /// What is missing in one that is not whole.
+    /// What an incomplete response lacks.
     const LACKS: &'static str;
     fn is_whole(&self) -> bool;
 }

@@ -1,5 +1,5 @@
-//! What is seen of the requests as they go over the wire: whether one was sent at all, which operations were, where to,
-//! and how far the server's clock is from ours.
+//! Observes requests on the wire: whether one was sent, which operations were, where to, and how far the server's clock is from
+//! ours.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -12,10 +12,10 @@ use aws_smithy_types::date_time::{DateTime, Format};
 
 use chat_memory_core::backend::wall_ms;
 
-/// No time: not sent yet, or no server's clock seen yet.
+/// No time: not sent yet, or no server time seen yet.
 const NONE: i64 = i64::MIN;
 
-/// What is seen of all requests to a table.
+/// What was observed across all requests to a table.
 #[derive(Debug)]
 pub(crate) struct Wire {
     operations: Mutex<BTreeSet<String>>,
@@ -36,22 +36,22 @@ impl Default for Wire {
 }
 
 impl Wire {
-    /// The operations that were sent, by the names in their `X-Amz-Target` header.
+    /// The operations that were sent, by name from their `X-Amz-Target` header.
     pub(crate) fn operations(&self) -> BTreeSet<String> {
         self.operations.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |operations| operations.clone())
     }
 
-    /// Where requests go, once one did.
+    /// The endpoint, once a request was sent.
     pub(crate) fn endpoint(&self) -> Option<&str> {
         self.endpoint.get().map(String::as_str)
     }
 
-    /// By how many milliseconds the server's clock is ahead of ours at least (negative: behind), by its last answer.
+    /// The least amount by which the server's clock is ahead of ours, in milliseconds (negative: behind), by its last response.
     pub(crate) fn skew_ms(&self) -> Option<i64> {
         Some(self.skew_ms.load(Ordering::Relaxed)).filter(|skew| *skew != NONE)
     }
 
-    /// Whether anything ever answered.
+    /// Whether anything has ever answered.
     pub(crate) fn was_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
     }
@@ -65,7 +65,7 @@ impl Wire {
     }
 }
 
-/// What is seen of one request. It is the request's interceptor, and outlives it.
+/// What was observed of one request. It is the request's interceptor, and outlives it.
 #[derive(Debug, Clone)]
 pub(crate) struct Trace {
     wire: Arc<Wire>,
@@ -77,7 +77,7 @@ impl Trace {
         Self { wire, sent_at: Arc::new(AtomicI64::new(NONE)) }
     }
 
-    /// Whether sending began. Before that (while credentials are fetched, say) nothing can have landed.
+    /// Whether sending began. Before that (while credentials are fetched, for example) nothing can have landed.
     pub(crate) fn sent(&self) -> bool {
         self.sent_at.load(Ordering::Acquire) != NONE
     }
@@ -100,7 +100,7 @@ impl Intercept for Trace {
             self.wire.saw_operation(target);
         }
         if self.wire.endpoint.get().is_none() {
-            // Another request of the same client may have been first, with the same endpoint.
+            // Another request of the same client may have been faster; the endpoint is the same.
             let _ = self.wire.endpoint.set(request.uri().trim_end_matches('/').to_owned());
         }
         Ok(())
@@ -122,7 +122,7 @@ impl Intercept for Trace {
     }
 }
 
-/// The least skew that explains an answer dated `served_at` (in whole seconds, rounded down) to a request sent and answered at
+/// The smallest skew that explains a response dated `served_at` (in whole seconds, rounded down) to a request sent and answered at
 /// these local times; 0 if none is needed.
 fn skew_ms(sent_at: i64, served_at: i64, answered_at: i64) -> i64 {
     let (at_least, at_most) = (served_at - answered_at, served_at.saturating_add(1000) - sent_at);

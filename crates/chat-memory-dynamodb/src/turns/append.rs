@@ -1,11 +1,12 @@
-//! Append: one conditional put at the number that comes next, repeated until it is known what became of it.
+//! Append: one conditional put at the next number, repeated until its outcome is known.
 
+use crate::timing::{POSITION_LIFETIME_MS, PURGED_AFTER_S};
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::cached_tail::CachedTail;
-use super::item::{self, Body, Encoded, Head, Links, PURGED_AFTER_S, Stored};
+use super::item::{self, Body, Encoded, Head, Links, Stored};
 use super::{Retry, Rule, Turns, retry};
 use crate::names::{EXPIRES_AT, MAX_SEQ, TTL, part_sk, record_sk};
 use crate::queue::turn_in;
@@ -14,16 +15,13 @@ use chat_memory_core::SessionId;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::backend::check_title;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, AppendId, Appended, Identity, Lasts, Receipt, Record, Ticket};
+use chat_memory_core::store::{Append, AppendId, Appended, Expiry, Identity, Receipt, Record, Ticket};
 
-/// How old an expected position may be. A record lives an hour at least and is purged a day later at the earliest.
-const POSITION_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
-
-/// The wait between two tries that met another writer, growing to the second.
+/// The wait between two attempts that conflicted with another writer; it grows up to the second value.
 const FIRST_CONTENTION_MS: f64 = 5.0;
 const LONGEST_CONTENTION_MS: f64 = 250.0;
 
-/// One append under way.
+/// One append in progress.
 pub(super) struct Attempt<'a> {
     pub(super) session: &'a SessionId,
     pub(super) append: &'a Append,
@@ -31,39 +29,40 @@ pub(super) struct Attempt<'a> {
     pub(super) record: Record,
     /// Whether it ends the session: the clear of a delete.
     pub(super) ends: bool,
-    /// For how long it keeps its session alive.
-    pub(super) lasts: Lasts,
-    /// The attribute by which the table purges, where that is known to be needed.
+    /// How long it keeps its session alive.
+    pub(super) lasts: Expiry,
+    /// The attribute by which the table purges, once it is known to be needed.
     pub(super) ttl: String,
     encoded: Encoded,
     /// The parts that were written, or may have been.
     parts: Vec<Key>,
-    /// Where the append may already be: from this number on. `None` while it cannot be anywhere.
+    /// The lowest number at which the append may already be. `None` while it cannot be anywhere.
     pub(super) may_be_from: Option<u64>,
-    /// Whether others may be appending the same (a key, a ticket): then it may turn up at any number.
+    /// Whether others may be making the same append (a key, a ticket): then it may turn up at any number.
     pub(super) shared: bool,
-    /// The numbers at which a request is out that may have landed, or may yet.
+    /// The numbers at which a request is in flight that may have landed, or still may.
     pub(super) in_doubt: BTreeSet<u64>,
-    /// The time of the entry with which this append would start the session.
+    /// The start time of the entry that this append would create for the session.
     pub(super) began: Option<i64>,
-    /// The record that names an entry that was not there to be updated; after a second look at it, the session starts again.
+    /// The record whose entry was missing when it was to be updated, and whether that happened twice; then the session starts
+    /// again.
     pub(super) without_entry: Option<(AppendId, bool)>,
     pub(super) receipt: Receipt,
 }
 
-/// What is written at a number: what the record says of its session, and what changes in the directory with it.
+/// What is written at a number: what the record says about its session, and the directory changes that go with it.
 pub(super) struct Plan {
     pub(super) links: Links,
     pub(super) changes: Vec<Change>,
-    /// What the delete of a session that is not there writes: a record that expires at this time (epoch seconds).
+    /// Set by the delete of a session that does not exist: the expiry of its record (epoch seconds).
     pub(super) blocks_at: Option<i64>,
-    /// Whether there is a session, as long as this is so.
+    /// Whether the session exists, as long as the log's tail is unchanged.
     pub(super) existed: bool,
 }
 
-/// What a look at the log found.
-pub(super) enum Found {
-    /// The append is there already.
+/// The result of a lookup in the log.
+pub(super) enum Located {
+    /// The append has already landed.
     Landed(Head),
     End(CachedTail),
 }
@@ -73,8 +72,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.append_or_end(session, append, false).await.map(|(appended, _)| appended)
     }
 
-    /// Appends; where it ends the session, that is off the directory with the same request, and the next append starts it anew. Also whether
-    /// there was a session.
+    /// Appends. If `ends`, also removes the session from the directory in the same request, and the next append starts the session
+    /// again. Also returns whether the session existed.
     pub(super) async fn append_or_end(
         &self,
         session: &SessionId,
@@ -112,7 +111,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             pk,
             record,
             ends,
-            lasts: Lasts::of(expires_at),
+            lasts: Expiry::of(expires_at),
             ttl,
             encoded,
             parts: Vec::new(),
@@ -131,9 +130,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     async fn settle(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(Appended, bool), Error> {
-        let mut tail = match self.first_look(attempt, retry).await? {
-            Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
-            Found::End(tail) => tail,
+        let mut tail = match self.locate_first(attempt, retry).await? {
+            Located::Landed(head) => return self.landed_before(attempt, &head, retry).await,
+            Located::End(tail) => tail,
         };
         let mut met = 0_u32;
         loop {
@@ -145,16 +144,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 ));
             }
             if self.keeps(Rule::CachedTailAge) && !tail.is_fresh(now) {
-                match self.look_anew(attempt, retry).await? {
-                    Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
-                    Found::End(end) => tail = end,
+                match self.locate_again(attempt, retry).await? {
+                    Located::Landed(head) => return self.landed_before(attempt, &head, retry).await,
+                    Located::End(end) => tail = end,
                 }
                 continue;
             }
             let must_be_at =
                 attempt.append.expected().filter(|_| attempt.append.rewinds_to().is_none() || self.keeps(Rule::RewindPosition));
             if let Some(expected) = must_be_at {
-                // What was written since may have expired and been purged by now, and left its number free again.
+                // Records written since may have expired and been purged by now, leaving their numbers free again.
                 let too_old = now.wall_ms.saturating_sub(expected.read_at()) > POSITION_LIFETIME_MS;
                 if too_old || !tail.is_at(expected) {
                     let conflict = Error::conflict(tail.position());
@@ -164,7 +163,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             if tail.next > MAX_SEQ {
                 return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
             }
-            // Of the record below this very number: another's record there may have started the session, or ended it.
+            // Based on the record below this very number: another writer's record there may have started the session, or ended it.
             let plan = self.plan(attempt, &tail, retry).await?;
             let is_sure = tail.next == 0 || tail.is_solid(self.clock.now()) || !self.keeps(Rule::CheckBefore);
             if !(plan.changes.is_empty() && is_sure) {
@@ -198,29 +197,30 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         if attempt.shared && attempt.in_doubt.is_empty() {
                             return self.landed_before(attempt, &head, retry).await;
                         }
-                        // It may be of another process, with another retention.
+                        // Another process, with another retention, may have written it.
                         (attempt.record.expires_at, attempt.record.created_at) = (head.expires_at, head.created_at);
                         let plan = Plan { links: head.links, ..plan };
                         return Ok((self.landed(attempt, &tail, &plan, asked_at), plan.existed));
                     }
-                    self.seen.extend(&attempt.pk, tail.last_id(), head.seq, head.append_id, head.created_at);
-                    // The place is another's, so no earlier request of ours can land there any more.
+                    self.recent_ids.extend(&attempt.pk, tail.last_id(), head.seq, head.append_id, head.created_at);
+                    // The place is taken by another append, so no earlier request of ours can land there any more.
                     attempt.in_doubt.remove(&head.seq);
                     attempt.may_be_from = attempt.in_doubt.first().copied().or(attempt.shared.then_some(head.seq + 1));
                     tail = CachedTail::after(&head, asked_at);
                     met += 1;
-                    // Behind a record that may have been purged, the log may have grown again from a lower number, and have the append there.
+                    // If the record below may have been purged, the log may have grown again from a lower number and contain the
+                    // append there.
                     let found = if attempt.shared && checked && self.keeps(Rule::TakenBehindPurged) {
-                        Some(self.look_anew(attempt, retry).await?)
+                        Some(self.locate_again(attempt, retry).await?)
                     } else if met > 1 || attempt.append.expected().is_some() {
                         retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
-                        Some(self.look(attempt, retry).await?)
+                        Some(self.locate(attempt, retry).await?)
                     } else {
                         None
                     };
                     match found {
-                        Some(Found::Landed(head)) => return self.landed_before(attempt, &head, retry).await,
-                        Some(Found::End(end)) => tail = end,
+                        Some(Located::Landed(head)) => return self.landed_before(attempt, &head, retry).await,
+                        Some(Located::End(end)) => tail = end,
                         None => {}
                     }
                 }
@@ -231,9 +231,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
                             _ => (id, false),
                         });
                     }
-                    match self.look_anew(attempt, retry).await? {
-                        Found::Landed(head) => return self.landed_before(attempt, &head, retry).await,
-                        Found::End(end) => tail = end,
+                    match self.locate_again(attempt, retry).await? {
+                        Located::Landed(head) => return self.landed_before(attempt, &head, retry).await,
+                        Located::End(end) => tail = end,
                     }
                 }
                 Err(fault) => {
@@ -265,7 +265,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// Without its rule: the directory changes before the record is written, by requests of their own.
+    /// With the rule taken out: changes the directory before the record is written, in separate requests.
     #[cfg(test)]
     async fn change_apart(&self, changes: Vec<Change>, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         for change in changes {
@@ -281,7 +281,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(())
     }
 
-    /// Moves the messages of a larger record into parts, before it is written in a transaction.
+    /// Moves the messages of a larger record into parts before it is written in a transaction.
     fn prefer_parts(&self, attempt: &mut Attempt<'_>) -> Result<(), Error> {
         if attempt.parts.is_empty() && attempt.encoded.parts.is_empty() {
             attempt.encoded = item::encode_in_parts(&attempt.pk, &attempt.record, &attempt.ttl, self.settings.limits)?;
@@ -292,13 +292,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// The attribute by which the table purges.
     pub(super) async fn ttl_name(&self, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<String, Error> {
         match retry!(retry, self.table.ttl_attribute(receipt)) {
-            // Who may not ask still may clear and delete: what keeps an expiry under the usual name costs a hundred bytes at worst.
+            // Credentials that may not ask for it may still clear and delete. At worst, an item with its expiry under the usual
+            // name is never purged: a hundred bytes.
             Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => Ok(TTL.to_owned()),
             name => name,
         }
     }
 
-    /// The parts of a large record, the first time. Nothing shows them until the record itself is there.
+    /// Writes the parts of a large record, the first time. They are invisible until the record itself is written.
     async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         for part in std::mem::take(&mut attempt.encoded.parts) {
             attempt.parts.push(part.key.clone());
@@ -310,7 +311,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     fn landed(&self, attempt: &mut Attempt<'_>, tail: &CachedTail, plan: &Plan, asked_at: Moment) -> Appended {
         let started = attempt.began.is_some() && attempt.began == plan.links.began;
         let Record { append_id, created_at, rewind, .. } = attempt.record;
-        self.seen.extend(&attempt.pk, tail.last_id(), tail.next, append_id, created_at);
+        self.recent_ids.extend(&attempt.pk, tail.last_id(), tail.next, append_id, created_at);
         let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
         let expires_at = attempt.record.expires_at.or(plan.blocks_at);
         let head =
@@ -322,7 +323,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         appended
     }
 
-    /// The answer where an earlier try, of this process or another, had landed.
+    /// The result if an earlier attempt, by this process or another, has landed.
     async fn landed_before(
         &self,
         attempt: &mut Attempt<'_>,
@@ -335,13 +336,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if !is_ours {
             self.leave_parts(attempt).await;
         }
-        // It is there, whoever wrote it: what fails from here on must not say that it is not, nor take its parts away.
+        // It has landed, whoever wrote it. An error from here on must not say otherwise, nor delete its parts.
         attempt.in_doubt.insert(head.seq);
         attempt.may_be_from = Some(attempt.may_be_from.map_or(head.seq, |from| from.min(head.seq)));
         if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, retry).await?
             && !attempt.append.is_body_of(&stored)
         {
-            // Parts stay, which a late request may still show.
+            // Parts stay, since a late request may still make them visible.
             attempt.parts.clear();
             attempt.in_doubt.clear();
             return Err(attempt.append.reused(head.seq));
@@ -352,7 +353,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok((appended, head.links.last_entry.is_some()))
     }
 
-    /// What an append that gives up says: an error, or a ticket where a request may have landed or may yet.
+    /// The error of an append that gives up, with a ticket if a request may have landed or still may.
     async fn give_up(&self, mut attempt: Attempt<'_>, error: Error) -> Error {
         self.tails.forget(&attempt.pk);
         if attempt.in_doubt.is_empty() {
@@ -367,8 +368,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Error::in_doubt(ticket, &error).with_source(error)
     }
 
-    /// Deletes the parts that were written where no record will ever show them, as far as it can: what remains is garbage that
-    /// nobody reads. While a request for the record is out, they stay.
+    /// Deletes, as far as possible, written parts that no record will ever name; what remains is garbage that is never read. They
+    /// stay while a request for the record is in flight.
     async fn leave_parts(&self, attempt: &mut Attempt<'_>) {
         if attempt.in_doubt.is_empty() {
             for part in std::mem::take(&mut attempt.parts) {

@@ -1,5 +1,6 @@
-//! The tail of each session's log as this process last saw it, and for how long it may act on it.
+//! The tail of each session's log as this process last saw it, and how long it may be relied on.
 
+use crate::timing::{FRESH_MS, SOLID_MS};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -7,33 +8,26 @@ use super::item::{Head, Links};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::store::{AppendId, Position};
 
-/// How old a cached tail may be for a plain put. By AWS's documentation a signed request is refused after as long at the latest, so
-/// nothing of ours arrives later than this either.
-pub(crate) const FRESH_MS: u64 = 15 * 60 * 1000;
-
-/// How far the last record must be from being purged for a plain put behind it.
-const SOLID_MS: i64 = 60 * 60 * 1000;
-
-/// How many sessions are remembered. One that is forgotten costs a read.
+/// How many sessions are remembered. A forgotten session costs a read.
 const REMEMBERED: usize = 10_000;
 
-/// The end of a session's log, as it was at some moment.
+/// The tail of a session's log at some moment.
 #[derive(Debug, Clone)]
 pub(crate) struct CachedTail {
-    /// The number that comes next.
+    /// The next number.
     pub(crate) next: u64,
-    /// From before the request that showed it.
+    /// The time before the request that showed it.
     pub(crate) asked_at: Moment,
     /// The last record; `None` for an empty log.
     pub(crate) last: Option<Last>,
 }
 
-/// What is known of the last record.
+/// What is known about the last record.
 #[derive(Debug, Clone)]
 pub(crate) struct Last {
     pub(crate) append_id: AppendId,
     pub(crate) created_at: i64,
-    /// When it is hidden, and when it is purged, in epoch seconds.
+    /// When it is hidden, and when it is purged (epoch seconds).
     pub(crate) expires_at: Option<i64>,
     pub(crate) purged_at: Option<i64>,
     pub(crate) links: Links,
@@ -59,7 +53,7 @@ impl CachedTail {
         self.asked_at.age_ms(now) <= FRESH_MS
     }
 
-    /// Whether the last record surely stays until long after a put behind it.
+    /// Whether the last record is sure to outlive a put after it by far.
     pub(crate) fn is_solid(&self, now: Moment) -> bool {
         let purged_at = self.last.as_ref().and_then(|last| last.purged_at);
         purged_at.is_none_or(|at| at.saturating_mul(1000).saturating_sub(now.wall_ms) >= SOLID_MS)
@@ -77,7 +71,7 @@ impl CachedTail {
         Position::new(self.next, self.last_id(), self.asked_at.wall_ms)
     }
 
-    /// Whether the log is where this position was.
+    /// Whether the log is still at this position.
     pub(crate) fn is_at(&self, position: &Position) -> bool {
         self.next == position.next() && self.last_id() == position.last()
     }
@@ -92,7 +86,7 @@ impl CachedTails {
         self.lock().get(pk).filter(|tail| tail.is_fresh(now)).cloned()
     }
 
-    /// Remembers a tail, unless what is remembered was learnt later.
+    /// Caches a tail, unless the cached one is more recent.
     pub(crate) fn learn(&self, pk: &str, tail: &CachedTail, now: Moment) {
         let mut tails = self.lock();
         if tails.len() >= REMEMBERED && !tails.contains_key(pk) {

@@ -1,8 +1,9 @@
-//! What appends and deletes change in the directory, which has one entry a session, in partitions of its own, newest first.
+//! The directory changes that appends and deletes make. It has one entry per session, in partitions of its own, newest first.
 //!
-//! But for a change of title or metadata, every write to an entry is in one transaction with a record of its session: so the log orders
-//! them. The rules are those of docs/design.md, "The directory".
+//! Every write to an entry, except a change of title or metadata, is in one transaction with a record of its session, so the log
+//! orders them. docs/design.md lists the rules under "The directory".
 
+use crate::timing::{ACTIVITY_MS, BLOCKS_S, ENTRY_MARGIN_S, ENTRY_PURGED_AFTER_S};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::append::{Attempt, Plan};
@@ -12,40 +13,26 @@ use super::{Retry, Rule, Turns, retry};
 use crate::names::*;
 use crate::table::{Attributes, Change, Clock, Item, Key, Range, Table, Updated};
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Lasts, Receipt};
+use chat_memory_core::store::{Expiry, Receipt};
 use chat_memory_core::{Owner, SessionId};
-
-/// By how much an entry may be listed longer than its session surely lasts: a tenth of the retention, at most this. With the hour below
-/// it, an entry is purged no later than the last record of its session, which DynamoDB keeps for a day.
-const MOST_MARGIN_S: i64 = 23 * 60 * 60;
-
-/// How long what a delete of nothing wrote lives, in seconds: an hour as any record at the least, so that it is purged no earlier than the
-/// positions of before it are too old.
-const BLOCKS_S: i64 = 60 * 60;
-
-/// How long DynamoDB keeps an entry after it is hidden, in seconds.
-const ENTRY_PURGED_AFTER_S: i64 = 60 * 60;
-
-/// How often the time of a session's last activity is written, in milliseconds.
-const ACTIVITY_MS: i64 = 60 * 60 * 1000;
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(super) fn entry_key(&self, session: &SessionId, owner: Option<&Owner>, began: i64) -> Key {
         Key { pk: self.settings.partitions.directory(owner, shard(session)), sk: entry_sk(began, session) }
     }
 
-    /// Until when an entry may be listed whose session surely lasts until then.
-    fn listed(&self, sure: Lasts) -> Lasts {
-        let Lasts::Until(at) = sure else { return Lasts::Forever };
+    /// Until when an entry may be listed if its session is known to last until `sure`.
+    fn listed(&self, sure: Expiry) -> Expiry {
+        let Expiry::Until(at) = sure else { return Expiry::Forever };
         let retention_s = self.settings.retention_s.map_or(0, |s| i64::try_from(s).unwrap_or(i64::MAX));
-        Lasts::Until(at.saturating_add((retention_s / 10).min(MOST_MARGIN_S)))
+        Expiry::Until(at.saturating_add((retention_s / 10).min(ENTRY_MARGIN_S)))
     }
 
-    /// What an entry says of how long it is listed.
+    /// The attributes of an entry that say how long it is listed.
     async fn listing(
         &self,
-        sure: Lasts,
-        listed: Lasts,
+        sure: Expiry,
+        listed: Expiry,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
     ) -> Result<Vec<(String, Option<AttributeValue>)>, Error> {
@@ -60,7 +47,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         ])
     }
 
-    /// What an append writes behind this end of the log: whether it continues the session, starts one, or ends it.
+    /// Decides what an append writes after this tail: whether it continues the session, starts one, or ends it.
     pub(super) async fn plan(
         &self,
         attempt: &mut Attempt<'_>,
@@ -96,7 +83,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let links = Links { began: Some(began), owner: below.owner, life: Some(Life { lasts, listed }), ..Links::default() };
             return Ok(Plan { links, changes, blocks_at: None, existed });
         }
-        // Later than the entry that ended: nothing that is still under way to that one can meet this one.
+        // Later than the entry that ended, so that nothing still in flight to that entry can reach this one.
         let earliest = below.entry_before().filter(|_| self.keeps(Rule::EntryIsNew)).map_or(i64::MIN, |at| at + 1);
         let began = attempt.began.unwrap_or_else(|| attempt.append.starts_at(attempt.record.created_at)).max(earliest);
         attempt.began = Some(began);
@@ -105,9 +92,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(FORMAT_VERSION.to_string()))]);
         attributes.extend(attempt.append.title().map(|title| (TITLE.to_owned(), AttributeValue::S(title.to_owned()))));
         let set = match lasts {
-            // Without a retention nobody need ask by which attribute the table purges.
-            Lasts::Forever => vec![(SURE_UNTIL.to_owned(), Some(AttributeValue::N("0".to_owned())))],
-            Lasts::Until(_) => self.listing(lasts, listed, &mut attempt.receipt, retry).await?,
+            // Without a retention, the table's TTL attribute need not be requested.
+            Expiry::Forever => vec![(SURE_UNTIL.to_owned(), Some(AttributeValue::N("0".to_owned())))],
+            Expiry::Until(_) => self.listing(lasts, listed, &mut attempt.receipt, retry).await?,
         };
         attributes.extend(set.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let entry = Item { key: self.entry_key(attempt.session, owner.as_ref(), began), attributes };
@@ -117,7 +104,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Plan { links, changes, blocks_at: None, existed })
     }
 
-    /// How long the session lasts that this end of the log belongs to; `None` where there is none.
+    /// How long the session at this tail lasts; `None` if there is none.
     async fn life(
         &self,
         pk: &str,
@@ -129,29 +116,29 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if last.links.life.is_some() {
             return Ok(last.links.life);
         }
-        // A record of the version before: the log tells how long its session lasts, and what its entry says may be wrong.
+        // A record of the previous version: the log shows how long its session lasts, and its entry's times may be wrong.
         let lasts = match last.expires_at {
-            None => Lasts::Forever,
+            None => Expiry::Forever,
             Some(_) => self.longest(pk, &last.links, receipt, retry).await?,
         };
-        Ok(Some(Life { lasts, listed: Lasts::Until(i64::MIN) }))
+        Ok(Some(Life { lasts, listed: Expiry::Until(i64::MIN) }))
     }
 
-    /// The latest expiry of the records at the log's end that name this entry.
-    async fn longest(&self, pk: &str, links: &Links, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Lasts, Error> {
+    /// The latest expiry of the records at the log's tail that name this entry.
+    async fn longest(&self, pk: &str, links: &Links, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Expiry, Error> {
         const ASKED: [&str; 10] =
             [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, BEGAN, OWNER, LASTS_UNTIL, LISTED_UNTIL];
         let range = Range { only: Some(&ASKED), ..records(pk.to_owned(), 0, MAX_SEQ) };
-        let (mut after, mut longest) = (None, Lasts::Until(i64::MIN));
+        let (mut after, mut longest) = (None, Expiry::Until(i64::MIN));
         loop {
             let page = retry!(retry, self.table.page(&range, after.as_deref(), receipt))?;
             for item in &page.items {
                 let head = item::decode_without_messages(item)?;
-                if head.links.began != links.began || longest == Lasts::Forever {
+                if head.links.began != links.began || longest == Expiry::Forever {
                     return Ok(longest);
                 }
                 if !head.is_stub() {
-                    longest = longest.max(head.links.life.map_or(Lasts::of(head.expires_at), |life| life.lasts));
+                    longest = longest.max(head.links.life.map_or(Expiry::of(head.expires_at), |life| life.lasts));
                 }
             }
             after = page.after;
@@ -161,8 +148,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// Notes in its entry that a session is in use, in the first record of each hour of its life. A hint for the order of a list: it is tried
-    /// once, and where that fails, the next hour's first record does it.
+    /// Updates the entry's last activity, with the first record of each hour of the session's life. It is only a hint for sorting,
+    /// so it is tried once; if that fails, the next hour's first record does it.
     pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, receipt: &mut Receipt) {
         let (Some(began), Some(last)) = (links.began, &below.last) else { return };
         let now_ms = self.clock.now().wall_ms;
@@ -174,7 +161,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let _ = self.table.update(&self.entry_key(session, links.owner.as_ref(), began), &set, None, receipt).await;
     }
 
-    /// The session that an end of the log belongs to, if it has not expired: when its entry was made.
+    /// When the entry of the session at this tail was created, if that session has not expired.
     pub(super) async fn living(
         &self,
         pk: &str,
@@ -187,7 +174,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(tail.links().began))
     }
 
-    /// Brings an entry of the version before into today's form, if the session at whose log's end it is named still has it so. Whether it did.
+    /// Upgrades an entry of the previous version to the current form, if the session whose tail names it still has it in that form.
+    /// Returns whether it did.
     pub(super) async fn renew_entry(
         &self,
         pk: &str,
@@ -199,7 +187,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let Some(Life { lasts, .. }) = self.life(pk, end, receipt, retry).await? else { return Ok(false) };
         let set = self.listing(lasts, self.listed(lasts), receipt, retry).await?;
         let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        // A record that came since has brought it into this form itself, with a later time.
+        // A record written since has upgraded it already, with a later time.
         let updated = retry!(retry, self.table.update(key, &set, Some((SURE_UNTIL, None)), receipt))?;
         Ok(matches!(updated, Updated::Done(_)))
     }

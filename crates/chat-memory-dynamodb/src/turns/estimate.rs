@@ -1,4 +1,4 @@
-//! What a record takes in a table, estimated without one.
+//! Estimates what a record costs in a table, without one.
 
 use super::Turns;
 use super::item::{self, Encoded, Limits, Links};
@@ -8,21 +8,22 @@ use crate::table::{Clock, Item, Key, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::store::{Append, Record};
 
-/// What writing a record takes, by the rules of "DynamoDB item sizes and formats" in AWS's developer guide.
+/// The cost of writing a record, by the rules of "DynamoDB item sizes and formats" in AWS's developer guide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RecordCost {
-    /// The bytes of its item and of its parts, keys and names included; compressed where they would be.
+    /// The bytes of its item and of its parts, keys and names included, after compression if it applies.
     pub bytes: usize,
     /// Its write units.
     pub write_units: usize,
 }
 
-/// What writing this record takes in a table of the `turns` layout, whatever store it comes from; `None` for one that DynamoDB would not
-/// take, since its metadata is larger than an item may be.
+/// Estimates the cost of writing this record to a table of the `turns` layout, whatever store it comes from; `None` if DynamoDB
+/// would refuse it because its metadata is larger than an item may be.
 ///
-/// A namespace adds its own bytes. A session's first record is written in a transaction with the session's entry in the directory, which takes twice the units of its item
-/// and two more; that is not counted here, and an append that meets another writer takes more.
+/// A namespace adds its own bytes. Not counted: a session's first record is written in a transaction with the session's entry in
+/// the directory, which costs twice the units of its item and two more; and an append that conflicts with another writer costs
+/// more.
 ///
 /// ```
 /// use chat_memory::store::dynamodb::cost_of;
@@ -44,13 +45,13 @@ pub fn cost_of(session: &SessionId, record: &Record) -> Option<RecordCost> {
     cost(session.as_str(), record, &links, Limits::new(usize::MAX))
 }
 
-/// What a record takes in this partition; `None` for one that would be refused.
+/// The cost of a record in this partition; `None` if it would be refused.
 fn cost(pk: &str, record: &Record, links: &Links, limits: Limits) -> Option<RecordCost> {
     let encoded = item::encode(pk, record, TTL, limits).ok()?;
     Some(cost_encoded(pk, record, links, encoded).0)
 }
 
-/// What this takes, and the units of the head among it.
+/// The total cost, and the units of the head alone.
 fn cost_encoded(pk: &str, record: &Record, links: &Links, encoded: Encoded) -> (RecordCost, usize) {
     let mut attributes = encoded.attributes;
     item::link(&mut attributes, links, false);
@@ -62,7 +63,7 @@ fn cost_encoded(pk: &str, record: &Record, links: &Links, encoded: Encoded) -> (
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    /// The write units of these appends to a new session: the transaction that starts it, and each record with its parts.
+    /// Estimates the write units of these appends to a new session: the transaction that starts it, and each record with its parts.
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
         let pk = self.settings.partitions.session(session);
         let of = |(place, append): (usize, &Append)| {
@@ -77,11 +78,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 messages: append.messages().to_vec(),
             };
             let links = Links::to(record.created_at, append.owner().cloned());
-            // What cannot be encoded is refused, and takes none.
+            // What cannot be encoded is refused, and costs nothing.
             if place > 0 {
                 return cost(&pk, &record, &links, self.settings.limits).map_or(0, |cost| cost.write_units);
             }
-            // In the transaction that starts the session, the record's head takes twice as much, and the entry two units.
+            // In the transaction that starts the session, the record's head costs twice as much, and the entry two units.
             let Ok(encoded) = item::encode_in_parts(&pk, &record, TTL, self.settings.limits) else { return 0 };
             let (cost, head) = cost_encoded(&pk, &record, &links, encoded);
             cost.write_units + head + 2

@@ -1,4 +1,4 @@
-//! The decoders of this layout, for any bytes.
+//! Runs this layout's decoders on arbitrary bytes.
 
 use super::cached_tail::CachedTail;
 use super::entry::entry;
@@ -11,10 +11,11 @@ use chat_memory_core::Error;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::store::Record;
 
-/// The most bytes of a record, so that a run stays quick.
+/// The limit on a record's bytes, so that a run stays quick.
 const MOST: usize = 1_000_000;
 
-/// An item in DynamoDB's JSON, its sort key under `sk`. What is read as a record is written as one that is read as the same.
+/// Decodes an item in DynamoDB's JSON, with its sort key under `sk`. A decoded record must be equal after it is encoded and decoded
+/// again.
 pub fn item(data: &[u8]) {
     let Some(mut attributes) = attributes(data) else { return };
     let place = attributes.iter().position(|(name, _)| name == "sk");
@@ -52,7 +53,7 @@ pub fn item(data: &[u8]) {
     assert_eq!((rewind, metadata, sent_at, messages), (record.rewind, record.metadata, record.sent_at, record.messages));
 }
 
-/// The parts of a large record, put together.
+/// Decodes the joined parts of a large record.
 pub fn parts(data: &[u8]) {
     for codec in [Codec::Json, Codec::Zstd] {
         if let Err(error) = item::decode_parts("the session", 7, data.to_vec(), codec, MOST) {
@@ -61,7 +62,7 @@ pub fn parts(data: &[u8]) {
     }
 }
 
-/// The cursor of a list of all sessions.
+/// Parses the cursor of a listing of all sessions.
 pub fn cursor(text: &str) {
     if let Ok(key) = parse_scan(text) {
         assert_eq!(parse_scan(&spell_scan(&key)).ok(), Some(key));

@@ -1,4 +1,4 @@
-//! Listings of sessions, by start or by last activity, and the title and metadata of one.
+//! Lists sessions, by start or by last activity; reads and changes the title and metadata of one.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -15,17 +15,17 @@ use chat_memory_core::error::Error;
 use chat_memory_core::store::{AppendId, Receipt, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 use chat_memory_core::{Owner, SessionId};
 
-/// The entries of a page, where the query does not say.
+/// The default number of entries in a page.
 const PAGE: usize = 100;
 
-/// How many sessions a listing looks at, at once.
+/// How many sessions a listing reads at once.
 const LOOKS_AT_ONCE: usize = 16;
 
-/// An owner with more sessions is listed by start where the last activity was asked for.
+/// An owner with more sessions gets a list by start even if the last activity was requested.
 const MOST_BY_ACTIVITY: usize = 1_000;
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    /// Whether the session of an entry names it, and has not expired.
+    /// Whether an entry's session names it and has not expired.
     async fn has_entry(&self, session: &SessionId, key: &Key, receipt: &mut Receipt) -> Result<bool, Error> {
         let pk = self.settings.partitions.session(session);
         let mut retry = self.retry();
@@ -34,7 +34,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(began.is_some_and(|began| self.entry_key(session, tail.links().owner.as_ref(), began) == *key))
     }
 
-    /// Adds those of these items to a page that are entries to be shown. What cannot be read is named, and keeps nothing else from being shown.
+    /// Adds the entries among these items to a page, if they are to be listed. What cannot be read is named in a warning, and hides
+    /// nothing else.
     async fn show(&self, items: &[Item], page: &mut SessionPage) -> Result<(), Error> {
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         let mut found = Vec::with_capacity(items.len());
@@ -47,7 +48,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 Some(Err(error)) if error.is_corrupt() || error.is_unsupported() => {
                     page.warnings.push(error.to_string());
-                    // What it says is lost, not its session: that is listed where its log names this entry.
+                    // Its content is lost, but not its session: that is listed if its log names this entry.
                     found.extend(bare_entry(&self.settings.partitions, &item.key).map(|entry| (&item.key, entry, None)));
                 }
                 Some(Err(error)) => return Err(error),
@@ -62,7 +63,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             for (place, (has, cost)) in futures_util::future::join_all(looks).await.into_iter().enumerate() {
                 page.receipt += cost;
                 batch[place].2 = match has {
-                    // Its session cannot be read; the session is there, and listed, and a load of it says what is wrong.
+                    // The session exists but cannot be read: it is listed, and loading it reports what is wrong.
                     Err(error) if error.is_corrupt() || error.is_unsupported() => Some(true),
                     has => Some(has? || !self.keeps(Rule::Verify)),
                 };
@@ -72,7 +73,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(())
     }
 
-    /// Adds the sessions of one shard of an owner's to a page, newest first behind a place, until there are so many more. Whether it goes on.
+    /// Adds sessions of one shard of an owner's directory to a page, newest first, starting after `after`, until there are `limit`
+    /// more. Returns whether the shard continues.
     async fn show_shard(
         &self,
         owner: Option<&Owner>,
@@ -102,7 +104,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// The sessions of an owner by last activity, behind a cursor: all entries are read and sorted. `None` where there are too many.
+    /// An owner's sessions by last activity, after a cursor: reads and sorts all entries. `None` if there are too many.
     async fn by_activity(
         &self,
         owner: Option<&Owner>,
@@ -112,7 +114,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let order = SessionOrder::Recent;
         let mut page = SessionPage::new(Vec::new(), None).in_order(order);
         for shard in 0..SHARDS {
-            // A list that was short when it began is read to its end.
+            // A list that was short at its first page is read to its end.
             let most = if cursor.is_some() { usize::MAX } else { MOST_BY_ACTIVITY + 1 - page.sessions.len() };
             self.show_shard(owner, shard, None, most, &mut page).await?;
             if cursor.is_none() && page.sessions.len() > MOST_BY_ACTIVITY {
@@ -150,8 +152,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(page)
     }
 
-    /// A page of all entries: one of a scan of the whole table, since no key holds them together.
-    pub(crate) async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+    /// A page of all entries: a page of a scan of the whole table, since no key groups them.
+    pub(crate) async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after = after.map(parse_scan).transpose()?;
         let mut page = SessionPage::new(Vec::new(), None);
         let mut retry = self.retry();
@@ -164,7 +166,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(page)
     }
 
-    /// The key of a session's entry: its last record names it.
+    /// The key of a session's entry, which its last record names.
     async fn find_entry(&self, session: &SessionId) -> Result<Option<(Key, Option<Owner>)>, Error> {
         let pk = self.settings.partitions.session(session);
         let (mut receipt, mut retry) = (Receipt::default(), self.retry());
@@ -196,8 +198,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
             return self.session(session).await;
         }
         let (mut retry, mut receipt) = (self.retry(), Receipt::default());
-        // Each round replaces only what it read, and leaves a mark of its own: so a copy of a request that comes late, or a repeat of one whose
-        // answer was lost, takes back no change that others made since.
+        // Each round replaces only what it read, and leaves a mark of its own. So neither a late copy of a request nor the repeat
+        // of one whose response was lost undoes a later change.
         while !retry.is_over() {
             let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
             let Some(read) = retry!(retry, self.table.get(&key, &mut receipt))? else { return Ok(None) };
@@ -225,7 +227,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 }
 
-/// Where a scan goes on, as text.
+/// Where a scan continues, as text.
 pub(super) fn spell_scan(key: &Key) -> String {
     BASE64.encode(serde_json::json!([key.pk, key.sk]).to_string())
 }

@@ -1,5 +1,6 @@
-//! Load: pages of the log from its newest record backwards, along its rewinds.
+//! Load: reads pages of the log from its newest record backwards, following its rewinds.
 
+use crate::timing::{LONGEST_LOAD_MS, PURGED_AT_AGE_MS};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::cached_tail::CachedTail;
@@ -11,19 +12,13 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{History, Load, Receipt, Record, Walk};
 
-/// The largest limit of a page. A page ends at 1 MB whatever its limit.
+/// The largest limit of a page. A page ends at 1 MB in any case.
 const MOST_OF_A_PAGE: u64 = 10_000;
 
-/// How long a load may take from its first page to its last. A day later the numbers that it saw may be another log's.
-const LONGEST_MS: u64 = 12 * 60 * 60 * 1000;
-
-/// No record is purged before this age: a day after it was written or swept, by clocks that may differ by hours.
-const PURGED_AT_AGE_MS: i64 = 12 * 60 * 60 * 1000;
-
-/// One load under way: it starts again when a clear overtakes it.
+/// The result of one pass of a load, which starts again if a clear overtakes it.
 enum Step {
     Done(Box<History>),
-    /// With the stub that named a clear that was not seen, where that is why: its number, and the clear's.
+    /// If a stub named a clear that was not seen, this is its number and the clear's.
     Again(Option<(u64, u64)>),
 }
 
@@ -40,17 +35,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     history.receipt = receipt;
                     return Ok(*history);
                 }
-                // Two pages from two replicas may disagree; the consistent read decides whether anything is wrong.
+                // Two pages from two replicas may disagree; a consistent read decides whether anything is wrong.
                 Err(error) if eventual && error.is_corrupt() => eventual = false,
                 Err(error) => return Err(error),
-                // The clear was there before its stub, so it would have been seen this time.
+                // The clear was there before its stub, so this time it would have been seen.
                 Ok(Step::Again(Some((seq, clear)))) if !eventual && before == Some((seq, clear)) => {
                     return Err(Error::corrupt(format!(
                         "record {seq} of {pk:?} says that it was erased by the clear {clear}, which is not there; \
                          the table may have been edited by hand"
                     )));
                 }
-                // It was overtaken by a clear, or it stood still for half a day.
+                // A clear overtook it, or it stood still for half a day.
                 Ok(Step::Again(_)) if retry.is_over() => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
@@ -76,12 +71,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
     ) -> Result<Step, Error> {
         let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall_ms);
         let started = self.clock.now();
-        // Where no record is wanted, the newest is still read: it tells the position.
+        // Even if no record is wanted, the newest is read: it gives the position.
         let mut end: Option<CachedTail> = None;
         let mut above: Option<Above> = None;
-        // The number at which the walk began.
+        // The number at which the walk started.
         let mut top = None;
-        // The record before those that are wanted tells the position where none of them is there.
+        // The record before the wanted ones gives the position if none of them exists.
         let since = load.since.unwrap_or(0);
         let mut lowest = since.saturating_sub(1);
         loop {
@@ -90,18 +85,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 (None, None) => MAX_SEQ,
                 (None, Some(_)) => break,
             };
-            // How much came after a page that is gone back from, or whether numbers began anew, shows the newest record alone.
+            // Read only the newest record first: it shows how much was written after the page's reader looked, or whether numbers
+            // started again.
             let only_newest = end.is_none() && (load.before.is_some() || (since > 0 && lowest == 0));
             let limit = if only_newest { Some(1) } else { walk.records_to_go() };
             let limit = limit.map(|n| u32::try_from(n.min(MOST_OF_A_PAGE)).unwrap_or(u32::MAX));
             let range = Range { limit, eventual, ..records(pk.to_owned(), lowest, wanted) };
             let asked_at = self.clock.now();
             let page = retry!(retry, self.table.page(&range, None, receipt))?;
-            if started.age_ms(self.clock.now()) > LONGEST_MS {
+            if started.age_ms(self.clock.now()) > LONGEST_LOAD_MS {
                 return Ok(Step::Again(None));
             }
             for item in &page.items {
-                // What a page holds beyond the window was not asked for, and may be damaged.
+                // What a page holds beyond the window was not requested, and may be damaged.
                 if end.is_some() && walk.wants().is_none() {
                     break;
                 }
@@ -129,8 +125,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 above = Some(Above::of(&head));
                 if let Body::Stub { cleared_by, .. } = head.body {
                     let newest = end.as_ref().map_or(0, |end| end.next - 1);
-                    // A clear with a number that the walk came by would have ended it: another record was there then, and was purged since.
-                    // A walk that finds it so again began when the clear was there, and was led past it by a rewind.
+                    // A clear at a number that the walk passed would have ended it: at that time another record had the number, and
+                    // was purged since. If a second walk finds the same stub, the clear was already there when it started, and a
+                    // rewind led past it.
                     let was_passed = cleared_by <= top && before != Some((head.seq, cleared_by));
                     if (cleared_by > newest || was_passed) && self.keeps(Rule::StubNamesClear) {
                         return Ok(Step::Again(Some((head.seq, cleared_by))));
@@ -139,7 +136,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     break;
                 }
                 match self.whole_record(pk, &head, receipt, retry).await? {
-                    // What a delete of nothing wrote ends the history as a clear does, until it is purged.
+                    // The record of a delete of nothing ends the history as a clear does, until it is purged.
                     Some(record) if head.is_blocker() => walk.take(Record { expires_at: None, ..record }),
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Again(None)),
@@ -155,7 +152,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                 }
                 if end.is_none() {
-                    // An empty history must not hide one that lies there in another layout.
+                    // An empty history must not hide one that is stored in another layout.
                     let any = Range { limit: Some(1), ..whole(pk.to_owned()) };
                     let any = retry!(retry, self.table.page(&any, None, receipt))?;
                     any.items.first().map_or(Ok(()), refuse_list)?;
@@ -169,7 +166,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Step::Done(Box::new(History::new(records, complete, position))))
     }
 
-    /// A record with its messages, those in parts included. `None` where a sweep came between the two; a stub has none.
+    /// Reads a record with its messages, including those in parts. `None` if a sweep came in between; a stub has none.
     pub(super) async fn whole_record(
         &self,
         pk: &str,
@@ -192,7 +189,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 loop {
                     let page = retry!(retry, self.table.page(&range, after.as_deref(), receipt))?;
                     for part in &page.items {
-                        // What stands between its parts is none of them.
+                        // An item between the parts is not one of them.
                         if part_of(&part.key.sk, id).is_some_and(|n| n < *count) {
                             item::add_part(&mut payload, part, head, self.settings.limits.record)?;
                             found += 1;
@@ -204,7 +201,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     }
                 }
                 if found != *count {
-                    // A sweep replaces the head first, so parts that are gone under a live head are a loss.
+                    // A sweep replaces the head first, so parts missing under a live head are lost.
                     return if self.is_swept(pk, head, receipt, retry).await? {
                         Ok(None)
                     } else {
@@ -234,7 +231,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 }
 
-/// Refuses to take a session of the `list` layout, which an original keeps under a fixed sort key, for one without messages.
+/// Refuses to treat a session of the `list` layout, which an original stored under a fixed sort key, as an empty one.
 pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
     let is_list = |value: &AttributeValue| matches!(value, AttributeValue::L(list) if list.iter().all(|element| matches!(element, AttributeValue::M(_))));
     let ours = ["t#", "p#"].iter().any(|prefix| item.key.sk.starts_with(prefix));
@@ -246,12 +243,12 @@ pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
     )))
 }
 
-/// What the record above a hole says of it.
+/// What the record above a gap says about it.
 struct Above {
     seq: u64,
     created_at: i64,
-    /// When its session began, and so the record below at the earliest. `None` where that may be of the session before: below the record that
-    /// began this one, or a rewind that takes that back.
+    /// When its session began: the record below cannot be older. `None` if that may belong to the previous session: below the
+    /// record that began this one, or below a rewind that takes that back.
     began: Option<i64>,
     may_have_hole_below: bool,
 }
@@ -265,12 +262,12 @@ impl Above {
     }
 }
 
-/// A hole is the work of TTL where what stands above it has an expiry, or followed what had, and where its records are old enough
-/// to have been purged. Else records are lost.
+/// A gap is the work of TTL if the record above it has an expiry or followed one that had, and if the missing records are old
+/// enough to have been purged. Otherwise records are lost.
 fn check_hole(pk: &str, above: Option<&Above>, below: Option<&Head>, (from, to): (u64, u64), now_ms: i64) -> Result<(), Error> {
     let Some(above) = above else { return Ok(()) };
-    // They are no older than what stands below them, nor than their session. (Where what stands below is younger than what stands
-    // above, the log was purged and began again while it was read.)
+    // The missing records are no older than the record below them, nor than their session. (If the record below is younger than the
+    // one above, the log was purged and began again while it was read.)
     let below = below.map(|head| head.created_at).filter(|created_at| *created_at <= above.created_at);
     let oldest = above.began.max(below);
     if above.may_have_hole_below && oldest.is_none_or(|oldest| now_ms.saturating_sub(oldest) >= PURGED_AT_AGE_MS) {

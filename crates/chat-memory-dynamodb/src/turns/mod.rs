@@ -1,6 +1,6 @@
-//! The `turns` layout: one item a record. The protocol, over any [`Table`] and [`Clock`].
+//! The `turns` layout: one item per record. The protocol runs on any [`Table`] and [`Clock`].
 //!
-//! docs/design.md says why it is so; the simulation in `sim/` takes each rule out in turn and shows what breaks.
+//! docs/design.md gives the reasons; the simulation in `sim/` takes each rule out in turn and shows what breaks.
 
 mod append;
 mod cached_tail;
@@ -12,8 +12,8 @@ pub mod fuzzing;
 mod item;
 mod listing;
 mod load;
-mod look;
-mod seen;
+mod locate;
+mod recent_ids;
 #[cfg(test)]
 mod sim;
 mod sweep;
@@ -26,7 +26,7 @@ pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
 #[cfg(test)]
 pub(crate) use sim::{drive, number, refused, run_many, turn, unknown};
 pub(crate) use sweep::Damaged;
-pub use sweep_table::TableSwept;
+pub use sweep_table::TableSweepStats;
 
 use super::names::Partitions;
 use super::queue::Queues;
@@ -35,16 +35,17 @@ use super::table::{Clock, Item, Table};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Capabilities;
 
-/// What this layout can do: everything, and sessions by last activity to the hour.
+/// The capabilities of this layout: everything, with sessions by last activity to the hour.
 pub(crate) const CAPABILITIES: Capabilities =
     Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
 
-/// Whether this item is an entry of the directory in today's form, or one of the version before; `None` where it is no entry.
+/// Whether this item is a directory entry in the current form (`true`) or the previous version's (`false`); `None` if it is no
+/// entry.
 pub(crate) fn is_entry_of_today(partitions: &Partitions, item: &Item) -> Option<Result<bool, Error>> {
     entry::entry_in(partitions, item).map(|read| read.map(|entry| !entry.is_before()))
 }
 
-/// How a store keeps its sessions.
+/// The settings of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) partitions: Partitions,
@@ -62,52 +63,52 @@ pub(crate) struct Turns<T, C> {
     clock: C,
     settings: Settings,
     tails: cached_tail::CachedTails,
-    seen: seen::SeenIds,
-    /// Of this process's appends to each session; the simulation's writers race.
+    recent_ids: recent_ids::RecentIds,
+    /// Queues this process's appends per session. Unset in the simulation, whose writers race.
     queues: Option<Queues>,
     #[cfg(test)]
     broken: std::collections::BTreeSet<Rule>,
 }
 
-/// A rule of the protocol. The product keeps them all; the simulation takes one out to prove that it would be missed.
+/// A rule of the protocol. The product keeps them all; the simulation takes one out at a time to prove that it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
     /// A sweep leaves a stub; without the rule it deletes.
     Stub,
-    /// An item in the way that bears our own id is our own append.
+    /// An existing item with our own id is our own append.
     IdCheck,
-    /// A put behind a record that may be purged soon is a transaction with it.
+    /// A put after a record that may be purged soon is a transaction with a check of that record.
     CheckBefore,
-    /// A rewind is refused if anyone wrote since the load that showed what it takes back.
+    /// A rewind is refused if anyone wrote since the load that showed what it rewinds.
     RewindPosition,
-    /// A repeat looks for its id from the ticket's number up.
+    /// A repeat by key or ticket searches for its id.
     Ticket,
-    /// A put is made on a cached tail of 15 minutes at most.
+    /// A put relies on a cached tail of at most 15 minutes.
     CachedTailAge,
-    /// The ids that a process has seen tell that a key is new only where they reach to the end of the log.
+    /// The recent ids show that a key is new only if they reach the tail of the log.
     SeenToTheEnd,
-    /// A stub whose clear came after the load began makes the load start again.
+    /// A load starts again if a stub's clear came after the load began.
     StubNamesClear,
-    /// A record is put only within its deadline of its time.
+    /// A record is put only within the operation's deadline after its time.
     RecordAge,
-    /// A place that is taken behind a record that may have been purged makes a shared append look for itself again.
+    /// A shared append whose place is taken after a record that may have been purged searches for itself again.
     TakenBehindPurged,
     /// A record carries the latest expiry of its session, not its own.
     LatestExpiry,
-    /// A record that outlives its session's entry raises that with itself.
+    /// A record that outlives its session's entry extends the entry along with itself.
     Raise,
-    /// A session all of whose records have expired starts again.
+    /// A session starts again once all of its records have expired.
     ExpiredStartsAnew,
-    /// A new entry is later than the one that its session had before.
+    /// A new entry is later than the session's previous one.
     EntryIsNew,
     /// A title replaces only what was read.
     PatchAsRead,
-    /// An entry whose session may have expired is shown only if the session says so.
+    /// An entry whose session may have expired is listed only if the session confirms it.
     Verify,
-    /// What changes in the directory changes with the record, in one transaction.
+    /// The directory changes together with the record, in one transaction.
     #[cfg(test)]
     OneTransaction,
-    /// A delete of a session that is not there leaves a record for 25 hours.
+    /// A delete of a session that does not exist leaves a record for 25 hours.
     #[cfg(test)]
     DeleteBlocks,
 }
@@ -119,20 +120,20 @@ impl<T: Table, C: Clock> Turns<T, C> {
             clock,
             settings,
             tails: cached_tail::CachedTails::default(),
-            seen: seen::SeenIds::default(),
+            recent_ids: recent_ids::RecentIds::default(),
             queues: None,
             #[cfg(test)]
             broken: Default::default(),
         }
     }
 
-    /// The same, with appends to one session that go one after another.
+    /// Makes appends to the same session go one after another.
     pub(crate) fn queued(mut self, queues: Queues) -> Self {
         self.queues = Some(queues);
         self
     }
 
-    /// Whether the protocol keeps this rule: always, outside of the simulation and the tests that take one out.
+    /// Whether the protocol keeps this rule: always, except in the simulation and in tests that take one out.
     fn keeps(&self, rule: Rule) -> bool {
         #[cfg(all(feature = "torture", unix))]
         if chat_memory_core::torture::is_out(&rule) {

@@ -1,4 +1,4 @@
-//! Sweep: what a clear has hidden is replaced by stubs, newest first.
+//! Sweep: replaces what a clear has hidden with stubs, newest first.
 
 use super::item::{self, Body, Head, PartsOf};
 use super::{Retry, Rule, Turns, retry};
@@ -6,15 +6,15 @@ use crate::names::{MAX_SEQ, part_sk, records};
 use crate::table::{Clock, Item, Key, Range, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, Appended, Cleared, Deleted, Receipt, Swept};
+use chat_memory_core::store::{Append, Appended, ClearOutcome, Deleted, Receipt, SweepStats};
 
-/// How many stubs are written at once. A sweep is no race: it leaves the table's throughput to the writers.
+/// How many stubs are written at once. A sweep need not be fast: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
 
-/// How much damage a sweep names; more is counted.
+/// How many damaged records a sweep names; further ones are only counted.
 const MOST_NAMED: usize = 20;
 
-/// The damage that a sweep met and went on behind.
+/// The damage that a sweep found and skipped.
 #[derive(Debug, Default)]
 pub(crate) struct Damaged {
     named: Vec<Error>,
@@ -22,7 +22,8 @@ pub(crate) struct Damaged {
 }
 
 impl Damaged {
-    /// The result, or `None` where what is stored cannot be read, which is kept for later. Any other error ends the sweep.
+    /// Returns the result, or `None` for stored data that cannot be read; that error is kept for later. Any other error ends the
+    /// sweep.
     pub(crate) fn pass<R>(&mut self, result: Result<R, Error>) -> Result<Option<R>, Error> {
         match result {
             Err(error) if error.is_corrupt() || error.is_unsupported() => {
@@ -36,7 +37,7 @@ impl Damaged {
         }
     }
 
-    /// Fails with the damage, if there was any; `done` says what was done all the same.
+    /// Fails with the damage, if there was any; `done` describes what was done nevertheless.
     pub(crate) fn none_or(self, done: impl std::fmt::Display) -> Result<(), Error> {
         let Some(first) = self.named.first() else { return Ok(()) };
         let said: Vec<String> = self.named.iter().map(ToString::to_string).collect();
@@ -48,34 +49,34 @@ impl Damaged {
     }
 }
 
-/// The error of a clear below a rewind that would show again what it hid: no writer makes one.
+/// The error for a clear below a rewind that would bring back what the clear hid: no writer creates one.
 pub(super) fn taken_back_clear(pk: &str, seq: u64) -> Error {
     Error::corrupt(format!("record {seq} of {pk:?} is a clear, and yet a later record takes it back; nothing was swept"))
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    pub(crate) async fn clear(&self, session: &SessionId) -> Result<Cleared, Error> {
+    pub(crate) async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         let appended = self.append(session, &Append::clear()).await.map_err(|e| e.of_repeatable("cleared"))?;
         let swept = self.finish_clear(session, &appended).await?;
-        Ok(Cleared::new(appended, swept))
+        Ok(ClearOutcome::new(appended, swept))
     }
 
-    /// Ends a session, which takes it off the directory with the same request, and sweeps it.
+    /// Ends a session, which removes it from the directory in the same request, and sweeps it.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         let ended = self.append_or_end(session, &Append::clear(), true).await;
         let (appended, existed) = ended.map_err(|e| e.of_repeatable("deleted"))?;
         let mut swept = match existed {
             true => self.finish_clear(session, &appended).await?,
-            // It may be a delete that was cut off which is repeated.
+            // This may repeat a delete that was interrupted.
             false if appended.seq > 0 => self.sweep_unfinished(session).await?,
-            false => Swept::default(),
+            false => SweepStats::default(),
         };
         swept.receipt += appended.receipt;
         Ok(Deleted::new(existed, swept))
     }
 
-    /// Sweeps a session whose last sweep was cut off. Sweeps go from the newest record down, so its oldest ones tell.
-    async fn sweep_unfinished(&self, session: &SessionId) -> Result<Swept, Error> {
+    /// Sweeps a session whose last sweep was interrupted. Sweeps go from the newest record down, so its oldest records show that.
+    async fn sweep_unfinished(&self, session: &SessionId) -> Result<SweepStats, Error> {
         let pk = self.settings.partitions.session(session);
         let (mut retry, mut receipt) = (self.retry(), Receipt::default());
         let range = Range { newest_first: false, limit: Some(AT_ONCE as u32 + 1), ..records(pk, 0, MAX_SEQ) };
@@ -86,13 +87,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 Body::Record { rewind, .. } => rewind == Some(0) && head.links.began.is_none() && head.links.ended.is_none(),
             })
         };
-        let mut swept = if page.items.iter().all(is_done) { Swept::default() } else { self.sweep(session).await? };
+        let mut swept = if page.items.iter().all(is_done) { SweepStats::default() } else { self.sweep(session).await? };
         swept.receipt += receipt;
         Ok(swept)
     }
 
-    /// Takes off the directory the entry that the clear of a delete names, and then its name off the clear. Deletes of the version before
-    /// left such clears, where they were cut off.
+    /// Removes from the directory the entry that a delete's clear names, and then the entry's name from the clear. Interrupted
+    /// deletes of the previous version left such clears.
     async fn finish_delete(&self, clear: &Item, receipt: &mut Receipt) -> Result<(), Error> {
         let head = item::decode_without_messages(clear)?;
         if self.remove_ended(&clear.key, &head, receipt).await? {
@@ -102,7 +103,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(())
     }
 
-    /// Whether this is the clear of a delete that names an entry of the directory; that is gone then.
+    /// If this is a delete's clear that names a directory entry, deletes that entry and returns `true`.
     async fn remove_ended(&self, key: &Key, head: &Head, receipt: &mut Receipt) -> Result<bool, Error> {
         let Some((ended, session)) = head.links.ended.zip(self.settings.partitions.session_of(&key.pk)) else { return Ok(false) };
         let (entry, mut retry) = (self.entry_key(&session, head.links.owner.as_ref(), ended), self.retry());
@@ -110,7 +111,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(true)
     }
 
-    async fn finish_clear(&self, session: &SessionId, cleared: &Appended) -> Result<Swept, Error> {
+    async fn finish_clear(&self, session: &SessionId, cleared: &Appended) -> Result<SweepStats, Error> {
         let pk = self.settings.partitions.session(session);
         self.sweep_below(&pk, cleared.seq, Receipt::default()).await.map_err(|e| {
             e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
@@ -118,7 +119,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// Sweeps below the session's newest clear, if it has one.
-    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    pub(crate) async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.writable()?;
         let pk = self.settings.partitions.session(session);
         let (mut retry, mut receipt) = (self.retry(), Receipt::default());
@@ -152,13 +153,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         };
         let swept = match clear {
             Some(clear) => damaged.pass(self.sweep_below(&pk, clear, receipt).await)?,
-            None => Some(Swept::new(0, receipt)),
+            None => Some(SweepStats::new(0, receipt)),
         };
-        damaged.none_or("what a clear hid was erased but for this")?;
+        damaged.none_or("what a clear hid was erased, except for this")?;
         Ok(swept.unwrap_or_default())
     }
 
-    /// Looks whether the clear is there that a stub names, since it was not seen above the stub: what would be swept below it is lost.
+    /// Checks that the clear named by a stub exists, since it was not seen above the stub: whatever is swept below it is lost.
     async fn check_clear(
         &self,
         pk: &str,
@@ -178,10 +179,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// Sweeps what is numbered below this clear. A record that cannot be read stays, and is told of once all others are erased.
-    pub(super) async fn sweep_below(&self, pk: &str, clear: u64, mut receipt: Receipt) -> Result<Swept, Error> {
-        let Some(newest) = clear.checked_sub(1) else { return Ok(Swept::new(0, receipt)) };
-        // The deadline is for one page's work: a long session takes as long as it takes.
+    /// Sweeps what is numbered below this clear. A record that cannot be read stays; it is reported once all others are erased.
+    pub(super) async fn sweep_below(&self, pk: &str, clear: u64, mut receipt: Receipt) -> Result<SweepStats, Error> {
+        let Some(newest) = clear.checked_sub(1) else { return Ok(SweepStats::new(0, receipt)) };
+        // The deadline applies to one page: a long session takes as long as it takes.
         let mut retry = self.retry();
         let ttl = self.ttl_name(&mut receipt, &mut retry).await?;
         let range = records(pk.to_owned(), 0, newest);
@@ -206,13 +207,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             after = page.after;
             if after.is_none() {
-                damaged.none_or("what a clear hid was erased but for this")?;
-                return Ok(Swept::new(swept, receipt));
+                damaged.none_or("what a clear hid was erased, except for this")?;
+                return Ok(SweepStats::new(swept, receipt));
             }
         }
     }
 
-    /// Replaces one record by its stub, and deletes its parts.
+    /// Replaces one record with its stub, and deletes its parts.
     async fn erase(&self, key: &Key, head: &Head, clear: u64, ttl: &str) -> Result<(bool, Receipt), Error> {
         let (mut retry, mut receipt) = (self.retry(), Receipt::default());
         if !self.keeps(Rule::Stub) {
@@ -224,7 +225,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Body::Stub { cleared_by, .. } => cleared_by,
             Body::Record { .. } => clear,
         };
-        // A stub names no entry, so what a delete left in the directory goes first.
+        // A stub names no entry, so a delete's entry in the directory is removed first.
         self.remove_ended(key, head, &mut receipt).await?;
         // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
         let stub = item::stub(key, head, clear, head.parts(), now_s, ttl);

@@ -1,5 +1,6 @@
-//! Sweep of a whole table: what was cut off anywhere, found by looking at every item once.
+//! Sweeps a whole table: finds whatever was interrupted by reading every item once.
 
+use crate::timing::ABANDONED_MS;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -13,7 +14,7 @@ use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Receipt;
 
-/// What is asked of each item: all but its messages.
+/// The attributes read of each item: all except its messages.
 const LOOKED_AT: [&str; 18] = [
     VERSION,
     APPEND_ID,
@@ -35,15 +36,11 @@ const LOOKED_AT: [&str; 18] = [
     METADATA,
 ];
 
-/// How old parts without a record, and entries of the directory without a session, must be to be taken for abandoned. No append goes
-/// on for as long.
-const ABANDONED_MS: i64 = 24 * 60 * 60 * 1000;
-
-/// What a sweep of a whole table did.
+/// The result of a sweep of a whole table.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
-pub struct TableSwept {
-    /// Items looked at.
+pub struct TableSweepStats {
+    /// Items read.
     pub items: u64,
     /// Sessions in which something was left to erase.
     pub sessions: u64,
@@ -51,16 +48,16 @@ pub struct TableSwept {
     pub records: u64,
     /// Parts without a record that were deleted.
     pub parts: u64,
-    /// Entries of the directory that no session has that were deleted.
+    /// Directory entries without a session that were deleted.
     pub entries: u64,
-    /// Entries of the version before that were brought into today's form.
+    /// Entries of the previous version that were upgraded to the current form.
     pub renewed: u64,
     /// What it cost.
     pub receipt: Receipt,
 }
 
-impl TableSwept {
-    /// This, unless sessions were met that cannot be read: they are told of once all others are swept.
+impl TableSweepStats {
+    /// Returns the result, unless sessions could not be read: these are reported once all others are swept.
     pub(crate) fn unless(self, damaged: Damaged) -> Result<Self, Error> {
         damaged.none_or(format_args!(
             "{} of {} were erased, {} without a record and {} of the directory without a session deleted, but not all could be read",
@@ -81,7 +78,7 @@ fn counted(n: u64, what: &str) -> String {
     }
 }
 
-/// What became of an entry of the directory.
+/// What happened to a directory entry.
 enum Entries {
     Left,
     Deleted,
@@ -91,28 +88,28 @@ enum Entries {
 /// What the scan has seen so far.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The newest clear of each session, and its oldest record that is not swept to the end.
+    /// The newest clear of each session, and its oldest record that is not completely swept.
     clears: HashMap<String, u64>,
     oldest_live: HashMap<String, u64>,
-    /// Old parts by their id, and the ids that a record names.
+    /// Old parts by id, and the ids that a record names.
     parts: HashMap<String, Vec<Key>>,
     named: HashSet<String>,
-    /// The rewinds of each session that are no clears: their numbers, and from which on they take back.
+    /// Each session's rewinds that are not clears: their own number, and the first number that they rewind.
     rewinds: HashMap<String, Vec<(u64, u64)>>,
-    /// Sessions with a record that cannot be read. Nothing of them is erased.
+    /// Sessions with a record that cannot be read. Nothing of theirs is erased.
     damaged: HashSet<String>,
-    /// Sessions with a delete that was cut off.
+    /// Sessions with an interrupted delete.
     ended: BTreeSet<SessionId>,
-    /// The newest record of each session, and its entry.
+    /// The newest record of each session, and its links to the entry.
     newest: HashMap<String, (u64, Links)>,
-    /// Entries of the directory that are old, or of the version before, each with the session that it is of and whether it is old.
+    /// Directory entries that are old or the previous version's, each with its session and whether it is old.
     entries: Vec<(Key, SessionId, bool)>,
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSwept, Error> {
+    pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSweepStats, Error> {
         self.writable()?;
-        let mut swept = TableSwept::default();
+        let mut swept = TableSweepStats::default();
         let mut seen = Seen::default();
         let mut damaged = Damaged::default();
         let mut after: Option<Key> = None;
@@ -125,7 +122,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let read = damaged.pass(read)?;
                     let old = entry_of(&item.key.sk).filter(|(began, _)| *began < self.abandoned_before());
                     match (read, old) {
-                        // It may be of a newer version: it is named, and stays.
+                        // It may be a newer version's: it is named, and stays.
                         (None, _) => {}
                         (Some(entry), old) if old.is_some() || entry.is_before() => {
                             seen.entries.push((item.key.clone(), entry.info.id, old.is_some()));
@@ -198,7 +195,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         swept.unless(damaged)
     }
 
-    /// Deletes an old entry of the directory that its session does not have, and brings one of the version before into today's form.
+    /// Deletes an old directory entry that its session does not have; upgrades one of the previous version.
     async fn sweep_entry(
         &self,
         key: &Key,
@@ -215,7 +212,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             return Ok(Entries::Left);
         }
         let mut retry = self.retry();
-        // The scan is no single moment.
+        // The scan is not a single moment.
         let end = self.tail(&pk, receipt, &mut retry).await?;
         if is_its(&end.links()) {
             return match self.renew_entry(&pk, key, &end, receipt, &mut retry).await? {
@@ -246,7 +243,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         } else if sk.starts_with("t#") {
             let head = item::decode_without_messages(item)?;
-            // A stub that still names its parts is as unfinished as a record that no stub replaced yet.
+            // A stub that still names its parts is as unfinished as a record without a stub.
             if !head.is_stub() || head.parts().is_some() {
                 let oldest = seen.oldest_live.entry(pk.clone()).or_insert(head.seq);
                 *oldest = head.seq.min(*oldest);
@@ -256,7 +253,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 seen.newest.insert(pk.clone(), (head.seq, head.links.clone()));
             }
             seen.named.extend(head.parts().map(|parts| parts.id.clone()));
-            // Only a clear that is there: what a stub says of one may be damaged, and what is swept is lost.
+            // Counts only clears that exist: what a stub says about one may be damaged, and what is swept is lost.
             if head.is_clear() {
                 let newest = seen.clears.entry(pk.clone()).or_insert(head.seq);
                 *newest = head.seq.max(*newest);

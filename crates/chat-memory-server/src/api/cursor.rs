@@ -1,4 +1,4 @@
-//! Cursors that go out and come back: signed, so that none can be made up, and good for the place only that they were made for.
+//! Page cursors. They are signed, so clients cannot forge them, and valid only for the list that they were made for.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -7,15 +7,15 @@ use subtle::ConstantTimeEq as _;
 use crate::auth::Access;
 use crate::problem::Problem;
 
-/// As many bytes of the signature go along.
+/// Bytes of the signature in a cursor.
 const SIGNATURE: usize = 16;
 
-/// The text of a cursor of the store's, for going on in this place: a session's messages, an owner's list.
+/// Signs a cursor of the store's for this list: a session's messages, or an owner's sessions.
 pub(crate) fn write(access: &Access, place: &str, cursor: &str) -> String {
     format!("{cursor}.{}", BASE64.encode(signature(access, place, cursor)))
 }
 
-/// The store's cursor in this text.
+/// Verifies this text and returns the store's cursor in it.
 pub(crate) fn read(access: &Access, place: &str, text: &str) -> Result<String, Problem> {
     let given = text.rsplit_once('.').and_then(|(cursor, signature)| Some((cursor, BASE64.decode(signature).ok()?)));
     match given {

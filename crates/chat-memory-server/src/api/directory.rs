@@ -1,4 +1,4 @@
-//! The list of sessions, and what is known of each.
+//! The list of sessions, and their details.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,10 +24,10 @@ use crate::service::Service;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
-    /// Whose sessions; without it, those of nobody
+    /// Whose sessions; without it, the unowned ones
     #[param(min_length = 1, max_length = 512, nullable = false, example = "ada")]
     owner: Option<String>,
-    /// Every session, of all owners and of nobody, in no order. On DynamoDB it reads the whole table
+    /// Every session, of all owners and unowned, in no order. On DynamoDB it reads the whole table
     #[param(default = json!(false))]
     #[serde(default)]
     all: bool,
@@ -76,7 +76,7 @@ pub(crate) async fn list(
         return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
     }
     let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
-    // The list that a cursor is a place in. An owner's list has its name behind a word, so that no name is another list's.
+    // The list that a cursor belongs to. A prefix before the owner's name keeps lists apart.
     let place = match (&owner, order) {
         _ if all => "all".to_owned(),
         (Some(owner), Order::Started) => format!("of {owner}"),
@@ -86,9 +86,9 @@ pub(crate) async fn list(
     };
     let after = after.map(|text| cursor::read(access, &place, text)).transpose()?;
     let page = if all {
-        access.store.every_session(after.as_deref()).await
+        access.store.list_all_sessions(after.as_deref()).await
     } else {
-        let mut query = owner.map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(limit.unwrap_or(PAGE));
+        let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(limit.unwrap_or(PAGE));
         query.after = after;
         if order == Order::Recent {
             query = query.recent();
@@ -152,7 +152,7 @@ pub async fn describe(
     update_session(&service, &access, &session, update).await.map(|info| Json(info.into()))
 }
 
-/// Changes what is known of a session, whatever becomes of the client.
+/// Changes a session's details, even if the client disconnects.
 pub(crate) async fn update_session(
     service: &Service,
     access: &Access,
@@ -186,10 +186,10 @@ pub async fn delete(
 }
 
 pub(crate) async fn delete_session(service: &Service, access: &Access, session: &SessionId) -> Result<DeletedBody, Problem> {
-    let (within, of, hub) = (access.clone(), session.clone(), service.hub().clone());
+    let (within, of, watch) = (access.clone(), session.clone(), service.watch().clone());
     let work = async move {
         let deleted = within.store.delete(&of).await.map_err(|e| within.problem(&e))?;
-        hub.tell(within.namespace.as_ref(), &of);
+        watch.tell(within.namespace.as_ref(), &of);
         Ok(deleted)
     };
     let deleted = service.write(access.namespace.as_ref(), session, None, work).await?;

@@ -1,4 +1,4 @@
-//! The errors that operations may answer with, as the document describes them: problem documents, all of them.
+//! The errors that operations return, as the document describes them. All are problem documents.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use utoipa::openapi::{Header, RefOr};
 
 use crate::problem::CONTENT_TYPE;
 
-/// A status: when it is answered, and the kind and the words of an example.
+/// A status: when it is returned, and an example's kind and text.
 type Described = (u16, &'static str, &'static str, &'static str);
 
 const ALL: [Described; 16] = [
@@ -46,7 +46,7 @@ const ALL: [Described; 16] = [
         412,
         "Someone wrote since that position, and nothing was done; `actual` and the ETag are where the session is",
         "conflict",
-        "someone wrote to the session since it was read; read it again and decide anew",
+        "the session was modified since it was read; reload it and retry",
     ),
     (
         413,
@@ -70,9 +70,9 @@ const ALL: [Described; 16] = [
     ),
     (
         429,
-        "The store refuses to go faster, or the key has as many streams of events open as it may (`too-many-streams`); repeat it after `Retry-After`",
+        "The store is throttled, or the key has as many streams of events open as it may (`too-many-streams`); repeat it after `Retry-After`",
         "throttled",
-        "the store refuses to go faster; try again a little later",
+        "the store is throttled; try again a little later",
     ),
     (
         500,
@@ -91,7 +91,7 @@ const ALL: [Described; 16] = [
     ),
 ];
 
-/// Defines the errors of a kind of operation.
+/// Defines the errors of a group of operations.
 macro_rules! errors {
     ($($(#[$docs:meta])* $name:ident: $($status:literal)+;)+) => {$(
         $(#[$docs])*
@@ -117,7 +117,7 @@ errors! {
     OfListed: 404;
     /// Those of an operation with a body.
     OfBody: 408 413 415;
-    /// Those of an operation whose values may be wrong.
+    /// Those of an operation whose values may be invalid.
     OfValues: 422;
     /// Those of an Idempotency-Key.
     OfKey: 409;
@@ -138,7 +138,7 @@ fn response((status, description, kind, detail): &Described) -> Response {
     match status {
         401 => response.header("WWW-Authenticate", header(Type::String, "`Bearer`")),
         412 => response.header("ETag", header(Type::String, "Where the session is")),
-        409 | 429 | 503 => response.header("Retry-After", header(Type::Integer, "After so many seconds")),
+        409 | 429 | 503 => response.header("Retry-After", header(Type::Integer, "The number of seconds to wait")),
         _ => response,
     }
     .build()

@@ -27,29 +27,29 @@ use crate::memory::{Held, SMALL};
 use crate::problem::Problem;
 use crate::service::Service;
 
-/// How often an idle stream says that it is there, so that no proxy takes it for dead.
+/// How often an idle stream sends a comment, so that no proxy closes it.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
-/// How often it is asked whether the key of an idle stream is still one.
+/// How often the key of an idle stream is checked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a client waits before it connects anew.
+/// How long a client waits before it reconnects.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The longest that a stream waits after a failed read of the store.
+/// The longest pause of a stream after a failed read of the store.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How many events wait for a client to take them.
+/// How many events may be queued for a client.
 const WAITING: usize = 1;
 
-/// How long a client may take nothing before what was found for it is let go, and before it is cut off.
+/// How long a client may read nothing before its queued events are dropped, and before it is disconnected.
 const GRACE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_secs(30);
 
-/// How long a log surely goes on where it was: a record stays an hour at least.
+/// How long a log certainly continues from a position: a record lives for at least an hour.
 const SURE_FOR_MS: i64 = 3_600_000;
 
-/// Where to begin.
+/// Where to start.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -78,10 +78,10 @@ pub struct EventBody {
 /// New records as they come
 ///
 /// Server-sent events. Each `record` event is a record: its data has `seq`, `created_at`, `content` (the messages), and `rewind: k` where
-/// it takes back every record from k on (a clear is one without messages and with `rewind: 0`). Its id is the position behind it: a client that connects anew with
-/// `Last-Event-ID` misses nothing. A `reset` event says that the session began anew: forget all of it. What this
+/// it takes back every record from k on (a clear is one without messages and with `rewind: 0`). Its id is the position behind it: a client that reconnects with
+/// `Last-Event-ID` misses nothing. A `reset` event says that the session started again: discard all of it. What this
 /// process writes comes at once, what others write within a second or so, at half a read unit per look. The stream ends when the service stops;
-/// connect anew.
+/// reconnect.
 #[utoipa::path(
     get, path = "/v1/sessions/{session}/events", tag = "messages", operation_id = "events",
     params(SessionPath, EventParams, LastEventHeader),
@@ -108,7 +108,7 @@ pub async fn events(
     stream_of(&service, access, session, headers.get("last-event-id"), params.after.as_deref(), write).await
 }
 
-/// The stream of a session's records from where the client is, each as `write` says it.
+/// Streams a session's records from the client's position, each formatted by `write`.
 pub(crate) async fn stream_of(
     service: &Service,
     access: Access,
@@ -138,22 +138,22 @@ pub(crate) async fn stream_of(
     }
     let seen = seen.unwrap_or_else(|| Position::new(0, None, 0));
     let open = service.streams().open(access.key.as_ref().map(|key| key.id.as_str()))?;
-    let watched = service.hub().watch(access.namespace.as_ref(), &session, access.store.clone());
+    let watched = service.watch().watch(access.namespace.as_ref(), &session, access.store.clone());
     let mut changes = watched.changes();
-    // The first look finds what came before the watching began.
+    // The first look finds what was written before the watching began.
     changes.mark_changed();
-    // What a client brings along may be of a log that is gone, with another in its place.
+    // A client's position may belong to a deleted log that was replaced by another.
     let follower =
         Follower { service: service.clone(), access, session, seen, is_sure: false, changes, failures: 0, _watched: watched };
     let counted = service.metrics().stream();
     let (to, events) = mpsc::channel(WAITING);
     let following = tokio::spawn(follow(follower, to, write).in_current_span());
-    // It ends with the answer's body.
+    // The task ends with the response body.
     let following = AbortOnDrop(following.abort_handle());
     let stopped = service.clone();
     let first = stream::once(async { Ok(Event::default().retry(RETRY).comment("connected")) });
     let events = stream::unfold((events, Held::default()), |(mut events, last)| async move {
-        // The last event is with its client, or nearly.
+        // The last event has reached its client, or nearly.
         drop(last);
         events.recv().await.map(|(event, held)| (event, (events, held)))
     });
@@ -165,13 +165,13 @@ pub(crate) async fn stream_of(
     let alive = KeepAlive::new().interval(ALIVE_EVERY);
     let no_store = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // Reverse proxies would keep events back until a buffer is full.
+        // Otherwise reverse proxies would hold back events until a buffer is full.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((no_store, Sse::new(events).keep_alive(alive)).into_response())
 }
 
-/// An event to send, where the client is then, and how much memory it takes.
+/// An event to send, the client's position after it, and its size in memory.
 struct Found {
     event: Event,
     behind: Position,
@@ -182,19 +182,19 @@ struct Follower {
     service: Service,
     access: Access,
     session: SessionId,
-    /// Where the client is.
+    /// The client's position.
     seen: Position,
-    /// Whether the log is known to hold the record before that position.
+    /// Whether the log is known to contain the record before that position.
     is_sure: bool,
     changes: tokio::sync::watch::Receiver<u64>,
     failures: u32,
-    _watched: std::sync::Arc<crate::hub::Watched>,
+    _watched: std::sync::Arc<crate::watch::Watched>,
 }
 
 impl Follower {
-    /// What is new, once something may be; `None` where nothing more may be told.
+    /// Waits for a change and returns the new events; `None` if the stream must end.
     async fn next(&mut self, write: &(impl Fn(&Record) -> String + Sync)) -> Option<Vec<Found>> {
-        // Asked also where nothing changes, so that a key that was revoked leaves no open stream.
+        // Checked even without changes, so that no stream of a revoked key stays open.
         loop {
             let change = tokio::time::timeout(ASK_EVERY, self.changes.changed()).await;
             if matches!(change, Ok(Err(_))) || self.is_revoked() {
@@ -207,14 +207,14 @@ impl Follower {
         Some(self.look(write).await)
     }
 
-    /// What comes after this place is to be read again.
+    /// Makes the next look read again from this position.
     fn go_back(&mut self, to: Position) {
         self.seen = to;
         self.is_sure = false;
         self.changes.mark_changed();
     }
 
-    /// Whether the key that opened the stream is no more, or lost its right.
+    /// Whether the key that opened the stream was revoked or changed.
     fn is_revoked(&self) -> bool {
         let Some(key) = &self.access.key else { return false };
         let now = self.service.keys().and_then(|keys| keys.by_id(&key.id));
@@ -223,7 +223,7 @@ impl Follower {
 
     async fn look(&mut self, write: &(impl Fn(&Record) -> String + Sync)) -> Vec<Found> {
         let next = self.seen.next();
-        // Its last record too, where it is to be seen that it is still that one: numbers may start anew where records expire.
+        // Reads the last record too, to check that it is still the same: numbers may start again after records expired.
         let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond().saturating_sub(self.seen.read_at()) < SURE_FOR_MS;
         let from = if is_sure { next } else { next.saturating_sub(1) };
         let service = self.service.clone();
@@ -239,7 +239,7 @@ impl Follower {
                 let last = history.records.iter().find(|record| record.seq.saturating_add(1) == next);
                 let is_other = self.seen.last().zip(last).is_some_and(|(seen, last)| seen != last.append_id);
                 if history.position.next() <= next || is_other {
-                    // Numbers began anew: what the client has is of another log.
+                    // The numbers started again: the client has another log's records.
                     self.seen = Position::new(0, None, 0);
                     self.changes.mark_changed();
                     let event = Event::default().event("reset").data("{}");
@@ -258,7 +258,7 @@ impl Follower {
                         bytes,
                     });
                     if bytes > SMALL {
-                        // Others have their turn between two large ones.
+                        // Let other tasks run between two large events.
                         tokio::task::yield_now().await;
                     }
                 }
@@ -276,8 +276,8 @@ impl Follower {
     }
 }
 
-/// Sends what a follower finds, as its client takes it. A client that takes nothing for a while costs little memory: what was found for it is
-/// let go, and read again once it takes something. One that takes nothing for long is cut off.
+/// Sends a follower's events as fast as its client reads them. If the client pauses, its queued events are dropped to free memory,
+/// and read again once it continues. A client that reads nothing for long is disconnected.
 async fn follow(
     mut follower: Follower,
     to: mpsc::Sender<(Event, Held)>,
@@ -285,7 +285,7 @@ async fn follow(
 ) {
     let service = follower.service.clone();
     let room = service.streams().found();
-    // What was found before there was room for it.
+    // The size of the events that did not fit into memory.
     let mut needed = 0;
     loop {
         let before = follower.seen.clone();
@@ -307,7 +307,7 @@ async fn follow(
             let room = match tokio::time::timeout(GRACE, to.reserve()).await {
                 Ok(room) => room.ok(),
                 Err(_) => {
-                    // What is left is read again from where the client is.
+                    // The rest is read again from the client's position.
                     follower.go_back(sent);
                     break;
                 }

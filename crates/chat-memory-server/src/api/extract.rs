@@ -1,4 +1,4 @@
-//! What a request says: its path, query, headers and body, each read with an error that names the place.
+//! Extractors for path, query, headers and body; their errors name the invalid place.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::memory::{Held, Memory, SMALL, estimate};
 use crate::problem::Problem;
 use crate::service::Service;
 
-/// The session that the path names.
+/// The session in the path.
 #[derive(Debug)]
 pub struct Session(pub SessionId);
 
@@ -28,7 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The query's parameters.
+/// The query parameters.
 #[derive(Debug)]
 pub struct Params<T>(pub T);
 
@@ -50,16 +50,16 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-/// Bodies that are longer are read on a thread of their own, so that the others' requests go on.
+/// Longer bodies are parsed on a thread of their own, so that other requests continue.
 const READ_AT_ONCE: usize = 32 * 1024;
 
 /// The longest body of a form without a text to store, such as a login.
 pub(crate) const SHORT_BODY: usize = 8 * 1024;
 
-/// How long such a body may take to come.
+/// How long such a body may take to arrive.
 const SHORT_TIME: Duration = Duration::from_secs(10);
 
-/// A body of JSON, and the memory that is set aside for it until the request is done.
+/// A JSON body, and the memory reserved for it until the request is done.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T, pub(crate) Held);
 
@@ -86,24 +86,24 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Service> for JsonBody<T> 
     }
 }
 
-/// A short body, in little time: for requests of which nothing is known yet.
+/// A short body with a short timeout, for requests that are not authenticated yet.
 pub(crate) async fn short_bytes(request: Request, service: &Service) -> Result<Bytes, Problem> {
     let limit = SHORT_BODY.min(service.options().max_body);
     tokio::time::timeout(SHORT_TIME, collect(request, limit, None)).await.map_err(|_| late())?.map(|(bytes, _)| bytes)
 }
 
-/// A body, at most as long as the service takes, and the memory that is set aside for it.
+/// A body within the service's limit, and the memory reserved for it.
 pub(crate) async fn bytes(request: Request, service: &Service) -> Result<(Bytes, Held), Problem> {
     collect(request, service.options().max_body, Some(service.memory())).await
 }
 
-/// A body of at most `limit` bytes, and what is set aside for it of this memory. A short body needs none.
+/// Reads a body of at most `limit` bytes, and reserves memory for it. A short body needs no reservation.
 async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Result<(Bytes, Held), Problem> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit, "a body"));
     }
-    // Before any of it is read, so that no memory is taken for what there is no room for.
+    // Reserved before anything is read, so that no memory is used that the budget lacks.
     let announced = announced.map_or(0, |length| usize::try_from(length).unwrap_or(limit));
     let mut held = Held::default();
     if let Some(memory) = memory {
@@ -124,7 +124,7 @@ async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Res
                 return Err(Problem::too_large(most, "a body"));
             }
             if let Some(memory) = memory.filter(|_| !waited && body.len() + data.len() > SMALL) {
-                // Nobody knows how long it will be.
+                // The length is unknown.
                 memory.for_coming(&mut held, most).await?;
                 waited = true;
             }
@@ -144,7 +144,7 @@ fn late() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
 }
 
-/// JSON, with the place of what is wrong with it: the line and column of bad JSON, the pointer to a bad value.
+/// Parses JSON; errors have the place: line and column of invalid JSON, or the pointer to an invalid value.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value = json::parse_document(bytes).map_err(|e| {
         let problem = Problem::bad_request(e.to_string()).with("line", e.line()).with("column", e.column());
@@ -153,7 +153,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             None => problem,
         }
     })?;
-    // A list would be taken for the fields in their order.
+    // Serde would accept an array for the fields in their order.
     if !value.is_object() {
         let detail = "invalid body: expected a JSON object; put a list of messages into one: {\"messages\": [ … ]} (at \"\")";
         return Err(Problem::invalid(detail).with("pointer", ""));
@@ -164,7 +164,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// A place in a document as RFC 6901 writes it.
+/// A JSON pointer (RFC 6901).
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
@@ -177,7 +177,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
-/// The header of this name, of which there may be one at most.
+/// The header of this name, which may occur at most once.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Problem> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
@@ -196,7 +196,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Key {
         let Some(header) = only(&parts.headers, "idempotency-key")? else { return Ok(None) };
         let text =
             std::str::from_utf8(header.as_bytes()).map_err(|_| Problem::bad_request("the Idempotency-Key is not UTF-8"))?;
-        // The standard's draft quotes it; most clients do not.
+        // The draft standard quotes it; most clients do not.
         let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         let most = chat_memory::store::MAX_KEY_BYTES;
         if text.is_empty() || text.len() > most {
@@ -221,7 +221,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     }
 }
 
-/// No `If-Match`, for an operation that does not look at positions: a condition is not to be passed over in silence.
+/// Refuses `If-Match` for an operation that does not check positions: a condition must not be ignored silently.
 #[derive(Debug)]
 pub struct Unconditional;
 
@@ -235,13 +235,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Unconditional {
     }
 }
 
-/// Whether `If-None-Match` names this position.
+/// Whether `If-None-Match` contains this position.
 pub(crate) fn none_match(headers: &HeaderMap) -> Option<Vec<Position>> {
     let header = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;
     Some(header.split(',').filter_map(|one| tag(one.trim())?.parse().ok()).collect())
 }
 
-/// An entity tag's text: quoted, weak or not, or bare.
+/// An entity tag's text: quoted, weak, or bare.
 fn tag(text: &str) -> Option<&str> {
     let text = text.strip_prefix("W/").unwrap_or(text);
     match text.strip_prefix('"') {

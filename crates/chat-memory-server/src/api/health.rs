@@ -1,4 +1,4 @@
-//! How the service is.
+//! Health and metrics.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -54,7 +54,7 @@ pub async fn metrics(State(service): State<Service>, _: MayMeasure) -> Result<Re
     Err(Problem::not_found("the metrics are not answered here; the service has another listener for them"))
 }
 
-/// The metrics' text as an answer.
+/// The metrics' text as a response.
 pub(crate) fn metrics_text(service: &Service) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], service.metrics().text()).into_response()
 }

@@ -1,4 +1,4 @@
-//! A message, as the document describes it. Messages are read and written by the library.
+//! Messages as the document describes them. The library reads and writes them.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-/// A chat message in either form.
+/// A chat message in either format.
 #[derive(Debug)]
 pub struct ChatMessage;
 
@@ -22,7 +22,7 @@ impl ToSchema for ChatMessage {
 impl PartialSchema for ChatMessage {
     fn schema() -> RefOr<Schema> {
         let about = "A chat message: OpenAI's (Anthropic's and Bedrock's are the same, with blocks as `content`), a content of Gemini's, or an item of \
-            OpenAI's Responses API; with `?format=langchain` LangChain's stored message. Fields beside those named here are kept as they are";
+            OpenAI's Responses API; with `?format=langchain` LangChain's stored message. Unknown fields are kept as they are";
         AnyOfBuilder::new()
             .item(openai())
             .item(gemini())
@@ -69,7 +69,7 @@ fn gemini() -> Object {
         .build()
 }
 
-/// An item that is no message, and so has no role.
+/// An item that is not a message and therefore has no role.
 fn item() -> Object {
     let kinds =
         ["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "web_search_call", "reasoning"];

@@ -27,7 +27,7 @@ pub(crate) mod write;
 pub(crate) use health::{healthz, metrics_text, readyz};
 pub(crate) use read::{behind, place};
 
-/// The messages or sessions of a page where no limit is given, in the API and in the console, and the most that may be.
+/// The default and the largest number of messages or sessions on a page, in the API and in the console.
 pub(crate) const PAGE: usize = 100;
 const MOST: usize = 1_000;
 
@@ -84,22 +84,22 @@ pub(crate) fn routes() -> (Router<Service>, OpenApi) {
         .split_for_parts()
 }
 
-/// The document that describes the API: OpenAPI 3.1, as JSON. `docs/openapi.json` is this text, and a test keeps it so.
+/// The document that describes the API: OpenAPI 3.1, as JSON. A test checks that `docs/openapi.json` equals it.
 ///
 /// ```
 /// assert!(chat_memory_server::openapi().contains("\"openapi\": \"3.1.0\""));
 /// ```
 pub fn openapi() -> String {
-    // A document made by this very code is JSON.
+    // A document built by this code can always be serialised.
     routes().1.to_pretty_json().unwrap_or_default() + "\n"
 }
 
-/// What no route answers.
+/// The response for unknown paths.
 pub(crate) async fn no_such_path() -> impl IntoResponse {
     Problem::not_found(problem::NO_SUCH_PATH)
 }
 
-/// What a route does not do.
+/// The response for unsupported methods.
 pub(crate) async fn no_such_method() -> impl IntoResponse {
     Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", problem::NO_SUCH_METHOD)
 }

@@ -1,4 +1,4 @@
-//! The parameters that several operations have, as the document describes them. They are read by the module `extract`.
+//! The parameters that several operations share, as the document describes them. The module `extract` reads them.
 
 use utoipa::IntoParams;
 
@@ -12,7 +12,7 @@ pub struct SessionPath {
     session: String,
 }
 
-/// What makes a write safe to repeat.
+/// Makes a write safe to repeat.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "it is only described")]
@@ -22,7 +22,7 @@ pub struct KeyHeader {
     idempotency_key: Option<String>,
 }
 
-/// What refuses a write that would cross another's.
+/// Refuses a write if the session was modified.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "it is only described")]
@@ -32,7 +32,7 @@ pub struct IfMatchHeader {
     if_match: Option<String>,
 }
 
-/// What spares reading again what is known.
+/// Avoids reading again what the client already has.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "it is only described")]
@@ -42,7 +42,7 @@ pub struct IfNoneMatchHeader {
     if_none_match: Option<String>,
 }
 
-/// Where a stream of events was.
+/// The last position of a stream of events.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "it is only described")]

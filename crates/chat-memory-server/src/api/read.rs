@@ -1,9 +1,9 @@
-//! Reading a session: windows, pages, what is new.
+//! Reading a session: windows, pages, and new messages.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chat_memory::memory::{Encoding, Limit, Policy, RecalledRecords, TokenCounter, recall_records};
+use chat_memory::memory::{Encoding, Limit, Policy, RecallRecords, TokenCounter, recall_records};
 use chat_memory::store::{History, Load, Position, Receipt, Record};
 use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore as _, SessionId};
@@ -20,7 +20,7 @@ use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead};
 use crate::problem::Problem;
 
-/// What `after` takes for the oldest message.
+/// The value of `after` for the oldest message.
 const START: &str = "start";
 
 /// How much to read.
@@ -28,16 +28,16 @@ const START: &str = "start";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ReadParams {
-    /// A window for a model: the newest so many messages, a tool's result never without its call, in any provider's form
+    /// A window for a model: the newest n messages, a tool's result never without its call, in any provider's form
     #[param(minimum = 0, nullable = false, example = 20)]
     last: Option<usize>,
-    /// A window: the newest so many turns, each a user's message and all up to the next. A user's message that holds a tool's result begins none
+    /// A window: the newest n turns, each a user's message and all up to the next. A user's message that holds a tool's result begins none
     #[param(minimum = 0, nullable = false)]
     turns: Option<usize>,
-    /// A window: the newest messages that have at most so many tokens together, counted with the vocabulary o200k_base
+    /// A window: the newest messages with up to n tokens in total, counted with the vocabulary o200k_base
     #[param(minimum = 0, nullable = false, format = "uint64")]
     tokens: Option<u64>,
-    /// A page: whole records, until so many messages are reached; 100 by default
+    /// A page: whole records, until n messages are reached; 100 by default
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page before: `next` of an answer. Without `before` and `after` it is the newest page
@@ -137,7 +137,7 @@ pub async fn messages(
     Ok((tagged(&read.position)?, Json(body)).into_response())
 }
 
-/// The header that names a position. It is for clients that keep what they read themselves: a browser is to keep nothing.
+/// The ETag header with a position, for clients that store messages themselves; browsers must not cache anything.
 pub(super) fn tagged(position: &Position) -> Result<[(header::HeaderName, HeaderValue); 1], Problem> {
     let tag =
         HeaderValue::from_str(&format!("\"{position}\"")).map_err(|_| Problem::bad_request("the position cannot be written"))?;
@@ -154,10 +154,10 @@ struct Read {
     receipt: Receipt,
 }
 
-/// What is to be read.
+/// What to read.
 enum How {
     Window(Policy),
-    /// The records since this number.
+    /// The records from this number on.
     After(u64),
     Before(Load),
 }
@@ -212,7 +212,7 @@ impl How {
             Self::Window(policy) => {
                 let recalled = recall(access, session, policy, eventually(Load::all())).await?;
                 let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
-                // The records of which something is shown, each with the number of its messages that are.
+                // The records of which something is returned, each with the number of its returned messages.
                 let shown = recalled.records().filter(|(_, messages)| !messages.is_empty());
                 let records = shown.map(|(record, messages)| RecordInfo::of_some(record, &messages)).collect();
                 Ok(Read {
@@ -233,7 +233,7 @@ impl How {
                 let mut history = access.store.load(session, &eventually(Load::all().since(since))).await.map_err(problem)?;
                 if history.position.next() < since {
                     return Err(Problem::invalid(
-                        "this session was begun anew since that position; read it again with after=start",
+                        "this session was restarted since that position; read it again with after=start",
                     ));
                 }
                 let next = cut(&mut history, params.limit.unwrap_or(PAGE));
@@ -244,11 +244,11 @@ impl How {
 }
 
 /// A window of a session.
-async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<RecalledRecords, Problem> {
+async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<RecallRecords, Problem> {
     if !matches!(policy.limit(), Limit::Tokens { .. }) {
         return recall_records(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
     }
-    // Counting takes the processor for seconds where messages are long, so it is done beside the threads that serve requests.
+    // Counting long messages takes seconds of CPU time, so it runs off the threads that serve requests.
     let (within, of, runtime) = (access.clone(), session.clone(), tokio::runtime::Handle::current());
     let work = async move { recall_records(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
     let work = work.in_current_span();
@@ -258,7 +258,7 @@ async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load
     })
 }
 
-/// The list that a page's cursor is a place in.
+/// The list that a page's cursor belongs to.
 pub(crate) fn place(session: &SessionId) -> String {
     format!("messages of {session}")
 }
@@ -275,7 +275,7 @@ fn page(history: History, next: Option<String>) -> Read {
     }
 }
 
-/// Keeps the oldest records, until they have so many messages; the position behind them, if anything is left.
+/// Keeps the oldest records up to `limit` messages; returns the position after them if any are left.
 fn cut(history: &mut History, limit: usize) -> Option<Position> {
     let mut messages = 0;
     let full = history.records.iter().position(|record| {
@@ -287,7 +287,7 @@ fn cut(history: &mut History, limit: usize) -> Option<Position> {
     more.then(|| behind(&history.records[full], &history.position))
 }
 
-/// The position behind a record, as old as the read that showed it.
+/// The position after a record, with the age of the read that returned it.
 pub(crate) fn behind(record: &Record, read: &Position) -> Position {
     Position::new(record.seq + 1, Some(record.append_id), read.read_at())
 }

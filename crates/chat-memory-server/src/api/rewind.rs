@@ -1,4 +1,4 @@
-//! Taking back the end of a session.
+//! Rewinding a session.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,13 +15,13 @@ use super::types::{FormatParam, RewindBody, RewoundBody};
 use super::write;
 use crate::auth::{Access, MayWrite};
 use crate::memory::Held;
-use crate::problem::{Asked, Problem};
+use crate::problem::{Operation, Problem};
 use crate::service::Service;
 
-/// What to take back.
+/// What to remove.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Back {
-    /// The last so many turns.
+    /// The last n turns.
     Turns(usize),
     /// Every record from this number on.
     To(u64),
@@ -72,7 +72,7 @@ pub async fn rewind(
     Ok((tagged(&done.position)?, Json(body)).into_response())
 }
 
-/// What was taken back.
+/// What was removed.
 #[derive(Debug)]
 pub(crate) struct TakenBack {
     pub seq: Option<u64>,
@@ -81,7 +81,7 @@ pub(crate) struct TakenBack {
     pub receipt: Receipt,
 }
 
-/// Takes back, if the session is at the position that is expected.
+/// Rewinds if the session is at the expected position.
 pub(crate) async fn take_back(
     service: &Service,
     access: &Access,
@@ -113,7 +113,7 @@ pub(crate) async fn take_back(
         return Ok(TakenBack { seq: None, to: None, position: history.position, receipt: history.receipt });
     };
     let to = append.rewinds_to();
-    let appended = write::store(service, access, session, None, append, Asked::Rewind, held).await?;
+    let appended = write::store(service, access, session, None, append, Operation::Rewind, held).await?;
     let mut receipt = history.receipt;
     receipt += appended.receipt;
     Ok(TakenBack { seq: Some(appended.seq), to, position: appended.position, receipt })

@@ -1,4 +1,4 @@
-//! What the API says and is told, as its OpenAPI document describes it.
+//! The request and response bodies of the API, as its OpenAPI document describes them.
 
 use chat_memory::Message;
 use chat_memory::store::{Receipt, Record, SessionInfo, SessionOrder};
@@ -133,7 +133,7 @@ pub struct DeletedBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewindBody {
-    /// The last so many turns, each a user's message and all that follows it. A user's message that holds a tool's result begins none
+    /// The last n turns, each a user's message and all that follows it. A user's message that holds a tool's result begins none
     #[schema(minimum = 1, example = 1)]
     pub turns: Option<usize>,
     /// Every record from this number on
@@ -203,7 +203,7 @@ impl From<&Record> for RecordInfo {
 }
 
 impl RecordInfo {
-    /// Of a record of which only these messages are shown, each with when it was sent.
+    /// Describes a record of which only these messages are returned, each with its time.
     pub(super) fn of_some(record: &Record, messages: &[(&Message, Option<i64>)]) -> Self {
         Self {
             messages: messages.len(),
@@ -238,7 +238,7 @@ pub struct MessagesBody {
     pub cost: Cost,
 }
 
-/// What is known of a session beside its messages.
+/// A session, without its messages.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionBody {
     /// The session's id
@@ -291,7 +291,7 @@ pub struct SessionChange {
     pub owner: Option<Option<String>>,
 }
 
-/// Tells null from nothing.
+/// Distinguishes null from a missing field.
 fn said<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
@@ -365,7 +365,7 @@ pub struct ProblemBody {
     limit: Option<u64>,
 }
 
-/// Epoch milliseconds as a time.
+/// Converts epoch milliseconds to a time.
 pub(crate) fn time(epoch_ms: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(epoch_ms).ok()
 }

@@ -17,10 +17,10 @@ use super::read::tagged;
 use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
 use crate::auth::{Access, MayWrite};
 use crate::memory::Held;
-use crate::problem::{Asked, Problem};
+use crate::problem::{Operation, Problem};
 use crate::service::Service;
 
-/// On the answer to a repeated key.
+/// Set on the response to a repeated key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Append messages
@@ -70,7 +70,7 @@ pub async fn append(
     if let Some(IfMatch(position)) = expected {
         append = append.expecting(position);
     }
-    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Asked::Append, held).await?;
+    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Operation::Append, held).await?;
     let position = position(&appended);
     let body = AppendedBody {
         session: session.to_string(),
@@ -87,7 +87,7 @@ fn replayed(repeated: bool) -> Option<[(HeaderName, HeaderValue); 1]> {
     repeated.then_some([(REPLAYED, HeaderValue::from_static("true"))])
 }
 
-/// The position behind what was appended, the same for every repeat of it.
+/// The position after the appended record, the same for every repeat.
 fn position(appended: &Appended) -> Position {
     Position::new(
         appended.seq + 1,
@@ -96,7 +96,7 @@ fn position(appended: &Appended) -> Position {
     )
 }
 
-/// The messages of a body.
+/// Parses the messages of a body.
 pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message>, Problem> {
     let read = |(place, value)| {
         let message = format.read(value).and_then(|message| message.check().map(|()| message));
@@ -105,27 +105,27 @@ pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message
     values.into_iter().enumerate().map(read).collect()
 }
 
-/// A part of a body that is wrong, with its place.
+/// Describes an invalid part of a body, with its place.
 pub(super) fn at<T>(pointer: &str, part: Result<T, impl std::fmt::Display>) -> Result<T, Problem> {
     part.map_err(|e| Problem::invalid(format!("{e} (at {pointer:?})")).with("pointer", pointer))
 }
 
-/// Appends to the end, whatever becomes of the client, and tells those who watch.
+/// Appends even if the client disconnects, and notifies watchers.
 pub(crate) async fn store(
     service: &Service,
     access: &Access,
     session: &SessionId,
     key: Option<String>,
     append: Append,
-    asked: Asked,
+    asked: Operation,
     held: Held,
 ) -> Result<Appended, Problem> {
-    let (within, to, hub) = (access.clone(), session.clone(), service.hub().clone());
+    let (within, to, watch) = (access.clone(), session.clone(), service.watch().clone());
     let work = async move {
         let _held = held;
-        let appended = within.store.append_surely(&to, append).await.map_err(|e| within.problem_of(&e, asked))?;
+        let appended = within.store.append_with_retry(&to, append).await.map_err(|e| within.problem_of(&e, asked))?;
         if !appended.repeated {
-            hub.tell(within.namespace.as_ref(), &to);
+            watch.tell(within.namespace.as_ref(), &to);
         }
         Ok(appended)
     };
@@ -135,11 +135,11 @@ pub(crate) async fn store(
 /// Clear a session
 ///
 /// From that instant nothing before it is shown, to anyone. Then what it held is erased from the store, which takes about as long as the writing
-/// took; if that is interrupted, the next clear goes on. The session stays listed.
+/// took; if that is interrupted, the next clear continues. The session stays listed.
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "clearMessages",
     params(SessionPath, KeyHeader, IfMatchHeader),
-    responses((status = 200, description = "Cleared; a repeat with the same key clears nothing that came after", body = ClearedBody,
+    responses((status = 200, description = "ClearOutcome; a repeat with the same key clears nothing that came after", body = ClearedBody,
         headers(("ETag" = String, description = "The position behind the clear"),
             ("Idempotent-Replayed" = String, description = "`true` where an earlier request with this key had cleared it"))),
         OfStore, OfValues, OfKey, OfMatch),
@@ -163,7 +163,7 @@ pub async fn clear(
     Ok((tagged(&position(&appended))?, replayed(appended.repeated), Json(cleared)).into_response())
 }
 
-/// Clears, then erases; what could not be erased is hidden all the same.
+/// Clears, then erases. What could not be erased is hidden nevertheless.
 pub(crate) async fn clear_and_sweep(
     service: &Service,
     access: &Access,
@@ -171,7 +171,7 @@ pub(crate) async fn clear_and_sweep(
     key: Option<String>,
     clear: Append,
 ) -> Result<(Appended, ClearedBody), Problem> {
-    let appended = store(service, access, session, key, clear, Asked::Other, Held::default()).await?;
+    let appended = store(service, access, session, key, clear, Operation::Other, Held::default()).await?;
     let (within, of) = (access.clone(), session.clone());
     let swept = service.write(None, session, None, async move {
         let swept = within.store.sweep(&of).await;

@@ -1,4 +1,4 @@
-//! `chat-memory-lambda`: the service as AWS Lambda starts it, under the name `bootstrap`. docs/deploying.md says how to pack it.
+//! `chat-memory-lambda`: the service as AWS Lambda starts it, under the name `bootstrap`. See docs/deploying.md for packaging.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What a viewer does to a session, each through the API's own functions, so that everyone who watches hears of it.
+//! A viewer's changes to a session. Each uses the API's own functions, so all watchers are notified.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use chat_memory::{Message, Role, SessionId};
 use maud::{Markup, html};
 
 use super::form::{Fields, Posted};
-use super::message::{Place, Shower};
+use super::message::{MessageView, Place};
 use super::page::{Page, Refused, answer, count, session_path, token, words};
 use super::viewer::Viewer;
 use crate::api::extract::Session;
 use crate::api::rewind::{Back, take_back};
 use crate::api::{directory, write};
 use crate::memory::Held;
-use crate::problem::{Asked, Problem};
+use crate::problem::{Operation, Problem};
 
-/// How often, and how long after, an append is tried again while the first click on its button is under way.
+/// How often, and at what interval, an append is retried while the first click's request is running.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A message that is being written.
+/// A message being written.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
-    /// By what the form is known, so that two clicks store it once.
+    /// Identifies the form, so that two clicks store it once.
     pub(crate) key: String,
     pub(crate) role: String,
     pub(crate) text: String,
@@ -38,7 +38,7 @@ impl Draft {
     pub(crate) fn of(fields: &Fields) -> Self {
         let new = Self::new();
         let given = |name: &str, otherwise: String| fields.get(name).map_or(otherwise, str::to_owned);
-        // A browser sends each end of a line as two characters.
+        // Browsers send a line end as CR LF.
         Self {
             key: given("key", new.key),
             role: given("role", new.role),
@@ -46,7 +46,7 @@ impl Draft {
         }
     }
 
-    /// The draft of a form that did not get through.
+    /// The draft of a form that failed.
     pub(crate) fn again(mut self, problem: &Problem) -> Self {
         if problem.kind() == "key-reused" {
             self.key = Self::new().key;
@@ -79,7 +79,7 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
     }
 }
 
-/// Appends a draft once. While the first of two clicks is under way, the second waits for it.
+/// Appends a draft once. While the first of two clicks is being processed, the second waits for it.
 pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, append: Append) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
@@ -89,7 +89,7 @@ pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, 
             session,
             Some(draft.key.clone()),
             append.clone(),
-            Asked::Append,
+            Operation::Append,
             Held::default(),
         )
         .await;
@@ -121,17 +121,17 @@ pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. 
     answer(problem, Page { title: "Not stored", viewer: Some(&viewer), class: "narrow", main })
 }
 
-/// The way back from a page about a session.
+/// The navigation back from a page about a session.
 fn crumbs(session: &SessionId) -> Markup {
     html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(session, "")) { (session) } } }
 }
 
-/// A page that asks whether it is really meant.
+/// A page that asks for confirmation.
 struct Question<'a> {
     session: &'a SessionId,
     title: &'a str,
     what: Markup,
-    /// Where the answer goes, and what goes with it.
+    /// Where the confirmation is sent, and with which fields.
     below: &'a str,
     fields: Markup,
     button: &'a str,
@@ -155,12 +155,12 @@ impl Question<'_> {
     }
 }
 
-/// Asks whether the last turn is to be taken back
+/// Asks whether to take back the last turn
 pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
     viewer.must_write()?;
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
     let history = viewer.access.store.load(&session, &Load::turns(1)).await.map_err(problem)?;
-    let shower = Shower::new(&session, viewer.kind());
+    let shower = MessageView::new(&session, viewer.kind());
     let turn = last_turn(&history);
     if turn.is_empty() {
         let detail = "there is no turn to take back: a turn begins with a user's message";
@@ -180,7 +180,7 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
     Ok(question.page(&viewer))
 }
 
-/// The last user's message that holds no tool's result, and all that follows it.
+/// The last user message without a tool result, and everything after it.
 fn last_turn(history: &History) -> Vec<(Place, &Message)> {
     let mut all: Vec<(Place, &Message)> = Vec::new();
     for record in &history.records {
@@ -202,14 +202,14 @@ pub(crate) async fn take_back_last(
     Posted { viewer, fields, .. }: Posted,
 ) -> Result<Redirect, Refused> {
     let shown = fields.get("position").and_then(|position| position.parse().ok());
-    let shown = shown.ok_or_else(|| Problem::bad_request("the form does not say which turn it means; open it anew"))?;
+    let shown = shown.ok_or_else(|| Problem::bad_request("the form does not name a turn; open it again"))?;
     let done =
         take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown), Held::default()).await;
     done.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=taken-back")))
 }
 
-/// Asks whether all is to be cleared
+/// Asks whether to clear everything
 pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
     viewer.must_write()?;
     let question = Question {
@@ -235,7 +235,7 @@ pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields, ..
     Ok(Redirect::to(&session_path(&session, "?done=cleared")))
 }
 
-/// Asks whether a session is to be deleted
+/// Asks whether to delete a session
 pub(crate) async fn ask_to_delete(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
     viewer.must_write()?;
     let question = Question {
@@ -258,7 +258,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
     Ok(Redirect::to("/console?done=deleted"))
 }
 
-/// Gives a session a title, or takes it away
+/// Sets or removes a session's title
 pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let title = fields.get("title").map(|title| title.trim().to_owned());
     let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
@@ -267,7 +267,7 @@ pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, 
     Ok(Redirect::to(&session_path(&session, "?done=entitled")))
 }
 
-/// Where one comes who opens the address of a form by itself
+/// Redirects someone who opens the address of a form directly
 pub(crate) async fn to_session(Session(session): Session) -> Redirect {
     Redirect::to(&session_path(&session, ""))
 }

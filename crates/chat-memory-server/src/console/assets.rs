@@ -1,4 +1,4 @@
-//! The console's own files, which are part of the program.
+//! The console's own files, embedded in the program.
 
 use std::sync::LazyLock;
 
@@ -11,10 +11,10 @@ const STYLE: &str = include_str!("../../assets/console.css");
 const SCRIPT: &str = include_str!("../../assets/console.js");
 const ICON: &str = include_str!("../../assets/icon.svg");
 
-/// What a browser may keep: another version of a file has another address.
+/// A browser may cache this: another version of a file has another address.
 const FOR_A_YEAR: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// The addresses of the files, each with a few digits of what all of them hold.
+/// The addresses of the files, each with a few digits of the hash of all of them.
 pub(crate) struct Addresses {
     pub(crate) style: String,
     pub(crate) script: String,
@@ -29,7 +29,7 @@ pub(crate) static ADDRESSES: LazyLock<Addresses> = LazyLock::new(|| {
     Addresses { style: address("console.css"), script: address("console.js"), icon: address("icon.svg") }
 });
 
-/// One of the files. Any version's address gives the one there is.
+/// Serves one of the files. The address of any version returns the current one.
 pub(crate) async fn file(Path((_, name)): Path<(String, String)>) -> Response {
     let (kind, content) = match name.as_str() {
         "console.css" => ("text/css; charset=utf-8", STYLE),

@@ -9,21 +9,21 @@ use serde::Deserialize;
 use super::actions::{Draft, message_fields};
 use super::cost_pages::panel;
 use super::costs::{Costs, newest};
-use super::message::{Shower, when};
+use super::message::{MessageView, when};
 use super::page::{Page, Refused, count, notice, query, session_path, token};
 use super::viewer::Viewer;
 use crate::api::extract::{Params, Session};
 use crate::api::{cursor, place};
 
-/// As many messages as a page has, or as few as make a megabyte.
+/// The most messages on a page; fewer if they exceed a megabyte.
 const PAGE: u64 = crate::api::PAGE as u64;
 
-/// Which part of it.
+/// Which part of the session to show.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wanted {
-    /// What is older than another page.
+    /// The part before another page.
     before: Option<String>,
-    /// What was done before this page came.
+    /// The action that led to this page.
     done: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn conversation(
         load = load.before(before.parse().map_err(|e| Refused::from(access.problem(&e)))?);
     }
     let history = access.store.load(&session, &load).await.map_err(|e| access.problem(&e))?;
-    // A store without a list knows nothing more of a session.
+    // Without a directory the store knows nothing more about a session.
     let info = if viewer.has_directory() { access.store.session(&session).await.map_err(|e| access.problem(&e))? } else { None };
     let view =
         View { viewer: &viewer, session: &session, history: &history, info: info.as_ref(), is_newest: wanted.before.is_none() };
@@ -55,7 +55,7 @@ struct View<'a> {
     session: &'a SessionId,
     history: &'a History,
     info: Option<&'a SessionInfo>,
-    /// Whether it shows the end of the session, where new messages come.
+    /// Whether it shows the end of the session, where new messages appear.
     is_newest: bool,
 }
 
@@ -70,7 +70,7 @@ impl View<'_> {
     }
 
     fn main(&self, done: Option<&str>) -> Markup {
-        let shower = Shower::new(self.session, self.viewer.kind());
+        let shower = MessageView::new(self.session, self.viewer.kind());
         let older =
             self.history.older().map(|older| cursor::write(&self.viewer.access, &place(self.session), &older.to_string()));
         let events = format!("{}?after={}", self.path("/events"), query(&self.history.position.to_string()));
@@ -103,7 +103,7 @@ impl View<'_> {
         }
     }
 
-    /// What stands below the newest message.
+    /// The part below the newest message.
     fn end(&self, done: Option<&str>) -> Markup {
         html! {
             @if self.viewer.may_write() {
@@ -115,7 +115,7 @@ impl View<'_> {
                     }
                 }
             }
-            // Where the talk ends, for the script.
+            // Where the conversation ends, for the script.
             div #end {}
         }
     }
@@ -199,7 +199,7 @@ impl View<'_> {
     }
 }
 
-/// What was done, in words. Nothing else that an address says is repeated in a page.
+/// A description of the finished action. Nothing else from an address is repeated in a page.
 fn said(done: &str) -> Option<&'static str> {
     match done {
         "appended" => None,

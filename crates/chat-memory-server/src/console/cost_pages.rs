@@ -1,4 +1,4 @@
-//! The pages of estimates: of one session, and of all sessions of a page of the list.
+//! The pages with cost estimates: of one session, and of the sessions on a page of the list.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use super::viewer::{Kind, Viewer};
 use crate::api::extract::{Params, Session};
 use crate::service::Service;
 
-/// What the two ways are called, here and in the figures.
+/// The names of the two layouts, here and in the figures.
 const HERE: &str = "An item for each record";
 const ONE_ITEM: &str = "One item for the session";
 
-/// What a session's records take, in a box.
+/// What a session's records cost, in a box.
 pub(crate) fn panel(kind: Kind, costs: &Costs) -> Markup {
     let most = costs.one_item.max(costs.units_in_item).max(1);
     html! {
@@ -35,7 +35,7 @@ pub(crate) fn panel(kind: Kind, costs: &Costs) -> Markup {
     }
 }
 
-/// Up to where both ways can be compared.
+/// How far both layouts can be compared.
 fn so_far(costs: &Costs) -> String {
     costs.full_at.map(|seq| format!(" up to record {seq}, where one item would be full (400 KB)")).unwrap_or_default()
 }
@@ -48,7 +48,7 @@ fn on(kind: Kind) -> &'static str {
     }
 }
 
-/// A bar whose number stands beside it.
+/// A bar with its number next to it.
 fn bar(class: &str, n: usize, most: usize) -> Markup {
     let width = (n * 100).div_ceil(most).clamp(1, 100);
     html! {
@@ -58,7 +58,7 @@ fn bar(class: &str, n: usize, most: usize) -> Markup {
     }
 }
 
-/// How it was estimated.
+/// How the cost was estimated.
 fn how() -> Markup {
     html! {
         p.small {
@@ -69,7 +69,7 @@ fn how() -> Markup {
     }
 }
 
-/// What a session takes
+/// What a session costs
 pub(crate) async fn of_session(viewer: Viewer, Session(session): Session) -> Result<impl axum::response::IntoResponse, Refused> {
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
     let costs = estimate(&*viewer.access.store, &session, Instant::now() + PATIENCE).await.map_err(problem)?;
@@ -90,11 +90,11 @@ pub(crate) async fn of_session(viewer: Viewer, Session(session): Session) -> Res
     Ok(Page { title: "Costs", viewer: Some(&viewer), class: "narrow", main }.whole())
 }
 
-/// How wide and high the chart's field is.
+/// The width and height of the chart's area.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 200.0;
 
-/// The sums of both ways, record by record.
+/// The running totals of both layouts, record by record.
 fn chart(costs: &Costs) -> Markup {
     let Some(end) = costs.curve.last().filter(|_| costs.curve.len() > 2) else { return html! {} };
     let last = (costs.curve.len() - 1).max(1) as f64;
@@ -142,7 +142,7 @@ fn chart(costs: &Costs) -> Markup {
     }
 }
 
-/// The next number of one digit that four steps part well, and zeros.
+/// The next number with one significant digit that four steps divide well.
 fn round_up(n: usize) -> usize {
     let mut size = 4;
     while size < n {
@@ -152,7 +152,7 @@ fn round_up(n: usize) -> usize {
     size
 }
 
-/// What some of the records took.
+/// What some of the records cost.
 fn table(curve: &[Point]) -> Markup {
     let mut some: Vec<&Point> = [0, 10, 100, 1_000, 10_000].into_iter().filter_map(|at| curve.get(at)).collect();
     some.extend(curve.last().filter(|last| some.iter().all(|point| point.seq != last.seq)));
@@ -172,7 +172,7 @@ fn table(curve: &[Point]) -> Markup {
     }
 }
 
-/// What the sessions of a page of the list take
+/// What the sessions on a page of the list cost
 pub(crate) async fn of_list(
     axum::extract::State(_): State<Service>,
     viewer: Viewer,

@@ -1,4 +1,4 @@
-//! What a session's records take on DynamoDB, beside what one item for the whole session would have taken.
+//! What a session's records cost on DynamoDB, compared with one item for the whole session.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,22 +7,22 @@ use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::{Load, Reach, Record};
 use chat_memory::{ChatStore, Error, Message, SessionId};
 
-/// The largest item that DynamoDB takes, in bytes.
+/// DynamoDB's largest item, in bytes.
 const LARGEST_ITEM: usize = 400 * 1024;
 
-/// A write unit, in bytes.
+/// The size of a write unit, in bytes.
 const WRITE_UNIT: usize = 1024;
 
-/// Where a page of messages ends, whatever else is asked: in bytes of their JSON.
+/// The size at which a page of messages ends, whatever else is asked for: in bytes of their JSON.
 const LARGEST_PAGE: u64 = 1_000_000;
 
-/// How long an estimate may read before it says that it did not come to the end.
+/// How long an estimate may read before it reports that it did not reach the end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many messages an estimate reads at once.
+/// How many messages an estimate reads per request.
 const AT_ONCE: u64 = 1_000;
 
-/// What writing one record takes.
+/// What writing one record costs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
     /// The bytes of its messages' JSON.
@@ -50,37 +50,37 @@ fn plain_bytes(message: &Message) -> usize {
     message.to_value().to_string().len()
 }
 
-/// What the records of a session take, oldest first.
+/// What the records of a session cost, oldest first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Costs {
     pub(crate) records: usize,
     pub(crate) messages: usize,
-    /// As they are stored.
+    /// As stored.
     pub(crate) bytes: usize,
     pub(crate) units: usize,
-    /// What it takes to rewrite, at each record, an item with all messages so far, as long as that item is not full.
+    /// The cost of rewriting, at each record, an item with all messages so far, until that item is full.
     pub(crate) one_item: usize,
-    /// The units of the records that one item can hold: what `one_item` is compared with.
+    /// The units of the records that fit into one item: what `one_item` is compared with.
     pub(crate) units_in_item: usize,
-    /// The number of the first record that one item cannot hold, since it would be full.
+    /// The number of the first record that no longer fits into one item.
     pub(crate) full_at: Option<u64>,
     plain: usize,
-    /// After each record: the units of it, of one item at it, and the sums of both.
+    /// After each record: its units, those of one item, and the totals of both.
     pub(crate) curve: Vec<Point>,
 }
 
-/// Where both ways are after a record.
+/// Both totals after a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Point {
     pub(crate) seq: u64,
     pub(crate) units: usize,
     pub(crate) sum: usize,
-    /// The units of one item at this record, and their sum; `None` where it would be full.
+    /// The units of one item at this record, and their total; `None` if it would be full.
     pub(crate) one_item: Option<(usize, usize)>,
 }
 
 impl Costs {
-    /// What these records take, oldest first.
+    /// What these records cost, oldest first.
     pub(crate) fn of(session: &SessionId, records: &[Record]) -> Self {
         Self::add_up(records.iter().map(|record| Taken::by(session, record)))
     }
@@ -107,19 +107,19 @@ impl Costs {
         costs
     }
 
-    /// How many times as much one item takes, for the records that it can hold.
+    /// One item's cost divided by ours, for the records that fit into it.
     pub(crate) fn factor(&self) -> Option<f64> {
         (self.units_in_item > 0).then(|| self.one_item as f64 / self.units_in_item as f64)
     }
 }
 
-/// A load of the newest messages, so many at most and not many more bytes than a page should have.
+/// A load of up to n newest messages, limited to roughly the size of a page.
 pub(crate) fn newest(messages: u64) -> Load {
     let least = LARGEST_PAGE / messages.max(1);
     Load::reaching(Reach::Weight { budget: LARGEST_PAGE, of: Arc::new(move |message| (plain_bytes(message) as u64).max(least)) })
 }
 
-/// Reads all of a session, and estimates; `None` where the time ends before the session does.
+/// Reads a whole session and estimates its cost; `None` if the time runs out first.
 pub(crate) async fn estimate(store: &dyn ChatStore, session: &SessionId, until: Instant) -> Result<Option<Costs>, Error> {
     let mut taken = Vec::new();
     let mut load = newest(AT_ONCE).eventually_consistent();

@@ -1,4 +1,4 @@
-//! What is new in a session, for a page that is open.
+//! New messages of a session, for an open page.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,23 +10,23 @@ use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
 
-use super::message::Shower;
+use super::message::MessageView;
 use super::page::Refused;
 use super::viewer::Viewer;
 use crate::api::events::stream_of;
 use crate::api::extract::{Params, Session};
 use crate::service::Service;
 
-/// How often it is asked whether the login of an open page still holds.
+/// How often the login of an open page is checked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Where the page is.
+/// The page's position.
 #[derive(Debug, Deserialize)]
 pub(crate) struct From {
     after: Option<String>,
 }
 
-/// New records as they come, each as HTML
+/// New records as they arrive, each as HTML
 pub(crate) async fn events(
     State(service): State<Service>,
     viewer: Viewer,
@@ -34,7 +34,7 @@ pub(crate) async fn events(
     Params(from): Params<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let shower = Shower::new(&session, viewer.kind());
+    let shower = MessageView::new(&session, viewer.kind());
     let write = move |record: &Record| {
         json!({ "seq": record.seq, "rewind": record.rewind, "html": shower.record(record).into_string() }).to_string()
     };
@@ -46,7 +46,7 @@ pub(crate) async fn events(
     Ok(Response::from_parts(parts, Body::from_stream(events)))
 }
 
-/// Waits until the login does not hold any more: its key was revoked, or its time is over.
+/// Waits until the login ends: its key was revoked, or it expired.
 async fn end_of_login(viewer: Viewer) {
     let (Some(login), Some(keys)) = (&viewer.login, viewer.service.keys()) else { return std::future::pending().await };
     while login.holds(keys) {

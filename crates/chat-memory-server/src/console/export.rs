@@ -11,14 +11,14 @@ use crate::api::extract::{Params, Session};
 use crate::api::types::FormatParam;
 use crate::problem::Problem;
 
-/// In which form.
+/// The format.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
     #[serde(flatten)]
     form: FormatParam,
 }
 
-/// All messages of a session, one a line
+/// All messages of a session, one per line
 pub(crate) async fn export(
     viewer: Viewer,
     Session(session): Session,

@@ -1,4 +1,4 @@
-//! What a form sends, once it is known to come from a page of this very viewer's.
+//! Submitted forms, checked to come from this viewer's own pages.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::service::Service;
 #[derive(Default)]
 pub(crate) struct Fields(Vec<(String, String)>);
 
-/// The names only: among the fields are keys, and the tokens of forms.
+/// Only the names: the values include keys and form tokens.
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
@@ -24,23 +24,23 @@ impl fmt::Debug for Fields {
 }
 
 impl Fields {
-    /// A field's text; `None` where it is missing or blank.
+    /// A field's text; `None` if it is missing or blank.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         found.filter(|value| !value.trim().is_empty())
     }
 
-    /// The fields of a short body, of whatever viewer.
+    /// Reads the fields of a short body, from any viewer.
     pub(crate) async fn read_short(request: Request, service: &Service) -> Result<Self, Problem> {
         check(request.headers())?;
         Self::of(&short_bytes(request, service).await?)
     }
 
-    /// The fields of a body that may have a text to store, of one who may write.
+    /// Reads the fields of a body that may contain a text to store, from a viewer who may write.
     async fn read(request: Request, service: &Service) -> Result<(Self, Held), Problem> {
         check(request.headers())?;
         let (body, mut held) = bytes(request, service).await?;
-        // The texts are copies of it.
+        // The fields are copies of the body.
         service.memory().for_reading(&mut held, 3 * body.len()).await?;
         Self::of(&body).map(|fields| (fields, held))
     }
@@ -55,10 +55,10 @@ impl Fields {
     }
 }
 
-/// More than any of the console's forms has.
+/// More fields than any of the console's forms has.
 const MOST_FIELDS: usize = 100;
 
-/// Refuses what no form of the console's sends, before any of it is read.
+/// Refuses what no console form sends, before anything is read.
 fn check(headers: &HeaderMap) -> Result<(), Problem> {
     not_of_another_site(headers)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -69,12 +69,12 @@ fn check(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", detail))
 }
 
-/// A form of this viewer's, who may write.
+/// A form of a viewer who may write.
 #[derive(Debug)]
 pub(crate) struct Posted {
     pub(crate) viewer: Viewer,
     pub(crate) fields: Fields,
-    /// The memory that is set aside for them.
+    /// The memory reserved for the fields.
     pub(crate) _held: Held,
 }
 
@@ -90,8 +90,8 @@ impl FromRequest<Service> for Posted {
     }
 }
 
-/// Refuses what another site's page made this browser send. Where the browser does not say by `Sec-Fetch-Site`, as over plain HTTP, its
-/// `Origin` must be this host; a client that sends neither is no browser of today.
+/// Refuses requests that another site's page made this browser send. If the browser sends no `Sec-Fetch-Site`, as over plain HTTP,
+/// its `Origin` must be this host; a client that sends neither is not a current browser.
 fn not_of_another_site(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let own = match (text("sec-fetch-site"), text("origin")) {

@@ -15,10 +15,10 @@ use super::viewer::Viewer;
 use crate::api::extract::Params;
 use crate::app::is_secure;
 use crate::keys::{Right, console_token};
-use crate::problem::{Asked, Problem, Reader};
+use crate::problem::{Operation, Problem, Reader};
 use crate::service::Service;
 
-/// How long the answer to a wrong key takes, so that nobody tries many.
+/// How long the response to a wrong key takes, to slow down guessing.
 const SLOWLY: Duration = Duration::from_millis(400);
 
 /// Where to go after the login.
@@ -44,7 +44,7 @@ fn page<'a>(next: &str, error: Option<&str>) -> Page<'a> {
         @if let Some(error) = error { p.error role="alert" { (error) } }
         form.stack method="post" action="/console/login" {
             input type="hidden" name="next" value=(next);
-            // So that a password manager keeps it as one.
+            // So that a password manager saves it as a login.
             input.away type="text" name="username" value="chat-memory" autocomplete="username" readonly tabindex="-1" aria-hidden="true";
             label for="key" { "API key" }
             input id="key" name="key" type="password" autocomplete="current-password" spellcheck="false" required autofocus placeholder="cm_…";
@@ -63,7 +63,7 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
     let text = fields.get("key").unwrap_or_default().trim();
     let refused = match keys.find(text).zip(console_token(text)) {
         Some((key, token)) if key.allows(Right::Read) => {
-            let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Asked::Other))?;
+            let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Other))?;
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response());
         }
         Some(_) => Problem::forbidden("this key lacks the right \"read\", so there is nothing to show to it"),
@@ -81,11 +81,11 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
 pub(crate) async fn logout(viewer: Viewer, request: Request) -> Result<Response, Refused> {
     let fields = Fields::read_short(request, &viewer.service).await?;
     viewer.check_token(fields.get("token"))?;
-    let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, Reader::Client, Asked::Other))?;
+    let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Other))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console/login")).into_response())
 }
 
-/// A page of the console's; the first one where it is anything else.
+/// The path if it is one of the console's; otherwise the console's first page.
 fn own(path: Option<&str>) -> &str {
     let is_own = |path: &&str| {
         let below = path.strip_prefix("/console");

@@ -1,15 +1,15 @@
-//! Markdown of anyone's as HTML that does nothing but show: raw HTML is text, links lead to the web or a mailbox only, and no image comes
-//! from elsewhere.
+//! Renders untrusted Markdown as passive HTML: raw HTML becomes text, links lead only to the web or to mail addresses, and images
+//! are never loaded from elsewhere.
 
 use std::borrow::Cow;
 
 use maud::{Markup, PreEscaped, html};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
 
-/// The longest text that is taken for Markdown. A longer one is shown as it is.
+/// The longest text that is rendered as Markdown. A longer one is shown verbatim.
 const LONGEST: usize = 100_000;
 
-/// The images that may stand in a page: those that a browser decodes and that can hold nothing but pixels.
+/// The image types allowed in a page: browsers decode them, and they can contain nothing but pixels.
 const IMAGES: [&str; 5] = ["png", "jpeg", "gif", "webp", "avif"];
 
 /// A message's text.
@@ -19,12 +19,12 @@ pub(crate) fn markdown(text: &str) -> Markup {
     }
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut written = String::with_capacity(text.len() * 3 / 2);
-    // Of what it writes unescaped, all comes from `Safe`: no event of the parser's that holds HTML is passed on.
+    // Everything that is not escaped comes from `Safe`: it passes on no HTML event of the parser.
     pulldown_cmark::html::push_html(&mut written, Safe { parser: Parser::new_ext(text, options), links: Vec::new() });
     PreEscaped(written)
 }
 
-/// An image that a message has, by its URL, or a link to it.
+/// An image of a message by its URL, or a link to it.
 pub(crate) fn image(url: &str, words: &str) -> Markup {
     if is_image(url) {
         return html! { img src=(url) alt=(if words.is_empty() { "Image" } else { words }); };
@@ -36,10 +36,10 @@ pub(crate) fn image(url: &str, words: &str) -> Markup {
     }
 }
 
-/// The events of the parser, each harmless.
+/// The parser's events, each made harmless.
 struct Safe<'a> {
     parser: Parser<'a>,
-    /// Of the links that are open, what follows each.
+    /// For each open link, what follows it.
     links: Vec<Cow<'static, str>>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Iterator for Safe<'a> {
             Event::TaskListMarker(done) => Event::Text(CowStr::Borrowed(if done { "☑ " } else { "☐ " })),
             Event::Start(Tag::HtmlBlock) => raw(html! { (PreEscaped("<p class=\"raw\">")) }),
             Event::End(TagEnd::HtmlBlock) => raw(html! { (PreEscaped("</p>")) }),
-            // A page's own headings stand above those of its messages.
+            // A page's own headings rank above those of its messages.
             Event::Start(Tag::Heading { level, .. }) => {
                 Event::Start(Tag::Heading { level: below(level), id: None, classes: Vec::new(), attrs: Vec::new() })
             }
@@ -77,7 +77,7 @@ impl<'a> Iterator for Safe<'a> {
             Event::End(TagEnd::Link) => Event::InlineHtml(self.links.pop().unwrap_or_default().into_owned().into()),
             Event::Start(Tag::Image { dest_url, .. }) => {
                 let words = self.words_of_image();
-                // No link stands within another.
+                // Links cannot be nested.
                 let within = !self.links.is_empty() && !is_image(&dest_url);
                 raw(if within {
                     html! { "Image: " (words) }
@@ -91,7 +91,7 @@ impl<'a> Iterator for Safe<'a> {
 }
 
 impl Safe<'_> {
-    /// The text up to the end of the image that was begun.
+    /// The text up to the end of the current image.
     fn words_of_image(&mut self) -> String {
         let mut words = String::new();
         let mut open = 1;
@@ -128,7 +128,7 @@ fn web(url: &str) -> Option<String> {
 
 fn link(href: &str) -> Markup {
     let whole = html! { a href=(href) target="_blank" rel="noopener noreferrer" {} }.into_string();
-    // It is closed when its text has come.
+    // The closing tag follows after the link's text.
     PreEscaped(whole.trim_end_matches("</a>").to_owned())
 }
 

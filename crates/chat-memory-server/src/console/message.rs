@@ -1,4 +1,4 @@
-//! A record as it is shown: what is known of it, and its messages.
+//! A record as shown: its details, and its messages.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
-use chat_memory::store::{Load, Older, Record};
+use chat_memory::store::{Load, PageCursor, Record};
 use chat_memory::{ChatStore as _, Content, Message, Part, Role, SessionId, ToolCall, json};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -17,28 +17,28 @@ use super::viewer::{Kind, Viewer};
 use crate::api::types::time;
 use crate::problem::Problem;
 
-/// The longest text that a page shows whole, in bytes; a browser takes seconds to lay out millions.
+/// The longest text shown completely, in bytes; browsers take seconds to lay out millions.
 const LONGEST: usize = 64 * 1024;
 
-/// How much of a longer text a page shows, in bytes.
+/// How much of a longer text is shown, in bytes.
 const HEAD: usize = 16 * 1024;
 
-/// The fields in which OpenAI-compatible endpoints give what a model reasoned before it answered.
+/// The fields in which OpenAI-compatible endpoints return a model's reasoning.
 const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
-/// Where a message is: its record's number, and which of the record's messages it is.
+/// A message's place: its record's number, and its index in the record.
 pub(crate) type Place = (u64, usize);
 
-/// How the records of one session are shown.
+/// How to show the records of a session.
 #[derive(Debug)]
-pub(crate) struct Shower {
+pub(crate) struct MessageView {
     session: SessionId,
     kind: Kind,
-    /// The tools of the calls seen so far, by the calls' ids: a result names its call only.
+    /// The tools of the calls so far, by call id: a result names only its call.
     called: Mutex<HashMap<String, String>>,
 }
 
-impl Shower {
+impl MessageView {
     pub(crate) fn new(session: &SessionId, kind: Kind) -> Self {
         Self { session: session.clone(), kind, called: Mutex::default() }
     }
@@ -62,7 +62,7 @@ impl Shower {
         }
     }
 
-    /// What is known of a record beside its messages.
+    /// What is known about a record in addition to its messages.
     fn line(&self, record: &Record) -> Markup {
         let cost = cost_of(&self.session, record);
         html! {
@@ -91,7 +91,7 @@ impl Shower {
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
             Role::User if message.begins_turn() => ("user", "User"),
-            // Anthropic's, Bedrock's and Gemini's forms give tools' results in a user's message.
+            // The Anthropic, Bedrock and Gemini formats put tool results into a user message.
             Role::User => ("tool", "Tool"),
             Role::Assistant => ("assistant", "Assistant"),
             Role::Tool => return self.result(message, at),
@@ -121,7 +121,7 @@ impl Shower {
         }
     }
 
-    /// A text as Markdown; the head of a long one as it is.
+    /// Renders a text as Markdown; of a long one only the head, verbatim.
     fn text(&self, text: &str, at: Place) -> Markup {
         let (seq, n) = at;
         match head(text) {
@@ -133,7 +133,7 @@ impl Shower {
         }
     }
 
-    /// A text as it is, or its head with a way to the whole record.
+    /// Renders a text verbatim, or its head with a link to the whole record.
     fn pre(&self, text: &str, seq: u64) -> Markup {
         match head(text) {
             None => html! { pre tabindex="0" dir="auto" { (text) } },
@@ -144,7 +144,7 @@ impl Shower {
         }
     }
 
-    /// What to say below the head of a text.
+    /// The note below the head of a text.
     fn rest(&self, text: &str, head: &str, below: &str) -> Markup {
         html! {
             p.small { "The first " (size(head.len())) " of " (size(text.len())) ". " a href=(session_path(&self.session, below)) { "Show all of it" } }
@@ -157,7 +157,7 @@ impl Shower {
             self.called.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), name.to_owned());
         }
         let arguments = match call.arguments() {
-            // As the model wrote it where it is no JSON.
+            // As the model wrote it, if it is not JSON.
             Some(text) => readable(text),
             None => pretty(&Value::Object(call.fields().clone())),
         };
@@ -183,7 +183,7 @@ impl Shower {
         }
     }
 
-    /// A part of a content: text and images as such, everything else as its JSON.
+    /// A part of a content: text and images as such, everything else as JSON.
     fn part(&self, part: &Part, at: Place) -> Markup {
         if let Some(text) = part.as_text() {
             return self.text(text, at);
@@ -199,7 +199,7 @@ impl Shower {
         }
     }
 
-    /// What else a message has. Fields that say nothing are left out here; an export has them.
+    /// A message's other fields. Empty ones are omitted here; an export has them.
     fn fields(&self, message: &Message, seq: u64) -> Markup {
         let mut more = message.extra.clone();
         if message.content.is_none() && !message.parts().is_empty() {
@@ -219,7 +219,7 @@ impl Shower {
     }
 }
 
-/// The head of a text that is too long for a page.
+/// The head of a text that is too long for a page; `None` for a shorter one.
 fn head(text: &str) -> Option<&str> {
     (text.len() > LONGEST).then(|| &text[..text.floor_char_boundary(HEAD)])
 }
@@ -233,12 +233,12 @@ fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
     }
 }
 
-/// A record of a session by its number, while it is in view.
+/// Finds a visible record of a session by its number.
 async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, Refused> {
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(session);
     let newest = viewer.access.store.load(session, &Load::last(1)).await.map_err(problem)?;
-    // What is newer was written since, as far as this load is concerned: the records from this one back are read, one of them.
-    let older = Older::new(newest.position.next(), seq.saturating_add(1), newest.position.read_at());
+    // Treats newer records as written later and loads one record, backwards from the wanted one.
+    let older = PageCursor::new(newest.position.next(), seq.saturating_add(1), newest.position.read_at());
     let history = if newest.records.iter().any(|record| record.seq == seq) {
         newest
     } else {
@@ -250,7 +250,7 @@ async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, 
     })
 }
 
-/// What a page showed the head of: plain, so that no browser does anything but show it.
+/// The complete text of a shortened one: as plain text, so that no browser interprets it.
 type Plain = ([(HeaderName, HeaderValue); 1], String);
 
 fn plain(text: String) -> Plain {
@@ -277,7 +277,7 @@ fn session_of(id: String) -> Result<SessionId, Refused> {
     SessionId::new(id).map_err(|e| Problem::bad_request(e.to_string()).into())
 }
 
-/// JSON with its lines apart; any other text as it is, and so is one of which only the head is shown.
+/// Formats JSON over several lines; leaves any other text, and shortened text, unchanged.
 fn readable(text: &str) -> String {
     if head(text).is_some() {
         return text.to_owned();
@@ -292,7 +292,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-/// A time, in UTC; the script says it in the reader's own zone.
+/// A time, in UTC; the script converts it to the reader's time zone.
 pub(crate) fn when(epoch_ms: i64) -> Markup {
     let Some(at) = time(epoch_ms) else { return html! {} };
     let shown = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();

@@ -1,5 +1,5 @@
-//! The console: sessions to look into and to write to, in a browser. Pages are made here, by the server; a script of the console's own
-//! brings what is new to pages that are open, and none is needed for anything else.
+//! The console: reading and writing sessions in a browser. The server renders the pages. The console's own script adds new messages
+//! to open pages; everything else works without scripts.
 
 use axum::Router;
 use axum::middleware::from_fn;
@@ -27,7 +27,7 @@ mod viewer;
 
 /// The console's routes.
 pub(crate) fn routes(_: &Service) -> Router<Service> {
-    // Not nested: then the address that a login leads back to would lack its beginning.
+    // Not nested: otherwise the path that a login returns to would lack its prefix.
     let session = |below: &str| format!("/console/sessions/{{id}}{below}");
     Router::new()
         .route("/console", get(sessions::list))
@@ -52,7 +52,7 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .layer(from_fn(page::alone))
 }
 
-/// Leads to the console.
+/// Redirects to the console.
 pub(crate) async fn home() -> Redirect {
     Redirect::to("/console")
 }

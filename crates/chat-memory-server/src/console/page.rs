@@ -1,4 +1,4 @@
-//! What all pages have: their frame, their header, and how an error looks.
+//! What all pages share: their frame, their header, and the look of errors.
 
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -12,17 +12,17 @@ use super::assets::ADDRESSES;
 use super::viewer::Viewer;
 use crate::problem::Problem;
 
-/// Only the console's own files, no inline script or style, no frame, no form to elsewhere.
+/// Only the console's own files: no inline scripts or styles, no frames, no forms to other hosts.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Without it a browser would send `Origin: null` with our own forms.
 const REFERRERS: HeaderValue = HeaderValue::from_static("same-origin");
 
-/// What stands as it is in a path or a query.
+/// Characters that are not escaped in a path or a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Sets the headers that keep a page to itself.
+/// Sets the headers that isolate a page.
 pub(crate) async fn alone(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -32,29 +32,29 @@ pub(crate) async fn alone(request: Request, next: Next) -> Response {
     response
 }
 
-/// A text in a query.
+/// Escapes a text for a query.
 pub(crate) fn query(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
-/// Where a session's page is, or one below it.
+/// The path of a session's page, or of one below it.
 pub(crate) fn session_path(session: &SessionId, below: &str) -> String {
     format!("/console/sessions/{}{below}", query(session.as_str()))
 }
 
-/// A page before it has its frame.
+/// A page without its frame.
 pub(crate) struct Page<'a> {
-    /// What the window's title says.
+    /// The window's title.
     pub(crate) title: &'a str,
-    /// Whose page it is; nobody's before the login.
+    /// The page's viewer; `None` before the login.
     pub(crate) viewer: Option<&'a Viewer>,
-    /// What kind of page it is, for the style.
+    /// The kind of page, for its style.
     pub(crate) class: &'static str,
     pub(crate) main: Markup,
 }
 
 impl Page<'_> {
-    /// The whole document.
+    /// Renders the whole document.
     pub(crate) fn whole(self) -> Markup {
         html! {
             (DOCTYPE)
@@ -115,7 +115,7 @@ fn top(viewer: Option<&Viewer>) -> Markup {
     }
 }
 
-/// The mark of the product: records, one upon the other.
+/// The product's logo: records in a stack.
 fn mark() -> Markup {
     html! {
         svg.mark viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" focusable="false" {
@@ -126,29 +126,29 @@ fn mark() -> Markup {
     }
 }
 
-/// The field by which a form is known as this viewer's.
+/// The field that identifies a form as this viewer's.
 pub(crate) fn token(viewer: &Viewer) -> Markup {
     html! { input type="hidden" name="token" value=(viewer.token()); }
 }
 
-/// What is said once, after something was done.
+/// A message shown once, after an action.
 pub(crate) fn notice(text: &str) -> Markup {
     html! { p.notice role="status" { (text) } }
 }
 
-/// A sentence, begun and ended as one.
+/// Formats a sentence with a capital and a full stop.
 pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let begun: String = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect();
     if begun.ends_with(['.', '!', '?']) { begun } else { begun + "." }
 }
 
-/// So many of something.
+/// Formats a number of things.
 pub(crate) fn count(n: usize, what: &str) -> String {
     format!("{} {what}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
-/// A number with its thousands apart.
+/// Formats a number with thousands separators.
 pub(crate) fn number(n: usize) -> String {
     let digits = n.to_string();
     let mut apart = String::new();
@@ -161,7 +161,7 @@ pub(crate) fn number(n: usize) -> String {
     apart
 }
 
-/// So many bytes, to three digits.
+/// Formats a number of bytes with three digits.
 pub(crate) fn size(bytes: usize) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
@@ -171,7 +171,7 @@ pub(crate) fn size(bytes: usize) -> String {
     }
 }
 
-/// Why a page is not shown, as one: a problem, or that one must log in first.
+/// Why a page is not shown: a problem, or a login is needed first.
 #[derive(Debug)]
 pub(crate) struct Refused(Box<Why>);
 
@@ -182,12 +182,12 @@ enum Why {
 }
 
 impl Refused {
-    /// Leads to the login, and from there back to this path.
+    /// Redirects to the login, and from there back to this path.
     pub(crate) fn login(path: &str) -> Self {
         Self(Box::new(Why::Login(path.to_owned())))
     }
 
-    /// The same, with a way to go on.
+    /// The same, with a link to continue.
     pub(crate) fn back(mut self, path: impl Into<String>, words: &'static str) -> Self {
         if let Why::Problem { to, back, .. } = &mut *self.0 {
             (*to, *back) = (path.into(), words);
@@ -195,7 +195,7 @@ impl Refused {
         self
     }
 
-    /// The same, with a way back to a session.
+    /// The same, with a link back to a session.
     pub(crate) fn in_session(self, session: &SessionId) -> Self {
         self.back(session_path(session, ""), "Back to the session")
     }
@@ -234,11 +234,11 @@ pub(crate) fn answer(problem: Problem, page: Page<'_>) -> Response {
     (parts.status, parts.headers, page).into_response()
 }
 
-/// A problem in a sentence for one who sits before a browser, and sends no headers.
+/// A problem's sentence for someone at a browser, who sends no headers.
 pub(crate) fn words(problem: &Problem) -> String {
     match problem.kind() {
         "conflict" => {
-            "Somebody wrote to this session since you saw it, so nothing was changed. Look at it again, and decide anew.".into()
+            "This session was modified since you saw it, so nothing was changed. Look at it again before you retry.".into()
         }
         "in-doubt" => {
             "It is not known whether this was stored, since the store did not answer. Send it again: it cannot be stored twice."

@@ -1,7 +1,7 @@
-//! The cookie of someone who logged in: which key it was, until when, a token that only a holder of the key has, and a signature.
+//! The cookie of a login: the key's id, the expiry, a token that only a holder of the key has, and a signature.
 //!
-//! The token shows that the key was known, which its hash in the keys file does not tell. The signature, by a secret that who reads that
-//! file does know, keeps a cookie that was stolen from being prolonged.
+//! The token proves possession of the key; the key's hash in the keys file is not enough to compute it. The signature prevents
+//! extending a stolen cookie; its secret is known to those who can read that file.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ const NAME: &str = "chat_memory_console";
 /// How long a login lasts, in seconds.
 const LASTS_S: i64 = 12 * 60 * 60;
 
-/// What is signed, so that no other signature of the key's is taken for one.
+/// The signature's purpose, so that no other signature of the key passes for one.
 const WHAT: &str = "console login";
 
-/// A login that still holds.
+/// A valid login.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(crate) key: Arc<Key>,
-    /// Random, so that no two logins have the same forms.
+    /// Random, so that the forms of two logins differ.
     pub(crate) nonce: String,
     expires: i64,
 }
 
 impl Login {
-    /// The login in these headers, if there is one that holds: not expired, and its key neither revoked nor replaced.
+    /// Returns the valid login in these headers: not expired, and its key neither revoked nor replaced.
     pub(crate) fn of(headers: &HeaderMap, keys: &Keys) -> Option<Self> {
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
         let mut cookies = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
@@ -50,7 +50,7 @@ impl Login {
         login.is_before_its_end(now).then_some(login)
     }
 
-    /// Whether it still holds: what a page that stays open has to ask again and again.
+    /// Whether it is still valid; a page that stays open has to check repeatedly.
     pub(crate) fn holds(&self, keys: &Keys) -> bool {
         self.is_before_its_end(Timestamp::now()) && keys.by_id(&self.key.id).is_some_and(|key| key == self.key)
     }
@@ -60,7 +60,7 @@ impl Login {
     }
 }
 
-/// The header that logs in with this key and its token for the console, for some hours.
+/// The header that logs in with this key and its console token, for some hours.
 pub(crate) fn logs_in(key: &Key, token: &str, secure: bool) -> Result<HeaderValue, Error> {
     let mut nonce = [0; 12];
     getrandom::fill(&mut nonce)
@@ -83,7 +83,7 @@ pub(crate) fn logs_out(secure: bool) -> Result<HeaderValue, Error> {
 fn set(value: &str, seconds: i64, secure: bool) -> Result<HeaderValue, Error> {
     let secure = if secure { "; Secure" } else { "" };
     let cookie = format!("{NAME}={value}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    HeaderValue::from_str(&cookie).map_err(|_| Error::invalid("this key's id cannot stand in a cookie"))
+    HeaderValue::from_str(&cookie).map_err(|_| Error::invalid("this key's id cannot be stored in a cookie"))
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
         let (other, others) = create(&path, "b", None, &[Right::Read]).expect("a key");
         let keys = Keys::open(&path).expect("the keys");
         let (now, soon) = (Timestamp::now(), Timestamp::now().as_second() + 10);
-        // All that signs is made of what stands in the file, so one who reads it signs as the service does.
+        // The signing secrets derive from the file, so anyone who reads it can sign like the service.
         let read = crate::keys::list(&path).expect("the file").remove(0);
         let file: toml::Table = std::fs::read_to_string(&path).expect("the file").parse().expect("TOML");
         let fields = file["key"][0].as_table().expect("a key").values().map(ToString::to_string);
@@ -135,7 +135,7 @@ mod tests {
         for token in fields.map(|field| field.trim_matches('"').to_owned()).chain([String::new(), own.clone()]) {
             assert!(Login::read(&value(&read, soon, "n", &token), &keys, now).is_none(), "{token}");
         }
-        // Nor can one make the own login another's.
+        // A holder of one login cannot turn it into another's.
         let mine = value(&other, soon, "n", &own);
         assert!(Login::read(&mine, &keys, now).is_some());
         assert!(Login::read(&mine.replace(&other.id, &read.id), &keys, now).is_none());

@@ -16,20 +16,20 @@ use crate::api::extract::Params;
 use crate::api::types::{Order, SessionBody, SessionsBody};
 use crate::problem::Problem;
 
-/// As many sessions as a page has.
+/// Sessions on a page.
 const PAGE: usize = crate::api::PAGE;
 
-/// Which sessions are listed, and from where on.
+/// Which sessions to list, and from where on.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Listing {
-    /// Whose; an empty text for nobody's.
+    /// The owner; an empty text for unowned sessions.
     owner: Option<String>,
     #[serde(default)]
     all: bool,
-    /// By last activity where it is not said and the store can.
+    /// By default by last activity, if the store supports it.
     order: Option<Order>,
     after: Option<String>,
-    /// What was done before this page came.
+    /// The action that led to this page.
     done: Option<String>,
 }
 
@@ -38,8 +38,8 @@ impl Listing {
         self.owner.as_deref().map(str::trim).filter(|owner| !owner.is_empty())
     }
 
-    /// Whether it is of every session: as was asked, since the store has no other list, or, where that costs nothing, since nothing was
-    /// asked.
+    /// Whether to list every session: because it was requested, because the store has no other list, or by default if that costs
+    /// nothing.
     fn is_of_all(&self, viewer: &Viewer) -> bool {
         let costs_nothing = matches!(viewer.kind(), Kind::Memory | Kind::Sqlite);
         self.all || !viewer.has_directory() || (costs_nothing && self.owner.is_none())
@@ -59,17 +59,17 @@ impl Listing {
         };
         let all = self.is_of_all(viewer);
         let read = page(all).await;
-        // That a table has no directory may be known only now.
+        // Only now may it be known that the table has no directory.
         let read = if read.is_err() && !all && !viewer.has_directory() { page(true).await } else { read };
         let mut read = read?;
         if read.order.is_none() {
-            // Stores give all of them in no order.
+            // Stores return all sessions in no particular order.
             read.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_at.or(session.created_at)));
         }
         Ok(read)
     }
 
-    /// The address of another page for the same sessions.
+    /// The address of another page of the same list.
     pub(crate) fn path(&self, base: &str) -> String {
         self.at(base, self.after.as_deref())
     }
@@ -119,13 +119,13 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
         }
         nav.pages aria-label="Pages" {
             @if listing.after.is_some() { a.button href=(listing.at("/console", None)) { "First page" } }
-            @if let Some(next) = &page.next { a.button href=(listing.at("/console", Some(next))) { @if all { "More" } @else { "Older sessions" } } }
+            @if let Some(next) = &page.next { a.button href=(listing.at("/console", Some(next))) { @if all { "More" } @else { "PageCursor sessions" } } }
         }
         @if !page.sessions.is_empty() {
             section.card.ask aria-labelledby="costs" {
                 div {
                     h2 id="costs" { "What do these sessions take?" }
-                    p.small { "Their write units, beside those of one item for each session. It reads every record of the sessions on this page." }
+                    p.small { "Their write units, compared with one item for each session. It reads every record of the sessions on this page." }
                 }
                 a.button href=(listing.path("/console/costs")) { "Estimate cost" }
             }
@@ -135,12 +135,12 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
 }
 
 fn filter(listing: &Listing, all: bool) -> Markup {
-    let of_nobody = !all && listing.owner().is_none();
+    let unowned = !all && listing.owner().is_none();
     html! {
         div.filter {
             nav.tabs aria-label="Which sessions" {
                 a href="/console?all=true" aria-current=[all.then_some("page")] { "All" }
-                a href="/console?owner=" aria-current=[of_nobody.then_some("page")] { "Without owner" }
+                a href="/console?owner=" aria-current=[unowned.then_some("page")] { "Without owner" }
             }
             form role="search" method="get" action="/console" {
                 label for="owner" { "Owner" }
@@ -151,7 +151,7 @@ fn filter(listing: &Listing, all: bool) -> Markup {
     }
 }
 
-/// How the list is sorted, and the way to the other order.
+/// The current order, and a link to the other one.
 fn sorted(listing: &Listing, viewer: &Viewer, order: Order) -> Markup {
     let other = match listing.order(viewer) {
         Order::Started => Order::Recent,
@@ -171,7 +171,7 @@ fn sorted(listing: &Listing, viewer: &Viewer, order: Order) -> Markup {
     }
 }
 
-/// What one must know of a list of every session.
+/// Notes about a list of every session.
 fn of_all(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::DynamoDb => {
@@ -201,7 +201,7 @@ fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
     }
 }
 
-/// What someone needs to know who sees this page for the first time.
+/// The introduction for someone who sees this page for the first time.
 fn what_this_is(viewer: &Viewer) -> Markup {
     let key = if viewer.login.is_some() { "-H 'Authorization: Bearer YOUR_KEY' " } else { "" };
     let append = format!(
@@ -219,7 +219,7 @@ fn what_this_is(viewer: &Viewer) -> Markup {
     }
 }
 
-/// What a session is called in lists.
+/// A session's name in lists.
 pub(crate) fn name_of(session: &SessionBody) -> &str {
     session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(&session.id)
 }
@@ -273,7 +273,7 @@ pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
     let draft = Draft::of(&fields);
     let started = async {
         let session = match given[0] {
-            // The form's key names it, so that a form that is sent twice starts one.
+            // The form's key names the session, so that a form sent twice starts only one.
             "" => SessionId::new(draft.key.as_str()),
             id => SessionId::new(id),
         };

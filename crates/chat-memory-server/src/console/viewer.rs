@@ -1,4 +1,4 @@
-//! Who looks at the console, and what they may do there.
+//! Who uses the console, and what they may do there.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -16,7 +16,7 @@ use crate::keys::Right;
 use crate::problem::Problem;
 use crate::service::Service;
 
-/// What the tokens in forms are signatures of.
+/// The purpose of the signatures that form tokens are.
 const FORM: &str = "console form";
 
 /// Someone who may read.
@@ -24,21 +24,21 @@ const FORM: &str = "console form";
 pub(crate) struct Viewer {
     pub(crate) service: Service,
     pub(crate) access: Access,
-    /// Who logged in; nobody had to where there are no keys.
+    /// The login; `None` if there are no keys and nobody has to log in.
     pub(crate) login: Option<Login>,
-    /// Whether the connection is by TLS.
+    /// Whether the connection uses TLS.
     pub(crate) secure: bool,
     /// The service's address, as this viewer's browser knows it.
     pub(crate) url: String,
 }
 
 impl Viewer {
-    /// Whether there may be forms that write.
+    /// Whether to show forms that write.
     pub(crate) fn may_write(&self) -> bool {
         self.access.may(Right::Write) && !self.is_read_only_store()
     }
 
-    /// Refuses one who may not write.
+    /// Refuses a viewer who may not write.
     pub(crate) fn must_write(&self) -> Result<(), Problem> {
         self.access.check(Right::Write)?;
         if self.is_read_only_store() {
@@ -60,7 +60,7 @@ impl Viewer {
         self.access.store.capabilities().directory
     }
 
-    /// Where sessions lie.
+    /// Where sessions are stored.
     pub(crate) fn kind(&self) -> Kind {
         match self.service.stores().url() {
             StoreUrl::Memory(_) => Kind::Memory,
@@ -70,19 +70,19 @@ impl Viewer {
         }
     }
 
-    /// What each of this viewer's forms carries, and no other site can know.
+    /// The token in each of this viewer's forms, which no other site can know.
     pub(crate) fn token(&self) -> String {
         BASE64.encode(self.access.sign(FORM, &[self.nonce()]))
     }
 
-    /// Whether a form is one of this viewer's.
+    /// Verifies that a form is one of this viewer's.
     pub(crate) fn check_token(&self, token: Option<&str>) -> Result<(), Problem> {
         let token = token.and_then(|token| BASE64.decode(token).ok());
         if token.is_some_and(|token| self.access.verify(FORM, &[self.nonce()], &token)) {
             return Ok(());
         }
         Err(Problem::forbidden(
-            "this form is not one of your login's, or the service was started anew since: go back, reload the page and send it again",
+            "this form is not one of your login's, or the service was restarted since: go back, reload the page and send it again",
         ))
     }
 
@@ -108,7 +108,7 @@ impl FromRequestParts<Service> for Viewer {
     }
 }
 
-/// A page leads to the login and back; anything else is told that there is none.
+/// Redirects pages to the login and back; other requests get an error that a login is missing.
 fn no_login(parts: &Parts) -> Refused {
     let wants_page = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let wants_page = wants_page.is_none_or(|accept| accept.contains("text/html"));
@@ -119,16 +119,16 @@ fn no_login(parts: &Parts) -> Refused {
     Refused::from(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)).back("/console/login", "Log in")
 }
 
-/// Where sessions lie.
+/// Where sessions are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// In this process.
     Memory,
     /// In a SQLite file.
     Sqlite,
-    /// In a DynamoDB table, an item a record.
+    /// In a DynamoDB table, one item per record.
     DynamoDb,
-    /// In a DynamoDB table of Flowise's or LangChain's, an item a session.
+    /// In a DynamoDB table of Flowise's or LangChain's, one item per session.
     List,
 }
 

@@ -1,4 +1,4 @@
-//! Appending: where it lands, what it is refused for.
+//! Appending: the result, and what is refused.
 
 use axum::http::Method;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn a_write_that_expects_a_position_is_refused_where_someone_wrote() {
         let refused = api.post(&path, &[("if-match", &tag)], &body).await;
         let problem = refused.problem(412, "conflict");
         assert_eq!(refused.header("etag"), format!("{}", problem["actual"]));
-        // The actual position is good for the next try; so are the first answer's ETag, weak, in quotes or bare.
+        // The reported position works for the next attempt; so does the first answer's ETag: weak, quoted or bare.
         let position = first.json()["position"].as_str().expect("a position").to_owned();
         for tag in [refused.header("etag"), first.header("etag"), &format!("W/\"{position}\""), &position] {
             let known = api.raw(Method::GET, &path, &[("if-none-match", tag)], "").await;
@@ -81,7 +81,7 @@ async fn any_text_may_name_a_session() {
 async fn what_no_session_may_be_named_is_refused() {
     let api = Api::at("memory:");
     for id in ["%00", "a%0Ab", "%7F", "%C2%85", "ns%23x", "dir%23", "%FF", "a%C3", &"x".repeat(1001), &"%C3%A9".repeat(501)] {
-        // What is no text is no id at all; another store may have sessions with the other ids.
+        // What is not text is no id at all; another store may have sessions with the other ids.
         let (status, code) = if ["%FF", "a%C3"].contains(&id) { (400, "bad-request") } else { (422, "invalid") };
         for path in [messages(id), format!("/v1/sessions/{id}"), format!("/v1/sessions/{id}/events")] {
             api.get(&path).await.problem(status, code);
@@ -89,7 +89,7 @@ async fn what_no_session_may_be_named_is_refused() {
         api.post(&messages(id), &[], &json!({"messages": [user("x")]})).await.problem(status, code);
         api.delete(&messages(id)).await.problem(status, code);
     }
-    // No path leads out of the routes.
+    // No path leads outside the routes.
     for path in ["/v1/sessions//messages", "/v1/sessions/", "/v1/../keys.toml", "/docs/../../Cargo.toml", "/v1"] {
         let answer = api.get(path).await;
         answer.problem(answer.status.as_u16(), if answer.status == 404 { "not-found" } else { "bad-request" });

@@ -23,7 +23,7 @@ pub struct Api {
     folder: Arc<TempDir>,
 }
 
-/// An answer, read to its end.
+/// A response, read to its end.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -42,7 +42,7 @@ impl Answer {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {} {:?}", self.status, self.text()))
     }
 
-    /// The body of an answer with this status.
+    /// The body of a response with this status.
     #[track_caller]
     pub fn ok(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -78,7 +78,7 @@ impl Api {
         Self::new(url, options, None, tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// The service with keys, once for each key: of this namespace, with these rights.
+    /// The service with keys, one client per key: of this namespace, with these rights.
     pub fn locked<const N: usize>(url: &str, wanted: [(Option<&str>, &[Right]); N]) -> [Self; N] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("keys.toml");
@@ -113,12 +113,12 @@ impl Api {
         self.key.as_deref().and_then(|key| key.split('_').nth(1)).expect("a key")
     }
 
-    /// Sends a request as it is.
+    /// Sends a request unchanged.
     pub async fn send(&self, request: Request<Body>) -> axum::response::Response {
         self.router.clone().oneshot(request).await.expect("a router does not fail")
     }
 
-    /// A request of this method, with these headers and this body.
+    /// A request with this method, these headers and this body.
     pub fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
@@ -130,7 +130,7 @@ impl Api {
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(body).expect("a request")
     }
 
-    /// The answer to a request with a body that is sent as it is.
+    /// The response to a request whose body is sent unchanged.
     pub async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let response = self.send(self.request(method, path, headers, body.into())).await;
         let (parts, body) = response.into_parts();
@@ -138,7 +138,7 @@ impl Api {
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
-    /// The answer to a request with JSON.
+    /// The response to a request with JSON.
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         let headers = [&[("content-type", "application/json")], headers].concat();
         self.raw(method, path, &headers, body.to_string()).await
@@ -166,13 +166,13 @@ impl Api {
         self.post(&messages(session), &[], &body).await.ok(201)
     }
 
-    /// The texts of a session's messages, as a request with this query shows them.
+    /// The texts of a session's messages, as a request with this query returns them.
     pub async fn texts(&self, session: &str, query: &str) -> Vec<String> {
         texts(&self.get(&format!("{}{query}", messages(session))).await.ok(200))
     }
 }
 
-/// The texts of an answer's messages.
+/// The texts of a response's messages.
 pub fn texts(answer: &Value) -> Vec<String> {
     let messages = answer["messages"].as_array().expect("messages");
     messages.iter().map(|message| message["content"].as_str().expect("text").to_owned()).collect()
@@ -191,7 +191,7 @@ pub fn assistant(text: &str) -> Value {
     json!({"role": "assistant", "content": text})
 }
 
-/// Tries something on a new store of each kind.
+/// Runs a test on a new store of each kind.
 pub async fn everywhere(test: impl AsyncFn(Api)) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for url in ["memory:".to_owned(), sqlite_url(folder.path()), dynamodb_url("api").await] {

@@ -35,7 +35,7 @@ async fn the_document_and_its_page_are_served_without_a_key_and_without_another_
     assert!(policy.contains("default-src 'self'") && !policy.contains("script-src"), "{policy}");
     let text = page.text();
     assert!(!text.contains("http://") && !text.contains("https://"), "nothing of another host: {text}");
-    // A script in the page itself would not be run.
+    // A script in the page itself would not run.
     for script in text.split("<script").skip(1) {
         let (tag, inner) = script.split_once('>').expect("a tag");
         let inner = inner.split("</script").next().expect("its end");

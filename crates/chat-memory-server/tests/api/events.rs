@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Api, everywhere, messages, user};
 
-/// Long enough for any machine: it is waited for only where something is lost.
+/// Long enough for any machine: a test waits this long only if it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Stream {
@@ -91,7 +91,7 @@ async fn new_records_arrive_and_none_is_missed() {
         assert!(event.data["created_at"].is_string() && event.data.get("rewind").is_none());
         assert_eq!(all.record().await, (1, "new?".into()));
 
-        // Its id is the position behind it: for If-Match, and to go on by.
+        // Its id is the position after it, for If-Match and to continue from.
         drop(now);
         api.post(&messages("s"), &[("if-match", &event.id)], &json!({"messages": [user("three")]})).await.ok(201);
         let mut resumed = Stream::open(&api, "s", "?after=start", Some(&event.id)).await;
@@ -100,7 +100,7 @@ async fn new_records_arrive_and_none_is_missed() {
             Stream::open(&api, "s", &format!("?after={}", appended["position"].as_str().expect("a position")), None).await;
         assert_eq!(by_answer.record().await, (2, "three".into()));
 
-        // What takes back says from where on; messages in its place come along.
+        // A rewind says from which record on; the replacing messages come with it.
         api.post("/v1/sessions/s/rewind", &[], &json!({"to": 1, "messages": [user("instead")]})).await.ok(200);
         let event = resumed.next().await.expect("an event");
         assert_eq!(
@@ -110,7 +110,7 @@ async fn new_records_arrive_and_none_is_missed() {
         api.delete(&messages("s")).await.ok(200);
         let event = resumed.next().await.expect("an event");
         assert_eq!((&event.data["seq"], &event.data["rewind"], &event.data["content"]), (&json!(4), &json!(0), &json!([])));
-        // Who was away at both hears of what still counts.
+        // A client that missed both gets what is still valid.
         let mut late = Stream::open(&api, "s", "", appended["position"].as_str()).await;
         let event = late.next().await.expect("an event");
         assert_eq!((&event.data["seq"], &event.data["rewind"]), (&json!(4), &json!(0)));
@@ -176,7 +176,7 @@ async fn a_session_that_began_anew_is_a_reset() {
         old.turn("s", &n.to_string()).await;
         last = stream.next().await.expect("an event").id;
     }
-    // The log in its place is shorter, as long, and longer.
+    // The log that replaces it is shorter, of the same length, and longer.
     for length in [0, 1, 3, 5] {
         let new = Api::at("memory:");
         for n in 0..length {
@@ -200,7 +200,7 @@ async fn streams_end_when_the_service_stops() {
         assert_eq!(stream.record().await, (0, "one?".into()));
         api.service.stop();
         assert!(stream.next().await.is_none(), "it ends");
-        // Who comes then is told when to come again.
+        // A new client learns when to retry.
         let mut late = Stream::open(&api, "s", "?after=start", None).await;
         while late.next().await.is_some() {}
     })
@@ -216,7 +216,7 @@ async fn a_stream_ends_with_its_key() {
     keys::revoke(&reader.key_file(), reader.key_id()).expect("revoked");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     writer.turn("s", "two").await;
-    assert!(stream.next().await.is_none(), "nothing more is told");
+    assert!(stream.next().await.is_none(), "nothing more is sent");
 }
 
 #[tokio::test]

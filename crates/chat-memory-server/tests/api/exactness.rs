@@ -1,4 +1,4 @@
-//! What comes back is what was sent.
+//! What is read equals what was sent.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn messages_come_back_equal_in_the_form_they_came_in() {
             let path = format!("{}{query}", messages(session));
             api.post(&path, &[], &json!({"messages": sent})).await.ok(201);
             assert_eq!(api.get(&path).await.ok(200)["messages"], json!(sent));
-            // Through the other form and back.
+            // To the other format and back.
             let other = if query.is_empty() { "?format=langchain" } else { "?format=openai" };
             let shown = api.get(&format!("{}{other}", messages(session))).await.ok(200)["messages"].clone();
             let copy = format!("{session}-copy");

@@ -1,4 +1,4 @@
-//! What clients see where the network to DynamoDB loses requests and answers, or the store is slow.
+//! What clients see if the network to DynamoDB loses requests and responses, or the store is slow.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::client::{Api, messages, user};
 
-/// A new table, and its URL through a proxy that makes these faults.
+/// A new table, and its URL through a proxy that causes these faults.
 async fn through(plan: impl chat_memory_testkit::Plan) -> (FaultProxy, String) {
     let url = dynamodb_url("http-faults").await;
     let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
@@ -89,7 +89,7 @@ async fn the_same_key_twice_at_once_is_a_conflict_until_the_first_is_answered() 
     let second = api.post(&messages("s"), &key, &body).await;
     second.problem(409, "in-flight");
     assert_eq!(second.header("retry-after"), "1");
-    // Another key, and the same key in another session, are not held up by it.
+    // It does not delay another key, or the same key in another session.
     gate.open();
     assert_eq!(first.await.expect("an answer").ok(201)["seq"], 0);
     let third = api.post(&messages("s"), &key, &body).await;
@@ -112,7 +112,7 @@ async fn a_write_goes_on_when_its_client_is_gone_or_out_of_patience() {
     assert_eq!(late.header("retry-after"), "1");
     gate.open();
     proxy.idle().await;
-    // A stop waits for it.
+    // A shutdown waits for it.
     api.service.stop();
     api.service.finish_writes().await;
     let again = api.post(&messages("s"), &key, &body).await;
@@ -126,7 +126,8 @@ async fn doubt_is_said_with_a_ticket_that_ends_it() {
     let api = Api::at(&format!("{url}&deadline=1s&request_timeout=500ms"));
     for (number, fault) in [(1, Fault::DropAnswer), (2, Fault::DropRequest)] {
         api.turn("s", "surely").await;
-        // From the first write on nothing comes back, so that the store gives up in doubt; soon, for the test's sake.
+        // From the first write on no response arrives, so the store gives up with the outcome unknown; early, to keep the test
+        // short.
         let broken = AtomicBool::new(false);
         proxy.set_plan(move |request: &Request| {
             let breaks = broken.fetch_or(is_put(request), Ordering::SeqCst) || is_put(request);

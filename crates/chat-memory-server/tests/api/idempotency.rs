@@ -21,22 +21,22 @@ async fn a_repeated_key_gets_the_first_answer() {
             assert_eq!(answer, expected, "all is the same but for the cost");
             assert_eq!(again.header("etag"), first.header("etag"), "try {n}");
             assert_eq!(again.header("idempotent-replayed"), "true");
-            // Also when others wrote behind it, though then the ETag is no longer where the session is.
+            // Also after others appended, though the ETag is no longer the session's position then.
             api.turn("s", &n.to_string()).await;
         }
-        // The standard's draft has the key in quotes: it is the same key.
+        // The draft standard quotes the key: it is the same key.
         let quoted = api.post(&path, &[("idempotency-key", "\"turn 1, é\"")], &body).await;
         assert_eq!((quoted.ok(201)["seq"].clone(), quoted.header("idempotent-replayed")), (json!(0), "true"));
         assert_eq!(api.texts("s", "").await, ["once", "0?", "0!", "1?", "1!"]);
 
-        // A repeat of a write that expected a position is no conflict with itself.
+        // Repeating a write that expected a position does not conflict with itself.
         let tag = api.get(&path).await.header("etag").to_owned();
         for replayed in ["", "true"] {
             let both = [("idempotency-key", "turn 2"), ("if-match", tag.as_str())];
             let answer = api.post(&path, &both, &json!({"messages": [user("two")]})).await;
             assert_eq!((answer.ok(201)["seq"].clone(), answer.header("idempotent-replayed")), (json!(3), replayed));
         }
-        // In another session it is another key.
+        // In another session the same text is another key.
         assert_eq!(api.post(&messages("other"), &key, &body).await.ok(201)["seq"], 0);
     })
     .await;

@@ -21,7 +21,7 @@ const OPERATIONS: [(&str, &str, bool); 9] = [
 
 async fn operate(api: &Api, method: &str, path: &str) -> Answer {
     let method: Method = method.parse().expect("a method");
-    // A stream has no end: its head says enough.
+    // A stream has no end: its headers are enough.
     if path.ends_with("/events") {
         let response = api.send(api.request(method, path, &[], axum::body::Body::empty())).await;
         let (parts, body) = response.into_parts();
@@ -53,7 +53,7 @@ async fn without_a_key_nothing_is_told_but_how_it_is() {
     for path in ["/healthz", "/readyz", "/openapi.json", "/docs/"] {
         assert_eq!(open.get(path).await.status, 200, "{path}");
     }
-    // The body of one who may not write is not even read.
+    // Without the right to write, the body is not even read.
     open.raw(Method::POST, &messages("s"), &[("content-type", "text/plain")], "x").await.problem(401, "unauthorized");
 }
 
@@ -79,7 +79,7 @@ async fn a_key_does_what_its_rights_say() {
     for api in [&full, &reader, &writer] {
         api.get("/metrics").await.problem(403, "forbidden");
     }
-    // The scheme's name is read in any letters.
+    // The scheme's name is case-insensitive.
     let text = keys::create(&full.key_file(), "late", None, &[Right::Read]).expect("a key").1;
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let late = full.without_key().raw(Method::GET, "/v1/sessions", &[("authorization", &format!("bearer {text}"))], "").await;

@@ -1,4 +1,4 @@
-//! What a request may cost: before it is known who asks, while a body is read, and while an answer waits for its reader.
+//! What a request may cost: before authentication, while a body is read, and while a response waits for its reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::client::{Api, everywhere, messages, user};
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A body without an end, and how many bytes of it were taken.
+/// An endless body, and how many bytes of it were taken.
 fn endless() -> (Body, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&taken);
@@ -97,7 +97,7 @@ async fn bodies_share_a_budget_and_what_finds_no_room_is_told_to_come_again() {
     options.body_memory = 1_200_000;
     let api = Api::with("memory:", options);
     let body = json!({"messages": [user(&"a".repeat(80_000))]}).to_string();
-    // It is announced, and does not come.
+    // It is announced, but never arrives.
     let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
     let waiting = api.request(Method::POST, &messages("slow"), &[JSON, ("content-length", "280000")], never);
     let mut waiting = Box::pin(api.send(waiting));
@@ -110,24 +110,24 @@ async fn bodies_share_a_budget_and_what_finds_no_room_is_told_to_come_again() {
     api.turn("small", "what is small has room").await;
     drop(waiting);
     api.raw(Method::POST, &messages("trip"), &announced, body.clone()).await.ok(201);
-    // Neither errors nor successes keep any of it.
+    // Neither errors nor successes keep any of it reserved.
     for _ in 0..8 {
         api.raw(Method::POST, &messages("trip"), &announced, body.clone()).await.ok(201);
         api.raw(Method::POST, &messages("trip"), &[JSON], format!("{body}}}")).await.problem(400, "bad-request");
     }
-    // Those that come at once take their turns.
+    // Concurrent ones take turns.
     let path = messages("trip");
     let many = (0..8).map(|_| api.raw(Method::POST, &path, &announced, body.clone()));
     for answer in futures_util::future::join_all(many).await {
         answer.ok(201);
     }
-    // More than there is at all.
+    // More than the whole budget.
     let large = json!({"messages": [user(&"a".repeat(400_000))]}).to_string();
     let length = large.len().to_string();
     let announced = [JSON, ("content-length", &length)];
     api.raw(Method::POST, &path, &announced, large.clone()).await.problem(413, "too-large");
     api.raw(Method::POST, &path, &[JSON], large).await.problem(413, "too-large");
-    // The same for a body whose length is not announced.
+    // The same for a body of unannounced length.
     let chunks: Vec<_> =
         body.into_bytes().chunks(1_000).map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk))).collect();
     api.raw(Method::POST, &messages("trip"), &[JSON], Body::from_stream(stream::iter(chunks))).await.ok(201);
@@ -135,7 +135,7 @@ async fn bodies_share_a_budget_and_what_finds_no_room_is_told_to_come_again() {
     api.raw(Method::POST, &messages("trip"), &[JSON], endless).await.problem(413, "too-large");
 }
 
-/// Whatever number is given, there is an answer, and it is not that the service failed.
+/// Any number gets a response, and never a server error.
 #[tokio::test]
 async fn extremes_are_answered() {
     let numbers = [
@@ -180,7 +180,7 @@ async fn extremes_are_answered() {
             assert_eq!(api.texts("trip", &format!("?turns={largest}")).await.len(), 6);
             assert_eq!(api.texts("trip", &format!("?tokens={largest}")).await.len(), 6);
         }
-        // Positions and tickets are the caller's: those that no store ever gave have an answer too.
+        // Positions and tickets come from the caller: even those that no store ever issued get a response.
         for next in [0, 1, 3, u64::MAX] {
             for read_at in [i64::MIN, -1, 0, i64::MAX] {
                 let id = chat_memory::store::AppendId::random();
@@ -223,7 +223,7 @@ async fn streams_of_events_are_limited() {
     assert_eq!(open().await.status(), 200, "a place is free again");
 }
 
-/// The events that a stream brings until it ends, or nothing comes for a while, with a pause before each.
+/// The events of a stream until it ends or pauses, with a delay before reading each.
 async fn taken(body: Body, pause: Duration) -> (Vec<u64>, bool) {
     let mut body = body.into_data_stream();
     let mut numbers = Vec::new();
@@ -253,7 +253,7 @@ async fn a_reader_of_events_that_takes_nothing_is_cut_off_and_a_slow_one_misses_
     let (slow, stalled) = (open().await, open().await);
     let (numbers, _) = taken(slow, Duration::from_secs(10)).await;
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5], "a slow reader is waited for");
-    // It took nothing for a minute by now.
+    // It has read nothing for a minute by now.
     let (numbers, ended) = taken(stalled, Duration::ZERO).await;
     assert!(ended && numbers.len() < 3, "{numbers:?}");
 }

@@ -1,4 +1,4 @@
-//! The service over a table that Flowise or LangChain made: one item a session.
+//! The service on a table that Flowise or LangChain created: one item per session.
 
 use axum::http::Method;
 use chat_memory_testkit::list_url;

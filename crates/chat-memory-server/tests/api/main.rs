@@ -1,4 +1,4 @@
-//! The HTTP API, called in this process over every kind of store: in memory, a SQLite file, DynamoDB Local.
+//! The HTTP API, called in this process on every kind of store: in memory, a SQLite file, DynamoDB Local.
 
 mod appends;
 mod client;

@@ -1,11 +1,11 @@
-//! What is counted.
+//! Metrics.
 
 use axum::http::Method;
 use serde_json::json;
 
 use crate::client::{Api, everywhere, messages, user};
 
-/// The value of a sample, 0 where there is none.
+/// The value of a sample, 0 if it is missing.
 fn value(text: &str, sample: &str) -> f64 {
     let found = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
     found.unwrap_or(0.0)

@@ -1,4 +1,4 @@
-//! A key sees the sessions of its namespace, and nothing tells it of others.
+//! A key sees the sessions of its namespace, and learns nothing about others.
 
 use axum::http::Method;
 use chat_memory_server::keys::Right;
@@ -9,7 +9,7 @@ use crate::client::{Answer, Api, assistant, messages, user};
 
 const ALL: &[Right] = &[Right::Read, Right::Write, Right::Metrics];
 
-/// What identifies an answer: all but ids, times and costs.
+/// What identifies a response: everything but ids, times and costs.
 fn seen(answer: &Answer) -> (u16, Value) {
     let mut body = if answer.bytes.is_empty() { Value::Null } else { answer.json() };
     for varying in
@@ -19,13 +19,13 @@ fn seen(answer: &Answer) -> (u16, Value) {
             value.take();
         }
     }
-    if body["detail"].as_str().is_some_and(|detail| detail.contains("it is at position")) {
+    if body["detail"].as_str().is_some_and(|detail| detail.contains("(now at ")) {
         body["detail"].take();
     }
     (answer.status.as_u16(), body)
 }
 
-/// What every operation answers of a session.
+/// What every operation returns for a session.
 async fn everything(api: &Api, session: &str, foreign: &Foreign) -> Vec<(u16, Value)> {
     let one = format!("/v1/sessions/{session}");
     let path = messages(session);
@@ -53,7 +53,7 @@ async fn everything(api: &Api, session: &str, foreign: &Foreign) -> Vec<(u16, Va
     answers.iter().map(seen).collect()
 }
 
-/// What the other namespace gave out.
+/// What the other namespace issued.
 struct Foreign {
     tag: String,
     page: String,
@@ -79,7 +79,7 @@ async fn namespaces_are_invisible_to_each_other_in_every_answer() {
             list: list["next"].as_str().expect("a cursor").to_owned(),
         };
 
-        // A session that acme has, and one that nobody has, are the same to everyone else.
+        // A session of acme's, and one that does not exist, are the same to everyone else.
         for other in [&umbrella, &outside] {
             let theirs = everything(other, "plans", &foreign).await;
             let nobodys = everything(other, "nothere", &foreign).await;

@@ -1,4 +1,4 @@
-//! Reading: windows, pages, what is new.
+//! Reading: windows, pages, new messages.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -35,12 +35,12 @@ async fn windows_are_what_a_model_should_be_shown() {
 
         let read = async |query: &str| api.get(&format!("{}{query}", messages("s"))).await.ok(200);
         let count = |body: &Value| body["messages"].as_array().expect("messages").len();
-        // A tool's result never without its call, nor the call without its result.
+        // A tool call and its result are always returned together.
         assert_eq!(count(&read("?last=1").await), 1);
         let two = read("?last=2").await;
         assert_eq!(two["messages"], json!([assistant("two!")]), "{two}");
         assert!(two["left_out"].is_string() && two["next"].is_null(), "{two}");
-        // The record has four messages, and one of them is in the window.
+        // The record has four messages, one of them in the window.
         let record = &two["records"][0];
         assert_eq!(
             (two["records"].as_array().map(Vec::len), &record["seq"], &record["messages"]),
@@ -164,7 +164,7 @@ async fn parameters_that_contradict_each_other_are_refused() {
     }
 }
 
-/// A long session in which edits took back some of what was said, and what is left of it.
+/// A long session in which edits removed some messages, and the messages that remain.
 async fn edited(api: &Api, session: &str) -> Vec<String> {
     let mut view: Vec<String> = Vec::new();
     for n in 0..60 {
@@ -174,7 +174,7 @@ async fn edited(api: &Api, session: &str) -> Vec<String> {
         if n % 7 == 6 {
             let back = json!({"turns": 2, "messages": [user(&format!("{text} again"))]});
             api.post(&format!("/v1/sessions/{session}/rewind"), &[], &back).await.ok(200);
-            // A rewind of turns: each begins with a user's message.
+            // A rewind by turns: each starts with a user message.
             for _ in 0..2 {
                 let last = view.iter().rposition(|text| !text.ends_with('!')).expect("a turn");
                 view.truncate(last);
@@ -233,14 +233,14 @@ async fn what_is_new_since_a_position_is_read_alone() {
         let new = api.get(&since(&first["position"])).await.ok(200);
         assert_eq!(texts(&new), ["two?", "two!"]);
         assert_eq!(new["records"][0]["seq"], second["seq"]);
-        // A record that takes back says so, to whoever has what it took back.
+        // A rewinding record says so to a client that has what it removed.
         api.post("/v1/sessions/s/rewind", &[], &json!({"to": 0, "messages": [user("instead")]})).await.ok(200);
         let new = api.get(&since(&second["position"])).await.ok(200);
         assert_eq!((texts(&new), &new["records"][0]["rewind"]), (vec!["instead".to_owned()], &json!(0)));
         api.delete(&messages("s")).await.ok(200);
         let new = api.get(&since(&second["position"])).await.ok(200);
         assert_eq!((&new["messages"], &new["records"][0]["rewind"]), (&json!([]), &json!(0)));
-        // A position behind the end of the session is of another one.
+        // A position after the end of the session belongs to another session.
         let beyond = chat_memory::store::Position::new(100, None, 0).to_string();
         api.get(&since(&json!(beyond))).await.problem(422, "invalid");
     })

@@ -1,4 +1,4 @@
-//! What is refused, and how it is said.
+//! Refused requests, and their errors.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn bodies_that_are_not_json_name_the_place() {
     assert_eq!(api.texts("s", "").await, [""; 0]);
 }
 
-/// The same sentences as the library and the program show, from `testdata/refused.json`.
+/// The same sentences as in the library and the program, from `testdata/refused.json`.
 #[tokio::test]
 async fn bad_input_has_the_sentence_that_it_has_everywhere() {
     let api = Api::at("memory:");
@@ -66,7 +66,7 @@ async fn a_body_may_begin_with_a_byte_order_mark() {
     assert_eq!(api.texts("s", "").await, ["\u{feff}x"]);
 }
 
-/// A message nests as deep in a request as anywhere else.
+/// A message in a request may nest as deeply as anywhere else.
 #[tokio::test]
 async fn a_message_may_be_as_deep_as_its_limit() {
     let api = Api::at("memory:");
@@ -136,7 +136,7 @@ async fn too_much_is_refused_with_the_limit() {
         let problem = api.raw(Method::POST, &messages("s"), headers, body).await.problem(413, "too-large");
         assert_eq!(problem["limit"], 1_000);
     }
-    // Nothing says how long it is.
+    // The length is not announced.
     let endless = futures_util::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
     api.raw(Method::POST, &messages("s"), &JSON, Body::from_stream(endless)).await.problem(413, "too-large");
     let problem = api.get(&format!("/v1/sessions?owner={}", "x".repeat(500))).await.problem(414, "path-too-long");
@@ -215,7 +215,7 @@ async fn without_keys_it_answers_by_this_machines_names_only() {
     {
         get(foreign).await.problem(421, "misdirected");
     }
-    // HTTP/2 has the name in the target.
+    // HTTP/2 has the host in the target.
     let mut request = api.request(Method::GET, "http://evil.example/v1/sessions", &[("host", "localhost")], Body::empty());
     assert_eq!(api.send(request).await.status(), 421);
     request = api.request(Method::GET, "http://localhost/v1/sessions", &[("host", "localhost")], Body::empty());
@@ -274,7 +274,7 @@ async fn it_says_that_it_stops() {
     let not = api.get("/readyz").await;
     not.problem(503, "not-ready");
     assert_eq!(not.header("retry-after"), "1");
-    // What comes is still answered: a load balancer needs a moment to see it.
+    // Requests are still answered: a load balancer needs a moment to notice.
     assert_eq!(api.get("/healthz").await.status, 200);
     api.turn("s", "late").await;
     api.service.finish_writes().await;

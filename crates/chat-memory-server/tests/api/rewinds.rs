@@ -1,4 +1,4 @@
-//! Taking back and clearing.
+//! Rewinding and clearing.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -19,15 +19,15 @@ async fn turns_are_taken_back_and_replaced_in_one_step() {
         assert_eq!(done.header("etag"), format!("{}", body["position"]));
         assert_eq!(api.texts("s", "").await, ["one?", "one!", "two?", "two!"]);
 
-        // An answer anew, expected to be where the last answer said.
+        // A regenerated answer, expected at the last response's position.
         let tag = done.header("etag").to_owned();
-        let anew = json!({"turns": 1, "messages": [user("two?"), assistant("two, better")]});
-        api.post(REWIND, &[("if-match", &tag)], &anew).await.ok(200);
-        let repeated = api.post(REWIND, &[("if-match", &tag)], &anew).await;
+        let second_try = json!({"turns": 1, "messages": [user("two?"), assistant("two, better")]});
+        api.post(REWIND, &[("if-match", &tag)], &second_try).await.ok(200);
+        let repeated = api.post(REWIND, &[("if-match", &tag)], &second_try).await;
         assert_eq!(repeated.header("etag"), format!("{}", repeated.problem(412, "conflict")["actual"]));
         assert_eq!(api.texts("s", "").await, ["one?", "one!", "two?", "two, better"], "a repeat takes back nothing more");
 
-        // All turns that there are, and from then on none.
+        // All turns that there are; after that, none are left.
         api.post(REWIND, &[], &json!({"turns": 100})).await.ok(200);
         assert_eq!(api.texts("s", "").await, [""; 0]);
         let nothing = api.post(REWIND, &[], &json!({"turns": 1})).await.ok(200);
@@ -50,9 +50,9 @@ async fn records_from_a_number_on_are_taken_back() {
             let problem = api.post(REWIND, &[], &json!({"to": gone})).await.problem(422, "invalid");
             assert_eq!(problem["pointer"], "/to", "{problem}");
         }
-        let langchain = json!({"to": 0, "messages": [{"type": "human", "data": {"content": "anew"}}]});
+        let langchain = json!({"to": 0, "messages": [{"type": "human", "data": {"content": "second_try"}}]});
         api.post(&format!("{REWIND}?format=langchain"), &[], &langchain).await.ok(200);
-        assert_eq!(api.texts("s", "").await, ["anew"]);
+        assert_eq!(api.texts("s", "").await, ["second_try"]);
     })
     .await;
 }
@@ -94,10 +94,10 @@ async fn a_clear_is_seen_by_all_at_once() {
         assert_eq!(api.texts("s", "").await, [""; 0]);
         assert_eq!(api.texts("s", "?after=start").await, [""; 0]);
         api.get("/v1/sessions/s").await.ok(200);
-        // The position behind the clear is good.
+        // The position after the clear works.
         let tag = cleared.header("etag").to_owned();
-        api.post(&messages("s"), &[("if-match", &tag)], &json!({"messages": [user("anew")]})).await.ok(201);
-        assert_eq!(api.texts("s", "").await, ["anew"]);
+        api.post(&messages("s"), &[("if-match", &tag)], &json!({"messages": [user("second_try")]})).await.ok(201);
+        assert_eq!(api.texts("s", "").await, ["second_try"]);
     })
     .await;
 }

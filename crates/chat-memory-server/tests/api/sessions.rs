@@ -29,7 +29,7 @@ async fn sessions_are_listed_by_owner_newest_first() {
         for n in 0..5 {
             started(&api, &format!("ada-{n}"), Some("ada")).await;
             started(&api, &format!("none-{n}"), None).await;
-            // The order is that of the milliseconds in which they began.
+            // Ordered by the millisecond in which they started.
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
         started(&api, "bob", Some("nobody")).await;
@@ -47,7 +47,7 @@ async fn sessions_are_listed_by_owner_newest_first() {
         assert_eq!(page["sessions"][0]["title"], "about ada-4");
         assert!(page["sessions"][0]["created_at"].is_string() && page["cost"]["requests"].as_u64() >= Some(1));
 
-        // A cursor is a place in one list.
+        // A cursor belongs to one list.
         let next = encoded(page["next"].as_str().expect("a cursor"));
         for query in [
             format!("after={next}"),
@@ -57,8 +57,8 @@ async fn sessions_are_listed_by_owner_newest_first() {
         ] {
             api.get(&format!("/v1/sessions?{query}")).await.problem(400, "bad-request");
         }
-        let beside = api.get(&format!("{}?before={next}", messages("ada-4"))).await;
-        beside.problem(400, "bad-request");
+        let elsewhere = api.get(&format!("{}?before={next}", messages("ada-4"))).await;
+        elsewhere.problem(400, "bad-request");
     })
     .await;
 }
@@ -138,12 +138,12 @@ async fn a_session_is_described_changed_and_deleted() {
         ] {
             assert_eq!(api.patch(path, &body).await.problem(422, "invalid")["pointer"], pointer, "{body}");
         }
-        // A list is not taken for the fields in their order.
+        // An array is not accepted for the fields in their order.
         api.patch(path, &json!([null, null])).await.problem(422, "invalid");
         assert_eq!(api.get(path).await.ok(200), taken);
         api.patch(path, &json!({"name": "x"})).await.problem(422, "invalid");
 
-        // A condition that is not looked at is refused, not passed over.
+        // An unchecked condition is refused, not ignored.
         let condition = [("if-match", "AQAAAAAAAAABAAABohBf4UtKFkc7ZJ5CeIFcIoVhX9cu")];
         api.raw(Method::DELETE, path, &condition, "").await.problem(400, "bad-request");
         api.call(Method::PATCH, path, &condition, &json!({"title": "x"})).await.problem(400, "bad-request");
@@ -155,7 +155,7 @@ async fn a_session_is_described_changed_and_deleted() {
         assert_eq!(api.texts("s", "").await, [""; 0]);
         assert_eq!(listed(&api, "owner=ada").await, [""; 0]);
         assert_eq!(api.delete(path).await.ok(200)["existed"], false);
-        // It may begin anew, as another's.
+        // It may start again, with another owner.
         started(&api, "s", Some("bob")).await;
         assert_eq!(api.get(path).await.ok(200)["owner"], "bob");
         assert_eq!(api.raw(Method::HEAD, path, &[], "").await.status, 200);

@@ -1,4 +1,4 @@
-//! A browser's share of the tests: it gets pages, and sends the forms that it finds in them.
+//! A test browser: it fetches pages, and submits the forms that it finds in them.
 
 use std::path::PathBuf;
 
@@ -22,17 +22,17 @@ pub struct Site {
 }
 
 impl Site {
-    /// One without keys.
+    /// A service without keys.
     pub fn open() -> Self {
         Self::new("memory:", false)
     }
 
-    /// One without keys on this store.
+    /// A service without keys on this store.
     pub fn on(store: &str) -> Self {
         Self::new(store, false)
     }
 
-    /// One with keys.
+    /// A service with keys.
     pub fn locked() -> Self {
         Self::new("memory:", true)
     }
@@ -52,10 +52,10 @@ impl Site {
         self.folder.path().join("keys.toml")
     }
 
-    /// A new key: its id and its text. The service starts anew, so that it knows it at once.
+    /// Creates a key and returns its id and its text. The service restarts, so that it knows the key at once.
     pub fn key(&self, name: &str, namespace: Option<&str>, rights: &[Right]) -> (String, String) {
         let (key, text) = create(&self.keys_path(), name, namespace, rights).expect("a key");
-        // A running service sees it within a second.
+        // A running service notices it within a second.
         std::thread::sleep(std::time::Duration::from_millis(1_100));
         (key.id, text)
     }
@@ -98,7 +98,7 @@ fn path(session: &str, below: &str) -> String {
     format!("/v1/sessions/{}{below}", session.replace('+', "%20"))
 }
 
-/// Someone who sends requests with these headers.
+/// A client that sends requests with these headers.
 #[derive(Clone)]
 pub struct Client {
     router: Router,
@@ -113,7 +113,7 @@ impl Client {
         client
     }
 
-    /// The same with the cookie of this answer.
+    /// The same with the cookie of this response.
     pub fn logged_in(&self, answer: &Page) -> Self {
         let cookie = answer.header("set-cookie");
         self.with(("cookie", cookie.split(';').next().unwrap_or_default()))
@@ -131,7 +131,7 @@ impl Client {
         Page::of(self.send(Request::get(path).body(Body::empty()).expect("a request")).await).await
     }
 
-    /// Sends a form with what it has itself, and these fields.
+    /// Submits a form with its own values, and these fields.
     pub async fn post(&self, form: &Form, fields: &[(&str, &str)]) -> Page {
         let own = form.fields.iter().filter(|(name, _)| !fields.iter().any(|(given, _)| given == name));
         let all = own.map(|(name, value)| (name.as_str(), value.as_str())).chain(fields.iter().copied());
@@ -140,7 +140,7 @@ impl Client {
         Page::of(self.send(request.body(Body::from(body)).expect("a request")).await).await
     }
 
-    /// What the first event of a stream says.
+    /// The data of a stream's first event.
     pub async fn first_event(&self, path: &str) -> Value {
         let answer = self.send(Request::get(path).body(Body::empty()).expect("a request")).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -157,14 +157,14 @@ impl Client {
     }
 }
 
-/// A form of a page: where it goes, and the fields that are filled in.
+/// A form of a page: its target, and the prefilled fields.
 #[derive(Debug, Clone)]
 pub struct Form {
     pub action: String,
     pub fields: Vec<(String, String)>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Page {
     pub status: StatusCode,
@@ -183,13 +183,13 @@ impl Page {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII")).unwrap_or_default()
     }
 
-    /// Where it leads.
+    /// Where it redirects to.
     pub fn leads_to(&self) -> String {
         assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.text);
         self.header("location").to_owned()
     }
 
-    /// Every tag that begins something, without its brackets. Text has no bracket in a page of ours: each is escaped.
+    /// Every start tag, without its brackets. Text has no bracket in our pages: each is escaped.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         let starts = self.text.match_indices('<').map(|(at, _)| &self.text[at + 1..]);
         starts.filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic())).filter_map(|rest| rest.split('>').next())
@@ -199,7 +199,7 @@ impl Page {
         self.text.matches(what).count()
     }
 
-    /// The form that goes there.
+    /// The form with this target.
     pub fn form(&self, action: &str) -> Form {
         let forms = self.text.split("<form").skip(1).map(|form| form.split("</form>").next().unwrap_or_default());
         let wanted = format!("action=\"{action}\"");

@@ -1,4 +1,4 @@
-//! The directory: what expires is off it, whoever wrote it, and what a delete of nothing writes.
+//! The directory: what has expired is not listed, whoever wrote it, and a delete of nothing writes nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use chat_memory_core::store::{SessionInfo, SessionOrder, SessionQuery, SessionUp
 const HOUR_S: u64 = 60 * 60;
 
 impl Timed {
-    /// What is listed of the owner's session, which every list agrees on.
+    /// Returns the owner's session as listed, and checks that all lists agree.
     fn listed(&self, owner: Option<&str>) -> Option<SessionInfo> {
         let (now_ms, owner) = (self.now_s * 1000, owner.map(|owner| Owner::new(owner).expect("a name")));
         let known = listing::session(&self.db, &session("s"), now_ms).expect("a look");
@@ -69,7 +69,7 @@ async fn what_begins_after_all_has_expired_is_another_session() {
         if purged {
             log.purge();
             let texts = log.db.query_row("SELECT count(*) FROM sessions WHERE title IS NOT NULL", [], |row| row.get::<_, i64>(0));
-            assert_eq!(texts.expect("a count"), 0, "the title goes with what it was a title of");
+            assert_eq!(texts.expect("a count"), 0, "the title is erased with its session");
         }
         assert_eq!(log.listed(Some("ada")), None);
         let titled = SessionUpdate { title: Some(Some("New".into())), ..SessionUpdate::default() };
@@ -129,7 +129,7 @@ async fn a_delete_erases_what_has_expired_and_what_an_earlier_one_left() {
     for id in ["expired", "half-deleted"] {
         say(&store, id, "secret").await;
     }
-    // One has expired; of the other, a delete was cut off before its sweep.
+    // One has expired; the other's delete was interrupted before its sweep.
     change(
         &path,
         "UPDATE records SET expires_at = 1 WHERE session = 1; UPDATE sessions SET expires_at = 1 WHERE key = 1;
@@ -148,7 +148,7 @@ async fn a_delete_erases_what_has_expired_and_what_an_earlier_one_left() {
     assert_eq!(left, 0);
 }
 
-/// A file that a program of format 1 wrote: writers with and without a retention of an hour, of which all is long over.
+/// A file written by a program of format 1: by writers with and without a retention of an hour, all of which passed long ago.
 fn of_format_1() -> (TempDir, PathBuf) {
     let (folder, path) = folder();
     change(&path, include_str!("../../testdata/sqlite-format-1.sql"));
@@ -160,7 +160,7 @@ fn of_format_1() -> (TempDir, PathBuf) {
 async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
     for read_only in [true, false] {
         let (_folder, path) = of_format_1();
-        // Larger than what is taken today.
+        // Larger than what is accepted today.
         let metadata = format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000));
         change(&path, &format!("UPDATE sessions SET metadata = '{metadata}' WHERE id = 'kept'"));
         let store = SqliteStore::builder(&path).read_only(read_only).open().await.expect("an older file");
@@ -169,10 +169,10 @@ async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
             let page = store.sessions(query).await.expect("a page");
             page.sessions.into_iter().map(|info| info.id.to_string()).collect::<Vec<_>>()
         };
-        // What only one hour's messages were in is over; "again" was deleted and begun anew by such a writer.
+        // A session with only one hour's messages has ended; "again" was deleted and started again by such a writer.
         assert_eq!(listed(&query).await, ["lasting", "mixed", "kept"]);
         assert_eq!(listed(&query.clone().recent()).await, ["kept", "lasting", "mixed"]);
-        assert_eq!(listed(&SessionQuery::of_nobody()).await, ["cleared"]);
+        assert_eq!(listed(&SessionQuery::unowned()).await, ["cleared"]);
         let kept = store.session(&session("kept")).await.expect("a look").expect("a session");
         assert_eq!((kept.created_at, kept.last_at), (1_704_103_201_000, Some(1_704_103_215_000)));
         assert_eq!(kept.title.as_deref(), Some("Kept"));
@@ -192,7 +192,7 @@ async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
             say(&store, "mixed", "more").await;
             assert_eq!(listed(&query.recent()).await, ["mixed", "kept", "lasting"]);
             assert!(store.append(&session("short"), &saying("x")).await.expect("an append").started);
-            // On the first connection, and on those that are opened later.
+            // On the first connection, and on those opened later.
             store.append(&session("kept"), &saying("four").sent_at([Some(1_704_100_000_000)])).await.expect("an append");
             drop(store);
             let store = SqliteStore::builder(&path).read_only(true).open().await.expect("a file of this version");
@@ -209,7 +209,7 @@ async fn a_file_of_format_1_is_read_where_the_disk_is_full() {
         Connection::open(&path).expect("the file").pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
     let store = SqliteStore::builder(&path).max_pages(pages).open().await.expect("an older file");
     assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
-    assert_eq!(store.every_session(None).await.expect("a page").sessions.len(), 4);
+    assert_eq!(store.list_all_sessions(None).await.expect("a page").sessions.len(), 4);
     let error = store.append(&session("kept"), &saying("four")).await.expect_err("no room");
     assert!(error.is_unavailable() && error.to_string().contains("no space is left"), "{error}");
     assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);

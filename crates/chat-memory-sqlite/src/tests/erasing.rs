@@ -1,4 +1,4 @@
-//! What sweeps and time erase, with time given by hand.
+//! What sweeps and expiry erase, with the time set by the tests.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -91,7 +91,7 @@ async fn what_has_expired_is_hidden_at_once_and_erased_a_day_later() {
     assert_eq!(log.texts().len(), 5);
     log.now_s = 1_000_000 + 100;
     assert_eq!(log.texts(), ["1", "2", "3", "4"]);
-    assert_eq!((log.purge(), log.rows()), (0, 5), "a key is still known for a day");
+    assert_eq!((log.purge(), log.rows()), (0, 5), "a key is still recognised for a day");
     log.now_s += 15 + DAY_S;
     assert_eq!(log.texts(), Vec::<String>::new());
     assert_eq!((log.purge(), log.rows()), (2, 3));
@@ -99,10 +99,10 @@ async fn what_has_expired_is_hidden_at_once_and_erased_a_day_later() {
     assert_eq!(log.texts(), ["5"]);
     log.now_s += 2 * DAY_S;
     assert_eq!((log.purge(), log.rows()), (4, 1), "the newest stays as a stub");
-    assert!(!log.is_listed(), "a session without anything left is off the directory");
+    assert!(!log.is_listed(), "an empty session is not listed");
     assert_eq!(log.texts(), Vec::<String>::new());
     assert_eq!(log.load().position.next(), 6);
-    assert_eq!(log.say("6"), 6, "no number comes twice");
+    assert_eq!(log.say("6"), 6, "no number is used twice");
     assert!(log.is_listed());
     assert_eq!(log.texts(), ["6"]);
 }
@@ -118,12 +118,12 @@ async fn a_rewind_that_expired_still_hides_what_it_took_back() {
     log.say("3");
     assert_eq!(log.texts(), ["0", "edit", "3"]);
     log.now_s += 3 * DAY_S;
-    // What the rewind hides has no expiry, so neither has the rewind.
+    // What the rewind hides has no expiry, so the rewind has none either.
     assert_eq!(log.texts(), ["0", "edit"]);
     log.purge();
     assert_eq!(log.texts(), ["0", "edit"]);
 
-    // And one that hides what expires stays in force as a dead stub, below records that live longer.
+    // A rewind that hides expiring records stays in force as a dead stub, below records that live longer.
     let mut log = Timed::new(Some(100)).await;
     log.say("0");
     let rewind = Append::rewind(&log.load(), 0, [Message::user("edit")]).expect("record 0 is in view");
@@ -154,7 +154,7 @@ async fn dead_records_above_a_living_one_keep_their_place() {
     log.sweep();
     log.now_s += 2 * DAY_S;
     log.purge();
-    assert_eq!((log.texts().len(), log.rows()), (0, 1), "then the clear alone is left");
+    assert_eq!((log.texts().len(), log.rows()), (0, 1), "then only the clear is left");
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn what_was_cleared_is_in_no_file_any_more() {
     assert_eq!(texts(&store, "other").await.len(), 30);
 }
 
-/// By each of the ways in which time erases.
+/// In each of the ways in which expired data is erased.
 #[tokio::test]
 async fn what_has_expired_is_in_no_file_any_more() {
     for way in ["purge", "open", "appends"] {

@@ -28,12 +28,12 @@ async fn a_full_disk_refuses_and_keeps_what_is_there() {
     assert!(landed.len() > 5);
     assert!(error.is_unavailable() && error.is_retryable() && error.ticket().is_none(), "{error:?}");
     assert!(error.to_string().contains("no space is left"), "{error}");
-    assert_eq!(texts(&store, "s").await, landed, "reading goes on");
-    // A short one may still fit; the long one still does not, and nothing of it is there.
+    assert_eq!(texts(&store, "s").await, landed, "reading still works");
+    // A short append may still fit; the long one still does not, and nothing of it is stored.
     assert!(store.append(&id, &saying(&"y".repeat(10_000))).await.is_err());
     drop(store);
 
-    // More space: the store goes on where it was.
+    // With more space, the store continues where it was.
     let store = SqliteStore::open(&path).await.expect("the same file");
     assert_eq!(texts(&store, "s").await, landed);
     assert_eq!(say(&store, "s", "after").await, landed.len() as u64);
@@ -60,11 +60,11 @@ async fn a_locked_file_says_so_and_can_be_read_meanwhile() {
     let error = store.append(&session("s"), &saying("b")).await.expect_err("it is locked");
     assert!(error.is_unavailable() && error.is_retryable() && error.to_string().contains("locked"), "{error}");
     assert_eq!(texts(&store, "s").await, ["a"]);
-    other.execute_batch("ROLLBACK").expect("the lock is given back");
+    other.execute_batch("ROLLBACK").expect("the lock is released");
     assert_eq!(say(&store, "s", "b").await, 1, "nothing was written before");
 }
 
-/// Holds the store's writer until the returned sender is used, and waits until it does.
+/// Blocks the store's writer until the returned sender is used; returns once it is blocked.
 async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     let (go, wait) = std::sync::mpsc::channel();
     let (held, holding) = tokio::sync::oneshot::channel();
@@ -80,7 +80,7 @@ async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     go
 }
 
-/// Appends all of these to one session while the writer is held, so that they are one batch; what comes of each.
+/// Appends all of these to one session while the writer is blocked, so that they form one batch; returns the results.
 async fn at_once(store: &SqliteStore, appends: impl IntoIterator<Item = Append>) -> Vec<Result<Appended, Error>> {
     let go = hold(store).await;
     let tasks: Vec<_> = appends
@@ -140,7 +140,7 @@ async fn in_a_batch_that_does_not_fit_each_append_is_tried_alone() {
     assert_eq!(texts(&store, "s").await.len(), 3);
 }
 
-/// A batch of appends whose commit fails where it may have reached the disk.
+/// A batch of appends whose commit fails after it may have reached the disk.
 #[tokio::test]
 async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first_try() {
     let (_folder, path) = folder();
@@ -148,7 +148,7 @@ async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first
     let keyed = |key: &str| saying("of a key").with_key(key);
     store.append(&session("s"), &keyed("before")).await.expect("an append");
     let position = store.load(&session("s"), &Load::all()).await.expect("a load").position;
-    // Each append breaks a rule that SQLite looks at when it commits.
+    // Each append violates a constraint that SQLite checks at commit.
     let breaks =
         "PRAGMA foreign_keys = ON; CREATE TABLE p (n PRIMARY KEY); CREATE TABLE c (n REFERENCES p DEFERRABLE INITIALLY DEFERRED);
         CREATE TEMP TRIGGER t AFTER INSERT ON records BEGIN INSERT INTO c VALUES (1); END";
@@ -156,11 +156,11 @@ async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first
     let appends = [keyed("k"), keyed("k"), keyed("before"), saying("too late").expecting(position), saying("plain")];
     let results = at_once(&store, appends).await;
     let ticket =
-        |n: usize| *results[n].as_ref().expect_err("nobody knows").ticket().unwrap_or_else(|| panic!("{:?}", results[n]));
+        |n: usize| *results[n].as_ref().expect_err("an unknown outcome").ticket().unwrap_or_else(|| panic!("{:?}", results[n]));
     assert_eq!((ticket(0).append_id(), ticket(0).lowest(), ticket(1).lowest()), (ticket(1).append_id(), 1, 1));
     assert_eq!(ticket(4).lowest(), 2);
     assert!(results[2].as_ref().is_ok_and(|appended| appended.repeated && appended.seq == 0), "{:?}", results[2]);
-    let error = results[3].as_ref().expect_err("its position was another's, of which nobody knows");
+    let error = results[3].as_ref().expect_err("it expected the position of an append whose outcome is unknown");
     assert!(error.ticket().is_none() && !error.is_conflict(), "{error:?}");
 
     change(&path, "DROP TABLE c; DROP TABLE p");
@@ -180,7 +180,7 @@ async fn an_append_given_up_by_its_caller_locks_nobody_out() {
     }
     let seq = say(&store, "s", "last").await;
     let texts = texts(&store, "s").await;
-    assert_eq!(texts.len() as u64, seq + 1, "those that landed, each once, and the last");
+    assert_eq!(texts.len() as u64, seq + 1, "the stored ones, each once, and the last");
     assert_eq!(texts.last().map(String::as_str), Some("last"));
 }
 
@@ -278,7 +278,7 @@ async fn a_damaged_file_is_an_error_and_no_empty_history() {
     assert!(error.to_string().contains("chat.db"), "{error}");
 }
 
-/// Else an append or a window would cost more, the longer the session or the more sessions there are.
+/// Otherwise an append or a window would cost more, the longer the session or the more sessions there are.
 #[tokio::test]
 async fn no_statement_reads_a_whole_table() {
     let (_folder, path) = folder();

@@ -1,4 +1,4 @@
-//! What the conformance suite cannot see from outside: the file, its faults, and time.
+//! Tests what the conformance suite cannot see from outside: the file, its faults, and time.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ fn change(path: &Path, sql: &str) {
     Connection::open(path).expect("the file").execute_batch(sql).expect("the change");
 }
 
-/// The names in a folder, and what is in each file.
+/// Returns the names in a directory and the contents of each file.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = entries

@@ -1,4 +1,4 @@
-//! Opening: what is ours, what is not, and what is made.
+//! Opening: which files are ours, which are not, and what is created.
 
 use super::*;
 use crate::FORMAT_VERSION;
@@ -75,7 +75,7 @@ async fn folders_are_made_only_on_request() {
     let error = SqliteStore::builder(&path).create_parent(true).read_only(true).open().await.expect_err("read-only");
     assert!(error.is_not_found(), "{error}");
     assert!(!folder.path().join("a").exists());
-    let store = SqliteStore::builder(&path).create_parent(true).open().await.expect("the folders are made");
+    let store = SqliteStore::builder(&path).create_parent(true).open().await.expect("the folders are created");
     say(&store, "s", "x").await;
     let error = SqliteStore::open(folder.path()).await.expect_err("a folder");
     assert!(error.is_invalid() && error.to_string().contains("is a folder"), "{error}");
@@ -114,11 +114,11 @@ async fn many_may_make_the_file_at_once() {
     let opening: Vec<_> = (0..12).map(|_| tokio::spawn(SqliteStore::open(path.clone()))).collect();
     let mut new = 0;
     for (n, task) in opening.into_iter().enumerate() {
-        let store = task.await.expect("no panic").expect("the file, made or found");
+        let store = task.await.expect("no panic").expect("the file, created or found");
         new += usize::from(store.is_new());
         assert_eq!(say(&store, "s", "x").await, n as u64);
     }
-    assert_eq!(new, 1, "how many made it");
+    assert_eq!(new, 1, "how many created it");
 }
 
 #[tokio::test]

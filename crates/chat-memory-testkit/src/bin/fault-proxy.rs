@@ -1,4 +1,4 @@
-//! The fault proxy as a program, for tests of separate processes and for trying things out.
+//! The fault proxy as a program, for multi-process tests and experiments.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -7,26 +7,26 @@ use std::time::Duration;
 use chat_memory_testkit::{FaultProxy, Seeded};
 use clap::Parser;
 
-/// A proxy before DynamoDB Local that makes faults by chance; prints its URL and runs until it is stopped.
+/// A proxy in front of DynamoDB Local that injects random faults; prints its URL and runs until it is stopped.
 #[derive(Parser)]
 #[command(after_help = "Example:\n  fault-proxy --upstream http://127.0.0.1:8000 --drop-answers 0.2 --seed 7")]
 struct Args {
     /// The URL of DynamoDB Local
     #[arg(long, value_name = "URL", env = "DYNAMODB_ENDPOINT")]
     upstream: String,
-    /// Where to listen; port 0 is a free one
+    /// Address to listen on; port 0 chooses a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     listen: String,
-    /// The same seed gives the n-th request of an operation the same fault
+    /// Seed: the same one gives the n-th request of an operation the same fault
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Only requests of this operation, for instance PutItem; may be given several times
+    /// Only requests of this operation, for instance PutItem; may be repeated
     #[arg(long, value_name = "OPERATION")]
     only: Vec<String>,
     /// The share of requests that never arrive
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     drop_requests: f64,
-    /// The share of requests that arrive, but whose answer is lost
+    /// The share of requests that arrive, but whose response is lost
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     drop_answers: f64,
     /// The share of requests that arrive twice
@@ -38,10 +38,10 @@ struct Args {
     /// The share of requests answered with status 500, half of them carried out
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     errors: f64,
-    /// The share of requests that are late, or whose answer is
+    /// The share of requests that are delayed, or whose response is
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     delays: f64,
-    /// How late, in milliseconds
+    /// The delay, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50)]
     delay_ms: u64,
     /// The share of requests that are held for longer than a client waits, and then arrive
@@ -50,22 +50,22 @@ struct Args {
     /// How long they are held, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     hold_ms: u64,
-    /// The share of requests whose connection is reset, half of them when their answer has come
+    /// The share of requests whose connection is reset, half of them after their response has come
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     resets: f64,
-    /// The share of requests that arrive, but whose answer breaks off in the middle
+    /// The share of requests that arrive, but whose response breaks off in the middle
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     truncations: f64,
-    /// The share of writes and transactions that are refused for another transaction
+    /// The share of writes and transactions that are refused because of another transaction
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     conflicts: f64,
     /// The share of requests whose credentials are refused: unknown, expired or with a wrong signature
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     refusals: f64,
-    /// Refuse requests that were signed so many minutes away from the service's clock, as AWS does (5, or 15)
+    /// Refuse requests that were signed this many minutes away from the service's clock, as AWS does (5, or 15)
     #[arg(long, value_name = "MINUTES")]
     check_clocks: Option<u64>,
-    /// By how many seconds the service's clock is ahead of this machine's; negative for behind
+    /// How many seconds the service's clock is ahead of this machine's; negative for behind
     #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
     clock_ahead: i64,
 }

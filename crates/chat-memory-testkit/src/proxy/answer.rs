@@ -1,7 +1,7 @@
-//! Answers of AWS's that DynamoDB Local never gives: refusals of credentials, throttles, outages.
+//! Responses that AWS gives but DynamoDB Local never does: refused credentials, throttling, outages.
 //!
-//! Status, type and wording are those that DynamoDB gives (its developer guide, "Error handling with DynamoDB", and what clients
-//! report of the two families of types, `com.amazonaws.dynamodb.v20120810` and `com.amazon.coral.*`).
+//! Status, type and wording are DynamoDB's (its developer guide, "Error handling with DynamoDB", and what clients report of the
+//! two families of types, `com.amazonaws.dynamodb.v20120810` and `com.amazon.coral.*`).
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use serde_json::{Value, json};
 use super::clock::basic;
 use super::fault::Request;
 
-/// An answer in DynamoDB's place.
+/// A response sent instead of DynamoDB's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The body.
     pub body: String,
-    /// Whether the request is carried out all the same.
+    /// Whether the request is carried out nevertheless.
     pub done: bool,
 }
 
 impl Answer {
-    /// An answer with a JSON body.
+    /// A response with a JSON body.
     pub fn json(status: u16, body: &Value) -> Self {
         Self { status, body: body.to_string(), done: false }
     }
 
-    /// The same answer to a request that was carried out, which an answer of status 500 or 503 leaves open.
+    /// Carries the request out before responding; a response with status 500 or 503 leaves that open.
     #[must_use]
     pub fn although_done(self) -> Self {
         Self { done: true, ..self }
     }
 
-    /// An error of DynamoDB's own, with the name of its type.
+    /// An error of DynamoDB's own, by the name of its type.
     pub fn dynamodb_error(status: u16, name: &str, message: &str) -> Self {
         Self::json(status, &json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": message}))
     }
@@ -42,7 +42,7 @@ impl Answer {
         Self::json(400, &json!({"__type": format!("com.amazon.coral.service#{name}"), "message": message}))
     }
 
-    /// `ThrottlingException`: an on-demand table grows too fast.
+    /// `ThrottlingException`: the load on an on-demand table grows too fast.
     pub fn throttling() -> Self {
         let message = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your \
             table or index so please try again shortly.";
@@ -68,7 +68,7 @@ impl Answer {
     }
 
     /// `TransactionCanceledException`, with a reason for each of the transaction's actions: `ConditionalCheckFailed`,
-    /// `TransactionConflict`, `ThrottlingError`, …, or `None` for one that is not to blame.
+    /// `TransactionConflict`, `ThrottlingError`, …, or `None` for an action that did not cause it.
     pub fn transaction_canceled(reasons: &[&str]) -> Self {
         let reason = |code: &&str| match *code {
             "None" => json!({"Code": "None"}),
@@ -83,9 +83,9 @@ impl Answer {
         Self::json(400, &json!({"__type": kind, "CancellationReasons": reasons, "Message": message}))
     }
 
-    /// That another transaction holds an item of this request: a `TransactionConflictException` for a write of one item, a
-    /// `TransactionCanceledException` with a reason for each action for a transaction, of which the `which`-th (counted around) is
-    /// to blame. None for an operation that AWS never answers so.
+    /// The response that another transaction holds an item of this request: `TransactionConflictException` for a write of one
+    /// item; `TransactionCanceledException` for a transaction, with a reason for each action, of which the `which`-th (modulo
+    /// their number) is the cause. `None` for an operation that never gets this response from AWS.
     pub fn conflict(request: &Request, which: usize) -> Option<Self> {
         match request.operation.as_str() {
             "PutItem" | "UpdateItem" | "DeleteItem" => Some(Self::transaction_conflict()),
@@ -104,7 +104,7 @@ impl Answer {
         Self::service_error("UnrecognizedClientException", "The security token included in the request is invalid.")
     }
 
-    /// `ExpiredTokenException`: temporary credentials are over.
+    /// `ExpiredTokenException`: temporary credentials have expired.
     pub fn expired_token() -> Self {
         Self::service_error("ExpiredTokenException", "The security token included in the request is expired")
     }
@@ -122,8 +122,8 @@ impl Answer {
         Self::service_error("InvalidSignatureException", message)
     }
 
-    /// `InvalidSignatureException`: a request signed at this time, in seconds since 1970, came to a service whose clock tells another,
-    /// further away than it tolerates.
+    /// `InvalidSignatureException`: a request signed at this time, in seconds since 1970, reached a service whose clock differs
+    /// by more than it tolerates.
     pub fn signature_out_of_time(signed_s: i64, now_s: i64, tolerance: Duration) -> Self {
         let (tolerance_s, minutes) = (tolerance.as_secs().cast_signed(), tolerance.as_secs() / 60);
         let (signed, now) = (basic(signed_s), basic(now_s));
@@ -162,7 +162,7 @@ impl Answer {
         Self::dynamodb_error(503, "ServiceUnavailable", "DynamoDB is currently unavailable. Please try again later.")
     }
 
-    /// A page of HTML with status 503, as something on the way to DynamoDB gives it.
+    /// An HTML page with status 503, as sent by a gateway in front of DynamoDB.
     pub fn broken_gateway() -> Self {
         let body = "<html><body><b>Http/1.1 Service Unavailable</b></body></html>".to_owned();
         Self { status: 503, body, done: false }

@@ -1,4 +1,4 @@
-//! The clock of the service that the proxy plays: when a request was signed, and whether it may still be carried out.
+//! The clock of the service that the proxy simulates: when a request was signed, and whether it may still be carried out.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,17 +7,18 @@ use hyper::header::{DATE, HeaderMap, HeaderValue};
 
 use super::Answer;
 
-/// How the proxy looks at times.
+/// How the proxy checks times.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ServiceClock {
-    /// How far a signature's time may be from the service's; none where it is not looked at.
+    /// How far a signature's time may differ from the service's; `None` does not check it.
     pub(super) tolerance: Option<Duration>,
-    /// By how many seconds the service's clock is ahead of this machine's (negative: behind).
+    /// How many seconds the service's clock is ahead of this machine's (negative: behind).
     pub(super) ahead_s: i64,
 }
 
 impl ServiceClock {
-    /// The refusal of a request with these headers, where it is one to DynamoDB and signed at a wrong time, or not at all.
+    /// Returns the refusal of a request with these headers, if it is addressed to DynamoDB and signed at a wrong time or not at
+    /// all.
     pub(super) fn refusal(self, headers: &HeaderMap) -> Option<Answer> {
         let tolerance = self.tolerance.filter(|_| headers.contains_key("x-amz-target"))?;
         let signed = headers.get("x-amz-date").and_then(|date| date.to_str().ok()).and_then(seconds);
@@ -27,13 +28,13 @@ impl ServiceClock {
         refused.then(|| Answer::signature_out_of_time(signed_s, now_s, tolerance))
     }
 
-    /// Dates an answer by the service's clock, if that is another than this machine's.
+    /// Dates a response by the service's clock, if that differs from this machine's.
     pub(super) fn date(self, headers: &mut HeaderMap) {
         if self.ahead_s == 0 {
             return;
         }
         let date = DateTime::from_secs(self.now_s()).fmt(Format::HttpDate).ok().and_then(|date| HeaderValue::try_from(date).ok());
-        headers.insert(DATE, date.expect("a time that the clock of a service may tell"));
+        headers.insert(DATE, date.expect("a valid time"));
     }
 
     fn now_s(self) -> i64 {
@@ -41,10 +42,10 @@ impl ServiceClock {
     }
 }
 
-/// A time as signatures have it: `20260102T030000Z`.
+/// Formats a time as in signatures: `20260102T030000Z`.
 pub(super) fn basic(seconds: i64) -> String {
     let written = DateTime::from_secs(seconds).fmt(Format::DateTime);
-    written.expect("a time that the clock of a service may tell").replace(['-', ':'], "")
+    written.expect("a valid time").replace(['-', ':'], "")
 }
 
 fn seconds(basic: &str) -> Option<i64> {

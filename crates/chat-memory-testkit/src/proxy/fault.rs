@@ -1,4 +1,4 @@
-//! What can go wrong between a client and DynamoDB, and who decides on it.
+//! Faults between a client and DynamoDB, and the plan that chooses them.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tokio::sync::watch;
 
 use super::answer::Answer;
 
-/// A request that came in.
+/// A received request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The operation, for instance `PutItem`; the method and the path where it is no request of DynamoDB's.
+    /// The operation, for instance `PutItem`; the method and the path if it is not a DynamoDB request.
     pub operation: String,
     /// Its number among the requests of its operation, from 0.
     pub nth: u64,
     /// Its number among all requests, from 0.
     pub index: u64,
-    /// Its body; null where that is no JSON.
+    /// Its body; null if that is not JSON.
     pub body: Value,
 }
 
@@ -27,42 +27,43 @@ impl Request {
     }
 }
 
-/// What is done to a request. Once it is sent on, it arrives, whatever the client does meanwhile.
+/// What is done to a request. Once it is forwarded, it arrives, whatever the client does in the meantime.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing: it is sent on, and its answer comes back.
+    /// Nothing: it is forwarded, and its response is returned.
     Pass,
     /// It never arrives; the connection is closed.
     DropRequest,
-    /// It arrives, and the connection is closed instead of an answer.
+    /// It arrives, and the connection is closed instead of sending the response.
     DropAnswer,
-    /// It arrives at once, and its answer comes so much later.
+    /// It arrives at once, and its response is delayed by this much.
     Delay(Duration),
-    /// It arrives twice, one after the other; the client gets the first answer.
+    /// It arrives twice, one after the other; the client gets the first response.
     Duplicate,
-    /// It arrives twice, one after the other; the client gets the second answer, as when something on the way had lost the
-    /// first and repeated the request.
+    /// It arrives twice, one after the other; the client gets the second response, as if an intermediary had lost the first and
+    /// repeated the request.
     Repeat,
-    /// It arrives so much later, though the client may have given up by then.
+    /// It arrives this much later, although the client may have given up by then.
     HoldFor(Duration),
-    /// It arrives when the gate is opened, though the client may have given up by then; or never, if the gate [loses](Gate::lose) it.
+    /// It arrives when the gate is opened, although the client may have given up by then; or never, if the gate
+    /// [loses](Gate::lose) it.
     Hold(Gate),
-    /// It never arrives; the client gets this answer.
+    /// It never arrives; the client gets this response.
     Answer(Answer),
-    /// It never arrives; the connection is reset (RST), which a client is told at once and in another way than of a close.
+    /// It never arrives; the connection is reset (RST), which a client notices at once and distinguishes from a close.
     ResetRequest,
-    /// It arrives, and when its answer has come to the proxy, the connection is reset (RST) instead of passing it on.
+    /// It arrives, and when the proxy has its response, the connection is reset (RST) instead of passing it on.
     ResetAnswer,
-    /// It arrives, and its answer breaks off in the middle of its body, before its `Content-Length`.
+    /// It arrives, and its response breaks off in the middle of its body, before its `Content-Length`.
     Truncate,
 }
 
-/// What keeps [held](Fault::Hold) requests back until a test opens it, or loses them. Clones are the same gate.
+/// Keeps [held](Fault::Hold) requests back until a test opens it or loses them. Clones are the same gate.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Sender<Way>);
 
-/// What becomes of those that wait.
+/// What happens to those that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Closed,
@@ -71,7 +72,7 @@ enum Way {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Creates a closed gate.
     pub fn new() -> Self {
         Self(watch::Sender::new(Way::Closed))
     }
@@ -86,7 +87,7 @@ impl Gate {
         self.0.send_replace(Way::Lost);
     }
 
-    /// Waits for the gate's word: whether it was opened.
+    /// Waits for the gate; returns whether it was opened.
     pub(super) async fn passed(&self) -> bool {
         // It cannot fail: this gate holds the sender itself.
         self.0.subscribe().wait_for(|way| *way != Way::Closed).await.is_ok_and(|way| *way == Way::Open)
@@ -99,10 +100,10 @@ impl Default for Gate {
     }
 }
 
-/// Decides on each request, one after the other. A closure does: `|request: &Request| …`. It cannot ask the proxy itself, which waits
-/// for the decision.
+/// Decides on each request, one after the other. A closure works, too: `|request: &Request| …`. It cannot call the proxy, which
+/// waits for the decision.
 pub trait Plan: Send + Sync + 'static {
-    /// What is done to this request.
+    /// Returns what is done to this request.
     fn fault(&self, request: &Request) -> Fault;
 }
 
@@ -112,8 +113,8 @@ impl<F: Fn(&Request) -> Fault + Send + Sync + 'static> Plan for F {
     }
 }
 
-/// Faults by chance: each field is the share (0 to 1) of requests that meet it. The same seed gives the n-th request of
-/// an operation the same fault in every run, in whatever order the operations come.
+/// Random faults: each field is the share (0 to 1) of requests that get that fault. The same seed gives the n-th request of an
+/// operation the same fault in every run, in whatever order the operations come.
 ///
 /// ```
 /// use chat_memory_testkit::Seeded;
@@ -123,7 +124,7 @@ impl<F: Fn(&Request) -> Fault + Send + Sync + 'static> Plan for F {
 pub struct Seeded {
     /// The seed.
     pub seed: u64,
-    /// Only these operations; all where it is empty.
+    /// Only these operations; all if it is empty.
     pub only: Vec<String>,
     /// Of [`Fault::DropRequest`].
     pub drop_requests: f64,
@@ -137,9 +138,9 @@ pub struct Seeded {
     pub errors: f64,
     /// Of [`Fault::Delay`] and [`Fault::HoldFor`], half of each.
     pub delays: f64,
-    /// How long a delay is.
+    /// The delay.
     pub delay: Duration,
-    /// Of [`Fault::HoldFor`], for as long as `hold`: longer than the client waits, so that a write comes after its repeat.
+    /// Of [`Fault::HoldFor`], for `hold`: longer than the client waits, so that a write arrives after its repeat.
     pub holds: f64,
     /// How long a request is held.
     pub hold: Duration,
@@ -154,7 +155,7 @@ pub struct Seeded {
 }
 
 impl Seeded {
-    /// No faults yet; delays are of 50 ms, holds of 5 s.
+    /// Creates a plan without faults; delays are 50 ms, holds 5 s.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -201,7 +202,7 @@ impl Plan for Seeded {
             Fault::Answer(if first_kind { error } else { error.although_done() })
         } else if falls_in(self.delays) {
             if first_kind { Fault::Delay(self.delay) } else { Fault::HoldFor(self.delay) }
-        // What was added later stands behind, so that an old seed still makes its old faults.
+        // Later additions come last, so that an old seed still produces its old faults.
         } else if falls_in(self.holds) {
             Fault::HoldFor(self.hold)
         } else if falls_in(self.resets) {
@@ -219,7 +220,7 @@ impl Plan for Seeded {
     }
 }
 
-/// One number of the three, by FNV-1a, since the standard library's hash may change with its version.
+/// Mixes the three into one number with FNV-1a, since the standard library's hash may change between versions.
 fn mix(seed: u64, operation: &str, nth: u64) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(nth.to_le_bytes()).chain(operation.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

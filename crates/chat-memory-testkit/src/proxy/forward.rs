@@ -1,4 +1,4 @@
-//! One request on its way through the proxy.
+//! Forwards one request through the proxy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::{Answer, Fault, Place, Shared};
 
 type Reply = Response<Full<Bytes>>;
 
-/// The service's error: how the connection ends instead of a whole answer. hyper leaves it as it is then.
+/// The service's error type: how the connection ends instead of a complete response. hyper then leaves the connection as it is.
 #[derive(Debug, Clone)]
 pub(super) enum Ended {
     /// It is closed.
     Closed,
     /// It is reset.
     Reset,
-    /// This is said before it is closed.
+    /// These bytes are sent before it is closed.
     Said(Bytes),
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// Does to a request what the plan says.
+/// Applies the plan's fault to a request.
 pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Ended> {
     let clock = Arc::clone(&shared);
     let mut reply = planned(shared, request).await?;
@@ -44,13 +44,13 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
 
 async fn planned(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Ended> {
     let (head, body) = request.into_parts();
-    // A body that did not arrive whole is a request that never came.
+    // A request whose body did not arrive completely does not count.
     let body = body.collect().await.map_err(|_| Ended::Closed)?.to_bytes();
     let operation = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).map_or_else(
         || format!("{} {}", head.method, head.uri.path()),
         |target| target.rsplit('.').next().unwrap_or(target).to_owned(),
     );
-    // Before it is counted, so that who sees the count does not find the proxy idle.
+    // Before it is counted, so that whoever sees the count does not find the proxy idle.
     let underway = Underway::start(&shared);
     let (fault, place) = shared.decide(operation, serde_json::from_slice(&body).unwrap_or(Value::Null));
     let request = Request::from_parts(head, Full::new(body));
@@ -96,8 +96,8 @@ async fn planned(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Repl
             travel
                 .start(|travel| async move {
                     let first = travel.arrive().await;
-                    // What repeats a request does so at once. Where a test lets hours pass just then, a refusal of the second for its
-                    // time would tell the client that nothing was done.
+                    // The repeat follows at once. If a test lets hours pass just then, refusing the second for its time would
+                    // tell the client that nothing was done.
                     if travel.is_out_of_time() { first } else { travel.arrive().await }
                 })
                 .await
@@ -123,17 +123,17 @@ async fn planned(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Repl
     }
 }
 
-/// A request that is to arrive, once or more often.
+/// A request that is to arrive, once or several times.
 struct Travel {
     shared: Arc<Shared>,
     place: Place,
     request: Request<Full<Bytes>>,
-    /// It is underway until this is dropped.
+    /// It counts as underway until this is dropped.
     underway: Underway,
 }
 
 impl Travel {
-    /// Runs this to its end, even if the client hangs up meanwhile.
+    /// Runs this to completion, even if the client disconnects in the meantime.
     async fn start<F, T>(self, run: impl FnOnce(Self) -> F) -> Result<T, Ended>
     where
         F: Future<Output = T> + Send + 'static,
@@ -146,7 +146,7 @@ impl Travel {
         self.shared.clock().refusal(self.request.headers()).is_some()
     }
 
-    /// Sends it on, and returns what DynamoDB answers.
+    /// Forwards it and returns DynamoDB's response.
     async fn arrive(&self) -> Reply {
         if let Some(refusal) = self.shared.clock().refusal(self.request.headers()) {
             self.shared.note(self.place, |recorded| recorded.out_of_time += 1);
@@ -164,12 +164,12 @@ impl Travel {
         }
     }
 
-    /// On a connection of its own, so that one request's fault is no other's.
+    /// Uses a new connection, so that one request's fault does not affect others.
     async fn send(&self) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(&self.shared.upstream).await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with an error when the answer is cut off, which the answer's reader is told too.
+        // It ends with an error when the response is cut off, which the reader of the response gets, too.
         let connection = tokio::spawn(connection);
         let mut request = self.request.clone();
         remove_hop_headers(request.headers_mut());
@@ -181,7 +181,7 @@ impl Travel {
     }
 }
 
-/// Counts a request as underway as long as it lives.
+/// Counts a request as underway while it exists.
 struct Underway(Arc<Shared>);
 
 impl Underway {
@@ -190,7 +190,7 @@ impl Underway {
         Self(Arc::clone(shared))
     }
 
-    /// It waits at a gate as long as this lives.
+    /// Counts it as waiting at a gate until this is dropped.
     fn hold(&self) -> Held {
         self.0.underway.send_modify(|count| count.held += 1);
         Held(Arc::clone(&self.0))
@@ -203,7 +203,7 @@ impl Drop for Underway {
     }
 }
 
-/// Counts a request as held as long as it lives.
+/// Counts a request as held while it exists.
 struct Held(Arc<Shared>);
 
 impl Drop for Held {
@@ -212,14 +212,14 @@ impl Drop for Held {
     }
 }
 
-/// Removes what is said of one connection only.
+/// Removes the headers that apply to one connection only.
 fn remove_hop_headers(headers: &mut HeaderMap) {
     for name in [CONNECTION, TRANSFER_ENCODING, HeaderName::from_static("keep-alive")] {
         headers.remove(name);
     }
 }
 
-/// An answer as it goes over the wire, with half of its body: hyper itself sends whole ones only.
+/// Returns a response as sent over the wire, with half of its body: hyper itself only sends whole ones.
 async fn first_half(reply: Reply) -> Bytes {
     let (head, body) = reply.into_parts();
     let body = body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes);
@@ -227,7 +227,7 @@ async fn first_half(reply: Reply) -> Bytes {
     for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
         said.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    // An empty body lacks a byte too.
+    // An empty body lacks a byte, too.
     said.extend(format!("content-length: {}\r\n\r\n", body.len().max(1)).into_bytes());
     said.extend(&body[..body.len() / 2]);
     said.into()

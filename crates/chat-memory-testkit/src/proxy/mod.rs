@@ -1,7 +1,8 @@
-//! A proxy between a client and DynamoDB Local that makes the faults a network and a service make.
+//! A proxy between a client and DynamoDB Local that injects the faults of a network and a service.
 //!
-//! It speaks HTTP/1.1 without TLS on both sides and does not look at signatures, but for their [times](FaultProxy::check_clocks) where
-//! it is told to. Every request that is sent on is a task of its own: like the real service, it goes on when the client has hung up.
+//! It speaks HTTP/1.1 without TLS on both sides and ignores signatures, except for their [times](FaultProxy::check_clocks) if
+//! enabled. Every forwarded request is a task of its own: as with the real service, it continues after the client has
+//! disconnected.
 
 mod answer;
 mod clock;
@@ -29,7 +30,7 @@ pub use fault::{Fault, Gate, Plan, Request, Seeded};
 use clock::ServiceClock;
 use forward::Ended;
 
-/// What became of a request.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Recorded {
@@ -37,14 +38,14 @@ pub struct Recorded {
     pub request: Request,
     /// What was done to it.
     pub fault: Fault,
-    /// The statuses with which DynamoDB answered, one for each time that the request was carried out, in order.
+    /// The statuses of DynamoDB's responses, one for each time that the request was carried out, in order.
     pub statuses: Vec<u16>,
-    /// How often it arrived and was refused for the time of its signature, and so not carried out.
+    /// How often it arrived and was refused because of its signature's time, and so not carried out.
     pub out_of_time: u32,
 }
 
-/// A proxy that makes faults. It runs in a thread of its own, so that it serves tests with a runtime and without, and stops when
-/// it is dropped.
+/// A proxy that injects faults. It runs in its own thread, so that it serves tests with and without a runtime, and stops when it
+/// is dropped.
 ///
 /// ```no_run
 /// use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
@@ -64,7 +65,7 @@ pub struct FaultProxy {
 }
 
 struct Shared {
-    /// Host and port of what is behind the proxy.
+    /// Host and port of the service behind the proxy.
     upstream: String,
     plan: Mutex<Arc<dyn Plan>>,
     clock: Mutex<ServiceClock>,
@@ -72,11 +73,11 @@ struct Shared {
     underway: watch::Sender<Count>,
 }
 
-/// How many requests are on their way.
+/// How many requests are in flight.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     all: usize,
-    /// Those of them that wait at a [gate](Fault::Hold).
+    /// How many of them wait at a [gate](Fault::Hold).
     held: usize,
 }
 
@@ -84,11 +85,11 @@ struct Count {
 struct Log {
     requests: Vec<Recorded>,
     counts: HashMap<String, u64>,
-    /// Grows with each [`FaultProxy::forget`], so that an answer to a forgotten request is not put down to another.
+    /// Incremented by [`FaultProxy::forget`], so that a response to a forgotten request is not attributed to another.
     generation: u64,
 }
 
-/// Where a request stands in the log.
+/// The place of a request in the log.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     index: usize,
@@ -96,21 +97,21 @@ struct Place {
 }
 
 impl FaultProxy {
-    /// Starts one on a free port of this machine, before the service at this URL.
+    /// Starts a proxy on a free port of this machine, in front of the service at this URL.
     ///
     /// # Panics
-    /// When the URL is none of plain HTTP, or there is no free port.
+    /// If the URL is not plain HTTP, or there is no free port.
     pub fn start(upstream: &str, plan: impl Plan) -> Self {
         Self::listen("127.0.0.1:0", upstream, plan).expect("this machine gives no free port")
     }
 
-    /// Starts one that listens at this address (`127.0.0.1:0` for a free port).
+    /// Starts a proxy that listens at this address (`127.0.0.1:0` for a free port).
     ///
     /// # Errors
-    /// When it cannot listen there.
+    /// If it cannot listen there.
     ///
     /// # Panics
-    /// When the URL is none of plain HTTP.
+    /// If the URL is not plain HTTP.
     pub fn listen(address: &str, upstream: &str, plan: impl Plan) -> std::io::Result<Self> {
         let host = upstream.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
         let host = host.filter(|host| !host.is_empty() && !host.contains('/'));
@@ -139,40 +140,40 @@ impl FaultProxy {
         Ok(Self { address, shared, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Its URL, to be used as DynamoDB's endpoint.
+    /// Returns its URL, for use as DynamoDB's endpoint.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Decides otherwise from now on. The counts go on.
+    /// Replaces the plan from now on. The counts continue.
     pub fn set_plan(&self, plan: impl Plan) {
         *lock(&self.shared.plan) = Arc::new(plan);
     }
 
-    /// Refuses from now on requests that arrive with a signature whose time is further than this from the service's clock, as AWS does:
-    /// with status 400, `InvalidSignatureException` and the `Date` of that clock. AWS documents five minutes, and 15 of some of its
-    /// services. A request that is [held](Fault::Hold) is judged when it arrives.
+    /// From now on, refuses requests whose signature's time differs by more than this from the service's clock when they arrive,
+    /// as AWS does: with status 400, `InvalidSignatureException` and the `Date` of that clock. AWS documents five minutes, and 15
+    /// for some of its services. A request that is [held](Fault::Hold) is checked when it arrives.
     pub fn check_clocks(&self, tolerance: Duration) {
         lock(&self.shared.clock).tolerance = Some(tolerance);
     }
 
-    /// Sets the service's clock ahead of this machine's by so many seconds (negative: behind it). To the service, all its clients'
-    /// clocks are then wrong by as much the other way.
+    /// Sets the service's clock ahead of this machine's by this many seconds (negative: behind). To the service, all clients'
+    /// clocks are then wrong by as much in the other direction.
     pub fn set_clock_ahead(&self, seconds: i64) {
         lock(&self.shared.clock).ahead_s = seconds;
     }
 
-    /// Every request so far, in the order in which they came.
+    /// Returns all requests so far, in the order in which they came.
     pub fn requests(&self) -> Vec<Recorded> {
         lock(&self.shared.log).requests.clone()
     }
 
-    /// How many requests of this operation came so far.
+    /// Returns how many requests of this operation have come so far.
     pub fn count(&self, operation: &str) -> u64 {
         lock(&self.shared.log).counts.get(operation).copied().unwrap_or(0)
     }
 
-    /// How many requests of each operation came so far.
+    /// Returns how many requests of each operation have come so far.
     pub fn counts(&self) -> HashMap<String, u64> {
         lock(&self.shared.log).counts.clone()
     }
@@ -183,13 +184,13 @@ impl FaultProxy {
         *log = Log { generation: log.generation + 1, ..Log::default() };
     }
 
-    /// Waits until no request is on its way, held and late ones included.
+    /// Waits until no request is in flight, including held and delayed ones.
     pub async fn idle(&self) {
         // It cannot fail: the sender is in `shared`.
         let _ = self.shared.underway.subscribe().wait_for(|count| count.all == 0).await;
     }
 
-    /// Waits until no request is on its way but those that are [held](Fault::Hold). A gate that was opened just now may still
+    /// Waits until no request is in flight except those that are [held](Fault::Hold). A gate that was opened just now may still
     /// hold its own: [`idle`](Self::idle) waits for them.
     pub async fn idle_but_for_held(&self) {
         let _ = self.shared.underway.subscribe().wait_for(|count| count.all == count.held).await;
@@ -200,7 +201,7 @@ impl Drop for FaultProxy {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic has been printed, and must not become a second one while a test fails.
+            // Its panic has been printed and must not cause a second one while a test fails.
             let _ = thread.join();
         }
     }
@@ -213,7 +214,7 @@ impl fmt::Debug for FaultProxy {
 }
 
 impl Shared {
-    /// Takes a request into the log and decides on it.
+    /// Logs a request and decides on it.
     fn decide(&self, operation: String, body: Value) -> (Fault, Place) {
         let plan = Arc::clone(&lock(&self.plan));
         let mut log = lock(&self.log);
@@ -227,7 +228,7 @@ impl Shared {
         (fault, Place { index, generation: log.generation })
     }
 
-    /// Notes what became of a request that arrived.
+    /// Records the outcome of a request that arrived.
     fn note(&self, place: Place, note: impl FnOnce(&mut Recorded)) {
         let mut log = lock(&self.log);
         if log.generation == place.generation {
@@ -245,7 +246,7 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // One connection failed, or there are too many files for now: the next may do.
+            // One connection failed, or too many files are open for now: the next may succeed.
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
@@ -255,7 +256,7 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Serves a connection, and ends it as a fault asks for.
+/// Serves a connection, and ends it as its fault requires.
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let ending = Mutex::new(None);
     let service = service_fn(|request| {
@@ -263,24 +264,24 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
         Box::pin(async move { forward::handle(shared, request).await.inspect_err(|how| *lock(ending) = Some(how.clone())) })
     });
     let mut serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // Its errors are the faults that we make, and clients that hang up. It leaves the socket open, which is ended here.
+    // Its errors are the faults that we inject, and clients that disconnect. It leaves the socket open, which is closed here.
     let _ = std::future::poll_fn(|context| serving.poll_without_shutdown(context)).await;
     let mut stream = serving.into_parts().io.into_inner();
     let ending = lock(&ending).take();
     match ending {
         Some(Ended::Reset) => {
-            // With this, closing the socket sends RST, and nothing that may still wait to be sent.
+            // With this, closing the socket sends RST and discards unsent data.
             let _ = stream.set_zero_linger();
         }
         Some(Ended::Said(bytes)) => {
-            // The client may be gone.
+            // The client may have disconnected.
             let _ = stream.write_all(&bytes).await;
         }
         Some(Ended::Closed) | None => {}
     }
 }
 
-/// A panic while it was locked (in a test's plan) leaves nothing half done.
+/// A panic under the lock (in a test's plan) leaves nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What a history tells of its appends: which landed, where, and when.
+//! What a history reveals about its appends: which were stored, where, and when.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeBounds;
@@ -8,13 +8,13 @@ use crate::Result;
 use crate::history::{Event, Loaded, Outcome};
 use crate::op::Op;
 
-/// For how long keys are surely good: a day, less what clocks may differ by.
+/// How long keys are certainly valid: a day, less the possible difference between clocks.
 const KEY_MS: i64 = 23 * 60 * 60 * 1000;
 
-/// By how many seconds two clocks differ at most where something expires, and more.
+/// The most seconds by which two clocks differ where records expire, with a margin.
 const CLOCKS_S: i64 = 60;
 
-/// One try of an append.
+/// One attempt of an append.
 pub(super) struct Try<'a> {
     pub(super) from: u64,
     pub(super) ticket: bool,
@@ -22,29 +22,29 @@ pub(super) struct Try<'a> {
     pub(super) ended: Option<(u64, i64, &'a Outcome)>,
 }
 
-/// An append, and all that is known of it.
+/// An append, and everything known of it.
 pub(super) struct Appended<'a> {
     pub(super) op: &'a Op,
     pub(super) tries: Vec<Try<'a>>,
-    /// Where it is, if anyone saw it.
+    /// Where it is, if it was seen.
     pub(super) landed: Option<Place>,
 }
 
 impl Appended<'_> {
-    /// Whether a try of it may have gone on when its key was no longer good: then it may be there twice. `last` is the last wall clock
-    /// that anyone read.
+    /// Whether an attempt may have continued after its key expired: the append may then be stored twice. `last` is the last wall
+    /// clock reading of any process.
     fn outlived_its_key(&self, last: i64) -> bool {
         let ends = self.tries.iter().map(|one| one.ended.map_or(last, |(_, clock, _)| clock));
         self.op.keyed && ends.max().is_some_and(|end| end - self.op.first_tried > KEY_MS)
     }
 
-    /// Whether each try of it was refused.
+    /// Whether each attempt was refused.
     pub(super) fn was_refused(&self) -> bool {
         let refused = |outcome: &Outcome| matches!(outcome, Outcome::Conflict { .. } | Outcome::NotWritten { .. });
         self.tries.iter().all(|one| one.ended.is_some_and(|(_, _, outcome)| refused(outcome)))
     }
 
-    /// When it was tried first.
+    /// When it was first tried.
     pub(super) fn from(&self) -> u64 {
         self.tries.iter().map(|one| one.from).min().unwrap_or(0)
     }
@@ -55,9 +55,9 @@ impl Appended<'_> {
 pub(super) struct Place {
     pub(super) seq: u64,
     pub(super) id: String,
-    /// When somebody had seen it.
+    /// When it had been seen.
     pub(super) by: u64,
-    /// When it expires, in epoch seconds, where a load said it.
+    /// When it expires, in epoch seconds, if a load returned it.
     pub(super) expires_at: Option<Option<i64>>,
 }
 
@@ -72,24 +72,24 @@ impl Place {
 pub(super) struct Delete<'a> {
     session: &'a str,
     from: u64,
-    /// When, and by which wall clock, it ended, if it is settled.
+    /// When, and by which wall clock, it ended, if its outcome is known.
     ended: Option<(u64, i64)>,
 }
 
-/// By then, a session's log had at least so many records.
+/// A time by which a session's log had at least this many records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     pub(super) by: u64,
     pub(super) next: u64,
 }
 
-/// All that a history tells.
+/// Everything that a history reveals.
 pub(super) struct Known<'a> {
     pub(super) contract: Contract,
     pub(super) appends: BTreeMap<u64, Appended<'a>>,
     pub(super) loads: Vec<&'a Loaded>,
     pub(super) deletes: Vec<Delete<'a>>,
-    /// By session: the appends at each number. Several only where records expire and numbers begin anew.
+    /// Per session, the appends at each number. Several only where records expire and numbers restart.
     pub(super) at: HashMap<&'a str, BTreeMap<u64, Vec<u64>>>,
     pub(super) marks: HashMap<&'a str, Vec<Mark>>,
 }
@@ -124,7 +124,7 @@ impl<'a> Known<'a> {
         Ok(known)
     }
 
-    /// Finds where each append landed: by answers, and by what loads show.
+    /// Finds where each append was stored, from responses and from loads.
     fn place(&mut self) -> Result {
         let mut places: Vec<(u64, Place)> = Vec::new();
         for (number, append) in &self.appends {
@@ -154,7 +154,7 @@ impl<'a> Known<'a> {
         let last = clocks.map(|(_, clock, _)| clock).chain(self.loads.iter().map(|load| load.clock_to)).max().unwrap_or(i64::MAX);
         for (number, mut place) in places {
             let Some(append) = self.appends.get_mut(&number) else {
-                return Err(format!("record {} is of append {number}, which nobody made", place.seq));
+                return Err(format!("record {} is of append {number}, which was never made", place.seq));
             };
             if let Some(kept_s) = self.contract.session_s {
                 place.expires_at = Some(Some(append.op.first_tried.div_euclid(1000) + kept_s - CLOCKS_S));
@@ -183,14 +183,14 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    /// Where an append landed, if it did.
+    /// Returns where an append was stored, if it was.
     pub(super) fn landed(&self, number: u64) -> Option<(&Appended<'a>, &Place)> {
         let append = self.appends.get(&number)?;
         append.landed.as_ref().map(|place| (append, place))
     }
 
-    /// The appends of a session that are known to have landed at these numbers, those that were tried before this time. Where numbers begin
-    /// anew, what was tried later stands where another did.
+    /// Returns the appends of a session known to be stored at these numbers and tried before this time. Where numbers restart, a
+    /// later append may have the number of an earlier one.
     pub(super) fn between<'s>(
         &'s self,
         session: &str,
@@ -202,13 +202,12 @@ impl<'a> Known<'a> {
         landed.filter(move |(append, _)| append.from() < by)
     }
 
-    /// Whether the log may be shorter than it was at this mark, at this wall clock: all that is known to have been there from that number
-    /// on has expired.
+    /// Whether the log may be shorter than at this mark, by this wall clock: everything known from that number on has expired.
     pub(super) fn may_be_shorter(&self, session: &str, from: u64, mark: &Mark, clock: i64) -> bool {
         self.contract.retained && self.between(session, from..mark.next, mark.by).all(|(_, place)| place.may_be_gone(clock))
     }
 
-    /// Whether a record may have been taken back before a load ended, by something that the load does not show.
+    /// Whether a record may have been removed before a load ended, by a record that the load does not return.
     pub(super) fn may_be_taken_back(&self, append: &Appended<'_>, place: &Place, load: &Loaded) -> bool {
         let takes = |other: &Appended<'_>| {
             other.op.session == load.session
@@ -226,7 +225,7 @@ impl<'a> Known<'a> {
             })
     }
 
-    /// Whether all that was written to a session before a load ended was written so long before it that the session has expired.
+    /// Whether everything written to a session before a load ended is so old that the session has expired.
     pub(super) fn has_surely_expired(&self, load: &Loaded) -> bool {
         let Some(kept_s) = self.contract.session_s else { return false };
         let appends = self.appends.values().filter(|append| append.op.session == load.session).flat_map(|append| &append.tries);

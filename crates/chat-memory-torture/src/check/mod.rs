@@ -1,4 +1,4 @@
-//! What must hold of a history, whatever happened in it.
+//! The promises that every history must keep, whatever happened in it.
 
 mod appends;
 mod known;
@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::history::Event;
 use crate::{Plan, Result};
 
-/// What the store promises beyond what all do.
+/// What a store promises beyond what all stores do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
     /// Records expire, so what is missing may have been purged.
     pub retained: bool,
-    /// A load shows what takes back other records, also where it has no messages: so a view explains itself.
+    /// A load returns rewinds even if they have no messages, so that a view explains itself.
     pub shows_rewinds: bool,
-    /// A session expires as a whole, so many seconds after its last append; an older part of it may go earlier, so long after it was written.
+    /// A session expires as a whole, this many seconds after its last append; an older part of it may expire earlier, this long
+    /// after it was written.
     pub session_s: Option<i64>,
 }
 
@@ -31,14 +32,14 @@ impl Contract {
     }
 }
 
-/// What a history held.
+/// What a history contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Tries of appends.
+    /// Attempts of appends.
     pub tries: usize,
-    /// Appends that are known to have landed.
+    /// Appends known to be stored.
     pub landed: usize,
-    /// Tries that ended in doubt, or not at all.
+    /// Attempts that ended in doubt, or not at all.
     pub in_doubt: usize,
     /// Refused positions.
     pub conflicts: usize,
@@ -56,10 +57,10 @@ impl AddAssign for Counts {
     }
 }
 
-/// Holds a history against the contract.
+/// Checks a history against the contract.
 ///
 /// # Errors
-/// The first thing that does not fit.
+/// The first violation.
 pub fn check(history: &[Event], contract: Contract) -> Result<Counts> {
     for event in history {
         if let Event::Wrong { what, why, .. } = event {

@@ -1,13 +1,13 @@
-//! Store URLs: everything about a store in one line.
+//! Store URLs: the complete configuration of a store in one line.
 //!
 //! | URL | store |
 //! |---|---|
 //! | `sqlite:PATH?retention=30d&…` | one SQLite file; the path is relative, or absolute as in `sqlite:/var/chat.db` or `sqlite:///var/chat.db`; [`SqliteUrl`] lists the parameters |
 //! | `dynamodb://TABLE?region=…&…` | a DynamoDB table, by its name or its ARN; [`DynamoDbUrl`] lists the parameters |
-//! | `memory:?retention=30d` | this process's memory, for trying things out |
+//! | `memory:?retention=30d` | this process's memory, for experiments |
 //!
-//! Bytes that mean something in a URL (`%`, `?`, `#`, `&`, `=`, blanks) are written as `%` and two hexadecimal digits, in
-//! paths and in values. A URL never carries credentials: one that does is refused, and the error does not repeat it.
+//! Characters with a meaning in URLs (`%`, `?`, `#`, `&`, `=`, spaces) are percent-encoded in paths and values. URLs must not
+//! contain credentials: such a URL is refused, and the error does not repeat it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ mod values;
 
 use parameters::{Parameters, Writer};
 
-/// Which store, and everything about it. It travels as text (`Display`, `FromStr`) without loss.
+/// A store and its complete configuration. Converts to and from text (`Display`, `FromStr`) without loss.
 ///
 /// ```
 /// use chat_memory::store::url::StoreUrl;
@@ -52,25 +52,25 @@ pub enum StoreUrl {
     DynamoDb(DynamoDbUrl),
 }
 
-/// What `memory:` can say.
+/// The settings of `memory:`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryUrl {
-    /// `retention`: how long a record is kept; without end where it is `None`.
+    /// `retention`: how long a record is kept; `None` keeps it forever.
     pub retention: Option<Duration>,
 }
 
-/// What `sqlite:PATH` can say.
+/// The settings of `sqlite:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SqliteUrl {
     /// The file.
     pub path: PathBuf,
-    /// `retention`: how long a record is kept; without end where it is `None`.
+    /// `retention`: how long a record is kept; `None` keeps it forever.
     pub retention: Option<Duration>,
-    /// `read_only`: whether everything that writes is refused.
+    /// `read_only`: refuses all writes.
     pub read_only: bool,
-    /// `create_parent`: whether the file's folder is made, with those above it, if it is missing.
+    /// `create_parent`: creates the file's directory, and those above it, if missing.
     pub create_parent: bool,
     /// `max_record`: the largest record, in bytes of its JSON (`16MB`).
     pub max_record_bytes: Option<usize>,
@@ -79,7 +79,7 @@ pub struct SqliteUrl {
 }
 
 impl SqliteUrl {
-    /// The file at this path, everything else as by default.
+    /// The file at this path, with default settings.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -91,7 +91,7 @@ impl SqliteUrl {
         }
     }
 
-    /// The same, as the SQLite store takes it.
+    /// Converts to the SQLite store's options.
     #[cfg(feature = "sqlite")]
     pub fn builder(&self) -> crate::store::sqlite::SqliteBuilder {
         let mut builder = crate::store::sqlite::SqliteStore::builder(&self.path)
@@ -108,9 +108,8 @@ impl SqliteUrl {
     }
 }
 
-/// What `dynamodb://TABLE` can say: all that the DynamoDB store's `Options` can, but for credentials and how long it
-/// tries to connect. What is `None` comes
-/// from AWS's usual chain (environment, profile, SSO, web identity, container, instance role) or is the store's default.
+/// The settings of `dynamodb://TABLE`: all of the DynamoDB store's `Options` except credentials and the connect timeout. `None`
+/// means AWS's default chain (environment, profile, SSO, web identity, container, instance role) or the store's default.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DynamoDbUrl {
@@ -128,34 +127,34 @@ pub struct DynamoDbUrl {
     pub profile: Option<String>,
     /// `namespace`: a prefix of every partition key.
     pub namespace: Option<Namespace>,
-    /// `retention`: how long a record is kept (`30d`); without end where it is `None`.
+    /// `retention`: how long a record is kept (`30d`); `None` keeps it forever.
     pub retention: Option<Duration>,
-    /// `consistency=eventual`: whether loads may miss the newest records, at half the price. Otherwise `strong`.
+    /// `consistency=eventual`: loads cost half as much but may miss the newest records. The default is `strong`.
     pub eventual: bool,
-    /// `read_only`: whether everything that writes is refused.
+    /// `read_only`: refuses all writes.
     pub read_only: bool,
-    /// `layout=list` or `turns`: how sessions lie in the table; its keys tell where this is `None`.
+    /// `layout=list` or `turns`: how sessions are stored in the table; `None` detects it from the table's key schema.
     pub layout: Option<Layout>,
     /// `dialect=js` or `python`: the form of new sessions in the `list` layout (`js`).
     pub dialect: Option<Dialect>,
-    /// `list_attribute`: the attribute with a session's messages in the `list` layout (`messages`, or Python's `History`).
+    /// `list_attribute`: the attribute that holds a session's messages in the `list` layout (`messages`, or Python's `History`).
     pub list_attribute: Option<String>,
-    /// `sort_value`: the fixed value of the sort key in the `list` layout, in a table that has one.
+    /// `sort_value`: the fixed value of the sort key in the `list` layout, if the table has one.
     pub sort_value: Option<String>,
     /// `ttl_attribute`: the attribute by which a session expires in the `list` layout (the table's own, or `expireAt`).
     pub ttl_attribute: Option<String>,
-    /// `roll=64KB` or `off`: from which size on a session's older part moves out of its item in the `list` layout.
+    /// `roll=64KB` or `off`: item size above which older records of a session move to a segment, in the `list` layout.
     pub roll: Option<Roll>,
     /// `max_record`: the largest record, in bytes of its JSON (`16MB`).
     pub max_record_bytes: Option<usize>,
-    /// `request_timeout`: after how long one request is given up and repeated (`5s`).
+    /// `request_timeout`: how long to wait for one request before retrying it (`5s`).
     pub request_timeout: Option<Duration>,
-    /// `deadline`: after how long an operation is given up (`30s`).
+    /// `deadline`: how long an operation may take in total (`30s`).
     pub deadline: Option<Duration>,
 }
 
 impl DynamoDbUrl {
-    /// The table with this name or ARN, everything else as by default.
+    /// The table with this name or ARN, with default settings.
     pub fn new(table: impl Into<String>) -> Self {
         Self {
             table: table.into(),
@@ -180,7 +179,7 @@ impl DynamoDbUrl {
         }
     }
 
-    /// The same, as the DynamoDB store takes it.
+    /// Converts to the DynamoDB store's options.
     #[cfg(feature = "dynamodb")]
     pub fn options(&self) -> crate::store::dynamodb::Options {
         let mut options = crate::store::dynamodb::Options::new(&self.table);
@@ -207,10 +206,10 @@ impl DynamoDbUrl {
 }
 
 impl StoreUrl {
-    /// The same store, with everything that writes refused.
+    /// Makes the store read-only: refuses all writes.
     ///
     /// # Errors
-    /// Invalid for `memory:`, which starts empty in each process: nothing could be read from it.
+    /// Invalid for `memory:`, which starts empty in each process, so there is nothing to read.
     pub fn into_read_only(mut self) -> Result<Self, Error> {
         match &mut self {
             Self::Sqlite(url) => url.read_only = true,
@@ -225,7 +224,7 @@ impl StoreUrl {
     /// Opens the store.
     ///
     /// # Errors
-    /// Unsupported when this build lacks the store, naming the cargo feature; and what the store itself meets when it opens.
+    /// Unsupported if this build lacks the store, naming the cargo feature; other errors of opening the store.
     pub async fn open(&self) -> Result<Arc<dyn ChatStore>, Error> {
         match self {
             Self::Memory(MemoryUrl { retention: None }) => Ok(Arc::new(InMemoryStore::new())),
@@ -270,7 +269,7 @@ impl FromStr for StoreUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        // The text itself is never repeated: it may be something else, with a password in it.
+        // Never repeat the text: it may be something else, with a password in it.
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(Error::invalid(format!("{SCHEMES}; this one has no colon, so write sqlite: in front of a file's path")));
         };
@@ -290,7 +289,7 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// Every parameter of a SQLite URL.
+/// The parameters of a SQLite URL.
 const SQLITE: [&str; 5] = ["retention", "read_only", "create_parent", "max_record", "busy_timeout"];
 
 fn sqlite(place: &str, query: Option<&str>) -> Result<SqliteUrl, Error> {
@@ -319,7 +318,7 @@ fn sqlite(place: &str, query: Option<&str>) -> Result<SqliteUrl, Error> {
     })
 }
 
-/// Every parameter of a DynamoDB URL.
+/// The parameters of a DynamoDB URL.
 const DYNAMODB: [&str; 18] = [
     "region",
     "partition_key",
@@ -382,7 +381,7 @@ impl fmt::Display for StoreUrl {
             }
             Self::Sqlite(url) => {
                 let path = values::spell_path(&url.path);
-                // A path that starts with two slashes would be read as a host.
+                // The part after two slashes would be read as a host.
                 let scheme = if path.starts_with("//") { "sqlite://" } else { "sqlite:" };
                 let mut out = Writer::new(f, &format!("{scheme}{path}"))?;
                 out.put("retention", url.retention.map(values::spell_duration))?;

@@ -1,7 +1,7 @@
-//! Writers whose clocks are wrong by minutes and hours, each a process of its own: AWS refuses them, and where nobody does, they lose,
-//! double and reorder nothing.
+//! Writers whose clocks are wrong by minutes and hours, each in its own process. AWS refuses them; where nothing does, they must
+//! not lose, duplicate or reorder anything.
 //!
-//! Each process is this test binary, started again in a role.
+//! Each process is this test binary, started again with a role.
 #![cfg(all(feature = "dynamodb", feature = "torture", unix))]
 
 use std::path::Path;
@@ -24,14 +24,13 @@ const WRONG_BY_S: &str = "CHAT_MEMORY_TEST_WRONG_BY_S";
 
 const MINUTE_S: i64 = 60;
 const HOUR_S: i64 = 60 * MINUTE_S;
-/// By how much clocks are wrong.
-/// With half a minute more, so that whole minutes can be said.
+/// How far off the clocks are. The extra half minute leaves whole minutes to assert on.
 const WRONG_BY_S_ALL: [i64; 4] = [-3 * HOUR_S - 30, -20 * MINUTE_S - 30, 20 * MINUTE_S + 30, 3 * HOUR_S + 30];
 const TURNS: usize = 12;
-/// The shortest that a store takes.
+/// The shortest retention that a store accepts.
 const RETENTION: Duration = Duration::from_secs(3_600);
 
-/// What a process does, by its role. Run by the other tests; by hand, without a role, it does nothing.
+/// Runs a process by its role; the other tests start it. By hand, without a role, it does nothing.
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
@@ -71,7 +70,7 @@ fn turn(wrong_by_s: i64, n: usize) -> Append {
     Append::new([Message::user(format!("{wrong_by_s}/{n}"))])
 }
 
-/// A clock file that leads nothing.
+/// A clock file that does not shift the clocks yet.
 fn clock() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), [0; torture::CLOCK_BYTES]).expect("a file");
@@ -103,10 +102,10 @@ async fn where_clocks_are_checked_a_writer_is_refused_with_how_wrong_it_is_and_w
         assert!(line.starts_with("AccessDenied, in doubt: false, ") && line.contains("this machine's clock is wrong"), "{line}");
         assert!(line.contains(says), "{says}: {line}");
         assert!(Raw::of(&session).await.items().await.is_empty(), "{wrong_by_s} s: something was written");
-        let listed = direct().await.sessions(&SessionQuery::of_nobody()).await.expect("a listing").sessions;
+        let listed = direct().await.sessions(&SessionQuery::unowned()).await.expect("a listing").sessions;
         assert!(listed.iter().all(|info| info.id != session), "{wrong_by_s} s: it was listed");
     }
-    // And one whose clock is right by minutes writes.
+    // A writer whose clock is right to within minutes is accepted.
     let lines = end(start("write 1", &proxy.url(), table().await, &session("taken"), clock.path(), 2 * MINUTE_S));
     assert_eq!(lines, ["0 0"]);
 }
@@ -131,7 +130,8 @@ async fn where_nobody_checks_them_each_append_lands_once_in_one_order() {
     }
 }
 
-/// An append whose answer is lost looks back for itself: as far as it may have landed, whatever the times that others wrote meanwhile.
+/// An append whose response is lost finds itself again, as far back as it may have been written, whatever the times of other
+/// writers.
 #[tokio::test]
 async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
     let (clock, session, table) = (clock(), session("behind"), crate::list::new_table("id", None).await);
@@ -139,7 +139,7 @@ async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
     let (held, count) = (gate.clone(), AtomicUsize::new(0));
     let is_ours = |request: &Request| request.operation == "UpdateItem" && request.body.to_string().contains("ours");
     let proxy = FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| match is_ours(request) {
-        // It lands, its answer is lost; and the repeat of it is on its way for long.
+        // It is written and its response lost; its repeat is delayed for long.
         true => [Fault::DropAnswer, Fault::Hold(held.clone())][count.fetch_add(1, Ordering::Relaxed).min(1)].clone(),
         false => Fault::Pass,
     });
@@ -157,21 +157,21 @@ async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
     let appended = appending.await.expect("no panic").expect("an append");
     assert_eq!(appended.seq, 1, "where it landed first");
     let history = store.load(&session, &Load::all()).await.expect("a load");
-    assert!(history.is_empty(), "it was cleared, and is there again: {history:?}");
+    assert!(history.is_empty(), "it was cleared, but is visible again: {history:?}");
 }
 
-/// What expires is computed from its writer's clock, and hidden by its reader's; nothing else depends on them.
+/// Expiry is computed from the writer's clock and applied by the reader's; nothing else depends on clocks.
 #[tokio::test]
 async fn a_retention_counts_by_the_writers_clock_and_then_the_readers() {
     let (clock, session, table) = (clock(), session("retained"), table().await);
     let run = |role: &str, wrong_by_s| end(start(role, &dynamodb_endpoint(), table, &session, clock.path(), wrong_by_s));
     let order = [0, -3 * HOUR_S, 3 * HOUR_S, -20 * MINUTE_S, 20 * MINUTE_S];
     for (seq, wrong) in order.into_iter().enumerate() {
-        assert_eq!(run("write 1 for an hour", wrong), [format!("0 {seq}")], "numbers go on, whatever has expired by whom");
+        assert_eq!(run("write 1 for an hour", wrong), [format!("0 {seq}")], "numbers continue, whatever has expired");
     }
     let of = |wrong: i64| format!("{wrong}/0");
     let seen = |by: i64| -> Vec<String> {
-        // A record is seen by a clock that is less than an hour ahead of its writer's.
+        // A record is visible to a clock that is less than an hour ahead of its writer's.
         order.into_iter().filter(|writer| by - writer < HOUR_S).map(of).collect()
     };
     for by in [0, -3 * HOUR_S, -20 * MINUTE_S, 20 * MINUTE_S, 3 * HOUR_S] {

@@ -1,4 +1,4 @@
-//! The conformance suite, on the stores that need no service. (The DynamoDB store runs it in a test file of its own.)
+//! Runs the conformance suite on the stores that need no service. (The DynamoDB store has a test file of its own.)
 #![cfg(feature = "conformance")]
 
 mod in_memory {
@@ -22,7 +22,7 @@ mod sqlite {
     use chat_memory::store::Capabilities;
     use chat_memory::store::sqlite::SqliteStore;
 
-    /// Each handle has connections of its own, as another process would. The folder goes when the suite does.
+    /// Each handle has its own connections, as another process would. The directory is deleted with the suite.
     fn suite() -> Suite {
         let folder = tempfile::tempdir().expect("a temporary folder");
         Suite::new(move || SqliteStore::open(folder.path().join("chat.db")))

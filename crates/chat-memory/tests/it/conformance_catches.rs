@@ -1,4 +1,4 @@
-//! Proves the conformance suite itself: each of its cases fails on a store that breaks the promise it proves.
+//! Tests the conformance suite itself: each of its cases fails on a store that breaks the tested promise.
 //!
 //! The broken stores are the in-memory store with one fault.
 #![cfg(feature = "conformance")]
@@ -8,7 +8,7 @@ use chat_memory::store::{Capabilities, InMemoryStore};
 
 use crate::broken::{Broken, Fault};
 
-/// Each case of the suite, and a fault that it catches.
+/// Each case of the suite, with a fault that it catches.
 const CAUGHT: &[(&str, Fault)] = &[
     ("a_new_session_is_empty", Fault::LoadsWrite),
     ("an_append_is_one_record", Fault::SplitsAppends),
@@ -165,7 +165,7 @@ fn each_fault_is_caught() {
     }
 }
 
-/// The wrapper by itself breaks nothing: what was caught above is the fault.
+/// The wrapper alone breaks nothing: what the cases catch is the fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_fault_the_same_store_passes() {
     let report = suite(Fault::None).run_all().await;

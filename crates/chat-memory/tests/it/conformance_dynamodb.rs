@@ -1,5 +1,5 @@
-//! The conformance suite on the DynamoDB store, on AWS's DynamoDB Local: as it is, and behind a proxy that loses requests and
-//! answers. One table for all, since each case takes sessions of its own.
+//! Runs the conformance suite on the DynamoDB store, on AWS's DynamoDB Local: directly, and behind a proxy that loses requests
+//! and responses. All cases share a table, since each uses its own sessions.
 #![cfg(all(feature = "conformance", feature = "dynamodb"))]
 
 mod plain {
@@ -20,7 +20,7 @@ mod behind_faults {
     use chat_memory::conformance::{Capability, Suite};
     use chat_memory_testkit::{Fault, FaultProxy, Seeded, dynamodb_endpoint};
 
-    /// In one test, since its faults must come in one proxy: their chances go by the number of the request.
+    /// A single test, because all faults must come from one proxy: they are chosen by the number of the request.
     #[tokio::test(flavor = "multi_thread")]
     async fn every_promise_but_the_cost_is_kept() {
         let plan = Seeded { drop_answers: 0.03, drop_requests: 0.02, ..Seeded::new(5) };
@@ -30,13 +30,13 @@ mod behind_faults {
             let url = url.clone();
             async move { crate::dynamodb::open(&url).await }
         });
-        // What is sent again costs again; and of two who lost their answers, nobody knows who was first.
+        // Retries cost extra; and of two callers who lost their responses, it is unknown who was first.
         let untold = |name: &str| name == "a_key_used_at_once_is_stored_once";
         let cases = Suite::cases().filter(|case| case.needs != Some(Capability::BoundedCost) && !untold(case.name));
         crate::dynamodb::run(&suite, cases).await;
         let requests = proxy.requests();
         let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
         println!("{} requests, {lost} of which were lost or not answered", requests.len());
-        assert!(lost * 40 > requests.len(), "the network was to be a bad one");
+        assert!(lost * 40 > requests.len(), "the network was not bad enough");
     }
 }

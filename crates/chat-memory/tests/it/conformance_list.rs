@@ -1,10 +1,10 @@
-//! The conformance suite on tables such as Flowise and LangChain made, on AWS's DynamoDB Local: in both forms, with rolling at its
-//! default and at a size that every case reaches, and with a sort key of a fixed value.
+//! Runs the conformance suite on tables as created by Flowise and LangChain, on AWS's DynamoDB Local: in both forms, with rolling
+//! at its default and at a size that every case reaches, and with a fixed sort key.
 #![cfg(all(feature = "conformance", feature = "dynamodb"))]
 
 use chat_memory::store::Capabilities;
 
-/// What this layout declares that it lacks.
+/// The capabilities that this layout declares.
 const CAPABILITIES: Capabilities =
     Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
 
@@ -23,7 +23,7 @@ mod others {
     use chat_memory::store::dynamodb::{Dialect, Layout, Options, Roll};
     use chat_memory_testkit::{Fault, FaultProxy, Seeded, dynamodb_endpoint};
 
-    /// Runs the cases that this layout's capabilities allow on a table of its own.
+    /// Runs the cases that this layout's capabilities allow, on a new table.
     async fn run(name: &'static str, sort_key: Option<&'static str>, with: fn(Options) -> Options) {
         let suite = Suite::new(move || async move { crate::list::open(crate::list::table(name, sort_key).await, with).await });
         crate::dynamodb::run(&suite, cases()).await;
@@ -69,13 +69,13 @@ mod others {
                 crate::list::open(table, |options| options.with_roll(Roll::At(8_000)).with_endpoint(&url)).await
             }
         });
-        // Of two who lost their answers, nobody knows who was first; and a first append whose answer was lost stays in doubt where it
-        // meets others, since an original might have deleted what it began.
+        // Of two callers who lost their responses, it is unknown who was first; and a first append whose response was lost stays
+        // in doubt if others have written, since an original client might have deleted what it started.
         let untold = |name: &str| ["a_key_used_at_once_is_stored_once", "one_of_many_first_writers_wins"].contains(&name);
         crate::dynamodb::run(&suite, cases().filter(|case| !untold(case.name))).await;
         let requests = proxy.requests();
         let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
-        assert!(lost * 40 > requests.len(), "the network was to be a bad one");
+        assert!(lost * 40 > requests.len(), "the network was not bad enough");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What operations cost on DynamoDB Local, by their receipts and by the requests that a proxy counts.
+//! Costs of operations on DynamoDB Local: as reported by the store and as counted by a proxy.
 #![cfg(feature = "dynamodb")]
 
 use crate::dynamodb::{direct, noise, open, session, turn};
@@ -14,7 +14,7 @@ fn counting() -> FaultProxy {
     FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass)
 }
 
-/// How many of the requests that the proxy counted were puts under sort keys with this start.
+/// Counts the puts through the proxy whose sort key has this prefix.
 fn puts(proxy: &FaultProxy, prefix: &str) -> usize {
     let under = |request: &Request| {
         let sort_key = request.body["Item"]["sk"]["S"].as_str();
@@ -43,7 +43,7 @@ async fn a_turn_and_a_window_cost_the_same_at_any_length() {
     let (proxy, session) = (counting(), session("costs"));
     let store = open(&proxy.url()).await.expect("good options");
 
-    // The first turn: a look at the tail, and the record with the directory's entry in one transaction.
+    // The first turn: a read of the tail, then the record and its directory entry in one transaction.
     let first = append(&store, &session, turn(1, 300)).await;
     println!("turn 1: {first}");
     assert_eq!((first.requests, first.write_units), (2, 4.0));
@@ -61,7 +61,7 @@ async fn a_turn_and_a_window_cost_the_same_at_any_length() {
         }
     }
 
-    // Another process's handle, which knows nothing of the session.
+    // Another process's handle, which has no cached state of the session.
     let reader = open(&proxy.url()).await.expect("good options");
     proxy.forget();
     let (window, strong) = load(&reader, &session, &Load::last(20)).await;
@@ -69,18 +69,18 @@ async fn a_turn_and_a_window_cost_the_same_at_any_length() {
     assert_eq!((strong.requests, total(&proxy), strong.write_units), (1, 1, 0.0));
     assert!(strong.read_units <= 3.0, "{strong}");
     let newest: Vec<_> = (TURNS - 9..=TURNS).flat_map(|n| turn(n, 300)).collect();
-    assert!(window.ends_with(&newest), "it brings whole records, and at least what was asked");
+    assert!(window.ends_with(&newest), "it returns whole records, and at least what was asked for");
 
     let (_, eventual) = load(&reader, &session, &Load::last(20).eventually_consistent()).await;
     println!("… eventually consistent: {eventual}");
     assert_eq!((eventual.requests, eventual.read_units), (1, strong.read_units / 2.0));
 
-    // The first append of that handle knows the tail from its load.
+    // That handle's first append knows the tail from its load.
     proxy.forget();
     let warmed = append(&reader, &session, turn(TURNS + 1, 300)).await;
     assert_eq!((warmed.requests, warmed.write_units, total(&proxy)), (1, 1.0, 1));
 
-    // One that has read nothing looks first.
+    // A handle that has read nothing reads the tail first.
     let cold = append(&open(&proxy.url()).await.expect("good options"), &session, turn(TURNS + 2, 300)).await;
     println!("a cold append: {cold}");
     assert_eq!((cold.requests, cold.write_units), (2, 1.0));
@@ -89,13 +89,13 @@ async fn a_turn_and_a_window_cost_the_same_at_any_length() {
     let (all, whole) = load(&reader, &session, &Load::all()).await;
     println!("all {} messages: {whole}", all.len());
     assert_eq!(all, (1..=TURNS + 2).flat_map(|n| turn(n, 300)).collect::<Vec<_>>());
-    // 4 KB a unit, rounded up once a page.
+    // 4 KB per unit, rounded up once per page.
     assert!(whole.read_units <= (whole.bytes as f64 / 4096.0).ceil() + whole.requests as f64, "{whole}");
     let (_, half) = load(&reader, &session, &Load::all().eventually_consistent()).await;
     assert_eq!((half.requests, half.read_units), (whole.requests, whole.read_units / 2.0));
 }
 
-/// Turns, and each system prompt an append of its own: what costs most, since no append is below one unit.
+/// Splits into turns, with each system prompt as an append of its own: the most expensive way, since no append is below one unit.
 fn turns_and_prompts(conversation: &Conversation) -> Vec<&[Message]> {
     let split = |turn| -> Vec<&[Message]> {
         let (prompts, rest) = split_prompts(turn);
@@ -118,7 +118,8 @@ async fn import(conversations: &[Conversation], split: fn(&Conversation) -> Vec<
         let session = session(&conversation.id);
         for (place, turn) in split(conversation).into_iter().enumerate() {
             let cost = append(&store, &session, turn.iter().cloned()).await;
-            // DynamoDB Local charges more than AWS's two units a KB for the larger items of a transaction, as the first record is.
+            // DynamoDB Local charges more than AWS's two units per KB for the larger items of a transaction, such as the first
+            // record.
             later += if place == 0 { 0.0 } else { cost.write_units };
             receipt += cost;
             appends += 1;
@@ -132,7 +133,7 @@ async fn import(conversations: &[Conversation], split: fn(&Conversation) -> Vec<
     );
     assert_eq!((records + starts, starts), (appends, conversations.len()));
     assert_eq!(receipt.requests, total(&proxy));
-    assert_eq!(receipt.requests as usize, appends + parts + conversations.len(), "a look at the log of each session");
+    assert_eq!(receipt.requests as usize, appends + parts + conversations.len(), "one read of each session's log");
     if is_real {
         assert_eq!((conversations.len(), appends), (100, expected_appends));
         assert!(later <= 1_150.0, "{later}");
@@ -155,7 +156,7 @@ async fn importing_conversations_costs_little_more_than_a_unit_a_turn() {
 async fn an_append_of_any_size_costs_what_its_bytes_cost() {
     let (store, session) = (direct().await, session("sizes"));
     append(&store, &session, [Message::user("first")]).await;
-    // What an item has beside its message's JSON.
+    // The size of an item apart from its message's JSON.
     let small = Message::user("second");
     let json = |message: &Message| message.to_value().to_string().len();
     let others = append(&store, &session, [small.clone()]).await.bytes as usize - json(&small);
@@ -178,7 +179,7 @@ async fn an_append_of_any_size_costs_what_its_bytes_cost() {
     }
 }
 
-/// The units that the largest page takes of a consistent read: 1 MB, and what is left of the item at its end (150 KB here).
+/// The most units that a page of a consistent read takes: 1 MB, plus the rest of the item at its end (150 KB here).
 const A_PAGE: f64 = 256.0 + 37.0;
 
 #[tokio::test]
@@ -193,7 +194,7 @@ async fn what_is_hidden_is_not_paid_for_beyond_a_page() {
     println!("{TURNS} records: {whole}");
     assert!(whole.requests > 3, "several pages: {whole}");
 
-    // All but the first two are taken back.
+    // Removes all but the first two.
     store.append(&session, &Append::rewind(&history, 2, [Message::user("anew")]).expect("in view")).await.expect("a rewind");
     for (what, reach) in [("all", Load::all()), ("the last 2", Load::last(2))] {
         let (messages, receipt) = load(&direct().await, &session, &reach).await;
@@ -202,7 +203,7 @@ async fn what_is_hidden_is_not_paid_for_beyond_a_page() {
         assert!(receipt.read_units <= A_PAGE + 2.0 * 37.0, "{what} after a rewind: {receipt}");
     }
 
-    // Cleared, but not yet swept.
+    // ClearOutcome, but not yet swept.
     store.append(&session, &Append::clear()).await.expect("a clear");
     for (what, reach) in [("all", Load::all()), ("the last 2", Load::last(2))] {
         let (messages, receipt) = load(&direct().await, &session, &reach).await;
@@ -211,7 +212,7 @@ async fn what_is_hidden_is_not_paid_for_beyond_a_page() {
         assert!(receipt.read_units <= A_PAGE, "{what} after a clear: {receipt}");
     }
 
-    // Swept: only stubs are in the way.
+    // Swept: only stubs remain.
     let swept = store.sweep(&session).await.expect("a sweep");
     println!("the sweep of {} records: {}", swept.records, swept.receipt);
     assert_eq!(swept.records as usize, TURNS + 1);

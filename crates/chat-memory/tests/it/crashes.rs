@@ -1,11 +1,11 @@
-//! A process is killed with SIGKILL at each request that an operation makes, one after the other, on both layouts of DynamoDB: while
-//! that request is on its way, which then is lost, arrives, or arrives when the next run is over.
+//! Kills a process with SIGKILL at each request of an operation, one after the other, on both DynamoDB layouts. The request in
+//! flight is then lost, arrives, or arrives after the next run.
 //!
-//! Whatever the place: what was acknowledged before is there once, what was under way is there whole or not at all, the next
-//! run goes on, and what was left behind is gone after a sweep of the table some days later. A request that only reads is only lost.
-//! The tests print how many cuts they make: 130 on the first layout, 227 on the second.
+//! Wherever the cut is: what was acknowledged is stored once, what was in flight is stored whole or not at all, the next run
+//! continues, and leftovers are gone after a sweep of the table some days later. A read request is only lost. The tests print the
+//! number of cuts: 130 on the first layout, 227 on the second.
 //!
-//! Each process is this test binary, started again in a role.
+//! Each process is this test binary, started again with a role.
 #![cfg(all(feature = "dynamodb", feature = "torture", unix))]
 
 mod operations;
@@ -28,15 +28,15 @@ const LAYOUT: &str = "CHAT_MEMORY_TEST_LAYOUT";
 const SESSION: &str = "CHAT_MEMORY_TEST_SESSION";
 const CLOCK: &str = "CHAT_MEMORY_TEST_CLOCK";
 
-/// Later than anything that was left behind must be old to be taken for that.
+/// Long enough for leftovers to be old enough to be swept.
 const LATER: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
-/// A table, and its layout.
+/// A table and its layout.
 #[derive(Debug)]
 struct Place {
     table: String,
     layout: Layout,
-    /// Reads only, and so may know what it likes.
+    /// Only reads, so its caches cannot affect the test.
     reader: DynamoDbStore,
 }
 
@@ -49,12 +49,12 @@ impl Place {
         Self { table, layout, reader }
     }
 
-    /// A store of its own, which knows nothing yet.
+    /// Opens a store of its own, without cached state.
     async fn open(&self) -> DynamoDbStore {
         DynamoDbStore::open(options(&self.table, self.layout, &dynamodb_endpoint())).await.expect("good options")
     }
 
-    /// How to start a process in a role on this table.
+    /// Builds the command that starts a process with a role on this table.
     fn start(&self, role: &str, endpoint: &str) -> Command {
         let mut command = children::start(module_path!(), &children::this_program(), role);
         command.env(ENDPOINT, endpoint).env(TABLE, &self.table).env(LAYOUT, self.layout.to_string());
@@ -68,13 +68,13 @@ impl Place {
         history.records.into_iter().map(|record| record.messages).filter(|messages| !messages.is_empty()).collect()
     }
 
-    /// How many entries the directory has of a session.
+    /// Counts a session's entries in the directory.
     async fn entries(&self, session: &SessionId) -> usize {
         let query = SessionQuery::of(owner(session).expect("an owner"));
         self.reader.sessions(&query).await.expect("a listing").sessions.len()
     }
 
-    /// Everything in the table that bears this session's id, as text.
+    /// Returns everything in the table with this session's id, as text.
     async fn items(&self, session: &SessionId) -> Vec<String> {
         let items = client().scan().table_name(&self.table).consistent_read(true).into_paginator().items().send();
         let items = items.collect::<Result<Vec<_>, _>>().await.expect("a scan");
@@ -91,7 +91,7 @@ fn options(table: &str, layout: Layout, endpoint: &str) -> Options {
     if layout == Layout::List { options.with_dialect(Dialect::Js).with_roll(Roll::At(4_000)) } else { options }
 }
 
-/// What a process does. Run by the other tests; by hand, without a role, it does nothing.
+/// Runs a process; the other tests start it. By hand, without a role, it does nothing.
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
@@ -118,18 +118,18 @@ fn role() {
     });
 }
 
-/// What was found of one cut.
+/// The result of one cut.
 struct Found {
-    /// What was on its way; `None` where the process had ended.
+    /// The request in flight; `None` if the process had ended.
     request: Option<String>,
     only_reads: bool,
-    /// How many steps are to be seen.
+    /// How many steps are visible.
     landed: usize,
     session: SessionId,
     view: View,
 }
 
-/// Cuts an operation off at its request number `nth`, and sees to it that all is well.
+/// Cuts an operation off at its request number `nth` and checks the result.
 async fn one(place: &Place, operation: &Operation, nth: u64, fate: Fate) -> Found {
     let session = crate::dynamodb::session("crash");
     let store = place.open().await;
@@ -149,7 +149,7 @@ async fn one(place: &Place, operation: &Operation, nth: u64, fate: Fate) -> Foun
     let found = place.view(&session).await;
     let landed = (done..=operation.steps.len().min(done + 1)).find(|steps| found == operation.after(*steps));
     let landed =
-        landed.unwrap_or_else(|| panic!("{at}: {done} steps were acknowledged, and this is to be seen: {:?}", short(&found)));
+        landed.unwrap_or_else(|| panic!("{at}: {done} steps were acknowledged, but this is visible: {:?}", short(&found)));
 
     let mut expected = operation.after_next_run(done, &found);
     let store = place.open().await;
@@ -167,7 +167,8 @@ async fn one(place: &Place, operation: &Operation, nth: u64, fate: Fate) -> Foun
     Found { only_reads: cut.only_reads(), request: cut.request.map(|request| request.operation), landed, session, view }
 }
 
-/// An append without a key is not known again: on a list, where no number is taken, the first run's lands beside the next run's.
+/// An append without a key is not recognised as a repeat: on a list, which has no numbers to claim, the first run's append is
+/// stored next to the next run's.
 fn with_the_late_one(mut expected: View, step: Option<&Step>, seen: &View) -> View {
     if let Some(Step::Append { n, bytes, keyed: false }) = step
         && seen.len() == expected.len() + 1
@@ -179,7 +180,7 @@ fn with_the_late_one(mut expected: View, step: Option<&Step>, seen: &View) -> Vi
 
 async fn see(place: &Place, session: &SessionId, expected: &View, at: &str) {
     let seen = place.view(session).await;
-    assert!(seen == *expected, "{at} {:?} is to be seen, and not {:?}", short(&seen), short(expected));
+    assert!(seen == *expected, "{at} {:?} is visible instead of {:?}", short(&seen), short(expected));
 }
 
 /// The question of each turn.
@@ -187,7 +188,7 @@ fn short(view: &View) -> Vec<String> {
     view.iter().map(|turn| turn.first().map(Message::text).unwrap_or_default()).collect()
 }
 
-/// What an operation was to erase is erased, the directory has what it should, and the session goes on.
+/// Checks that what an operation had to erase is erased, that the directory is correct, and that the session continues.
 async fn finish(place: &Place, operation: &Operation, session: &SessionId, at: &str) {
     let store = place.open().await;
     let has_directory = place.layout == Layout::Turns;
@@ -200,31 +201,31 @@ async fn finish(place: &Place, operation: &Operation, session: &SessionId, at: &
         assert!(!holds("\"data\""), "{at}: a part is still in the table");
     }
     if operation.steps == [Step::Delete] && has_directory {
-        assert_eq!(place.entries(session).await, 0, "{at}: it was deleted, and the directory has it");
-        assert!(!holds("owner of"), "{at}: it was deleted, and the table knows its owner: {items:#?}");
+        assert_eq!(place.entries(session).await, 0, "{at}: it was deleted, but the directory has it");
+        assert!(!holds("owner of"), "{at}: it was deleted, but the table has its owner: {items:#?}");
     }
     let after = Append::new(turn(99, 100)).owned_by(owner(session).expect("an owner"));
-    store.append(session, &after).await.unwrap_or_else(|e| panic!("{at}: the session does not go on: {e}"));
+    store.append(session, &after).await.unwrap_or_else(|e| panic!("{at}: the session does not continue: {e}"));
     if has_directory {
-        assert!(store.session(session).await.expect("the directory").is_some(), "{at}: it has messages, and is not listed");
+        assert!(store.session(session).await.expect("the directory").is_some(), "{at}: it has messages, but is not listed");
     }
 }
 
-/// Cuts an operation off everywhere; what was found.
+/// Cuts an operation off at every request and returns the results.
 async fn everywhere(place: &Place, operation: &Operation) -> Vec<Found> {
     let (mut found, mut requests): (Vec<Found>, Vec<String>) = (Vec::new(), Vec::new());
     let mut before = 0;
     for nth in 0.. {
         let cut = one(place, operation, nth, Fate::Lost).await;
-        assert_eq!(cut.landed, before, "{}: nothing is undone, and nothing comes of request {nth}", operation.name);
+        assert_eq!(cut.landed, before, "{}: request {nth} undid or added something", operation.name);
         let (request, only_reads) = (cut.request.clone(), cut.only_reads);
         found.push(cut);
         let Some(request) = request else { break };
-        // What only reads does nothing where it arrives.
+        // A read has no effect where it arrives.
         if !only_reads {
             let cut = one(place, operation, nth, Fate::Arrives).await;
             assert!((before..=before + 1).contains(&cut.landed), "{}: by request {nth}", operation.name);
-            // It does what it does, whether its sender lives or not.
+            // The request has its effect whether its sender is alive or not.
             before = cut.landed;
             found.push(cut);
             found.push(one(place, operation, nth, Fate::ArrivesLate).await);
@@ -241,7 +242,7 @@ async fn crashes(layout: Layout) {
         .into_iter()
         .map(|operation| {
             tokio::spawn(async move {
-                // A table of its own, so that a look at all of it is short.
+                // A new table, so that scanning all of it is short.
                 let place = Place::new(layout).await;
                 let found = everywhere(&place, &operation).await;
                 later(&place).await;
@@ -263,7 +264,7 @@ async fn crashes(layout: Layout) {
     println!("{layout}: {cuts} cuts");
 }
 
-/// Sweeps the table later, twice: the second time nothing is left to do.
+/// Sweeps the table later, twice: the second sweep finds nothing to do.
 async fn later(place: &Place) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let clock = folder.path().join("clock");

@@ -1,5 +1,5 @@
-//! Every operation ends by its deadline, whichever of its requests are refused for as long; with an error that says so, and nothing
-//! half-written.
+//! Every operation ends by its deadline, whichever of its requests are throttled until then, with an error that reports it and
+//! nothing half-written.
 #![cfg(feature = "dynamodb")]
 
 use std::time::Duration;
@@ -10,9 +10,9 @@ use chat_memory::store::{Append, ChatStore, Load, SessionQuery, SessionUpdate};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Request, dynamodb_endpoint};
 
-/// Long enough for a request that nothing is in the way of, on a machine that is busy.
+/// Long enough for an unhindered request on a busy machine.
 const DEADLINE: Duration = Duration::from_millis(900);
-/// What takes longer than this, with such a deadline for each of a handful of steps, goes on for good.
+/// With such a deadline for each of a handful of steps, anything that takes longer than this never ends.
 const FOR_GOOD: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Operation {
     Load,
     LoadTheLast,
     Sessions,
-    EverySession,
+    ListAllSessions,
     Session,
     Update,
     Clear,
@@ -38,7 +38,7 @@ impl Operation {
         Self::Load,
         Self::LoadTheLast,
         Self::Sessions,
-        Self::EverySession,
+        Self::ListAllSessions,
         Self::Session,
         Self::Update,
         Self::Clear,
@@ -61,8 +61,8 @@ impl Operation {
             Self::AppendInParts => store.append(session, &Append::new([Message::user(long())])).await.map(drop),
             Self::Load => store.load(session, &Load::all()).await.map(drop),
             Self::LoadTheLast => store.load(session, &Load::last(2)).await.map(drop),
-            Self::Sessions => store.sessions(&SessionQuery::of_nobody()).await.map(drop),
-            Self::EverySession => store.every_session(None).await.map(drop),
+            Self::Sessions => store.sessions(&SessionQuery::unowned()).await.map(drop),
+            Self::ListAllSessions => store.list_all_sessions(None).await.map(drop),
             Self::Session => store.session(session).await.map(drop),
             Self::Update => {
                 let update = SessionUpdate { title: Some(Some("a title".into())), ..SessionUpdate::default() };
@@ -76,12 +76,12 @@ impl Operation {
     }
 }
 
-/// What is appended: with what is there, more than the smallest item that rolls.
+/// The text to append: together with what is stored, more than the smallest item that rolls.
 fn ours() -> String {
     noise(3_000, 5)
 }
 
-/// More than an item holds.
+/// More than fits an item.
 fn long() -> String {
     noise(450_000, 5)
 }
@@ -90,7 +90,7 @@ async fn messages(store: &DynamoDbStore, session: &SessionId) -> Vec<String> {
     store.load(session, &Load::all()).await.expect("a load").messages().map(Message::text).collect()
 }
 
-/// Throttles all requests of this kind; of every kind if it is none.
+/// Throttles all requests of this kind, or of every kind for `None`.
 fn throttled(kind: Option<String>) -> FaultProxy {
     FaultProxy::start(&dynamodb_endpoint(), move |request: &Request| match &kind {
         Some(kind) if *kind != request.operation => Fault::Pass,
@@ -98,7 +98,7 @@ fn throttled(kind: Option<String>) -> FaultProxy {
     })
 }
 
-/// A session with what there is to be read and hidden; where this operation erases, a record in parts as well.
+/// A session with records to read and to hide; if the operation erases, also a record in parts.
 async fn filled(store: &DynamoDbStore, operation: Operation) -> SessionId {
     let session = session("throttled");
     let append = async |append: Append| store.append(&session, &append).await.expect("an append");
@@ -115,7 +115,7 @@ async fn filled(store: &DynamoDbStore, operation: Operation) -> SessionId {
     session
 }
 
-/// What one operation does where requests of this kind are throttled.
+/// Runs one operation while requests of this kind are throttled, and checks the result.
 async fn tried(options: Options, operation: Operation, kind: Option<String>) {
     let direct = DynamoDbStore::open(options.clone()).await.expect("good options");
     let session = filled(&direct, operation).await;
@@ -126,17 +126,17 @@ async fn tried(options: Options, operation: Operation, kind: Option<String>) {
     let store = DynamoDbStore::open(options).await.expect("good options");
     let case = format!("{operation:?}, {} throttled", kind.as_deref().unwrap_or("everything"));
     let outcome = tokio::time::timeout(FOR_GOOD, operation.carry_out(&store, &session)).await;
-    let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it goes on for good"));
+    let outcome = outcome.unwrap_or_else(|_| panic!("{case}: it never ends"));
     match &outcome {
         Ok(()) => assert!(kind.is_some(), "{case}: it succeeded"),
         Err(error) => assert_eq!((error.kind(), error.is_in_doubt()), (ErrorKind::Throttled, false), "{case}: {error}"),
     }
-    // Whatever it had written before it gave up does no harm to what is there, nor to the next try.
+    // Whatever it had written before it gave up must not harm existing data or the next attempt.
     if outcome.is_err() && !operation.clears() {
         assert_eq!(messages(&direct, &session).await, before, "{case}");
     }
     if outcome.is_err() {
-        operation.carry_out(&direct, &session).await.unwrap_or_else(|e| panic!("{case}, and then not: {e}"));
+        operation.carry_out(&direct, &session).await.unwrap_or_else(|e| panic!("{case}, and then unthrottled: {e}"));
     }
     let after = messages(&direct, &session).await;
     match operation {
@@ -147,12 +147,12 @@ async fn tried(options: Options, operation: Operation, kind: Option<String>) {
     }
 }
 
-/// Tries everything that the operations ask a table for.
+/// Tries every kind of request that the operations send to a table.
 async fn each_ends(table: impl AsyncFn() -> Options) {
     let options = table().await;
     let mut cases = Vec::new();
     for operation in Operation::ALL {
-        // What it asks for where nothing is in its way, from a store that knows nothing.
+        // Finds the requests that it sends when unhindered, from a store without cached state.
         let store = DynamoDbStore::open(options.clone()).await.expect("good options");
         let session = filled(&store, operation).await;
         let fresh = DynamoDbStore::open(options.clone()).await.expect("good options");
@@ -162,9 +162,9 @@ async fn each_ends(table: impl AsyncFn() -> Options) {
             Err(error) => panic!("{operation:?}: {error}"),
         }
         let kinds = fresh.operations();
-        assert!(!kinds.is_empty(), "{operation:?} asks for nothing");
+        assert!(!kinds.is_empty(), "{operation:?} sends no requests");
         for kind in std::iter::once(None).chain(kinds.into_iter().map(Some)) {
-            // A sweep of a table passes by every session in it.
+            // A sweep of a table goes through every session in it.
             let options = if operation == Operation::SweepTable { table().await } else { options.clone() };
             cases.push((options, operation, kind));
         }
@@ -173,7 +173,7 @@ async fn each_ends(table: impl AsyncFn() -> Options) {
     crate::dynamodb::each(cases, 12, |(options, operation, kind)| tried(options, operation, kind)).await;
 }
 
-/// An hour at least, so that nothing expires meanwhile; with it, the table's time to live is asked for.
+/// At least an hour, so that nothing expires in the meantime; with a retention, the store also requests the table's TTL settings.
 fn keeping(table: &str) -> Options {
     options(table, &dynamodb_endpoint()).with_retention(Duration::from_secs(24 * 60 * 60))
 }
@@ -197,12 +197,12 @@ async fn of_the_list_layout_that_rolls() {
     .await;
 }
 
-/// How many clients of one process append to one session, and how much each of them.
+/// How many clients of one process append to one session, and how often.
 const CLIENTS: usize = 64;
 const EACH: usize = 4;
 
-/// Appends of 64 clients of one process to one session: none is refused, each costs what one alone costs, and some that are cancelled while
-/// they wait keep nobody waiting.
+/// Appends with 64 clients of one process to one session: none is refused, each costs as much as alone, and clients that are
+/// cancelled while waiting do not delay the others.
 async fn clients_queue_up(table: &str) {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     let store = DynamoDbStore::open(options(table, &proxy.url())).await.expect("good options");
@@ -215,7 +215,7 @@ async fn clients_queue_up(table: &str) {
             for n in 0..EACH {
                 let append = Append::new([Message::user(format!("{client}/{n}"))]);
                 if client % 8 == 7 {
-                    // Its request goes away before its turn comes, or just then.
+                    // It is cancelled before its turn, or just then.
                     let _ = tokio::time::timeout(Duration::from_millis(n as u64), store.append(&session, &append)).await;
                 } else {
                     store.append(&session, &append).await.unwrap_or_else(|e| panic!("client {client}: {e}"));
@@ -246,14 +246,14 @@ async fn appends_of_one_process_to_one_list_queue_up() {
     clients_queue_up(&crate::list::new_table("id", None).await).await;
 }
 
-/// An append whose turn does not come in time has written nothing, and says what kept it.
+/// An append that does not get its turn in time has written nothing, and reports the reason.
 #[tokio::test]
 async fn an_append_that_waited_in_vain_has_written_nothing() {
     let table = crate::dynamodb::new_table().await;
     let direct = DynamoDbStore::open(options(&table, &dynamodb_endpoint())).await.expect("good options");
     let session = session("queue");
     direct.append(&session, &Append::new([Message::user("first")])).await.expect("the session's start");
-    // The first append's request hangs until its deadline; the second came after it, and has a deadline of its own.
+    // The first append's request hangs until its deadline; the second came later and has its own deadline.
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |request: &Request| match request.operation.as_str() {
         "PutItem" => Fault::Answer(Answer::throttling()),
         _ => Fault::Pass,

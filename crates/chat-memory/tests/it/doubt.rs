@@ -1,4 +1,4 @@
-//! What becomes of an append when requests and answers are lost, late or refused: once or not at all, and it says which.
+//! Appends whose requests and responses are lost, late or refused: each is stored once or not at all, and reports which.
 #![cfg(feature = "dynamodb")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use chat_memory::store::{Append, ChatStore, Load, Ticket};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, dynamodb_endpoint, new_table, table_name};
 
-/// Whether this writes a record: by itself, or in a transaction, as the first of a session.
+/// Whether this writes a record: alone, or in a transaction as the first of a session.
 fn is_record(request: &Request) -> bool {
     let item = match request.operation.as_str() {
         "PutItem" => &request.body["Item"],
@@ -22,7 +22,7 @@ fn is_record(request: &Request) -> bool {
     item["sk"]["S"].as_str().is_some_and(|key| key.starts_with("t#"))
 }
 
-/// A proxy that does to the puts of records, one after the other, what stands here, and to all later ones the last of it.
+/// A proxy that applies these faults to the puts of records, one after the other, and the last of them to all later ones.
 fn proxy(faults: impl Into<Vec<Fault>>) -> FaultProxy {
     let faults = faults.into();
     let count = std::sync::atomic::AtomicUsize::new(0);
@@ -39,7 +39,7 @@ fn records_put(proxy: &FaultProxy) -> usize {
     proxy.requests().iter().filter(|recorded| is_record(&recorded.request)).count()
 }
 
-/// A store behind a proxy that gives up soon.
+/// A store behind a proxy, with short timeouts.
 async fn behind(proxy: &FaultProxy) -> DynamoDbStore {
     let options = options(table().await, &proxy.url());
     let options = options.with_request_timeout(Duration::from_millis(400)).with_deadline(Duration::from_millis(1_500));
@@ -57,10 +57,10 @@ async fn texts(session: &SessionId) -> Vec<String> {
 
 const OURS: [&str; 2] = ["our question", "our answer"];
 
-/// The ticket of an append in doubt, as it travels.
+/// Returns the ticket of an append in doubt, after conversion to text and back.
 fn ticket(error: &Error) -> Ticket {
     assert!(error.is_in_doubt() && !error.is_retryable(), "{error:?}");
-    let text = error.ticket().expect("what is in doubt has a ticket").to_string();
+    let text = error.ticket().expect("an append in doubt has a ticket").to_string();
     assert!(error.to_string().contains(&text), "{error}");
     text.parse().expect("our own text")
 }
@@ -74,7 +74,7 @@ async fn an_append_whose_first_answer_is_lost_lands_once() {
         assert_eq!(texts(&session).await, OURS, "{fault:?}");
         let more = usize::from(matches!(fault, Fault::DropAnswer | Fault::DropRequest));
         assert_eq!(records_put(&proxy), 1 + more, "{fault:?}");
-        // A lost request costs one more; a new session's first append looks at the log first.
+        // A lost request costs one more; a new session's first append reads the log first.
         assert_eq!(appended.receipt.requests as usize, 2 + more, "{fault:?}");
     }
 }
@@ -86,7 +86,7 @@ async fn an_append_that_landed_without_an_answer_is_found_by_its_ticket() {
     let ticket = ticket(&error);
     println!("after {} tries: {error}", records_put(&proxy));
     assert_eq!(texts(&session).await, OURS);
-    // Another process, and more than once.
+    // From another process, and more than once.
     for _ in 0..2 {
         let found = direct().await.append(&session, &ours().with_ticket(ticket)).await.expect("it is there");
         assert!(found.repeated && found.seq == 0);
@@ -117,13 +117,13 @@ async fn a_write_that_arrives_after_its_repeat_lands_once() {
     gate.open();
     proxy.idle().await;
     let late = &proxy.requests().into_iter().find(|recorded| is_record(&recorded.request)).expect("the first put");
-    assert_eq!(late.statuses, [400], "it did arrive, and was refused");
+    assert_eq!(late.statuses, [400], "it arrived and was refused");
     assert_eq!(texts(&session).await, OURS);
 }
 
 #[tokio::test]
 async fn a_write_that_arrives_after_its_ticket_was_used_lands_once() {
-    // Others wrote meanwhile or not; the ticket is used before the late writes arrive or after.
+    // With and without other writers in the meantime; the ticket is used before or after the late writes arrive.
     for (others, late) in [(false, true), (true, true), (false, false), (true, false)] {
         let (gate, session) = (Gate::new(), session("late-ticket"));
         let proxy = proxy([Fault::Hold(gate.clone())]);
@@ -182,7 +182,8 @@ async fn a_transaction_that_conflicts_or_goes_unanswered_lands_once() {
     let options = options(table().await, &dynamodb_endpoint()).with_retention(Duration::from_secs(86_400));
     let store = DynamoDbStore::open(options).await.expect("good options");
     store.append(&session, &Append::new([Message::user("it will be purged soon")])).await.expect("an append");
-    // Hidden since 23 and a half hours, and so to be purged in half an hour: the next record is written beside a check on it.
+    // Expired 23 and a half hours ago, so it may be purged in half an hour: the next record is written in a transaction with a
+    // check on it.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     Raw::of(&session).await.set(0, "expires_at", n(now - 84_600)).await;
 
@@ -209,7 +210,7 @@ async fn refused_credentials_are_said_at_once_and_nothing_is_written() {
     ];
     for (answer, part) in answers {
         let (refusal, session) = (Fault::Answer(answer.clone()), session("refused"));
-        // From the first request on, and when the credentials become bad in the middle.
+        // From the first request on, and with credentials that become invalid in between.
         let at_once = FaultProxy::start(&dynamodb_endpoint(), move |_: &Request| refusal.clone());
         let later = proxy([Fault::Answer(answer)]);
         for proxy in [&at_once, &later] {
@@ -230,7 +231,7 @@ async fn refused_credentials_are_said_at_once_and_nothing_is_written() {
     }
 }
 
-/// What appending to a table and loading from it say, which must be the same.
+/// Returns the error of appending to a table and of loading from it, which must be the same.
 async fn said(store: &DynamoDbStore, kind: ErrorKind) -> String {
     let session = session("nowhere");
     let append = store.append(&session, &ours()).await.expect_err("it cannot be written");
@@ -279,7 +280,7 @@ async fn a_table_with_other_keys_says_what_to_do() {
             request = request.attribute_definitions(definition.expect("whole")).key_schema(element.expect("whole"));
         }
         request.send().await.expect("a table on DynamoDB Local");
-        // Without this, the table's keys say that it is of the other layout.
+        // Without this, the table's key schema suggests the other layout.
         let options = options(&table, &dynamodb_endpoint()).with_layout(Layout::Turns);
         let store = DynamoDbStore::open(options).await.expect("good options");
         let said = said(&store, ErrorKind::Invalid).await;
@@ -289,7 +290,7 @@ async fn a_table_with_other_keys_says_what_to_do() {
     }
 }
 
-/// Something on the way sent the write twice and passed on the second answer, and then what it wrote cannot be read back.
+/// An intermediary sent the write twice and returned the second response, and the written record then cannot be read back.
 #[tokio::test]
 async fn a_large_write_that_came_twice_is_never_said_not_to_be_there() {
     for keys in [&["session_id", "sk"] as &[&str], &["id"]] {

@@ -1,5 +1,5 @@
-//! Items that a first version of format 1 wrote are read by every later one. `testdata/format-1.json` is a scan of a table on
-//! DynamoDB Local; it never changes. A new format brings a file of its own beside it.
+//! Items written by the first version of format 1 are readable by every later version. `testdata/format-1.json` is a scan of a
+//! table on DynamoDB Local and never changes. A new format gets its own file next to it.
 #![cfg(feature = "dynamodb")]
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use chat_memory::{ChatStore, Message, Owner, SessionId};
 use chat_memory_testkit::{client, dynamodb_endpoint, table_name};
 use serde_json::{Value, json};
 
-/// A value in DynamoDB's own JSON.
+/// Converts a value in DynamoDB's own JSON.
 fn attribute(value: &Value) -> AttributeValue {
     let (kind, value) = value.as_object().and_then(|typed| typed.iter().next()).expect("a typed value");
     let text = || value.as_str().expect("a string").to_owned();
@@ -71,7 +71,7 @@ async fn a_table_of_format_1_is_read_and_goes_on() {
     assert_eq!(listed.sessions.iter().map(|info| info.title.as_deref()).collect::<Vec<_>>(), [Some("Wetter")]);
 
     let next = Append::new([Message::user("Und morgen?")]).expecting(history.position);
-    assert_eq!(store.append(&session("live"), &next).await.expect("it goes on").seq, 4);
+    assert_eq!(store.append(&session("live"), &next).await.expect("it continues").seq, 4);
 }
 
 #[tokio::test]
@@ -81,18 +81,18 @@ async fn what_was_cleared_or_expired_in_format_1_stays_hidden() {
         let history = store.load(&session(id), &Load::all()).await.expect("a readable session");
         assert!(history.is_empty(), "{id}");
     }
-    let nobody = store.sessions(&SessionQuery::of_nobody()).await.expect("a list");
+    let nobody = store.sessions(&SessionQuery::unowned()).await.expect("a list");
     assert_eq!(nobody.sessions.iter().map(|info| info.id.as_str()).collect::<Vec<_>>(), ["cleared"], "\"kept\" has expired");
 }
 
-/// The entry of a session, as it is stored.
+/// Returns a session's directory entry, as it is stored.
 async fn entry_of(options: &Options, id: &str) -> HashMap<String, AttributeValue> {
     let items = client().scan().table_name(&options.table).send().await.expect("a scan").items.unwrap_or_default();
     let is_it = |item: &HashMap<String, AttributeValue>| item["sk"].as_s().is_ok_and(|sk| sk.ends_with(&format!("#{id}")));
     items.into_iter().find(is_it).expect("an entry")
 }
 
-/// What a check of the table says of the items that lie there.
+/// Returns what a check of the table reports about its items.
 async fn said_of_items(options: &Options) -> Option<String> {
     let findings = Admin::open(options).await.expect("good options").check().await;
     findings.into_iter().find(|finding| finding.subject == Subject::Items).map(|finding| finding.to_string())
@@ -100,7 +100,7 @@ async fn said_of_items(options: &Options) -> Option<String> {
 
 async fn listed(store: &DynamoDbStore) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
-    for query in [SessionQuery::of(Owner::new("ada").expect("a name")), SessionQuery::of_nobody()] {
+    for query in [SessionQuery::of(Owner::new("ada").expect("a name")), SessionQuery::unowned()] {
         let page = store.sessions(&query).await.expect("a list");
         found.extend(page.sessions.into_iter().map(|info| (info.id.to_string(), info.title)));
     }
@@ -111,13 +111,13 @@ async fn listed(store: &DynamoDbStore) -> Vec<(String, Option<String>)> {
 async fn an_append_brings_the_entry_of_its_session_into_todays_form() {
     let (store, options) = restored().await;
     assert!(!entry_of(&options, "live").await.contains_key("sure_until"));
-    store.append(&session("live"), &Append::new([Message::user("x")])).await.expect("it goes on");
+    store.append(&session("live"), &Append::new([Message::user("x")])).await.expect("it continues");
     let entry = entry_of(&options, "live").await;
-    assert_eq!(entry["sure_until"], AttributeValue::N("0".to_owned()), "it has no end");
+    assert_eq!(entry["sure_until"], AttributeValue::N("0".to_owned()), "it never expires");
     assert_eq!(entry["title"], AttributeValue::S("Wetter".to_owned()));
-    // Whoever writes now with a retention makes it no shorter.
+    // Writing with a retention now does not shorten it.
     let short = DynamoDbStore::open(options.clone().with_retention(Duration::from_secs(3_600))).await.expect("good options");
-    short.append(&session("live"), &Append::new([Message::user("y")])).await.expect("it goes on");
+    short.append(&session("live"), &Append::new([Message::user("y")])).await.expect("it continues");
     let entry = entry_of(&options, "live").await;
     assert_eq!((&entry["sure_until"], entry.get("expires_at")), (&AttributeValue::N("0".to_owned()), None));
 }
@@ -130,7 +130,7 @@ async fn a_sweep_brings_all_entries_into_todays_form() {
     assert!(hint.starts_with("hint: the directory has entries of the version before"), "{hint}");
     assert!(hint.ends_with("; chat-memory table sweep"), "{hint}");
     let swept = store.sweep_table(&mut |_| ()).await.expect("a sweep");
-    // That of "kept", which has expired, may have been purged by now.
+    // The entry of "kept", which has expired, may have been purged by now.
     assert!(swept.renewed >= 2 && swept.entries == 0, "{swept:?}");
     assert_eq!(said_of_items(&options).await, None);
     for id in ["live", "cleared"] {
@@ -151,18 +151,18 @@ async fn an_entry_that_cannot_be_read_is_named_and_in_nobodys_way() {
         client().put_item().table_name(&options.table).set_item(Some(item)).send().await.expect("a put");
     }
     assert_eq!(listed(&store).await, before);
-    let page = store.sessions(&SessionQuery::of_nobody()).await.expect("a list");
+    let page = store.sessions(&SessionQuery::unowned()).await.expect("a list");
     for sk in ["d#17#bad", "d#1790000000000#newer"] {
         assert!(page.warnings.iter().any(|warning| warning.contains(sk)), "{:?}", page.warnings);
     }
-    // A session whose own entry cannot be read is listed without what that says.
+    // A session whose own entry is unreadable is listed without that entry's contents.
     let mut own = entry_of(&options, "live").await;
     own.insert("v".to_owned(), number("2"));
     client().put_item().table_name(&options.table).set_item(Some(own)).send().await.expect("a put");
     let mut bare = before.clone();
     bare.iter_mut().filter(|(id, _)| id == "live").for_each(|(_, title)| *title = None);
     assert_eq!(listed(&store).await, bare);
-    let every = store.every_session(None).await.expect("a list");
+    let every = store.list_all_sessions(None).await.expect("a list");
     assert_eq!((every.sessions.len(), every.warnings.len()), (before.len(), 3), "{:?}", every.warnings);
     let warning = said_of_items(&options).await.expect("a warning");
     assert!(warning.starts_with("warning: ") && (warning.contains("d#1")), "{warning}");

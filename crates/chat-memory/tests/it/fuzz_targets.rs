@@ -1,14 +1,14 @@
-//! The fuzz targets of `fuzz/`, run as tests are: over their seeds, and over thousands of mutations of those, always the same ones.
+//! Runs the fuzz targets of `fuzz/` as tests: over their seeds, and over thousands of mutations of those, the same in every run.
 #![cfg(feature = "fuzzing")]
 
 use std::path::Path;
 
 use chat_memory::fuzzing::{TARGETS, run};
 
-/// Mutations for each target, all its seeds together.
+/// Mutations per target, over all its seeds.
 const MUTATIONS: usize = 20_000;
 
-/// What mutations like to put in.
+/// Tokens that mutations insert.
 const TOKENS: [&[u8]; 28] = [
     b"\"",
     b"{",
@@ -76,7 +76,7 @@ fn mutated(seeds: &[Vec<u8>], chance: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// What was tried when a target found something: a panic says only where.
+/// Prints the input with which a target failed: a panic only tells where.
 struct Shown<'a>(&'a str, &'a [u8]);
 
 impl Drop for Shown<'_> {

@@ -1,4 +1,4 @@
-//! The permissions that `iam::policy` names against the requests that the store really makes: none missing, none too many.
+//! Compares the permissions in `iam::policy` with the requests that the store actually sends: none missing, none extra.
 #![cfg(all(feature = "conformance", feature = "dynamodb"))]
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use chat_memory::store::{Append, ChatStore, Load, SessionQuery};
 use chat_memory::{Message, Namespace};
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
 
-/// The actions that IAM must allow for these operations. (A transaction has no action of its own.)
+/// Returns the actions that IAM must allow for these operations. (A transaction has no action of its own.)
 fn needed(operations: BTreeSet<String>) -> BTreeSet<String> {
     let actions = operations.iter().flat_map(|operation| match operation.as_str() {
         "TransactWriteItems" => vec!["ConditionCheckItem", "PutItem"],
@@ -23,7 +23,7 @@ fn needed(operations: BTreeSet<String>) -> BTreeSet<String> {
     actions.map(|action| format!("dynamodb:{action}")).collect()
 }
 
-/// The actions that the policy grants to sessions.
+/// Returns the actions that the policy grants to sessions.
 fn granted(options: &Options) -> BTreeSet<String> {
     granted_for(options, &[Use::Sessions])
 }
@@ -35,7 +35,7 @@ fn granted_for(options: &Options, uses: &[Use]) -> BTreeSet<String> {
     actions.map(|action| action.as_str().expect("a string").to_owned()).collect()
 }
 
-/// The partition keys that a request names.
+/// Returns the partition keys that a request names.
 fn partitions(request: &Request) -> Vec<&str> {
     let body = &request.body;
     let actions = body["TransactItems"].as_array().into_iter().flatten();
@@ -45,7 +45,7 @@ fn partitions(request: &Request) -> Vec<&str> {
     keys.chain(body["ExpressionAttributeValues"][":pk"]["S"].as_str()).collect()
 }
 
-/// The suite on a store with these options; the operations that it sent.
+/// Runs the suite on a store with these options and returns the operations that it sent.
 async fn operations_of_the_suite(options: Options) -> BTreeSet<String> {
     let handles: Arc<Mutex<Vec<DynamoDbStore>>> = Arc::default();
     let opened = Arc::clone(&handles);
@@ -61,7 +61,7 @@ async fn operations_of_the_suite(options: Options) -> BTreeSet<String> {
     handles.lock().expect("no panic").iter().flat_map(DynamoDbStore::operations).collect()
 }
 
-/// What the suite's fresh sessions cannot meet: a record that is about to be purged, so that the next is written in one
+/// Covers what the suite's fresh sessions do not: a record that is about to be purged, so that the next is written in a
 /// transaction with a check on it.
 async fn operations_behind_a_record_that_expires(options: &Options) -> BTreeSet<String> {
     let session = session("iam-expiring");
@@ -71,7 +71,7 @@ async fn operations_behind_a_record_that_expires(options: &Options) -> BTreeSet<
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     let prefix = options.namespace.as_ref().map_or_else(String::new, |name| format!("ns#{name}#"));
     Raw::at(format!("{prefix}{}", session.as_str())).await.set(0, "expires_at", n(now - 84_600)).await;
-    // Whether this configuration has a retention or not: another one's records have.
+    // Whether or not this configuration has a retention, the records of another one do.
     let store = DynamoDbStore::open(options.clone()).await.expect("good options");
     store.append(&session, &Append::new([Message::user("second")])).await.expect("an append");
     store.operations()
@@ -85,7 +85,7 @@ async fn the_policy_allows_what_is_sent_and_nothing_else_and_a_namespace_is_neve
     println!("the suite sends {operations:?}");
     operations.extend(operations_behind_a_record_that_expires(&options).await);
     println!("with a record about to expire: {operations:?}");
-    // The suite lists every session, too.
+    // The suite also lists all sessions.
     assert_eq!(needed(operations), granted_for(&options, &[Use::Sessions, Use::AllSessions]));
 
     let requests = proxy.requests();
@@ -93,7 +93,7 @@ async fn the_policy_allows_what_is_sent_and_nothing_else_and_a_namespace_is_neve
     for recorded in &requests {
         let partitions = partitions(&recorded.request);
         if recorded.request.operation == "Scan" {
-            // It goes over the whole table, whoever's partitions these are.
+            // It scans the whole table, regardless of who owns the partitions.
             continue;
         }
         let about_items = !recorded.request.operation.starts_with("Describe");
@@ -129,7 +129,7 @@ async fn a_reader_is_granted_what_it_sends_and_nothing_else() {
     assert!(!reader.sessions(&SessionQuery::default()).await.expect("the directory").sessions.is_empty());
     assert_eq!(needed(reader.operations()), granted(&options));
 
-    // What writes is refused before it is sent.
+    // Writes are refused before they are sent.
     for error in [
         reader.append(&session, &Append::new([Message::user("second")])).await.expect_err("it writes"),
         reader.clear(&session).await.expect_err("it writes"),
@@ -141,7 +141,7 @@ async fn a_reader_is_granted_what_it_sends_and_nothing_else() {
     assert_eq!(needed(reader.operations()), granted(&options));
 }
 
-/// Everything that writes, on a session long enough to have been rolled.
+/// Makes every kind of write, on a session long enough to have been rolled.
 async fn use_fully(store: &DynamoDbStore) {
     let session = session("iam-list");
     for turn in 0..12 {
@@ -173,7 +173,7 @@ async fn in_the_list_layout_too() {
             assert_eq!(needed(store.operations()), granted(&options), "{options:?}");
 
             let everyone = DynamoDbStore::open(options.clone()).await.expect("good options");
-            everyone.every_session(None).await.expect("a page");
+            everyone.list_all_sessions(None).await.expect("a page");
             assert_eq!(needed(everyone.operations()), granted_for(&options, &[Use::AllSessions]), "{options:?}");
 
             let sweeper = DynamoDbStore::open(options.clone()).await.expect("good options");

@@ -1,4 +1,4 @@
-//! Records larger than an item of DynamoDB's: they come back equal, are erased with their parts, and have a limit.
+//! Records larger than a DynamoDB item: they are loaded unchanged, are erased with their parts, and have a limit.
 #![cfg(feature = "dynamodb")]
 
 use crate::dynamodb::{Raw, direct, noise, open, options, session, table};
@@ -9,7 +9,7 @@ use chat_memory_testkit::{Answer, Fault, FaultProxy, Request, dynamodb_endpoint}
 
 const MB: usize = 1_000_000;
 
-/// A message of 1 MB, then a turn of 3 MB: what compresses to a few items' size at most, and what does not.
+/// A message of 1 MB, then a turn of 3 MB; compressible to a few items at most, or incompressible.
 fn appends(incompressible: bool) -> [Append; 2] {
     let text = |bytes, seed| {
         if incompressible {
@@ -39,15 +39,15 @@ async fn a_megabyte_and_a_turn_of_three_come_back_equal_and_are_swept_with_their
         }
         let parts = raw.starting("p#").await.len();
         println!("incompressible {incompressible}: {parts} parts");
-        assert_eq!(parts > 0, incompressible, "parts are for what does not fit into an item");
-        // A window that ends in the middle of them, and all.
+        assert_eq!(parts > 0, incompressible, "only records too large for an item have parts");
+        // A window that ends in the middle of them, and everything.
         let newest = direct().await.load(&session, &Load::last(1)).await.expect("a load");
         println!("the newest record: {}", newest.receipt);
-        assert!(all(&session).await == expected, "what came back differs");
+        assert!(all(&session).await == expected, "what was loaded differs");
 
         store.clear(&session).await.expect("a clear");
         assert!(all(&session).await.is_empty());
-        assert_eq!(raw.starting("p#").await.len(), 0, "parts that no record shows");
+        assert_eq!(raw.starting("p#").await.len(), 0, "parts without a record");
         for stub in raw.starting("t#").await.iter().take(2) {
             assert!(stub.contains_key("cleared_by") && !stub.contains_key("messages"), "{stub:?}");
         }
@@ -71,7 +71,7 @@ async fn one_over_the_limit_is_refused_by_its_name_and_writes_nothing() {
     for (store, limit) in [(direct().await, 16_000_000), (small, 500_000)] {
         let session = session("over");
         let json = |text: &str| Message::user(text).to_value().to_string().len();
-        // Letters that JSON writes as they are.
+        // Letters that JSON does not escape.
         let text = "0123456789".repeat(limit / 10 + 1)[..limit - json("") + 1].to_owned();
         assert_eq!(json(&text), limit + 1);
         let error = store.append(&session, &Append::new([Message::user(text.as_str())])).await.expect_err("it is over the limit");
@@ -81,7 +81,7 @@ async fn one_over_the_limit_is_refused_by_its_name_and_writes_nothing() {
         assert!(Raw::of(&session).await.items().await.is_empty(), "nothing may be written");
         assert!(store.session(&session).await.expect("the directory").is_none(), "nor listed");
 
-        // A byte less, and it fits.
+        // With a byte less, it fits.
         store.append(&session, &Append::new([Message::user(&text[1..])])).await.expect("it is at the limit");
         assert!(all(&session).await == [Message::user(&text[1..])]);
     }
@@ -95,13 +95,13 @@ async fn a_refused_append_leaves_no_parts() {
     let stale = store.load(&session, &Load::all()).await.expect("a load").position;
     store.append(&session, &Append::new([Message::user("two")])).await.expect("an append");
 
-    // Its position is old.
+    // Its position is outdated.
     let [large, _] = appends(true);
     let error = store.append(&session, &large.clone().expecting(stale)).await.expect_err("a conflict");
     assert!(error.is_conflict(), "{error}");
     assert_eq!(raw.starting("p#").await.len(), 0, "parts of an append that was refused");
 
-    // The record itself is denied, after its parts were written.
+    // The record itself is denied after its parts were written.
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |request: &Request| {
         let is_record = request.body["Item"]["sk"]["S"].as_str().is_some_and(|key| key.starts_with("t#"));
         if is_record { Fault::Answer(Answer::access_denied("dynamodb:PutItem", "chats")) } else { Fault::Pass }

@@ -1,4 +1,4 @@
-//! Nothing that lies in a table of Flowise's or LangChain's is hidden: pairs of keys, other attributes, odd ids, odd fields.
+//! Nothing in a Flowise or LangChain table is hidden: key pairs, other attributes, unusual ids, unusual fields.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -26,7 +26,7 @@ fn python(kind: &str, text: &str) -> AttributeValue {
     element(&[("type", s(kind)), ("data", data)])
 }
 
-/// Puts an item of these attributes.
+/// Puts an item with these attributes.
 async fn put(table: &str, attributes: &[(&str, AttributeValue)]) {
     let mut put = crate::dynamodb::client().put_item().table_name(table);
     for (name, value) in attributes {
@@ -35,7 +35,7 @@ async fn put(table: &str, attributes: &[(&str, AttributeValue)]) {
     put.send().await.expect("an item");
 }
 
-/// The item of these keys, as it is.
+/// Returns the item with these keys, as it is stored.
 async fn get(table: &str, keys: &[(&str, &str)]) -> Option<Item> {
     let mut get = crate::dynamodb::client().get_item().table_name(table).consistent_read(true);
     for (name, value) in keys {
@@ -56,11 +56,11 @@ async fn scan(table: &str) -> Vec<Item> {
         .unwrap_or_default()
 }
 
-/// All ids and warnings of a listing.
+/// Returns all ids and warnings of a listing.
 async fn listed(store: &DynamoDbStore) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut ids, mut warnings, mut after) = (BTreeSet::new(), BTreeSet::new(), None);
     loop {
-        let page = store.every_session(after.as_deref()).await.expect("a listing");
+        let page = store.list_all_sessions(after.as_deref()).await.expect("a listing");
         for info in page.sessions {
             assert!(ids.insert(info.id.to_string()), "{} is listed twice", info.id);
         }
@@ -97,7 +97,7 @@ async fn each_pair_of_keys_is_a_session() {
         put(&table, &[("UserId", s(user)), ("SessionId", s(session)), ("History", list)]).await;
     }
     let want = set(&["ada/s1", "ada/s2", "bob/s1", "a~1b~0c/x/y"]);
-    // With nothing said, with the keys said, and with the layout said.
+    // With no settings, with the keys set, and with the layout set.
     let said: [fn(Options) -> Options; 3] = [
         |options| options,
         |options| options.with_keys("UserId", "SessionId"),
@@ -105,7 +105,7 @@ async fn each_pair_of_keys_is_a_session() {
     ];
     for with in said {
         let store = open(&table, with).await;
-        // By whichever operation it is found out.
+        // Whichever operation finds it out.
         assert_eq!(texts(&all(&store, &id("bob/s1")).await), ["bob s1"]);
         assert_eq!(listed(&store).await, (want.clone(), BTreeSet::new()));
         assert_eq!(listed(&open(&table, with).await).await.0, want);
@@ -125,7 +125,7 @@ async fn each_pair_of_keys_is_a_session() {
     assert!(begun.contains_key("History") && !begun.contains_key("messages"), "{begun:?}");
     let all_of_it = set(&["ada/s1", "ada/s2", "bob/s1", "a~1b~0c/x/y", "ada/new"]);
     assert_eq!(listed(&store).await.0, all_of_it, "older parts are no sessions");
-    // What is beside the two sessions of one partition is each one's own.
+    // Further items of the two sessions in one partition belong to one of them each.
     store.delete(&id("ada/s1")).await.expect("a delete");
     store.sweep_table(&mut |_| ()).await.expect("a sweep");
     assert_eq!(all(&store, &id("ada/new")).await.len(), 16);
@@ -162,7 +162,7 @@ async fn a_table_of_ours_with_other_keys_stays_ours() {
     store.append(&session, &Append::new([Message::user("x")])).await.expect("an append");
     assert_eq!(store.layout().await.expect("a layout"), Layout::Turns);
     assert_eq!(listed(&store).await, (BTreeSet::from([session.to_string()]), BTreeSet::new()));
-    // What an original adds is said.
+    // What an original client adds is reported.
     put(&name, &[("pk", s("ada")), ("range", s("s1")), ("History", AttributeValue::L(vec![python("human", "x")]))]).await;
     let store = open(&name, |options| options.with_keys("pk", "range")).await;
     let (ids, warnings) = listed(&store).await;
@@ -197,7 +197,7 @@ async fn a_list_under_another_attribute_is_named() {
         let findings = Admin::open(&options).await.expect("options").check().await;
         let items = findings.iter().find(|finding| finding.subject == Subject::Items).expect("a finding about items");
         assert!(items.severity == Severity::Error && items.to_string().contains(remedy), "{items}");
-        // With the setting it is read, and continued in its form.
+        // With the setting, it is read and continued in its own form.
         let store = open(&table, |options| {
             let options = options.with_list_attribute(name);
             dialect.map_or_else(|| options.clone(), |dialect| options.clone().with_dialect(dialect))
@@ -206,7 +206,7 @@ async fn a_list_under_another_attribute_is_named() {
         store.append(&id("there"), &Append::new([Message::user("more")])).await.expect("an append");
         assert_eq!(texts(&all(&store, &id("there")).await), ["hello", "more"]);
         assert_eq!(listed(&store).await, (set(&["there"]), BTreeSet::new()));
-        // A second list that was made in the same item before.
+        // A second list that was created in the same item before.
         put(&table, &[("id", s("two")), (name, list.clone()), ("messages", AttributeValue::L(vec![js("human", "x")]))]).await;
         let error = open(&table, |options| options).await.load(&id("two"), &Load::all()).await.expect_err("half of it");
         assert!(error.to_string().contains("list_attribute=messages or "), "{error}");
@@ -226,7 +226,7 @@ async fn what_looks_like_messages_is_named_where_nothing_is_read() {
     let store = open(&table, |options| options).await;
     let error = store.load(&id("openai"), &Load::all()).await.expect_err("no empty history");
     assert!(error.to_string().contains("\"chat\""), "{error}");
-    assert_eq!(texts(&all(&store, &id("good")).await), ["hello"], "what else the item holds is the program's own");
+    assert_eq!(texts(&all(&store, &id("good")).await), ["hello"], "the item's other attributes belong to the program");
     assert_eq!(listed(&store).await.0, set(&["good", "openai"]));
 }
 
@@ -263,7 +263,7 @@ async fn an_odd_id_is_listed_read_and_written_and_hides_no_other() {
     assert_eq!(listed(&store).await.0, set(&odd), "older parts are no sessions");
     let rolled = scan(&table).await.len() - odd.len();
     assert!(rolled >= odd.len(), "each was rolled: {rolled}");
-    // Their older parts are found by what holds them, and stay while they are needed.
+    // Their older parts are found through the lists that need them, and stay as long as they are needed.
     for mut item in scan(&table).await.into_iter().filter(|item| item.contains_key("v")) {
         item.insert("created_at".into(), AttributeValue::N("1600000000000".into()));
         crate::dynamodb::client().put_item().table_name(&table).set_item(Some(item)).send().await.expect("a put");
@@ -296,7 +296,7 @@ async fn other_stores_refuse_an_odd_id() {
     }
 }
 
-/// Which lists an item of the table has.
+/// Returns the lists that an item of the table has.
 async fn lists(table: &str, key: &str, session: &str) -> Vec<&'static str> {
     let item = get(table, &[(key, session)]).await.expect("the item");
     ["messages", "History"].into_iter().filter(|name| item.contains_key(*name)).collect()
@@ -307,7 +307,7 @@ async fn a_new_session_is_in_the_form_that_the_table_s_program_reads() {
     let begin = async |table: &str, session: &str| {
         open(table, |options| options).await.append(&id(session), &Append::new([Message::user("hello")])).await
     };
-    // The key's name tells.
+    // The key's name decides.
     let table = crate::list::new_table("SessionId", None).await;
     begin(&table, "new").await.expect("an append");
     assert_eq!(lists(&table, "SessionId", "new").await, ["History"]);
@@ -319,7 +319,7 @@ async fn a_new_session_is_in_the_form_that_the_table_s_program_reads() {
     let table = crate::list::new_table("id", None).await;
     begin(&table, "new").await.expect("an append");
     assert_eq!(lists(&table, "id", "new").await, ["messages"]);
-    // Else the other sessions tell, and else it is asked for.
+    // Otherwise the other sessions decide; failing that, the setting is required.
     for (name, list) in [("History", python("human", "x")), ("messages", js("human", "x"))] {
         let table = crate::list::new_table("chat_id", None).await;
         let error = begin(&table, "new").await.expect_err("nothing tells");
@@ -360,7 +360,7 @@ async fn an_element_s_own_fields_are_kept() {
     assert_eq!((read[2].role, read[2].tool_call_id.as_deref()), (Role::Tool, Some("call_1")));
     assert_eq!(read[2].extra["langchain"]["beside"], serde_json::json!({"role": "tool"}));
     assert_eq!(texts(&read), ["a", "b", "c"]);
-    // They survive a rewrite, and a copy to any store.
+    // They survive a rewrite and a copy to any store.
     store.append(&id("odd"), &Append::new([Message::user("more")])).await.expect("an append");
     let history = store.load(&id("odd"), &Load::all()).await.expect("a load");
     let rewind = Append::rewind(&history, 3, [Message::user("other")]).expect("in view");
@@ -379,8 +379,8 @@ async fn a_delete_of_what_never_was_writes_nothing_and_an_empty_item_goes_after_
     store.append(&id("s"), &Append::new([Message::user("x")])).await.expect("an append");
     store.delete(&id("s")).await.expect("a delete");
     store.sweep_table(&mut |_| ()).await.expect("a sweep");
-    let mut item = get(&table, &[("id", "s")]).await.expect("a repeat is known by it");
-    // As it will be in two days: what notes the clear is old, and swept.
+    let mut item = get(&table, &[("id", "s")]).await.expect("what identifies a repeat");
+    // Simulates two days later: the note of the clear is old and swept.
     for item in scan(&table).await.into_iter().filter(|item| item.contains_key("v")) {
         let key = item["id"].clone();
         crate::dynamodb::client().delete_item().table_name(&table).key("id", key).send().await.expect("a delete");
@@ -420,10 +420,10 @@ async fn sessions_of_namespaces_are_said() {
     store.append(&id("s"), &Append::new([Message::user("x")])).await.expect("an append");
     let of = open(&table, |options| options.with_namespace(Namespace::new("foo").expect("a name"))).await;
     of.append(&id("bar"), &Append::new([Message::user("y")])).await.expect("an append");
-    let page = store.every_session(None).await.expect("a list");
+    let page = store.list_all_sessions(None).await.expect("a list");
     assert_eq!(page.sessions.len(), 1);
     assert!(page.warnings.iter().any(|warning| warning.contains("namespace=foo")), "{:?}", page.warnings);
-    assert!(of.every_session(None).await.expect("a list").warnings.is_empty());
+    assert!(of.list_all_sessions(None).await.expect("a list").warnings.is_empty());
 }
 
 #[tokio::test]
@@ -431,7 +431,7 @@ async fn the_first_append_asks_for_no_more_than_it_needs() {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     let table = crate::list::new_table("id", None).await;
     let mut options = crate::dynamodb::options(&table, &proxy.url());
-    // As Flowise's node says it.
+    // As in Flowise's node settings.
     options.partition_key = Some("id".to_owned());
     let store = DynamoDbStore::open(options.with_dialect(Dialect::Js)).await.expect("a store");
     store.append(&crate::dynamodb::session("first"), &Append::new([Message::user("x")])).await.expect("an append");

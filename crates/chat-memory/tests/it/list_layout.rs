@@ -1,4 +1,5 @@
-//! Tables such as Flowise and LangChain made: what the originals wrote is read whole, sessions have no end, bad settings are named.
+//! Tables as created by Flowise and LangChain: what the originals wrote is read completely, sessions have no length limit, bad
+//! settings are named in errors.
 #![cfg(feature = "dynamodb")]
 
 use std::collections::HashMap;
@@ -13,13 +14,14 @@ use chat_memory::{Append, ChatStore, ErrorKind, Message, Namespace, Role, Sessio
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
 use serde_json::Value;
 
-/// What the originals wrote, as a scan gave it back: from the shared folder where it is, else our own small sample of the same shapes.
+/// What the originals wrote, as scanned: from the shared directory if it exists, otherwise our own small sample of the same
+/// shapes.
 pub fn fixture(name: &str) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = std::env::var_os("CHAT_MEMORY_SHARED").map_or_else(|| root.join("../../../shared"), Into::into);
     let mut path = folder.join("fixtures").join(name);
     if !path.exists() {
-        println!("{} is not there, so this runs on the small sample of that name", path.display());
+        println!("{} is missing, so this runs on the small sample of that name", path.display());
         path = root.join("testdata/list").join(name);
     }
     serde_json::from_str(&std::fs::read_to_string(&path).expect("the fixture")).expect("JSON")
@@ -43,7 +45,7 @@ fn fields(value: &Value) -> HashMap<String, AttributeValue> {
     value.as_object().expect("a map").iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
-/// A table restored from a fixture's, and its sessions' message counts.
+/// Restores a table from a fixture; returns its name, and its sessions' message counts.
 pub async fn restored(table: &Value, list: &str) -> (String, Vec<(SessionId, usize)>) {
     let key = |kind: &str| {
         let schema = table["KeySchema"].as_array().expect("keys");
@@ -73,7 +75,7 @@ async fn what_the_originals_wrote_is_read_whole_and_goes_on() {
     {
         let file = fixture(name);
         let (table, sessions) = restored(&file["table"], list).await;
-        // Read-only first, with nothing said but the table.
+        // Read-only first, with no setting but the table.
         let reader = crate::list::open(table.clone(), |options| options.with_read_only(true)).await.expect("a store");
         assert_eq!(reader.layout().await.expect("a layout"), Layout::List);
         let writer = crate::list::open(table.clone(), |options| options).await.expect("a store");
@@ -86,7 +88,7 @@ async fn what_the_originals_wrote_is_read_whole_and_goes_on() {
             let after = all(&reader, session).await;
             assert_eq!((&after[..before.len()], after[before.len()].text().as_str()), (&before[..], "more"), "{name}, {session}");
         }
-        let page = reader.every_session(None).await.expect("a listing");
+        let page = reader.list_all_sessions(None).await.expect("a listing");
         let mut listed: Vec<_> = page.sessions.into_iter().map(|info| info.id).collect();
         listed.sort();
         let mut want: Vec<_> = sessions.into_iter().map(|(id, _)| id).collect();
@@ -116,7 +118,7 @@ async fn a_fixed_sort_value_is_asked_for() {
     let turns = DynamoDbStore::open(crate::dynamodb::options(&table, &dynamodb_endpoint()).with_keys("id", "sk"))
         .await
         .expect("good options");
-    let error = turns.load(session, &Load::all()).await.expect_err("another layout lies there");
+    let error = turns.load(session, &Load::all()).await.expect_err("the table has another layout");
     assert!(error.is_invalid() && error.to_string().contains("sort_value=sk"), "{error}");
     let store = crate::list::open(table, |options| options.with_sort_value("sk")).await.expect("a store");
     assert_eq!(all(&store, session).await, [Message::user("with sortKey option")]);
@@ -137,7 +139,7 @@ async fn sessions_of_namespaces_are_none_of_a_store_without() {
     for (store, id) in [(&plain, "ours"), (&acme, "theirs")] {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
-            let page = store.every_session(after.as_deref()).await.expect("a listing");
+            let page = store.list_all_sessions(after.as_deref()).await.expect("a listing");
             listed.extend(page.sessions.into_iter().map(|info| info.id.to_string()));
             after = page.next;
             if after.is_none() {
@@ -148,7 +150,7 @@ async fn sessions_of_namespaces_are_none_of_a_store_without() {
     }
 }
 
-/// A put of an item with this list.
+/// Puts an item with this list.
 async fn put(table: &str, session: &str, attributes: &[(&str, AttributeValue)]) {
     let mut put = crate::dynamodb::client().put_item().table_name(table).item("id", crate::dynamodb::s(session));
     for (name, value) in attributes {
@@ -233,14 +235,14 @@ async fn two_thousand_turns_cost_the_same_from_the_rolling_size_on() {
         }
     }
     let per_turn: Vec<f64> = by_part.iter().map(|units| units / 500.0).collect();
-    println!("write units a turn, by quarters of {TURNS} turns, rolled at 8 KB: {per_turn:?}");
+    println!("write units per turn, by quarters of {TURNS} turns, rolled at 8 KB: {per_turn:?}");
     assert!(per_turn.iter().all(|units| *units <= 12.0), "{per_turn:?}");
     assert!(per_turn[3] <= per_turn[1] * 1.05, "flat past the rolling size: {per_turn:?}");
     let history = store.load(&session, &Load::all()).await.expect("a load");
     assert_eq!((history.messages().count(), history.complete), (2 * TURNS, true));
     let window = store.load(&session, &Load::last(2)).await.expect("a window");
     assert_eq!(window.receipt.requests, 1, "the newest part is in the session's own item");
-    // Forgetting it leaves nothing but what a repeat is known by.
+    // Clearing it leaves only what identifies a repeat.
     store.clear(&session).await.expect("a clear");
     assert!(all(&store, &session).await.is_empty());
 }
@@ -259,7 +261,7 @@ async fn a_warm_append_is_one_request_and_permissions_are_tried_before_the_first
     assert_eq!((proxy.count("UpdateItem"), proxy.counts().values().sum::<u64>()), (1, 1), "a warm append");
 }
 
-/// An item of a list, raw.
+/// Returns an item of a list, raw.
 async fn item(table: &str, session: &SessionId) -> HashMap<String, AttributeValue> {
     let get = crate::dynamodb::client().get_item().table_name(table).key("id", AttributeValue::S(session.to_string()));
     get.consistent_read(true).send().await.expect("an answer").item.unwrap_or_default()
@@ -280,7 +282,7 @@ async fn a_retention_is_the_session_s_and_each_append_prolongs_it() {
     store.append(&session, &Append::new([Message::user("first")])).await.expect("an append");
     assert!((before + 30 * 86_400..=now_s() + 30 * 86_400).contains(&expiry().await));
 
-    // DynamoDB may take two days to purge what has expired: it is hidden at once, and an append begins anew.
+    // DynamoDB may take two days to purge what has expired: it is hidden at once, and an append starts again.
     let expire = crate::dynamodb::client().update_item().table_name(&table).key("id", AttributeValue::S(session.to_string()));
     let expire = expire.update_expression("SET gone_at = :past");
     let expire = expire.expression_attribute_values(":past", AttributeValue::N((now_s() - 60).to_string()));
@@ -301,7 +303,7 @@ async fn a_sweep_of_the_table_deletes_what_no_session_leads_to() {
             store.append(session, &Append::new(crate::dynamodb::turn(n, 500))).await.expect("an append");
         }
     }
-    // An original's clear deletes the item that it knows, and leaves the older part of the session behind.
+    // An original client's clear deletes the item that it knows and leaves the older part of the session behind.
     let delete = crate::dynamodb::client().delete_item().table_name(&table).key("id", AttributeValue::S(dropped.to_string()));
     delete.send().await.expect("a delete");
     let orphans = async || {
@@ -311,7 +313,7 @@ async fn a_sweep_of_the_table_deletes_what_no_session_leads_to() {
     };
     let left = orphans().await;
     assert!(!left.is_empty());
-    // What is young may yet be shown by a write that is on its way.
+    // A recent one may still become visible through a write in flight.
     assert_eq!(store.sweep_table(&mut |_| ()).await.expect("a sweep").parts, 0);
     for mut old in left.clone() {
         old.insert("created_at".into(), AttributeValue::N("1600000000000".into()));
@@ -320,7 +322,7 @@ async fn a_sweep_of_the_table_deletes_what_no_session_leads_to() {
     let before = all(&store, &kept).await;
     let swept = store.sweep_table(&mut |_| ()).await.expect("a sweep");
     assert_eq!((swept.parts, orphans().await.len()), (left.len() as u64, 0), "{swept:?}");
-    assert_eq!(all(&store, &kept).await, before, "what a session leads to stays");
+    assert_eq!(all(&store, &kept).await, before, "what a session refers to stays");
 }
 
 #[tokio::test]
@@ -334,7 +336,7 @@ async fn without_rolling_a_full_item_says_what_to_do() {
     let error =
         store.append(&session, &Append::new([Message::user(crate::dynamodb::noise(95_000, 9))])).await.expect_err("it is full");
     assert!(error.is_too_large() && error.to_string().contains("roll=off"), "{error}");
-    // With rolling, the same session goes on.
+    // With rolling, the same session continues.
     let rolling = crate::list::open(table, |options| options).await.expect("a store");
     rolling
         .append(&session, &Append::new([Message::user(crate::dynamodb::noise(95_000, 9))]))

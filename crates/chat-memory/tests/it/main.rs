@@ -1,5 +1,6 @@
-//! The tests of the library from outside, in one program: each module says what it proves. `secrets` and `peers` are programs of their own,
-//! the one since it takes all that the process logs, the other since it needs other languages' packages.
+//! Integration tests of the library, in one program; each module states what it tests. `secrets` and `peers` are separate
+//! programs: the first because it captures everything that the process logs, the second because it needs other languages'
+//! packages.
 
 #[cfg(feature = "conformance")]
 mod broken;

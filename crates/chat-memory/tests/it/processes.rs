@@ -1,6 +1,6 @@
-//! Several processes writing to one session in DynamoDB at once, over a good network and a bad one.
+//! Several processes write to one session in DynamoDB at once, over a good network and a bad one.
 //!
-//! Each process is this test binary, started again in a role.
+//! Each process is this test binary, started again with a role.
 #![cfg(feature = "dynamodb")]
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ fn turn(who: &str, n: usize) -> Append {
     Append::new([Message::user(format!("{who}/{n}/q")), Message::assistant(format!("{who}/{n}/a"))])
 }
 
-/// Appends as a program should: one that ends in doubt is repeated through its ticket until it is known.
+/// Appends as an application should: repeats an append in doubt with its ticket until the outcome is known.
 async fn settle(store: &DynamoDbStore, session: &SessionId, append: Append) -> Result<Appended, Error> {
     let mut result = store.append(session, &append).await;
     while let Err(error) = &result
@@ -37,7 +37,7 @@ async fn settle(store: &DynamoDbStore, session: &SessionId, append: Append) -> R
     result
 }
 
-/// What a process does. Run by the other tests; by hand, without a role, it does nothing.
+/// Runs a process; the other tests start it. By hand, without a role, it does nothing.
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
@@ -65,7 +65,7 @@ async fn eight_processes(endpoint: &str, test: &str) {
     for (who, mut child) in children.into_iter().enumerate() {
         for said in said(&mut child) {
             let (n, seq) = pair(&said);
-            assert_eq!(told.insert(seq, (who, n)), None, "the number {seq} was given twice");
+            assert_eq!(told.insert(seq, (who, n)), None, "the number {seq} was used twice");
         }
         assert!(child.wait().expect("its end").success(), "process {who} failed");
     }
@@ -93,5 +93,5 @@ async fn eight_processes_append_to_one_session_over_a_network_that_loses_a_fifth
     eight_processes(&proxy.url(), "processes-faults").await;
     let lost = proxy.requests().iter().filter(|recorded| !matches!(recorded.fault, chat_memory_testkit::Fault::Pass)).count();
     println!("{} requests, {lost} of which were lost or not answered", proxy.requests().len());
-    assert!(lost > WRITERS * TURNS / 10, "the network was to be a bad one: {lost}");
+    assert!(lost > WRITERS * TURNS / 10, "the network was not bad enough: {lost}");
 }

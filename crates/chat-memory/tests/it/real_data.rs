@@ -1,4 +1,4 @@
-//! The real conversations through both wire forms and through every policy.
+//! Passes the real conversations through both wire forms and every policy.
 
 use chat_memory::memory::{Policy, TokenCounter, recall};
 use chat_memory::store::{Append, ChatStore, InMemoryStore};
@@ -29,7 +29,7 @@ fn every_message_comes_back_equal_in_both_forms() {
     }
     println!("{count} messages, {riders} of which need a rider in LangChain's form");
     if real {
-        // The 62 are those whose tool calls' arguments are not written as compactly as JSON can be.
+        // The 62 have tool calls whose arguments are not written in JSON's most compact form.
         assert_eq!((conversations.len(), count, riders), (100, 2_658, 62));
     }
 }
@@ -55,12 +55,12 @@ fn what_langchain_stored_comes_back_equal() {
         let message = langchain::from_value(value.clone()).unwrap_or_else(|e| panic!("{value}: {e}"));
         assert_eq!(langchain::to_value(&message), value);
         message.check().unwrap_or_else(|e| panic!("{value}: {e}"));
-        // As OpenAI's form it is another program's to read, with the note as one field more.
+        // In OpenAI's form, which other programs read, the note is one more field.
         assert_eq!(openai::from_value(openai::to_value(&message)), Ok(message));
     }
 }
 
-/// What a provider demands: each call answered, once, directly behind the message that calls; no other results.
+/// Checks what providers require: each call is answered, once, directly after the message with the call; no other results.
 fn assert_untorn(shown: &[Message], what: &str) {
     let mut open: Vec<String> = Vec::new();
     for message in shown {
@@ -134,7 +134,7 @@ async fn a_stored_session_is_recalled_as_its_whole_history_would_be() {
     let store = InMemoryStore::new();
     for (id, values) in crate::data::conversations().0 {
         let (session, all) = (SessionId::new(id.as_str()).expect("a good id"), messages(&values));
-        // Turn by turn, as a program would.
+        // Turn by turn, as an application would.
         let mut turn = Vec::new();
         for (at, message) in all.iter().enumerate() {
             turn.push(message.clone());

@@ -1,4 +1,4 @@
-//! A retention on DynamoDB Local, what purges leave, and items that are damaged.
+//! Retention on DynamoDB Local, what purges leave, and damaged items.
 #![cfg(feature = "dynamodb")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ async fn keeping() -> DynamoDbStore {
     DynamoDbStore::open(options).await.expect("good options")
 }
 
-/// Appends so many messages, `0`, `1` and so on, one a record.
+/// Appends n messages, `0`, `1` and so on, one per record.
 async fn fill(store: &DynamoDbStore, session: &SessionId, records: usize) {
     for n in 0..records {
         store.append(session, &Append::new([Message::user(n.to_string())])).await.expect("an append");
@@ -52,13 +52,13 @@ async fn records_bear_their_expiry_and_are_purged_a_day_later() {
         assert!((before + 30 * DAY_S..=now_s() + 30 * DAY_S).contains(&expires), "{expires}");
         assert_eq!(number(&item, "ttl"), expires + DAY_S);
     }
-    // The parts go a day after the record that shows them.
+    // The parts expire a day after the record that they belong to.
     let head = number(&raw.record(2).await, "ttl");
     let parts = raw.starting("p#").await;
     assert!(!parts.is_empty());
     assert!(parts.iter().all(|part| number(part, "ttl") >= head + DAY_S));
 
-    // A clear stays, what it hid goes; without a retention nothing expires.
+    // A clear stays, what it hid expires; without a retention nothing expires.
     store.clear(&session).await.expect("a clear");
     assert!(!raw.record(3).await.contains_key("expires_at") && !raw.record(3).await.contains_key("ttl"));
     let stub = raw.record(0).await;
@@ -88,7 +88,7 @@ async fn what_has_expired_is_hidden_at_once_and_may_be_purged_in_any_order() {
         let window = direct().await.load(&session, &Load::last(100)).await.expect("a load");
         assert_eq!(window.records.len(), 2);
     }
-    // The log goes on where it was, from a handle that knows of nothing, too.
+    // The log continues where it was, even from a handle without cached state.
     let appended = direct().await.append(&session, &Append::new([Message::user("6")])).await.expect("an append");
     assert_eq!(appended.seq, 6);
     assert_eq!(texts(&session).await, ["4", "5", "6"]);
@@ -108,7 +108,7 @@ async fn a_live_record_that_is_missing_is_named() {
             let error = refused(&session).await;
             let said = error.to_string();
             assert!(error.is_corrupt() && said.contains(which) && said.contains(session.as_str()), "{retention}: {said}");
-            // What does not reach down there is whole.
+            // A window that does not reach that far is whole.
             let window = direct().await.load(&session, &Load::last(1)).await.expect("a window");
             assert_eq!(window.messages().last(), Some(&Message::user("4")));
         }
@@ -149,7 +149,7 @@ async fn a_damaged_record_is_named_with_what_is_wrong() {
             let said = error.to_string();
             assert!(error.is_corrupt(), "{name}: {error:?}");
             assert!(said.contains("record 1 of") && said.contains(session.as_str()), "{name}: {said}");
-            // "parts" without "parts_id" is named by the one that is missing.
+            // "parts" without "parts_id" is reported by the missing one.
             assert!(said.contains(&format!("\"{name}")) && said.contains(part), "{name}: {said}");
         }
     };
@@ -162,12 +162,12 @@ async fn a_damaged_record_is_named_with_what_is_wrong() {
             None => raw.unset(1, name).await,
         }
         check(&session, name, part).await;
-        // A window above it is whole, though a page may bring more than was asked.
+        // A window above it is whole, although a page may return more than was asked for.
         let window = direct().await.load(&session, &Load::last(1)).await.expect("a window");
         assert_eq!(window.into_messages(), [Message::user("2")], "{name}");
     }
 
-    // zstd: no frame, half of one, one whose text is none, and one of another.
+    // zstd: no frame, half a frame, one whose content is not text, and one with other content.
     let text_of_none = zstd::bulk::compress(&[0xff, 0xfe], 3).expect("a frame");
     let no_list = zstd::bulk::compress(b"{}", 3).expect("a frame");
     let damaged = [
@@ -231,7 +231,7 @@ async fn a_newer_format_is_refused_by_its_number() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert!(said.contains("record 1 of") && said.contains(session.as_str()), "{said}");
     assert!(said.contains("format 2") && said.contains("update chat-memory"), "{said}");
-    // Nothing is written behind what cannot be read.
+    // Nothing is written after an unreadable record.
     raw.set(2, "v", n(2)).await;
     let error = direct().await.append(&session, &Append::new([Message::user("3")])).await.expect_err("its end is unreadable");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");

@@ -1,8 +1,8 @@
-//! A process whose disk takes no more: the system refuses each write behind some size of a file (`ulimit -f`, error `EFBIG`), which SQLite
-//! reports as an I/O error, at whatever place of its files and of a transaction that happens to be.
+//! A process whose disk is full: the system refuses each write beyond a file size (`ulimit -f`, error `EFBIG`), which SQLite
+//! reports as an I/O error at any point of its files and of a transaction.
 //!
-//! Each process is this test binary, started again in a role. What the system does where even that is not honest (a drive that loses
-//! what it said to have written) is not shown; docs/guarantees.md says how to try other faults by hand.
+//! Each process is this test binary, started again with a role. Not covered: a system that lies (a drive that loses what it
+//! acknowledged). docs/guarantees.md describes how to try other faults by hand.
 #![cfg(all(feature = "sqlite", unix))]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use chat_memory_testkit::children::{self, said, say, this_program};
 
 const FILE: &str = "CHAT_MEMORY_TEST_FILE";
 
-/// After so many failures a process gives up.
+/// A process gives up after this many failures.
 const FAILURES: usize = 12;
 
 fn session() -> SessionId {
@@ -28,7 +28,7 @@ fn turn(n: usize) -> Append {
     Append::new([Message::user(text), Message::assistant(format!("answer {n}"))]).with_key(n.to_string())
 }
 
-/// What a process does, by its role. Run by the other tests; by hand, without a role, it does nothing.
+/// Runs a process by its role; the other tests start it. By hand, without a role, it does nothing.
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
@@ -69,10 +69,10 @@ fn role() {
     });
 }
 
-/// Runs a role in a process that may make no file larger than so many blocks of 512 bytes, to its end; what it said.
+/// Runs a role in a process that may make no file larger than n blocks of 512 bytes, until it ends; returns its output.
 fn run(role: &str, path: &Path, blocks: u64) -> Vec<String> {
     let plain = children::start(module_path!(), &this_program(), role);
-    // The signal that tells of it ends a process that does not expect it.
+    // The signal that announces it would end a process that does not expect it.
     let script = format!("trap '' XFSZ; ulimit -f {blocks} || exit 9; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
     command.arg("-c").arg(script).arg(plain.get_program()).args(plain.get_args()).env(FILE, path).current_dir("/");
@@ -84,7 +84,7 @@ fn run(role: &str, path: &Path, blocks: u64) -> Vec<String> {
     lines
 }
 
-/// What was said of each turn: its first word, and the rest.
+/// The output for each turn: its first word, and the rest.
 type Told = BTreeMap<usize, Vec<(String, String)>>;
 
 fn told(lines: &[String], told: &mut Told) {
@@ -107,18 +107,18 @@ async fn what_was_acknowledged_is_there_once_and_doubt_can_be_settled() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("chat.db");
         let mut all = Told::new();
-        // The second begins where the first could not go on, with files as they were left.
+        // The second run starts where the first failed, with the files as they were left.
         for first in [0, 100_000] {
             let lines = run(&first.to_string(), &path, blocks);
             if lines.iter().all(|line| !line.starts_with("closed")) {
                 told(&lines, &mut all);
             }
         }
-        // Then there is room again.
+        // Now there is room again.
         let store = SqliteStore::open(&path).await.unwrap_or_else(|e| panic!("{blocks} blocks: {e}"));
         let records = load(&store).await.unwrap_or_else(|e| panic!("{blocks} blocks: {e}"));
         for (n, outcomes) in &all {
-            let at = format!("{blocks} blocks, turn {n}, of which was said {outcomes:?}");
+            let at = format!("{blocks} blocks, turn {n}, with outcomes {outcomes:?}");
             let places: Vec<usize> = (0..records.len()).filter(|seq| records[*seq] == turn(*n).messages()).collect();
             let word = |word: &str| outcomes.iter().find(|(what, _)| what == word).map(|(_, rest)| rest);
             match (word("landed"), word("doubt")) {
@@ -141,11 +141,14 @@ async fn what_was_acknowledged_is_there_once_and_doubt_can_be_settled() {
         let count = once.len();
         once.sort_by_key(|messages| messages[0].text());
         once.dedup();
-        assert_eq!(once.len(), count, "{blocks} blocks: a turn is there twice");
+        assert_eq!(once.len(), count, "{blocks} blocks: a turn is stored twice");
         assert_eq!(store.append(&session(), &turn(999_999)).await.expect("the next append").seq, count as u64);
     }
     println!("{landed} turns landed, {in_doubt} were in doubt, {refused} were refused");
-    assert!(landed > 50 && in_doubt + refused > 50, "the disk was to take some, and to fail: {landed}, {in_doubt}, {refused}");
+    assert!(
+        landed > 50 && in_doubt + refused > 50,
+        "some turns must be stored and some must fail: {landed}, {in_doubt}, {refused}"
+    );
 }
 
 #[tokio::test]
@@ -167,12 +170,12 @@ async fn a_clear_that_the_disk_refuses_is_made_later_or_goes_on() {
         let after = load(&store).await.expect("a load");
         let is_clear = after.iter().all(Vec::is_empty);
         println!("{blocks} blocks: {}, cleared: {is_clear}", lines.concat());
-        assert!(is_clear || !done && after == before, "{blocks} blocks, {lines:?}: {} records are to be seen", after.len());
+        assert!(is_clear || !done && after == before, "{blocks} blocks, {lines:?}: {} records are visible", after.len());
         store.clear(&session()).await.expect("a clear");
         drop(store);
         let bytes = std::fs::read(&path).expect("the file");
         assert!(!bytes.windows(9).any(|window| window == b"word word"), "{blocks} blocks: what was cleared is still in the file");
     }
     println!("{cleared} clears were made, {failed} failed");
-    assert!(failed > 0 && cleared > 0, "of these limits, some were to be too low and some were not: {failed}, {cleared}");
+    assert!(failed > 0 && cleared > 0, "some of these limits must be too low and some not: {failed}, {cleared}");
 }

@@ -1,6 +1,6 @@
 //! Several processes on one SQLite file: writing at once, killed in the middle, without permission.
 //!
-//! Each process is this test binary, started again in a role.
+//! Each process is this test binary, started again with a role.
 #![cfg(all(feature = "sqlite", unix))]
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ fn turn(who: &str, n: usize) -> Append {
     Append::new([Message::user(format!("{who}/{n}/q")), Message::assistant(format!("{who}/{n}/a {}", "x".repeat(600)))])
 }
 
-/// What a process does, by its role. Run by the other tests; by hand, without a role, it does nothing.
+/// Runs a process by its role; the other tests start it. By hand, without a role, it does nothing.
 #[test]
 #[ignore = "the other tests run it, in processes of their own"]
 fn role() {
@@ -63,14 +63,14 @@ async fn eight_processes_append_to_one_session() {
     const TURNS: usize = 50;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("chat.db");
-    // All at once, and on no file yet: the first makes it.
+    // All at once, with no file yet: the first creates it.
     let children: Vec<Child> =
         (0..WRITERS).map(|who| start(&this_program(), &format!("{who} {TURNS}"), &path).spawn().expect("a process")).collect();
     let mut told = HashMap::new();
     for (who, mut child) in children.into_iter().enumerate() {
         for said in said(&mut child) {
             let (n, seq) = pair(&said);
-            assert_eq!(told.insert(seq, (who, n)), None, "the number {seq} was given twice");
+            assert_eq!(told.insert(seq, (who, n)), None, "the number {seq} was used twice");
         }
         assert!(child.wait().expect("its end").success(), "process {who} failed");
     }
@@ -92,7 +92,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     let path = folder.path().join("chat.db");
     let mut acknowledged: Vec<(String, usize, u64)> = Vec::new();
     for (round, until) in [1, 7, 20, 33, 50].into_iter().enumerate() {
-        // Two at once: one is killed, the other waits for its lock, and must get it.
+        // Two at once: one is killed; the other waits for its lock and must get it.
         let mut killed = start(&this_program(), &format!("killed-{round} 1000000"), &path).spawn().expect("a process");
         let mut other = start(&this_program(), &format!("other-{round} 20"), &path).spawn().expect("a process");
         let mut lines = said(&mut killed);
@@ -102,14 +102,14 @@ async fn what_was_acknowledged_survives_kill_9() {
         assert!(!killed.wait().expect("its end").success(), "it ended by itself");
         acknowledged.extend(heard.iter().map(|said| pair(said)).map(|(n, seq)| (format!("killed-{round}"), n, seq)));
         acknowledged.extend(said(&mut other).map(|said| pair(&said)).map(|(n, seq)| (format!("other-{round}"), n, seq)));
-        assert!(other.wait().expect("its end").success(), "the process beside the killed one failed");
+        assert!(other.wait().expect("its end").success(), "the process next to the killed one failed");
 
         let store = open(&path).await;
         let history = store.load(&session(), &Load::all()).await.expect("a load");
         for (who, n, seq) in &acknowledged {
             assert_eq!(history.records[*seq as usize].messages, turn(who, *n).messages(), "record {seq}, acknowledged to {who}");
         }
-        // Of each killed process at most one append was not acknowledged, and it is whole.
+        // Each killed process has at most one append that was not acknowledged, and it is whole.
         let round = round as u64 + 1;
         let records = history.records.len() as u64;
         assert!(records <= acknowledged.len() as u64 + round, "{records} records, {} acknowledged", acknowledged.len());
@@ -120,12 +120,12 @@ async fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
-/// Opens a file as a user without rights of their own; as they are where the tests do not run as root.
+/// Opens a file as a user without permissions; as the current user if the tests do not run as root.
 fn open_as_nobody(folder: &Path, path: &Path, mode: &str) -> String {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
     let is_root = std::fs::metadata(folder).expect("our own folder").uid() == 0;
-    // The program itself must be where that user may reach it.
+    // The program itself must be accessible to that user.
     let program = folder.join("program");
     if !program.exists() {
         std::fs::copy(this_program(), &program).expect("a copy of this program");
@@ -147,7 +147,7 @@ async fn without_permission_it_says_which_file_and_what_to_do() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");
 
-    // A folder that may be read only: no file can be made in it.
+    // A read-only directory: no file can be created in it.
     let closed = folder.path().join("closed");
     std::fs::create_dir(&closed).expect("a folder");
     let path = closed.join("chat.db");
@@ -155,7 +155,7 @@ async fn without_permission_it_says_which_file_and_what_to_do() {
     let said = open_as_nobody(folder.path(), &path, "read-write");
     assert!(said.starts_with("AccessDenied") && said.contains("chat.db") && said.contains("permissions"), "{said}");
 
-    // A file in it that may be read only.
+    // A read-only file in it.
     set(&closed, 0o755);
     open(&path).await.append(&session(), &turn("us", 0)).await.expect("an append");
     set(&path, 0o444);
@@ -165,7 +165,7 @@ async fn without_permission_it_says_which_file_and_what_to_do() {
     let said = open_as_nobody(folder.path(), &path, "read-only");
     assert!(said.starts_with("AccessDenied") && said.contains("read a copy"), "{said}");
 
-    // A file that may not even be read.
+    // A file that cannot be read at all.
     set(&path, 0o000);
     let said = open_as_nobody(folder.path(), &path, "read-only");
     assert!(said.starts_with("AccessDenied") && said.contains("chat.db"), "{said}");

@@ -1,4 +1,4 @@
-//! What the library's pages say of its counts of tokens.
+//! Checks what the documentation says about token counts.
 #![cfg(feature = "tokens")]
 
 use chat_memory::memory::{Encoding, IMAGE_TOKENS, LOW_DETAIL_IMAGE_TOKENS, Policy, TokenCounter};
@@ -16,7 +16,7 @@ fn a_message_counts_what_its_rule_says() {
     let text = |text: &str| count(&Message::user(text)) - 4;
     assert_eq!(text(""), 0);
     assert_eq!(text("Hello, world!"), 4);
-    // A text that looks like a control token is a text.
+    // A text that looks like a control token is plain text.
     assert!(text("<|endoftext|>") > 1);
 
     let mut named = Message::user("Hello, world!");
@@ -103,7 +103,7 @@ fn the_estimate_holds_for_other_languages_and_code() {
     assert!((0.85..1.0).contains(&ratio));
 }
 
-/// A vocabulary's merging is quadratic in a naive implementation, which a long word without a space would show.
+/// A naive merge is quadratic, which a long word without a space would reveal.
 #[test]
 fn a_long_word_is_counted_too() {
     let history = vec![Message::user("ab".repeat(250_000)), Message::user("Hello, world!")];

@@ -1,2 +1,2 @@
-//! adk-rust's own contract tests, from the source of the `adk-session` that cargo has fetched, run on `chat-memory-adk`. There is
-//! nothing here to use: `tests/contract.rs` is all of it.
+//! Runs adk-rust's own contract tests, from cargo's copy of the `adk-session` source, on `chat-memory-adk`. The crate has no API:
+//! `tests/contract.rs` is all of it.

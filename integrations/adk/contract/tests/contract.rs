@@ -1,4 +1,4 @@
-//! The contract that adk-rust asks of a session service.
+//! adk-rust's contract for session services.
 
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 

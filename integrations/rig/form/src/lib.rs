@@ -1,8 +1,8 @@
-//! rig's messages as `chat-memory`'s, and back.
+//! Converts rig's messages to `chat-memory`'s, and back.
 //!
-//! They are taken as JSON, which is the same in rig 0.44 and 0.46, so that crates for either share this. One message of rig's may be
-//! several here: each result of a tool is a message of its own, as model providers have it. What says more than these can (reasoning,
-//! origin, local ids …) is kept beside what can be read.
+//! They are taken as JSON, which is the same in rig 0.44 and 0.46, so that crates for either share this. One message of rig's may
+//! become several here: each tool result is a message of its own, as model providers expect it. What only rig's message has
+//! (reasoning, origin, local ids …) is stored alongside the readable part.
 //!
 //! ```
 //! use chat_memory_rig_form::{from_messages, to_messages};
@@ -17,13 +17,13 @@ use std::collections::HashMap;
 use chat_memory::{Content, Message, Part, Role, ToolCall};
 use serde_json::{Map, Value, json};
 
-/// The field of a message with what rig's message says more than can be read: all but its content, or all of it where that too says more.
+/// The message field with what only rig's message has: everything but its content, or all of it if the content too has more.
 pub const EXACT: &str = "rig";
 
 /// The field of a message that is the rest of rig's message before it.
 pub const MORE: &str = "rig_more";
 
-/// The messages of rig's message. [`from_messages`] gives back an equal one. There is always one at least.
+/// Converts rig's message to at least one message. [`from_messages`] returns an equal one.
 pub fn to_messages(rig: &Value) -> Vec<Message> {
     let mut messages = shown(rig);
     if messages.is_empty() {
@@ -36,7 +36,7 @@ pub fn to_messages(rig: &Value) -> Vec<Message> {
         if let (Some(fields), [plain]) = (exact.as_object_mut(), plain.as_slice())
             && plain["content"] == rig["content"]
         {
-            // It is not said twice.
+            // Not stored twice.
             fields.shift_remove("content");
         }
         if let Some(first) = messages.first_mut() {
@@ -49,7 +49,7 @@ pub fn to_messages(rig: &Value) -> Vec<Message> {
     messages
 }
 
-/// rig's messages, as JSON. What other programs wrote is as rig would have it, as far as its form can hold it.
+/// rig's messages, as JSON. Other programs' messages are converted as far as rig's format can hold them.
 pub fn from_messages(messages: &[Message]) -> Vec<Value> {
     let (mut all, mut plain) = (Vec::new(), Vec::new());
     let mut rest = messages;
@@ -71,7 +71,7 @@ pub fn from_messages(messages: &[Message]) -> Vec<Value> {
     all
 }
 
-/// rig's message of what was kept beside these, and of their content where that was not kept.
+/// rig's message from what was stored alongside these, and from their content if that was not stored.
 fn completed(mut exact: Value, group: &[Message]) -> Value {
     if let (Some(fields), Some(first)) = (exact.as_object_mut(), visible(group).first_mut())
         && !fields.contains_key("content")
@@ -81,7 +81,7 @@ fn completed(mut exact: Value, group: &[Message]) -> Value {
     exact
 }
 
-/// What all can read of rig's message.
+/// What every reader understands of rig's message.
 pub fn shown(rig: &Value) -> Vec<Message> {
     let Some(blocks) = rig["content"].as_array() else {
         return rig["content"].as_str().map(Message::system).into_iter().collect();
@@ -98,7 +98,7 @@ pub fn shown(rig: &Value) -> Vec<Message> {
                 calls.push(ToolCall::function(call_id(&block["id"]), function["name"].as_str().unwrap_or_default(), arguments));
             }
             Some("toolresult") => messages.push(result(block)),
-            // Reasoning, sounds, documents: the whole message says them.
+            // Reasoning, sounds, documents: only in rig's whole message.
             _ => {}
         }
     }
@@ -128,7 +128,7 @@ fn result(block: &Value) -> Message {
     message
 }
 
-/// An id is the provider's, or one that rig made where a provider gave none.
+/// The id: the provider's, or one that rig made if the provider gave none.
 fn call_id(id: &Value) -> String {
     ["provider", "local"]
         .iter()
@@ -148,10 +148,10 @@ fn image_url(block: &Value) -> Option<String> {
     }
 }
 
-/// rig's messages of these, without looking for whole ones.
+/// Converts these to rig's messages, without looking for whole ones.
 fn visible(messages: &[Message]) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
-    // rig wants the tool's name with its result, which others leave to the call.
+    // rig needs the tool's name with its result; others leave it to the call.
     let mut names: HashMap<&str, &str> = HashMap::new();
     for message in messages {
         names.extend(message.tool_calls.iter().filter_map(|call| Some((call.id()?, call.name()?))));
@@ -161,7 +161,7 @@ fn visible(messages: &[Message]) -> Vec<Value> {
             Role::Assistant => json!({"role": "assistant", "content": blocks(message)}),
             Role::Tool => {
                 let result = tool_result(message, &names);
-                // The results of one message's calls are one message of rig's.
+                // The results of one message's calls are one message in rig.
                 let last = all.last_mut().filter(|last| last["content"][0]["type"] == "toolresult");
                 if let Some(content) = last.and_then(|last| last["content"].as_array_mut()) {
                     content.push(result);
@@ -206,7 +206,7 @@ fn block(part: &Part) -> Value {
     match (part.as_text(), url) {
         (Some(text), _) => json!({"type": "text", "text": text}),
         (None, Some(url)) => image(url),
-        // What rig has no block for is handed on as its JSON.
+        // What rig has no block for is passed on as its JSON.
         (None, None) => json!({"type": "text", "text": Value::Object(Map::clone(part.fields())).to_string()}),
     }
 }
@@ -255,7 +255,7 @@ mod tests {
             }
             assert_eq!(from_messages(&messages), std::slice::from_ref(rig));
         }
-        // All of them one after another, but that results which follow each other are one message of rig's.
+        // All of them one after another, except that consecutive results are one message in rig.
         let all: Vec<_> = cases.iter().map(|(_, rig)| rig.clone()).collect();
         let messages: Vec<_> = all.iter().flat_map(to_messages).collect();
         assert_eq!(from_messages(&messages), all);

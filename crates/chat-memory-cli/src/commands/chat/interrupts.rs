@@ -1,14 +1,14 @@
-//! Ctrl-C, which is heard from the first moment on: none is lost between two waits.
+//! Ctrl-C, caught from the start, so that none is lost between two waits.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// The Ctrl-C's of the user.
+/// The user's presses of Ctrl-C.
 pub struct Interrupts(Arc<Notify>);
 
 impl Interrupts {
-    /// Listens from now on.
+    /// Starts listening.
     pub fn listen() -> Self {
         let notify = Arc::new(Notify::new());
         let heard = Arc::clone(&notify);
@@ -20,7 +20,7 @@ impl Interrupts {
         Self(notify)
     }
 
-    /// Waits for the next, or returns at once if one came since the last wait.
+    /// Waits for the next one; returns at once if one came since the last wait.
     pub async fn next(&self) {
         self.0.notified().await;
     }

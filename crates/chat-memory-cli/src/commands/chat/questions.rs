@@ -1,24 +1,24 @@
-//! Questions from standard input: which lines belong together, and which are words to the program.
+//! Reads questions from standard input: joins lines that belong together, and recognises commands.
 
 use std::io::{self, BufRead, IsTerminal};
 
 use tokio::sync::mpsc;
 
-/// What the user wants.
+/// The user's request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
     /// Ask the model this.
     Ask(String),
-    /// Say how the chat is used.
+    /// Show how to use the chat.
     Help,
     /// End the chat.
     Quit,
-    /// A command that there is not.
+    /// An unknown command.
     Unknown(String),
 }
 
 impl Question {
-    /// Reads one line or a text of several. A first word of `/` and letters is a command; `//` stands for a `/` that is not.
+    /// Parses one line or a text of several. A first word of `/` and letters is a command; `//` escapes a `/`.
     pub fn read(text: String) -> Self {
         let word = text.split_whitespace().next().unwrap_or_default();
         let is_command = |name: &str| name == "?" || (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic()));
@@ -31,28 +31,28 @@ impl Question {
     }
 }
 
-/// Lines that came at once: more than one where they were pasted.
+/// Lines that arrived at once: several if they were pasted.
 #[derive(Debug)]
 struct Lines(Vec<String>);
 
-/// What a terminal's lines come to.
+/// The result of reading a terminal's lines.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// A question that is whole.
+    /// A complete question.
     Whole(String),
-    /// More is to come: this many lines were pasted, or one was left open.
+    /// The question continues: this many lines were pasted, or a line ended with a backslash.
     Open { pasted: Option<usize> },
 }
 
-/// Puts the lines of a terminal together.
+/// Joins the lines from a terminal.
 #[derive(Debug, Default)]
 pub struct Typing {
     open: Vec<String>,
 }
 
 impl Typing {
-    /// Takes lines that came at once. Several are a paste, whose last line may still wait for Enter: it, or an empty line, ends the
-    /// question. So does a line without a backslash at its end after one that had it.
+    /// Takes lines that arrived at once. Several are a paste, whose last line may still wait for Enter: that line, or an empty one,
+    /// ends the question. So does the first line without a final backslash after lines that had one.
     fn take(&mut self, Lines(lines): Lines) -> Typed {
         if lines.len() > 1 {
             let pasted = Some(lines.len());
@@ -72,13 +72,13 @@ impl Typing {
 /// The questions of standard input.
 pub struct Questions {
     lines: mpsc::Receiver<io::Result<Lines>>,
-    /// Whether someone sits there.
+    /// Whether standard input is a terminal.
     pub terminal: bool,
     typing: Typing,
 }
 
 impl Questions {
-    /// Starts to read. That is done in a thread of its own, which may wait there for ever.
+    /// Starts to read, in a thread of its own, which may block for ever.
     pub fn of_stdin() -> Self {
         let terminal = io::stdin().is_terminal();
         let (sender, lines) = mpsc::channel(1);
@@ -94,7 +94,7 @@ impl Questions {
         Self { lines, terminal, typing: Typing::default() }
     }
 
-    /// The next lines: from a terminal perhaps several, else one, which is a question. `None` at the end.
+    /// The next lines: from a terminal perhaps several, otherwise one, which is a question. `None` at the end.
     pub async fn next(&mut self) -> Option<io::Result<Typed>> {
         Some(self.lines.recv().await?.map(|lines| match self.terminal {
             true => self.typing.take(lines),
@@ -103,7 +103,7 @@ impl Questions {
     }
 }
 
-/// A line, and what came together with it. `None` at the end.
+/// Reads a line, and those that arrived together with it. `None` at the end.
 fn at_once(input: &mut impl BufRead, more: impl Fn() -> bool) -> io::Result<Option<Lines>> {
     let mut lines = Vec::new();
     loop {
@@ -124,7 +124,7 @@ fn at_once(input: &mut impl BufRead, more: impl Fn() -> bool) -> io::Result<Opti
     }
 }
 
-/// Whether a terminal has another line at once, as within a paste; nobody types one in this time.
+/// Whether a terminal has another line at once, as within a paste; nobody types one that fast.
 #[cfg(unix)]
 fn more_is_there() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -134,7 +134,7 @@ fn more_is_there() -> bool {
     poll(&mut files, Some(&AT_ONCE)).is_ok_and(|ready| ready > 0) && files[0].revents().contains(PollFlags::IN)
 }
 
-/// Elsewhere each line is a question.
+/// On other systems each line is a question.
 #[cfg(not(unix))]
 fn more_is_there() -> bool {
     false

@@ -1,4 +1,4 @@
-//! A conversation as a file has it, in whichever form.
+//! A conversation from a file, in any format.
 
 use chat_memory::store::MAX_TIME_MS;
 use chat_memory::{Error, Message, Owner, SessionId};
@@ -12,13 +12,13 @@ use super::forms;
 use super::source::{Found, Place};
 use crate::commands::ids::readable_id;
 
-/// The namespace (in UUIDv5's sense) of the ids of conversations that have none.
+/// The UUIDv5 namespace for the ids of conversations without one.
 const WITHOUT_ID: Uuid = Uuid::from_u128(0x6d1f_0c52_77be_4f0a_9d3e_2a41_58c6_e7b9);
 
-/// The form of a file's conversations.
+/// The format of a file's conversations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Form {
-    /// Whatever each conversation looks like
+    /// Detect the format of each conversation
     #[default]
     Auto,
     /// {"messages": [...]} of OpenAI's chat messages: what `export` writes, and fine-tuning files
@@ -38,7 +38,7 @@ pub enum Form {
 pub struct Conversation {
     pub place: Place,
     pub id: SessionId,
-    /// Where the id is not the file's own: why.
+    /// The reason if the id is not the file's own.
     pub made_id: Option<MadeId>,
     pub messages: Vec<Message>,
     /// When each message was sent.
@@ -47,25 +47,25 @@ pub struct Conversation {
     pub title: Option<String>,
     pub metadata: Option<Map<String, Value>>,
     pub started_at: Option<i64>,
-    /// Fields of the file that a session has no place for.
+    /// Fields of the file that a session cannot hold.
     pub left_out: Vec<String>,
 }
 
-/// Why a conversation has an id that the file does not say.
+/// Why a conversation has an id that is not in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MadeId {
-    /// It has none.
+    /// The file has none.
     None,
-    /// No store takes it.
+    /// No store accepts it.
     Refused(String),
 }
 
-/// A conversation as its form has it.
+/// A conversation as its format has it.
 #[derive(Debug, Default)]
 pub struct Draft {
     pub id: Option<String>,
     pub messages: Vec<Message>,
-    /// When each message was sent; empty where the form does not say.
+    /// When each message was sent; empty if the format does not say.
     pub times: Vec<Option<i64>>,
     pub owner: Option<Owner>,
     pub title: Option<String>,
@@ -74,7 +74,7 @@ pub struct Draft {
     pub left_out: Vec<String>,
 }
 
-/// What stands before each id, and how many conversations of equal content came before.
+/// The prefix of each id, and the number of earlier conversations with the same content.
 #[derive(Debug, Default)]
 pub struct Ids {
     pub prefix: String,
@@ -86,8 +86,8 @@ impl Ids {
         Self { prefix: prefix.to_owned(), ..Self::default() }
     }
 
-    /// The id for a conversation without one: made of its content, so that the same file gives the same ids again. Where several are
-    /// equal, the second gets another one, and so on.
+    /// The id for a conversation without one, derived from its content, so that the same file gives the same ids again. If several
+    /// have the same content, their ids still differ.
     fn made_of(&mut self, content: &Value) -> String {
         let of_content = Uuid::new_v5(&WITHOUT_ID, content.to_string().as_bytes());
         let count = self.seen.entry(of_content).or_default();
@@ -97,10 +97,10 @@ impl Ids {
 }
 
 impl Conversation {
-    /// Reads a conversation.
+    /// Parses a conversation.
     ///
     /// # Errors
-    /// Invalid: it says where, and what was expected.
+    /// Invalid, with the place and what was expected.
     pub fn read(found: Found, form: Form, ids: &mut Ids) -> Result<Self, Error> {
         let Found { place, value } = found;
         Self::of(place, value, form, ids).map_err(|e| e.context(place))
@@ -141,10 +141,10 @@ impl Conversation {
     }
 }
 
-/// A time as a file has it: RFC 3339, or milliseconds since 1970.
+/// A time in a file: RFC 3339, or milliseconds since 1970.
 ///
 /// # Errors
-/// Invalid, naming the field and the value.
+/// Invalid, with the field and the value.
 pub fn time(field: &str, value: &Value) -> Result<Option<i64>, Error> {
     let read = match value {
         Value::Null => return Ok(None),
@@ -159,13 +159,13 @@ pub fn time(field: &str, value: &Value) -> Result<Option<i64>, Error> {
     })
 }
 
-/// A time in seconds since 1970, as other programs write it; anything that is no plausible time is unknown.
+/// A time in seconds since 1970, as other programs write it; implausible times count as unknown.
 pub fn time_of_seconds(value: Option<&Value>) -> Option<i64> {
     let ms = value?.as_f64()? * 1000.0;
     (1.0..=MAX_TIME_MS as f64).contains(&ms).then(|| ms.round() as i64)
 }
 
-/// Another program's title as one of ours: on one line, and cut where it is too long.
+/// Another program's title as one of ours: on one line, and shortened if it is too long.
 pub fn plain_title(title: &str) -> Option<String> {
     let mut plain: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if plain.len() > MAX_TITLE_BYTES {

@@ -1,4 +1,5 @@
-//! The values of a file: one a line, or the elements of one JSON list, or one value over several lines. Never more than one is in memory.
+//! The values of a file: one per line, or the elements of one JSON list, or one value over several lines. Only one is in memory at
+//! a time.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -14,7 +15,7 @@ use serde_json::Value;
 pub struct Place {
     /// The line, from 1.
     pub line: usize,
-    /// Its number in the list, from 1, where the file is one.
+    /// Its number in the list, from 1, if the file is a list.
     pub nth: Option<usize>,
 }
 
@@ -34,8 +35,8 @@ pub struct Found {
     pub value: Value,
 }
 
-/// Reads the values of a file: [`JsonLines`], with the place of each. Whoever reads them stops at an error: what comes behind what cannot be
-/// read may begin anywhere.
+/// Reads the values of a file: [`JsonLines`], with the place of each. Callers stop at an error: what follows unreadable data may
+/// begin anywhere.
 pub fn values(reader: impl BufRead) -> impl Iterator<Item = Result<Found, Error>> {
     JsonLines::new(reader).map(|line| {
         let JsonLine { number, item, value } = line?;
@@ -43,7 +44,7 @@ pub fn values(reader: impl BufRead) -> impl Iterator<Item = Result<Found, Error>
     })
 }
 
-/// A reader that counts what was read from it.
+/// A reader that counts the bytes read.
 pub struct Counted<R> {
     reader: R,
     done: Arc<AtomicU64>,

@@ -1,10 +1,10 @@
-//! What of a session is to be written where: pure functions.
+//! Plans which parts of a session to write where: pure functions.
 
 use chat_memory::store::Record;
 use chat_memory::{Append, Message};
 use serde_json::{Map, Value};
 
-/// What becomes one record in the target.
+/// The content of one record in the target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
     pub messages: Vec<Message>,
@@ -23,8 +23,8 @@ impl Piece {
     }
 }
 
-/// The pieces of a session. Records keep their bounds and their metadata; but single messages after each other, as Flowise and
-/// LangChain write them, become a piece a turn, since each record costs a write unit at least.
+/// Splits a session into pieces. Records keep their bounds and their metadata. Consecutive single messages, as Flowise and
+/// LangChain write them, are joined to one piece per turn, since each record costs at least one write unit.
 pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     // Whether the last piece may still grow.
@@ -38,7 +38,7 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
         let is_single = messages.len() == 1 && metadata.is_none();
         let begins_turn = messages[0].begins_turn();
         match pieces.last_mut() {
-            // A system prompt goes with the turn after it.
+            // A system prompt belongs to the turn after it.
             Some(last) if open && is_single && (!begins_turn || !last.messages.iter().any(Message::begins_turn)) => {
                 last.messages.extend(messages);
                 last.times.extend(times);
@@ -50,7 +50,7 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
     pieces
 }
 
-/// What is still to be written where the target holds `there`; `None` if that is not the start of the session.
+/// What remains to be written if the target holds `there`; `None` if that is not the beginning of the session.
 pub fn missing(pieces: Vec<Piece>, there: &[Message]) -> Option<Vec<Piece>> {
     let mut left = there;
     let mut missing = Vec::new();
@@ -69,11 +69,11 @@ pub fn missing(pieces: Vec<Piece>, there: &[Message]) -> Option<Vec<Piece>> {
     left.is_empty().then_some(missing)
 }
 
-/// What two sides were compared by.
+/// What was compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Compared {
     pub messages: u64,
-    /// Of those, the messages that the target has another time for.
+    /// Of those, the messages whose time differs in the target.
     pub other_times: u64,
 }
 
@@ -92,7 +92,7 @@ pub fn timed(records: &[Record]) -> Vec<(Message, Option<i64>)> {
 /// Compares every field of the messages of two sides.
 ///
 /// # Errors
-/// Where they first differ: the place and what each says there.
+/// The first difference: its place and both values.
 pub fn compare(source: &[(Message, Option<i64>)], target: &[(Message, Option<i64>)]) -> Result<Compared, String> {
     let messages = |side: &[(Message, Option<i64>)]| side.iter().map(|(message, _)| message.clone()).collect::<Vec<_>>();
     if let Some(difference) = first_difference(&messages(source), &messages(target)) {
@@ -102,7 +102,7 @@ pub fn compare(source: &[(Message, Option<i64>)], target: &[(Message, Option<i64
     Ok(Compared { messages: source.len() as u64, other_times: other_times as u64 })
 }
 
-/// Where two histories first differ: the place and what each says there.
+/// The first difference between two histories: its place and both values.
 fn first_difference(source: &[Message], target: &[Message]) -> Option<String> {
     let at = source.iter().zip(target).position(|(a, b)| a != b);
     let at = at.or_else(|| (source.len() != target.len()).then_some(source.len().min(target.len())))?;
@@ -194,7 +194,7 @@ mod tests {
     fn pieces_keep_the_time_of_each_message() {
         let single = |roles: &str, at: i64| Record { created_at: at, ..record(roles) };
         let given = Record { sent_at: vec![Some(7), None], created_at: 9, ..record("ua") };
-        // What an original wrote has no time.
+        // What the original classes wrote has no time.
         let all = pieces(vec![single("u", 1), single("a", 2), single("u", 0), given]);
         let times: Vec<_> = all.iter().map(|piece| piece.times.clone()).collect();
         assert_eq!(times, [vec![Some(1), Some(2)], vec![None], vec![Some(7), None]]);

@@ -1,4 +1,4 @@
-//! A temporary store with sample conversations, for trying out.
+//! A temporary store with sample conversations, to try the console.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// The samples: `[{"id", "title", "owner", "turns": [[message]]}]`, the last of them the newest.
 const SAMPLES: &str = include_str!("samples.json");
 
-/// What the quiz asks, so that one session is long enough to show what long sessions cost.
+/// The questions of the quiz: one long session, to show what long sessions cost.
 const CAPITALS: &[(&str, &str)] = &[
     ("Albania", "Tirana"),
     ("Armenia", "Yerevan"),
@@ -69,7 +69,7 @@ const CAPITALS: &[(&str, &str)] = &[
     ("Zimbabwe", "Harare"),
 ];
 
-/// The store, as long as this is.
+/// The store, for as long as this lives.
 pub struct Demo {
     folder: TempDir,
 }
@@ -90,14 +90,14 @@ impl Demo {
         StoreUrl::Sqlite(SqliteUrl::new(self.folder.path().join("demo.db")))
     }
 
-    /// Puts the samples in.
+    /// Stores the samples.
     pub async fn fill(&self, store: &dyn ChatStore) -> Result<(), Error> {
         quiz(store).await?;
         let samples: Vec<Value> =
             serde_json::from_str(SAMPLES).map_err(|e| Error::invalid(format!("the demo's samples: {e}")))?;
         for sample in samples {
             let text = |name: &str| sample[name].as_str().unwrap_or_default();
-            // Sessions are ordered by the millisecond in which they began.
+            // Sessions are ordered by the millisecond in which they started.
             tokio::time::sleep(Duration::from_millis(2)).await;
             let session = SessionId::new(text("id"))?;
             for turn in sample["turns"].as_array().into_iter().flatten() {

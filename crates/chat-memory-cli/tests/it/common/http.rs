@@ -1,11 +1,11 @@
-//! A small HTTP server that answers as a test wants, byte by byte.
+//! A small HTTP server that answers byte by byte as a test wants.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// A request that came in.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub path: String,
@@ -13,12 +13,12 @@ pub struct Request {
     pub body: String,
 }
 
-/// What to do with a connection, piece after piece.
+/// What to do with a connection, step by step.
 #[derive(Debug, Clone)]
 pub enum Do {
     /// Send these bytes, at once.
     Send(Vec<u8>),
-    /// Wait until the client hangs up.
+    /// Wait until the client disconnects.
     Hang,
 }
 
@@ -29,7 +29,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a free port. What `answer` returns is done, then the connection is closed.
+    /// Starts a server on a free port. It performs what `answer` returns, then closes the connection.
     pub fn start(answer: impl Fn(&Request) -> Vec<Do> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -57,7 +57,7 @@ impl Server {
 fn serve(mut stream: TcpStream, answer: &dyn Fn(&Request) -> Vec<Do>, seen: &Mutex<Vec<Request>>) {
     let Some(request) = read(&stream) else { return };
     seen.lock().expect("no test panicked in it").push(request.clone());
-    // A client that hangs up first is some tests' very point.
+    // In some tests the client disconnects first on purpose.
     let _ = stream.set_nodelay(true);
     for step in answer(&request) {
         match step {
@@ -98,7 +98,7 @@ pub fn response(status: &str, kind: &str, body: &str) -> Vec<Do> {
     vec![Do::Send((head + body).into_bytes())]
 }
 
-/// The head of a response whose body goes on until the connection closes, in chunks or not.
+/// The head of a response whose body continues until the connection closes, in chunks or not.
 pub fn head(kind: &str, chunked: bool) -> Do {
     let encoding = if chunked { "transfer-encoding: chunked\r\n" } else { "" };
     Do::Send(format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{encoding}connection: close\r\n\r\n").into_bytes())

@@ -11,15 +11,15 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder of its own, and the environment in which the program runs there: nothing of the tester's own leaks in.
+/// A folder of its own, and the environment in which the program runs there; it inherits nothing from the tester's.
 pub struct Place {
     pub folder: TempDir,
-    /// What `--store` is in the environment.
+    /// The value of `--store` in the environment.
     pub store: String,
     variables: Vec<(String, String)>,
 }
 
-/// What a run of the program did.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -35,22 +35,22 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Checks that it was done; returns its standard output.
+    /// Checks that it succeeded; returns its standard output.
     #[track_caller]
     pub fn done(self) -> String {
         assert_eq!(self.code, Some(0), "standard error: {}", self.err);
         self.out
     }
 
-    /// Checks that it was done, and reads its standard output as one JSON value.
+    /// Checks that it succeeded, and parses its standard output as one JSON value.
     #[track_caller]
     pub fn json(self) -> Value {
         let out = self.done();
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
     }
 
-    /// Checks that it failed with this exit code, and that standard error says all of these, in one sentence and without a
-    /// trace of panic.
+    /// Checks that it failed with this exit code, and that standard error contains all of these, in one sentence and without a
+    /// trace of a panic.
     #[track_caller]
     pub fn fails(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code, Some(code), "standard error: {}", self.err);
@@ -108,7 +108,7 @@ impl Place {
         let mut child = child.expect("the program starts");
         let mut stdin = child.stdin.take().expect("piped");
         let input = input.as_ref().to_vec();
-        // The program may answer before it has read all, or not read at all.
+        // The program may answer before it has read everything, or read nothing at all.
         let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
         let output = child.wait_with_output().expect("the program ends");
         writer.join().expect("the writer ends");
@@ -131,7 +131,7 @@ impl Place {
     }
 }
 
-/// Presses Ctrl-C for a program that runs.
+/// Sends Ctrl-C to a running program.
 #[cfg(unix)]
 pub fn interrupt(child: &std::process::Child) {
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("a shell's kill");

@@ -1,4 +1,4 @@
-//! What is tried on every store.
+//! Scenarios for every store.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Place, json_lines};
 
-/// The real conversations as the file has them, by id.
+/// The real conversations in the file, by id.
 fn conversations() -> (String, HashMap<String, Value>) {
     let text = std::fs::read_to_string(chat_memory_testkit::conversations_path()).expect("the file is there");
     (text.clone(), by_id(&text))
@@ -23,14 +23,14 @@ fn exported(place: &Place) -> HashMap<String, Value> {
     by_id(&place.run(&["export"]).done())
 }
 
-/// Each user's message starts a turn; what stands before the first goes with it.
+/// Each user message starts a turn; what comes before the first belongs to it.
 fn turns(conversations: &HashMap<String, Value>) -> usize {
     let users = |messages: &Value| messages.as_array().expect("a list").iter().filter(|m| m["role"] == "user").count();
     conversations.values().map(users).sum()
 }
 
-/// The real conversations go in, one record a turn, and come back equal; a second import finds them there. Returns the first
-/// import's summary.
+/// The real conversations are imported, one record per turn, and are read back equal; a second import finds them stored. Returns
+/// the first import's summary.
 pub fn real_data(place: &Place) -> Value {
     let (text, conversations) = conversations();
     let file = place.file("all.jsonl", &text);
@@ -39,18 +39,18 @@ pub fn real_data(place: &Place) -> Value {
     assert_eq!(summary["turns"], turns(&conversations));
     assert_eq!(summary["failed"], json!([]));
     assert_eq!(exported(place), conversations);
-    // One record a turn.
+    // One record per turn.
     let id = conversations.keys().next().expect("one at least");
     let shown = place.run(&["show", id, "--json"]).json();
     let records = shown["records"].as_array().expect("a list").len();
     assert_eq!(records, turns(&HashMap::from([(id.clone(), conversations[id].clone())])));
 
-    // Again: all is there.
+    // Again: everything is there.
     let again = place.run(&["import", &file, "--json"]).json();
     assert_eq!((&again["turns"], &again["failed"]), (&json!(0), &json!([])));
     assert_eq!(exported(place), conversations);
 
-    // From one store to another, in another form.
+    // From one store to another, in another format.
     let other = Place::sqlite();
     let langchain = place.run(&["export", "--format", "langchain"]).done();
     other.run_with(&["import", "-", "--format", "langchain", "--jobs", "3"], langchain).done();
@@ -58,7 +58,7 @@ pub fn real_data(place: &Place) -> Value {
     summary
 }
 
-/// An import that is killed in the middle and run again leaves each conversation whole, and once.
+/// An import that is killed in the middle and run again stores each conversation completely, and once.
 pub fn killed_import(place: &Place) {
     let (text, conversations) = conversations();
     let mut child = place.command(["import", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
@@ -68,14 +68,14 @@ pub fn killed_import(place: &Place) {
         writeln!(stdin, "{line}").expect("it reads");
     }
     stdin.flush().expect("it reads");
-    // It waits for more lines when it is killed, in the middle of some sessions or behind them.
+    // It waits for more lines when it is killed, in the middle of some sessions or after them.
     while json_lines(&place.run(&["sessions", "--json"]).out).len() < half.div_ceil(3) {
         assert!(child.try_wait().expect("it can be asked").is_none(), "the import ended by itself");
     }
     child.kill().expect("it runs");
     child.wait().expect("it ends");
     drop(stdin);
-    // And one session stands in the middle of a turn.
+    // And one session ends in the middle of a turn.
     let last = json_lines(text.lines().last().expect("a line")).remove(0);
     let id = last["id"].as_str().expect("an id");
     let start: String = last["messages"].as_array().expect("a list").iter().take(2).map(|m| format!("{m}\n")).collect();
@@ -87,7 +87,7 @@ pub fn killed_import(place: &Place) {
     assert_eq!(exported(place), conversations);
 }
 
-/// Eight processes append fifty turns each: all are there, once, whole, in one order.
+/// Eight processes append fifty turns each: all are there, once, complete, in one order.
 pub fn eight_processes(place: &Place) {
     std::thread::scope(|scope| {
         for process in 0..8 {
@@ -110,7 +110,7 @@ pub fn eight_processes(place: &Place) {
     for turn in messages.chunks(2) {
         let (process, number) = turn[0].trim_end_matches('?').split_once('/').expect("ours");
         let process: usize = process.parse().expect("ours");
-        assert_eq!(number, next[process].to_string(), "each process's turns stand in its order, once");
+        assert_eq!(number, next[process].to_string(), "each process's turns are in its order, once");
         assert_eq!(turn[1], format!("{process}/{number}!"), "a turn is never torn");
         next[process] += 1;
     }

@@ -1,4 +1,4 @@
-//! The program as a service: started on a free port, asked over HTTP, told to stop.
+//! The program as a service: started on a free port, called over HTTP, stopped.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -14,12 +14,12 @@ pub struct Service {
     child: Child,
     /// Where it listens: `http://127.0.0.1:PORT`.
     pub url: String,
-    /// What it said when it started.
+    /// What it printed when it started.
     pub greeting: Vec<String>,
     log: Option<JoinHandle<String>>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -38,7 +38,7 @@ impl Answer {
     }
 }
 
-/// A client; its connections are kept.
+/// A client with persistent connections.
 #[derive(Clone)]
 pub struct Client {
     agent: ureq::Agent,
@@ -47,7 +47,7 @@ pub struct Client {
 }
 
 impl Service {
-    /// Starts it with these arguments behind `serve --listen 127.0.0.1:0`, and waits until it listens.
+    /// Starts it with these arguments after `serve --listen 127.0.0.1:0`, and waits until it listens.
     pub fn start(place: &Place, arguments: &[&str]) -> Self {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
         all.extend(arguments);
@@ -88,7 +88,7 @@ impl Service {
         address.parse().expect("an address")
     }
 
-    /// A connection of one's own.
+    /// A separate connection.
     pub fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address()).expect("a connection")
     }
@@ -98,13 +98,13 @@ impl Service {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits until it ends; how, and what it logged.
+    /// Waits until it exits; returns its status and its log.
     pub fn ended(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("its end");
         (status, self.log.take().expect("taken once").join().expect("its log"))
     }
 
-    /// Tells it to stop, as an orchestrator does, and waits until it has.
+    /// Stops it as an orchestrator does, and waits until it has exited.
     pub fn stop(self) -> (ExitStatus, String) {
         self.signal("TERM");
         self.ended()
@@ -128,7 +128,7 @@ impl Client {
         Self { key: Some(key.to_owned()), ..Self::new(&self.url) }
     }
 
-    /// The answer, or why there is none.
+    /// The response, or why there is none.
     pub fn try_ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, String> {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(key) = &self.key {
@@ -160,7 +160,7 @@ impl Client {
         self.ask("GET", path, &[], "")
     }
 
-    /// Appends a user's message.
+    /// Appends a user message.
     #[track_caller]
     pub fn say(&self, session: &str, text: &str) -> Answer {
         self.ask("POST", &format!("/v1/sessions/{session}/messages"), &[], &body_of(text))
@@ -183,7 +183,7 @@ impl Client {
     }
 }
 
-/// A body that appends a user's message.
+/// A body that appends a user message.
 pub fn body_of(text: &str) -> String {
     serde_json::json!({ "messages": [{ "role": "user", "content": text }] }).to_string()
 }

@@ -1,68 +1,52 @@
-//! Appending and loading, one after the other.
+//! Sequential appends and loads.
 
 use serde_json::{Map, json};
 
 use crate::conformance::sample::{all, count_to, say, seqs, texts};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::message::{Message, ToolCall};
 use crate::session::SessionId;
 use crate::store::{Append, Load, MAX_TIME_MS, Position};
 
-cases! {
-    a_new_session_is_empty: "a session that was never written to is an empty history, and loading it does not start it",
-    an_append_is_one_record: "one append is one record: its messages come back together and in their order (promise 1)",
-    a_load_brings_whole_records: "a record is never torn, however little is asked for (promise 1)",
-    messages_come_back_in_order: "messages come back in the order in which they were appended (promise 3)",
-    numbers_are_consecutive: "records are numbered 0, 1, 2 … without a gap (promise 3)",
-    an_append_says_where_it_stands: "the answer to an append names the record's number, its time, and the position behind it",
-    only_the_first_append_starts_a_session: "an append says whether it started the session",
-    handles_agree: "what one handle appended is there for every other at once, and both go on with the same numbers (promise 1)",
-    a_handle_sees_what_others_did_to_its_tail: "a handle that was away appends and loads rightly after others wrote, rewound or cleared (promises 3, 5)",
-    sessions_are_apart: "what is appended to one session is in no other, however alike their ids are",
-    metadata_comes_back: "the JSON beside the messages comes back with its record, equal (promise 6)",
-    the_times_of_messages_come_back: "the time that was given for a message comes back with it, and what is unknown stays unknown (promise 6)",
-    what_was_appended_survives_reopening [Durable]: "an append that returned is there after every handle was closed (promise 1)",
-}
-
-async fn a_new_session_is_empty(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_new_session_is_empty(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     for load in [Load::all(), Load::last(3), Load::turns(1), Load::last(0)] {
-        let history = trial.store.load(&session, &load).await?;
+        let history = context.store.load(&session, &load).await?;
         ensure!(history.is_empty() && history.records.is_empty(), "{load:?}: a session never written to has records");
-        ensure!(history.complete, "{load:?}: nothing is all there is of an empty session");
+        ensure!(history.complete, "{load:?}: an empty session is not complete");
         ensure_eq!(history.position, Position::new(0, None, 0), "{load:?}: the position of an empty log");
     }
-    if trial.store.capabilities().directory {
-        ensure_eq!(trial.store.session(&session).await?, None, "loading a session lists it");
+    if context.store.capabilities().directory {
+        ensure_eq!(context.store.session(&session).await?, None, "loading a session lists it");
     }
-    ensure!(say(&trial.store, &session, "first").await?.seq == 0, "loading a session wrote to it");
+    ensure!(say(&context.store, &session, "first").await?.seq == 0, "loading a session wrote to it");
     Ok(())
 }
 
-async fn an_append_is_one_record(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn an_append_is_one_record(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let turn = [
         Message::user("What is the weather in Paris?"),
         Message::tool_calls([ToolCall::function("call_1", "get_weather", r#"{"city": "Paris"}"#)]),
         Message::tool("call_1", "18 °C"),
         Message::assistant("It is 18 °C in Paris."),
     ];
-    trial.store.append(&session, &Append::new(turn.clone())).await?;
-    let history = all(&trial.store, &session).await?;
+    context.store.append(&session, &Append::new(turn.clone())).await?;
+    let history = all(&context.store, &session).await?;
     ensure_eq!(history.records.len(), 1, "the number of records after one append");
     ensure_eq!(history.records[0].messages, turn, "the record's messages");
-    ensure!(history.complete, "all was loaded, and the history says it was not");
+    ensure!(history.complete, "everything was loaded, but the history is not complete");
     Ok(())
 }
 
-async fn a_load_brings_whole_records(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_load_brings_whole_records(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let turn = |n: usize| [Message::user(format!("q{n}")), Message::assistant(format!("a{n}")), Message::assistant("…")];
     for n in 0..3 {
-        trial.store.append(&session, &Append::new(turn(n))).await?;
+        context.store.append(&session, &Append::new(turn(n))).await?;
     }
     for n in 1..=9 {
-        let history = trial.store.load(&session, &Load::last(n)).await?;
+        let history = context.store.load(&session, &Load::last(n)).await?;
         for record in &history.records {
             ensure_eq!(record.messages, turn(record.seq as usize), "record {} in a load of {n} messages", record.seq);
         }
@@ -70,90 +54,90 @@ async fn a_load_brings_whole_records(trial: Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn messages_come_back_in_order(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    count_to(&trial.store, &session, 40).await?;
+pub(super) async fn messages_come_back_in_order(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    count_to(&context.store, &session, 40).await?;
     let want: Vec<String> = (0..40).map(|i| i.to_string()).collect();
-    ensure_eq!(texts(&trial.store, &session).await?, want, "the messages of 40 appends");
+    ensure_eq!(texts(&context.store, &session).await?, want, "the messages of 40 appends");
     Ok(())
 }
 
-async fn numbers_are_consecutive(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn numbers_are_consecutive(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     for n in 0..12 {
-        ensure_eq!(say(&trial.store, &session, "x").await?.seq, n, "the number of the next record");
+        ensure_eq!(say(&context.store, &session, "x").await?.seq, n, "the number of the next record");
     }
-    let history = all(&trial.store, &session).await?;
+    let history = all(&context.store, &session).await?;
     ensure_eq!(seqs(&history), (0..12).collect::<Vec<_>>(), "the numbers loaded");
     ensure_eq!(history.position.next(), 12, "the number that comes next");
     Ok(())
 }
 
-async fn an_append_says_where_it_stands(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn an_append_says_where_it_stands(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     for n in 0..3 {
-        let appended = say(&trial.store, &session, "x").await?;
-        let history = all(&trial.store, &session).await?;
+        let appended = say(&context.store, &session, "x").await?;
+        let history = all(&context.store, &session).await?;
         let record = &history.records[n];
         ensure_eq!(appended.seq, record.seq, "the number in the answer, and in the log");
         ensure_eq!(appended.created_at, record.created_at, "the time in the answer, and in the log");
         ensure_eq!(appended.position, history.position, "the position in the answer, and of a load after it");
         ensure_eq!(appended.position.last(), Some(record.append_id), "the id of the record before the position");
-        ensure!(!appended.repeated, "an append that was never made before says that it was");
-        ensure!(appended.receipt.requests > 0, "an append that took no request");
+        ensure!(!appended.repeated, "a first append is reported as a repeat");
+        ensure!(appended.receipt.requests > 0, "an append without a request");
     }
     Ok(())
 }
 
-async fn only_the_first_append_starts_a_session(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    ensure!(say(&trial.store, &session, "x").await?.started, "the first append did not start the session");
-    ensure!(!say(&trial.store, &session, "y").await?.started, "the second append started the session again");
-    ensure!(!say(&trial.open().await?, &session, "z").await?.started, "another handle's append started the session again");
+pub(super) async fn only_the_first_append_starts_a_session(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    ensure!(say(&context.store, &session, "x").await?.started, "the first append did not start the session");
+    ensure!(!say(&context.store, &session, "y").await?.started, "the second append started the session again");
+    ensure!(!say(&context.open().await?, &session, "z").await?.started, "another handle's append started the session again");
     Ok(())
 }
 
-async fn the_times_of_messages_come_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn the_times_of_messages_come_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let turn = || Append::new([Message::user("q"), Message::tool("c", "t"), Message::assistant("a")]);
     let times = [Some(1), None, Some(MAX_TIME_MS)];
     let given = turn().sent_at(times).with_key("times");
-    trial.store.append(&session, &given).await?;
-    trial.store.append(&session, &turn()).await?;
+    context.store.append(&session, &given).await?;
+    context.store.append(&session, &turn()).await?;
     // So large that a store may keep its messages apart from the rest.
     let large = Append::new([Message::user("x".repeat(900_000)), Message::assistant("y")]);
-    trial.store.append(&session, &large.sent_at([None, Some(1_700_000_000_123)])).await?;
-    // Times are no part of a repeat.
-    let again = trial.open().await?.append(&session, &turn().sent_at([None; 3]).with_key("times")).await?;
-    ensure!(again.repeated && again.seq == 0, "the same append with other times is not known as a repeat");
-    for handle in trial.handles(1).await? {
+    context.store.append(&session, &large.sent_at([None, Some(1_700_000_000_123)])).await?;
+    // Times are ignored when a repeat is compared.
+    let again = context.open().await?.append(&session, &turn().sent_at([None; 3]).with_key("times")).await?;
+    ensure!(again.repeated && again.seq == 0, "the same append with other times is not recognised as a repeat");
+    for handle in context.handles(1).await? {
         let history = all(&handle, &session).await?;
         let of = |n: usize| history.records[n].message_times().collect::<Vec<_>>();
         ensure_eq!(history.records[0].sent_at, times, "the times that were given");
         ensure_eq!(of(0), times, "the times of the messages");
         ensure_eq!(history.records[1].sent_at, [], "the times of an append that gave none");
-        ensure_eq!(of(1), [Some(history.records[1].created_at); 3], "the times of messages that were given none");
+        ensure_eq!(of(1), [Some(history.records[1].created_at); 3], "the times of messages without given times");
         ensure_eq!(of(2), [None, Some(1_700_000_000_123)], "the times of a large record's messages");
         let window = handle.load(&session, &Load::last(1)).await?;
         ensure_eq!(window.records[0].sent_at, history.records[2].sent_at, "the times in a window");
     }
-    if trial.store.capabilities().rewind {
-        let history = all(&trial.store, &session).await?;
+    if context.store.capabilities().rewind {
+        let history = all(&context.store, &session).await?;
         let rewind = Append::rewind(&history, 1, [Message::user("again")])?.sent_at([Some(7)]);
-        trial.store.append(&session, &rewind).await?;
-        let history = all(&trial.store, &session).await?;
+        context.store.append(&session, &rewind).await?;
+        let history = all(&context.store, &session).await?;
         let got: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
         ensure_eq!(got, [Some(1), None, Some(MAX_TIME_MS), Some(7)], "the times after a rewind");
     }
-    trial.store.append(&session, &Append::replace_all([Message::user("new")]).sent_at([Some(8)])).await?;
-    let history = all(&trial.store, &session).await?;
-    ensure_eq!(history.records[0].sent_at, [Some(8)], "the times of what replaced everything");
+    context.store.append(&session, &Append::replace_all([Message::user("new")]).sent_at([Some(8)])).await?;
+    let history = all(&context.store, &session).await?;
+    ensure_eq!(history.records[0].sent_at, [Some(8)], "the times of the replacement");
     Ok(())
 }
 
-async fn handles_agree(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let handles = trial.handles(2).await?;
+pub(super) async fn handles_agree(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let handles = context.handles(2).await?;
     let mut want = Vec::new();
     for n in 0..12 {
         let appended = say(&handles[n % 3], &session, n.to_string()).await?;
@@ -171,9 +155,9 @@ async fn handles_agree(trial: Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn a_handle_sees_what_others_did_to_its_tail(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let (here, there) = (&trial.store, trial.open().await?);
+pub(super) async fn a_handle_sees_what_others_did_to_its_tail(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let (here, there) = (&context.store, context.open().await?);
     say(here, &session, "a").await?;
     ensure_eq!(texts(here, &session).await?, ["a"], "what the handle itself appended");
     for i in 0..5 {
@@ -190,50 +174,50 @@ async fn a_handle_sees_what_others_did_to_its_tail(trial: Trial) -> Result<(), F
     Ok(())
 }
 
-async fn sessions_are_apart(trial: Trial) -> Result<(), Failure> {
-    let base = trial.session()?;
+pub(super) async fn sessions_are_apart(context: TestContext) -> Result<(), Failure> {
+    let base = context.session()?;
     let ends = ["", " ", "a", "A", "a ", "a/", "a/b", "a#b", "a%", "a_", "é", "e\u{301}", "'", "\"", "ns", "00"];
     let ids: Vec<_> = ends.iter().map(|end| SessionId::new(format!("{base}{end}"))).collect::<Result<_, _>>()?;
     for id in &ids {
-        say(&trial.store, id, id.as_str()).await?;
+        say(&context.store, id, id.as_str()).await?;
     }
     for id in &ids {
-        ensure_eq!(texts(&trial.store, id).await?, [id.as_str()], "the messages of session {id:?}");
+        ensure_eq!(texts(&context.store, id).await?, [id.as_str()], "the messages of session {id:?}");
     }
-    trial.store.clear(&ids[0]).await?;
+    context.store.clear(&ids[0]).await?;
     for id in &ids[1..] {
-        ensure_eq!(texts(&trial.store, id).await?, [id.as_str()], "the messages of session {id:?} after another was cleared");
+        ensure_eq!(texts(&context.store, id).await?, [id.as_str()], "the messages of session {id:?} after another was cleared");
     }
     Ok(())
 }
 
-async fn metadata_comes_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn metadata_comes_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let metadata = Map::from_iter([
         ("model".to_owned(), json!("m-1")),
         ("usage".to_owned(), json!({"tokens": 18_446_744_073_709_551_615_u64, "cost": 1.0, "cached": null})),
         ("tags".to_owned(), json!([])),
     ]);
-    trial.store.append(&session, &Append::new([Message::user("with")]).with_metadata(metadata.clone())).await?;
-    trial.store.append(&session, &Append::new([Message::user("empty")]).with_metadata(Map::new())).await?;
-    say(&trial.store, &session, "without").await?;
-    let records = all(&trial.store, &session).await?.records;
+    context.store.append(&session, &Append::new([Message::user("with")]).with_metadata(metadata.clone())).await?;
+    context.store.append(&session, &Append::new([Message::user("empty")]).with_metadata(Map::new())).await?;
+    say(&context.store, &session, "without").await?;
+    let records = all(&context.store, &session).await?.records;
     let back: Vec<_> = records.into_iter().map(|record| record.metadata).collect();
     ensure_eq!(back, [Some(metadata), Some(Map::new()), None], "the metadata of three records");
     Ok(())
 }
 
-async fn what_was_appended_survives_reopening(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let first = trial.open().await?;
+pub(super) async fn what_was_appended_survives_reopening(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let first = context.open().await?;
     count_to(&first, &session, 3).await?;
     let before = all(&first, &session).await?;
     drop(first);
-    drop(trial.store);
-    let again = (trial.suite.open)().await?;
+    drop(context.store);
+    let again = (context.suite.open)().await?;
     let after = all(&again, &session).await?;
-    ensure_eq!(after.records, before.records, "the records before and after the store was opened anew");
-    ensure_eq!(after.position, before.position, "the position before and after the store was opened anew");
+    ensure_eq!(after.records, before.records, "the records before and after the store was reopened");
+    ensure_eq!(after.position, before.position, "the position before and after the store was reopened");
     ensure_eq!(say(&again, &session, "more").await?.seq, 3, "the number of the next append");
     Ok(())
 }

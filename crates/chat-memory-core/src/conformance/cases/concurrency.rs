@@ -1,4 +1,4 @@
-//! Many writers and readers at once, on several handles.
+//! Concurrent writers and readers on several handles.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,23 +7,16 @@ use std::time::Instant;
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, say, seqs, texts};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 use crate::store::Append;
-
-cases! {
-    no_append_is_lost_among_many: "8 writers of 25 appends each on four handles: all 200 are there, once, in one order (promise 4)",
-    the_order_is_that_of_time: "an append that starts after another returned comes after it, whoever made the two (promise 3)",
-    loads_during_appends_see_whole_prefixes: "a load during appends sees what was there at some moment: whole records, none missing before the last (promises 1, 3)",
-    many_sessions_at_once: "writers of different sessions do not disturb each other",
-}
 
 const WRITERS: usize = 8;
 const APPENDS: usize = 25;
 
-async fn no_append_is_lost_among_many(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let handles = trial.handles(3).await?;
+pub(super) async fn no_append_is_lost_among_many(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let handles = context.handles(3).await?;
     let writers = (0..WRITERS).map(|writer| {
         let (handle, session) = (Arc::clone(&handles[writer % 4]), session.clone());
         tokio::spawn(async move {
@@ -46,7 +39,7 @@ async fn no_append_is_lost_among_many(trial: Trial) -> Result<(), Failure> {
             ensure_eq!(
                 found[*seq as usize],
                 format!("{writer}/{n}"),
-                "the message at the number {seq} that writer {writer} was told"
+                "the message at number {seq}, which writer {writer} received"
             );
         }
         ensure!(seqs.is_sorted(), "writer {writer}'s own appends are out of order: {seqs:?}");
@@ -57,9 +50,9 @@ async fn no_append_is_lost_among_many(trial: Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn the_order_is_that_of_time(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let handles = trial.handles(3).await?;
+pub(super) async fn the_order_is_that_of_time(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let handles = context.handles(3).await?;
     let writers = handles.iter().map(|handle| {
         let (handle, session) = (Arc::clone(handle), session.clone());
         tokio::spawn(async move {
@@ -77,16 +70,16 @@ async fn the_order_is_that_of_time(trial: Trial) -> Result<(), Failure> {
         for (asked, _, later) in &spans {
             ensure!(
                 asked <= answered || later > earlier,
-                "record {later} was asked for after record {earlier} had been answered"
+                "record {later} was requested after record {earlier} had been returned"
             );
         }
     }
     Ok(())
 }
 
-async fn loads_during_appends_see_whole_prefixes(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let (writer, reader) = (trial.open().await?, trial.open().await?);
+pub(super) async fn loads_during_appends_see_whole_prefixes(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let (writer, reader) = (context.open().await?, context.open().await?);
     let done = Arc::new(AtomicBool::new(false));
     let writing = {
         let (session, done) = (session.clone(), Arc::clone(&done));
@@ -118,10 +111,10 @@ async fn loads_during_appends_see_whole_prefixes(trial: Trial) -> Result<(), Fai
     Ok(())
 }
 
-async fn many_sessions_at_once(trial: Trial) -> Result<(), Failure> {
+pub(super) async fn many_sessions_at_once(context: TestContext) -> Result<(), Failure> {
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
-        let (session, handle) = (trial.session()?, trial.open().await?);
+        let (session, handle) = (context.session()?, context.open().await?);
         writers.push(tokio::spawn(async move {
             for n in 0..10 {
                 let seq = say(&handle, &session, format!("{session}/{n}")).await?.seq;

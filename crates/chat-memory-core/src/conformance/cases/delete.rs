@@ -1,101 +1,92 @@
-//! Forgetting a session.
+//! Deleting a session.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, saying, texts};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 
 const NOTHING: [String; 0] = [];
 
-cases! {
-    a_deleted_session_is_empty: "a deleted session is an empty history on every handle, and deleting it again, or one that never was, is no error",
-    a_delete_says_whether_there_was_anything: "a delete says that there was a session, and a repeat, or one of a session that never was, that there was none",
-    a_deleted_session_can_start_again: "appends after a delete are seen, and nothing from before it; its numbers never come twice (promise 3)",
-    a_position_before_a_delete_conflicts: "a position from before a delete never matches the log after it (promise 4)",
-    a_key_is_known_after_a_delete: "a repeat of an append that was deleted since is recognised, and brings nothing back (promise 2)",
-    an_append_is_before_or_after_a_delete: "an append concurrent with a delete is wholly gone or wholly there, and not lost if it came after (promises 4, 5)",
-}
-
-async fn a_deleted_session_is_empty(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    trial.store.delete(&session).await?;
-    ensure_eq!(texts(&trial.store, &session).await?, NOTHING, "the messages of a session deleted before it began");
-    count_to(&trial.store, &session, 5).await?;
-    trial.store.delete(&session).await?;
-    trial.store.delete(&session).await?;
-    for handle in trial.handles(1).await? {
+pub(super) async fn a_deleted_session_is_empty(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    context.store.delete(&session).await?;
+    ensure_eq!(texts(&context.store, &session).await?, NOTHING, "the messages of a session deleted before it began");
+    count_to(&context.store, &session, 5).await?;
+    context.store.delete(&session).await?;
+    context.store.delete(&session).await?;
+    for handle in context.handles(1).await? {
         let history = all(&handle, &session).await?;
-        ensure!(history.is_empty() && history.complete, "a deleted session has messages, or says that there are more");
+        ensure!(history.is_empty() && history.complete, "a deleted session has messages or is not complete");
     }
     Ok(())
 }
 
-async fn a_delete_says_whether_there_was_anything(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_delete_says_whether_there_was_anything(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     for round in 0..3 {
-        for handle in trial.handles(1).await? {
+        for handle in context.handles(1).await? {
             let deleted = handle.delete(&session).await?;
-            ensure_eq!((deleted.existed, deleted.records), (false, 0), "what a delete of nothing says (round {round})");
+            ensure_eq!((deleted.existed, deleted.records), (false, 0), "the result of deleting nothing (round {round})");
         }
-        count_to(&trial.store, &session, 3).await?;
-        let deleted = trial.open().await?.delete(&session).await?;
-        ensure!(deleted.existed, "a delete of a session with messages says that there was none");
+        count_to(&context.store, &session, 3).await?;
+        let deleted = context.open().await?.delete(&session).await?;
+        ensure!(deleted.existed, "a delete of a session with messages reports that it did not exist");
         // A clear before them may count, too.
-        ensure!(deleted.records >= 3, "a delete of three records says that it erased {}", deleted.records);
+        ensure!(deleted.records >= 3, "a delete of three records reports {} erased", deleted.records);
     }
     Ok(())
 }
 
-async fn a_deleted_session_can_start_again(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_deleted_session_can_start_again(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let mut before = 0;
     for round in 0..3 {
-        let first = say(&trial.store, &session, format!("{round}/a")).await?;
-        ensure!(round == 0 || first.seq > before, "the number {} was given before the delete", first.seq);
-        before = say(&trial.open().await?, &session, format!("{round}/b")).await?.seq;
+        let first = say(&context.store, &session, format!("{round}/a")).await?;
+        ensure!(round == 0 || first.seq > before, "the number {} was already used before the delete", first.seq);
+        before = say(&context.open().await?, &session, format!("{round}/b")).await?.seq;
         let want = [format!("{round}/a"), format!("{round}/b")];
-        ensure_eq!(texts(&trial.store, &session).await?, want, "the messages after {round} deletes");
-        trial.store.delete(&session).await?;
+        ensure_eq!(texts(&context.store, &session).await?, want, "the messages after {round} deletes");
+        context.store.delete(&session).await?;
     }
     Ok(())
 }
 
-async fn a_position_before_a_delete_conflicts(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let empty = all(&trial.store, &session).await?.position;
-    count_to(&trial.store, &session, 3).await?;
-    let before = all(&trial.store, &session).await?.position;
-    trial.open().await?.delete(&session).await?;
+pub(super) async fn a_position_before_a_delete_conflicts(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let empty = all(&context.store, &session).await?.position;
+    count_to(&context.store, &session, 3).await?;
+    let before = all(&context.store, &session).await?.position;
+    context.open().await?.delete(&session).await?;
     for old in [empty, before] {
-        let result = trial.store.append(&session, &saying("x").expecting(old)).await;
+        let result = context.store.append(&session, &saying("x").expecting(old)).await;
         ensure_err!(result, Conflict, "a position from before a delete");
     }
-    ensure_eq!(texts(&trial.store, &session).await?, NOTHING, "the messages after the conflicts");
-    let now = all(&trial.store, &session).await?.position;
-    trial.store.append(&session, &saying("y").expecting(now)).await?;
-    ensure_eq!(texts(&trial.store, &session).await?, ["y"], "the messages after an append at the position after the delete");
+    ensure_eq!(texts(&context.store, &session).await?, NOTHING, "the messages after the conflicts");
+    let now = all(&context.store, &session).await?.position;
+    context.store.append(&session, &saying("y").expecting(now)).await?;
+    ensure_eq!(texts(&context.store, &session).await?, ["y"], "the messages after an append at the position after the delete");
     Ok(())
 }
 
-async fn a_key_is_known_after_a_delete(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_key_is_known_after_a_delete(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let append = saying("gone").with_key("k");
-    trial.store.append(&session, &append).await?;
-    trial.store.delete(&session).await?;
-    let again = trial.open().await?.append(&session, &append).await?;
+    context.store.append(&session, &append).await?;
+    context.store.delete(&session).await?;
+    let again = context.open().await?.append(&session, &append).await?;
     ensure!(again.repeated, "a repeat of a deleted append is taken for a new one");
-    ensure_eq!(texts(&trial.store, &session).await?, NOTHING, "what a repeat brought back after a delete");
+    ensure_eq!(texts(&context.store, &session).await?, NOTHING, "what a repeat restored after a delete");
     Ok(())
 }
 
-async fn an_append_is_before_or_after_a_delete(trial: Trial) -> Result<(), Failure> {
-    let handles = trial.handles(2).await?;
+pub(super) async fn an_append_is_before_or_after_a_delete(context: TestContext) -> Result<(), Failure> {
+    let handles = context.handles(2).await?;
     for _ in 0..6 {
-        let session = trial.session()?;
-        count_to(&trial.store, &session, 2).await?;
+        let session = context.session()?;
+        count_to(&context.store, &session, 2).await?;
         let deleting = {
             let (handle, session) = (Arc::clone(&handles[1]), session.clone());
             tokio::spawn(async move { Ok::<_, Failure>(handle.delete(&session).await?) })
@@ -107,9 +98,9 @@ async fn an_append_is_before_or_after_a_delete(trial: Trial) -> Result<(), Failu
             appended.push((say(&handles[2], &session, format!("during {i}")).await?.seq, format!("during {i}")));
         }
         all_of([deleting]).await?;
-        let history = all(&trial.store, &session).await?;
+        let history = all(&context.store, &session).await?;
         let seen: Vec<_> = history.messages().map(Message::text).collect();
-        // The delete's own number is the one that no append was given.
+        // The delete's own number is the one that no append received.
         let given = |seq: u64| seq < 2 || appended.iter().any(|(other, _)| *other == seq);
         let Some(deleted) = (0..history.position.next()).find(|seq| !given(*seq)) else {
             return Err(Failure::new("a delete of a session with messages left no record"));

@@ -1,29 +1,15 @@
-//! What was appended comes back equal.
+//! What was appended is loaded unchanged.
 
 use serde_json::{Value, json};
 
 use crate::conformance::sample::{Random, canonical, comes_back, with_field};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::json;
 use crate::message::{Content, Message, Part, Role, ToolCall};
 use crate::store::{Append, Load};
 
-cases! {
-    text_comes_back_to_the_byte: "text comes back to the byte: emoji, NUL, control characters, empty, any script and direction (promise 6)",
-    numbers_come_back_as_they_are: "integers stay integers and floats floats, at every limit, down to the sign of zero (promise 6)",
-    number_literals_come_back_as_they_were_read: "a literal that is read as the nearest double comes back as that double, however it was written (promise 6)",
-    unknown_fields_come_back: "fields that the library does not know come back, nulls, empty lists and empty names among them (promise 6)",
-    tool_calls_come_back: "tool calls and their results come back, arguments byte for byte (promise 6)",
-    content_parts_come_back: "content of parts comes back: text, images, unknown parts, no part at all (promise 6)",
-    every_role_and_known_field_comes_back: "each role, names, ids, and messages without content come back (promise 6)",
-    deep_messages_come_back: "a message nested as deep as is allowed comes back (promise 6)",
-    random_messages_come_back: "messages of random text, numbers and fields come back equal (promise 6)",
-    a_message_of_a_megabyte_comes_back: "a message of 1 MB comes back equal",
-    a_turn_of_three_megabytes_comes_back: "a turn of 3 MB is one record, and comes back equal, whole, and once (promises 1, 6)",
-}
-
-async fn text_comes_back_to_the_byte(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn text_comes_back_to_the_byte(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let mut texts = vec![
         String::new(),
         " ".into(),
@@ -45,17 +31,17 @@ async fn text_comes_back_to_the_byte(trial: Trial) -> Result<(), Failure> {
     ];
     texts.push("x".repeat(100_000));
     texts.push("ünï¢ødé ".repeat(10_000));
-    // All at once, and one by one: the two may be stored in different ways.
+    // All at once and one by one: the two may be stored in different ways.
     let messages: Vec<Message> = texts.iter().map(|text| Message::user(text.clone())).collect();
-    comes_back(&trial.store, &session, &messages).await?;
+    comes_back(&context.store, &session, &messages).await?;
     for message in messages {
-        comes_back(&trial.store, &session, &[message]).await?;
+        comes_back(&context.store, &session, &[message]).await?;
     }
     Ok(())
 }
 
-async fn numbers_come_back_as_they_are(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn numbers_come_back_as_they_are(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let numbers = [
         json!(0),
         json!(-1),
@@ -85,15 +71,15 @@ async fn numbers_come_back_as_they_are(trial: Trial) -> Result<(), Failure> {
         json!(1.0e-7),
     ];
     for number in &numbers {
-        comes_back(&trial.store, &session, &[with_field("n", number.clone())]).await?;
+        comes_back(&context.store, &session, &[with_field("n", number.clone())]).await?;
     }
-    comes_back(&trial.store, &session, &[with_field("all", numbers.iter().cloned().collect())]).await?;
+    comes_back(&context.store, &session, &[with_field("all", numbers.iter().cloned().collect())]).await?;
     let part = Part::from(serde_json::Map::from_iter([("type".to_owned(), json!("x")), ("n".to_owned(), json!([1, 1.0, -0.0]))]));
-    comes_back(&trial.store, &session, &[Message::user(Content::Parts(vec![part]))]).await
+    comes_back(&context.store, &session, &[Message::user(Content::Parts(vec![part]))]).await
 }
 
-async fn number_literals_come_back_as_they_were_read(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn number_literals_come_back_as_they_were_read(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let literals = [
         ("2.98023223876953125E-8", 2.0_f64.powi(-25)),
         ("0.10000000000000001", 0.1),
@@ -112,16 +98,16 @@ async fn number_literals_come_back_as_they_were_read(trial: Trial) -> Result<(),
     for (literal, float) in literals {
         let text = format!(r#"{{"role":"user","content":"x","n":{literal}}}"#);
         let message = Message::from_json(&text).map_err(|e| Failure::new(format!("{text}: {e}")))?;
-        comes_back(&trial.store, &session, &[message]).await?;
-        let back = trial.open().await?.load(&session, &Load::last(1)).await?.into_messages().pop();
+        comes_back(&context.store, &session, &[message]).await?;
+        let back = context.open().await?.load(&session, &Load::last(1)).await?.into_messages().pop();
         let bits = back.and_then(|message| message.extra.get("n")?.as_f64()).map(f64::to_bits);
         ensure_eq!(bits, Some(float.to_bits()), "the double that {literal} stands for");
     }
     Ok(())
 }
 
-async fn unknown_fields_come_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn unknown_fields_come_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let mut messages = Vec::new();
     for text in [
         r#"{"role":"assistant","content":null,"refusal":null,"annotations":[],"audio":{},"score":1.0}"#,
@@ -133,11 +119,11 @@ async fn unknown_fields_come_back(trial: Trial) -> Result<(), Failure> {
     ] {
         messages.push(Message::from_json(text).map_err(|e| Failure::new(format!("{text}: {e}")))?);
     }
-    comes_back(&trial.store, &session, &messages).await
+    comes_back(&context.store, &session, &messages).await
 }
 
-async fn tool_calls_come_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn tool_calls_come_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let odd =
         json!({"id": "call_3", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}, "index": 0, "extra": null});
     let Value::Object(odd) = odd else { return Err(Failure::new("an object")) };
@@ -151,13 +137,13 @@ async fn tool_calls_come_back(trial: Trial) -> Result<(), Failure> {
         Message::tool("call_1", r#"{"ok": true}"#),
         Message::tool("call_2", ""),
         Message::tool("call_3", Content::Parts(vec![Part::text("a result in parts")])),
-        Message { tool_calls: vec![ToolCall::function("call_4", "h", "")], ..Message::assistant("with text beside the call") },
+        Message { tool_calls: vec![ToolCall::function("call_4", "h", "")], ..Message::assistant("with text next to the call") },
     ];
-    comes_back(&trial.store, &session, &turn).await
+    comes_back(&context.store, &session, &turn).await
 }
 
-async fn content_parts_come_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn content_parts_come_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let parts = vec![
         Part::text("look at this"),
         Part::text(""),
@@ -170,11 +156,11 @@ async fn content_parts_come_back(trial: Trial) -> Result<(), Failure> {
         serde_json::Map::new().into(),
     ];
     let messages = [Message::user(Content::Parts(parts)), Message::assistant(Content::Parts(Vec::new())), Message::user("plain")];
-    comes_back(&trial.store, &session, &messages).await
+    comes_back(&context.store, &session, &messages).await
 }
 
-async fn every_role_and_known_field_comes_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn every_role_and_known_field_comes_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let mut messages = Vec::new();
     for role in [Role::System, Role::User, Role::Assistant, Role::Tool] {
         messages.push(Message::new(role, "text"));
@@ -182,30 +168,30 @@ async fn every_role_and_known_field_comes_back(trial: Trial) -> Result<(), Failu
         messages.push(Message { name: Some("Ada".into()), id: Some(String::new()), ..Message::new(role, "named") });
         messages.push(Message { tool_call_id: Some("call_1".into()), ..Message::new(role, "answers") });
     }
-    comes_back(&trial.store, &session, &messages).await
+    comes_back(&context.store, &session, &messages).await
 }
 
-async fn deep_messages_come_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn deep_messages_come_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     // The message itself is a level.
     for lists in [true, false] {
         let deep = (1..json::MAX_DEPTH).fold(json!(1.0), |inner, _| if lists { json!([inner]) } else { json!({"k": inner}) });
-        comes_back(&trial.store, &session, &[with_field("deep", deep.clone())]).await?;
+        comes_back(&context.store, &session, &[with_field("deep", deep.clone())]).await?;
         let metadata = serde_json::Map::from_iter([("deep".to_owned(), deep)]);
-        trial.store.append(&session, &Append::new([Message::user("x")]).with_metadata(metadata.clone())).await?;
-        let back = trial.store.load(&session, &Load::last(1)).await?.records.pop().and_then(|record| record.metadata);
-        ensure_eq!(back, Some(metadata), "metadata nested as deep as is allowed");
+        context.store.append(&session, &Append::new([Message::user("x")]).with_metadata(metadata.clone())).await?;
+        let back = context.store.load(&session, &Load::last(1)).await?.records.pop().and_then(|record| record.metadata);
+        ensure_eq!(back, Some(metadata), "metadata nested as deeply as allowed");
     }
     Ok(())
 }
 
-async fn random_messages_come_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn random_messages_come_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     for seed in 0..60 {
         let mut random = Random::new(seed);
         let messages: Vec<Message> = (0..=random.below(4)).map(|_| random.message()).filter(|m| m.check().is_ok()).collect();
         if !messages.is_empty() {
-            comes_back(&trial.store, &session, &messages)
+            comes_back(&context.store, &session, &messages)
                 .await
                 .map_err(|e| Failure::new(format!("with the seed {seed}: {e}")))?;
         }
@@ -213,34 +199,34 @@ async fn random_messages_come_back(trial: Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Text that does not compress to nothing.
+/// Text that hardly compresses.
 fn noise(seed: u64, bytes: usize) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     (0..bytes).map(|_| rng.alphanumeric()).collect()
 }
 
-async fn a_message_of_a_megabyte_comes_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    comes_back(&trial.store, &session, &[Message::user(noise(1, 1_000_000))]).await?;
-    comes_back(&trial.store, &session, &[Message::user("repeated ".repeat(111_112))]).await?;
-    comes_back(&trial.store, &session, &[Message::user("\u{1}".repeat(200_000))]).await
+pub(super) async fn a_message_of_a_megabyte_comes_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    comes_back(&context.store, &session, &[Message::user(noise(1, 1_000_000))]).await?;
+    comes_back(&context.store, &session, &[Message::user("repeated ".repeat(111_112))]).await?;
+    comes_back(&context.store, &session, &[Message::user("\u{1}".repeat(200_000))]).await
 }
 
-async fn a_turn_of_three_megabytes_comes_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_turn_of_three_megabytes_comes_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let turn: Vec<Message> = (0..6).map(|i| Message::user(noise(i, 500_000))).collect();
     let append = Append::new(turn.clone()).with_key("large");
-    let first = trial.store.append(&session, &append).await?;
-    trial.store.append(&session, &Append::new([Message::assistant("short")])).await?;
-    let again = trial.open().await?.append(&session, &append).await?;
-    ensure!(again.repeated && again.seq == first.seq, "a repeated large append is not answered as the first was");
-    let history = trial.open().await?.load(&session, &Load::all()).await?;
+    let first = context.store.append(&session, &append).await?;
+    context.store.append(&session, &Append::new([Message::assistant("short")])).await?;
+    let again = context.open().await?.append(&session, &append).await?;
+    ensure!(again.repeated && again.seq == first.seq, "a repeated large append does not return what the first returned");
+    let history = context.open().await?.load(&session, &Load::all()).await?;
     ensure_eq!(history.records.len(), 2, "the number of records");
     for (back, sent) in history.records[0].messages.iter().zip(&turn) {
         ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "a message of a large turn");
     }
     ensure_eq!(history.records[0].messages.len(), 6, "the messages of the large turn");
-    trial.store.clear(&session).await?;
-    ensure!(trial.store.load(&session, &Load::all()).await?.is_empty(), "a large turn is there after a clear");
+    context.store.clear(&session).await?;
+    ensure!(context.store.load(&session, &Load::all()).await?.is_empty(), "a large turn is there after a clear");
     Ok(())
 }

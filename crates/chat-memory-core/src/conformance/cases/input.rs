@@ -5,17 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, json};
 
 use crate::conformance::sample::{all, say, saying, texts, with_field};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::json;
 use crate::message::Message;
 use crate::store::directory::MAX_TITLE_BYTES;
-use crate::store::{Append, AppendId, Load, MAX_KEY_BYTES, MAX_TIME_MS, Older, Position, Reach, Ticket};
-
-cases! {
-    bad_input_leaves_nothing_written: "an append that may not be is refused as invalid, before or after others, and writes nothing (promise 8)",
-    the_limits_themselves_are_allowed: "the longest key, title and session id are accepted",
-    extreme_numbers_are_answered: "windows, pages, positions and tickets with the largest and smallest numbers have an answer: what is there, a conflict, or invalid",
-}
+use crate::store::{Append, AppendId, Load, MAX_KEY_BYTES, MAX_TIME_MS, PageCursor, Position, Reach, Ticket};
 
 fn bad() -> Vec<(&'static str, Append)> {
     let deep = (0..json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
@@ -39,41 +33,45 @@ fn bad() -> Vec<(&'static str, Append)> {
     ]
 }
 
-async fn bad_input_leaves_nothing_written(trial: Trial) -> Result<(), Failure> {
-    let (session, fresh) = (trial.session()?, trial.session()?);
-    say(&trial.store, &session, "before").await?;
-    let before = all(&trial.store, &session).await?;
+pub(super) async fn bad_input_leaves_nothing_written(context: TestContext) -> Result<(), Failure> {
+    let (session, fresh) = (context.session()?, context.session()?);
+    say(&context.store, &session, "before").await?;
+    let before = all(&context.store, &session).await?;
     for (what, append) in bad() {
-        ensure_err!(trial.store.append(&fresh, &append).await, Invalid, "{what}, in a new session");
-        ensure_err!(trial.store.append(&session, &append).await, Invalid, "{what}");
-        let after = all(&trial.open().await?, &session).await?;
+        ensure_err!(context.store.append(&fresh, &append).await, Invalid, "{what}, in a new session");
+        ensure_err!(context.store.append(&session, &append).await, Invalid, "{what}");
+        let after = all(&context.open().await?, &session).await?;
         ensure_eq!(after.records, before.records, "the records after {what}");
         ensure_eq!(after.position, before.position, "the position after {what}");
     }
     ensure_eq!(
-        all(&trial.store, &fresh).await?.position.next(),
+        all(&context.store, &fresh).await?.position.next(),
         0,
         "the next number of a session that only bad input was sent to"
     );
-    if trial.store.capabilities().directory {
-        ensure_eq!(trial.store.session(&fresh).await?, None, "what is known of a session that only bad input was sent to");
+    if context.store.capabilities().directory {
+        ensure_eq!(
+            context.store.session(&fresh).await?,
+            None,
+            "the directory entry of a session that only bad input was sent to"
+        );
     }
-    ensure_eq!(say(&trial.store, &session, "after").await?.seq, 1, "the next number after the errors");
+    ensure_eq!(say(&context.store, &session, "after").await?.seq, 1, "the next number after the errors");
     Ok(())
 }
 
-async fn the_limits_themselves_are_allowed(trial: Trial) -> Result<(), Failure> {
-    let base = trial.session()?;
+pub(super) async fn the_limits_themselves_are_allowed(context: TestContext) -> Result<(), Failure> {
+    let base = context.session()?;
     let session = crate::SessionId::new(format!("{base}{}", "i".repeat(crate::SessionId::MAX_BYTES - base.as_str().len())))?;
     let append = saying("x").with_key("k".repeat(MAX_KEY_BYTES)).titled("t".repeat(MAX_TITLE_BYTES));
-    trial.store.append(&session, &append).await?;
-    ensure!(trial.store.append(&session, &append).await?.repeated, "the longest key is not known again");
-    ensure_eq!(all(&trial.store, &session).await?.records.len(), 1, "the records of the session with the longest id");
+    context.store.append(&session, &append).await?;
+    ensure!(context.store.append(&session, &append).await?.repeated, "the longest key is not recognised");
+    ensure_eq!(all(&context.store, &session).await?.records.len(), 1, "the records of the session with the longest id");
     Ok(())
 }
 
-async fn extreme_numbers_are_answered(trial: Trial) -> Result<(), Failure> {
-    let (session, store) = (trial.session()?, &trial.store);
+pub(super) async fn extreme_numbers_are_answered(context: TestContext) -> Result<(), Failure> {
+    let (session, store) = (context.session()?, &context.store);
     for text in ["a", "b", "c"] {
         say(store, &session, text).await?;
     }
@@ -88,7 +86,7 @@ async fn extreme_numbers_are_answered(trial: Trial) -> Result<(), Failure> {
         ensure_eq!(newer.records.len(), 0, "the records since number {number}");
         ensure_eq!(newer.position.next(), 3, "the next number, read since number {number}");
         for read_at in [i64::MIN, -1, i64::MAX] {
-            store.load(&session, &Load::last(1).before(Older::new(number, number, read_at))).await?;
+            store.load(&session, &Load::last(1).before(PageCursor::new(number, number, read_at))).await?;
             let position = Position::new(number, Some(AppendId::random()), read_at);
             ensure_err!(
                 store.append(&session, &saying("x").expecting(position)).await,
@@ -96,12 +94,12 @@ async fn extreme_numbers_are_answered(trial: Trial) -> Result<(), Failure> {
                 "a position of number {number}"
             );
             let ticket = Ticket::new(AppendId::random(), number).tried_at(read_at);
-            match store.append(&trial.session()?, &saying("x").with_ticket(ticket)).await {
+            match store.append(&context.session()?, &saying("x").with_ticket(ticket)).await {
                 Ok(appended) => ensure_eq!(appended.seq, 0, "the number of an append by {ticket:?}"),
                 Err(error) => ensure!(error.is_invalid(), "an append by {ticket:?}: {error}"),
             }
         }
     }
-    ensure_eq!(texts(store, &session).await?, ["a", "b", "c"], "the messages after all that");
+    ensure_eq!(texts(store, &session).await?, ["a", "b", "c"], "the messages afterwards");
     Ok(())
 }

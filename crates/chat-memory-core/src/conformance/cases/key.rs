@@ -6,44 +6,32 @@ use serde_json::{Map, json};
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, saying, texts};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 use crate::store::Append;
 
-cases! {
-    a_repeated_key_is_stored_once: "an append repeated under its key is stored once, and answered as the first was (promise 2)",
-    a_key_with_another_body_is_refused: "the same key with other messages, metadata or rewind is an error, and nothing is written (promise 2)",
-    a_key_belongs_to_its_session: "the same key in another session is another append",
-    a_key_knows_its_body_in_any_field_order: "a body whose JSON has its fields in another order is the same body",
-    a_key_used_at_once_is_stored_once: "many tasks with one key at the same time: one record, and the same number for all (promise 2)",
-    a_key_is_known_after_a_clear: "a repeat after the record was cleared and swept is recognised, and brings nothing back (promises 2, 5)",
-    a_key_is_known_far_back: "a repeat is recognised behind a hundred later records (promise 2)",
-    a_key_comes_before_the_position: "a repeat of an append that landed is answered as such, though its expected position is old by now (promise 2)",
-    a_repeated_clear_clears_once: "a clear repeated under its key does not clear what came after it (promise 2)",
-}
-
-async fn a_repeated_key_is_stored_once(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    say(&trial.store, &session, "before").await?;
+pub(super) async fn a_repeated_key_is_stored_once(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    say(&context.store, &session, "before").await?;
     let append = saying("once").with_key("request-1");
-    let first = trial.store.append(&session, &append).await?;
-    ensure!(!first.repeated, "the first append under a key says that it was there already");
-    say(&trial.store, &session, "after").await?;
-    for handle in trial.handles(1).await? {
+    let first = context.store.append(&session, &append).await?;
+    ensure!(!first.repeated, "the first append with a key is reported as a repeat");
+    say(&context.store, &session, "after").await?;
+    for handle in context.handles(1).await? {
         let again = handle.append(&session, &append).await?;
-        ensure!(again.repeated && !again.started, "a repeat does not say that it was there already");
-        ensure_eq!(again.seq, first.seq, "the number that a repeat is given");
-        ensure_eq!(again.position, first.position, "the position that a repeat is given: behind its own record");
-        ensure_eq!(again.created_at, first.created_at, "the time that a repeat is given");
+        ensure!(again.repeated && !again.started, "a repeat is not reported as one");
+        ensure_eq!(again.seq, first.seq, "the number returned for a repeat");
+        ensure_eq!(again.position, first.position, "the position returned for a repeat: after its own record");
+        ensure_eq!(again.created_at, first.created_at, "the time returned for a repeat");
     }
-    ensure_eq!(texts(&trial.store, &session).await?, ["before", "once", "after"], "the messages");
+    ensure_eq!(texts(&context.store, &session).await?, ["before", "once", "after"], "the messages");
     Ok(())
 }
 
-async fn a_key_with_another_body_is_refused(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_key_with_another_body_is_refused(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let metadata = Map::from_iter([("a".to_owned(), json!(1))]);
-    trial.store.append(&session, &saying("this").with_key("k").with_metadata(metadata.clone())).await?;
+    context.store.append(&session, &saying("this").with_key("k").with_metadata(metadata.clone())).await?;
     let other = Map::from_iter([("a".to_owned(), json!(1.0))]);
     for (what, append) in [
         ("another text", saying("that").with_metadata(metadata.clone())),
@@ -53,38 +41,38 @@ async fn a_key_with_another_body_is_refused(trial: Trial) -> Result<(), Failure>
         ("1.0 for 1 in the metadata", saying("this").with_metadata(other)),
         ("a clear", Append::replace_all([Message::user("this")]).with_metadata(metadata)),
     ] {
-        ensure_err!(trial.store.append(&session, &append.with_key("k")).await, KeyReused, "a key with another body ({what})");
+        ensure_err!(context.store.append(&session, &append.with_key("k")).await, KeyReused, "a key with another body ({what})");
     }
-    ensure_eq!(texts(&trial.store, &session).await?, ["this"], "the messages after the errors");
-    ensure_eq!(all(&trial.store, &session).await?.position.next(), 1, "the next number after the errors");
+    ensure_eq!(texts(&context.store, &session).await?, ["this"], "the messages after the errors");
+    ensure_eq!(all(&context.store, &session).await?.position.next(), 1, "the next number after the errors");
     Ok(())
 }
 
-async fn a_key_belongs_to_its_session(trial: Trial) -> Result<(), Failure> {
-    let (one, two) = (trial.session()?, trial.session()?);
+pub(super) async fn a_key_belongs_to_its_session(context: TestContext) -> Result<(), Failure> {
+    let (one, two) = (context.session()?, context.session()?);
     for (session, text) in [(&one, "one"), (&two, "two")] {
-        let appended = trial.store.append(session, &saying(text).with_key("k")).await?;
+        let appended = context.store.append(session, &saying(text).with_key("k")).await?;
         ensure!(!appended.repeated, "a key used in another session is taken for a repeat");
-        ensure_eq!(texts(&trial.store, session).await?, [text], "the messages");
+        ensure_eq!(texts(&context.store, session).await?, [text], "the messages");
     }
     Ok(())
 }
 
-async fn a_key_knows_its_body_in_any_field_order(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_key_knows_its_body_in_any_field_order(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let message = |text| Message::from_json(text).map_err(|e| Failure::new(e.to_string()));
     let first = message(r#"{"role":"user","content":"x","a":{"p":1,"q":[{"r":1,"s":2}]},"b":2}"#)?;
     let again = message(r#"{"b":2,"a":{"q":[{"s":2,"r":1}],"p":1},"content":"x","role":"user"}"#)?;
-    trial.store.append(&session, &Append::new([first]).with_key("k")).await?;
-    let appended = trial.store.append(&session, &Append::new([again]).with_key("k")).await?;
+    context.store.append(&session, &Append::new([first]).with_key("k")).await?;
+    let appended = context.store.append(&session, &Append::new([again]).with_key("k")).await?;
     ensure!(appended.repeated, "a body with its fields in another order is taken for another append");
-    ensure_eq!(all(&trial.store, &session).await?.records.len(), 1, "the number of records");
+    ensure_eq!(all(&context.store, &session).await?.records.len(), 1, "the number of records");
     Ok(())
 }
 
-async fn a_key_used_at_once_is_stored_once(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let handles = trial.handles(3).await?;
+pub(super) async fn a_key_used_at_once_is_stored_once(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let handles = context.handles(3).await?;
     for round in 0..4_u64 {
         let tasks = (0..12).map(|task| {
             let (handle, session) = (Arc::clone(&handles[task % 4]), session.clone());
@@ -100,70 +88,70 @@ async fn a_key_used_at_once_is_stored_once(trial: Trial) -> Result<(), Failure> 
         });
         let answers = all_of(tasks).await?;
         let first = answers[0].0;
-        ensure!(answers.iter().all(|(seq, _)| *seq == first), "one key was given several numbers: {answers:?}");
+        ensure!(answers.iter().all(|(seq, _)| *seq == first), "one key got several numbers: {answers:?}");
         let fresh = answers.iter().filter(|(_, repeated)| !repeated).count();
-        ensure!(fresh <= 1, "{fresh} of the appends under one key say that they were the first");
+        ensure!(fresh <= 1, "{fresh} appends with one key are reported as the first");
         let texts = texts(&handles[1], &session).await?;
         let stored = texts.iter().filter(|text| **text == format!("once {round}")).count();
         ensure_eq!(stored, 1, "how often the message is stored");
-        ensure_eq!(texts.len() as u64, (round + 1) * 5, "the messages in all");
+        ensure_eq!(texts.len() as u64, (round + 1) * 5, "the number of messages");
     }
     Ok(())
 }
 
-async fn a_key_is_known_after_a_clear(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_key_is_known_after_a_clear(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let append = saying("gone").with_key("k");
-    let first = trial.store.append(&session, &append).await?;
-    trial.store.append(&session, &Append::clear()).await?;
+    let first = context.store.append(&session, &append).await?;
+    context.store.append(&session, &Append::clear()).await?;
     ensure!(
-        trial.store.append(&session, &append).await?.repeated,
+        context.store.append(&session, &append).await?.repeated,
         "a repeat after a clear, before its sweep, is taken for a new append"
     );
-    trial.store.sweep(&session).await?;
-    for handle in trial.handles(1).await? {
+    context.store.sweep(&session).await?;
+    for handle in context.handles(1).await? {
         let again = handle.append(&session, &append).await?;
         ensure!(again.repeated, "a repeat after a clear and its sweep is taken for a new append");
-        ensure_eq!(again.seq, first.seq, "the number that the repeat is given");
+        ensure_eq!(again.seq, first.seq, "the number returned for the repeat");
     }
-    ensure_eq!(texts(&trial.store, &session).await?, Vec::<String>::new(), "what a repeat brought back after a clear");
+    ensure_eq!(texts(&context.store, &session).await?, Vec::<String>::new(), "what a repeat restored after a clear");
     Ok(())
 }
 
-async fn a_key_is_known_far_back(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
+pub(super) async fn a_key_is_known_far_back(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
     let append = saying("far back").with_key("k");
-    trial.store.append(&session, &append).await?;
-    count_to(&trial.store, &session, 100).await?;
-    let again = trial.open().await?.append(&session, &append).await?;
-    ensure!(again.repeated && again.seq == 0, "a repeat behind a hundred records is taken for a new append");
-    ensure_eq!(all(&trial.store, &session).await?.records.len(), 101, "the number of records");
+    context.store.append(&session, &append).await?;
+    count_to(&context.store, &session, 100).await?;
+    let again = context.open().await?.append(&session, &append).await?;
+    ensure!(again.repeated && again.seq == 0, "a repeat after a hundred records is taken for a new append");
+    ensure_eq!(all(&context.store, &session).await?.records.len(), 101, "the number of records");
     Ok(())
 }
 
-async fn a_key_comes_before_the_position(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let position = say(&trial.store, &session, "a").await?.position;
+pub(super) async fn a_key_comes_before_the_position(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let position = say(&context.store, &session, "a").await?.position;
     let append = saying("b").with_key("k").expecting(position);
-    let first = trial.store.append(&session, &append).await?;
-    say(&trial.store, &session, "c").await?;
-    let again = trial.open().await?.append(&session, &append).await?;
-    ensure!(again.repeated && again.seq == first.seq, "the repeat is not answered as the first was");
-    // Under a new key, the same append is late.
-    ensure_err!(trial.store.append(&session, &append.with_key("k2")).await, Conflict, "the same position under another key");
-    ensure_eq!(texts(&trial.store, &session).await?, ["a", "b", "c"], "the messages");
+    let first = context.store.append(&session, &append).await?;
+    say(&context.store, &session, "c").await?;
+    let again = context.open().await?.append(&session, &append).await?;
+    ensure!(again.repeated && again.seq == first.seq, "the repeat does not return what the first returned");
+    // With a new key, the same append is too late.
+    ensure_err!(context.store.append(&session, &append.with_key("k2")).await, Conflict, "the same position with another key");
+    ensure_eq!(texts(&context.store, &session).await?, ["a", "b", "c"], "the messages");
     Ok(())
 }
 
-async fn a_repeated_clear_clears_once(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    say(&trial.store, &session, "before").await?;
+pub(super) async fn a_repeated_clear_clears_once(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    say(&context.store, &session, "before").await?;
     let clear = Append::clear().with_key("clear");
-    trial.store.append(&session, &clear).await?;
-    say(&trial.store, &session, "after").await?;
-    let again = trial.open().await?.append(&session, &clear).await?;
+    context.store.append(&session, &clear).await?;
+    say(&context.store, &session, "after").await?;
+    let again = context.open().await?.append(&session, &clear).await?;
     ensure!(again.repeated, "a repeated clear is taken for a new one");
-    trial.store.sweep(&session).await?;
-    ensure_eq!(texts(&trial.store, &session).await?, ["after"], "the messages after a clear was repeated");
+    context.store.sweep(&session).await?;
+    ensure_eq!(texts(&context.store, &session).await?, ["after"], "the messages after a clear was repeated");
     Ok(())
 }

@@ -4,46 +4,34 @@ use std::sync::Arc;
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, saying, texts};
-use crate::conformance::{Failure, Handle, Trial};
+use crate::conformance::{Failure, Handle, TestContext};
 use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::{Append, AppendId, Position};
 
-cases! {
-    an_expected_position_that_is_true_is_accepted: "an append at the position of the last load, or of the last append, is written (promise 4)",
-    a_conflict_writes_nothing_and_names_the_position: "an append at an old position is refused, nothing is written, and the error's position works (promise 4)",
-    the_position_of_an_empty_log: "the position of an empty log holds until the first record, and no longer (promise 4)",
-    a_position_travels_as_text: "a position that was printed and parsed in between, or used by another handle, means the same (promise 4)",
-    a_position_is_no_clock: "a position is the same place whenever it was read: an hour ago, or by a clock that runs ahead",
-    a_position_of_another_log_conflicts: "a position with the right number but another record's id is refused (promise 4)",
-    a_position_before_a_clear_conflicts: "a clear counts as a write for those who read before it (promise 4)",
-    one_of_many_at_one_position_wins: "of writers that expect the same position, just one is accepted each time (promise 4)",
-    one_of_many_first_writers_wins: "of writers that expect an empty session, just one is accepted (promise 4)",
-}
-
-async fn an_expected_position_that_is_true_is_accepted(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    say(&trial.store, &session, "a").await?;
-    let read = all(&trial.store, &session).await?.position;
-    let b = trial.store.append(&session, &saying("b").expecting(read)).await?;
-    let c = trial.store.append(&session, &saying("c").expecting(b.position)).await?;
+pub(super) async fn an_expected_position_that_is_true_is_accepted(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    say(&context.store, &session, "a").await?;
+    let read = all(&context.store, &session).await?.position;
+    let b = context.store.append(&session, &saying("b").expecting(read)).await?;
+    let c = context.store.append(&session, &saying("c").expecting(b.position)).await?;
     ensure_eq!(c.seq, 2, "the number of the third record");
-    ensure_eq!(texts(&trial.store, &session).await?, ["a", "b", "c"], "the messages");
+    ensure_eq!(texts(&context.store, &session).await?, ["a", "b", "c"], "the messages");
     Ok(())
 }
 
-async fn a_conflict_writes_nothing_and_names_the_position(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let other = trial.open().await?;
-    let old = say(&trial.store, &session, "a").await?.position;
+pub(super) async fn a_conflict_writes_nothing_and_names_the_position(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let other = context.open().await?;
+    let old = say(&context.store, &session, "a").await?.position;
     let b = say(&other, &session, "b").await?;
     let lost = saying("lost").expecting(old);
-    let error = ensure_err!(trial.store.append(&session, &lost).await, Conflict, "an append at an old position");
+    let error = ensure_err!(context.store.append(&session, &lost).await, Conflict, "an append at an old position");
     let Some(actual) = error.actual() else { return Err(Failure::new("the conflict does not name the actual position")) };
     ensure_eq!(*actual, b.position, "the actual position that the conflict names");
     ensure_eq!(texts(&other, &session).await?, ["a", "b"], "the messages after a conflict");
     ensure_eq!(all(&other, &session).await?.position, b.position, "the position after a conflict");
-    trial.store.append(&session, &saying("c").expecting(actual.clone())).await?;
+    context.store.append(&session, &saying("c").expecting(actual.clone())).await?;
     ensure_eq!(
         texts(&other, &session).await?,
         ["a", "b", "c"],
@@ -52,29 +40,29 @@ async fn a_conflict_writes_nothing_and_names_the_position(trial: Trial) -> Resul
     Ok(())
 }
 
-async fn the_position_of_an_empty_log(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let empty = all(&trial.store, &session).await?.position;
+pub(super) async fn the_position_of_an_empty_log(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let empty = all(&context.store, &session).await?.position;
     // A position ahead of an empty log is refused, too.
     let ahead = saying("x").expecting(Position::new(1, Some(AppendId::random()), empty.read_at()));
-    let error = ensure_err!(trial.store.append(&session, &ahead).await, Conflict, "a position ahead of an empty log");
+    let error = ensure_err!(context.store.append(&session, &ahead).await, Conflict, "a position ahead of an empty log");
     ensure_eq!(error.actual(), Some(&empty), "the actual position");
-    trial.store.append(&session, &saying("a").expecting(empty.clone())).await?;
+    context.store.append(&session, &saying("a").expecting(empty.clone())).await?;
     let error = ensure_err!(
-        trial.store.append(&session, &saying("b").expecting(empty)).await,
+        context.store.append(&session, &saying("b").expecting(empty)).await,
         Conflict,
         "the position of an empty log, after its first record"
     );
     ensure_eq!(error.actual().map(Position::next), Some(1), "the number in the actual position");
-    ensure_eq!(texts(&trial.store, &session).await?, ["a"], "the messages");
+    ensure_eq!(texts(&context.store, &session).await?, ["a"], "the messages");
     Ok(())
 }
 
-async fn a_position_travels_as_text(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let other = trial.open().await?;
+pub(super) async fn a_position_travels_as_text(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let other = context.open().await?;
     for n in 0..4 {
-        let position: Position = all(&trial.store, &session).await?.position.to_string().parse()?;
+        let position: Position = all(&context.store, &session).await?.position.to_string().parse()?;
         let appended = other.append(&session, &saying("x").expecting(position.clone())).await?;
         ensure_eq!(appended.seq, n, "the number of an append at a position read elsewhere");
         let again = other.append(&session, &saying("y").expecting(position)).await;
@@ -83,28 +71,28 @@ async fn a_position_travels_as_text(trial: Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn a_position_is_no_clock(trial: Trial) -> Result<(), Failure> {
+pub(super) async fn a_position_is_no_clock(context: TestContext) -> Result<(), Failure> {
     const HOUR: i64 = 3_600_000;
-    let session = trial.session()?;
-    count_to(&trial.store, &session, 2).await?;
-    let now = all(&trial.store, &session).await?.position.read_at();
+    let session = context.session()?;
+    count_to(&context.store, &session, 2).await?;
+    let now = all(&context.store, &session).await?.position.read_at();
     for (n, read_at) in [now - HOUR, now + HOUR, now - 23 * HOUR, now].into_iter().enumerate() {
-        let read = all(&trial.store, &session).await?.position;
+        let read = all(&context.store, &session).await?.position;
         let old = Position::new(read.next(), read.last(), read_at);
-        let appended = trial.store.append(&session, &saying("x").expecting(old.clone())).await?;
+        let appended = context.store.append(&session, &saying("x").expecting(old.clone())).await?;
         ensure_eq!(appended.seq, n as u64 + 2, "the number of an append at a position read at {read_at}");
-        let again = trial.store.append(&session, &saying("y").expecting(old)).await;
+        let again = context.store.append(&session, &saying("y").expecting(old)).await;
         ensure_err!(again, Conflict, "the same position after a write");
     }
     Ok(())
 }
 
-async fn a_position_of_another_log_conflicts(trial: Trial) -> Result<(), Failure> {
-    let (session, other) = (trial.session()?, trial.session()?);
-    count_to(&trial.store, &session, 3).await?;
-    count_to(&trial.store, &other, 3).await?;
-    let here = all(&trial.store, &session).await?.position;
-    let elsewhere = all(&trial.store, &other).await?.position;
+pub(super) async fn a_position_of_another_log_conflicts(context: TestContext) -> Result<(), Failure> {
+    let (session, other) = (context.session()?, context.session()?);
+    count_to(&context.store, &session, 3).await?;
+    count_to(&context.store, &other, 3).await?;
+    let here = all(&context.store, &session).await?.position;
+    let elsewhere = all(&context.store, &other).await?.position;
     for wrong in [
         elsewhere,
         Position::new(3, Some(AppendId::random()), here.read_at()),
@@ -112,48 +100,48 @@ async fn a_position_of_another_log_conflicts(trial: Trial) -> Result<(), Failure
         Position::new(4, here.last(), here.read_at()),
         Position::new(u64::MAX, here.last(), here.read_at()),
     ] {
-        let result = trial.store.append(&session, &saying("x").expecting(wrong.clone())).await;
+        let result = context.store.append(&session, &saying("x").expecting(wrong.clone())).await;
         let error = ensure_err!(result, Conflict, "{wrong:?} in a log at {here:?}");
         ensure_eq!(error.actual(), Some(&here), "the actual position");
     }
-    ensure_eq!(texts(&trial.store, &session).await?, ["0", "1", "2"], "the messages after the conflicts");
+    ensure_eq!(texts(&context.store, &session).await?, ["0", "1", "2"], "the messages after the conflicts");
     Ok(())
 }
 
-async fn a_position_before_a_clear_conflicts(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    count_to(&trial.store, &session, 2).await?;
-    let before = all(&trial.store, &session).await?.position;
-    let cleared = trial.open().await?.clear(&session).await?;
-    let result = trial.store.append(&session, &saying("x").expecting(before.clone())).await;
+pub(super) async fn a_position_before_a_clear_conflicts(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    count_to(&context.store, &session, 2).await?;
+    let before = all(&context.store, &session).await?.position;
+    let cleared = context.open().await?.clear(&session).await?;
+    let result = context.store.append(&session, &saying("x").expecting(before.clone())).await;
     let error = ensure_err!(result, Conflict, "a position from before a clear");
     ensure_eq!(error.actual(), Some(&cleared.appended.position), "the actual position");
-    let result = trial.store.append(&session, &Append::clear().expecting(before)).await;
+    let result = context.store.append(&session, &Append::clear().expecting(before)).await;
     ensure_err!(result, Conflict, "a clear at a position from before another clear");
-    trial.store.append(&session, &saying("y").expecting(cleared.appended.position)).await?;
-    ensure_eq!(texts(&trial.store, &session).await?, ["y"], "the messages");
+    context.store.append(&session, &saying("y").expecting(cleared.appended.position)).await?;
+    ensure_eq!(texts(&context.store, &session).await?, ["y"], "the messages");
     Ok(())
 }
 
-async fn one_of_many_at_one_position_wins(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    say(&trial.store, &session, "first").await?;
-    let handles = trial.handles(3).await?;
+pub(super) async fn one_of_many_at_one_position_wins(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    say(&context.store, &session, "first").await?;
+    let handles = context.handles(3).await?;
     for round in 1..7 {
         one_of_eight_wins(&handles, &session, round).await?;
     }
     Ok(())
 }
 
-async fn one_of_many_first_writers_wins(trial: Trial) -> Result<(), Failure> {
-    let handles = trial.handles(3).await?;
+pub(super) async fn one_of_many_first_writers_wins(context: TestContext) -> Result<(), Failure> {
+    let handles = context.handles(3).await?;
     for _ in 0..3 {
-        one_of_eight_wins(&handles, &trial.session()?, 0).await?;
+        one_of_eight_wins(&handles, &context.session()?, 0).await?;
     }
     Ok(())
 }
 
-/// Eight writers who read the same position; the next record is to be number `next`.
+/// Eight writers that read the same position; the next record must be number `next`.
 async fn one_of_eight_wins(handles: &[Handle], session: &SessionId, next: u64) -> Result<(), Failure> {
     let position = all(&handles[0], session).await?.position;
     let writers = (0..8).map(|writer| {

@@ -1,24 +1,20 @@
 //! Random histories against a model of the contract.
 
 use crate::conformance::sample::{Random, all, say, saying, seqs};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 use crate::store::{Append, Identity, Position};
 
 use super::window::check_windows;
 
-cases! {
-    random_histories_agree_with_the_model: "any sequence of appends, repeats, rewinds, clears, sweeps and conflicts, on two handles, shows what the contract says",
-}
-
-/// What the contract says of a log: the view at each record.
+/// The contract's model of a log: the view at each record.
 #[derive(Default)]
 struct Model {
-    /// Per record, the numbers in view at it.
+    /// Per record, the numbers visible at it.
     views: Vec<Vec<u64>>,
     /// Per record, its text.
     texts: Vec<String>,
-    /// Per record, whether and to what it rewinds.
+    /// Per record, the number that it rewinds to, if it does.
     rewinds: Vec<Option<u64>>,
     keyed: Vec<(String, Append, u64)>,
 }
@@ -42,20 +38,20 @@ impl Model {
     }
 }
 
-async fn random_histories_agree_with_the_model(trial: Trial) -> Result<(), Failure> {
+pub(super) async fn random_histories_agree_with_the_model(context: TestContext) -> Result<(), Failure> {
     for seed in 0..6 {
-        one_history(&trial, seed).await.map_err(|e| Failure::new(format!("with the seed {seed}: {e}")))?;
+        one_history(&context, seed).await.map_err(|e| Failure::new(format!("with the seed {seed}: {e}")))?;
     }
     Ok(())
 }
 
-async fn one_history(trial: &Trial, seed: u64) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let handles = trial.handles(1).await?;
-    let rewinds = trial.store.capabilities().rewind;
+async fn one_history(context: &TestContext, seed: u64) -> Result<(), Failure> {
+    let session = context.session()?;
+    let handles = context.handles(1).await?;
+    let rewinds = context.store.capabilities().rewind;
     let mut random = Random::new(seed);
     let mut model = Model::default();
-    let mut old = all(&trial.store, &session).await?.position;
+    let mut old = all(&context.store, &session).await?.position;
     for step in 0..35 {
         let store = &handles[random.below(2)];
         let text = format!("{seed}/{step}");
@@ -75,7 +71,7 @@ async fn one_history(trial: &Trial, seed: u64) -> Result<(), Failure> {
                 let kept = if messages.is_some() { text } else { String::new() };
                 let history = all(store, &session).await?;
                 store.append(&session, &Append::rewind(&history, k, messages)?).await?;
-                // Taking back a rewind does not bring back what it hid.
+                // Removing a rewind does not bring back what it hid.
                 model.append(Some(model.rewinds[k as usize].unwrap_or(k)), kept);
             }
             7 | 8 if old.next() < model.views.len() as u64 => {
@@ -92,7 +88,7 @@ async fn one_history(trial: &Trial, seed: u64) -> Result<(), Failure> {
                 let again = store.append(&session, append).await?;
                 ensure!(
                     again.repeated && again.seq == *seq,
-                    "the key {key} of record {seq} was not found, but stored as {}",
+                    "the key {key} of record {seq} was not found but stored again as {}",
                     again.seq
                 );
             }
@@ -118,5 +114,5 @@ async fn one_history(trial: &Trial, seed: u64) -> Result<(), Failure> {
         }
         ensure_eq!(history.position.next(), model.views.len() as u64, "the next number after step {step}");
     }
-    check_windows(trial, &session, &[0, 1, 2, 4, 9, 100]).await
+    check_windows(context, &session, &[0, 1, 2, 4, 9, 100]).await
 }

@@ -3,39 +3,30 @@
 use std::sync::Arc;
 
 use crate::conformance::sample::{all, count_to, say};
-use crate::conformance::{Failure, Trial};
+use crate::conformance::{Failure, TestContext};
 use crate::message::{Message, Role};
 use crate::session::SessionId;
 use crate::store::{Append, ChatStoreExt, History, Load, Reach, Record};
 use crate::wire::openai;
 
-cases! {
-    windows_bring_what_was_asked: "a load brings at least the last messages, turns or weight that it asks for, whole records, newest last",
-    turns_are_counted_in_every_form: "a load of turns counts a user's message that holds a tool's result as a part of the turn before it",
-    windows_follow_rewinds [Rewind]: "a window goes back along the view, not along the log: what was taken back does not count",
-    windows_end_at_clears: "a window never reaches behind a clear, swept or not (promise 5)",
-    a_window_says_whether_it_is_all: "a load says that it is complete just when nothing older is left",
-    an_empty_window_still_says_where_the_log_is: "a load of nothing costs no messages and gives the position",
-}
-
 /// Checks windows of every kind and size against the whole view.
-pub(super) async fn check_windows(trial: &Trial, session: &SessionId, sizes: &[usize]) -> Result<(), Failure> {
-    let whole = all(&trial.store, session).await?;
-    ensure!(whole.complete, "the load of everything does not say that it is complete");
+pub(super) async fn check_windows(context: &TestContext, session: &SessionId, sizes: &[usize]) -> Result<(), Failure> {
+    let whole = all(&context.store, session).await?;
+    ensure!(whole.complete, "the load of everything is not complete");
     for &n in sizes {
         let one = |_: &Message| 1;
         let user = |message: &Message| u64::from(message.begins_turn());
         let bytes = |message: &Message| message.text().len() as u64;
-        check(trial, session, &whole, Reach::Messages(n), n as u64, one).await?;
-        check(trial, session, &whole, Reach::Turns(n), n as u64, user).await?;
+        check(context, session, &whole, Reach::Messages(n), n as u64, one).await?;
+        check(context, session, &whole, Reach::Turns(n), n as u64, user).await?;
         let budget = n as u64 * 3;
-        check(trial, session, &whole, Reach::Weight { budget, of: Arc::new(bytes) }, budget, bytes).await?;
+        check(context, session, &whole, Reach::Weight { budget, of: Arc::new(bytes) }, budget, bytes).await?;
     }
     Ok(())
 }
 
 async fn check(
-    trial: &Trial,
+    context: &TestContext,
     session: &SessionId,
     whole: &History,
     reach: Reach,
@@ -43,7 +34,7 @@ async fn check(
     weight: impl Fn(&Message) -> u64,
 ) -> Result<(), Failure> {
     let what = format!("{reach:?}");
-    let window = trial.store.load(session, &Load::reaching(reach)).await?;
+    let window = context.store.load(session, &Load::reaching(reach)).await?;
     ensure_eq!(window.position, whole.position, "{what}: the position");
     let (got, all) = (&window.records, &whole.records);
     ensure!(got.len() <= all.len(), "{what}: {} records in a window of a view of {}", got.len(), all.len());
@@ -54,51 +45,51 @@ async fn check(
         "{what}: the window holds {} of {wanted}, and leaves out older records",
         sum(got)
     );
-    ensure!(!window.complete || got.len() == all.len(), "{what}: it says that it is complete, and older records are left");
-    // A window that was not filled went to the end, and knows it.
-    ensure!(window.complete || sum(got) >= wanted, "{what}: there is nothing older, and it does not say that it is complete");
+    ensure!(!window.complete || got.len() == all.len(), "{what}: it is reported as complete, although older records are left");
+    // A window that was not filled reached the start of the history and must report that.
+    ensure!(window.complete || sum(got) >= wanted, "{what}: nothing is older, but it is not reported as complete");
     Ok(())
 }
 
 const SIZES: [usize; 10] = [0, 1, 2, 3, 5, 8, 13, 40, 1_000, usize::MAX / 3];
 
-/// Records of one to four messages, some of them without a user's.
-pub(super) async fn uneven(trial: &Trial, session: &SessionId, records: usize) -> Result<(), Failure> {
+/// Records of one to four messages, some without a user's message.
+pub(super) async fn uneven(context: &TestContext, session: &SessionId, records: usize) -> Result<(), Failure> {
     for n in 0..records {
         let roles = [Role::User, Role::Assistant, Role::Tool, Role::Assistant];
         let messages = (0..=n % 4).map(|i| Message::new(roles[(i + n / 3) % 4], format!("{n}/{i}")));
-        trial.store.append(session, &Append::new(messages)).await?;
+        context.store.append(session, &Append::new(messages)).await?;
     }
     Ok(())
 }
 
-async fn windows_bring_what_was_asked(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    uneven(&trial, &session, 24).await?;
-    check_windows(&trial, &session, &SIZES).await
+pub(super) async fn windows_bring_what_was_asked(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    uneven(&context, &session, 24).await?;
+    check_windows(&context, &session, &SIZES).await
 }
 
-async fn turns_are_counted_in_every_form(trial: Trial) -> Result<(), Failure> {
+pub(super) async fn turns_are_counted_in_every_form(context: TestContext) -> Result<(), Failure> {
     for (question, call, result) in turns_with_tools() {
-        let session = trial.session()?;
+        let session = context.session()?;
         for _ in 0..3 {
             for message in [&question, &call, &result, &Message::assistant("!")] {
-                trial.store.append(&session, &Append::new([message.clone()])).await?;
+                context.store.append(&session, &Append::new([message.clone()])).await?;
             }
         }
-        let whole = all(&trial.store, &session).await?;
+        let whole = all(&context.store, &session).await?;
         ensure_eq!(whole.messages().nth(2), Some(&result), "a result as it was stored");
         for n in 1..=3 {
-            let window = trial.store.load(&session, &Load::turns(n)).await?;
+            let window = context.store.load(&session, &Load::turns(n)).await?;
             let questions = window.messages().filter(|message| **message == question).count();
-            ensure!(questions >= n, "a load of {n} turns brings {questions} questions");
+            ensure!(questions >= n, "a load of {n} turns returns {questions} questions");
         }
-        check_windows(&trial, &session, &SIZES).await?;
+        check_windows(&context, &session, &SIZES).await?;
     }
     Ok(())
 }
 
-/// A question, a call and its result, in forms that give results in a user's message or without a role.
+/// A question, a call and its result, in forms that put results into a user's message or a message without a role.
 pub(super) fn turns_with_tools() -> Vec<(Message, Message, Message)> {
     let forms = [
         [
@@ -127,42 +118,42 @@ pub(super) fn turns_with_tools() -> Vec<(Message, Message, Message)> {
     turns.collect::<Option<_>>().unwrap_or_default()
 }
 
-async fn windows_follow_rewinds(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    uneven(&trial, &session, 10).await?;
-    trial.store.rewind_to(&session, 7).await?;
-    check_windows(&trial, &session, &SIZES).await?;
-    uneven(&trial, &session, 5).await?;
-    let history = all(&trial.store, &session).await?;
-    trial.store.append(&session, &Append::rewind(&history, 3, [Message::user("edit")])?).await?;
-    check_windows(&trial, &session, &SIZES).await?;
-    uneven(&trial, &session, 6).await?;
-    check_windows(&trial, &session, &SIZES).await
+pub(super) async fn windows_follow_rewinds(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    uneven(&context, &session, 10).await?;
+    context.store.rewind_to(&session, 7).await?;
+    check_windows(&context, &session, &SIZES).await?;
+    uneven(&context, &session, 5).await?;
+    let history = all(&context.store, &session).await?;
+    context.store.append(&session, &Append::rewind(&history, 3, [Message::user("edit")])?).await?;
+    check_windows(&context, &session, &SIZES).await?;
+    uneven(&context, &session, 6).await?;
+    check_windows(&context, &session, &SIZES).await
 }
 
-async fn windows_end_at_clears(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    uneven(&trial, &session, 8).await?;
-    trial.store.append(&session, &Append::clear()).await?;
-    check_windows(&trial, &session, &SIZES).await?;
-    uneven(&trial, &session, 5).await?;
-    check_windows(&trial, &session, &SIZES).await?;
-    trial.store.sweep(&session).await?;
-    check_windows(&trial, &session, &SIZES).await?;
-    trial.store.append(&session, &Append::replace_all([Message::user("a"), Message::assistant("b")])).await?;
-    check_windows(&trial, &session, &SIZES).await?;
-    trial.store.sweep(&session).await?;
-    uneven(&trial, &session, 3).await?;
-    check_windows(&trial, &session, &SIZES).await
+pub(super) async fn windows_end_at_clears(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    uneven(&context, &session, 8).await?;
+    context.store.append(&session, &Append::clear()).await?;
+    check_windows(&context, &session, &SIZES).await?;
+    uneven(&context, &session, 5).await?;
+    check_windows(&context, &session, &SIZES).await?;
+    context.store.sweep(&session).await?;
+    check_windows(&context, &session, &SIZES).await?;
+    context.store.append(&session, &Append::replace_all([Message::user("a"), Message::assistant("b")])).await?;
+    check_windows(&context, &session, &SIZES).await?;
+    context.store.sweep(&session).await?;
+    uneven(&context, &session, 3).await?;
+    check_windows(&context, &session, &SIZES).await
 }
 
-async fn a_window_says_whether_it_is_all(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    count_to(&trial.store, &session, 6).await?;
+pub(super) async fn a_window_says_whether_it_is_all(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    count_to(&context.store, &session, 6).await?;
     for (n, complete) in [(1, false), (5, false), (6, true), (7, true)] {
-        let window = trial.store.load(&session, &Load::last(n)).await?;
+        let window = context.store.load(&session, &Load::last(n)).await?;
         ensure!(window.records.len() >= n.min(6), "a window of {n} has {} records", window.records.len());
-        // A store may bring more than was asked, and then it is complete earlier.
+        // A store may return more than was asked for, and is then complete earlier.
         let all_there = window.records.len() == 6;
         ensure_eq!(window.complete, all_there, "whether a window of {n} with {} records of 6 is complete", window.records.len());
         ensure!(complete == all_there || all_there, "a window of {n} of 6");
@@ -170,17 +161,17 @@ async fn a_window_says_whether_it_is_all(trial: Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn an_empty_window_still_says_where_the_log_is(trial: Trial) -> Result<(), Failure> {
-    let session = trial.session()?;
-    let appended = say(&trial.store, &session, "a").await?;
+pub(super) async fn an_empty_window_still_says_where_the_log_is(context: TestContext) -> Result<(), Failure> {
+    let session = context.session()?;
+    let appended = say(&context.store, &session, "a").await?;
     for load in [Load::last(0), Load::turns(0), Load::reaching(Reach::Weight { budget: 0, of: Arc::new(|_| 1) })] {
-        let window = trial.store.load(&session, &load).await?;
+        let window = context.store.load(&session, &load).await?;
         ensure_eq!(window.position, appended.position, "{load:?}: the position");
-        ensure!(!window.complete || !window.is_empty(), "{load:?}: nothing was loaded, and it says that this is all there is");
+        ensure!(!window.complete || !window.is_empty(), "{load:?}: nothing was loaded, but it is reported as complete");
     }
-    // Weights so large that their sum overflows are the caller's own, but the load must come back.
-    count_to(&trial.store, &session, 2).await?;
+    // Weights so large that their sum overflows are the caller's choice, but the load must return.
+    count_to(&context.store, &session, 2).await?;
     let heavy = Load::reaching(Reach::Weight { budget: 10, of: Arc::new(|_| u64::MAX) });
-    ensure!(!trial.store.load(&session, &heavy).await?.is_empty(), "a message heavier than the budget is left out");
+    ensure!(!context.store.load(&session, &heavy).await?.is_empty(), "a message heavier than the budget is left out");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tool calls: OpenAI's, whose arguments are a text, and LangChain's, whose arguments are an object.
+//! Converts tool calls: OpenAI's arguments are a text, LangChain's are an object.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use super::shape::is_shown;
 use crate::json as strict;
 use crate::message::ToolCall;
 
-/// What a call says, however it is written.
+/// The content of a call, independent of its form.
 #[derive(PartialEq)]
 struct Said {
     id: Option<String>,
@@ -15,7 +15,7 @@ struct Said {
 }
 
 impl Said {
-    /// Of a call of a function, or of a custom tool, whose input is a free text.
+    /// Reads a call of a function, or of a custom tool, whose input is free text.
     fn of(call: &ToolCall) -> Self {
         let custom = |field: &str| call.fields().get("custom")?.get(field)?.as_str();
         Self {
@@ -25,7 +25,7 @@ impl Said {
         }
     }
 
-    /// The arguments, where they are an object and a function's name is there too.
+    /// Returns the function's name and the arguments, if those are an object.
     fn object(&self) -> Option<(&str, Map<String, Value>)> {
         let (name, text) = (self.name.as_deref()?, self.arguments.as_deref()?);
         match text.trim_ascii() {
@@ -40,7 +40,7 @@ impl Said {
     }
 }
 
-/// LangChain's `tool_calls` and `invalid_tool_calls`.
+/// Returns LangChain's `tool_calls` and `invalid_tool_calls`.
 pub(super) fn to_stored(calls: &[ToolCall]) -> (Vec<Value>, Vec<Value>) {
     let (mut valid, mut invalid) = (Vec::new(), Vec::new());
     for call in calls {
@@ -55,7 +55,7 @@ pub(super) fn to_stored(calls: &[ToolCall]) -> (Vec<Value>, Vec<Value>) {
     (valid, invalid)
 }
 
-/// The calls that LangChain's two lists hold. What is odd in them is read as well as it can be; the note keeps it.
+/// Reads the calls in LangChain's two lists. Irregular entries are read as well as possible; the note keeps the rest.
 pub(super) fn from_stored(valid: Option<&Value>, invalid: Option<&Value>) -> Vec<ToolCall> {
     let entries = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
     entries(valid).iter().chain(&entries(invalid)).map(from_entry).collect()
@@ -80,8 +80,8 @@ fn from_entry(entry: &Value) -> ToolCall {
     ToolCall::from(fields)
 }
 
-/// The provider's own calls, as `additional_kwargs.tool_calls` may hold them, if they say the same as `visible`, or if
-/// nothing is visible (then LangChain too falls back on them).
+/// Returns the provider's own calls, as `additional_kwargs.tool_calls` may hold them, if they equal `visible`, or if `visible` is
+/// empty (LangChain too falls back on them then).
 pub(super) fn raw(list: &Value, visible: &[ToolCall]) -> Option<Vec<ToolCall>> {
     let as_call = |entry: &Value| entry.as_object().map(|fields| ToolCall::from(fields.clone()));
     let raw: Vec<ToolCall> = list.as_array()?.iter().map(as_call).collect::<Option<_>>()?;

@@ -1,11 +1,11 @@
 //! LangChain's stored messages, `{"type", "data"}`: what langchain-core's `messages_to_dict` and LangChain.js's
-//! `mapChatMessagesToStoredMessages` write, and what their readers take.
+//! `mapChatMessagesToStoredMessages` write, and what their readers accept.
 //!
 //! | LangChain | here |
 //! |---|---|
 //! | type `human`, `ai`, `system`, `tool` | role user, assistant, system, tool |
 //! | type `function` | role tool, as OpenAI's older role `function` ([`ROLE_KEY`](super::openai::ROLE_KEY)) |
-//! | type `chat` (Python), `generic` (JS) | the role it names, where it is one of ours, else user |
+//! | type `chat` (Python), `generic` (JS) | the role it names if that is one of ours, otherwise user |
 //! | `…MessageChunk` | as the message of that name |
 //! | `additional_kwargs.__openai_role__: developer` on a system message | OpenAI's role `developer` |
 //! | `content`, `name`, `id`, `tool_call_id` | the same |
@@ -14,14 +14,14 @@
 //! | `invalid_tool_calls`, whose `args` are a text | `tool_calls` whose arguments are not a JSON object |
 //! | a field of `additional_kwargs` | a field of [`Message::extra`] |
 //!
-//! **What a message has no place for** (`usage_metadata`, `response_metadata`, `artifact`, `status`, the name of a `chat` role …)
-//! is kept in `extra` under [`NOTE_KEY`], as its difference from what would be written without it: nothing at all for what
-//! langchain-core writes by default, and `{"form": "js"}` for what LangChain.js does.
+//! **Fields that a message has no place for** (`usage_metadata`, `response_metadata`, `artifact`, `status`, the name of a `chat`
+//! role …) are kept in `extra` under [`NOTE_KEY`], as the difference from what would be written without it: empty for what
+//! langchain-core writes by default, and `{"form": "js"}` for what LangChain.js writes.
 //!
-//! **What LangChain's form has no place for**, or alters (arguments with their own spaces, fields that are ours alone), rides in
-//! `data.additional_kwargs` under [`RIDER_KEY`]: a JSON text with only the fields that differ, which LangChain code carries along
-//! unseen. On the way back it counts only if the rest still says what it said when it was written; where LangChain code has edited
-//! the visible message, the visible wins.
+//! **What LangChain's form has no place for**, or alters (arguments with their own whitespace, fields that are ours alone), is
+//! stored in `data.additional_kwargs` under [`RIDER_KEY`]: a JSON text with only the fields that differ, which LangChain code
+//! passes along unchanged. When the message is read back, the rider applies only if the rest is as it was written; if LangChain
+//! code has edited the visible message, the visible message wins.
 
 use serde_json::Value;
 
@@ -39,13 +39,13 @@ use note::Note;
 pub use rider::Rider;
 use shape::Stored;
 
-/// The field of [`Message::extra`] that holds what a message has no place for.
+/// The field of [`Message::extra`] for what a message has no place for.
 pub const NOTE_KEY: &str = "langchain";
 
-/// The field of `data.additional_kwargs` that holds what LangChain's form has no place for.
+/// The field of `data.additional_kwargs` for what LangChain's form has no place for.
 pub const RIDER_KEY: &str = "chat_memory";
 
-/// Reads a stored message. [`to_value`] gives an equal one.
+/// Reads a stored message. [`to_value`] returns an equal value.
 ///
 /// ```
 /// use chat_memory::wire::langchain;
@@ -61,8 +61,8 @@ pub const RIDER_KEY: &str = "chat_memory";
 /// ```
 ///
 /// # Errors
-/// [`MessageError`] when the value is not an object with a `type` and `data`, when the type is not known or is `remove` (an
-/// instruction to LangChain that no model should be shown), or when the message would nest deeper than [`json::MAX_DEPTH`].
+/// [`MessageError`] if the value is not an object with a `type` and `data`, if the type is unknown or is `remove` (an instruction
+/// to LangChain that no model should see), or if the message would nest deeper than [`json::MAX_DEPTH`].
 pub fn from_value(value: Value) -> Result<Message, MessageError> {
     let message = read(&Stored::from_value(value)?);
     if json::depth(&message.to_value()) > json::MAX_DEPTH {
@@ -71,9 +71,9 @@ pub fn from_value(value: Value) -> Result<Message, MessageError> {
     Ok(message)
 }
 
-/// Writes a stored message as langchain-core does, fit for its `messages_from_dict`. [`from_value`] gives an equal message.
+/// Writes a stored message as langchain-core does, for its `messages_from_dict`. [`from_value`] returns an equal message.
 ///
-/// The promise holds for every message that passes [`Message::check`].
+/// This holds for every message that passes [`Message::check`].
 ///
 /// ```
 /// use chat_memory::{Message, wire::langchain};
@@ -89,10 +89,10 @@ pub fn to_value(message: &Message) -> Value {
     write(message).into_value()
 }
 
-/// A stored message's message, with its rider if it has one that still agrees with the rest.
+/// Reads a stored message and applies its rider if that still agrees with the rest.
 fn read(stored: &Stored) -> Message {
-    // Agreement is judged by writing, and writing checks itself by reading: each step down reads a rider that stands inside
-    // the last one, escaped once more, so there are few.
+    // Agreement is checked by writing, and writing checks itself by reading. Each step down reads a rider nested in the last one,
+    // escaped once more, so there are few.
     let exact = stored.without_rider().and_then(|(rest, rider)| Rider::parse(&rider)?.applied_to(&decode(&rest)));
     match exact {
         Some(message) if write(&message) == *stored => message,
@@ -105,7 +105,7 @@ pub fn is_type(kind: &str) -> bool {
     shape::is_known(kind)
 }
 
-/// What LangChain code sees of a message: the stored message without what rides beside it.
+/// Returns what LangChain code sees of a message: the stored message without the rider.
 pub fn shown(message: &Message) -> Value {
     let stored = write(message);
     stored.without_rider().map_or_else(|| stored.clone(), |(rest, _)| rest).into_value()
@@ -117,8 +117,8 @@ fn write(message: &Message) -> Stored {
     if read(&whole) == *message {
         return whole;
     }
-    // The form does not hold it all, so a rider is needed. The note still tells how to write the rest, unless it was made
-    // for a message that has been changed since: what is visible has to be the message as it is.
+    // The form cannot hold everything, so a rider is needed. The note still determines how the rest is written, unless it belongs
+    // to a message that has changed since: what is visible must be the current message.
     let shown = match Note::split(&decode(&whole)).0 {
         visible if whole.takes_rider() && shape::looks_same(&visible, &plain) => whole,
         _ => encode(&plain, &note.beside_message()),
@@ -127,7 +127,7 @@ fn write(message: &Message) -> Stored {
     shown.with_rider(rider.to_text())
 }
 
-/// The message that a stored message shows, riders aside.
+/// Returns the message that a stored message shows, ignoring riders.
 fn decode(stored: &Stored) -> Message {
     let (mut plain, note) = shape::decode(stored);
     let written = encode(&plain, &note);
@@ -138,7 +138,7 @@ fn decode(stored: &Stored) -> Message {
     plain
 }
 
-/// What LangChain writes for a message without a note, changed as the note says.
+/// Returns what LangChain writes for a message without a note, changed as the note says.
 fn encode(plain: &Message, note: &Note) -> Stored {
     let kind = note.kind.clone().unwrap_or_else(|| shape::kind_of(plain).to_owned());
     let data = shape::data(plain, &kind, note.js);

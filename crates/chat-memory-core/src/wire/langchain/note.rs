@@ -1,4 +1,4 @@
-//! The note: what a message has no place for, as a difference from what would be written without it.
+//! The note: keeps what a message has no place for, as a difference from what would be written without it.
 
 use serde_json::{Map, Value};
 
@@ -6,27 +6,27 @@ use super::shape::Stored;
 use super::{NOTE_KEY, RIDER_KEY};
 use crate::message::Message;
 
-/// How a stored message differs from the one that its message alone would give.
+/// How a stored message differs from what its message alone would be written as.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Note {
-    /// Another type than the role's usual one.
+    /// A type other than the role's usual one.
     pub(super) kind: Option<String>,
-    /// As LangChain.js writes it: without the fields that say nothing.
+    /// Whether it is written as by LangChain.js: without empty fields.
     pub(super) js: bool,
-    /// The provider's own tool calls stand in `additional_kwargs` too.
+    /// Whether `additional_kwargs` also holds the provider's own tool calls.
     pub(super) raw_calls: bool,
-    /// Fields of `additional_kwargs` whose names mean something else in a message.
+    /// Fields of `additional_kwargs` whose names have another meaning in a message.
     pub(super) kwargs: Map<String, Value>,
-    /// Fields of `data` that are other than expected, or more.
+    /// Fields of `data` that differ from the expected ones or are additional.
     pub(super) data: Map<String, Value>,
-    /// Fields of `data` that were expected and are not there.
+    /// Expected fields of `data` that are missing.
     pub(super) absent: Vec<String>,
-    /// Fields beside `type` and `data`.
-    pub(super) beside: Map<String, Value>,
+    /// Fields next to `type` and `data`.
+    pub(super) others: Map<String, Value>,
 }
 
 impl Note {
-    /// A message without its note, and the note. What is no note of ours stays in the message.
+    /// Splits a message into the message without its note, and the note. Anything that is not our note stays in the message.
     pub(super) fn split(message: &Message) -> (Message, Self) {
         let mut plain = message.clone();
         match message.extra.get(NOTE_KEY).and_then(Self::from_value) {
@@ -38,7 +38,7 @@ impl Note {
         }
     }
 
-    /// This note, with all that still tells `written` (what this note gives) from `stored`.
+    /// Completes the note with all remaining differences between `written` (what this note produces) and `stored`.
     pub(super) fn completed(mut self, stored: &Stored, written: &Stored) -> Self {
         for (key, value) in &stored.data {
             if written.data.get(key) != Some(value) {
@@ -47,11 +47,11 @@ impl Note {
         }
         self.absent = written.data.keys().filter(|key| !stored.data.contains_key(*key)).cloned().collect();
         self.absent.sort();
-        self.beside.clone_from(&stored.beside);
+        self.others.clone_from(&stored.others);
         self
     }
 
-    /// `stored`, written for `plain`, changed as this note says.
+    /// Changes `stored`, written for `plain`, as this note says.
     pub(super) fn applied(&self, mut stored: Stored, plain: &Message) -> Stored {
         if let Some(Value::Object(kwargs)) = stored.data.get_mut("additional_kwargs") {
             kwargs.extend(self.kwargs.clone());
@@ -64,11 +64,11 @@ impl Note {
         for key in &self.absent {
             stored.data.shift_remove(key);
         }
-        stored.beside.clone_from(&self.beside);
+        stored.others.clone_from(&self.others);
         stored
     }
 
-    /// What of this note does not touch the message itself, so that it is true of any message.
+    /// Returns the part of the note that does not concern the message itself, so that it applies to any message.
     pub(super) fn beside_message(&self) -> Self {
         let touches = |key: &str| {
             matches!(
@@ -92,7 +92,7 @@ impl Note {
         note
     }
 
-    /// The note's JSON, `None` where there is nothing to note.
+    /// Returns the note's JSON; `None` if it is empty.
     pub(super) fn into_value(self) -> Option<Value> {
         let mut fields = Map::new();
         let mut put = |key: &str, value: Option<Value>| value.map(|value| fields.insert(key.to_owned(), value));
@@ -102,11 +102,11 @@ impl Note {
         put("kwargs", (!self.kwargs.is_empty()).then(|| self.kwargs.into()));
         put("data", (!self.data.is_empty()).then(|| self.data.into()));
         put("absent", (!self.absent.is_empty()).then(|| self.absent.into()));
-        put("beside", (!self.beside.is_empty()).then(|| self.beside.into()));
+        put("beside", (!self.others.is_empty()).then(|| self.others.into()));
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
 
-    /// The note with this JSON, if it is one.
+    /// Parses a note; `None` if the value is not one.
     fn from_value(value: &Value) -> Option<Self> {
         let mut note = Self::default();
         let object = |value: &Value| value.as_object().filter(|fields| !fields.is_empty()).cloned();
@@ -120,11 +120,11 @@ impl Note {
                 "absent" => {
                     note.absent = value.as_array()?.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
                 }
-                "beside" => note.beside = object(value).filter(|fields| !fields.contains_key("type"))?,
+                "beside" => note.others = object(value).filter(|fields| !fields.contains_key("type"))?,
                 _ => return None,
             }
         }
         let names_known_type = note.kind.as_deref().is_none_or(super::shape::is_known);
-        (names_known_type && !note.beside.contains_key("data")).then_some(note)
+        (names_known_type && !note.others.contains_key("data")).then_some(note)
     }
 }

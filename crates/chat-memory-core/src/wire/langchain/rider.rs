@@ -1,45 +1,45 @@
-//! The rider: what LangChain's form has no place for, as a difference between the exact message and the visible one.
+//! The rider: keeps what LangChain's form has no place for, as a difference between the exact message and the visible one.
 
 use serde_json::{Map, Value};
 
 use crate::message::Message;
 
-/// The fields of the message's own JSON that are other than the visible message has them.
+/// The fields of the message's own JSON that differ from the visible message.
 #[derive(Debug, Default, PartialEq)]
 pub struct Rider {
-    /// Fields that it has otherwise, or that the other lacks.
+    /// Fields with another value, or missing from the visible message.
     pub set: Map<String, Value>,
-    /// Fields that it lacks, sorted.
+    /// Fields that only the visible message has, sorted.
     pub unset: Vec<String>,
 }
 
 impl Rider {
-    /// The difference.
+    /// Computes the difference.
     pub fn between(visible: &Message, exact: &Message) -> Self {
         let (visible, exact) = (fields(visible), fields(exact));
         let set = exact.iter().filter(|(key, value)| visible.get(*key) != Some(value));
         let mut unset: Vec<_> = visible.keys().filter(|key| !exact.contains_key(*key)).cloned().collect();
-        // A visible message that was stored elsewhere may come back with its keys in another order.
+        // A visible message that was stored elsewhere may come back with its keys reordered.
         unset.sort();
         Self { set: set.map(|(key, value)| (key.clone(), value.clone())).collect(), unset }
     }
 
-    /// The exact message, if there is one.
+    /// Returns the exact message, if the result is one.
     pub fn applied_to(self, visible: &Message) -> Option<Message> {
         let mut fields = fields(visible);
         for key in &self.unset {
             fields.shift_remove(key);
         }
         for (key, value) in self.set {
-            // At the end, so that these keep the order that the rider's text has, whatever the visible ones' is.
+            // Appended at the end, so that these keep the order of the rider's text, whatever the order of the visible ones.
             fields.shift_remove(&key);
             fields.insert(key, value);
         }
         Message::from_value(Value::Object(fields)).ok()
     }
 
-    /// A text rather than JSON beside the rest: so it passes stores that know fewer numbers than JSON does (DynamoDB turns
-    /// 1.0 into 1 and refuses 1e300), and adds nothing to how deep the message nests.
+    /// A text rather than JSON: it survives stores that support fewer numbers than JSON does (DynamoDB turns 1.0 into 1 and
+    /// refuses 1e300), and it does not add to the message's nesting depth.
     pub(super) fn to_text(&self) -> String {
         let mut rider = Map::new();
         if !self.set.is_empty() {
@@ -53,8 +53,8 @@ impl Rider {
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut rider = Self::default();
-        // Not the strict parser: this nests a level deeper than the message, and whether the text is ours to the letter is
-        // judged by writing it again.
+        // Not the strict parser: this nests a level deeper than the message, and writing it again checks whether the text is
+        // exactly ours.
         let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
         for (key, value) in fields {
             match (key.as_str(), value) {

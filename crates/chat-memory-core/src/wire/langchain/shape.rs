@@ -1,4 +1,4 @@
-//! The shape of LangChain's messages, type by type: what it writes for each of our messages.
+//! The schema of LangChain's messages, type by type: what it writes for each of our messages.
 
 use serde_json::{Map, Value};
 
@@ -9,44 +9,44 @@ use crate::json;
 use crate::message::{Content, Message, MessageError, Part, Role, refused};
 use crate::wire::openai::{self, ROLE_KEY};
 
-/// Where langchain-core remembers OpenAI's role `developer`.
+/// Where langchain-core stores OpenAI's role `developer`.
 const DEVELOPER_KEY: &str = "__openai_role__";
 
-/// A stored message: `type`, `data`, and whatever stands beside them.
+/// A stored message: `type`, `data`, and any fields next to them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stored {
     pub(super) kind: String,
     pub(super) data: Map<String, Value>,
-    pub(super) beside: Map<String, Value>,
+    pub(super) others: Map<String, Value>,
 }
 
 impl Stored {
     pub(super) fn new(kind: String, data: Map<String, Value>) -> Self {
-        Self { kind, data, beside: Map::new() }
+        Self { kind, data, others: Map::new() }
     }
 
     pub(super) fn from_value(value: Value) -> Result<Self, MessageError> {
-        let Value::Object(mut beside) = value else { return Err(refused::not_stored(&value)) };
-        let (kind, data) = match (beside.get("type"), beside.get("data")) {
-            (Some(Value::String(kind)), Some(Value::Object(_))) => (kind.clone(), beside.shift_remove("data")),
-            // What else it says of itself tells what it is.
+        let Value::Object(mut others) = value else { return Err(refused::not_stored(&value)) };
+        let (kind, data) = match (others.get("type"), others.get("data")) {
+            (Some(Value::String(kind)), Some(Value::Object(_))) => (kind.clone(), others.shift_remove("data")),
+            // Its other fields identify it.
             (Some(Value::String(kind)), None) if kind == "remove" => return Err(removes()),
-            _ => return Err(refused::not_stored(&Value::Object(beside))),
+            _ => return Err(refused::not_stored(&Value::Object(others))),
         };
-        beside.shift_remove("type");
+        others.shift_remove("type");
         if kind == "remove" {
             return Err(removes());
         }
         if !is_known(&kind) {
             return Err(refused::unknown_type(&kind));
         }
-        let Some(Value::Object(data)) = data else { return Err(refused::not_stored(&Value::Object(beside))) };
-        Ok(Self { kind, data, beside })
+        let Some(Value::Object(data)) = data else { return Err(refused::not_stored(&Value::Object(others))) };
+        Ok(Self { kind, data, others })
     }
 
     pub(super) fn into_value(self) -> Value {
         let mut fields = Map::from_iter([("type".to_owned(), self.kind.into()), ("data".to_owned(), self.data.into())]);
-        fields.extend(self.beside);
+        fields.extend(self.others);
         Value::Object(fields)
     }
 
@@ -54,7 +54,7 @@ impl Stored {
         self.data.get("additional_kwargs")?.as_object()
     }
 
-    /// Whether a rider can be put in, and taken out again leaving all as it was.
+    /// Whether a rider can be added and removed again without other changes.
     pub(super) fn takes_rider(&self) -> bool {
         self.kwargs().is_some_and(|kwargs| !kwargs.contains_key(RIDER_KEY))
     }
@@ -76,7 +76,7 @@ impl Stored {
     }
 }
 
-/// Of an instruction to LangChain that is no part of a conversation.
+/// The error for an instruction to LangChain that is not part of a conversation.
 fn removes() -> MessageError {
     MessageError::new(
         "stored message of type \"remove\": it tells LangChain to delete another, and is no part of a conversation; leave it out"
@@ -84,7 +84,7 @@ fn removes() -> MessageError {
     )
 }
 
-/// What kinds of messages have in common, whole or chunk.
+/// What the types of messages have in common, whole or chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Human,
@@ -130,7 +130,7 @@ pub(super) fn is_known(kind: &str) -> bool {
     Family::of(kind).is_some()
 }
 
-/// The type under which LangChain has such a message.
+/// Returns the type that LangChain gives such a message.
 pub(super) fn kind_of(message: &Message) -> &'static str {
     match (message.role, openai::other_name(message.role, &message.extra)) {
         (Role::System, _) => "system",
@@ -147,13 +147,14 @@ fn is_shared(key: &str, value: &Value) -> bool {
     !ours.contains(&key) && is_shown(value)
 }
 
-/// Whether a value may stand in the visible message. What LangChain's form wraps around it must not make the whole too
-/// deep to be read again; what is deeper rides as text.
+/// Whether a value may be part of the visible message. The levels that LangChain's form adds must not make the whole too deep to
+/// be read again; deeper values go into the rider as text.
 pub(super) fn is_shown(value: &Value) -> bool {
     json::depth(value) <= json::MAX_DEPTH - 10
 }
 
-/// The `data` of a message without a note, as langchain-core writes it, or (`js`) as LangChain.js does: without the defaults.
+/// Returns the `data` of a message without a note, as langchain-core writes it, or (`js`) as LangChain.js does: without the
+/// defaults.
 pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value> {
     let family = Family::of(kind);
     let mut kwargs: Map<String, Value> = message
@@ -183,7 +184,7 @@ pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value
     }
     match &message.name {
         Some(name) => put("name", name.clone().into()),
-        // The one type that must have a name.
+        // The only type that must have a name.
         None if family == Some(Family::Function) => put("name", "".into()),
         None if !js => put("name", Value::Null),
         None => {}
@@ -215,8 +216,8 @@ pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value
     data
 }
 
-/// What stands for a content that LangChain's form has no list for. It stays as it is: a rider counts only where writing the message
-/// again gives what is stored.
+/// Returns the text for a content whose type has no list in LangChain's form. It must not change: a rider applies only if writing
+/// the message again gives what is stored.
 fn plain_text(message: &Message) -> String {
     let text = |part: &Part| part.as_text().filter(|_| part.kind() == Some("text")).map(str::to_owned);
     match &message.content {
@@ -226,7 +227,7 @@ fn plain_text(message: &Message) -> String {
     }
 }
 
-/// Whether two messages without notes show LangChain code the same.
+/// Whether two messages without notes look the same to LangChain code.
 pub(super) fn looks_same(a: &Message, b: &Message) -> bool {
     let shown = |message: &Message| {
         let mut data = data(message, kind_of(message), false);
@@ -236,8 +237,8 @@ pub(super) fn looks_same(a: &Message, b: &Message) -> bool {
     a.role == b.role && a.tool_call_id == b.tool_call_id && shown(a) == shown(b)
 }
 
-/// The message that a stored message shows, without its note; and the note as far as it is needed to write it again: the form,
-/// the type, and the arguments that a message has no place for.
+/// Returns the message that a stored message shows, without its note, and the note as far as it is needed to write it again: the
+/// form, the type, and the arguments that a message has no place for.
 pub(super) fn decode(stored: &Stored) -> (Message, Note) {
     let data = &stored.data;
     let family = Family::of(&stored.kind).unwrap_or(Family::Human);
@@ -262,7 +263,7 @@ pub(super) fn decode(stored: &Stored) -> (Message, Note) {
         Family::Tool => message.tool_call_id = text("tool_call_id"),
         Family::Ai => {
             message.tool_calls = calls::from_stored(data.get("tool_calls"), data.get("invalid_tool_calls"));
-            // Older code keeps the provider's own calls there, with the arguments' exact text.
+            // Older code keeps the provider's own calls there, with the exact text of the arguments.
             if let Some(raw) = note.kwargs.get("tool_calls").and_then(|raw| calls::raw(raw, &message.tool_calls)) {
                 message.tool_calls = raw;
                 note.kwargs.shift_remove("tool_calls");

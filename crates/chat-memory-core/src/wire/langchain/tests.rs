@@ -5,7 +5,7 @@ use super::{NOTE_KEY, RIDER_KEY, from_value, to_value};
 use crate::message::{Content, Message, Role, ToolCall};
 use crate::wire::{arbitrary, openai};
 
-/// `data` with langchain-core's defaults for this type, changed by `fields`.
+/// Returns `data` with langchain-core's defaults for this type, changed by `fields`.
 fn stored(kind: &str, fields: Value) -> Value {
     let mut data =
         json!({"content": "", "additional_kwargs": {}, "response_metadata": {}, "type": kind, "name": null, "id": null});
@@ -20,7 +20,7 @@ fn stored(kind: &str, fields: Value) -> Value {
     json!({"type": kind, "data": data})
 }
 
-/// Reads a stored message, and checks that it is written again equal.
+/// Reads a stored message and checks that it is written again unchanged.
 fn read(value: &Value) -> Message {
     let message = from_value(value.clone()).unwrap_or_else(|e| panic!("{value}: {e}"));
     assert_eq!(to_value(&message), *value);
@@ -37,7 +37,7 @@ fn rider(value: &Value) -> Option<Value> {
     Some(serde_json::from_str(text).expect("JSON"))
 }
 
-/// Writes a message, checks that it is read again equal, and returns what was written.
+/// Writes a message, checks that it is read back unchanged, and returns what was written.
 fn write(message: &Message) -> Value {
     let value = to_value(message);
     assert_eq!(from_value(value.clone()).as_ref(), Ok(message), "{value}");
@@ -146,7 +146,7 @@ fn the_providers_own_calls_keep_their_text() {
         let message = read(&stored("ai", json!({"tool_calls": tool_calls, "additional_kwargs": {"tool_calls": [raw]}})));
         assert_eq!(message.tool_calls[0].arguments(), Some("{\"a\": 1}"));
     }
-    // Where the two disagree, LangChain takes the visible ones.
+    // If the two disagree, LangChain uses the visible ones.
     let other = json!({"name": "f", "args": {"a": 2}, "id": "c1", "type": "tool_call"});
     let message = read(&stored("ai", json!({"tool_calls": [other], "additional_kwargs": {"tool_calls": [raw]}})));
     assert_eq!(message.tool_calls[0].arguments(), Some("{\"a\":2}"));
@@ -168,7 +168,7 @@ fn only_what_does_not_fit_rides() {
     let value = write(&message);
     assert_eq!(value["data"]["additional_kwargs"]["score"], json!(1.0));
     assert_eq!(rider(&value), Some(json!({"set": {"name": null}})));
-    // No content at all, and none of the null that OpenAI writes: what is shown has to go.
+    // No content at all, not even the null that OpenAI writes: what is shown has to be removed.
     message.content = None;
     message.extra = Map::new();
     assert_eq!(rider(&write(&message)), Some(json!({"unset": ["content"]})));
@@ -184,7 +184,7 @@ fn a_message_changed_by_langchain_code_is_taken_as_it_is_shown() {
     let message = read(&edited);
     assert_eq!(message.tool_calls[0].arguments(), Some("{\"a\":2}"));
     assert_eq!(message.content, Some(Content::from("Let me see.")));
-    // A rider that is not ours stays where it is.
+    // A rider that is not ours stays in place.
     for rider in [json!("{"), json!("{}"), json!("[]"), json!({"set": {}}), json!("{\"set\":{\"role\":\"bot\"}}")] {
         read(&stored("human", json!({"content": "x", "additional_kwargs": {"chat_memory": rider}})));
     }
@@ -248,14 +248,14 @@ fn any_stored() -> impl Strategy<Value = Value> {
     let kind = prop::sample::select(&["human", "ai", "system", "tool", "function", "chat", "generic", "AIMessageChunk"][..]);
     let proper = (kind.clone(), arbitrary::object(arbitrary::value())).prop_map(|(kind, fields)| stored(kind, fields.into()));
     let odd =
-        (kind, arbitrary::object(arbitrary::value()), arbitrary::object(arbitrary::value())).prop_map(|(kind, data, beside)| {
-            let mut fields = beside;
+        (kind, arbitrary::object(arbitrary::value()), arbitrary::object(arbitrary::value())).prop_map(|(kind, data, others)| {
+            let mut fields = others;
             fields.insert("type".into(), kind.into());
             fields.insert("data".into(), data.into());
             Value::Object(fields)
         });
     let ours = || arbitrary::message().prop_map(|message| to_value(&message));
-    // Ours, edited by others: the rider may or may not agree any more.
+    // Our messages, edited by others: the rider may or may not agree any more.
     let edited = (ours(), arbitrary::object(arbitrary::value())).prop_map(|(mut value, changes)| {
         for (key, change) in changes {
             value["data"][key] = change;
@@ -282,7 +282,7 @@ proptest! {
         prop_assert_eq!(from_value(value), Ok(message));
     }
 
-    /// Stores without an order of keys (DynamoDB's maps) lose nothing but that order.
+    /// Stores that do not keep the order of keys (DynamoDB's maps) lose only that order.
     #[test]
     fn the_order_of_keys_does_not_matter(message in arbitrary::message()) {
         fn turned(value: Value) -> Value {
@@ -293,7 +293,7 @@ proptest! {
             }
         }
         let value = to_value(&message);
-        // Arguments are a text made of an object's keys in their order, so they are compared as what they say.
+        // Arguments are a text that keeps an object's key order, so they are compared by content.
         let said = |value: Value| from_value(value).map(|mut message| { message.tool_calls.clear(); message });
         prop_assert_eq!(said(turned(value.clone())), said(value));
     }

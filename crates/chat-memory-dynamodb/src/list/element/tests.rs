@@ -1,4 +1,4 @@
-//! Any message, through DynamoDB's values and back; and what the originals' readers need of what they find.
+//! Round trips of arbitrary messages through DynamoDB's values, and what the originals' readers require.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use chat_memory_core::wire::arbitrary;
 
 const DIALECTS: [Dialect; 2] = [Dialect::Js, Dialect::Python];
 
-/// What DynamoDB allows in an item, which is around the element's own list.
+/// DynamoDB's nesting limit for an item, less the levels around an element.
 const MAX_DEPTH: usize = 32 - 2;
 
 fn mark() -> Mark {
@@ -23,7 +23,7 @@ fn depth(value: &AttributeValue) -> usize {
     }
 }
 
-/// What LangChain.js and Flowise do with an element: leave it out, or build a message of it, which must not throw.
+/// What LangChain.js and Flowise do with an element: skip it, or build a message from it, which must not throw.
 fn js_can_read(element: &AttributeValue) -> bool {
     let AttributeValue::M(fields) = element else { return true };
     let (Some(AttributeValue::S(kind)), Some(AttributeValue::S(_))) = (fields.get("type"), fields.get("text")) else {
@@ -35,7 +35,7 @@ fn js_can_read(element: &AttributeValue) -> bool {
         && (["human", "ai", "system"].contains(&kind.as_str()) || kind == "generic" && has_role)
 }
 
-/// What langchain-core's `messages_from_dict` and its constructors ask for, as far as a type can be told.
+/// What langchain-core's `messages_from_dict` and its constructors require, as far as types show.
 fn python_can_read(element: &AttributeValue) -> bool {
     let AttributeValue::M(fields) = element else { return false };
     let (Some(AttributeValue::S(kind)), Some(AttributeValue::M(data))) = (fields.get("type"), fields.get("data")) else {
@@ -86,7 +86,7 @@ proptest! {
         }
     }
 
-    /// Elements that others wrote, whose place for a mark may be taken, or lacking.
+    /// Elements written by others, whose place for a mark may be taken or missing.
     #[test]
     fn a_mark_leaves_what_others_wrote(
         kwargs in prop_oneof![
@@ -138,7 +138,7 @@ proptest! {
     }
 }
 
-/// Found by the properties above, on days when chance had them.
+/// Found by the properties above on lucky runs.
 #[test]
 fn what_is_like_the_marks_place_stays() {
     for note in [json!({ "kwargs": { "chat_memory": null } }), json!({ "absent": ["additional_kwargs"] })] {
@@ -164,7 +164,7 @@ fn a_plain_element_is_read_on_the_short_way_as_on_the_long_one() {
                 let AttributeValue::M(fields) = &written else { panic!("a map") };
                 assert_eq!(plain(fields).as_ref(), Some(message), "{dialect}");
                 assert_eq!(decode_visible(&AttributeValue::M(unmarked(fields))).as_ref(), Ok(message), "{dialect}");
-                // Any other field, and it is not plain any more.
+                // With any other field it is no longer plain.
                 let mut odd = fields.clone();
                 odd.insert("x".to_owned(), AttributeValue::Bool(true));
                 assert_eq!(plain(&odd), None, "{dialect}");

@@ -1,4 +1,4 @@
-//! Clients of ours, and an original, that do random things at random times and write down what they were told.
+//! Clients of ours, and an original, that act at random and record the responses.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, Appended, History, Identity, Load, Position, Ticket};
 
-/// For how long keys are repeated; a little less than they are good for.
+/// How long keys are repeated; slightly less than their lifetime.
 const REPEATED_MS: i64 = 20 * 60 * 60 * 1000;
 
-/// A logical append: however often it is tried, it must land once at most.
+/// A logical append: however often it is tried, it must land at most once.
 #[derive(Debug, Clone)]
 pub(super) struct Op {
     pub(super) number: u64,
@@ -27,7 +27,7 @@ pub(super) struct Op {
     pub(super) acked: Option<u64>,
     in_doubt: bool,
     pub(super) refused: Option<u64>,
-    /// Between which versions its expected position was read.
+    /// The range of versions within which its expected position was read.
     pub(super) expects: Option<(usize, usize)>,
 }
 
@@ -37,7 +37,7 @@ impl Op {
     }
 }
 
-/// A load, as it was answered.
+/// A load and its result.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) started: u64,
@@ -47,7 +47,7 @@ pub(super) struct Seen {
     pub(super) murky: bool,
 }
 
-/// What all clients wrote down.
+/// What all clients recorded.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) ops: Vec<Op>,
@@ -55,7 +55,7 @@ pub(super) struct Notes {
     pub(super) errors: Vec<String>,
     tickets: Vec<(u64, Ticket)>,
     keys: Vec<u64>,
-    /// Between which versions each position was read.
+    /// The range of versions within which each position was read.
     versions: HashMap<String, (usize, usize)>,
     texts: u64,
 }
@@ -107,7 +107,7 @@ impl Actor {
         self.load_by(&self.sessions(), Load::all()).await;
     }
 
-    /// The life of an original's process.
+    /// Runs an original's process.
     pub(super) async fn live_as_original(self, dialect: Dialect) {
         loop {
             match (self.below(12), dialect) {
@@ -118,7 +118,7 @@ impl Actor {
                 }
                 (_, Dialect::Python) => {
                     let read = self.client.world().python_reads();
-                    // Mostly nobody writes in between, but sometimes one does.
+                    // Usually nobody writes in between, but sometimes someone does.
                     if self.below(3) == 0 {
                         turn().await;
                     }
@@ -132,14 +132,14 @@ impl Actor {
         }
     }
 
-    /// The life of one process: it starts cold and does a few things.
+    /// Runs one process: it starts cold and performs a few operations.
     pub(super) async fn live(self) {
         let sessions = self.sessions();
         let mut read: Option<Position> = None;
         loop {
             match self.below(100) {
                 0..10 => {
-                    // Two tasks of one process: each learns from the other what the item's generation is.
+                    // Two tasks of one process: each learns the item's generation from the other.
                     let both = [Append::new(self.messages()), Append::new(self.messages())];
                     futures_util::future::join_all(both.map(|append| self.append(&sessions, append))).await;
                 }
@@ -180,9 +180,10 @@ impl Actor {
             Err(error) if error.is_unavailable() || error.is_throttled() || error.is_contended() => None,
             Err(error) if error.is_in_doubt() || error.is_conflict() => None,
             Err(error) if error.is_invalid() && error.to_string().starts_with("the ticket is over a day old") => None,
-            // Where rolling is off, or an original fills the item, it is full some day.
+            // If rolling is off, or an original fills the item, it eventually becomes full.
             Err(error) if error.is_too_large() => None,
-            // A held copy of a first append that was cleared by us, swept, and then cleared by an original as well: its parts are gone.
+            // A delayed copy of a first append that we cleared and swept, and that an original then cleared as well: its parts are
+            // gone.
             Err(error) if error.to_string().contains("a part of record") && !self.client.world().original_clears.is_empty() => {
                 None
             }
@@ -250,7 +251,7 @@ impl Actor {
         self.check("append", result)
     }
 
-    /// A caller that repeats under its key: a new one, or one that any client used before.
+    /// Repeats an append under its key: a new key, or one that any client used before.
     async fn repeat_key(&self, sessions: &Sessions) {
         let now_ms = self.client.world().now_ms;
         let pick = self.client.world().rng.usize(..);

@@ -1,4 +1,5 @@
-//! A client's connection to the simulated table, and its clocks. Requests and answers are lost, writes come minutes later or twice.
+//! A client's connection to the simulated table, and its clocks. Requests and responses get lost; writes arrive minutes late or
+//! twice.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -18,7 +19,7 @@ use chat_memory_core::store::Receipt;
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) world: Arc<Mutex<World>>,
-    /// By how much its machine's wall clock is ahead.
+    /// How far its machine's wall clock is ahead.
     pub(super) skew_ms: i64,
 }
 
@@ -151,7 +152,7 @@ impl Clock for Client {
     }
 }
 
-/// No table and no clock: what reading an item needs of them.
+/// Stands for the table and the clock where only items are decoded.
 #[derive(Debug)]
 pub(super) struct Nothing;
 

@@ -1,13 +1,15 @@
-//! The protocol on a simulated table, beside a writer of each original: random schedules, each reproduced by its seed.
+//! Runs the protocol on a simulated table, alongside a writer of each original. Schedules are random, and each is reproducible by
+//! its seed.
 //!
-//! `CHAT_MEMORY_SIM_SEED=17 cargo test -p chat-memory-dynamodb list::sim` runs one schedule; `CHAT_MEMORY_SIM_SCHEDULES` says
-//! how many the long test runs.
+//! `CHAT_MEMORY_SIM_SEED=17 cargo test -p chat-memory-dynamodb list::sim` runs one schedule; `CHAT_MEMORY_SIM_SCHEDULES` sets how
+//! many the long test runs.
 
 mod actors;
 mod client;
 mod originals;
 mod world;
 
+use crate::timing::CLOCK_SKEW_MS;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +20,6 @@ use actors::{Actor, Notes, Op, Seen};
 use client::Client;
 use world::{Faults, World, texts};
 
-use super::beside::CLOCKS_MS;
 use super::element::Dialect;
 use super::{Lists, Rule, Settings, Sort};
 use crate::names::Partitions;
@@ -27,11 +28,11 @@ use chat_memory_core::SessionId;
 
 const NONE: Faults = Faults { lost_request: 0, lost_answer: 0, late: 0, twice: 0, again: 0, refused: 0 };
 
-/// Runs the schedule of a seed, with a rule of the protocol taken out or none.
+/// Runs the schedule of a seed, optionally with one rule of the protocol taken out.
 fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let dialect = if rng.bool() { Dialect::Js } else { Dialect::Python };
-    // In some schedules only: the others stay what they were, whose seeds tests name.
+    // In some schedules only: the others stay the same, since tests name their seeds.
     let again = if seed % 8 == 7 { 150 } else { 0 };
     let faults = match rng.u32(0..3) {
         0 => NONE,
@@ -58,11 +59,11 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let notes = Arc::new(Mutex::new(Notes::default()));
     let client = Client { world: Arc::clone(&world), skew_ms: 0 };
     let (clients, originals) = (rng.usize(1..4), rng.usize(0..2));
-    // Keys and tickets are good where clocks differ by an hour at most; the rest holds wherever they are.
+    // Keys and tickets work if clocks differ by at most an hour; everything else works whatever the clocks say.
     let (wrong_by_ms, repeats) = match rng.u32(0..4) {
         0 => (0, true),
-        1 | 2 => (CLOCKS_MS / 2, true),
-        _ => (3 * CLOCKS_MS, false),
+        1 | 2 => (CLOCK_SKEW_MS / 2, true),
+        _ => (3 * CLOCK_SKEW_MS, false),
     };
     let skews: Vec<i64> = (0..clients).map(|_| rng.i64(-wrong_by_ms..=wrong_by_ms)).collect();
     let actor = |number: usize| -> Pin<Box<dyn Future<Output = ()>>> {
@@ -79,7 +80,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
         client.world().pass(if jump { rng.i64(0..20 * 60_000) } else { rng.i64(0..200) });
         let number = rng.usize(..all);
         let done = live[number].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        // A process ends, or is killed wherever it is; another starts cold in its place.
+        // A process ends, or is killed at any point; another starts cold in its place.
         if done || rng.u32(0..150) == 0 {
             live[number] = actor(number);
         }
@@ -97,7 +98,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     check(&world, &notes)
 }
 
-/// What must hold of a schedule, whatever happened in it.
+/// Checks what must hold in every schedule.
 fn check(world: &World, notes: &Notes) -> Result<(), String> {
     if let Some(error) = world.broken.iter().chain(&notes.errors).next() {
         return Err(error.clone());
@@ -118,15 +119,15 @@ fn check_op(op: &Op, landings: &[&world::Landing], world: &World) -> Result<(), 
     match (op.acked, landings.first()) {
         (Some(_), None) => return Err(format!("op {number} was acknowledged and never landed")),
         (Some(step), Some(first)) if first.step > step => return Err(format!("op {number} was acknowledged before it landed")),
-        // A copy of a first request that the network held finds the session after an original's clear as it was before; and such a clear
-        // takes away the first of two copies, whose second is then refused.
+        // After an original's clear, a delayed copy of a first request finds the session as it was before. Such a clear may also
+        // remove the first of two copies, and the second is then refused.
         (None, Some(first)) if original_cleared(op.started, first.step.max(op.refused.unwrap_or(0))) => {}
         (None, Some(_)) if op.refused.is_some() && !op.was_repeated() => {
             return Err(format!("op {number} was refused and landed"));
         }
         _ => {}
     }
-    // What was written since the position was read must have been seen.
+    // Whatever was written since the position was read must have been detected.
     match (op.expects, landings.first()) {
         (Some((from, to)), Some(first)) if !(from..=to).contains(&first.version) && !is_again(world, from, to, first) => {
             Err(format!("op {number} landed at version {}, though its position was read at {from} to {to}", first.version))
@@ -135,15 +136,16 @@ fn check_op(op: &Op, landings: &[&world::Landing], world: &World) -> Result<(), 
     }
 }
 
-/// Whether the session was at this landing as it was at one of these versions, with an original's clear in between. Empty, it is as it
-/// was before its first message; and the first append, which the network had held, may have come again. Nothing tells the two apart.
+/// Whether the session at this landing was as it was at one of these versions, with an original's clear in between. When empty it
+/// is as it was before its first message, and a delayed copy of the first append may have arrived again. The two cannot be told
+/// apart.
 fn is_again(world: &World, from: usize, to: usize, landing: &world::Landing) -> bool {
     let event = |version: usize| &world.events[version - 1];
     let cleared = world.original_clears.iter().any(|step| (event(from).step..=landing.step).contains(step));
     cleared && (from..=to).any(|version| event(version).view == event(landing.version).view)
 }
 
-/// A load shows a state that the session had between its start and its end, or the newest part of one.
+/// A load must show a state that the session had between its start and its end, or the newest part of one.
 fn check_load(seen: &Seen, world: &World) -> Result<(), String> {
     if seen.murky {
         return Ok(());
@@ -160,7 +162,7 @@ fn check_load(seen: &Seen, world: &World) -> Result<(), String> {
     Err(format!("a load from {} to {} shows {:?} (complete: {})", seen.started, seen.ended, seen.texts, seen.complete))
 }
 
-/// The contract, under every fault that the simulation knows, beside original writers of both kinds.
+/// The contract holds under every simulated fault, alongside original writers of both kinds.
 #[test]
 fn schedules_hold() {
     if let Some(seed) = number("CHAT_MEMORY_SIM_SEED") {
@@ -173,7 +175,7 @@ fn schedules_hold() {
     println!("{schedules} schedules hold");
 }
 
-/// Each rule is needed: without it, schedules break the contract.
+/// Every rule is needed: without it, some schedule breaks the contract.
 #[test]
 fn without_a_rule_schedules_break() {
     for rule in [Rule::Once, Rule::Generation, Rule::WholeList, Rule::LookBack, Rule::Gone, Rule::LookAgain, Rule::OwnGeneration]

@@ -11,7 +11,7 @@ use crate::table::Item;
 use chat_memory_core::message::Message;
 
 impl World {
-    /// The original in JavaScript: appends to its list, blindly.
+    /// The JavaScript original: appends to its list unconditionally.
     pub(super) fn js_appends(&mut self, text: &str) {
         let element = AttributeValue::M(HashMap::from([
             ("type".to_owned(), AttributeValue::S("human".to_owned())),
@@ -31,7 +31,7 @@ impl World {
         self.expect(view, "an original's append");
     }
 
-    /// Either original's clear.
+    /// A clear by either original.
     pub(super) fn original_clears(&mut self) {
         self.items.remove(&self.main);
         self.original_clears.push(self.step);
@@ -40,7 +40,7 @@ impl World {
         self.expect(View::new(), "an original's clear");
     }
 
-    /// The original in Python reads the whole list …
+    /// The Python original reads the whole list …
     pub(super) fn python_reads(&self) -> (Vec<AttributeValue>, usize, usize) {
         let list = match self.items.get(&self.main).and_then(|item| item.get(&self.reader.lists.python)) {
             Some(AttributeValue::L(list)) => list.clone(),
@@ -49,7 +49,7 @@ impl World {
         (list, self.events.len(), self.sweeps)
     }
 
-    /// … and writes it again with its own behind, whatever has happened since.
+    /// … and writes it back with its own message at the end, whatever has happened meanwhile.
     pub(super) fn python_writes(&mut self, (mut list, version, sweeps): (Vec<AttributeValue>, usize, usize), text: &str) {
         list.push(element::encode(Dialect::Python, &Message::user(text), serde_json::Map::new()));
         let mut item = self.items.get(&self.main).cloned().unwrap_or_default();
@@ -61,7 +61,7 @@ impl World {
         let mut view = self.events[version - 1].view.clone();
         view.push((u64::MAX, vec![text.to_owned()]));
         if self.events.len() > version {
-            // What came between is overwritten, with the numbers and the notes that the list's first element led to.
+            // Writes in between are overwritten, along with the numbers and notes that the list's first element led to.
             self.forgotten.extend(self.landings.iter().map(|landing| landing.op));
         }
         let before = texts(self.view());

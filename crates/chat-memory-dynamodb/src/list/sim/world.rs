@@ -1,4 +1,5 @@
-//! A simulated table and its time: what is written when it arrives, what a reader sees after it, and what of it breaks a promise.
+//! A simulated table and its time. Writes take effect when they arrive; after each one, the world compares what a reader sees with
+//! what was promised.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::super::beside::Beside;
+use super::super::side::SideItem;
 use super::super::state::State;
 use super::super::table::{Change, Changed, Generation, Guard};
 use super::super::{Listed, Settings};
@@ -18,13 +19,13 @@ use chat_memory_core::SessionId;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::AppendId;
 
-/// How long a signed request is good for.
+/// How long a signed request is valid.
 pub(super) const SIGNATURE_MS: i64 = 15 * 60 * 1000;
 
-/// What a reader sees: the texts of each record, by its number.
+/// What a reader sees: the texts of each record, by number.
 pub(super) type View = Vec<(u64, Vec<String>)>;
 
-/// Something that changed what a reader sees.
+/// A change in what a reader sees.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) step: u64,
@@ -36,7 +37,7 @@ pub(super) struct Event {
 pub(super) struct Landing {
     pub(super) op: u64,
     pub(super) step: u64,
-    /// How many events there were before.
+    /// The number of events before it.
     pub(super) version: usize,
 }
 
@@ -56,14 +57,14 @@ pub(super) enum Answer {
     None,
 }
 
-/// How likely each fault is, of 1,000 requests.
+/// The likelihood of each fault, per 1,000 requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Faults {
     pub(super) lost_request: u32,
     pub(super) lost_answer: u32,
     pub(super) late: u32,
     pub(super) twice: u32,
-    /// Something on the way loses the answer and sends the request again, and the client gets the second answer.
+    /// An intermediary loses the response and resends the request, and the client gets the second response.
     pub(super) again: u32,
     pub(super) refused: u32,
 }
@@ -76,9 +77,9 @@ pub(super) struct World {
     pub(super) step: u64,
     pub(super) events: Vec<Event>,
     pub(super) landings: Vec<Landing>,
-    /// Appends that an original's clear or overwriting has made the table forget.
+    /// Appends that the table has forgotten because an original cleared or overwrote them.
     pub(super) forgotten: HashSet<u64>,
-    /// An original brought back what was swept since it read: from here on views are its doing, until the next clear.
+    /// An original brought back what had been swept since it read. From then on it determines what is seen, until the next clear.
     pub(super) murky: bool,
     /// When originals cleared the session.
     pub(super) original_clears: Vec<u64>,
@@ -87,7 +88,7 @@ pub(super) struct World {
     pub(super) broken: Option<String>,
     pub(super) faults: Faults,
     pub(super) late: Vec<(i64, Write)>,
-    /// To read the table with: the product's own reading, which the conformance suite proves.
+    /// Used to read the table: the product's own decoder, which the conformance suite verifies.
     pub(super) reader: Arc<Settings>,
     pub(super) session: SessionId,
     pub(super) main: Key,
@@ -131,7 +132,7 @@ impl World {
         }
     }
 
-    /// Lets time pass; what was under way arrives on its way.
+    /// Lets time pass; delayed writes arrive on the way.
     pub(super) fn pass(&mut self, ms: i64) {
         self.step += 1;
         let until = self.now_ms + ms;
@@ -143,7 +144,7 @@ impl World {
         self.now_ms = until;
     }
 
-    /// Everything that is still under way arrives.
+    /// Delivers everything that is still in flight.
     pub(super) fn settle(&mut self) {
         self.pass(SIGNATURE_MS);
     }
@@ -207,7 +208,7 @@ impl World {
         State::of(self.session.as_str(), &self.reader.lists, item).expect("our own item")
     }
 
-    /// Notes what one of our changes did: an append landed, or the list was rolled.
+    /// Records what one of our changes did: an append landed, or the list was rolled.
     fn note(&mut self, old: Option<&Attributes>, new: &Attributes) {
         let (old, new) = (self.state(old), self.state(Some(new)));
         let before: HashSet<AppendId> = old.log.entries.iter().map(|entry| entry.bare.append_id).collect();
@@ -220,7 +221,7 @@ impl World {
             self.expect(self.view().clone(), "a roll");
             return;
         };
-        // A delete's clear is the store's own: it bears no number, and may be made again.
+        // A delete's clear is made by the store itself: it has no number, and may be repeated.
         let op = entry.bare.metadata.as_ref().and_then(|metadata| metadata["op"].as_u64()).unwrap_or(u64::MAX);
         if op != u64::MAX && self.landings.iter().any(|landing| landing.op == op) && !self.forgotten.remove(&op) {
             self.fail(format!("op {op} landed twice"));
@@ -251,7 +252,7 @@ impl World {
         let reader = self.reader();
         let mut payload = Vec::new();
         for n in 0..parts.count {
-            let key = reader.beside(&self.session, &super::super::beside::part_id(&parts.id, n));
+            let key = reader.side_key(&self.session, &super::super::side::part_id(&parts.id, n));
             match self.items.get(&key)?.get("data")? {
                 AttributeValue::B(data) => payload.extend(data.as_ref()),
                 _ => return None,
@@ -265,7 +266,7 @@ impl World {
         Listed::new(Nothing, Nothing, (*self.reader).clone())
     }
 
-    /// What the table says now, segments included.
+    /// What the table shows now, segments included.
     fn actual(&self) -> Result<View, String> {
         let state = self.state(self.items.get(&self.main));
         let reader = self.reader();
@@ -280,19 +281,19 @@ impl World {
                 break;
             }
             let Some(id) = log.head.segment else { break };
-            let Some(item) = self.items.get(&reader.beside(&self.session, &id)) else {
+            let Some(item) = self.items.get(&reader.side_key(&self.session, &id)) else {
                 return Err(format!("the segment {id} is not there"));
             };
-            match Beside::parse(&self.reader.lists, &self.session, &id, item).map_err(|e| e.to_string())? {
-                Beside::Segment(older) => log = older,
-                Beside::Swept { .. } => break,
-                Beside::Gone(_) => return Err("a note stands where a segment should".to_owned()),
+            match SideItem::parse(&self.reader.lists, &self.session, &id, item).map_err(|e| e.to_string())? {
+                SideItem::Segment(older) => log = older,
+                SideItem::Swept { .. } => break,
+                SideItem::Gone(_) => return Err("a note is stored where a segment should be".to_owned()),
             }
         }
         Ok(view)
     }
 
-    /// That the table shows this after something happened.
+    /// Checks that the table shows this after an event.
     pub(super) fn expect(&mut self, view: View, what: &str) {
         let actual = match self.actual() {
             Ok(actual) => actual,
@@ -308,7 +309,7 @@ impl World {
         if all.iter().collect::<HashSet<_>>().len() != all.len() {
             self.fail(format!("after {what} a message is there twice: {actual:?}"));
         }
-        // A roll changes nothing that anyone sees.
+        // A roll changes nothing that a reader sees.
         if what != "a roll" {
             self.events.push(Event { step: self.step, view: actual });
         } else if let Some(last) = self.events.last_mut() {

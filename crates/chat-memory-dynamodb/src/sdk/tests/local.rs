@@ -1,4 +1,4 @@
-//! Each request on DynamoDB Local.
+//! Tests each request on DynamoDB Local.
 
 use std::collections::BTreeSet;
 
@@ -219,7 +219,7 @@ async fn a_page_ends_at_a_megabyte() {
     assert_eq!(eventual.read_units, 37.0, "half of 74");
 }
 
-/// Our sizes are those that DynamoDB bills: a byte more than a kilobyte takes another unit.
+/// Our sizes match those that DynamoDB bills: a byte more than a kilobyte costs another unit.
 #[tokio::test]
 async fn sizes_are_those_that_are_billed() {
     let table = new_table("sizes").await;
@@ -296,7 +296,7 @@ async fn a_table_that_is_not_there_is_named_with_its_place() {
     }
 }
 
-/// A table with other keys than ours, made by someone else.
+/// A table with keys other than ours, created by someone else.
 async fn foreign_table(test: &str, keys: &[(&str, ScalarAttributeType, KeyType)]) -> SdkTable {
     let table = SdkTable::open(&local(&table_name(test))).await.expect("good options");
     let mut request = table.0.client.create_table().table_name(&table.target().table).billing_mode(BillingMode::PayPerRequest);
@@ -366,7 +366,7 @@ async fn a_table_opened_for_reading_writes_nothing() {
     assert_eq!(reader.get(&new.key, &mut receipt).await.expect("a read"), None);
 }
 
-/// The policy allows what is really sent, and nothing else.
+/// The policy allows exactly what is sent.
 #[tokio::test]
 async fn the_policy_is_what_the_requests_need() {
     let options = local(&table_name("policy")).with_retention(std::time::Duration::from_secs(86_400));

@@ -1,4 +1,4 @@
-//! What AWS answers and DynamoDB Local never does, replayed.
+//! Replays responses that AWS gives and DynamoDB Local never does.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use crate::testing::{Replay, Reply, SECRET, TOKEN, at, item, key, s};
 use chat_memory_core::error::ErrorKind;
 use chat_memory_core::store::{AppendId, Receipt};
 
-/// The text of a message, which must get into no error.
+/// The text of a message, which must not get into any error.
 const DIARY: &str = "dear diary";
 
-/// What DynamoDB answers when there is nothing else to say.
+/// DynamoDB's response if it has nothing else to report.
 const WHOLE: &str = r#"{"ConsumedCapacity":{"TableName":"chats","CapacityUnits":1.0}}"#;
 
 fn new() -> NewItem {
     NewItem::alone(item("a", "t#1", [("messages", s(DIARY))]))
 }
 
-/// What a put comes to when it is answered so; and that nothing of it is secret.
+/// The result of a put that is answered like this; also checks that it reveals no secret.
 async fn put(reply: Reply) -> (Fault, Receipt) {
     let server = Replay::start(move |_, _| reply.clone());
     let (table, mut receipt) = (server.table().await, Receipt::default());
@@ -110,7 +110,7 @@ async fn a_wrong_clock_is_said_with_how_wrong_it_is() {
     assert_fault(&fault, ErrorKind::AccessDenied, false, false, &["this machine's clock is wrong", "min ahead of AWS's; set it"]);
 }
 
-/// Signing by AWS's clock would lift the bar that keeps a machine with a wrong clock from writing wrong times.
+/// Signing by AWS's clock would let a machine with a wrong clock write wrong times.
 #[tokio::test]
 async fn requests_are_signed_by_this_machines_clock_always() {
     let date = "Date: Tue, 01 Jan 2075 00:00:00 GMT\r\n".to_owned();
@@ -185,7 +185,7 @@ async fn silence_ends_after_the_timeout() {
 
 #[tokio::test]
 async fn what_was_never_sent_is_not_in_doubt() {
-    // A port that was free a moment ago, so that nothing listens there; and a name that is reserved for not existing.
+    // A port that was free a moment ago, so that nothing listens there, and a name that is reserved never to exist.
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     for endpoint in [format!("http://{free}"), "http://dynamodb.invalid".to_owned(), format!("https://{free}")] {
         let table = SdkTable::open(&at(&endpoint, "chats")).await.expect("good options");
@@ -271,7 +271,7 @@ async fn a_ttl_attribute_with_another_meaning_is_refused() {
     assert_eq!(server.seen().len(), 1, "asked for once");
 }
 
-/// Credentials that take for ever.
+/// Credentials that take forever.
 #[derive(Debug)]
 struct Slow;
 

@@ -1,4 +1,4 @@
-//! Items as records. What no writer can have written is refused, with what is wrong.
+//! Decodes items as records. Whatever no writer can have written is refused, naming the problem.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
@@ -9,9 +9,9 @@ use crate::table::{Item, Key};
 use chat_memory_core::Owner;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
-use chat_memory_core::store::{AppendId, Lasts};
+use chat_memory_core::store::{AppendId, Expiry};
 
-/// Refuses what only a newer reader shows right.
+/// Refuses items that need a newer reader.
 pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
     let Key { pk, sk } = &item.key;
     check_version_of(item, || {
@@ -19,7 +19,7 @@ pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
     })
 }
 
-/// The same, and an error calls the item so.
+/// The same, with this name for the item in errors.
 fn check_version_of(item: &Item, what: impl FnOnce() -> String) -> Result<(), Error> {
     let version = match item.attributes.get(VERSION) {
         Some(AttributeValue::N(digits)) => digits.parse::<u64>().ok(),
@@ -39,13 +39,13 @@ fn check_version_of(item: &Item, what: impl FnOnce() -> String) -> Result<(), Er
     }
 }
 
-/// Reads an item in a record's place. `max_bytes` limits what a compressed record may unfold to.
+/// Decodes an item in a record's place. `max_bytes` limits the uncompressed size of a record.
 pub(crate) fn decode(item: &Item, max_bytes: usize) -> Result<Head, Error> {
     read(&Reader { item, seq: seq_of(&item.key)?, whole: true }, max_bytes)
 }
 
-/// Reads what the protocol needs of an item in a record's place. Its messages and metadata may be damaged, or were not asked for: they
-/// are not read.
+/// Decodes what the protocol needs of an item in a record's place. Messages and metadata are not read: they may be damaged, or were
+/// not requested.
 pub(crate) fn decode_without_messages(item: &Item) -> Result<Head, Error> {
     read(&Reader { item, seq: seq_of(&item.key)?, whole: false }, 0)
 }
@@ -63,16 +63,16 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
             if cleared_by <= seq || cleared_by > MAX_SEQ {
                 return Err(reader.wrong(CLEARED_BY, "the number of a later record"));
             }
-            // A record that bears this by mistake must not be taken for an erased one, nor be erased.
+            // A record that carries this by mistake must not be mistaken for an erased one, nor be erased.
             if let Some(name) = [MESSAGES, METADATA, SENT_AT, REWIND].into_iter().find(|name| item.attributes.contains_key(*name))
             {
-                return Err(reader.wrong(name, &format!("absent beside {CLEARED_BY:?}")));
+                return Err(reader.wrong(name, &format!("absent next to {CLEARED_BY:?}")));
             }
             Body::Stub { cleared_by, parts: reader.parts()? }
         }
         None => {
             let rewind = reader.optional(REWIND)?;
-            // A load that followed it would go in circles.
+            // A load that followed it would never end.
             if rewind.is_some_and(|rewind| rewind > seq) {
                 return Err(reader.wrong(REWIND, "no greater than the record's own number"));
             }
@@ -83,8 +83,8 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
     };
     let owner = reader.text(OWNER)?.map(Owner::new).transpose().map_err(|_| reader.wrong(OWNER, "an owner's name"))?;
     let life = reader.optional(LASTS_UNTIL)?.map(|lasts| {
-        let listed = reader.optional(LISTED_UNTIL)?.map_or(Lasts::Forever, Lasts::Until);
-        Ok::<_, Error>(Life { lasts: if lasts == 0 { Lasts::Forever } else { Lasts::Until(lasts) }, listed })
+        let listed = reader.optional(LISTED_UNTIL)?.map_or(Expiry::Forever, Expiry::Until);
+        Ok::<_, Error>(Life { lasts: if lasts == 0 { Expiry::Forever } else { Expiry::Until(lasts) }, listed })
     });
     Ok(Head {
         seq,
@@ -103,13 +103,13 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
     })
 }
 
-/// The messages of a large record, of its parts' data put together.
+/// Decodes the messages of a large record from its parts' joined data.
 pub(crate) fn decode_parts(pk: &str, seq: u64, payload: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<Vec<Message>, Error> {
     let wrong = |why: String| Error::corrupt(format!("record {seq} of {pk:?} cannot be read: {why} in its parts"));
     unpack(payload, codec, max_bytes).and_then(|text| messages(&text)).map_err(wrong)
 }
 
-/// Adds the bytes of a record's part to those of the parts before it. All together they are no more than the record may unfold to.
+/// Adds a part's bytes to those of the parts before it. Together they may not exceed the record's limit.
 pub(crate) fn add_part(payload: &mut Vec<u8>, part: &Item, head: &Head, max_bytes: usize) -> Result<(), Error> {
     let Key { pk, sk } = &part.key;
     check_version_of(part, || format!("record {} of {pk:?}, in its part {sk:?},", head.seq))?;
@@ -173,8 +173,8 @@ impl Reader<'_> {
         serde_json::from_str(text).map(Some).map_err(|_| self.wrong(METADATA, "the JSON text of an object"))
     }
 
-    /// The times of the messages. How many are in parts is not known here, so [`Record::message_times`](chat_memory_core::store::Record::message_times)
-    /// heeds only as many as there are messages.
+    /// The times of the messages. The number of messages in parts is not known here, so
+    /// [`Record::message_times`](chat_memory_core::store::Record::message_times) uses only as many times as there are messages.
     fn sent_at(&self, content: &Stored) -> Result<Vec<Option<i64>>, Error> {
         let Some(value) = self.item.attributes.get(SENT_AT).filter(|_| self.whole) else { return Ok(Vec::new()) };
         let expected = || self.wrong(SENT_AT, "a list with a time or NULL for each message");
@@ -204,7 +204,7 @@ impl Reader<'_> {
         Ok(Some(PartsOf { id: id.to_owned(), count }))
     }
 
-    /// The messages. Only a record that takes something back may have none.
+    /// The messages. Only a record that rewinds may have none.
     fn content(&self, may_be_none: bool, max_bytes: usize) -> Result<Stored, Error> {
         let parts = self.parts()?;
         if parts.is_none() && !self.whole {
@@ -254,12 +254,12 @@ fn messages(text: &str) -> Result<Vec<Message>, String> {
     values.into_iter().enumerate().map(read).collect()
 }
 
-/// The messages in a zstd frame of their JSON array.
+/// Decodes the messages in a zstd frame of their JSON array.
 pub(crate) fn unpack_messages(frame: Vec<u8>, max_bytes: usize) -> Result<Vec<Message>, String> {
     unpack(frame, Codec::Zstd, max_bytes).and_then(|text| messages(&text))
 }
 
-/// How many bytes of JSON are read of a record of which `max_bytes` of messages are allowed.
+/// The number of bytes of JSON to read at most for a record with `max_bytes` of messages.
 pub(crate) fn most_bytes(max_bytes: usize) -> usize {
     max_bytes.saturating_add(max_bytes / 8).saturating_add(1024)
 }
@@ -273,7 +273,7 @@ fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<String, Stri
         Codec::Json => bytes,
         Codec::Zstd => {
             let limit = most_bytes(max_bytes);
-            // The frame's own word on its size is not trusted: reading stops at the limit whatever it says.
+            // The size that the frame claims is not trusted: reading stops at the limit in any case.
             let decoder =
                 zstd::stream::read::Decoder::new(bytes.as_slice()).map_err(|e| format!("there is no zstd frame ({e})"))?;
             let mut json = Vec::new();

@@ -1,23 +1,24 @@
-//! Records as items.
+//! Encodes records as items.
 
+use crate::timing::PURGED_AFTER_S;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-use super::{Head, Life, Limits, Links, MAX_PARTS, PURGED_AFTER_S, PartsOf};
+use super::{Head, Life, Limits, Links, MAX_PARTS, PartsOf};
 use crate::names::*;
 use crate::size::{item_bytes, value_bytes, write_units};
 use crate::table::{Attributes, Item, Key};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{AppendId, Record};
 
-/// zstd's own default: higher levels gain a few percent on texts of this size for several times the work.
+/// zstd's default: higher levels gain a few percent on texts of this size at several times the cost.
 const ZSTD_LEVEL: i32 = 3;
 
-/// What attributes may take at most that are known only when the record's number is: `began` and the like, but for an owner.
+/// The maximum size of attributes that are known only with the record's number: `began` and the like, without an owner.
 const LATER_ATTRIBUTES: usize = 96;
 
-/// What of these each record has: `began`, a time of 13 digits, and how long its session lasts.
+/// The part of these that every record has: `began`, a time of 13 digits, and how long its session lasts.
 fn link_bytes(record: &Record) -> usize {
     let life = match record.expires_at {
         None => LASTS_UNTIL.len() + 1,
@@ -26,24 +27,24 @@ fn link_bytes(record: &Record) -> usize {
     BEGAN.len() + 8 + life
 }
 
-/// How large an item may be that is written in a transaction, in which each KB takes two units. Parts take one, and a request each time that
-/// the record is loaded.
+/// The maximum size of an item written in a transaction, in which each KB costs two units. Parts cost one, and a request each time
+/// that the record is loaded.
 const TRANSACTED_BYTES: usize = 3 * 1024;
 
-/// A new record, encoded: the item without what depends on its number, and the parts if it is large.
+/// An encoded new record: the item without what depends on its number, and the parts if it is large.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) attributes: Attributes,
     pub(crate) parts: Vec<Item>,
 }
 
-/// Encodes a record. Its `seq` is of no account.
+/// Encodes a record. Its `seq` is ignored.
 pub(crate) fn encode(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Result<Encoded, Error> {
     encode_within(pk, record, ttl, limits, limits.whole())
 }
 
-/// The same, with messages in parts that are more than a few: what is written in a transaction takes twice the units, and a record's parts
-/// are not.
+/// The same, with messages in parts unless they are few: what is written in a transaction costs twice the units, and a record's
+/// parts are not in it.
 pub(crate) fn encode_in_parts(pk: &str, record: &Record, ttl: &str, limits: Limits) -> Result<Encoded, Error> {
     encode_within(pk, record, ttl, limits, limits.whole().min(TRANSACTED_BYTES))
 }
@@ -90,7 +91,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     let list = AttributeValue::L(texts.iter().cloned().map(AttributeValue::S).collect());
     let plain_size = others + link_bytes(record) + value_bytes(&list);
     let json = format!("[{}]", texts.join(","));
-    // What takes one unit cannot take less, so it stays readable in the console.
+    // One unit is the minimum, so what takes no more stays readable in the console.
     let frame = if write_units(plain_size) > 1 { Some(compress(&json)?) } else { None };
     let frame = frame.filter(|frame| {
         let packed = others + link_bytes(record) + frame.len() + CODEC.len() + ZSTD.len();
@@ -104,7 +105,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
         attributes.insert(MESSAGES.to_owned(), value);
         return Ok(Encoded { attributes, parts: Vec::new() });
     }
-    // A new id for each try, not the append's: a repeat with another body must not touch what the first one wrote.
+    // A new id for each attempt, not the append's: a repeat with different messages must not touch what the first one wrote.
     let id = AppendId::random().to_string();
     let payload = frame.unwrap_or_else(|| json.into_bytes());
     let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at.saturating_add(PURGED_AFTER_S));
@@ -133,15 +134,15 @@ fn part(pk: &str, id: &str, n: usize, chunk: &[u8], record: &Record, expires: Op
         (DATA.to_owned(), binary(chunk.to_vec())),
     ]);
     if let Some(head_purged) = expires {
-        // A day after its head: a head without its parts would be corruption, parts without a head are only garbage.
+        // A day after its head: a head without its parts would be corruption; parts without a head are only garbage.
         attributes.insert(EXPIRES_AT.to_owned(), number(head_purged));
         attributes.insert(ttl.to_owned(), number(head_purged + PURGED_AFTER_S));
     }
     Item { key: Key { pk: pk.to_owned(), sk: part_sk(id, n) }, attributes }
 }
 
-/// What a sweep leaves in a record's place. While the record's parts are there, its stub names them, so that a sweep that was
-/// cut off can be finished.
+/// What a sweep leaves in a record's place. As long as the record's parts exist, its stub names them, so that an interrupted sweep
+/// can be finished.
 pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&PartsOf>, now_s: i64, ttl: &str) -> Item {
     let mut attributes = Attributes::from([
         (VERSION.to_owned(), number(FORMAT_VERSION)),
@@ -161,14 +162,14 @@ pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&Parts
     Item { key: key.clone(), attributes }
 }
 
-/// The clear of a delete by the version before, without the entry that has been taken off the directory.
+/// The clear of a delete by the previous version, without the entry that has been removed from the directory.
 pub(crate) fn without_entry(item: &Item) -> Item {
     let mut bare = item.clone();
     bare.attributes.retain(|name, _| name != ENDED && name != OWNER);
     bare
 }
 
-/// Adds what is known only with the record's number and neighbours.
+/// Adds what is known only with the record's number and its predecessor.
 pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: bool) {
     if let Some(began) = links.began {
         attributes.insert(BEGAN.to_owned(), number(began));
@@ -220,7 +221,7 @@ mod tests {
         }
     }
 
-    /// At each length around the border of a unit, with what every record gets later.
+    /// At each length around the boundary of a unit, with the attributes that every record gets later.
     #[test]
     fn a_record_is_compressed_if_and_only_if_that_saves_a_unit() {
         let mut seen = [false; 2];
@@ -238,7 +239,7 @@ mod tests {
             plain.remove(CODEC);
             let texts = record.messages.iter().map(|message| AttributeValue::S(message.to_value().to_string()));
             plain.insert(MESSAGES.to_owned(), AttributeValue::L(texts.collect()));
-            // What is compressed here takes one unit, so it saves one wherever the plain form takes two.
+            // What is compressed here takes one unit, so compression saves one wherever the plain form takes two.
             assert_eq!(compressed, units(&plain) > 1, "{length} bytes");
             assert_eq!(units(&attributes), 1, "{length} bytes");
             seen[usize::from(compressed)] = true;
@@ -246,12 +247,12 @@ mod tests {
         assert_eq!(seen, [true; 2]);
     }
 
-    /// Beyond four digits their sort keys would be out of order, so that a load would put them together wrongly.
+    /// Beyond four digits their sort keys would be out of order, and a load would join them wrongly.
     #[test]
     fn a_record_of_more_parts_than_four_digits_number_is_refused() {
-        // With small items, so that a test need not make gigabytes.
+        // With small items, so that the test need not create gigabytes.
         let limits = Limits { record: 1 << 26, item: 2_048 };
-        // A third or so is saved by compression.
+        // Compression saves about a third.
         let text = |bytes: usize| (0..bytes / 36).map(|_| AppendId::random().to_string()).collect::<String>();
         let parts = |bytes| encode("trip", &saying(text(bytes)), "ttl", limits).map(|encoded| encoded.parts.len());
         let most = MAX_PARTS * limits.part();

@@ -1,4 +1,4 @@
-//! Clients that do random things at random times, and write down what they were told.
+//! Clients that act at random and record the responses.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,10 +14,10 @@ use chat_memory_core::store::{
 };
 use chat_memory_core::{Owner, SessionId};
 
-/// For how long keys are repeated; a little less than they are good for, as clocks differ.
+/// How long keys are repeated; slightly less than their lifetime, since clocks differ.
 const REPEATED_MS: i64 = 20 * 60 * 60 * 1000;
 
-/// A logical append: however often it is tried, it must land once at most.
+/// A logical append: however often it is tried, it must land at most once.
 #[derive(Debug, Clone)]
 pub(super) struct Op {
     pub(super) number: u64,
@@ -26,15 +26,15 @@ pub(super) struct Op {
     pub(super) started: u64,
     pub(super) started_ms: i64,
     pub(super) acked: Option<Ack>,
-    /// A try of it ended in doubt: another may have brought it in since.
+    /// The outcome of one attempt was unknown: another attempt may have landed it since.
     pub(super) in_doubt: bool,
-    /// A try of it ended in an error that says that nothing was written.
+    /// An attempt failed with an error that says that nothing was written.
     pub(super) refused: bool,
-    /// Its tries, from step to step; without an end where the process was killed in it.
+    /// Its attempts, each with its first and last step; without a last step if the process was killed during it.
     pub(super) tries: Vec<(u64, Option<u64>)>,
 }
 
-/// A delete that was answered: from step to step.
+/// A completed delete, with its first and last step.
 #[derive(Debug)]
 pub(super) struct Deleted {
     pub(super) session: SessionId,
@@ -49,19 +49,19 @@ pub(super) struct Ack {
     pub(super) id: Option<AppendId>,
 }
 
-/// A load, as it was answered.
+/// A load and its result.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) session: SessionId,
     pub(super) started: u64,
     pub(super) ended: u64,
-    /// The client's clock at both ends.
+    /// The client's clock at the start and at the end.
     pub(super) clock_ms: (i64, i64),
     pub(super) load: Load,
     pub(super) history: History,
 }
 
-/// What all clients wrote down.
+/// What all clients recorded.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) ops: Vec<Op>,
@@ -82,7 +82,7 @@ pub(super) struct Actor {
 }
 
 impl Op {
-    /// Whether a later try may have brought it in, after one that was refused.
+    /// Whether a later attempt may have landed after one was refused.
     pub(super) fn was_repeated(&self) -> bool {
         !matches!(self.append.identity(), Identity::New) || self.in_doubt
     }
@@ -133,7 +133,7 @@ impl Actor {
         self.owners[self.below(self.owners.len() as u32) as usize].clone()
     }
 
-    /// The life of one process: it starts cold and does a few things.
+    /// Runs one process: it starts cold and performs a few operations.
     pub(super) async fn live(self) {
         let turns = self.turns();
         let mut read: Option<(SessionId, Position)> = None;
@@ -146,7 +146,7 @@ impl Actor {
                     read = appended.map(|appended| (session, appended.position)).or(read);
                 }
                 38..46 => {
-                    // A position of an earlier read, or append; sometimes of long ago.
+                    // The position of an earlier read or append; sometimes an old one.
                     if let Some((session, position)) = read.clone() {
                         let position =
                             if self.below(2) == 0 { position } else { position.to_string().parse().expect("our own text") };
@@ -182,12 +182,12 @@ impl Actor {
         }
     }
 
-    /// Lists an owner's sessions, page after page, and looks whether that can be.
+    /// Lists an owner's sessions, page by page, and checks that the result is possible.
     async fn list(&self, turns: &Turns<Client, Client>, owner: Option<&Owner>) {
         let clock_s = || self.clock_ms().div_euclid(1000);
         let begun_s = clock_s();
         let begun = self.client.world().lives.begin(begun_s);
-        let mut query = owner.cloned().map_or_else(SessionQuery::of_nobody, SessionQuery::of).limit(1 + self.below(3) as usize);
+        let mut query = owner.cloned().map_or_else(SessionQuery::unowned, SessionQuery::of).limit(1 + self.below(3) as usize);
         let mut shown = Vec::new();
         loop {
             let Some(page) = self.check("list", turns.sessions(&query).await) else { return };
@@ -327,7 +327,7 @@ impl Actor {
         self.check("append", result)
     }
 
-    /// A caller that repeats under its key: a new one, or one that any client used before.
+    /// Repeats an append under its key: a new key, or one that any client used before.
     async fn repeat_key(&self, turns: &Turns<Client, Client>) {
         let (_, now_ms) = self.now();
         let pick = self.client.world().rng.usize(..);

@@ -1,4 +1,4 @@
-//! What must hold of a schedule, whatever happened in it.
+//! Checks what must hold in every schedule.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::world::{MAX_SKEW_MS, Made, World};
 use chat_memory_core::SessionId;
 use chat_memory_core::store::{AppendId, Reach, Record};
 
-/// The records of the log: what has expired and been purged at its end leaves its numbers to what comes next.
+/// The records of the log. What expired and was purged at its tail leaves its numbers to later records.
 fn log(journal: &[Made]) -> Vec<&Made> {
     let mut log: Vec<&Made> = Vec::new();
     for made in journal {
@@ -59,7 +59,7 @@ fn check_session(world: &World, notes: &Notes, session: &SessionId) -> Result<()
     for seen in notes.loads.iter().filter(|seen| seen.session == *session) {
         check_load(seen, &journal, &notes.ops)?;
     }
-    // What is in the log at the end is what was made, or what a sweep or TTL left of it.
+    // At the end, the log holds what was written, or what a sweep or TTL left of it.
     let ids = world.ids(session.as_str());
     if let Some(made) = view(&journal).iter().find(|made| made.expires_at.is_none() && !ids.contains(&made.append_id)) {
         return Err(format!("record {} is gone, though nothing hides it", made.seq));
@@ -67,7 +67,7 @@ fn check_session(world: &World, notes: &Notes, session: &SessionId) -> Result<()
     Ok(())
 }
 
-/// Nothing of an append lands after a delete that began when nobody was trying it any more.
+/// An append must not land after a delete that began once nobody was trying it any more.
 fn check_deletes(op: &Op, made: &[&Made], notes: &Notes) -> Result<(), String> {
     let Some(made) = made.first() else { return Ok(()) };
     let deletes = notes.deletes.iter().filter(|delete| delete.session == op.session && delete.ended < made.step);
@@ -80,7 +80,7 @@ fn check_deletes(op: &Op, made: &[&Made], notes: &Notes) -> Result<(), String> {
     Ok(())
 }
 
-/// Exactly once, at the number that was acknowledged, between the start and the answer; a refused one never.
+/// An append lands exactly once, at the acknowledged number, between its start and the response; a refused one never lands.
 fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
     let number = op.number;
     if made.len() > 1 {
@@ -102,7 +102,7 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
     if let (Some(expected), Some(made)) = (op.append.expected(), made.first()) {
         let at = journal.iter().position(|other| other.append_id == made.append_id).unwrap_or(0);
         let before = log(&journal[..at]).iter().rfind(|before| before.seq < made.seq).map(|before| before.append_id);
-        // What was written since and purged again counts all the same.
+        // What was written since and purged again still counts.
         let read = journal[..at].iter().rposition(|other| Some(other.append_id) == expected.last()).map_or(0, |last| last + 1);
         let since = journal[read..at].iter().any(|other| other.at_ms > expected.read_at() + MAX_SKEW_MS);
         if made.seq != expected.next() || since || made.seq > 0 && before != expected.last() {
@@ -116,16 +116,17 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
     Ok(())
 }
 
-/// A load shows a state that the log had between its start and its end, or the newest part of one.
+/// A load must show a state that the log had between its start and its end, or the newest part of one.
 fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
-    // What expires while the load runs may be shown or not.
+    // What expires while the load runs may or may not be shown.
     let (from_s, to_s) = (seen.clock_ms.0.div_euclid(1000), seen.clock_ms.1.div_euclid(1000));
     let surely = |expires_at: Option<i64>| expires_at.is_none_or(|at| at > to_s);
     let expired = |expires_at: Option<i64>| expires_at.is_some_and(|at| at <= from_s);
     if seen.history.records.iter().any(|record| expired(record.expires_at)) {
         return Err("a load shows what had expired".to_owned());
     }
-    // What a delete wrote has no messages. Where a second one found nothing, what it wrote is purged after a day, and the first one's shows.
+    // A delete's record has no messages. If a second delete found nothing, its record is purged after a day, and the first one's is
+    // visible again.
     let ends: HashSet<_> = journal.iter().filter(|made| made.began.is_none()).map(|made| made.append_id).collect();
     let kept = |id: &AppendId| !ends.contains(id);
     let shown = seen.history.records.iter().filter(|record| surely(record.expires_at)).map(|r| r.append_id);

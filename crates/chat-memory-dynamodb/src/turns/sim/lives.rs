@@ -1,7 +1,7 @@
-//! The sessions of a schedule from their starts to their ends, and what a listing may show of them.
+//! The sessions of a schedule from start to end, and what a listing may show of them.
 
 use super::world::{MAX_SKEW_MS, Made, SIGNATURE_MS};
-use chat_memory_core::store::{Lasts, SessionInfo};
+use chat_memory_core::store::{Expiry, SessionInfo};
 
 /// A session from its start to its end.
 #[derive(Debug, Clone)]
@@ -11,36 +11,36 @@ pub(super) struct Life {
     began: i64,
     /// The event with which it started.
     start: u64,
-    lasts: Lasts,
-    /// The event with which it was over: a delete, or the start of another after it had expired.
+    lasts: Expiry,
+    /// The event that ended it: a delete, or the start of another session after it had expired.
     over: Option<u64>,
 }
 
-/// A change of a title, as its caller saw it: from which event to which.
+/// A change of a title as its caller saw it: from its first to its last event.
 #[derive(Debug, Clone)]
 pub(super) struct Patch {
     pub(super) title: String,
     pub(super) start: u64,
     /// `None` while it may still land.
     pub(super) end: Option<u64>,
-    /// When the entry was made that it was answered with.
+    /// The entry that the response returned: its session, and when it was created.
     pub(super) entry: Option<(String, i64)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Lives {
     lives: Vec<Life>,
-    /// Landings, and starts and ends of listings and changes of titles, counted.
+    /// Counts landings, and the starts and ends of listings and of title changes.
     events: u64,
     pub(super) patches: Vec<Patch>,
 }
 
-/// What a listing began with.
+/// The state at the start of a listing.
 pub(super) struct Begun {
     event: u64,
     clock_s: i64,
-    /// The sessions then alive, by their place, with how long they lasted.
-    alive: Vec<(usize, Lasts)>,
+    /// The indices of the sessions alive at that time, with how long they lasted.
+    alive: Vec<(usize, Expiry)>,
 }
 
 impl Lives {
@@ -88,8 +88,8 @@ impl Lives {
         Begun { event, clock_s, alive: alive.map(|(place, life)| (place, life.lasts)).collect() }
     }
 
-    /// A session is listed exactly once, under the owner that began it, while it has a record that has not expired and was not deleted, and
-    /// never otherwise; a title that was set is not taken back.
+    /// A session is listed exactly once, under the owner that began it, while it has a record that has not expired and was not
+    /// deleted; never otherwise. A title that was set is not undone.
     pub(super) fn check(&self, owner: Option<&str>, shown: &[SessionInfo], begun: &Begun, clock_s: i64) -> Result<(), String> {
         for (n, info) in shown.iter().enumerate() {
             let pk = info.id.as_str();

@@ -1,7 +1,7 @@
-//! The protocol on a simulated table: random schedules, each reproduced by its seed.
+//! Runs the protocol on a simulated table. Schedules are random, and each is reproducible by its seed.
 //!
-//! `CHAT_MEMORY_SIM_SEED=17 cargo test -p chat-memory-dynamodb turns::sim` runs one schedule; `CHAT_MEMORY_SIM_SCHEDULES` says
-//! how many the long test runs.
+//! `CHAT_MEMORY_SIM_SEED=17 cargo test -p chat-memory-dynamodb turns::sim` runs one schedule; `CHAT_MEMORY_SIM_SCHEDULES` sets how
+//! many the long test runs.
 
 mod actors;
 mod check;
@@ -30,7 +30,7 @@ use chat_memory_core::{Owner, SessionId};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
-/// Lets the scheduler of a simulation choose who goes on.
+/// Yields, so that the simulation's scheduler can choose who runs next.
 pub(crate) async fn turn() {
     let mut waited = false;
     poll_fn(|context| {
@@ -43,17 +43,17 @@ pub(crate) async fn turn() {
     .await;
 }
 
-/// Nobody knows whether the request arrived.
+/// A fault after which it is unknown whether the request arrived.
 pub(crate) fn unknown() -> Fault {
     Fault { error: Error::new(ErrorKind::Unavailable, "no answer"), may_have_landed: true, retry: true }
 }
 
-/// The request was refused, and may be made again.
+/// The request was refused, and may be retried.
 pub(crate) fn refused() -> Fault {
     Fault { error: Error::new(ErrorKind::Throttled, "slower"), may_have_landed: false, retry: true }
 }
 
-/// Polls a future that needs nothing but polls.
+/// Drives a future that only needs polling.
 pub(crate) fn drive<F: Future>(future: F) -> F::Output {
     let mut future = Box::pin(future);
     loop {
@@ -74,7 +74,7 @@ fn settings(retention_s: Option<u64>) -> Settings {
     }
 }
 
-/// For how long each process keeps what it writes: all alike, or not.
+/// How long each process keeps what it writes: the same for all, or different.
 fn retentions(rng: &mut fastrand::Rng) -> Vec<Option<u64>> {
     let short = Some(rng.u64(3_600..7_200));
     let long = Some(rng.u64(30_000..100_000));
@@ -88,17 +88,17 @@ fn retentions(rng: &mut fastrand::Rng) -> Vec<Option<u64>> {
     }
 }
 
-/// Whether the schedule of a seed is one of long pauses, and often of many sessions: what rests on the age of what a process believes, and
-/// what happens where a session has no record yet or none any more, is met there.
+/// Whether a seed's schedule has long pauses, and often many sessions. It covers what depends on the age of a process's cached
+/// state, and sessions that have no record yet or none any more.
 fn is_slow(seed: u64) -> bool {
     seed % 4 == 3
 }
 
-/// Runs the schedule of a seed, with a rule of the protocol taken out or none.
+/// Runs the schedule of a seed, optionally with one rule of the protocol taken out.
 fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let retentions = retentions(&mut rng);
-    // In some schedules only: the others stay what they were, whose seeds tests name.
+    // In some schedules only: the others stay the same, since tests name their seeds.
     let again = if seed % 8 == 5 { 150 } else { 0 };
     let faults = match rng.u32(0..3) {
         0 => Faults::NONE,
@@ -141,7 +141,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
         client(0).world().pass(ms);
         let number = rng.usize(..clients);
         let done = live[number].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        // A process ends, or is killed wherever it is; another starts cold in its place.
+        // A process ends, or is killed at any point; another starts cold in its place.
         if done || rng.u32(0..150) == 0 {
             live[number] = actor(number);
         }
@@ -150,7 +150,8 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let world = client(0);
     world.world().settle();
     world.world().faults = Faults::NONE;
-    // At the end, undisturbed: a load by a newcomer must still find everything, a list name what lives, and the last clear be swept.
+    // At the end, without faults: a load by a new process must find everything, a list must name what is alive, and the last clear
+    // must be swept.
     drive(process(0).load_once());
     {
         let (world, notes) = (world.world(), notes.lock().expect("no schedule panics while it holds the notes"));
@@ -164,7 +165,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     sessions.iter().try_for_each(|session| drive(check_end(&turns, &world, session, session.as_str())))
 }
 
-/// When all requests have ended, no entry is left that no session has, but for those that are due to be purged.
+/// Once all requests have ended, no entry is left without a session, except those that are due to be purged.
 async fn check_entries(turns: &Turns<Client, Client>, world: &Client) -> Result<(), String> {
     let is_entry = |key: &&Key| key.sk.starts_with("d#");
     let keys: Vec<Key> = world.world().items.keys().filter(is_entry).cloned().collect();
@@ -186,7 +187,7 @@ async fn check_entries(turns: &Turns<Client, Client>, world: &Client) -> Result<
     Ok(())
 }
 
-/// A clear at the end leaves stubs alone.
+/// A clear at the end leaves only stubs.
 async fn check_end(turns: &Turns<Client, Client>, world: &Client, session: &SessionId, pk: &str) -> Result<(), String> {
     turns.clear(session).await.map_err(|e| e.to_string())?;
     turns.sweep_table(&mut |_| ()).await.map_err(|e| e.to_string())?;
@@ -195,7 +196,7 @@ async fn check_end(turns: &Turns<Client, Client>, world: &Client, session: &Sess
         return Err("messages are left after a clear".to_owned());
     }
     let world = world.world();
-    // Parts without a record are what killed appends leave; those that a stub names have been forgotten by a sweep.
+    // Parts without a record were left by killed appends; parts named by a stub were missed by a sweep.
     let is_half_swept =
         |(_, attributes): &(_, &Attributes)| attributes.contains_key("cleared_by") && attributes.contains_key("parts");
     if let Some((key, _)) = world.log(pk).find(is_half_swept) {
@@ -205,13 +206,13 @@ async fn check_end(turns: &Turns<Client, Client>, world: &Client, session: &Sess
     unswept.map_or(Ok(()), |(key, _)| Err(format!("{} is not swept", key.sk)))
 }
 
-/// Milliseconds until the next step: mostly few, now and then a pause, and with a retention hours around its limits.
+/// Milliseconds until the next step: usually few, sometimes a pause, and with a retention also hours close to its limits.
 fn time_passes(rng: &mut fastrand::Rng, jumps: u32, retention: bool, world: &World) -> i64 {
     if rng.u32(0..1000) >= jumps {
         return rng.i64(0..200);
     }
     match rng.u32(0..6) {
-        // To about a moment that is written anywhere.
+        // Close to some moment that is written in the table.
         4.. if retention => {
             let moments = world.moments();
             let Some(moment) = moments.get(rng.usize(..moments.len().max(1))) else { return rng.i64(0..200) };
@@ -227,7 +228,7 @@ fn time_passes(rng: &mut fastrand::Rng, jumps: u32, retention: bool, world: &Wor
     }
 }
 
-/// Runs many schedules on all cores; the first failure by seed.
+/// Runs many schedules on all cores; returns a failure with its seed.
 pub(crate) fn run_many(first: u64, count: u64, run: impl Fn(u64) -> Result<(), String> + Sync) -> Option<(u64, String)> {
     let (next, failed) = (AtomicU64::new(first), Mutex::new(None::<(u64, String)>));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -253,7 +254,7 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number")))
 }
 
-/// The contract, under every fault that the simulation knows.
+/// The contract holds under every simulated fault.
 #[test]
 fn schedules_hold() {
     if let Some(seed) = number("CHAT_MEMORY_SIM_SEED") {
@@ -269,15 +270,16 @@ fn schedules_hold() {
 /// Schedules that once broke the contract.
 #[test]
 fn schedules_that_broke_hold() {
-    // A repeat by ticket, by a process with another retention, believed its own expiry and not that of the record that had landed. A delete
-    // whose clear got the number of a record that a load had just seen, and that was purged then, left that load with a part of what it hid. What a delete of
-    // nothing had written was purged while a position of before it was still good.
+    // Three cases. A repeat by ticket, in a process with another retention, relied on its own expiry instead of that of the record
+    // that had landed. A delete's clear got the number of a record that a load had just seen and that was then purged; the load
+    // showed part of what the clear hid. The record of a delete of nothing was purged while an earlier position was still valid.
     for seed in [76_284, 103_486, 191_387] {
         run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
 }
 
-/// Each rule is needed: without it, schedules break the contract. Those of `written` are too rare to be met by chance.
+/// Every rule is needed: without it, some schedule breaks the contract. The rules in `written` are too rare to be covered by
+/// chance.
 #[test]
 fn without_a_rule_schedules_break() {
     let rules = [

@@ -1,5 +1,5 @@
-//! A simulated table and simulated clocks: requests are lost, answers are lost, writes come twice or minutes later,
-//! TTL purges in any order, and time jumps.
+//! A simulated table and simulated clocks: requests and responses are lost, writes arrive twice or minutes late, TTL purges in any
+//! order, and time jumps.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,15 +15,15 @@ use crate::table::{
 };
 use crate::turns::item::{self, Body};
 use chat_memory_core::backend::Moment;
-use chat_memory_core::store::{AppendId, Lasts, Receipt};
+use chat_memory_core::store::{AppendId, Expiry, Receipt};
 
-/// How long a signed request is good for: AWS refuses what comes later.
+/// How long a signed request is valid: AWS refuses it afterwards.
 pub(super) const SIGNATURE_MS: i64 = 15 * 60 * 1000;
 
-/// By how much a client's wall clock is wrong at most.
+/// The largest error of a client's wall clock.
 pub(super) const MAX_SKEW_MS: i64 = 60_000;
 
-/// A record as it was when it was made, whatever became of it since.
+/// A record as it was when it was written, whatever became of it since.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) pk: String,
@@ -37,13 +37,13 @@ pub(super) struct Made {
     pub(super) op: Option<u64>,
     pub(super) began: Option<i64>,
     pub(super) owner: Option<String>,
-    /// Whether an entry of the directory is made with it.
+    /// Whether a directory entry is created with it.
     pub(super) starts: bool,
-    /// For how long it keeps its session alive.
-    pub(super) lasts: Lasts,
+    /// How long it keeps its session alive.
+    pub(super) lasts: Expiry,
 }
 
-/// A write, as the table carries it out.
+/// A write, as the table applies it.
 #[derive(Debug, Clone)]
 enum Write {
     /// With the retention of the client that writes it.
@@ -54,7 +54,7 @@ enum Write {
     Update(Key, Vec<(String, Option<AttributeValue>)>, Option<(String, Option<AttributeValue>)>),
 }
 
-/// What a write answers.
+/// The response to a write.
 enum Answer {
     Created(Created),
     Replaced(bool),
@@ -62,20 +62,20 @@ enum Answer {
     None,
 }
 
-/// How likely each fault is, of 1,000 requests.
+/// The likelihood of each fault, per 1,000 requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Faults {
     pub(super) lost_request: u32,
     pub(super) lost_answer: u32,
     pub(super) late: u32,
     pub(super) twice: u32,
-    /// Something on the way loses the answer and sends the request again, and the client gets the second answer.
+    /// An intermediary loses the response and resends the request, and the client gets the second response.
     pub(super) again: u32,
     pub(super) refused: u32,
 }
 
 impl Faults {
-    /// All goes well.
+    /// No faults.
     pub(super) const NONE: Self = Self { lost_request: 0, lost_answer: 0, late: 0, twice: 0, again: 0, refused: 0 };
 }
 
@@ -86,12 +86,12 @@ pub(super) struct World {
     pub(super) now_ms: i64,
     pub(super) step: u64,
     pub(super) journal: Vec<Made>,
-    /// The sessions from their starts to their ends.
+    /// The sessions from start to end.
     pub(super) lives: Lives,
-    /// What broke a rule of the log itself, found at the moment it happened.
+    /// The first violation of a rule of the log itself, found when it happened.
     pub(super) broken: Option<String>,
     pub(super) faults: Faults,
-    /// For how long each client keeps what it writes, in seconds.
+    /// How long each client keeps what it writes, in seconds.
     pub(super) retentions: Vec<Option<u64>>,
     /// The wall clocks' errors, by client.
     pub(super) skew_ms: Vec<i64>,
@@ -123,7 +123,7 @@ impl World {
         self.rng.u32(0..1000) < of_1000
     }
 
-    /// Lets time pass; what was under way arrives on its way, and TTL purges.
+    /// Lets time pass; delayed writes arrive on the way, and TTL purges.
     pub(super) fn pass(&mut self, ms: i64) {
         self.step += 1;
         let until = self.now_ms + ms;
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// Everything that is still under way arrives.
+    /// Delivers everything that is still in flight.
     pub(super) fn settle(&mut self) {
         self.pass(SIGNATURE_MS);
         assert!(self.late.is_empty(), "nothing may arrive after its signature's end");
@@ -228,7 +228,7 @@ impl World {
         Created::Done
     }
 
-    /// Notes a new record, and whether it comes at the end of the log, as each must.
+    /// Records a new record, and checks that it is at the log's tail, as every record must be.
     fn note(&mut self, item: &Item, starts: bool, keeps: Option<u64>) {
         let head = item::decode(item, usize::MAX / 4).expect("our own item");
         let end = self.log(&item.key.pk).next_back().map_or(0, |(key, _)| seq_of(key).expect("a record") + 1);
@@ -239,9 +239,9 @@ impl World {
         let (rewind, op) = (*rewind, metadata.as_ref().and_then(|fields| fields["op"].as_u64()));
         let is_empty = matches!(content, item::Stored::Here(messages) if messages.is_empty());
         let lasts = match keeps {
-            // An empty clear never expires, and keeps its session alive as long as a message would.
-            Some(keeps) if rewind == Some(0) && is_empty => Lasts::Until(head.created_at.div_euclid(1000) + keeps as i64),
-            _ => Lasts::of(head.expires_at),
+            // An empty clear never expires, but keeps its session alive only as long as a message would.
+            Some(keeps) if rewind == Some(0) && is_empty => Expiry::Until(head.created_at.div_euclid(1000) + keeps as i64),
+            _ => Expiry::of(head.expires_at),
         };
         let made = Made {
             pk: item.key.pk.clone(),
@@ -266,7 +266,7 @@ impl World {
         self.journal.push(made);
     }
 
-    /// The moments that are written anywhere and lie ahead, in epoch seconds.
+    /// The future moments written anywhere in the table, in epoch seconds.
     pub(super) fn moments(&self) -> Vec<i64> {
         let of = |attributes: &Attributes| [EXPIRES_AT, TTL, SURE_UNTIL].map(|name| number(attributes, name));
         let mut moments: Vec<i64> = self.items.values().flat_map(of).flatten().filter(|at| at * 1000 > self.now_ms).collect();
@@ -275,13 +275,13 @@ impl World {
         moments
     }
 
-    /// The items in the places of a session's records.
+    /// The items of a session's records and stubs.
     pub(super) fn log(&self, pk: &str) -> impl DoubleEndedIterator<Item = (&Key, &Attributes)> {
         let key = |sk: &str| Key { pk: pk.to_owned(), sk: sk.to_owned() };
         self.items.range(key("t#")..key("t#~"))
     }
 
-    /// The ids of the records whose items are there.
+    /// The ids of the records whose items exist.
     pub(super) fn ids(&self, pk: &str) -> HashSet<AppendId> {
         self.log(pk).filter_map(|(_, attributes)| append_id(attributes)).collect()
     }
@@ -435,7 +435,7 @@ impl Table for Client {
         receipt.requests += 1;
         self.read(|world| {
             let key = |sk: &str| Key { pk: range.pk.clone(), sk: sk.to_owned() };
-            // Pages are short, so that many loads take several.
+            // Pages are short, so that many loads need several.
             let size = world.rng.usize(1..=world.page).min(range.limit.unwrap_or(u32::MAX) as usize);
             let item = |(key, attributes): (&Key, &Attributes)| Item { key: key.clone(), attributes: attributes.clone() };
             let newest_first = range.newest_first;
@@ -461,7 +461,7 @@ impl Table for Client {
 impl Clock for Client {
     fn now(&self) -> Moment {
         let world = self.world();
-        // Each machine's monotonic clock started at another time.
+        // Each machine's monotonic clock has a different start.
         let mono_ms = (world.now_ms - 1_700_000_000_000) as u64 + 1_000 * self.number as u64;
         Moment { mono_ms, wall_ms: world.now_ms + world.skew_ms[self.number] }
     }

@@ -1,5 +1,5 @@
-//! Schedules that chance meets too rarely, written out. Each is run with one process stopped after every number of its steps in turn: it must
-//! hold wherever that is, and break somewhere without the rule that it is about.
+//! Schedules that are too rare to occur by chance, written out. Each is run with one process stopped after every number of its
+//! steps in turn. It must hold for all of them, and break for at least one without the rule that it is about.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,15 +13,15 @@ use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, Appended};
 
-/// In how many steps the operations below surely end.
+/// More steps than any operation below takes.
 const MOST_STEPS: usize = 60;
 
-/// How often each is tried, by other chances: when what is late arrives, and by how much clocks are wrong.
+/// How many seeds each one is tried with: they decide when delayed writes arrive and how wrong the clocks are.
 const CHANCES: u64 = 24;
 
 const MINUTE_MS: i64 = 60 * 1000;
 
-/// The deadline where a schedule needs no other.
+/// The default deadline of a schedule.
 const DEADLINE_MS: i64 = MINUTE_MS / 2;
 
 /// Two processes on one table, with the shortest retention.
@@ -56,12 +56,12 @@ impl Stage {
         self.client.world().pass(ms);
     }
 
-    /// Time passes until all that is written now may be purged, and nothing is yet.
+    /// Lets time pass until everything written so far may be purged, though nothing is yet.
     fn until_due(&self) {
         self.client.world().now_ms += 25 * HOUR_MS + 2 * MAX_SKEW_MS;
     }
 
-    /// Purges the records that are due, but for the newest so many.
+    /// Purges the records that are due, except the newest `left`.
     fn purge_all_but(&self, left: usize) {
         let mut world = self.client.world();
         let due = world.due();
@@ -71,14 +71,15 @@ impl Stage {
         }
     }
 
-    /// What the table noticed: a record that is not at the log's end, one twice, one of a session that is over.
+    /// The violation that the table detected, if any: a record that is not at the log's tail, one written twice, or one of a
+    /// session that is over.
     fn verdict(&self) -> Result<(), String> {
         self.client.world().settle();
         self.client.world().broken.clone().map_or(Ok(()), Err)
     }
 }
 
-/// Runs an operation of so many steps, then something else, then the rest of the operation.
+/// Runs `steps` steps of an operation, then something else, then the rest of the operation.
 fn interrupted<A>(operation: impl Future<Output = A>, steps: usize, meanwhile: impl FnOnce()) -> A {
     let mut operation: Pin<Box<dyn Future<Output = A> + '_>> = Box::pin(operation);
     for _ in 0..steps {
@@ -91,7 +92,7 @@ fn interrupted<A>(operation: impl Future<Output = A>, steps: usize, meanwhile: i
     drive(operation)
 }
 
-/// The schedule holds, and would not without the rule.
+/// The schedule holds, and breaks without the rule.
 fn needs(rule: Rule, deadline_ms: i64, schedule: impl Fn(&Stage, usize) -> Result<(), String>) {
     let run = |without: Option<Rule>| {
         (0..MOST_STEPS).flat_map(|steps| (0..CHANCES).map(move |chance| (steps, chance))).find_map(|(steps, chance)| {
@@ -110,7 +111,7 @@ fn said(text: &str) -> Append {
     Append::new([Message::user(text)])
 }
 
-/// Of an append, only that it may fail for lack of time or because another came first.
+/// Accepts an append's failure only if it ran out of time or another came first.
 fn may_fail(result: Result<Appended, Error>) -> Result<(), String> {
     match result {
         Err(error) if !(error.is_contended() || error.is_in_doubt() || error.is_unavailable() || error.is_conflict()) => {
@@ -120,8 +121,8 @@ fn may_fail(result: Result<Appended, Error>) -> Result<(), String> {
     }
 }
 
-/// A process that found the log empty and then stood still for a day, with more time than that to its deadline, does not write the first
-/// record where all others were purged since but not the newest.
+/// A process that found the log empty and then stood still for a day, within its deadline, must not write the first record: by now
+/// all others except the newest may have been purged.
 #[test]
 fn what_was_believed_a_day_ago_is_looked_at_again() {
     needs(Rule::CachedTailAge, 48 * HOUR_MS, |stage, steps| {
@@ -136,7 +137,7 @@ fn what_was_believed_a_day_ago_is_looked_at_again() {
     });
 }
 
-/// A process that stood still while it wrote does not go on with a session that expired meanwhile.
+/// A process that stood still while writing must not continue a session that expired meanwhile.
 #[test]
 fn a_record_that_took_long_is_not_put() {
     needs(Rule::RecordAge, DEADLINE_MS, |stage, steps| {
@@ -151,8 +152,8 @@ fn a_record_that_took_long_is_not_put() {
     });
 }
 
-/// An append that another process makes too, under one key, and that finds its place taken, looks for itself from the log's start: the log
-/// may have been purged, and begun again with that append.
+/// A shared append, made by another process under the same key, that finds its place taken searches for itself from the start of
+/// the log: the log may have been purged and begun again with that append.
 #[test]
 fn a_taken_place_in_a_log_that_was_purged_is_no_reason_to_go_on() {
     needs(Rule::TakenBehindPurged, DEADLINE_MS, |stage, steps| {
@@ -167,7 +168,7 @@ fn a_taken_place_in_a_log_that_was_purged_is_no_reason_to_go_on() {
     });
 }
 
-/// What was under way to a session that has no record does not arrive after a delete of it.
+/// An append that was in flight to a session without records must not arrive after that session's delete.
 #[test]
 fn nothing_arrives_after_a_delete_of_what_has_no_record() {
     needs(Rule::DeleteBlocks, DEADLINE_MS, |stage, _| {

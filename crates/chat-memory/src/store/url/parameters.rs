@@ -5,14 +5,14 @@ use std::fmt;
 use super::values;
 use crate::error::Error;
 
-/// What a URL says after its `?`, until it is taken.
+/// The parameters of a URL that have not been taken yet.
 pub(super) struct Parameters {
     scheme: &'static str,
     said: Vec<(String, String)>,
 }
 
 impl Parameters {
-    /// Reads `name=value&name=value`, where the names are among `allowed`.
+    /// Parses `name=value&name=value` with names from `allowed`.
     pub(super) fn read(scheme: &'static str, allowed: &[&str], query: Option<&str>) -> Result<Self, Error> {
         let mut said: Vec<(String, String)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -37,7 +37,7 @@ impl Parameters {
         Ok(Self { scheme, said })
     }
 
-    /// Takes a parameter's value, if it is said.
+    /// Takes a parameter's value, if present.
     pub(super) fn take<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Error> {
         let Some(at) = self.said.iter().position(|(said, _)| said == name) else { return Ok(None) };
         let (_, value) = self.said.swap_remove(at);
@@ -52,7 +52,7 @@ fn is_secret(name: &str) -> bool {
     ["accesskey", "secret", "token", "password", "passwd", "credential", "apikey"].iter().any(|word| name.contains(word))
 }
 
-/// The refusal of a URL with credentials in it.
+/// The error for a URL that contains credentials.
 pub(super) fn credentials(what: &str) -> Error {
     Error::invalid(format!(
         "a store URL must not carry credentials, since URLs end up in logs and process lists: take out {what}, and give them \
@@ -64,7 +64,7 @@ fn short(text: &str) -> String {
     if text.chars().count() <= 24 { text.to_owned() } else { text.chars().take(24).chain(['…']).collect() }
 }
 
-/// Writes a URL: its start, then each parameter that is said.
+/// Writes a URL: its start, then each parameter that is set.
 pub(super) struct Writer<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     separator: char,

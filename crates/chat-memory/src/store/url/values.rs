@@ -1,4 +1,4 @@
-//! The values in a store URL: how each is read and written. A reader's error says what is allowed.
+//! Parses and writes the values in a store URL. Each parser's error lists what is allowed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode, u
 use crate::backend::Roll;
 use crate::error::Error;
 
-/// What must not stand as it is in a value.
+/// Characters that must be escaped in a value.
 const IN_VALUE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'&').add(b'+').add(b'#').add(b'<').add(b'>').add(b'?').add(b'@').add(b'=');
 
@@ -22,21 +22,21 @@ pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, IN_VALUE).to_string()
 }
 
-/// The text behind percent-encoding. `what` says in an error where it stands.
+/// Decodes percent-encoding. `what` names the place in an error.
 pub(super) fn decoded(text: &str, what: &str) -> Result<String, Error> {
     check_escapes(text, what)?;
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(String::from).map_err(|_| Error::invalid(format!("{what} in the store URL is not UTF-8 once decoded")))
 }
 
-/// A lone `%` is a mistake that would otherwise pass as text.
+/// Refuses a lone `%`: a mistake that would otherwise pass as text.
 fn check_escapes(text: &str, what: &str) -> Result<(), Error> {
     let ok = text.split('%').skip(1).all(|after| after.len() >= 2 && after.bytes().take(2).all(|b| b.is_ascii_hexdigit()));
     let hint = "is not followed by two hexadecimal digits; write a percent sign as %25";
     if ok { Ok(()) } else { Err(Error::invalid(format!("a % in {what} of the store URL {hint}"))) }
 }
 
-/// A path, to the byte where the system's paths are bytes.
+/// Decodes a path, byte for byte on systems where paths are bytes.
 pub(super) fn path_of(text: &str) -> Result<PathBuf, Error> {
     check_escapes(text, "the path")?;
     let bytes: Vec<u8> = percent_decode_str(text).collect();
@@ -79,12 +79,12 @@ pub(super) fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
-/// A word that means one of a few things.
+/// Parses one of a few fixed words.
 pub(super) fn named<T: std::str::FromStr<Err = Error>>(value: &str) -> Result<T, String> {
     value.parse::<T>().map_err(|e| e.to_string())
 }
 
-/// A size from which on to roll, or never.
+/// Parses the size above which to roll, or `off`.
 pub(super) fn roll(value: &str) -> Result<Roll, String> {
     if value == "off" { Ok(Roll::Off) } else { bytes(value).map(Roll::At).map_err(|why| format!("it is off or a size: {why}")) }
 }
@@ -104,7 +104,7 @@ pub(super) fn eventual(value: &str) -> Result<bool, String> {
     }
 }
 
-/// A duration: a whole number and its unit.
+/// Parses a duration: a whole number and its unit.
 pub(super) fn duration(value: &str) -> Result<Duration, String> {
     let unit_at = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let (count, unit) = value.split_at(unit_at);
@@ -113,7 +113,7 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
     ms.filter(|ms| *ms > 0).map(Duration::from_millis).ok_or_else(|| format!("{allowed}; it is not {}", quoted(value)))
 }
 
-/// A duration of whole seconds, as records' expiry is in seconds.
+/// Parses a duration of whole seconds, because records expire at whole seconds.
 pub(super) fn retention(value: &str) -> Result<Duration, String> {
     let kept = duration(value)?;
     let whole = kept.subsec_nanos() == 0;
@@ -126,7 +126,7 @@ pub(super) fn spell_duration(duration: Duration) -> String {
     format!("{}{unit}", ms / size)
 }
 
-/// A size in bytes: a whole number, alone or with KB (1,000) or MB (1,000,000).
+/// Parses a size in bytes: a whole number, alone or with KB (1,000) or MB (1,000,000).
 pub(super) fn bytes(value: &str) -> Result<usize, String> {
     let unit_at = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let (count, unit) = value.split_at(unit_at);
@@ -140,7 +140,7 @@ pub(super) fn spell_bytes(bytes: usize) -> String {
     format!("{}{unit}", bytes / size)
 }
 
-/// A table's name (3 to 255 of `a-z A-Z 0-9 _ . -`, DynamoDB's "Naming rules") or its ARN.
+/// Checks a table's name (3 to 255 of `a-z A-Z 0-9 _ . -`, DynamoDB's "Naming rules") or its ARN.
 pub(super) fn table(name: &str) -> Result<String, Error> {
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let is_name = (3..=255).contains(&name.len()) && name.chars().all(named);
@@ -163,13 +163,13 @@ pub(super) fn region(value: &str) -> Result<String, String> {
     if ok { Ok(value.to_owned()) } else { Err(format!("a region is written as in eu-west-1; it is not {}", quoted(value))) }
 }
 
-/// An attribute's name (DynamoDB: 1 to 255 bytes for a key's).
+/// Checks an attribute's name (DynamoDB: 1 to 255 bytes for a key's).
 pub(super) fn attribute(value: &str) -> Result<String, String> {
     let ok = (1..=255).contains(&value.len());
     if ok { Ok(value.to_owned()) } else { Err(format!("a key's name has 1 to 255 bytes; this one has {}", value.len())) }
 }
 
-/// The service's URL. What is wrong with it is said without repeating it, as it may hold a password.
+/// Checks the service's URL. The error does not repeat it, as it may contain a password.
 pub(super) fn endpoint(value: &str) -> Result<String, String> {
     let url = url::Url::parse(value).map_err(|e| format!("it is not a URL such as http://127.0.0.1:8000 ({e})"))?;
     if !url.username().is_empty() || url.password().is_some() {

@@ -1,4 +1,4 @@
-//! The faults of an append.
+//! Faults of appends.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use super::Fault;
 use super::store::Broken;
 
-/// The session in which each key was used first, in all handles.
+/// The session in which each key was first used, across all handles.
 static KEYS: Mutex<Option<HashMap<String, SessionId>>> = Mutex::new(None);
 
-/// An append taken apart, to be put together otherwise.
+/// An append taken apart, to be reassembled with changes.
 struct Parts {
     messages: Vec<Message>,
     metadata: Option<Map<String, Value>>,
@@ -44,7 +44,7 @@ impl Parts {
         }
     }
 
-    /// Puts it together; a rewind that expects no position is given the actual one.
+    /// Reassembles it; a rewind that expects no position gets the actual one.
     fn append(self, actual: &Position) -> Append {
         let expected = self.expected.clone();
         let mut append = match self.rewind {

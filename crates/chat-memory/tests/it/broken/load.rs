@@ -1,4 +1,4 @@
-//! The faults of a load.
+//! Faults of loads.
 
 use chat_memory::store::*;
 use chat_memory::{Content, Error, Message, SessionId, ToolCall, json};

@@ -1,6 +1,6 @@
-//! Stores that break a promise, each in one way: the in-memory store with one fault.
+//! Stores that each break one promise: the in-memory store with one fault.
 
-// A panic here ends the test, as it should.
+// A panic here ends the test, as intended.
 #![allow(clippy::unwrap_used)]
 
 mod append;
@@ -11,7 +11,7 @@ pub use store::Broken;
 
 macro_rules! faults {
     ($($(#[$docs:meta])* $name:ident,)*) => {
-        /// What is wrong with a store.
+        /// The fault of a store.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Fault { $($(#[$docs])* $name,)* }
 
@@ -23,170 +23,170 @@ macro_rules! faults {
 
 faults! {
     None,
-    /// Numbers from a caller are added to without a look.
+    /// Does unchecked arithmetic on a caller's numbers.
     AddsUnchecked,
-    /// Of an append of several messages, the last is lost.
+    /// Loses the last message of an append with several.
     DropsLastMessage,
-    /// An append of several messages becomes as many records.
+    /// Splits an append with several messages into as many records.
     SplitsAppends,
-    /// Every tenth append is acknowledged and not written.
+    /// Acknowledges every tenth append without writing it.
     LosesSome,
-    /// Messages come back in another order.
+    /// Returns messages in another order.
     Reverses,
-    /// The numbers that appends return are one too high.
+    /// Returns append numbers that are one too high.
     WrongNumbers,
-    /// An append always says that it started the session.
+    /// Reports every append as the start of the session.
     AlwaysStarts,
-    /// What other handles wrote is not seen once a session was loaded.
+    /// Does not see other handles' writes once a session was loaded.
     StaleHandles,
-    /// The first load of an empty session writes to it.
+    /// Writes to an empty session on its first load.
     LoadsWrite,
-    /// Session ids are compared without case.
+    /// Compares session ids case-insensitively.
     IgnoresCase,
-    /// Everything is in one session.
+    /// Keeps everything in one session.
     OneSession,
-    /// Metadata is lost.
+    /// Loses metadata.
     DropsMetadata,
-    /// The times of messages are lost.
+    /// Loses the times of messages.
     DropsTimes,
-    /// A session starts when its first record is written, whatever it is told.
+    /// Starts a session when its first record is written, ignoring the given time.
     StartsNow,
-    /// What was stored is gone when the last handle is.
+    /// Loses everything when the last handle is dropped.
     Forgets,
-    /// The numbers that appends return go down.
+    /// Returns descending append numbers.
     OutOfOrder,
-    /// Expected positions are not looked at.
+    /// Ignores expected positions.
     IgnoresPositions,
-    /// Only the number of an expected position is looked at.
+    /// Checks only the number of an expected position.
     IgnoresPositionIds,
-    /// A position is refused when it was not read in the last minutes.
+    /// Refuses a position that was not read in the last minutes.
     OldPositionsConflict,
-    /// Every expected position is refused.
+    /// Refuses every expected position.
     AlwaysConflicts,
-    /// A conflict is an error, and is written all the same.
+    /// Reports a conflict but writes the append nevertheless.
     WritesOnConflict,
-    /// Idempotency keys are not looked at.
+    /// Ignores idempotency keys.
     IgnoresKeys,
-    /// A key with another body is taken for a repeat.
+    /// Takes a key with another body for a repeat.
     IgnoresBodies,
-    /// A key used in one session is used in all.
+    /// Shares keys between all sessions.
     GlobalKeys,
-    /// Bodies are the same only if their texts are.
+    /// Compares bodies as text.
     ComparesText,
-    /// Keys are looked for in the last fifty records only.
+    /// Looks for keys only in the last fifty records.
     ShortMemory,
-    /// Keys and tickets of what was cleared are not known.
+    /// Forgets the keys and tickets of cleared records.
     ForgetsCleared,
-    /// The position is looked at before the key.
+    /// Checks the position before the key.
     PositionBeforeKey,
-    /// Tickets are not looked at.
+    /// Ignores tickets.
     IgnoresTickets,
-    /// Tickets are looked for at their lowest number only.
+    /// Looks for a ticket only at its lowest number.
     TicketsDoNotSearch,
-    /// An append through a ticket does not heed its position.
+    /// Ignores the expected position of an append with a ticket.
     TicketsIgnorePositions,
-    /// A rewind keeps one record more than it should.
+    /// Keeps one record too many in a rewind.
     RewindsTooLittle,
-    /// A rewind's own messages are lost.
+    /// Loses a rewind's own messages.
     RewindsDropMessages,
-    /// A rewind takes nothing back.
+    /// Removes nothing in a rewind.
     IgnoresRewinds,
-    /// A rewind brings back what another, or a clear, had hidden.
+    /// Brings back what another rewind or a clear had hidden.
     RewindsUndo,
-    /// A clear leaves the last record.
+    /// Keeps the last record in a clear.
     ClearsHalf,
-    /// A clear hides one record after the other.
+    /// Hides records one by one in a clear.
     ClearsSlowly,
-    /// A clear takes what is appended shortly after it, too.
+    /// Also clears what is appended shortly after the clear.
     ClearsTwice,
-    /// A clear takes effect with its sweep.
+    /// Applies a clear only when it sweeps.
     ClearsLate,
-    /// A clear of an empty session is an error.
+    /// Returns an error for a clear of an empty session.
     RefusesEmptyClears,
-    /// A sweep takes what came after the clear, too.
+    /// Also sweeps what came after the clear.
     SweepsTooMuch,
-    /// A replacement of all is a clear and an append.
+    /// Replaces everything by a clear and a separate append.
     ReplacesInTwoSteps,
-    /// NUL characters are lost.
+    /// Loses NUL characters.
     DropsNul,
-    /// Floats that are whole become integers.
+    /// Turns whole floats into integers.
     RoundsNumbers,
-    /// Fields that are null are lost.
+    /// Loses null fields.
     DropsNulls,
-    /// The arguments of tool calls are parsed and written anew.
+    /// Parses and rewrites the arguments of tool calls.
     NormalisesArguments,
-    /// Content of parts becomes their text.
+    /// Replaces content parts with their text.
     FlattensParts,
-    /// Names are lost.
+    /// Loses names.
     DropsNames,
-    /// What is nested deeper than fifty levels is lost.
+    /// Loses what is nested deeper than fifty levels.
     CutsDepth,
-    /// Text is cut at half a megabyte.
+    /// Truncates text at half a megabyte.
     CutsText,
-    /// A record is cut at two megabytes.
+    /// Truncates a record at two megabytes.
     CutsRecords,
-    /// Windows are one record short.
+    /// Returns windows that are one record short.
     ShortWindows,
-    /// Windows are cut to the message.
+    /// Cuts windows to the message.
     TornWindows,
-    /// Windows reach along the log and not along the view.
+    /// Follows the log instead of the view in windows.
     WindowsCountHidden,
-    /// Windows reach behind clears.
+    /// Returns windows that reach beyond clears.
     WindowsReachBehindClears,
-    /// Every load says that it is complete.
+    /// Reports every load as complete.
     AlwaysComplete,
-    /// No load says that it is complete.
+    /// Reports no load as complete.
     NeverComplete,
-    /// A load of nothing gives no position.
+    /// Returns no position for a load of nothing.
     NoPositionOfNothing,
-    /// The page before a page is that page again.
+    /// Returns the same page again as the page before it.
     PagesStandStill,
-    /// Pages before a page show what was taken back.
+    /// Returns removed records in older pages.
     PagesShowTakenBack,
-    /// A load since a number leaves out the record of that number.
+    /// Leaves the record with the given number out of a load since it.
     SinceForgetsOne,
-    /// A page costs what everything behind it holds.
+    /// Charges a page for everything newer than it.
     CostsDepth,
-    /// An operation costs what the session's length is.
+    /// Charges an operation for the session's length.
     CostsLength,
-    /// A load brings a thousand records at most.
+    /// Returns at most a thousand records per load.
     ThousandAtMost,
-    /// Sessions are listed oldest first.
+    /// Lists sessions oldest first.
     OldestFirst,
-    /// Every list is by start, whatever it says.
+    /// Sorts every list by start, whatever the query requests.
     ListsByStart,
-    /// Each session is listed twice.
+    /// Lists each session twice.
     ListsTwice,
-    /// Every owner sees the list of nobody.
+    /// Returns the list of unowned sessions for every owner.
     SharedLists,
-    /// Nothing is listed.
+    /// Lists nothing.
     ListsNothing,
-    /// The listing of every session leaves out those that have an owner.
+    /// Leaves sessions with an owner out of the list of all sessions.
     ListsNobodysOnly,
-    /// The first session of each page but the first is lost.
+    /// Loses the first session of each page but the first.
     PagesLose,
-    /// A page goes on behind a session that must still be there.
+    /// Continues a list only if the session at the end of the page still exists.
     PagesNeedTheirSession,
-    /// Titles are set, metadata is not.
+    /// Sets titles but not metadata.
     UpdatesHalf,
-    /// What is said of a session that is not listed makes it so.
+    /// Lists an unlisted session when it is updated.
     UpdatesList,
-    /// A clear takes the session off the directory.
+    /// Removes a session from the directory when it is cleared.
     ClearsUnlist,
-    /// A delete leaves the session on the directory.
+    /// Leaves a deleted session in the directory.
     DeletesKeepListed,
-    /// A delete always says that there was a session.
+    /// Reports every deleted session as having existed.
     DeletesAlwaysExisted,
-    /// A delete clears nothing.
+    /// Clears nothing in a delete.
     DeletesNothing,
-    /// A delete starts the log anew.
+    /// Restarts the log in a delete.
     DeletesTheLog,
-    /// A delete takes what was appended while it ran, acknowledged or not.
+    /// Deletes what was appended during the delete, even if acknowledged.
     DeletesLate,
-    /// Titles are not checked.
+    /// Does not check titles.
     AcceptsTitles,
-    /// Keys of a thousand bytes are refused.
+    /// Refuses keys of a thousand bytes.
     RefusesLongKeys,
-    /// Bad input is refused after it was written.
+    /// Refuses bad input after writing it.
     WritesBadInput,
 }

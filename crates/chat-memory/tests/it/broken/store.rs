@@ -11,19 +11,19 @@ use chat_memory::{Error, Message, SessionId};
 
 use super::Fault;
 
-/// What one handle remembers, for faults that need a memory.
+/// The state of one handle, for faults that need memory.
 #[derive(Debug, Default)]
 pub struct Remembers {
     pub appends: AtomicU64,
     pub loaded: Mutex<HashMap<SessionId, History>>,
-    /// What was taken back or cleared.
+    /// What was rewound or cleared.
     pub hidden: Mutex<HashMap<SessionId, Vec<Record>>>,
     pub bodies: Mutex<HashMap<(SessionId, String), String>>,
     pub cursors: Mutex<HashMap<String, SessionId>>,
     pub cleared: Mutex<HashMap<SessionId, bool>>,
 }
 
-/// How often each session was deleted, in all handles.
+/// How often each session was deleted, across all handles.
 static DELETES: Mutex<Option<HashMap<SessionId, u64>>> = Mutex::new(None);
 
 /// The in-memory store with a fault.
@@ -36,19 +36,19 @@ pub struct Broken {
 }
 
 impl Broken {
-    /// Another handle on `data`, with this fault.
+    /// Opens another handle on `data`, with this fault.
     pub fn new(data: InMemoryStore, fault: Fault) -> Self {
         let forgets = fault == Fault::Forgets;
         let inner = if forgets { InMemoryStore::new() } else { data };
         Self { inner, fault, declares: Capabilities { durable: forgets, ..Capabilities::all() }, remembers: Arc::default() }
     }
 
-    /// A handle without a fault that declares less than it can.
+    /// Opens a handle without a fault that declares less than it can do.
     pub fn declaring(data: InMemoryStore, declares: Capabilities) -> Self {
         Self { inner: data, fault: Fault::None, declares, remembers: Arc::default() }
     }
 
-    /// The session that is used in the place of this one.
+    /// Returns the session that is used instead of this one.
     pub fn real(&self, session: &SessionId) -> SessionId {
         let id = match self.fault {
             Fault::IgnoresCase => session.as_str().to_lowercase(),
@@ -59,7 +59,7 @@ impl Broken {
             }
             _ => return session.clone(),
         };
-        // The longest ids have no room for more, and no fault that needs it.
+        // The longest ids have no room for more, and no fault needs it there.
         SessionId::new(id).unwrap_or_else(|_| session.clone())
     }
 
@@ -82,7 +82,7 @@ impl ChatStore for Broken {
         self.load_wrongly(&self.real(session), load).await
     }
 
-    async fn sweep(&self, session: &SessionId) -> Result<Swept, Error> {
+    async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         let session = self.real(session);
         let is_late = self.remembers.cleared.lock().unwrap().remove(&session).is_some();
         let log_is_empty = self.everything(&session).await?.position.next() == 0;
@@ -94,10 +94,10 @@ impl ChatStore for Broken {
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         match self.fault {
-            Fault::DeletesNothing => Ok(Deleted::new(true, Swept::default())),
+            Fault::DeletesNothing => Ok(Deleted::new(true, SweepStats::default())),
             Fault::DeletesTheLog => {
                 *DELETES.lock().unwrap().get_or_insert_default().entry(session.clone()).or_default() += 1;
-                Ok(Deleted::new(true, Swept::default()))
+                Ok(Deleted::new(true, SweepStats::default()))
             }
             Fault::DeletesAlwaysExisted => {
                 let mut deleted = self.inner.delete(session).await?;
@@ -153,8 +153,8 @@ impl ChatStore for Broken {
         Ok(page)
     }
 
-    async fn every_session(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        let mut page = self.inner.every_session(after).await?;
+    async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let mut page = self.inner.list_all_sessions(after).await?;
         if self.fault == Fault::ListsNobodysOnly {
             page.sessions.retain(|info| info.owner.is_none());
         }

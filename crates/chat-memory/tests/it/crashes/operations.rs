@@ -1,23 +1,23 @@
-//! What is cut off: an operation on a session, its steps, and what is to be seen after each.
+//! The operations to cut off: a session's operation, its steps, and the expected view after each.
 
 use chat_memory::store::{Append, ChatStore, Load};
 use chat_memory::{Error, Message, Owner, SessionId};
 
 use crate::dynamodb::noise;
 
-/// What is to be seen of a session: its records' messages.
+/// A session's visible records, as their messages.
 pub type View = Vec<Vec<Message>>;
 
 /// One call of the store.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// Appends turn `n` of so many bytes.
+    /// Appends turn `n` with this many bytes.
     Append { n: usize, bytes: usize, keyed: bool },
-    /// Takes back from this number on and puts turn `n` there, with a key.
+    /// Rewinds to this number and puts turn `n` there, with a key.
     Rewind { to: u64, n: usize },
-    /// Replaces everything by turn `n`, with a key, and sweeps.
+    /// Replaces everything with turn `n`, with a key, and sweeps.
     ReplaceAll { n: usize },
-    /// Clears, and sweeps.
+    /// Clears and sweeps.
     Clear,
     /// Deletes.
     Delete,
@@ -34,12 +34,12 @@ impl Step {
         A { n, bytes: 100, keyed: true }
     }
 
-    /// A record that does not fit an item.
+    /// A record too large for one item.
     fn large(n: usize) -> Self {
         A { n, bytes: 800_000, keyed: true }
     }
 
-    /// Whether another run of it changes nothing more.
+    /// Whether running it again changes nothing.
     fn is_known_again(self) -> bool {
         !matches!(self, A { keyed: false, .. })
     }
@@ -58,7 +58,7 @@ impl Step {
             Rewind { to, n } => {
                 let history = store.load(session, &Load::all()).await?;
                 if history.records.iter().all(|record| record.seq != to) {
-                    // It is taken back already.
+                    // Already rewound.
                     return Ok(());
                 }
                 Append::rewind(&history, to, turn(n, 100))?.with_key(format!("{self:?}"))
@@ -77,7 +77,7 @@ impl Step {
     fn change(self, view: &mut View) {
         match self {
             A { n, bytes, .. } => view.push(turn(n, bytes)),
-            // Nothing is taken back before a rewind here, so a record's number is its place.
+            // Nothing is rewound before this, so a record's number is its index.
             Rewind { to, n } => {
                 view.truncate(usize::try_from(to).expect("a place"));
                 view.push(turn(n, 100));
@@ -88,35 +88,35 @@ impl Step {
     }
 }
 
-/// Each session has an owner of its own, so that its entries in the directory can be counted.
+/// Gives each session its own owner, so that its directory entries can be counted.
 pub fn owner(session: &SessionId) -> Result<Owner, Error> {
     Owner::new(format!("owner of {session}"))
 }
 
-/// A question that bears its number, and an answer. `what was` is looked for in the table where it should have been erased.
+/// A question with its number, and an answer. The tests search the table for `what was` where it should have been erased.
 pub fn turn(n: usize, bytes: usize) -> Vec<Message> {
     vec![Message::user(format!("what was {n}?")), Message::assistant(noise(bytes, n as u64))]
 }
 
-/// Something to be cut off.
+/// An operation to cut off.
 #[derive(Debug, Clone)]
 pub struct Operation {
     pub name: &'static str,
-    /// What was there before.
+    /// What the session contained before.
     pub before: Vec<Step>,
-    /// What a process does then; it says so after each step.
+    /// The steps that a process then takes; it prints each completed one.
     pub steps: Vec<Step>,
 }
 
 impl Operation {
-    /// What is to be seen after so many of its steps.
+    /// Returns the expected view after this many steps.
     pub fn after(&self, steps: usize) -> View {
         let mut view = View::new();
         self.before.iter().chain(&self.steps[..steps]).for_each(|step| step.change(&mut view));
         view
     }
 
-    /// What is to be seen when a view was found after `done` steps that were acknowledged, and the others are run again.
+    /// Returns the expected view if `found` was seen after `done` acknowledged steps and the others are run again.
     pub fn after_next_run(&self, done: usize, found: &View) -> View {
         match self.steps.get(done) {
             Some(step) if !step.is_known_again() => {
@@ -144,7 +144,7 @@ pub fn all() -> Vec<Operation> {
         of("a replacement of all", &with_parts, &[ReplaceAll { n: 3 }]),
         of("a clear", &with_parts, &[Clear]),
         of("a delete", &with_parts, &[Delete]),
-        // Where a list is rolled, one of these does it.
+        // If the list is rolled, one of these appends does it.
         of("appends of some size", &some, &[3, 4, 5].map(|n| A { n, bytes: 1_500, keyed: true })),
     ]
 }

@@ -1,4 +1,4 @@
-//! Damage is in nobody's way: a session is cleared behind a damaged record, and a table is swept behind a damaged session.
+//! Damage blocks nothing: a session can be cleared despite a damaged record, and a table swept despite a damaged session.
 
 use chat_memory::store::Load;
 use chat_memory::{Append, ChatStore, Message, SessionId};
@@ -21,11 +21,11 @@ async fn a_session_can_be_cleared_whose_newest_record_is_damaged() {
     let fresh = store(&table).await;
     let error = fresh.load(&session, &Load::all()).await.expect_err("it cannot be read");
     assert!(error.is_corrupt() && error.to_string().contains("record 1 of"), "{error}");
-    // It is no reason for an append to fail either.
+    // It must not make an append fail either.
     let appended = fresh.append(&session, &Append::new([Message::user("third")])).await.expect("an append");
     assert_eq!(appended.seq, 2);
     let cleared = fresh.clear(&session).await.expect("a clear");
-    assert_eq!(cleared.swept.records, 3, "what could not be read is erased like all else");
+    assert_eq!(cleared.swept.records, 3, "unreadable records are erased like all others");
     let left = store(&table).await.load(&session, &Load::all()).await.expect("a load").into_messages();
     assert!(left.is_empty(), "{left:?}");
     for stub in raw.starting("t#").await.iter().take(3) {

@@ -1,4 +1,4 @@
-//! A SQLite file: each column, damaged in every way that the file allows, by another program that respects no type.
+//! Damages each column of a SQLite file in every way that the file allows, as a program that ignores types could.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ async fn written(path: &Path) -> (SessionId, Vec<Kept>) {
     (session, records)
 }
 
-/// What is put in a column's place, in SQL.
+/// The replacement values, as SQL.
 fn values() -> Vec<(String, String)> {
     let mut values: Vec<(String, String)> = [
         "NULL",
@@ -69,7 +69,7 @@ fn values() -> Vec<(String, String)> {
     values
 }
 
-/// The file without the guards that SQLite keeps for its tables' types: whatever a damaged disk or another program left.
+/// Removes SQLite's type checks from the file, to allow whatever a damaged disk or another program may leave.
 fn unguarded(from: &Path, to: &Path) -> Connection {
     std::fs::copy(from, to).expect("a copy");
     let db = Connection::open(to).expect("the copy");
@@ -102,7 +102,7 @@ async fn a_column_is_refused_or_harmless() {
         }
         let db = unguarded(&whole, &path);
         let which = if table == "records" { format!("WHERE seq = {seq}") } else { String::new() };
-        // A value that cannot stand there beside the others is no damage.
+        // A value that cannot be stored next to the others is no damage.
         if db.execute(&format!("UPDATE {table} SET {column} = {value} {which}"), []).is_err() {
             continue;
         }
@@ -114,12 +114,12 @@ async fn a_column_is_refused_or_harmless() {
             let mut others = records.clone();
             match column {
                 "expires_at" if number.is_some_and(|at| at < 2_000_000_000) => allowed.push(view(&records, Some(seq))),
-                // Nobody misses the newest record.
+                // The newest record can be missing unnoticed.
                 "seq" if value == "NULL" && at + 1 == records.len() => {
                     others.pop();
                     allowed.push(view(&others, None));
                 }
-                // What takes back much hides it from wherever it stands.
+                // A rewind that hides much hides it from any number.
                 "seq" => {
                     others[at].0 = number.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(seq);
                     others.sort_by_key(|record| record.0);

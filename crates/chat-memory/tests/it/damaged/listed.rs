@@ -1,4 +1,4 @@
-//! The `list` layout: each attribute of a session's item, of its segments, notes and parts, damaged in every way.
+//! The `list` layout: damages each attribute of a session's item, its segments, notes and parts in every way.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::Load;
@@ -23,7 +23,7 @@ pub async fn store(table: &str, dialect: Dialect) -> DynamoDbStore {
     crate::list::open(table.to_owned(), with).await.expect("a store")
 }
 
-/// A session with older parts in segments, one large record in parts, calls of a tool, a rewind and its note.
+/// A session with older parts in segments, one large record in parts, tool calls, and a rewind with its note.
 pub async fn written(dialect: Dialect) -> Listed {
     let table = crate::list::new_table("id", None).await;
     let store = store(&table, dialect).await;
@@ -53,8 +53,8 @@ fn messages(shown: &[Shown]) -> Vec<&Message> {
     shown.iter().flat_map(|(.., messages)| messages).collect()
 }
 
-/// Does everything with a damaged session. What is shown must be what was written, unless `may_differ`: where the damage is another value
-/// that somebody may have meant.
+/// Runs every operation on a damaged session. It must show what was written, unless `may_differ`: the damage is then another
+/// valid value.
 pub async fn examine(listed: &Listed, may_differ: bool, what: &str, tally: &mut Tally) {
     let Listed { whole, session, dialect, shown } = listed;
     let store = store(&whole.table, *dialect).await;
@@ -66,20 +66,22 @@ pub async fn examine(listed: &Listed, may_differ: bool, what: &str, tally: &mut 
             tally.refused += 1;
         }
         Ok(read) => {
-            assert!(may_differ || messages(read) == messages(shown), "{what}: another history was shown without an error");
+            assert!(may_differ || messages(read) == messages(shown), "{what}: a different history was returned without an error");
             tally.harmless += 1;
         }
     }
     match super::shown(&store, session, &Load::last(3), what).await {
         Err(error) => check_error(&error, session, what),
-        Ok(read) => assert!(may_differ || messages(shown).ends_with(&messages(&read)), "{what}: a window shows another history"),
+        Ok(read) => {
+            assert!(may_differ || messages(shown).ends_with(&messages(&read)), "{what}: a window returns a different history")
+        }
     }
     for append in [Append::new([Message::user("more")]), Append::new([Message::user("more")]).with_key("a key")] {
         if let Err(error) = ends(&format!("an append with {what}"), store.append(session, &append)).await {
             check_error(&error, session, &format!("an append with {what}"));
         }
     }
-    if let Err(error) = ends(what, store.every_session(None)).await {
+    if let Err(error) = ends(what, store.list_all_sessions(None)).await {
         panic!("{what}: a list fails: {error}");
     }
     if let Err(error) = ends(&format!("a sweep with {what}"), store.sweep(session)).await {
@@ -132,7 +134,7 @@ async fn attributes(dialect: Dialect) {
         }
     }
     for (kind, item, name, (how, value)) in some(cases) {
-        // Who takes the list away by name and generation leaves a session that nobody can tell from a cleared one.
+        // Removing the list, its name and its generation leaves a session that looks like a cleared one.
         let empty = matches!(&value, Some(AttributeValue::L(list)) if list.is_empty());
         if listed.whole.damage(&item, name, value).await {
             examine(&listed, empty && kind == "the session", &format!("{how} as {name:?} of {kind}"), &mut tally).await;
@@ -157,7 +159,7 @@ async fn an_item_of_the_python_form_is_refused_or_whole() {
     attributes(Dialect::Python).await;
 }
 
-/// It reads what it takes back, so that a repeat of that is known later.
+/// It reads what it removes, so that a later repeat is recognised.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rewind_past_a_segment_that_is_gone_takes_nothing_back() {
     let listed = written(Dialect::Js).await;
@@ -167,17 +169,17 @@ async fn a_rewind_past_a_segment_that_is_gone_takes_nothing_back() {
     let rewind = Append::rewind(&history, 2, [Message::user("instead of most")]).expect("a rewind");
     let (_, segment) = one_of_each(&listed).into_iter().find(|(kind, _)| *kind == "a segment").expect("a segment");
     whole.delete(&segment).await;
-    let error = store.append(session, &rewind).await.expect_err("some of what it takes back cannot be read");
+    let error = store.append(session, &rewind).await.expect_err("some of what it removes cannot be read");
     check_error(&error, session, "a segment gone");
     let window =
         super::shown(&store, session, &Load::last(3), "a segment gone").await.expect("the newest are in the session's item");
-    assert!(!window.is_empty() && messages(shown).ends_with(&messages(&window)), "it took something back");
+    assert!(!window.is_empty() && messages(shown).ends_with(&messages(&window)), "it removed something");
     whole.mend().await;
     assert_eq!(super::shown(&store, session, &Load::all(), "nothing").await.expect("a load"), *shown);
-    store.append(session, &rewind).await.expect("the same rewind, once all is there");
+    store.append(session, &rewind).await.expect("the same rewind, once everything is restored");
 }
 
-/// An element that nobody can read is in no writer's way: what has to be noted beside it leaves what is wrong with it as it is.
+/// An unreadable element blocks no writer: a note written next to it leaves the damage as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_rolled_as_it_is() {
     let table = crate::list::new_table("SessionId", None).await;

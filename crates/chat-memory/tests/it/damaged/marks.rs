@@ -1,4 +1,4 @@
-//! The `list` layout: every value in every mark, head and note, replaced by others, and elements that are none.
+//! The `list` layout: replaces every value in every mark, head and note, and inserts invalid elements.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::dynamodb::Dialect;
@@ -14,7 +14,7 @@ fn places(value: &Value, at: String, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| places(value, format!("{at}/{key}"), out)),
         Value::Array(values) => {
-            // The first stands for the others.
+            // The first represents the others.
             values.iter().take(1).enumerate().for_each(|(n, value)| places(value, format!("{at}/{n}"), out));
         }
         _ => {}
@@ -39,7 +39,7 @@ fn others() -> Vec<Value> {
     ]
 }
 
-/// The JSON with each place damaged, and how.
+/// Returns the JSON with each place damaged, and how.
 fn damaged(json: &Value) -> Vec<(String, Value)> {
     let mut all = Vec::new();
     let mut at = Vec::new();
@@ -61,16 +61,16 @@ fn damaged(json: &Value) -> Vec<(String, Value)> {
     all
 }
 
-/// Whether a damage is another value that somebody may have meant: what a message is made of, what was taken back, and where what is
-/// older is, or that there is something older, or how many elements are one record's: a mark without a number is of one, and those behind
-/// it are an original's.
+/// Whether the damage is another valid value: in the content of a message, in what a rewind removed, in where older records are
+/// or whether there are any, or in how many elements belong to a record (a mark without a number belongs to one element, and the
+/// elements after it count as an original client's).
 fn may_be_meant(how: &str) -> bool {
     let of_message = ["/set", "/unset", "/said", "/metadata", "/rewind"].iter().any(|part| how.contains(part));
     let gone = ["/head gone", "/head/segment gone", "/parts gone", "/n gone"].iter().any(|end| how.ends_with(end));
     of_message || gone
 }
 
-/// Where a mark stands in an element.
+/// Finds the mark in an element.
 fn mark_in(element: &mut AttributeValue) -> Option<&mut AttributeValue> {
     let AttributeValue::M(fields) = element else { return None };
     if fields.contains_key("chat_memory") {
@@ -88,10 +88,10 @@ fn list_of<'a>(item: &'a mut Stored, name: &str) -> &'a mut Vec<AttributeValue> 
     }
 }
 
-/// A damaged item: itself, whether what it shows may have been meant, and what is wrong with it.
+/// A damaged item: the item, whether what it shows may be valid, and what is wrong with it.
 type Damaged = (Stored, bool, String);
 
-/// The item with each value in its head replaced.
+/// Returns the item with each value in its head replaced.
 fn heads(kind: &str, item: &Stored) -> Vec<Damaged> {
     let Some(AttributeValue::S(head)) = item.get("chat_memory") else { return Vec::new() };
     let json: Value = serde_json::from_str(head).expect("our own JSON");
@@ -100,7 +100,7 @@ fn heads(kind: &str, item: &Stored) -> Vec<Damaged> {
     heads.map(|(how, changed)| (with(&changed), may_be_meant(&how), format!("{how} in the head of {kind}"))).collect()
 }
 
-/// The item with each value replaced in one mark of each shape that its elements bear, and with each such mark replaced.
+/// Returns the item with each value replaced in one mark of each shape among its elements, and with each such mark replaced.
 fn marks_of(kind: &str, item: &Stored, list: &str) -> Vec<Damaged> {
     let mut all = Vec::new();
     let mut shapes: Vec<Vec<String>> = Vec::new();
@@ -124,7 +124,7 @@ fn marks_of(kind: &str, item: &Stored, list: &str) -> Vec<Damaged> {
             (with(s(changed.to_string())), may_be_meant(&how), format!("{how} in mark {place} of {kind}"))
         }));
         all.extend(damages().into_iter().step_by(3).map(|(how, value)| {
-            // A mark that is gone, or is of other JSON, is that of an original, who wrote what is visible.
+            // A missing mark, or one of other JSON, makes the element an original client's, which wrote what is visible.
             let others = value.is_none() || how.contains("JSON") && !how.contains("deep") || how == "an empty text";
             (with(value.unwrap_or_else(|| s("{}"))), others, format!("{how} as mark {place} of {kind}"))
         }));
@@ -132,7 +132,7 @@ fn marks_of(kind: &str, item: &Stored, list: &str) -> Vec<Damaged> {
     all
 }
 
-/// The item with an element in its middle that is none.
+/// Returns the item with an invalid element in its middle.
 fn elements_of(kind: &str, item: &Stored, list: &str) -> Vec<Damaged> {
     let values = damages().into_iter().filter_map(|(how, value)| Some((how, value?)));
     let damaged = values.map(|(how, value)| {
@@ -146,7 +146,7 @@ fn elements_of(kind: &str, item: &Stored, list: &str) -> Vec<Damaged> {
 }
 
 async fn try_item(listed: &Listed, (item, may_differ, what): Damaged, tally: &mut Tally) {
-    // DynamoDB takes no item that is too large, so none can be there.
+    // DynamoDB accepts no item that is too large, so none can exist.
     if listed.whole.put(item).await {
         examine(listed, may_differ, &what, tally).await;
         listed.whole.mend().await;
@@ -181,7 +181,7 @@ async fn marks_of_the_python_form_lie_in_vain() {
     marks(Dialect::Python).await;
 }
 
-/// The newest segment, and the note, that lead to themselves.
+/// The newest segment and the note refer to themselves.
 #[tokio::test(flavor = "multi_thread")]
 async fn circles_are_named() {
     let listed = written(Dialect::Js).await;
@@ -198,7 +198,7 @@ async fn circles_are_named() {
         if key == "segment"
             && let Some(mark) = mark_in(&mut list_of(&mut item, "messages")[0])
         {
-            // What the first element says of it is what counts.
+            // Only the first element's value counts.
             let mut json: Value = serde_json::from_str(mark.as_s().expect("a text")).expect("our own JSON");
             if json.get("head").is_some() {
                 json["head"]["segment"] = id.into();

@@ -1,5 +1,6 @@
-//! A table, or a file, whose items were damaged in every way: the library says what is wrong with which session, or what is damaged does not
-//! matter and all is there. It never panics, hangs, takes memory without bound, or shows a history shortened or altered.
+//! Damages the items of a table or a file in every way. The library must report what is wrong with which session, or the damage
+//! must not matter and everything is still there. It never panics, hangs, uses unbounded memory, or returns a shortened or
+//! altered history.
 #![cfg(all(feature = "dynamodb", feature = "sqlite"))]
 
 mod erasing;
@@ -20,7 +21,7 @@ use serde_json::{Map, Value};
 /// What a history shows of a record: its number, its metadata and its messages.
 pub type Shown = (u64, Option<Map<String, Value>>, Vec<Message>);
 
-/// How many damages were tried, and what came of them.
+/// How many damages were tried, and their results.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub tried: usize,
@@ -29,7 +30,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Says what came of it, and fails where fewer than so many were tried, refused and harmless, or where it took too much memory.
+    /// Prints the totals. Fails if fewer damages than expected were tried, refused or harmless, or if too much memory was used.
     pub fn close(&self, what: &str, tried: usize, refused: usize, harmless: usize) {
         println!("{what}: {self:?}");
         let enough = |count, of_all| count >= values::at_least(of_all);
@@ -47,37 +48,37 @@ impl Tally {
     }
 }
 
-/// All tests of this program together have used less than a third of what one of the bombs unfolds to. Only Linux tells.
+/// Checks that all tests of this program together used less than a third of what one of the bombs expands to. Linux only.
 fn check_memory() {
     if cfg!(target_os = "linux") {
-        let status = std::fs::read_to_string("/proc/self/status").expect("Linux says what a process uses");
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux reports a process's memory");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         let peak = peak.expect("a peak in kilobytes");
         assert!(peak < 1_000_000, "{peak} kB of memory were in use at once");
     }
 }
 
-/// An operation that must end: what takes longer hangs.
+/// Fails if an operation takes so long that it must be hanging.
 pub async fn ends<T>(what: &str, operation: impl Future<Output = T>) -> T {
     let ended = tokio::time::timeout(Duration::from_secs(60), operation).await;
     ended.unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
-/// Everything that a load shows.
+/// Returns everything that a load shows.
 pub async fn shown(store: &dyn ChatStore, session: &SessionId, load: &Load, what: &str) -> Result<Vec<Shown>, Error> {
     let history = ends(what, store.load(session, load)).await?;
     Ok(history.records.into_iter().map(|record| (record.seq, record.metadata, record.messages)).collect())
 }
 
-/// An error must be about what is stored, and name the session.
+/// Checks that an error is about the stored data and names the session.
 pub fn check_error(error: &Error, session: &SessionId, what: &str) {
     assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported), "{what}: {:?}: {error}", error.kind());
     assert!(error.to_string().contains(session.as_str()), "{what} does not name the session: {error}");
-    assert!(error.to_string().len() < 2_000, "{what}: an error that repeats what is damaged: {} bytes", error.to_string().len());
+    assert!(error.to_string().len() < 2_000, "{what}: an error that repeats the damaged data: {} bytes", error.to_string().len());
 }
 
-/// Loads, loads a window, appends, lists, sweeps, and loads again. What is shown must be one of these histories, each of which what is
-/// stored may mean. `names` must stand in a load's error.
+/// Loads, loads a window, appends, lists, sweeps, and loads again. The result must be one of these histories, each a valid
+/// reading of the stored data. A load's error must contain `names`.
 pub async fn examine(
     store: &dyn ChatStore,
     session: &SessionId,
@@ -96,7 +97,7 @@ pub async fn examine(
             tally.refused += 1;
         }
         Ok(shown) => {
-            assert!(allowed.contains(shown), "{what}: another history was shown without an error: {}", brief(shown));
+            assert!(allowed.contains(shown), "{what}: a different history was returned without an error: {}", brief(shown));
             tally.harmless += 1;
         }
     }
@@ -104,7 +105,7 @@ pub async fn examine(
         Err(error) => check_error(&error, session, what),
         Ok(window) => {
             let is_end = |all: &Vec<Shown>| all.ends_with(&window) && (!window.is_empty() || all.is_empty());
-            assert!(allowed.iter().any(is_end), "{what}: a window shows another history: {}", brief(&window));
+            assert!(allowed.iter().any(is_end), "{what}: a window returns a different history: {}", brief(&window));
         }
     }
     let more = Message::user("and more");
@@ -113,7 +114,8 @@ pub async fn examine(
         Ok(_) => added = 1,
     }
     if store.capabilities().directory {
-        for list in [ends(what, store.sessions(&SessionQuery::of_nobody())).await, ends(what, store.every_session(None)).await] {
+        for list in [ends(what, store.sessions(&SessionQuery::unowned())).await, ends(what, store.list_all_sessions(None)).await]
+        {
             if let Err(error) = list {
                 check_error(&error, session, &format!("a list with {what}"));
             }
@@ -131,7 +133,7 @@ pub async fn examine(
                 "{what}: the append is not there"
             );
         }
-        // What expires meanwhile, or is shown once more is known: none of that is made here.
+        // Nothing here expires in the meantime or becomes visible again once it is recognised.
         (Ok(_), Err(error)) => panic!("{what}: an append or a sweep made it unreadable: {error}"),
         (Err(error), Ok(_)) => panic!("{what}: the damage went away by itself, it was: {error}"),
     }

@@ -1,4 +1,4 @@
-//! A table to damage and to mend again, past the library.
+//! Damages and restores a table, bypassing the library.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::dynamodb::{Stored, client};
 
-/// A table of one's own, and what was in it when it was whole.
+/// A test's own table, and its original items.
 pub struct Whole {
     client: Client,
     pub table: String,
@@ -34,14 +34,15 @@ impl Whole {
         self.keys.iter().map(|key| item[*key].as_s().expect("a text").clone()).collect()
     }
 
-    /// The items as they were, in the order of their keys.
+    /// Returns the original items, sorted by key.
     pub fn items(&self) -> Vec<Stored> {
         let mut items: Vec<_> = self.items.iter().collect();
         items.sort_by(|a, b| a.0.cmp(b.0));
         items.into_iter().map(|(_, item)| item.clone()).collect()
     }
 
-    /// The item as it was whose sort key starts and ends as this one: ids in the middle are each table's own.
+    /// Returns the original item whose sort key has the same start and end as this one; the ids in the middle differ between
+    /// tables.
     pub fn like(&self, sort_key: &str) -> Stored {
         let (start, end) = (&sort_key[..2], sort_key.rsplit('#').next().expect("a part"));
         let is_like = |key: &&Vec<String>| key.last().is_some_and(|last| last.starts_with(start) && last.ends_with(end));
@@ -49,7 +50,7 @@ impl Whole {
         self.items[found].clone()
     }
 
-    /// Puts an item; whether DynamoDB takes it: it refuses what is over 400 KB.
+    /// Puts an item; returns whether DynamoDB accepts it (it refuses items above 400 KB).
     pub async fn put(&self, item: Stored) -> bool {
         match self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await {
             Ok(_) => true,
@@ -63,7 +64,7 @@ impl Whole {
         self.client.delete_item().table_name(&self.table).set_key(Some(keys)).send().await.expect("a deletion");
     }
 
-    /// Puts an item with an attribute damaged; whether DynamoDB takes it.
+    /// Puts an item with a damaged attribute; returns whether DynamoDB accepts it.
     pub async fn damage(&self, item: &Stored, name: &str, value: Option<AttributeValue>) -> bool {
         let mut damaged = item.clone();
         match value {
@@ -76,7 +77,7 @@ impl Whole {
         self.put(damaged).await
     }
 
-    /// Makes the table again what it was.
+    /// Restores the table.
     pub async fn mend(&self) {
         let now = self.scan().await;
         for (key, item) in &now {

@@ -1,4 +1,4 @@
-//! The `turns` layout: each attribute of each kind of item, damaged in every way.
+//! The `turns` layout: damages each attribute of each kind of item in every way.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::values::{Damage, damages, some};
 use super::{Shown, Tally, examine, shown};
 use crate::dynamodb::{Stored, n, new_table, noise, options, text};
 
-/// Every attribute of the format, and one that it does not know.
+/// Every attribute of the format, and an unknown one.
 const ATTRIBUTES: [&str; 20] = [
     "v",
     "append_id",
@@ -39,7 +39,7 @@ const ATTRIBUTES: [&str; 20] = [
     "unknown",
 ];
 
-/// The number that a record of the log gets in [`written`], what it takes back, and what it holds.
+/// A record in [`written`]: its number, the number that it rewinds to, and its content.
 pub type Kept = (u64, Option<u64>, Option<Map<String, serde_json::Value>>, Vec<Message>);
 
 pub struct Log {
@@ -48,7 +48,7 @@ pub struct Log {
     pub records: Vec<Kept>,
 }
 
-/// What a load shows of a log, if its rewinds are followed from its end.
+/// Returns what a load shows of a log when its rewinds are followed from its end.
 pub fn view(records: &[Kept], hidden: Option<u64>) -> Vec<Shown> {
     let mut shown = Vec::new();
     let mut below = u64::MAX;
@@ -68,8 +68,8 @@ pub async fn store(table: &str) -> DynamoDbStore {
     DynamoDbStore::open(options(table, &dynamodb_endpoint())).await.expect("good options")
 }
 
-/// A log of records of every kind, in a table of its own: whole ones, a compressed one, rewinds, with `large` one in parts, with `cleared`
-/// stubs and a clear below.
+/// A log with records of every kind, in a table of its own: whole ones, a compressed one, rewinds, one in parts if `large`, and
+/// stubs below a clear if `cleared`.
 pub async fn written(large: bool, cleared: bool) -> Log {
     let table = new_table().await;
     let store = store(&table).await;
@@ -109,12 +109,12 @@ async fn put(store: &DynamoDbStore, session: &SessionId, records: &mut Vec<Kept>
     records.push((appended.seq, append.rewinds_to(), append.metadata().cloned(), append.messages().to_vec()));
 }
 
-/// The number of an item in a record's place.
+/// Returns the number of a record's item.
 fn seq_of(item: &Stored) -> Option<u64> {
     text(item, "sk").strip_prefix("t#")?.parse().ok()
 }
 
-/// The histories that an item so damaged may stand for: where the damage is another value that could have been written.
+/// Returns the histories that an item damaged like this may mean: the damage may be another valid value.
 fn allowed(log: &Log, item: &Stored, name: &str, value: Option<&AttributeValue>) -> Vec<Vec<Shown>> {
     let mut allowed = vec![view(&log.records, None)];
     let Some(at) = seq_of(item).and_then(|seq| log.records.iter().position(|record| record.0 == seq)) else { return allowed };
@@ -131,7 +131,7 @@ fn allowed(log: &Log, item: &Stored, name: &str, value: Option<&AttributeValue>)
             records[at].2 = None;
             allowed.push(view(&records, None));
         }
-        // A record that takes something back may have no messages.
+        // A rewind may have no messages.
         "messages" if value.is_none() && records[at].1.is_some() => {
             records[at].3.clear();
             allowed.push(view(&records, None));
@@ -141,7 +141,7 @@ fn allowed(log: &Log, item: &Stored, name: &str, value: Option<&AttributeValue>)
     allowed
 }
 
-/// Items, each with the attribute that is damaged and how.
+/// Items, each with the damaged attribute and the damage.
 type Cases = std::sync::Mutex<Vec<(Stored, &'static str, Damage)>>;
 
 async fn try_all(log: Log, cases: Arc<Cases>) -> Tally {
@@ -149,7 +149,7 @@ async fn try_all(log: Log, cases: Arc<Cases>) -> Tally {
     loop {
         let next = cases.lock().expect("no panic").pop();
         let Some((item, name, (how, value))) = next else { return tally };
-        // Each log has ids and times of its own.
+        // Each log has its own ids and times.
         let item = log.whole.like(text(&item, "sk"));
         let allowed = allowed(&log, &item, name, value.as_ref());
         if !log.whole.damage(&item, name, value).await {
@@ -162,7 +162,7 @@ async fn try_all(log: Log, cases: Arc<Cases>) -> Tally {
     }
 }
 
-/// Damages each of the items that `chosen` tells, in copies of one log at once.
+/// Damages each of the items that `chosen` selects, in copies of one log at once.
 async fn damage_each(what: &str, copies: usize, large: bool, cleared: bool, chosen: fn(&Stored) -> bool) {
     let first = written(large, cleared).await;
     let mut cases = Vec::new();

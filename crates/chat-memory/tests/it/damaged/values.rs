@@ -1,4 +1,4 @@
-//! Values to put in the place of any attribute.
+//! Values that can replace any attribute.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::dynamodb::{n, s};
 
-/// A damage of an attribute: its name for people, and what stands there then; `None` where the attribute is gone.
+/// A damaged attribute: the damage's name for output, and the new value; `None` removes the attribute.
 pub type Damage = (String, Option<AttributeValue>);
 
 pub fn binary(bytes: impl Into<Vec<u8>>) -> AttributeValue {
@@ -18,12 +18,12 @@ pub fn compressed(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 3).expect("a frame")
 }
 
-/// A frame of 100 kilobytes that unfolds to 3.2 gigabytes: 25,000 blocks that say "131,072 blanks" each.
+/// A 100 KB frame that expands to 3.2 GB: 25,000 blocks that each encode "131,072 spaces".
 pub fn bomb() -> Vec<u8> {
-    // The magic number; a window of a megabyte, no size and no sum.
+    // The magic number; a window of a megabyte, no size and no checksum.
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x50];
     for block in 1..=25_000 {
-        // A block's header, RFC 8878: the last one's bit, the type "repeated" in two more, the size in 21.
+        // A block's header, RFC 8878: the last-block bit, two bits for the type "repeated", and 21 bits for the size.
         let header: u32 = u32::from(block == 25_000) | 1 << 1 | 131_072 << 3;
         frame.extend(&header.to_le_bytes()[..3]);
         frame.push(b' ');
@@ -31,7 +31,7 @@ pub fn bomb() -> Vec<u8> {
     frame
 }
 
-/// A frame whose header says that it holds 2^62 bytes, and whose first block is whole.
+/// A frame whose header declares 2^62 bytes, and whose first block is whole.
 pub fn boaster() -> Vec<u8> {
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1100_0000, 0x58];
     frame.extend((1_u64 << 62).to_le_bytes());
@@ -40,7 +40,7 @@ pub fn boaster() -> Vec<u8> {
     frame
 }
 
-/// JSON of so many lists in one another.
+/// JSON of this many nested lists.
 pub fn deep(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
@@ -66,12 +66,12 @@ pub fn zstd_damages() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Which of many cases are tried: one in 21, which fall on each kind of damage in turn; all of them where `DAMAGE=all` is set.
+/// Selects the cases to try: one in 21, spread over all kinds of damage, or all of them if `DAMAGE=all` is set.
 pub fn some<T>(cases: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     cases.into_iter().step_by(stride())
 }
 
-/// So many cases, or the part of them that is tried.
+/// This many cases, or the fraction of them that is tried.
 pub fn at_least(of_all: usize) -> usize {
     of_all / stride()
 }
@@ -79,12 +79,12 @@ pub fn at_least(of_all: usize) -> usize {
 fn stride() -> usize {
     match std::env::var("DAMAGE").as_deref() {
         Ok("all") => 1,
-        Ok(other) => panic!("DAMAGE={other}: it can only be `all`."),
+        Ok(other) => panic!("DAMAGE={other}: the only value is `all`."),
         Err(_) => 21,
     }
 }
 
-/// Every damage that any attribute can have: it is gone, is of another type, is empty, large, or absurd.
+/// Every damage that any attribute can have: missing, of another type, empty, large, or absurd.
 pub fn damages() -> Vec<Damage> {
     let mut damages: Vec<Damage> = vec![("gone".to_owned(), None)];
     let mut put = |name: &str, value: AttributeValue| damages.push((name.to_owned(), Some(value)));

@@ -1,4 +1,4 @@
-//! The real conversations, where the folder that holds them is there; else the small sample kept beside the library.
+//! Loads the real conversations if their directory exists, otherwise the small sample stored next to the library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chat_memory::json;
 use serde_json::Value;
 
-/// A file of the shared folder, if it is there, else one of ours. Says so where it is ours.
+/// Opens a file of the shared directory if it exists, otherwise our sample. Reports if it is the sample.
 fn shared_or_sample(shared: &str, sample: &str) -> (PathBuf, bool) {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = std::env::var_os("CHAT_MEMORY_SHARED").map_or_else(|| crate_root.join("../../../shared"), PathBuf::from);
@@ -15,11 +15,11 @@ fn shared_or_sample(shared: &str, sample: &str) -> (PathBuf, bool) {
         return (path, true);
     }
     let sample = crate_root.join("testdata").join(sample);
-    println!("{} is not there, so this runs on the small sample {}", path.display(), sample.display());
+    println!("{} is missing, so this runs on the small sample {}", path.display(), sample.display());
     (sample, false)
 }
 
-/// The conversations: id and OpenAI chat messages, in their order; and whether they are the real ones.
+/// Returns the conversations (id and OpenAI chat messages, in order), and whether they are the real ones.
 pub fn conversations() -> (Vec<(String, Vec<Value>)>, bool) {
     let (path, real) = shared_or_sample("data/conversations.jsonl", "conversations.jsonl");
     let text = fs::read_to_string(&path).expect("the conversations can be read");
@@ -31,7 +31,7 @@ pub fn conversations() -> (Vec<(String, Vec<Value>)>, bool) {
     (text.lines().map(conversation).collect(), real)
 }
 
-/// What LangChain's code stored: the messages in a table that its Python class wrote, or our sample of both languages'.
+/// Messages stored by LangChain's code: those in a table that its Python class wrote, or our sample of both languages'.
 #[allow(dead_code, reason = "not every test that has this module needs it")]
 pub fn stored_by_langchain() -> Vec<Value> {
     let (path, real) = shared_or_sample("fixtures/langchainpy-0.4.2.json", "langchain.jsonl");
@@ -44,7 +44,7 @@ pub fn stored_by_langchain() -> Vec<Value> {
     items.iter().flat_map(|item| item["History"]["L"].as_array().expect("a list")).map(plain).collect()
 }
 
-/// DynamoDB's JSON as plain JSON.
+/// Converts DynamoDB's JSON to plain JSON.
 fn plain(attribute: &Value) -> Value {
     let (kind, value) = attribute.as_object().and_then(|fields| fields.iter().next()).expect("an attribute has a type");
     match kind.as_str() {

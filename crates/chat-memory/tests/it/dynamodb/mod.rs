@@ -1,4 +1,4 @@
-//! Tables on DynamoDB Local, and a look at what is really in them.
+//! Tables on DynamoDB Local, and direct access to what they contain.
 #![allow(dead_code, reason = "tests are left out with features")]
 
 use std::collections::HashMap;
@@ -20,17 +20,17 @@ static TABLE: OnceCell<String> = OnceCell::const_new();
 /// An item of the table, as it is stored.
 pub type Stored = HashMap<String, AttributeValue>;
 
-/// How to reach a table through an endpoint (DynamoDB Local's own, or a proxy's in front of it).
+/// Options for a table at an endpoint (DynamoDB Local's own, or that of a proxy in front of it).
 pub fn options(table: &str, endpoint: &str) -> Options {
     Options::new(table).with_region("us-east-1").with_endpoint(endpoint).with_credentials(Credentials::new("local", "local"))
 }
 
-/// The name of this program's table.
+/// Returns the name of this program's table.
 pub async fn table() -> &'static str {
     TABLE.get_or_init(new_table).await
 }
 
-/// A table of one's own.
+/// Creates a new table.
 pub async fn new_table() -> String {
     let name = table_name("chat-memory");
     let admin = Admin::open(&options(&name, &dynamodb_endpoint())).await.expect("good options");
@@ -38,46 +38,46 @@ pub async fn new_table() -> String {
     name
 }
 
-/// A store of its own on this program's table.
+/// Opens a new store on this program's table.
 pub async fn open(endpoint: &str) -> Result<DynamoDbStore, Error> {
     DynamoDbStore::open(options(table().await, endpoint)).await
 }
 
-/// A store of its own on this program's table, without anything in between.
+/// Opens a new store on this program's table, without a proxy.
 pub async fn direct() -> DynamoDbStore {
     open(&dynamodb_endpoint()).await.expect("good options")
 }
 
-/// Does this for each of these, so many at once.
+/// Runs this for each item, up to n at once.
 pub async fn each<T, F: Future<Output = ()> + Send + 'static>(
     all: impl IntoIterator<Item = T>,
     at_once: usize,
     one: impl Fn(T) -> F,
 ) {
-    // A task is made when its turn comes.
+    // A task is created when its turn comes.
     let tasks = stream::iter(all).map(|item| tokio::spawn(one(item)));
     tasks.buffer_unordered(at_once).for_each(async |done| done.expect("it holds for each")).await;
 }
 
-/// Runs these cases of the suite, several at once, to be done sooner.
+/// Runs these cases of the suite, several at once, to save time.
 #[cfg(feature = "conformance")]
 pub async fn run(suite: &Suite, cases: impl Iterator<Item = &'static Case>) {
     each(cases, 8, |case| {
         let suite = suite.clone();
         async move {
             let outcome = suite.run(case).await;
-            assert!(matches!(outcome, Outcome::Passed), "{} proves that {}: {outcome:?}", case.name, case.proves);
+            assert!(matches!(outcome, Outcome::Passed), "{} proves that {}: {outcome:?}", case.name, case.promise);
         }
     })
     .await;
 }
 
-/// A session that no other test has.
+/// A session that no other test uses.
 pub fn session(test: &str) -> SessionId {
     SessionId::new(format!("{test}/{}", uuid::Uuid::new_v4())).expect("a good id")
 }
 
-/// Text that hardly compresses: letters of a large alphabet by chance, one to three bytes each.
+/// Text that hardly compresses: random letters of a large alphabet, one to three bytes each.
 pub fn noise(bytes: usize, seed: u64) -> String {
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut text = String::with_capacity(bytes + 2);
@@ -87,7 +87,7 @@ pub fn noise(bytes: usize, seed: u64) -> String {
     while text.len() > bytes {
         text.pop();
     }
-    // The last letter taken off may have left room for one or two bytes.
+    // Removing the last letter may have left room for one or two bytes.
     text.extend(std::iter::repeat_n('x', bytes - text.len()));
     text
 }
@@ -111,7 +111,7 @@ pub fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// One session's partition of this program's table, past the library.
+/// Direct access to one session's partition of this program's table, bypassing the library.
 pub struct Raw {
     client: Client,
     table: String,
@@ -123,17 +123,17 @@ impl Raw {
         Self::at(session.as_str().to_owned()).await
     }
 
-    /// The partition of a session in another table than this program's.
+    /// The partition of a session in another table.
     pub fn of_table(table: &str, session: &str) -> Self {
         Self { client: client(), table: table.to_owned(), partition: session.to_owned() }
     }
 
-    /// The partition with this key, where it is not the session's id alone.
+    /// The partition with this key, for keys that are not just the session's id.
     pub async fn at(partition: String) -> Self {
         Self { client: client(), table: table().await.to_owned(), partition }
     }
 
-    /// All items, by their sort keys.
+    /// Returns all items, sorted by sort key.
     pub async fn items(&self) -> Vec<Stored> {
         let request = self.client.query().table_name(&self.table).consistent_read(true).key_condition_expression("#pk = :pk");
         let request =
@@ -141,12 +141,12 @@ impl Raw {
         request.into_paginator().items().send().collect::<Result<_, _>>().await.expect("the items of a session")
     }
 
-    /// The items whose sort key starts so.
+    /// Returns the items whose sort key has this prefix.
     pub async fn starting(&self, prefix: &str) -> Vec<Stored> {
         self.items().await.into_iter().filter(|item| text(item, "sk").starts_with(prefix)).collect()
     }
 
-    /// A record's item.
+    /// Returns a record's item.
     pub async fn record(&self, seq: u64) -> Stored {
         let found = self.starting(&record_key(seq)).await;
         found.into_iter().next().unwrap_or_else(|| panic!("there is no record {seq}"))
@@ -169,7 +169,7 @@ impl Raw {
         request.key("session_id", s(&self.partition)).key("sk", s(record_key(seq)))
     }
 
-    /// Deletes a record, as TTL does, or a hand.
+    /// Deletes a record, as TTL or a person would.
     pub async fn delete(&self, seq: u64) {
         self.delete_key(&record_key(seq)).await;
     }
@@ -180,18 +180,18 @@ impl Raw {
         request.key("sk", s(sort_key)).send().await.expect("a deletion");
     }
 
-    /// Puts an item in place of the one with its keys.
+    /// Puts an item, replacing the one with its keys.
     pub async fn put(&self, item: Stored) {
         self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.expect("a put");
     }
 }
 
-/// An attribute that is text.
+/// Returns a text attribute.
 pub fn text<'a>(item: &'a Stored, name: &str) -> &'a str {
     item[name].as_s().expect("a string")
 }
 
-/// An attribute that is a whole number.
+/// Returns a whole-number attribute.
 pub fn number(item: &Stored, name: &str) -> i64 {
     item[name].as_n().expect("a number").parse().expect("a whole number")
 }

@@ -1,4 +1,4 @@
-//! Tables such as Flowise and LangChain made, on DynamoDB Local.
+//! Tables as created by Flowise and LangChain, on DynamoDB Local.
 #![allow(dead_code, reason = "tests are left out with features")]
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 static TABLES: LazyLock<Mutex<HashMap<&'static str, String>>> = LazyLock::new(Mutex::default);
 
-/// The table of this name in this program, made when it is first asked for.
+/// Returns this program's table of this name, creating it on first use.
 pub async fn table(name: &'static str, sort_key: Option<&str>) -> String {
     let mut tables = TABLES.lock().await;
     if let Some(table) = tables.get(name) {
@@ -22,16 +22,16 @@ pub async fn table(name: &'static str, sort_key: Option<&str>) -> String {
     table
 }
 
-/// A table of one's own with these keys.
+/// Creates a new table with these keys.
 pub async fn new_table(partition_key: &str, sort_key: Option<&str>) -> String {
     let keys: Vec<&str> = [partition_key].into_iter().chain(sort_key).collect();
     chat_memory_testkit::new_table("list", &keys).await
 }
 
-/// A store of its own on a table, with settings.
+/// Opens a new store on a table, with settings.
 pub async fn open(table: String, with: impl FnOnce(Options) -> Options) -> Result<DynamoDbStore, Error> {
     let store = DynamoDbStore::open(with(crate::dynamodb::options(&table, &dynamodb_endpoint()))).await?;
-    // So that the store declares from the start what the table can do.
+    // The store then declares from the start what the table supports.
     store.layout().await?;
     Ok(store)
 }

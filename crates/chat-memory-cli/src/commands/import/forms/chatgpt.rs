@@ -1,4 +1,4 @@
-//! ChatGPT's export: a list of conversations, each a tree of messages of which the current node ends the path that its reader saw.
+//! ChatGPT's export: a list of conversations. Each is a tree of messages; the path to the current node is what its reader saw.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::super::conversation::{Draft, Form, plain_title, time_of_seconds};
 use super::expected;
 
-/// Reads a conversation: the path to its current node. Answers that were made again and edits that were left are other branches, and stay
-/// out, as do messages that ChatGPT hides from its reader.
+/// Parses a conversation: the path to its current node. Regenerated answers and abandoned edits are other branches; they are
+/// skipped, and so are messages that ChatGPT hides from its reader.
 pub fn read(mut fields: Map<String, Value>) -> Result<Draft, Error> {
     let Some(Value::Object(mapping)) = fields.remove("mapping") else {
         return Err(expected(Form::Chatgpt, "the conversation has no \"mapping\""));
@@ -24,14 +24,14 @@ pub fn read(mut fields: Map<String, Value>) -> Result<Draft, Error> {
     let path = path(&mapping, text("current_node"))?;
     let shown: Vec<&Value> =
         path.into_iter().filter_map(|node| mapping[node].get("message")).filter(|message| is_shown(message)).collect();
-    // The call whose results may follow.
+    // The call that results may follow.
     let mut call: Option<String> = None;
     for (place, source) in shown.iter().enumerate() {
         let is_answered = shown.get(place + 1).is_some_and(|next| role_of(next) == Some("tool"));
         let message = message(source, is_answered, &mut call)?;
         let sent_at = time_of_seconds(source.get("create_time"));
         match (message, draft.messages.last_mut()) {
-            // Several outputs of one call are one result, since a call has one.
+            // Several outputs of one call become one result, since a call has one.
             (Made::More(parts), Some(last)) => {
                 last.content = Some(Content::Parts([parts_of(last.content.take()), parts].concat()))
             }
@@ -54,7 +54,7 @@ fn path<'a>(mapping: &'a Map<String, Value>, current: Option<&str>) -> Result<Ve
                 "the current node {current:?} is not in the mapping: the file is damaged or cut; export it again"
             ))
         })?),
-        // Older exports do not say it: the newest branch is what was seen last.
+        // Older exports do not name it: the newest branch is what was seen last.
         None => newest_leaf(mapping),
     };
     let (mut path, mut seen) = (Vec::new(), HashSet::new());
@@ -85,7 +85,7 @@ fn role_of(message: &Value) -> Option<&str> {
     message.get("author")?.get("role")?.as_str()
 }
 
-/// Whether ChatGPT shows it: not its hidden instructions, nor what says nothing.
+/// Whether ChatGPT shows it: not its hidden instructions, nor empty messages.
 fn is_shown(message: &Value) -> bool {
     let is_hidden = message["metadata"]["is_visually_hidden_from_conversation"] == true;
     let content = &message["content"];
@@ -99,7 +99,7 @@ fn is_shown(message: &Value) -> bool {
 
 enum Made {
     Message(Message),
-    /// More of the result before it.
+    /// A continuation of the result before it.
     More(Vec<Part>),
 }
 
@@ -110,7 +110,7 @@ fn message(source: &Value, is_answered: bool, call: &mut Option<String>) -> Resu
     let role = role_of(source).unwrap_or_default();
     if role == "tool" {
         return Ok(match call.take() {
-            // Taken from now on: what follows is more of it.
+            // Taken from now on: what follows continues it.
             Some(open) if !open.is_empty() => {
                 *call = Some(String::new());
                 Made::Message(Message { id, name, ..Message::tool(open, content) })
@@ -119,7 +119,7 @@ fn message(source: &Value, is_answered: bool, call: &mut Option<String>) -> Resu
                 *call = Some(String::new());
                 Made::More(parts_of(Some(content)))
             }
-            // A result without its call is one that no model takes; what it says is kept.
+            // No model accepts a result without its call; its text is kept.
             None => Made::Message(Message { id, name, ..Message::assistant(content) }),
         });
     }
@@ -146,7 +146,8 @@ fn message(source: &Value, is_answered: bool, call: &mut Option<String>) -> Resu
     Ok(Made::Message(Message { id, name, ..Message::new(role, content) }))
 }
 
-/// What a message says: its text, or parts where it is more than that. A part of ChatGPT's own kind stays as it is, under its type.
+/// The content of a message: its text, or parts if it has more than text. A part specific to ChatGPT is kept unchanged, under its
+/// type.
 fn content(content: &Value) -> Content {
     let typed = |object: &Map<String, Value>| {
         let mut part = Map::new();
@@ -233,7 +234,7 @@ mod tests {
         assert_eq!(values[1]["tool_calls"][0]["function"], json!({"name": "python", "arguments": "{\"input\":\"print(1)\"}"}));
         assert_eq!((&values[2]["tool_call_id"], &values[2]["content"][1]["text"]), (&json!("c"), &json!("2")));
         assert_eq!(values[3]["content"], json!([{"type": "thoughts", "thoughts": [{"summary": "s"}]}]));
-        // Without a result it is no call that a model takes again.
+        // Without a result no model accepts the call again.
         assert_eq!((values[4].get("tool_calls"), &values[4]["content"]), (None, &json!("print(1)")));
         assert_eq!((values.len(), draft.times), (5, vec![Some(1_777_636_800_500); 5]));
     }

@@ -1,4 +1,4 @@
-//! `{"messages": […]}`: what `export` writes, fine-tuning files, and the requests of Anthropic's API.
+//! `{"messages": […]}`: the output of `export`, fine-tuning files, and the requests of Anthropic's API.
 
 use chat_memory::wire::Format;
 use chat_memory::{Content, Error, Message, Owner, Part};
@@ -10,8 +10,8 @@ use super::expected;
 /// The fields of a conversation.
 const FIELDS: &str = "id, messages, owner, title, metadata, created_at, sent_at";
 
-/// Reads a conversation of this form. What has no id is another program's file: its other fields have no place and are left out by name;
-/// in one of ours they are refused, since leaving them out would lose them.
+/// Parses a conversation of this format. One without an id is another program's: unknown fields are skipped and reported by name.
+/// In one of ours they are refused, since skipping them would lose them.
 pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
     let (mut draft, mut messages, mut sent_at, mut system) = (Draft::default(), None, None, None);
     let is_ours = fields.contains_key("id") && form != Form::Anthropic;

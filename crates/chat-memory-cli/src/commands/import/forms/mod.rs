@@ -1,4 +1,4 @@
-//! The forms in which conversations come, and which one it is.
+//! The formats of conversations, and detecting them.
 
 pub mod chatgpt;
 pub mod messages;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::conversation::Form;
 
-/// What each form looks like, for errors.
+/// What each format looks like, for errors.
 fn looks_like(form: Form) -> &'static str {
     match form {
         Form::Auto => {
@@ -24,15 +24,15 @@ fn looks_like(form: Form) -> &'static str {
     }
 }
 
-/// The error for what is not of this form.
+/// The error for data that is not of this format.
 pub fn expected(form: Form, why: &str) -> Error {
     Error::invalid(format!("{why}; expected {}", looks_like(form)))
 }
 
-/// The form of this conversation.
+/// Detects the format of this conversation.
 ///
 /// # Errors
-/// Invalid, where it is of none: what was expected.
+/// Invalid if it matches none, with what was expected.
 pub fn detect(value: &Value) -> Result<Form, Error> {
     let Some(fields) = value.as_object() else {
         return Err(expected(Form::Auto, "a conversation is a JSON object"));

@@ -1,4 +1,4 @@
-//! ShareGPT's form: `{"conversations": [{"from", "value"}]}`, with `system` and `tools` beside it in some collections.
+//! The ShareGPT format: `{"conversations": [{"from", "value"}]}`, in some collections with `system` and `tools` next to it.
 
 use chat_memory::{Error, Message, ToolCall};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::super::conversation::{Draft, Form, plain_title, time};
 use super::expected;
 
-/// Reads a conversation.
+/// Parses a conversation.
 pub fn read(fields: Map<String, Value>) -> Result<Draft, Error> {
     let (mut draft, mut turns, mut system) = (Draft::default(), None, None);
     for (name, value) in fields {
@@ -34,7 +34,7 @@ pub fn read(fields: Map<String, Value>) -> Result<Draft, Error> {
     Ok(draft)
 }
 
-/// The calls of tools, which have no ids here: a result answers the call before it.
+/// The tool calls, which have no ids here: a result answers the call before it.
 #[derive(Default)]
 struct Calls {
     made: usize,
@@ -62,7 +62,7 @@ fn message(turn: &Value, calls: &mut Calls) -> Result<Message, Error> {
         },
         "observation" | "tool" | "function_response" | "function" => match open {
             Some(id) => Message::tool(id, value),
-            // Its call is written into the text before it, or not there: what it says is kept, in a form that a model takes.
+            // Its call is written into the text before it, or missing: its text is kept, in a form that models accept.
             None => Message { name: Some("tool".to_owned()), ..Message::user(value) },
         },
         other => {

@@ -1,4 +1,4 @@
-//! What this process knows of the sessions that it wrote: enough for the next append to be one request.
+//! What this process knows about the sessions that it wrote: enough to make the next append one request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,23 +8,24 @@ use super::state::State;
 use super::table::Generation;
 use crate::table::Key;
 
-/// How many sessions are remembered. One that is forgotten costs a read.
+/// How many sessions are remembered. A forgotten session costs a read.
 const REMEMBERED: usize = 10_000;
 
-/// What an append needs to know. It does not grow old: a generation that has passed never comes again, and then the append is refused.
+/// What an append needs to know. It does not go stale: a generation that has passed never comes again, so an append that requires
+/// it is refused.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Knowledge {
+pub(super) struct CachedGeneration {
     pub(super) generation: Generation,
     pub(super) dialect: Dialect,
-    /// The number that came next when it was learnt.
+    /// The next number at the time it was learned.
     pub(super) next: u64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<Key, Knowledge>>);
+pub(super) struct GenerationCache(Mutex<HashMap<Key, CachedGeneration>>);
 
-impl Known {
-    pub(super) fn get(&self, key: &Key) -> Option<Knowledge> {
+impl GenerationCache {
+    pub(super) fn get(&self, key: &Key) -> Option<CachedGeneration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
@@ -34,7 +35,7 @@ impl Known {
             known.clear();
         }
         match now.generation {
-            Some(generation) => drop(known.insert(key.clone(), Knowledge { generation, dialect, next: now.log.next() })),
+            Some(generation) => drop(known.insert(key.clone(), CachedGeneration { generation, dialect, next: now.log.next() })),
             None => drop(known.remove(key)),
         }
     }

@@ -1,5 +1,6 @@
-//! Items of ours beside a session's: segments with its older part, notes of what is gone, and parts of large records.
+//! Side items of a session: segments with its older records, notes of removed records, and parts of large records.
 
+use crate::timing::{CLOCK_SKEW_MS, REMEMBERED_MS};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
@@ -15,16 +16,10 @@ use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Receipt};
 
-/// For how long a repeat must be recognised after what it repeats was taken back or cleared.
-pub(super) const REMEMBERED_MS: i64 = 24 * 60 * 60 * 1000;
-
-/// By how much the clocks of two writers may differ.
-pub(super) const CLOCKS_MS: i64 = 60 * 60 * 1000;
-
-/// What a part leaves of an item for its key.
+/// Bytes of an item that a part leaves for its key.
 const PART_MARGIN: usize = 20 * 1024;
 
-/// A record that is gone: enough to know a repeat by.
+/// A removed record: enough to recognise a repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stub {
     pub(super) append_id: AppendId,
@@ -32,27 +27,27 @@ pub(super) struct Stub {
     pub(super) created_at: i64,
 }
 
-/// What a rewind or a clear took away.
+/// What a rewind or a clear removed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Gone {
     pub(super) at: i64,
     pub(super) stubs: Vec<Stub>,
     pub(super) parts: Vec<Parts>,
-    /// The records from this number on went: those before it, of a segment below, live on in the list.
+    /// Records from this number on were removed. Older ones that were in the same segment live on in the list.
     pub(super) to: u64,
-    /// The segments that went with it: from the first down to, and without, the second.
+    /// The segments that were removed: from the first (included) down to the second (excluded).
     pub(super) segments: Option<(String, Option<String>)>,
-    /// The note before it.
+    /// The previous note.
     pub(super) before: Option<String>,
-    /// Whether nothing is left of it to erase.
+    /// Whether nothing of it is left to erase.
     pub(super) swept: bool,
 }
 
-/// An item beside a session's.
+/// A side item of a session.
 #[derive(Debug)]
-pub(super) enum Beside {
+pub(super) enum SideItem {
     Segment(Log),
-    /// A segment whose messages are erased.
+    /// A segment whose messages were erased.
     Swept {
         head: Head,
         stubs: Vec<Stub>,
@@ -94,7 +89,7 @@ impl Gone {
     }
 
     fn parse(value: &Value) -> Option<Self> {
-        // `None` where it is there and cannot be read: what it leads to must not be left out.
+        // `None` if it is present but unreadable: what it leads to must not be skipped.
         let text = |name: &str| match value.get(name) {
             None | Some(Value::Null) => Some(None),
             Some(text) => Some(Some(item_id(text)?)),
@@ -112,8 +107,8 @@ impl Gone {
     }
 }
 
-impl Beside {
-    /// Reads an item beside a session's.
+impl SideItem {
+    /// Parses a side item of a session.
     ///
     /// # Errors
     /// Corrupt or unsupported, naming the session and the item.
@@ -123,11 +118,11 @@ impl Beside {
         let Some(AttributeValue::S(text)) = attributes.get(LIST_HEAD) else { return Err(damaged()) };
         let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
         if let Some(gone) = value.get("gone") {
-            return Gone::parse(gone).map(Beside::Gone).ok_or_else(damaged);
+            return Gone::parse(gone).map(SideItem::Gone).ok_or_else(damaged);
         }
         let head = value.get("head").and_then(|head| Head::parse(&head.to_string())).ok_or_else(damaged)?;
         if let Some(swept) = value.get("swept") {
-            return Ok(Beside::Swept { head, stubs: stubs(Some(swept)).ok_or_else(damaged)? });
+            return Ok(SideItem::Swept { head, stubs: stubs(Some(swept)).ok_or_else(damaged)? });
         }
         let mut elements = Vec::new();
         for (dialect, name) in [(Dialect::Python, &lists.python), (Dialect::Js, &lists.js)] {
@@ -138,18 +133,18 @@ impl Beside {
         if elements.is_empty() {
             return Err(damaged());
         }
-        Ok(Beside::Segment(Log::new(session.as_str(), head, elements)?))
+        Ok(SideItem::Segment(Log::new(session.as_str(), head, elements)?))
     }
 }
 
-/// The records worth a stub, as `now_ms` is.
+/// The records that need a stub as of `now_ms`.
 pub(super) fn stubs_of<'a>(entries: impl IntoIterator<Item = &'a Entry>, now_ms: i64) -> Vec<Stub> {
-    let young = |entry: &&Entry| !entry.foreign && entry.bare.created_at > now_ms - REMEMBERED_MS - CLOCKS_MS;
+    let young = |entry: &&Entry| !entry.foreign && entry.bare.created_at > now_ms - REMEMBERED_MS - CLOCK_SKEW_MS;
     entries.into_iter().filter(young).map(Stub::of).collect()
 }
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
-    /// `expires` names the attribute by which DynamoDB purges it, and when (epoch seconds).
+    /// `expires` names the attribute by which DynamoDB purges it, and the time (epoch seconds).
     fn item(&self, session: &SessionId, id: &str, head: &Value, expires: Option<(&str, i64)>) -> Item {
         let mut attributes = Attributes::from([
             (VERSION.to_owned(), number(FORMAT_VERSION)),
@@ -157,11 +152,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             (LIST_HEAD.to_owned(), AttributeValue::S(head.to_string())),
         ]);
         attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
-        attributes.extend(self.session_beside(session));
-        Item { key: self.beside(session, id), attributes }
+        attributes.extend(self.session_of_side_item(session));
+        Item { key: self.side_key(session, id), attributes }
     }
 
-    /// A segment of these elements, all of one form.
+    /// A segment of these elements, all in one dialect.
     pub(super) fn segment(
         &self,
         session: &SessionId,
@@ -185,20 +180,20 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.item(session, id, &json!({"gone": gone.value()}), expires)
     }
 
-    /// Reads an item beside a session's, consistently; `None` if there is none.
-    pub(super) async fn read_beside(
+    /// Reads a side item of a session, strongly consistent; `None` if there is none.
+    pub(super) async fn read_side_item(
         &self,
         session: &SessionId,
         id: &str,
         receipt: &mut Receipt,
         retry: &mut Retry<'_, C>,
-    ) -> Result<Option<Beside>, Error> {
-        let key = self.beside(session, id);
+    ) -> Result<Option<SideItem>, Error> {
+        let key = self.side_key(session, id);
         let Some(attributes) = retry!(retry, self.table.read(&key, false, receipt))? else { return Ok(None) };
-        Beside::parse(&self.settings.lists, session, id, &attributes).map(Some)
+        SideItem::parse(&self.settings.lists, session, id, &attributes).map(Some)
     }
 
-    /// The items of a large record's messages.
+    /// The items that hold a large record's messages.
     pub(super) fn parts_of(&self, session: &SessionId, id: &str, messages: &[Message]) -> Result<Vec<Item>, Error> {
         let json = Value::Array(messages.iter().map(Message::to_value).collect()).to_string();
         let payload = compress(&json)?;
@@ -211,13 +206,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
                     (DATA.to_owned(), AttributeValue::B(Blob::new(chunk))),
                 ]);
-                attributes.extend(self.session_beside(session));
-                Item { key: self.beside(session, &part_id(id, n)), attributes }
+                attributes.extend(self.session_of_side_item(session));
+                Item { key: self.side_key(session, &part_id(id, n)), attributes }
             })
             .collect())
     }
 
-    /// A large record's messages. `None` where parts are missing.
+    /// Reads a large record's messages; `None` if parts are missing.
     pub(super) async fn read_parts(
         &self,
         session: &SessionId,
@@ -227,7 +222,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ) -> Result<Option<Vec<Message>>, Error> {
         let mut payload = Vec::new();
         for n in 0..parts.count {
-            let key = self.beside(session, &part_id(&parts.id, n));
+            let key = self.side_key(session, &part_id(&parts.id, n));
             let item = retry!(retry, self.table.read(&key, false, receipt))?;
             let Some(item) = item else { return Ok(None) };
             check_version(session, &part_id(&parts.id, n), &item)?;
@@ -251,17 +246,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
 }
 
 fn damaged(session: &SessionId, id: &str) -> Error {
-    Error::corrupt(format!("the item {id:?} beside session {session:?} cannot be read; it may have been edited by hand"))
+    Error::corrupt(format!("the side item {id:?} of session {session:?} cannot be read; it may have been edited by hand"))
 }
 
-/// What to say where items beside a session lead in a circle, which no writer makes.
+/// The error if a session's side items form a cycle, which no writer creates.
 pub(super) fn circle(session: &SessionId, id: &str) -> Error {
     Error::corrupt(format!(
-        "the items beside session {session:?} lead from {id:?} to {id:?} again; they may have been edited by hand"
+        "the side items of session {session:?} lead from {id:?} back to {id:?}; they may have been edited by hand"
     ))
 }
 
-/// Refuses what only a newer reader shows right.
+/// Refuses items that need a newer reader.
 fn check_version(session: &SessionId, id: &str, attributes: &Attributes) -> Result<(), Error> {
     let version = match attributes.get(VERSION) {
         Some(AttributeValue::N(version)) => version.parse::<u64>().ok(),
@@ -271,9 +266,7 @@ fn check_version(session: &SessionId, id: &str, attributes: &Attributes) -> Resu
         Some(..=FORMAT_VERSION) => Ok(()),
         Some(version) => Err(Error::new(
             ErrorKind::Unsupported,
-            format!(
-                "the item {id:?} beside session {session:?} is of version {version}, which a newer chat-memory wrote; update"
-            ),
+            format!("the side item {id:?} of session {session:?} has version {version}, written by a newer chat-memory; update"),
         )),
         None => Err(damaged(session, id)),
     }

@@ -1,20 +1,18 @@
-//! Which appends a session's log holds of late, so that one with a key need not look through a day of records each time.
+//! Recent ids: the appends in each session's log of late, so that an append with a key need not search a day of records each time.
 
+use crate::timing::RECENT_IDS_MS;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cached_tail::CachedTail;
-use chat_memory_core::store::{AppendId, KEY_LIFETIME_MS};
+use chat_memory_core::store::AppendId;
 
-/// How many ids are remembered in all. Those of a session that are forgotten cost a look through its day.
+/// How many ids are remembered in total. A session whose ids are forgotten costs a search through its last day.
 const REMEMBERED: usize = 200_000;
 
-/// An id goes when it is so much older than the newest: a key's life, and two hours for clocks that differ.
-const KEPT_MS: i64 = KEY_LIFETIME_MS + 2 * 60 * 60 * 1000;
-
-/// The ids of each session's newest records, by partition key: all that a key may stand for, without a gap.
+/// The ids of each session's newest records, by partition key: all that a key may refer to, without a gap.
 #[derive(Debug, Default)]
-pub(super) struct SeenIds(Mutex<Sessions>);
+pub(super) struct RecentIds(Mutex<Sessions>);
 
 #[derive(Debug, Default)]
 struct Sessions {
@@ -22,7 +20,7 @@ struct Sessions {
     count: usize,
 }
 
-/// The ids of one log up to a record, which tells this log from another that was purged and has grown anew.
+/// The ids of one log up to its last known record, which tells this log from another that was purged and has grown again.
 #[derive(Debug)]
 struct Seen {
     next: u64,
@@ -32,8 +30,9 @@ struct Seen {
     order: VecDeque<(AppendId, i64)>,
 }
 
-impl SeenIds {
-    /// A look went through all records of a key's life, up to this end of the log. Their ids and times, newest first.
+impl RecentIds {
+    /// Starts a session's ids after a search through all records of a key's lifetime, up to this tail. The ids and their times are
+    /// newest first.
     pub(super) fn start(&self, pk: &str, end: &CachedTail, newest_first: &[(AppendId, i64)]) {
         let mut sessions = self.lock();
         sessions.forget(pk);
@@ -49,7 +48,7 @@ impl SeenIds {
         sessions.by_pk.insert(pk.to_owned(), Seen { next: end.next, last: end.last_id(), ids, order });
     }
 
-    /// The record `seq` is this append's, and the one before it is `before`. It counts where the ids end just there.
+    /// Adds the record `seq` of this append; the record before it is `before`. Ignored unless the known ids end exactly there.
     pub(super) fn extend(&self, pk: &str, before: Option<AppendId>, seq: u64, id: AppendId, created_at: i64) {
         let mut sessions = self.lock();
         if sessions.count >= REMEMBERED {
@@ -61,7 +60,7 @@ impl SeenIds {
         seen.ids.insert(id);
         seen.order.push_back((id, created_at));
         while let Some((old, at)) = seen.order.front().copied()
-            && at < created_at.saturating_sub(KEPT_MS)
+            && at < created_at.saturating_sub(RECENT_IDS_MS)
         {
             seen.order.pop_front();
             seen.ids.remove(&old);
@@ -70,14 +69,14 @@ impl SeenIds {
         sessions.count = sessions.count + has - had;
     }
 
-    /// Whether the ids reach to this very end of the log, and this one is not among them.
+    /// Whether the ids reach exactly this tail, and this id is not among them.
     pub(super) fn lack(&self, pk: &str, end: &CachedTail, id: AppendId) -> bool {
         let sessions = self.lock();
         let seen = sessions.by_pk.get(pk).filter(|seen| (seen.next, seen.last) == (end.next, end.last_id()));
         seen.is_some_and(|seen| !seen.ids.contains(&id))
     }
 
-    /// Where the ids end, if this one is not among them: the number that comes next, and the id before it.
+    /// The end of the known ids if this one is not among them: the next number, and the id before it.
     pub(super) fn end_without(&self, pk: &str, id: AppendId) -> Option<(u64, Option<AppendId>)> {
         let sessions = self.lock();
         sessions.by_pk.get(pk).filter(|seen| !seen.ids.contains(&id)).map(|seen| (seen.next, seen.last))
@@ -126,14 +125,14 @@ mod tests {
 
     #[test]
     fn ids_go_on_only_from_where_they_end() {
-        let seen = SeenIds::default();
+        let seen = RecentIds::default();
         seen.start("s", &end(3, 2), &[(id(2), 20), (id(1), 10)]);
         assert!(seen.lack("s", &end(3, 2), id(9)) && !seen.lack("s", &end(3, 2), id(1)));
         assert!(!seen.lack("s", &end(4, 3), id(9)), "an end that was not seen");
         assert!(!seen.lack("s", &end(3, 7), id(9)), "another log of that length");
         seen.extend("s", Some(id(7)), 3, id(3), 30);
         seen.extend("s", Some(id(2)), 4, id(4), 40);
-        assert_eq!(seen.end_without("s", id(9)), Some((3, Some(id(2)))), "neither goes on from there");
+        assert_eq!(seen.end_without("s", id(9)), Some((3, Some(id(2)))), "neither continues from there");
         seen.extend("s", Some(id(2)), 3, id(3), 30);
         assert!(seen.lack("s", &end(4, 3), id(9)) && seen.end_without("s", id(3)).is_none());
         seen.extend("t", None, 0, id(1), 0);
@@ -142,9 +141,9 @@ mod tests {
 
     #[test]
     fn what_no_key_can_stand_for_is_forgotten() {
-        let seen = SeenIds::default();
+        let seen = RecentIds::default();
         seen.start("s", &end(1, 1), &[(id(1), 0)]);
-        seen.extend("s", Some(id(1)), 1, id(2), KEPT_MS + 1);
+        seen.extend("s", Some(id(1)), 1, id(2), RECENT_IDS_MS + 1);
         assert!(seen.end_without("s", id(1)).is_some(), "it is too old");
         assert_eq!(seen.lock().count, 1);
         seen.forget("s");

@@ -1,4 +1,4 @@
-//! Who waits for what is new in a session.
+//! Notifies those who wait for new records of a session.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,15 +11,15 @@ use tokio::task::AbortHandle;
 
 type Place = (Option<Namespace>, SessionId);
 
-/// The sessions that somebody watches. Writers of this process tell at once; what others write is found by one look at the
-/// session's end every so often, however many watch it.
+/// The watched sessions. Writers in this process notify at once. Other processes' writes are found by polling the session's end,
+/// once per session however many watch it.
 #[derive(Debug, Clone)]
-pub struct Hub {
+pub struct Watch {
     watched: Arc<Mutex<HashMap<Place, Weak<Watched>>>>,
     every: Duration,
 }
 
-/// A session that is watched, as long as somebody holds this.
+/// A watched session, for as long as this is held.
 #[derive(Debug)]
 pub struct Watched {
     changed: watch::Sender<u64>,
@@ -27,7 +27,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Becomes ready whenever something may be new.
+    /// Becomes ready whenever there may be new records.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -39,7 +39,7 @@ impl Drop for Watched {
     }
 }
 
-impl Hub {
+impl Watch {
     pub(crate) fn new(every: Duration) -> Self {
         Self { watched: Arc::default(), every }
     }
@@ -59,7 +59,7 @@ impl Hub {
         new
     }
 
-    /// Something was written to a session.
+    /// Notifies watchers that a session was written to.
     pub fn tell(&self, namespace: Option<&Namespace>, session: &SessionId) {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(watched) = watched.get(&(namespace.cloned(), session.clone())).and_then(Weak::upgrade) {
@@ -68,7 +68,7 @@ impl Hub {
     }
 }
 
-/// Looks at a session's end until it is told to stop. A look that fails says nothing: the next one may succeed.
+/// Polls a session's end until it is stopped. Failed reads are ignored: the next may succeed.
 async fn look(store: Arc<dyn ChatStore>, session: SessionId, changed: watch::Sender<u64>, every: Duration) {
     let mut seen = None;
     loop {

@@ -1,4 +1,4 @@
-//! What a schedule plays on: a table or a file of its own, the clock, and DynamoDB's TTL.
+//! The environment of a schedule: its own table or file, the clock, and DynamoDB's TTL.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -32,7 +32,7 @@ impl Clock {
         &self.path
     }
 
-    /// Lets time pass, for all at once; how far ahead the clocks are then, in milliseconds.
+    /// Lets time pass, for all at once; returns how far ahead the clocks then are, in milliseconds.
     pub(crate) fn pass(&mut self, ms: i64) -> Result<i64> {
         self.ahead_ms += ms;
         self.file.write_all_at(&self.ahead_ms.to_le_bytes(), 0).map_err(|e| e.to_string())?;
@@ -53,10 +53,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A new one with these keys.
+    /// Creates a table with these keys.
     pub(crate) async fn new(keys: &[&str]) -> Self {
         let (client, name) = (client(), new_table("torture", keys).await);
-        // DynamoDB Local purges by the real clock, of which this project's records are far ahead: what is purged here, [`Table::purge`] does.
+        // DynamoDB Local purges by the real clock, but this project's records are far ahead of it: here [`Table::purge`] does the
+        // purging.
         let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("ttl").build();
         let request = client.update_time_to_live().table_name(&name);
         request.time_to_live_specification(ttl.expect("both are there")).send().await.expect("TTL on DynamoDB Local");
@@ -67,7 +68,7 @@ impl Table {
         &self.name
     }
 
-    /// Does what DynamoDB's TTL does: deletes items whose time has come, in no order, each by this chance out of 100.
+    /// Does what DynamoDB's TTL does: deletes expired items in no order, each with this chance out of 100.
     pub(crate) async fn purge(&self, clock: &Clock, chance: u8, rng: &mut fastrand::Rng) -> Result<usize> {
         let now = AttributeValue::N(clock.now_s().to_string());
         let mut items = Vec::new();
@@ -109,7 +110,7 @@ impl Table {
     }
 
     pub(crate) async fn delete(&self) {
-        // A table that is left over harms nobody: DynamoDB Local keeps it in memory until it ends.
+        // A leftover table does no harm: DynamoDB Local keeps it in memory until it ends.
         let _ = self.client.delete_table().table_name(&self.name).send().await;
     }
 }

@@ -9,26 +9,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use super::walk::Passing;
 use crate::error::Error;
 
-/// The first byte of the text form: what it is, and in which version.
+/// The first byte of the text form: its type and version.
 const OLDER_VERSION: u8 = 0x21;
 
-/// Where a load stopped, for a load of what is [older](super::Load::before). Opaque: it travels as text (`Display`, `FromStr`). It is good for any
-/// time; after a [day](Self::LEAPS_FOR_MS) it spares nothing, and the load reads all that is newer too.
+/// Where a load stopped; a load of what is [older](super::Load::before) continues from there. Opaque; converts to and from text
+/// (`Display`, `FromStr`). It never becomes invalid, but after a [day](Self::LEAPS_FOR_MS) it saves nothing: the load also reads
+/// everything newer.
 ///
-/// Nothing shows by it that was taken back, cleared or purged since: the load follows the log from its newest record.
+/// Records removed, cleared or purged in the meantime are never returned: the load follows the log from its newest record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Older {
+pub struct PageCursor {
     next: u64,
     seen: u64,
     read_at: i64,
 }
 
-impl Older {
-    /// For how long it tells what need not be read again, in milliseconds: 24 hours. After that, numbers may start anew in a store with a
-    /// retention.
+impl PageCursor {
+    /// How long the cursor lets a load skip what was already read, in milliseconds: 24 hours. After that, numbers may have
+    /// restarted in a store with a retention.
     pub const LEAPS_FOR_MS: i64 = 24 * 60 * 60 * 1000;
 
-    /// What is older than the record numbered `seen`, which was in view at `read_at` (epoch milliseconds) when the log's next number was `next`.
+    /// Creates the cursor for what is older than the record numbered `seen`, read at `read_at` (epoch milliseconds) when the
+    /// log's next number was `next`.
     pub fn new(next: u64, seen: u64, read_at: i64) -> Self {
         Self { next, seen, read_at }
     }
@@ -40,7 +42,7 @@ impl Older {
     }
 }
 
-impl fmt::Display for Older {
+impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = vec![OLDER_VERSION];
         bytes.extend(self.next.to_be_bytes());
@@ -50,7 +52,7 @@ impl fmt::Display for Older {
     }
 }
 
-impl FromStr for Older {
+impl FromStr for PageCursor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -75,8 +77,8 @@ mod tests {
 
     #[test]
     fn cursors_travel_as_text() {
-        let older = Older::new(u64::MAX, 7, -1);
-        assert_eq!(older.to_string().parse::<Older>().expect("our own text"), older);
-        assert!("AQ".parse::<Older>().is_err() && Position::new(1, None, 0).to_string().parse::<Older>().is_err());
+        let older = PageCursor::new(u64::MAX, 7, -1);
+        assert_eq!(older.to_string().parse::<PageCursor>().expect("our own text"), older);
+        assert!("AQ".parse::<PageCursor>().is_err() && Position::new(1, None, 0).to_string().parse::<PageCursor>().is_err());
     }
 }

@@ -1,14 +1,14 @@
-//! Stored text on a terminal: what would steer the terminal is shown instead of sent.
+//! Stored text on a terminal: control characters are shown instead of sent.
 
 use std::borrow::Cow;
 
-/// Whether a terminal would obey this character, or a reader be deceived by it, instead of seeing it.
+/// Whether a terminal would obey this character, or it would deceive a reader, instead of being visible.
 fn steers(c: char) -> bool {
-    // Controls of both ranges but for line feed and tab; the marks that turn the direction of text.
+    // Controls of both ranges except line feed and tab; the marks that change the text direction.
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with every such character written out, as in `\u{1b}`. A carriage return before a line feed is left out.
+/// The text with every such character escaped, as in `\u{1b}`. A carriage return before a line feed is omitted.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(steers) {
         return Cow::Borrowed(text);
@@ -25,13 +25,13 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The same for what must stay on one line.
+/// The same for text that must stay on one line.
 pub fn visible_line(text: &str) -> String {
     visible(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// JSON as one line for a terminal or a file: the same value, with the characters escaped that JSON allows as they are but
-/// terminals obey (the second range of controls) or readers of lines take for an end of line.
+/// JSON as one line for a terminal or a file. The value is unchanged, but characters are escaped that JSON allows unescaped while
+/// terminals obey them (the second range of controls) or line readers take them for a line end.
 pub fn json_line(value: &serde_json::Value) -> String {
     let text = value.to_string();
     let special = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}') || steers(c);

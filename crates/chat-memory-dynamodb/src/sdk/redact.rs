@@ -1,5 +1,5 @@
-//! Asking for credentials without a trace: at level `trace` the SDK writes down the headers that it sends to an instance's metadata
-//! service, a token among them, and a program that traces everything would log it.
+//! Requests credentials without tracing. At level `trace` the SDK logs the headers that it sends to an instance's metadata service,
+//! a token among them, and a program that traces everything would log it.
 
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -9,11 +9,11 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, NoSubscriber};
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 
-/// Credentials from where another provider has them, found without a trace.
+/// Another provider's credentials, requested without tracing.
 #[derive(Debug)]
-pub(super) struct Quiet(pub(super) SharedCredentialsProvider);
+pub(super) struct UntracedCredentials(pub(super) SharedCredentialsProvider);
 
-impl ProvideCredentials for Quiet {
+impl ProvideCredentials for UntracedCredentials {
     fn provide_credentials<'a>(&'a self) -> Provided<'a>
     where
         Self: 'a,
@@ -26,17 +26,17 @@ impl ProvideCredentials for Quiet {
     }
 }
 
-/// The same work, without a trace of it. What is not so fine is logged as ever.
+/// Runs this work without tracing. Coarser levels are logged as usual.
 pub(super) async fn untraced<T>(work: impl Future<Output = T>) -> T {
     let now = dispatcher::get_default(Clone::clone);
-    // Where nobody listens, whatever is set here would end that `tracing` hands its events to `log`.
+    // Without a subscriber, setting one here would stop `tracing` from passing its events to `log`.
     if now.is::<NoSubscriber>() {
         return work.await;
     }
     work.with_subscriber(Untraced(now)).await
 }
 
-/// Hands everything on but what is of level `trace`.
+/// Passes on everything except level `trace`.
 struct Untraced(Dispatch);
 
 impl Subscriber for Untraced {
