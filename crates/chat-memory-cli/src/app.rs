@@ -83,6 +83,7 @@ impl App {
         Ok(match self.store_url()? {
             StoreUrl::Sqlite(file) => file.read_only,
             StoreUrl::DynamoDb(table) => table.read_only,
+            StoreUrl::Other(url) => url.flag("read_only")?,
             _ => false,
         })
     }

@@ -1,51 +1,5 @@
 //! `chat-memory`: durable chat memory on DynamoDB or SQLite, from the command line.
 
-mod app;
-mod cli;
-mod commands;
-mod completion;
-mod endpoint;
-mod escape;
-mod failure;
-mod interrupt;
-mod output;
-mod render;
-mod window;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-use crate::app::App;
-use crate::cli::Cli;
-use crate::failure::Failure;
-
-fn main() -> ExitCode {
-    if completion::answer() {
-        return ExitCode::SUCCESS;
-    }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(help_or_error) => {
-            // A closed pipe must not make `--help | head` fail.
-            let _ = help_or_error.print();
-            return if help_or_error.use_stderr() { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
-        }
-    };
-    let app = App::new(cli.globals);
-    let outcome = run(&app, cli.command).and(app.out.flush());
-    app.end(outcome)
-}
-
-fn run(app: &App, command: cli::Command) -> Result<(), Failure> {
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::other(format!("the program's threads cannot be started: {e}")))?;
-    let outcome = runtime.block_on(command.run(app));
-    // A model's answer that nobody waits for any more must not keep the program running.
-    runtime.shutdown_background();
-    outcome
+fn main() -> std::process::ExitCode {
+    chat_memory_cli::run()
 }

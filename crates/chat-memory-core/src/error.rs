@@ -92,7 +92,7 @@ impl Error {
         error
     }
 
-    /// Adapts the error to a clear or a delete, which is repeated without a ticket.
+    /// Adapts the error to a clear or a delete, which is repeated without a ticket; `what` is the participle, such as "deleted".
     pub fn of_repeatable(self, what: &str) -> Self {
         if !self.is_in_doubt() {
             return self;

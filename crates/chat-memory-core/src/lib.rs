@@ -4,6 +4,7 @@
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod data;
 pub mod error;
 pub mod json;
 pub mod memory;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -63,7 +64,8 @@ impl FromStr for Role {
 }
 
 /// The content of a message.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Content {
     /// Plain text, of any length, empty included.
     Text(String),
@@ -87,7 +89,8 @@ impl From<&str> for Content {
 macro_rules! object {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(transparent)]
         pub struct $name(Map<String, Value>);
 
         impl $name {

@@ -22,7 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The store of each namespace.
 ///
 /// On DynamoDB a namespace is a prefix of every partition key of one table (after the URL's own namespace, if any); on SQLite it is
-/// a separate file next to the first, `chats.NAMESPACE.db` next to `chats.db`; in memory it is a separate store. A session id,
+/// a separate file next to the first, `chats.NAMESPACE.db` next to `chats.db`; in memory it is a separate store; in a store of another
+/// crate it is the URL's parameter `namespace`. A session id,
 /// cursor or position of one namespace therefore means nothing in another.
 pub struct Stores {
     url: StoreUrl,
@@ -165,6 +166,10 @@ fn within(url: &StoreUrl, namespace: &Namespace) -> Result<StoreUrl, Error> {
             let mut own = SqliteUrl::clone(file);
             own.path = file_of(&file.path, namespace)?;
             Ok(StoreUrl::Sqlite(own))
+        }
+        StoreUrl::Other(url) => {
+            let namespace = behind(url.namespace()?.as_ref(), namespace)?;
+            url.clone().with("namespace", namespace.to_string()).map(StoreUrl::Other)
         }
         _ => Err(Error::invalid("this kind of store has no namespaces")),
     }

@@ -72,9 +72,9 @@ impl Op {
         let expected = self.expected.as_deref().map(str::parse::<Position>).transpose()?;
         let mut append = match (self.what, expected) {
             (What::Add, None) => Append::new(messages),
-            (What::Add, Some(position)) => Append::new(messages).expecting(position),
+            (What::Add, Some(position)) => Append::new(messages).with_expected(position),
             (What::ReplaceAll, None) => Append::replace_all(messages),
-            (What::ReplaceAll, Some(position)) => Append::replace_all(messages).expecting(position),
+            (What::ReplaceAll, Some(position)) => Append::replace_all(messages).with_expected(position),
             (What::Rewind { to, hides_until }, Some(position)) => {
                 Append::rewind(&History::new(vec![hidden(to, hides_until)], true, position), to, messages)?
             }
@@ -84,7 +84,7 @@ impl Op {
             append = append.with_key(format!("key {}", self.number));
         }
         if let Some(owner) = owner(OWNERS[self.number as usize % OWNERS.len()])? {
-            append = append.owned_by(owner).titled(format!("title {}", self.number));
+            append = append.with_owner(owner).with_title(format!("title {}", self.number));
         }
         Ok(append.with_metadata(metadata(self.number, self.messages, self.length)))
     }

@@ -127,7 +127,7 @@ impl ChatSessionService {
         for attempt in 0..MAX_TRIES {
             let Known { position, mut state, since, .. } = known;
             state.extend(delta.clone());
-            let mut append = Append::new(messages.clone()).expecting(position);
+            let mut append = Append::new(messages.clone()).with_expected(position);
             let mut since = since + 1;
             if since >= SNAPSHOT_EVERY {
                 append = append.with_metadata(snapshot(&state));
@@ -198,7 +198,7 @@ impl ChatSessionService {
     /// Records that an identity has a session of this id.
     async fn note(&self, identity: &AdkIdentity) -> std::result::Result<(), Error> {
         let (app, user) = (identity.app_name.as_ref(), identity.user_id.as_ref());
-        let append = Append::new([note(app, user)]).owned_by(names::own()?);
+        let append = Append::new([note(app, user)]).with_owner(names::own()?);
         self.store.append_with_retry(&names::ids(identity.session_id.as_ref())?, append).await.map(drop)
     }
 
@@ -212,7 +212,7 @@ impl ChatSessionService {
                 return Ok(());
             }
             let rest = there.iter().map(|(app, user)| note(app, user));
-            let append = Append::replace_all(rest).expecting(history.position).owned_by(names::own()?);
+            let append = Append::replace_all(rest).with_expected(history.position).with_owner(names::own()?);
             match self.store.append_with_retry(&log, append).await {
                 // The list changed in the meantime: read it again.
                 Err(error) if error.is_conflict() => {}
@@ -288,7 +288,7 @@ impl SessionService for ChatSessionService {
         let (app, user, state) = extract_state_deltas(&req.state);
         self.change_states(&identity, &app, &user).await?;
         self.note(&identity).await.map_err(failure::store)?;
-        let append = Append::replace_all([]).with_metadata(snapshot(&state)).owned_by(owner).expecting(end.position);
+        let append = Append::replace_all([]).with_metadata(snapshot(&state)).with_owner(owner).with_expected(end.position);
         match self.store.append_with_retry(&session, append).await {
             Err(error) if error.is_conflict() => return Err(there()),
             Err(error) => return Err(failure::store(error)),

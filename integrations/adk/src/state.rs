@@ -23,7 +23,7 @@ pub async fn change(store: &dyn ChatStore, log: &SessionId, delta: &StateMap) ->
     if delta.is_empty() {
         return Ok(());
     }
-    let append = Append::new([message(delta)]).owned_by(names::own()?);
+    let append = Append::new([message(delta)]).with_owner(names::own()?);
     store.append_with_retry(log, append).await.map(drop)
 }
 
@@ -38,7 +38,7 @@ pub async fn read(store: &dyn ChatStore, log: &SessionId) -> Result<StateMap, Er
         state.extend(change.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     if history.records.len() >= COMPACT_AT {
-        let whole = Append::replace_all([message(&state)]).expecting(history.position).owned_by(names::own()?);
+        let whole = Append::replace_all([message(&state)]).with_expected(history.position).with_owner(names::own()?);
         // Only speeds up later readers: if it fails, or another reader was faster, the changes are still there.
         if store.append(log, &whole).await.is_ok() {
             let _ = store.sweep(log).await;

@@ -79,7 +79,7 @@ impl ChatMemory {
     /// As [`ChatStoreExt::append_with_retry`].
     pub async fn add_messages(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), Error> {
         let append = Append::new(messages.into_iter().map(|message| to_message(&message)));
-        let append = self.owner.iter().cloned().fold(append, Append::owned_by);
+        let append = self.owner.iter().cloned().fold(append, Append::with_owner);
         self.store.append_with_retry(&self.session, append).await.map(drop)
     }
 }

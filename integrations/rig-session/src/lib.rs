@@ -91,8 +91,8 @@ impl ChatSession {
         let messages = log::messages(bytes);
         let append = if replace { Append::replace_all(messages) } else { Append::new(messages) };
         let total = if replace { 0 } else { len } + bytes.len() as u64;
-        let append = append.with_metadata(log::metadata(total)).expecting(end.position);
-        let append = self.owner.iter().cloned().fold(append, Append::owned_by);
+        let append = append.with_metadata(log::metadata(total)).with_expected(end.position);
+        let append = self.owner.iter().cloned().fold(append, Append::with_owner);
         match self.store.append_with_retry(&session, append).await {
             Ok(_) => {
                 if replace {
@@ -151,7 +151,7 @@ impl AsyncStore for ChatSession {
         bytes::put(&mut message, bytes);
         // An owner of its own, so that the directory does not list files among the sessions.
         let owner = Owner::new("rig-files").map_err(failed)?;
-        self.store.append_with_retry(&session, Append::replace_all([message]).owned_by(owner)).await.map_err(failed)?;
+        self.store.append_with_retry(&session, Append::replace_all([message]).with_owner(owner)).await.map_err(failed)?;
         let _ = self.store.sweep(&session).await;
         Ok(())
     }

@@ -74,7 +74,7 @@ impl ChatMemory {
             return Ok(());
         }
         let append = Append::new(rig.iter().flat_map(to_messages));
-        let append = self.owner.iter().cloned().fold(append, Append::owned_by);
+        let append = self.owner.iter().cloned().fold(append, Append::with_owner);
         // rig does not retry, so an append with an unknown outcome is retried here.
         self.store.append_with_retry(&session, append).await.map(drop).map_err(backend)
     }

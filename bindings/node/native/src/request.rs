@@ -222,13 +222,13 @@ impl ToAppend {
             (None, None) => append,
         };
         if let Some(position) = self.expect {
-            append = append.expecting(position.parse()?);
+            append = append.with_expected(position.parse()?);
         }
         if let Some(owner) = self.owner {
-            append = append.owned_by(Owner::new(owner)?);
+            append = append.with_owner(Owner::new(owner)?);
         }
         if let Some(title) = self.title {
-            append = append.titled(title);
+            append = append.with_title(title);
         }
         let appended =
             if self.surely { store.append_with_retry(&session, append).await? } else { store.append(&session, &append).await? };

@@ -90,7 +90,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
     let mut append = Append::new(messages(&arguments)?);
     if let Some(position) = &arguments.expect {
-        append = append.expecting(position.parse::<Position>().map_err(|e| e.context("--expect")).on_command_line()?);
+        append = append.with_expected(position.parse::<Position>().map_err(|e| e.context("--expect")).on_command_line()?);
     }
     if let Some(ticket) = &arguments.ticket {
         append = append.with_ticket(ticket.parse::<Ticket>().map_err(|e| e.context("--ticket")).on_command_line()?);
@@ -99,10 +99,10 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         append = append.with_key(key);
     }
     if let Some(owner) = owner(arguments.owner.as_ref())? {
-        append = append.owned_by(owner);
+        append = append.with_owner(owner);
     }
     if let Some(title) = &arguments.title {
-        append = append.titled(title);
+        append = append.with_title(title);
     }
     if let Some(text) = &arguments.metadata {
         append = append.with_metadata(metadata(text)?);

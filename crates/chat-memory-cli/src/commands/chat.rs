@@ -286,7 +286,7 @@ impl Chat<'_> {
 
         let mut append = Append::new([question, answer.message.clone()]);
         if let Some(owner) = &self.owner {
-            append = append.owned_by(owner.clone());
+            append = append.with_owner(owner.clone());
         }
         let waiting = Waiting::for_("storing the turn");
         let appended = tokio::select! {

@@ -247,10 +247,10 @@ async fn write_rest(
             return Ok(());
         }
         if let Some(owner) = &conversation.owner {
-            append = append.owned_by(owner.clone());
+            append = append.with_owner(owner.clone());
         }
         if let Some(title) = &conversation.title {
-            append = append.titled(title);
+            append = append.with_title(title);
         }
         if let Some(at) = conversation.started_at {
             append = append.started_at(at);
@@ -258,7 +258,7 @@ async fn write_rest(
         let messages = append.messages().len() as u64;
         // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
         // killed import that arrives late.
-        let appended = store.append_with_retry(session, append.expecting(position)).await?;
+        let appended = store.append_with_retry(session, append.with_expected(position)).await?;
         written.receipt += appended.receipt;
         written.started += u64::from(appended.started);
         written.turns += u64::from(messages > 0);

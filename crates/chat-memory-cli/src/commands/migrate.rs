@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{History, Load, Receipt, SessionInfo, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Error, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
@@ -131,7 +131,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if is_same(&from, &to) {
         return Err(Failure::usage("--from and --to are one store; name another to copy to"));
     }
-    let from = from.into_read_only().map_err(|e| e.context("--from")).on_command_line()?;
+    let from = match from.clone().into_read_only() {
+        // A store of another crate need not be able to refuse writes; nothing here writes to it.
+        Err(error) if error.kind() == ErrorKind::Unsupported => from,
+        read_only => read_only.map_err(|e| e.context("--from")).on_command_line()?,
+    };
     let to = if arguments.dry_run {
         to.into_read_only().or_else(|_| url(&arguments.to, "--to").map_err(|_| Error::invalid("--to")))?
     } else {
@@ -236,6 +240,7 @@ fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
             (&from.table, &from.region, &from.endpoint, &from.namespace, &from.sort_value, &from.profile)
                 == (&to.table, &to.region, &to.endpoint, &to.namespace, &to.sort_value, &to.profile)
         }
+        (StoreUrl::Other(from), StoreUrl::Other(to)) => from == to,
         _ => false,
     }
 }
@@ -353,16 +358,16 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
             return Ok(());
         }
         if let Some(owner) = info.as_ref().and_then(|info| info.owner.clone()) {
-            append = append.owned_by(owner);
+            append = append.with_owner(owner);
         }
         if let Some(title) = info.as_ref().and_then(|info| info.title.clone()) {
-            append = append.titled(title);
+            append = append.with_title(title);
         }
         if let Some(at) = started_at {
             append = append.started_at(at);
         }
         let messages = append.messages().len() as u64;
-        let appended = stores.to.append_with_retry(session, append.expecting(position)).await?;
+        let appended = stores.to.append_with_retry(session, append.with_expected(position)).await?;
         copied.receipt += appended.receipt;
         copied.appends += 1;
         copied.messages += messages;

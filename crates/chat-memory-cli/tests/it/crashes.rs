@@ -155,7 +155,7 @@ async fn migrate(from: &str, to: &str) {
     for session in 0..SESSIONS {
         let id = SessionId::new(session.to_string()).expect("an id");
         for n in 0..TURNS {
-            let append = Append::new(turn(session, n)).owned_by(Owner::new("ann").expect("an owner")).titled("T");
+            let append = Append::new(turn(session, n)).with_owner(Owner::new("ann").expect("an owner")).with_title("T");
             store.append(&id, &append).await.expect("an append");
         }
     }

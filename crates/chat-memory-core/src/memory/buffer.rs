@@ -248,7 +248,7 @@ impl<S: ChatStore> BufferMemory<S> {
     /// As [`ChatStore::append`].
     pub async fn append_as(&self, append: Append) -> Result<Appended, Error> {
         let append = match (&self.owner, append.owner()) {
-            (Some(owner), None) => append.owned_by(owner.clone()),
+            (Some(owner), None) => append.with_owner(owner.clone()),
             _ => append,
         };
         self.store.append(&self.session, &append).await
@@ -356,7 +356,7 @@ fn content(key: &str, what: &str, mut variables: Map<String, Value>) -> Result<C
 pub struct Variables {
     /// What is shown, and what was left out.
     pub window: Window,
-    /// The position of the session's log: pass it to `expecting` so that an append is refused if the session was modified since.
+    /// The position of the session's log: pass it to `with_expected` so that an append is refused if the session was modified since.
     pub position: Position,
     /// What it cost.
     pub receipt: Receipt,

@@ -16,7 +16,7 @@ const LITTLE: usize = 8;
 pub struct Recall {
     /// What the model is shown.
     pub window: Window,
-    /// The position of the session's log: pass it to `expecting` so that an append is refused if the session was modified since.
+    /// The position of the session's log: pass it to `with_expected` so that an append is refused if the session was modified since.
     pub position: Position,
     /// What it cost.
     pub receipt: Receipt,

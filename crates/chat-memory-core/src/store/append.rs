@@ -130,7 +130,7 @@ impl Append {
         let to = record.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
         let hides_until = hidden.map(|record| Expiry::of(record.expires_at)).max();
-        Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.expecting(history.position.clone()))
+        Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.with_expected(history.position.clone()))
     }
 
     /// Removes the last `turns` turns and puts `messages` in their place. A turn is a user's message and everything up to the
@@ -157,7 +157,7 @@ impl Append {
     }
 
     /// Refuses the append if the session was modified since this position was read.
-    pub fn expecting(mut self, position: Position) -> Self {
+    pub fn with_expected(mut self, position: Position) -> Self {
         self.expected = Some(position);
         self
     }
@@ -182,13 +182,13 @@ impl Append {
     }
 
     /// Sets the owner of the session if this append starts it.
-    pub fn owned_by(mut self, owner: Owner) -> Self {
+    pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
     }
 
     /// Sets the title of the session if this append starts it.
-    pub fn titled(mut self, title: impl Into<String>) -> Self {
+    pub fn with_title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
@@ -290,7 +290,8 @@ impl Append {
         }
     }
 
-    /// Checks whether any store may accept this append. Stores call this first.
+    /// Checks whether any store may accept this append. Stores call this first, and
+    /// [`check_title`](crate::backend::check_title) for its title and [`SessionId::check`] for the session.
     ///
     /// # Errors
     /// Invalid if there is nothing to append, a message or the metadata would not round-trip, the key is empty or too long, the
@@ -337,8 +338,8 @@ impl Append {
         }
     }
 
-    /// Whether `record`, found under this append's id, is what this append would have written. Returns true for a record whose
-    /// messages were cleared since, because nothing is left to compare.
+    /// Whether `record`, found under this append's id, is what this append would have written. A store does not ask this of a record
+    /// whose messages were swept: nothing is left to compare, and the repeat succeeds.
     pub fn is_body_of(&self, record: &Record) -> bool {
         record.messages == self.messages && record.metadata == self.metadata && record.rewind == self.rewind
     }

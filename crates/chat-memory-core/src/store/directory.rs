@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Receipt;
@@ -19,7 +20,7 @@ pub const MAX_TITLE_BYTES: usize = 1024;
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// A session as listed in the directory.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// The session.
     pub id: SessionId,

@@ -333,7 +333,7 @@ mod tests {
             let store = InMemoryStore::new();
             for retention_s in retentions {
                 let writer = InMemoryStore { retention_s: *retention_s, ..store.clone() };
-                writer.append(&session, &saying("x").titled("Old")).await.expect("in memory");
+                writer.append(&session, &saying("x").with_title("Old")).await.expect("in memory");
             }
             pass(&store, 7200);
             let page = store.sessions(&SessionQuery::unowned()).await.expect("in memory");

@@ -170,7 +170,8 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Ok(SweepStats::default())
     }
 
-    /// Deletes a session: clears it, sweeps it completely and removes it from the directory. The result says whether it existed.
+    /// Deletes a session: clears it, sweeps it completely and removes it from the directory. The result says whether it existed. A
+    /// store with a directory must implement it; the default only clears and sweeps.
     ///
     /// # Errors
     /// As [`append`](Self::append) and [`sweep`](Self::sweep).

@@ -52,7 +52,7 @@ impl fmt::Display for AppendId {
 }
 
 /// The state of a session's log when it was read: the next number, the id of the last record, and the time of the read. Opaque;
-/// converts to and from text (`Display`, `FromStr`). An append that [expects](crate::store::Append::expecting) it is refused if
+/// converts to and from text (`Display`, `FromStr`). An append that [expects](crate::store::Append::with_expected) it is refused if
 /// the session was modified since. It is valid for a day: where records expire, later writes may have expired without a trace
 /// after that. DynamoDB's `turns` layout refuses an older position; other stores accept it as long as it matches.
 ///
@@ -132,6 +132,14 @@ impl PartialEq for Position {
 }
 
 impl Eq for Position {}
+
+impl FromStr for AppendId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        text.parse().map(Self).map_err(|_| Error::invalid("invalid append id: expected a UUID"))
+    }
+}
 
 impl fmt::Debug for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

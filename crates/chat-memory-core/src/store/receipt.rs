@@ -3,11 +3,13 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 /// What an operation cost, from its first request to its last, including retries.
 ///
 /// DynamoDB's units are as reported by DynamoDB (`ReturnConsumedCapacity`); a request whose response was lost may have consumed
 /// units that were never reported. The embedded stores have no units and count a transaction as a request.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Receipt {
     /// Requests sent.

@@ -55,11 +55,11 @@ pub async fn append(
         append = append.with_metadata(metadata);
     }
     if let Some(owner) = body.owner {
-        append = append.owned_by(at("/owner", Owner::new(owner))?);
+        append = append.with_owner(at("/owner", Owner::new(owner))?);
     }
     if let Some(title) = body.title {
         at("/title", check_title(&title))?;
-        append = append.titled(title);
+        append = append.with_title(title);
     }
     append = match (&key, body.ticket) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("give an Idempotency-Key or a ticket, but not both")),
@@ -68,7 +68,7 @@ pub async fn append(
         (None, None) => append,
     };
     if let Some(IfMatch(position)) = expected {
-        append = append.expecting(position);
+        append = append.with_expected(position);
     }
     let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Operation::Append, held).await?;
     let position = position(&appended);
@@ -157,7 +157,7 @@ pub async fn clear(
         clear = clear.with_key(key);
     }
     if let Some(IfMatch(position)) = expected {
-        clear = clear.expecting(position);
+        clear = clear.with_expected(position);
     }
     let (appended, cleared) = clear_and_sweep(&service, &access, &session, key.map(|Key(key)| key), clear).await?;
     Ok((tagged(&position(&appended))?, replayed(appended.repeated), Json(cleared)).into_response())

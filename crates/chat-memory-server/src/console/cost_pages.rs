@@ -44,7 +44,7 @@ fn on(kind: Kind) -> &'static str {
     match kind {
         Kind::DynamoDb => "on this table",
         Kind::List => "in a table of this project's own layout",
-        Kind::Memory | Kind::Sqlite => "on DynamoDB",
+        Kind::Memory | Kind::Sqlite | Kind::Other => "on DynamoDB",
     }
 }
 

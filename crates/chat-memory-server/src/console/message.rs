@@ -82,7 +82,7 @@ impl MessageView {
         match self.kind {
             Kind::DynamoDb => "What it took to store it",
             Kind::List => "What it would take in a table of this project's own layout",
-            Kind::Memory | Kind::Sqlite => "What it would take on DynamoDB",
+            Kind::Memory | Kind::Sqlite | Kind::Other => "What it would take on DynamoDB",
         }
     }
 

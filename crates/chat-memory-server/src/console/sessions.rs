@@ -41,7 +41,7 @@ impl Listing {
     /// Whether to list every session: because it was requested, because the store has no other list, or by default if that costs
     /// nothing.
     fn is_of_all(&self, viewer: &Viewer) -> bool {
-        let costs_nothing = matches!(viewer.kind(), Kind::Memory | Kind::Sqlite);
+        let costs_nothing = matches!(viewer.kind(), Kind::Memory | Kind::Sqlite | Kind::Other);
         self.all || !viewer.has_directory() || (costs_nothing && self.owner.is_none())
     }
 
@@ -178,7 +178,7 @@ fn of_all(kind: Kind) -> Option<&'static str> {
             Some("Each page reads a part of the whole table, so its sessions are the newest first only among themselves.")
         }
         Kind::List => Some("This table has no list of its sessions: each page reads a part of the whole table."),
-        Kind::Memory | Kind::Sqlite => None,
+        Kind::Memory | Kind::Sqlite | Kind::Other => None,
     }
 }
 
@@ -280,10 +280,10 @@ pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
         let session = session.map_err(|e| Problem::invalid(e.to_string()))?;
         let mut append = draft.append()?;
         if !given[1].is_empty() {
-            append = append.titled(given[1]);
+            append = append.with_title(given[1]);
         }
         if !given[2].is_empty() {
-            append = append.owned_by(chat_memory::Owner::new(given[2]).map_err(|e| Problem::invalid(e.to_string()))?);
+            append = append.with_owner(chat_memory::Owner::new(given[2]).map_err(|e| Problem::invalid(e.to_string()))?);
         }
         actions::append(&viewer, &session, &draft, append).await.map(|()| session)
     };

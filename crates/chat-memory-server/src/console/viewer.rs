@@ -51,6 +51,7 @@ impl Viewer {
         match self.service.stores().url() {
             StoreUrl::Sqlite(file) => file.read_only,
             StoreUrl::DynamoDb(table) => table.read_only,
+            StoreUrl::Other(url) => url.flag("read_only").unwrap_or_default(),
             _ => false,
         }
     }
@@ -65,6 +66,7 @@ impl Viewer {
         match self.service.stores().url() {
             StoreUrl::Memory(_) => Kind::Memory,
             StoreUrl::Sqlite(_) => Kind::Sqlite,
+            StoreUrl::Other(_) => Kind::Other,
             StoreUrl::DynamoDb(table) if table.layout == Some(Layout::List) || !self.has_directory() => Kind::List,
             _ => Kind::DynamoDb,
         }
@@ -126,6 +128,8 @@ pub(crate) enum Kind {
     Memory,
     /// In a SQLite file.
     Sqlite,
+    /// In a store of another crate.
+    Other,
     /// In a DynamoDB table, one item per record.
     DynamoDb,
     /// In a DynamoDB table of Flowise's or LangChain's, one item per session.
@@ -136,6 +140,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "In memory",
+            Self::Other => "Another store",
             Self::Sqlite => "SQLite",
             Self::DynamoDb => "DynamoDB",
             Self::List => "DynamoDB, list layout",

@@ -44,7 +44,7 @@ async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
         let began = log.now_s;
         for retention in retentions {
             log.retention_s = retention.map(|hours| hours * HOUR_S);
-            log.append(&saying("x").titled("T"));
+            log.append(&saying("x").with_title("T"));
             log.pass(HOUR_S);
         }
         for hour in retentions.len() as u64..80 {
@@ -62,7 +62,7 @@ async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
 async fn what_begins_after_all_has_expired_is_another_session() {
     for purged in [false, true] {
         let mut log = Timed::new(Some(HOUR_S)).await;
-        log.append(&saying("old").titled("Old").owned_by(Owner::new("ada").expect("a name")));
+        log.append(&saying("old").with_title("Old").with_owner(Owner::new("ada").expect("a name")));
         let described = SessionUpdate { metadata: Some(Some(serde_json::Map::new())), ..SessionUpdate::default() };
         listing::update(&log.db, &session("s"), &described, log.now_s * 1000).expect("an update").expect("a session");
         log.now_s += if purged { 2 * DAY_S } else { 3600 };
@@ -74,7 +74,7 @@ async fn what_begins_after_all_has_expired_is_another_session() {
         assert_eq!(log.listed(Some("ada")), None);
         let titled = SessionUpdate { title: Some(Some("New".into())), ..SessionUpdate::default() };
         assert_eq!(listing::update(&log.db, &session("s"), &titled, log.now_s * 1000).expect("an update"), None);
-        log.append(&saying("new").owned_by(Owner::new("bob").expect("a name")));
+        log.append(&saying("new").with_owner(Owner::new("bob").expect("a name")));
         let info = log.listed(Some("bob")).expect("it is listed");
         assert_eq!((info.title, info.metadata, info.created_at), (None, None, log.now_s * 1000));
         assert_eq!(log.listed(Some("ada")).and_then(|info| info.owner), Some(Owner::new("bob").expect("a name")));

@@ -255,7 +255,7 @@ async fn the_file_holds_what_the_format_says() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     let turn = Append::new([Message::user("What is 2 + 2?"), Message::assistant("4.")]);
-    store.append(&session("s"), &turn.titled("Sums")).await.expect("an append");
+    store.append(&session("s"), &turn.with_title("Sums")).await.expect("an append");
     store.append(&session("s"), &Append::clear()).await.expect("a clear");
     let db = Connection::open(&path).expect("the file");
     let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, String>(0)).expect(sql);

@@ -113,7 +113,7 @@ async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
         saying("of a key").with_key("k"),
         saying("of a key").with_key("k"),
         saying("another body").with_key("k"),
-        saying("too late").expecting(position),
+        saying("too late").with_expected(position),
         saying("too old").with_ticket(stale),
         saying("plain"),
     ];
@@ -153,7 +153,7 @@ async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first
         "PRAGMA foreign_keys = ON; CREATE TABLE p (n PRIMARY KEY); CREATE TABLE c (n REFERENCES p DEFERRABLE INITIALLY DEFERRED);
         CREATE TEMP TRIGGER t AFTER INSERT ON records BEGIN INSERT INTO c VALUES (1); END";
     store.0.write(|db| Ok(db.execute_batch(breaks)?)).await.expect("a rule");
-    let appends = [keyed("k"), keyed("k"), keyed("before"), saying("too late").expecting(position), saying("plain")];
+    let appends = [keyed("k"), keyed("k"), keyed("before"), saying("too late").with_expected(position), saying("plain")];
     let results = at_once(&store, appends).await;
     let ticket =
         |n: usize| *results[n].as_ref().expect_err("an unknown outcome").ticket().unwrap_or_else(|| panic!("{:?}", results[n]));

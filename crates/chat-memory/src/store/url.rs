@@ -6,6 +6,8 @@
 //! | `dynamodb://TABLE?region=…&…` | a DynamoDB table, by its name or its ARN; [`DynamoDbUrl`] lists the parameters |
 //! | `memory:?retention=30d` | this process's memory, for experiments |
 //!
+//! A crate with another store [registers](register) a [`Scheme`] of its own.
+//!
 //! Characters with a meaning in URLs (`%`, `?`, `#`, `&`, `=`, spaces) are percent-encoded in paths and values. URLs must not
 //! contain credentials: such a URL is refused, and the error does not repeat it.
 
@@ -21,9 +23,11 @@ use crate::ErrorKind;
 pub use crate::backend::{Dialect, Layout, Roll};
 use crate::{Error, Namespace};
 
+mod other;
 mod parameters;
 mod values;
 
+pub use other::{OtherUrl, Scheme, register};
 use parameters::{Parameters, Writer};
 
 /// A store and its complete configuration. Converts to and from text (`Display`, `FromStr`) without loss.
@@ -50,6 +54,8 @@ pub enum StoreUrl {
     Sqlite(SqliteUrl),
     /// `dynamodb://TABLE`
     DynamoDb(DynamoDbUrl),
+    /// A scheme that was [registered](register).
+    Other(OtherUrl),
 }
 
 /// The settings of `memory:`.
@@ -214,6 +220,7 @@ impl StoreUrl {
         match &mut self {
             Self::Sqlite(url) => url.read_only = true,
             Self::DynamoDb(url) => url.read_only = true,
+            Self::Other(url) => return url.clone().with("read_only", "true").map(Self::Other),
             Self::Memory(_) => {
                 return Err(Error::invalid("memory: starts empty in each process, so opening it for reading only shows nothing"));
             }
@@ -231,6 +238,7 @@ impl StoreUrl {
             Self::Memory(MemoryUrl { retention: Some(kept) }) => Ok(Arc::new(InMemoryStore::with_retention(kept.as_secs()))),
             Self::Sqlite(url) => open_sqlite(url).await,
             Self::DynamoDb(url) => open_dynamodb(url).await,
+            Self::Other(url) => url.open().await,
         }
     }
 }
@@ -263,7 +271,12 @@ fn lacks(what: &str, feature: &str) -> Error {
     )
 }
 
-const SCHEMES: &str = "a store URL is sqlite:PATH, dynamodb://TABLE or memory:";
+/// The forms that a store URL may have.
+fn forms() -> String {
+    let mut forms = vec!["sqlite:PATH", "dynamodb://TABLE"];
+    forms.extend(other::forms());
+    format!("expected {} or memory:", forms.join(", "))
+}
 
 impl FromStr for StoreUrl {
     type Err = Error;
@@ -271,7 +284,10 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, Error> {
         // Never repeat the text: it may be something else, with a password in it.
         let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(Error::invalid(format!("{SCHEMES}; this one has no colon, so write sqlite: in front of a file's path")));
+            return Err(Error::invalid(format!(
+                "unknown store without a colon: {}; write sqlite: before a file's path",
+                forms()
+            )));
         };
         let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
         match scheme {
@@ -284,7 +300,14 @@ impl FromStr for StoreUrl {
             }
             "sqlite" => sqlite(place, query).map(Self::Sqlite),
             "dynamodb" => dynamodb(place, query).map(Self::DynamoDb),
-            _ => Err(Error::invalid(format!("{SCHEMES}; this one starts otherwise"))),
+            other => match other::read(other, place, query) {
+                Some(url) => url.map(Self::Other),
+                // What precedes the colon is named only if it looks like a scheme.
+                None if other.len() <= 16 && other.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
+                    Err(Error::invalid(format!("unknown store \"{other}:…\": {}", forms())))
+                }
+                None => Err(Error::invalid(format!("unknown store: {}", forms()))),
+            },
         }
     }
 }
@@ -375,6 +398,7 @@ fn dynamodb(place: &str, query: Option<&str>) -> Result<DynamoDbUrl, Error> {
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Other(url) => url.fmt(f),
             Self::Memory(url) => {
                 let mut out = Writer::new(f, "memory:")?;
                 out.put("retention", url.retention.map(values::spell_duration))

@@ -204,7 +204,7 @@ async fn finish(place: &Place, operation: &Operation, session: &SessionId, at: &
         assert_eq!(place.entries(session).await, 0, "{at}: it was deleted, but the directory has it");
         assert!(!holds("owner of"), "{at}: it was deleted, but the table has its owner: {items:#?}");
     }
-    let after = Append::new(turn(99, 100)).owned_by(owner(session).expect("an owner"));
+    let after = Append::new(turn(99, 100)).with_owner(owner(session).expect("an owner"));
     store.append(session, &after).await.unwrap_or_else(|e| panic!("{at}: the session does not continue: {e}"));
     if has_directory {
         assert!(store.session(session).await.expect("the directory").is_some(), "{at}: it has messages, but is not listed");

@@ -70,7 +70,7 @@ async fn a_table_of_format_1_is_read_and_goes_on() {
     let listed = store.sessions(&SessionQuery::of(Owner::new("ada").expect("a name"))).await.expect("a list");
     assert_eq!(listed.sessions.iter().map(|info| info.title.as_deref()).collect::<Vec<_>>(), [Some("Wetter")]);
 
-    let next = Append::new([Message::user("Und morgen?")]).expecting(history.position);
+    let next = Append::new([Message::user("Und morgen?")]).with_expected(history.position);
     assert_eq!(store.append(&session("live"), &next).await.expect("it continues").seq, 4);
 }
 

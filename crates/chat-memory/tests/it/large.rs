@@ -97,7 +97,7 @@ async fn a_refused_append_leaves_no_parts() {
 
     // Its position is outdated.
     let [large, _] = appends(true);
-    let error = store.append(&session, &large.clone().expecting(stale)).await.expect_err("a conflict");
+    let error = store.append(&session, &large.clone().with_expected(stale)).await.expect_err("a conflict");
     assert!(error.is_conflict(), "{error}");
     assert_eq!(raw.starting("p#").await.len(), 0, "parts of an append that was refused");
 

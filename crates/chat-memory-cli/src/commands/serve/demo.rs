@@ -103,9 +103,9 @@ impl Demo {
             for turn in sample["turns"].as_array().into_iter().flatten() {
                 let messages = turn.as_array().into_iter().flatten().cloned().map(openai::from_value);
                 let messages = messages.collect::<Result<Vec<Message>, _>>()?;
-                let mut append = Append::new(messages).titled(text("title"));
+                let mut append = Append::new(messages).with_title(text("title"));
                 if let Some(owner) = sample["owner"].as_str() {
-                    append = append.owned_by(Owner::new(owner)?);
+                    append = append.with_owner(Owner::new(owner)?);
                 }
                 store.append(&session, &append).await?;
             }
@@ -122,7 +122,7 @@ async fn quiz(store: &dyn ChatStore) -> Result<(), Error> {
     );
     let first = CAPITALS.first().map(|(land, _)| format!("Gladly. What is the capital of **{land}**?")).unwrap_or_default();
     let opening = [rules, Message::user("Let us play the quiz of capitals."), Message::assistant(first)];
-    store.append(&session, &Append::new(opening).titled(title)).await?;
+    store.append(&session, &Append::new(opening).with_title(title)).await?;
     for (place, (land, capital)) in CAPITALS.iter().enumerate() {
         let next = CAPITALS
             .get(place + 1)

@@ -251,14 +251,14 @@ pub(super) async fn a_clear_heeds_its_position(context: TestContext) -> Result<(
     say(&context.store, &session, "b").await?;
     for append in [Append::clear(), Append::replace_all([Message::user("c")])] {
         ensure_err!(
-            context.store.append(&session, &append.expecting(read.clone())).await,
+            context.store.append(&session, &append.with_expected(read.clone())).await,
             Conflict,
             "a clear at an old position"
         );
     }
     ensure_eq!(texts(&context.store, &session).await?, ["a", "b"], "the messages after the conflicts");
     let read = all(&context.store, &session).await?.position;
-    context.store.append(&session, &Append::replace_all([Message::user("c")]).expecting(read)).await?;
+    context.store.append(&session, &Append::replace_all([Message::user("c")]).with_expected(read)).await?;
     ensure_eq!(texts(&context.store, &session).await?, ["c"], "the messages after a replacement at the right position");
     Ok(())
 }

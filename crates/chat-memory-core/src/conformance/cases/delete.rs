@@ -61,12 +61,12 @@ pub(super) async fn a_position_before_a_delete_conflicts(context: TestContext) -
     let before = all(&context.store, &session).await?.position;
     context.open().await?.delete(&session).await?;
     for old in [empty, before] {
-        let result = context.store.append(&session, &saying("x").expecting(old)).await;
+        let result = context.store.append(&session, &saying("x").with_expected(old)).await;
         ensure_err!(result, Conflict, "a position from before a delete");
     }
     ensure_eq!(texts(&context.store, &session).await?, NOTHING, "the messages after the conflicts");
     let now = all(&context.store, &session).await?.position;
-    context.store.append(&session, &saying("y").expecting(now)).await?;
+    context.store.append(&session, &saying("y").with_expected(now)).await?;
     ensure_eq!(texts(&context.store, &session).await?, ["y"], "the messages after an append at the position after the delete");
     Ok(())
 }

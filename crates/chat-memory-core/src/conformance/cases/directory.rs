@@ -23,7 +23,7 @@ fn owner() -> Result<Owner, Failure> {
 /// Starts a session of this owner, later than the previous one.
 async fn start(context: &TestContext, owner: &Owner) -> Result<SessionId, Failure> {
     let session = context.session()?;
-    context.store.append(&session, &saying("x").owned_by(owner.clone())).await?;
+    context.store.append(&session, &saying("x").with_owner(owner.clone())).await?;
     // Clocks cannot order sessions that start in the same millisecond.
     tokio::time::sleep(Duration::from_millis(3)).await;
     Ok(session)
@@ -83,9 +83,9 @@ fn ids(sessions: &[SessionInfo]) -> Vec<&SessionId> {
 
 pub(super) async fn a_session_is_listed_from_its_first_record(context: TestContext) -> Result<(), Failure> {
     let (session, owner) = (context.session()?, owner()?);
-    let first = saying("x").owned_by(owner.clone()).titled("Ünïcode 👍 title");
+    let first = saying("x").with_owner(owner.clone()).with_title("Ünïcode 👍 title");
     let appended = context.store.append(&session, &first).await?;
-    let late = saying("y").owned_by(Owner::new("another")?).titled("another");
+    let late = saying("y").with_owner(Owner::new("another")?).with_title("another");
     context.open().await?.append(&session, &late).await?;
     for handle in context.handles(1).await? {
         let info = handle.session(&session).await?;
@@ -118,7 +118,7 @@ pub(super) async fn sessions_are_listed_newest_first(context: TestContext) -> Re
 
 pub(super) async fn a_session_starts_at_the_time_given(context: TestContext) -> Result<(), Failure> {
     let owner = owner()?;
-    let first = || saying("x").owned_by(owner.clone());
+    let first = || saying("x").with_owner(owner.clone());
     let mut started = Vec::new();
     for at in [1_700_000_000_002, 1, 1_700_000_000_001] {
         let session = context.session()?;
@@ -277,7 +277,7 @@ pub(super) async fn a_deleted_session_is_not_listed(context: TestContext) -> Res
         ensure_eq!(ids(&left), [&kept], "the owner's sessions after one was deleted");
     }
     // It starts again, with another owner.
-    let again = context.open().await?.append(&session, &saying("y").owned_by(two.clone())).await?;
+    let again = context.open().await?.append(&session, &saying("y").with_owner(two.clone())).await?;
     ensure!(again.started, "the first append after a delete does not start the session");
     let Some(info) = context.store.session(&session).await? else {
         return Err(Failure::new("a session that started again is not listed"));
@@ -419,7 +419,7 @@ pub(super) async fn first_appends_at_once_list_a_session_once(context: TestConte
         let (session, owner) = (context.session()?, owner()?);
         let ticket = Ticket::new(AppendId::random(), 0);
         let tasks = handles.iter().enumerate().map(|(n, handle)| {
-            let append = saying("x").owned_by(owner.clone()).titled("t");
+            let append = saying("x").with_owner(owner.clone()).with_title("t");
             let append = match round % 3 {
                 0 => append.with_key("k"),
                 1 => append.with_key(format!("k{n}")),
@@ -454,7 +454,7 @@ pub(super) async fn deletes_next_to_appends_leave_one_entry_or_none(context: Tes
                         handle.delete(&session).await?;
                     } else {
                         // Some of them with the same key.
-                        let append = saying("x").owned_by(owner.clone()).with_key(format!("{}", (n * 3 + m) / 2));
+                        let append = saying("x").with_owner(owner.clone()).with_key(format!("{}", (n * 3 + m) / 2));
                         handle.append(&session, &append).await?;
                     }
                 }
@@ -478,7 +478,7 @@ pub(super) async fn deletes_next_to_appends_leave_one_entry_or_none(context: Tes
 
 pub(super) async fn a_repeat_after_a_delete_lists_nothing(context: TestContext) -> Result<(), Failure> {
     let (session, owner) = (context.session()?, owner()?);
-    let append = saying("x").owned_by(owner.clone()).with_key("k");
+    let append = saying("x").with_owner(owner.clone()).with_key("k");
     context.store.append(&session, &append).await?;
     context.store.delete(&session).await?;
     ensure!(

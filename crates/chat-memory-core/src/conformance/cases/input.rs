@@ -19,8 +19,8 @@ fn bad() -> Vec<(&'static str, Append)> {
         ("no message", Append::new([])),
         ("an empty key", saying("x").with_key("")),
         ("a key that is too long", saying("x").with_key("k".repeat(MAX_KEY_BYTES + 1))),
-        ("a title that is too long", saying("x").titled("t".repeat(MAX_TITLE_BYTES + 1))),
-        ("a title with a line feed", saying("x").titled("a\nb")),
+        ("a title that is too long", saying("x").with_title("t".repeat(MAX_TITLE_BYTES + 1))),
+        ("a title with a line feed", saying("x").with_title("a\nb")),
         ("one time for no message", Append::clear().sent_at([None])),
         ("fewer times than messages", Append::new([Message::user("q"), Message::assistant("a")]).sent_at([Some(1)])),
         ("a time before 1970", saying("x").sent_at([Some(0)])),
@@ -63,7 +63,7 @@ pub(super) async fn bad_input_leaves_nothing_written(context: TestContext) -> Re
 pub(super) async fn the_limits_themselves_are_allowed(context: TestContext) -> Result<(), Failure> {
     let base = context.session()?;
     let session = crate::SessionId::new(format!("{base}{}", "i".repeat(crate::SessionId::MAX_BYTES - base.as_str().len())))?;
-    let append = saying("x").with_key("k".repeat(MAX_KEY_BYTES)).titled("t".repeat(MAX_TITLE_BYTES));
+    let append = saying("x").with_key("k".repeat(MAX_KEY_BYTES)).with_title("t".repeat(MAX_TITLE_BYTES));
     context.store.append(&session, &append).await?;
     ensure!(context.store.append(&session, &append).await?.repeated, "the longest key is not recognised");
     ensure_eq!(all(&context.store, &session).await?.records.len(), 1, "the records of the session with the longest id");
@@ -89,7 +89,7 @@ pub(super) async fn extreme_numbers_are_answered(context: TestContext) -> Result
             store.load(&session, &Load::last(1).before(PageCursor::new(number, number, read_at))).await?;
             let position = Position::new(number, Some(AppendId::random()), read_at);
             ensure_err!(
-                store.append(&session, &saying("x").expecting(position)).await,
+                store.append(&session, &saying("x").with_expected(position)).await,
                 Conflict,
                 "a position of number {number}"
             );

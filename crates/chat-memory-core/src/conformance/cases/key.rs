@@ -132,7 +132,7 @@ pub(super) async fn a_key_is_known_far_back(context: TestContext) -> Result<(), 
 pub(super) async fn a_key_comes_before_the_position(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let position = say(&context.store, &session, "a").await?.position;
-    let append = saying("b").with_key("k").expecting(position);
+    let append = saying("b").with_key("k").with_expected(position);
     let first = context.store.append(&session, &append).await?;
     say(&context.store, &session, "c").await?;
     let again = context.open().await?.append(&session, &append).await?;

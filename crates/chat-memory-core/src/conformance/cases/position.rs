@@ -13,8 +13,8 @@ pub(super) async fn an_expected_position_that_is_true_is_accepted(context: TestC
     let session = context.session()?;
     say(&context.store, &session, "a").await?;
     let read = all(&context.store, &session).await?.position;
-    let b = context.store.append(&session, &saying("b").expecting(read)).await?;
-    let c = context.store.append(&session, &saying("c").expecting(b.position)).await?;
+    let b = context.store.append(&session, &saying("b").with_expected(read)).await?;
+    let c = context.store.append(&session, &saying("c").with_expected(b.position)).await?;
     ensure_eq!(c.seq, 2, "the number of the third record");
     ensure_eq!(texts(&context.store, &session).await?, ["a", "b", "c"], "the messages");
     Ok(())
@@ -25,13 +25,13 @@ pub(super) async fn a_conflict_writes_nothing_and_names_the_position(context: Te
     let other = context.open().await?;
     let old = say(&context.store, &session, "a").await?.position;
     let b = say(&other, &session, "b").await?;
-    let lost = saying("lost").expecting(old);
+    let lost = saying("lost").with_expected(old);
     let error = ensure_err!(context.store.append(&session, &lost).await, Conflict, "an append at an old position");
     let Some(actual) = error.actual() else { return Err(Failure::new("the conflict does not name the actual position")) };
     ensure_eq!(*actual, b.position, "the actual position that the conflict names");
     ensure_eq!(texts(&other, &session).await?, ["a", "b"], "the messages after a conflict");
     ensure_eq!(all(&other, &session).await?.position, b.position, "the position after a conflict");
-    context.store.append(&session, &saying("c").expecting(actual.clone())).await?;
+    context.store.append(&session, &saying("c").with_expected(actual.clone())).await?;
     ensure_eq!(
         texts(&other, &session).await?,
         ["a", "b", "c"],
@@ -44,12 +44,12 @@ pub(super) async fn the_position_of_an_empty_log(context: TestContext) -> Result
     let session = context.session()?;
     let empty = all(&context.store, &session).await?.position;
     // A position ahead of an empty log is refused, too.
-    let ahead = saying("x").expecting(Position::new(1, Some(AppendId::random()), empty.read_at()));
+    let ahead = saying("x").with_expected(Position::new(1, Some(AppendId::random()), empty.read_at()));
     let error = ensure_err!(context.store.append(&session, &ahead).await, Conflict, "a position ahead of an empty log");
     ensure_eq!(error.actual(), Some(&empty), "the actual position");
-    context.store.append(&session, &saying("a").expecting(empty.clone())).await?;
+    context.store.append(&session, &saying("a").with_expected(empty.clone())).await?;
     let error = ensure_err!(
-        context.store.append(&session, &saying("b").expecting(empty)).await,
+        context.store.append(&session, &saying("b").with_expected(empty)).await,
         Conflict,
         "the position of an empty log, after its first record"
     );
@@ -63,9 +63,9 @@ pub(super) async fn a_position_travels_as_text(context: TestContext) -> Result<(
     let other = context.open().await?;
     for n in 0..4 {
         let position: Position = all(&context.store, &session).await?.position.to_string().parse()?;
-        let appended = other.append(&session, &saying("x").expecting(position.clone())).await?;
+        let appended = other.append(&session, &saying("x").with_expected(position.clone())).await?;
         ensure_eq!(appended.seq, n, "the number of an append at a position read elsewhere");
-        let again = other.append(&session, &saying("y").expecting(position)).await;
+        let again = other.append(&session, &saying("y").with_expected(position)).await;
         ensure_err!(again, Conflict, "a parsed position that is old");
     }
     Ok(())
@@ -79,9 +79,9 @@ pub(super) async fn a_position_is_no_clock(context: TestContext) -> Result<(), F
     for (n, read_at) in [now - HOUR, now + HOUR, now - 23 * HOUR, now].into_iter().enumerate() {
         let read = all(&context.store, &session).await?.position;
         let old = Position::new(read.next(), read.last(), read_at);
-        let appended = context.store.append(&session, &saying("x").expecting(old.clone())).await?;
+        let appended = context.store.append(&session, &saying("x").with_expected(old.clone())).await?;
         ensure_eq!(appended.seq, n as u64 + 2, "the number of an append at a position read at {read_at}");
-        let again = context.store.append(&session, &saying("y").expecting(old)).await;
+        let again = context.store.append(&session, &saying("y").with_expected(old)).await;
         ensure_err!(again, Conflict, "the same position after a write");
     }
     Ok(())
@@ -100,7 +100,7 @@ pub(super) async fn a_position_of_another_log_conflicts(context: TestContext) ->
         Position::new(4, here.last(), here.read_at()),
         Position::new(u64::MAX, here.last(), here.read_at()),
     ] {
-        let result = context.store.append(&session, &saying("x").expecting(wrong.clone())).await;
+        let result = context.store.append(&session, &saying("x").with_expected(wrong.clone())).await;
         let error = ensure_err!(result, Conflict, "{wrong:?} in a log at {here:?}");
         ensure_eq!(error.actual(), Some(&here), "the actual position");
     }
@@ -113,12 +113,12 @@ pub(super) async fn a_position_before_a_clear_conflicts(context: TestContext) ->
     count_to(&context.store, &session, 2).await?;
     let before = all(&context.store, &session).await?.position;
     let cleared = context.open().await?.clear(&session).await?;
-    let result = context.store.append(&session, &saying("x").expecting(before.clone())).await;
+    let result = context.store.append(&session, &saying("x").with_expected(before.clone())).await;
     let error = ensure_err!(result, Conflict, "a position from before a clear");
     ensure_eq!(error.actual(), Some(&cleared.appended.position), "the actual position");
-    let result = context.store.append(&session, &Append::clear().expecting(before)).await;
+    let result = context.store.append(&session, &Append::clear().with_expected(before)).await;
     ensure_err!(result, Conflict, "a clear at a position from before another clear");
-    context.store.append(&session, &saying("y").expecting(cleared.appended.position)).await?;
+    context.store.append(&session, &saying("y").with_expected(cleared.appended.position)).await?;
     ensure_eq!(texts(&context.store, &session).await?, ["y"], "the messages");
     Ok(())
 }
@@ -146,7 +146,7 @@ async fn one_of_eight_wins(handles: &[Handle], session: &SessionId, next: u64) -
     let position = all(&handles[0], session).await?.position;
     let writers = (0..8).map(|writer| {
         let (handle, session) = (Arc::clone(&handles[writer % handles.len()]), session.clone());
-        let append = saying(format!("{next}/{writer}")).expecting(position.clone());
+        let append = saying(format!("{next}/{writer}")).with_expected(position.clone());
         tokio::spawn(async move {
             match handle.append(&session, &append).await {
                 Ok(appended) => Ok(Some((writer, appended.seq))),

@@ -75,7 +75,7 @@ async fn one_history(context: &TestContext, seed: u64) -> Result<(), Failure> {
                 model.append(Some(model.rewinds[k as usize].unwrap_or(k)), kept);
             }
             7 | 8 if old.next() < model.views.len() as u64 => {
-                let result = store.append(&session, &saying(text).expecting(old.clone())).await;
+                let result = store.append(&session, &saying(text).with_expected(old.clone())).await;
                 let error = ensure_err!(result, Conflict, "an append at an old position");
                 ensure_eq!(
                     error.actual().map(Position::next),

@@ -111,7 +111,7 @@ pub(super) async fn a_ticket_keeps_its_position(context: TestContext) -> Result<
     let position = say(&context.store, &session, "a").await?.position;
     let ticket = Ticket::new(AppendId::random(), position.next());
     say(&context.store, &session, "b").await?;
-    let late = saying("late").expecting(position).with_ticket(ticket);
+    let late = saying("late").with_expected(position).with_ticket(ticket);
     ensure_err!(context.store.append(&session, &late).await, Conflict, "an append with a ticket at an old position");
     ensure_eq!(texts(&context.store, &session).await?, ["a", "b"], "the messages");
     Ok(())

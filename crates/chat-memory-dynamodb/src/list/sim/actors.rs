@@ -149,7 +149,7 @@ impl Actor {
                 }
                 40..50 => {
                     if let Some(position) = read.clone() {
-                        let append = Append::new(self.messages()).expecting(position);
+                        let append = Append::new(self.messages()).with_expected(position);
                         read = self.append(&sessions, append).await.map(|appended| appended.position);
                     }
                 }

@@ -150,7 +150,7 @@ impl Actor {
                     if let Some((session, position)) = read.clone() {
                         let position =
                             if self.below(2) == 0 { position } else { position.to_string().parse().expect("our own text") };
-                        let append = Append::new(self.messages()).expecting(position);
+                        let append = Append::new(self.messages()).with_expected(position);
                         read = self.append(&turns, &session, append).await.map(|a| (session, a.position));
                     }
                 }
@@ -256,10 +256,10 @@ impl Actor {
             let number = notes.ops.len() as u64;
             append = append.clone().with_metadata(Map::from_iter([("op".to_owned(), number.into())]));
             if let Some(owner) = owner {
-                append = append.clone().owned_by(owner);
+                append = append.clone().with_owner(owner);
             }
             if title {
-                append = append.clone().titled(format!("start {number}"));
+                append = append.clone().with_title(format!("start {number}"));
             }
             let session = session.clone();
             notes.ops.push(Op {

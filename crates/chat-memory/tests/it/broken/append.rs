@@ -66,7 +66,7 @@ impl Parts {
             }
         };
         if let Some(position) = expected {
-            append = append.expecting(position);
+            append = append.with_expected(position);
         }
         append = match self.identity {
             Identity::Key(key) => append.with_key(key),
@@ -77,14 +77,14 @@ impl Parts {
             append = append.with_metadata(metadata);
         }
         if let Some(owner) = self.owner {
-            append = append.owned_by(owner);
+            append = append.with_owner(owner);
         }
         append = append.sent_at(self.sent_at);
         if self.starts_at != i64::MAX {
             append = append.started_at(self.starts_at);
         }
         match self.title {
-            Some(title) => append.titled(title),
+            Some(title) => append.with_title(title),
             None => append,
         }
     }

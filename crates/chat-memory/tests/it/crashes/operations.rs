@@ -67,7 +67,7 @@ impl Step {
             Clear => return store.clear(session).await.map(drop),
             Delete => return store.delete(session).await.map(drop),
         };
-        store.append(session, &append.owned_by(owner(session)?).titled("a title")).await?;
+        store.append(session, &append.with_owner(owner(session)?).with_title("a title")).await?;
         if matches!(self, ReplaceAll { .. }) {
             store.sweep(session).await?;
         }

@@ -1,0 +1,91 @@
+//! Serde for data types: a text where the type has a text form, a message as its JSON object; the others derive it.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::message::{Message, Role};
+use crate::session::{Namespace, Owner, SessionId};
+use crate::store::{AppendId, PageCursor, Position, Ticket};
+
+macro_rules! as_text {
+    ($($type:ty: $read:expr),+ $(,)?) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let read: fn(&str) -> Result<Self, _> = $read;
+                read(&text).map_err(D::Error::custom)
+            }
+        }
+    )+};
+}
+
+as_text! {
+    Role: str::parse,
+    // A table may hold ids that no new session can have.
+    SessionId: |text| SessionId::stored(text),
+    Owner: str::parse,
+    Namespace: str::parse,
+    AppendId: str::parse,
+    Position: str::parse,
+    Ticket: str::parse,
+    PageCursor: str::parse,
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{Receipt, Record, SessionInfo};
+    use crate::wire::arbitrary;
+
+    fn again<T: Serialize + for<'de> Deserialize<'de>>(value: &T) -> T {
+        let text = serde_json::to_string(value).expect("data is JSON");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    proptest! {
+        #[test]
+        fn record_comes_back_equal(messages in proptest::collection::vec(arbitrary::message(), 0..4), seq: u64, rewind: Option<u64>) {
+            let sent_at = messages.iter().map(|_| Some(1)).collect();
+            let (append_id, metadata) = (AppendId::random(), None);
+            let record = Record { seq, append_id, created_at: -1, expires_at: Some(7), rewind, metadata, sent_at, messages };
+            prop_assert_eq!(again(&record), record);
+        }
+    }
+
+    #[test]
+    fn text_forms_come_back_equal() {
+        let position = Position::new(3, Some(AppendId::random()), 5);
+        assert_eq!(serde_json::to_value(&position).expect("JSON"), position.to_string());
+        assert_eq!(again(&position), position);
+        let ticket = Ticket::new(AppendId::random(), 2).tried_at(9);
+        assert_eq!(again(&ticket), ticket);
+        let id = SessionId::new("trip").expect("a good id");
+        let info = SessionInfo { id, owner: Owner::new("ada").ok(), title: None, metadata: None, created_at: 1, last_at: None };
+        assert_eq!(again(&info), info);
+        let receipt = Receipt { requests: 1, read_units: 0.5, ..Receipt::default() };
+        assert_eq!(again(&receipt), receipt);
+        assert!(serde_json::from_str::<Position>("\"x\"").is_err_and(|e| e.to_string().contains("position")));
+        assert!(serde_json::from_str::<Message>(r#"{"role":"user","content":1}"#).is_err());
+    }
+}

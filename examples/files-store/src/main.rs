@@ -1,0 +1,34 @@
+//! The program `chat-memory` with one more store: `--store files:FOLDER`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_memory::store::url::{OtherUrl, Scheme, register};
+use chat_memory::{ChatStore, Error};
+use chat_memory_files::FilesStore;
+
+#[derive(Debug)]
+struct Files;
+
+#[async_trait]
+impl Scheme for Files {
+    fn form(&self) -> &'static str {
+        "files:FOLDER"
+    }
+
+    async fn open(&self, url: &OtherUrl) -> Result<Arc<dyn ChatStore>, Error> {
+        if url.place.is_empty() {
+            return Err(Error::invalid("a files URL names a folder: files:FOLDER"));
+        }
+        Ok(Arc::new(FilesStore::open(&url.place).await?))
+    }
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = register(Files) {
+        eprintln!("chat-memory-files: {error}");
+        return ExitCode::FAILURE;
+    }
+    chat_memory_cli::run()
+}
