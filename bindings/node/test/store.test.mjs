@@ -85,7 +85,7 @@ for (const [name, url] of Object.entries(stores)) {
     const again = await store.append("s", turn(3), { key: "turn-3" });
     assert.ok(again.repeated && again.seq === 3);
     await assert.rejects(store.append("s", turn(4), { key: "turn-3" }), is("key_reused", /turn-3/));
-    await assert.rejects(store.append("s", turn(4), { expect: first.position }), (error) => is("conflict", /read it again/)(error) && error.actual !== undefined);
+    await assert.rejects(store.append("s", turn(4), { expect: first.position }), (error) => is("conflict", /reload it and retry/)(error) && error.actual !== undefined);
 
     const window = await store.load("s", { turns: 2 });
     assert.deepEqual(window.messages, [...turn(2), ...turn(3)]);
@@ -150,7 +150,7 @@ test("a message that is refused has the sentence that it has everywhere", async 
 });
 
 test("options that cannot work throw at once", () => {
-  assert.throws(() => new ChatStore("chats"), is("invalid", /store URL/));
+  assert.throws(() => new ChatStore("chats"), is("invalid", /unknown store/));
   assert.throws(() => new ChatStore(), is("invalid", /takes a store URL/));
   assert.throws(() => new ChatStore("dynamodb://chats?regoin=x"), is("invalid", /regoin/));
   assert.throws(() => new ChatStore("memory:", { credential: {} }), is("invalid", /no option "credential"/));

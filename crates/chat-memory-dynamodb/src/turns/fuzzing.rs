@@ -2,10 +2,11 @@
 
 use super::cached_tail::CachedTail;
 use super::entry::entry;
-use super::item::{self, Body, Codec, Limits, Stored};
+use super::item::{self, Body, Limits, Stored};
 use super::listing::{parse_scan, spell_scan};
 use crate::fuzzing::attributes;
 use crate::names::record_sk;
+use crate::payload::Codec;
 use crate::table::{Item, Key};
 use chat_memory_core::Error;
 use chat_memory_core::backend::Moment;

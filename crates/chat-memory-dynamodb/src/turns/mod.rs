@@ -22,11 +22,7 @@ mod sweep_table;
 use std::time::Duration;
 
 pub use estimate::{RecordCost, cost_of};
-pub(crate) use item::{Limits, MAX_PARTS, compress, most_bytes, unpack_messages};
-#[cfg(test)]
-pub(crate) use sim::{drive, number, refused, run_many, turn, unknown};
-pub(crate) use sweep::Damaged;
-pub use sweep_table::TableSweepStats;
+pub(crate) use item::Limits;
 
 use super::names::Partitions;
 use super::queue::Queues;

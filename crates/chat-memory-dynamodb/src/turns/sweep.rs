@@ -3,6 +3,7 @@
 use super::item::{self, Body, Head, PartsOf};
 use super::{Retry, Rule, Turns, retry};
 use crate::names::{MAX_SEQ, part_sk, records};
+use crate::swept::Damaged;
 use crate::table::{Clock, Item, Key, Range, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
@@ -10,44 +11,6 @@ use chat_memory_core::store::{Append, Appended, ClearOutcome, Deleted, Receipt, 
 
 /// How many stubs are written at once. A sweep need not be fast: it leaves the table's throughput to the writers.
 const AT_ONCE: usize = 16;
-
-/// How many damaged records a sweep names; further ones are only counted.
-const MOST_NAMED: usize = 20;
-
-/// The damage that a sweep found and skipped.
-#[derive(Debug, Default)]
-pub(crate) struct Damaged {
-    named: Vec<Error>,
-    pub(crate) count: usize,
-}
-
-impl Damaged {
-    /// Returns the result, or `None` for stored data that cannot be read; that error is kept for later. Any other error ends the
-    /// sweep.
-    pub(crate) fn pass<R>(&mut self, result: Result<R, Error>) -> Result<Option<R>, Error> {
-        match result {
-            Err(error) if error.is_corrupt() || error.is_unsupported() => {
-                self.count += 1;
-                if self.named.len() < MOST_NAMED {
-                    self.named.push(error);
-                }
-                Ok(None)
-            }
-            result => result.map(Some),
-        }
-    }
-
-    /// Fails with the damage, if there was any; `done` describes what was done nevertheless.
-    pub(crate) fn none_or(self, done: impl std::fmt::Display) -> Result<(), Error> {
-        let Some(first) = self.named.first() else { return Ok(()) };
-        let said: Vec<String> = self.named.iter().map(ToString::to_string).collect();
-        let more = match self.count - self.named.len() {
-            0 => String::new(),
-            more => format!("; and {more} more"),
-        };
-        Err(Error::new(first.kind(), format!("{done}: {}{more}", said.join("; "))))
-    }
-}
 
 /// The error for a clear below a rewind that would bring back what the clear hid: no writer creates one.
 pub(super) fn taken_back_clear(pk: &str, seq: u64) -> Error {

@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{self, Body, Links};
-use super::sweep::{Damaged, taken_back_clear};
+use super::sweep::taken_back_clear;
 use super::{Turns, entry, retry};
 use crate::names::*;
+use crate::swept::{Damaged, TableSweepStats};
 use crate::table::{Clock, Item, Key, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
@@ -35,48 +36,6 @@ const LOOKED_AT: [&str; 18] = [
     TITLE,
     METADATA,
 ];
-
-/// The result of a sweep of a whole table.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[non_exhaustive]
-pub struct TableSweepStats {
-    /// Items read.
-    pub items: u64,
-    /// Sessions in which something was left to erase.
-    pub sessions: u64,
-    /// Records whose messages were erased.
-    pub records: u64,
-    /// Parts without a record that were deleted.
-    pub parts: u64,
-    /// Directory entries without a session that were deleted.
-    pub entries: u64,
-    /// Entries of the previous version that were upgraded to the current form.
-    pub renewed: u64,
-    /// What it cost.
-    pub receipt: Receipt,
-}
-
-impl TableSweepStats {
-    /// Returns the result, unless sessions could not be read: these are reported once all others are swept.
-    pub(crate) fn unless(self, damaged: Damaged) -> Result<Self, Error> {
-        damaged.none_or(format_args!(
-            "{} of {} were erased, {} without a record and {} of the directory without a session deleted, but not all could be read",
-            counted(self.records, "record"),
-            counted(self.sessions, "session"),
-            counted(self.parts, "part"),
-            counted(self.entries, "entry"),
-        ))?;
-        Ok(self)
-    }
-}
-
-fn counted(n: u64, what: &str) -> String {
-    match (n, what.strip_suffix('y')) {
-        (1, _) => format!("1 {what}"),
-        (n, Some(stem)) => format!("{n} {stem}ies"),
-        (n, None) => format!("{n} {what}s"),
-    }
-}
 
 /// What happened to a directory entry.
 enum Entries {

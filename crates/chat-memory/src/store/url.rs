@@ -285,7 +285,7 @@ impl FromStr for StoreUrl {
         // Never repeat the text: it may be something else, with a password in it.
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(Error::invalid(format!(
-                "unknown store without a colon: {}; write sqlite: before a file's path",
+                "unknown store: there is no colon in it; {} (write sqlite: before a file's path)",
                 forms()
             )));
         };

@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::super::element::Dialect;
 use super::super::{Listed, Rule, Settings};
 use super::client::Client;
-use crate::turns::turn;
+use crate::sim::turn;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
@@ -215,7 +215,7 @@ impl Actor {
         let append = self.notes(|notes| notes.ops[number as usize].append.clone());
         let append = ticket.map_or(append.clone(), |ticket| append.with_ticket(ticket));
         let result = sessions.append(&self.session, &append).await;
-        if crate::turns::number("CHAT_MEMORY_SIM_SEED").is_some() {
+        if crate::sim::number("CHAT_MEMORY_SIM_SEED").is_some() {
             eprintln!("{} op {number} {append:?}: {result:?}", self.client.world().step);
         }
         let (step, landed) = {

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::table::{Change, Changed, Generation, ListTable, Share, Slice};
-use super::world::{Answer, SIGNATURE_MS, World, Write};
+use super::world::{Answer, World, Write};
 use crate::iam::Operation;
+use crate::sim::{deliver, turn, unknown};
 use crate::table::{Attributes, Clock, Fault, Item, Key};
-use crate::turns::{refused, turn, unknown};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Receipt;
@@ -29,35 +29,7 @@ impl Client {
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Fault> {
-        let sent_ms = self.world().now_ms;
-        let mut again = false;
-        let answer = loop {
-            turn().await;
-            let mut world = self.world();
-            let faults = world.faults;
-            break if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
-                Err(unknown())
-            } else if !again && world.chance(faults.refused) {
-                Err(refused())
-            } else if world.chance(faults.late) {
-                let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
-                world.late.push((due, write));
-                Err(unknown())
-            } else {
-                if world.chance(faults.twice) {
-                    let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
-                    world.late.push((due, write.clone()));
-                }
-                let answer = world.carry_out(write.clone());
-                if !again && faults.again > 0 && world.chance(faults.again) {
-                    again = true;
-                    continue;
-                }
-                if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
-            };
-        };
-        turn().await;
-        match answer {
+        match deliver(&self.world, write).await {
             Ok(Answer::TooLarge) => {
                 let error = Error::new(ErrorKind::TooLarge, "larger than an item may be");
                 Err(Fault { error, may_have_landed: false, retry: false })

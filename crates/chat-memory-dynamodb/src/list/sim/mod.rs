@@ -18,27 +18,19 @@ use std::task::{Context, Waker};
 
 use actors::{Actor, Notes, Op, Seen};
 use client::Client;
-use world::{Faults, World, texts};
+use world::{World, texts};
 
 use super::element::Dialect;
 use super::{Lists, Rule, Settings, Sort};
 use crate::names::Partitions;
-use crate::turns::{drive, number, run_many};
+use crate::sim::{Faults, drive, number, run_many};
 use chat_memory_core::SessionId;
-
-const NONE: Faults = Faults { lost_request: 0, lost_answer: 0, late: 0, twice: 0, again: 0, refused: 0 };
 
 /// Runs the schedule of a seed, optionally with one rule of the protocol taken out.
 fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let dialect = if rng.bool() { Dialect::Js } else { Dialect::Python };
-    // In some schedules only: the others stay the same, since tests name their seeds.
-    let again = if seed % 8 == 7 { 150 } else { 0 };
-    let faults = match rng.u32(0..3) {
-        0 => NONE,
-        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, again, refused: 30 },
-        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, again, refused: 100 },
-    };
+    let faults = Faults::of(&mut rng, seed % 8 == 7);
     let settings = Settings {
         partitions: Partitions::new(None),
         lists: Lists::usual(),
@@ -87,7 +79,7 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     }
     drop(live);
     client.world().settle();
-    client.world().faults = NONE;
+    client.world().faults = Faults::NONE;
     let last = Actor { client: client.clone(), notes: Arc::clone(&notes), session: session.clone(), settings, broken, repeats };
     drive(last.load_once());
     if number("CHAT_MEMORY_SIM_SEED").is_some() {

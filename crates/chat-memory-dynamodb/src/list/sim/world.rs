@@ -13,14 +13,12 @@ use super::super::table::{Change, Changed, Generation, Guard};
 use super::super::{Listed, Settings};
 use super::client::Nothing;
 use crate::names::{LIST_GENERATION, LIST_IDS};
+use crate::sim::{Faults, Network, SIGNATURE_MS};
 use crate::size::item_bytes;
 use crate::table::{Attributes, Item, Key};
 use chat_memory_core::SessionId;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::AppendId;
-
-/// How long a signed request is valid.
-pub(super) const SIGNATURE_MS: i64 = 15 * 60 * 1000;
 
 /// What a reader sees: the texts of each record, by number.
 pub(super) type View = Vec<(u64, Vec<String>)>;
@@ -55,18 +53,6 @@ pub(super) enum Answer {
     Discarded(bool),
     TooLarge,
     None,
-}
-
-/// The likelihood of each fault, per 1,000 requests.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Faults {
-    pub(super) lost_request: u32,
-    pub(super) lost_answer: u32,
-    pub(super) late: u32,
-    pub(super) twice: u32,
-    /// An intermediary loses the response and resends the request, and the client gets the second response.
-    pub(super) again: u32,
-    pub(super) refused: u32,
 }
 
 #[derive(Debug)]
@@ -258,7 +244,7 @@ impl World {
                 _ => return None,
             }
         }
-        let messages = crate::turns::unpack_messages(payload, usize::MAX / 4).ok()?;
+        let messages = crate::payload::unpack_messages(payload, usize::MAX / 4).ok()?;
         Some(messages.iter().map(Message::text).collect())
     }
 
@@ -339,4 +325,29 @@ fn holds(change: &Change, item: Option<&Attributes>) -> bool {
     };
     let equal = |(name, value): &(String, Option<AttributeValue>)| item.and_then(|item| item.get(name)) == value.as_ref();
     guarded && !change.once.is_some_and(remembered) && change.equal.iter().all(equal)
+}
+
+impl Network for World {
+    type Write = Write;
+    type Answer = Answer;
+
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    fn faults(&self) -> Faults {
+        self.faults
+    }
+
+    fn rng(&mut self) -> &mut fastrand::Rng {
+        &mut self.rng
+    }
+
+    fn hold(&mut self, due_ms: i64, write: Write) {
+        self.late.push((due_ms, write));
+    }
+
+    fn carry_out(&mut self, write: Write) -> Answer {
+        Self::carry_out(self, write)
+    }
 }

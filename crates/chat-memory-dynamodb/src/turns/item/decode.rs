@@ -3,8 +3,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use super::{Body, Codec, Head, Life, Links, MAX_PARTS, PartsOf, Stored};
+use super::{Body, Head, Life, Links, PartsOf, Stored};
 use crate::names::*;
+use crate::payload::{Codec, MAX_PARTS, messages, most_bytes, too_many_bytes, unpack};
 use crate::table::{Item, Key};
 use chat_memory_core::Owner;
 use chat_memory_core::error::{Error, ErrorKind};
@@ -242,48 +243,4 @@ impl Reader<'_> {
 fn message(text: &str) -> Result<Message, String> {
     let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON ({e})"))?;
     Message::from_value(value).map_err(|e| format!("is not a message ({e})"))
-}
-
-fn messages(text: &str) -> Result<Vec<Message>, String> {
-    let values: Vec<Value> = serde_json::from_str(text).map_err(|e| format!("there is no JSON list ({e})"))?;
-    // A record without messages is stored without a list.
-    if values.is_empty() {
-        return Err("there is no message".to_owned());
-    }
-    let read = |(n, value)| Message::from_value(value).map_err(|e| format!("message {} is not a message ({e})", n + 1));
-    values.into_iter().enumerate().map(read).collect()
-}
-
-/// Decodes the messages in a zstd frame of their JSON array.
-pub(crate) fn unpack_messages(frame: Vec<u8>, max_bytes: usize) -> Result<Vec<Message>, String> {
-    unpack(frame, Codec::Zstd, max_bytes).and_then(|text| messages(&text))
-}
-
-/// The number of bytes of JSON to read at most for a record with `max_bytes` of messages.
-pub(crate) fn most_bytes(max_bytes: usize) -> usize {
-    max_bytes.saturating_add(max_bytes / 8).saturating_add(1024)
-}
-
-fn too_many_bytes(limit: usize) -> String {
-    format!("there are more than {limit} bytes (raise max_record in the store's URL if that is right)")
-}
-
-fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<String, String> {
-    let json = match codec {
-        Codec::Json => bytes,
-        Codec::Zstd => {
-            let limit = most_bytes(max_bytes);
-            // The size that the frame claims is not trusted: reading stops at the limit in any case.
-            let decoder =
-                zstd::stream::read::Decoder::new(bytes.as_slice()).map_err(|e| format!("there is no zstd frame ({e})"))?;
-            let mut json = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::Read::take(decoder, limit as u64 + 1), &mut json)
-                .map_err(|e| format!("there is no whole zstd frame ({e})"))?;
-            if json.len() > limit {
-                return Err(too_many_bytes(limit));
-            }
-            json
-        }
-    };
-    String::from_utf8(json).map_err(|_| "there is text that is not UTF-8".to_owned())
 }

@@ -5,15 +5,13 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-use super::{Head, Life, Limits, Links, MAX_PARTS, PartsOf};
+use super::{Head, Life, Limits, Links, PartsOf};
 use crate::names::*;
+use crate::payload::{MAX_PARTS, compress};
 use crate::size::{item_bytes, value_bytes, write_units};
 use crate::table::{Attributes, Item, Key};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{AppendId, Record};
-
-/// zstd's default: higher levels gain a few percent on texts of this size at several times the cost.
-const ZSTD_LEVEL: i32 = 3;
 
 /// The maximum size of attributes that are known only with the record's number: `began` and the like, without an owner.
 const LATER_ATTRIBUTES: usize = 96;
@@ -187,12 +185,6 @@ pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: b
     if after_expiring && !attributes.contains_key(EXPIRES_AT) {
         attributes.insert(AFTER_EXPIRING.to_owned(), AttributeValue::Bool(true));
     }
-}
-
-/// A zstd frame of this JSON.
-pub(crate) fn compress(json: &str) -> Result<Vec<u8>, Error> {
-    zstd::bulk::compress(json.as_bytes(), ZSTD_LEVEL)
-        .map_err(|e| Error::new(ErrorKind::Unavailable, "the messages could not be compressed").with_source(e))
 }
 
 fn number(n: impl ToString) -> AttributeValue {

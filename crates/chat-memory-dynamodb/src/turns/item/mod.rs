@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 
+use crate::payload::Codec;
 use crate::timing::PURGED_AFTER_S;
 use serde_json::{Map, Value};
 
@@ -11,8 +12,8 @@ use chat_memory_core::Owner;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Expiry};
 
-pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages, most_bytes, unpack_messages};
-pub(crate) use encode::{Encoded, compress, encode, encode_in_parts, link, stub, without_entry};
+pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages};
+pub(crate) use encode::{Encoded, encode, encode_in_parts, link, stub, without_entry};
 
 /// Bytes of an item that a part leaves for its keys and its other attributes: a partition key takes up to 2 KB.
 const PART_MARGIN: usize = 20 * 1024;
@@ -43,9 +44,6 @@ impl Limits {
         self.item.saturating_sub(PART_MARGIN).max(self.item / 2)
     }
 }
-
-/// The maximum number of parts of a record: what four digits can number, since beyond that their sort keys would be out of order.
-pub(crate) const MAX_PARTS: usize = 10_000;
 
 /// What the protocol stores in an item in addition to the record.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -126,12 +124,6 @@ pub(crate) enum Stored {
 pub(crate) struct PartsOf {
     pub(crate) id: String,
     pub(crate) count: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Codec {
-    Json,
-    Zstd,
 }
 
 impl Head {

@@ -200,7 +200,7 @@ impl Actor {
                 break;
             }
         }
-        if super::number("CHAT_MEMORY_SIM_SEED").is_some() {
+        if crate::sim::number("CHAT_MEMORY_SIM_SEED").is_some() {
             eprintln!("{} client {} lists {owner:?}: {shown:?}", self.now().0, self.client.number);
         }
         let ended_s = clock_s();
@@ -289,7 +289,7 @@ impl Actor {
         let result = turns.append(&session, &append).await;
         let (step, _) = self.now();
         self.notes(|notes| notes.ops[number as usize].tries[attempt].1 = Some(step));
-        if super::number("CHAT_MEMORY_SIM_SEED").is_some() {
+        if crate::sim::number("CHAT_MEMORY_SIM_SEED").is_some() {
             let from = self.notes(|notes| notes.ops[number as usize].started);
             eprintln!("{from}-{step} client {} op {number} {append:?}: {result:?}", self.client.number);
         }

@@ -1,6 +1,7 @@
 //! The sessions of a schedule from start to end, and what a listing may show of them.
 
-use super::world::{MAX_SKEW_MS, Made, SIGNATURE_MS};
+use super::world::{MAX_SKEW_MS, Made};
+use crate::sim::SIGNATURE_MS;
 use chat_memory_core::store::{Expiry, SessionInfo};
 
 /// A session from its start to its end.

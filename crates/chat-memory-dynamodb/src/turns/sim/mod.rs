@@ -9,59 +9,26 @@ mod lives;
 mod world;
 mod written;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use actors::{Actor, Notes};
-use world::{Client, Faults, MAX_SKEW_MS, World};
+use world::{Client, MAX_SKEW_MS, World};
+
+use crate::sim::{Faults, drive, number, run_many};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::Limits;
 use super::{Rule, Settings, Turns};
 use crate::names::{EXPIRES_AT, Partitions, entry_of};
-use crate::table::{Attributes, Fault, Key};
-use chat_memory_core::error::{Error, ErrorKind};
+use crate::table::{Attributes, Key};
 use chat_memory_core::store::{Load, Receipt};
 use chat_memory_core::{Owner, SessionId};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
-
-/// Yields, so that the simulation's scheduler can choose who runs next.
-pub(crate) async fn turn() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// A fault after which it is unknown whether the request arrived.
-pub(crate) fn unknown() -> Fault {
-    Fault { error: Error::new(ErrorKind::Unavailable, "no answer"), may_have_landed: true, retry: true }
-}
-
-/// The request was refused, and may be retried.
-pub(crate) fn refused() -> Fault {
-    Fault { error: Error::new(ErrorKind::Throttled, "slower"), may_have_landed: false, retry: true }
-}
-
-/// Drives a future that only needs polling.
-pub(crate) fn drive<F: Future>(future: F) -> F::Output {
-    let mut future = Box::pin(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-    }
-}
 
 fn settings(retention_s: Option<u64>) -> Settings {
     Settings {
@@ -98,13 +65,7 @@ fn is_slow(seed: u64) -> bool {
 fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let retentions = retentions(&mut rng);
-    // In some schedules only: the others stay the same, since tests name their seeds.
-    let again = if seed % 8 == 5 { 150 } else { 0 };
-    let faults = match rng.u32(0..3) {
-        0 => Faults::NONE,
-        1 => Faults { lost_request: 40, lost_answer: 80, late: 30, twice: 60, again, refused: 30 },
-        _ => Faults { lost_request: 150, lost_answer: 250, late: 150, twice: 150, again, refused: 100 },
-    };
+    let faults = Faults::of(&mut rng, seed % 8 == 5);
     let clients = rng.usize(2..5);
     let retentions: Vec<_> = (0..clients).map(|number| retentions[number % retentions.len()]).collect();
     let id = |name: &str| SessionId::new(name).map_err(|e| e.to_string());
@@ -226,32 +187,6 @@ fn time_passes(rng: &mut fastrand::Rng, jumps: u32, retention: bool, world: &Wor
         }
         _ => rng.i64(0..30 * HOUR_MS),
     }
-}
-
-/// Runs many schedules on all cores; returns a failure with its seed.
-pub(crate) fn run_many(first: u64, count: u64, run: impl Fn(u64) -> Result<(), String> + Sync) -> Option<(u64, String)> {
-    let (next, failed) = (AtomicU64::new(first), Mutex::new(None::<(u64, String)>));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || failed.lock().expect("not poisoned").is_some() {
-                        return;
-                    }
-                    if let Err(why) = run(seed) {
-                        failed.lock().expect("not poisoned").get_or_insert((seed, why));
-                    }
-                }
-            });
-        }
-    });
-    failed.into_inner().expect("not poisoned")
-}
-
-pub(crate) fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number")))
 }
 
 /// The contract holds under every simulated fault.

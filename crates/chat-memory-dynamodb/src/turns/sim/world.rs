@@ -8,17 +8,14 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::lives::Lives;
-use super::{refused, turn, unknown};
 use crate::names::{APPEND_ID, CREATED_AT, EXPIRES_AT, SURE_UNTIL, TTL, seq_of};
+use crate::sim::{Faults, Network, SIGNATURE_MS, deliver, turn, unknown};
 use crate::table::{
     Attributes, Change, Clock, Created, Expected, Fault, Item, Key, NewItem, Page, Range, ScanPage, Table, Updated,
 };
 use crate::turns::item::{self, Body};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::store::{AppendId, Expiry, Receipt};
-
-/// How long a signed request is valid: AWS refuses it afterwards.
-pub(super) const SIGNATURE_MS: i64 = 15 * 60 * 1000;
 
 /// The largest error of a client's wall clock.
 pub(super) const MAX_SKEW_MS: i64 = 60_000;
@@ -45,7 +42,7 @@ pub(super) struct Made {
 
 /// A write, as the table applies it.
 #[derive(Debug, Clone)]
-enum Write {
+pub(super) enum Write {
     /// With the retention of the client that writes it.
     Create(NewItem, Option<u64>),
     Replace(Item, AppendId),
@@ -55,28 +52,11 @@ enum Write {
 }
 
 /// The response to a write.
-enum Answer {
+pub(super) enum Answer {
     Created(Created),
     Replaced(bool),
     Updated(Updated),
     None,
-}
-
-/// The likelihood of each fault, per 1,000 requests.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Faults {
-    pub(super) lost_request: u32,
-    pub(super) lost_answer: u32,
-    pub(super) late: u32,
-    pub(super) twice: u32,
-    /// An intermediary loses the response and resends the request, and the client gets the second response.
-    pub(super) again: u32,
-    pub(super) refused: u32,
-}
-
-impl Faults {
-    /// No faults.
-    pub(super) const NONE: Self = Self { lost_request: 0, lost_answer: 0, late: 0, twice: 0, again: 0, refused: 0 };
 }
 
 #[derive(Debug)]
@@ -314,7 +294,7 @@ impl Client {
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Fault> {
-        if super::number("CHAT_MEMORY_SIM_SEED").is_some() {
+        if crate::sim::number("CHAT_MEMORY_SIM_SEED").is_some() {
             eprintln!(
                 "{} client {} writes {}",
                 self.world().step,
@@ -322,36 +302,7 @@ impl Client {
                 format!("{write:?}").chars().take(160).collect::<String>()
             );
         }
-        let sent_ms = self.world().now_ms;
-        let mut again = false;
-        let answer = loop {
-            turn().await;
-            let mut world = self.world();
-            let faults = world.faults;
-            break if world.now_ms - sent_ms > SIGNATURE_MS || world.chance(faults.lost_request) {
-                Err(unknown())
-            } else if !again && world.chance(faults.refused) {
-                Err(refused())
-            } else if world.chance(faults.late) {
-                let due = sent_ms + world.rng.i64(0..=SIGNATURE_MS);
-                let due = due.max(world.now_ms);
-                world.late.push((due, write));
-                Err(unknown())
-            } else {
-                if world.chance(faults.twice) {
-                    let due = (sent_ms + world.rng.i64(0..=SIGNATURE_MS)).max(world.now_ms);
-                    world.late.push((due, write.clone()));
-                }
-                let answer = world.carry_out(write.clone());
-                if !again && faults.again > 0 && world.chance(faults.again) {
-                    again = true;
-                    continue;
-                }
-                if world.chance(faults.lost_answer) { Err(unknown()) } else { Ok(answer) }
-            };
-        };
-        turn().await;
-        answer
+        deliver(&self.world, write).await
     }
 
     async fn read<A>(&self, look: impl FnOnce(&mut World) -> A) -> Result<A, Fault> {
@@ -478,5 +429,30 @@ impl Clock for Client {
 
     fn random(&self) -> f64 {
         self.world().rng.f64()
+    }
+}
+
+impl Network for World {
+    type Write = Write;
+    type Answer = Answer;
+
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    fn faults(&self) -> Faults {
+        self.faults
+    }
+
+    fn rng(&mut self) -> &mut fastrand::Rng {
+        &mut self.rng
+    }
+
+    fn hold(&mut self, due_ms: i64, write: Write) {
+        self.late.push((due_ms, write));
+    }
+
+    fn carry_out(&mut self, write: Write) -> Answer {
+        Self::carry_out(self, write)
     }
 }

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::world::{Client, Faults, MAX_SKEW_MS, World};
-use super::{HOUR_MS, Rule, Settings, Turns, drive, settings};
+use super::world::{Client, MAX_SKEW_MS, World};
+use super::{HOUR_MS, Rule, Settings, Turns, settings};
+use crate::sim::{Faults, drive};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;

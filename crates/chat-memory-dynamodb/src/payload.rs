@@ -1,0 +1,69 @@
+//! The messages of a record as bytes: JSON, or a zstd frame of it; in both layouts.
+
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::message::Message;
+use serde_json::Value;
+
+/// The maximum number of parts of a record: what four digits can number, since beyond that their sort keys would be out of order.
+pub(crate) const MAX_PARTS: usize = 10_000;
+
+/// zstd's default: higher levels gain a few percent on texts of this size at several times the cost.
+const ZSTD_LEVEL: i32 = 3;
+
+/// How a payload is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    Json,
+    Zstd,
+}
+
+/// A zstd frame of this JSON.
+pub(crate) fn compress(json: &str) -> Result<Vec<u8>, Error> {
+    zstd::bulk::compress(json.as_bytes(), ZSTD_LEVEL)
+        .map_err(|e| Error::new(ErrorKind::Unavailable, "the messages could not be compressed").with_source(e))
+}
+
+/// Decodes the messages in a zstd frame of their JSON array.
+pub(crate) fn unpack_messages(frame: Vec<u8>, max_bytes: usize) -> Result<Vec<Message>, String> {
+    unpack(frame, Codec::Zstd, max_bytes).and_then(|text| messages(&text))
+}
+
+/// The number of bytes of JSON to read at most for a record with `max_bytes` of messages.
+pub(crate) fn most_bytes(max_bytes: usize) -> usize {
+    max_bytes.saturating_add(max_bytes / 8).saturating_add(1024)
+}
+
+pub(crate) fn too_many_bytes(limit: usize) -> String {
+    format!("there are more than {limit} bytes (raise max_record in the store's URL if that is right)")
+}
+
+pub(crate) fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<String, String> {
+    let json = match codec {
+        Codec::Json => bytes,
+        Codec::Zstd => {
+            let limit = most_bytes(max_bytes);
+            // The size that the frame claims is not trusted: reading stops at the limit in any case.
+            let decoder =
+                zstd::stream::read::Decoder::new(bytes.as_slice()).map_err(|e| format!("there is no zstd frame ({e})"))?;
+            let mut json = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::Read::take(decoder, limit as u64 + 1), &mut json)
+                .map_err(|e| format!("there is no whole zstd frame ({e})"))?;
+            if json.len() > limit {
+                return Err(too_many_bytes(limit));
+            }
+            json
+        }
+    };
+    String::from_utf8(json).map_err(|_| "there is text that is not UTF-8".to_owned())
+}
+
+/// The messages of a JSON list.
+pub(crate) fn messages(text: &str) -> Result<Vec<Message>, String> {
+    let values: Vec<Value> = serde_json::from_str(text).map_err(|e| format!("there is no JSON list ({e})"))?;
+    // A record without messages is stored without a list.
+    if values.is_empty() {
+        return Err("there is no message".to_owned());
+    }
+    let read = |(n, value)| Message::from_value(value).map_err(|e| format!("message {} is not a message ({e})", n + 1));
+    values.into_iter().enumerate().map(read).collect()
+}
