@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::super::table::{Change, Changed, Generation, ListTable, Share, Slice};
 use super::world::{Answer, World, Write};
 use crate::iam::Operation;
-use crate::sim::{deliver, turn, unknown};
+use crate::sim::{Network, deliver, turn, unknown};
 use crate::table::{Attributes, Clock, Fault, Item, Key};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::{Error, ErrorKind};

@@ -104,10 +104,6 @@ impl World {
         }
     }
 
-    pub(super) fn chance(&mut self, of_1000: u32) -> bool {
-        self.rng.u32(0..1000) < of_1000
-    }
-
     pub(super) fn view(&self) -> &View {
         &self.events[self.events.len() - 1].view
     }

@@ -99,10 +99,6 @@ impl World {
         }
     }
 
-    fn chance(&mut self, of_1000: u32) -> bool {
-        self.rng.u32(0..1000) < of_1000
-    }
-
     /// Lets time pass; delayed writes arrive on the way, and TTL purges.
     pub(super) fn pass(&mut self, ms: i64) {
         self.step += 1;
