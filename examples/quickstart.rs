@@ -14,10 +14,10 @@ async fn main() -> Result<(), chat_memory::Error> {
         BufferMemory::builder(url.open().await?).session(SessionId::new("user-42")?).policy(Policy::last_turns(10)).build()?;
 
     let saved = memory.save_context([("input", "I am Ada.")], [("output", "Hello, Ada!")]).await?;
-    println!("stored the turn as record {}: {}", saved.seq, saved.receipt);
+    println!("stored the turn as record {}: {}", saved.seq, saved.cost);
 
     let variables = memory.load_memory_variables().await?;
     println!("{}:\n{}", variables.key(), variables.text());
-    println!("loading that took {}", variables.receipt);
+    println!("loading that took {}", variables.cost);
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Stored {
         self.store.append(&session, &Append::new(messages.clone())).await?;
         let warm = self.store.append(&session, &Append::new(messages.clone())).await?;
         // An element takes one byte and a list three.
-        Ok(warm.receipt.bytes - json(&messages).len() as u64 + 2 - 4)
+        Ok(warm.cost.bytes - json(&messages).len() as u64 + 2 - 4)
     }
 
     /// Appends as the second record of a session, and returns what it took and would have taken uncompressed.
@@ -137,7 +137,7 @@ impl Stored {
         let key = session.as_str().len() as u64 - "overhead".len() as u64;
         let plain = (overhead + key + 3 + lengths).div_ceil(1024) as f64;
         let item = self.item(&session, appended.seq).await?;
-        let units = Units { plain, stored: appended.receipt.write_units, compressed: item.contains_key("codec") };
+        let units = Units { plain, stored: appended.cost.write_units, compressed: item.contains_key("codec") };
         // A record above 400 KB is split into parts, and its head takes one more unit.
         let whole = !item.contains_key("parts");
         if whole && (units.stored > units.plain || (units.compressed && units.stored >= units.plain)) {

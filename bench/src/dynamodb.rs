@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chat_memory::SessionId;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
-use chat_memory::store::{ChatStore as _, Load, Receipt};
+use chat_memory::store::{ChatStore as _, Cost, Load};
 use chat_memory_testkit::{Fault, FaultProxy, Request, client_at, dynamodb_endpoint, table_name};
 use serde_json::Value;
 
@@ -27,9 +27,9 @@ pub struct Counts {
     /// The session's turns, the appended one included.
     pub turns: usize,
     /// The append of the last turn.
-    pub append: Receipt,
+    pub append: Cost,
     /// A load of a window after it.
-    pub window: Receipt,
+    pub window: Cost,
 }
 
 /// The comparisons, and what turns and windows cost at these session lengths.
@@ -90,9 +90,9 @@ async fn count(store: &DynamoDbStore, lengths: &[usize]) -> Result<Vec<Counts>> 
     let session = SessionId::new("counts")?;
     let mut counts = Vec::new();
     for turns in 1..=lengths.iter().copied().max().unwrap_or(0) {
-        let append = store.append(&session, &turn(turns)).await?.receipt;
+        let append = store.append(&session, &turn(turns)).await?.cost;
         if lengths.contains(&turns) {
-            let window = store.load(&session, &Load::last(WINDOW)).await?.receipt;
+            let window = store.load(&session, &Load::last(WINDOW)).await?.cost;
             counts.push(Counts { turns, append, window });
         }
     }

@@ -49,13 +49,13 @@ pub fn markdown(rounds: Rounds, comparisons: &[Comparison], counts: &[Counts]) -
 mod tests {
     use super::*;
     use crate::measure::Ratio;
-    use chat_memory::store::Receipt;
+    use chat_memory::store::Cost;
 
     #[test]
     fn a_line_says_the_ratio_its_spread_and_the_aim() {
         let ratio = Ratio { median: 1.046, low: 1.0, high: 1.1 };
         let line = Comparison { library: "an append", raw: "a put", aim: Some(1.1), ratio };
-        let counts = Counts { turns: 100, append: Receipt::default(), window: Receipt::default() };
+        let counts = Counts { turns: 100, append: Cost::default(), window: Cost::default() };
         let page = markdown(Rounds::SMOKE, &[line.clone(), Comparison { aim: None, ..line }], &[counts]);
         assert!(page.contains("| an append | a put | 1.05 | 1.00–1.10 | < 1.1 |\n"), "{page}");
         assert!(page.contains("| 1.00–1.10 | – |\n"), "{page}");

@@ -1,6 +1,6 @@
 //! How cost, time and memory grow: with the turns of a session, the sessions of a store, and the concurrent writers.
 //!
-//! The library's own appends write everything. Counts are from the receipts; times depend on the machine.
+//! The library's own appends write everything. Counts are from the costs; times depend on the machine.
 
 mod report;
 mod session;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_memory::ChatStore;
-use chat_memory::store::Receipt;
+use chat_memory::store::Cost;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::sqlite::SqliteStore;
@@ -110,8 +110,8 @@ async fn listed(roll: usize) -> Options {
 
 /// The cost and the time of an operation.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cost {
-    receipt: Receipt,
+struct Measured {
+    cost: Cost,
     time: Duration,
 }
 

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chat_memory::store::Receipt;
+use chat_memory::store::Cost;
 use serde_json::{Value, json};
 
 use super::session::{AVERAGED, Grown};
 use super::sessions::{Filled, PAGE};
 use super::writers::Written;
-use super::{Cost, Extent};
+use super::{Extent, Measured};
 use crate::turns::{TEXT_BYTES, WINDOW};
 
 /// The whole section.
@@ -38,7 +38,7 @@ pub fn markdown(extent: &Extent, grown: &[Grown], filled: &[Filled], written: &[
                 true => format!("{} / {}", number(at.write_units), number(at.requests)),
                 false => number(at.requests),
             };
-            let cost = |cost: &Cost| (reads_of(&cost.receipt, *units), milliseconds(cost.time));
+            let cost = |of: &Measured| (reads_of(&of.cost, *units), milliseconds(of.time));
             let (window, window_time) = cost(&at.window);
             let (middle, middle_time) = at.page.as_ref().map_or_else(|| ("–".to_owned(), "–".to_owned()), cost);
             let _ = writeln!(
@@ -76,11 +76,11 @@ fn sessions(page: &mut String, filled: &[Filled]) {
             memory |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
         );
         for at in at {
-            let wrote = |cost: &Cost| match (units, cost.receipt) {
-                (true, Receipt { requests, write_units, read_units, .. }) => {
+            let wrote = |of: &Measured| match (units, of.cost) {
+                (true, Cost { requests, write_units, read_units, .. }) => {
                     format!("{} / {} / {requests}", number(write_units), number(read_units))
                 }
-                (false, receipt) => receipt.requests.to_string(),
+                (false, cost) => cost.requests.to_string(),
             };
             let _ = writeln!(
                 page,
@@ -91,9 +91,9 @@ fn sessions(page: &mut String, filled: &[Filled]) {
                 wrote(&at.known),
                 milliseconds(at.known.time),
                 wrote(&at.unknown),
-                reads_of(&at.page.receipt, *units),
+                reads_of(&at.page.cost, *units),
                 milliseconds(at.page.time),
-                reads_of(&at.next.receipt, *units),
+                reads_of(&at.next.cost, *units),
                 milliseconds(at.next.time),
                 megabytes(at.resident)
             );
@@ -154,8 +154,8 @@ pub fn drawings(grown: &[Grown]) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn reads_of(receipt: &Receipt, units: bool) -> String {
-    if units { format!("{} / {}", number(receipt.read_units), receipt.requests) } else { receipt.requests.to_string() }
+fn reads_of(cost: &Cost, units: bool) -> String {
+    if units { format!("{} / {}", number(cost.read_units), cost.requests) } else { cost.requests.to_string() }
 }
 
 fn milliseconds(time: Duration) -> String {

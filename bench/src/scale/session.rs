@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chat_memory::SessionId;
-use chat_memory::store::{ChatStore, Load, PageCursor, Receipt};
+use chat_memory::store::{ChatStore, Cost, Load, PageCursor};
 
-use super::{Cost, Kind, median};
+use super::{Kind, Measured, median};
 use crate::Result;
 use crate::resident::resident;
 use crate::turns::{WINDOW, turn};
@@ -29,9 +29,9 @@ pub struct At {
     pub requests: f64,
     pub write_units: f64,
     pub append_time: Duration,
-    pub window: Cost,
+    pub window: Measured,
     /// The window's messages before the middle of the session.
-    pub page: Option<Cost>,
+    pub page: Option<Measured>,
     /// Bytes of this process's memory.
     pub resident: u64,
 }
@@ -45,23 +45,23 @@ pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
         kind.store.load(&warm, &Load::last(WINDOW)).await?;
     }
     let session = SessionId::new("scale")?;
-    let (mut receipts, mut took): (Vec<Receipt>, Vec<Duration>) = Default::default();
+    let (mut costs, mut took): (Vec<Cost>, Vec<Duration>) = Default::default();
     let mut at = Vec::new();
     for number in 0..marks.iter().copied().max().unwrap_or(0) {
         let turn = turn(number);
         let start = Instant::now();
         let appended = kind.store.append(&session, &turn).await?;
         took.push(start.elapsed());
-        receipts.push(appended.receipt);
-        if receipts.len() > AVERAGED {
-            receipts.remove(0);
+        costs.push(appended.cost);
+        if costs.len() > AVERAGED {
+            costs.remove(0);
             took.remove(0);
         }
         let turns = number + 1;
         if marks.contains(&turns) {
             eprintln!("{}: {turns} turns …", kind.name);
             let last = AVERAGED.min(turns.div_ceil(2));
-            let of = |cost: fn(&Receipt) -> f64| receipts.iter().rev().take(last).map(cost).sum::<f64>() / last as f64;
+            let of = |cost: fn(&Cost) -> f64| costs.iter().rev().take(last).map(cost).sum::<f64>() / last as f64;
             let from = turns.saturating_sub(WINDOW / 2);
             let window = read(kind.store.as_ref(), &session, &Load::last(WINDOW), times, from, turns).await?;
             let middle = turns / 2;
@@ -74,8 +74,8 @@ pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
             };
             at.push(At {
                 turns,
-                requests: of(|receipt| receipt.requests as f64),
-                write_units: of(|receipt| receipt.write_units),
+                requests: of(|cost| cost.requests as f64),
+                write_units: of(|cost| cost.write_units),
                 append_time: median(took.iter().rev().take(last).copied().collect()),
                 window,
                 page,
@@ -87,18 +87,18 @@ pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
 }
 
 /// Loads a window, and checks that it is the turns from this number up to that.
-async fn read(store: &dyn ChatStore, session: &SessionId, load: &Load, times: usize, from: usize, to: usize) -> Result<Cost> {
+async fn read(store: &dyn ChatStore, session: &SessionId, load: &Load, times: usize, from: usize, to: usize) -> Result<Measured> {
     let mut took = Vec::with_capacity(times);
-    let mut receipt = Receipt::default();
+    let mut cost = Cost::default();
     for _ in 0..times {
         let start = Instant::now();
         let history = store.load(session, load).await?;
         took.push(start.elapsed());
-        receipt = history.receipt;
+        cost = history.cost;
         let wanted: Vec<_> = (from..to).flat_map(|number| turn(number).messages().to_vec()).collect();
         if !history.messages().eq(&wanted) {
             return Err(format!("a load should bring turns {from} to {to}, and brings others").into());
         }
     }
-    Ok(Cost { receipt, time: median(took) })
+    Ok(Measured { cost, time: median(took) })
 }

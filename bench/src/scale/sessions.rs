@@ -8,7 +8,7 @@ use chat_memory::SessionId;
 use chat_memory::store::{ChatStore, SessionQuery};
 use tokio::task::JoinSet;
 
-use super::{Cost, median};
+use super::{Measured, median};
 use crate::Result;
 use crate::resident::resident;
 use crate::turns::turn;
@@ -32,13 +32,13 @@ pub struct Filled {
 pub struct At {
     pub sessions: usize,
     /// The first turn of one more session.
-    pub first: Cost,
+    pub first: Measured,
     /// One more turn of a session that this store has cached, and of one that it has not.
-    pub known: Cost,
-    pub unknown: Cost,
+    pub known: Measured,
+    pub unknown: Measured,
     /// The directory's first page, and the next one.
-    pub page: Cost,
-    pub next: Cost,
+    pub page: Measured,
+    pub next: Measured,
     pub resident: u64,
 }
 
@@ -94,14 +94,14 @@ pub async fn fill(
     Ok(Filled { name, units, at })
 }
 
-async fn append(store: &dyn ChatStore, session: &SessionId, number: usize) -> Result<Cost> {
+async fn append(store: &dyn ChatStore, session: &SessionId, number: usize) -> Result<Measured> {
     let turn = turn(number);
     let start = Instant::now();
-    let receipt = store.append(session, &turn).await?.receipt;
-    Ok(Cost { receipt, time: start.elapsed() })
+    let cost = store.append(session, &turn).await?.cost;
+    Ok(Measured { cost, time: start.elapsed() })
 }
 
-async fn directory(store: &dyn ChatStore, times: usize, after: Option<String>) -> Result<(Cost, Option<String>)> {
+async fn directory(store: &dyn ChatStore, times: usize, after: Option<String>) -> Result<(Measured, Option<String>)> {
     let query = SessionQuery::unowned().limit(PAGE);
     let query = match after {
         Some(after) => query.after(after),
@@ -111,14 +111,14 @@ async fn directory(store: &dyn ChatStore, times: usize, after: Option<String>) -
     for _ in 0..times {
         let start = Instant::now();
         let page = store.sessions(&query).await?;
-        costs.push(Cost { receipt: page.receipt, time: start.elapsed() });
+        costs.push(Measured { cost: page.cost, time: start.elapsed() });
         next = page.next;
     }
     Ok((middle(&costs), next))
 }
 
 /// The counts of the last one, and the median time.
-fn middle(costs: &[Cost]) -> Cost {
-    let receipt = costs.last().map(|cost| cost.receipt).unwrap_or_default();
-    Cost { receipt, time: median(costs.iter().map(|cost| cost.time).collect()) }
+fn middle(costs: &[Measured]) -> Measured {
+    let cost = costs.last().map(|of| of.cost).unwrap_or_default();
+    Measured { cost, time: median(costs.iter().map(|of| of.time).collect()) }
 }

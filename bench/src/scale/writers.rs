@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chat_memory::SessionId;
-use chat_memory::store::{ChatStore, Load, Receipt};
+use chat_memory::store::{ChatStore, Cost, Load};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -61,18 +61,18 @@ async fn write(
         tasks.spawn(async move {
             let turns: Vec<_> = (0..each).map(|number| turn(writer * each + number)).collect();
             barrier.wait().await;
-            let mut receipt = Receipt::default();
+            let mut cost = Cost::default();
             for turn in &turns {
-                receipt += store.append(&session, turn).await?.receipt;
+                cost += store.append(&session, turn).await?.cost;
             }
-            Result::Ok(receipt)
+            Result::Ok(cost)
         });
     }
     barrier.wait().await;
     let start = Instant::now();
-    let mut receipt = Receipt::default();
+    let mut cost = Cost::default();
     while let Some(done) = tasks.join_next().await {
-        receipt += done??;
+        cost += done??;
     }
     let took = start.elapsed().as_secs_f64();
     let store = open()?;
@@ -91,5 +91,5 @@ async fn write(
         return Err(format!("{writers} writers appended {wanted} turns, of which {found} are there in {records} records").into());
     }
     let appends = (writers * each) as f64;
-    Ok(Written { name, writers, shared, per_second: appends / took, requests: receipt.requests as f64 / appends })
+    Ok(Written { name, writers, shared, per_second: appends / took, requests: cost.requests as f64 / appends })
 }

@@ -14,7 +14,7 @@ export {
   type MessageOf,
   type MessagePart,
   randomSessionId,
-  type Receipt,
+  type Cost,
   type ResponsesItem,
   type SessionInfo,
   type SessionPage,

@@ -52,7 +52,7 @@ export type Format = "openai" | "langchain";
 export type MessageOf<F extends Format> = F extends "langchain" ? StoredMessage : Message;
 
 /** What an operation cost, retries included: requests, capacity units as DynamoDB reports them, bytes as stored. */
-export interface Receipt {
+export interface Cost {
   requests: number;
   readUnits: number;
   writeUnits: number;
@@ -92,7 +92,7 @@ export interface Appended {
   repeated: boolean;
   /** Whether it started the session. */
   started: boolean;
-  receipt: Receipt;
+  cost: Cost;
 }
 
 /** How much of a history to load: the newest messages, turns or tokens; by default all of it. */
@@ -124,7 +124,7 @@ export interface Loaded<F extends Format = "openai"> {
   leftOut: { older: number; broken: number; unread: boolean; text: string };
   /** The session's position: pass it as `expect` to an append that must not overwrite another's. */
   position: string;
-  receipt: Receipt;
+  cost: Cost;
 }
 
 /** What one append wrote. */
@@ -146,7 +146,7 @@ export interface History<F extends Format = "openai"> {
   /** Whether these are all records. */
   complete: boolean;
   position: string;
-  receipt: Receipt;
+  cost: Cost;
 }
 
 /** A session, as the directory lists it. */
@@ -168,13 +168,13 @@ export interface SessionPage {
   order: "started" | "recent";
   /** Where the next page continues; `null` after the last. */
   next: string | null;
-  receipt: Receipt;
+  cost: Cost;
 }
 
 /** What was erased. */
 export interface SweepStats {
   records: number;
-  receipt: Receipt;
+  cost: Cost;
 }
 
 /** What was deleted. */
@@ -254,7 +254,7 @@ export class ChatStore {
   }
 
   /** Clears a session's messages at once, and erases them. */
-  clear(session: string): Promise<{ position: string; receipt: Receipt }> {
+  clear(session: string): Promise<{ position: string; cost: Cost }> {
     return this.#connection.call("clear", { session });
   }
 

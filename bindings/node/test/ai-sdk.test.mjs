@@ -112,13 +112,13 @@ test("a long conversation costs no more to save than a short one", async () => {
   const { append, records } = store;
   store.append = async (...args) => note(await append.apply(store, args));
   store.records = async (...args) => note(await records.apply(store, args));
-  const note = (answer) => (counted.push(answer.receipt), answer);
+  const note = (answer) => (counted.push(answer.cost), answer);
   const messages = [];
   for (let n = 0; n < 60; n += 1) {
     messages.push(user(`u${n}`, "x".repeat(300)), answer(`a${n}`, "y".repeat(300)));
     counted.length = 0;
     await saveMessages(store, "s", messages);
-    const sum = (name) => counted.reduce((all, receipt) => all + receipt[name], 0);
+    const sum = (name) => counted.reduce((all, cost) => all + cost[name], 0);
     if (n > 3) assert.ok(sum("requests") <= 2 && sum("writeUnits") <= 2 && sum("readUnits") <= 1, JSON.stringify(counted));
   }
 });
@@ -282,7 +282,7 @@ test("a long conversation of answers without ids costs no more to save than a sh
   const { append, records } = store;
   store.append = async (...args) => note(await append.apply(store, args));
   store.records = async (...args) => note(await records.apply(store, args));
-  const note = (answer) => (requests.push(answer.receipt.requests), answer);
+  const note = (answer) => (requests.push(answer.cost.requests), answer);
   const messages = [];
   for (let n = 0; n < 30; n += 1) {
     messages.push(user(`u${n}`, "?"), { ...answer("", "Yes."), metadata: {} });

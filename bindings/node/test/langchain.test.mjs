@@ -79,7 +79,7 @@ test("a turn is one write, and a key makes it safe to repeat", async () => {
   const turn = [new HumanMessage("q"), new AIMessage("a")];
   await history.addMessages(turn);
   const saved = await history.save(turn);
-  assert.deepEqual([saved.receipt.requests, saved.receipt.writeUnits, saved.seq], [1, 1, 1]);
+  assert.deepEqual([saved.cost.requests, saved.cost.writeUnits, saved.seq], [1, 1, 1]);
   const keyed = [new HumanMessage("once"), new AIMessage("only")];
   await history.addMessages(keyed, { key: "request-17" });
   assert.ok((await history.save(keyed, { key: "request-17" })).repeated);

@@ -80,7 +80,7 @@ for (const [name, url] of Object.entries(stores)) {
     const store = new ChatStore(await url());
     const turn = (n) => [{ role: "user", content: `${n}?` }, { role: "assistant", content: `${n}!` }];
     const first = await store.append("s", turn(0), { owner: "alice", title: "A trip" });
-    assert.ok(first.started && first.seq === 0 && first.receipt.requests > 0);
+    assert.ok(first.started && first.seq === 0 && first.cost.requests > 0);
     for (const n of [1, 2, 3]) await store.append("s", turn(n), { key: `turn-${n}` });
     const again = await store.append("s", turn(3), { key: "turn-3" });
     assert.ok(again.repeated && again.seq === 3);

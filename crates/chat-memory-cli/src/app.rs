@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
-use chat_memory::store::{InMemoryStore, Receipt};
+use chat_memory::store::{Cost, InMemoryStore};
 use chat_memory::{ChatStore, Error};
 use etcetera::BaseStrategy;
 use jiff::tz::TimeZone;
@@ -26,7 +26,7 @@ pub struct App {
     globals: Globals,
     /// Standard output.
     pub out: Output,
-    spent: Mutex<Receipt>,
+    spent: Mutex<Cost>,
     /// The explanation of the cost, if any.
     explanation: Mutex<Option<String>>,
 }
@@ -43,8 +43,8 @@ impl App {
     }
 
     /// Adds the cost of an operation.
-    pub fn spend(&self, receipt: Receipt) {
-        *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += receipt;
+    pub fn spend(&self, cost: Cost) {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += cost;
     }
 
     /// The style of readable text on standard output.
@@ -193,13 +193,13 @@ pub fn options(table: &DynamoDbUrl) -> Options {
     options.with_connect_deadline(Duration::ZERO).with_reconnect_deadline(deadline)
 }
 
-/// A receipt as JSON.
-pub fn cost_of(receipt: Receipt) -> Value {
+/// A cost as JSON.
+pub fn cost_of(cost: Cost) -> Value {
     json!({
-        "requests": receipt.requests,
-        "read_units": receipt.read_units,
-        "write_units": receipt.write_units,
-        "bytes": receipt.bytes,
+        "requests": cost.requests,
+        "read_units": cost.read_units,
+        "write_units": cost.write_units,
+        "bytes": cost.bytes,
     })
 }
 

@@ -55,7 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::{Receipt, Record, SessionInfo};
+    use crate::store::{Cost, Record, SessionInfo};
     use crate::wire::arbitrary;
 
     fn again<T: Serialize + for<'de> Deserialize<'de>>(value: &T) -> T {
@@ -83,8 +83,8 @@ mod tests {
         let id = SessionId::new("trip").expect("a good id");
         let info = SessionInfo { id, owner: Owner::new("ada").ok(), title: None, metadata: None, created_at: 1, last_at: None };
         assert_eq!(again(&info), info);
-        let receipt = Receipt { requests: 1, read_units: 0.5, ..Receipt::default() };
-        assert_eq!(again(&receipt), receipt);
+        let cost = Cost { requests: 1, read_units: 0.5, ..Cost::default() };
+        assert_eq!(again(&cost), cost);
         assert!(serde_json::from_str::<Position>("\"x\"").is_err_and(|e| e.to_string().contains("position")));
         assert!(serde_json::from_str::<Message>(r#"{"role":"user","content":1}"#).is_err());
     }

@@ -22,7 +22,7 @@ use chat_memory_core::backend::Moment;
 use chat_memory_core::backend::{Layout, Roll};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{
-    Append, Appended, Capabilities, ChatStore, ClearOutcome, Deleted, History, Load, Receipt, SessionInfo, SessionPage,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Load, SessionInfo, SessionPage,
     SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory_core::{Namespace, SessionId};
@@ -40,7 +40,7 @@ use chat_memory_core::{Namespace, SessionId};
 /// let session = SessionId::new("user-42")?;
 /// let turn = Append::new([Message::user("What is 2 + 2?"), Message::assistant("4.")]);
 /// let appended = store.append(&session, &turn).await?;
-/// println!("record {} cost {}", appended.seq, appended.receipt);
+/// println!("record {} cost {}", appended.seq, appended.cost);
 /// # Ok(()) }
 /// ```
 ///
@@ -191,7 +191,7 @@ impl DynamoDbStore {
         let looked = self.0.contents.get_or_try_init(|| async {
             let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
             loop {
-                let failure = match self.0.table.sample(&mut Receipt::default()).await {
+                let failure = match self.0.table.sample(&mut Cost::default()).await {
                     Ok(items) => {
                         let sort = self.schema().await?.sort;
                         return Ok(Contents::of(&items, sort.as_ref().map(|key| key.name.as_str())));
@@ -209,7 +209,7 @@ impl DynamoDbStore {
     async fn schema(&self) -> Result<Schema, Error> {
         let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
         loop {
-            let failure = match self.0.table.schema(&mut Receipt::default()).await {
+            let failure = match self.0.table.schema(&mut Cost::default()).await {
                 Ok(schema) => return Ok(schema),
                 Err(failure) => failure,
             };
@@ -296,7 +296,7 @@ impl DynamoDbStore {
     /// ```no_run
     /// # async fn run(store: chat_memory::store::dynamodb::DynamoDbStore) -> Result<(), chat_memory::Error> {
     /// let swept = store.sweep_table(&mut |items| eprintln!("{items} items looked at")).await?;
-    /// println!("{} records of {} sessions erased, for {}", swept.records, swept.sessions, swept.receipt);
+    /// println!("{} records of {} sessions erased, for {}", swept.records, swept.sessions, swept.cost);
     /// # Ok(()) }
     /// ```
     ///

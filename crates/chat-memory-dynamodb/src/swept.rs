@@ -1,7 +1,7 @@
 //! What a sweep of a whole table reports, in both layouts: what it erased, and the damage that it skipped.
 
 use chat_memory_core::error::Error;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// How many damaged records a sweep names; further ones are only counted.
 const MOST_NAMED: usize = 20;
@@ -23,7 +23,7 @@ pub struct TableSweepStats {
     /// Entries of the previous version that were upgraded to the current form.
     pub renewed: u64,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 impl TableSweepStats {

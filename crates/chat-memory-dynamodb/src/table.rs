@@ -1,6 +1,6 @@
 //! The narrow view of a table that the protocol uses, so that it runs on DynamoDB and on a simulated table alike.
 //!
-//! Each call is one request, sent once: retrying is up to the protocol. Each adds its cost to the receipt.
+//! Each call is one request, sent once: retrying is up to the protocol. Each adds its cost to the cost.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{AppendId, Receipt};
+use chat_memory_core::store::{AppendId, Cost};
 
 /// An item's attributes, without its keys (the table's implementation adds those under the user's names).
 pub(crate) type Attributes = HashMap<String, AttributeValue>;
@@ -136,13 +136,13 @@ pub(crate) struct Fault {
 pub(crate) trait Table: Send + Sync + std::fmt::Debug {
     /// Writes an item if its key is free (`PutItem` with `attribute_not_exists`); otherwise returns the existing item. With a
     /// precondition or changes, sends `TransactWriteItems` with the put, a `ConditionCheck` and the changes.
-    async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault>;
+    async fn create(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault>;
 
     /// Replaces the item under this key if the append `seen` wrote it (`PutItem` on `append_id = :seen`). Returns whether it did.
-    async fn replace(&self, item: &Item, seen: AppendId, receipt: &mut Receipt) -> Result<bool, Fault>;
+    async fn replace(&self, item: &Item, seen: AppendId, cost: &mut Cost) -> Result<bool, Fault>;
 
     /// Writes an item, replacing any existing one (`PutItem`).
-    async fn put(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault>;
+    async fn put(&self, item: &Item, cost: &mut Cost) -> Result<(), Fault>;
 
     /// Sets and (where `None`) removes attributes of an item that exists and is as expected (`UpdateItem` on `attribute_exists` and
     /// the expected value); otherwise returns the item as it is.
@@ -151,23 +151,23 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
         key: &Key,
         set: &[(&str, Option<AttributeValue>)],
         expected: Option<Expected<'_>>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Updated, Fault>;
 
     /// Deletes an item, if it exists (`DeleteItem`).
-    async fn delete(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
+    async fn delete(&self, key: &Key, cost: &mut Cost) -> Result<(), Fault>;
 
     /// Reads an item, strongly consistent (`GetItem`).
-    async fn get(&self, key: &Key, receipt: &mut Receipt) -> Result<Option<Item>, Fault>;
+    async fn get(&self, key: &Key, cost: &mut Cost) -> Result<Option<Item>, Fault>;
 
     /// The name of the attribute by which the table purges (`DescribeTimeToLive`, requested once).
-    async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<String, Fault>;
+    async fn ttl_attribute(&self, cost: &mut Cost) -> Result<String, Fault>;
 
     /// Reads a page of a range (`Query`), from its start or after a sort key.
-    async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault>;
+    async fn page(&self, range: &Range, after: Option<&str>, cost: &mut Cost) -> Result<Page, Fault>;
 
     /// Reads a page of the whole table (`Scan`): only these attributes and the keys, strongly consistent.
-    async fn scan(&self, only: &[&str], after: Option<&Key>, receipt: &mut Receipt) -> Result<ScanPage, Fault>;
+    async fn scan(&self, only: &[&str], after: Option<&Key>, cost: &mut Cost) -> Result<ScanPage, Fault>;
 }
 
 /// Time and randomness, as the protocol uses them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_memory::store::{
-    Append, Appended, Capabilities, ChatStore, ClearOutcome, Deleted, History, Identity, Load, Receipt, SessionInfo, SessionPage,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, SessionInfo, SessionPage,
     SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory::{Error, SessionId};
@@ -24,11 +24,11 @@ impl Metered {
         Self { inner, metrics }
     }
 
-    fn count<T>(&self, operation: Operation, result: Result<T, Error>, receipt: impl FnOnce(&T) -> Receipt) -> Result<T, Error> {
+    fn count<T>(&self, operation: Operation, result: Result<T, Error>, cost: impl FnOnce(&T) -> Cost) -> Result<T, Error> {
         match &result {
-            Ok(done) => self.metrics.operation(operation, "ok", receipt(done)),
+            Ok(done) => self.metrics.operation(operation, "ok", cost(done)),
             Err(error) => {
-                self.metrics.operation(operation, kind(error), Receipt::default());
+                self.metrics.operation(operation, kind(error), Cost::default());
             }
         }
         result
@@ -67,7 +67,7 @@ impl ChatStore for Metered {
             self.metrics.retry("in_doubt");
         }
         let operation = if append.rewinds_to().is_some() { Operation::Rewind } else { Operation::Append };
-        let appended = self.count(operation, self.inner.append(session, append).await, |appended| appended.receipt)?;
+        let appended = self.count(operation, self.inner.append(session, append).await, |appended| appended.cost)?;
         if appended.repeated {
             self.metrics.replay();
         }
@@ -75,31 +75,31 @@ impl ChatStore for Metered {
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
-        self.count(Operation::Load, self.inner.load(session, load).await, |history| history.receipt)
+        self.count(Operation::Load, self.inner.load(session, load).await, |history| history.cost)
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
-        self.count(Operation::Sweep, self.inner.sweep(session).await, |swept| swept.receipt)
+        self.count(Operation::Sweep, self.inner.sweep(session).await, |swept| swept.cost)
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
-        self.count(Operation::Delete, self.inner.delete(session).await, |deleted| deleted.receipt)
+        self.count(Operation::Delete, self.inner.delete(session).await, |deleted| deleted.cost)
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        self.count(Operation::Sessions, self.inner.sessions(query).await, |page| page.receipt)
+        self.count(Operation::Sessions, self.inner.sessions(query).await, |page| page.cost)
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        self.count(Operation::Sessions, self.inner.list_all_sessions(after).await, |page| page.receipt)
+        self.count(Operation::Sessions, self.inner.list_all_sessions(after).await, |page| page.cost)
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
-        self.count(Operation::Session, self.inner.session(session).await, |_| Receipt::default())
+        self.count(Operation::Session, self.inner.session(session).await, |_| Cost::default())
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
-        self.count(Operation::Session, self.inner.update_session(session, update).await, |_| Receipt::default())
+        self.count(Operation::Session, self.inner.update_session(session, update).await, |_| Cost::default())
     }
 
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
@@ -107,6 +107,6 @@ impl ChatStore for Metered {
     }
 
     async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
-        self.count(Operation::Clear, self.inner.clear(session).await, ClearOutcome::receipt)
+        self.count(Operation::Clear, self.inner.clear(session).await, ClearOutcome::cost)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::{Mutex, atomic::AtomicU64};
 use std::time::Duration;
 
-use chat_memory::store::Receipt;
+use chat_memory::store::Cost;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -127,13 +127,13 @@ impl Metrics {
     }
 
     /// Counts a finished store operation and its cost.
-    pub fn operation(&self, operation: Operation, outcome: &'static str, receipt: Receipt) {
+    pub fn operation(&self, operation: Operation, outcome: &'static str, cost: Cost) {
         self.operations.get_or_create(&Ended { operation, outcome }).inc();
         let of = Of { operation };
-        self.store_requests.get_or_create(&of).inc_by(receipt.requests);
-        self.read_units.get_or_create(&of).inc_by(receipt.read_units);
-        self.write_units.get_or_create(&of).inc_by(receipt.write_units);
-        self.bytes.get_or_create(&of).inc_by(receipt.bytes);
+        self.store_requests.get_or_create(&of).inc_by(cost.requests);
+        self.read_units.get_or_create(&of).inc_by(cost.read_units);
+        self.write_units.get_or_create(&of).inc_by(cost.write_units);
+        self.bytes.get_or_create(&of).inc_by(cost.bytes);
     }
 
     /// Counts a retry.

@@ -24,7 +24,7 @@ use chat_memory_core::SessionId;
 use chat_memory_core::backend::{check_title, wall_ms};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{
-    Append, Appended, Capabilities, ChatStore, Deleted, History, Load, Position, Receipt, SessionInfo, SessionPage, SessionQuery,
+    Append, Appended, Capabilities, ChatStore, Cost, Deleted, History, Load, Position, SessionInfo, SessionPage, SessionQuery,
     SessionUpdate, SweepStats,
 };
 
@@ -98,7 +98,7 @@ impl SqliteStore {
         let mut swept = SweepStats::default();
         loop {
             let purged = self.0.write(|db| sweep::purge(db, wall_ms())).await?;
-            swept.receipt.requests += 1;
+            swept.cost.requests += 1;
             if purged == 0 {
                 break;
             }
@@ -137,11 +137,11 @@ impl SqliteStore {
             // The append succeeded; what could not be purged is hidden anyway, and the next purge takes it.
             tracing::warn!(%error, "purging expired records failed");
         }
-        let one = |bytes| Receipt::new(1, bytes);
+        let one = |bytes| Cost::new(1, bytes);
         match landed {
             Landed::New { seq, append_id, started, bytes } => {
                 let mut appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
-                (appended.started, appended.receipt) = (started, one(bytes));
+                (appended.started, appended.cost) = (started, one(bytes));
                 Ok(appended)
             }
             Landed::Earlier(stored) => {
@@ -150,7 +150,7 @@ impl SqliteStore {
                 }
                 let (seq, id) = (stored.record.seq, stored.record.append_id);
                 let mut appended = Appended::new(seq, Position::new(seq + 1, Some(id), now_ms), stored.record.created_at);
-                (appended.repeated, appended.receipt) = (true, one(stored.bytes));
+                (appended.repeated, appended.cost) = (true, one(stored.bytes));
                 Ok(appended)
             }
             Landed::Conflict(actual) => Err(Error::conflict(actual)),
@@ -251,7 +251,7 @@ impl ChatStore for SqliteStore {
             let id = session.to_string();
             let step = self.0.write(move |db| sweep::sweep(db, &id, wall_ms())).await?;
             swept.records += step.records;
-            swept.receipt.requests += 1;
+            swept.cost.requests += 1;
             if step.done {
                 break;
             }
@@ -277,7 +277,7 @@ impl ChatStore for SqliteStore {
                 e.context("the session is deleted, but what it held is not yet erased; delete it again, or sweep, to finish")
             })?,
         );
-        deleted.receipt.requests += 1;
+        deleted.cost.requests += 1;
         Ok(deleted)
     }
 

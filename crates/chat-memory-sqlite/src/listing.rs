@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::log::{Transaction, to_json};
 use chat_memory_core::backend::Cursor;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Receipt, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
+use chat_memory_core::store::{Cost, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
 use chat_memory_core::{Owner, SessionId};
 
 /// The columns of a listed session, in the order that [`info`] reads them.
@@ -63,7 +63,7 @@ fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<Sessio
         sessions.pop();
     }
     let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, order).to_string());
-    Ok(SessionPage::new(sessions, next).in_order(order).with_receipt(Receipt::new(1, 0)))
+    Ok(SessionPage::new(sessions, next).in_order(order).with_cost(Cost::new(1, 0)))
 }
 
 /// Returns a session's directory entry.

@@ -7,9 +7,7 @@ use super::failure::Failure;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
-use chat_memory_core::store::{
-    Append, AppendId, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt, Record, Walk,
-};
+use chat_memory_core::store::{Append, AppendId, Cost, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position, Record, Walk};
 
 /// How long a record stays in the file after its expiry, and a stub after its sweep, so that their keys and tickets are still
 /// recognised: a day, in seconds.
@@ -285,9 +283,9 @@ fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Op
 /// Loads the newest part of a session's view.
 pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> Result<History, Failure> {
     let _transaction = Transaction::to_read(db)?;
-    let mut receipt = Receipt::new(1, 0);
+    let mut cost = Cost::new(1, 0);
     let Some(Head { key, first, newest, .. }) = head(db, session)? else {
-        return Ok(History::new(Vec::new(), true, Position::new(0, None, now_ms)).with_receipt(receipt));
+        return Ok(History::new(Vec::new(), true, Position::new(0, None, now_ms)).with_cost(cost));
     };
     let missing = |seq| Failure::Record { session: session.to_owned(), seq, why: "is missing".to_owned() };
     let (newest, id) = newest.ok_or_else(|| missing(first))?;
@@ -319,7 +317,7 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
             } else if !stored.messages_left && !stored.cleared {
                 return Err(damaged_record(session, next, &"it has no messages, and nothing erased them"));
             }
-            receipt.bytes += stored.bytes;
+            cost.bytes += stored.bytes;
             if stored.cleared {
                 walk.end()
             } else {
@@ -329,7 +327,7 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
         }
     }
     let (records, complete) = walk.finish();
-    Ok(History::new(records, complete, position).with_receipt(receipt))
+    Ok(History::new(records, complete, position).with_cost(cost))
 }
 
 /// Reads a row with the columns of `columns!`.

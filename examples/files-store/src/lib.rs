@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use chat_memory::backend::{Cursor, check_title, place, wall_ms};
 use chat_memory::store::{
-    Append, AppendId, Appended, Capabilities, ChatStore, Deleted, History, Identity, KEY_LIFETIME_MS, Load, Position, Receipt,
+    Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, History, Identity, KEY_LIFETIME_MS, Load, Position,
     Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Ticket, Walk,
 };
 use chat_memory::{Error, ErrorKind, SessionId};
@@ -67,7 +67,7 @@ impl FilesStore {
             if path.extension().is_some_and(|extension| extension == "jsonl") {
                 match Log::open(path, false) {
                     Ok(log) => {
-                        page.receipt += Receipt::new(1, log.end as u64);
+                        page.cost += Cost::new(1, log.end as u64);
                         let info = log.info.filter(|info| is_all || info.owner == query.owner);
                         page.sessions.extend(info.filter(|info| after.as_ref().is_none_or(|after| after.is_before(info))));
                     }
@@ -146,7 +146,7 @@ impl Log {
             }
             let mut appended = appended(record, now_ms);
             appended.repeated = true;
-            return Ok(appended.with_receipt(Receipt::new(1, 0)));
+            return Ok(appended.with_cost(Cost::new(1, 0)));
         }
         ticket.check_age(now_ms)?;
         if append.expected().is_some_and(|expected| *expected != position) {
@@ -175,19 +175,19 @@ impl Log {
         let (seq, append_id, rewind) = (self.position().next(), ticket.append_id(), append.rewinds_to());
         let (metadata, sent_at, messages) = (append.metadata().cloned(), append.times().to_vec(), append.messages().to_vec());
         let record = Record { seq, append_id, created_at, expires_at: None, rewind, metadata, sent_at, messages };
-        let receipt = self.write(&json!([record, info]), |e| Error::in_doubt(ticket, e))?;
-        Ok(appended(&record, created_at).with_receipt(receipt))
+        let cost = self.write(&json!([record, info]), |e| Error::in_doubt(ticket, e))?;
+        Ok(appended(&record, created_at).with_cost(cost))
     }
 
     /// Appends a line and syncs it. If that fails and cannot be undone, returns the error that `in_doubt` makes of the cause.
-    fn write(&self, line: &Value, in_doubt: impl FnOnce(io::Error) -> Error) -> Result<Receipt, Error> {
+    fn write(&self, line: &Value, in_doubt: impl FnOnce(io::Error) -> Error) -> Result<Cost, Error> {
         let (end, text) = (self.end as u64, format!("{line}\n"));
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path);
         let mut file = file.map_err(failed("open", &self.path))?;
         let cut = file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end)));
         let written = cut.and_then(|_| file.write_all(text.as_bytes())).and_then(|()| file.sync_data());
         let synced = written.and_then(|()| if end == 0 { sync_folder(&self.path) } else { Ok(()) });
-        let Err(e) = synced else { return Ok(Receipt::new(1, text.len() as u64)) };
+        let Err(e) = synced else { return Ok(Cost::new(1, text.len() as u64)) };
         let is_undone = file.set_len(end).and_then(|()| file.sync_data()).is_ok();
         Err(if is_undone { failed("write", &self.path)(e) } else { in_doubt(e) })
     }
@@ -201,7 +201,7 @@ impl Log {
             erased += 1;
         }
         if erased == 0 {
-            return Ok(SweepStats::new(0, Receipt::new(1, 0)));
+            return Ok(SweepStats::new(0, Cost::new(1, 0)));
         }
         let lines = self.records.iter().map(|record| json!([record, null])).chain([json!([null, self.info])]);
         let text: String = lines.map(|line| format!("{line}\n")).collect();
@@ -209,7 +209,7 @@ impl Log {
         let written = File::create(&new).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
         let renamed = written.and_then(|()| fs::rename(&new, &self.path)).and_then(|()| sync_folder(&self.path));
         renamed.map_err(failed("rewrite", &self.path))?;
-        Ok(SweepStats::new(erased, Receipt::new(1, text.len() as u64)))
+        Ok(SweepStats::new(erased, Cost::new(1, text.len() as u64)))
     }
 }
 
@@ -259,7 +259,7 @@ impl ChatStore for FilesStore {
                 if is_stub(record) { walk.end() } else { walk.take(record.clone()) }
             }
             let (records, complete) = walk.finish();
-            Ok(History::new(records, complete, log.position()).with_receipt(Receipt::new(1, log.end as u64)))
+            Ok(History::new(records, complete, log.position()).with_cost(Cost::new(1, log.end as u64)))
         })
         .await
     }

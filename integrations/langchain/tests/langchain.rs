@@ -139,12 +139,12 @@ async fn a_turn_costs_a_write_unit_for_each_message_and_a_window_one_request() {
     }
     let turn = Append::new([Message::user(&*question), Message::assistant(&*answer)]);
     store.append(&ours, &turn).await.expect("the first turn");
-    assert_eq!(store.append(&ours, &turn).await.expect("a turn").receipt.write_units, 1.0);
+    assert_eq!(store.append(&ours, &turn).await.expect("a turn").cost.write_units, 1.0);
     let records = store.load(&theirs, &Load::all()).await.expect("a load").records;
     assert_eq!(records.len(), 400, "one record, and so one unit, for each message: the framework saves one at a time");
 
     let window =
         recall_with(&store, &theirs, &Policy::last_turns(20), Load::all().single_message_records()).await.expect("a load");
-    assert_eq!((window.window.messages.len(), window.receipt.requests), (40, 1));
+    assert_eq!((window.window.messages.len(), window.cost.requests), (40, 1));
     assert_eq!(window.window.messages.iter().map(from_message).count(), 40);
 }

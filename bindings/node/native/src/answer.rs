@@ -1,7 +1,7 @@
 //! The response of an operation, as JSON.
 
 use chat_memory::memory::Omitted;
-use chat_memory::store::{Appended, Deleted, Receipt, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
+use chat_memory::store::{Appended, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
 use chat_memory::wire::Format;
 use chat_memory::{Error, ErrorKind};
 use serde_json::{Value, json};
@@ -48,12 +48,12 @@ fn code(kind: ErrorKind) -> &'static str {
     }
 }
 
-pub fn receipt(receipt: &Receipt) -> Value {
+pub fn cost(cost: &Cost) -> Value {
     json!({
-        "requests": receipt.requests,
-        "readUnits": receipt.read_units,
-        "writeUnits": receipt.write_units,
-        "bytes": receipt.bytes,
+        "requests": cost.requests,
+        "readUnits": cost.read_units,
+        "writeUnits": cost.write_units,
+        "bytes": cost.bytes,
     })
 }
 
@@ -64,16 +64,16 @@ pub fn appended(appended: &Appended) -> Value {
         "createdAt": appended.created_at,
         "repeated": appended.repeated,
         "started": appended.started,
-        "receipt": receipt(&appended.receipt),
+        "cost": cost(&appended.cost),
     })
 }
 
 pub fn swept(swept: &SweepStats) -> Value {
-    json!({"records": swept.records, "receipt": receipt(&swept.receipt)})
+    json!({"records": swept.records, "cost": cost(&swept.cost)})
 }
 
 pub fn deleted(deleted: &Deleted) -> Value {
-    json!({"existed": deleted.existed, "records": deleted.records, "receipt": receipt(&deleted.receipt)})
+    json!({"existed": deleted.existed, "records": deleted.records, "cost": cost(&deleted.cost)})
 }
 
 pub fn left_out(left_out: &Omitted) -> Value {
@@ -107,6 +107,6 @@ pub fn page(page: &SessionPage) -> Value {
         "sessions": page.sessions.iter().map(info).collect::<Vec<_>>(),
         "next": page.next,
         "order": if page.order == SessionOrder::Recent { "recent" } else { "started" },
-        "receipt": receipt(&page.receipt),
+        "cost": cost(&page.cost),
     })
 }

@@ -178,7 +178,7 @@ impl Request {
             Self::Rewind(it) => it.run(store).await,
             Self::Clear(it) => {
                 let cleared = store.clear(&SessionId::stored(it.session)?).await?;
-                Ok(json!({"position": cleared.appended.position.to_string(), "receipt": answer::receipt(&cleared.receipt())}))
+                Ok(json!({"position": cleared.appended.position.to_string(), "cost": answer::cost(&cleared.cost())}))
             }
             Self::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
             Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
@@ -271,7 +271,7 @@ impl ToLoad {
             "tokens": recalled.window.tokens,
             "leftOut": answer::left_out(&recalled.window.left_out),
             "position": recalled.position.to_string(),
-            "receipt": answer::receipt(&recalled.receipt),
+            "cost": answer::cost(&recalled.cost),
         }))
     }
 }
@@ -290,7 +290,7 @@ impl ToRead {
             "records": history.records.iter().map(|record| answer::record(record, format)).collect::<Vec<_>>(),
             "complete": history.complete,
             "position": history.position.to_string(),
-            "receipt": answer::receipt(&history.receipt),
+            "cost": answer::cost(&history.cost),
         }))
     }
 }
@@ -313,7 +313,7 @@ impl ToRewind {
                 let messages = self.format.read(self.messages)?;
                 // The caller of this operation cannot pass a ticket, so an unknown outcome is resolved here if possible.
                 let mut appended = store.append_with_retry(&session, Append::rewind(&history, seq, messages)?).await?;
-                appended.receipt += history.receipt;
+                appended.cost += history.cost;
                 Ok(answer::appended(&appended))
             }
             _ => Err(Error::invalid(

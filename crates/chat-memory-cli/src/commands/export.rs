@@ -148,8 +148,8 @@ impl Export<'_> {
                 Which::Listed(query) => store.sessions(query).await?,
                 Which::Every(after) => store.list_all_sessions(after.as_deref()).await?,
             };
-            let SessionPage { sessions, next, receipt, warnings, .. } = page;
-            self.app.spend(receipt);
+            let SessionPage { sessions, next, cost, warnings, .. } = page;
+            self.app.spend(cost);
             for warning in warnings {
                 if seen_warnings.insert(warning.clone()) {
                     self.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
@@ -201,7 +201,7 @@ impl Export<'_> {
     }
 
     fn write(&mut self, id: &SessionId, listed: Option<SessionInfo>, history: &History) -> Result<(), Failure> {
-        self.app.spend(history.receipt);
+        self.app.spend(history.cost);
         self.bare += history.records.iter().filter(|record| record.metadata.is_some()).count() as u64;
         let mut fields = Map::new();
         fields.insert("id".into(), id.as_str().into());

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chat_memory::backend::check_title;
-use chat_memory::store::{Load, Position, Receipt, SessionUpdate};
+use chat_memory::store::{Cost, Load, Position, SessionUpdate};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -191,7 +191,7 @@ struct Written {
     described: u64,
     /// Whether it was interrupted in the middle.
     is_cut: bool,
-    receipt: Receipt,
+    cost: Cost,
 }
 
 /// Brings one session to its state in the file.
@@ -220,7 +220,7 @@ async fn write_rest(
         return Ok(());
     };
     let history = history?;
-    written.receipt += history.receipt;
+    written.cost += history.cost;
     let mut position = history.position.clone();
     let there = history.into_messages();
     let turns = missing_turns(&conversation.messages, &there).ok_or_else(|| differs(session, &position))?;
@@ -259,7 +259,7 @@ async fn write_rest(
         // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
         // killed import that arrives late.
         let appended = store.append_with_retry(session, append.with_expected(position)).await?;
-        written.receipt += appended.receipt;
+        written.cost += appended.cost;
         written.started += u64::from(appended.started);
         written.turns += u64::from(messages > 0);
         written.messages += messages;
@@ -396,7 +396,7 @@ impl<'a> Import<'a> {
         for field in &conversation.left_out {
             *self.left_out.entry(field.clone()).or_default() += 1;
         }
-        self.app.spend(written.receipt);
+        self.app.spend(written.cost);
         self.bar.set_position(at.max(self.bar.position()));
         self.bar.set_message(format!("{}, {}", count(self.sessions, "session"), count(self.done.turns, "turn")));
     }

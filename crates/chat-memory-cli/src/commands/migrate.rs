@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{History, Load, Receipt, SessionInfo, SessionUpdate};
+use chat_memory::store::{Cost, History, Load, SessionInfo, SessionUpdate};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -118,7 +118,7 @@ struct Copied {
     verified: Option<Compared>,
     /// Whether it was interrupted in the middle.
     is_cut: bool,
-    receipt: Receipt,
+    cost: Cost,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
@@ -180,7 +180,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             }
             next = listed.recv(), if listing && running.len() < jobs => match next {
                 None => listing = false,
-                Some(Listed::Cost(receipt)) => app.spend(receipt),
+                Some(Listed::Cost(cost)) => app.spend(cost),
                 Some(Listed::Warning(warning)) => {
                     if warnings.insert(warning.clone()) {
                         migration.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
@@ -248,7 +248,7 @@ fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
 /// What a listing found.
 enum Listed {
     Session(SessionId, Box<Option<SessionInfo>>),
-    Cost(Receipt),
+    Cost(Cost),
     /// Items that are not listed, or cannot be read.
     Warning(String),
     Failed(Error),
@@ -283,7 +283,7 @@ async fn list_into(store: &dyn ChatStore, named: Vec<SessionId>, to: &mpsc::Send
     let mut after: Option<String> = None;
     loop {
         let page = store.list_all_sessions(after.as_deref()).await?;
-        if to.send(Listed::Cost(page.receipt)).await.is_err() {
+        if to.send(Listed::Cost(page.cost)).await.is_err() {
             return Ok(());
         }
         for warning in page.warnings {
@@ -368,7 +368,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         }
         let messages = append.messages().len() as u64;
         let appended = stores.to.append_with_retry(session, append.with_expected(position)).await?;
-        copied.receipt += appended.receipt;
+        copied.cost += appended.cost;
         copied.appends += 1;
         copied.messages += messages;
         stores.bar.inc(messages);
@@ -420,7 +420,7 @@ async fn find_target(stores: &Stores, session: &SessionId, copied: &mut Copied) 
 
 async fn load(store: &dyn ChatStore, session: &SessionId, copied: &mut Copied) -> Result<History, Error> {
     let history = store.load(session, &Load::all()).await?;
-    copied.receipt += history.receipt;
+    copied.cost += history.cost;
     Ok(history)
 }
 
@@ -491,8 +491,8 @@ impl<'a> Migration<'a> {
     }
 
     fn add(&mut self, id: &SessionId, copied: Copied, error: Option<Error>) {
-        self.app.spend(copied.receipt);
-        self.done.receipt += copied.receipt;
+        self.app.spend(copied.cost);
+        self.done.cost += copied.cost;
         self.done.messages += copied.messages;
         self.done.appends += copied.appends;
         self.done.there += copied.there;
@@ -532,7 +532,7 @@ impl<'a> Migration<'a> {
 
     fn end(self, interrupted: bool) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        let Copied { messages, appends, there, receipt, .. } = self.done;
+        let Copied { messages, appends, there, cost, .. } = self.done;
         let units = self.done.write_units.filter(|_| self.units_known && self.seen > 0);
         if self.app.json() {
             let mut summary = json!({
@@ -542,7 +542,7 @@ impl<'a> Migration<'a> {
                 "renamed": self.renamed,
                 "failed": self.failed,
                 "complete": !self.is_cut,
-                "cost": cost_of(receipt),
+                "cost": cost_of(cost),
             });
             summary["messages_there"] = there.into();
             if self.verify {

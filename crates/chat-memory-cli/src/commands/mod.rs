@@ -7,7 +7,7 @@ use std::path::Path;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{Append, Appended, Receipt, Record};
+use chat_memory::store::{Append, Appended, Cost, Record};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Owner, SessionId};
 
@@ -122,10 +122,10 @@ async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
     Ok(())
 }
 
-/// With `--cost`, explains why the append that starts a session costs more than later ones, using its receipt.
+/// With `--cost`, explains why the append that starts a session costs more than later ones, using its cost.
 fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: &Append, appended: &Appended) {
     // SQLite has no units, and a table without a list of sessions writes only the record.
-    if !appended.started || appended.repeated || appended.receipt.write_units == 0.0 || !store.capabilities().directory {
+    if !appended.started || appended.repeated || appended.cost.write_units == 0.0 || !store.capabilities().directory {
         return;
     }
     let record = Record {
@@ -139,7 +139,7 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
         messages: append.messages().to_vec(),
     };
     let Some(alone) = cost_of(session, &record) else { return };
-    let Receipt { read_units, write_units, .. } = appended.receipt;
+    let Cost { read_units, write_units, .. } = appended.cost;
     app.explain_cost(format!(
         "(the session's first append: its {write_units} write units are for the record and for the session's entry in the list, its {read_units} read units \
          for the look whether the session is new; a record of this size alone takes {} of the first)",

@@ -143,7 +143,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
         let swept = store.sweep(session).await.map_err(|e| e.context(format_args!("session {session}")))?;
         sessions += 1;
         erased += swept.records;
-        app.spend(swept.receipt);
+        app.spend(swept.cost);
         Ok::<(), Failure>(())
     };
     if named.is_empty() {
@@ -157,7 +157,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
                 }
                 None => store.list_all_sessions(after.as_deref()).await?,
             };
-            app.spend(page.receipt);
+            app.spend(page.cost);
             for info in &page.sessions {
                 one(&info.id).await?;
             }
@@ -184,7 +184,7 @@ async fn sweep_whole(app: &App) -> Result<(), Failure> {
     let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
     bar.finish_and_clear();
     let swept = swept?;
-    app.spend(swept.receipt);
+    app.spend(swept.cost);
     let TableSweepStats { items, sessions, records, parts, entries, .. } = swept;
     if app.json() {
         return app

@@ -9,7 +9,7 @@ use super::recall::{Recall, recall_with};
 use crate::error::Error;
 use crate::message::{Content, Message, Part, Role, kind_of};
 use crate::session::{Owner, SessionId};
-use crate::store::{Append, Appended, ChatStore, ClearOutcome, Load, Position, Receipt};
+use crate::store::{Append, Appended, ChatStore, ClearOutcome, Cost, Load, Position};
 use crate::wire::openai;
 
 /// A variable that chains pass next to the input: the stop words. It is never the input.
@@ -31,7 +31,7 @@ const STOP: &str = "stop";
 /// let variables = memory.load_memory_variables().await?;
 /// assert_eq!(variables.key(), "chat_history");
 /// assert_eq!(variables.text(), "Human: I am Ada.\nAI: Hello, Ada!");
-/// assert_eq!(variables.receipt.requests, 1);
+/// assert_eq!(variables.cost.requests, 1);
 /// # Ok::<(), chat_memory::Error>(()) })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -187,10 +187,10 @@ impl<S: ChatStore> BufferMemory<S> {
     /// As [`ChatStore::load`].
     pub async fn load_memory_variables(&self) -> Result<Variables, Error> {
         let load = if self.settings.eventual { Load::all().eventually_consistent() } else { Load::all() };
-        let Recall { window, position, receipt } = recall_with(&self.store, &self.session, &self.settings.policy, load).await?;
+        let Recall { window, position, cost } = recall_with(&self.store, &self.session, &self.settings.policy, load).await?;
         let text = self.settings.text_of(&window.messages);
         let Settings { memory_key, return_messages, .. } = &self.settings;
-        Ok(Variables { window, position, receipt, key: memory_key.clone(), text, return_messages: *return_messages })
+        Ok(Variables { window, position, cost, key: memory_key.clone(), text, return_messages: *return_messages })
     }
 
     /// Stores a question and its answer in one append: both or neither.
@@ -202,7 +202,7 @@ impl<S: ChatStore> BufferMemory<S> {
     /// let memory = BufferMemory::builder(InMemoryStore::new()).input_key("question").build()?;
     /// let inputs = [("question", "And in Rome?"), ("language", "en")];
     /// let appended = memory.save_context(inputs, [("answer", "28 °C.")]).await?;
-    /// assert_eq!((appended.seq, appended.receipt.requests), (0, 1));
+    /// assert_eq!((appended.seq, appended.cost.requests), (0, 1));
     /// # Ok::<(), chat_memory::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -359,7 +359,7 @@ pub struct Variables {
     /// The position of the session's log: pass it to `with_expected` so that an append is refused if the session was modified since.
     pub position: Position,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
     key: String,
     text: String,
     return_messages: bool,

@@ -40,7 +40,7 @@ fn a_question_and_its_answer_are_one_append() {
         let variables = memory.load_memory_variables().await.expect("loaded");
         assert_eq!(variables.text(), "Human: 0?\nAI: 0!\nHuman: 1?\nAI: 1!\nHuman: 2?\nAI: 2!");
         assert_eq!(variables.to_map(), *json!({"chat_history": variables.text()}).as_object().expect("an object"));
-        assert_eq!((variables.position.next(), variables.receipt.requests), (3, 1));
+        assert_eq!((variables.position.next(), variables.cost.requests), (3, 1));
         assert_eq!(memory.clear().await.expect("cleared").appended.seq, 3);
         assert_eq!(memory.load_memory_variables().await.expect("loaded").text(), "");
     });

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::message::Message;
 use crate::session::SessionId;
-use crate::store::{ChatStore, History, Load, Position, Reach, Receipt, Record};
+use crate::store::{ChatStore, Cost, History, Load, Position, Reach, Record};
 
 use super::policy::{Omitted, Policy, View, Window};
 
@@ -19,7 +19,7 @@ pub struct Recall {
     /// The position of the session's log: pass it to `with_expected` so that an append is refused if the session was modified since.
     pub position: Position,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 /// Loads a session through a policy. The result is exactly [`Policy::window`] of the whole history, but only as much is read as
@@ -59,8 +59,8 @@ pub async fn recall_with<S: ChatStore + ?Sized>(
     load: Load,
 ) -> Result<Recall, Error> {
     let (history, view) = read(store, session, policy, load).await?;
-    let (position, receipt) = (history.position.clone(), history.receipt);
-    Ok(Recall { window: view.window(history.into_messages()), position, receipt })
+    let (position, cost) = (history.position.clone(), history.cost);
+    Ok(Recall { window: view.window(history.into_messages()), position, cost })
 }
 
 /// A session loaded through a policy, with the records that its messages come from.
@@ -121,17 +121,17 @@ async fn read<S: ChatStore + ?Sized>(
     policy: &Policy,
     mut load: Load,
 ) -> Result<(History, View), Error> {
-    let mut receipt = Receipt::default();
+    let mut cost = Cost::default();
     let mut read_before = None;
     load.reach = policy.reach();
     loop {
         let mut history = store.load(session, &load).await?;
-        receipt += history.receipt;
+        cost += history.cost;
         let messages: Vec<_> = history.messages().collect();
         let mut view = policy.view_of(&messages);
         if history.complete || view.settled {
             view.left_out.unread = !history.complete;
-            history.receipt = receipt;
+            history.cost = cost;
             return Ok((history, view));
         }
         // Prevents an endless loop with a store that returns no more when asked for more.

@@ -63,7 +63,7 @@ fn a_window_costs_a_window() {
             assert_eq!(recalled.window.messages.len(), messages, "{policy:?}");
             assert_eq!(*watched.loads.lock().expect("no panic"), [read], "{policy:?}");
             assert!(recalled.window.left_out.unread);
-            assert_eq!((recalled.receipt.requests, recalled.position.next()), (1, 1_000));
+            assert_eq!((recalled.cost.requests, recalled.position.next()), (1, 1_000));
         }
     });
 }
@@ -78,7 +78,7 @@ fn it_reads_on_where_much_is_left_out() {
         assert_eq!(recalled.window.messages, turn(999));
         assert_eq!((recalled.window.left_out.stray, recalled.window.left_out.unread), (100, true));
         let loads = watched.loads.lock().expect("no panic").clone();
-        assert_eq!(recalled.receipt.requests, loads.len() as u64);
+        assert_eq!(recalled.cost.requests, loads.len() as u64);
         assert!(loads.iter().sum::<usize>() < 4 * 104, "{loads:?}");
     });
 }

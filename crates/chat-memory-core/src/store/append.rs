@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::position::wall_ms;
-use super::{AppendId, History, Position, Receipt, Record, Ticket};
+use super::{AppendId, Cost, History, Position, Record, Ticket};
 use crate::error::Error;
 use crate::json;
 use crate::message::Message;
@@ -391,19 +391,19 @@ pub struct Appended {
     /// Whether this append started the session, whose log was empty.
     pub started: bool,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 impl Appended {
     /// Creates the result for the record with number `seq`.
     pub fn new(seq: u64, position: Position, created_at: i64) -> Self {
-        Self { seq, position, created_at, repeated: false, started: false, receipt: Receipt::default() }
+        Self { seq, position, created_at, repeated: false, started: false, cost: Cost::default() }
     }
 
     /// Sets what it cost.
     #[must_use]
-    pub fn with_receipt(self, receipt: Receipt) -> Self {
-        Self { receipt, ..self }
+    pub fn with_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
     }
 }
 

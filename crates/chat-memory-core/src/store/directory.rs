@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Receipt;
+use super::Cost;
 use crate::error::Error;
 use crate::json;
 use crate::session::{Owner, SessionId};
@@ -138,19 +138,19 @@ pub struct SessionPage {
     /// no order.
     pub order: SessionOrder,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 impl SessionPage {
     /// Creates a page of these sessions, sorted by start.
     pub fn new(sessions: Vec<SessionInfo>, next: Option<String>) -> Self {
-        Self { sessions, next, warnings: Vec::new(), order: SessionOrder::Started, receipt: Receipt::default() }
+        Self { sessions, next, warnings: Vec::new(), order: SessionOrder::Started, cost: Cost::default() }
     }
 
     /// Sets what it cost.
     #[must_use]
-    pub fn with_receipt(self, receipt: Receipt) -> Self {
-        Self { receipt, ..self }
+    pub fn with_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
     }
 
     /// Sets the order of the page.

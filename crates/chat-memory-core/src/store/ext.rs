@@ -27,7 +27,7 @@ pub trait ChatStoreExt: ChatStore {
         let history = self.load(session, &Load::turns(turns)).await?;
         let Some(append) = Append::rewind_turns(&history, turns, [])? else { return Ok(None) };
         let mut appended = self.append(session, &append).await?;
-        appended.receipt += history.receipt;
+        appended.cost += history.cost;
         Ok(Some(appended))
     }
 
@@ -39,7 +39,7 @@ pub trait ChatStoreExt: ChatStore {
     async fn rewind_to(&self, session: &SessionId, seq: u64) -> Result<Appended, Error> {
         let history = self.load(session, &Load::all().since(seq)).await?;
         let mut appended = self.append(session, &Append::rewind(&history, seq, [])?).await?;
-        appended.receipt += history.receipt;
+        appended.cost += history.cost;
         Ok(appended)
     }
 

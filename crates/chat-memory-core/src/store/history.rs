@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AppendId, PageCursor, Position, Receipt};
+use super::{AppendId, Cost, PageCursor, Position};
 use crate::message::Message;
 
 /// The messages that one append wrote.
@@ -179,19 +179,19 @@ pub struct History {
     /// The position of the log.
     pub position: Position,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 impl History {
     /// Creates a history of these records.
     pub fn new(records: Vec<Record>, complete: bool, position: Position) -> Self {
-        Self { records, complete, position, receipt: Receipt::default() }
+        Self { records, complete, position, cost: Cost::default() }
     }
 
     /// Sets what it cost.
     #[must_use]
-    pub fn with_receipt(self, receipt: Receipt) -> Self {
-        Self { receipt, ..self }
+    pub fn with_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
     }
 
     /// Iterates over the messages, oldest first.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::directory::{Cursor, check_title, place};
 use super::position::wall_ms;
 use super::{
-    Append, AppendId, Appended, Capabilities, ChatStore, Deleted, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position,
-    Receipt, Record, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
+    Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, Expiry, History, Identity, KEY_LIFETIME_MS, Load,
+    Position, Record, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
 };
 use crate::error::Error;
 use crate::session::SessionId;
@@ -127,7 +127,7 @@ impl InMemoryStore {
             }
             let position = Position::new(at as u64 + 1, Some(append_id), now_ms);
             let appended = Appended::new(at as u64, position, log.slots[at].created_at());
-            return Ok(Appended { repeated: true, receipt: one_request(), ..appended });
+            return Ok(Appended { repeated: true, cost: one_request(), ..appended });
         }
         if let Identity::Ticket(ticket) = append.identity() {
             ticket.check_age(now_ms)?;
@@ -171,7 +171,7 @@ impl InMemoryStore {
             }
         }
         let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
-        Ok(Appended { started, receipt: one_request(), ..appended })
+        Ok(Appended { started, cost: one_request(), ..appended })
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
@@ -180,8 +180,8 @@ impl InMemoryStore {
     }
 }
 
-fn one_request() -> Receipt {
-    Receipt { requests: 1, ..Receipt::default() }
+fn one_request() -> Cost {
+    Cost { requests: 1, ..Cost::default() }
 }
 
 #[async_trait]
@@ -209,13 +209,13 @@ impl ChatStore for InMemoryStore {
         }
         let (records, complete) = walk.finish();
         let mut history = History::new(records, complete, log.position());
-        history.receipt = one_request();
+        history.cost = one_request();
         Ok(history)
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         session.check()?;
-        let mut swept = SweepStats { records: 0, receipt: one_request() };
+        let mut swept = SweepStats { records: 0, cost: one_request() };
         if let Some(log) = self.logs().get_mut(session) {
             let is_clear = |slot: &Slot| matches!(slot, Slot::Live(record) if record.rewind == Some(0));
             let hidden = log.slots.iter().rposition(is_clear).unwrap_or(0);
@@ -260,7 +260,7 @@ impl ChatStore for InMemoryStore {
         let more = sessions.len() > limit;
         sessions.truncate(limit);
         let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, query.order).to_string());
-        Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next).in_order(query.order) })
+        Ok(SessionPage { cost: one_request(), ..SessionPage::new(sessions, next).in_order(query.order) })
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
@@ -272,7 +272,7 @@ impl ChatStore for InMemoryStore {
         let more = sessions.len() > EVERY_PAGE;
         sessions.truncate(EVERY_PAGE);
         let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, SessionOrder::Started).to_string());
-        Ok(SessionPage { receipt: one_request(), ..SessionPage::new(sessions, next) })
+        Ok(SessionPage { cost: one_request(), ..SessionPage::new(sessions, next) })
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {

@@ -97,6 +97,7 @@ use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 
 mod append;
+mod cost;
 pub(crate) mod directory;
 mod ext;
 mod history;
@@ -104,17 +105,16 @@ mod in_memory;
 pub(crate) mod layout;
 mod page_cursor;
 pub(crate) mod position;
-mod receipt;
 mod walk;
 
 pub use append::{Append, Appended, Expiry, Identity, KEY_LIFETIME_MS, MAX_KEY_BYTES, MAX_TIME_MS};
+pub use cost::Cost;
 pub use directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
 pub use page_cursor::PageCursor;
 pub use position::{AppendId, Position, Ticket};
-pub use receipt::Receipt;
 pub use walk::Walk;
 
 /// What a store can do. The conformance suite tests what is declared and lists what is not.
@@ -179,8 +179,8 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         let before = self.load(session, &Load::last(1)).await?;
         let cleared = self.append(session, &Append::clear()).await?;
         let mut deleted = Deleted::new(!before.is_empty(), self.sweep(session).await?);
-        deleted.receipt += before.receipt;
-        deleted.receipt += cleared.receipt;
+        deleted.cost += before.cost;
+        deleted.cost += cleared.cost;
         Ok(deleted)
     }
 
@@ -255,7 +255,7 @@ pub struct SweepStats {
     /// Records whose messages were erased.
     pub records: u64,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 /// The result of a delete.
@@ -269,20 +269,20 @@ pub struct Deleted {
     /// interrupted delete had left.
     pub records: u64,
     /// What it cost.
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 impl SweepStats {
     /// Creates the result of a sweep that erased this many records.
-    pub fn new(records: u64, receipt: Receipt) -> Self {
-        Self { records, receipt }
+    pub fn new(records: u64, cost: Cost) -> Self {
+        Self { records, cost }
     }
 }
 
 impl Deleted {
     /// Creates the result of a delete after this sweep.
     pub fn new(existed: bool, swept: SweepStats) -> Self {
-        Self { existed, records: swept.records, receipt: swept.receipt }
+        Self { existed, records: swept.records, cost: swept.cost }
     }
 }
 
@@ -303,10 +303,10 @@ impl ClearOutcome {
     }
 
     /// Returns what both cost together.
-    pub fn receipt(&self) -> Receipt {
-        let mut receipt = self.appended.receipt;
-        receipt += self.swept.receipt;
-        receipt
+    pub fn cost(&self) -> Cost {
+        let mut cost = self.appended.cost;
+        cost += self.swept.cost;
+        cost
     }
 }
 

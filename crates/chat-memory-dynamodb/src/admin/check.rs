@@ -11,7 +11,7 @@ use super::super::table::Attributes;
 use super::super::turns;
 use super::{Admin, Description, passes};
 use chat_memory_core::backend::Layout;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// Clock skew above which a check warns, and above which it reports an error. AWS refuses requests signed five minutes off (some of
 /// its services 15), and expiry is decided by this machine's clock.
@@ -128,12 +128,12 @@ impl Admin {
     ///
     /// If the table does not answer at all, that is the only finding. Whatever the credentials may not read is reported as a hint.
     pub async fn check(&self) -> Vec<Finding> {
-        let receipt = &mut Receipt::default();
+        let cost = &mut Cost::default();
         let mut findings = Vec::new();
-        let described = self.table.describe(receipt).await;
+        let described = self.table.describe(cost).await;
         let schema = described.as_ref().ok().map(|table| &table.schema);
         let looked = match &described {
-            Ok(_) => Some(self.table.sample(receipt).await),
+            Ok(_) => Some(self.table.sample(cost).await),
             Err(_) => None,
         };
         let sort_key = schema.and_then(|schema| schema.sort.as_ref()).map(|key| key.name.as_str());
@@ -161,15 +161,15 @@ impl Admin {
             (_, Some(Err(failure))) => findings.push(self.unseen(failure, Subject::Items, "its items")),
             _ => {}
         }
-        findings.push(match self.table.time_to_live(receipt).await {
+        findings.push(match self.table.time_to_live(cost).await {
             Ok(attribute) => self.ttl_finding(attribute.as_deref(), place.as_ref()),
             Err(failure) => self.unseen(&failure, Subject::TimeToLive, "its TTL"),
         });
         if let Some(place) = &place {
-            findings.extend(self.permission_findings(place, receipt).await);
+            findings.extend(self.permission_findings(place, cost).await);
         }
         findings.extend(self.clock_finding());
-        findings.extend(self.backup_finding(receipt).await);
+        findings.extend(self.backup_finding(cost).await);
         findings
     }
 
@@ -328,7 +328,7 @@ impl Admin {
         }
     }
 
-    async fn permission_findings(&self, place: &Place, receipt: &mut Receipt) -> Vec<Finding> {
+    async fn permission_findings(&self, place: &Place, cost: &mut Cost) -> Vec<Finding> {
         let mut options = self.options.clone();
         if let Place::List(list) = place {
             // The keys are known by now and need not be requested again.
@@ -342,7 +342,7 @@ impl Admin {
             // Every permission that a transaction needs, except one, is tested by a request of its own.
             let is_own = |action: &&Action| operation != Operation::TransactWriteItems || **action == Action::ConditionCheckItem;
             let new = || operation.actions().iter().filter(is_own);
-            match self.try_harmlessly(operation, place, receipt).await {
+            match self.try_harmlessly(operation, place, cost).await {
                 Ok(()) => {}
                 Err(failure) if failure.trouble() == Trouble::Denied => denied.extend(new()),
                 Err(failure) => findings.push(self.stopped(&failure)),
@@ -365,14 +365,14 @@ impl Admin {
         findings
     }
 
-    async fn try_harmlessly(&self, operation: Operation, place: &Place, receipt: &mut Receipt) -> Result<(), Failure> {
+    async fn try_harmlessly(&self, operation: Operation, place: &Place, cost: &mut Cost) -> Result<(), Failure> {
         match (operation, place) {
             // Just requested above; a denial is reported as a finding of its own.
             (Operation::DescribeTimeToLive, _) => Ok(()),
-            (_, Place::Turns) => self.table.probe(operation, &self.probe_partition(), receipt).await,
+            (_, Place::Turns) => self.table.probe(operation, &self.probe_partition(), cost).await,
             (_, Place::List(list)) => {
                 let key = Partitions::new(self.options.namespace.as_ref()).probe(list.sort_key.is_some());
-                list.probe(operation, &key, receipt).await
+                list.probe(operation, &key, cost).await
             }
         }
     }
@@ -395,7 +395,7 @@ impl Admin {
         Some(Finding::new(severity, Subject::Clock, what, "set it, and keep it set by NTP"))
     }
 
-    async fn backup_finding(&self, receipt: &mut Receipt) -> Option<Finding> {
+    async fn backup_finding(&self, cost: &mut Cost) -> Option<Finding> {
         let remedy = || {
             format!(
                 "aws dynamodb update-continuous-backups --table-name {} --point-in-time-recovery-specification \
@@ -403,7 +403,7 @@ impl Admin {
                 self.table.target().table
             )
         };
-        match self.table.point_in_time_recovery(receipt).await {
+        match self.table.point_in_time_recovery(cost).await {
             Ok(true) => Some(Finding::fine(Subject::Backups, "point-in-time recovery is on")),
             Ok(false) => Some(Finding::new(
                 Severity::Hint,

@@ -16,7 +16,7 @@ use super::sdk::{Failure, SdkTable, Target, Trouble};
 use super::{Options, names};
 use chat_memory_core::backend::Layout;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// How long a new table may take to become usable. Ten seconds is typical.
 const CREATION_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -131,19 +131,19 @@ impl Admin {
     /// Access denied, naming the missing action; unavailable, also if the table is not usable after five minutes; read only if the
     /// options say so.
     pub async fn create_table(&self) -> Result<Creation, Error> {
-        let (target, receipt) = (self.table.target(), &mut Receipt::default());
+        let (target, cost) = (self.table.target(), &mut Cost::default());
         let (partition_key, sort_key) = self.new_keys();
         let mut retry = Retry::new(self.options.deadline);
         let created = loop {
-            match self.table.create_table(partition_key, sort_key, receipt).await {
+            match self.table.create_table(partition_key, sort_key, cost).await {
                 Ok(created) => break created,
                 Err(failure) => retry.bear(failure, target).await?,
             }
         };
-        let table = self.wait_until_usable(receipt).await?;
+        let table = self.wait_until_usable(cost).await?;
         let mut retry = Retry::new(self.options.deadline);
         let ttl = loop {
-            match self.settle_ttl(created, receipt).await {
+            match self.settle_ttl(created, cost).await {
                 Ok(ttl) => break ttl,
                 Err(failure) => retry.bear(failure, target).await?,
             }
@@ -160,7 +160,7 @@ impl Admin {
     pub async fn describe(&self) -> Result<Description, Error> {
         let mut retry = Retry::new(self.options.deadline);
         loop {
-            match self.table.describe(&mut Receipt::default()).await {
+            match self.table.describe(&mut Cost::default()).await {
                 Ok(table) => return Ok(table),
                 Err(failure) => retry.bear(failure, self.table.target()).await?,
             }
@@ -169,13 +169,13 @@ impl Admin {
 
     /// Returns the table's TTL attribute; turns TTL on in a new table if it is off. DynamoDB refuses to turn it on twice, and the
     /// first response may have been lost, so each attempt checks first.
-    async fn settle_ttl(&self, new: bool, receipt: &mut Receipt) -> Result<Option<String>, Failure> {
-        let ttl = self.table.time_to_live(receipt).await?;
+    async fn settle_ttl(&self, new: bool, cost: &mut Cost) -> Result<Option<String>, Failure> {
+        let ttl = self.table.time_to_live(cost).await?;
         if !new || ttl.is_some() {
             return Ok(ttl);
         }
         let attribute = self.new_ttl();
-        self.table.enable_ttl(attribute, receipt).await?;
+        self.table.enable_ttl(attribute, cost).await?;
         Ok(Some(attribute.to_owned()))
     }
 
@@ -199,11 +199,11 @@ impl Admin {
         if self.is_list() { self.options.ttl_attribute.as_deref().unwrap_or(names::LIST_TTL) } else { names::TTL }
     }
 
-    async fn wait_until_usable(&self, receipt: &mut Receipt) -> Result<Description, Error> {
+    async fn wait_until_usable(&self, cost: &mut Cost) -> Result<Description, Error> {
         let target = self.table.target();
         let mut retry = Retry::new(CREATION_LIMIT);
         loop {
-            match self.table.describe(receipt).await {
+            match self.table.describe(cost).await {
                 Ok(table) if table.usable => return Ok(table),
                 Ok(_) => retry.pause().await.then_some(()).ok_or_else(|| {
                     let minutes = CREATION_LIMIT.as_secs() / 60;

@@ -17,7 +17,7 @@ use chat_memory_core::SessionId;
 use chat_memory_core::backend::check_title;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::{Message, Role};
-use chat_memory_core::store::{Append, AppendId, Appended, Identity, KEY_LIFETIME_MS, Position, Receipt, Ticket};
+use chat_memory_core::store::{Append, AppendId, Appended, Cost, Identity, KEY_LIFETIME_MS, Position, Ticket};
 
 /// The wait between two attempts that conflicted with another writer; it grows.
 const FIRST_CONTENTION_MS: f64 = 10.0;
@@ -45,7 +45,7 @@ pub(super) struct Attempt<'a> {
     pub(super) notes: Vec<String>,
     /// What a clear removed.
     pub(super) took: Took,
-    pub(super) receipt: Receipt,
+    pub(super) cost: Cost,
 }
 
 /// What a clear removed.
@@ -87,9 +87,9 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         self.check_size(append.messages())?;
         let mut retry = self.retry();
         let _turn = turn_in(self.queues.as_ref(), session, &retry).await?;
-        let mut receipt = Receipt::default();
-        let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
-        let first = self.first_state(session, ttl.as_deref(), &mut receipt).await?;
+        let mut cost = Cost::default();
+        let ttl = self.ttl_attribute(&mut cost, &mut retry).await?;
+        let first = self.first_state(session, ttl.as_deref(), &mut cost).await?;
         let now_ms = self.clock.now().wall_ms;
         let since = Since::time(match append.identity() {
             Identity::New => now_ms,
@@ -111,7 +111,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             parts: None,
             notes: Vec::new(),
             took: Took::default(),
-            receipt,
+            cost,
         };
         match self.settle(&mut attempt, first, &mut retry).await {
             Ok(appended) => Ok((appended, attempt.took)),
@@ -160,7 +160,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 None => {
                     if state.is_none() {
                         let ttl = attempt.ttl.clone();
-                        state = Some(self.state(attempt.session, false, ttl.as_deref(), &mut attempt.receipt, retry).await?);
+                        state = Some(self.state(attempt.session, false, ttl.as_deref(), &mut attempt.cost, retry).await?);
                     }
                     let Some(now) = &state else { continue };
                     if let Some(found) = self.find_append(attempt, now, retry).await? {
@@ -191,7 +191,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 Guard::Of(generation) => Some(generation),
                 _ => None,
             };
-            match self.table.change(&ready.change, &mut attempt.receipt).await {
+            match self.table.change(&ready.change, &mut attempt.cost).await {
                 Ok(Changed::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
                 Ok(Changed::Refused(item)) => {
                     // An intermediary may have sent the request twice, and this may be the response to the second copy. Until the
@@ -221,7 +221,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 Err(fault) if fault.error.is_too_large() && !rolled && self.settings.roll_bytes.is_some() => {
                     // The originals filled up the item: roll its older part first.
                     rolled = true;
-                    if !self.make_room(attempt.session, &mut attempt.receipt, retry).await? {
+                    if !self.make_room(attempt.session, &mut attempt.cost, retry).await? {
                         return Err(too_full(fault.error));
                     }
                     state = None;
@@ -240,11 +240,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// record that the append was to follow is gone, too.
     async fn tells(&self, attempt: &mut Attempt<'_>, state: &State, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let Some(last) = attempt.append.expected().and_then(Position::last) else { return Ok(false) };
-        let receipt = &mut attempt.receipt;
+        let cost = &mut attempt.cost;
         Ok(state.python.is_none()
-            && (self.find_in_item(attempt.session, state, last, receipt, retry).await?.is_some()
+            && (self.find_in_item(attempt.session, state, last, cost, retry).await?.is_some()
                 || self
-                    .find_beyond_item(attempt.session, state, last, Since::time(attempt.since.ms), receipt, retry)
+                    .find_beyond_item(attempt.session, state, last, Since::time(attempt.since.ms), cost, retry)
                     .await?
                     .is_some()))
     }
@@ -256,11 +256,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         state: &State,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<FoundAppend>, Error> {
-        let found = self.find_in_item(attempt.session, state, attempt.id, &mut attempt.receipt, retry).await?;
+        let found = self.find_in_item(attempt.session, state, attempt.id, &mut attempt.cost, retry).await?;
         if found.is_some() || !(attempt.shared || attempt.in_doubt) {
             return Ok(found);
         }
-        self.find_beyond_item(attempt.session, state, attempt.id, attempt.since, &mut attempt.receipt, retry).await
+        self.find_beyond_item(attempt.session, state, attempt.id, attempt.since, &mut attempt.cost, retry).await
     }
 
     /// Builds the request for a list that was read.
@@ -274,7 +274,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Ready>, Error> {
         if state.js.is_none() && state.python.is_none() {
-            self.choose_form(attempt.session, &mut attempt.receipt, retry).await?;
+            self.choose_form(attempt.session, &mut attempt.cost, retry).await?;
         }
         let dialect = self.form(state);
         let starts = state.log.next() == 0;
@@ -383,7 +383,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let id = Uuid::new_v4().to_string();
         let items = self.parts_of(attempt.session, &id, messages)?;
         for item in &items {
-            retry!(retry, self.table.store(item, &mut attempt.receipt))?;
+            retry!(retry, self.table.store(item, &mut attempt.cost))?;
         }
         attempt.parts = Some(Parts { id, count: items.len() });
         Ok(())
@@ -398,8 +398,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_ms), attempt.now_ms);
         appended.started = ready.starts;
         // The append is done. What follows only makes the next one cheaper, and must not make this one fail.
-        self.roll_if_due(attempt.session, &Item { key, attributes: item }, &state, &mut attempt.receipt).await;
-        appended.receipt = attempt.receipt;
+        self.roll_if_due(attempt.session, &Item { key, attributes: item }, &state, &mut attempt.cost).await;
+        appended.cost = attempt.cost;
         Ok(appended)
     }
 
@@ -416,7 +416,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut appended = Appended::new(seq, position, found.stub.created_at);
         // If a request of this very attempt is in flight, what is found counts as its own.
         appended.repeated = attempt.shared && !attempt.in_doubt;
-        appended.receipt = attempt.receipt;
+        appended.cost = attempt.cost;
         Ok(appended)
     }
 
@@ -425,7 +425,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             // Parts stay: a delayed copy of a first request may still make them visible after an original has cleared the session.
             // `table sweep` finds those that no record names.
             for note in std::mem::take(&mut attempt.notes) {
-                let _ = self.table.discard(&self.side_key(attempt.session, &note), &mut attempt.receipt).await;
+                let _ = self.table.discard(&self.side_key(attempt.session, &note), &mut attempt.cost).await;
             }
             return error;
         }

@@ -11,7 +11,7 @@ use crate::retry::Retry;
 use crate::table::Clock;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{AppendId, Receipt, Record};
+use chat_memory_core::store::{AppendId, Cost, Record};
 
 /// The earliest point at which an append may have landed.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +49,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         state: &State,
         id: AppendId,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<FoundAppend>, Error> {
         if let Some(entry) = state.log.find(id) {
-            return self.found(session, &state.log, entry, receipt, retry).await.map(Some);
+            return self.found(session, &state.log, entry, cost, retry).await.map(Some);
         }
         // It landed, and an original that writes the whole list has lost it since. The append is done and must not be repeated.
         let lost = state.ids.contains(&id);
@@ -68,7 +68,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         state: &State,
         id: AppendId,
         since: Since,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<FoundAppend>, Error> {
         if !self.keeps(Rule::LookBack) {
@@ -77,7 +77,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         // If the list itself reaches back that far, nothing older matters.
         if !reaches(&state.log, since) {
             let from = state.log.head.segment.clone();
-            if let Some(found) = self.find_in_segments(session, from, None, id, since, receipt, retry).await? {
+            if let Some(found) = self.find_in_segments(session, from, None, id, since, cost, retry).await? {
                 return Ok(Some(found));
             }
         }
@@ -87,13 +87,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if !seen.insert(at.clone()) {
                 return Err(circle(session, &at));
             }
-            let Some(SideItem::Gone(gone)) = self.read_side_item(session, &at, receipt, retry).await? else { break };
+            let Some(SideItem::Gone(gone)) = self.read_side_item(session, &at, cost, retry).await? else { break };
             let Gone { stubs, segments, before, .. } = &gone;
             if let Some(stub) = stubs.iter().find(|stub| stub.append_id == id) {
                 return Ok(Some(FoundAppend { stub: *stub, record: None }));
             }
             if let Some((from, until)) = segments.clone() {
-                let found = self.find_in_segments(session, Some(from), until, id, since, receipt, retry).await?;
+                let found = self.find_in_segments(session, Some(from), until, id, since, cost, retry).await?;
                 if let Some(found) = found {
                     return Ok(Some(FoundAppend { record: None, ..found }));
                 }
@@ -116,7 +116,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         until: Option<String>,
         id: AppendId,
         since: Since,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<FoundAppend>, Error> {
         let mut next = from;
@@ -125,10 +125,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             if !seen.insert(at.clone()) {
                 return Err(circle(session, &at));
             }
-            match self.read_side_item(session, &at, receipt, retry).await? {
+            match self.read_side_item(session, &at, cost, retry).await? {
                 Some(SideItem::Segment(log)) => {
                     if let Some(entry) = log.find(id) {
-                        return self.found(session, &log, entry, receipt, retry).await.map(Some);
+                        return self.found(session, &log, entry, cost, retry).await.map(Some);
                     }
                     if reaches(&log, since) {
                         break;
@@ -152,10 +152,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         log: &Log,
         entry: &Entry,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<FoundAppend, Error> {
-        let record = self.whole(session, log, entry, receipt, retry).await?;
+        let record = self.whole(session, log, entry, cost, retry).await?;
         Ok(FoundAppend { stub: Stub::of(entry), record })
     }
 }

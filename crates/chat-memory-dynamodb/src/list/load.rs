@@ -9,7 +9,7 @@ use crate::retry::Retry;
 use crate::table::Clock;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::{History, Load, Receipt, Record, Walk};
+use chat_memory_core::store::{Cost, History, Load, Record, Walk};
 
 /// The longest wait before re-reading a session in which something was missing: rewriting it takes little time.
 pub(super) const LOOK_AGAIN_MS: f64 = 20.0;
@@ -32,18 +32,18 @@ enum Step {
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         let mut retry = self.retry();
-        let mut receipt = Receipt::default();
-        let ttl = self.ttl_attribute(&mut receipt, &mut retry).await?;
+        let mut cost = Cost::default();
+        let ttl = self.ttl_attribute(&mut cost, &mut retry).await?;
         let mut eventual = load.eventual || self.settings.eventual;
         let mut before: Option<State> = None;
         loop {
             let asked_ms = self.clock.now().wall_ms;
-            let state = self.state(session, eventual, ttl.as_deref(), &mut receipt, &mut retry).await?;
+            let state = self.state(session, eventual, ttl.as_deref(), &mut cost, &mut retry).await?;
             // Nothing was written since it was found missing, so it is lost.
             let unchanged = before.as_ref().is_some_and(|before| *before == state);
-            match self.try_load(session, load, &state, unchanged, asked_ms, &mut receipt, &mut retry).await? {
+            match self.try_load(session, load, &state, unchanged, asked_ms, &mut cost, &mut retry).await? {
                 Step::Done(mut history) => {
-                    history.receipt = receipt;
+                    history.cost = cost;
                     return Ok(*history);
                 }
                 Step::Missing(what) if unchanged || !self.keeps(Rule::LookAgain) => {
@@ -71,7 +71,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         state: &State,
         unchanged: bool,
         asked_ms: i64,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Step, Error> {
         let position = state.position(asked_ms);
@@ -97,7 +97,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 if walk.wants() != Some(entry.bare.seq) {
                     break;
                 }
-                match self.whole(session, log, entry, receipt, retry).await? {
+                match self.whole(session, log, entry, cost, retry).await? {
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Missing(format!("a part of record {}", entry.bare.seq))),
                 }
@@ -109,7 +109,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 walk.end();
                 break;
             };
-            match self.read_side_item(session, &id, receipt, retry).await? {
+            match self.read_side_item(session, &id, cost, retry).await? {
                 Some(SideItem::Segment(next)) => {
                     if !seen.insert(id.clone()) {
                         return Err(circle(session, &id));
@@ -146,13 +146,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         log: &Log,
         entry: &Entry,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Record>, Error> {
         match &entry.parts {
             None => log.record(session.as_str(), entry).map(Some),
             Some(parts) => {
-                let messages = self.read_parts(session, parts, receipt, retry).await?;
+                let messages = self.read_parts(session, parts, cost, retry).await?;
                 Ok(messages.map(|messages| entry.bare.with(messages)))
             }
         }

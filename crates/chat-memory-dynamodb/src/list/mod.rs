@@ -38,9 +38,7 @@ use super::retry::{Retry, retry};
 use super::table::{Attributes, Clock};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::{
-    Append, Capabilities, ClearOutcome, Receipt, SessionInfo, SessionPage, SessionQuery, SessionUpdate,
-};
+use chat_memory_core::store::{Append, Capabilities, ClearOutcome, Cost, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
 use state::State;
 
 /// The capabilities of this layout: it has no directory, and below the rolling size an append costs as much as the whole item.
@@ -165,12 +163,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     ///
     /// # Errors
     /// Invalid if nothing shows the dialect: then it must be configured, since the originals cannot read one another's.
-    async fn choose_form(&self, session: &SessionId, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<(), Error> {
+    async fn choose_form(&self, session: &SessionId, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         if self.settings.dialect.is_some() {
             return Ok(());
         }
         let chosen = self.usual.get_or_try_init(|| async {
-            let items = match retry!(retry, self.table.sample(receipt)) {
+            let items = match retry!(retry, self.table.sample(cost)) {
                 // Then nothing shows it.
                 Err(error) if error.is_access_denied() => Vec::new(),
                 items => items?,
@@ -199,11 +197,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// The attribute by which a session expires, if that matters.
-    async fn ttl_attribute(&self, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Option<String>, Error> {
+    async fn ttl_attribute(&self, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<Option<String>, Error> {
         if self.settings.retention_s.is_none() || self.settings.ttl_attribute.is_some() {
             return Ok(self.settings.ttl_attribute.clone());
         }
-        let told = retry!(retry, self.table.purges_by(receipt))?;
+        let told = retry!(retry, self.table.purges_by(cost))?;
         Ok(Some(told.unwrap_or_else(|| super::names::LIST_TTL.to_owned())))
     }
 
@@ -228,16 +226,16 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         eventual: bool,
         ttl: Option<&str>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<State, Error> {
         let key = self.key(session)?;
-        let item = retry!(retry, self.table.read(&key, eventual, receipt))?;
+        let item = retry!(retry, self.table.read(&key, eventual, cost))?;
         if let (None, Sort::Free(name)) = (&item, &self.settings.sort) {
             // An id with a slash may be stored the way LangChain.js's sortKey does. That session must not be mistaken for an empty
             // one.
             let other = self.by_sort_key_name(session, name);
-            if retry!(retry, self.table.read(&other, eventual, receipt))?.is_some() {
+            if retry!(retry, self.table.read(&other, eventual, cost))?.is_some() {
                 return Err(Error::invalid(format!(
                     "session {:?} is ambiguous: there is one of that partition key under the sort key {name:?}; name it {:?}, or fix the sort \
                      key's value in the store URL (sort_value={name})",

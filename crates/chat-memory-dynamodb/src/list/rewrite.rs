@@ -49,7 +49,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let first = kept.head.segment.clone();
             while kept.elements.is_empty() {
                 let Some(id) = kept.head.segment.clone() else { break };
-                let found = self.read_side_item(attempt.session, &id, &mut attempt.receipt, retry).await?;
+                let found = self.read_side_item(attempt.session, &id, &mut attempt.cost, retry).await?;
                 kept = match found {
                     Some(SideItem::Segment(log)) => log,
                     _ if !unchanged => return Ok(None),
@@ -69,7 +69,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let id = Uuid::new_v4().to_string();
             attempt.notes.push(id.clone());
             let note = self.note(attempt.session, &id, &gone, None);
-            retry!(retry, self.table.store(&note, &mut attempt.receipt))?;
+            retry!(retry, self.table.store(&note, &mut attempt.cost))?;
             kept.head.gone = Some(id);
         }
         let (head, mut elements) = self.unify(attempt.session, kept, dialect)?;

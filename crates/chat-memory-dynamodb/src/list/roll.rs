@@ -11,7 +11,7 @@ use crate::size::{item_bytes, value_bytes, write_units};
 use crate::table::{Clock, Item};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, Receipt};
+use chat_memory_core::store::{Append, Cost};
 
 /// Bytes of an item that a segment leaves for its key and for what it stores besides its elements.
 const SEGMENT_MARGIN: usize = 4 * 1024;
@@ -39,30 +39,25 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     }
 
     /// Rolls a session's item if it has grown beyond the size. After a failure the next append tries again.
-    pub(super) async fn roll_if_due(&self, session: &SessionId, item: &Item, state: &State, receipt: &mut Receipt) {
+    pub(super) async fn roll_if_due(&self, session: &SessionId, item: &Item, state: &State, cost: &mut Cost) {
         let Some(limit) = self.settings.roll_bytes else { return };
         if item_bytes(item) <= limit {
             return;
         }
         let mut retry = self.retry();
-        if let Err(error) = self.roll(session, state, limit, receipt, &mut retry).await {
+        if let Err(error) = self.roll(session, state, limit, cost, &mut retry).await {
             tracing::warn!(%error, "the older part of a session could not be rolled; the next append tries again");
         }
     }
 
     /// Makes room in an item that DynamoDB refuses to let grow. Returns whether there is room now.
-    pub(super) async fn make_room(
-        &self,
-        session: &SessionId,
-        receipt: &mut Receipt,
-        retry: &mut Retry<'_, C>,
-    ) -> Result<bool, Error> {
+    pub(super) async fn make_room(&self, session: &SessionId, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let Some(limit) = self.settings.roll_bytes else { return Ok(false) };
         let mut rolled = false;
         // An item filled by an original takes two segments at most, since an item holds no more than that.
         for _ in 0..3 {
-            let state = self.state(session, false, None, receipt, retry).await?;
-            if !self.roll(session, &state, limit, receipt, retry).await? {
+            let state = self.state(session, false, None, cost, retry).await?;
+            if !self.roll(session, &state, limit, cost, retry).await? {
                 break;
             }
             rolled = true;
@@ -76,7 +71,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         state: &State,
         limit: usize,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
         // In an item with two lists, each original sees its own part, so it is left as it is.
@@ -89,17 +84,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let older: Vec<AttributeValue> = log.elements[..first.at].iter().map(|(_, element)| element.clone()).collect();
         let last = log.entries[..keep_from].last().map(|entry| entry.bare.append_id);
         let id = Uuid::new_v4().to_string();
-        let ttl = self.ttl_attribute(receipt, retry).await?;
+        let ttl = self.ttl_attribute(cost, retry).await?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         let expires = self.settings.retention_s.and_then(|kept| Some((ttl.as_deref()?, now_s + i64::try_from(kept).ok()?)));
         let segment = self.segment(session, &id, &log.head, dialect, older, expires);
-        super::retry!(retry, self.table.store(&segment, receipt))?;
+        super::retry!(retry, self.table.store(&segment, cost))?;
         let head = Head { next: first.bare.seq, last, segment: Some(id.clone()), gone: log.head.gone.clone(), bare: Vec::new() };
         let kept = log.elements[first.at..].iter().map(|(_, element)| element.clone()).collect();
         let change = self.rewrite(session, state, dialect, &head, kept)?;
         let key = &change.key;
         loop {
-            match self.table.change(&change, receipt).await {
+            match self.table.change(&change, cost).await {
                 Ok(Changed::Done(item)) => {
                     let now = self.read_state(session, Some(&item), None)?;
                     self.generations.learn(key, &now, dialect);
@@ -109,8 +104,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     let now = self.read_state(session, item.as_ref(), None)?;
                     self.generations.learn(key, &now, self.form(&now));
                     // It may have been this very change, whose response was lost.
-                    if !self.points_at(session, &now, &id, receipt, retry).await? {
-                        let _ = self.table.discard(&segment.key, receipt).await;
+                    if !self.points_at(session, &now, &id, cost, retry).await? {
+                        let _ = self.table.discard(&segment.key, cost).await;
                     }
                     return Ok(true);
                 }
@@ -128,7 +123,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         state: &State,
         id: &str,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
         // It would be the newest segment, or one of the newest few. A rewind or a clear may have noted it, too. If in doubt it
@@ -139,7 +134,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut next = state.log.head.segment.clone();
         for _ in 0..3 {
             let Some(at) = next else { return Ok(false) };
-            match self.read_side_item(session, &at, receipt, retry).await? {
+            match self.read_side_item(session, &at, cost, retry).await? {
                 Some(super::side::SideItem::Segment(log)) if log.head.segment.as_deref() != Some(id) => next = log.head.segment,
                 _ => return Ok(true),
             }

@@ -14,7 +14,7 @@ use crate::names::{VERSION, not_of_namespaces};
 use crate::table::{Clock, Key};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Receipt, SessionInfo, SessionPage};
+use chat_memory_core::store::{Cost, SessionInfo, SessionPage};
 
 /// How many shares of the table are read at once.
 const SHARES: u32 = 4;
@@ -45,18 +45,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let number = u32::try_from(number).unwrap_or_default();
             self.share(Share { number, of }, progress.clone())
         });
-        let (mut sessions, mut warnings, mut receipt) = (Vec::new(), BTreeSet::new(), Receipt::default());
+        let (mut sessions, mut warnings, mut cost) = (Vec::new(), BTreeSet::new(), Cost::default());
         for (share, read) in futures_util::future::join_all(shares).await.into_iter().enumerate() {
-            let (found, said, next, cost) = read?;
+            let (found, said, next, of_share) = read?;
             sessions.extend(found);
             warnings.extend(said);
             progress[share] = next;
-            receipt += cost;
+            cost += of_share;
         }
         let is_over = progress.iter().all(|progress| matches!(progress, Progress::End));
         let mut page = SessionPage::new(sessions, (!is_over).then(|| spell(&progress)));
         page.warnings = warnings.into_iter().collect();
-        page.receipt = receipt;
+        page.cost = cost;
         Ok(page)
     }
 
@@ -64,17 +64,17 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         share: Share,
         progress: Progress,
-    ) -> Result<(Vec<SessionInfo>, BTreeSet<String>, Progress, Receipt), Error> {
-        let mut receipt = Receipt::default();
+    ) -> Result<(Vec<SessionInfo>, BTreeSet<String>, Progress, Cost), Error> {
+        let mut cost = Cost::default();
         let after = match progress {
-            Progress::End => return Ok((Vec::new(), BTreeSet::new(), Progress::End, receipt)),
+            Progress::End => return Ok((Vec::new(), BTreeSet::new(), Progress::End, cost)),
             Progress::Start => None,
             Progress::After(pk, sk) => Some(Key { pk, sk }),
         };
         let mut retry = self.retry();
         let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
         let only = &[VERSION];
-        let Slice { items, after } = retry!(retry, self.table.slice(share, only, &lists, after.as_ref(), &mut receipt))?;
+        let Slice { items, after } = retry!(retry, self.table.slice(share, only, &lists, after.as_ref(), &mut cost))?;
         let (mut found, mut unclear) = (Vec::new(), Vec::new());
         let of_namespaces = items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
         for item in &items {
@@ -87,8 +87,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         for some in unclear.chunks(AT_ONCE) {
             let whole = some.iter().map(|(id, key)| self.look_into(id, key));
             for (read, (id, _)) in futures_util::future::join_all(whole).await.into_iter().zip(some) {
-                let (seen, cost) = read?;
-                receipt += cost;
+                let (seen, of_read) = read?;
+                cost += of_read;
                 match seen {
                     Contents::Nothing => {}
                     Contents::Messages => found.push(id.clone()),
@@ -103,18 +103,18 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
         let sessions = found.into_iter().map(info).collect();
         let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
-        Ok((sessions, warnings, progress, receipt))
+        Ok((sessions, warnings, progress, cost))
     }
 
     /// Reads an item in which the settings' lists were not found, to see what it holds.
-    async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Receipt), Error> {
-        let mut receipt = Receipt::default();
+    async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Cost), Error> {
+        let mut cost = Cost::default();
         let mut retry = self.retry();
-        let item = match retry!(retry, self.table.read(key, true, &mut receipt)) {
+        let item = match retry!(retry, self.table.read(key, true, &mut cost)) {
             Err(error) if error.is_access_denied() => {
                 let why = "some items could not be read for lack of dynamodb:GetItem: there may be sessions among them that are not \
                            listed; allow it";
-                return Ok((Contents::Unknown(why.to_owned()), receipt));
+                return Ok((Contents::Unknown(why.to_owned()), cost));
             }
             item => item?.unwrap_or_default(),
         };
@@ -128,7 +128,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             None if [&lists.js, &lists.python].iter().any(|name| is_something(item.get(*name))) => Contents::Messages,
             None => Contents::Nothing,
         };
-        Ok((seen, receipt))
+        Ok((seen, cost))
     }
 
     /// Tests, before the first write, the permissions that later ones will need for rolling, rewinds and sweeps. Reads the session
@@ -137,7 +137,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         session: &SessionId,
         ttl: Option<&str>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Option<State>, Error> {
         if self.tried_out.initialized() {
             return Ok(None);
@@ -146,20 +146,20 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let try_out = |operation| {
             let key = &key;
             async move {
-                let (mut receipt, mut retry) = (Receipt::default(), self.retry());
-                let tried = retry!(retry, self.table.try_out(operation, key, &mut receipt));
-                (tried, receipt)
+                let (mut cost, mut retry) = (Cost::default(), self.retry());
+                let tried = retry!(retry, self.table.try_out(operation, key, &mut cost));
+                (tried, cost)
             }
         };
         let read = async {
-            let (mut receipt, mut retry) = (Receipt::default(), self.retry());
-            let state = self.state(session, false, ttl, &mut receipt, &mut retry).await;
-            (state, receipt)
+            let (mut cost, mut retry) = (Cost::default(), self.retry());
+            let state = self.state(session, false, ttl, &mut cost, &mut retry).await;
+            (state, cost)
         };
-        let ((put, put_cost), (delete, delete_cost), (state, cost)) =
+        let ((put, put_cost), (delete, delete_cost), (state, read_cost)) =
             futures_util::future::join3(try_out(Operation::PutItem), try_out(Operation::DeleteItem), read).await;
-        for cost in [put_cost, delete_cost, cost] {
-            *receipt += cost;
+        for part in [put_cost, delete_cost, read_cost] {
+            *cost += part;
         }
         put.and(delete).map_err(lacks_permissions)?;
         let state = state.map_err(|e| if e.is_access_denied() { lacks_permissions(e) } else { e })?;

@@ -14,7 +14,7 @@ use crate::table::{Attributes, Clock, Item};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
-use chat_memory_core::store::{AppendId, Receipt};
+use chat_memory_core::store::{AppendId, Cost};
 
 /// Bytes of an item that a part leaves for its key.
 const PART_MARGIN: usize = 20 * 1024;
@@ -185,11 +185,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         session: &SessionId,
         id: &str,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<SideItem>, Error> {
         let key = self.side_key(session, id);
-        let Some(attributes) = retry!(retry, self.table.read(&key, false, receipt))? else { return Ok(None) };
+        let Some(attributes) = retry!(retry, self.table.read(&key, false, cost))? else { return Ok(None) };
         SideItem::parse(&self.settings.lists, session, id, &attributes).map(Some)
     }
 
@@ -217,13 +217,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         &self,
         session: &SessionId,
         parts: &Parts,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Vec<Message>>, Error> {
         let mut payload = Vec::new();
         for n in 0..parts.count {
             let key = self.side_key(session, &part_id(&parts.id, n));
-            let item = retry!(retry, self.table.read(&key, false, receipt))?;
+            let item = retry!(retry, self.table.read(&key, false, cost))?;
             let Some(item) = item else { return Ok(None) };
             check_version(session, &part_id(&parts.id, n), &item)?;
             match item.get(DATA) {

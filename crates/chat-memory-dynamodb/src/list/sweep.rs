@@ -10,23 +10,23 @@ use crate::retry::Retry;
 use crate::table::Clock;
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, Deleted, Receipt, SweepStats};
+use chat_memory_core::store::{Append, Cost, Deleted, SweepStats};
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.writable()?;
         let mut retry = self.retry();
         let mut swept = SweepStats::default();
-        let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
+        let state = self.state(session, false, None, &mut swept.cost, &mut retry).await?;
         let mut note = state.log.head.gone.clone();
         // What remains of it is purged a day later, if the table's TTL is on.
-        let ttl = retry!(retry, self.table.purges_by(&mut swept.receipt)).ok().flatten();
+        let ttl = retry!(retry, self.table.purges_by(&mut swept.cost)).ok().flatten();
         let mut seen = HashSet::new();
         while let Some(id) = note.take() {
             if !seen.insert(id.clone()) {
                 return Err(circle(session, &id));
             }
-            let gone = match self.read_side_item(session, &id, &mut swept.receipt, &mut retry).await? {
+            let gone = match self.read_side_item(session, &id, &mut swept.cost, &mut retry).await? {
                 Some(SideItem::Gone(gone)) => gone,
                 Some(_) => {
                     return Err(Error::corrupt(format!(
@@ -69,14 +69,14 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                     return Err(circle(session, &at));
                 }
                 *retry = self.retry();
-                next = match self.read_side_item(session, &at, &mut swept.receipt, retry).await? {
+                next = match self.read_side_item(session, &at, &mut swept.cost, retry).await? {
                     Some(SideItem::Segment(log)) => {
                         let away = log.entries.iter().filter(|entry| entry.bare.seq >= gone.to);
                         for parts in away.filter_map(|entry| entry.parts.as_ref()) {
-                            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
+                            self.delete_parts(session, &parts.id, parts.count, &mut swept.cost, retry).await?;
                         }
                         let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
-                        retry!(retry, self.table.store(&stub, &mut swept.receipt))?;
+                        retry!(retry, self.table.store(&stub, &mut swept.cost))?;
                         swept.records += log.entries.len() as u64;
                         // Everything below records that live on in the list lives on as well, whatever end the note gives.
                         let is_last = log.entries.first().is_some_and(|entry| entry.bare.seq < gone.to);
@@ -89,11 +89,11 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         }
         let is_live = |parts: &Parts| live.entries.iter().any(|entry| entry.parts.as_ref() == Some(parts));
         for parts in std::mem::take(&mut gone.parts).into_iter().filter(|parts| !is_live(parts)) {
-            self.delete_parts(session, &parts.id, parts.count, &mut swept.receipt, retry).await?;
+            self.delete_parts(session, &parts.id, parts.count, &mut swept.cost, retry).await?;
         }
         gone.swept = true;
         let note = self.note(session, id, &gone, expires);
-        retry!(retry, self.table.store(&note, &mut swept.receipt))
+        retry!(retry, self.table.store(&note, &mut swept.cost))
     }
 
     async fn delete_parts(
@@ -101,12 +101,12 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         session: &SessionId,
         id: &str,
         count: usize,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<(), Error> {
         for n in 0..count {
             let key = self.side_key(session, &part_id(id, n));
-            retry!(retry, self.table.discard(&key, receipt))?;
+            retry!(retry, self.table.discard(&key, cost))?;
         }
         Ok(())
     }
@@ -116,15 +116,15 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// empty.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         self.writable()?;
-        let mut receipt = Receipt::default();
-        let state = self.state(session, false, None, &mut receipt, &mut self.retry()).await?;
+        let mut cost = Cost::default();
+        let state = self.state(session, false, None, &mut cost, &mut self.retry()).await?;
         if !state.exists {
-            return Ok(Deleted::new(false, SweepStats::new(0, receipt)));
+            return Ok(Deleted::new(false, SweepStats::new(0, cost)));
         }
         if state.log.is_cleared() {
             // This may repeat a delete that was interrupted.
             let mut swept = self.sweep(session).await?;
-            swept.receipt += receipt;
+            swept.cost += cost;
             return Ok(Deleted::new(false, swept));
         }
         let cleared = self.append_over(session, &Append::clear()).await;
@@ -132,8 +132,8 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
         // The records of an earlier delete held no messages.
         deleted.records = deleted.records.saturating_sub(took.bare);
-        deleted.receipt += receipt;
-        deleted.receipt += cleared.receipt;
+        deleted.cost += cost;
+        deleted.cost += cleared.cost;
         Ok(deleted)
     }
 }

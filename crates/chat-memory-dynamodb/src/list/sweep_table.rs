@@ -12,7 +12,7 @@ use crate::swept::{Damaged, TableSweepStats};
 use crate::table::{Clock, Key};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 impl<T: ListTable, C: Clock> Listed<T, C> {
     pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSweepStats, Error> {
@@ -28,7 +28,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
             let mut retry = self.retry();
             let whole = Share { number: 0, of: 1 };
             let only = &[VERSION, CREATED_AT, LIST_SESSION, LIST_HEAD];
-            let page = retry!(retry, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.receipt))?;
+            let page = retry!(retry, self.table.slice(whole, only, &[], after.as_ref(), &mut swept.cost))?;
             for item in page.items {
                 swept.items += 1;
                 if let Some((session, id)) = self.side_key_of(&item) {
@@ -64,13 +64,13 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
         let done = self.sweep(session).await?;
         let mut erased = done.records > 0;
         swept.records += done.records;
-        swept.receipt += done.receipt;
+        swept.cost += done.cost;
         let mut retry = self.retry();
-        let named = self.reachable(session, &mut swept.receipt, &mut retry).await?;
+        let named = self.reachable(session, &mut swept.cost, &mut retry).await?;
         for (id, is_old, key) in items {
             if is_old && !named.contains(&id) {
                 let mut retry = self.retry();
-                retry!(retry, self.table.discard(&key, &mut swept.receipt))?;
+                retry!(retry, self.table.discard(&key, &mut swept.cost))?;
                 swept.parts += 1;
                 erased = true;
             }
@@ -83,16 +83,16 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     /// then, and no request is still in flight.
     async fn forget_emptied(&self, session: &SessionId, swept: &mut TableSweepStats) -> Result<(), Error> {
         let mut retry = self.retry();
-        let state = self.state(session, false, None, &mut swept.receipt, &mut retry).await?;
+        let state = self.state(session, false, None, &mut swept.cost, &mut retry).await?;
         let old_before = self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
         let is_old = state.log.entries.iter().all(|entry| entry.count == 0 && entry.bare.created_at < old_before);
         let is_empty = state.log.elements.is_empty() && state.log.head.segment.is_none() && !state.log.entries.is_empty();
         let Some(generation) = state.generation.filter(|_| is_empty && is_old) else { return Ok(()) };
-        if !self.reachable(session, &mut swept.receipt, &mut retry).await?.is_empty() {
+        if !self.reachable(session, &mut swept.cost, &mut retry).await?.is_empty() {
             return Ok(());
         }
         let (key, equal) = (self.key(session)?, self.as_read(&state));
-        let gone = retry!(retry, self.table.discard_if(&key, generation, &equal, &mut swept.receipt))?;
+        let gone = retry!(retry, self.table.discard_if(&key, generation, &equal, &mut swept.cost))?;
         swept.sessions += u64::from(gone);
         Ok(())
     }
@@ -101,10 +101,10 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
     async fn reachable<'a>(
         &'a self,
         session: &SessionId,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'a, C>,
     ) -> Result<HashSet<String>, Error> {
-        let state = self.state(session, false, None, receipt, retry).await?;
+        let state = self.state(session, false, None, cost, retry).await?;
         let mut named = HashSet::new();
         name_parts(&state.log, &mut named);
         let mut to_see: Vec<String> = state.log.head.segment.iter().chain(&state.log.head.gone).cloned().collect();
@@ -113,7 +113,7 @@ impl<T: ListTable, C: Clock> Listed<T, C> {
                 continue;
             }
             *retry = self.retry();
-            match self.read_side_item(session, &id, receipt, retry).await? {
+            match self.read_side_item(session, &id, cost, retry).await? {
                 Some(SideItem::Segment(log)) => {
                     name_parts(&log, &mut named);
                     to_see.extend(log.head.segment);

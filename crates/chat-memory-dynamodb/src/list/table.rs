@@ -1,13 +1,13 @@
 //! The narrow view of a table that the list protocol uses, so that it runs on DynamoDB and on a simulated table alike.
 //!
-//! Each call is one request, sent once: retrying is up to the protocol. Each adds its cost to the receipt.
+//! Each call is one request, sent once: retrying is up to the protocol. Each adds its cost to the cost.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::iam::Operation;
 use crate::table::{Attributes, Fault, Item, Key};
-use chat_memory_core::store::{AppendId, Receipt};
+use chat_memory_core::store::{AppendId, Cost};
 
 /// Identifies the list between two of our rewrites. No value ever comes back, so a late request for an older generation is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,19 +77,19 @@ pub(crate) struct Share {
 #[async_trait]
 pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
     /// Reads an item (`GetItem`).
-    async fn read(&self, key: &Key, eventual: bool, receipt: &mut Receipt) -> Result<Option<Attributes>, Fault>;
+    async fn read(&self, key: &Key, eventual: bool, cost: &mut Cost) -> Result<Option<Attributes>, Fault>;
 
     /// Changes an item (`UpdateItem`). Returns the new item, or the one that failed the condition.
-    async fn change(&self, change: &Change, receipt: &mut Receipt) -> Result<Changed, Fault>;
+    async fn change(&self, change: &Change, cost: &mut Cost) -> Result<Changed, Fault>;
 
     /// Writes an item, replacing any existing one (`PutItem`).
-    async fn store(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault>;
+    async fn store(&self, item: &Item, cost: &mut Cost) -> Result<(), Fault>;
 
     /// Deletes an item, if it exists (`DeleteItem`).
-    async fn discard(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
+    async fn discard(&self, key: &Key, cost: &mut Cost) -> Result<(), Fault>;
 
     /// Reads a sample of the table's items, whole (`Scan`).
-    async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault>;
+    async fn sample(&self, cost: &mut Cost) -> Result<Vec<Item>, Fault>;
 
     /// Deletes an item if it has this generation and these attributes have these values, or are absent for `None` (`DeleteItem`).
     /// Returns whether it did.
@@ -98,7 +98,7 @@ pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
         key: &Key,
         generation: Generation,
         equal: &[(String, Option<AttributeValue>)],
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<bool, Fault>;
 
     /// Reads a page of a share of the whole table (`Scan`): the keys and these attributes of every item. With `lists`, returns only
@@ -110,12 +110,12 @@ pub(crate) trait ListTable: Send + Sync + std::fmt::Debug {
         only: &[&str],
         lists: &[&str],
         after: Option<&Key>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Slice, Fault>;
 
     /// The attribute by which the table purges, if it does (`DescribeTimeToLive`, requested once).
-    async fn purges_by(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault>;
+    async fn purges_by(&self, cost: &mut Cost) -> Result<Option<String>, Fault>;
 
     /// Tests on a reserved key whether the credentials allow an operation; changes nothing.
-    async fn try_out(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Fault>;
+    async fn try_out(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Fault>;
 }

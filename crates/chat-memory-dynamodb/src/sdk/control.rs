@@ -13,7 +13,7 @@ use crate::iam::Operation;
 use crate::names;
 use crate::table::Fault;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// A table's description, as DynamoDB reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +52,10 @@ impl Description {
 
 impl SdkTable {
     /// Describes the table.
-    pub(crate) async fn describe(&self, receipt: &mut Receipt) -> Result<Description, Failure> {
+    pub(crate) async fn describe(&self, cost: &mut Cost) -> Result<Description, Failure> {
         let request = self.0.client.describe_table().table_name(&self.0.target.table);
         let operation = Operation::DescribeTable;
-        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         let table = answer.map_err(|refused| refused.failure)?.table;
         table.as_ref().and_then(Description::of).ok_or_else(|| Failure {
             operation,
@@ -65,16 +65,16 @@ impl SdkTable {
     }
 
     /// The table's keys, requested once.
-    pub(crate) async fn schema(&self, receipt: &mut Receipt) -> Result<Schema, Failure> {
-        let asked = self.0.schema.get_or_try_init(|| async { self.describe(receipt).await.map(|table| table.schema) });
+    pub(crate) async fn schema(&self, cost: &mut Cost) -> Result<Schema, Failure> {
+        let asked = self.0.schema.get_or_try_init(|| async { self.describe(cost).await.map(|table| table.schema) });
         asked.await.cloned()
     }
 
     /// The attribute whose time (epoch seconds) makes DynamoDB purge items; `None` if TTL is off.
-    pub(crate) async fn time_to_live(&self, receipt: &mut Receipt) -> Result<Option<String>, Failure> {
+    pub(crate) async fn time_to_live(&self, cost: &mut Cost) -> Result<Option<String>, Failure> {
         let request = self.0.client.describe_time_to_live().table_name(&self.0.target.table);
         let answer = self
-            .call(Operation::DescribeTimeToLive, 0, receipt, |trace| request.customize().interceptor(trace).send())
+            .call(Operation::DescribeTimeToLive, 0, cost, |trace| request.customize().interceptor(trace).send())
             .await
             .map_err(|refused| refused.failure)?;
         let ttl = answer.time_to_live_description;
@@ -89,8 +89,8 @@ impl SdkTable {
     ///
     /// # Errors
     /// Invalid if the attribute has another meaning in a record.
-    pub(crate) async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
-        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
+    pub(crate) async fn ttl_attribute(&self, cost: &mut Cost) -> Result<Option<String>, Fault> {
+        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(cost)).await;
         let attribute = match asked {
             Ok(attribute) => attribute.clone(),
             Err(failure) => return Err(failure.into_fault(&self.0.target, None)),
@@ -105,8 +105,8 @@ impl SdkTable {
     }
 
     /// The same, whatever the attribute's name: in the `list` layout, whoever created the table chose it.
-    pub(crate) async fn purging_attribute(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
-        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(receipt)).await;
+    pub(crate) async fn purging_attribute(&self, cost: &mut Cost) -> Result<Option<String>, Fault> {
+        let asked = self.0.ttl_attribute.get_or_try_init(|| self.time_to_live(cost)).await;
         asked.cloned().map_err(|failure| failure.into_fault(&self.0.target, None))
     }
 
@@ -122,7 +122,7 @@ impl SdkTable {
         &self,
         partition_key: &str,
         sort_key: Option<&str>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<bool, Failure> {
         let target = &self.0.target;
         let mut request = self.0.client.create_table().table_name(&target.table).billing_mode(BillingMode::PayPerRequest);
@@ -131,7 +131,7 @@ impl SdkTable {
             let (definition, element) = key_attribute(name, key).map_err(|unbuilt| unsent(Operation::CreateTable, &unbuilt))?;
             request = request.attribute_definitions(definition).key_schema(element);
         }
-        let answer = self.call(Operation::CreateTable, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::CreateTable, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(_) => Ok(true),
             Err(Refused { answer: Some(CreateTableError::ResourceInUseException(_)), .. }) => Ok(false),
@@ -140,21 +140,21 @@ impl SdkTable {
     }
 
     /// Turns TTL on for this attribute.
-    pub(crate) async fn enable_ttl(&self, attribute: &str, receipt: &mut Receipt) -> Result<(), Failure> {
+    pub(crate) async fn enable_ttl(&self, attribute: &str, cost: &mut Cost) -> Result<(), Failure> {
         let operation = Operation::UpdateTimeToLive;
         let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
         let specification = specification.map_err(|unbuilt| unsent(operation, &unbuilt))?;
         let request = self.0.client.update_time_to_live().table_name(&self.0.target.table);
         let request = request.time_to_live_specification(specification);
-        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         answer.map(drop).map_err(|refused| refused.failure)
     }
 
     /// Whether the table can be restored to any second of the last few weeks.
-    pub(crate) async fn point_in_time_recovery(&self, receipt: &mut Receipt) -> Result<bool, Failure> {
+    pub(crate) async fn point_in_time_recovery(&self, cost: &mut Cost) -> Result<bool, Failure> {
         let request = self.0.client.describe_continuous_backups().table_name(&self.0.target.table);
         let operation = Operation::DescribeContinuousBackups;
-        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         let backups = answer.map_err(|refused| refused.failure)?.continuous_backups_description;
         let status = backups.and_then(|backups| backups.point_in_time_recovery_description);
         Ok(status.and_then(|status| status.point_in_time_recovery_status) == Some(PointInTimeRecoveryStatus::Enabled))

@@ -18,7 +18,7 @@ use crate::names::{self, LIST_GENERATION, LIST_IDS};
 use crate::size;
 use crate::table::{Attributes, Fault, Item, Key};
 use chat_memory_core::error::Error;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 const TOTAL: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 
@@ -167,8 +167,8 @@ impl SdkList {
     }
 
     /// Tests an operation on the item with this key; changes nothing. `Ok` if the credentials allow it.
-    pub(crate) async fn probe(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
-        self.table.probe_key(operation, self.sdk_key(key), &self.partition_key, receipt).await
+    pub(crate) async fn probe(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Failure> {
+        self.table.probe_key(operation, self.sdk_key(key), &self.partition_key, cost).await
     }
 
     fn sdk_key(&self, key: &Key) -> SdkItem {
@@ -180,8 +180,8 @@ impl SdkList {
     }
 
     /// An item's attributes, without its keys.
-    fn attributes(&self, mut item: SdkItem, receipt: &mut Receipt) -> Attributes {
-        receipt.bytes += size::attributes_bytes(&item) as u64;
+    fn attributes(&self, mut item: SdkItem, cost: &mut Cost) -> Attributes {
+        cost.bytes += size::attributes_bytes(&item) as u64;
         item.remove(&self.partition_key);
         if let Some(sort_key) = &self.sort_key {
             item.remove(sort_key);
@@ -204,21 +204,21 @@ impl SdkList {
 
 #[async_trait]
 impl ListTable for SdkList {
-    async fn read(&self, key: &Key, eventual: bool, receipt: &mut Receipt) -> Result<Option<Attributes>, Fault> {
+    async fn read(&self, key: &Key, eventual: bool, cost: &mut Cost) -> Result<Option<Attributes>, Fault> {
         let inner = &self.table.0;
         let request = inner.client.get_item().table_name(&inner.target.table).return_consumed_capacity(TOTAL);
         let request = request.set_key(Some(self.sdk_key(key))).consistent_read(!eventual);
         let send = |trace| request.customize().interceptor(trace).send();
-        match self.table.call(Operation::GetItem, MAX_ITEM_BYTES, receipt, send).await {
+        match self.table.call(Operation::GetItem, MAX_ITEM_BYTES, cost, send).await {
             Ok(answer) => {
-                read(receipt, answer.consumed_capacity());
-                Ok(answer.item.map(|item| self.attributes(item, receipt)))
+                read(cost, answer.consumed_capacity());
+                Ok(answer.item.map(|item| self.attributes(item, cost)))
             }
-            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.table.fault(refused.failure, cost).await),
         }
     }
 
-    async fn change(&self, change: &Change, receipt: &mut Receipt) -> Result<Changed, Fault> {
+    async fn change(&self, change: &Change, cost: &mut Cost) -> Result<Changed, Fault> {
         let inner = &self.table.0;
         let all = Expression::of(change, &self.partition_key);
         let request = inner
@@ -234,20 +234,20 @@ impl ListTable for SdkList {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(TOTAL);
         let send = |trace| request.customize().interceptor(trace).send();
-        match self.table.call(Operation::UpdateItem, MAX_ITEM_BYTES, receipt, send).await {
+        match self.table.call(Operation::UpdateItem, MAX_ITEM_BYTES, cost, send).await {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
-                wrote(receipt, 0, answer.consumed_capacity.as_ref());
-                Ok(Changed::Done(self.attributes(item, receipt)))
+                wrote(cost, 0, answer.consumed_capacity.as_ref());
+                Ok(Changed::Done(self.attributes(item, cost)))
             }
             Err(Refused { answer: Some(UpdateItemError::ConditionalCheckFailedException(why)), .. }) => {
-                Ok(Changed::Refused(why.item.map(|item| self.attributes(item, receipt))))
+                Ok(Changed::Refused(why.item.map(|item| self.attributes(item, cost))))
             }
-            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.table.fault(refused.failure, cost).await),
         }
     }
 
-    async fn store(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault> {
+    async fn store(&self, item: &Item, cost: &mut Cost) -> Result<(), Fault> {
         let inner = &self.table.0;
         let mut sdk = item.attributes.clone();
         sdk.extend(self.sdk_key(&item.key));
@@ -255,26 +255,26 @@ impl ListTable for SdkList {
         let request = inner.client.put_item().table_name(&inner.target.table).set_item(Some(sdk));
         let request = request.return_consumed_capacity(TOTAL);
         let send = |trace| request.customize().interceptor(trace).send();
-        match self.table.call(Operation::PutItem, bytes, receipt, send).await {
+        match self.table.call(Operation::PutItem, bytes, cost, send).await {
             Ok(answer) => {
-                wrote(receipt, bytes, answer.consumed_capacity());
+                wrote(cost, bytes, answer.consumed_capacity());
                 Ok(())
             }
-            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.table.fault(refused.failure, cost).await),
         }
     }
 
-    async fn discard(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault> {
+    async fn discard(&self, key: &Key, cost: &mut Cost) -> Result<(), Fault> {
         let inner = &self.table.0;
         let request = inner.client.delete_item().table_name(&inner.target.table).return_consumed_capacity(TOTAL);
         let request = request.set_key(Some(self.sdk_key(key)));
         let send = |trace| request.customize().interceptor(trace).send();
-        match self.table.call(Operation::DeleteItem, 0, receipt, send).await {
+        match self.table.call(Operation::DeleteItem, 0, cost, send).await {
             Ok(answer) => {
-                wrote(receipt, 0, answer.consumed_capacity());
+                wrote(cost, 0, answer.consumed_capacity());
                 Ok(())
             }
-            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.table.fault(refused.failure, cost).await),
         }
     }
 
@@ -284,7 +284,7 @@ impl ListTable for SdkList {
         only: &[&str],
         lists: &[&str],
         after: Option<&Key>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Slice, Fault> {
         let inner = &self.table.0;
         let mut all = Expression::default();
@@ -320,31 +320,31 @@ impl ListTable for SdkList {
             .set_total_segments(i32::try_from(share.of).ok())
             .return_consumed_capacity(TOTAL);
         let send = |trace| request.customize().interceptor(trace).send();
-        match self.table.call(Operation::Scan, 0, receipt, send).await {
+        match self.table.call(Operation::Scan, 0, cost, send).await {
             Ok(answer) => {
-                read(receipt, answer.consumed_capacity());
+                read(cost, answer.consumed_capacity());
                 let items = answer.items.unwrap_or_default().into_iter().map(|item| {
                     let key = self.key_of(&item)?;
-                    Ok(Item { key, attributes: self.attributes(item, receipt) })
+                    Ok(Item { key, attributes: self.attributes(item, cost) })
                 });
                 let items = items.collect::<Result<_, Fault>>()?;
                 let after = answer.last_evaluated_key.map(|key| self.key_of(&key)).transpose()?;
                 Ok(Slice { items, after })
             }
-            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.table.fault(refused.failure, cost).await),
         }
     }
 
-    async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault> {
-        match self.table.sample(receipt).await {
+    async fn sample(&self, cost: &mut Cost) -> Result<Vec<Item>, Fault> {
+        match self.table.sample(cost).await {
             Ok(items) => {
                 let items = items.into_iter().map(|item| {
                     let key = self.key_of(&item)?;
-                    Ok(Item { key, attributes: self.attributes(item, receipt) })
+                    Ok(Item { key, attributes: self.attributes(item, cost) })
                 });
                 items.collect()
             }
-            Err(failure) => Err(self.table.fault(failure, receipt).await),
+            Err(failure) => Err(self.table.fault(failure, cost).await),
         }
     }
 
@@ -353,7 +353,7 @@ impl ListTable for SdkList {
         key: &Key,
         generation: Generation,
         equal: &[(String, Option<AttributeValue>)],
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<bool, Fault> {
         let inner = &self.table.0;
         let change = Change { guard: Guard::Of(generation), equal: equal.to_vec(), ..Change::default() };
@@ -365,24 +365,24 @@ impl ListTable for SdkList {
             .set_expression_attribute_names(Some(all.names))
             .set_expression_attribute_values(Some(all.values));
         let send = |trace| request.customize().interceptor(trace).send();
-        match self.table.call(Operation::DeleteItem, 0, receipt, send).await {
+        match self.table.call(Operation::DeleteItem, 0, cost, send).await {
             Ok(answer) => {
-                wrote(receipt, 0, answer.consumed_capacity());
+                wrote(cost, 0, answer.consumed_capacity());
                 Ok(true)
             }
             Err(Refused { answer: Some(DeleteItemError::ConditionalCheckFailedException(_)), .. }) => Ok(false),
-            Err(refused) => Err(self.table.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.table.fault(refused.failure, cost).await),
         }
     }
 
-    async fn purges_by(&self, receipt: &mut Receipt) -> Result<Option<String>, Fault> {
-        self.table.purging_attribute(receipt).await
+    async fn purges_by(&self, cost: &mut Cost) -> Result<Option<String>, Fault> {
+        self.table.purging_attribute(cost).await
     }
 
-    async fn try_out(&self, operation: Operation, key: &Key, receipt: &mut Receipt) -> Result<(), Fault> {
-        match self.probe(operation, key, receipt).await {
+    async fn try_out(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Fault> {
+        match self.probe(operation, key, cost).await {
             Ok(()) => Ok(()),
-            Err(failure) => Err(self.table.fault(failure, receipt).await),
+            Err(failure) => Err(self.table.fault(failure, cost).await),
         }
     }
 }

@@ -42,7 +42,7 @@ use super::Options;
 use super::iam::Operation;
 use super::table::Fault;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// A request gets one more second per this many bytes that it sends or may receive ([`Options::request_timeout`]).
 const BYTES_PER_SECOND: u64 = 200_000;
@@ -154,7 +154,7 @@ impl SdkTable {
         &self,
         operation: Operation,
         bytes: usize,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         send: impl FnOnce(Trace) -> F,
     ) -> Result<T, Refused<E>>
     where
@@ -170,7 +170,7 @@ impl SdkTable {
         let limit = time_limit(self.0.request_timeout, bytes);
         let outcome = tokio::time::timeout(limit, send(trace.clone())).await;
         let sent = trace.sent();
-        receipt.requests += u64::from(sent);
+        cost.requests += u64::from(sent);
         match outcome {
             Ok(Ok(answer)) if answer.is_whole() => Ok(answer),
             Ok(Ok(_)) => Err(refused(sent, Cause::Unreadable { status: 200, why: T::LACKS.to_owned() })),
@@ -193,9 +193,9 @@ impl SdkTable {
     }
 
     /// Converts a failure to a fault for the protocol. If the keys are the problem, the table's own are requested.
-    pub(crate) async fn fault(&self, failure: Failure, receipt: &mut Receipt) -> Fault {
+    pub(crate) async fn fault(&self, failure: Failure, cost: &mut Cost) -> Fault {
         let schema = match failure.trouble() {
-            Trouble::KeySchema => self.schema(receipt).await.ok(),
+            Trouble::KeySchema => self.schema(cost).await.ok(),
             _ => None,
         };
         failure.into_fault(&self.0.target, schema.as_ref())

@@ -12,7 +12,7 @@ use super::items::SdkItem;
 use super::{Failure, Refused, SdkTable};
 use crate::iam::Operation;
 use crate::table::Key;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// Never true: IAM checks a write with this condition, and DynamoDB then refuses it.
 const NEVER: &str = "attribute_exists(#pk) AND attribute_not_exists(#pk)";
@@ -22,14 +22,14 @@ const SORT_KEY: &str = "probe";
 
 impl SdkTable {
     /// Tests an operation about items on a reserved partition. `Ok` if the credentials allow it.
-    pub(crate) async fn probe(&self, operation: Operation, partition: &str, receipt: &mut Receipt) -> Result<(), Failure> {
+    pub(crate) async fn probe(&self, operation: Operation, partition: &str, cost: &mut Cost) -> Result<(), Failure> {
         let key = Key { pk: partition.to_owned(), sk: SORT_KEY.to_owned() };
         match operation {
-            Operation::Query => self.probe_query(&key, receipt).await,
-            Operation::TransactWriteItems => self.probe_condition_check(&key, receipt).await,
+            Operation::Query => self.probe_query(&key, cost).await,
+            Operation::TransactWriteItems => self.probe_condition_check(&key, cost).await,
             _ => {
                 let sdk_key = self.0.target.sdk_key(&key);
-                self.probe_key(operation, sdk_key, &self.0.target.partition_key, receipt).await
+                self.probe_key(operation, sdk_key, &self.0.target.partition_key, cost).await
             }
         }
     }
@@ -40,18 +40,18 @@ impl SdkTable {
         operation: Operation,
         key: SdkItem,
         partition_key: &str,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<(), Failure> {
         if operation == Operation::GetItem {
             let request = self.0.client.get_item().table_name(&self.0.target.table).set_key(Some(key));
             let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+            let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
             return answer.map(drop).map_err(|refused| refused.failure);
         }
-        self.probe_write(operation, key, partition_key, receipt).await
+        self.probe_write(operation, key, partition_key, cost).await
     }
 
-    async fn probe_query(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
+    async fn probe_query(&self, key: &Key, cost: &mut Cost) -> Result<(), Failure> {
         let request = self.0.client.query().table_name(&self.0.target.table).limit(1);
         let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
         let request = request
@@ -60,44 +60,37 @@ impl SdkTable {
             .expression_attribute_names("#sk", &self.0.target.sort_key)
             .expression_attribute_values(":pk", AttributeValue::S(key.pk.clone()))
             .expression_attribute_values(":sk", AttributeValue::S(key.sk.clone()));
-        let answer = self.call(Operation::Query, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::Query, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         answer.map(drop).map_err(|refused| refused.failure)
     }
 
-    async fn probe_write(
-        &self,
-        operation: Operation,
-        key: SdkItem,
-        partition_key: &str,
-        receipt: &mut Receipt,
-    ) -> Result<(), Failure> {
+    async fn probe_write(&self, operation: Operation, key: SdkItem, partition_key: &str, cost: &mut Cost) -> Result<(), Failure> {
         let target = &self.0.target;
         let (client, key) = (&self.0.client, Some(key));
         match operation {
             Operation::UpdateItem => {
                 let request = client.update_item().table_name(&target.table).set_key(key).condition_expression(NEVER);
                 let request = request.expression_attribute_names("#pk", partition_key);
-                let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+                let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
                 allowed(answer, |error| matches!(error, UpdateItemError::ConditionalCheckFailedException(_)))
             }
             Operation::DeleteItem => {
                 let request = client.delete_item().table_name(&target.table).set_key(key).condition_expression(NEVER);
                 let request = request.expression_attribute_names("#pk", partition_key);
-                let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+                let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
                 allowed(answer, |error| matches!(error, DeleteItemError::ConditionalCheckFailedException(_)))
             }
             _ => {
                 let request = client.put_item().table_name(&target.table).set_item(key).condition_expression(NEVER);
                 let request = request.expression_attribute_names("#pk", partition_key);
-                let answer =
-                    self.call(Operation::PutItem, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+                let answer = self.call(Operation::PutItem, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
                 allowed(answer, |error| matches!(error, PutItemError::ConditionalCheckFailedException(_)))
             }
         }
     }
 
     /// A transaction with a condition check only: the actions of its other parts are tested separately.
-    async fn probe_condition_check(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Failure> {
+    async fn probe_condition_check(&self, key: &Key, cost: &mut Cost) -> Result<(), Failure> {
         let target = &self.0.target;
         let operation = Operation::TransactWriteItems;
         let check = ConditionCheck::builder()
@@ -109,7 +102,7 @@ impl SdkTable {
             .map_err(|unbuilt| super::control::unsent(operation, &unbuilt))?;
         let request = self.0.client.transact_write_items();
         let request = request.transact_items(TransactWriteItem::builder().condition_check(check).build());
-        let answer = self.call(operation, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(operation, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         allowed(answer, |error| {
             let TransactWriteItemsError::TransactionCanceledException(why) = error else { return false };
             why.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))

@@ -20,7 +20,7 @@ use crate::iam::Operation;
 use crate::table::{Change, Created, Expected, Fault, Item, Key, NewItem, Page, Precondition, Range, ScanPage, Table, Updated};
 use crate::{names, size};
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::{AppendId, Receipt};
+use chat_memory_core::store::{AppendId, Cost};
 
 /// How many items are enough to detect what a table holds.
 const SAMPLE: i32 = 20;
@@ -36,53 +36,53 @@ const AS_SEEN: &str = "#id = :id";
 
 #[async_trait]
 impl Table for SdkTable {
-    async fn ttl_attribute(&self, receipt: &mut Receipt) -> Result<String, Fault> {
+    async fn ttl_attribute(&self, cost: &mut Cost) -> Result<String, Fault> {
         // If TTL is off nothing is purged; the usual name is ready for when it is turned on.
-        let name = SdkTable::ttl_attribute(self, receipt).await?;
+        let name = SdkTable::ttl_attribute(self, cost).await?;
         Ok(name.unwrap_or_else(|| names::TTL.to_owned()))
     }
 
-    async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault> {
+    async fn create(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault> {
         let item = self.0.target.sdk_item(&new.item);
         let bytes = size::attributes_bytes(&item);
         let created = if new.precondition.is_none() && new.changes.is_empty() {
-            self.create_alone(item, bytes, receipt).await?
+            self.create_alone(item, bytes, cost).await?
         } else {
-            self.create_in_transaction(item, bytes, new, receipt).await?
+            self.create_in_transaction(item, bytes, new, cost).await?
         };
         if matches!(created, Created::Done) {
-            receipt.bytes += bytes as u64;
+            cost.bytes += bytes as u64;
         }
         Ok(created)
     }
 
-    async fn replace(&self, item: &Item, seen: AppendId, receipt: &mut Receipt) -> Result<bool, Fault> {
+    async fn replace(&self, item: &Item, seen: AppendId, cost: &mut Cost) -> Result<bool, Fault> {
         let item = self.0.target.sdk_item(item);
         let bytes = size::attributes_bytes(&item);
         let request = self.put_item(item).condition_expression(AS_SEEN);
         let request = request.expression_attribute_names("#id", names::APPEND_ID).expression_attribute_values(":id", id(seen));
-        let answer = self.call(Operation::PutItem, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::PutItem, bytes, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                wrote(receipt, bytes, answer.consumed_capacity());
+                wrote(cost, bytes, answer.consumed_capacity());
                 Ok(true)
             }
             Err(Refused { answer: Some(PutItemError::ConditionalCheckFailedException(_)), .. }) => Ok(false),
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
-    async fn put(&self, item: &Item, receipt: &mut Receipt) -> Result<(), Fault> {
+    async fn put(&self, item: &Item, cost: &mut Cost) -> Result<(), Fault> {
         let item = self.0.target.sdk_item(item);
         let bytes = size::attributes_bytes(&item);
         let request = self.put_item(item);
-        let answer = self.call(Operation::PutItem, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::PutItem, bytes, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                wrote(receipt, bytes, answer.consumed_capacity());
+                wrote(cost, bytes, answer.consumed_capacity());
                 Ok(())
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
@@ -91,7 +91,7 @@ impl Table for SdkTable {
         key: &Key,
         set: &[(&str, Option<AttributeValue>)],
         expected: Option<Expected<'_>>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Updated, Fault> {
         let expression = UpdateExpression::new(set.iter().map(|(name, value)| (*name, value.as_ref())));
         let mut request = self
@@ -117,52 +117,51 @@ impl Table for SdkTable {
                 .expression_attribute_names("#seen", name)
                 .expression_attribute_values(":seen", value.clone()),
         };
-        let answer = self
-            .call(Operation::UpdateItem, MAX_ITEM_BYTES, receipt, |trace| request.customize().interceptor(trace).send())
-            .await;
+        let answer =
+            self.call(Operation::UpdateItem, MAX_ITEM_BYTES, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
-                wrote(receipt, size::attributes_bytes(&item), answer.consumed_capacity.as_ref());
+                wrote(cost, size::attributes_bytes(&item), answer.consumed_capacity.as_ref());
                 // The write is done. An unreadable item is detected by whoever reads it next.
                 self.0.target.item(item).map(Updated::Done).map_err(stop)
             }
             Err(Refused { answer: Some(UpdateItemError::ConditionalCheckFailedException(old)), .. }) => match old.item {
-                Some(item) => self.read_item(item, receipt).map(Updated::Changed),
+                Some(item) => self.read_item(item, cost).map(Updated::Changed),
                 None => Ok(Updated::Missing),
             },
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
-    async fn delete(&self, key: &Key, receipt: &mut Receipt) -> Result<(), Fault> {
+    async fn delete(&self, key: &Key, cost: &mut Cost) -> Result<(), Fault> {
         let request = self.0.client.delete_item().table_name(&self.0.target.table).return_consumed_capacity(TOTAL);
         let request = request.set_key(Some(self.0.target.sdk_key(key)));
-        let answer = self.call(Operation::DeleteItem, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::DeleteItem, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                wrote(receipt, 0, answer.consumed_capacity());
+                wrote(cost, 0, answer.consumed_capacity());
                 Ok(())
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
-    async fn get(&self, key: &Key, receipt: &mut Receipt) -> Result<Option<Item>, Fault> {
+    async fn get(&self, key: &Key, cost: &mut Cost) -> Result<Option<Item>, Fault> {
         let request = self.0.client.get_item().table_name(&self.0.target.table).return_consumed_capacity(TOTAL);
         let request = request.set_key(Some(self.0.target.sdk_key(key))).consistent_read(true);
         let answer =
-            self.call(Operation::GetItem, MAX_ITEM_BYTES, receipt, |trace| request.customize().interceptor(trace).send()).await;
+            self.call(Operation::GetItem, MAX_ITEM_BYTES, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                read(receipt, answer.consumed_capacity());
-                answer.item.map(|item| self.read_item(item, receipt)).transpose()
+                read(cost, answer.consumed_capacity());
+                answer.item.map(|item| self.read_item(item, cost)).transpose()
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
-    async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault> {
+    async fn page(&self, range: &Range, after: Option<&str>, cost: &mut Cost) -> Result<Page, Fault> {
         let target = &self.0.target;
         let mut request = self
             .0
@@ -186,20 +185,20 @@ impl Table for SdkTable {
             request = request.set_exclusive_start_key(Some(target.sdk_key(&key)));
         }
         let answer =
-            self.call(Operation::Query, page_bytes(range), receipt, |trace| request.customize().interceptor(trace).send()).await;
+            self.call(Operation::Query, page_bytes(range), cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                read(receipt, answer.consumed_capacity());
-                let items = answer.items.unwrap_or_default().into_iter().map(|item| self.read_item(item, receipt));
+                read(cost, answer.consumed_capacity());
+                let items = answer.items.unwrap_or_default().into_iter().map(|item| self.read_item(item, cost));
                 let items = items.collect::<Result<_, Fault>>()?;
                 let after = answer.last_evaluated_key.map(|key| target.item(key).map_err(stop)).transpose()?;
                 Ok(Page { items, after: after.map(|last| last.key.sk) })
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
-    async fn scan(&self, only: &[&str], after: Option<&Key>, receipt: &mut Receipt) -> Result<ScanPage, Fault> {
+    async fn scan(&self, only: &[&str], after: Option<&Key>, cost: &mut Cost) -> Result<ScanPage, Fault> {
         let target = &self.0.target;
         let (projection, names) = self.projection(only);
         let request = self
@@ -212,27 +211,27 @@ impl Table for SdkTable {
             .consistent_read(true)
             .set_exclusive_start_key(after.map(|key| target.sdk_key(key)))
             .return_consumed_capacity(TOTAL);
-        let answer = self.call(Operation::Scan, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::Scan, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                read(receipt, answer.consumed_capacity());
-                let items = answer.items.unwrap_or_default().into_iter().map(|item| self.read_item(item, receipt));
+                read(cost, answer.consumed_capacity());
+                let items = answer.items.unwrap_or_default().into_iter().map(|item| self.read_item(item, cost));
                 let items = items.collect::<Result<_, Fault>>()?;
                 let after = answer.last_evaluated_key.map(|key| target.item(key).map_err(stop)).transpose()?;
                 Ok(ScanPage { items, after: after.map(|last| last.key) })
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 }
 
 impl SdkTable {
     /// Reads a sample of the table's items, whole and unchanged.
-    pub(crate) async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<SdkItem>, Failure> {
+    pub(crate) async fn sample(&self, cost: &mut Cost) -> Result<Vec<SdkItem>, Failure> {
         let request = self.0.client.scan().table_name(&self.0.target.table).limit(SAMPLE).return_consumed_capacity(TOTAL);
-        let answer = self.call(Operation::Scan, 0, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::Scan, 0, cost, |trace| request.customize().interceptor(trace).send()).await;
         let answer = answer.map_err(|refused| refused.failure)?;
-        read(receipt, answer.consumed_capacity());
+        read(cost, answer.consumed_capacity());
         Ok(answer.items.unwrap_or_default())
     }
 
@@ -254,32 +253,26 @@ impl SdkTable {
         request.return_consumed_capacity(TOTAL)
     }
 
-    async fn create_alone(&self, item: SdkItem, bytes: usize, receipt: &mut Receipt) -> Result<Created, Fault> {
+    async fn create_alone(&self, item: SdkItem, bytes: usize, cost: &mut Cost) -> Result<Created, Fault> {
         let request = self
             .put_item(item)
             .condition_expression(IS_NEW)
             .expression_attribute_names("#pk", &self.0.target.partition_key)
             .return_values_on_condition_check_failure(ALL_OLD);
-        let answer = self.call(Operation::PutItem, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+        let answer = self.call(Operation::PutItem, bytes, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
-                wrote(receipt, 0, answer.consumed_capacity());
+                wrote(cost, 0, answer.consumed_capacity());
                 Ok(Created::Done)
             }
             Err(Refused { answer: Some(PutItemError::ConditionalCheckFailedException(taken)), .. }) => {
-                self.taken(taken.item, receipt)
+                self.taken(taken.item, cost)
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
-    async fn create_in_transaction(
-        &self,
-        item: SdkItem,
-        bytes: usize,
-        new: &NewItem,
-        receipt: &mut Receipt,
-    ) -> Result<Created, Fault> {
+    async fn create_in_transaction(&self, item: SdkItem, bytes: usize, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault> {
         let unsent = |unbuilt| unsent(Operation::TransactWriteItems, &unbuilt).into_fault(&self.0.target, None);
         let mut parts = vec![TransactWriteItem::builder().put(self.put_new(item).map_err(unsent)?).build()];
         if let Some(precondition) = &new.precondition {
@@ -291,18 +284,18 @@ impl SdkTable {
         // `cancelled` reads the reasons in this order: the item, its precondition, the changes.
         let request = self.0.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
         let answer =
-            self.call(Operation::TransactWriteItems, bytes, receipt, |trace| request.customize().interceptor(trace).send()).await;
+            self.call(Operation::TransactWriteItems, bytes, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
                 for consumed in answer.consumed_capacity() {
-                    transacted(receipt, consumed);
+                    transacted(cost, consumed);
                 }
                 Ok(Created::Done)
             }
             Err(Refused { answer: Some(TransactWriteItemsError::TransactionCanceledException(why)), failure }) => {
-                self.cancelled(why.cancellation_reasons.unwrap_or_default(), new.precondition.is_some(), failure, receipt).await
+                self.cancelled(why.cancellation_reasons.unwrap_or_default(), new.precondition.is_some(), failure, cost).await
             }
-            Err(refused) => Err(self.fault(refused.failure, receipt).await),
+            Err(refused) => Err(self.fault(refused.failure, cost).await),
         }
     }
 
@@ -369,11 +362,11 @@ impl SdkTable {
         mut reasons: Vec<CancellationReason>,
         has_precondition: bool,
         failure: Failure,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Created, Fault> {
         let refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
         if reasons.first().is_some_and(refused) {
-            return self.taken(reasons.swap_remove(0).item, receipt);
+            return self.taken(reasons.swap_remove(0).item, cost);
         }
         match reasons.iter().position(refused) {
             Some(1) if has_precondition => return Ok(Created::NoPrecondition),
@@ -385,12 +378,12 @@ impl SdkTable {
             Some(reason) => failure.because(reason.code().unwrap_or_default(), reason.message().unwrap_or_default()),
             None => failure,
         };
-        Err(self.fault(failure, receipt).await)
+        Err(self.fault(failure, cost).await)
     }
 
-    fn taken(&self, item: Option<SdkItem>, receipt: &mut Receipt) -> Result<Created, Fault> {
+    fn taken(&self, item: Option<SdkItem>, cost: &mut Cost) -> Result<Created, Fault> {
         match item {
-            Some(item) => self.read_item(item, receipt).map(Created::Taken),
+            Some(item) => self.read_item(item, cost).map(Created::Taken),
             None => Err(stop(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -402,8 +395,8 @@ impl SdkTable {
         }
     }
 
-    fn read_item(&self, item: SdkItem, receipt: &mut Receipt) -> Result<Item, Fault> {
-        receipt.bytes += size::attributes_bytes(&item) as u64;
+    fn read_item(&self, item: SdkItem, cost: &mut Cost) -> Result<Item, Fault> {
+        cost.bytes += size::attributes_bytes(&item) as u64;
         self.0.target.item(item).map_err(stop)
     }
 }
@@ -455,23 +448,23 @@ fn page_bytes(range: &Range) -> usize {
     }
 }
 
-pub(super) fn read(receipt: &mut Receipt, consumed: Option<&ConsumedCapacity>) {
-    receipt.read_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+pub(super) fn read(cost: &mut Cost, consumed: Option<&ConsumedCapacity>) {
+    cost.read_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
 }
 
-pub(super) fn wrote(receipt: &mut Receipt, bytes: usize, consumed: Option<&ConsumedCapacity>) {
-    receipt.bytes += bytes as u64;
-    receipt.write_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+pub(super) fn wrote(cost: &mut Cost, bytes: usize, consumed: Option<&ConsumedCapacity>) {
+    cost.bytes += bytes as u64;
+    cost.write_units += consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
 }
 
 /// A transaction's units, reported as reads and writes or only as their sum. Ours only write, so the sum counts as writes, as
 /// DynamoDB bills it.
-fn transacted(receipt: &mut Receipt, consumed: &ConsumedCapacity) {
+fn transacted(cost: &mut Cost, consumed: &ConsumedCapacity) {
     match (consumed.read_capacity_units(), consumed.write_capacity_units()) {
-        (None, None) => receipt.write_units += consumed.capacity_units().unwrap_or_default(),
+        (None, None) => cost.write_units += consumed.capacity_units().unwrap_or_default(),
         (read, write) => {
-            receipt.read_units += read.unwrap_or_default();
-            receipt.write_units += write.unwrap_or_default();
+            cost.read_units += read.unwrap_or_default();
+            cost.write_units += write.unwrap_or_default();
         }
     }
 }

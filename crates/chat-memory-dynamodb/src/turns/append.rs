@@ -15,7 +15,7 @@ use chat_memory_core::SessionId;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::backend::check_title;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, AppendId, Appended, Expiry, Identity, Receipt, Record, Ticket};
+use chat_memory_core::store::{Append, AppendId, Appended, Cost, Expiry, Identity, Record, Ticket};
 
 /// The wait between two attempts that conflicted with another writer; it grows up to the second value.
 const FIRST_CONTENTION_MS: f64 = 5.0;
@@ -47,7 +47,7 @@ pub(super) struct Attempt<'a> {
     /// The record whose entry was missing when it was to be updated, and whether that happened twice; then the session starts
     /// again.
     pub(super) without_entry: Option<(AppendId, bool)>,
-    pub(super) receipt: Receipt,
+    pub(super) cost: Cost,
 }
 
 /// What is written at a number: what the record says about its session, and the directory changes that go with it.
@@ -85,11 +85,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         self.writable()?;
         let mut retry = self.retry();
         let _turn = turn_in(self.queues.as_ref(), session, &retry).await?;
-        let mut receipt = Receipt::default();
+        let mut cost = Cost::default();
         let now_ms = self.clock.now().wall_ms;
         let ttl = match self.settings.retention_s {
             None => String::new(),
-            Some(_) => self.ttl_name(&mut receipt, &mut retry).await?,
+            Some(_) => self.ttl_name(&mut cost, &mut retry).await?,
         };
         let expires_at = append.expires_at(now_ms, self.settings.retention_s);
         let record = Record {
@@ -120,7 +120,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             in_doubt: BTreeSet::new(),
             began: None,
             without_entry: None,
-            receipt,
+            cost,
         };
         let result = self.settle(&mut attempt, &mut retry).await;
         match result {
@@ -185,10 +185,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 self.change_apart(std::mem::take(&mut new.changes), attempt, retry).await?;
             }
             let checked = new.precondition.is_some();
-            match self.table.create(&new, &mut attempt.receipt).await {
+            match self.table.create(&new, &mut attempt.cost).await {
                 Ok(Created::Done) => {
                     let mut appended = self.landed(attempt, &tail, &plan, asked_at);
-                    self.touch(attempt.session, &plan.links, &tail, &mut appended.receipt).await;
+                    self.touch(attempt.session, &plan.links, &tail, &mut appended.cost).await;
                     return Ok((appended, plan.existed));
                 }
                 Ok(Created::Taken(old)) => {
@@ -270,11 +270,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn change_apart(&self, changes: Vec<Change>, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         for change in changes {
             match change {
-                Change::Put(item) => retry!(retry, self.table.put(&item, &mut attempt.receipt))?,
-                Change::Delete(key) => retry!(retry, self.table.delete(&key, &mut attempt.receipt))?,
+                Change::Put(item) => retry!(retry, self.table.put(&item, &mut attempt.cost))?,
+                Change::Delete(key) => retry!(retry, self.table.delete(&key, &mut attempt.cost))?,
                 Change::Update(key, set) => {
                     let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-                    retry!(retry, self.table.update(&key, &set, None, &mut attempt.receipt)).map(drop)?;
+                    retry!(retry, self.table.update(&key, &set, None, &mut attempt.cost)).map(drop)?;
                 }
             }
         }
@@ -290,8 +290,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The attribute by which the table purges.
-    pub(super) async fn ttl_name(&self, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<String, Error> {
-        match retry!(retry, self.table.ttl_attribute(receipt)) {
+    pub(super) async fn ttl_name(&self, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<String, Error> {
+        match retry!(retry, self.table.ttl_attribute(cost)) {
             // Credentials that may not ask for it may still clear and delete. At worst, an item with its expiry under the usual
             // name is never purged: a hundred bytes.
             Err(error) if error.is_access_denied() && self.settings.retention_s.is_none() => Ok(TTL.to_owned()),
@@ -303,7 +303,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
         for part in std::mem::take(&mut attempt.encoded.parts) {
             attempt.parts.push(part.key.clone());
-            retry!(retry, self.table.put(&part, &mut attempt.receipt))?;
+            retry!(retry, self.table.put(&part, &mut attempt.cost))?;
         }
         Ok(())
     }
@@ -319,7 +319,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let now = CachedTail::after(&head, asked_at);
         self.tails.learn(&attempt.pk, &now, asked_at);
         let mut appended = Appended::new(tail.next, now.position(), created_at);
-        (appended.started, appended.receipt) = (started, attempt.receipt);
+        (appended.started, appended.cost) = (started, attempt.cost);
         appended
     }
 
@@ -339,7 +339,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // It has landed, whoever wrote it. An error from here on must not say otherwise, nor delete its parts.
         attempt.in_doubt.insert(head.seq);
         attempt.may_be_from = Some(attempt.may_be_from.map_or(head.seq, |from| from.min(head.seq)));
-        if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.receipt, retry).await?
+        if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.cost, retry).await?
             && !attempt.append.is_body_of(&stored)
         {
             // Parts stay, since a late request may still make them visible.
@@ -349,7 +349,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let position = CachedTail::after(head, asked_at).position();
         let mut appended = Appended::new(head.seq, position, head.created_at);
-        (appended.repeated, appended.receipt) = (true, attempt.receipt);
+        (appended.repeated, appended.cost) = (true, attempt.cost);
         Ok((appended, head.links.last_entry.is_some()))
     }
 
@@ -373,7 +373,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn leave_parts(&self, attempt: &mut Attempt<'_>) {
         if attempt.in_doubt.is_empty() {
             for part in std::mem::take(&mut attempt.parts) {
-                let _ = self.table.delete(&part, &mut attempt.receipt).await;
+                let _ = self.table.delete(&part, &mut attempt.cost).await;
             }
         }
     }

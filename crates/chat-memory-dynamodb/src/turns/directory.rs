@@ -13,7 +13,7 @@ use super::{Retry, Rule, Turns, retry};
 use crate::names::*;
 use crate::table::{Attributes, Change, Clock, Item, Key, Range, Table, Updated};
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Expiry, Receipt};
+use chat_memory_core::store::{Cost, Expiry};
 use chat_memory_core::{Owner, SessionId};
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -33,12 +33,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         sure: Expiry,
         listed: Expiry,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Vec<(String, Option<AttributeValue>)>, Error> {
         let number = |at: i64| Some(AttributeValue::N(at.to_string()));
         let hidden = listed.seconds();
-        let ttl = self.ttl_name(receipt, retry).await?;
+        let ttl = self.ttl_name(cost, retry).await?;
         let purged = hidden.map(|at| at.saturating_add(ENTRY_PURGED_AFTER_S));
         Ok(vec![
             (SURE_UNTIL.to_owned(), number(sure.seconds().unwrap_or(0))),
@@ -57,7 +57,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let below = tail.links();
         let now = self.clock.now();
         let now_s = now.wall_ms.div_euclid(1000);
-        let life = self.life(&attempt.pk, tail, &mut attempt.receipt, retry).await?;
+        let life = self.life(&attempt.pk, tail, &mut attempt.cost, retry).await?;
         let is_forced = tail.last_id().is_some_and(|id| attempt.without_entry == Some((id, true)));
         let lives = life.filter(|life| !life.lasts.has_passed(now_s) || !self.keeps(Rule::ExpiredStartsAnew));
         let existed = lives.is_some();
@@ -67,7 +67,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let changes = entry_below.into_iter().map(Change::Delete).collect();
             let blocks_at = below.began.is_none().then_some(now_s + BLOCKS_S);
             if blocks_at.is_some() {
-                attempt.ttl = self.ttl_name(&mut attempt.receipt, retry).await?;
+                attempt.ttl = self.ttl_name(&mut attempt.cost, retry).await?;
             }
             return Ok(Plan { links, changes, blocks_at, existed });
         }
@@ -76,7 +76,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let (mut listed, mut changes) = (life.listed, Vec::new());
             if lasts > listed && self.keeps(Rule::Raise) {
                 listed = self.listed(lasts);
-                let set = self.listing(lasts, listed, &mut attempt.receipt, retry).await?;
+                let set = self.listing(lasts, listed, &mut attempt.cost, retry).await?;
                 let key = self.entry_key(attempt.session, below.owner.as_ref(), began);
                 changes.push(Change::Update(key, set));
             }
@@ -94,7 +94,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let set = match lasts {
             // Without a retention, the table's TTL attribute need not be requested.
             Expiry::Forever => vec![(SURE_UNTIL.to_owned(), Some(AttributeValue::N("0".to_owned())))],
-            Expiry::Until(_) => self.listing(lasts, listed, &mut attempt.receipt, retry).await?,
+            Expiry::Until(_) => self.listing(lasts, listed, &mut attempt.cost, retry).await?,
         };
         attributes.extend(set.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let entry = Item { key: self.entry_key(attempt.session, owner.as_ref(), began), attributes };
@@ -105,13 +105,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// How long the session at this tail lasts; `None` if there is none.
-    async fn life(
-        &self,
-        pk: &str,
-        tail: &CachedTail,
-        receipt: &mut Receipt,
-        retry: &mut Retry<'_, C>,
-    ) -> Result<Option<Life>, Error> {
+    async fn life(&self, pk: &str, tail: &CachedTail, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<Option<Life>, Error> {
         let Some(last) = tail.last.as_ref().filter(|last| last.links.began.is_some()) else { return Ok(None) };
         if last.links.life.is_some() {
             return Ok(last.links.life);
@@ -119,19 +113,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // A record of the previous version: the log shows how long its session lasts, and its entry's times may be wrong.
         let lasts = match last.expires_at {
             None => Expiry::Forever,
-            Some(_) => self.longest(pk, &last.links, receipt, retry).await?,
+            Some(_) => self.longest(pk, &last.links, cost, retry).await?,
         };
         Ok(Some(Life { lasts, listed: Expiry::Until(i64::MIN) }))
     }
 
     /// The latest expiry of the records at the log's tail that name this entry.
-    async fn longest(&self, pk: &str, links: &Links, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<Expiry, Error> {
+    async fn longest(&self, pk: &str, links: &Links, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<Expiry, Error> {
         const ASKED: [&str; 10] =
             [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, BEGAN, OWNER, LASTS_UNTIL, LISTED_UNTIL];
         let range = Range { only: Some(&ASKED), ..records(pk.to_owned(), 0, MAX_SEQ) };
         let (mut after, mut longest) = (None, Expiry::Until(i64::MIN));
         loop {
-            let page = retry!(retry, self.table.page(&range, after.as_deref(), receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), cost))?;
             for item in &page.items {
                 let head = item::decode_without_messages(item)?;
                 if head.links.began != links.began || longest == Expiry::Forever {
@@ -150,7 +144,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Updates the entry's last activity, with the first record of each hour of the session's life. It is only a hint for sorting,
     /// so it is tried once; if that fails, the next hour's first record does it.
-    pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, receipt: &mut Receipt) {
+    pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, cost: &mut Cost) {
         let (Some(began), Some(last)) = (links.began, &below.last) else { return };
         let now_ms = self.clock.now().wall_ms;
         let hour = |ms: i64| ms.saturating_sub(began).div_euclid(ACTIVITY_MS);
@@ -158,7 +152,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             return;
         }
         let set = [(LAST_AT, Some(AttributeValue::N(now_ms.to_string())))];
-        let _ = self.table.update(&self.entry_key(session, links.owner.as_ref(), began), &set, None, receipt).await;
+        let _ = self.table.update(&self.entry_key(session, links.owner.as_ref(), began), &set, None, cost).await;
     }
 
     /// When the entry of the session at this tail was created, if that session has not expired.
@@ -166,10 +160,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         pk: &str,
         tail: &CachedTail,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<i64>, Error> {
-        let life = self.life(pk, tail, receipt, retry).await?;
+        let life = self.life(pk, tail, cost, retry).await?;
         let now_s = self.clock.now().wall_ms.div_euclid(1000);
         Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(tail.links().began))
     }
@@ -181,14 +175,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
         pk: &str,
         key: &Key,
         end: &CachedTail,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<bool, Error> {
-        let Some(Life { lasts, .. }) = self.life(pk, end, receipt, retry).await? else { return Ok(false) };
-        let set = self.listing(lasts, self.listed(lasts), receipt, retry).await?;
+        let Some(Life { lasts, .. }) = self.life(pk, end, cost, retry).await? else { return Ok(false) };
+        let set = self.listing(lasts, self.listed(lasts), cost, retry).await?;
         let set: Vec<_> = set.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         // A record written since has upgraded it already, with a later time.
-        let updated = retry!(retry, self.table.update(key, &set, Some((SURE_UNTIL, None)), receipt))?;
+        let updated = retry!(retry, self.table.update(key, &set, Some((SURE_UNTIL, None)), cost))?;
         Ok(matches!(updated, Updated::Done(_)))
     }
 }

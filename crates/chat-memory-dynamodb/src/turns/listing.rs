@@ -12,7 +12,7 @@ use crate::names::*;
 use crate::table::{Clock, Item, Key, Range, Table, Updated};
 use chat_memory_core::backend::{Cursor, place};
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{AppendId, Receipt, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
+use chat_memory_core::store::{AppendId, Cost, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 use chat_memory_core::{Owner, SessionId};
 
 /// The default number of entries in a page.
@@ -26,11 +26,11 @@ const MOST_BY_ACTIVITY: usize = 1_000;
 
 impl<T: Table, C: Clock> Turns<T, C> {
     /// Whether an entry's session names it and has not expired.
-    async fn has_entry(&self, session: &SessionId, key: &Key, receipt: &mut Receipt) -> Result<bool, Error> {
+    async fn has_entry(&self, session: &SessionId, key: &Key, cost: &mut Cost) -> Result<bool, Error> {
         let pk = self.settings.partitions.session(session);
         let mut retry = self.retry();
-        let tail = self.tail(&pk, receipt, &mut retry).await?;
-        let began = self.living(&pk, &tail, receipt, &mut retry).await?;
+        let tail = self.tail(&pk, cost, &mut retry).await?;
+        let began = self.living(&pk, &tail, cost, &mut retry).await?;
         Ok(began.is_some_and(|began| self.entry_key(session, tail.links().owner.as_ref(), began) == *key))
     }
 
@@ -57,11 +57,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut asked: Vec<_> = found.iter_mut().filter(|(_, _, shown)| shown.is_none()).collect();
         for batch in asked.chunks_mut(LOOKS_AT_ONCE) {
             let looks = batch.iter().map(|(key, entry, _)| async {
-                let mut receipt = Receipt::default();
-                (self.has_entry(&entry.info.id, key, &mut receipt).await, receipt)
+                let mut cost = Cost::default();
+                (self.has_entry(&entry.info.id, key, &mut cost).await, cost)
             });
             for (place, (has, cost)) in futures_util::future::join_all(looks).await.into_iter().enumerate() {
-                page.receipt += cost;
+                page.cost += cost;
                 batch[place].2 = match has {
                     // The session exists but cannot be read: it is listed, and loading it reports what is wrong.
                     Err(error) if error.is_corrupt() || error.is_unsupported() => Some(true),
@@ -95,7 +95,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let until = page.sessions.len().saturating_add(limit);
         loop {
             let mut retry = self.retry();
-            let read = retry!(retry, self.table.page(&range, after.as_deref(), &mut page.receipt))?;
+            let read = retry!(retry, self.table.page(&range, after.as_deref(), &mut page.cost))?;
             self.show(&read.items, page).await?;
             after = read.after;
             if after.is_none() || page.sessions.len() >= until {
@@ -158,7 +158,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut page = SessionPage::new(Vec::new(), None);
         let mut retry = self.retry();
         let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT];
-        let read = retry!(retry, self.table.scan(&only, after.as_ref(), &mut page.receipt))?;
+        let read = retry!(retry, self.table.scan(&only, after.as_ref(), &mut page.cost))?;
         self.show(&read.items, &mut page).await?;
         let of_namespaces = read.items.iter().find_map(|item| self.settings.partitions.anothers(&item.key.pk));
         page.warnings.extend(of_namespaces.map(not_of_namespaces));
@@ -169,9 +169,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// The key of a session's entry, which its last record names.
     async fn find_entry(&self, session: &SessionId) -> Result<Option<(Key, Option<Owner>)>, Error> {
         let pk = self.settings.partitions.session(session);
-        let (mut receipt, mut retry) = (Receipt::default(), self.retry());
-        let tail = self.tail(&pk, &mut receipt, &mut retry).await?;
-        let began = self.living(&pk, &tail, &mut receipt, &mut retry).await?;
+        let (mut cost, mut retry) = (Cost::default(), self.retry());
+        let tail = self.tail(&pk, &mut cost, &mut retry).await?;
+        let began = self.living(&pk, &tail, &mut cost, &mut retry).await?;
         let owner = tail.links().owner;
         Ok(began.map(|began| (self.entry_key(session, owner.as_ref(), began), owner)))
     }
@@ -179,7 +179,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
         let mut retry = self.retry();
-        let item = retry!(retry, self.table.get(&key, &mut Receipt::default()))?;
+        let item = retry!(retry, self.table.get(&key, &mut Cost::default()))?;
         item.map(|item| Ok(entry(&item, owner.as_ref())?.info)).transpose()
     }
 
@@ -197,19 +197,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if set.is_empty() {
             return self.session(session).await;
         }
-        let (mut retry, mut receipt) = (self.retry(), Receipt::default());
+        let (mut retry, mut cost) = (self.retry(), Cost::default());
         // Each round replaces only what it read, and leaves a mark of its own. So neither a late copy of a request nor the repeat
         // of one whose response was lost undoes a later change.
         while !retry.is_over() {
             let Some((key, owner)) = self.find_entry(session).await? else { return Ok(None) };
-            let Some(read) = retry!(retry, self.table.get(&key, &mut receipt))? else { return Ok(None) };
+            let Some(read) = retry!(retry, self.table.get(&key, &mut cost))? else { return Ok(None) };
             let seen = read.attributes.get(REV).filter(|_| self.keeps(Rule::PatchAsRead));
             let rev = AttributeValue::B(Blob::new(AppendId::random().as_bytes()));
             let mut set = set.clone();
             set.push((REV, Some(rev.clone())));
             let expected = self.keeps(Rule::PatchAsRead).then_some((REV, seen));
             loop {
-                match self.table.update(&key, &set, expected, &mut receipt).await {
+                match self.table.update(&key, &set, expected, &mut cost).await {
                     Ok(Updated::Done(item)) => return entry(&item, owner.as_ref()).map(|entry| Some(entry.info)),
                     Ok(Updated::Changed(item)) if item.attributes.get(REV) == Some(&rev) => {
                         return entry(&item, owner.as_ref()).map(|entry| Some(entry.info));

@@ -10,7 +10,7 @@ use crate::names::{MAX_SEQ, part_of, part_sk, records, whole};
 use crate::table::{Clock, Item, Key, Range, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::{History, Load, Receipt, Record, Walk};
+use chat_memory_core::store::{Cost, History, Load, Record, Walk};
 
 /// The largest limit of a page. A page ends at 1 MB in any case.
 const MOST_OF_A_PAGE: u64 = 10_000;
@@ -26,13 +26,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         let pk = self.settings.partitions.session(session);
         let mut retry = self.retry();
-        let mut receipt = Receipt::default();
+        let mut cost = Cost::default();
         let mut eventual = load.eventual || self.settings.eventual;
         let mut before = None;
         loop {
-            match self.try_load(&pk, load, eventual, before, &mut receipt, &mut retry).await {
+            match self.try_load(&pk, load, eventual, before, &mut cost, &mut retry).await {
                 Ok(Step::Done(mut history)) => {
-                    history.receipt = receipt;
+                    history.cost = cost;
                     return Ok(*history);
                 }
                 // Two pages from two replicas may disagree; a consistent read decides whether anything is wrong.
@@ -66,7 +66,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         load: &Load,
         eventual: bool,
         before: Option<(u64, u64)>,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Step, Error> {
         let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall_ms);
@@ -92,7 +92,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let limit = limit.map(|n| u32::try_from(n.min(MOST_OF_A_PAGE)).unwrap_or(u32::MAX));
             let range = Range { limit, eventual, ..records(pk.to_owned(), lowest, wanted) };
             let asked_at = self.clock.now();
-            let page = retry!(retry, self.table.page(&range, None, receipt))?;
+            let page = retry!(retry, self.table.page(&range, None, cost))?;
             if started.age_ms(self.clock.now()) > LONGEST_LOAD_MS {
                 return Ok(Step::Again(None));
             }
@@ -135,7 +135,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                     break;
                 }
-                match self.whole_record(pk, &head, receipt, retry).await? {
+                match self.whole_record(pk, &head, cost, retry).await? {
                     // The record of a delete of nothing ends the history as a clear does, until it is purged.
                     Some(record) if head.is_blocker() => walk.take(Record { expires_at: None, ..record }),
                     Some(record) => walk.take(record),
@@ -154,7 +154,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if end.is_none() {
                     // An empty history must not hide one that is stored in another layout.
                     let any = Range { limit: Some(1), ..whole(pk.to_owned()) };
-                    let any = retry!(retry, self.table.page(&any, None, receipt))?;
+                    let any = retry!(retry, self.table.page(&any, None, cost))?;
                     any.items.first().map_or(Ok(()), refuse_list)?;
                     walk.end();
                     end = Some(CachedTail::empty(asked_at));
@@ -171,7 +171,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         pk: &str,
         head: &Head,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Record>, Error> {
         let Body::Record { rewind, metadata, sent_at, content } = &head.body else { return Ok(None) };
@@ -187,7 +187,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     ..records(pk.to_owned(), 0, 0)
                 };
                 loop {
-                    let page = retry!(retry, self.table.page(&range, after.as_deref(), receipt))?;
+                    let page = retry!(retry, self.table.page(&range, after.as_deref(), cost))?;
                     for part in &page.items {
                         // An item between the parts is not one of them.
                         if part_of(&part.key.sk, id).is_some_and(|n| n < *count) {
@@ -202,7 +202,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 if found != *count {
                     // A sweep replaces the head first, so parts missing under a live head are lost.
-                    return if self.is_swept(pk, head, receipt, retry).await? {
+                    return if self.is_swept(pk, head, cost, retry).await? {
                         Ok(None)
                     } else {
                         Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
@@ -223,9 +223,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }))
     }
 
-    async fn is_swept(&self, pk: &str, head: &Head, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
+    async fn is_swept(&self, pk: &str, head: &Head, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let range = records(pk.to_owned(), head.seq, head.seq);
-        let page = retry!(retry, self.table.page(&range, None, receipt))?;
+        let page = retry!(retry, self.table.page(&range, None, cost))?;
         let now = page.items.first().map(item::decode_without_messages).transpose()?;
         Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
     }

@@ -10,7 +10,7 @@ use crate::table::{Clock, Item, Range, Table};
 use crate::timing::CLOCK_SKEW_MS;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{AppendId, Identity, KEY_LIFETIME_MS, Receipt};
+use chat_memory_core::store::{AppendId, Cost, Identity, KEY_LIFETIME_MS};
 
 impl<T: Table, C: Clock> Turns<T, C> {
     /// Where to start: from what is cached if that is enough, else from a lookup in the log.
@@ -49,14 +49,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Reads the tail of the log, consistently; if the append may have landed already, everything from that number on.
     pub(super) async fn locate(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<Located, Error> {
         let Some(from) = attempt.may_be_from else {
-            return self.tail(&attempt.pk, &mut attempt.receipt, retry).await.map(Located::End);
+            return self.tail(&attempt.pk, &mut attempt.cost, retry).await.map(Located::End);
         };
         // The record before shows whether the log ends here; an empty response would not.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
         let (mut after, mut end) = (None, None::<CachedTail>);
         loop {
             let asked_at = self.clock.now();
-            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.cost))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 let before = end.as_ref().and_then(CachedTail::last_id);
@@ -75,7 +75,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Some(tail) => tail,
             // Even the record before is gone: the tail was purged, and the append may be at a lower number.
             None if attempt.shared => return self.search_back(attempt, self.clock.now().wall_ms, retry).await,
-            None => self.tail(&attempt.pk, &mut attempt.receipt, retry).await?,
+            None => self.tail(&attempt.pk, &mut attempt.cost, retry).await?,
         };
         if attempt.in_doubt.is_empty() {
             attempt.may_be_from = Some(tail.next.max(from));
@@ -107,7 +107,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut asked_at;
         loop {
             asked_at = self.clock.now();
-            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.cost))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 if end.is_none() && next > 0 {
@@ -156,7 +156,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let (mut after, mut end) = (None, None);
         let mut ids = Vec::new();
         'pages: loop {
-            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.receipt))?;
+            let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.cost))?;
             for item in &page.items {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 end.get_or_insert_with(|| CachedTail::after(&head, asked_at));
@@ -193,16 +193,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     /// The tail of a session's log, read consistently.
-    pub(super) async fn tail(&self, pk: &str, receipt: &mut Receipt, retry: &mut Retry<'_, C>) -> Result<CachedTail, Error> {
+    pub(super) async fn tail(&self, pk: &str, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<CachedTail, Error> {
         // The newest item of the whole partition is usually a record; if it is not, something else is stored there.
         let whole = Range { limit: Some(1), ..whole(pk.to_owned()) };
         let mut asked_at = self.clock.now();
-        let mut page = retry!(retry, self.table.page(&whole, None, receipt))?;
+        let mut page = retry!(retry, self.table.page(&whole, None, cost))?;
         if let Some(other) = page.items.first().filter(|item| seq_of(&item.key).is_err()) {
             refuse_list(other)?;
             let range = Range { limit: Some(1), ..records(pk.to_owned(), 0, MAX_SEQ) };
             asked_at = self.clock.now();
-            page = retry!(retry, self.table.page(&range, None, receipt))?;
+            page = retry!(retry, self.table.page(&range, None, cost))?;
         }
         let tail = match page.items.first() {
             None => CachedTail::empty(asked_at),

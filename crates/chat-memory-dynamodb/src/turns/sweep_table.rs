@@ -13,7 +13,7 @@ use crate::swept::{Damaged, TableSweepStats};
 use crate::table::{Clock, Item, Key, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// The attributes read of each item: all except its messages.
 const LOOKED_AT: [&str; 18] = [
@@ -74,7 +74,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut after: Option<Key> = None;
         loop {
             let mut retry = self.retry();
-            let page = retry!(retry, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.receipt))?;
+            let page = retry!(retry, self.table.scan(&LOOKED_AT, after.as_ref(), &mut swept.cost))?;
             for item in &page.items {
                 let pk = &item.key.pk;
                 if let Some(read) = entry::entry_in(&self.settings.partitions, item) {
@@ -111,7 +111,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             if let Some(done) = damaged.pass(self.sweep(session).await)? {
                 // Nothing is left to do below its clear.
                 seen.oldest_live.remove(&pk);
-                swept.receipt += done.receipt;
+                swept.cost += done.cost;
                 swept.records += done.records;
                 swept.sessions += 1;
             }
@@ -124,11 +124,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let done = if seen.rewinds.get(pk).is_some_and(|rewinds| rewinds.iter().any(taken_back)) {
                 Err(taken_back_clear(pk, *clear))
             } else {
-                self.sweep_below(pk, *clear, Receipt::default()).await
+                self.sweep_below(pk, *clear, Cost::default()).await
             };
             match damaged.pass(done)? {
                 Some(done) => {
-                    swept.receipt += done.receipt;
+                    swept.cost += done.cost;
                     swept.records += done.records;
                     swept.sessions += 1;
                 }
@@ -138,14 +138,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let unnamed = seen.parts.iter().filter(|(id, _)| !seen.named.contains(*id)).flat_map(|(_, keys)| keys);
         for key in unnamed.filter(|key| !seen.damaged.contains(&key.pk)) {
             let mut retry = self.retry();
-            retry!(retry, self.table.delete(key, &mut swept.receipt))?;
+            retry!(retry, self.table.delete(key, &mut swept.cost))?;
             swept.parts += 1;
         }
         for (key, session, is_old) in &seen.entries {
             if seen.damaged.contains(&self.settings.partitions.session(session)) {
                 continue;
             }
-            match damaged.pass(self.sweep_entry(key, session, *is_old, &seen, &mut swept.receipt).await)? {
+            match damaged.pass(self.sweep_entry(key, session, *is_old, &seen, &mut swept.cost).await)? {
                 Some(Entries::Deleted) => swept.entries += 1,
                 Some(Entries::Renewed) => swept.renewed += 1,
                 Some(Entries::Left) | None => {}
@@ -161,7 +161,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         session: &SessionId,
         is_old: bool,
         seen: &Seen,
-        receipt: &mut Receipt,
+        cost: &mut Cost,
     ) -> Result<Entries, Error> {
         let pk = self.settings.partitions.session(session);
         let is_its =
@@ -172,9 +172,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let mut retry = self.retry();
         // The scan is not a single moment.
-        let end = self.tail(&pk, receipt, &mut retry).await?;
+        let end = self.tail(&pk, cost, &mut retry).await?;
         if is_its(&end.links()) {
-            return match self.renew_entry(&pk, key, &end, receipt, &mut retry).await? {
+            return match self.renew_entry(&pk, key, &end, cost, &mut retry).await? {
                 true => Ok(Entries::Renewed),
                 false => Ok(Entries::Left),
             };
@@ -182,7 +182,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if !is_old {
             return Ok(Entries::Left);
         }
-        retry!(retry, self.table.delete(key, receipt))?;
+        retry!(retry, self.table.delete(key, cost))?;
         Ok(Entries::Deleted)
     }
 

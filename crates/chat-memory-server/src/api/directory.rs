@@ -103,7 +103,7 @@ pub(crate) async fn list(
         order: (!all).then(|| page.order.into()),
         sessions: page.sessions.into_iter().map(SessionBody::from).collect(),
         next: page.next.map(|next| cursor::write(access, &place, &next)),
-        cost: page.receipt.into(),
+        cost: page.cost.into(),
     })
 }
 
@@ -193,7 +193,7 @@ pub(crate) async fn delete_session(service: &Service, access: &Access, session: 
         Ok(deleted)
     };
     let deleted = service.write(access.namespace.as_ref(), session, None, work).await?;
-    let (existed, erased, cost) = (deleted.existed, deleted.records, deleted.receipt.into());
+    let (existed, erased, cost) = (deleted.existed, deleted.records, deleted.cost.into());
     Ok(DeletedBody { session: session.to_string(), existed, erased, cost })
 }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chat_memory::memory::{Encoding, Limit, Policy, RecallRecords, TokenCounter, recall_records};
-use chat_memory::store::{History, Load, Position, Receipt, Record};
+use chat_memory::store::{Cost, History, Load, Position, Record};
 use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore as _, SessionId};
 use serde::Deserialize;
@@ -106,16 +106,16 @@ pub async fn messages(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let how = How::of(&access, &session, &params)?;
-    let mut spent = Receipt::default();
+    let mut spent = Cost::default();
     if let Some(known) = none_match(&headers) {
         let end = access.store.load(&session, &params.consistent(Load::last(0))).await.map_err(|e| access.problem(&e))?;
-        spent += end.receipt;
+        spent += end.cost;
         if known.contains(&end.position) {
             return Ok((StatusCode::NOT_MODIFIED, tagged(&end.position)?).into_response());
         }
     }
     let read = how.read(&access, &session, &params).await?;
-    let mut cost = read.receipt;
+    let mut cost = read.cost;
     cost += spent;
     let format = Format::from(params.format);
     let write = |message| if params.for_model { openai::for_request(message) } else { format.write(message) };
@@ -151,7 +151,7 @@ struct Read {
     next: Option<String>,
     left_out: Option<String>,
     position: Position,
-    receipt: Receipt,
+    cost: Cost,
 }
 
 /// What to read.
@@ -221,7 +221,7 @@ impl How {
                     records: Some(records),
                     next: None,
                     position: recalled.history.position.clone(),
-                    receipt: recalled.history.receipt,
+                    cost: recalled.history.cost,
                 })
             }
             Self::Before(load) => {
@@ -270,7 +270,7 @@ fn page(history: History, next: Option<String>) -> Read {
         next,
         left_out: None,
         position: history.position.clone(),
-        receipt: history.receipt,
+        cost: history.cost,
         messages: history.into_messages(),
     }
 }

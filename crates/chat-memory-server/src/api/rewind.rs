@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use chat_memory::store::{Append, ChatStore as _, Load, Position, Receipt};
+use chat_memory::store::{Append, ChatStore as _, Cost, Load, Position};
 use chat_memory::{Error, Message, SessionId};
 
 use super::errors::{OfBody, OfMatch, OfStore, OfValues};
@@ -67,7 +67,7 @@ pub async fn rewind(
         seq: done.seq,
         to: done.to,
         position: done.position.to_string(),
-        cost: done.receipt.into(),
+        cost: done.cost.into(),
     };
     Ok((tagged(&done.position)?, Json(body)).into_response())
 }
@@ -78,7 +78,7 @@ pub(crate) struct TakenBack {
     pub seq: Option<u64>,
     pub to: Option<u64>,
     pub position: Position,
-    pub receipt: Receipt,
+    pub cost: Cost,
 }
 
 /// Rewinds if the session is at the expected position.
@@ -110,11 +110,11 @@ pub(crate) async fn take_back(
                 "there is no turn to take back, so the messages have no place to take; append them instead (at \"/turns\")";
             return Err(Problem::invalid(detail).with("pointer", "/turns"));
         }
-        return Ok(TakenBack { seq: None, to: None, position: history.position, receipt: history.receipt });
+        return Ok(TakenBack { seq: None, to: None, position: history.position, cost: history.cost });
     };
     let to = append.rewinds_to();
     let appended = write::store(service, access, session, None, append, Operation::Rewind, held).await?;
-    let mut receipt = history.receipt;
-    receipt += appended.receipt;
-    Ok(TakenBack { seq: Some(appended.seq), to, position: appended.position, receipt })
+    let mut cost = history.cost;
+    cost += appended.cost;
+    Ok(TakenBack { seq: Some(appended.seq), to, position: appended.position, cost })
 }

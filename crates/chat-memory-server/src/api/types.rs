@@ -1,7 +1,7 @@
 //! The request and response bodies of the API, as its OpenAPI document describes them.
 
 use chat_memory::Message;
-use chat_memory::store::{Receipt, Record, SessionInfo, SessionOrder};
+use chat_memory::store::{self, Record, SessionInfo, SessionOrder};
 use chat_memory::wire::Format;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,9 @@ pub struct Cost {
     pub bytes: u64,
 }
 
-impl From<Receipt> for Cost {
-    fn from(receipt: Receipt) -> Self {
-        let Receipt { requests, read_units, write_units, bytes, .. } = receipt;
+impl From<store::Cost> for Cost {
+    fn from(cost: store::Cost) -> Self {
+        let store::Cost { requests, read_units, write_units, bytes, .. } = cost;
         Self { requests, read_units, write_units, bytes }
     }
 }

@@ -78,7 +78,7 @@ pub async fn append(
         next: appended.seq + 1,
         position: position.to_string(),
         created_at: time(appended.created_at),
-        cost: appended.receipt.into(),
+        cost: appended.cost.into(),
     };
     Ok((StatusCode::CREATED, tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
 }
@@ -177,8 +177,8 @@ pub(crate) async fn clear_and_sweep(
         let swept = within.store.sweep(&of).await;
         Ok(swept.inspect_err(|error| tracing::warn!(%error, "a cleared session could not be swept to its end")))
     });
-    let mut cost = appended.receipt;
-    let swept = swept.await?.ok().inspect(|swept| cost += swept.receipt);
+    let mut cost = appended.cost;
+    let swept = swept.await?.ok().inspect(|swept| cost += swept.cost);
     let body = ClearedBody {
         session: session.to_string(),
         seq: appended.seq,

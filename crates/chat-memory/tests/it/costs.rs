@@ -3,7 +3,7 @@
 
 use crate::dynamodb::{direct, noise, open, session, turn};
 use chat_memory::store::dynamodb::DynamoDbStore;
-use chat_memory::store::{Append, ChatStore, Load, Receipt};
+use chat_memory::store::{Append, ChatStore, Cost, Load};
 use chat_memory::{Message, Role, SessionId};
 use chat_memory_testkit::{
     Conversation, Fault, FaultProxy, Request, conversations_path, dynamodb_endpoint, sample_path, shared_conversations,
@@ -27,14 +27,14 @@ fn total(proxy: &FaultProxy) -> u64 {
     proxy.counts().values().sum()
 }
 
-async fn append(store: &DynamoDbStore, session: &SessionId, messages: impl IntoIterator<Item = Message>) -> Receipt {
-    store.append(session, &Append::new(messages)).await.expect("an append").receipt
+async fn append(store: &DynamoDbStore, session: &SessionId, messages: impl IntoIterator<Item = Message>) -> Cost {
+    store.append(session, &Append::new(messages)).await.expect("an append").cost
 }
 
-async fn load(store: &DynamoDbStore, session: &SessionId, load: &Load) -> (Vec<Message>, Receipt) {
+async fn load(store: &DynamoDbStore, session: &SessionId, load: &Load) -> (Vec<Message>, Cost) {
     let history = store.load(session, load).await.expect("a load");
-    let receipt = history.receipt;
-    (history.into_messages(), receipt)
+    let cost = history.cost;
+    (history.into_messages(), cost)
 }
 
 #[tokio::test]
@@ -53,11 +53,11 @@ async fn a_turn_and_a_window_cost_the_same_at_any_length() {
 
     for n in 2..=TURNS {
         proxy.forget();
-        let receipt = append(&store, &session, turn(n, 300)).await;
-        assert_eq!((receipt.requests, receipt.read_units, receipt.write_units), (1, 0.0, 1.0), "turn {n}");
+        let cost = append(&store, &session, turn(n, 300)).await;
+        assert_eq!((cost.requests, cost.read_units, cost.write_units), (1, 0.0, 1.0), "turn {n}");
         assert_eq!((puts(&proxy, "t#"), total(&proxy)), (1, 1), "turn {n}");
         if n == 100 || n == TURNS {
-            println!("turn {n}: {receipt}");
+            println!("turn {n}: {cost}");
         }
     }
 
@@ -112,28 +112,28 @@ async fn import(conversations: &[Conversation], split: fn(&Conversation) -> Vec<
     let is_real = conversations_path() != sample_path();
     let proxy = counting();
     let store = open(&proxy.url()).await.expect("good options");
-    let (mut receipt, mut later, mut appends) = (Receipt::default(), 0.0, 0);
+    let (mut cost, mut later, mut appends) = (Cost::default(), 0.0, 0);
     let mut sessions = Vec::new();
     for conversation in conversations {
         let session = session(&conversation.id);
         for (place, turn) in split(conversation).into_iter().enumerate() {
-            let cost = append(&store, &session, turn.iter().cloned()).await;
+            let of_turn = append(&store, &session, turn.iter().cloned()).await;
             // DynamoDB Local charges more than AWS's two units per KB for the larger items of a transaction, such as the first
             // record.
-            later += if place == 0 { 0.0 } else { cost.write_units };
-            receipt += cost;
+            later += if place == 0 { 0.0 } else { of_turn.write_units };
+            cost += of_turn;
             appends += 1;
         }
         sessions.push(session);
     }
     let (records, starts, parts) = (puts(&proxy, "t#"), proxy.count("TransactWriteItems") as usize, puts(&proxy, "p#"));
     println!(
-        "{} sessions, {appends} appends: {later} write units after the first of each, {starts} starts, {parts} parts; in all {receipt}",
+        "{} sessions, {appends} appends: {later} write units after the first of each, {starts} starts, {parts} parts; in all {cost}",
         sessions.len()
     );
     assert_eq!((records + starts, starts), (appends, conversations.len()));
-    assert_eq!(receipt.requests, total(&proxy));
-    assert_eq!(receipt.requests as usize, appends + parts + conversations.len(), "one read of each session's log");
+    assert_eq!(cost.requests, total(&proxy));
+    assert_eq!(cost.requests as usize, appends + parts + conversations.len(), "one read of each session's log");
     if is_real {
         assert_eq!((conversations.len(), appends), (100, expected_appends));
         assert!(later <= 1_150.0, "{later}");
@@ -167,13 +167,13 @@ async fn an_append_of_any_size_costs_what_its_bytes_cost() {
             let message = Message::user(text);
             // Numbers take a byte more or less as they grow.
             let uncompressed = (others + json(&message) + 8).div_ceil(1024) as f64;
-            let receipt = append(&store, &session, [message]).await;
-            println!("{bytes} B of {kind}: {receipt}; {uncompressed} units uncompressed");
-            assert_eq!(receipt.requests, 1);
-            assert_eq!(receipt.write_units, receipt.bytes.div_ceil(1024) as f64, "{bytes} B of {kind}: {receipt}");
-            assert!(receipt.write_units <= uncompressed, "{bytes} B of {kind}: {receipt}");
+            let cost = append(&store, &session, [message]).await;
+            println!("{bytes} B of {kind}: {cost}; {uncompressed} units uncompressed");
+            assert_eq!(cost.requests, 1);
+            assert_eq!(cost.write_units, cost.bytes.div_ceil(1024) as f64, "{bytes} B of {kind}: {cost}");
+            assert!(cost.write_units <= uncompressed, "{bytes} B of {kind}: {cost}");
             if kind == "words" && uncompressed > 2.0 {
-                assert!(receipt.write_units < uncompressed, "{bytes} B of words compress: {receipt}");
+                assert!(cost.write_units < uncompressed, "{bytes} B of words compress: {cost}");
             }
         }
     }
@@ -190,33 +190,33 @@ async fn what_is_hidden_is_not_paid_for_beyond_a_page() {
         append(&store, &session, [Message::user(noise(150_000, n as u64))]).await;
     }
     let history = store.load(&session, &Load::all()).await.expect("a load");
-    let whole = history.receipt;
+    let whole = history.cost;
     println!("{TURNS} records: {whole}");
     assert!(whole.requests > 3, "several pages: {whole}");
 
     // Removes all but the first two.
     store.append(&session, &Append::rewind(&history, 2, [Message::user("anew")]).expect("in view")).await.expect("a rewind");
     for (what, reach) in [("all", Load::all()), ("the last 2", Load::last(2))] {
-        let (messages, receipt) = load(&direct().await, &session, &reach).await;
-        println!("{what} after a rewind: {receipt}");
+        let (messages, cost) = load(&direct().await, &session, &reach).await;
+        println!("{what} after a rewind: {cost}");
         assert_eq!(messages.last(), Some(&Message::user("anew")));
-        assert!(receipt.read_units <= A_PAGE + 2.0 * 37.0, "{what} after a rewind: {receipt}");
+        assert!(cost.read_units <= A_PAGE + 2.0 * 37.0, "{what} after a rewind: {cost}");
     }
 
     // ClearOutcome, but not yet swept.
     store.append(&session, &Append::clear()).await.expect("a clear");
     for (what, reach) in [("all", Load::all()), ("the last 2", Load::last(2))] {
-        let (messages, receipt) = load(&direct().await, &session, &reach).await;
-        println!("{what} after a clear: {receipt}");
-        assert_eq!((messages.len(), receipt.requests), (0, 1));
-        assert!(receipt.read_units <= A_PAGE, "{what} after a clear: {receipt}");
+        let (messages, cost) = load(&direct().await, &session, &reach).await;
+        println!("{what} after a clear: {cost}");
+        assert_eq!((messages.len(), cost.requests), (0, 1));
+        assert!(cost.read_units <= A_PAGE, "{what} after a clear: {cost}");
     }
 
     // Swept: only stubs remain.
     let swept = store.sweep(&session).await.expect("a sweep");
-    println!("the sweep of {} records: {}", swept.records, swept.receipt);
+    println!("the sweep of {} records: {}", swept.records, swept.cost);
     assert_eq!(swept.records as usize, TURNS + 1);
-    let (_, receipt) = load(&direct().await, &session, &Load::all()).await;
-    println!("all after the sweep: {receipt}");
-    assert!(receipt.read_units <= 3.0, "{receipt}");
+    let (_, cost) = load(&direct().await, &session, &Load::all()).await;
+    println!("all after the sweep: {cost}");
+    assert!(cost.read_units <= 3.0, "{cost}");
 }

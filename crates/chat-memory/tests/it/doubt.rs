@@ -75,7 +75,7 @@ async fn an_append_whose_first_answer_is_lost_lands_once() {
         let more = usize::from(matches!(fault, Fault::DropAnswer | Fault::DropRequest));
         assert_eq!(records_put(&proxy), 1 + more, "{fault:?}");
         // A lost request costs one more; a new session's first append reads the log first.
-        assert_eq!(appended.receipt.requests as usize, 2 + more, "{fault:?}");
+        assert_eq!(appended.cost.requests as usize, 2 + more, "{fault:?}");
     }
 }
 
@@ -195,7 +195,7 @@ async fn a_transaction_that_conflicts_or_goes_unanswered_lands_once() {
     });
     let appended = behind(&proxy).await.append(&session, &ours()).await.expect("an append");
     assert_eq!((appended.seq, proxy.count("TransactWriteItems"), records_put(&proxy)), (1, 4, 4));
-    println!("a transaction, refused twice and once unanswered: {}", appended.receipt);
+    println!("a transaction, refused twice and once unanswered: {}", appended.cost);
     assert_eq!(texts(&session).await, OURS);
 }
 

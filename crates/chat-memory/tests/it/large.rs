@@ -34,7 +34,7 @@ async fn a_megabyte_and_a_turn_of_three_come_back_equal_and_are_swept_with_their
         let mut expected = Vec::new();
         for append in appends(incompressible) {
             let appended = store.append(&session, &append).await.expect("an append");
-            println!("{} messages, incompressible {incompressible}: {}", append.messages().len(), appended.receipt);
+            println!("{} messages, incompressible {incompressible}: {}", append.messages().len(), appended.cost);
             expected.extend_from_slice(append.messages());
         }
         let parts = raw.starting("p#").await.len();
@@ -42,7 +42,7 @@ async fn a_megabyte_and_a_turn_of_three_come_back_equal_and_are_swept_with_their
         assert_eq!(parts > 0, incompressible, "only records too large for an item have parts");
         // A window that ends in the middle of them, and everything.
         let newest = direct().await.load(&session, &Load::last(1)).await.expect("a load");
-        println!("the newest record: {}", newest.receipt);
+        println!("the newest record: {}", newest.cost);
         assert!(all(&session).await == expected, "what was loaded differs");
 
         store.clear(&session).await.expect("a clear");

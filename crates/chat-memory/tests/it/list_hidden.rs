@@ -407,8 +407,8 @@ async fn a_repeated_delete_writes_nothing_and_costs_no_more_than_the_last() {
     let again = store.delete(&id("s")).await.expect("a delete");
     for _ in 0..3 {
         let last = store.delete(&id("s")).await.expect("a delete");
-        assert_eq!((last.existed, last.records, last.receipt.write_units), (false, 0, 0.0));
-        assert_eq!(last.receipt.requests, again.receipt.requests);
+        assert_eq!((last.existed, last.records, last.cost.write_units), (false, 0, 0.0));
+        assert_eq!(last.cost.requests, again.cost.requests);
     }
     assert_eq!(scan(&table).await, left);
 }

@@ -228,7 +228,7 @@ async fn two_thousand_turns_cost_the_same_from_the_rolling_size_on() {
         let [question, _] = crate::dynamodb::turn(n, 300);
         let [_, answer] = crate::dynamodb::turn(n, 1_500);
         let appended = store.append(&session, &Append::new([question, answer])).await.expect("no end");
-        units += appended.receipt.write_units;
+        units += appended.cost.write_units;
         if n % 500 == 499 {
             by_part.push(units);
             units = 0.0;
@@ -241,7 +241,7 @@ async fn two_thousand_turns_cost_the_same_from_the_rolling_size_on() {
     let history = store.load(&session, &Load::all()).await.expect("a load");
     assert_eq!((history.messages().count(), history.complete), (2 * TURNS, true));
     let window = store.load(&session, &Load::last(2)).await.expect("a window");
-    assert_eq!(window.receipt.requests, 1, "the newest part is in the session's own item");
+    assert_eq!(window.cost.requests, 1, "the newest part is in the session's own item");
     // Clearing it leaves only what identifies a repeat.
     store.clear(&session).await.expect("a clear");
     assert!(all(&store, &session).await.is_empty());

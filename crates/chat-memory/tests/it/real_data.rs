@@ -145,7 +145,7 @@ async fn a_stored_session_is_recalled_as_its_whole_history_would_be() {
         for policy in policies(&[0, 1, 2, 3, 4, 7, 20, 1_000]) {
             let recalled = recall(&store, &session, &policy).await.expect("recalled");
             assert_eq!(recalled.window.messages, policy.window(all.clone()).messages, "{id}, {policy:?}");
-            assert_eq!(recalled.receipt.requests, 1, "nothing here is broken, so one load fills each window");
+            assert_eq!(recalled.cost.requests, 1, "nothing here is broken, so one load fills each window");
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) async fn an_append_says_where_it_stands(context: TestContext) -> Resu
         ensure_eq!(appended.position, history.position, "the position in the answer, and of a load after it");
         ensure_eq!(appended.position.last(), Some(record.append_id), "the id of the record before the position");
         ensure!(!appended.repeated, "a first append is reported as a repeat");
-        ensure!(appended.receipt.requests > 0, "an append without a request");
+        ensure!(appended.cost.requests > 0, "an append without a request");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::conformance::sample::{all, count_to, seqs};
 use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 use crate::session::SessionId;
-use crate::store::{Append, Load, Receipt};
+use crate::store::{Append, Cost, Load};
 
 /// A turn of 300 and 300 bytes.
 fn turn(n: usize) -> Append {
@@ -12,15 +12,15 @@ fn turn(n: usize) -> Append {
 }
 
 /// Returns the cost of the last of these appends; by then the handle knows the end of the log.
-async fn grow(context: &TestContext, session: &SessionId, from: usize, to: usize) -> Result<Receipt, Failure> {
-    let mut receipt = Receipt::default();
+async fn grow(context: &TestContext, session: &SessionId, from: usize, to: usize) -> Result<Cost, Failure> {
+    let mut cost = Cost::default();
     for n in from..to {
-        receipt = context.store.append(session, &turn(n)).await?.receipt;
+        cost = context.store.append(session, &turn(n)).await?.cost;
     }
-    Ok(receipt)
+    Ok(cost)
 }
 
-fn check(what: &str, short: &Receipt, long: &Receipt) -> Result<(), Failure> {
+fn check(what: &str, short: &Cost, long: &Cost) -> Result<(), Failure> {
     let holds = long.requests <= short.requests
         && long.read_units <= short.read_units
         && long.write_units <= short.write_units
@@ -35,7 +35,7 @@ pub(super) async fn an_append_costs_the_same_at_any_length(context: TestContext)
     let short = grow(&context, &session, 0, 30).await?;
     let long = grow(&context, &session, 30, 300).await?;
     check("an append", &short, &long)?;
-    let cold = context.open().await?.append(&session, &turn(300)).await?.receipt;
+    let cold = context.open().await?.append(&session, &turn(300)).await?.cost;
     ensure!(cold.requests <= long.requests + 2, "an append of another handle cost {cold}, and of a warm one {long}");
     Ok(())
 }
@@ -43,25 +43,25 @@ pub(super) async fn an_append_costs_the_same_at_any_length(context: TestContext)
 pub(super) async fn an_append_with_a_key_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let with_key = |n: usize| turn(n).with_key(format!("key {n:04}"));
-    let mut receipts = Vec::new();
+    let mut costs = Vec::new();
     for n in 0..200 {
-        let receipt = context.store.append(&session, &with_key(n)).await?.receipt;
+        let cost = context.store.append(&session, &with_key(n)).await?.cost;
         // Others write in between, with and without keys.
         let other = if n % 20 == 10 { Some(turn(1_000 + n)) } else { None };
         if let Some(other) = &other {
             context.store.append(&session, other).await?;
         }
-        receipts.push(receipt);
+        costs.push(cost);
     }
-    check("an append with a key", &receipts[25], &receipts[195])?;
+    check("an append with a key", &costs[25], &costs[195])?;
     // After writes by another handle, only the new records are read.
     let others = context.open().await?;
     others.append(&session, &with_key(500)).await?;
-    let after_others = context.store.append(&session, &with_key(501)).await?.receipt;
+    let after_others = context.store.append(&session, &with_key(501)).await?.cost;
     ensure!(
-        after_others.bytes <= 8 * receipts[25].bytes,
+        after_others.bytes <= 8 * costs[25].bytes,
         "an append with a key after another handle's cost {after_others}, and otherwise {}",
-        receipts[25]
+        costs[25]
     );
     for (n, handle) in [(500, &context.store), (501, &others), (3, &context.store)] {
         ensure!(handle.append(&session, &with_key(n)).await?.repeated, "the key of append {n} is no longer recognised");
@@ -72,9 +72,9 @@ pub(super) async fn an_append_with_a_key_costs_the_same_at_any_length(context: T
 pub(super) async fn a_window_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     grow(&context, &session, 0, 30).await?;
-    let short = context.store.load(&session, &Load::last(20)).await?.receipt;
+    let short = context.store.load(&session, &Load::last(20)).await?.cost;
     grow(&context, &session, 30, 300).await?;
-    let long = context.store.load(&session, &Load::last(20)).await?.receipt;
+    let long = context.store.load(&session, &Load::last(20)).await?.cost;
     check("a window of 20 messages", &short, &long)
 }
 
@@ -86,20 +86,15 @@ pub(super) async fn a_page_costs_the_same_at_any_depth(context: TestContext) -> 
     while let Some(older) = page.older().filter(|_| pages < 20) {
         page = context.store.load(&session, &Load::last(20).before(older)).await?;
         pages += 1;
-        near.get_or_insert(page.receipt);
-        let (near, this) = (near.unwrap_or_default(), page.receipt);
+        near.get_or_insert(page.cost);
+        let (near, this) = (near.unwrap_or_default(), page.cost);
         let holds =
             this.requests <= near.requests && this.read_units <= near.read_units && this.bytes <= near.bytes + near.bytes / 10;
         ensure!(holds, "the first page before the newest cost {near}, and the one {pages} pages earlier {this}");
     }
     let since = context.store.load(&session, &Load::all().since(299)).await?;
     let newest = context.store.load(&session, &Load::last(4)).await?;
-    ensure!(
-        since.receipt.bytes <= newest.receipt.bytes,
-        "a load since 299 cost {}, and the newest record {}",
-        since.receipt,
-        newest.receipt
-    );
+    ensure!(since.cost.bytes <= newest.cost.bytes, "a load since 299 cost {}, and the newest record {}", since.cost, newest.cost);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::sim::{Network, deliver, turn, unknown};
 use crate::table::{Attributes, Clock, Fault, Item, Key};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::store::Receipt;
+use chat_memory_core::store::Cost;
 
 /// One client's connection and clock.
 #[derive(Debug, Clone)]
@@ -41,8 +41,8 @@ impl Client {
 
 #[async_trait]
 impl ListTable for Client {
-    async fn read(&self, key: &Key, _: bool, receipt: &mut Receipt) -> Result<Option<Attributes>, Fault> {
-        receipt.requests += 1;
+    async fn read(&self, key: &Key, _: bool, cost: &mut Cost) -> Result<Option<Attributes>, Fault> {
+        cost.requests += 1;
         turn().await;
         let answer = {
             let mut world = self.world();
@@ -53,31 +53,31 @@ impl ListTable for Client {
         answer
     }
 
-    async fn change(&self, change: &Change, receipt: &mut Receipt) -> Result<Changed, Fault> {
-        receipt.requests += 1;
+    async fn change(&self, change: &Change, cost: &mut Cost) -> Result<Changed, Fault> {
+        cost.requests += 1;
         match self.write(Write::Change(change.clone())).await? {
             Answer::Changed(changed) => Ok(changed),
             _ => unreachable!(),
         }
     }
 
-    async fn store(&self, item: &Item, _: &mut Receipt) -> Result<(), Fault> {
+    async fn store(&self, item: &Item, _: &mut Cost) -> Result<(), Fault> {
         self.write(Write::Store(item.clone())).await.map(drop)
     }
 
-    async fn discard(&self, key: &Key, _: &mut Receipt) -> Result<(), Fault> {
+    async fn discard(&self, key: &Key, _: &mut Cost) -> Result<(), Fault> {
         self.write(Write::Discard(key.clone())).await.map(drop)
     }
 
-    async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Receipt) -> Result<Slice, Fault> {
+    async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Cost) -> Result<Slice, Fault> {
         let world = self.world();
         let items = world.items.iter().map(|(key, attributes)| Item { key: key.clone(), attributes: attributes.clone() });
         Ok(Slice { items: items.collect(), after: None })
     }
 
-    async fn sample(&self, receipt: &mut Receipt) -> Result<Vec<Item>, Fault> {
+    async fn sample(&self, cost: &mut Cost) -> Result<Vec<Item>, Fault> {
         let whole = Share { number: 0, of: 1 };
-        self.slice(whole, &[], &[], None, receipt).await.map(|slice| slice.items)
+        self.slice(whole, &[], &[], None, cost).await.map(|slice| slice.items)
     }
 
     async fn discard_if(
@@ -85,7 +85,7 @@ impl ListTable for Client {
         key: &Key,
         generation: Generation,
         equal: &[(String, Option<AttributeValue>)],
-        _: &mut Receipt,
+        _: &mut Cost,
     ) -> Result<bool, Fault> {
         match self.write(Write::DiscardIf(key.clone(), generation, equal.to_vec())).await? {
             Answer::Discarded(done) => Ok(done),
@@ -93,11 +93,11 @@ impl ListTable for Client {
         }
     }
 
-    async fn purges_by(&self, _: &mut Receipt) -> Result<Option<String>, Fault> {
+    async fn purges_by(&self, _: &mut Cost) -> Result<Option<String>, Fault> {
         Ok(None)
     }
 
-    async fn try_out(&self, _: Operation, _: &Key, _: &mut Receipt) -> Result<(), Fault> {
+    async fn try_out(&self, _: Operation, _: &Key, _: &mut Cost) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -130,22 +130,22 @@ pub(super) struct Nothing;
 
 #[async_trait]
 impl ListTable for Nothing {
-    async fn read(&self, _: &Key, _: bool, _: &mut Receipt) -> Result<Option<Attributes>, Fault> {
+    async fn read(&self, _: &Key, _: bool, _: &mut Cost) -> Result<Option<Attributes>, Fault> {
         unreachable!()
     }
-    async fn change(&self, _: &Change, _: &mut Receipt) -> Result<Changed, Fault> {
+    async fn change(&self, _: &Change, _: &mut Cost) -> Result<Changed, Fault> {
         unreachable!()
     }
-    async fn store(&self, _: &Item, _: &mut Receipt) -> Result<(), Fault> {
+    async fn store(&self, _: &Item, _: &mut Cost) -> Result<(), Fault> {
         unreachable!()
     }
-    async fn discard(&self, _: &Key, _: &mut Receipt) -> Result<(), Fault> {
+    async fn discard(&self, _: &Key, _: &mut Cost) -> Result<(), Fault> {
         unreachable!()
     }
-    async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Receipt) -> Result<Slice, Fault> {
+    async fn slice(&self, _: Share, _: &[&str], _: &[&str], _: Option<&Key>, _: &mut Cost) -> Result<Slice, Fault> {
         unreachable!()
     }
-    async fn sample(&self, _: &mut Receipt) -> Result<Vec<Item>, Fault> {
+    async fn sample(&self, _: &mut Cost) -> Result<Vec<Item>, Fault> {
         unreachable!()
     }
     async fn discard_if(
@@ -153,14 +153,14 @@ impl ListTable for Nothing {
         _: &Key,
         _: Generation,
         _: &[(String, Option<AttributeValue>)],
-        _: &mut Receipt,
+        _: &mut Cost,
     ) -> Result<bool, Fault> {
         unreachable!()
     }
-    async fn purges_by(&self, _: &mut Receipt) -> Result<Option<String>, Fault> {
+    async fn purges_by(&self, _: &mut Cost) -> Result<Option<String>, Fault> {
         unreachable!()
     }
-    async fn try_out(&self, _: Operation, _: &Key, _: &mut Receipt) -> Result<(), Fault> {
+    async fn try_out(&self, _: Operation, _: &Key, _: &mut Cost) -> Result<(), Fault> {
         unreachable!()
     }
 }

@@ -13,7 +13,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use chat_memory_core::error::ErrorKind;
-use chat_memory_core::store::{AppendId, Receipt};
+use chat_memory_core::store::{AppendId, Cost};
 
 fn by(append_id: AppendId) -> AttributeValue {
     AttributeValue::B(Blob::new(append_id.as_bytes()))
@@ -48,41 +48,41 @@ async fn a_place_is_taken_once_and_says_by_what() {
     let table = new_table("create").await;
     let first = item("a", "t#0", [("append_id", by(AppendId::random())), ("messages", AttributeValue::L(vec![s("🦀\0")]))]);
     let second = item("a", "t#0", [("append_id", by(AppendId::random()))]);
-    let mut receipt = Receipt::default();
-    assert_eq!(table.create(&alone(&first), &mut receipt).await.expect("a free place"), Created::Done);
+    let mut cost = Cost::default();
+    assert_eq!(table.create(&alone(&first), &mut cost).await.expect("a free place"), Created::Done);
     let bytes = attributes_bytes(&table.target().sdk_item(&first)) as u64;
-    assert_eq!((receipt.requests, receipt.write_units, receipt.read_units, receipt.bytes), (1, 1.0, 0.0, bytes));
-    let mut receipt = Receipt::default();
-    let taken = table.create(&alone(&second), &mut receipt).await.expect("an answer");
+    assert_eq!((cost.requests, cost.write_units, cost.read_units, cost.bytes), (1, 1.0, 0.0, bytes));
+    let mut cost = Cost::default();
+    let taken = table.create(&alone(&second), &mut cost).await.expect("an answer");
     assert_eq!(taken, Created::Taken(first), "the whole item, as it was written");
-    assert_eq!((receipt.requests, receipt.bytes), (1, bytes));
+    assert_eq!((cost.requests, cost.bytes), (1, bytes));
 }
 
 #[tokio::test]
 async fn an_item_behind_another_needs_that_one() {
     let table = new_table("behind").await;
     let id = AppendId::random();
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     let at = |ms: i64| AttributeValue::N(ms.to_string());
     let before = item("a", "t#0", [("append_id", by(id)), ("created_at", at(7))]);
     let next = item("a", "t#1", [("append_id", by(AppendId::random()))]);
-    let created = async |new: NewItem| table.create(&new, &mut Receipt::default()).await.expect("an answer");
+    let created = async |new: NewItem| table.create(&new, &mut Cost::default()).await.expect("an answer");
 
     assert_eq!(created(behind(&next, key("a", "t#0"), None)).await, Created::NoPrecondition, "nothing there");
-    table.put(&before, receipt).await.expect("a put");
+    table.put(&before, cost).await.expect("a put");
     assert_eq!(
         created(behind(&next, key("a", "t#0"), Some((AppendId::random(), 7)))).await,
         Created::NoPrecondition,
         "another append's"
     );
     assert_eq!(created(behind(&next, key("a", "t#0"), Some((id, 8)))).await, Created::NoPrecondition, "of another time");
-    assert_eq!(table.get(&next.key, receipt).await.expect("a read"), None, "nothing was written");
+    assert_eq!(table.get(&next.key, cost).await.expect("a read"), None, "nothing was written");
 
-    let mut receipt = Receipt::default();
-    let done = table.create(&behind(&next, key("a", "t#0"), Some((id, 7))), &mut receipt).await.expect("an answer");
+    let mut cost = Cost::default();
+    let done = table.create(&behind(&next, key("a", "t#0"), Some((id, 7))), &mut cost).await.expect("an answer");
     assert_eq!(done, Created::Done);
-    assert_eq!((receipt.requests, receipt.read_units), (1, 0.0));
-    assert!(receipt.write_units >= 2.0, "a transaction costs twice what a put does: {receipt}");
+    assert_eq!((cost.requests, cost.read_units), (1, 0.0));
+    assert!(cost.write_units >= 2.0, "a transaction costs twice what a put does: {cost}");
 
     let other = item("a", "t#1", [("append_id", by(AppendId::random()))]);
     assert_eq!(created(behind(&other, key("a", "t#0"), Some((id, 7)))).await, Created::Taken(next.clone()));
@@ -93,29 +93,29 @@ async fn an_item_behind_another_needs_that_one() {
 #[tokio::test]
 async fn an_item_and_its_changes_are_written_together_or_not_at_all() {
     let table = new_table("changes").await;
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     let [entry, old] = ["d#2", "d#1"].map(|sk| item("dir#", sk, [("title", s("t"))]));
-    table.put(&old, receipt).await.expect("a put");
+    table.put(&old, cost).await.expect("a put");
     let next = item("a", "t#0", [("append_id", by(AppendId::random()))]);
     let update = |key: &Key| Change::Update(key.clone(), vec![("ttl".to_owned(), Some(s("1"))), ("title".to_owned(), None)]);
     let with = |changes: Vec<Change>| NewItem { changes, ..alone(&next) };
 
     let missing = with(vec![Change::Delete(old.key.clone()), update(&entry.key)]);
-    assert_eq!(table.create(&missing, receipt).await.expect("an answer"), Created::NothingToUpdate);
-    assert_eq!(table.get(&old.key, receipt).await.expect("a read"), Some(old.clone()), "nothing was deleted");
-    assert_eq!(table.get(&next.key, receipt).await.expect("a read"), None, "nothing was written");
+    assert_eq!(table.create(&missing, cost).await.expect("an answer"), Created::NothingToUpdate);
+    assert_eq!(table.get(&old.key, cost).await.expect("a read"), Some(old.clone()), "nothing was deleted");
+    assert_eq!(table.get(&next.key, cost).await.expect("a read"), None, "nothing was written");
 
-    let mut cost = Receipt::default();
+    let mut of_start = Cost::default();
     let started = with(vec![Change::Put(entry.clone()), Change::Delete(old.key.clone())]);
-    assert_eq!(table.create(&started, &mut cost).await.expect("an answer"), Created::Done);
-    assert_eq!(table.get(&old.key, receipt).await.expect("a read"), None);
-    assert_eq!(table.get(&entry.key, receipt).await.expect("a read"), Some(entry.clone()));
-    assert!(matches!(table.create(&started, receipt).await.expect("an answer"), Created::Taken(there) if there == next));
+    assert_eq!(table.create(&started, &mut of_start).await.expect("an answer"), Created::Done);
+    assert_eq!(table.get(&old.key, cost).await.expect("a read"), None);
+    assert_eq!(table.get(&entry.key, cost).await.expect("a read"), Some(entry.clone()));
+    assert!(matches!(table.create(&started, cost).await.expect("an answer"), Created::Taken(there) if there == next));
 
     let later = NewItem { changes: vec![update(&entry.key)], ..alone(&item("a", "t#1", [])) };
-    assert_eq!(table.create(&later, receipt).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(&later, cost).await.expect("an answer"), Created::Done);
     let updated = item("dir#", "d#2", [("ttl", s("1"))]);
-    assert_eq!(table.get(&entry.key, receipt).await.expect("a read"), Some(updated));
+    assert_eq!(table.get(&entry.key, cost).await.expect("a read"), Some(updated));
 }
 
 #[tokio::test]
@@ -123,72 +123,72 @@ async fn an_item_is_replaced_only_as_it_was_seen() {
     let table = new_table("replace").await;
     let id = AppendId::random();
     let stub = item("a", "t#0", [("append_id", by(id)), ("cleared_by", AttributeValue::N("1".to_owned()))]);
-    let mut receipt = Receipt::default();
-    assert!(!table.replace(&stub, id, &mut receipt).await.expect("an answer"), "nothing there");
-    table.put(&item("a", "t#0", [("append_id", by(id)), ("messages", s("x"))]), &mut receipt).await.expect("a put");
-    assert!(!table.replace(&stub, AppendId::random(), &mut receipt).await.expect("an answer"), "another append's");
-    assert!(table.replace(&stub, id, &mut receipt).await.expect("an answer"));
-    assert_eq!(table.get(&stub.key, &mut receipt).await.expect("a read"), Some(stub));
-    assert_eq!((receipt.requests, receipt.write_units, receipt.read_units), (5, 2.0, 1.0));
+    let mut cost = Cost::default();
+    assert!(!table.replace(&stub, id, &mut cost).await.expect("an answer"), "nothing there");
+    table.put(&item("a", "t#0", [("append_id", by(id)), ("messages", s("x"))]), &mut cost).await.expect("a put");
+    assert!(!table.replace(&stub, AppendId::random(), &mut cost).await.expect("an answer"), "another append's");
+    assert!(table.replace(&stub, id, &mut cost).await.expect("an answer"));
+    assert_eq!(table.get(&stub.key, &mut cost).await.expect("a read"), Some(stub));
+    assert_eq!((cost.requests, cost.write_units, cost.read_units), (5, 2.0, 1.0));
 }
 
 #[tokio::test]
 async fn attributes_are_set_and_removed() {
     let table = new_table("update").await;
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     let place = key("dir#", "a");
     let title = [("title", Some(s("t"))), ("size", Some(s("s")))];
-    assert_eq!(table.update(&place, &title, None, receipt).await.expect("an answer"), Updated::Missing, "it makes no item");
-    table.put(&item("dir#", "a", [("owner", s("o"))]), receipt).await.expect("a put");
-    let set = table.update(&place, &title, None, receipt).await.expect("an answer");
+    assert_eq!(table.update(&place, &title, None, cost).await.expect("an answer"), Updated::Missing, "it makes no item");
+    table.put(&item("dir#", "a", [("owner", s("o"))]), cost).await.expect("a put");
+    let set = table.update(&place, &title, None, cost).await.expect("an answer");
     assert_eq!(set, Updated::Done(item("dir#", "a", [("owner", s("o")), ("title", s("t")), ("size", s("s"))])));
     let change = [("title", None), ("size", Some(s("m"))), ("owner", None)];
     let small = item("dir#", "a", [("size", s("m"))]);
     for expected in [("size", Some(&s("l"))), ("title", None), ("other", Some(&s("l")))] {
-        let refused = table.update(&place, &change, Some(expected), receipt).await.expect("an answer");
+        let refused = table.update(&place, &change, Some(expected), cost).await.expect("an answer");
         assert!(matches!(refused, Updated::Changed(_)), "{refused:?}");
     }
-    let removed = table.update(&place, &change, Some(("size", Some(&s("s")))), receipt).await;
+    let removed = table.update(&place, &change, Some(("size", Some(&s("s")))), cost).await;
     assert_eq!(removed.expect("an answer"), Updated::Done(small.clone()));
-    let same = table.update(&place, &[], Some(("title", None)), receipt).await.expect("an answer");
+    let same = table.update(&place, &[], Some(("title", None)), cost).await.expect("an answer");
     assert_eq!(same, Updated::Done(small));
 }
 
 #[tokio::test]
 async fn a_delete_may_be_repeated() {
     let table = new_table("delete").await;
-    let mut receipt = Receipt::default();
+    let mut cost = Cost::default();
     let gone = item("a", "t#0", [("v", s("1"))]);
-    table.put(&gone, &mut receipt).await.expect("a put");
+    table.put(&gone, &mut cost).await.expect("a put");
     for _ in 0..2 {
-        table.delete(&gone.key, &mut receipt).await.expect("a delete");
-        assert_eq!(table.get(&gone.key, &mut receipt).await.expect("a read"), None);
+        table.delete(&gone.key, &mut cost).await.expect("a delete");
+        assert_eq!(table.get(&gone.key, &mut cost).await.expect("a read"), None);
     }
-    assert_eq!((receipt.requests, receipt.write_units), (5, 3.0));
+    assert_eq!((cost.requests, cost.write_units), (5, 3.0));
 }
 
 #[tokio::test]
 async fn a_range_is_paged_by_its_limit_in_either_order() {
     let table = new_table("limit").await;
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     for n in 0..5 {
-        table.put(&item("a", &format!("t#{n}"), [("v", s("1")), ("ref", s("r"))]), receipt).await.expect("a put");
+        table.put(&item("a", &format!("t#{n}"), [("v", s("1")), ("ref", s("r"))]), cost).await.expect("a put");
     }
-    table.put(&item("a", "p#0", []), receipt).await.expect("a put");
-    table.put(&item("b", "t#0", []), receipt).await.expect("a put");
+    table.put(&item("a", "p#0", []), cost).await.expect("a put");
+    table.put(&item("b", "t#0", []), cost).await.expect("a put");
 
     let newest = Range { limit: Some(2), ..whole("a") };
-    let page = table.page(&newest, None, receipt).await.expect("a page");
+    let page = table.page(&newest, None, cost).await.expect("a page");
     assert_eq!((sort_keys(&page.items), page.after.as_deref()), (vec!["t#4", "t#3"], Some("t#3")));
-    let page = table.page(&newest, Some("t#1"), receipt).await.expect("a page");
+    let page = table.page(&newest, Some("t#1"), cost).await.expect("a page");
     assert_eq!((sort_keys(&page.items), page.after), (vec!["t#0"], None));
 
     let oldest = Range { newest_first: false, from: "t#1".to_owned(), to: "t#3".to_owned(), ..whole("a") };
-    let page = table.page(&oldest, None, receipt).await.expect("a page");
+    let page = table.page(&oldest, None, cost).await.expect("a page");
     assert_eq!((sort_keys(&page.items), page.after), (vec!["t#1", "t#2", "t#3"], None), "both ends included");
 
     let only = Range { only: Some(&["ref"]), limit: Some(1), ..whole("a") };
-    let page = table.page(&only, None, receipt).await.expect("a page");
+    let page = table.page(&only, None, cost).await.expect("a page");
     assert_eq!(page.items, [item("a", "t#4", [("ref", s("r"))])]);
 }
 
@@ -197,11 +197,11 @@ async fn a_page_ends_at_a_megabyte() {
     let table = new_table("pages").await;
     for n in 0..5 {
         let large = item("a", &format!("t#{n}"), [("messages", s("x".repeat(300_000)))]);
-        table.put(&large, &mut Receipt::default()).await.expect("a put");
+        table.put(&large, &mut Cost::default()).await.expect("a put");
     }
-    let (mut after, mut found, mut pages, mut receipt) = (None::<String>, Vec::new(), 0, Receipt::default());
+    let (mut after, mut found, mut pages, mut cost) = (None::<String>, Vec::new(), 0, Cost::default());
     loop {
-        let page = table.page(&whole("a"), after.as_deref(), &mut receipt).await.expect("a page");
+        let page = table.page(&whole("a"), after.as_deref(), &mut cost).await.expect("a page");
         pages += 1;
         found.extend(page.items.into_iter().map(|item| item.key.sk));
         after = page.after;
@@ -211,9 +211,9 @@ async fn a_page_ends_at_a_megabyte() {
     }
     assert!(pages > 1, "1.5 MB do not fit on one page");
     assert_eq!(found, ["t#4", "t#3", "t#2", "t#1", "t#0"]);
-    assert_eq!(receipt.requests, pages);
-    assert!(receipt.bytes > 1_500_000 && receipt.read_units >= 366.0, "4 KB a unit: {receipt}");
-    let mut eventual = Receipt::default();
+    assert_eq!(cost.requests, pages);
+    assert!(cost.bytes > 1_500_000 && cost.read_units >= 366.0, "4 KB a unit: {cost}");
+    let mut eventual = Cost::default();
     let range = Range { eventual: true, limit: Some(1), ..whole("a") };
     table.page(&range, None, &mut eventual).await.expect("a page");
     assert_eq!(eventual.read_units, 37.0, "half of 74");
@@ -234,9 +234,9 @@ async fn sizes_are_those_that_are_billed() {
     };
     let empty = attributes_bytes(&table.target().sdk_item(&of(0)));
     for (bytes, units) in [(1024, 1.0), (1025, 2.0), (4096, 4.0), (4097, 5.0)] {
-        let mut receipt = Receipt::default();
-        table.put(&of(bytes - empty), &mut receipt).await.expect("a put");
-        assert_eq!((receipt.bytes, receipt.write_units), (bytes as u64, units));
+        let mut cost = Cost::default();
+        table.put(&of(bytes - empty), &mut cost).await.expect("a put");
+        assert_eq!((cost.bytes, cost.write_units), (bytes as u64, units));
     }
 }
 
@@ -245,11 +245,11 @@ async fn keys_go_by_the_names_that_the_table_has() {
     let options = local(&table_name("names")).with_keys("the session", "sort");
     Admin::open(&options).await.expect("good options").create_table().await.expect("a new table");
     let table = SdkTable::open(&options).await.expect("good options");
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     let (first, second) = (item("a", "t#0", []), item("a", "t#1", []));
-    assert_eq!(table.create(&alone(&first), receipt).await.expect("an answer"), Created::Done);
-    assert_eq!(table.create(&behind(&second, first.key.clone(), None), receipt).await.expect("an answer"), Created::Done);
-    let page = table.page(&Range { limit: Some(1), ..whole("a") }, None, receipt).await.expect("a page");
+    assert_eq!(table.create(&alone(&first), cost).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(&behind(&second, first.key.clone(), None), cost).await.expect("an answer"), Created::Done);
+    let page = table.page(&Range { limit: Some(1), ..whole("a") }, None, cost).await.expect("a page");
     assert_eq!((page.items, page.after.as_deref()), (vec![second], Some("t#1")));
 }
 
@@ -262,14 +262,14 @@ async fn a_client_or_configuration_of_the_callers_will_do() {
     let credentials = aws_credential_types::Credentials::new("AKIAEXAMPLE", "x", None, None, "test");
     for _ in 0..2 {
         let copy = SdkTable::from_client(&table.0.client, &options).expect("a client");
-        assert_eq!(copy.get(&place, &mut Receipt::default()).await.expect("a read"), None);
+        assert_eq!(copy.get(&place, &mut Cost::default()).await.expect("a read"), None);
         let shared = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .region(config.region().cloned())
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             .endpoint_url(local("any").endpoint.expect("it has one"));
         let copy = SdkTable::from_sdk_config(&shared.build(), &options).expect("a configuration");
-        assert_eq!(copy.get(&place, &mut Receipt::default()).await.expect("a read"), None);
+        assert_eq!(copy.get(&place, &mut Cost::default()).await.expect("a read"), None);
         options = options.with_credentials(crate::Credentials::new("AKIAOTHER", "x"));
     }
     let error = SdkTable::from_client(&table.0.client, &options.with_profile("work")).expect_err("too late for a profile");
@@ -280,12 +280,12 @@ async fn a_client_or_configuration_of_the_callers_will_do() {
 async fn a_table_that_is_not_there_is_named_with_its_place() {
     let options = local(&table_name("none"));
     let table = SdkTable::open(&options).await.expect("good options");
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     for fault in [
-        table.put(&item("a", "t#0", []), receipt).await.expect_err("no table"),
-        table.page(&whole("a"), None, receipt).await.expect_err("no table"),
-        table.create(&behind(&item("a", "t#1", []), key("a", "t#0"), None), receipt).await.expect_err("no table"),
-        table.ttl_attribute(receipt).await.expect_err("no table"),
+        table.put(&item("a", "t#0", []), cost).await.expect_err("no table"),
+        table.page(&whole("a"), None, cost).await.expect_err("no table"),
+        table.create(&behind(&item("a", "t#1", []), key("a", "t#0"), None), cost).await.expect_err("no table"),
+        table.ttl_attribute(cost).await.expect_err("no table"),
     ] {
         let said = fault.error.to_string();
         assert_eq!(fault.error.kind(), ErrorKind::NotFound, "{said}");
@@ -317,22 +317,22 @@ async fn other_keys_are_named_with_what_to_do() {
     let types = foreign_table("types", &[("session_id", s_, KeyType::Hash), ("sk", n, KeyType::Range)]).await;
     for (table, part) in [(list, "the `list` layout"), (names, "partition_key=pk and sort_key=rk"), (types, "\"sk\" (N)")] {
         let new = item("a", "t#1", [("append_id", by(AppendId::random()))]);
-        let receipt = &mut Receipt::default();
+        let cost = &mut Cost::default();
         for fault in [
-            table.create(&alone(&new), receipt).await.expect_err("other keys"),
-            table.create(&behind(&new, key("a", "t#0"), None), receipt).await.expect_err("other keys"),
-            table.replace(&new, AppendId::random(), receipt).await.expect_err("other keys"),
-            table.update(&new.key, &[("v", None)], None, receipt).await.expect_err("other keys"),
-            table.delete(&new.key, receipt).await.expect_err("other keys"),
-            table.get(&new.key, receipt).await.expect_err("other keys"),
-            table.page(&whole("a"), None, receipt).await.expect_err("other keys"),
+            table.create(&alone(&new), cost).await.expect_err("other keys"),
+            table.create(&behind(&new, key("a", "t#0"), None), cost).await.expect_err("other keys"),
+            table.replace(&new, AppendId::random(), cost).await.expect_err("other keys"),
+            table.update(&new.key, &[("v", None)], None, cost).await.expect_err("other keys"),
+            table.delete(&new.key, cost).await.expect_err("other keys"),
+            table.get(&new.key, cost).await.expect_err("other keys"),
+            table.page(&whole("a"), None, cost).await.expect_err("other keys"),
         ] {
             let said = fault.error.to_string();
             assert_eq!(fault.error.kind(), ErrorKind::Invalid, "{said}");
             assert!(said.contains(part), "{said}");
             assert!(!fault.retry && !fault.may_have_landed);
         }
-        assert_eq!(receipt.requests, 8, "seven requests, and the table was asked for its keys once");
+        assert_eq!(cost.requests, 8, "seven requests, and the table was asked for its keys once");
     }
 }
 
@@ -340,12 +340,12 @@ async fn other_keys_are_named_with_what_to_do() {
 async fn too_large_an_item_is_refused() {
     let table = new_table("large").await;
     let large = item("a", "t#1", [("messages", s("x".repeat(420_000)))]);
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     for new in [alone(&large), behind(&large, key("a", "t#0"), None)] {
-        let fault = table.create(&new, receipt).await.expect_err("over 400 KB");
+        let fault = table.create(&new, cost).await.expect_err("over 400 KB");
         assert!(fault.error.is_too_large() && !fault.retry && !fault.may_have_landed, "{fault:?}");
     }
-    let fault = table.get(&key(&"k".repeat(2049), "t#0"), receipt).await.expect_err("over 2 KB of key");
+    let fault = table.get(&key(&"k".repeat(2049), "t#0"), cost).await.expect_err("over 2 KB of key");
     assert!(fault.error.is_invalid(), "{fault:?}");
 }
 
@@ -353,17 +353,17 @@ async fn too_large_an_item_is_refused() {
 async fn a_table_opened_for_reading_writes_nothing() {
     let table = new_table("readonly").await;
     let reader = SdkTable::from_client(&table.0.client, &local(&table.target().table).with_read_only(true)).expect("a client");
-    let mut receipt = Receipt::default();
+    let mut cost = Cost::default();
     let new = item("a", "t#1", []);
     for fault in [
-        reader.put(&new, &mut receipt).await.expect_err("read only"),
-        reader.create(&behind(&new, key("a", "t#0"), None), &mut receipt).await.expect_err("read only"),
-        reader.delete(&new.key, &mut receipt).await.expect_err("read only"),
+        reader.put(&new, &mut cost).await.expect_err("read only"),
+        reader.create(&behind(&new, key("a", "t#0"), None), &mut cost).await.expect_err("read only"),
+        reader.delete(&new.key, &mut cost).await.expect_err("read only"),
     ] {
         assert!(fault.error.is_read_only() && !fault.retry && !fault.may_have_landed, "{fault:?}");
     }
-    assert_eq!(receipt.requests, 0);
-    assert_eq!(reader.get(&new.key, &mut receipt).await.expect("a read"), None);
+    assert_eq!(cost.requests, 0);
+    assert_eq!(reader.get(&new.key, &mut cost).await.expect("a read"), None);
 }
 
 /// The policy allows exactly what is sent.
@@ -393,14 +393,14 @@ async fn the_policy_is_what_the_requests_need() {
     assert_eq!(needed(checker.table()), actions(&[Use::TableCheck, Use::Sessions]));
 
     let table = SdkTable::open(&options).await.expect("good options");
-    let receipt = &mut Receipt::default();
+    let cost = &mut Cost::default();
     let (first, second) = (item("a", "t#0", []), item("a", "t#1", []));
-    assert_eq!(table.ttl_attribute(receipt).await.expect("TTL is on").as_deref(), Some(names::TTL));
-    table.create(&alone(&first), receipt).await.expect("an answer");
-    table.create(&behind(&second, first.key.clone(), None), receipt).await.expect("an answer");
-    table.update(&first.key, &[], None, receipt).await.expect("an answer");
-    table.get(&first.key, receipt).await.expect("an answer");
-    table.page(&whole("a"), None, receipt).await.expect("an answer");
-    table.delete(&first.key, receipt).await.expect("an answer");
+    assert_eq!(table.ttl_attribute(cost).await.expect("TTL is on").as_deref(), Some(names::TTL));
+    table.create(&alone(&first), cost).await.expect("an answer");
+    table.create(&behind(&second, first.key.clone(), None), cost).await.expect("an answer");
+    table.update(&first.key, &[], None, cost).await.expect("an answer");
+    table.get(&first.key, cost).await.expect("an answer");
+    table.page(&whole("a"), None, cost).await.expect("an answer");
+    table.delete(&first.key, cost).await.expect("an answer");
     assert_eq!(needed(&table), actions(&[Use::Sessions]));
 }

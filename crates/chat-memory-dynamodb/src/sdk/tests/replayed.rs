@@ -12,7 +12,7 @@ use crate::sdk::SdkTable;
 use crate::table::{Created, Fault, NewItem, Precondition, Range, Table};
 use crate::testing::{Replay, Reply, SECRET, TOKEN, at, item, key, s};
 use chat_memory_core::error::ErrorKind;
-use chat_memory_core::store::{AppendId, Receipt};
+use chat_memory_core::store::{AppendId, Cost};
 
 /// The text of a message, which must not get into any error.
 const DIARY: &str = "dear diary";
@@ -25,14 +25,14 @@ fn new() -> NewItem {
 }
 
 /// The result of a put that is answered like this; also checks that it reveals no secret.
-async fn put(reply: Reply) -> (Fault, Receipt) {
+async fn put(reply: Reply) -> (Fault, Cost) {
     let server = Replay::start(move |_, _| reply.clone());
-    let (table, mut receipt) = (server.table().await, Receipt::default());
-    let fault = table.create(&new(), &mut receipt).await.expect_err("a failure");
+    let (table, mut cost) = (server.table().await, Cost::default());
+    let fault = table.create(&new(), &mut cost).await.expect_err("a failure");
     assert_eq!(server.seen(), ["putitem"], "tried once");
-    assert_eq!(receipt.requests, 1);
+    assert_eq!(cost.requests, 1);
     assert_clean(&fault);
-    (fault, receipt)
+    (fault, cost)
 }
 
 fn assert_clean(fault: &Fault) {
@@ -75,7 +75,7 @@ async fn wrong_keys_are_said_even_if_the_table_may_not_be_looked_at() {
             Reply::error(400, "com.amazon.coral.validate#ValidationException", words)
         }
     });
-    let fault = server.table().await.create(&new(), &mut Receipt::default()).await.expect_err("other keys");
+    let fault = server.table().await.create(&new(), &mut Cost::default()).await.expect_err("other keys");
     assert_fault(&fault, ErrorKind::Invalid, false, false, &["\"session_id\"", "\"sk\"", "partition_key="]);
     assert_eq!(server.seen(), ["putitem", "describetable"]);
 }
@@ -117,7 +117,7 @@ async fn requests_are_signed_by_this_machines_clock_always() {
     let server = Replay::start(move |_, _| Reply::Answer(200, date.clone(), WHOLE.to_owned()));
     let table = server.table().await;
     for _ in 0..2 {
-        table.get(&key("a", "t#0"), &mut Receipt::default()).await.expect("an answer");
+        table.get(&key("a", "t#0"), &mut Cost::default()).await.expect("an answer");
     }
     assert!(table.skew_ms().expect("dated") > 0);
     let signed = server.signed_at();
@@ -165,8 +165,8 @@ async fn silence_ends_after_the_timeout() {
     let server = Replay::start(|_, _| Reply::Silence(Duration::from_secs(20)));
     let options = at(&server.endpoint, "chats").with_request_timeout(Duration::from_millis(200));
     let table = SdkTable::open(&options).await.expect("good options");
-    let mut receipt = Receipt::default();
-    let fault = table.create(&new(), &mut receipt).await.expect_err("silence");
+    let mut cost = Cost::default();
+    let fault = table.create(&new(), &mut cost).await.expect_err("silence");
     assert_fault(&fault, ErrorKind::Unavailable, true, true, &["did not answer PutItem within 200 ms"]);
     assert_clean(&fault);
     let tail = Range {
@@ -178,9 +178,9 @@ async fn silence_ends_after_the_timeout() {
         eventual: false,
         only: Some(&["append_id"]),
     };
-    let fault = table.page(&tail, None, &mut receipt).await.expect_err("silence");
+    let fault = table.page(&tail, None, &mut cost).await.expect_err("silence");
     assert_fault(&fault, ErrorKind::Unavailable, false, true, &["Query"]);
-    assert_eq!(receipt.requests, 2, "sent, though not answered");
+    assert_eq!(cost.requests, 2, "sent, though not answered");
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn what_was_never_sent_is_not_in_doubt() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     for endpoint in [format!("http://{free}"), "http://dynamodb.invalid".to_owned(), format!("https://{free}")] {
         let table = SdkTable::open(&at(&endpoint, "chats")).await.expect("good options");
-        let fault = table.create(&new(), &mut Receipt::default()).await.expect_err("nobody there");
+        let fault = table.create(&new(), &mut Cost::default()).await.expect_err("nobody there");
         assert_fault(&fault, ErrorKind::Unavailable, false, true, &["no connection", &endpoint]);
         assert_clean(&fault);
     }
@@ -200,7 +200,7 @@ async fn a_server_without_tls_is_never_sent_anything() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let endpoint = server.endpoint.replace("http:", "https:");
     let table = SdkTable::open(&at(&endpoint, "chats")).await.expect("good options");
-    let fault = table.create(&new(), &mut Receipt::default()).await.expect_err("no TLS there");
+    let fault = table.create(&new(), &mut Cost::default()).await.expect_err("no TLS there");
     assert_fault(&fault, ErrorKind::Unavailable, false, true, &["no connection"]);
 }
 
@@ -225,7 +225,7 @@ async fn a_cancelled_transaction_says_why() {
         let reply = cancelled(reasons);
         let server = Replay::start(move |_, _| reply.clone());
         let new = NewItem { precondition: Some(Precondition { key: key("a", "t#0"), written_by: None }), ..new() };
-        server.table().await.create(&new, &mut Receipt::default()).await
+        server.table().await.create(&new, &mut Cost::default()).await
     };
     let taken = outcome(serde_json::json!([stands, failed])).await.expect("an answer");
     assert_eq!(taken, Created::Taken(new().item));
@@ -253,7 +253,7 @@ async fn an_item_without_its_keys_is_corrupt() {
         [(r#"{"session_id":{"S":"a"}}"#, "lacks the key \"sk\""), (r#"{"session_id":{"N":"1"},"sk":{"S":"x"}}"#, "not a string")]
     {
         let server = Replay::start(move |_, _| Reply::ok(format!(r#"{{"Item":{item},{}"#, &WHOLE[1..])));
-        let fault = server.table().await.get(&key("a", "x"), &mut Receipt::default()).await.expect_err("no key");
+        let fault = server.table().await.get(&key("a", "x"), &mut Cost::default()).await.expect_err("no key");
         assert_fault(&fault, ErrorKind::Corrupt, false, false, &[part, "\"chats\""]);
     }
 }
@@ -265,7 +265,7 @@ async fn a_ttl_attribute_with_another_meaning_is_refused() {
     });
     let table = server.table().await;
     for _ in 0..2 {
-        let fault = table.ttl_attribute(&mut Receipt::default()).await.expect_err("it is ours");
+        let fault = table.ttl_attribute(&mut Cost::default()).await.expect_err("it is ours");
         assert!(fault.error.is_invalid() && fault.error.to_string().contains("\"expires_at\""), "{fault:?}");
     }
     assert_eq!(server.seen().len(), 1, "asked for once");
@@ -294,10 +294,10 @@ async fn slow_credentials_are_not_mistaken_for_a_silent_server() {
         .build();
     let options = Options::new("chats").with_endpoint(&server.endpoint).with_request_timeout(Duration::from_millis(100));
     let table = SdkTable::from_sdk_config(&config, &options).expect("a configuration");
-    let mut receipt = Receipt::default();
-    let fault = table.create(&new(), &mut receipt).await.expect_err("no credentials yet");
+    let mut cost = Cost::default();
+    let fault = table.create(&new(), &mut cost).await.expect_err("no credentials yet");
     assert_fault(&fault, ErrorKind::Unavailable, false, true, &["credentials", "did not come within 100 ms"]);
-    assert_eq!((receipt.requests, server.seen().len()), (0, 0));
+    assert_eq!((cost.requests, server.seen().len()), (0, 0));
 }
 
 /// Credentials that never come.
@@ -340,10 +340,10 @@ async fn without_credentials_nothing_is_sent_and_it_says_what_to_do() {
         ),
     ];
     for (nobody, kind, retry, part) in cases {
-        let mut receipt = Receipt::default();
-        let fault = with(nobody).create(&new(), &mut receipt).await.expect_err("no credentials");
+        let mut cost = Cost::default();
+        let fault = with(nobody).create(&new(), &mut cost).await.expect_err("no credentials");
         assert_fault(&fault, kind, false, retry, &[part, "\"chats\""]);
-        assert_eq!(receipt.requests, 0);
+        assert_eq!(cost.requests, 0);
     }
     assert!(server.seen().is_empty());
 }
@@ -353,7 +353,7 @@ async fn a_profile_that_is_not_there_is_named_and_no_other_credentials_are_taken
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let options = Options::new("chats").with_region("eu-west-1").with_endpoint(&server.endpoint);
     let table = SdkTable::open(&options.with_profile("chat-memory-none")).await.expect("good options");
-    let fault = table.create(&new(), &mut Receipt::default()).await.expect_err("no such profile");
+    let fault = table.create(&new(), &mut Cost::default()).await.expect_err("no such profile");
     assert_fault(&fault, ErrorKind::AccessDenied, false, false, &["chat-memory-none", "\"chats\""]);
     assert!(server.seen().is_empty());
 }
@@ -377,7 +377,7 @@ async fn debug_shows_which_table_and_no_secret() {
 async fn an_answer_that_is_not_dynamodbs_is_no_success() {
     for body in ["{}", "", "[]", "null", r#"{"ok":true}"#, "<html>welcome to our hotel</html>", r#"{"ConsumedCapacity":null}"#] {
         let server = Replay::start(move |_, _| Reply::ok(body));
-        let (table, mut receipt) = (server.table().await, Receipt::default());
+        let (table, mut cost) = (server.table().await, Cost::default());
         let (at, stored) = (key("a", "t#1"), new().item);
         let precondition = Some(Precondition { key: key("a", "t#0"), written_by: None });
         let range = Range {
@@ -390,12 +390,12 @@ async fn an_answer_that_is_not_dynamodbs_is_no_success() {
             only: None,
         };
         let writes = [
-            table.create(&new(), &mut receipt).await.map(drop),
-            table.create(&NewItem { precondition, ..new() }, &mut receipt).await.map(drop),
-            table.replace(&stored, AppendId::random(), &mut receipt).await.map(drop),
-            table.put(&stored, &mut receipt).await,
-            table.update(&at, &[("title", Some(s("x")))], None, &mut receipt).await.map(drop),
-            table.delete(&at, &mut receipt).await,
+            table.create(&new(), &mut cost).await.map(drop),
+            table.create(&NewItem { precondition, ..new() }, &mut cost).await.map(drop),
+            table.replace(&stored, AppendId::random(), &mut cost).await.map(drop),
+            table.put(&stored, &mut cost).await,
+            table.update(&at, &[("title", Some(s("x")))], None, &mut cost).await.map(drop),
+            table.delete(&at, &mut cost).await,
         ];
         for (place, write) in writes.into_iter().enumerate() {
             let fault = write.expect_err("no success");
@@ -403,17 +403,17 @@ async fn an_answer_that_is_not_dynamodbs_is_no_success() {
             assert_fault(&fault, ErrorKind::Unavailable, true, true, &["cannot be read", "proxy"]);
         }
         let reads = [
-            table.get(&at, &mut receipt).await.map(drop),
-            table.page(&range, None, &mut receipt).await.map(drop),
-            table.scan(&[], None, &mut receipt).await.map(drop),
+            table.get(&at, &mut cost).await.map(drop),
+            table.page(&range, None, &mut cost).await.map(drop),
+            table.scan(&[], None, &mut cost).await.map(drop),
         ];
         for read in reads {
             assert_fault(&read.expect_err("no success"), ErrorKind::Unavailable, false, true, &["cannot be read", "proxy"]);
         }
-        assert!(table.describe(&mut receipt).await.is_err(), "{body:?}");
-        assert!(table.time_to_live(&mut receipt).await.is_err(), "{body:?}");
-        assert!(table.enable_ttl("ttl", &mut receipt).await.is_err(), "{body:?}");
-        assert!(table.create_table("id", None, &mut receipt).await.is_err(), "{body:?}");
-        assert!(table.point_in_time_recovery(&mut receipt).await.is_err(), "{body:?}");
+        assert!(table.describe(&mut cost).await.is_err(), "{body:?}");
+        assert!(table.time_to_live(&mut cost).await.is_err(), "{body:?}");
+        assert!(table.enable_ttl("ttl", &mut cost).await.is_err(), "{body:?}");
+        assert!(table.create_table("id", None, &mut cost).await.is_err(), "{body:?}");
+        assert!(table.point_in_time_recovery(&mut cost).await.is_err(), "{body:?}");
     }
 }

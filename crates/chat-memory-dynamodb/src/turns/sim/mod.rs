@@ -25,7 +25,7 @@ use super::item::Limits;
 use super::{Rule, Settings, Turns};
 use crate::names::{EXPIRES_AT, Partitions, entry_of};
 use crate::table::{Attributes, Key};
-use chat_memory_core::store::{Load, Receipt};
+use chat_memory_core::store::{Cost, Load};
 use chat_memory_core::{Owner, SessionId};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -133,7 +133,7 @@ async fn check_entries(turns: &Turns<Client, Client>, world: &Client) -> Result<
     for key in keys {
         let (_, session) = entry_of(&key.sk).ok_or_else(|| format!("{key:?} is no entry"))?;
         let mut retry = turns.retry();
-        let end = turns.tail(session.as_str(), &mut Receipt::default(), &mut retry).await.map_err(|e| e.to_string())?;
+        let end = turns.tail(session.as_str(), &mut Cost::default(), &mut retry).await.map_err(|e| e.to_string())?;
         let links = end.links();
         let is_its = links.began.is_some_and(|began| turns.entry_key(&session, links.owner.as_ref(), began) == key);
         let world = world.world();

@@ -15,7 +15,7 @@ use crate::table::{
 };
 use crate::turns::item::{self, Body};
 use chat_memory_core::backend::Moment;
-use chat_memory_core::store::{AppendId, Expiry, Receipt};
+use chat_memory_core::store::{AppendId, Cost, Expiry};
 
 /// The largest error of a client's wall clock.
 pub(super) const MAX_SKEW_MS: i64 = 60_000;
@@ -317,8 +317,8 @@ impl Client {
 
 #[async_trait]
 impl Table for Client {
-    async fn create(&self, new: &NewItem, receipt: &mut Receipt) -> Result<Created, Fault> {
-        receipt.requests += 1;
+    async fn create(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault> {
+        cost.requests += 1;
         let keeps = self.world().retentions[self.number];
         match self.write(Write::Create(new.clone(), keeps)).await? {
             Answer::Created(created) => Ok(created),
@@ -326,14 +326,14 @@ impl Table for Client {
         }
     }
 
-    async fn replace(&self, item: &Item, seen: AppendId, _: &mut Receipt) -> Result<bool, Fault> {
+    async fn replace(&self, item: &Item, seen: AppendId, _: &mut Cost) -> Result<bool, Fault> {
         match self.write(Write::Replace(item.clone(), seen)).await? {
             Answer::Replaced(replaced) => Ok(replaced),
             _ => unreachable!(),
         }
     }
 
-    async fn put(&self, item: &Item, _: &mut Receipt) -> Result<(), Fault> {
+    async fn put(&self, item: &Item, _: &mut Cost) -> Result<(), Fault> {
         self.write(Write::Put(item.clone())).await.map(drop)
     }
 
@@ -342,7 +342,7 @@ impl Table for Client {
         key: &Key,
         set: &[(&str, Option<AttributeValue>)],
         expected: Option<Expected<'_>>,
-        _: &mut Receipt,
+        _: &mut Cost,
     ) -> Result<Updated, Fault> {
         let set = set.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let expected = expected.map(|(name, value)| (name.to_owned(), value.cloned()));
@@ -352,20 +352,20 @@ impl Table for Client {
         }
     }
 
-    async fn delete(&self, key: &Key, _: &mut Receipt) -> Result<(), Fault> {
+    async fn delete(&self, key: &Key, _: &mut Cost) -> Result<(), Fault> {
         self.write(Write::Delete(key.clone())).await.map(drop)
     }
 
-    async fn get(&self, key: &Key, _: &mut Receipt) -> Result<Option<Item>, Fault> {
+    async fn get(&self, key: &Key, _: &mut Cost) -> Result<Option<Item>, Fault> {
         let item = |attributes: &Attributes| Item { key: key.clone(), attributes: attributes.clone() };
         self.read(|world| world.items.get(key).map(item)).await
     }
 
-    async fn ttl_attribute(&self, _: &mut Receipt) -> Result<String, Fault> {
+    async fn ttl_attribute(&self, _: &mut Cost) -> Result<String, Fault> {
         Ok(TTL.to_owned())
     }
 
-    async fn scan(&self, _: &[&str], after: Option<&Key>, _: &mut Receipt) -> Result<ScanPage, Fault> {
+    async fn scan(&self, _: &[&str], after: Option<&Key>, _: &mut Cost) -> Result<ScanPage, Fault> {
         self.read(|world| {
             let past = |key: &&Key| after.is_none_or(|after| *key > after);
             let size = world.rng.usize(1..=world.page) * 3;
@@ -378,8 +378,8 @@ impl Table for Client {
         .await
     }
 
-    async fn page(&self, range: &Range, after: Option<&str>, receipt: &mut Receipt) -> Result<Page, Fault> {
-        receipt.requests += 1;
+    async fn page(&self, range: &Range, after: Option<&str>, cost: &mut Cost) -> Result<Page, Fault> {
+        cost.requests += 1;
         self.read(|world| {
             let key = |sk: &str| Key { pk: range.pk.clone(), sk: sk.to_owned() };
             // Pages are short, so that many loads need several.

@@ -238,7 +238,7 @@ impl Broken {
             Fault::WrongNumbers => appended.seq += 1,
             Fault::OutOfOrder => appended.seq = 1_000_000 - appended.seq,
             Fault::AlwaysStarts => appended.started = true,
-            Fault::CostsLength => appended.receipt.requests += appended.seq,
+            Fault::CostsLength => appended.cost.requests += appended.seq,
             _ => {}
         }
         Ok(appended)

@@ -55,9 +55,9 @@ impl Broken {
             }
             (Fault::CostsDepth, _) if load.before.is_some() => {
                 let first = history.records.first().map_or(0, |record| record.seq);
-                history.receipt.requests += history.position.next() - first;
+                history.cost.requests += history.position.next() - first;
             }
-            (Fault::CostsLength, _) => history.receipt.requests += history.position.next(),
+            (Fault::CostsLength, _) => history.cost.requests += history.position.next(),
             (Fault::ThousandAtMost, _) => drop(history.records.drain(..history.records.len().saturating_sub(1_000))),
             _ => {}
         }

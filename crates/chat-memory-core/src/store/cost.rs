@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// units that were never reported. The embedded stores have no units and count a transaction as a request.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Receipt {
+pub struct Cost {
     /// Requests sent.
     pub requests: u64,
     /// Read capacity units.
@@ -22,14 +22,14 @@ pub struct Receipt {
     pub bytes: u64,
 }
 
-impl Receipt {
+impl Cost {
     /// Creates a cost of these requests and bytes, without units.
     pub fn new(requests: u64, bytes: u64) -> Self {
         Self { requests, bytes, ..Self::default() }
     }
 }
 
-impl AddAssign for Receipt {
+impl AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
         self.requests += other.requests;
         self.read_units += other.read_units;
@@ -38,7 +38,7 @@ impl AddAssign for Receipt {
     }
 }
 
-impl fmt::Display for Receipt {
+impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, read_units, write_units, bytes } = self;
         write!(f, "requests={requests} read_units={read_units} write_units={write_units} bytes={bytes}")
