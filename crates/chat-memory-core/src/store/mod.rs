@@ -105,6 +105,7 @@ mod in_memory;
 pub(crate) mod layout;
 mod page_cursor;
 pub(crate) mod position;
+mod token;
 mod walk;
 
 pub use append::{Append, Appended, Expiry, Identity, KEY_LIFETIME_MS, MAX_KEY_BYTES, MAX_TIME_MS};

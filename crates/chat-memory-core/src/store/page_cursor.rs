@@ -3,14 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-
+use super::token::{Fields, spell};
 use super::walk::Passing;
 use crate::error::Error;
 
 /// The first byte of the text form: its type and version.
-const OLDER_VERSION: u8 = 0x21;
+const CURSOR_VERSION: u8 = 0x21;
 
 /// Where a load stopped; a load of what is [older](super::Load::before) continues from there. Opaque; converts to and from text
 /// (`Display`, `FromStr`). It never becomes invalid, but after a [day](Self::LEAPS_FOR_MS) it saves nothing: the load also reads
@@ -44,11 +42,8 @@ impl PageCursor {
 
 impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![OLDER_VERSION];
-        bytes.extend(self.next.to_be_bytes());
-        bytes.extend(self.seen.to_be_bytes());
-        bytes.extend(self.read_at.to_be_bytes());
-        f.write_str(&BASE64.encode(bytes))
+        let Self { next, seen, read_at } = self;
+        f.write_str(&spell(CURSOR_VERSION, &[&next.to_be_bytes(), &seen.to_be_bytes(), &read_at.to_be_bytes()]))
     }
 }
 
@@ -56,17 +51,12 @@ impl FromStr for PageCursor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let read = |bytes: &[u8]| {
-            let (version, rest) = bytes.split_first()?;
-            let (next, rest) = rest.split_first_chunk()?;
-            let (seen, rest) = rest.split_first_chunk()?;
-            let read_at = rest.try_into().ok()?;
-            let older = Self::new(u64::from_be_bytes(*next), u64::from_be_bytes(*seen), i64::from_be_bytes(read_at));
-            (*version == OLDER_VERSION).then_some(older)
+        let read = || {
+            let mut fields = Fields::of(CURSOR_VERSION, text)?;
+            let cursor = Self::new(fields.number()?, fields.number()?, fields.time()?);
+            fields.is_empty().then_some(cursor)
         };
-        let bytes = BASE64.decode(text).ok();
-        let older = bytes.as_deref().and_then(read);
-        older.ok_or_else(|| Error::invalid("that is not the cursor of a page; give one as it was given, whole and unaltered"))
+        read().ok_or_else(|| Error::invalid("invalid page cursor: give one exactly as it was returned"))
     }
 }
 

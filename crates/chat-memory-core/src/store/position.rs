@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use uuid::Uuid;
 
+use super::token::{Fields, spell};
 use crate::error::Error;
 use crate::session::SessionId;
 
@@ -149,13 +148,8 @@ impl fmt::Debug for Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![POSITION_VERSION];
-        bytes.extend(self.next.to_be_bytes());
-        bytes.extend(self.read_at.to_be_bytes());
-        if let Some(last) = self.last {
-            bytes.extend(last.as_bytes());
-        }
-        f.write_str(&BASE64.encode(bytes))
+        let last = self.last.as_ref().map_or(&[][..], |id| id.as_bytes());
+        f.write_str(&spell(POSITION_VERSION, &[&self.next.to_be_bytes(), &self.read_at.to_be_bytes(), last]))
     }
 }
 
@@ -163,18 +157,13 @@ impl FromStr for Position {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let read = |bytes: &[u8]| {
-            let (version, rest) = bytes.split_first()?;
-            let (next, rest) = rest.split_first_chunk()?;
-            let (read_at, rest) = rest.split_first_chunk()?;
-            let last = if rest.is_empty() { None } else { Some(AppendId::from_bytes(rest.try_into().ok()?)) };
-            (*version == POSITION_VERSION).then(|| Self::new(u64::from_be_bytes(*next), last, i64::from_be_bytes(*read_at)))
+        let read = || {
+            let mut fields = Fields::of(POSITION_VERSION, text)?;
+            let (next, read_at) = (fields.number()?, fields.time()?);
+            let last = if fields.is_empty() { None } else { Some(fields.id()?) };
+            fields.is_empty().then_some(Self { next, last, read_at })
         };
-        let bytes = BASE64.decode(text).ok();
-        bytes
-            .as_deref()
-            .and_then(read)
-            .ok_or_else(|| Error::invalid("invalid position token: give one exactly as it was printed"))
+        read().ok_or_else(|| Error::invalid("invalid position token: give one exactly as it was printed"))
     }
 }
 
@@ -238,11 +227,8 @@ impl Ticket {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![TICKET_VERSION];
-        bytes.extend(self.lowest.to_be_bytes());
-        bytes.extend(self.tried_at.to_be_bytes());
-        bytes.extend(self.append_id.as_bytes());
-        f.write_str(&BASE64.encode(bytes))
+        let Self { append_id, lowest, tried_at } = self;
+        f.write_str(&spell(TICKET_VERSION, &[&lowest.to_be_bytes(), &tried_at.to_be_bytes(), append_id.as_bytes()]))
     }
 }
 
@@ -250,19 +236,12 @@ impl FromStr for Ticket {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let read = |bytes: &[u8]| {
-            let (version, rest) = bytes.split_first()?;
-            let (lowest, rest) = rest.split_first_chunk()?;
-            let (tried_at, id) = rest.split_first_chunk()?;
-            let append_id = AppendId::from_bytes(id.try_into().ok()?);
-            let (lowest, tried_at) = (u64::from_be_bytes(*lowest), i64::from_be_bytes(*tried_at));
-            (*version == TICKET_VERSION).then_some(Self { append_id, lowest, tried_at })
+        let read = || {
+            let mut fields = Fields::of(TICKET_VERSION, text)?;
+            let (lowest, tried_at, append_id) = (fields.number()?, fields.time()?, fields.id()?);
+            fields.is_empty().then_some(Self { append_id, lowest, tried_at })
         };
-        let bytes = BASE64.decode(text).ok();
-        bytes
-            .as_deref()
-            .and_then(read)
-            .ok_or_else(|| Error::invalid("that is not a ticket; give one as the error printed it, whole and unaltered"))
+        read().ok_or_else(|| Error::invalid("invalid ticket: give one exactly as the error printed it"))
     }
 }
 
