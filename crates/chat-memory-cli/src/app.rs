@@ -8,11 +8,10 @@ use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
 use chat_memory::store::{Cost, InMemoryStore};
 use chat_memory::{ChatStore, Error};
+use clap::Args;
 use etcetera::BaseStrategy;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
 
-use crate::cli::Globals;
 use crate::escape::json_line;
 use crate::failure::{Failure, OnCommandLine};
 use crate::output::{Output, say};
@@ -21,12 +20,33 @@ use crate::render::Style;
 /// The environment variable that names the store.
 const STORE: &str = "CHAT_MEMORY_STORE";
 
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Globals {
+    /// The store: sqlite:PATH, dynamodb://TABLE or memory: [env: CHAT_MEMORY_STORE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// Print the cost to standard error: cost: requests=1 read_units=0 write_units=1 bytes=412
+    #[arg(long, global = true)]
+    pub cost: bool,
+    /// Refuse all writes
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Print JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print times in UTC instead of the local time zone
+    #[arg(long, global = true)]
+    pub utc: bool,
+}
+
 /// What every command shares.
 pub struct App {
     globals: Globals,
     /// Standard output.
     pub out: Output,
-    spent: Mutex<Cost>,
+    cost: Mutex<Cost>,
     /// The explanation of the cost, if any.
     explanation: Mutex<Option<String>>,
 }
@@ -34,7 +54,7 @@ pub struct App {
 impl App {
     /// The program with these global options.
     pub fn new(globals: Globals) -> Self {
-        Self { globals, out: Output::new(), spent: Mutex::default(), explanation: Mutex::default() }
+        Self { globals, out: Output::new(), cost: Mutex::default(), explanation: Mutex::default() }
     }
 
     /// Whether to print JSON.
@@ -43,8 +63,8 @@ impl App {
     }
 
     /// Adds the cost of an operation.
-    pub fn spend(&self, cost: Cost) {
-        *self.spent.lock().unwrap_or_else(PoisonError::into_inner) += cost;
+    pub fn add_cost(&self, cost: Cost) {
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner) += cost;
     }
 
     /// The style of readable text on standard output.
@@ -58,9 +78,9 @@ impl App {
         self.explanation.lock().unwrap_or_else(PoisonError::into_inner).replace(sentence);
     }
 
-    /// The cost so far, as JSON.
-    pub fn cost(&self) -> Value {
-        cost_of(*self.spent.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The cost so far.
+    pub fn cost(&self) -> Cost {
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store's URL: `--store`, otherwise the environment's, otherwise the default.
@@ -166,7 +186,7 @@ impl App {
             }
         };
         if self.globals.cost {
-            say(format_args!("cost: {}", self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
+            say(format_args!("cost: {}", self.cost()));
             if let Some(explanation) =
                 self.explanation.lock().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|_| !self.json())
             {
@@ -191,16 +211,6 @@ pub fn options(table: &DynamoDbUrl) -> Options {
     let options = table.options();
     let deadline = options.deadline;
     options.with_connect_deadline(Duration::ZERO).with_reconnect_deadline(deadline)
-}
-
-/// A cost as JSON.
-pub fn cost_of(cost: Cost) -> Value {
-    json!({
-        "requests": cost.requests,
-        "read_units": cost.read_units,
-        "write_units": cost.write_units,
-        "bytes": cost.bytes,
-    })
 }
 
 /// `chat-memory/chats.db` in the user's data directory (on Unix `$XDG_DATA_HOME`, otherwise `~/.local/share`).

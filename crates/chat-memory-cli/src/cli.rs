@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use chat_memory::store::dynamodb::FORMAT_VERSION;
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::app::App;
+use crate::app::{App, Globals};
 use crate::commands::{
     append, chat, clear, completions, delete, export, iam_policy, import, key, migrate, rewind, serve, sessions, show, table,
 };
@@ -64,27 +64,6 @@ pub struct Cli {
     pub globals: Globals,
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
-pub struct Globals {
-    /// The store: sqlite:PATH, dynamodb://TABLE or memory: [env: CHAT_MEMORY_STORE]
-    #[arg(long, global = true, value_name = "URL")]
-    pub store: Option<String>,
-    /// Print the cost to standard error: cost: requests=1 read_units=0 write_units=1 bytes=412
-    #[arg(long, global = true)]
-    pub cost: bool,
-    /// Refuse all writes
-    #[arg(long, global = true)]
-    pub read_only: bool,
-    /// Print JSON; a failure is one line of JSON on standard error: {"error": {"kind", "message", …}}
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print times in UTC instead of the local time zone
-    #[arg(long, global = true)]
-    pub utc: bool,
 }
 
 /// The command.

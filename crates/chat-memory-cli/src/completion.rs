@@ -9,12 +9,11 @@ use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{SessionInfo, SessionQuery};
 use chat_memory::{ChatStore, Owner, Role};
 use chat_memory_server::keys;
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{EnvCompleter, Shells};
 
-use crate::app::App;
-use crate::cli::{Cli, Globals};
+use crate::app::{App, Globals};
 use crate::escape::visible_line;
 
 mod bash;
@@ -45,24 +44,24 @@ const SHELLS: &[&dyn EnvCompleter] = &[
     &clap_complete::env::Zsh,
 ];
 
-/// Answers a shell's question, if the program was started for one. Returns whether it was.
-pub fn answer() -> bool {
+/// Answers a shell's question about this command line, if the program was started for one. Returns whether it was.
+pub fn answer(command: fn() -> Command) -> bool {
     let Some(shell) = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty()) else { return false };
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
     // A message on standard error would appear in the line that the user types.
-    if let Some(answer) = shell.to_str().and_then(|shell| completions(shell, words)) {
+    if let Some(answer) = shell.to_str().and_then(|shell| completions(command(), shell, words)) {
         let _ = std::io::stdout().write_all(&answer);
     }
     true
 }
 
-fn completions(shell: &str, words: Vec<OsString>) -> Option<Vec<u8>> {
+fn completions(mut command: Command, shell: &str, words: Vec<OsString>) -> Option<Vec<u8>> {
     if words.is_empty() {
         return None;
     }
     let mut answer = Vec::new();
     let here = std::env::current_dir().ok();
-    Shells(SHELLS).completer(shell)?.write_complete(&mut Cli::command(), words, here.as_deref(), &mut answer).ok()?;
+    Shells(SHELLS).completer(shell)?.write_complete(&mut command, words, here.as_deref(), &mut answer).ok()?;
     Some(answer)
 }
 

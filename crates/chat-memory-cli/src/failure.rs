@@ -24,7 +24,7 @@ pub enum Failure {
     /// Anything else, in one sentence.
     Other(String),
     /// The error is already printed; only the exit code is left.
-    Said(u8),
+    Printed(u8),
     /// The reader of our output is gone, so there is nothing left to do.
     Closed,
 }
@@ -46,7 +46,7 @@ impl Failure {
             Self::Store(error) if error.is_conflict() => CONFLICT,
             Self::Store(_) | Self::Other(_) => FAILED,
             Self::Usage(_) => USAGE,
-            Self::Said(code) => *code,
+            Self::Printed(code) => *code,
             Self::Closed => 0,
         }
     }
@@ -56,7 +56,7 @@ impl Failure {
         match self {
             Self::Store(error) => Some(error.to_string()),
             Self::Usage(sentence) | Self::Other(sentence) => Some(sentence.clone()),
-            Self::Said(_) | Self::Closed => None,
+            Self::Printed(_) | Self::Closed => None,
         }
     }
 
@@ -75,11 +75,11 @@ impl Failure {
         Some(json!({ "error": error }))
     }
 
-    fn kind(&self) -> String {
+    fn kind(&self) -> &'static str {
         match self {
-            Self::Store(error) => snake_case(&format!("{:?}", error.kind())),
-            Self::Usage(_) => "usage".into(),
-            _ => "failed".into(),
+            Self::Store(error) => error.kind().as_str(),
+            Self::Usage(_) => "usage",
+            _ => "failed",
         }
     }
 }
@@ -113,26 +113,19 @@ impl<T, E: ToString> OnCommandLine<T> for Result<T, E> {
     }
 }
 
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use chat_memory::ErrorKind;
 
     #[test]
-    fn kinds_are_words_of_json() {
-        assert_eq!(Failure::from(Error::new(ErrorKind::AccessDenied, "no")).kind(), "access_denied");
-        assert_eq!(Failure::from(Error::invalid("no")).kind(), "invalid");
+    fn each_kind_of_error_has_an_exit_code_and_a_name() {
+        for kind in ErrorKind::ALL {
+            let failure = Failure::from(Error::new(*kind, "no"));
+            let code = if *kind == ErrorKind::Conflict { CONFLICT } else { FAILED };
+            assert_eq!((failure.code(), failure.kind()), (code, kind.as_str()));
+            assert_eq!(failure.to_json().expect("it is printed")["error"]["kind"], kind.as_str());
+        }
     }
 
     #[test]

@@ -67,6 +67,6 @@ impl Interrupt {
 
     /// The same, as the failure that ends the command.
     pub async fn or_fail<T, E: Into<Failure>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
-        self.or(work).await.map_or(Err(Failure::Said(INTERRUPTED)), |done| done.map_err(Into::into))
+        self.or(work).await.map_or(Err(Failure::Printed(INTERRUPTED)), |done| done.map_err(Into::into))
     }
 }

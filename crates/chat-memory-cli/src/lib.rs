@@ -26,7 +26,7 @@ mod window;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::app::App;
 use crate::cli::Cli;
@@ -34,7 +34,7 @@ use crate::failure::Failure;
 
 /// Runs the command that this process's arguments give; returns its exit code.
 pub fn run() -> ExitCode {
-    if completion::answer() {
+    if completion::answer(Cli::command) {
         return ExitCode::SUCCESS;
     }
     let cli = match Cli::try_parse() {

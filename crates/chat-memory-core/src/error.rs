@@ -38,6 +38,44 @@ pub enum ErrorKind {
     ReadOnly,
 }
 
+impl ErrorKind {
+    /// All kinds.
+    pub const ALL: &[Self] = &[
+        Self::NotFound,
+        Self::Conflict,
+        Self::InDoubt,
+        Self::KeyReused,
+        Self::TooLarge,
+        Self::Invalid,
+        Self::AccessDenied,
+        Self::Throttled,
+        Self::Contended,
+        Self::Unavailable,
+        Self::Corrupt,
+        Self::Unsupported,
+        Self::ReadOnly,
+    ];
+
+    /// Returns the kind's name, such as `in_doubt`: in JSON, in metrics and in other languages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::InDoubt => "in_doubt",
+            Self::KeyReused => "key_reused",
+            Self::TooLarge => "too_large",
+            Self::Invalid => "invalid",
+            Self::AccessDenied => "access_denied",
+            Self::Throttled => "throttled",
+            Self::Contended => "contended",
+            Self::Unavailable => "unavailable",
+            Self::Corrupt => "corrupt",
+            Self::Unsupported => "unsupported",
+            Self::ReadOnly => "read_only",
+        }
+    }
+}
+
 /// Why an operation failed. [`Error::kind`] and the `is_…` methods tell how to handle it.
 pub struct Error(Box<Inner>);
 
@@ -228,5 +266,21 @@ impl StdError for Error {
 impl From<crate::message::MessageError> for Error {
     fn from(error: crate::message::MessageError) -> Self {
         Self::invalid(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_name_of_its_own() {
+        let names: HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), ErrorKind::ALL.len());
+        for (kind, name) in ErrorKind::ALL.iter().map(|kind| (format!("{kind:?}").to_lowercase(), kind.as_str())) {
+            assert_eq!(kind, name.replace('_', ""));
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! The service as one axum router: its routes, and the middleware for every request.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -14,9 +13,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::extract::Deadline;
 use crate::problem::{Problem, as_document};
 use crate::service::Service;
-use crate::{api, auth, console};
+use crate::{api, auth, client, console};
 
 /// Identifies a request, in its response and in the log. A valid id from the client is kept.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -91,10 +91,6 @@ async fn admit(State(service): State<Service>, mut request: Request, next: Next)
     }
 }
 
-/// The deadline of a request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline(pub tokio::time::Instant);
-
 /// Identifies, logs and counts each request. The log has routes instead of paths, since a path names a session.
 async fn watch(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -102,7 +98,7 @@ async fn watch(State(service): State<Service>, mut request: Request, next: Next)
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let id = request_id(&request);
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    let client = client(&request, &service);
+    let client = client::address(&request, &service);
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let mut response = as_document(next.run(request).instrument(span.clone()).await);
     let took = started.elapsed();
@@ -138,36 +134,8 @@ fn request_id(request: &Request) -> HeaderValue {
     })
 }
 
-/// The client's address: the nearest hop that is not a trusted proxy.
-pub(crate) fn client(request: &Request, service: &Service) -> Option<IpAddr> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip();
-    let trusted = |address: &IpAddr| service.options().trusted_proxies.iter().any(|net| net.contains(address));
-    if !trusted(&peer) {
-        return Some(peer);
-    }
-    let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|header| header.to_str().ok());
-    let forwarded: Vec<&str> = forwarded.flat_map(|header| header.split(',')).map(str::trim).collect();
-    let mut last = peer;
-    for hop in forwarded.iter().rev() {
-        let Ok(address) = hop.parse() else { break };
-        last = address;
-        if !trusted(&address) {
-            break;
-        }
-    }
-    Some(last)
-}
-
-/// Whether the client's connection uses TLS: ours does, or a trusted proxy says so.
-pub(crate) fn is_secure(extensions: &axum::http::Extensions, headers: &axum::http::HeaderMap, service: &Service) -> bool {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let trusted = peer.is_some_and(|peer| service.options().trusted_proxies.iter().any(|net| net.contains(&peer)));
-    service.options().tls || (trusted && headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https"))
-}
-
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     // The panic's text is on standard error already.
     tracing::error!("a request's handler panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more, under this request's id")
-        .into_response()
+    Problem::internal().into_response()
 }

@@ -7,17 +7,20 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use chat_memory::{ChatStore, Error, Namespace};
+use chat_memory::{ChatStore, Error, Namespace, SessionId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::keys::{Key, Right};
-use crate::problem::{Operation, Problem, Reader};
+use crate::metrics::Operation;
+use crate::problem::{Problem, Reader};
 use crate::service::{Options, Service};
 
 /// An authenticated request: its namespace's store, and what it may do there.
 #[derive(Clone)]
 pub struct Access {
+    /// The service.
+    pub(crate) service: Service,
     /// Its key; `None` if there are no keys.
     pub key: Option<Arc<Key>>,
     /// Its namespace.
@@ -32,7 +35,7 @@ pub struct Access {
 /// Omits the secret that makes signatures.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, namespace, store, secret: _, cursors: _ } = self;
+        let Self { service: _, key, namespace, store, secret: _, cursors: _ } = self;
         f.debug_struct("Access").field("key", key).field("namespace", namespace).field("store", store).finish_non_exhaustive()
     }
 }
@@ -48,7 +51,7 @@ impl Access {
         })?;
         let secret = key.as_ref().map_or(*service.secret(), |key| key.derived_secret());
         let cursors = key.as_ref().map_or_else(|| service.cursor_secret(), |key| key.derived_secret());
-        Ok(Self { key, namespace, store, secret, cursors })
+        Ok(Self { service: service.clone(), key, namespace, store, secret, cursors })
     }
 
     /// Whether it has this right.
@@ -68,17 +71,22 @@ impl Access {
 
     /// Converts a store's error for the client. Details that the client must not see are logged.
     pub(crate) fn problem(&self, error: &Error) -> Problem {
-        self.problem_of(error, Operation::Other)
+        self.problem_of(error, Operation::Load)
     }
 
     /// The same for a given operation.
-    pub(crate) fn problem_of(&self, error: &Error, asked: Operation) -> Problem {
+    pub(crate) fn problem_of(&self, error: &Error, operation: Operation) -> Problem {
         let reader = if self.key.is_some() { Reader::Client } else { Reader::Operator };
-        let problem = Problem::of(error, reader, asked);
+        let problem = Problem::of(error, reader, operation);
         if problem.status().is_server_error() {
             tracing::error!(%error, "the store failed");
         }
         problem
+    }
+
+    /// Notifies those who watch a session that it was written to.
+    pub(crate) fn tell(&self, session: &SessionId) {
+        self.service.watch().tell(self.namespace.as_ref(), session);
     }
 
     /// Signs these texts; only a service with this key can.

@@ -9,12 +9,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::secret::Secret;
-pub use crate::units::{Bytes, Span};
+pub use units::{Bytes, Span};
 
 use crate::keys::Keys;
 use crate::serve::Listening;
 use crate::service::Options;
 use crate::tls::TlsFiles;
+
+mod units;
 
 /// The default address.
 const LISTEN: &str = "127.0.0.1:8080";

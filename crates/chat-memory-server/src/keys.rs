@@ -232,13 +232,19 @@ fn parts(key: &str) -> Option<(&str, &str)> {
 /// Returns the keys in a file.
 ///
 /// # Errors
-/// Not found; invalid with the line.
+/// Not found; invalid with the line, and for what is no regular file.
 pub fn list(path: &Path) -> Result<Vec<Key>, Error> {
     read(path).map(|file| file.keys)
 }
 
 fn read(path: &Path) -> Result<File, Error> {
     let shown = path.display();
+    // Reading a pipe would wait for its writer.
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(Error::invalid(format!(
+            "the file of keys {shown} cannot be read: it is no regular file; give the path of one"
+        )));
+    }
     let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::new(
             ErrorKind::NotFound,

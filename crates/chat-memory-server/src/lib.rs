@@ -13,8 +13,10 @@
 mod api;
 mod app;
 mod auth;
+mod client;
 pub mod config;
 mod console;
+mod extract;
 pub mod keys;
 #[cfg(feature = "lambda")]
 pub mod lambda;
@@ -22,15 +24,16 @@ pub mod log;
 mod memory;
 mod metered;
 mod metrics;
+mod operations;
 mod problem;
 mod secret;
 pub mod serve;
 mod service;
+mod sse;
 mod stall;
 mod stores;
 mod streams;
 mod tls;
-mod units;
 mod watch;
 
 pub use api::openapi;

@@ -7,7 +7,7 @@ use chat_memory::store::{
     Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, SessionInfo, SessionPage,
     SessionQuery, SessionUpdate, SweepStats,
 };
-use chat_memory::{Error, SessionId};
+use chat_memory::{Error, ErrorKind, SessionId};
 
 use crate::metrics::{Metrics, Operation};
 
@@ -27,32 +27,9 @@ impl Metered {
     fn count<T>(&self, operation: Operation, result: Result<T, Error>, cost: impl FnOnce(&T) -> Cost) -> Result<T, Error> {
         match &result {
             Ok(done) => self.metrics.operation(operation, "ok", cost(done)),
-            Err(error) => {
-                self.metrics.operation(operation, kind(error), Cost::default());
-            }
+            Err(error) => self.metrics.operation(operation, error.kind().as_str(), Cost::default()),
         }
         result
-    }
-}
-
-/// An error's kind, as a label.
-fn kind(error: &Error) -> &'static str {
-    use chat_memory::ErrorKind as Kind;
-    match error.kind() {
-        Kind::NotFound => "not_found",
-        Kind::Conflict => "conflict",
-        Kind::InDoubt => "in_doubt",
-        Kind::KeyReused => "key_reused",
-        Kind::TooLarge => "too_large",
-        Kind::Invalid => "invalid",
-        Kind::AccessDenied => "access_denied",
-        Kind::Throttled => "throttled",
-        Kind::Contended => "contended",
-        Kind::Unavailable => "unavailable",
-        Kind::Corrupt => "corrupt",
-        Kind::Unsupported => "unsupported",
-        Kind::ReadOnly => "read_only",
-        _ => "other",
     }
 }
 
@@ -64,7 +41,7 @@ impl ChatStore for Metered {
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         if matches!(append.identity(), Identity::Ticket(_)) {
-            self.metrics.retry("in_doubt");
+            self.metrics.retry(ErrorKind::InDoubt.as_str());
         }
         let operation = if append.rewinds_to().is_some() { Operation::Rewind } else { Operation::Append };
         let appended = self.count(operation, self.inner.append(session, append).await, |appended| appended.cost)?;

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use chat_memory::{Error, ErrorKind};
 use serde_json::{Map, Value, json};
 
+use crate::metrics::Operation;
+
 /// The content type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -35,17 +37,6 @@ pub enum Reader {
     Operator,
     /// A client, who must not see names of files, tables and other namespaces.
     Client,
-}
-
-/// The operation, which decides how to continue after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// An append, which a key or a ticket makes safe to repeat.
-    Append,
-    /// A rewind; repeating it rewinds again.
-    Rewind,
-    /// Anything else; it can be repeated.
-    Other,
 }
 
 impl Problem {
@@ -85,6 +76,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
+    /// A failure of the service itself.
+    pub(crate) fn internal() -> Self {
+        let detail = "the service failed; its log says more, under this request's id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
     /// More bytes than the limit.
     pub fn too_large(limit: usize, what: &str) -> Self {
         let detail = format!("{what} may have {limit} bytes at most");
@@ -101,6 +98,13 @@ impl Problem {
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.more.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Names the place of the invalid value, as a JSON pointer.
+    #[must_use]
+    pub fn at(mut self, pointer: &str) -> Self {
+        self.0.detail += &format!(" (at {pointer:?})");
+        self.with("pointer", pointer)
     }
 
     /// Adds a header.
@@ -134,8 +138,8 @@ impl Problem {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, detail)
     }
 
-    /// Converts a store's error for this reader and operation.
-    pub fn of(error: &Error, reader: Reader, asked: Operation) -> Self {
+    /// Converts a store's error for this reader. The operation decides how to continue.
+    pub fn of(error: &Error, reader: Reader, operation: Operation) -> Self {
         let said = || format!("{error}");
         let hidden = |what: &str| match reader {
             Reader::Operator => said(),
@@ -150,18 +154,20 @@ impl Problem {
                 tag.map_or_else(|_| Self::bad_request("no tag"), |tag| problem.header(header::ETAG, tag))
             }
             ErrorKind::InDoubt => {
-                let next = match asked {
+                let next = match operation {
+                    // A key or a ticket makes it safe to repeat.
                     Operation::Append => {
                         "repeat the request with the same Idempotency-Key, or with this ticket in its body: neither can double it"
                     }
+                    // Repeating it rewinds again.
                     Operation::Rewind => "read the session again, and see whether anything is still to be taken back",
-                    Operation::Other => "repeat the request, with its Idempotency-Key if it had one",
+                    _ => "repeat the request, with its Idempotency-Key if it had one",
                 };
                 let detail = format!("it is not known whether this was stored, since the store did not answer; {next}");
                 let problem = Self::later(StatusCode::SERVICE_UNAVAILABLE, "in-doubt", 1, detail);
                 error
                     .ticket()
-                    .filter(|_| asked == Operation::Append)
+                    .filter(|_| operation == Operation::Append)
                     .map(ToString::to_string)
                     .into_iter()
                     .fold(problem, |problem, ticket| problem.with("ticket", ticket))
@@ -239,23 +245,48 @@ mod tests {
             [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::Unavailable, ErrorKind::Corrupt, ErrorKind::Throttled]
         {
             let error = Error::new(kind, "the table secret-table in /secret/path is not there");
-            assert!(!Problem::of(&error, Reader::Client, Operation::Other).detail().contains("secret"), "{kind:?}");
-            assert!(Problem::of(&error, Reader::Operator, Operation::Other).detail().contains("secret-table"), "{kind:?}");
+            assert!(!Problem::of(&error, Reader::Client, Operation::Load).detail().contains("secret"), "{kind:?}");
+            assert!(Problem::of(&error, Reader::Operator, Operation::Load).detail().contains("secret-table"), "{kind:?}");
         }
     }
 
     #[test]
     fn doubt_says_how_this_goes_on() {
-        let said = |asked| Problem::of(&Error::new(ErrorKind::InDoubt, "no"), Reader::Client, asked).detail().to_owned();
+        let said = |operation| Problem::of(&Error::new(ErrorKind::InDoubt, "no"), Reader::Client, operation).detail().to_owned();
         assert!(said(Operation::Append).contains("ticket in its body"));
         assert!(said(Operation::Rewind).contains("read the session again") && !said(Operation::Rewind).contains("ticket"));
-        assert!(said(Operation::Other).contains("repeat the request") && !said(Operation::Other).contains("ticket"));
+        assert!(said(Operation::Load).contains("repeat the request") && !said(Operation::Load).contains("ticket"));
+    }
+
+    #[test]
+    fn each_kind_of_error_has_a_status_and_a_type() {
+        for kind in ErrorKind::ALL {
+            let (status, name) = match kind {
+                ErrorKind::Conflict => (412, "conflict"),
+                ErrorKind::InDoubt => (503, "in-doubt"),
+                ErrorKind::KeyReused => (422, "key-reused"),
+                ErrorKind::TooLarge => (413, "too-large"),
+                ErrorKind::Invalid => (422, "invalid"),
+                ErrorKind::Throttled => (429, "throttled"),
+                ErrorKind::Contended => (503, "contended"),
+                ErrorKind::Corrupt => (500, "corrupt"),
+                ErrorKind::Unsupported => (501, "unsupported"),
+                ErrorKind::ReadOnly => (403, "forbidden"),
+                // Those of the operator.
+                ErrorKind::NotFound | ErrorKind::AccessDenied | ErrorKind::Unavailable => (503, "unavailable"),
+                other => panic!("{other:?} has no status"),
+            };
+            let problem = Problem::of(&Error::new(*kind, "no"), Reader::Client, Operation::Load);
+            assert_eq!((problem.status().as_u16(), problem.kind()), (status, name), "{kind:?}");
+            let own = !matches!(name, "unavailable" | "forbidden");
+            assert!(!own || name == kind.as_str().replace('_', "-"), "the type is the kind's name, with hyphens: {name}");
+        }
     }
 
     #[test]
     fn what_may_be_repeated_says_when() {
         for kind in [ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::InDoubt] {
-            let response = Problem::of(&Error::new(kind, "no"), Reader::Client, Operation::Other).into_response();
+            let response = Problem::of(&Error::new(kind, "no"), Reader::Client, Operation::Load).into_response();
             assert!(response.headers().contains_key(header::RETRY_AFTER), "{kind:?}");
             assert_eq!(response.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chat_memory::store::url::StoreUrl;
-use chat_memory::{Error, ErrorKind, Namespace, SessionId};
+use chat_memory::{ChatStore, Error, ErrorKind, Namespace, SessionId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,7 @@ use crate::keys::Keys;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use crate::stores::Stores;
+use crate::stores::{Source, Stores};
 use crate::streams::Streams;
 use crate::watch::Watch;
 
@@ -98,7 +98,7 @@ struct Inner {
 }
 
 /// A running write, identified by its key.
-type InFlightKey = (Option<Namespace>, SessionId, String);
+pub(crate) type InFlightKey = (Option<Namespace>, SessionId, String);
 
 impl Service {
     /// Creates the service on this store. Without keys, everyone who reaches it may do everything.
@@ -113,12 +113,33 @@ impl Service {
     /// # Errors
     /// Unavailable, if the system returns no random bytes.
     pub fn new(store: StoreUrl, keys: Option<Keys>, options: Options) -> Result<Self, Error> {
+        Self::of(Source::Url(Box::new(store)), keys, options)
+    }
+
+    /// Creates the service on a store that is already open, such as one of your own. It has no namespaces: a key with one is refused.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory_server::{Options, Service, app};
+    /// use std::sync::Arc;
+    /// let service = Service::with_store(Arc::new(InMemoryStore::new()), None, Options::default())?;
+    /// let router: axum::Router = app(service);
+    /// # Ok::<(), chat_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Service::new`].
+    pub fn with_store(store: Arc<dyn ChatStore>, keys: Option<Keys>, options: Options) -> Result<Self, Error> {
+        Self::of(Source::Ready(store), keys, options)
+    }
+
+    fn of(source: Source, keys: Option<Keys>, options: Options) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)
             .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))?;
         Ok(Self(Arc::new(Inner {
-            stores: Stores::new(store, Arc::clone(&metrics)),
+            stores: Stores::new(source, Arc::clone(&metrics)),
             keys,
             watch: Watch::new(options.poll),
             memory: Memory::new(options.body_memory),
@@ -168,14 +189,13 @@ impl Service {
     }
 
     /// The secret that signs page cursors if there are no keys. Since everyone may then read everything, it only keeps the cursors
-    /// of different lists and stores apart. It is the same in each process with this store, so that links to pages stay valid.
+    /// of different lists and stores apart. It is the same in each process with this store URL, so that links to pages stay valid.
     pub(crate) fn cursor_secret(&self) -> [u8; 32] {
-        let url = self.stores().url();
-        if matches!(url, StoreUrl::Memory(_)) {
-            // Its sessions end with the process.
-            return self.0.secret;
+        match self.stores().url() {
+            // Its sessions end with the process; and a ready store has no name.
+            Some(StoreUrl::Memory(_)) | None => self.0.secret,
+            Some(url) => Sha256::digest(format!("cursors of {url}")).into(),
         }
-        Sha256::digest(format!("cursors of {url}")).into()
     }
 
     pub(crate) fn secret(&self) -> &[u8; 32] {
@@ -204,36 +224,29 @@ impl Service {
         self.0.writes.wait().await;
     }
 
-    /// Runs a write to its end, even if the client disconnects. Writes with the same key run one at a time.
+    /// Runs a write to its end, even if the client disconnects.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        namespace: Option<&Namespace>,
-        session: &SessionId,
-        key: Option<&str>,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
-        let flight = key.map(|key| self.take_off((namespace.cloned(), session.clone(), key.to_owned()))).transpose()?;
-        let work = async move {
-            let _flight = flight;
-            work.await
-        };
         // Its log lines carry the request's id.
         let done = self.0.writes.spawn(work.in_current_span());
         done.await.unwrap_or_else(|e| {
             tracing::error!(error = %e, "a write broke off");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))
+            Err(Problem::internal())
         })
     }
 
-    fn take_off(&self, flight: InFlightKey) -> Result<InFlight, Problem> {
-        if self.flights().insert(flight.clone()) {
-            return Ok(InFlight { service: self.clone(), flight });
+    /// Begins a write with a key; refuses it while another with this key is under way.
+    pub(crate) fn begin(&self, key: InFlightKey) -> Result<InFlight, Problem> {
+        if self.in_flight().insert(key.clone()) {
+            return Ok(InFlight { service: self.clone(), key });
         }
         let detail = "a request with the same Idempotency-Key is under way; repeat this one when that one was answered, and it gets the same answer";
         Err(Problem::later(StatusCode::CONFLICT, "in-flight", 1, detail))
     }
 
-    fn flights(&self) -> std::sync::MutexGuard<'_, HashSet<InFlightKey>> {
+    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashSet<InFlightKey>> {
         self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -245,13 +258,13 @@ impl fmt::Debug for Service {
 }
 
 /// A key in use until this is dropped.
-struct InFlight {
+pub(crate) struct InFlight {
     service: Service,
-    flight: InFlightKey,
+    key: InFlightKey,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.service.flights().remove(&self.flight);
+        self.service.in_flight().remove(&self.key);
     }
 }

@@ -24,9 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// On DynamoDB a namespace is a prefix of every partition key of one table (after the URL's own namespace, if any); on SQLite it is
 /// a separate file next to the first, `chats.NAMESPACE.db` next to `chats.db`; in memory it is a separate store; in a store of another
 /// crate it is the URL's parameter `namespace`. A session id,
-/// cursor or position of one namespace therefore means nothing in another.
+/// cursor or position of one namespace therefore means nothing in another. A ready store has no namespaces.
 pub struct Stores {
-    url: StoreUrl,
+    source: Source,
     metrics: Arc<Metrics>,
     /// One place per namespace, so that a store that opens slowly delays only its own namespace.
     places: Mutex<HashMap<Option<Namespace>, Place>>,
@@ -37,14 +37,23 @@ pub struct Stores {
     looking: tokio::sync::Mutex<()>,
 }
 
+/// Where the stores come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// Opened by a URL, one per namespace.
+    Url(Box<StoreUrl>),
+    /// Opened by the embedding program.
+    Ready(Arc<dyn ChatStore>),
+}
+
 /// A store, once it is opened.
 type Place = Arc<OnceCell<Arc<dyn ChatStore>>>;
 
 impl Stores {
-    /// The stores at this URL.
-    pub fn new(url: StoreUrl, metrics: Arc<Metrics>) -> Self {
+    /// The stores of this source.
+    pub(crate) fn new(source: Source, metrics: Arc<Metrics>) -> Self {
         Self {
-            url,
+            source,
             metrics,
             places: Mutex::default(),
             table: OnceCell::new(),
@@ -68,7 +77,16 @@ impl Stores {
     }
 
     async fn open(&self, namespace: Option<&Namespace>) -> Result<Arc<dyn ChatStore>, Error> {
-        let store: Arc<dyn ChatStore> = match (&self.url, namespace) {
+        let url = match (&self.source, namespace) {
+            (Source::Url(url), _) => url,
+            (Source::Ready(store), None) => return Ok(self.metered(Arc::clone(store))),
+            (Source::Ready(_), Some(namespace)) => {
+                return Err(Error::invalid(format!(
+                    "namespace \"{namespace}\" of a key: the service's store was opened without namespaces; give the service a store URL"
+                )));
+            }
+        };
+        let store: Arc<dyn ChatStore> = match (&**url, namespace) {
             (StoreUrl::DynamoDb(url), namespace) => {
                 // All namespaces share one AWS client: the connections and credentials are the service's.
                 let table = self.table.get_or_try_init(|| DynamoDbStore::open(url.options())).await?;
@@ -80,7 +98,11 @@ impl Stores {
             (url, Some(namespace)) => within(url, namespace)?.open().await?,
             (url, None) => url.open().await?,
         };
-        Ok(Arc::new(Metered::new(store, Arc::clone(&self.metrics))))
+        Ok(self.metered(store))
+    }
+
+    fn metered(&self, store: Arc<dyn ChatStore>) -> Arc<dyn ChatStore> {
+        Arc::new(Metered::new(store, Arc::clone(&self.metrics)))
     }
 
     /// Checks that the store can be read, by reading the end of a session that nobody writes to.
@@ -128,9 +150,12 @@ impl Stores {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The URL of these stores, for the log.
-    pub fn url(&self) -> &StoreUrl {
-        &self.url
+    /// The URL of these stores, if they have one.
+    pub fn url(&self) -> Option<&StoreUrl> {
+        match &self.source {
+            Source::Url(url) => Some(url),
+            Source::Ready(_) => None,
+        }
     }
 }
 
@@ -148,7 +173,7 @@ impl Drop for Noted<'_> {
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stores").field("url", &self.url.to_string()).finish_non_exhaustive()
+        f.debug_struct("Stores").field("url", &self.url().map(ToString::to_string)).finish_non_exhaustive()
     }
 }
 

@@ -117,7 +117,7 @@ fn together(db: &Connection, batch: &[&Waiting]) -> Result<Vec<Result<Landed, Fa
     for one in batch {
         match append_within(db, &one.new, one.now_ms, one.expires_at) {
             // It wrote nothing, and reports why.
-            Err(Failure::Said(said)) => landed.push(Err(Failure::Said(said))),
+            Err(Failure::Final(said)) => landed.push(Err(Failure::Final(said))),
             Err(failure) => return Err(failure),
             done => landed.push(done),
         }

@@ -17,7 +17,8 @@ pub(super) enum Failure {
         seq: u64,
         why: String,
     },
-    Said(Error),
+    /// The error as the caller gets it.
+    Final(Error),
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -28,7 +29,7 @@ impl From<rusqlite::Error> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Said(error)
+        Self::Final(error)
     }
 }
 
@@ -44,7 +45,7 @@ impl Failure {
         match self {
             Self::Sqlite(error) => Self::Sqlite(copy(error)),
             Self::Record { session, seq, why } => Self::Record { session: session.clone(), seq: *seq, why: why.clone() },
-            Self::Said(error) => Self::Said(Error::new(error.kind(), error.to_string())),
+            Self::Final(error) => Self::Final(Error::new(error.kind(), error.to_string())),
         }
     }
 
@@ -58,7 +59,7 @@ impl Failure {
                  without what it held",
                 path.display()
             )),
-            Self::Said(error) => error,
+            Self::Final(error) => error,
         }
     }
 }
@@ -69,7 +70,7 @@ impl Failure {
 pub(super) fn commit_failed(error: rusqlite::Error, ticket: Ticket) -> Failure {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Failure::Sqlite(error),
-        _ => Failure::Said(Error::in_doubt(ticket, &error).with_source(error)),
+        _ => Failure::Final(Error::in_doubt(ticket, &error).with_source(error)),
     }
 }
 

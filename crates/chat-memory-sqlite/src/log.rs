@@ -183,7 +183,7 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
 }
 
 /// Appends a record, unless an earlier attempt did, or the log is not at the expected position. The caller has begun the
-/// transaction; after an error that is [said](Failure::Said), nothing of this append is in it.
+/// transaction; after an error that is [final](Failure::Final), nothing of this append is in it.
 pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
     let head = head(db, &new.session)?;
     if new.deletes && !is_there(db, head.as_ref())? {
@@ -195,7 +195,7 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         return Ok(Landed::Earlier(stored));
     }
     if let Identity::Ticket(ticket) = &new.identity {
-        ticket.check_age(now_ms).map_err(Failure::Said)?;
+        ticket.check_age(now_ms).map_err(Failure::Final)?;
     }
     let newest = head.as_ref().and_then(|head| head.newest);
     let actual = Position::new(newest.map_or(0, |(seq, _)| seq + 1), newest.map(|(_, id)| id), now_ms);

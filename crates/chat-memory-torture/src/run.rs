@@ -73,7 +73,8 @@ pub fn run(program: &Path, plan: &Plan) -> Result<Vec<Event>> {
     done.map(|()| history)
 }
 
-enum Said {
+/// What a process sends.
+enum Report {
     Event(Box<Event>),
     /// The process with this number sends no more.
     Ended(u64),
@@ -103,8 +104,8 @@ struct Show<'a> {
     proxy: Option<&'a FaultProxy>,
     clock: Clock,
     rng: fastrand::Rng,
-    said: Sender<Said>,
-    hears: Receiver<Said>,
+    said: Sender<Report>,
+    hears: Receiver<Report>,
     workers: Vec<Worker>,
     /// The processes that may still send output, including killed ones: their last output may be on its way.
     speaking: BTreeSet<u64>,
@@ -199,13 +200,13 @@ impl Show<'_> {
             for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
                 // The last line of a killed process may be incomplete.
                 if let Ok(event) = serde_json::from_str(&line)
-                    && said.send(Said::Event(Box::new(event))).is_err()
+                    && said.send(Report::Event(Box::new(event))).is_err()
                 {
                     return;
                 }
             }
             // If the receiver is gone, the schedule is over.
-            let _ = said.send(Said::Ended(number));
+            let _ = said.send(Report::Ended(number));
         });
         self.speaking.insert(number);
         self.workers.push(Worker { number, place, child, input });
@@ -216,8 +217,8 @@ impl Show<'_> {
     fn hear_until(&mut self, end: Instant) -> Result {
         while !self.speaking.is_empty() {
             match self.hears.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(Said::Event(event)) => self.hear(*event),
-                Ok(Said::Ended(number)) => {
+                Ok(Report::Event(event)) => self.hear(*event),
+                Ok(Report::Ended(number)) => {
                     self.speaking.remove(&number);
                     if let Some(at) = self.workers.iter().position(|worker| worker.number == number) {
                         let mut worker = self.workers.remove(at);

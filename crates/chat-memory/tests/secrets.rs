@@ -22,9 +22,9 @@ const URL: &str = "CHAT_MEMORY_TEST_URL";
 
 /// All output of the library.
 #[derive(Default)]
-struct Said(String);
+struct Printed(String);
 
-impl Said {
+impl Printed {
     fn shown(&mut self, what: &(impl Debug + ?Sized)) {
         self.0 += &format!("{what:?}\n{what:#?}\n");
     }
@@ -92,7 +92,7 @@ async fn credentials_that_were_given_show_nowhere() {
     let credentials = Credentials::new("AKIDGIVEN", secrets.make("the secret access key"));
     let credentials = credentials.with_session_token(secrets.make("the session token"));
     let table = dynamodb::new_table().await;
-    let mut said = Said::default();
+    let mut said = Printed::default();
     said.shown(&credentials);
     let answers = [
         Answer::expired_token,
@@ -115,7 +115,7 @@ async fn credentials_that_were_given_show_nowhere() {
     for endpoint in endpoints {
         let options = options(&table, &endpoint).with_credentials(credentials.clone());
         all.spawn(async move {
-            let mut said = Said::default();
+            let mut said = Printed::default();
             said.everything(options).await;
             said.0
         });
@@ -136,7 +136,7 @@ async fn a_url_that_holds_a_password_is_refused_without_it() {
     let mut secrets = Secrets::new();
     let password = secrets.make("the password").replace('/', "x");
     secrets.add("the password", &password);
-    let mut said = Said::default();
+    let mut said = Printed::default();
     for url in [
         format!("dynamodb://user:{password}@chats?region=eu-west-1"),
         format!("dynamodb://{password}@chats?region=eu-west-1"),
@@ -162,7 +162,7 @@ fn role() {
     let Some(_) = children::role() else { return println!("no role was given") };
     let traced = Traced::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let mut said = Said::default();
+    let mut said = Printed::default();
     runtime.block_on(async {
         let url: StoreUrl = std::env::var(URL).expect("it is given with the role").parse().expect("a good URL");
         let StoreUrl::DynamoDb(url) = url else { panic!("it is a DynamoDB URL") };

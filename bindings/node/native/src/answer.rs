@@ -1,9 +1,9 @@
 //! The response of an operation, as JSON.
 
+use chat_memory::Error;
 use chat_memory::memory::Omitted;
 use chat_memory::store::{Appended, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
 use chat_memory::wire::Format;
-use chat_memory::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::numbers::marked;
@@ -19,33 +19,13 @@ pub fn of(result: Result<Value, Error>) -> String {
 /// The JSON `{"error": {"code", "message", "retryable", "ticket"?, "actual"?}}`.
 pub fn failed(error: &Error) -> String {
     json!({"error": {
-        "code": code(error.kind()),
+        "code": error.kind().as_str(),
         "message": error.to_string(),
         "retryable": error.is_retryable(),
         "ticket": error.ticket().map(ToString::to_string),
         "actual": error.actual().map(ToString::to_string),
     }})
     .to_string()
-}
-
-/// An error's code, which the npm package documents.
-fn code(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::NotFound => "not_found",
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::InDoubt => "in_doubt",
-        ErrorKind::KeyReused => "key_reused",
-        ErrorKind::TooLarge => "too_large",
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::AccessDenied => "access_denied",
-        ErrorKind::Throttled => "throttled",
-        ErrorKind::Contended => "contended",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Corrupt => "corrupt",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::ReadOnly => "read_only",
-        _ => "other",
-    }
 }
 
 pub fn cost(cost: &Cost) -> Value {

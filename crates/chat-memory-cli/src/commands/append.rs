@@ -111,7 +111,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
     let store = app.store().await?;
     let appended = store.append(&session, &append).await?;
-    app.spend(appended.cost);
+    app.add_cost(appended.cost);
     explain_start(app, store.as_ref(), &session, &append, &appended);
     if app.json() {
         return app.out.json(&json!({

@@ -276,7 +276,7 @@ impl Chat<'_> {
         let waiting = Waiting::for_("reading the session");
         let recalled = self.unless_interrupted(recall(self.store, &self.session, &self.policy)).await?;
         drop(waiting);
-        self.app.spend(recalled.cost);
+        self.app.add_cost(recalled.cost);
         if recalled.window.messages.is_empty() && !recalled.window.left_out.is_nothing() {
             say(format_args!("(the model is shown nothing of what came before: {})", recalled.window.left_out));
         }
@@ -302,7 +302,7 @@ impl Chat<'_> {
             }
         };
         drop(waiting);
-        self.app.spend(appended.cost);
+        self.app.add_cost(appended.cost);
         explain_start(self.app, self.store, &self.session, &append, &appended);
         if self.app.json() {
             self.app.out.json(&json!({

@@ -37,7 +37,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     confirm(arguments.yes, &format!("Forget all messages of {session}"))?;
     let store = app.existing_store().await?;
     let cleared = store.clear(&session).await?;
-    app.spend(cleared.cost());
+    app.add_cost(cleared.cost());
     if app.json() {
         return app.out.json(&json!({
             "session": session.as_str(),

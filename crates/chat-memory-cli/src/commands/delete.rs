@@ -36,7 +36,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     confirm(arguments.yes, &format!("Delete {session} and all its messages"))?;
     let store = app.existing_store().await?;
     let deleted = store.delete(&session).await?;
-    app.spend(deleted.cost);
+    app.add_cost(deleted.cost);
     if app.json() {
         return app.out.json(&json!({
             "session": session.as_str(),

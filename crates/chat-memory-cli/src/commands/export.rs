@@ -149,7 +149,7 @@ impl Export<'_> {
                 Which::Every(after) => store.list_all_sessions(after.as_deref()).await?,
             };
             let SessionPage { sessions, next, cost, warnings, .. } = page;
-            self.app.spend(cost);
+            self.app.add_cost(cost);
             for warning in warnings {
                 if seen_warnings.insert(warning.clone()) {
                     self.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
@@ -201,7 +201,7 @@ impl Export<'_> {
     }
 
     fn write(&mut self, id: &SessionId, listed: Option<SessionInfo>, history: &History) -> Result<(), Failure> {
-        self.app.spend(history.cost);
+        self.app.add_cost(history.cost);
         self.bare += history.records.iter().filter(|record| record.metadata.is_some()).count() as u64;
         let mut fields = Map::new();
         fields.insert("id".into(), id.as_str().into());
@@ -237,7 +237,7 @@ impl Export<'_> {
         }
         let failed = if self.failed > 0 { format!("; {} failed", count(self.failed, "session")) } else { String::new() };
         say(format_args!("exported {}{failed}", self.progress()));
-        if self.failed > 0 { Err(Failure::Said(FAILED)) } else { Ok(()) }
+        if self.failed > 0 { Err(Failure::Printed(FAILED)) } else { Ok(()) }
     }
 
     /// Everything written until then is whole lines.
@@ -248,6 +248,6 @@ impl Export<'_> {
             "interrupted after {}; what was written are whole conversations. To export all of them, run the same command again",
             self.progress()
         ));
-        Err(Failure::Said(INTERRUPTED))
+        Err(Failure::Printed(INTERRUPTED))
     }
 }

@@ -396,7 +396,7 @@ impl<'a> Import<'a> {
         for field in &conversation.left_out {
             *self.left_out.entry(field.clone()).or_default() += 1;
         }
-        self.app.spend(written.cost);
+        self.app.add_cost(written.cost);
         self.bar.set_position(at.max(self.bar.position()));
         self.bar.set_message(format!("{}, {}", count(self.sessions, "session"), count(self.done.turns, "turn")));
     }
@@ -467,9 +467,9 @@ impl<'a> Import<'a> {
             say(
                 "interrupted; to continue, run the same command again: what is there already is compared, and nothing is doubled",
             );
-            return Err(Failure::Said(INTERRUPTED));
+            return Err(Failure::Printed(INTERRUPTED));
         }
-        self.code.map_or(Ok(()), |code| Err(Failure::Said(code)))
+        self.code.map_or(Ok(()), |code| Err(Failure::Printed(code)))
     }
 
     /// Lists the sessions whose id is not the file's.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::ids::readable_id;
 use super::import::style;
 use super::{NO_SUCH_SESSION, count, say_scan_cost, session_id, stored_id};
-use crate::app::{App, cost_of, open};
+use crate::app::{App, open};
 use crate::escape::visible_line;
 use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED, OnCommandLine};
 use crate::interrupt::Interrupt;
@@ -180,7 +180,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             }
             next = listed.recv(), if listing && running.len() < jobs => match next {
                 None => listing = false,
-                Some(Listed::Cost(cost)) => app.spend(cost),
+                Some(Listed::Cost(cost)) => app.add_cost(cost),
                 Some(Listed::Warning(warning)) => {
                     if warnings.insert(warning.clone()) {
                         migration.bar.suspend(|| say(format_args!("chat-memory: warning: {warning}")));
@@ -491,7 +491,7 @@ impl<'a> Migration<'a> {
     }
 
     fn add(&mut self, id: &SessionId, copied: Copied, error: Option<Error>) {
-        self.app.spend(copied.cost);
+        self.app.add_cost(copied.cost);
         self.done.cost += copied.cost;
         self.done.messages += copied.messages;
         self.done.appends += copied.appends;
@@ -542,7 +542,7 @@ impl<'a> Migration<'a> {
                 "renamed": self.renamed,
                 "failed": self.failed,
                 "complete": !self.is_cut,
-                "cost": cost_of(cost),
+                "cost": cost,
             });
             summary["messages_there"] = there.into();
             if self.verify {
@@ -592,9 +592,9 @@ impl<'a> Migration<'a> {
             say(
                 "interrupted; to continue, run the same command again: what is there already is compared, and nothing is doubled",
             );
-            return Err(Failure::Said(INTERRUPTED));
+            return Err(Failure::Printed(INTERRUPTED));
         }
-        self.code.map_or(Ok(()), |code| Err(Failure::Said(code)))
+        self.code.map_or(Ok(()), |code| Err(Failure::Printed(code)))
     }
 
     fn verified_line(&self) -> String {

@@ -63,7 +63,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         (None, turns) => store.rewind_turns(&session, turns.unwrap_or(1) as usize).await?,
     };
     if let Some(appended) = &appended {
-        app.spend(appended.cost);
+        app.add_cost(appended.cost);
     }
     if app.json() {
         let seq = appended.as_ref().map(|appended| appended.seq);

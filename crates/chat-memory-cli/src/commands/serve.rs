@@ -69,7 +69,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let service = Service::new(store, keys, settings.options())?;
     if let Err(error) = service.stores().look().await {
         // Waiting may help with a network, but not with a file, table or permission.
-        let may_pass = error.is_retryable() && matches!(service.stores().url(), StoreUrl::DynamoDb(_));
+        let may_pass = error.is_retryable() && matches!(service.stores().url(), Some(StoreUrl::DynamoDb(_)));
         if !may_pass {
             return Err(error.into());
         }

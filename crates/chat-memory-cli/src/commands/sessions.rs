@@ -81,7 +81,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             query = query.recent();
         }
         let page = store.sessions(&query).await?;
-        app.spend(page.cost);
+        app.add_cost(page.cost);
         for warning in page.warnings {
             if said.insert(warning.clone()) {
                 say(format_args!("chat-memory: warning: {}", visible_line(&warning)));
@@ -118,7 +118,7 @@ async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool)
     let mut said = BTreeSet::new();
     while left > 0 {
         let page = store.list_all_sessions(after.as_deref()).await?;
-        app.spend(page.cost);
+        app.add_cost(page.cost);
         read_units += page.cost.read_units;
         for warning in page.warnings {
             if said.insert(warning.clone()) {

@@ -82,7 +82,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let store = app.existing_store().await?;
     if arguments.position && !app.json() {
         let history = store.load(&session, &Load::last(0)).await?;
-        app.spend(history.cost);
+        app.add_cost(history.cost);
         return app.out.line(history.position);
     }
     let seen = see(app, store.as_ref(), &session, policy.as_ref()).await?;
@@ -112,7 +112,7 @@ async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Opti
         Some(policy) => recall_records(store, session, policy, Load::all()).await?,
         None => RecallRecords::whole(store.load(session, &Load::all()).await?),
     };
-    app.spend(seen.history.cost);
+    app.add_cost(seen.history.cost);
     Ok(seen)
 }
 

@@ -88,7 +88,7 @@ async fn create(app: &App) -> Result<(), Failure> {
         let odd: Vec<_> = creation.findings.iter().filter(|finding| finding.severity > Severity::Fine).cloned().collect();
         print(app, &odd)?;
     }
-    if creation.fits() { Ok(()) } else { Err(Failure::Said(FAILED)) }
+    if creation.fits() { Ok(()) } else { Err(Failure::Printed(FAILED)) }
 }
 
 async fn check(app: &App) -> Result<(), Failure> {
@@ -102,7 +102,7 @@ async fn check(app: &App) -> Result<(), Failure> {
     // A table that did not answer was not checked.
     let answered = !matches!(&findings[..], [only] if only.severity > Severity::Fine && only.subject == Subject::Table);
     let fits = answered && findings.iter().all(|finding| finding.severity < Severity::Error);
-    if fits { Ok(()) } else { Err(Failure::Said(FAILED)) }
+    if fits { Ok(()) } else { Err(Failure::Printed(FAILED)) }
 }
 
 fn print(app: &App, findings: &[Finding]) -> Result<(), Failure> {
@@ -143,7 +143,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
         let swept = store.sweep(session).await.map_err(|e| e.context(format_args!("session {session}")))?;
         sessions += 1;
         erased += swept.records;
-        app.spend(swept.cost);
+        app.add_cost(swept.cost);
         Ok::<(), Failure>(())
     };
     if named.is_empty() {
@@ -157,7 +157,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
                 }
                 None => store.list_all_sessions(after.as_deref()).await?,
             };
-            app.spend(page.cost);
+            app.add_cost(page.cost);
             for info in &page.sessions {
                 one(&info.id).await?;
             }
@@ -184,7 +184,7 @@ async fn sweep_whole(app: &App) -> Result<(), Failure> {
     let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
     bar.finish_and_clear();
     let swept = swept?;
-    app.spend(swept.cost);
+    app.add_cost(swept.cost);
     let TableSweepStats { items, sessions, records, parts, entries, .. } = swept;
     if app.json() {
         return app

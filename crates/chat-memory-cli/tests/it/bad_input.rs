@@ -330,6 +330,9 @@ fn what_is_no_file_is_refused_at_once() {
             fails(&place.run(&[&["--store", &store][..], command].concat()), FAILED, &[says]);
         }
     }
+    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["key", "list"], &["key", "new", "--name", "a"]] {
+        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), FAILED, &["pipe", "no regular file"]);
+    }
 }
 
 /// A port without a listener.

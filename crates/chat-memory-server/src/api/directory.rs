@@ -1,23 +1,20 @@
 //! The list of sessions, and their details.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use chat_memory::Owner;
 use chat_memory::backend::{check_metadata, check_title};
-use chat_memory::store::{ChatStore as _, SessionInfo, SessionQuery, SessionUpdate};
-use chat_memory::{Owner, SessionId};
+use chat_memory::store::{SessionQuery, SessionUpdate};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::errors::{OfBody, OfListed, OfStore, OfValues};
-use super::extract::{JsonBody, Params, Session, Unconditional};
 use super::parameters::SessionPath;
 use super::types::{DeletedBody, Order, SessionBody, SessionChange, SessionsBody};
 use super::write::at;
-use super::{MOST, PAGE, cursor};
-use crate::auth::{Access, MayRead, MayWrite};
+use crate::auth::{MayRead, MayWrite};
+use crate::extract::{JsonBody, Params, Session, Unconditional};
+use crate::operations;
 use crate::problem::Problem;
-use crate::service::Service;
 
 /// Which sessions to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -55,56 +52,23 @@ pub struct ListParams {
     security(("key" = []))
 )]
 pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParams>) -> Result<Json<SessionsBody>, Problem> {
-    let ListParams { owner, all, order, limit, after } = &params;
-    list(&access, owner.as_deref(), *all, *order, *limit, after.as_deref()).await.map(Json)
-}
-
-/// A page of sessions.
-pub(crate) async fn list(
-    access: &Access,
-    owner: Option<&str>,
-    all: bool,
-    order: Option<Order>,
-    limit: Option<usize>,
-    after: Option<&str>,
-) -> Result<SessionsBody, Problem> {
+    let ListParams { owner, all, order, limit, after } = params;
     if all && (owner.is_some() || limit.is_some() || order.is_some()) {
         return Err(Problem::bad_request("all=true takes no owner, no order and no limit"));
     }
-    let order = order.unwrap_or_default();
-    if limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
-        return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
-    }
+    let limit = super::limit(limit)?;
     let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
-    // The list that a cursor belongs to. A prefix before the owner's name keeps lists apart.
-    let place = match (&owner, order) {
-        _ if all => "all".to_owned(),
-        (Some(owner), Order::Started) => format!("of {owner}"),
-        (Some(owner), Order::Recent) => format!("recent of {owner}"),
-        (None, Order::Started) => "nobody".to_owned(),
-        (None, Order::Recent) => "recent".to_owned(),
-    };
-    let after = after.map(|text| cursor::read(access, &place, text)).transpose()?;
-    let page = if all {
-        access.store.list_all_sessions(after.as_deref()).await
-    } else {
-        let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(limit.unwrap_or(PAGE));
-        query.after = after;
-        if order == Order::Recent {
-            query = query.recent();
-        }
-        access.store.sessions(&query).await
-    };
-    let page = page.map_err(|e| access.problem(&e))?;
-    for warning in &page.warnings {
-        tracing::warn!(warning, "a list of sessions");
+    let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(limit);
+    if order == Some(Order::Recent) {
+        query = query.recent();
     }
-    Ok(SessionsBody {
+    let page = operations::list(&access, (!all).then_some(query), after.as_deref()).await?;
+    Ok(Json(SessionsBody {
         order: (!all).then(|| page.order.into()),
         sessions: page.sessions.into_iter().map(SessionBody::from).collect(),
-        next: page.next.map(|next| cursor::write(access, &place, &next)),
-        cost: page.cost.into(),
-    })
+        next: page.next,
+        cost: page.cost,
+    }))
 }
 
 /// Describe a session
@@ -117,8 +81,7 @@ pub(crate) async fn list(
     security(("key" = []))
 )]
 pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Result<Json<SessionBody>, Problem> {
-    let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;
-    found.map(|info| Json(info.into())).ok_or_else(|| not_listed(&session))
+    operations::find(&access, &session).await.map(|info| Json(info.into()))
 }
 
 /// Change a session's title or metadata
@@ -132,15 +95,13 @@ pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Res
     security(("key" = []))
 )]
 pub async fn describe(
-    State(service): State<Service>,
     MayWrite(access): MayWrite,
     Session(session): Session,
     _: Unconditional,
     JsonBody(change, _held): JsonBody<SessionChange>,
 ) -> Result<Json<SessionBody>, Problem> {
     if let Some(wanted) = change.owner {
-        let found = access.store.session(&session).await.map_err(|e| access.problem(&e))?;
-        let owner = found.ok_or_else(|| not_listed(&session))?.owner.map(|owner| owner.to_string());
+        let owner = operations::find(&access, &session).await?.owner.map(|owner| owner.to_string());
         if owner != wanted {
             let detail = "a session's owner is given with its first message and stays (at \"/owner\"); copy it to a new session to change that";
             return Err(Problem::invalid(detail).with("pointer", "/owner"));
@@ -149,20 +110,7 @@ pub async fn describe(
     change.title.iter().flatten().try_for_each(|title| at("/title", check_title(title)))?;
     change.metadata.iter().flatten().try_for_each(|metadata| at("/metadata", check_metadata(metadata)))?;
     let update = SessionUpdate { title: change.title, metadata: change.metadata };
-    update_session(&service, &access, &session, update).await.map(|info| Json(info.into()))
-}
-
-/// Changes a session's details, even if the client disconnects.
-pub(crate) async fn update_session(
-    service: &Service,
-    access: &Access,
-    session: &SessionId,
-    update: SessionUpdate,
-) -> Result<SessionInfo, Problem> {
-    let (within, of) = (access.clone(), session.clone());
-    let work = async move { within.store.update_session(&of, &update).await.map_err(|e| within.problem(&e)) };
-    let changed = service.write(access.namespace.as_ref(), session, None, work).await?;
-    changed.ok_or_else(|| not_listed(session))
+    operations::update(&access, &session, update).await.map(|info| Json(info.into()))
 }
 
 /// Delete a session
@@ -176,27 +124,11 @@ pub(crate) async fn update_session(
     security(("key" = []))
 )]
 pub async fn delete(
-    State(service): State<Service>,
     MayWrite(access): MayWrite,
     Session(session): Session,
     _: Unconditional,
-) -> Result<(StatusCode, Json<DeletedBody>), Problem> {
-    let deleted = delete_session(&service, &access, &session).await?;
-    Ok((StatusCode::OK, Json(deleted)))
-}
-
-pub(crate) async fn delete_session(service: &Service, access: &Access, session: &SessionId) -> Result<DeletedBody, Problem> {
-    let (within, of, watch) = (access.clone(), session.clone(), service.watch().clone());
-    let work = async move {
-        let deleted = within.store.delete(&of).await.map_err(|e| within.problem(&e))?;
-        watch.tell(within.namespace.as_ref(), &of);
-        Ok(deleted)
-    };
-    let deleted = service.write(access.namespace.as_ref(), session, None, work).await?;
-    let (existed, erased, cost) = (deleted.existed, deleted.records, deleted.cost.into());
-    Ok(DeletedBody { session: session.to_string(), existed, erased, cost })
-}
-
-fn not_listed(session: &SessionId) -> Problem {
-    Problem::not_found(format!("no session {:?} is listed; one is from its first message on", session.as_str()))
+) -> Result<Json<DeletedBody>, Problem> {
+    let deleted = operations::delete(&access, &session).await?;
+    let (existed, erased, cost) = (deleted.existed, deleted.records, deleted.cost);
+    Ok(Json(DeletedBody { session: session.to_string(), existed, erased, cost }))
 }

@@ -8,28 +8,22 @@ use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::operations;
 use crate::problem::{self, Problem};
 use crate::service::Service;
 
-pub(crate) mod cursor;
-pub(crate) mod directory;
+mod directory;
 mod errors;
-pub(crate) mod events;
-pub(crate) mod extract;
+mod events;
 mod health;
 mod message;
 mod parameters;
 mod read;
-pub(crate) mod rewind;
-pub(crate) mod types;
-pub(crate) mod write;
+mod rewind;
+mod types;
+mod write;
 
 pub(crate) use health::{healthz, metrics_text, readyz};
-pub(crate) use read::{behind, place};
-
-/// The default and the largest number of messages or sessions on a page, in the API and in the console.
-pub(crate) const PAGE: usize = 100;
-const MOST: usize = 1_000;
 
 const ABOUT: &str = "\
 Durable conversations over HTTP. A *session* is one conversation; you choose its id. One append is one *record*, with one or more messages, \
@@ -66,6 +60,15 @@ impl Modify for Keys {
             "An API key, as `chat-memory key new` makes it. A service on loopback may run without keys, and then takes none.";
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
         document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The number of messages or sessions on a page, as the client wants it.
+fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
+    const MOST: usize = 1_000;
+    match wanted {
+        Some(limit) if !(1..=MOST).contains(&limit) => Err(Problem::bad_request(format!("limit is 1 to {MOST}"))),
+        wanted => Ok(wanted.unwrap_or(operations::PAGE)),
     }
 }
 

@@ -3,21 +3,20 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chat_memory::memory::{Encoding, Limit, Policy, RecallRecords, TokenCounter, recall_records};
-use chat_memory::store::{Cost, History, Load, Position, Record};
+use chat_memory::memory::{Encoding, Policy, TokenCounter};
+use chat_memory::store::{Cost, History, Load, Position};
 use chat_memory::wire::{Format, openai};
 use chat_memory::{ChatStore as _, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
-use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 
 use super::errors::{OfStore, OfValues};
-use super::extract::{Params, Session, none_match};
 use super::parameters::{IfNoneMatchHeader, SessionPath};
 use super::types::{MessagesBody, RecordInfo, WireFormat};
-use super::{MOST, PAGE, cursor};
 use crate::auth::{Access, MayRead};
+use crate::extract::{Params, Session, none_match};
+use crate::operations::{self, cursor};
 use crate::problem::Problem;
 
 /// The value of `after` for the oldest message.
@@ -106,17 +105,16 @@ pub async fn messages(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let how = How::of(&access, &session, &params)?;
-    let mut spent = Cost::default();
+    let mut cost = Cost::default();
     if let Some(known) = none_match(&headers) {
         let end = access.store.load(&session, &params.consistent(Load::last(0))).await.map_err(|e| access.problem(&e))?;
-        spent += end.cost;
+        cost += end.cost;
         if known.contains(&end.position) {
             return Ok((StatusCode::NOT_MODIFIED, tagged(&end.position)?).into_response());
         }
     }
     let read = how.read(&access, &session, &params).await?;
-    let mut cost = read.cost;
-    cost += spent;
+    cost += read.cost;
     let format = Format::from(params.format);
     let write = |message| if params.for_model { openai::for_request(message) } else { format.write(message) };
     let mut messages: Vec<Value> = read.messages.iter().map(write).collect();
@@ -132,7 +130,7 @@ pub async fn messages(
         next: read.next,
         left_out: read.left_out,
         position: read.position.to_string(),
-        cost: cost.into(),
+        cost,
     };
     Ok((tagged(&read.position)?, Json(body)).into_response())
 }
@@ -157,8 +155,8 @@ struct Read {
 /// What to read.
 enum How {
     Window(Policy),
-    /// The records from this number on.
-    After(u64),
+    /// The records from this number on, up to this many messages.
+    After(u64, usize),
     Before(Load),
 }
 
@@ -179,9 +177,7 @@ impl How {
         if params.before.is_some() && params.after.is_some() {
             return Err(Problem::bad_request("give before or after, but not both"));
         }
-        if params.limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
-            return Err(Problem::bad_request(format!("limit is 1 to {MOST}")));
-        }
+        let limit = super::limit(params.limit)?;
         let window = |policy: Policy| Self::Window(if params.start_at_user { policy.starting_at_user() } else { policy });
         Ok(match params {
             ReadParams { last: Some(n), .. } => window(Policy::last_messages(*n)),
@@ -190,27 +186,24 @@ impl How {
                 let counter = TokenCounter::exact(Encoding::O200kBase).map_err(|e| access.problem(&e))?;
                 window(Policy::token_budget(*budget, counter))
             }
-            ReadParams { after: Some(start), .. } if start == START => Self::After(0),
+            ReadParams { after: Some(start), .. } if start == START => Self::After(0, limit),
             ReadParams { after: Some(position), .. } => {
                 let position: Position = position.parse().map_err(|_| {
                     Problem::bad_request("after takes \"start\", a position, or \"next\" of a page that had `after` itself")
                 })?;
-                Self::After(position.next())
+                Self::After(position.next(), limit)
             }
             ReadParams { before: Some(text), .. } => {
-                let older = cursor::read(access, &place(session), text)?.parse().map_err(|e| access.problem(&e))?;
-                Self::Before(Load::last(params.limit.unwrap_or(PAGE)).before(older))
+                Self::Before(Load::last(limit).before(cursor::before(access, session, text)?))
             }
-            _ => Self::Before(Load::last(params.limit.unwrap_or(PAGE))),
+            _ => Self::Before(Load::last(limit)),
         })
     }
 
     async fn read(self, access: &Access, session: &SessionId, params: &ReadParams) -> Result<Read, Problem> {
-        let problem = |e: chat_memory::Error| access.problem(&e);
-        let eventually = |load: Load| params.consistent(load);
         match self {
             Self::Window(policy) => {
-                let recalled = recall(access, session, policy, eventually(Load::all())).await?;
+                let recalled = operations::recall(access, session, policy, params.consistent(Load::all())).await?;
                 let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
                 // The records of which something is returned, each with the number of its returned messages.
                 let shown = recalled.records().filter(|(_, messages)| !messages.is_empty());
@@ -225,42 +218,16 @@ impl How {
                 })
             }
             Self::Before(load) => {
-                let history = access.store.load(session, &eventually(load)).await.map_err(problem)?;
-                let next = history.older().map(|older| cursor::write(access, &place(session), &older.to_string()));
+                let history = access.store.load(session, &params.consistent(load)).await.map_err(|e| access.problem(&e))?;
+                let next = cursor::of_older(access, session, &history);
                 Ok(page(history, next))
             }
-            Self::After(since) => {
-                let mut history = access.store.load(session, &eventually(Load::all().since(since))).await.map_err(problem)?;
-                if history.position.next() < since {
-                    return Err(Problem::invalid(
-                        "this session was restarted since that position; read it again with after=start",
-                    ));
-                }
-                let next = cut(&mut history, params.limit.unwrap_or(PAGE));
+            Self::After(since, limit) => {
+                let (history, next) = operations::newer(access, session, since, limit, params.consistent(Load::all())).await?;
                 Ok(page(history, next.map(|position| position.to_string())))
             }
         }
     }
-}
-
-/// A window of a session.
-async fn recall(access: &Access, session: &SessionId, policy: Policy, load: Load) -> Result<RecallRecords, Problem> {
-    if !matches!(policy.limit(), Limit::Tokens { .. }) {
-        return recall_records(&*access.store, session, &policy, load).await.map_err(|e| access.problem(&e));
-    }
-    // Counting long messages takes seconds of CPU time, so it runs off the threads that serve requests.
-    let (within, of, runtime) = (access.clone(), session.clone(), tokio::runtime::Handle::current());
-    let work = async move { recall_records(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
-    let work = work.in_current_span();
-    tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap_or_else(|e| {
-        tracing::error!(error = %e, "counting tokens broke off");
-        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))
-    })
-}
-
-/// The list that a page's cursor belongs to.
-pub(crate) fn place(session: &SessionId) -> String {
-    format!("messages of {session}")
 }
 
 fn page(history: History, next: Option<String>) -> Read {
@@ -273,21 +240,4 @@ fn page(history: History, next: Option<String>) -> Read {
         cost: history.cost,
         messages: history.into_messages(),
     }
-}
-
-/// Keeps the oldest records up to `limit` messages; returns the position after them if any are left.
-fn cut(history: &mut History, limit: usize) -> Option<Position> {
-    let mut messages = 0;
-    let full = history.records.iter().position(|record| {
-        messages += record.messages.len();
-        messages >= limit
-    })?;
-    let more = full + 1 < history.records.len();
-    history.records.truncate(full + 1);
-    more.then(|| behind(&history.records[full], &history.position))
-}
-
-/// The position after a record, with the age of the read that returned it.
-pub(crate) fn behind(record: &Record, read: &Position) -> Position {
-    Position::new(record.seq + 1, Some(record.append_id), read.read_at())
 }

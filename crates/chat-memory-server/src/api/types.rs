@@ -9,25 +9,19 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 /// What an operation cost. SQLite has no units, and counts a transaction as a request.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "it is only described: the library writes it")]
 pub struct Cost {
     /// Requests to the store
     #[schema(example = 1)]
-    pub requests: u64,
+    requests: u64,
     /// DynamoDB's read capacity units
-    pub read_units: f64,
+    read_units: f64,
     /// DynamoDB's write capacity units
     #[schema(example = 1.0)]
-    pub write_units: f64,
+    write_units: f64,
     /// Bytes of records written and read, as they are stored
-    pub bytes: u64,
-}
-
-impl From<store::Cost> for Cost {
-    fn from(cost: store::Cost) -> Self {
-        let store::Cost { requests, read_units, write_units, bytes, .. } = cost;
-        Self { requests, read_units, write_units, bytes }
-    }
+    bytes: u64,
 }
 
 /// The form of messages.
@@ -97,7 +91,8 @@ pub struct AppendedBody {
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
     /// What it cost
-    pub cost: Cost,
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
 }
 
 /// What a clear did.
@@ -113,7 +108,8 @@ pub struct ClearedBody {
     #[schema(required)]
     pub erased: Option<u64>,
     /// What it cost
-    pub cost: Cost,
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
 }
 
 /// What a delete did.
@@ -126,7 +122,8 @@ pub struct DeletedBody {
     /// Records whose messages were erased from the store
     pub erased: u64,
     /// What it cost
-    pub cost: Cost,
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
 }
 
 /// What to take back: one of `turns` and `to`.
@@ -158,7 +155,8 @@ pub struct RewoundBody {
     /// The position now
     pub position: String,
     /// What it cost
-    pub cost: Cost,
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
 }
 
 /// A record: what one append stored.
@@ -235,7 +233,8 @@ pub struct MessagesBody {
     /// Where the session was: what `If-Match` and `after` take. The ETag is the same
     pub position: String,
     /// What it cost
-    pub cost: Cost,
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
 }
 
 /// A session, without its messages.
@@ -325,7 +324,8 @@ pub struct SessionsBody {
     #[schema(required)]
     pub next: Option<String>,
     /// What it cost
-    pub cost: Cost,
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
 }
 
 /// An error, as RFC 9457 has it.
@@ -366,6 +366,6 @@ pub struct ProblemBody {
 }
 
 /// Converts epoch milliseconds to a time.
-pub(crate) fn time(epoch_ms: i64) -> Option<Timestamp> {
+fn time(epoch_ms: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(epoch_ms).ok()
 }

@@ -1,24 +1,23 @@
 //! Writing to a session: append and clear.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chat_memory::backend::check_title;
-use chat_memory::store::{Append, Appended, ChatStore as _, ChatStoreExt as _, Position};
+use chat_memory::store::{Append, Appended, Position};
 use chat_memory::wire::Format;
-use chat_memory::{Message, Owner, SessionId};
+use chat_memory::{Message, Owner};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
-use super::extract::{IfMatch, JsonBody, Key, Params, Session};
 use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
-use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
-use crate::auth::{Access, MayWrite};
-use crate::memory::Held;
-use crate::problem::{Operation, Problem};
-use crate::service::Service;
+use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam};
+use crate::auth::MayWrite;
+use crate::extract::{IfMatch, JsonBody, Key, Params, Session};
+use crate::operations::{self, Cleared};
+use crate::problem::Problem;
 
 /// Set on the response to a repeated key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -38,7 +37,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
     security(("key" = []))
 )]
 pub async fn append(
-    State(service): State<Service>,
     MayWrite(access): MayWrite,
     Session(session): Session,
     Params(FormatParam { format }): Params<FormatParam>,
@@ -47,8 +45,7 @@ pub async fn append(
     JsonBody(body, held): JsonBody<AppendBody>,
 ) -> Result<Response, Problem> {
     if body.messages.is_empty() {
-        return Err(Problem::invalid("there is nothing to append: give one message at least (at \"/messages\")")
-            .with("pointer", "/messages"));
+        return Err(Problem::invalid("there is nothing to append: give one message at least").at("/messages"));
     }
     let mut append = Append::new(messages(body.messages, format.into())?);
     if let Some(metadata) = body.metadata {
@@ -61,7 +58,7 @@ pub async fn append(
         at("/title", check_title(&title))?;
         append = append.with_title(title);
     }
-    append = match (&key, body.ticket) {
+    append = match (key, body.ticket) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("give an Idempotency-Key or a ticket, but not both")),
         (_, Some(ticket)) => append.with_ticket(at("/ticket", ticket.parse())?),
         (Some(Key(key)), None) => append.with_key(key),
@@ -70,15 +67,15 @@ pub async fn append(
     if let Some(IfMatch(position)) = expected {
         append = append.with_expected(position);
     }
-    let appended = store(&service, &access, &session, key.map(|Key(key)| key), append, Operation::Append, held).await?;
+    let appended = operations::append(&access, &session, append, held).await?;
     let position = position(&appended);
     let body = AppendedBody {
         session: session.to_string(),
         seq: appended.seq,
         next: appended.seq + 1,
         position: position.to_string(),
-        created_at: time(appended.created_at),
-        cost: appended.cost.into(),
+        created_at: Timestamp::from_millisecond(appended.created_at).ok(),
+        cost: appended.cost,
     };
     Ok((StatusCode::CREATED, tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
 }
@@ -107,29 +104,7 @@ pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message
 
 /// Describes an invalid part of a body, with its place.
 pub(super) fn at<T>(pointer: &str, part: Result<T, impl std::fmt::Display>) -> Result<T, Problem> {
-    part.map_err(|e| Problem::invalid(format!("{e} (at {pointer:?})")).with("pointer", pointer))
-}
-
-/// Appends even if the client disconnects, and notifies watchers.
-pub(crate) async fn store(
-    service: &Service,
-    access: &Access,
-    session: &SessionId,
-    key: Option<String>,
-    append: Append,
-    asked: Operation,
-    held: Held,
-) -> Result<Appended, Problem> {
-    let (within, to, watch) = (access.clone(), session.clone(), service.watch().clone());
-    let work = async move {
-        let _held = held;
-        let appended = within.store.append_with_retry(&to, append).await.map_err(|e| within.problem_of(&e, asked))?;
-        if !appended.repeated {
-            watch.tell(within.namespace.as_ref(), &to);
-        }
-        Ok(appended)
-    };
-    service.write(access.namespace.as_ref(), session, key.as_deref(), work).await
+    part.map_err(|e| Problem::invalid(e.to_string()).at(pointer))
 }
 
 /// Clear a session
@@ -146,45 +121,20 @@ pub(crate) async fn store(
     security(("key" = []))
 )]
 pub async fn clear(
-    State(service): State<Service>,
     MayWrite(access): MayWrite,
     Session(session): Session,
     key: Option<Key>,
     expected: Option<IfMatch>,
 ) -> Result<Response, Problem> {
     let mut clear = Append::clear();
-    if let Some(Key(key)) = &key {
+    if let Some(Key(key)) = key {
         clear = clear.with_key(key);
     }
     if let Some(IfMatch(position)) = expected {
         clear = clear.with_expected(position);
     }
-    let (appended, cleared) = clear_and_sweep(&service, &access, &session, key.map(|Key(key)| key), clear).await?;
-    Ok((tagged(&position(&appended))?, replayed(appended.repeated), Json(cleared)).into_response())
-}
-
-/// Clears, then erases. What could not be erased is hidden nevertheless.
-pub(crate) async fn clear_and_sweep(
-    service: &Service,
-    access: &Access,
-    session: &SessionId,
-    key: Option<String>,
-    clear: Append,
-) -> Result<(Appended, ClearedBody), Problem> {
-    let appended = store(service, access, session, key, clear, Operation::Other, Held::default()).await?;
-    let (within, of) = (access.clone(), session.clone());
-    let swept = service.write(None, session, None, async move {
-        let swept = within.store.sweep(&of).await;
-        Ok(swept.inspect_err(|error| tracing::warn!(%error, "a cleared session could not be swept to its end")))
-    });
-    let mut cost = appended.cost;
-    let swept = swept.await?.ok().inspect(|swept| cost += swept.cost);
-    let body = ClearedBody {
-        session: session.to_string(),
-        seq: appended.seq,
-        position: position(&appended).to_string(),
-        erased: swept.map(|swept| swept.records),
-        cost: cost.into(),
-    };
-    Ok((appended, body))
+    let Cleared { appended, erased, cost } = operations::clear(&access, &session, clear).await?;
+    let position = position(&appended);
+    let body = ClearedBody { session: session.to_string(), seq: appended.seq, position: position.to_string(), erased, cost };
+    Ok((tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
 }

@@ -1,4 +1,4 @@
-//! A viewer's changes to a session. Each uses the API's own functions, so all watchers are notified.
+//! A viewer's changes to a session.
 
 use std::time::Duration;
 
@@ -11,11 +11,10 @@ use super::form::{Fields, Posted};
 use super::message::{MessageView, Place};
 use super::page::{Page, Refused, answer, count, session_path, token, words};
 use super::viewer::Viewer;
-use crate::api::extract::Session;
-use crate::api::rewind::{Back, take_back};
-use crate::api::{directory, write};
+use crate::extract::Session;
 use crate::memory::Held;
-use crate::problem::{Operation, Problem};
+use crate::operations::{self, Back};
+use crate::problem::Problem;
 
 /// How often, and at what interval, an append is retried while the first click's request is running.
 const TRIES: u32 = 40;
@@ -80,20 +79,10 @@ pub(crate) fn message_fields(draft: &Draft, rows: u8) -> Markup {
 }
 
 /// Appends a draft once. While the first of two clicks is being processed, the second waits for it.
-pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, append: Append) -> Result<(), Problem> {
+pub(crate) async fn append(viewer: &Viewer, session: &SessionId, append: Append) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
-        let stored = write::store(
-            &viewer.service,
-            &viewer.access,
-            session,
-            Some(draft.key.clone()),
-            append.clone(),
-            Operation::Append,
-            Held::default(),
-        )
-        .await;
-        match stored {
+        match operations::append(&viewer.access, session, append.clone(), Held::default()).await {
             Err(problem) if problem.kind() == "in-flight" && tries < TRIES => tokio::time::sleep(PAUSE).await,
             stored => return stored.map(drop),
         }
@@ -104,7 +93,7 @@ pub(crate) async fn append(viewer: &Viewer, session: &SessionId, draft: &Draft, 
 /// Appends a message
 pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Response {
     let draft = Draft::of(&fields);
-    let sent = async { append(&viewer, &session, &draft, draft.append()?).await };
+    let sent = async { append(&viewer, &session, draft.append()?).await };
     let Err(problem) = sent.await else { return Redirect::to(&session_path(&session, "?done=appended")).into_response() };
     let words = words(&problem);
     let draft = draft.again(&problem);
@@ -160,7 +149,7 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
     viewer.must_write()?;
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
     let history = viewer.access.store.load(&session, &Load::turns(1)).await.map_err(problem)?;
-    let shower = MessageView::new(&session, viewer.kind());
+    let view = MessageView::new(&session, viewer.kind());
     let turn = last_turn(&history);
     if turn.is_empty() {
         let detail = "there is no turn to take back: a turn begins with a user's message";
@@ -171,7 +160,7 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
         title: "Take back the last turn?",
         what: html! {
             p { "This is the turn: " (count(turn.len(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
-            div.turn { @for (at, message) in turn { (shower.message(message, at)) } }
+            div.turn { @for (at, message) in turn { (view.message(message, at)) } }
         },
         below: "/rewind",
         fields: html! { input type="hidden" name="position" value=(history.position); },
@@ -203,8 +192,7 @@ pub(crate) async fn take_back_last(
 ) -> Result<Redirect, Refused> {
     let shown = fields.get("position").and_then(|position| position.parse().ok());
     let shown = shown.ok_or_else(|| Problem::bad_request("the form does not name a turn; open it again"))?;
-    let done =
-        take_back(&viewer.service, &viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown), Held::default()).await;
+    let done = operations::rewind(&viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown), Held::default()).await;
     done.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=taken-back")))
 }
@@ -228,10 +216,8 @@ pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> R
 
 /// Clears a session
 pub(crate) async fn clear(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
-    let key = Draft::of(&fields).key;
-    let clear = Append::clear().with_key(key.as_str());
-    let done = write::clear_and_sweep(&viewer.service, &viewer.access, &session, Some(key), clear).await;
-    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    let clear = Append::clear().with_key(Draft::of(&fields).key);
+    operations::clear(&viewer.access, &session, clear).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=cleared")))
 }
 
@@ -253,8 +239,7 @@ pub(crate) async fn ask_to_delete(viewer: Viewer, Session(session): Session) -> 
 
 /// Deletes a session
 pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Posted) -> Result<Redirect, Refused> {
-    let done = directory::delete_session(&viewer.service, &viewer.access, &session).await;
-    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    operations::delete(&viewer.access, &session).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to("/console?done=deleted"))
 }
 
@@ -262,8 +247,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let title = fields.get("title").map(|title| title.trim().to_owned());
     let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
-    let done = directory::update_session(&viewer.service, &viewer.access, &session, update).await;
-    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    operations::update(&viewer.access, &session, update).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=entitled")))
 }
 

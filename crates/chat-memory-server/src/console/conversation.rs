@@ -12,11 +12,8 @@ use super::costs::{Costs, newest};
 use super::message::{MessageView, when};
 use super::page::{Page, Refused, count, notice, query, session_path, token};
 use super::viewer::Viewer;
-use crate::api::extract::{Params, Session};
-use crate::api::{cursor, place};
-
-/// The most messages on a page; fewer if they exceed a megabyte.
-const PAGE: u64 = crate::api::PAGE as u64;
+use crate::extract::{Params, Session};
+use crate::operations::{PAGE, cursor};
 
 /// Which part of the session to show.
 #[derive(Debug, Deserialize)]
@@ -34,11 +31,11 @@ pub(crate) async fn conversation(
     Params(wanted): Params<Wanted>,
 ) -> Result<Response, Refused> {
     let access = &viewer.access;
-    let mut load = newest(PAGE);
+    // Fewer messages if they exceed a megabyte.
+    let mut load = newest(PAGE as u64);
     if let Some(before) = &wanted.before {
-        let before = cursor::read(access, &place(&session), before);
-        let before = before.map_err(|problem| Refused::from(problem).in_session(&session))?;
-        load = load.before(before.parse().map_err(|e| Refused::from(access.problem(&e)))?);
+        let before = cursor::before(access, &session, before);
+        load = load.before(before.map_err(|problem| Refused::from(problem).in_session(&session))?);
     }
     let history = access.store.load(&session, &load).await.map_err(|e| access.problem(&e))?;
     // Without a directory the store knows nothing more about a session.
@@ -70,9 +67,8 @@ impl View<'_> {
     }
 
     fn main(&self, done: Option<&str>) -> Markup {
-        let shower = MessageView::new(self.session, self.viewer.kind());
-        let older =
-            self.history.older().map(|older| cursor::write(&self.viewer.access, &place(self.session), &older.to_string()));
+        let view = MessageView::new(self.session, self.viewer.kind());
+        let older = cursor::of_older(&self.viewer.access, self.session, self.history);
         let events = format!("{}?after={}", self.path("/events"), query(&self.history.position.to_string()));
         html! {
             div.talk {
@@ -92,7 +88,7 @@ impl View<'_> {
                     p.older { a.button href=(format!("{}?before={}", self.path(""), query(older))) { "Older messages" } }
                 }
                 div #log .log role="log" aria-label="Conversation" data-events=[self.is_newest.then_some(events)] {
-                    ol.records { @for record in &self.history.records { (shower.record(record)) } }
+                    ol.records { @for record in &self.history.records { (view.record(record)) } }
                     p #none .nothing hidden[!self.history.records.is_empty()] { "Nothing has been said here." }
                 }
                 @if self.is_newest { (self.end(done)) } @else {

@@ -2,16 +2,13 @@
 
 use std::time::Instant;
 
-use axum::extract::State;
-use chat_memory::SessionId;
 use maud::{Markup, html};
 
 use super::costs::{Costs, PATIENCE, Point, estimate};
 use super::page::{Page, Refused, count, number, session_path, size};
 use super::sessions::{Listing, name_of};
 use super::viewer::{Kind, Viewer};
-use crate::api::extract::{Params, Session};
-use crate::service::Service;
+use crate::extract::{Params, Session};
 
 /// The names of the two layouts, here and in the figures.
 const HERE: &str = "An item for each record";
@@ -174,7 +171,6 @@ fn table(curve: &[Point]) -> Markup {
 
 /// What the sessions on a page of the list cost
 pub(crate) async fn of_list(
-    axum::extract::State(_): State<Service>,
     viewer: Viewer,
     Params(listing): Params<Listing>,
 ) -> Result<impl axum::response::IntoResponse, Refused> {
@@ -183,8 +179,7 @@ pub(crate) async fn of_list(
     let (mut rows, mut sum) = (Vec::new(), Costs::default());
     let mut left = page.sessions.len();
     for session in &page.sessions {
-        let id = SessionId::stored(session.id.as_str()).map_err(|e| viewer.access.problem(&e))?;
-        let costs = estimate(&*viewer.access.store, &id, until).await.map_err(|e| viewer.access.problem(&e))?;
+        let costs = estimate(&*viewer.access.store, &session.id, until).await.map_err(|e| viewer.access.problem(&e))?;
         let Some(costs) = costs else { break };
         left -= 1;
         sum.records += costs.records;
@@ -213,7 +208,7 @@ pub(crate) async fn of_list(
                     tbody {
                         @for (session, costs) in &rows {
                             tr {
-                                th scope="row" { a dir="auto" href=(format!("/console/sessions/{}", super::page::query(&session.id))) { (name_of(session)) } }
+                                th scope="row" { a dir="auto" href=(session_path(&session.id, "")) { (name_of(session)) } }
                                 td { (number(costs.records)) } td { (size(costs.bytes)) }
                                 td { (number(costs.units)) }
                                 td { (number(costs.one_item)) @if let Some(seq) = costs.full_at { " (full at record " (seq) ")" } }

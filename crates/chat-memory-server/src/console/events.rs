@@ -1,7 +1,6 @@
 //! New messages of a session, for an open page.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use chat_memory::store::Record;
@@ -13,9 +12,8 @@ use std::time::Duration;
 use super::message::MessageView;
 use super::page::Refused;
 use super::viewer::Viewer;
-use crate::api::events::stream_of;
-use crate::api::extract::{Params, Session};
-use crate::service::Service;
+use crate::extract::{Params, Session};
+use crate::sse;
 
 /// How often the login of an open page is checked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -28,18 +26,16 @@ pub(crate) struct From {
 
 /// New records as they arrive, each as HTML
 pub(crate) async fn events(
-    State(service): State<Service>,
     viewer: Viewer,
     Session(session): Session,
     Params(from): Params<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let shower = MessageView::new(&session, viewer.kind());
+    let view = MessageView::new(&session, viewer.kind());
     let write = move |record: &Record| {
-        json!({ "seq": record.seq, "rewind": record.rewind, "html": shower.record(record).into_string() }).to_string()
+        json!({ "seq": record.seq, "rewind": record.rewind, "html": view.record(record).into_string() }).to_string()
     };
-    let (access, last_event) = (viewer.access.clone(), headers.get("last-event-id"));
-    let stream = stream_of(&service, access, session, last_event, from.after.as_deref(), write).await?;
+    let stream = sse::events(viewer.access.clone(), session, &headers, from.after.as_deref(), write).await?;
     // A page that stays open must not outlive its login.
     let (parts, body) = stream.into_parts();
     let events = body.into_data_stream().take_until(end_of_login(viewer));
@@ -48,7 +44,7 @@ pub(crate) async fn events(
 
 /// Waits until the login ends: its key was revoked, or it expired.
 async fn end_of_login(viewer: Viewer) {
-    let (Some(login), Some(keys)) = (&viewer.login, viewer.service.keys()) else { return std::future::pending().await };
+    let (Some(login), Some(keys)) = (&viewer.login, viewer.access.service.keys()) else { return std::future::pending().await };
     while login.holds(keys) {
         tokio::time::sleep(ASK_EVERY).await;
     }

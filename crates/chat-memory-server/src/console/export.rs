@@ -7,15 +7,13 @@ use serde::Deserialize;
 
 use super::page::{Refused, query};
 use super::viewer::Viewer;
-use crate::api::extract::{Params, Session};
-use crate::api::types::FormatParam;
+use crate::extract::{Params, Session};
 use crate::problem::Problem;
 
 /// The format.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
-    #[serde(flatten)]
-    form: FormatParam,
+    format: Option<String>,
 }
 
 /// All messages of a session, one per line
@@ -24,7 +22,8 @@ pub(crate) async fn export(
     Session(session): Session,
     Params(wanted): Params<Wanted>,
 ) -> Result<(HeaderMap, String), Refused> {
-    let format = Format::from(wanted.form.format);
+    let format = wanted.format.map_or(Ok(Format::default()), |name| name.parse());
+    let format: Format = format.map_err(|e| Problem::bad_request(e.to_string()))?;
     let history = viewer.access.store.load(&session, &Load::all()).await;
     let history = history.map_err(|e| Refused::from(viewer.access.problem(&e)).in_session(&session))?;
     let lines: String = history.messages().map(|message| format.write(message).to_string() + "\n").collect();

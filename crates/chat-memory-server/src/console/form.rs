@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use super::page::Refused;
 use super::viewer::Viewer;
-use crate::api::extract::{bytes, short_bytes};
+use crate::extract::{bytes, short_bytes};
 use crate::memory::Held;
 use crate::problem::Problem;
 use crate::service::Service;

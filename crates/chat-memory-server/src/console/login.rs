@@ -12,10 +12,11 @@ use super::form::Fields;
 use super::page::{Page, Refused, answer, words};
 use super::session_cookie::{Login, logs_in, logs_out};
 use super::viewer::Viewer;
-use crate::api::extract::Params;
-use crate::app::is_secure;
+use crate::client::is_secure;
+use crate::extract::Params;
 use crate::keys::{Right, console_token};
-use crate::problem::{Operation, Problem, Reader};
+use crate::metrics::Operation;
+use crate::problem::{Problem, Reader};
 use crate::service::Service;
 
 /// How long the response to a wrong key takes, to slow down guessing.
@@ -63,7 +64,7 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
     let text = fields.get("key").unwrap_or_default().trim();
     let refused = match keys.find(text).zip(console_token(text)) {
         Some((key, token)) if key.allows(Right::Read) => {
-            let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Other))?;
+            let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Load))?;
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response());
         }
         Some(_) => Problem::forbidden("this key lacks the right \"read\", so there is nothing to show to it"),
@@ -79,9 +80,9 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
 
 /// Logs out
 pub(crate) async fn logout(viewer: Viewer, request: Request) -> Result<Response, Refused> {
-    let fields = Fields::read_short(request, &viewer.service).await?;
+    let fields = Fields::read_short(request, &viewer.access.service).await?;
     viewer.check_token(fields.get("token"))?;
-    let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Other))?;
+    let cookie = logs_out(viewer.secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Load))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/console/login")).into_response())
 }
 

@@ -8,13 +8,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::{Load, PageCursor, Record};
 use chat_memory::{ChatStore as _, Content, Message, Part, Role, SessionId, ToolCall, json};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::markdown::{image, markdown};
 use super::page::{Refused, count, session_path, size};
 use super::viewer::{Kind, Viewer};
-use crate::api::types::time;
 use crate::problem::Problem;
 
 /// The longest text shown completely, in bytes; browsers take seconds to lay out millions.
@@ -294,7 +294,7 @@ fn pretty(value: &Value) -> String {
 
 /// A time, in UTC; the script converts it to the reader's time zone.
 pub(crate) fn when(epoch_ms: i64) -> Markup {
-    let Some(at) = time(epoch_ms) else { return html! {} };
+    let Ok(at) = Timestamp::from_millisecond(epoch_ms) else { return html! {} };
     let shown = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at) { (shown) } }
 }

@@ -1,8 +1,8 @@
 //! The list of sessions, and the form that starts one.
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chat_memory::SessionId;
-use chat_memory::store::ChatStore as _;
+use chat_memory::store::{ChatStore as _, SessionInfo, SessionOrder, SessionPage, SessionQuery};
+use chat_memory::{Owner, SessionId};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -11,13 +11,17 @@ use super::form::Posted;
 use super::message::when;
 use super::page::{Page, Refused, answer, notice, query, session_path, token, words};
 use super::viewer::{Kind, Viewer};
-use crate::api::directory;
-use crate::api::extract::Params;
-use crate::api::types::{Order, SessionBody, SessionsBody};
+use crate::extract::Params;
+use crate::operations::{self, PAGE};
 use crate::problem::Problem;
 
-/// Sessions on a page.
-const PAGE: usize = crate::api::PAGE;
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Started,
+    Recent,
+}
 
 /// Which sessions to list, and from where on.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -51,22 +55,27 @@ impl Listing {
     }
 
     /// Reads the page.
-    pub(crate) async fn read(&self, viewer: &Viewer) -> Result<SessionsBody, Refused> {
-        let page = async |all: bool| {
-            let (owner, order, limit) =
-                if all { (None, None, None) } else { (self.owner(), Some(self.order(viewer)), Some(PAGE)) };
-            directory::list(&viewer.access, owner, all, order, limit, self.after.as_deref()).await
-        };
-        let all = self.is_of_all(viewer);
-        let read = page(all).await;
+    pub(crate) async fn read(&self, viewer: &Viewer) -> Result<SessionPage, Refused> {
+        let page = async |query| operations::list(&viewer.access, query, self.after.as_deref()).await;
+        let mut all = self.is_of_all(viewer);
+        let mut read = page(if all { None } else { Some(self.query(viewer)?) }).await;
         // Only now may it be known that the table has no directory.
-        let read = if read.is_err() && !all && !viewer.has_directory() { page(true).await } else { read };
+        if read.is_err() && !all && !viewer.has_directory() {
+            all = true;
+            read = page(None).await;
+        }
         let mut read = read?;
-        if read.order.is_none() {
+        if all {
             // Stores return all sessions in no particular order.
-            read.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_at.or(session.created_at)));
+            read.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_at.unwrap_or(session.created_at)));
         }
         Ok(read)
+    }
+
+    fn query(&self, viewer: &Viewer) -> Result<SessionQuery, Problem> {
+        let owner = self.owner().map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
+        let query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(PAGE);
+        Ok(if self.order(viewer) == Order::Recent { query.recent() } else { query })
     }
 
     /// The address of another page of the same list.
@@ -98,6 +107,7 @@ impl Listing {
 pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Result<Response, Refused> {
     let page = listing.read(&viewer).await?;
     let all = listing.is_of_all(&viewer);
+    let order = if page.order == SessionOrder::Recent { Order::Recent } else { Order::Started };
     let title = match listing.owner() {
         _ if all => "All sessions".to_owned(),
         Some(owner) => format!("Sessions of {owner}"),
@@ -110,16 +120,16 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
         @if viewer.has_directory() { (filter(&listing, all)) }
-        @if let Some(order) = page.order.filter(|_| !page.sessions.is_empty()) { (sorted(&listing, &viewer, order)) }
+        @if !all && !page.sessions.is_empty() { (sorted(&listing, &viewer, order)) }
         @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
         @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
             ul.sessions {
-                @for session in &page.sessions { (row(session, all, page.order)) }
+                @for session in &page.sessions { (row(session, all, order)) }
             }
         }
         nav.pages aria-label="Pages" {
             @if listing.after.is_some() { a.button href=(listing.at("/console", None)) { "First page" } }
-            @if let Some(next) = &page.next { a.button href=(listing.at("/console", Some(next))) { @if all { "More" } @else { "PageCursor sessions" } } }
+            @if let Some(next) = &page.next { a.button href=(listing.at("/console", Some(next))) { @if all { "More" } @else { "Older sessions" } } }
         }
         @if !page.sessions.is_empty() {
             section.card.ask aria-labelledby="costs" {
@@ -220,19 +230,19 @@ fn what_this_is(viewer: &Viewer) -> Markup {
 }
 
 /// A session's name in lists.
-pub(crate) fn name_of(session: &SessionBody) -> &str {
-    session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(&session.id)
+pub(crate) fn name_of(session: &SessionInfo) -> &str {
+    session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(session.id.as_str())
 }
 
-fn row(session: &SessionBody, with_owner: bool, order: Option<Order>) -> Markup {
-    let last = session.last_at.filter(|_| order == Some(Order::Recent));
+fn row(session: &SessionInfo, all: bool, order: Order) -> Markup {
+    let last = session.last_at.filter(|_| !all && order == Order::Recent);
     html! {
         li {
-            a dir="auto" href=(format!("/console/sessions/{}", query(&session.id))) { (name_of(session)) }
+            a dir="auto" href=(session_path(&session.id, "")) { (name_of(session)) }
             p.small {
                 @if session.title.is_some() { code dir="auto" { (session.id) } }
-                @if let Some(owner) = session.owner.as_deref().filter(|_| with_owner) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner))) { (owner) } } }
-                @if let Some(at) = last { span { "last active " (when(at.as_millisecond())) } } @else if let Some(at) = session.created_at { span { "began " (when(at.as_millisecond())) } }
+                @if let Some(owner) = session.owner.as_ref().filter(|_| all) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) } } }
+                @if let Some(at) = last { span { "last active " (when(at)) } } @else if session.created_at > 0 { span { "began " (when(session.created_at)) } }
             }
         }
     }
@@ -283,9 +293,9 @@ pub(crate) async fn start(Posted { viewer, fields, .. }: Posted) -> Response {
             append = append.with_title(given[1]);
         }
         if !given[2].is_empty() {
-            append = append.with_owner(chat_memory::Owner::new(given[2]).map_err(|e| Problem::invalid(e.to_string()))?);
+            append = append.with_owner(Owner::new(given[2]).map_err(|e| Problem::invalid(e.to_string()))?);
         }
-        actions::append(&viewer, &session, &draft, append).await.map(|()| session)
+        actions::append(&viewer, &session, append).await.map(|()| session)
     };
     match started.await {
         Ok(session) => Redirect::to(&session_path(&session, "?done=appended")).into_response(),

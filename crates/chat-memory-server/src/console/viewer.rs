@@ -10,8 +10,8 @@ use chat_memory::store::url::{Layout, StoreUrl};
 
 use super::page::Refused;
 use super::session_cookie::Login;
-use crate::app::is_secure;
 use crate::auth::Access;
+use crate::client::is_secure;
 use crate::keys::Right;
 use crate::problem::Problem;
 use crate::service::Service;
@@ -22,7 +22,6 @@ const FORM: &str = "console form";
 /// Someone who may read.
 #[derive(Debug, Clone)]
 pub(crate) struct Viewer {
-    pub(crate) service: Service,
     pub(crate) access: Access,
     /// The login; `None` if there are no keys and nobody has to log in.
     pub(crate) login: Option<Login>,
@@ -48,10 +47,10 @@ impl Viewer {
     }
 
     pub(crate) fn is_read_only_store(&self) -> bool {
-        match self.service.stores().url() {
-            StoreUrl::Sqlite(file) => file.read_only,
-            StoreUrl::DynamoDb(table) => table.read_only,
-            StoreUrl::Other(url) => url.flag("read_only").unwrap_or_default(),
+        match self.access.service.stores().url() {
+            Some(StoreUrl::Sqlite(file)) => file.read_only,
+            Some(StoreUrl::DynamoDb(table)) => table.read_only,
+            Some(StoreUrl::Other(url)) => url.flag("read_only").unwrap_or_default(),
             _ => false,
         }
     }
@@ -63,11 +62,11 @@ impl Viewer {
 
     /// Where sessions are stored.
     pub(crate) fn kind(&self) -> Kind {
-        match self.service.stores().url() {
-            StoreUrl::Memory(_) => Kind::Memory,
-            StoreUrl::Sqlite(_) => Kind::Sqlite,
-            StoreUrl::Other(_) => Kind::Other,
-            StoreUrl::DynamoDb(table) if table.layout == Some(Layout::List) || !self.has_directory() => Kind::List,
+        match self.access.service.stores().url() {
+            Some(StoreUrl::Memory(_)) => Kind::Memory,
+            Some(StoreUrl::Sqlite(_)) => Kind::Sqlite,
+            Some(StoreUrl::Other(_)) | None => Kind::Other,
+            Some(StoreUrl::DynamoDb(table)) if table.layout == Some(Layout::List) || !self.has_directory() => Kind::List,
             _ => Kind::DynamoDb,
         }
     }
@@ -106,7 +105,7 @@ impl FromRequestParts<Service> for Viewer {
         let host = parts.uri.authority().map(|host| host.as_str());
         let host = host.or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or("localhost");
         let url = format!("{}://{host}", if secure { "https" } else { "http" });
-        Ok(Self { service: service.clone(), access, login, secure, url })
+        Ok(Self { access, login, secure, url })
     }
 }
 

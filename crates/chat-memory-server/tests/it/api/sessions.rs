@@ -4,7 +4,7 @@ use axum::http::Method;
 use chat_memory_testkit::sqlite_url;
 use serde_json::{Value, json};
 
-use crate::client::{Api, encoded, everywhere, messages, user};
+use super::client::{Api, encoded, everywhere, messages, user};
 
 async fn started(api: &Api, session: &str, owner: Option<&str>) {
     let body = json!({"messages": [user("hello")], "owner": owner, "title": format!("about {session}")});

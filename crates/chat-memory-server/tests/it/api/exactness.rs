@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{everywhere, messages};
+use super::client::{everywhere, messages};
 
 fn openai() -> Vec<Value> {
     vec![

@@ -4,7 +4,7 @@ use axum::http::Method;
 use chat_memory_testkit::list_url;
 use serde_json::json;
 
-use crate::client::{Api, messages, user};
+use super::client::{Api, messages, user};
 
 #[tokio::test]
 async fn a_table_of_one_item_a_session_is_served_too() {

@@ -11,7 +11,7 @@ use chat_memory_server::keys::Right;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::client::{Api, everywhere, messages, user};
+use super::client::{Api, everywhere, messages, user};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");

@@ -13,6 +13,7 @@ mod list;
 mod metrics;
 mod namespaces;
 mod reads;
+mod ready_store;
 mod refusals;
 mod rewinds;
 mod sessions;

@@ -1,12 +1,11 @@
 //! The console's pages, in this process: what they show, what they refuse, and that nothing in them is executed.
 
-mod console_client;
-
 use axum::http::StatusCode;
 use chat_memory::Role;
 use chat_memory_server::keys::{Right, revoke};
-use console_client::{Client, Page, Site};
 use serde_json::json;
+
+use crate::console_client::{self, Client, Page, Site};
 
 /// Pages that a viewer who may write can open, once the session `trip` exists.
 const PAGES: [&str; 11] = [

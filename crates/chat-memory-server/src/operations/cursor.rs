@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chat_memory::SessionId;
+use chat_memory::store::{History, PageCursor};
 use subtle::ConstantTimeEq as _;
 
 use crate::auth::Access;
@@ -11,12 +13,12 @@ use crate::problem::Problem;
 const SIGNATURE: usize = 16;
 
 /// Signs a cursor of the store's for this list: a session's messages, or an owner's sessions.
-pub(crate) fn write(access: &Access, place: &str, cursor: &str) -> String {
+pub(super) fn write(access: &Access, place: &str, cursor: &str) -> String {
     format!("{cursor}.{}", BASE64.encode(signature(access, place, cursor)))
 }
 
 /// Verifies this text and returns the store's cursor in it.
-pub(crate) fn read(access: &Access, place: &str, text: &str) -> Result<String, Problem> {
+pub(super) fn read(access: &Access, place: &str, text: &str) -> Result<String, Problem> {
     let given = text.rsplit_once('.').and_then(|(cursor, signature)| Some((cursor, BASE64.decode(signature).ok()?)));
     match given {
         Some((cursor, given)) if bool::from(signature(access, place, cursor)[..].ct_eq(&given[..])) => Ok(cursor.to_owned()),
@@ -30,4 +32,19 @@ fn signature(access: &Access, place: &str, cursor: &str) -> Vec<u8> {
     let mut signature = access.sign_cursor(place, cursor);
     signature.truncate(SIGNATURE);
     signature
+}
+
+/// Returns the cursor of the page of messages before this one, if there is one.
+pub(crate) fn of_older(access: &Access, session: &SessionId, page: &History) -> Option<String> {
+    page.older().map(|older| write(access, &messages_of(session), &older.to_string()))
+}
+
+/// Verifies a cursor from [`of_older`].
+pub(crate) fn before(access: &Access, session: &SessionId, text: &str) -> Result<PageCursor, Problem> {
+    read(access, &messages_of(session), text)?.parse().map_err(|e| access.problem(&e))
+}
+
+/// The list that a cursor of a session's messages belongs to.
+fn messages_of(session: &SessionId) -> String {
+    format!("messages of {session}")
 }

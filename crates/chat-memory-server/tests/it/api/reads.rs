@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Api, assistant, encoded, everywhere, messages, texts, user};
+use super::client::{Api, assistant, encoded, everywhere, messages, texts, user};
 
 #[tokio::test]
 async fn a_session_that_nobody_wrote_to_is_empty() {

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{assistant, everywhere, messages, user};
+use super::client::{assistant, everywhere, messages, user};
 
 const REWIND: &str = "/v1/sessions/s/rewind";
 

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::json;
 
-use crate::client::{Api, everywhere, messages, user};
+use super::client::{Api, everywhere, messages, user};
 
 #[tokio::test]
 async fn a_repeated_key_gets_the_first_answer() {

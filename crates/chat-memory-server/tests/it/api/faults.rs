@@ -8,7 +8,7 @@ use chat_memory_server::Options;
 use chat_memory_testkit::{Answer as Refusal, Fault, FaultProxy, Gate, Request, Seeded, dynamodb_endpoint, dynamodb_url};
 use serde_json::json;
 
-use crate::client::{Api, messages, user};
+use super::client::{Api, messages, user};
 
 /// A new table, and its URL through a proxy that causes these faults.
 async fn through(plan: impl chat_memory_testkit::Plan) -> (FaultProxy, String) {

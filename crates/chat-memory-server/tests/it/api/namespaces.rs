@@ -5,7 +5,7 @@ use chat_memory_server::keys::Right;
 use chat_memory_testkit::{dynamodb_url, sqlite_url};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Api, assistant, messages, user};
+use super::client::{Answer, Api, assistant, messages, user};
 
 const ALL: &[Right] = &[Right::Read, Right::Write, Right::Metrics];
 

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::json;
 
-use crate::client::{Api, assistant, encoded, everywhere, messages, texts, user};
+use super::client::{Api, assistant, encoded, everywhere, messages, texts, user};
 
 #[tokio::test]
 async fn an_append_says_where_it_landed_and_what_it_cost() {

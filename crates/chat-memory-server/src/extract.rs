@@ -10,10 +10,13 @@ use chat_memory::store::Position;
 use chat_memory::{SessionId, json};
 use serde::de::DeserializeOwned;
 
-use crate::app::Deadline;
 use crate::memory::{Held, Memory, SMALL, estimate};
 use crate::problem::Problem;
 use crate::service::Service;
+
+/// The deadline of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(pub tokio::time::Instant);
 
 /// The session in the path.
 #[derive(Debug)]
@@ -80,7 +83,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Service> for JsonBody<T> 
         let reading = tokio::task::spawn_blocking(move || read(&bytes));
         let body = reading.await.unwrap_or_else(|e| {
             tracing::error!(error = %e, "reading a body broke off");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; its log says more"))
+            Err(Problem::internal())
         })?;
         Ok(Self(body, held))
     }

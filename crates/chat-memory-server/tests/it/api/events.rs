@@ -10,7 +10,7 @@ use chat_memory_testkit::sqlite_url;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::client::{Api, everywhere, messages, user};
+use super::client::{Api, everywhere, messages, user};
 
 /// Long enough for any machine: a test waits this long only if it fails.
 const PATIENCE: Duration = Duration::from_secs(60);

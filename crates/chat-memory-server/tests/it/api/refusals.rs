@@ -8,7 +8,7 @@ use chat_memory_server::Options;
 use chat_memory_server::keys::Right;
 use serde_json::{Value, json};
 
-use crate::client::{Api, messages, user};
+use super::client::{Api, messages, user};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
@@ -38,7 +38,7 @@ async fn bodies_that_are_not_json_name_the_place() {
 #[tokio::test]
 async fn bad_input_has_the_sentence_that_it_has_everywhere() {
     let api = Api::at("memory:");
-    let cases: Vec<Value> = serde_json::from_str(include_str!("../../../../testdata/refused.json")).expect("a list");
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../../../../../testdata/refused.json")).expect("a list");
     let hex = |text: &str| -> Vec<u8> {
         text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).expect("hex"), 16).expect("hex")).collect()
     };

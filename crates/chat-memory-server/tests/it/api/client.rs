@@ -75,21 +75,30 @@ impl Api {
 
     /// The same with these options.
     pub fn with(url: &str, options: Options) -> Self {
-        Self::new(url, options, None, tempfile::tempdir().expect("a temporary folder"))
+        Self::of(service(url, options, None))
+    }
+
+    /// This service, called without a key.
+    pub fn of(service: Service) -> Self {
+        Self::new(service, tempfile::tempdir().expect("a temporary folder"))
     }
 
     /// The service with keys, one client per key: of this namespace, with these rights.
     pub fn locked<const N: usize>(url: &str, wanted: [(Option<&str>, &[Right]); N]) -> [Self; N] {
+        Self::locked_as(|keys| service(url, Options::default(), Some(keys)), wanted)
+    }
+
+    /// The same for a service that is made with these keys.
+    pub fn locked_as<const N: usize>(service: impl FnOnce(Keys) -> Service, wanted: [(Option<&str>, &[Right]); N]) -> [Self; N] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("keys.toml");
         let texts = wanted.map(|(namespace, rights)| keys::create(&file, "test", namespace, rights).expect("a key").1);
         let keys = Keys::open(file).expect("the file of keys");
-        let api = Self::new(url, Options::default(), Some(keys), folder);
+        let api = Self::new(service(keys), folder);
         texts.map(|text| api.key(text))
     }
 
-    fn new(url: &str, options: Options, keys: Option<Keys>, folder: TempDir) -> Self {
-        let service = Service::new(url.parse().expect("a store URL"), keys, options).expect("a service");
+    fn new(service: Service, folder: TempDir) -> Self {
         Self { router: app(service.clone()), service, key: None, folder: Arc::new(folder) }
     }
 
@@ -170,6 +179,10 @@ impl Api {
     pub async fn texts(&self, session: &str, query: &str) -> Vec<String> {
         texts(&self.get(&format!("{}{query}", messages(session))).await.ok(200))
     }
+}
+
+fn service(url: &str, options: Options, keys: Option<Keys>) -> Service {
+    Service::new(url.parse().expect("a store URL"), keys, options).expect("a service")
 }
 
 /// The texts of a response's messages.

@@ -4,7 +4,7 @@ use axum::http::Method;
 
 use chat_memory_server::keys::Right;
 
-use crate::client::Api;
+use super::client::Api;
 
 const RENEW: &str = "CHAT_MEMORY_GENERATE";
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use chat_memory_server::config::{Settings, Span};
 use clap::{Args as _, Command};
 
-const PAGE: &str = include_str!("../../../docs/deploying.md");
-const DOCKERFILE: &str = include_str!("../../../deploy/Dockerfile");
-const LAMBDA: &str = include_str!("../../../deploy/lambda.yaml");
-const UNIT: &str = include_str!("../../../deploy/chat-memory.service");
+const PAGE: &str = include_str!("../../../../docs/deploying.md");
+const DOCKERFILE: &str = include_str!("../../../../deploy/Dockerfile");
+const LAMBDA: &str = include_str!("../../../../deploy/lambda.yaml");
+const UNIT: &str = include_str!("../../../../deploy/chat-memory.service");
 
 /// Not settings of the service, but options of `serve` or of all commands.
 const OTHERS: [(&str, &str); 2] = [("--store", "CHAT_MEMORY_STORE"), ("--config", "CHAT_MEMORY_CONFIG")];

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::json;
 
-use crate::client::{Api, everywhere, messages, user};
+use super::client::{Api, everywhere, messages, user};
 
 /// The value of a sample, 0 if it is missing.
 fn value(text: &str, sample: &str) -> f64 {

@@ -4,7 +4,7 @@ use axum::http::Method;
 use chat_memory_server::keys::{self, Right};
 use serde_json::json;
 
-use crate::client::{Answer, Api, messages, user};
+use super::client::{Answer, Api, messages, user};
 
 /// Every operation on sessions: its method, its path, and whether it writes.
 const OPERATIONS: [(&str, &str, bool); 9] = [

@@ -1,0 +1,18 @@
+//! What the service does with sessions, for the API and the console alike: writes that are completed, pages, lists and streams.
+//!
+//! An operation takes an [`Access`](crate::auth::Access), checked by whoever calls it, and returns the library's types. It knows no
+//! routes, bodies or pages.
+
+pub(crate) mod cursor;
+mod follow;
+mod read;
+mod sessions;
+mod write;
+
+pub(crate) use follow::{Update, follow};
+pub(crate) use read::{newer, recall};
+pub(crate) use sessions::{delete, find, list, update};
+pub(crate) use write::{Back, Cleared, append, clear, rewind};
+
+/// The default number of messages or sessions on a page, in the API and in the console.
+pub(crate) const PAGE: usize = 100;

@@ -1,0 +1,64 @@
+//! The list of sessions, and their details.
+
+use chat_memory::SessionId;
+use chat_memory::store::{ChatStore as _, Deleted, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
+
+use super::cursor;
+use crate::auth::Access;
+use crate::metrics::Operation;
+use crate::problem::Problem;
+
+/// Lists a page of sessions; without a query, of all owners and unowned, in no order. Takes and returns signed cursors.
+pub(crate) async fn list(access: &Access, query: Option<SessionQuery>, after: Option<&str>) -> Result<SessionPage, Problem> {
+    // The list that a cursor belongs to. A prefix before the owner's name keeps lists apart.
+    let place = match &query {
+        None => "all".to_owned(),
+        Some(SessionQuery { owner, order: SessionOrder::Recent, .. }) => {
+            owner.as_ref().map_or_else(|| "recent".to_owned(), |owner| format!("recent of {owner}"))
+        }
+        Some(SessionQuery { owner, .. }) => owner.as_ref().map_or_else(|| "nobody".to_owned(), |owner| format!("of {owner}")),
+    };
+    let after = after.map(|text| cursor::read(access, &place, text)).transpose()?;
+    let page = match query {
+        None => access.store.list_all_sessions(after.as_deref()).await,
+        Some(mut query) => {
+            query.after = after;
+            access.store.sessions(&query).await
+        }
+    };
+    let mut page = page.map_err(|e| access.problem(&e))?;
+    for warning in &page.warnings {
+        tracing::warn!(warning, "a list of sessions");
+    }
+    page.next = page.next.map(|next| cursor::write(access, &place, &next));
+    Ok(page)
+}
+
+/// Returns what the list says of a session.
+pub(crate) async fn find(access: &Access, session: &SessionId) -> Result<SessionInfo, Problem> {
+    let found = access.store.session(session).await.map_err(|e| access.problem(&e))?;
+    found.ok_or_else(|| not_listed(session))
+}
+
+/// Changes a session's details, even if the client disconnects.
+pub(crate) async fn update(access: &Access, session: &SessionId, update: SessionUpdate) -> Result<SessionInfo, Problem> {
+    let (within, of) = (access.clone(), session.clone());
+    let work = async move { within.store.update_session(&of, &update).await.map_err(|e| within.problem(&e)) };
+    let changed = access.service.write(work).await?;
+    changed.ok_or_else(|| not_listed(session))
+}
+
+/// Deletes a session, even if the client disconnects, and notifies watchers.
+pub(crate) async fn delete(access: &Access, session: &SessionId) -> Result<Deleted, Problem> {
+    let (within, of) = (access.clone(), session.clone());
+    let work = async move {
+        let deleted = within.store.delete(&of).await.map_err(|e| within.problem_of(&e, Operation::Delete))?;
+        within.tell(&of);
+        Ok(deleted)
+    };
+    access.service.write(work).await
+}
+
+fn not_listed(session: &SessionId) -> Problem {
+    Problem::not_found(format!("no session {:?} is listed; one is from its first message on", session.as_str()))
+}
