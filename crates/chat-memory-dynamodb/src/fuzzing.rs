@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-pub use crate::list::fuzzing as list;
-pub use crate::turns::fuzzing as turns;
+pub use crate::layouts::list::fuzzing as list;
+pub use crate::layouts::turns::fuzzing as turns;
 
 /// Parses attributes from JSON in DynamoDB's own form (`{"NAME": {"TYPE": VALUE}}`). Binary values are base64, or else the bytes of
 /// the text itself.

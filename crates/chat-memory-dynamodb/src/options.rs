@@ -10,8 +10,8 @@ use url::Url;
 
 pub use credentials::Credentials;
 
-use super::names;
-use crate::timing::MIN_RETENTION_S;
+use super::common::names;
+use crate::common::timing::MIN_RETENTION_S;
 use chat_memory_core::Namespace;
 use chat_memory_core::backend::{DEFAULT_ROLL_BYTES, Dialect, Layout, Roll};
 use chat_memory_core::error::Error;

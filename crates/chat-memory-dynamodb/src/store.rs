@@ -8,16 +8,17 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use tokio::sync::OnceCell;
 
-use super::list::{self, Contents, Listed};
-use super::names::Partitions;
+use super::common::names::Partitions;
+use super::common::queue::Queues;
+use super::common::retry::Retry;
+use super::common::sessions::Common;
+use super::common::size::MAX_ITEM;
+use super::common::swept::TableSweepStats;
+use super::layouts::list::{self, Contents, Listed};
+use super::layouts::turns::{self, Limits, Turns};
 use super::options::Options;
-use super::queue::Queues;
-use super::retry::Retry;
-use super::sdk::{Failure, Schema, SdkList, SdkTable, Trouble};
-use super::size::MAX_ITEM;
-use super::swept::TableSweepStats;
 use super::table::Clock;
-use super::turns::{self, Limits, Settings, Turns};
+use super::table::sdk::{Failure, Schema, SdkTable, Trouble};
 use chat_memory_core::backend::Moment;
 use chat_memory_core::backend::{Layout, Roll};
 use chat_memory_core::error::Error;
@@ -59,13 +60,13 @@ struct Inner {
     /// What a sample of its items holds, once it was read.
     contents: OnceCell<Contents>,
     /// Set once the table is known to have the other layout.
-    list: OnceCell<Listed<SdkList, SystemClock>>,
+    list: OnceCell<Listed<SdkTable, SystemClock>>,
 }
 
 /// The layout in use.
 enum On<'a> {
     Turns(&'a Turns<SdkTable, SystemClock>),
-    List(&'a Listed<SdkList, SystemClock>),
+    List(&'a Listed<SdkTable, SystemClock>),
 }
 
 /// Runs the same operation on either layout. If the layout is unknown, the first request reveals it: with the wrong keys it is
@@ -132,15 +133,8 @@ impl DynamoDbStore {
     }
 
     fn over(table: SdkTable, options: &Options) -> Self {
-        let settings = Settings {
-            partitions: Partitions::new(options.namespace.as_ref()),
-            retention_s: options.retention.map(|retention| retention.as_secs()),
-            eventual: options.eventual,
-            read_only: options.read_only,
-            limits: Limits::new(options.max_record_bytes),
-            deadline_ms: deadline_ms(options),
-        };
-        let turns = Turns::new(table.clone(), SystemClock, settings).queued(Queues::default());
+        let limits = Limits::new(options.max_record_bytes);
+        let turns = Turns::new(table.clone(), SystemClock, common(options), limits).queued(Queues::default());
         let (layout, contents, list) = Default::default();
         Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list }))
     }
@@ -224,7 +218,7 @@ impl DynamoDbStore {
     }
 
     /// Returns the `list` layout if the error was about keys and the table turns out to have that layout.
-    async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkList, SystemClock>>, Error> {
+    async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkTable, SystemClock>>, Error> {
         let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
         let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
         if !is_about_keys || self.0.options.settled_layout().is_some() || self.found_layout().await? == Layout::Turns {
@@ -233,42 +227,41 @@ impl DynamoDbStore {
         self.list().await.map(Some)
     }
 
-    async fn list(&self) -> Result<&Listed<SdkList, SystemClock>, Error> {
+    async fn list(&self) -> Result<&Listed<SdkTable, SystemClock>, Error> {
         let options = &self.0.options;
         let opened = self.0.list.get_or_try_init(|| async {
             let schema = match self.0.table.known_schema() {
                 None if options.asks_for_keys() => Some(self.schema().await?),
                 known => known,
             };
-            let table = SdkList::open(self.0.table.clone(), options, schema)?;
-            let mut dialect = options.dialect.or_else(|| table.usual_dialect());
+            let table = self.0.table.with_list_keys(options, schema)?;
+            let mut dialect = options.dialect.or_else(|| list::dialect_of_keys(table.keys.names()));
             if let (None, Some(name)) = (dialect, &options.list_attribute) {
                 // The content of the named list shows its dialect.
                 dialect = self.contents().await?.attributes.get(name).copied();
             }
+            let common = common(options);
             let settings = list::Settings {
-                partitions: Partitions::new(options.namespace.as_ref()),
+                ids: list::Ids {
+                    partitions: common.partitions.clone(),
+                    sort: match (&table.keys.sort, &options.sort_value) {
+                        (None, _) => list::Sort::None,
+                        (Some(_), Some(value)) => list::Sort::Fixed(value.clone()),
+                        (Some(name), None) => list::Sort::Free(name.clone()),
+                    },
+                },
                 lists: options.lists(dialect),
                 dialect,
-                partition_key: table.partition_key.clone(),
-                sort: match (&table.sort_key, &options.sort_value) {
-                    (None, _) => list::Sort::None,
-                    (Some(_), Some(value)) => list::Sort::Fixed(value.clone()),
-                    (Some(name), None) => list::Sort::Free(name.clone()),
-                },
+                partition_key: table.keys.partition.clone(),
                 ttl_attribute: options.ttl_attribute.clone(),
-                retention_s: options.retention.map(|retention| retention.as_secs()),
-                eventual: options.eventual,
-                read_only: options.read_only,
                 roll_bytes: match options.roll {
                     Roll::Off => None,
                     Roll::At(bytes) => Some(bytes),
                 },
                 record_bytes: options.max_record_bytes,
                 item_bytes: MAX_ITEM,
-                deadline_ms: deadline_ms(options),
             };
-            Ok(Listed::new(table, SystemClock, settings).queued(Queues::default()))
+            Ok(Listed::new(table, SystemClock, common, settings).queued(Queues::default()))
         });
         opened.await
     }
@@ -386,6 +379,16 @@ impl ChatStore for DynamoDbStore {
     async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.clear(session))
+    }
+}
+
+fn common(options: &Options) -> Common {
+    Common {
+        partitions: Partitions::new(options.namespace.as_ref()),
+        retention_s: options.retention.map(|retention| retention.as_secs()),
+        eventual: options.eventual,
+        read_only: options.read_only,
+        deadline_ms: deadline_ms(options),
     }
 }
 

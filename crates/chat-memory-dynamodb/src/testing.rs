@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::admin::Admin;
-use super::sdk::SdkTable;
+use super::table::sdk::SdkTable;
 use super::table::{Attributes, Item, Key};
 use super::{Credentials, Options};
 

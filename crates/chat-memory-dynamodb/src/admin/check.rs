@@ -3,12 +3,12 @@
 
 use std::fmt;
 
+use super::super::common::names::{self, Partitions};
 use super::super::iam::{Action, Operation, Use};
-use super::super::list::Contents;
-use super::super::names::{self, Partitions};
-use super::super::sdk::{Failure, Schema, SdkList, TTL_TAKEN, Trouble};
-use super::super::table::Attributes;
-use super::super::turns;
+use super::super::layouts::list::Contents;
+use super::super::layouts::turns;
+use super::super::table::sdk::{Failure, Schema, SdkTable, TTL_TAKEN, Trouble};
+use super::super::table::{Attributes, Key};
 use super::{Admin, Description, passes};
 use chat_memory_core::backend::Layout;
 use chat_memory_core::store::Cost;
@@ -110,7 +110,7 @@ pub(super) enum Place {
     /// One item per record.
     Turns,
     /// One item per session.
-    List(SdkList),
+    List(SdkTable),
 }
 
 impl Finding {
@@ -216,19 +216,19 @@ impl Admin {
         let is_list =
             layout == Some(Layout::List) || layout.is_none() && schema.is_some_and(|schema| schema.sort.is_none() || is_of_lists);
         if is_list {
-            return match SdkList::open(self.table.clone(), &self.options, schema.cloned()) {
+            return match self.table.with_list_keys(&self.options, schema.cloned()) {
                 Ok(list) => {
-                    let sort = list.sort_key.as_deref().zip(self.options.sort_value.as_deref());
+                    let sort = list.keys.sort.as_deref().zip(self.options.sort_value.as_deref());
                     let sort = sort.map(|(key, value)| format!(", {key:?} being {value:?}")).unwrap_or_default();
-                    let what = match (&list.sort_key, &self.options.sort_value) {
+                    let what = match (&list.keys.sort, &self.options.sort_value) {
                         (Some(sort), None) => format!(
                             "the keys {:?} and {sort:?} fit, with one item a session as LangChain makes it: each pair of keys is a session, \
                              PARTITION/SORT",
-                            list.partition_key
+                            list.keys.partition
                         ),
                         _ => format!(
                             "the key {:?} fits, with one item a session as Flowise and LangChain make it{sort}",
-                            list.partition_key
+                            list.keys.partition
                         ),
                     };
                     (Some(Place::List(list)), Finding::fine(Subject::Keys, what))
@@ -272,8 +272,8 @@ impl Admin {
 
     /// The finding about directory entries in the sample: an entry cannot be read, or some are in the previous version's form.
     fn entries_finding(&self, items: &[Attributes]) -> Option<Finding> {
-        let (target, partitions) = (self.table.target(), Partitions::new(self.options.namespace.as_ref()));
-        let items = items.iter().filter_map(|item| target.item(item.clone()).ok());
+        let partitions = Partitions::new(self.options.namespace.as_ref());
+        let items = items.iter().filter_map(|item| self.table.item(item.clone()).ok());
         let entries: Vec<_> = items.filter_map(|item| turns::is_entry_of_today(&partitions, &item)).collect();
         if let Some(Err(error)) = entries.iter().find(|entry| entry.is_err()) {
             let remedy = "all else is listed without it; take it out of the table, unless a newer version writes there, and let \
@@ -299,7 +299,7 @@ impl Admin {
                 ),
                 _ => Finding::fine(Subject::TimeToLive, format!("TTL is on, by the attribute {name:?}")),
             },
-            Some(name) if self.table.is_taken(name) => Finding::new(
+            Some(name) if self.table.is_taken(name, &names::ATTRIBUTES) => Finding::new(
                 // Without a retention, records have no expiry, and DynamoDB purges nothing by whatever else the attribute holds.
                 if retention { Severity::Error } else { Severity::Warning },
                 Subject::TimeToLive,
@@ -332,8 +332,8 @@ impl Admin {
         let mut options = self.options.clone();
         if let Place::List(list) = place {
             // The keys are known by now and need not be requested again.
-            (options.layout, options.partition_key) = (Some(Layout::List), Some(list.partition_key.clone()));
-            options.sort_key.clone_from(&list.sort_key);
+            (options.layout, options.partition_key) = (Some(Layout::List), Some(list.keys.partition.clone()));
+            options.sort_key.clone_from(&list.keys.sort);
         }
         let operations = Use::Sessions.operations(&options);
         let mut denied = Vec::<Action>::new();
@@ -369,18 +369,18 @@ impl Admin {
         match (operation, place) {
             // Just requested above; a denial is reported as a finding of its own.
             (Operation::DescribeTimeToLive, _) => Ok(()),
-            (_, Place::Turns) => self.table.probe(operation, &self.probe_partition(), cost).await,
+            (_, Place::Turns) => self.table.probe(operation, &self.probe_key(), cost).await,
             (_, Place::List(list)) => {
-                let key = Partitions::new(self.options.namespace.as_ref()).probe(list.sort_key.is_some());
+                let key = Partitions::new(self.options.namespace.as_ref()).probe(list.keys.sort.is_some());
                 list.probe(operation, &key, cost).await
             }
         }
     }
 
-    /// A partition that no session can have. It is inside the namespace, since the credentials may have no access outside it.
-    fn probe_partition(&self) -> String {
-        let namespace = self.options.namespace.as_ref().map_or_else(String::new, |namespace| format!("ns#{namespace}#"));
-        format!("{namespace}dir#")
+    /// A key that no item of a session has. It is inside the namespace, since the credentials may have no access outside it.
+    fn probe_key(&self) -> Key {
+        let partitions = Partitions::new(self.options.namespace.as_ref());
+        Key { pk: format!("{}dir#", partitions.prefix()), sk: "probe".to_owned() }
     }
 
     fn clock_finding(&self) -> Option<Finding> {

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 
-pub use super::sdk::{Description, KeyAttribute, Schema};
+pub use super::table::sdk::{Description, KeyAttribute, Schema};
 pub use check::{Finding, Severity, Subject};
 
-use super::sdk::{Failure, SdkTable, Target, Trouble};
-use super::{Options, names};
+use super::Options;
+use super::common::names;
+use super::table::sdk::{Failure, SdkTable, Target, Trouble};
 use chat_memory_core::backend::Layout;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Cost;

@@ -1,8 +1,8 @@
 //! The settings of the `list` layout: how they combine, and whether they can work.
 
 use super::Options;
-use crate::list::Lists;
-use crate::names;
+use crate::common::names;
+use crate::layouts::list::Lists;
 use chat_memory_core::backend::{Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};
 use chat_memory_core::error::Error;
 

@@ -1,0 +1,226 @@
+//! Every attribute name and key of the format, in one place (see docs/formats.md).
+
+use crate::table::{Key, Range};
+use chat_memory_core::error::Error;
+use chat_memory_core::{Namespace, Owner, SessionId};
+
+/// The format version, which readers compare with an item's `v`.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// The names of the partition key and the sort key in a table created here.
+pub(crate) const PARTITION_KEY: &str = "session_id";
+pub(crate) const SORT_KEY: &str = "sk";
+/// The TTL attribute of a table created here.
+pub(crate) const TTL: &str = "ttl";
+
+pub(crate) const VERSION: &str = "v";
+pub(crate) const APPEND_ID: &str = "append_id";
+pub(crate) const CREATED_AT: &str = "created_at";
+pub(crate) const EXPIRES_AT: &str = "expires_at";
+pub(crate) const REWIND: &str = "rewind";
+pub(crate) const METADATA: &str = "metadata";
+pub(crate) const MESSAGES: &str = "messages";
+pub(crate) const CODEC: &str = "codec";
+pub(crate) const PARTS: &str = "parts";
+pub(crate) const PARTS_ID: &str = "parts_id";
+pub(crate) const DATA: &str = "data";
+pub(crate) const CLEARED_BY: &str = "cleared_by";
+pub(crate) const BEGAN: &str = "began";
+pub(crate) const OWNER: &str = "owner";
+pub(crate) const ENDED: &str = "ended";
+pub(crate) const AFTER_EXPIRING: &str = "after_expiring";
+pub(crate) const TITLE: &str = "title";
+/// In a record: until when its session lasts, and until when the session's entry may be listed (epoch seconds; 0: forever).
+pub(crate) const LASTS_UNTIL: &str = "lasts_until";
+pub(crate) const LISTED_UNTIL: &str = "listed_until";
+/// In a record that ends a session: when the entry that was deleted with it was created.
+pub(crate) const LAST_ENTRY: &str = "last_entry";
+/// In an entry: until when its session is known to last (epoch seconds; 0: forever).
+pub(crate) const SURE_UNTIL: &str = "sure_until";
+/// In an entry: a random mark left by the last change of its title or metadata, so that the next change replaces only what it read.
+pub(crate) const REV: &str = "rev";
+/// In an entry: when its session was last written to, up to an hour behind (epoch milliseconds).
+pub(crate) const LAST_AT: &str = "last_at";
+pub(crate) const SENT_AT: &str = "sent_at";
+
+/// The attributes that the `list` layout adds to a session's item, and the name of the mark in an element.
+pub(crate) const LIST_HEAD: &str = "chat_memory";
+pub(crate) const LIST_GENERATION: &str = "chat_memory_generation";
+pub(crate) const LIST_IDS: &str = "chat_memory_ids";
+pub(crate) const MARK: &str = "chat_memory";
+/// The name of LangChain Python's partition key.
+pub(crate) const LIST_PYTHON_KEY: &str = "SessionId";
+/// The partition key's name in LangChain.js's own example.
+pub(crate) const LIST_PARTITION_KEY: &str = "id";
+/// The originals' list attributes: that of LangChain.js and Flowise, and that of LangChain Python.
+pub(crate) const LIST_JS: &str = "messages";
+pub(crate) const LIST_PYTHON: &str = "History";
+/// The attribute by which LangChain Python makes an item expire.
+pub(crate) const LIST_TTL: &str = "expireAt";
+/// The session of a side item, if its key does not hold the whole id.
+pub(crate) const LIST_SESSION: &str = "chat_memory_session";
+/// The prefix of a side item's key in the `list` layout.
+pub(crate) const SEGMENT: &str = "segment#";
+
+/// Every attribute with a meaning in an item, used or reserved. A table's keys and its TTL attribute (except [`TTL`] itself) must
+/// have other names, or one attribute would have to hold two values.
+pub(crate) const ATTRIBUTES: [&str; 29] = [
+    VERSION,
+    APPEND_ID,
+    CREATED_AT,
+    EXPIRES_AT,
+    TTL,
+    REWIND,
+    METADATA,
+    MESSAGES,
+    CODEC,
+    PARTS,
+    PARTS_ID,
+    DATA,
+    CLEARED_BY,
+    BEGAN,
+    OWNER,
+    ENDED,
+    AFTER_EXPIRING,
+    TITLE,
+    LASTS_UNTIL,
+    LISTED_UNTIL,
+    LAST_ENTRY,
+    SURE_UNTIL,
+    REV,
+    LAST_AT,
+    SENT_AT,
+    "ref",
+    "parent",
+    "summary",
+    "region",
+];
+
+/// The value of `codec` for a zstd frame.
+pub(crate) const ZSTD: &str = "zstd";
+
+/// The longest partition key and the longest sort key, in bytes (DynamoDB's limits).
+pub(crate) const MAX_PARTITION_KEY_BYTES: usize = 2048;
+pub(crate) const MAX_SORT_KEY_BYTES: usize = 1024;
+
+/// The largest number with twelve digits.
+pub(crate) const MAX_SEQ: u64 = 999_999_999_999;
+
+/// The number of partitions over which directory entries are spread, so that no single one limits how fast sessions start.
+pub(crate) const SHARDS: u32 = 4;
+
+/// The partition keys of one namespace, or of a table without namespaces.
+#[derive(Debug, Clone)]
+pub(crate) struct Partitions {
+    prefix: String,
+}
+
+impl Partitions {
+    pub(crate) fn new(namespace: Option<&Namespace>) -> Self {
+        Self { prefix: namespace.map_or_else(String::new, |name| format!("ns#{name}#")) }
+    }
+
+    /// The prefix of every partition key.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn session(&self, session: &SessionId) -> String {
+        format!("{}{session}", self.prefix)
+    }
+
+    /// The key of an item that no session of the `list` layout can have, with or without a sort key.
+    pub(crate) fn probe(&self, has_sort_key: bool) -> Key {
+        let sk = if has_sort_key { format!("{SEGMENT}probe") } else { String::new() };
+        Key { pk: format!("{}{SEGMENT}probe", self.prefix), sk }
+    }
+
+    /// Whether a partition belongs to one of our sessions, rather than to a directory or another namespace.
+    pub(crate) fn is_session(&self, pk: &str) -> bool {
+        self.session_of(pk).is_some()
+    }
+
+    /// The session that a partition belongs to.
+    pub(crate) fn session_of(&self, pk: &str) -> Option<SessionId> {
+        SessionId::new(pk.strip_prefix(&self.prefix)?).ok()
+    }
+
+    /// The namespace that a partition belongs to, if these partitions have no namespace.
+    pub(crate) fn anothers<'a>(&self, pk: &'a str) -> Option<&'a str> {
+        let (name, rest) = pk.strip_prefix("ns#").filter(|_| self.prefix.is_empty())?.split_once('#')?;
+        (Namespace::new(name).is_ok() && !rest.is_empty()).then_some(name)
+    }
+
+    /// The owner whose directory a partition is; empty for unowned sessions. `None` if it is no directory.
+    pub(crate) fn owner_of_directory<'a>(&self, pk: &'a str) -> Option<&'a str> {
+        pk.strip_prefix(&self.prefix)?.strip_prefix("dir#")?.rsplit_once('#').map(|(owner, _)| owner)
+    }
+
+    /// The directory's partition for sessions of an owner, or without one.
+    pub(crate) fn directory(&self, owner: Option<&Owner>, shard: u32) -> String {
+        format!("{}dir#{}#{shard}", self.prefix, owner.map_or("", Owner::as_str))
+    }
+}
+
+/// The warning of a listing without a namespace in a table that also has namespaces.
+pub(crate) fn not_of_namespaces(name: &str) -> String {
+    format!(
+        "there are sessions of namespaces too, which are not listed; those of {name:?} are with namespace={name} in the store URL"
+    )
+}
+
+/// The shard of a session's directory entry (FNV-1a: it must never change).
+pub(crate) fn shard(session: &SessionId) -> u32 {
+    let hash = session.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % SHARDS
+}
+
+pub(crate) fn record_sk(seq: u64) -> String {
+    format!("t#{seq:012}")
+}
+
+/// The number in a record's sort key.
+pub(crate) fn seq_of(key: &Key) -> Result<u64, Error> {
+    let digits = key.sk.strip_prefix("t#").filter(|digits| digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+        Error::corrupt(format!("session {:?} has an item with the sort key {:?}, which is not a record's number", key.pk, key.sk))
+    })
+}
+
+/// The id in a part's sort key.
+pub(crate) fn parts_id_of(sk: &str) -> Option<&str> {
+    Some(sk.strip_prefix("p#")?.rsplit_once('#')?.0)
+}
+
+/// The part's number in a sort key, if it is one of these parts.
+pub(crate) fn part_of(sk: &str, parts_id: &str) -> Option<usize> {
+    let (_, number) = sk.rsplit_once('#')?;
+    number.parse().ok().filter(|n| part_sk(parts_id, *n) == sk)
+}
+
+pub(crate) fn part_sk(parts_id: &str, part: usize) -> String {
+    format!("p#{parts_id}#{part:04}")
+}
+
+/// The sort key of a directory entry: ordered by start, and unique.
+pub(crate) fn entry_sk(began: i64, session: &SessionId) -> String {
+    format!("d#{began:013}#{session}")
+}
+
+/// The start and the session in an entry's sort key.
+pub(crate) fn entry_of(sk: &str) -> Option<(i64, SessionId)> {
+    let (began, session) = sk.strip_prefix("d#")?.split_at_checked(13)?;
+    Some((began.parse().ok()?, SessionId::new(session.strip_prefix('#')?).ok()?))
+}
+
+/// Everything in a partition, highest sort key first.
+pub(crate) fn whole(pk: String) -> Range {
+    Range { from: " ".to_owned(), to: "\u{10ffff}".to_owned(), ..records(pk, 0, 0) }
+}
+
+/// The records from `from` to `to`, newest first.
+pub(crate) fn records(pk: String, from: u64, to: u64) -> Range {
+    // Sort keys order like the numbers as long as they have the same number of digits.
+    let [from, to] = [from, to].map(|seq| record_sk(seq.min(MAX_SEQ)));
+    Range { pk, from, to, newest_first: true, limit: None, eventual: false, only: None }
+}

@@ -1,0 +1,173 @@
+//! How long an operation keeps retrying, and how it waits between failed requests.
+
+use std::time::Duration;
+
+use crate::table::sdk::Failure;
+use crate::table::{Clock, Fault};
+use chat_memory_core::backend::Moment;
+use chat_memory_core::error::{Error, ErrorKind};
+
+/// How long an operation retries failed requests, and how it waits between them.
+pub(crate) struct Retry<'a, C> {
+    clock: &'a C,
+    started: Moment,
+    pub(crate) deadline_ms: u64,
+    faults: u32,
+    /// Whether a request of this operation had a connection, as far as its faults show: it may then still be in flight.
+    connected: bool,
+}
+
+/// The first wait after a fault, and the longest. DynamoDB's throttling usually passes within a second.
+const FIRST_WAIT_MS: f64 = 50.0;
+const LONGEST_WAIT_MS: f64 = 2_000.0;
+
+/// The longest wait while there is no connection: retrying costs nothing, and the caller should learn of the failure soon.
+const LONGEST_WAIT_UNCONNECTED_MS: f64 = 500.0;
+
+impl<'a, C: Clock> Retry<'a, C> {
+    pub(crate) fn new(clock: &'a C, deadline_ms: u64) -> Self {
+        Self { clock, started: clock.now(), deadline_ms, faults: 0, connected: false }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.started.age_ms(self.clock.now()) >= self.deadline_ms
+    }
+
+    /// Fails once the time of an append that other writers are ahead of is over.
+    pub(crate) fn check_contention(&self) -> Result<(), Error> {
+        if !self.is_over() {
+            return Ok(());
+        }
+        let ms = self.deadline_ms;
+        Err(Error::new(ErrorKind::Contended, format!("other writers kept the append from getting through in {ms} ms")))
+    }
+
+    fn age_ms(&self) -> u128 {
+        self.started.age_ms(self.clock.now()).into()
+    }
+
+    /// Waits until the deadline.
+    pub(crate) async fn ends(&self) {
+        while !self.is_over() {
+            self.clock.sleep(self.deadline_ms - self.started.age_ms(self.clock.now()).min(self.deadline_ms)).await;
+        }
+    }
+
+    /// Waits after a fault, or returns its error if it is time to give up.
+    pub(crate) async fn after(&mut self, fault: Fault) -> Result<(), Error> {
+        let repeat = fault.retry || fault.may_have_landed;
+        let unconnected_until = unconnected_until(&fault.error);
+        self.connected |= unconnected_until.is_none();
+        // If nothing was ever reached, the cause is usually a wrong name, a wrong port or no network: report it soon.
+        let is_hopeless = !self.connected && unconnected_until.is_some_and(|until| self.age_ms() >= until.as_millis());
+        if !repeat || is_hopeless || self.is_over() {
+            return Err(fault.error);
+        }
+        self.faults += 1;
+        let longest = if self.connected { LONGEST_WAIT_MS } else { LONGEST_WAIT_UNCONNECTED_MS };
+        let most = (FIRST_WAIT_MS * 2_f64.powi(self.faults.min(10) as i32 - 1)).min(longest);
+        self.wait(most).await;
+        // Give up now, while the cause is known, rather than at the next check of the clock.
+        if self.is_over() { Err(fault.error) } else { Ok(()) }
+    }
+
+    /// Waits a random time below this, so that writers that collided do not collide again.
+    pub(crate) async fn wait(&self, most_ms: f64) {
+        self.clock.sleep((self.clock.random() * most_ms) as u64).await;
+    }
+}
+
+/// The age until which an operation that never had a connection retries a request that got none; `None` if it had one.
+fn unconnected_until(error: &Error) -> Option<Duration> {
+    std::error::Error::source(error)?.downcast_ref::<Failure>()?.unconnected_until()
+}
+
+/// Repeats a request that reads, or that is safe to carry out twice, until it succeeds or its time is over.
+macro_rules! retry {
+    ($retry:ident, $request:expr) => {
+        loop {
+            match $request.await {
+                Ok(answer) => break Ok(answer),
+                Err(fault) => {
+                    if let Err(error) = $retry.after(fault).await {
+                        break Err(error);
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use retry;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::iam::Operation;
+    use crate::table::sdk::Cause;
+
+    /// A clock on which only waiting takes time.
+    #[derive(Debug, Default)]
+    struct Waited(AtomicU64);
+
+    #[async_trait]
+    impl Clock for Waited {
+        fn now(&self) -> Moment {
+            Moment { mono_ms: self.0.load(Ordering::Relaxed), wall_ms: 0 }
+        }
+
+        async fn sleep(&self, ms: u64) {
+            self.0.fetch_add(ms, Ordering::Relaxed);
+        }
+
+        fn random(&self) -> f64 {
+            1.0
+        }
+    }
+
+    fn fault(cause: Cause) -> Fault {
+        let failure = Failure { operation: Operation::PutItem, sent: true, cause };
+        let error = Error::new(ErrorKind::Unavailable, "no").with_source(failure);
+        Fault { error, may_have_landed: false, retry: true }
+    }
+
+    fn refused(until_ms: u64) -> Fault {
+        fault(Cause::NoConnection { why: "refused".to_owned(), repeat_until: Duration::from_millis(until_ms) })
+    }
+
+    /// How long it takes to give up on these faults when they keep recurring.
+    async fn given_up_after(faults: impl Fn(u32) -> Fault) -> u64 {
+        let clock = Waited::default();
+        let mut retry = Retry::new(&clock, 30_000);
+        let mut n = 0;
+        while retry.after(faults(n)).await.is_ok() {
+            n += 1;
+        }
+        clock.0.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn what_was_never_reached_is_told_soon() {
+        assert_eq!(given_up_after(|_| refused(0)).await, 0, "at once, where that is wanted");
+        let after = given_up_after(|_| refused(2_000)).await;
+        assert!((2_000..3_000).contains(&after), "{after} ms");
+    }
+
+    #[tokio::test]
+    async fn what_had_a_connection_is_repeated_until_the_deadline() {
+        let lost = |n| if n == 0 { fault(Cause::Lost("broke".to_owned())) } else { refused(0) };
+        assert!(given_up_after(lost).await >= 30_000);
+    }
+
+    /// Waits grow to two seconds: none of them may carry an operation that never had a connection beyond three.
+    #[tokio::test]
+    async fn no_wait_goes_far_beyond_the_end() {
+        for until in [500, 1_000, 2_000, 2_500] {
+            let after = given_up_after(|_| refused(until)).await;
+            assert!(after <= until + 500, "{after} ms for {until}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Lists sessions by scanning every item of the table, since the originals keep no directory.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::state::State;
+use super::{Listed, retry};
+use crate::common::names::{VERSION, not_of_namespaces};
+use crate::iam::Operation;
+use crate::table::{Clock, Key, Scan, ScanPage, Table};
+use chat_memory_core::SessionId;
+use chat_memory_core::error::Error;
+use chat_memory_core::store::{Cost, SessionInfo, SessionPage};
+
+/// How many shares of the table are read at once.
+const SHARES: u32 = 4;
+
+/// How many items without a recognised list are read at once.
+const AT_ONCE: usize = 8;
+
+/// How far a share has been read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Progress {
+    #[serde(rename = "0")]
+    Start,
+    #[serde(rename = "k")]
+    After(String, String),
+    #[serde(rename = "e")]
+    End,
+}
+
+impl<T: Table, C: Clock> Listed<T, C> {
+    /// A page of the sessions that have messages, in no order: one page of each share of the table, read concurrently.
+    pub(crate) async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
+        let mut progress = match after {
+            None => vec![Progress::Start; SHARES as usize],
+            Some(cursor) => parse(cursor)?,
+        };
+        let of = u32::try_from(progress.len()).unwrap_or(SHARES);
+        let shares = progress.iter().enumerate().map(|(number, progress)| {
+            let number = u32::try_from(number).unwrap_or_default();
+            self.share((number, of), progress.clone())
+        });
+        let (mut sessions, mut warnings, mut cost) = (Vec::new(), BTreeSet::new(), Cost::default());
+        for (share, read) in futures_util::future::join_all(shares).await.into_iter().enumerate() {
+            let (found, said, next, of_share) = read?;
+            sessions.extend(found);
+            warnings.extend(said);
+            progress[share] = next;
+            cost += of_share;
+        }
+        let is_over = progress.iter().all(|progress| matches!(progress, Progress::End));
+        let mut page = SessionPage::new(sessions, (!is_over).then(|| spell(&progress)));
+        page.warnings = warnings.into_iter().collect();
+        page.cost = cost;
+        Ok(page)
+    }
+
+    async fn share(
+        &self,
+        share: (u32, u32),
+        progress: Progress,
+    ) -> Result<(Vec<SessionInfo>, BTreeSet<String>, Progress, Cost), Error> {
+        let mut cost = Cost::default();
+        let after = match progress {
+            Progress::End => return Ok((Vec::new(), BTreeSet::new(), Progress::End, cost)),
+            Progress::Start => None,
+            Progress::After(pk, sk) => Some(Key { pk, sk }),
+        };
+        let mut retry = self.retry();
+        let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
+        let scan = Scan { only: Some(&[VERSION]), lists: &lists, share: Some(share), eventual: true, ..Scan::default() };
+        let ScanPage { items, after } = retry!(retry, self.table.scan(&scan, after.as_ref(), &mut cost))?;
+        let (mut found, mut unclear) = (Vec::new(), Vec::new());
+        let of_namespaces = items.iter().find_map(|item| self.settings.ids.partitions.anothers(&item.key.pk));
+        for item in &items {
+            let Some(id) = self.settings.ids.session_of(item) else { continue };
+            let has_list = lists.iter().any(|list| item.attributes.contains_key(*list));
+            if has_list { found.push(id) } else { unclear.push((id, &item.key)) }
+        }
+        let mut warnings: BTreeSet<_> = of_namespaces.map(not_of_namespaces).into_iter().collect();
+        // The first element of the list has no type, or the settings do not read the list: read the whole item.
+        for some in unclear.chunks(AT_ONCE) {
+            let whole = some.iter().map(|(id, key)| self.look_into(id, key));
+            for (read, (id, _)) in futures_util::future::join_all(whole).await.into_iter().zip(some) {
+                let (seen, of_read) = read?;
+                cost += of_read;
+                match seen {
+                    Contents::Nothing => {}
+                    Contents::Messages => found.push(id.clone()),
+                    Contents::Hidden(warning) => {
+                        found.push(id.clone());
+                        warnings.insert(warning);
+                    }
+                    Contents::Unknown(warning) => drop(warnings.insert(warning)),
+                }
+            }
+        }
+        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
+        let sessions = found.into_iter().map(info).collect();
+        let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
+        Ok((sessions, warnings, progress, cost))
+    }
+
+    /// Reads an item in which the settings' lists were not found, to see what it holds.
+    async fn look_into(&self, session: &SessionId, key: &Key) -> Result<(Contents, Cost), Error> {
+        let mut cost = Cost::default();
+        let mut retry = self.retry();
+        let item = match retry!(retry, self.table.get(key, true, &mut cost)) {
+            Err(error) if error.is_access_denied() => {
+                let why = "some items could not be read for lack of dynamodb:GetItem: there may be sessions among them that are not \
+                           listed; allow it";
+                return Ok((Contents::Unknown(why.to_owned()), cost));
+            }
+            item => item?.map(|item| item.attributes).unwrap_or_default(),
+        };
+        let lists = &self.settings.lists;
+        let seen = match lists.unread(&item) {
+            Some((name, dialect)) => Contents::Hidden(format!(
+                "some sessions, such as {:?}, hold their messages under the attribute {name:?}, which these settings do not read; {}",
+                session.as_str(),
+                lists.remedy(&[(name, dialect)])
+            )),
+            None if [&lists.js, &lists.python].iter().any(|name| is_something(item.get(*name))) => Contents::Messages,
+            None => Contents::Nothing,
+        };
+        Ok((seen, cost))
+    }
+
+    /// Tests, before the first write, the permissions that later ones will need for rolling, rewinds and sweeps. Reads the session
+    /// at the same time. `None` if this was done before.
+    pub(super) async fn first_state(
+        &self,
+        session: &SessionId,
+        ttl: Option<&str>,
+        cost: &mut Cost,
+    ) -> Result<Option<State>, Error> {
+        if self.known.tried_out.initialized() {
+            return Ok(None);
+        }
+        let key = self.settings.ids.partitions.probe(self.settings.ids.sort.is_some());
+        let try_out = |operation| {
+            let key = &key;
+            async move {
+                let (mut cost, mut retry) = (Cost::default(), self.retry());
+                let tried = retry!(retry, self.table.try_out(operation, key, &mut cost));
+                (tried, cost)
+            }
+        };
+        let read = async {
+            let (mut cost, mut retry) = (Cost::default(), self.retry());
+            let state = self.state(session, false, ttl, &mut cost, &mut retry).await;
+            (state, cost)
+        };
+        let ((put, put_cost), (delete, delete_cost), (state, read_cost)) =
+            futures_util::future::join3(try_out(Operation::PutItem), try_out(Operation::DeleteItem), read).await;
+        for part in [put_cost, delete_cost, read_cost] {
+            *cost += part;
+        }
+        put.and(delete).map_err(lacks_permissions)?;
+        let state = state.map_err(|e| if e.is_access_denied() { lacks_permissions(e) } else { e })?;
+        let _ = self.known.tried_out.set(());
+        Ok(Some(state))
+    }
+}
+
+pub(super) fn lacks_permissions(error: Error) -> Error {
+    error.context(
+        "this table's layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem before anything is written, \
+         since older parts of long sessions move into items of their own; nothing was written",
+    )
+}
+
+/// What an item holds.
+enum Contents {
+    Nothing,
+    Messages,
+    /// Messages that the settings do not read, and a warning about them.
+    Hidden(String),
+    /// It could not be read, and a warning about that.
+    Unknown(String),
+}
+
+/// Whether an attribute exists and is not an empty list.
+fn is_something(value: Option<&AttributeValue>) -> bool {
+    match value {
+        None => false,
+        Some(AttributeValue::L(list)) => !list.is_empty(),
+        Some(_) => true,
+    }
+}
+
+pub(super) fn spell(progress: &[Progress]) -> String {
+    BASE64.encode(serde_json::to_string(progress).unwrap_or_default())
+}
+
+pub(super) fn parse(cursor: &str) -> Result<Vec<Progress>, Error> {
+    let read = || serde_json::from_slice::<Vec<Progress>>(&BASE64.decode(cursor).ok()?).ok();
+    let shares = read().filter(|shares| (1..=64).contains(&shares.len()));
+    shares.ok_or_else(|| Error::invalid("that cursor is not of a listing of this table; start from its first page"))
+}

@@ -1,0 +1,246 @@
+//! Decodes items as records. Whatever no writer can have written is refused, naming the problem.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Value};
+
+use super::{Body, Head, Life, Links, PartsOf, Stored};
+use crate::common::names::*;
+use crate::common::payload::{Codec, MAX_PARTS, messages, most_bytes, too_many_bytes, unpack};
+use crate::table::{Item, Key};
+use chat_memory_core::Owner;
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::message::Message;
+use chat_memory_core::store::{AppendId, Expiry};
+
+/// Refuses items that need a newer reader.
+pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
+    let Key { pk, sk } = &item.key;
+    check_version_of(item, || {
+        seq_of(&item.key).map_or_else(|_| format!("the item {sk:?} of {pk:?}"), |seq| format!("record {seq} of {pk:?}"))
+    })
+}
+
+/// The same, with this name for the item in errors.
+fn check_version_of(item: &Item, what: impl FnOnce() -> String) -> Result<(), Error> {
+    let version = match item.attributes.get(VERSION) {
+        Some(AttributeValue::N(digits)) => digits.parse::<u64>().ok(),
+        _ => None,
+    };
+    match version {
+        Some(..=FORMAT_VERSION) => Ok(()),
+        Some(newer) => {
+            let why = format!("needs a reader of format {newer}, and this one reads {FORMAT_VERSION}; update chat-memory");
+            Err(Error::new(ErrorKind::Unsupported, format!("{} {why}", what())))
+        }
+        None => {
+            let found = if item.attributes.contains_key(VERSION) { "something else" } else { "nothing" };
+            let why = format!("its attribute {VERSION:?} should be a number and is {found}");
+            Err(Error::corrupt(format!("{} cannot be read: {why}", what())))
+        }
+    }
+}
+
+/// Decodes an item in a record's place. `max_bytes` limits the uncompressed size of a record.
+pub(crate) fn decode(item: &Item, max_bytes: usize) -> Result<Head, Error> {
+    read(&Reader { item, seq: seq_of(&item.key)?, whole: true }, max_bytes)
+}
+
+/// Decodes what the protocol needs of an item in a record's place. Messages and metadata are not read: they may be damaged, or were
+/// not requested.
+pub(crate) fn decode_without_messages(item: &Item) -> Result<Head, Error> {
+    read(&Reader { item, seq: seq_of(&item.key)?, whole: false }, 0)
+}
+
+fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
+    let &Reader { item, seq, .. } = reader;
+    check_version(item)?;
+    let append_id = match item.attributes.get(APPEND_ID) {
+        Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().map(AppendId::from_bytes).ok(),
+        _ => None,
+    };
+    let append_id = append_id.ok_or_else(|| reader.wrong(APPEND_ID, "16 bytes of binary"))?;
+    let body = match reader.optional(CLEARED_BY)? {
+        Some(cleared_by) => {
+            if cleared_by <= seq || cleared_by > MAX_SEQ {
+                return Err(reader.wrong(CLEARED_BY, "the number of a later record"));
+            }
+            // A record that carries this by mistake must not be mistaken for an erased one, nor be erased.
+            if let Some(name) = [MESSAGES, METADATA, SENT_AT, REWIND].into_iter().find(|name| item.attributes.contains_key(*name))
+            {
+                return Err(reader.wrong(name, &format!("absent next to {CLEARED_BY:?}")));
+            }
+            Body::Stub { cleared_by, parts: reader.parts()? }
+        }
+        None => {
+            let rewind = reader.optional(REWIND)?;
+            // A load that followed it would never end.
+            if rewind.is_some_and(|rewind| rewind > seq) {
+                return Err(reader.wrong(REWIND, "no greater than the record's own number"));
+            }
+            let (metadata, content) = (reader.metadata()?, reader.content(rewind.is_some(), max_bytes)?);
+            let sent_at = reader.sent_at(&content)?;
+            Body::Record { rewind, metadata, sent_at, content }
+        }
+    };
+    let owner = reader.text(OWNER)?.map(Owner::new).transpose().map_err(|_| reader.wrong(OWNER, "an owner's name"))?;
+    let life = reader.optional(LASTS_UNTIL)?.map(|lasts| {
+        let listed = reader.optional(LISTED_UNTIL)?.map_or(Expiry::Forever, Expiry::Until);
+        Ok::<_, Error>(Life { lasts: if lasts == 0 { Expiry::Forever } else { Expiry::Until(lasts) }, listed })
+    });
+    Ok(Head {
+        seq,
+        append_id,
+        created_at: reader.required(CREATED_AT)?,
+        expires_at: reader.optional(EXPIRES_AT)?,
+        links: Links {
+            began: reader.optional(BEGAN)?,
+            owner,
+            life: life.transpose()?,
+            last_entry: reader.optional(LAST_ENTRY)?,
+            ended: reader.optional(ENDED)?,
+        },
+        after_expiring: matches!(item.attributes.get(AFTER_EXPIRING), Some(AttributeValue::Bool(true))),
+        body,
+    })
+}
+
+/// Decodes the messages of a large record from its parts' joined data.
+pub(crate) fn decode_parts(pk: &str, seq: u64, payload: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<Vec<Message>, Error> {
+    let wrong = |why: String| Error::corrupt(format!("record {seq} of {pk:?} cannot be read: {why} in its parts"));
+    unpack(payload, codec, max_bytes).and_then(|text| messages(&text)).map_err(wrong)
+}
+
+/// Adds a part's bytes to those of the parts before it. Together they may not exceed the record's limit.
+pub(crate) fn add_part(payload: &mut Vec<u8>, part: &Item, head: &Head, max_bytes: usize) -> Result<(), Error> {
+    let Key { pk, sk } = &part.key;
+    check_version_of(part, || format!("record {} of {pk:?}, in its part {sk:?},", head.seq))?;
+    let wrong = |why: String| Error::corrupt(format!("record {} of {pk:?} cannot be read: {why}", head.seq));
+    match part.attributes.get(APPEND_ID) {
+        Some(AttributeValue::B(id)) if id.as_ref() == head.append_id.as_bytes() => {}
+        _ => return Err(wrong(format!("its part {sk:?} has an {APPEND_ID:?} that is not the record's"))),
+    }
+    let Some(AttributeValue::B(bytes)) = part.attributes.get(DATA) else {
+        return Err(wrong(format!("its part {sk:?} has no binary attribute {DATA:?}")));
+    };
+    let limit = most_bytes(max_bytes);
+    if payload.len() + bytes.as_ref().len() > limit {
+        return Err(wrong(too_many_bytes(limit)));
+    }
+    payload.extend(bytes.as_ref());
+    Ok(())
+}
+
+struct Reader<'a> {
+    item: &'a Item,
+    seq: u64,
+    /// Whether messages and metadata are read.
+    whole: bool,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, name: &str, expected: &str) -> Error {
+        let found = if self.item.attributes.contains_key(name) { "something else" } else { "nothing" };
+        Error::corrupt(format!(
+            "record {} of {:?} cannot be read: its attribute {name:?} should be {expected} and is {found}",
+            self.seq, self.item.key.pk
+        ))
+    }
+
+    fn optional<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Error> {
+        match self.item.attributes.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(digits)) => digits.parse().map(Some).map_err(|_| self.wrong(name, "a whole number")),
+            Some(_) => Err(self.wrong(name, "a number")),
+        }
+    }
+
+    fn required<N: std::str::FromStr>(&self, name: &str) -> Result<N, Error> {
+        self.optional(name)?.ok_or_else(|| self.wrong(name, "a number"))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Error> {
+        match self.item.attributes.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(name, "a string")),
+        }
+    }
+
+    fn metadata(&self) -> Result<Option<Map<String, Value>>, Error> {
+        if !self.whole {
+            return Ok(None);
+        }
+        let Some(text) = self.text(METADATA)? else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|_| self.wrong(METADATA, "the JSON text of an object"))
+    }
+
+    /// The times of the messages. The number of messages in parts is not known here, so
+    /// [`Record::message_times`](chat_memory_core::store::Record::message_times) uses only as many times as there are messages.
+    fn sent_at(&self, content: &Stored) -> Result<Vec<Option<i64>>, Error> {
+        let Some(value) = self.item.attributes.get(SENT_AT).filter(|_| self.whole) else { return Ok(Vec::new()) };
+        let expected = || self.wrong(SENT_AT, "a list with a time or NULL for each message");
+        let AttributeValue::L(times) = value else { return Err(expected()) };
+        if matches!(content, Stored::Here(messages) if messages.len() != times.len()) {
+            return Err(expected());
+        }
+        let time = |time: &AttributeValue| match time {
+            AttributeValue::Null(_) => Ok(None),
+            AttributeValue::N(at) => at.parse().map(Some).map_err(|_| expected()),
+            _ => Err(expected()),
+        };
+        times.iter().map(time).collect()
+    }
+
+    fn parts(&self) -> Result<Option<PartsOf>, Error> {
+        let Some(count) = self.optional(PARTS)? else {
+            let is_left = self.item.attributes.contains_key(PARTS_ID);
+            return if is_left { Err(self.wrong(PARTS, "the number of the record's parts")) } else { Ok(None) };
+        };
+        if !(1..=MAX_PARTS).contains(&count) {
+            return Err(self.wrong(PARTS, &format!("a number from 1 to {MAX_PARTS}")));
+        }
+        // Anything else could make a key that DynamoDB refuses.
+        let id = self.text(PARTS_ID)?.filter(|id| uuid::Uuid::try_parse(id).is_ok());
+        let id = id.ok_or_else(|| self.wrong(PARTS_ID, "the id of the record's parts, a UUID"))?;
+        Ok(Some(PartsOf { id: id.to_owned(), count }))
+    }
+
+    /// The messages. Only a record that rewinds may have none.
+    fn content(&self, may_be_none: bool, max_bytes: usize) -> Result<Stored, Error> {
+        let parts = self.parts()?;
+        if parts.is_none() && !self.whole {
+            return Ok(Stored::Here(Vec::new()));
+        }
+        let codec = match self.text(CODEC)? {
+            None => Codec::Json,
+            Some(ZSTD) => Codec::Zstd,
+            Some(_) => return Err(self.wrong(CODEC, "\"zstd\" or absent")),
+        };
+        if let Some(parts) = parts {
+            return Ok(Stored::Parts { parts, codec });
+        }
+        let wrong = |why: String| Error::corrupt(format!("record {} of {:?} cannot be read: {why}", self.seq, self.item.key.pk));
+        match (self.item.attributes.get(MESSAGES), codec) {
+            (None, Codec::Json) if may_be_none => Ok(Stored::Here(Vec::new())),
+            (Some(AttributeValue::L(items)), Codec::Json) if !items.is_empty() => {
+                let texts = items.iter().enumerate().map(|(n, item)| match item {
+                    AttributeValue::S(text) => {
+                        message(text).map_err(|why| wrong(format!("message {} of its attribute {MESSAGES:?} {why}", n + 1)))
+                    }
+                    _ => Err(wrong(format!("message {} of its attribute {MESSAGES:?} is not a string", n + 1))),
+                });
+                texts.collect::<Result<_, _>>().map(Stored::Here)
+            }
+            (Some(AttributeValue::B(bytes)), codec) => {
+                let read = unpack(bytes.as_ref().to_vec(), codec, max_bytes).and_then(|text| messages(&text));
+                read.map(Stored::Here).map_err(|why| wrong(format!("{why} in its attribute {MESSAGES:?}")))
+            }
+            _ => Err(self.wrong(MESSAGES, "a list of strings, or binary with a codec")),
+        }
+    }
+}
+
+fn message(text: &str) -> Result<Message, String> {
+    let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON ({e})"))?;
+    Message::from_value(value).map_err(|e| format!("is not a message ({e})"))
+}
