@@ -5,13 +5,12 @@
 
 use chat_memory::SessionId;
 use chat_memory::memory::{BufferMemory, Policy};
-use chat_memory::store::url::StoreUrl;
 
 #[tokio::main]
 async fn main() -> Result<(), chat_memory::Error> {
-    let url: StoreUrl = std::env::args().nth(1).unwrap_or_else(|| "sqlite:quickstart.db".to_owned()).parse()?;
-    let memory =
-        BufferMemory::builder(url.open().await?).session(SessionId::new("user-42")?).policy(Policy::last_turns(10)).build()?;
+    let url = std::env::args().nth(1).unwrap_or_else(|| "sqlite:quickstart.db".to_owned());
+    let store = chat_memory::open(&url).await?;
+    let memory = BufferMemory::builder(store).session(SessionId::new("user-42")?).policy(Policy::last_turns(10)).build()?;
 
     let saved = memory.save_context([("input", "I am Ada.")], [("output", "Hello, Ada!")]).await?;
     println!("stored the turn as record {}: {}", saved.seq, saved.cost);

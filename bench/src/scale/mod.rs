@@ -14,8 +14,8 @@ use chat_memory::ChatStore;
 use chat_memory::store::Cost;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+use chat_memory::store::dynamodb::{Layout, Roll};
 use chat_memory::store::sqlite::SqliteStore;
-use chat_memory::store::url::{Layout, Roll};
 use chat_memory_testkit::{client, new_table, table_name};
 
 pub use self::report::thousands;

@@ -77,15 +77,15 @@ struct Urls {
 
 async fn table() -> Result<String> {
     let url = format!("dynamodb://{}?region=us-east-1&endpoint={}", table_name("bench-service"), dynamodb_endpoint());
-    let StoreUrl::DynamoDb(table) = url.parse()? else { return Err("this is a URL of DynamoDB".into()) };
-    Admin::open(&table.options()).await?.create_table().await?;
+    let table = url.parse::<StoreUrl>()?.dynamodb().ok_or("this is a URL of DynamoDB")?;
+    Admin::open(&table).await?.create_table().await?;
     Ok(url)
 }
 
 async fn measure(store: &'static str, urls: Urls, program: &Path, folder: &Path, extent: Extent) -> Result<Outcome> {
     let keys: PathBuf = folder.join("keys.toml");
     let key = server::key(program, &keys)?;
-    let library = urls.library.parse::<StoreUrl>()?.open().await?;
+    let library = chat_memory::open(&urls.library).await?;
     let server = Server::start(program, &urls.served, &keys).await?;
     let mut comparisons = Vec::new();
     for &clients in extent.clients {

@@ -105,9 +105,8 @@ export function inWords(words: Words | undefined, message: string): string {
     return words.assigned(parameter, value);
   };
   const rules: [RegExp, string | ((match: string, ...found: string[]) => string)][] = [
-    [/\ba DynamoDB URL names a table, dynamodb:\/\/TABLE/g, () => words.name("table")],
+    [/\binvalid table\b/g, () => `invalid ${words.name("table")}`],
     [/\bin the store(?:'s)? URL \(\?(\w+)=([^)]*)\)/g, (_, parameter = "", value = "") => `(${assigned(_, parameter, value)})`],
-    [new RegExp(`\\bthe parameter ${PARAMETER} of the dynamodb:// URL`, "g"), name],
     [new RegExp(`\\b(?:the )?parameter ${PARAMETER}\\b`, "g"), name],
     [new RegExp(`\\binvalid ${PARAMETER}\\b`, "g"), (_, parameter = "") => `invalid ${name(_, parameter)}`],
     [new RegExp(`\\b${PARAMETER}=([^\\s,;()]+)`, "g"), assigned],

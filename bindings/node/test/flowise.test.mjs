@@ -189,12 +189,12 @@ test("window, and inputs that are wrong", async () => {
     assert.rejects(memory(place, "DynamoDBChatMemory", { ...inputs, ...more }), (error) => says.test(error.message) && !/store URL|dynamodb:\/\//.test(error.message));
   await bad({ tableName: "" }, /Table Name is empty/);
   await bad({ windowBy: "turns" }, /Window Size must say how many turns/);
-  await bad({ retention: "forever" }, /^Retention: /);
+  await bad({ retention: "forever" }, /^invalid Retention "forever": expected a whole number/);
   await bad({ retention: "5m" }, /retention is an hour at least/);
-  await bad({ endpoint: "localhost" }, /^Endpoint: /);
-  await bad({ region: "EU WEST" }, /^Region: /);
-  await bad({ tableName: "a table" }, /^Table Name must be a table's name|^Table Name/);
-  await bad({ partitionKey: "x".repeat(300) }, /^Partition Key: /);
+  await bad({ endpoint: "localhost" }, /^invalid Endpoint: expected a URL/);
+  await bad({ region: "EU WEST" }, /^invalid Region "EU WEST": expected a name/);
+  await bad({ tableName: "a table" }, /^invalid Table Name "a table": expected/);
+  await bad({ partitionKey: "x".repeat(300) }, /^invalid Partition Key /);
   // What shows only when the table is read.
   const elsewhere = { ...inputs, tableName: await table("pk", "range") };
   const misnamed = await memory(place, "DynamoDBChatMemory", elsewhere);

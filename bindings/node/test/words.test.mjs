@@ -45,8 +45,8 @@ test("every text of the engine's that speaks of a store URL has an options' and 
 
 test("each parameter has its name in each user's words, and values stay as they are", () => {
   for (const [parameter, option] of Object.entries(OPTIONS)) {
-    const text = `the parameter ${parameter} of the dynamodb:// URL: it is not "${parameter}=x in the store URL"; give ${parameter}=y in the store URL`;
-    assert.equal(inWords(OPTION_WORDS, text), `${option}: it is not "${parameter}=x in the store URL"; give ${option}: "y"`);
+    const text = `invalid ${parameter} "x": it is not "${parameter}=x in the store URL"; give ${parameter}=y in the store URL`;
+    assert.equal(inWords(OPTION_WORDS, text), `invalid ${option} "x": it is not "${parameter}=x in the store URL"; give ${option}: "y"`);
     for (const words of [SESSION_WORDS, FLOWISE_WORDS]) {
       const said = inWords(words, text);
       assert.ok(said.includes(`it is not "${parameter}=x in the store URL"`), said);
@@ -58,7 +58,7 @@ test("each parameter has its name in each user's words, and values stay as they 
   assert.match(inWords(FLOWISE_WORDS, keys), /; give Partition Key "pk" and sort key "rk" \(this node has no field for the sort key; .*table create/);
   assert.equal(inWords(SESSION_WORDS, "leave layout=turns out of the store URL to go on"), 'leave layout: "turns" out to go on');
   assert.equal(inWords(SESSION_WORDS, "name it with list_attribute=… in the store URL"), "name it with messageAttributeName: …");
-  assert.equal(inWords(FLOWISE_WORDS, 'invalid region "x" in the store URL: expected a name'), 'invalid Region "x": expected a name');
+  assert.equal(inWords(FLOWISE_WORDS, 'invalid region "x": expected a name'), 'invalid Region "x": expected a name');
   assert.equal(inWords(OPTION_WORDS, "give one in the store URL (?region=eu-west-1), in the environment"), 'give one (region: "eu-west-1"), in the environment');
 });
 
@@ -80,7 +80,7 @@ test("a wrong value is named by its option, when it is given", () => {
     if (name === "sortValue") continue;
     assert.throws(() => new DynamoDBChatMessageHistory({ ...good, sessionId: "s", [theirs]: value }), (error) => refused(error) && (error.message.includes(theirs) || name === "roll"), `${name}`);
   }
-  assert.throws(() => new ChatStore("dynamodb://chats?region=EU%20WEST"), /parameter region of the dynamodb:\/\/ URL|store URL/);
+  assert.throws(() => new ChatStore("dynamodb://chats?region=EU%20WEST"), /^invalid region "EU WEST": expected a name/);
 });
 
 test("what the table refuses is said in options, too", async () => {

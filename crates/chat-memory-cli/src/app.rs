@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
-use chat_memory::store::url::{DynamoDbUrl, SqliteUrl, StoreUrl};
+use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Cost, InMemoryStore};
 use chat_memory::{ChatStore, Error};
 use clap::Args;
@@ -100,12 +100,7 @@ impl App {
 
     /// Whether to open the store read-only, from the command line or the URL.
     pub fn is_read_only(&self) -> Result<bool, Failure> {
-        Ok(match self.store_url()? {
-            StoreUrl::Sqlite(file) => file.read_only,
-            StoreUrl::DynamoDb(table) => table.read_only,
-            StoreUrl::Other(url) => url.flag("read_only")?,
-            _ => false,
-        })
+        Ok(self.store_url()?.is_read_only())
     }
 
     fn named_store(&self, configured: Option<&str>) -> Result<(StoreUrl, bool), Failure> {
@@ -122,7 +117,7 @@ impl App {
         };
         let (url, default) = match said {
             Some(url) => (url.parse::<StoreUrl>().map_err(|e| e.context(what)).on_command_line()?, false),
-            None => (StoreUrl::Sqlite(default_file()?), true),
+            None => (default_file()?, true),
         };
         let url = if self.globals.read_only { url.into_read_only().on_command_line()? } else { url };
         Ok((url, default))
@@ -130,46 +125,38 @@ impl App {
 
     /// Opens the store. Creates the default's folder if it is missing.
     pub async fn store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
-        match self.named_store(None)? {
-            (StoreUrl::Sqlite(file), true) => {
-                let store = file.builder().open().await?;
-                if store.is_new() {
-                    let path = store.path().display();
-                    say(format_args!("made {path} for the conversations; --store or {STORE} names another store"));
-                }
-                Ok(Arc::new(store))
+        let (url, is_default) = self.named_store(None)?;
+        if let (Some(file), true) = (url.sqlite(), is_default) {
+            let store = file.open().await?;
+            if store.is_new() {
+                let path = store.path().display();
+                say(format_args!("made {path} for the conversations; --store or {STORE} names another store"));
             }
+            return Ok(Arc::new(store));
+        }
+        match open(&url).await {
             // Opening a table sends no request to DynamoDB, so invalid input comes from the command line.
-            (StoreUrl::DynamoDb(table), _) => match DynamoDbStore::open(options(&table)).await {
-                Ok(store) => Ok(Arc::new(store)),
-                Err(error) if error.is_invalid() => Err(Failure::usage(error.to_string())),
-                Err(error) => Err(error.into()),
-            },
-            (url, _) => Ok(url.open().await?),
+            Err(error) if error.is_invalid() && url.scheme() == "dynamodb" => Err(Failure::usage(error.to_string())),
+            opened => Ok(opened?),
         }
     }
 
     /// Opens the store for a command that only reads or removes, without creating anything. If no store was named and nothing has
     /// been stored yet, returns an empty one.
     pub async fn existing_store(&self) -> Result<Arc<dyn ChatStore>, Failure> {
-        match self.named_store(None)? {
-            (StoreUrl::Sqlite(file), is_default) => match file.builder().create(false).open().await {
-                Err(error) if is_default && error.is_not_found() => Ok(Arc::new(InMemoryStore::new())),
-                opened => Ok(Arc::new(opened?)),
-            },
-            _ => self.store().await,
+        let (url, is_default) = self.named_store(None)?;
+        let Some(file) = url.sqlite() else { return self.store().await };
+        match file.create(false).open().await {
+            Err(error) if is_default && error.is_not_found() => Ok(Arc::new(InMemoryStore::new())),
+            opened => Ok(Arc::new(opened?)),
         }
     }
 
     /// The DynamoDB table for `command`.
-    pub fn table(&self, command: &str) -> Result<DynamoDbUrl, Failure> {
-        match self.store_url()? {
-            StoreUrl::DynamoDb(mut url) => {
-                url.read_only |= self.globals.read_only;
-                Ok(url)
-            }
-            _ => Err(Failure::usage(format!("{command} is about a DynamoDB table: name it, as in --store dynamodb://TABLE"))),
-        }
+    pub fn table(&self, command: &str) -> Result<Options, Failure> {
+        options(&self.store_url()?).ok_or_else(|| {
+            Failure::usage(format!("{command} is about a DynamoDB table: name it, as in --store dynamodb://TABLE"))
+        })
     }
 
     /// Prints the cost and the error; returns the exit code.
@@ -199,26 +186,25 @@ impl App {
 
 /// Opens the store at a URL.
 pub async fn open(url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
-    match url {
-        StoreUrl::DynamoDb(table) => Ok(Arc::new(DynamoDbStore::open(options(table)).await?)),
-        url => url.open().await,
+    match options(url) {
+        Some(table) => Ok(Arc::new(DynamoDbStore::open(table).await?)),
+        None => url.open().await,
     }
 }
 
-/// Opens a table for interactive use: if the service cannot be reached at first, it fails quickly. Once it was reached, for
-/// instance in a long copy, connection errors get the usual retries.
-pub fn options(table: &DynamoDbUrl) -> Options {
-    let options = table.options();
+/// The options of a table for interactive use: if the service cannot be reached at first, it fails quickly. Once it was reached, for
+/// instance in a long copy, connection errors get the usual retries. `None` for another store.
+pub fn options(url: &StoreUrl) -> Option<Options> {
+    let options = url.dynamodb()?;
     let deadline = options.deadline;
-    options.with_connect_deadline(Duration::ZERO).with_reconnect_deadline(deadline)
+    Some(options.with_connect_deadline(Duration::ZERO).with_reconnect_deadline(deadline))
 }
 
 /// `chat-memory/chats.db` in the user's data directory (on Unix `$XDG_DATA_HOME`, otherwise `~/.local/share`).
-fn default_file() -> Result<SqliteUrl, Failure> {
+fn default_file() -> Result<StoreUrl, Failure> {
     let folders = etcetera::choose_base_strategy().map_err(|e| {
         Failure::usage(format!("there is no home folder to keep conversations in ({e}); name a store with --store"))
     })?;
-    let mut file = SqliteUrl::new(folders.data_dir().join("chat-memory").join("chats.db"));
-    file.create_parent = true;
-    Ok(file)
+    let file = StoreUrl::new("sqlite", folders.data_dir().join("chat-memory").join("chats.db"))?;
+    Ok(file.with("create_parent", "true")?)
 }

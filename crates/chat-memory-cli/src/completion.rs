@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
@@ -93,7 +94,7 @@ pub fn sessions(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = unquoted(current);
     let globals = Globals { store: option("--store"), cost: false, read_only: false, json: false, utc: false };
     let Ok(url) = App::new(globals).store_url() else { return Vec::new() };
-    let patience = if matches!(url, StoreUrl::DynamoDb(_)) { PATIENCE } else { PATIENCE_ON_DISK };
+    let patience = if url.scheme() == "dynamodb" { PATIENCE } else { PATIENCE_ON_DISK };
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() else {
         return Vec::new();
     };
@@ -105,21 +106,24 @@ pub fn sessions(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Finds the sessions whose ids start with this text, until there are enough or the caller gives up.
-async fn find_sessions(mut url: StoreUrl, beginning: &str, found: &mut Vec<SessionInfo>) {
-    if let StoreUrl::Sqlite(file) = &mut url {
+async fn find_sessions(url: StoreUrl, beginning: &str, found: &mut Vec<SessionInfo>) {
+    let store: Arc<dyn ChatStore> = if let Some(file) = url.sqlite() {
         // Opening a missing file would create it, and opening a pipe would block.
-        let Ok(about) = std::fs::metadata(&file.path) else { return };
+        let Ok(about) = std::fs::metadata(url.path()) else { return };
         if !about.is_file() {
             return;
         }
         // Opening a file read-only leaves SQLite's side files behind; a writer removes them.
-        file.read_only = about.permissions().readonly();
-        (file.create_parent, file.busy_timeout) = (false, Some(PATIENCE_ON_DISK));
-    }
-    let Ok(store) = url.open().await else { return };
+        let file = file.read_only(about.permissions().readonly()).create_parent(false).busy_timeout(PATIENCE_ON_DISK);
+        let Ok(store) = file.open().await else { return };
+        Arc::new(store)
+    } else {
+        let Ok(store) = url.open().await else { return };
+        store
+    };
     let owner = option("--owner").and_then(|owner| Owner::new(owner).ok());
     // Reading a whole table costs money; a list by owner is a query.
-    let all = owner.is_none() && matches!(url, StoreUrl::Sqlite(_));
+    let all = owner.is_none() && url.scheme() == "sqlite";
     let mut after: Option<String> = None;
     for _ in 0..PAGES {
         let page = if all {

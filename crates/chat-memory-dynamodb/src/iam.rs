@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::options::TableArn;
-use chat_memory_core::backend::Layout;
+use crate::options::Layout;
 
 /// What a configuration is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -17,7 +17,7 @@ mod testing;
 pub use common::names::FORMAT_VERSION;
 pub use common::swept::TableSweepStats;
 pub use layouts::turns::{RecordCost, cost_of};
-pub use options::{Credentials, MAX_RETENTION, MIN_RETENTION, Options};
+pub use options::{
+    Credentials, DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_RETENTION, MAX_ROLL_BYTES, MIN_RETENTION, MIN_ROLL_BYTES, Options, Roll,
+};
 pub use store::DynamoDbStore;
-
-pub use chat_memory_core::backend::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};

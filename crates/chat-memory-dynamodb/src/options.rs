@@ -1,19 +1,19 @@
 //! How to reach a table, and how to store sessions in it.
 
 mod credentials;
-mod debug;
+mod layout;
 mod list;
+mod settings;
 
 use std::time::Duration;
 
-use url::Url;
-
 pub use credentials::Credentials;
+pub use layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};
 
 use super::common::names;
 use crate::common::timing::MIN_RETENTION_S;
 use chat_memory_core::Namespace;
-use chat_memory_core::backend::{DEFAULT_ROLL_BYTES, Dialect, Layout, Roll};
+use chat_memory_core::backend::settings::{invalid, spell_duration};
 use chat_memory_core::error::Error;
 
 /// The shortest retention. With a shorter one, a record could be purged while an append still builds on it.
@@ -22,14 +22,15 @@ pub const MIN_RETENTION: Duration = Duration::from_secs(MIN_RETENTION_S);
 /// The longest retention, a hundred years. To keep records longer, set none.
 pub const MAX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// How long an operation may take in total.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 /// How long an operation tries to connect. A wrong name stays wrong, and whoever waits for the result should learn of it soon.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The longest name of a key attribute, in bytes (DynamoDB's limit).
-const MAX_KEY_NAME_BYTES: usize = 255;
-
 /// All settings of a table and of how sessions are stored in it. What is `None` comes from AWS's default chain (environment,
-/// profile, SSO, web identity, container, instance role) or from the default given with each field.
+/// profile, SSO, web identity, container, instance role) or from the default given with each field. [`Options::SETTINGS`] has the
+/// settings that a store URL can give.
 ///
 /// ```
 /// use chat_memory::store::dynamodb::{Credentials, Options};
@@ -118,7 +119,7 @@ impl Options {
             roll: Roll::At(DEFAULT_ROLL_BYTES),
             max_record_bytes: 16_000_000,
             request_timeout: Duration::from_secs(5),
-            deadline: Duration::from_secs(30),
+            deadline: DEADLINE,
             connect_deadline: CONNECT_DEADLINE,
             reconnect_deadline: CONNECT_DEADLINE,
         }
@@ -278,97 +279,76 @@ impl Options {
     /// Checks whether these options can work at all, as far as they themselves show. Whatever opens a table calls this first.
     ///
     /// # Errors
-    /// Invalid if a name is impossible, two options contradict each other, or a number is out of bounds.
+    /// Invalid if a setting cannot have its value, or if two contradict each other; the error names the one that was given.
     pub fn check(&self) -> Result<(), Error> {
+        chat_memory_core::backend::settings::check(&Self::SETTINGS, self)?;
         let arn_region = self.check_table()?;
         if let (Some(region), Some(arn_region)) = (&self.region, arn_region)
             && region != arn_region
         {
-            return Err(Error::invalid(format!(
-                "the table's ARN is of the region {arn_region}, but the region given is {region}; \
-                 leave the region out, or give the same"
-            )));
+            return Err(invalid(
+                "region",
+                region,
+                format_args!("the table's ARN is of {arn_region}; leave the region out, or give the same"),
+            ));
         }
-        if let Some(region) = &self.region
-            && (region.is_empty() || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
-        {
-            return Err(Error::invalid(format!("{region:?} is not an AWS region; give one like eu-west-1")));
+        if self.said_layout() != Some(Layout::List) {
+            self.check_keys()?;
         }
-        if self.said_layout() == Some(Layout::List) {
-            self.check_list()?;
-        } else {
-            self.check_list().and(self.check_keys())?;
+        self.check_list()?;
+        self.credentials.as_ref().map_or(Ok(()), Credentials::check)?;
+        if self.deadline < self.request_timeout {
+            let (deadline, timeout) = (spell_duration(self.deadline), spell_duration(self.request_timeout));
+            return Err(if self.deadline == DEADLINE {
+                invalid(
+                    "request_timeout",
+                    &timeout,
+                    format_args!("the deadline is {deadline}; give a shorter timeout, or a longer deadline"),
+                )
+            } else {
+                invalid(
+                    "deadline",
+                    &deadline,
+                    format_args!("one request may take {timeout}; give a longer deadline, or a shorter request_timeout"),
+                )
+            });
         }
-        self.endpoint.as_deref().map_or(Ok(()), check_endpoint)?;
-        if let Some(credentials) = &self.credentials {
-            credentials.check()?;
-        }
-        self.check_numbers()
+        Ok(())
     }
 
     /// Checks the table's name or ARN, and returns the ARN's region.
     fn check_table(&self) -> Result<Option<&str>, Error> {
-        let arn = if self.table.starts_with("arn:") {
-            let arn = TableArn::of(&self.table);
-            Some(arn.ok_or_else(|| {
-                Error::invalid(format!(
-                    "{:?} is not the ARN of a DynamoDB table; one looks like arn:aws:dynamodb:eu-west-1:111122223333:table/chats",
-                    self.table
-                ))
-            })?)
-        } else {
-            None
-        };
+        let arn = TableArn::of(&self.table);
+        if self.table.starts_with("arn:") && arn.is_none() {
+            let expected = "expected an ARN such as arn:aws:dynamodb:eu-west-1:111122223333:table/chats";
+            return Err(invalid("table", &self.table, expected));
+        }
         let name = arn.map_or(self.table.as_str(), |arn| arn.table);
         let fits = (3..=255).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
         if !fits {
-            return Err(Error::invalid(format!(
-                "{name:?} cannot be a table's name; DynamoDB takes 3 to 255 of the characters a-z, A-Z, 0-9, '_', '-' and '.'"
-            )));
+            let expected = "expected a name of 3 to 255 letters, digits, '_', '-' and '.', or the table's whole ARN";
+            return Err(invalid("table", name, expected));
         }
         Ok(arn.map(|arn| arn.region))
     }
 
     fn check_keys(&self) -> Result<(), Error> {
-        for (what, name) in [("partition", self.partition_key_name()), ("sort", self.sort_key_name())] {
-            if name.is_empty() || name.len() > MAX_KEY_NAME_BYTES {
-                return Err(Error::invalid(format!("the {what} key's name must have 1 to {MAX_KEY_NAME_BYTES} bytes")));
-            }
+        for (setting, name) in [("partition_key", self.partition_key_name()), ("sort_key", self.sort_key_name())] {
             if names::ATTRIBUTES.contains(&name) {
-                return Err(Error::invalid(format!(
-                    "the {what} key must not be called {name:?}, since records have an attribute of that name; \
-                     use a table whose key has another name"
-                )));
+                return Err(invalid(
+                    setting,
+                    name,
+                    "records have an attribute of that name; use a table whose key has another name",
+                ));
             }
         }
         if self.partition_key_name() == self.sort_key_name() {
-            return Err(Error::invalid(format!(
-                "the partition key and the sort key are two attributes, but both are called {:?}",
-                self.sort_key_name()
-            )));
-        }
-        Ok(())
-    }
-
-    fn check_numbers(&self) -> Result<(), Error> {
-        if let Some(retention) = self.retention
-            && !(MIN_RETENTION..=MAX_RETENTION).contains(&retention)
-        {
-            return Err(Error::invalid(format!(
-                "a retention is an hour at least and a hundred years at most; {} seconds is neither \
-                 (leave it out to keep everything)",
-                retention.as_secs()
-            )));
-        }
-        if self.max_record_bytes == 0 {
-            return Err(Error::invalid("the limit on a record is 0 bytes, so nothing could be appended; give a larger one"));
-        }
-        if self.request_timeout.is_zero() || self.deadline < self.request_timeout {
-            return Err(Error::invalid(format!(
-                "the deadline ({} ms) must leave time for one request ({} ms), and that must not be zero",
-                self.deadline.as_millis(),
-                self.request_timeout.as_millis()
-            )));
+            let (setting, other) = if self.sort_key.is_some() { ("sort_key", "partition") } else { ("partition_key", "sort") };
+            return Err(invalid(
+                setting,
+                self.sort_key_name(),
+                format_args!("the {other} key has the same name; give the table's two keys"),
+            ));
         }
         Ok(())
     }
@@ -377,21 +357,6 @@ impl Options {
     pub(crate) fn known_region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| TableArn::of(&self.table).map(|arn| arn.region))
     }
-}
-
-fn check_endpoint(endpoint: &str) -> Result<(), Error> {
-    let url = Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let Some(url) = url else {
-        // Not repeated in the message: it may hold a password that a typo in the scheme kept from being recognised.
-        return Err(Error::invalid("the endpoint is not a URL of the service; give one like http://127.0.0.1:8000"));
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::invalid(
-            "the endpoint holds a user name or password, which DynamoDB does not know; \
-             give credentials as options or in the environment",
-        ));
-    }
-    Ok(())
 }
 
 /// The parts of a table's ARN.
@@ -437,37 +402,115 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_with_a_remedy() {
-        assert!(refused(Options::new("no")).contains("3 to 255"));
-        assert!(refused(Options::new("a table")).contains("cannot be a table's name"));
+        assert!(refused(Options::new("no")).contains("invalid table \"no\": expected a name of 3 to 255"));
+        assert!(refused(Options::new("a table")).contains("invalid table"));
         assert!(refused(Options::new("arn:aws:s3:::chats")).contains("arn:aws:dynamodb:eu-west-1"));
         let arn = Options::new("arn:aws:dynamodb:eu-west-1:111122223333:table/chats");
         assert!(refused(arn.with_region("us-east-1")).contains("eu-west-1"));
-        assert!(refused(Options::new("chats").with_region("x.evil.example/")).contains("not an AWS region"));
-        assert!(refused(Options::new("chats").with_keys("id", "id")).contains("both are called \"id\""));
-        assert!(refused(Options::new("chats").with_keys("messages", "sk")).contains("\"messages\""));
-        assert!(refused(Options::new("chats").with_keys("", "sk")).contains("1 to 255 bytes"));
-        assert!(refused(Options::new("chats").with_retention(Duration::from_secs(3599))).contains("an hour at least"));
-        assert!(refused(Options::new("chats").with_max_record_bytes(0)).contains("0 bytes"));
-        assert!(refused(Options::new("chats").with_deadline(Duration::from_secs(1))).contains("1000 ms"));
+        assert!(refused(Options::new("chats").with_keys("id", "id")).contains("invalid sort_key \"id\""));
         assert!(refused(Options::new("chats").with_credentials(Credentials::new("AKIA", ""))).contains("lack"));
     }
 
+    /// Each invalid value, by its name and as code gives it.
     #[test]
-    fn an_endpoint_is_a_url_without_secrets() {
-        for good in ["http://127.0.0.1:8000", "https://dynamodb.eu-west-1.amazonaws.com"] {
-            Options::new("chats").with_endpoint(good).check().expect(good);
+    fn a_setting_is_refused_alike_by_its_name_and_in_code() {
+        let long = "x".repeat(1025);
+        for (name, value, says, in_code) in [
+            ("region", "EU-WEST-1", "eu-west-1", (|o, v| o.with_region(v)) as fn(Options, &str) -> Options),
+            ("region", "x.evil.example/", "eu-west-1", |o, v| o.with_region(v)),
+            ("region", "", "eu-west-1", |o, v| o.with_region(v)),
+            ("partition_key", "", "1 to 255 bytes", |o, v| o.with_keys(v, "sk")),
+            ("sort_key", &long, "1 to 255 bytes", |o, v| o.with_keys("id", v)),
+            ("list_attribute", "", "1 to 255 bytes", |o, v| o.with_list_attribute(v)),
+            ("ttl_attribute", "", "1 to 255 bytes", |o, v| o.with_ttl_attribute(v)),
+            ("sort_value", &long, "1 to 1024 bytes", |o, v| o.with_sort_value(v)),
+            ("profile", "", "empty", |o, v| o.with_profile(v)),
+            ("retention", "3599s", "an hour at least", |o, _| o.with_retention(Duration::from_secs(3599))),
+            ("retention", "36501d", "a hundred years", |o, _| o.with_retention(Duration::from_secs(36_501 * 86_400))),
+            ("max_record", "0", "above 0", |o, _| o.with_max_record_bytes(0)),
+            ("roll", "1", "4000 to 380000", |o, _| o.with_roll(Roll::At(1))),
+            ("deadline", "0ms", "above 0", |o, _| o.with_deadline(Duration::ZERO)),
+            ("request_timeout", "0ms", "above 0", |o, _| o.with_request_timeout(Duration::ZERO)),
+            ("endpoint", "localhost:8000", "http://127.0.0.1:8000", |o, v| o.with_endpoint(v)),
+            ("endpoint", "ftp://x", "http://127.0.0.1:8000", |o, v| o.with_endpoint(v)),
+            ("endpoint", "http://", "http://127.0.0.1:8000", |o, v| o.with_endpoint(v)),
+            ("endpoint", "http://x:1/?y=z", "query", |o, v| o.with_endpoint(v)),
+            ("endpoint", "http://me:hunter2@127.0.0.1:8000", "password", |o, v| o.with_endpoint(v)),
+        ] {
+            let named = Options::new("chats").set(name, value).expect_err(value).to_string();
+            assert_eq!(refused(in_code(Options::new("chats"), value)), named);
+            assert!(named.starts_with(&format!("invalid {name}")) && named.contains(says), "{named}");
+            assert!(!named.contains("hunter2"), "{named}");
         }
-        for bad in ["localhost:8000", "ftp://x", "", "http://"] {
-            assert!(refused(Options::new("chats").with_endpoint(bad)).contains("http://127.0.0.1:8000"), "{bad}");
-        }
-        let message = refused(Options::new("chats").with_endpoint("http://me:hunter2@127.0.0.1:8000"));
-        assert!(!message.contains("hunter2"), "{message}");
+        assert!(Options::new("chats").set("regoin", "x").expect_err("no such setting").to_string().contains("region, endpoint"));
     }
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn settings_that_contradict_each_other_are_named() {
+        for (given, says) in [
+            (&[("partition_key", "messages")][..], "invalid partition_key \"messages\": records have an attribute of that name"),
+            (&[("partition_key", "History")], "invalid partition_key \"History\""),
+            (&[("layout", "list"), ("partition_key", "messages")], "invalid partition_key \"messages\""),
+            (&[("partition_key", "id"), ("list_attribute", "id")], "invalid list_attribute \"id\": it is also the partition_key"),
+            (&[("list_attribute", "History")], "dialect=python"),
+            (&[("list_attribute", "chat_memory")], "invalid list_attribute"),
+            (&[("ttl_attribute", "messages")], "invalid ttl_attribute"),
+            (&[("layout", "turns"), ("sort_value", "x")], "invalid sort_value \"x\": the setting is of the list layout"),
+            (&[("deadline", "1s")], "invalid deadline \"1s\": one request may take 5s"),
+            (&[("request_timeout", "1m")], "invalid request_timeout \"1m\": the deadline is 30s"),
+        ] {
+            let mut options = Options::new("chats");
+            given.iter().for_each(|(name, value)| options.set(name, value).expect("each alone is good"));
+            let said = refused(options);
+            assert!(said.contains(says), "{given:?}: {said}");
+        }
+        let mut other = Options::new("chats");
+        for (name, value) in [("layout", "list"), ("partition_key", "messages"), ("list_attribute", "chat")] {
+            other.set(name, value).expect("a good value");
+        }
+        other.check().expect("the messages are elsewhere");
+    }
+
+    #[test]
+    fn debug_shows_each_setting_and_no_secret() {
         let credentials = Credentials::new("AKIAEXAMPLE", "hunter2").with_session_token("hunter3");
-        let shown = format!("{:?}", Options::new("chats").with_credentials(credentials));
+        let options = Options::new("chats").with_credentials(credentials).with_endpoint("http://me:hunter2@x");
+        let shown = format!("{options:?}");
         assert!(!shown.contains("AKIAEXAMPLE") && !shown.contains("hunter"), "{shown}");
+        let shown = format!("{:?}", options.with_endpoint("http://x:1").with_region("eu-west-1").with_roll(Roll::Off));
+        assert!(
+            shown.contains("endpoint: http://x:1, ") && shown.contains("region: eu-west-1") && shown.contains("roll: off"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn every_option_is_a_setting_or_known_to_be_none() {
+        // A new field fails to compile here: add its row to `Options::SETTINGS`, and it to one of the two lists.
+        let Options {
+            region: _,
+            partition_key: _,
+            sort_key: _,
+            endpoint: _,
+            profile: _,
+            namespace: _,
+            retention: _,
+            eventual: _,
+            read_only: _,
+            layout: _,
+            dialect: _,
+            list_attribute: _,
+            sort_value: _,
+            ttl_attribute: _,
+            roll: _,
+            max_record_bytes: _,
+            request_timeout: _,
+            deadline: _, // those with a row
+            table: _,
+            credentials: _,
+            connect_deadline: _,
+            reconnect_deadline: _,
+        } = Options::new("chats");
+        assert_eq!(Options::SETTINGS.len(), 18);
     }
 }

@@ -16,11 +16,10 @@ use super::common::size::MAX_ITEM;
 use super::common::swept::TableSweepStats;
 use super::layouts::list::{self, Contents, Listed};
 use super::layouts::turns::{self, Limits, Turns};
-use super::options::Options;
+use super::options::{Layout, Options, Roll};
 use super::table::Clock;
 use super::table::sdk::{Failure, Schema, SdkTable, Trouble};
 use chat_memory_core::backend::Moment;
-use chat_memory_core::backend::{Layout, Roll};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{
     Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Load, SessionInfo, SessionPage,

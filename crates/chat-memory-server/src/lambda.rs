@@ -68,7 +68,7 @@ pub fn service(settings: &Settings) -> Result<Service, Error> {
         .as_deref()
         .ok_or_else(|| Error::invalid("CHAT_MEMORY_STORE must name the table, as in dynamodb://chats"))?;
     let url: StoreUrl = url.parse().map_err(|e: Error| e.context("the store"))?;
-    if !matches!(url, StoreUrl::DynamoDb(_)) {
+    if url.scheme() != "dynamodb" {
         return Err(Error::invalid(
             "on Lambda the store must be a DynamoDB table, as in dynamodb://chats: what a function keeps in files or in memory is lost with it",
         ));

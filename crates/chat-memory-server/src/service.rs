@@ -192,9 +192,9 @@ impl Service {
     /// of different lists and stores apart. It is the same in each process with this store URL, so that links to pages stay valid.
     pub(crate) fn cursor_secret(&self) -> [u8; 32] {
         match self.stores().url() {
-            // Its sessions end with the process; and a ready store has no name.
-            Some(StoreUrl::Memory(_)) | None => self.0.secret,
-            Some(url) => Sha256::digest(format!("cursors of {url}")).into(),
+            Some(url) if url.scheme() != "memory" => Sha256::digest(format!("cursors of {url}")).into(),
+            // The sessions of a store in memory end with the process; and a ready store has no name.
+            _ => self.0.secret,
         }
     }
 

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chat_memory::store::Load;
 use chat_memory::store::dynamodb::DynamoDbStore;
-use chat_memory::store::url::{MemoryUrl, SqliteUrl, StoreUrl};
+use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, Error, Namespace, SessionId};
 use tokio::sync::OnceCell;
 
@@ -86,17 +85,15 @@ impl Stores {
                 )));
             }
         };
-        let store: Arc<dyn ChatStore> = match (&**url, namespace) {
-            (StoreUrl::DynamoDb(url), namespace) => {
-                // All namespaces share one AWS client: the connections and credentials are the service's.
-                let table = self.table.get_or_try_init(|| DynamoDbStore::open(url.options())).await?;
-                match namespace {
-                    Some(inner) => Arc::new(table.in_namespace(behind(url.namespace.as_ref(), inner)?)),
-                    None => Arc::new(table.clone()),
-                }
+        let own = namespace.map(|namespace| url.in_namespace(namespace)).transpose()?;
+        let store: Arc<dyn ChatStore> = match url.dynamodb() {
+            // All namespaces share one AWS client, opened without any of theirs: the connections and credentials are the service's.
+            Some(options) => {
+                let table = self.table.get_or_try_init(|| DynamoDbStore::open(options)).await?;
+                let namespace = own.and_then(|own| own.dynamodb()?.namespace);
+                Arc::new(namespace.map_or_else(|| table.clone(), |namespace| table.in_namespace(namespace)))
             }
-            (url, Some(namespace)) => within(url, namespace)?.open().await?,
-            (url, None) => url.open().await?,
+            None => own.as_ref().unwrap_or(url).open().await?,
         };
         Ok(self.metered(store))
     }
@@ -174,54 +171,5 @@ impl Drop for Noted<'_> {
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stores").field("url", &self.url().map(ToString::to_string)).finish_non_exhaustive()
-    }
-}
-
-/// A namespace appended to the one in the store's URL, if any.
-fn behind(outer: Option<&Namespace>, inner: &Namespace) -> Result<Namespace, Error> {
-    outer.map_or_else(|| Ok(inner.clone()), |outer| Namespace::new(format!("{outer}/{inner}")))
-}
-
-/// The URL of a namespace's store, if it has one of its own.
-fn within(url: &StoreUrl, namespace: &Namespace) -> Result<StoreUrl, Error> {
-    match url {
-        // Each is opened once, as a separate store.
-        StoreUrl::Memory(memory) => Ok(StoreUrl::Memory(MemoryUrl::clone(memory))),
-        StoreUrl::Sqlite(file) => {
-            let mut own = SqliteUrl::clone(file);
-            own.path = file_of(&file.path, namespace)?;
-            Ok(StoreUrl::Sqlite(own))
-        }
-        StoreUrl::Other(url) => {
-            let namespace = behind(url.namespace()?.as_ref(), namespace)?;
-            url.clone().with("namespace", namespace.to_string()).map(StoreUrl::Other)
-        }
-        _ => Err(Error::invalid("this kind of store has no namespaces")),
-    }
-}
-
-fn file_of(path: &Path, namespace: &Namespace) -> Result<PathBuf, Error> {
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    let stem = stem.ok_or_else(|| Error::invalid(format!("{} has no name to put a namespace into", path.display())))?;
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let name = extension.map_or_else(|| format!("{stem}.{namespace}"), |extension| format!("{stem}.{namespace}.{extension}"));
-    Ok(path.with_file_name(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_namespace_has_a_place_of_its_own() {
-        let within = |url: &str, namespace: &str| {
-            let namespace = Namespace::new(namespace).expect("a good name");
-            within(&url.parse().expect("a good URL"), &namespace).expect("a URL").to_string()
-        };
-        assert_eq!(within("sqlite:/data/chats.db?retention=30d", "acme"), "sqlite:/data/chats.acme.db?retention=30d");
-        assert_eq!(within("sqlite:chats", "acme"), "sqlite:chats.acme");
-        let name = |name: &str| Namespace::new(name).expect("a good name");
-        assert_eq!(behind(None, &name("acme")).expect("a name"), name("acme"));
-        assert_eq!(behind(Some(&name("prod")), &name("acme")).expect("a name"), name("prod/acme"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::batch::Batches;
 use super::failure::Failure;
 use super::log::{Landed, NewRecord};
+use super::options::Options;
 use super::workers::Workers;
 use super::{schema, sweep};
 use chat_memory_core::backend::wall_ms;
@@ -26,40 +27,6 @@ const STATEMENTS: usize = 32;
 /// After this many appends by this process, some expired data is erased.
 const APPENDS_PER_PURGE: u64 = 64;
 
-/// SQLite's limit is 10^9 bytes per value.
-const MAX_RECORD_BYTES: usize = 900_000_000;
-
-/// How to open the file.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) path: PathBuf,
-    pub(super) retention: Option<Duration>,
-    pub(super) read_only: bool,
-    pub(super) busy_timeout: Duration,
-    pub(super) create: bool,
-    pub(super) create_parent: bool,
-    pub(super) max_record_bytes: usize,
-    /// Limits the file's size, in pages, so that a test can fill the disk.
-    #[cfg(test)]
-    pub(super) max_pages: Option<u32>,
-}
-
-impl Options {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            retention: None,
-            read_only: false,
-            busy_timeout: Duration::from_secs(10),
-            create: true,
-            create_parent: false,
-            max_record_bytes: 16_000_000,
-            #[cfg(test)]
-            max_pages: None,
-        }
-    }
-}
-
 /// An open file.
 pub(super) struct Database {
     pub(super) options: Arc<Options>,
@@ -73,12 +40,6 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) async fn open(mut options: Options) -> Result<Self, Error> {
-        if options.retention.is_some_and(|retention| retention < Duration::from_secs(1)) {
-            return Err(Error::invalid("a retention is at least a second; leave it out to keep records without end"));
-        }
-        if !(1..=MAX_RECORD_BYTES).contains(&options.max_record_bytes) {
-            return Err(Error::invalid(format!("the limit of a record's size must be 1 to {MAX_RECORD_BYTES} bytes")));
-        }
         // An absolute path, because a change of the working directory must not change the file, and "file:…" is not a URI here.
         options.path = std::path::absolute(&options.path)
             .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;

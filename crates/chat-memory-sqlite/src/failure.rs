@@ -3,7 +3,7 @@
 use rusqlite::ErrorCode;
 
 use super::batch::copy;
-use super::connect::Options;
+use super::options::Options;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Ticket;
 

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::connect::{Database, Options};
+use self::connect::Database;
 use self::log::{Landed, NewRecord};
+use self::options::Options;
 use chat_memory_core::SessionId;
 use chat_memory_core::backend::{check_title, wall_ms};
 use chat_memory_core::error::{Error, ErrorKind};
@@ -33,6 +34,7 @@ mod connect;
 mod failure;
 mod listing;
 mod log;
+mod options;
 mod schema;
 mod sweep;
 #[cfg(test)]
@@ -214,8 +216,9 @@ impl SqliteBuilder {
     ///
     /// # Errors
     /// Not found (no such directory; no such file, if it may not be created), access denied, invalid (the file is not a chat
-    /// memory: it is left untouched), unsupported (written by a newer version), corrupt, unavailable (locked, disk full).
+    /// memory: it is left untouched; a setting with a value that it cannot have), unsupported (written by a newer version), corrupt, unavailable (locked, disk full).
     pub async fn open(self) -> Result<SqliteStore, Error> {
+        self.check()?;
         Database::open(self.0).await.map(|database| SqliteStore(Arc::new(database)))
     }
 

@@ -26,8 +26,8 @@ pub async fn list_url(prefix: &str) -> String {
 async fn new_table_url(prefix: &str, more: &str) -> String {
     let url = format!("dynamodb://{}?region=us-east-1&endpoint={}{more}", table_name(prefix), dynamodb_endpoint());
     let parsed: StoreUrl = url.parse().expect("a store URL");
-    let StoreUrl::DynamoDb(options) = parsed else { panic!("it is a DynamoDB URL") };
-    let admin = Admin::open(&options.options()).await.expect("DynamoDB Local is reachable");
+    let options = parsed.dynamodb().expect("it is a DynamoDB URL");
+    let admin = Admin::open(&options).await.expect("DynamoDB Local is reachable");
     admin.create_table().await.expect("a new table");
     url
 }

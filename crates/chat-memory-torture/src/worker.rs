@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{ChatStore, History, Load, Position, SessionQuery, SessionUpdate};
 use chat_memory::{Error, ErrorKind, SessionId, torture};
 use serde::{Deserialize, Serialize};
@@ -183,8 +182,7 @@ pub fn run(orders: Orders) -> crate::Result {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(io)?;
     runtime.block_on(async move {
-        let url: StoreUrl = orders.url.parse().map_err(|e: Error| e.to_string())?;
-        let store = url.open().await.map_err(|e| e.to_string())?;
+        let store = chat_memory::open(&orders.url).await.map_err(|e| e.to_string())?;
         let worker = Worker { orders, store, repeats: Mutex::default(), ops: AtomicU64::new(0), tries: AtomicU64::new(0) };
         let worker = Arc::new(worker);
         if worker.orders.settles {

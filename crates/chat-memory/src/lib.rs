@@ -18,6 +18,24 @@ pub use chat_memory_core::{
 #[cfg(feature = "conformance")]
 pub use chat_memory_core::{conformance, conformance_tests};
 
+/// Opens the store at a URL: `sqlite:PATH`, `dynamodb://TABLE`, `memory:` or a [registered](store::url::register) scheme, each with
+/// its settings after a `?` (see [`store::url`]).
+///
+/// ```
+/// use chat_memory::{Append, ChatStore, Message, SessionId};
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let store = chat_memory::open("memory:").await?;
+/// store.append(&SessionId::new("trip")?, &Append::new([Message::user("Where should we go in May?")])).await?;
+/// # Ok::<(), chat_memory::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Invalid if it is no store URL; unsupported if this build lacks the store, naming the cargo feature; errors of opening the store.
+pub async fn open(url: &str) -> Result<std::sync::Arc<dyn ChatStore>, Error> {
+    url.parse::<store::url::StoreUrl>()?.open().await
+}
+
 /// Compiles the Rust code in the README.
 #[cfg(all(doctest, feature = "dynamodb"))]
 #[doc = include_str!("../../../README.md")]

@@ -165,8 +165,7 @@ fn role() {
     let mut said = Printed::default();
     runtime.block_on(async {
         let url: StoreUrl = std::env::var(URL).expect("it is given with the role").parse().expect("a good URL");
-        let StoreUrl::DynamoDb(url) = url else { panic!("it is a DynamoDB URL") };
-        said.everything(url.options()).await;
+        said.everything(url.dynamodb().expect("it is a DynamoDB URL")).await;
     });
     println!("{}\n{}", said.0, traced.text());
 }

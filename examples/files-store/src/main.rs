@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_memory::store::url::{OtherUrl, Scheme, register};
+use chat_memory::store::url::{Scheme, StoreUrl, register};
 use chat_memory::{ChatStore, Error};
 use chat_memory_files::FilesStore;
 
@@ -17,11 +17,13 @@ impl Scheme for Files {
         "files:FOLDER"
     }
 
-    async fn open(&self, url: &OtherUrl) -> Result<Arc<dyn ChatStore>, Error> {
-        if url.place.is_empty() {
-            return Err(Error::invalid("a files URL names a folder: files:FOLDER"));
-        }
-        Ok(Arc::new(FilesStore::open(&url.place).await?))
+    fn check(&self, url: &StoreUrl) -> Result<(), Error> {
+        let is_named = !url.path().as_os_str().is_empty();
+        if is_named { Ok(()) } else { Err(Error::invalid("a files URL names a folder: files:FOLDER")) }
+    }
+
+    async fn open(&self, url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
+        Ok(Arc::new(FilesStore::open(url.path()).await?))
     }
 }
 

@@ -15,7 +15,6 @@ use adk_runner::Runner;
 use adk_session::{CreateRequest, SessionService};
 use adk_tool::FunctionTool;
 use async_trait::async_trait;
-use chat_memory::store::url::StoreUrl;
 use chat_memory_adk::ChatSessionService;
 use futures_util::StreamExt;
 use serde_json::json;
@@ -57,10 +56,10 @@ impl Llm for FakeModel {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let store: StoreUrl = args.next().as_deref().unwrap_or("memory:").parse()?;
+    let store = chat_memory::open(args.next().as_deref().unwrap_or("memory:")).await?;
     let question = args.next().unwrap_or_else(|| "How is the weather in Paris?".into());
 
-    let service = Arc::new(ChatSessionService::new(store.open().await?));
+    let service = Arc::new(ChatSessionService::new(store));
     let (app, user, session) = ("weather", "user-42", "session-1");
     let identity = AdkIdentity::new(AppName::try_from(app)?, UserId::try_from(user)?, SessionId::try_from(session)?);
     if service.get_for_identity(&identity).await.is_err_and(|error| error.is_not_found()) {

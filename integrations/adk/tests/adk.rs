@@ -6,7 +6,6 @@ use std::sync::Arc;
 use adk_core::identity::{AdkIdentity, AppName, SessionId as AdkSession, UserId};
 use adk_core::{Content, ErrorCategory, Event};
 use adk_session::{AppendEventRequest, CreateRequest, DeleteRequest, GetRequest, ListRequest, Session, SessionService};
-use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message, Role, SessionId};
@@ -18,7 +17,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 async fn open(url: &str) -> Arc<dyn ChatStore> {
-    url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens")
+    chat_memory::open(url).await.expect("it opens")
 }
 
 /// A separate service, as another process would have.

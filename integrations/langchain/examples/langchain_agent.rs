@@ -11,7 +11,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_memory::SessionId;
 use chat_memory::memory::Policy;
-use chat_memory::store::url::StoreUrl;
 use chat_memory_langchain::ChatMemory;
 use futures_util::Stream;
 use langchain_rust::agent::{AgentExecutor, OpenAiToolAgentBuilder};
@@ -65,10 +64,10 @@ impl Tool for Weather {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let store: StoreUrl = args.next().as_deref().unwrap_or("memory:").parse()?;
+    let store = chat_memory::open(args.next().as_deref().unwrap_or("memory:")).await?;
     let question = args.next().unwrap_or_else(|| "How is the weather in Paris?".into());
 
-    let memory = ChatMemory::new(store.open().await?, SessionId::new("user-42")?).with_policy(Policy::last_turns(20));
+    let memory = ChatMemory::new(store, SessionId::new("user-42")?).with_policy(Policy::last_turns(20));
     let tools: [Arc<dyn Tool>; 1] = [Arc::new(Weather)];
     let agent = OpenAiToolAgentBuilder::new().tools(&tools).build(FakeModel)?;
     let executor = AgentExecutor::from_agent(agent).with_memory(memory.into());

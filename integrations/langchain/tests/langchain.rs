@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chat_memory::memory::{Policy, recall_with};
-use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message, Role, SessionId};
@@ -23,7 +22,7 @@ use langchain_rust::schemas::memory::BaseMemory;
 use langchain_rust::schemas::{Message as Theirs, StreamData};
 
 async fn open(url: &str) -> Arc<dyn ChatStore> {
-    url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens")
+    chat_memory::open(url).await.expect("it opens")
 }
 
 fn session(name: &str) -> SessionId {

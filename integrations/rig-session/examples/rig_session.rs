@@ -6,7 +6,6 @@
 
 use std::error::Error;
 
-use chat_memory::store::url::StoreUrl;
 use chat_memory_rig_session::ChatSession;
 use rig_core::message::Message;
 use rig_memory::{load_async, save_async};
@@ -15,10 +14,10 @@ use serde_json::json;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let store: StoreUrl = args.next().as_deref().unwrap_or("memory:").parse()?;
+    let store = chat_memory::open(args.next().as_deref().unwrap_or("memory:")).await?;
     let question = args.next().unwrap_or_else(|| "How is the weather in Paris?".into());
 
-    let session = ChatSession::new(store.open().await?, "user-42")?;
+    let session = ChatSession::new(store, "user-42")?;
     let mut conversation = load_async(&session, "main").await?;
     conversation.push(Message::user(question));
     // What a model and a tool would return.

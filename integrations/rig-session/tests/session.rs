@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chat_memory::ChatStore;
 use chat_memory::store::Load;
-use chat_memory::store::url::StoreUrl;
 use chat_memory::wire::Format;
 use chat_memory_rig_session::ChatSession;
 use chat_memory_testkit::children::example;
@@ -14,7 +13,7 @@ use rig_core::message::Message;
 use rig_memory::{AsyncStore, LogWriteError, load_async, save_async};
 
 async fn open(url: &str) -> Arc<dyn ChatStore> {
-    url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens")
+    chat_memory::open(url).await.expect("it opens")
 }
 
 async fn session(url: &str, name: &str) -> ChatSession {

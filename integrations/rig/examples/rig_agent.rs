@@ -7,7 +7,6 @@
 use std::error::Error;
 
 use chat_memory::memory::Policy;
-use chat_memory::store::url::StoreUrl;
 use chat_memory_rig::ChatMemory;
 use rig_agent::AgentBuilder;
 use rig_core::message::ToolName;
@@ -18,10 +17,10 @@ use serde_json::{Value, json};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let store: StoreUrl = args.next().as_deref().unwrap_or("memory:").parse()?;
+    let store = chat_memory::open(args.next().as_deref().unwrap_or("memory:")).await?;
     let question = args.next().unwrap_or_else(|| "How is the weather in Paris?".into());
 
-    let memory = ChatMemory::new(store.open().await?).with_policy(Policy::last_turns(20));
+    let memory = ChatMemory::new(store).with_policy(Policy::last_turns(20));
     let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
     let weather = DynamicTool::new(ToolName::new("weather")?, "The weather in a city", schema, |arguments: Value| {
         let city = arguments["city"].as_str().unwrap_or("an unknown city").to_owned();

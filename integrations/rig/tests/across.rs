@@ -5,7 +5,6 @@ use std::sync::Arc;
 use adk_core::identity::{AdkIdentity, AppName, SessionId as AdkSession, UserId};
 use adk_core::{Content, Event, FunctionResponseData, Part};
 use adk_session::{AppendEventRequest, SessionService};
-use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message as Ours, SessionId, ToolCall};
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 const SESSION: &str = "adk/app/user/s";
 
 async fn open(url: &str) -> Arc<dyn ChatStore> {
-    url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens")
+    chat_memory::open(url).await.expect("it opens")
 }
 
 fn identity() -> AdkIdentity {

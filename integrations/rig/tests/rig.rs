@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chat_memory::memory::{Policy, recall};
-use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Load};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Message as Ours, Role, SessionId, ToolCall};
@@ -16,7 +15,7 @@ use rig_core::memory::ConversationMemory;
 use rig_core::message::{AssistantContent, CallId, Reasoning, ToolCall as RigCall, ToolFunction, ToolName};
 
 async fn open(url: &str) -> Arc<dyn ChatStore> {
-    url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens")
+    chat_memory::open(url).await.expect("it opens")
 }
 
 async fn memory(url: &str) -> ChatMemory {

@@ -49,13 +49,10 @@ impl Setup {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match (&self.url, &self.credentials) {
-            (StoreUrl::DynamoDb(url), credentials) => {
-                let options = url.options();
-                credentials.iter().cloned().fold(options, |options, found| options.with_credentials(found)).check()
-            }
-            (_, None) => Ok(()),
-            (_, Some(_)) => Err(Error::invalid("only a dynamodb:// store takes credentials; leave them out")),
+        match (&self.credentials, self.url.dynamodb()) {
+            (None, _) => Ok(()),
+            (Some(credentials), Some(options)) => options.with_credentials(credentials.clone()).check(),
+            (Some(_), None) => Err(Error::invalid("only a dynamodb:// store takes credentials; leave them out")),
         }
     }
 
@@ -64,11 +61,11 @@ impl Setup {
     /// # Errors
     /// Errors from opening the store.
     pub async fn open(&self) -> Result<Arc<dyn ChatStore>, Error> {
-        match (&self.url, &self.credentials) {
-            (StoreUrl::DynamoDb(url), Some(credentials)) => {
-                Ok(Arc::new(DynamoDbStore::open(url.options().with_credentials(credentials.clone())).await?))
+        match (&self.credentials, self.url.dynamodb()) {
+            (Some(credentials), Some(options)) => {
+                Ok(Arc::new(DynamoDbStore::open(options.with_credentials(credentials.clone())).await?))
             }
-            (url, _) => url.open().await,
+            _ => self.url.open().await,
         }
     }
 }

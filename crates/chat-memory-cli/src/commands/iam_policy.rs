@@ -59,13 +59,12 @@ impl From<Purpose> for Use {
 }
 
 pub fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let url = app.table("iam-policy")?;
+    let mut options = app.table("iam-policy")?;
     if let Some(account) = &arguments.account
         && (account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()))
     {
         return Err(Failure::usage("--account takes the 12 digits of an AWS account"));
     }
-    let mut options = url.options();
     if options.region.is_none() {
         let variable = |name| std::env::var(name).ok().filter(|region| !region.is_empty());
         options.region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));

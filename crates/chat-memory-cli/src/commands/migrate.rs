@@ -232,16 +232,20 @@ fn concerns_one_session(error: &Error) -> bool {
 }
 
 fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
-    match (from, to) {
-        (StoreUrl::Sqlite(from), StoreUrl::Sqlite(to)) => {
-            from.path == to.path || from.path.canonicalize().is_ok_and(|from| to.path.canonicalize().is_ok_and(|to| from == to))
+    if from.scheme() != to.scheme() {
+        return false;
+    }
+    match from.scheme() {
+        "sqlite" => {
+            let (from, to) = (from.path(), to.path());
+            from == to || from.canonicalize().is_ok_and(|from| to.canonicalize().is_ok_and(|to| from == to))
         }
-        (StoreUrl::DynamoDb(from), StoreUrl::DynamoDb(to)) => {
-            (&from.table, &from.region, &from.endpoint, &from.namespace, &from.sort_value, &from.profile)
-                == (&to.table, &to.region, &to.endpoint, &to.namespace, &to.sort_value, &to.profile)
+        "dynamodb" => {
+            let same = ["region", "endpoint", "namespace", "sort_value", "profile"];
+            from.path() == to.path() && same.iter().all(|name| from.parameter(name) == to.parameter(name))
         }
-        (StoreUrl::Other(from), StoreUrl::Other(to)) => from == to,
-        _ => false,
+        "memory" => false,
+        _ => from == to,
     }
 }
 

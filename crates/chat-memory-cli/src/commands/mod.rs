@@ -46,10 +46,7 @@ fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
 
 /// The same, for the store at this URL.
 fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
-    match url {
-        StoreUrl::DynamoDb(_) => SessionId::stored(text).on_command_line(),
-        _ => session_id(text),
-    }
+    if url.scheme() == "dynamodb" { SessionId::stored(text).on_command_line() } else { session_id(text) }
 }
 
 /// An owner from the command line.
@@ -112,10 +109,10 @@ fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
 
 /// Prints the cost of reading every item of a table, before reading. Other stores charge nothing.
 async fn say_scan_cost(app: &App, url: &StoreUrl) -> Result<(), Failure> {
-    let StoreUrl::DynamoDb(url) = url else { return Ok(()) };
+    let Some(table) = options(url) else { return Ok(()) };
     if !app.json() {
         // The cost may not be permitted to query; the listing itself may be allowed nevertheless.
-        if let Ok(cost) = Admin::open(&options(url)).await?.scan_cost().await {
+        if let Ok(cost) = Admin::open(&table).await?.scan_cost().await {
             say(cost);
         }
     }

@@ -5,7 +5,6 @@ mod demo;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chat_memory::store::url::StoreUrl;
 use chat_memory_server::config::{Settings, Span};
 use chat_memory_server::{Service, log, serve};
 use clap::Args;
@@ -52,7 +51,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let mut settings = settings.over(file).over(Settings::defaults());
     let demo = demo.then(|| demo::Demo::new(app)).transpose()?;
     let store = match &demo {
-        Some(demo) => demo.store(),
+        Some(demo) => demo.store()?,
         None => app.store_url_or(settings.store.as_deref())?,
     };
     settings.store = Some(store.to_string());
@@ -69,7 +68,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let service = Service::new(store, keys, settings.options())?;
     if let Err(error) = service.stores().look().await {
         // Waiting may help with a network, but not with a file, table or permission.
-        let may_pass = error.is_retryable() && matches!(service.stores().url(), Some(StoreUrl::DynamoDb(_)));
+        let may_pass = error.is_retryable() && service.stores().url().is_some_and(|url| url.scheme() == "dynamodb");
         if !may_pass {
             return Err(error.into());
         }

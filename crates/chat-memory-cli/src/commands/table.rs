@@ -3,7 +3,6 @@
 use chat_memory::store::SessionQuery;
 use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity, Subject};
 use chat_memory::store::dynamodb::{DynamoDbStore, TableSweepStats};
-use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
@@ -11,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
 use super::{count, owner, stored_session_id};
-use crate::app::{App, options};
+use crate::app::App;
 use crate::completion;
 use crate::failure::{FAILED, Failure};
 
@@ -72,18 +71,18 @@ pub async fn run(app: &App, command: Command) -> Result<(), Failure> {
 }
 
 async fn create(app: &App) -> Result<(), Failure> {
-    let url = app.table("table create")?;
-    let creation = Admin::open(&options(&url)).await?.create_table().await?;
+    let options = app.table("table create")?;
+    let creation = Admin::open(&options).await?.create_table().await?;
     if app.json() {
         app.out.json(&json!({
-            "table": url.table,
+            "table": options.table,
             "created": creation.created,
             "arn": creation.table.arn,
             "findings": findings_json(&creation.findings),
         }))?;
     } else {
         let what = if creation.created { "made" } else { "there already" };
-        app.out.line(format_args!("the table {} is {what} and usable", url.table))?;
+        app.out.line(format_args!("the table {} is {what} and usable", options.table))?;
         // Findings without problems are not printed here; `check` prints all.
         let odd: Vec<_> = creation.findings.iter().filter(|finding| finding.severity > Severity::Fine).cloned().collect();
         print(app, &odd)?;
@@ -92,10 +91,10 @@ async fn create(app: &App) -> Result<(), Failure> {
 }
 
 async fn check(app: &App) -> Result<(), Failure> {
-    let url = app.table("table check")?;
-    let findings = Admin::open(&options(&url)).await?.check().await;
+    let options = app.table("table check")?;
+    let findings = Admin::open(&options).await?.check().await;
     if app.json() {
-        app.out.json(&json!({ "table": url.table, "findings": findings_json(&findings) }))?;
+        app.out.json(&json!({ "table": options.table, "findings": findings_json(&findings) }))?;
     } else {
         print(app, &findings)?;
     }
@@ -131,10 +130,7 @@ fn findings_json(findings: &[Finding]) -> Vec<Value> {
 async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
     let named: Vec<_> = what.sessions.iter().map(|id| stored_session_id(app, id)).collect::<Result<_, _>>()?;
     let owner = owner(what.owner.as_ref())?;
-    if named.is_empty()
-        && owner.is_none()
-        && let StoreUrl::DynamoDb(_) = app.store_url()?
-    {
+    if named.is_empty() && owner.is_none() && app.store_url()?.scheme() == "dynamodb" {
         return sweep_whole(app).await;
     }
     let store = app.store().await?;
@@ -179,7 +175,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
 
 /// Sweeps every item of a table.
 async fn sweep_whole(app: &App) -> Result<(), Failure> {
-    let store = DynamoDbStore::open(options(&app.table("table sweep")?)).await?;
+    let store = DynamoDbStore::open(app.table("table sweep")?).await?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
     bar.finish_and_clear();

@@ -8,9 +8,9 @@
 use std::process::Stdio;
 
 use crate::common::Place;
-use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::dynamodb::admin::Admin;
-use chat_memory::store::url::{DynamoDbUrl, StoreUrl};
+use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, ChatStore, Load};
 use chat_memory::{Message, Owner, SessionId};
 use chat_memory_testkit::crash::{Cut, Fate, cut};
@@ -34,24 +34,21 @@ fn url(table: &str, endpoint: &str, more: &str) -> String {
     format!("dynamodb://{table}?region=us-east-1&endpoint={endpoint}{more}")
 }
 
-fn parsed(url: &str) -> DynamoDbUrl {
-    match url.parse() {
-        Ok(StoreUrl::DynamoDb(url)) => url,
-        other => panic!("{url}: {other:?}"),
-    }
+fn parsed(url: &str) -> Options {
+    url.parse::<StoreUrl>().expect("a store URL").dynamodb().expect("a table")
 }
 
 /// DynamoDB Local accepts any credentials, and the tester's settings must not affect the tests.
 async fn open(url: &str) -> DynamoDbStore {
     let credentials = chat_memory::store::dynamodb::Credentials::new("local", "local");
-    DynamoDbStore::open(parsed(url).options().with_credentials(credentials)).await.expect("good options")
+    DynamoDbStore::open(parsed(url).with_credentials(credentials)).await.expect("good options")
 }
 
 /// A new table.
 async fn table(more: &str) -> String {
     let name = table_name("crashes");
     let credentials = chat_memory::store::dynamodb::Credentials::new("local", "local");
-    let options = parsed(&url(&name, &dynamodb_endpoint(), more)).options().with_credentials(credentials);
+    let options = parsed(&url(&name, &dynamodb_endpoint(), more)).with_credentials(credentials);
     Admin::open(&options).await.expect("good options").create_table().await.expect("a new table");
     name
 }

@@ -102,7 +102,6 @@ pub(crate) mod directory;
 mod ext;
 mod history;
 mod in_memory;
-pub(crate) mod layout;
 mod page_cursor;
 pub(crate) mod position;
 mod token;

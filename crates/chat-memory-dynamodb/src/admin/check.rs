@@ -10,7 +10,7 @@ use super::super::layouts::turns;
 use super::super::table::sdk::{Failure, Schema, SdkTable, TTL_TAKEN, Trouble};
 use super::super::table::{Attributes, Key};
 use super::{Admin, Description, passes};
-use chat_memory_core::backend::Layout;
+use crate::options::Layout;
 use chat_memory_core::store::Cost;
 
 /// Clock skew above which a check warns, and above which it reports an error. AWS refuses requests signed five minutes off (some of

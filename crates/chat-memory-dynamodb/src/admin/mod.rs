@@ -15,7 +15,7 @@ pub use check::{Finding, Severity, Subject};
 use super::Options;
 use super::common::names;
 use super::table::sdk::{Failure, SdkTable, Target, Trouble};
-use chat_memory_core::backend::Layout;
+use crate::options::Layout;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Cost;
 
@@ -124,7 +124,7 @@ impl Admin {
     /// Creates the table (billed on demand, with string keys named by the options and TTL on the attribute `ttl`) and waits until
     /// it is usable. A table that already exists is waited for and checked, never changed.
     ///
-    /// If the options set the layout [`List`](chat_memory_core::backend::Layout::List), creates a table such as LangChain and
+    /// If the options set the layout [`List`](crate::Layout::List), creates a table such as LangChain and
     /// Flowise use: a partition key only (`id` unless named), plus a sort key if the options give its name or its fixed value, and
     /// TTL on `expireAt`.
     ///

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::{Admin, Finding, Severity, Subject};
+use crate::options::Layout;
 use crate::testing::{Replay, Reply, at, local, table_name};
 use chat_memory_core::Namespace;
-use chat_memory_core::backend::Layout;
 
 fn of(findings: &[Finding], subject: Subject) -> &Finding {
     let mut found = findings.iter().filter(|finding| finding.subject == subject);

@@ -1,9 +1,9 @@
 //! The settings of the `list` layout: how they combine, and whether they can work.
 
-use super::Options;
+use super::{Dialect, Layout, Options};
 use crate::common::names;
 use crate::layouts::list::Lists;
-use chat_memory_core::backend::{Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};
+use chat_memory_core::backend::settings::invalid;
 use chat_memory_core::error::Error;
 
 impl Options {
@@ -39,47 +39,47 @@ impl Options {
         }
     }
 
-    /// Checks whether the settings of the `list` layout can work.
+    /// Checks whether the settings of the `list` layout can work together.
     pub(super) fn check_list(&self) -> Result<(), Error> {
-        let settings = [
-            ("dialect", self.dialect.is_some()),
-            ("list_attribute", self.list_attribute.is_some()),
-            ("sort_value", self.sort_value.is_some()),
-            ("ttl_attribute", self.ttl_attribute.is_some()),
-        ];
-        if self.layout == Some(Layout::Turns)
-            && let Some((name, _)) = settings.iter().find(|(_, said)| *said)
-        {
-            return Err(Error::invalid(format!(
-                "{name} is a setting of the list layout, and the layout given is turns; leave one out"
-            )));
-        }
-        if self.sort_value.as_ref().is_some_and(|value| value.is_empty() || value.len() > 1024) {
-            return Err(Error::invalid("the sort key's fixed value has 1 to 1,024 bytes"));
+        let dialect = self.dialect.map(|dialect| dialect.to_string());
+        let ttl = ("ttl_attribute", self.ttl_attribute.as_deref());
+        let given = [("dialect", dialect.as_deref()), ("list_attribute", self.list_attribute.as_deref()), ttl];
+        let mut given = given.into_iter().chain([("sort_value", self.sort_value.as_deref())]);
+        if self.layout == Some(Layout::Turns) {
+            return given.find_map(|(name, value)| Some((name, value?))).map_or(Ok(()), |(name, value)| {
+                Err(invalid(name, value, "the setting is of the list layout, and the layout given is turns; leave one out"))
+            });
         }
         let lists = self.lists(self.dialect);
-        let keys = [self.partition_key.as_deref(), self.sort_key.as_deref()];
+        let named = self.list_attribute.as_deref();
+        let keys = [("partition_key", self.partition_key.as_deref()), ("sort_key", self.sort_key.as_deref())];
+        let key_of = |list: &str| keys.into_iter().find(|(_, name)| *name == Some(list));
+        if let Some((key, Some(list))) = key_of(&lists.js).or_else(|| key_of(&lists.python)) {
+            return Err(if named == Some(list) {
+                invalid("list_attribute", list, format_args!("it is also the {key}; name the attribute that holds the messages"))
+            } else {
+                invalid(key, list, "sessions keep their messages in an attribute of that name; name another with list_attribute")
+            });
+        }
         let ours = [names::LIST_HEAD, names::LIST_GENERATION, names::LIST_IDS];
-        for name in [Some(lists.js.as_str()), Some(lists.python.as_str()), self.ttl_attribute.as_deref()].into_iter().flatten() {
-            if name.is_empty() || keys.contains(&Some(name)) || ours.contains(&name) {
-                return Err(Error::invalid(format!(
-                    "the attribute {name:?} cannot hold messages or a time as well, since it is a key or one of our own; name another"
-                )));
+        for (setting, name) in [("list_attribute", named), ttl].into_iter().filter_map(|(setting, name)| Some((setting, name?))) {
+            if ours.contains(&name) {
+                return Err(invalid(setting, name, "the store keeps its own data in an attribute of that name; name another"));
             }
         }
-        if lists.js == lists.python
-            || Some(&lists.js) == self.ttl_attribute.as_ref()
-            || Some(&lists.python) == self.ttl_attribute.as_ref()
-        {
-            return Err(Error::invalid(format!(
-                "two of the attributes {:?}, {:?} and the TTL attribute have the same name; name another list attribute",
-                lists.js, lists.python
-            )));
+        if let (Some(name), true) = (named, lists.js == lists.python) {
+            let other = if self.dialect == Some(Dialect::Python) { Dialect::Js } else { Dialect::Python };
+            return Err(invalid(
+                "list_attribute",
+                name,
+                format_args!("that is where dialect={other} keeps messages; give that, or name another"),
+            ));
         }
-        match self.roll {
-            Roll::At(bytes) if !(MIN_ROLL_BYTES..=MAX_ROLL_BYTES).contains(&bytes) => Err(Error::invalid(format!(
-                "a session's item is rolled from {MIN_ROLL_BYTES} to {MAX_ROLL_BYTES} bytes on, or never (off); {bytes} is neither"
-            ))),
+        let taken = keys.iter().filter_map(|(_, name)| *name).chain([lists.js.as_str(), lists.python.as_str()]);
+        match ttl {
+            (setting, Some(name)) if taken.into_iter().any(|taken| taken == name) => {
+                Err(invalid(setting, name, "it is a key, or holds the messages; name the attribute that holds the time"))
+            }
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chat_memory::ChatStore as _;
-use chat_memory::store::url::{Layout, StoreUrl};
+use chat_memory::store::url::StoreUrl;
 
 use super::page::Refused;
 use super::session_cookie::Login;
@@ -47,12 +47,7 @@ impl Viewer {
     }
 
     pub(crate) fn is_read_only_store(&self) -> bool {
-        match self.access.service.stores().url() {
-            Some(StoreUrl::Sqlite(file)) => file.read_only,
-            Some(StoreUrl::DynamoDb(table)) => table.read_only,
-            Some(StoreUrl::Other(url)) => url.flag("read_only").unwrap_or_default(),
-            _ => false,
-        }
+        self.access.service.stores().url().is_some_and(StoreUrl::is_read_only)
     }
 
     /// Whether there is a list of sessions by owner.
@@ -62,12 +57,13 @@ impl Viewer {
 
     /// Where sessions are stored.
     pub(crate) fn kind(&self) -> Kind {
-        match self.access.service.stores().url() {
-            Some(StoreUrl::Memory(_)) => Kind::Memory,
-            Some(StoreUrl::Sqlite(_)) => Kind::Sqlite,
-            Some(StoreUrl::Other(_)) | None => Kind::Other,
-            Some(StoreUrl::DynamoDb(table)) if table.layout == Some(Layout::List) || !self.has_directory() => Kind::List,
-            _ => Kind::DynamoDb,
+        let Some(url) = self.access.service.stores().url() else { return Kind::Other };
+        match url.scheme() {
+            "memory" => Kind::Memory,
+            "sqlite" => Kind::Sqlite,
+            "dynamodb" if url.parameter("layout") == Some("list") || !self.has_directory() => Kind::List,
+            "dynamodb" => Kind::DynamoDb,
+            _ => Kind::Other,
         }
     }
 

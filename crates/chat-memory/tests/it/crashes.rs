@@ -97,7 +97,7 @@ fn options(table: &str, layout: Layout, endpoint: &str) -> Options {
 fn role() {
     let Some(role) = children::role() else { return println!("no role was given") };
     let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is given with the role"));
-    let options = options(&given(TABLE), given(LAYOUT).parse().expect("a layout"), &given(ENDPOINT));
+    let options = options(&given(TABLE), if given(LAYOUT) == "list" { Layout::List } else { Layout::Turns }, &given(ENDPOINT));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let store = DynamoDbStore::open(options).await.expect("good options");

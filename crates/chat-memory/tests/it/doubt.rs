@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dynamodb::{Raw, client, direct, n, noise, options, session, table};
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-use chat_memory::store::dynamodb::DynamoDbStore;
-use chat_memory::store::url::Layout;
+use chat_memory::store::dynamodb::{DynamoDbStore, Layout};
 use chat_memory::store::{Append, ChatStore, Load, Ticket};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
 use chat_memory_testkit::{Answer, Fault, FaultProxy, Gate, Request, dynamodb_endpoint, new_table, table_name};

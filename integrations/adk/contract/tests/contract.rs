@@ -2,7 +2,6 @@
 
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 
-use chat_memory::store::url::StoreUrl;
 use chat_memory_adk::ChatSessionService;
 use chat_memory_testkit::store_urls;
 
@@ -10,7 +9,7 @@ use chat_memory_testkit::store_urls;
 async fn the_contract_holds_on_sqlite_and_on_dynamodb() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-contract", folder.path()).await {
-        let store = url.parse::<StoreUrl>().expect("a store URL").open().await.expect("it opens");
+        let store = chat_memory::open(&url).await.expect("it opens");
         let service = ChatSessionService::new(store);
         session_contract::assert_session_contract(&service, "contract_app", "contract_app_2").await;
         println!("it holds on {}", url.split(':').next().unwrap_or_default());

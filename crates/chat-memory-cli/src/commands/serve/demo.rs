@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_memory::store::url::{SqliteUrl, StoreUrl};
+use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, ChatStore};
 use chat_memory::wire::openai;
 use chat_memory::{Error, Message, Owner, SessionId};
@@ -86,8 +86,8 @@ impl Demo {
     }
 
     /// The store in it.
-    pub fn store(&self) -> StoreUrl {
-        StoreUrl::Sqlite(SqliteUrl::new(self.folder.path().join("demo.db")))
+    pub fn store(&self) -> Result<StoreUrl, Error> {
+        StoreUrl::new("sqlite", self.folder.path().join("demo.db"))
     }
 
     /// Stores the samples.

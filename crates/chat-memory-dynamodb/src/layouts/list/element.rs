@@ -16,7 +16,7 @@ use chat_memory_core::json as strict;
 use chat_memory_core::message::{Message, Role};
 use chat_memory_core::wire::langchain::{self, Rider};
 
-pub(crate) use chat_memory_core::backend::Dialect;
+pub(crate) use crate::options::Dialect;
 
 /// What is stored alongside a message in its element.
 pub(crate) type Mark = Map<String, Value>;
