@@ -45,11 +45,24 @@ export interface StoredMessage {
   data: { content: unknown; [field: string]: unknown };
 }
 
-/** The format of messages: OpenAI's chat messages (the default), or LangChain's stored messages. */
-export type Format = "openai" | "langchain";
+/** A message of Anthropic's Messages API; role `system` for the system prompt, which the API takes outside the messages. */
+export interface AnthropicMessage {
+  role: "user" | "assistant" | "system";
+  content: string | { type: string; [field: string]: unknown }[];
+  [field: string]: unknown;
+}
+
+/** The format of messages: OpenAI's chat messages (the default), LangChain's stored messages, Anthropic's messages, or the items of OpenAI's Responses API. */
+export type Format = "openai" | "langchain" | "anthropic" | "responses";
 
 /** The messages of a format. */
-export type MessageOf<F extends Format> = F extends "langchain" ? StoredMessage : Message;
+export type MessageOf<F extends Format> = F extends "langchain"
+  ? StoredMessage
+  : F extends "anthropic"
+    ? AnthropicMessage
+    : F extends "responses"
+      ? ResponsesItem | Message
+      : Message;
 
 /** What an operation cost, retries included: requests, capacity units as DynamoDB reports them, bytes as stored. */
 export interface Cost {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::message::{Message, Role};
 use crate::session::{Namespace, Owner, SessionId};
 use crate::store::{AppendId, PageCursor, Position, Ticket};
+use crate::wire::Format;
 
 macro_rules! as_text {
     ($($type:ty: $read:expr),+ $(,)?) => {$(
@@ -28,6 +29,7 @@ macro_rules! as_text {
 
 as_text! {
     Role: str::parse,
+    Format: str::parse,
     // A table may hold ids that no new session can have.
     SessionId: |text| SessionId::stored(text),
     Owner: str::parse,

@@ -390,15 +390,43 @@ impl Message {
 }
 
 /// Why a value is not a [`Message`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct MessageError(String);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageError {
+    reason: String,
+    place: Option<usize>,
+}
 
 impl MessageError {
     pub(crate) fn new(reason: String) -> Self {
-        Self(reason)
+        Self { reason, place: None }
+    }
+
+    /// Sets the value's index in its list.
+    pub(crate) fn at(self, place: usize) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// Returns the reason, without the place.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Returns the value's index in its list, from 0, if it was read from one.
+    pub fn place(&self) -> Option<usize> {
+        self.place
     }
 }
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = self.place {
+            write!(f, "message {}: ", place + 1)?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for MessageError {}
 
 /// Returns the objects of a list that contains only objects.
 fn objects<T>(values: Vec<Value>, of: fn(Map<String, Value>) -> T) -> Vec<T> {

@@ -14,12 +14,14 @@ use crate::wire::{Format, JsonLines};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("item", turns::item),
     ("parts", turns::parts),
     ("list", list::list),
-    ("openai", openai),
-    ("langchain", langchain),
+    ("openai", |data| wire(Format::OpenAi, data)),
+    ("langchain", |data| wire(Format::LangChain, data)),
+    ("anthropic", |data| wire(Format::Anthropic, data)),
+    ("responses", |data| wire(Format::Responses, data)),
     ("url", url),
     ("tokens", tokens),
     ("json", strict),
@@ -34,26 +36,20 @@ pub fn run(name: &str, data: &[u8]) {
     target.map_or_else(|| panic!("there is no fuzz target {name}"), |(_, run)| run(data));
 }
 
-fn openai(data: &[u8]) {
-    wire(Format::OpenAi, data);
-}
-
-fn langchain(data: &[u8]) {
-    wire(Format::LangChain, data);
-}
-
-/// What a form reads, it writes again unchanged; what it writes, it reads again as an equal message.
+/// What a form reads, it writes again unchanged; what it writes, it reads again as equal messages. A list is a list of messages,
+/// any other value a message.
 fn wire(format: Format, data: &[u8]) {
     let Some(value) = std::str::from_utf8(data).ok().and_then(|text| json::parse(text).ok()) else { return };
-    let Ok(message) = format.read(value.clone()) else { return };
-    let written = format.write(&message);
-    assert_eq!(written, value, "it is not written as it was read");
-    assert_eq!(format.read(written).ok().as_ref(), Some(&message), "it is read differently the second time");
-    // The other form can hold it, too, if it can be stored at all.
-    if message.check().is_ok() {
+    let values = if let Value::Array(values) = value { values } else { vec![value] };
+    let Ok(messages) = format.read(values.clone()) else { return };
+    let written = format.write(&messages);
+    assert_eq!(written, values, "they are not written as they were read");
+    assert_eq!(format.read(written).ok().as_ref(), Some(&messages), "they are read differently the second time");
+    // The other forms can hold them, too, if they can be stored at all.
+    if messages.iter().all(|message| message.check().is_ok()) {
         for other in Format::ALL {
-            let read = other.read(other.write(&message));
-            assert_eq!(read.ok().as_ref(), Some(&message), "{other} cannot hold it");
+            let read = other.read(other.write(&messages));
+            assert_eq!(read.ok().as_ref(), Some(&messages), "{other} cannot hold them");
         }
     }
 }

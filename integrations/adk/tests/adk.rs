@@ -84,8 +84,8 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
         let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
         assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant].repeat(2));
         assert_eq!(messages[2].tool_call_id.as_deref(), messages[1].tool_calls[0].id());
-        assert_eq!(Format::OpenAi.write(&messages[2])["content"], "21 °C in Paris");
-        assert_eq!(Format::LangChain.write(&messages[1])["data"]["tool_calls"][0]["args"], json!({"city": "Paris"}));
+        assert_eq!(Format::OpenAi.write(&messages)[2]["content"], "21 °C in Paris");
+        assert_eq!(Format::LangChain.write(&messages)[1]["data"]["tool_calls"][0]["args"], json!({"city": "Paris"}));
     }
 }
 

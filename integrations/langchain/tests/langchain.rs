@@ -43,9 +43,9 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
         assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant].repeat(2));
         assert_eq!(messages[1].tool_calls[0].name(), Some("weather"));
         assert_eq!(messages[2].tool_call_id.as_deref(), messages[1].tool_calls[0].id());
-        let stored = Format::LangChain.write(&messages[1]);
-        assert_eq!(stored["data"]["tool_calls"][0]["args"]["input"], "Paris");
-        assert_eq!(Format::OpenAi.write(&messages[2])["content"], "21 °C in Paris");
+        let stored = Format::LangChain.write(&messages);
+        assert_eq!(stored[1]["data"]["tool_calls"][0]["args"]["input"], "Paris");
+        assert_eq!(Format::OpenAi.write(&messages)[2]["content"], "21 °C in Paris");
     }
 }
 

@@ -41,7 +41,7 @@ async fn a_conversation_is_readable_to_everyone() {
         let texts: Vec<_> = history.messages().map(|message| message.text()).filter(|text| !text.is_empty()).collect();
         assert_eq!(texts, ["Where to?", "To Lisbon."]);
         let last = history.messages().next_back().expect("a message");
-        assert_eq!(Format::LangChain.write(last)["type"], "ai");
+        assert_eq!(Format::LangChain.write(std::slice::from_ref(last))[0]["type"], "ai");
     }
 }
 

@@ -87,11 +87,11 @@ async fn what_one_writes_all_read() {
         // As OpenAI and LangChain messages, and by the program.
         for (n, who) in ["o", "l", "r", "a"].into_iter().enumerate() {
             let turn = &all[4 * n..][..4];
-            let openai: Vec<_> = turn.iter().map(|message| Format::OpenAi.write(message)).collect();
+            let openai = Format::OpenAi.write(turn);
             assert_eq!(openai[0]["content"], format!("{who}?"));
             assert_eq!((&openai[1]["tool_calls"][0]["id"], &openai[2]["tool_call_id"]), (&json!(who), &json!(who)));
-            let stored = Format::LangChain.write(&turn[1]);
-            assert_eq!(stored["data"]["tool_calls"][0]["args"], json!({"city": "Paris"}));
+            let stored = Format::LangChain.write(turn);
+            assert_eq!(stored[1]["data"]["tool_calls"][0]["args"], json!({"city": "Paris"}));
         }
         let shown = built("chat-memory", &["--store", &url, "show", SESSION]);
         for text in ["o?", "l!", "r?", "a!", "weather"] {

@@ -61,13 +61,17 @@ pub fn left_out(left_out: &Omitted) -> Value {
 }
 
 pub fn record(record: &Record, format: Format) -> Value {
+    let times: Vec<_> = record.message_times().collect();
+    let written = format.write_placed(&record.messages);
+    // A value of several messages was complete when the last of them was sent.
+    let sent_at = written.iter().map(|(place, _)| times.get(*place).copied().flatten());
     json!({
         "seq": record.seq,
         "createdAt": record.created_at,
         "expiresAt": record.expires_at,
         "metadata": record.metadata,
-        "sentAt": record.message_times().collect::<Vec<_>>(),
-        "messages": record.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
+        "sentAt": sent_at.collect::<Vec<_>>(),
+        "messages": written.iter().map(|(_, value)| value).collect::<Vec<_>>(),
     })
 }
 

@@ -3,7 +3,7 @@
 use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
 use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore, Error, Message, Owner, SessionId, json};
+use chat_memory::{ChatStore, Error, Message, MessageError, Owner, SessionId, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -35,7 +35,7 @@ pub struct Session {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToAppend {
     session: String,
-    format: Form,
+    format: Format,
     messages: Vec<Value>,
     metadata: Option<Map<String, Value>>,
     key: Option<String>,
@@ -53,7 +53,7 @@ pub struct ToAppend {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToLoad {
     session: String,
-    format: Form,
+    format: Format,
     messages: Option<usize>,
     turns: Option<usize>,
     tokens: Option<u64>,
@@ -68,7 +68,7 @@ pub struct ToLoad {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToRead {
     session: String,
-    format: Form,
+    format: Format,
     messages: Option<usize>,
     turns: Option<usize>,
 }
@@ -77,7 +77,7 @@ pub struct ToRead {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToRewind {
     session: String,
-    format: Form,
+    format: Format,
     turns: Option<usize>,
     seq: Option<u64>,
     #[serde(default)]
@@ -118,28 +118,10 @@ fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Resu
     T::deserialize(deserializer).map(Some)
 }
 
-/// A [`Format`] by its name.
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum Form {
-    OpenAi,
-    LangChain,
-}
-
-impl Form {
-    fn format(self) -> Format {
-        match self {
-            Self::OpenAi => Format::OpenAi,
-            Self::LangChain => Format::LangChain,
-        }
-    }
-
-    fn read(self, messages: Vec<Value>) -> Result<Vec<Message>, Error> {
-        let read = |(place, value)| {
-            self.format().read(value).map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))
-        };
-        messages.into_iter().enumerate().map(read).collect()
-    }
+/// Reads the messages of an append.
+fn messages(format: Format, values: Vec<Value>) -> Result<Vec<Message>, Error> {
+    let place = |e: &MessageError| e.place().unwrap_or_default() + 1;
+    format.read(values).map_err(|e| Error::invalid(format!("message {} of the append: {}", place(&e), e.reason())))
 }
 
 impl Request {
@@ -210,7 +192,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 impl ToAppend {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let session = SessionId::stored(self.session)?;
-        let messages = self.format.read(self.messages)?;
+        let messages = messages(self.format, self.messages)?;
         let mut append = if self.replace { Append::replace_all(messages) } else { Append::new(messages) };
         if let Some(metadata) = self.metadata {
             append = append.with_metadata(metadata);
@@ -265,9 +247,8 @@ impl ToLoad {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let policy = self.policy()?;
         let recalled = recall(store, &SessionId::stored(self.session)?, &policy).await?;
-        let format = self.format.format();
         Ok(json!({
-            "messages": recalled.window.messages.iter().map(|message| format.write(message)).collect::<Vec<_>>(),
+            "messages": self.format.write(&recalled.window.messages),
             "tokens": recalled.window.tokens,
             "leftOut": answer::left_out(&recalled.window.left_out),
             "position": recalled.position.to_string(),
@@ -285,9 +266,8 @@ impl ToRead {
             _ => return Err(Error::invalid("records are read by messages or by turns; give one of them")),
         };
         let history = store.load(&SessionId::stored(self.session)?, &load).await?;
-        let format = self.format.format();
         Ok(json!({
-            "records": history.records.iter().map(|record| answer::record(record, format)).collect::<Vec<_>>(),
+            "records": history.records.iter().map(|record| answer::record(record, self.format)).collect::<Vec<_>>(),
             "complete": history.complete,
             "position": history.position.to_string(),
             "cost": answer::cost(&history.cost),
@@ -310,7 +290,7 @@ impl ToRewind {
                 {
                     return Err(Error::conflict(history.position));
                 }
-                let messages = self.format.read(self.messages)?;
+                let messages = messages(self.format, self.messages)?;
                 // The caller of this operation cannot pass a ticket, so an unknown outcome is resolved here if possible.
                 let mut appended = store.append_with_retry(&session, Append::rewind(&history, seq, messages)?).await?;
                 appended.cost += history.cost;

@@ -10,7 +10,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
-use super::{WireFormat, explain_start, input, owner, stored_session_id};
+use super::{explain_start, formats, input, owner, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::failure::{Failure, OnCommandLine};
@@ -64,8 +64,8 @@ pub struct Arguments {
     #[arg(long)]
     file: Option<PathBuf>,
     /// The format of the messages in the file
-    #[arg(long, value_enum, default_value_t, requires = "file")]
-    format: WireFormat,
+    #[arg(long, value_parser = formats(), default_value_t, requires = "file")]
+    format: Format,
     /// Only if the session was not modified since this position was read
     #[arg(long, value_name = "POSITION")]
     expect: Option<String>,
@@ -132,7 +132,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
     if let Some(path) = &arguments.file {
         let (reader, _) = input(path)?;
-        let read: Result<Vec<_>, _> = Format::from(arguments.format).messages(reader).collect();
+        let read: Result<Vec<_>, _> = arguments.format.messages(reader).collect();
         let messages = read.map_err(|e| e.context(path.display()))?;
         if messages.is_empty() {
             let path = path.display();

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use super::{NO_SUCH_SESSION, WireFormat, count, owner, say_scan_cost, stored_id};
+use super::{NO_SUCH_SESSION, count, formats, owner, say_scan_cost, stored_id};
 use crate::app::App;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
@@ -49,8 +49,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["sessions", "owner"])]
     unowned: bool,
     /// The format of the messages
-    #[arg(long, value_enum, default_value_t)]
-    format: WireFormat,
+    #[arg(long, value_parser = formats(), default_value_t)]
+    format: Format,
     /// How many sessions to read concurrently
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
@@ -83,7 +83,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let store = interrupt.or_fail(app.existing_store()).await?;
     let mut export = Export {
         app,
-        format: arguments.format.into(),
+        format: arguments.format,
         jobs: arguments.jobs.into(),
         reading: VecDeque::new(),
         bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
@@ -189,7 +189,7 @@ impl Export<'_> {
         tokio::task::yield_now().await;
         let read = read.and_then(|session| session.ok_or_else(|| Error::new(ErrorKind::NotFound, NO_SUCH_SESSION)));
         match read {
-            Ok((listed, history)) => self.write(&id, listed, &history),
+            Ok((listed, history)) => self.write(&id, listed, history),
             // Other sessions may succeed: one failure does not hold back what can be read.
             Err(error) if error.is_corrupt() || error.is_invalid() || error.is_not_found() || error.is_unsupported() => {
                 self.failed += 1;
@@ -200,12 +200,16 @@ impl Export<'_> {
         }
     }
 
-    fn write(&mut self, id: &SessionId, listed: Option<SessionInfo>, history: &History) -> Result<(), Failure> {
+    fn write(&mut self, id: &SessionId, listed: Option<SessionInfo>, history: History) -> Result<(), Failure> {
         self.app.add_cost(history.cost);
         self.bare += history.records.iter().filter(|record| record.metadata.is_some()).count() as u64;
         let mut fields = Map::new();
         fields.insert("id".into(), id.as_str().into());
-        fields.insert("messages".into(), history.messages().map(|message| self.format.write(message)).collect());
+        let times: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
+        let written = self.format.write_placed(&history.into_messages());
+        // A value of several messages was complete when the last of them was sent.
+        let sent_at: Vec<_> = written.iter().map(|(place, _)| times.get(*place).copied().flatten()).collect();
+        fields.insert("messages".into(), written.into_iter().map(|(_, value)| value).collect());
         if let Some(SessionInfo { owner, title, metadata, created_at, .. }) = listed {
             let mut put = |name: &str, value: Option<Value>| value.map(|value| fields.insert(name.into(), value));
             put("owner", owner.map(|owner| owner.as_str().into()));
@@ -214,13 +218,12 @@ impl Export<'_> {
             // A table of Flowise's or LangChain's stores no times.
             put("created_at", (created_at > 0).then(|| utc_time(created_at).into()));
         }
-        let times: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
-        if times.iter().any(Option::is_some) {
-            fields.insert("sent_at".into(), times.into_iter().map(|at| at.map(utc_time)).collect());
+        if sent_at.iter().any(Option::is_some) {
+            fields.insert("sent_at".into(), sent_at.into_iter().map(|at| at.map(utc_time)).collect());
         }
         self.app.out.json(&Value::Object(fields))?;
         self.sessions += 1;
-        self.messages += history.messages().count() as u64;
+        self.messages += times.len() as u64;
         self.bar.set_message(self.progress());
         Ok(())
     }

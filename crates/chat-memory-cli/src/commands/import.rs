@@ -11,12 +11,13 @@ use chat_memory::backend::check_title;
 use chat_memory::store::{Cost, Load, Position, SessionUpdate};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
 use clap::Args;
+use clap::builder::TypedValueParser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{count, input, owner};
+use super::{choices, count, input, owner};
 use crate::app::App;
 use crate::escape::visible_line;
 use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED};
@@ -48,7 +49,8 @@ The file contains one conversation per line, or one JSON list of conversations. 
   openai     {\"id\": \"trip\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, ...]}, as in the output of `export` and in fine-tuning files; \
 \"owner\", \"title\", \"metadata\", \"created_at\" and \"sent_at\" (a time for each message) are optional
   langchain  the same with LangChain's stored messages: {\"type\", \"data\"}
-  anthropic  the same with Anthropic's messages, text or blocks, and \"system\" outside; blocks are stored as they are
+  anthropic  the same with Anthropic's messages, text or blocks, and \"system\" outside
+  responses  the same with items of OpenAI's Responses API; also a request's \"input\" and \"instructions\"
   chatgpt    conversations.json: of each conversation the path to its current message, with title and times
   sharegpt   {\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, ...]}
 
@@ -73,7 +75,7 @@ pub struct Arguments {
     /// The file; - is standard input
     file: PathBuf,
     /// The format of the conversations
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = choices(Form::OTHERS).map(Form::from), default_value = "auto")]
     format: Form,
     /// How many sessions to write concurrently
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]

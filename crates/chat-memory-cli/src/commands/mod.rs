@@ -10,6 +10,7 @@ use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Appended, Cost, Record};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Owner, SessionId};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::app::{App, options};
 use crate::escape::visible_line;
@@ -54,23 +55,26 @@ fn owner(text: Option<&String>) -> Result<Option<Owner>, Failure> {
     text.map(|name| Owner::new(name).on_command_line()).transpose()
 }
 
-/// A message format, as clap offers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-enum WireFormat {
-    /// OpenAI's chat messages: {"role", "content", …}
-    #[default]
-    Openai,
-    /// LangChain's stored messages: {"type", "data"}
-    Langchain,
+/// A message format, or one of the values that an option takes in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Format(Format),
+    Other(&'static str),
 }
 
-impl From<WireFormat> for Format {
-    fn from(format: WireFormat) -> Self {
-        match format {
-            WireFormat::Openai => Self::OpenAi,
-            WireFormat::Langchain => Self::LangChain,
-        }
-    }
+/// Parses a message format, or one of these other values, each with its help.
+fn choices(others: &'static [(&'static str, &'static str)]) -> impl TypedValueParser<Value = Choice> {
+    let others_first = others.iter().map(|(name, about)| PossibleValue::new(*name).help(*about));
+    let formats = Format::ALL.iter().map(|format| PossibleValue::new(format.as_str()).help(format.about()));
+    PossibleValuesParser::new(others_first.chain(formats)).map(move |name| {
+        let other = others.iter().find(|(other, _)| *other == name);
+        other.map_or_else(|| Choice::Format(name.parse().unwrap_or_default()), |(other, _)| Choice::Other(other))
+    })
+}
+
+/// Parses a message format.
+fn formats() -> impl TypedValueParser<Value = Format> {
+    choices(&[]).map(|choice| if let Choice::Format(format) = choice { format } else { Format::default() })
 }
 
 /// Opens a file, or standard input for `-`; returns its size too if it has one.

@@ -2,13 +2,13 @@
 
 use chat_memory::memory::{Policy, RecallRecords, recall_records};
 use chat_memory::store::Load;
-use chat_memory::wire::{Format, openai};
-use chat_memory::{ChatStore, Error, Message, SessionId};
-use clap::{Args, ValueEnum};
+use chat_memory::wire::{Format, Request};
+use chat_memory::{ChatStore, Error, SessionId};
+use clap::Args;
 use clap_complete::ArgValueCompleter;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::stored_session_id;
+use super::{Choice, choices, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::escape::visible_line;
@@ -32,13 +32,13 @@ A window (--last, --turns, --tokens) contains what a model should be shown: a to
 without its results, in any provider's format. Omissions are reported on standard error, and so is a limit that is too small for \
 the newest message. Tokens are counted with the vocabulary o200k_base.
 
---for-model prints only the fields that OpenAI's chat completions endpoint accepts: role, content and name; of an assistant also \
-tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. Messages in another provider's format \
-(Anthropic, Gemini) are not converted.
+--for-model prints only what the API with this format accepts. For OpenAI's chat completions: role, content and name; of an assistant \
+also tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. For Anthropic: role and \
+content, the results of an answer's calls in one message, and the system prompt in one first line (with --json: in \"system\").
 
 With --json: {\"session\", \"messages\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
-unknown), created_at when the record was stored, a record's messages is their number in the record.";
+unknown), created_at when the record was stored, a record's messages is their number in the record and in this format.";
 
 /// Print a session; one without messages is empty, not an error
 #[derive(Debug, Args)]
@@ -49,10 +49,10 @@ pub struct Arguments {
     session: String,
     #[command(flatten)]
     window: WindowOptions,
-    /// The output format
-    #[arg(long, value_enum)]
-    format: Option<Form>,
-    /// Only the fields that an OpenAI-compatible endpoint accepts (with --format openai, which it implies)
+    /// The output format: text, or JSON lines
+    #[arg(long, value_parser = choices(&[TEXT]))]
+    format: Option<Choice>,
+    /// Only what the API with this --format accepts (openai by default)
     #[arg(long)]
     for_model: bool,
     /// Print only the position, which `append --expect` takes
@@ -60,23 +60,22 @@ pub struct Arguments {
     position: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    /// For people: roles, times, tool calls
-    Text,
-    /// JSON lines of OpenAI's chat messages
-    Openai,
-    /// JSON lines of LangChain's stored messages
-    Langchain,
-}
+const TEXT: (&str, &str) = ("text", "For people: roles, times, tool calls");
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
     let policy = arguments.window.is_given().then(|| arguments.window.policy(None, false)).transpose()?;
-    if arguments.for_model && matches!(arguments.format, Some(Form::Text | Form::Langchain)) {
-        return Err(Failure::usage("--for-model prints OpenAI's messages: give it with --format openai, or without --format"));
+    let format = match arguments.format {
+        None if arguments.for_model || app.json() => Some(Format::default()),
+        Some(Choice::Format(format)) => Some(format),
+        None | Some(Choice::Other(_)) => None,
+    };
+    if arguments.for_model && format.and_then(|format| format.for_request(&[])).is_none() {
+        return Err(Failure::usage(
+            "--for-model prints messages for a model's API: give it with --format openai, anthropic or responses",
+        ));
     }
-    if app.json() && arguments.format == Some(Form::Text) {
+    if app.json() && format.is_none() {
         return Err(Failure::usage("--json and --format text exclude each other"));
     }
     let store = app.existing_store().await?;
@@ -86,16 +85,17 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return app.out.line(history.position);
     }
     let seen = see(app, store.as_ref(), &session, policy.as_ref()).await?;
-    let write: &dyn Fn(&Message) -> Value = match arguments.format {
-        _ if arguments.for_model => &openai::for_request,
-        Some(Form::Langchain) => &|message| Format::LangChain.write(message),
-        _ => &|message| Format::OpenAi.write(message),
-    };
-    if app.json() {
-        return as_json(app, &session, &seen, write);
-    }
-    if arguments.for_model || matches!(arguments.format, Some(Form::Openai | Form::Langchain)) {
-        seen.messages().try_for_each(|message| app.out.json(&write(message)))?;
+    if let Some(format) = format {
+        let messages: Vec<_> = seen.messages().cloned().collect();
+        let request = arguments.for_model.then(|| format.for_request(&messages)).flatten();
+        let request = request.unwrap_or_else(|| Request { system: None, messages: format.write_placed(&messages) });
+        if app.json() {
+            return as_json(app, &session, &seen, format, request);
+        }
+        if let Some(system) = request.system {
+            app.out.json(&json!({"role": "system", "content": system}))?;
+        }
+        request.messages.iter().try_for_each(|(_, value)| app.out.json(value))?;
     } else {
         as_text(app, &session, &seen)?;
     }
@@ -116,9 +116,12 @@ async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Opti
     Ok(seen)
 }
 
-fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, write: &dyn Fn(&Message) -> Value) -> Result<(), Failure> {
-    let messages: Vec<_> = seen.messages().map(write).collect();
-    let sent_at: Vec<_> = seen.records().flat_map(|(_, messages)| messages).map(|(_, at)| at.map(utc_time)).collect();
+fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, format: Format, request: Request) -> Result<(), Failure> {
+    let times: Vec<_> = seen.records().flat_map(|(_, messages)| messages).map(|(_, at)| at).collect();
+    // A value of several messages was complete when the last of them was sent.
+    let sent_at = request.messages.iter().map(|(place, _)| times.get(*place).copied().flatten().map(utc_time));
+    let sent_at: Vec<_> = sent_at.collect();
+    let messages: Vec<_> = request.messages.into_iter().map(|(_, value)| value).collect();
     let left_out = (!seen.left_out.is_nothing()).then(|| seen.left_out.to_string());
     let records = seen.history.records.iter().map(|record| {
         json!({
@@ -126,10 +129,10 @@ fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, write: &dyn Fn(
             // A list that Flowise or LangChain wrote has no times.
             "created_at": (record.created_at > 0).then(|| utc_time(record.created_at)),
             "metadata": record.metadata,
-            "messages": record.messages.len(),
+            "messages": format.write(&record.messages).len(),
         })
     });
-    app.out.json(&json!({
+    let mut answer = json!({
         "session": session.as_str(),
         "messages": messages,
         "sent_at": sent_at,
@@ -138,7 +141,11 @@ fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, write: &dyn Fn(
         "left_out": left_out,
         "position": seen.history.position.to_string(),
         "cost": app.cost(),
-    }))
+    });
+    if let Some(system) = request.system {
+        answer["system"] = system;
+    }
+    app.out.json(&answer)
 }
 
 fn as_text(app: &App, session: &SessionId, seen: &RecallRecords) -> Result<(), Failure> {

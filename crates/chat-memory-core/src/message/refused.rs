@@ -106,8 +106,8 @@ pub(crate) fn not_stored(value: &Value) -> MessageError {
     if is_serialized(fields) {
         return error(what, "this is an object as LangChain's dumpd and toJSON write it", STORED);
     }
-    if has("role") && !has("data") {
-        return error(what, "this is a message of OpenAI's form", "give the format openai");
+    if !has("data") && (has("role") || other_form(fields).is_some()) {
+        return of_other_form(what, fields);
     }
     match (fields.get("type"), fields.get("data")) {
         (None, _) => error(what, "it has no \"type\"", format_args!("give one of {}", super::LANGCHAIN_TYPES)),
@@ -119,6 +119,72 @@ pub(crate) fn not_stored(value: &Value) -> MessageError {
             let cause = format!("expected \"type\" to be a text, found {}", kind_of(kind));
             error(what, cause, format_args!("give one of {}", super::LANGCHAIN_TYPES))
         }
+    }
+}
+
+/// The error for a value that is not a message of Anthropic's.
+pub(crate) fn not_anthropic(value: &Value) -> MessageError {
+    const ROLES: &str = "user, assistant, system";
+    let what = "invalid message of Anthropic's form";
+    let Value::Object(fields) = value else { return not_an_object(value) };
+    match (fields.get("role").map(|role| (role, role.as_str())), fields.get("content")) {
+        _ if other_form(fields).is_some_and(|form| form != "anthropic") => of_other_form(what, fields),
+        (Some((_, Some("user" | "assistant" | "system"))), None) => {
+            error(what, "it has no \"content\"", "give a text or a list of blocks")
+        }
+        (Some((_, Some("user" | "assistant" | "system"))), Some(content)) => wrong_field("content", content),
+        (Some((_, Some(name))), _) => unknown_role(name, ROLES),
+        (Some((role, None)), _) => wrong_field("role", role),
+        (None, _) => without_role(fields, ROLES),
+    }
+}
+
+/// The error for a value that is not an item of the Responses API.
+pub(crate) fn not_an_item(value: &Value) -> MessageError {
+    const ROLES: &str = "system, developer, user, assistant";
+    let what = "invalid item of the Responses API";
+    let Value::Object(fields) = value else { return not_an_object(value) };
+    match (fields.get("role").map(|role| (role, role.as_str())), fields.get("type").and_then(Value::as_str)) {
+        _ if other_form(fields).is_some_and(|form| form != "responses") => of_other_form(what, fields),
+        (Some((_, Some("user" | "assistant" | "system" | "developer"))), _) => match fields.get("content") {
+            None => error(what, "it has no \"content\"", "give a text or a list of parts"),
+            Some(content) => wrong_field("content", content),
+        },
+        (Some((_, Some(name))), _) => unknown_role(name, ROLES),
+        (Some((role, None)), _) => wrong_field("role", role),
+        (None, Some(kind)) if !fields.contains_key("content") => error(
+            format_args!("unknown item type {}", quoted(kind)),
+            "expected a type such as message, function_call or reasoning",
+            "give the one that fits",
+        ),
+        (None, _) => without_role(fields, ROLES),
+    }
+}
+
+/// Returns the name of the form that an object has, if that can be determined.
+fn other_form(fields: &Map<String, Value>) -> Option<&'static str> {
+    let has = |key: &str| fields.get(key).is_some_and(|value| !value.is_null());
+    let is = |key: &str, names: &[&str]| fields.get(key).and_then(Value::as_str).is_some_and(|name| names.contains(&name));
+    let blocks = || fields.get("content").and_then(Value::as_array).into_iter().flatten();
+    if has("type") && has("data") {
+        Some("langchain")
+    } else if has("tool_calls") || has("tool_call_id") || has("function_call") || is("role", &["tool", "function"]) {
+        Some("openai")
+    } else if !has("role") && fields.get("type").and_then(Value::as_str).and_then(super::tools::role_of_item).is_some() {
+        Some("responses")
+    } else if blocks().any(|block| matches!(block["type"].as_str(), Some("tool_use" | "tool_result"))) {
+        Some("anthropic")
+    } else {
+        None
+    }
+}
+
+fn of_other_form(what: &str, fields: &Map<String, Value>) -> MessageError {
+    match other_form(fields) {
+        Some("langchain") => error(what, "this is a stored message of LangChain's", "give the format langchain"),
+        Some("responses") => error(what, "this is an item of OpenAI's Responses API", "give the format responses"),
+        Some("anthropic") => error(what, "this is a message of Anthropic's form", "give the format anthropic"),
+        _ => error(what, "this is a message of OpenAI's form", "give the format openai"),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::message::{Content, Message, Part, Role, ToolCall};
 
 /// Names that have a meaning in one of the forms, and any other.
 fn key() -> impl Strategy<Value = String> {
-    const SPECIAL: [&str; 28] = [
+    const SPECIAL: &[&str] = &[
         "role",
         "content",
         "name",
@@ -37,8 +37,15 @@ fn key() -> impl Strategy<Value = String> {
         "raw_calls",
         "set",
         "unset",
+        "anthropic",
+        "responses",
+        "call_id",
+        "input",
+        "output",
+        "tool_use_id",
+        "arguments",
     ];
-    prop_oneof![3 => prop::sample::select(&SPECIAL[..]).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
+    prop_oneof![3 => prop::sample::select(SPECIAL).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
 }
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -98,9 +105,9 @@ fn content() -> impl Strategy<Value = Option<Content>> {
 pub fn message() -> impl Strategy<Value = Message> {
     let role = prop::sample::select(&[Role::System, Role::User, Role::Assistant, Role::Tool][..]);
     let name = || prop::option::of(text());
-    let note = prop_oneof![3 => Just(None), 1 => value().prop_map(Some), 2 => note().prop_map(Some)];
-    (role, content(), name(), name(), vec(call(), 0..3), name(), object(value()), note).prop_map(
-        |(role, content, name, id, tool_calls, tool_call_id, mut extra, note)| {
+    let extras = prop_oneof![3 => Just(None), 1 => value().prop_map(Some), 2 => extras().prop_map(Some)];
+    (role, content(), name(), name(), vec(call(), 0..3), name(), object(value()), (extras, mark())).prop_map(
+        |(role, content, name, id, tool_calls, tool_call_id, mut extra, (extras, mark))| {
             let set = |taken: bool, value: &Value| taken || !(value.is_null() || *value == json!([]));
             extra.retain(|key, value| match key.as_str() {
                 "content" => content.is_none() && value.is_null(),
@@ -111,16 +118,19 @@ pub fn message() -> impl Strategy<Value = Message> {
                 "role" => false,
                 _ => true,
             });
-            if let Some(note) = note {
-                extra.insert("langchain".into(), note);
+            if let Some(extras) = extras {
+                extra.insert("langchain".into(), extras);
+            }
+            if let Some((key, value)) = mark {
+                extra.insert(key.into(), value);
             }
             Message { role, content, name, id, tool_calls, tool_call_id, extra }
         },
     )
 }
 
-/// A note of the LangChain form, or nearly one.
-fn note() -> impl Strategy<Value = Value> {
+/// Extras of the LangChain form, or nearly one.
+fn extras() -> impl Strategy<Value = Value> {
     let some = |inner: BoxedStrategy<Value>| prop::option::weighted(0.3, inner);
     let kind = prop::sample::select(&["chat", "generic", "function", "ai", "AIMessageChunk", "tool", "odd"][..]);
     (
@@ -144,4 +154,104 @@ fn note() -> impl Strategy<Value = Value> {
             ];
             fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect::<Map<_, _>>().into()
         })
+}
+
+/// A mark of a form that keeps a value as it was, or nearly one.
+fn mark() -> impl Strategy<Value = Option<(&'static str, Value)>> {
+    let raw = || Just(json!({"raw": true}));
+    prop_oneof![
+        6 => Just(None),
+        1 => raw().prop_map(|mark| Some(("anthropic", mark))),
+        1 => Just(json!({"apart": true})).prop_map(|mark| Some(("anthropic", mark))),
+        1 => raw().prop_map(|mark| Some(("responses", mark))),
+        1 => prop::sample::select(&["developer", "function", "model", "none"][..]).prop_map(|role| Some(("openai_role", role.into()))),
+    ]
+}
+
+/// A block of Anthropic's content.
+fn block() -> impl Strategy<Value = Value> {
+    let id = || prop::sample::select(&["t1", "t2"][..]);
+    let content = prop_oneof![
+        text().prop_map(Value::from),
+        vec(text().prop_map(|text| json!({"type": "text", "text": text})), 0..3).prop_map(Value::from)
+    ];
+    let base = prop_oneof![
+        text().prop_map(|text| json!({"type": "text", "text": text})),
+        (id(), object(value())).prop_map(|(id, input)| json!({"type": "tool_use", "id": id, "name": "f", "input": input})),
+        (id(), text()).prop_map(|(id, text)| json!({"type": "tool_use", "id": id, "name": "f", "input": {"INVALID_JSON": text}})),
+        (id(), content).prop_map(|(id, content)| json!({"type": "tool_result", "tool_use_id": id, "content": content})),
+        id().prop_map(|id| json!({"type": "tool_use", "id": id})),
+        id().prop_map(|id| json!({"type": "tool_result", "tool_use_id": id})),
+        text().prop_map(|text| json!({"type": "thinking", "thinking": text, "signature": "EqQB"})),
+        text().prop_map(|data| json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}})),
+        text().prop_map(|url| json!({"type": "image", "source": {"type": "url", "url": format!("https://{url}")}})),
+        text().prop_map(|url| Value::Object(Part::image_url(url).fields().clone())),
+        object(value()).prop_map(Value::from),
+    ];
+    with_more(base)
+}
+
+/// The same, sometimes with other fields.
+fn with_more(of: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
+    (of, prop_oneof![3 => Just(Map::new()), 1 => object(value())]).prop_map(|(mut value, more)| {
+        for (key, field) in more {
+            if let Some(fields) = value.as_object_mut() {
+                fields.entry(key).or_insert(field);
+            }
+        }
+        value
+    })
+}
+
+/// A message of Anthropic's.
+pub fn of_anthropic() -> impl Strategy<Value = Value> {
+    let role = prop::sample::select(&["user", "user", "assistant", "system"][..]);
+    let content = prop_oneof![1 => text().prop_map(Value::from), 3 => vec(block(), 0..4).prop_map(Value::from)];
+    with_more((role, content).prop_map(|(role, content)| json!({"role": role, "content": content})))
+}
+
+/// An item of the Responses API.
+pub fn item() -> impl Strategy<Value = Value> {
+    let id = || prop::sample::select(&["c1", "c2"][..]);
+    let part = prop_oneof![
+        text().prop_map(|text| json!({"type": "input_text", "text": text})),
+        text().prop_map(|text| json!({"type": "output_text", "text": text, "annotations": []})),
+        text().prop_map(
+            |text| json!({"type": "output_text", "text": text, "annotations": [{"type": "url_citation", "url": text}]})
+        ),
+        text().prop_map(|url| json!({"type": "input_image", "image_url": url, "detail": "auto"})),
+        text().prop_map(|data| json!({"type": "input_file", "file_data": data})),
+        text().prop_map(|text| json!({"type": "text", "text": text})),
+        object(value()).prop_map(Value::from),
+    ];
+    let content = prop_oneof![1 => text().prop_map(Value::from), 3 => vec(with_more(part), 0..3).prop_map(Value::from)].boxed();
+    let message = |role: &'static str| {
+        let short = content.clone().prop_map(move |content| json!({"role": role, "content": content}));
+        let long = (text(), content.clone()).prop_map(
+            move |(id, content)| json!({"type": "message", "role": role, "id": id, "status": "completed", "content": content}),
+        );
+        prop_oneof![short, long].boxed()
+    };
+    let output = prop_oneof![3 => content.clone(), 1 => object(value()).prop_map(Value::from)];
+    let kind = prop::sample::select(
+        &["function_call_output", "custom_tool_call_output", "computer_call_output", "tool_search_output"][..],
+    );
+    let base = prop_oneof![
+        2 => message("user"),
+        3 => message("assistant"),
+        1 => message("developer"),
+        1 => message("system"),
+        2 => (text(), vec(text().prop_map(|text| json!({"type": "summary_text", "text": text})), 0..2)).prop_map(
+            |(id, summary)| json!({"type": "reasoning", "id": id, "summary": summary, "encrypted_content": "gAAA"})),
+        2 => (id(), text()).prop_map(|(id, text)| json!({"type": "function_call", "id": "fc_1", "call_id": id, "name": "f", "arguments": text, "status": "completed"})),
+        1 => id().prop_map(|id| json!({"type": "function_call", "call_id": id})),
+        1 => (id(), text()).prop_map(|(id, text)| json!({"type": "custom_tool_call", "call_id": id, "name": "f", "input": text})),
+        1 => (id(), object(value())).prop_map(|(id, action)| json!({"type": "computer_call", "id": "cu_1", "call_id": id, "action": action})),
+        1 => id().prop_map(|id| json!({"type": "mcp_approval_request", "id": id, "name": "f", "arguments": "{}", "server_label": "s"})),
+        1 => id().prop_map(|id| json!({"type": "mcp_approval_response", "approval_request_id": id, "approve": true})),
+        1 => text().prop_map(|id| json!({"type": "web_search_call", "id": id, "status": "completed"})),
+        1 => text().prop_map(|id| json!({"type": "item_reference", "id": id})),
+        2 => (kind, id(), output).prop_map(|(kind, id, output)| json!({"type": kind, "call_id": id, "output": output})),
+    ];
+    with_more(base)
 }

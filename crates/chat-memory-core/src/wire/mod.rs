@@ -1,7 +1,10 @@
 //! Reads and writes messages in other programs' forms, exactly.
 //!
-//! Each form follows two laws: a value that was read is written again equal; and a message that was written is read again equal.
-//! "Equal" is JSON's equality: the order of an object's keys does not matter, and `1` and `1.0` differ.
+//! Each form follows two laws: a list of values that was read is written again equal; and messages that were written are read
+//! again equal. "Equal" is JSON's equality: the order of an object's keys does not matter, and `1` and `1.0` differ.
+//!
+//! A form converts lists, since one value may be several messages (a user's message of Anthropic's with the results of several
+//! tools), and one message several values (an answer and its calls are items of their own in OpenAI's Responses API).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,80 +14,200 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::message::{Message, MessageError};
 
+pub mod anthropic;
 #[cfg(any(test, feature = "arbitrary"))]
 #[doc(hidden)]
 pub mod arbitrary;
+mod exact;
+#[cfg(test)]
+mod exact_tests;
 pub mod langchain;
 mod lines;
 pub mod openai;
+mod overlay;
 #[cfg(test)]
 mod refused_tests;
+pub mod responses;
 
 pub use lines::{JsonLine, JsonLines};
 
-/// The form in which messages are read and written.
-///
-/// ```
-/// use chat_memory::wire::Format;
-/// let format: Format = "langchain".parse()?;
-/// let lines = r#"{"type": "human", "data": {"content": "Hello"}}"#;
-/// let messages: Vec<_> = format.messages(lines.as_bytes()).collect::<Result<_, _>>()?;
-/// assert_eq!(Format::OpenAi.write(&messages[0])["role"], "user");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Format {
-    /// OpenAI's chat messages: [`openai`].
-    #[default]
-    OpenAi,
-    /// LangChain's stored messages: [`langchain`].
-    LangChain,
+/// A value or message, with the index of the last one on the other side that it is made of.
+pub type Placed<T> = (usize, T);
+
+/// What a form consists of. Its file has one as `FORM`.
+struct Form {
+    name: &'static str,
+    title: &'static str,
+    about: &'static str,
+    read: fn(Vec<Value>) -> Result<Vec<Placed<Message>>, MessageError>,
+    write: fn(&[Message]) -> Vec<Placed<Value>>,
+    /// `None` if it is not the form of a model's API.
+    for_request: Option<fn(&[Message]) -> Request>,
+}
+
+/// Messages for a request to a model's API: only what the API accepts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// The system prompt, if the API takes it outside the messages.
+    pub system: Option<Value>,
+    /// The values, each with the index of the last message that it shows.
+    pub messages: Vec<Placed<Value>>,
+}
+
+/// Defines [`Format`] from the list of forms.
+macro_rules! formats {
+    ($($(#[$more:meta])* $name:ident = $form:ident: $doc:literal,)+) => {
+        /// The form in which messages are read and written.
+        ///
+        /// ```
+        /// use chat_memory::wire::Format;
+        /// let format: Format = "langchain".parse()?;
+        /// let lines = r#"{"type": "human", "data": {"content": "Hello"}}"#;
+        /// let messages: Vec<_> = format.messages(lines.as_bytes()).collect::<Result<_, _>>()?;
+        /// assert_eq!(Format::OpenAi.write(&messages)[0]["role"], "user");
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[non_exhaustive]
+        pub enum Format {
+            $(#[doc = $doc] $(#[$more])* $name,)+
+        }
+
+        impl Format {
+            /// All forms.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            fn form(self) -> &'static Form {
+                match self {
+                    $(Self::$name => &$form::FORM,)+
+                }
+            }
+        }
+    };
+}
+
+formats! {
+    #[default] OpenAi = openai: "OpenAI's chat messages: [`openai`].",
+    LangChain = langchain: "LangChain's stored messages: [`langchain`].",
+    Anthropic = anthropic: "The messages of Anthropic's Messages API: [`anthropic`].",
+    Responses = responses: "The items of OpenAI's Responses API: [`responses`].",
 }
 
 impl Format {
-    /// All forms.
-    pub const ALL: [Self; 2] = [Self::OpenAi, Self::LangChain];
-
     /// Returns the form's name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-            Self::LangChain => "langchain",
-        }
+        self.form().name
     }
 
-    /// Reads one message.
+    /// Returns the form's title, for people.
+    pub fn title(self) -> &'static str {
+        self.form().title
+    }
+
+    /// Describes the form in a few words, for help texts.
+    pub fn about(self) -> &'static str {
+        self.form().about
+    }
+
+    /// Reads a list of messages.
     ///
     /// # Errors
-    /// As [`openai::from_value`] and [`langchain::from_value`].
-    pub fn read(self, value: Value) -> Result<Message, MessageError> {
-        match self {
-            Self::OpenAi => openai::from_value(value),
-            Self::LangChain => langchain::from_value(value),
-        }
+    /// [`MessageError`] if a value is not a message of this form; it has the [place](MessageError::place) in the list.
+    ///
+    /// ```
+    /// use chat_memory::wire::Format;
+    /// use serde_json::json;
+    /// let results = json!({"role": "user", "content": [
+    ///     {"type": "tool_result", "tool_use_id": "t1", "content": "21 °C"},
+    ///     {"type": "tool_result", "tool_use_id": "t2", "content": "Sunny"},
+    /// ]});
+    /// let messages = Format::Anthropic.read(vec![results.clone()])?;
+    /// assert_eq!(messages[1].tool_call_id.as_deref(), Some("t2"));
+    /// assert_eq!(Format::Anthropic.write(&messages), [results]);
+    /// # Ok::<(), chat_memory::MessageError>(())
+    /// ```
+    pub fn read(self, values: Vec<Value>) -> Result<Vec<Message>, MessageError> {
+        Ok(second(self.read_placed(values)?))
     }
 
-    /// Writes one message.
-    pub fn write(self, message: &Message) -> Value {
-        match self {
-            Self::OpenAi => openai::to_value(message),
-            Self::LangChain => langchain::to_value(message),
-        }
-    }
-
-    /// Reads the messages of a file: one per line, a list of them, or messages that span lines.
+    /// Like [`read`](Self::read), with the index of the last value that each message is made of.
     ///
     /// # Errors
-    /// Per message: as [`JsonLines`], and as [`Format::read`] with the place in front. Reading then resumes as described at
-    /// [`JsonLines`].
+    /// As [`read`](Self::read).
+    pub fn read_placed(self, values: Vec<Value>) -> Result<Vec<Placed<Message>>, MessageError> {
+        (self.form().read)(values)
+    }
+
+    /// Writes messages as a list. [`read`](Self::read) returns equal ones.
+    ///
+    /// This holds for all messages that pass [`Message::check`].
+    pub fn write(self, messages: &[Message]) -> Vec<Value> {
+        second(self.write_placed(messages))
+    }
+
+    /// Like [`write`](Self::write), with the index of the last message that each value shows.
+    pub fn write_placed(self, messages: &[Message]) -> Vec<Placed<Value>> {
+        (self.form().write)(messages)
+    }
+
+    /// Writes messages for a request to the API that has this form; `None` if no API has it.
+    pub fn for_request(self, messages: &[Message]) -> Option<Request> {
+        self.form().for_request.map(|write| write(messages))
+    }
+
+    /// Reads the messages of a file, which is a list: values one per line, in a JSON list, or spanning lines.
+    ///
+    /// # Errors
+    /// Per value: as [`JsonLines`], and as [`Format::read`] with the place in the file. Reading then resumes as described at
+    /// [`JsonLines`], with a new list.
     pub fn messages<R: std::io::BufRead>(self, reader: R) -> impl Iterator<Item = Result<Message, Error>> {
-        JsonLines::new(reader).map(move |line| {
-            let line = line?;
-            let place = line.place();
-            self.read(line.value).map_err(|e| Error::from(e).context(place))
-        })
+        let mut all = Vec::new();
+        let (mut values, mut places) = (Vec::new(), Vec::new());
+        let read = |values: &mut Vec<Value>, places: &mut Vec<_>, all: &mut Vec<_>| {
+            let (mut values, places) = (std::mem::take(values), std::mem::take(places));
+            let mut from = 0;
+            while let Err(error) = self.read_placed(values.clone()) {
+                let at = error.place().unwrap_or_default().min(values.len().saturating_sub(1));
+                let rest = values.split_off(at);
+                // What precedes the error is a list of its own.
+                all.extend(self.read(values).into_iter().flatten().map(Ok));
+                let place: &String = &places[from + at];
+                all.push(Err(Error::invalid(error.reason().to_owned()).context(place)));
+                values = rest.into_iter().skip(1).collect();
+                from += at + 1;
+            }
+            all.extend(self.read(values).into_iter().flatten().map(Ok));
+        };
+        for line in JsonLines::new(reader) {
+            match line {
+                Ok(line) => {
+                    places.push(line.place().to_string());
+                    values.push(line.value);
+                }
+                Err(error) => {
+                    read(&mut values, &mut places, &mut all);
+                    all.push(Err(error));
+                }
+            }
+        }
+        read(&mut values, &mut places, &mut all);
+        all.into_iter()
     }
+}
+
+fn second<T>(placed: Vec<Placed<T>>) -> Vec<T> {
+    placed.into_iter().map(|(_, of)| of).collect()
+}
+
+/// Reads values that are one message each.
+fn read_each(values: Vec<Value>, read: fn(Value) -> Result<Message, MessageError>) -> Result<Vec<Placed<Message>>, MessageError> {
+    let read = |(place, value)| Ok((place, read(value).map_err(|e| e.at(place))?));
+    values.into_iter().enumerate().map(read).collect()
+}
+
+/// Writes messages that are one value each.
+fn write_each(messages: &[Message], write: fn(&Message) -> Value) -> Vec<Placed<Value>> {
+    messages.iter().map(write).enumerate().collect()
 }
 
 impl fmt::Display for Format {
@@ -97,8 +220,11 @@ impl FromStr for Format {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|format| format.as_str() == name);
-        found.ok_or_else(|| Error::invalid(format!("unknown message format {name:?}; it is one of openai, langchain")))
+        let found = Self::ALL.iter().find(|format| format.as_str() == name);
+        found.copied().ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|format| format.as_str()).collect();
+            Error::invalid(format!("unknown message format {name:?}; it is one of {}", names.join(", ")))
+        })
     }
 }
 
@@ -109,9 +235,10 @@ mod tests {
     #[test]
     fn formats_have_names() {
         for format in Format::ALL {
-            assert_eq!(format.to_string().parse::<Format>().expect("its own name"), format);
+            assert_eq!(format.to_string().parse::<Format>().expect("its own name"), *format);
         }
-        assert!("OpenAI ".parse::<Format>().expect_err("not a name").is_invalid());
+        let error = "OpenAI ".parse::<Format>().expect_err("not a name");
+        assert!(error.is_invalid() && error.to_string().contains("openai, langchain, anthropic, responses"), "{error}");
     }
 
     #[test]

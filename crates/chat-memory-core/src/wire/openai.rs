@@ -13,7 +13,17 @@
 
 use serde_json::{Map, Value};
 
-use crate::message::{Content, Message, MessageError, Role, tools};
+use super::{Form, Request, anthropic, read_each, responses, write_each};
+use crate::message::{Content, Message, MessageError, Role, ToolCall, tools};
+
+pub(super) const FORM: Form = Form {
+    name: "openai",
+    title: "OpenAI",
+    about: "OpenAI's chat messages: {\"role\", \"content\", …}",
+    read: |values| read_each(values, from_value),
+    write: |messages| write_each(messages, to_value),
+    for_request: Some(|messages| Request { system: None, messages: write_each(messages, for_request) }),
+};
 
 /// The field of [`Message::extra`] that keeps the roles `developer`, `function` and `model`, and a missing role.
 pub const ROLE_KEY: &str = "openai_role";
@@ -166,7 +176,14 @@ pub fn for_request(message: &Message) -> Value {
     keep("name", given("name"));
     match message.role {
         Role::Assistant => {
-            keep("tool_calls", given("tool_calls").filter(|_| !message.tool_calls.is_empty()));
+            let call = |call: &ToolCall| {
+                let mut fields = call.fields().clone();
+                // What only other forms have; endpoints refuse unknown fields.
+                fields.retain(|key, _| key != anthropic::EXTRAS_KEY && key != responses::EXTRAS_KEY);
+                Value::Object(fields)
+            };
+            let calls = message.tool_calls.iter().map(call).collect();
+            keep("tool_calls", Some(calls).filter(|_| !message.tool_calls.is_empty()));
             keep("function_call", given("function_call"));
             keep("refusal", given("refusal"));
             let audio = message.extra.get("audio").and_then(|audio| audio.get("id"));
@@ -181,7 +198,6 @@ pub fn for_request(message: &Message) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::ToolCall;
     use serde_json::json;
 
     fn error(value: Value) -> String {

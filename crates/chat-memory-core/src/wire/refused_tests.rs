@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Format, JsonLines};
 use crate::json;
+use crate::message::Message;
 
 fn cases() -> Vec<Value> {
     serde_json::from_str(include_str!("../../../../testdata/refused.json")).expect("a list")
@@ -44,7 +45,7 @@ fn each_message_has_its_sentence() {
     for case in cases() {
         let Some(message) = case.get("message") else { continue };
         let format: Format = case["format"].as_str().expect("a text").parse().expect("a format");
-        let read = format.read(message.clone()).and_then(|message| message.check());
-        assert_eq!(read.expect_err("refused").to_string(), case["says"].as_str().expect("a text"), "{}", case["name"]);
+        let read = format.read(vec![message.clone()]).and_then(|messages| messages.iter().try_for_each(Message::check));
+        assert_eq!(read.expect_err("refused").reason(), case["says"].as_str().expect("a text"), "{}", case["name"]);
     }
 }

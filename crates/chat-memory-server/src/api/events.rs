@@ -25,9 +25,9 @@ pub struct EventParams {
     #[param(nullable = false, example = "start")]
     after: Option<String>,
     /// The form of the messages
-    #[param(inline, default = json!("openai"))]
+    #[param(inline, value_type = WireFormat, default = json!("openai"))]
     #[serde(default)]
-    format: WireFormat,
+    format: Format,
 }
 
 /// What an event of a record says.
@@ -62,11 +62,11 @@ pub async fn events(
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = Format::from(params.format);
     let write = move |record: &Record| {
+        let written = params.format.write_placed(&record.messages);
         let body = EventBody {
-            record: RecordInfo::from(record),
-            messages: record.messages.iter().map(|message| format.write(message)).collect(),
+            record: RecordInfo::from(record).written(written.iter().map(|(place, _)| *place)),
+            messages: written.into_iter().map(|(_, value)| value).collect(),
         };
         // A record of JSON is JSON.
         serde_json::to_string(&body).unwrap_or_default()

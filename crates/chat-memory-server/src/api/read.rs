@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chat_memory::memory::{Encoding, Policy, TokenCounter};
 use chat_memory::store::{Cost, History, Load, Position};
-use chat_memory::wire::{Format, openai};
-use chat_memory::{ChatStore as _, SessionId};
+use chat_memory::wire::Format;
+use chat_memory::{ChatStore as _, Message, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -50,11 +50,12 @@ pub struct ReadParams {
     #[serde(default)]
     order: Order,
     /// The form of the messages
-    #[param(inline, default = json!("openai"))]
+    #[param(inline, value_type = WireFormat, default = json!("openai"))]
     #[serde(default)]
-    format: WireFormat,
-    /// Only the fields that an OpenAI-compatible endpoint takes: `role`, `content` and `name`; of an assistant also `tool_calls`, `function_call`,
-    /// `refusal` and the id of its `audio`; of a tool's result also `tool_call_id`. Not together with another format
+    format: Format,
+    /// Only what the API with this format accepts. For `openai`: `role`, `content` and `name`; of an assistant also `tool_calls`, `function_call`,
+    /// `refusal` and the id of its `audio`; of a tool's result also `tool_call_id`. For `anthropic`: `role` and `content`, all results of an answer's
+    /// calls in one message, and `system` apart. For `responses`: the items' known fields. Not with `langchain`
     #[param(default = json!(false))]
     #[serde(default)]
     for_model: bool,
@@ -115,18 +116,16 @@ pub async fn messages(
     }
     let read = how.read(&access, &session, &params).await?;
     cost += read.cost;
-    let format = Format::from(params.format);
-    let write = |message| if params.for_model { openai::for_request(message) } else { format.write(message) };
-    let mut messages: Vec<Value> = read.messages.iter().map(write).collect();
-    let mut records = read.records;
+    let (system, mut messages, mut records) = written(&params, read.records);
     if params.order == Order::Desc {
         messages.reverse();
-        records.iter_mut().for_each(|records| records.reverse());
+        records.reverse();
     }
     let body = MessagesBody {
         session: session.to_string(),
         messages,
-        records,
+        system,
+        records: Some(records),
         next: read.next,
         left_out: read.left_out,
         position: read.position.to_string(),
@@ -144,8 +143,8 @@ pub(super) fn tagged(position: &Position) -> Result<[(header::HeaderName, Header
 
 /// What was read.
 struct Read {
-    messages: Vec<chat_memory::Message>,
-    records: Option<Vec<RecordInfo>>,
+    /// The records, each with what is returned of it.
+    records: Vec<(RecordInfo, Vec<Message>)>,
     next: Option<String>,
     left_out: Option<String>,
     position: Position,
@@ -171,8 +170,14 @@ impl How {
         if params.start_at_user && windows == 0 {
             return Err(Problem::bad_request("start_at_user goes with a window: give one of last, turns and tokens with it"));
         }
-        if params.for_model && params.format != WireFormat::Openai {
-            return Err(Problem::bad_request("for_model gives OpenAI's messages: leave out format, or give format=openai"));
+        if params.for_model && params.format.for_request(&[]).is_none() {
+            let forms: Vec<_> =
+                Format::ALL.iter().filter(|format| format.for_request(&[]).is_some()).map(|format| format.as_str()).collect();
+            let given = params.format;
+            return Err(Problem::bad_request(format!(
+                "no model's API has the format {given}: for_model takes one of {}",
+                forms.join(", ")
+            )));
         }
         if params.before.is_some() && params.after.is_some() {
             return Err(Problem::bad_request("give before or after, but not both"));
@@ -205,13 +210,15 @@ impl How {
             Self::Window(policy) => {
                 let recalled = operations::recall(access, session, policy, params.consistent(Load::all())).await?;
                 let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
-                // The records of which something is returned, each with the number of its returned messages.
+                // The records of which something is returned.
                 let shown = recalled.records().filter(|(_, messages)| !messages.is_empty());
-                let records = shown.map(|(record, messages)| RecordInfo::of_some(record, &messages)).collect();
+                let records = shown.map(|(record, messages)| {
+                    let info = RecordInfo::of_some(record, messages.iter().map(|(_, at)| *at));
+                    (info, messages.into_iter().map(|(message, _)| message.clone()).collect())
+                });
                 Ok(Read {
                     left_out,
-                    messages: recalled.messages().cloned().collect(),
-                    records: Some(records),
+                    records: records.collect(),
                     next: None,
                     position: recalled.history.position.clone(),
                     cost: recalled.history.cost,
@@ -231,13 +238,32 @@ impl How {
 }
 
 fn page(history: History, next: Option<String>) -> Read {
-    let records = history.records.iter().map(RecordInfo::from).collect();
-    Read {
-        records: Some(records),
-        next,
-        left_out: None,
-        position: history.position.clone(),
-        cost: history.cost,
-        messages: history.into_messages(),
+    let History { records, position, cost, .. } = history;
+    let records = records.into_iter().map(|record| (RecordInfo::from(&record), record.messages)).collect();
+    Read { records, next, left_out: None, position, cost }
+}
+
+/// Writes what was read: the system prompt if the form has it apart, the values, and the records, each with how many of the values
+/// are its. Records are written one by one, except for a model, to which several results may be one message.
+fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Message>)>) -> (Option<Value>, Vec<Value>, Vec<RecordInfo>) {
+    let (mut values, mut records) = (Vec::new(), Vec::new());
+    if !params.for_model {
+        for (record, messages) in read {
+            let written = params.format.write_placed(&messages);
+            records.push(record.written(written.iter().map(|(place, _)| *place)));
+            values.extend(written.into_iter().map(|(_, value)| value));
+        }
+        return (None, values, records);
     }
+    let all: Vec<_> = read.iter().flat_map(|(_, messages)| messages).cloned().collect();
+    let request = params.format.for_request(&all).unwrap_or_default();
+    let mut from = 0;
+    for (record, messages) in read {
+        let to = from + messages.len();
+        let places = request.messages.iter().map(|(place, _)| *place).filter(|place| (from..to).contains(place));
+        records.push(record.written(places.map(|place| place - from)));
+        from = to;
+    }
+    values.extend(request.messages.into_iter().map(|(_, value)| value));
+    (request.system, values, records)
 }

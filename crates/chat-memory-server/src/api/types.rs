@@ -1,6 +1,5 @@
 //! The request and response bodies of the API, as its OpenAPI document describes them.
 
-use chat_memory::Message;
 use chat_memory::store::{self, Record, SessionInfo, SessionOrder};
 use chat_memory::wire::Format;
 use jiff::Timestamp;
@@ -24,25 +23,19 @@ pub struct Cost {
     bytes: u64,
 }
 
-/// The form of messages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WireFormat {
-    /// OpenAI's chat messages
-    #[default]
-    Openai,
-    /// LangChain's stored messages
-    Langchain,
-}
+/// The schema of a [`Format`]: the list of its names.
+pub struct WireFormat;
 
-impl From<WireFormat> for Format {
-    fn from(format: WireFormat) -> Self {
-        match format {
-            WireFormat::Openai => Self::OpenAi,
-            WireFormat::Langchain => Self::LangChain,
-        }
+impl utoipa::PartialSchema for WireFormat {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let forms: Vec<_> = Format::ALL.iter().map(|format| format!("`{format}`: {}", format.about())).collect();
+        let names = Format::ALL.iter().map(|format| format.as_str());
+        let schema = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+        schema.description(Some(forms.join("; "))).enum_values(Some(names)).into()
     }
 }
+
+impl ToSchema for WireFormat {}
 
 /// The form of the messages in a body or an answer.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -50,9 +43,9 @@ impl From<WireFormat> for Format {
 #[into_params(parameter_in = Query)]
 pub struct FormatParam {
     /// The form of the messages
-    #[param(inline, default = json!("openai"))]
+    #[param(inline, value_type = WireFormat, default = json!("openai"))]
     #[serde(default)]
-    pub format: WireFormat,
+    pub format: Format,
 }
 
 /// Messages to append: one record, stored whole or not at all.
@@ -201,13 +194,16 @@ impl From<&Record> for RecordInfo {
 }
 
 impl RecordInfo {
-    /// Describes a record of which only these messages are returned, each with its time.
-    pub(super) fn of_some(record: &Record, messages: &[(&Message, Option<i64>)]) -> Self {
-        Self {
-            messages: messages.len(),
-            sent_at: messages.iter().map(|(_, at)| at.and_then(time)).collect(),
-            ..Self::from(record)
-        }
+    /// Describes a record of which only messages with these times are returned.
+    pub(super) fn of_some(record: &Record, times: impl Iterator<Item = Option<i64>>) -> Self {
+        let sent_at: Vec<_> = times.map(|at| at.and_then(time)).collect();
+        Self { messages: sent_at.len(), sent_at, ..Self::from(record) }
+    }
+
+    /// Counts values of a form instead of messages: each was sent when the last message that it shows was.
+    pub(super) fn written(self, last: impl Iterator<Item = usize>) -> Self {
+        let sent_at: Vec<_> = last.map(|place| self.sent_at.get(place).copied().flatten()).collect();
+        Self { messages: sent_at.len(), sent_at, ..self }
     }
 }
 
@@ -219,6 +215,10 @@ pub struct MessagesBody {
     /// The messages; empty for a session that nobody wrote to
     #[schema(value_type = Vec<super::message::ChatMessage>)]
     pub messages: Vec<Value>,
+    /// With `for_model` and a form that has the system prompt outside the messages: the system prompt
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub system: Option<Value>,
     /// The records that the messages come from, in the same order, each with how many of the messages are its, and their times
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

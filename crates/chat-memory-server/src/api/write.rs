@@ -47,7 +47,7 @@ pub async fn append(
     if body.messages.is_empty() {
         return Err(Problem::invalid("there is nothing to append: give one message at least").at("/messages"));
     }
-    let mut append = Append::new(messages(body.messages, format.into())?);
+    let mut append = Append::new(messages(body.messages, format)?);
     if let Some(metadata) = body.metadata {
         append = append.with_metadata(metadata);
     }
@@ -95,11 +95,11 @@ fn position(appended: &Appended) -> Position {
 
 /// Parses the messages of a body.
 pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message>, Problem> {
-    let read = |(place, value)| {
-        let message = format.read(value).and_then(|message| message.check().map(|()| message));
-        at(&format!("/messages/{place}"), message)
-    };
-    values.into_iter().enumerate().map(read).collect()
+    let pointer = |place: usize| format!("/messages/{place}");
+    let read = format.read_placed(values);
+    let read = read.or_else(|e| at(&pointer(e.place().unwrap_or_default()), Err(e.reason())))?;
+    let check = |(place, message): (usize, Message)| at(&pointer(place), message.check().map(|()| message));
+    read.into_iter().map(check).collect()
 }
 
 /// Describes an invalid part of a body, with its place.

@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use chat_memory::SessionId;
 use chat_memory::store::{ChatStore as _, History, SessionInfo};
+use chat_memory::wire::Format;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -177,8 +178,9 @@ impl View<'_> {
                 h2 id="tools" { "Export" }
                 p.small { "One message a line, in the form of" }
                 ul.links.beside {
-                    li { a href=(self.path("/export?format=openai")) download { "OpenAI" } }
-                    li { a href=(self.path("/export?format=langchain")) download { "LangChain" } }
+                    @for format in Format::ALL {
+                        li { a href=(self.path(&format!("/export?format={format}"))) download { (format.title()) } }
+                    }
                 }
             }
             @if self.viewer.may_write() {

@@ -13,7 +13,7 @@ fn messages(values: &[Value]) -> Vec<Message> {
 #[test]
 fn every_message_comes_back_equal_in_both_forms() {
     let (conversations, real) = crate::data::conversations();
-    let (mut count, mut riders) = (0, 0);
+    let (mut count, mut overlays) = (0, 0);
     for (id, values) in &conversations {
         for (value, message) in values.iter().zip(messages(values)) {
             message.check().unwrap_or_else(|e| panic!("{id}: {e}"));
@@ -24,13 +24,13 @@ fn every_message_comes_back_equal_in_both_forms() {
             assert_eq!(read, message, "{id}: {stored}");
             assert_eq!(langchain::to_value(&read), stored, "{id}");
             count += 1;
-            riders += usize::from(stored["data"]["additional_kwargs"].get(langchain::RIDER_KEY).is_some());
+            overlays += usize::from(stored["data"]["additional_kwargs"].get(langchain::OVERLAY_KEY).is_some());
         }
     }
-    println!("{count} messages, {riders} of which need a rider in LangChain's form");
+    println!("{count} messages, {overlays} of which need an overlay in LangChain's form");
     if real {
         // The 62 have tool calls whose arguments are not written in JSON's most compact form.
-        assert_eq!((conversations.len(), count, riders), (100, 2_658, 62));
+        assert_eq!((conversations.len(), count, overlays), (100, 2_658, 62));
     }
 }
 
@@ -39,7 +39,7 @@ fn json_lines_of_either_form_are_read_as_they_were_written() {
     for (id, values) in crate::data::conversations().0 {
         let all = messages(&values);
         for format in Format::ALL {
-            let lines: String = all.iter().map(|message| format!("{}\n", format.write(message))).collect();
+            let lines: String = format.write(&all).iter().map(|value| format!("{value}\n")).collect();
             let read: Vec<Message> =
                 format.messages(lines.as_bytes()).collect::<Result<_, _>>().unwrap_or_else(|e| panic!("{id}: {e}"));
             assert_eq!(read, all, "{id} as {format}");
@@ -55,7 +55,7 @@ fn what_langchain_stored_comes_back_equal() {
         let message = langchain::from_value(value.clone()).unwrap_or_else(|e| panic!("{value}: {e}"));
         assert_eq!(langchain::to_value(&message), value);
         message.check().unwrap_or_else(|e| panic!("{value}: {e}"));
-        // In OpenAI's form, which other programs read, the note is one more field.
+        // In OpenAI's form, which other programs read, the extras are one more field.
         assert_eq!(openai::from_value(openai::to_value(&message)), Ok(message));
     }
 }

@@ -1,36 +1,50 @@
 //! A conversation from a file, in any format.
 
 use chat_memory::store::MAX_TIME_MS;
+use chat_memory::wire::Format;
 use chat_memory::{Error, Message, Owner, SessionId};
 use chat_memory::{backend::check_title, store::MAX_TITLE_BYTES};
-use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::forms;
 use super::source::{Found, Place};
+use crate::commands::Choice;
 use crate::commands::ids::readable_id;
 
 /// The UUIDv5 namespace for the ids of conversations without one.
 const WITHOUT_ID: Uuid = Uuid::from_u128(0x6d1f_0c52_77be_4f0a_9d3e_2a41_58c6_e7b9);
 
 /// The format of a file's conversations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Detect the format of each conversation
-    #[default]
+    /// Detected for each conversation.
     Auto,
-    /// {"messages": [...]} of OpenAI's chat messages: what `export` writes, and fine-tuning files
-    Openai,
-    /// The same with LangChain's stored messages
-    Langchain,
-    /// The same with Anthropic's messages: text or blocks as content, "system" outside
-    Anthropic,
-    /// ChatGPT's export: conversations.json
+    /// `{"messages": [...]}` of messages in this format.
+    Messages(Format),
     Chatgpt,
-    /// {"conversations": [{"from", "value"}]}
     Sharegpt,
+}
+
+impl Form {
+    /// Those that are not formats of messages, with their help.
+    pub const OTHERS: &[(&str, &str)] = &[
+        ("auto", "Detect the format of each conversation"),
+        ("chatgpt", "ChatGPT's export: conversations.json"),
+        ("sharegpt", "{\"conversations\": [{\"from\", \"value\"}]}"),
+    ];
+}
+
+impl From<Choice> for Form {
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Format(format) => Self::Messages(format),
+            Choice::Other("chatgpt") => Self::Chatgpt,
+            Choice::Other("sharegpt") => Self::Sharegpt,
+            Choice::Other(_) => Self::Auto,
+        }
+    }
 }
 
 /// A conversation, ready to be written.
@@ -111,7 +125,7 @@ impl Conversation {
         let Value::Object(fields) = value else { return Err(forms::expected(form, "a conversation is a JSON object")) };
         let content = ["messages", "mapping", "conversations"].into_iter().find_map(|name| fields.get(name).cloned());
         let draft = match form {
-            Form::Auto | Form::Openai | Form::Langchain | Form::Anthropic => forms::messages::read(fields, form)?,
+            Form::Auto | Form::Messages(_) => forms::messages::read(fields, form)?,
             Form::Chatgpt => forms::chatgpt::read(fields)?,
             Form::Sharegpt => forms::sharegpt::read(fields)?,
         };

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::shape::is_shown;
+use super::schema::is_shown;
 use crate::json as strict;
 use crate::message::ToolCall;
 
@@ -55,7 +55,7 @@ pub(super) fn to_stored(calls: &[ToolCall]) -> (Vec<Value>, Vec<Value>) {
     (valid, invalid)
 }
 
-/// Reads the calls in LangChain's two lists. Irregular entries are read as well as possible; the note keeps the rest.
+/// Reads the calls in LangChain's two lists. Irregular entries are read as well as possible; the extras keep the rest.
 pub(super) fn from_stored(valid: Option<&Value>, invalid: Option<&Value>) -> Vec<ToolCall> {
     let entries = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
     entries(valid).iter().chain(&entries(invalid)).map(from_entry).collect()

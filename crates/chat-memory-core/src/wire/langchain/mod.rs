@@ -15,35 +15,41 @@
 //! | a field of `additional_kwargs` | a field of [`Message::extra`] |
 //!
 //! **Fields that a message has no place for** (`usage_metadata`, `response_metadata`, `artifact`, `status`, the name of a `chat`
-//! role …) are kept in `extra` under [`NOTE_KEY`], as the difference from what would be written without it: empty for what
+//! role …) are kept in `extra` under [`EXTRAS_KEY`], as the difference from what would be written without it: empty for what
 //! langchain-core writes by default, and `{"form": "js"}` for what LangChain.js writes.
 //!
 //! **What LangChain's form has no place for**, or alters (arguments with their own whitespace, fields that are ours alone), is
-//! stored in `data.additional_kwargs` under [`RIDER_KEY`]: a JSON text with only the fields that differ, which LangChain code
-//! passes along unchanged. When the message is read back, the rider applies only if the rest is as it was written; if LangChain
+//! stored in `data.additional_kwargs` under [`OVERLAY_KEY`]: a JSON text with only the fields that differ, which LangChain code
+//! passes along unchanged. When the message is read back, the overlay applies only if the rest is as it was written; if LangChain
 //! code has edited the visible message, the visible message wins.
 
 use serde_json::Value;
 
+use super::{Form, read_each, write_each};
 use crate::json;
 use crate::message::{Message, MessageError};
 
 mod calls;
-mod note;
-mod rider;
-mod shape;
+mod extras;
+mod schema;
 #[cfg(test)]
 mod tests;
 
-use note::Note;
-pub use rider::Rider;
-use shape::Stored;
+pub use super::overlay::{OVERLAY_KEY, Overlay};
+use extras::Extras;
+use schema::Stored;
 
 /// The field of [`Message::extra`] for what a message has no place for.
-pub const NOTE_KEY: &str = "langchain";
+pub const EXTRAS_KEY: &str = "langchain";
 
-/// The field of `data.additional_kwargs` for what LangChain's form has no place for.
-pub const RIDER_KEY: &str = "chat_memory";
+pub(super) const FORM: Form = Form {
+    name: "langchain",
+    title: "LangChain",
+    about: "LangChain's stored messages: {\"type\", \"data\"}",
+    read: |values| read_each(values, from_value),
+    write: |messages| write_each(messages, to_value),
+    for_request: None,
+};
 
 /// Reads a stored message. [`to_value`] returns an equal value.
 ///
@@ -89,11 +95,11 @@ pub fn to_value(message: &Message) -> Value {
     write(message).into_value()
 }
 
-/// Reads a stored message and applies its rider if that still agrees with the rest.
+/// Reads a stored message and applies its overlay if that still agrees with the rest.
 fn read(stored: &Stored) -> Message {
-    // Agreement is checked by writing, and writing checks itself by reading. Each step down reads a rider nested in the last one,
+    // Agreement is checked by writing, and writing checks itself by reading. Each step down reads an overlay nested in the last one,
     // escaped once more, so there are few.
-    let exact = stored.without_rider().and_then(|(rest, rider)| Rider::parse(&rider)?.applied_to(&decode(&rest)));
+    let exact = stored.without_overlay().and_then(|(rest, overlay)| Overlay::parse(&overlay)?.applied_to(&decode(&rest)));
     match exact {
         Some(message) if write(&message) == *stored => message,
         _ => decode(stored),
@@ -102,45 +108,45 @@ fn read(stored: &Stored) -> Message {
 
 /// Whether this is a type of LangChain's messages.
 pub fn is_type(kind: &str) -> bool {
-    shape::is_known(kind)
+    schema::is_known(kind)
 }
 
-/// Returns what LangChain code sees of a message: the stored message without the rider.
+/// Returns what LangChain code sees of a message: the stored message without the overlay.
 pub fn shown(message: &Message) -> Value {
     let stored = write(message);
-    stored.without_rider().map_or_else(|| stored.clone(), |(rest, _)| rest).into_value()
+    stored.without_overlay().map_or_else(|| stored.clone(), |(rest, _)| rest).into_value()
 }
 
 fn write(message: &Message) -> Stored {
-    let (plain, note) = Note::split(message);
-    let whole = encode(&plain, &note);
+    let (plain, extras) = Extras::split(message);
+    let whole = encode(&plain, &extras);
     if read(&whole) == *message {
         return whole;
     }
-    // The form cannot hold everything, so a rider is needed. The note still determines how the rest is written, unless it belongs
+    // The form cannot hold everything, so an overlay is needed. The extras still determine how the rest is written, unless they belong
     // to a message that has changed since: what is visible must be the current message.
-    let shown = match Note::split(&decode(&whole)).0 {
-        visible if whole.takes_rider() && shape::looks_same(&visible, &plain) => whole,
-        _ => encode(&plain, &note.beside_message()),
+    let shown = match Extras::split(&decode(&whole)).0 {
+        visible if whole.takes_overlay() && schema::looks_same(&visible, &plain) => whole,
+        _ => encode(&plain, &extras.beside_message()),
     };
-    let rider = Rider::between(&decode(&shown), message);
-    shown.with_rider(rider.to_text())
+    let overlay = Overlay::between(&decode(&shown), message);
+    shown.with_overlay(overlay.to_text())
 }
 
-/// Returns the message that a stored message shows, ignoring riders.
+/// Returns the message that a stored message shows, ignoring overlays.
 fn decode(stored: &Stored) -> Message {
-    let (mut plain, note) = shape::decode(stored);
-    let written = encode(&plain, &note);
-    let note = note.completed(stored, &written);
-    if let Some(note) = note.into_value() {
-        plain.extra.insert(NOTE_KEY.into(), note);
+    let (mut plain, extras) = schema::decode(stored);
+    let written = encode(&plain, &extras);
+    let extras = extras.completed(stored, &written);
+    if let Some(extras) = extras.into_value() {
+        plain.extra.insert(EXTRAS_KEY.into(), extras);
     }
     plain
 }
 
-/// Returns what LangChain writes for a message without a note, changed as the note says.
-fn encode(plain: &Message, note: &Note) -> Stored {
-    let kind = note.kind.clone().unwrap_or_else(|| shape::kind_of(plain).to_owned());
-    let data = shape::data(plain, &kind, note.js);
-    note.applied(Stored::new(kind, data), plain)
+/// Returns what LangChain writes for a message without extras, changed as the extras say.
+fn encode(plain: &Message, extras: &Extras) -> Stored {
+    let kind = extras.kind.clone().unwrap_or_else(|| schema::kind_of(plain).to_owned());
+    let data = schema::data(plain, &kind, extras.js);
+    extras.applied(Stored::new(kind, data), plain)
 }

@@ -14,7 +14,7 @@ use crate::common::names::MARK;
 use chat_memory_core::backend::uses_tools;
 use chat_memory_core::json as strict;
 use chat_memory_core::message::{Message, Role};
-use chat_memory_core::wire::langchain::{self, Rider};
+use chat_memory_core::wire::langchain::{self, Overlay};
 
 pub(crate) use crate::options::Dialect;
 
@@ -27,7 +27,7 @@ type Fields = HashMap<String, AttributeValue>;
 const RIDER: [&str; 3] = ["set", "unset", "said"];
 
 /// The names of a message's own fields.
-const OF_A_MESSAGE: [&str; 7] = ["role", "content", "name", "id", "tool_calls", "tool_call_id", langchain::NOTE_KEY];
+const OF_A_MESSAGE: [&str; 7] = ["role", "content", "name", "id", "tool_calls", "tool_call_id", langchain::EXTRAS_KEY];
 
 /// A decoded element.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +118,7 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
                 let set = set.map_or(Some(Map::new()), |set| set.as_object().cloned())?;
                 let unset = unset.map_or(Some(Vec::new()), |unset| unset.as_array().cloned())?;
                 let unset = unset.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
-                Rider { set, unset }.applied_to(&shown)
+                Overlay { set, unset }.applied_to(&shown)
             };
             read().ok_or_else(|| format!("has a {MARK} that does not fit its message"))?
         }
@@ -198,7 +198,7 @@ fn rider_of(visible: &Fields, exact: &Message) -> Mark {
     match decode_visible(&as_stored(AttributeValue::M(visible.clone()))) {
         Ok(shown) if shown == *exact => {}
         Ok(shown) => {
-            let difference = Rider::between(&shown, exact);
+            let difference = Overlay::between(&shown, exact);
             if !difference.set.is_empty() {
                 rider.insert("set".into(), difference.set.into());
             }
@@ -256,7 +256,7 @@ fn python(message: &Message) -> Fields {
     if !fits_python(&stored) {
         // Extra data from elsewhere would make its reader throw: it gets the message alone.
         let mut plain = message.clone();
-        plain.extra.shift_remove(langchain::NOTE_KEY);
+        plain.extra.shift_remove(langchain::EXTRAS_KEY);
         stored = langchain::shown(&plain);
     }
     if stored["type"] == "generic" {

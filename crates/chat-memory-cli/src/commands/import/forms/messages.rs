@@ -1,4 +1,5 @@
-//! `{"messages": […]}`: the output of `export`, fine-tuning files, and the requests of Anthropic's API.
+//! `{"messages": […]}`: the output of `export`, fine-tuning files, and the requests of Anthropic's API; `{"input": […]}`: those of
+//! OpenAI's Responses API.
 
 use chat_memory::wire::Format;
 use chat_memory::{Content, Error, Message, Owner, Part};
@@ -7,6 +8,12 @@ use serde_json::{Map, Value};
 use super::super::conversation::{Draft, Form, time};
 use super::expected;
 
+/// Anthropic's form has the system prompt outside the messages.
+const ANTHROPIC: Form = Form::Messages(Format::Anthropic);
+
+/// The Responses API's requests have their items in `input`, and the system prompt in `instructions`.
+const RESPONSES: Form = Form::Messages(Format::Responses);
+
 /// The fields of a conversation.
 const FIELDS: &str = "id, messages, owner, title, metadata, created_at, sent_at";
 
@@ -14,8 +21,8 @@ const FIELDS: &str = "id, messages, owner, title, metadata, created_at, sent_at"
 /// In one of ours they are refused, since skipping them would lose them.
 pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
     let (mut draft, mut messages, mut sent_at, mut system) = (Draft::default(), None, None, None);
-    let is_ours = fields.contains_key("id") && form != Form::Anthropic;
-    let format = if form == Form::Langchain { Format::LangChain } else { Format::OpenAi };
+    let is_ours = fields.contains_key("id") && form != ANTHROPIC && !fields.contains_key("input");
+    let format = if let Form::Messages(format) = form { format } else { Format::default() };
     for (name, value) in fields {
         match (name.as_str(), value) {
             ("id", Value::String(text)) if text.is_empty() => {
@@ -25,14 +32,17 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
             }
             ("id", Value::String(text)) => draft.id = Some(text),
             ("messages", Value::Array(list)) => messages = Some(list),
+            ("input", Value::Array(list)) if form == RESPONSES && messages.is_none() => messages = Some(list),
+            ("instructions", Value::Null) if form == RESPONSES => {}
+            ("instructions", Value::String(text)) if form == RESPONSES => system = Some(Content::Text(text)),
             ("owner" | "title" | "metadata" | "created_at" | "sent_at" | "system", Value::Null) => {}
             ("owner", Value::String(text)) => draft.owner = Some(Owner::new(text)?),
             ("title", Value::String(text)) => draft.title = Some(text),
             ("metadata", Value::Object(fields)) => draft.metadata = Some(fields),
             ("created_at", value) => draft.started_at = time("created_at", &value)?,
             ("sent_at", Value::Array(times)) => sent_at = Some(times),
-            ("system", Value::String(text)) if form == Form::Anthropic => system = Some(Content::Text(text)),
-            ("system", Value::Array(blocks)) if form == Form::Anthropic => system = Some(Content::Parts(parts(blocks)?)),
+            ("system", Value::String(text)) if form == ANTHROPIC => system = Some(Content::Text(text)),
+            ("system", Value::Array(blocks)) if form == ANTHROPIC => system = Some(Content::Parts(parts(blocks)?)),
             ("id" | "messages" | "owner" | "title" | "metadata" | "sent_at", _) => {
                 return Err(Error::invalid(format!(
                     "the field {name:?} is of the wrong type: id, owner and title are text, messages and sent_at lists, metadata an object"
@@ -52,27 +62,25 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
     }
     draft.messages.extend(system.map(Message::system));
     let outside = draft.messages.len();
-    for (place, value) in messages.into_iter().enumerate() {
-        let message = format.read(value).map_err(|e| Error::from(e).context(format_args!("message {}", place + 1)))?;
-        draft.messages.push(message);
-    }
+    let given = messages.len();
+    let read = format.read_placed(messages)?;
     if let Some(times) = sent_at {
-        if times.len() != draft.messages.len() - outside {
-            let (times, messages) = (times.len(), draft.messages.len() - outside);
-            return Err(Error::invalid(format!("sent_at has {times} times for {messages} messages: give one for each, or null")));
+        if times.len() != given {
+            let times = times.len();
+            return Err(Error::invalid(format!("sent_at has {times} times for {given} messages: give one for each, or null")));
         }
+        let times: Vec<_> = times.iter().map(|at| time("sent_at", at)).collect::<Result<_, _>>()?;
         draft.times = vec![None; outside];
-        for at in &times {
-            draft.times.push(time("sent_at", at)?);
-        }
+        draft.times.extend(read.iter().map(|(place, _)| times.get(*place).copied().flatten()));
     }
+    draft.messages.extend(read.into_iter().map(|(_, message)| message));
     Ok(draft)
 }
 
 fn parts(blocks: Vec<Value>) -> Result<Vec<Part>, Error> {
     let part = |block| match block {
         Value::Object(fields) => Ok(Part::from(fields)),
-        other => Err(expected(Form::Anthropic, &format!("a block of the system prompt is an object, not {other}"))),
+        other => Err(expected(ANTHROPIC, &format!("a block of the system prompt is an object, not {other}"))),
     };
     blocks.into_iter().map(part).collect()
 }
@@ -140,16 +148,44 @@ mod tests {
     }
 
     #[test]
-    fn anthropics_system_prompt_comes_first_and_blocks_stay_as_they_are() {
+    fn anthropics_system_prompt_comes_first_and_calls_are_read() {
         let text = r#"{"model": "m", "max_tokens": 9, "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
             "messages": [{"role": "user", "content": "w?"},
                 {"role": "assistant", "content": [{"type": "text", "text": "let me"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
                 {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]}]}"#;
         let read = read_as(Form::Auto, text).expect("good");
         assert_eq!((read.messages[0].role, read.messages[0].text()), (Role::System, "Be brief.".into()));
-        assert_eq!(read.messages[2].to_value()["content"][1]["type"], "tool_use");
+        assert_eq!(read.messages[2].tool_calls[0].name(), Some("f"));
+        assert_eq!(read.messages[3], Message::tool("t1", "21"));
         assert_eq!(read.left_out, ["model", "max_tokens"]);
         let plain = read_as(Form::Auto, r#"{"system": "S", "messages": [{"role": "user", "content": "u"}]}"#).expect("good");
         assert_eq!(plain.messages, [Message::system("S"), Message::user("u")]);
+    }
+
+    #[test]
+    fn other_programs_forms_are_recognized_and_ours_is_read_as_it_was_written() {
+        let request = r#"{"instructions": "S", "input": [{"role": "user", "content": "w?"},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "21"}]}"#;
+        let read = read_as(Form::Auto, request).expect("good");
+        assert_eq!(
+            (&read.messages[..2], read.messages[2].tool_calls[0].id()),
+            (&[Message::system("S"), Message::user("w?")][..], Some("c"))
+        );
+        assert_eq!(read.messages[3], Message::tool("c", "21"));
+
+        let blocks =
+            r#""messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "21"}]}]"#;
+        let theirs = read_as(Form::Auto, &format!("{{{blocks}}}")).expect("good");
+        assert_eq!(theirs.messages, [Message::tool("t", "21")]);
+        let ours = read_as(Form::Auto, &format!("{{\"id\": \"x\", {blocks}}}")).expect("good");
+        assert_eq!((ours.messages[0].role, ours.messages[0].parts().len()), (Role::User, 1));
+    }
+
+    #[test]
+    fn a_value_of_several_messages_has_one_time() {
+        let text = r#"{"id": "x", "sent_at": [1777636800123], "messages": [{"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "a", "content": "1"}, {"type": "tool_result", "tool_use_id": "b", "content": "2"}]}]}"#;
+        let read = read_as(ANTHROPIC, text).expect("good");
+        assert_eq!((read.messages.len(), &read.times[..]), (2, &[Some(1_777_636_800_123); 2][..]));
     }
 }

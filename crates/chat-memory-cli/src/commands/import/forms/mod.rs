@@ -5,6 +5,7 @@ pub mod messages;
 pub mod sharegpt;
 
 use chat_memory::Error;
+use chat_memory::wire::Format;
 use serde_json::Value;
 
 use super::conversation::Form;
@@ -16,9 +17,12 @@ fn looks_like(form: Form) -> &'static str {
             "{\"messages\": […]} of OpenAI's, LangChain's or Anthropic's messages, ChatGPT's conversations.json, or ShareGPT's \
              {\"conversations\": [{\"from\", \"value\"}]}"
         }
-        Form::Openai => "{\"id\", \"messages\": [{\"role\", \"content\"}]}",
-        Form::Langchain => "{\"id\", \"messages\": [{\"type\", \"data\"}]}",
-        Form::Anthropic => "{\"system\", \"messages\": [{\"role\", \"content\"}]}",
+        Form::Messages(Format::LangChain) => "{\"id\", \"messages\": [{\"type\", \"data\"}]}",
+        Form::Messages(Format::Anthropic) => "{\"system\", \"messages\": [{\"role\", \"content\"}]}",
+        Form::Messages(Format::Responses) => {
+            "{\"id\", \"messages\": [{\"type\": \"message\", \"role\", \"content\"}, {\"type\": \"function_call\", …}]}"
+        }
+        Form::Messages(_) => "{\"id\", \"messages\": [{\"role\", \"content\"}]}",
         Form::Chatgpt => "{\"title\", \"current_node\", \"mapping\": {…}}, as in ChatGPT's conversations.json",
         Form::Sharegpt => "{\"conversations\": [{\"from\", \"value\"}]}",
     }
@@ -43,6 +47,9 @@ pub fn detect(value: &Value) -> Result<Form, Error> {
     if fields.get("conversations").is_some_and(Value::is_array) {
         return Ok(Form::Sharegpt);
     }
+    if fields.get("input").is_some_and(Value::is_array) && !fields.contains_key("messages") {
+        return Ok(Form::Messages(Format::Responses));
+    }
     let Some(messages) = fields.get("messages") else {
         let why = if fields.contains_key("role") {
             "this is a message, not a conversation (`append --file` adds messages to a session)".to_owned()
@@ -57,7 +64,27 @@ pub fn detect(value: &Value) -> Result<Form, Error> {
     };
     let messages = messages.as_array().map(Vec::as_slice).unwrap_or_default();
     if messages.iter().any(|message| message.get("data").is_some() && message.get("type").is_some()) {
-        return Ok(Form::Langchain);
+        return Ok(Form::Messages(Format::LangChain));
     }
-    Ok(if fields.contains_key("system") { Form::Anthropic } else { Form::Openai })
+    let is_block =
+        |block: &Value| matches!(block["type"].as_str(), Some("tool_use" | "tool_result" | "thinking" | "redacted_thinking"));
+    let has_blocks = |message: &Value| message["content"].as_array().is_some_and(|blocks| blocks.iter().any(is_block));
+    let is_item = |message: &Value| message.get("role").is_none() && message.get("type").is_some();
+    let has_calls = |message: &Value| message.get("tool_calls").is_some() || message["role"] == "tool";
+    // Ours may hold such messages in OpenAI's form, and is read as it was written.
+    let is_ours = fields.contains_key("id");
+    Ok(Form::Messages(if fields.contains_key("system") {
+        Format::Anthropic
+    } else if is_ours {
+        Format::OpenAi
+    } else if messages.iter().any(is_item) && Format::Responses.read(messages.to_vec()).is_ok() {
+        Format::Responses
+    } else if messages.iter().any(has_blocks)
+        && !messages.iter().any(has_calls)
+        && Format::Anthropic.read(messages.to_vec()).is_ok()
+    {
+        Format::Anthropic
+    } else {
+        Format::OpenAi
+    }))
 }

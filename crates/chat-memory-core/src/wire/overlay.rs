@@ -1,19 +1,22 @@
-//! The rider: keeps what LangChain's form has no place for, as a difference between the exact message and the visible one.
+//! An overlay keeps what a form has no place for, as a difference between the exact message and the visible one.
 
 use serde_json::{Map, Value};
 
 use crate::message::Message;
 
+/// The field for what a form has no place for: of a value, or of LangChain's `data.additional_kwargs`.
+pub const OVERLAY_KEY: &str = "chat_memory";
+
 /// The fields of the message's own JSON that differ from the visible message.
 #[derive(Debug, Default, PartialEq)]
-pub struct Rider {
+pub struct Overlay {
     /// Fields with another value, or missing from the visible message.
     pub set: Map<String, Value>,
     /// Fields that only the visible message has, sorted.
     pub unset: Vec<String>,
 }
 
-impl Rider {
+impl Overlay {
     /// Computes the difference.
     pub fn between(visible: &Message, exact: &Message) -> Self {
         let (visible, exact) = (fields(visible), fields(exact));
@@ -31,7 +34,7 @@ impl Rider {
             fields.shift_remove(key);
         }
         for (key, value) in self.set {
-            // Appended at the end, so that these keep the order of the rider's text, whatever the order of the visible ones.
+            // Appended at the end, so that these keep the order of the overlay's text, whatever the order of the visible ones.
             fields.shift_remove(&key);
             fields.insert(key, value);
         }
@@ -41,31 +44,39 @@ impl Rider {
     /// A text rather than JSON: it survives stores that support fewer numbers than JSON does (DynamoDB turns 1.0 into 1 and
     /// refuses 1e300), and it does not add to the message's nesting depth.
     pub(super) fn to_text(&self) -> String {
-        let mut rider = Map::new();
+        self.to_value().to_string()
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        let mut overlay = Map::new();
         if !self.set.is_empty() {
-            rider.insert("set".into(), self.set.clone().into());
+            overlay.insert("set".into(), self.set.clone().into());
         }
         if !self.unset.is_empty() {
-            rider.insert("unset".into(), self.unset.clone().into());
+            overlay.insert("unset".into(), self.unset.clone().into());
         }
-        Value::Object(rider).to_string()
+        Value::Object(overlay)
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut rider = Self::default();
         // Not the strict parser: this nests a level deeper than the message, and writing it again checks whether the text is
         // exactly ours.
-        let Value::Object(fields) = serde_json::from_str(text).ok()? else { return None };
+        Self::from_value(serde_json::from_str(text).ok()?)
+    }
+
+    pub(super) fn from_value(value: Value) -> Option<Self> {
+        let mut overlay = Self::default();
+        let Value::Object(fields) = value else { return None };
         for (key, value) in fields {
             match (key.as_str(), value) {
-                ("set", Value::Object(set)) => rider.set = set,
+                ("set", Value::Object(set)) => overlay.set = set,
                 ("unset", Value::Array(keys)) => {
-                    rider.unset = keys.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+                    overlay.unset = keys.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
                 }
                 _ => return None,
             }
         }
-        Some(rider)
+        Some(overlay)
     }
 }
 

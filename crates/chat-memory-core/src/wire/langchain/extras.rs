@@ -1,14 +1,14 @@
-//! The note: keeps what a message has no place for, as a difference from what would be written without it.
+//! Extras keep what a message has no place for, as a difference from what would be written without it.
 
 use serde_json::{Map, Value};
 
-use super::shape::Stored;
-use super::{NOTE_KEY, RIDER_KEY};
+use super::schema::Stored;
+use super::{EXTRAS_KEY, OVERLAY_KEY};
 use crate::message::Message;
 
 /// How a stored message differs from what its message alone would be written as.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Note {
+pub(super) struct Extras {
     /// A type other than the role's usual one.
     pub(super) kind: Option<String>,
     /// Whether it is written as by LangChain.js: without empty fields.
@@ -25,20 +25,20 @@ pub(super) struct Note {
     pub(super) others: Map<String, Value>,
 }
 
-impl Note {
-    /// Splits a message into the message without its note, and the note. Anything that is not our note stays in the message.
+impl Extras {
+    /// Splits a message into the message without its extras, and the extras. Anything else under that key stays in the message.
     pub(super) fn split(message: &Message) -> (Message, Self) {
         let mut plain = message.clone();
-        match message.extra.get(NOTE_KEY).and_then(Self::from_value) {
-            Some(note) => {
-                plain.extra.shift_remove(NOTE_KEY);
-                (plain, note)
+        match message.extra.get(EXTRAS_KEY).and_then(Self::from_value) {
+            Some(extras) => {
+                plain.extra.shift_remove(EXTRAS_KEY);
+                (plain, extras)
             }
             None => (plain, Self::default()),
         }
     }
 
-    /// Completes the note with all remaining differences between `written` (what this note produces) and `stored`.
+    /// Completes the extras with all remaining differences between `written` (what these extras produce) and `stored`.
     pub(super) fn completed(mut self, stored: &Stored, written: &Stored) -> Self {
         for (key, value) in &stored.data {
             if written.data.get(key) != Some(value) {
@@ -51,7 +51,7 @@ impl Note {
         self
     }
 
-    /// Changes `stored`, written for `plain`, as this note says.
+    /// Changes `stored`, written for `plain`, as these extras say.
     pub(super) fn applied(&self, mut stored: Stored, plain: &Message) -> Stored {
         if let Some(Value::Object(kwargs)) = stored.data.get_mut("additional_kwargs") {
             kwargs.extend(self.kwargs.clone());
@@ -68,7 +68,7 @@ impl Note {
         stored
     }
 
-    /// Returns the part of the note that does not concern the message itself, so that it applies to any message.
+    /// Returns the part of the extras that does not concern the message itself, so that it applies to any message.
     pub(super) fn beside_message(&self) -> Self {
         let touches = |key: &str| {
             matches!(
@@ -84,15 +84,15 @@ impl Note {
                     | "tool_call_id"
             )
         };
-        let mut note = Self { kind: None, raw_calls: false, ..self.clone() };
-        note.kwargs.shift_remove(RIDER_KEY);
-        note.kwargs.shift_remove("tool_calls");
-        note.data.retain(|key, _| !touches(key));
-        note.absent.retain(|key| !touches(key));
-        note
+        let mut extras = Self { kind: None, raw_calls: false, ..self.clone() };
+        extras.kwargs.shift_remove(OVERLAY_KEY);
+        extras.kwargs.shift_remove("tool_calls");
+        extras.data.retain(|key, _| !touches(key));
+        extras.absent.retain(|key| !touches(key));
+        extras
     }
 
-    /// Returns the note's JSON; `None` if it is empty.
+    /// Returns the extras as JSON; `None` if there are none.
     pub(super) fn into_value(self) -> Option<Value> {
         let mut fields = Map::new();
         let mut put = |key: &str, value: Option<Value>| value.map(|value| fields.insert(key.to_owned(), value));
@@ -106,25 +106,25 @@ impl Note {
         (!fields.is_empty()).then_some(Value::Object(fields))
     }
 
-    /// Parses a note; `None` if the value is not one.
+    /// Parses extras; `None` if the value is not extras.
     fn from_value(value: &Value) -> Option<Self> {
-        let mut note = Self::default();
+        let mut extras = Self::default();
         let object = |value: &Value| value.as_object().filter(|fields| !fields.is_empty()).cloned();
         for (key, value) in value.as_object()? {
             match key.as_str() {
-                "type" => note.kind = Some(value.as_str()?.to_owned()),
-                "form" => note.js = (value == "js").then_some(true)?,
-                "raw_calls" => note.raw_calls = (value == true).then_some(true)?,
-                "kwargs" => note.kwargs = object(value)?,
-                "data" => note.data = object(value)?,
+                "type" => extras.kind = Some(value.as_str()?.to_owned()),
+                "form" => extras.js = (value == "js").then_some(true)?,
+                "raw_calls" => extras.raw_calls = (value == true).then_some(true)?,
+                "kwargs" => extras.kwargs = object(value)?,
+                "data" => extras.data = object(value)?,
                 "absent" => {
-                    note.absent = value.as_array()?.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+                    extras.absent = value.as_array()?.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<_>>()?;
                 }
-                "beside" => note.others = object(value).filter(|fields| !fields.contains_key("type"))?,
+                "beside" => extras.others = object(value).filter(|fields| !fields.contains_key("type"))?,
                 _ => return None,
             }
         }
-        let names_known_type = note.kind.as_deref().is_none_or(super::shape::is_known);
-        (names_known_type && !note.others.contains_key("data")).then_some(note)
+        let names_known_type = extras.kind.as_deref().is_none_or(super::schema::is_known);
+        (names_known_type && !extras.others.contains_key("data")).then_some(extras)
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::calls;
-use super::note::Note;
-use super::{NOTE_KEY, RIDER_KEY};
+use super::extras::Extras;
+use super::{EXTRAS_KEY, OVERLAY_KEY};
 use crate::json;
 use crate::message::{Content, Message, MessageError, Part, Role, refused};
 use crate::wire::openai::{self, ROLE_KEY};
@@ -54,25 +54,25 @@ impl Stored {
         self.data.get("additional_kwargs")?.as_object()
     }
 
-    /// Whether a rider can be added and removed again without other changes.
-    pub(super) fn takes_rider(&self) -> bool {
-        self.kwargs().is_some_and(|kwargs| !kwargs.contains_key(RIDER_KEY))
+    /// Whether an overlay can be added and removed again without other changes.
+    pub(super) fn takes_overlay(&self) -> bool {
+        self.kwargs().is_some_and(|kwargs| !kwargs.contains_key(OVERLAY_KEY))
     }
 
-    pub(super) fn with_rider(mut self, rider: String) -> Self {
+    pub(super) fn with_overlay(mut self, overlay: String) -> Self {
         if let Some(Value::Object(kwargs)) = self.data.get_mut("additional_kwargs") {
-            kwargs.insert(RIDER_KEY.into(), rider.into());
+            kwargs.insert(OVERLAY_KEY.into(), overlay.into());
         }
         self
     }
 
-    pub(super) fn without_rider(&self) -> Option<(Self, String)> {
-        let rider = self.kwargs()?.get(RIDER_KEY)?.as_str()?.to_owned();
+    pub(super) fn without_overlay(&self) -> Option<(Self, String)> {
+        let overlay = self.kwargs()?.get(OVERLAY_KEY)?.as_str()?.to_owned();
         let mut rest = self.clone();
         if let Some(Value::Object(kwargs)) = rest.data.get_mut("additional_kwargs") {
-            kwargs.shift_remove(RIDER_KEY);
+            kwargs.shift_remove(OVERLAY_KEY);
         }
-        Some((rest, rider))
+        Some((rest, overlay))
     }
 }
 
@@ -143,17 +143,17 @@ pub(super) fn kind_of(message: &Message) -> &'static str {
 
 /// Whether a field of `extra` goes into `additional_kwargs` under its own name, and back.
 fn is_shared(key: &str, value: &Value) -> bool {
-    let ours = ["role", "content", "name", "id", "tool_calls", "tool_call_id", NOTE_KEY, RIDER_KEY, ROLE_KEY, DEVELOPER_KEY];
+    let ours = ["role", "content", "name", "id", "tool_calls", "tool_call_id", EXTRAS_KEY, OVERLAY_KEY, ROLE_KEY, DEVELOPER_KEY];
     !ours.contains(&key) && is_shown(value)
 }
 
 /// Whether a value may be part of the visible message. The levels that LangChain's form adds must not make the whole too deep to
-/// be read again; deeper values go into the rider as text.
+/// be read again; deeper values go into the overlay as text.
 pub(super) fn is_shown(value: &Value) -> bool {
     json::depth(value) <= json::MAX_DEPTH - 10
 }
 
-/// Returns the `data` of a message without a note, as langchain-core writes it, or (`js`) as LangChain.js does: without the
+/// Returns the `data` of a message without extras, as langchain-core writes it, or (`js`) as LangChain.js does: without the
 /// defaults.
 pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value> {
     let family = Family::of(kind);
@@ -216,7 +216,7 @@ pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value
     data
 }
 
-/// Returns the text for a content whose type has no list in LangChain's form. It must not change: a rider applies only if writing
+/// Returns the text for a content whose type has no list in LangChain's form. It must not change: an overlay applies only if writing
 /// the message again gives what is stored.
 fn plain_text(message: &Message) -> String {
     let text = |part: &Part| part.as_text().filter(|_| part.kind() == Some("text")).map(str::to_owned);
@@ -227,7 +227,7 @@ fn plain_text(message: &Message) -> String {
     }
 }
 
-/// Whether two messages without notes look the same to LangChain code.
+/// Whether two messages without extras look the same to LangChain code.
 pub(super) fn looks_same(a: &Message, b: &Message) -> bool {
     let shown = |message: &Message| {
         let mut data = data(message, kind_of(message), false);
@@ -237,14 +237,14 @@ pub(super) fn looks_same(a: &Message, b: &Message) -> bool {
     a.role == b.role && a.tool_call_id == b.tool_call_id && shown(a) == shown(b)
 }
 
-/// Returns the message that a stored message shows, without its note, and the note as far as it is needed to write it again: the
+/// Returns the message that a stored message shows, without its extras, and the extras as far as it is needed to write it again: the
 /// form, the type, and the arguments that a message has no place for.
-pub(super) fn decode(stored: &Stored) -> (Message, Note) {
+pub(super) fn decode(stored: &Stored) -> (Message, Extras) {
     let data = &stored.data;
     let family = Family::of(&stored.kind).unwrap_or(Family::Human);
     let text = |key: &str| data.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut message = Message { content: None, ..Message::new(family.role(data), "") };
-    let mut note = Note { js: !data.contains_key("type"), ..Note::default() };
+    let mut extras = Extras { js: !data.contains_key("type"), ..Extras::default() };
     if family == Family::Function {
         message.extra.insert(ROLE_KEY.into(), "function".into());
     }
@@ -254,7 +254,7 @@ pub(super) fn decode(stored: &Stored) -> (Message, Note) {
         } else if key == DEVELOPER_KEY && family == Family::System && value == "developer" {
             message.extra.insert(ROLE_KEY.into(), value.clone());
         } else {
-            note.kwargs.insert(key.clone(), value.clone());
+            extras.kwargs.insert(key.clone(), value.clone());
         }
     }
     message.name = text("name");
@@ -264,10 +264,10 @@ pub(super) fn decode(stored: &Stored) -> (Message, Note) {
         Family::Ai => {
             message.tool_calls = calls::from_stored(data.get("tool_calls"), data.get("invalid_tool_calls"));
             // Older code keeps the provider's own calls there, with the exact text of the arguments.
-            if let Some(raw) = note.kwargs.get("tool_calls").and_then(|raw| calls::raw(raw, &message.tool_calls)) {
+            if let Some(raw) = extras.kwargs.get("tool_calls").and_then(|raw| calls::raw(raw, &message.tool_calls)) {
                 message.tool_calls = raw;
-                note.kwargs.shift_remove("tool_calls");
-                note.raw_calls = true;
+                extras.kwargs.shift_remove("tool_calls");
+                extras.raw_calls = true;
             }
         }
         _ => {}
@@ -279,9 +279,9 @@ pub(super) fn decode(stored: &Stored) -> (Message, Note) {
         message.extra.insert("content".into(), Value::Null);
     }
     if stored.kind != kind_of(&message) {
-        note.kind = Some(stored.kind.clone());
+        extras.kind = Some(stored.kind.clone());
     }
-    (message, note)
+    (message, extras)
 }
 
 fn content(value: Option<&Value>) -> Option<Content> {
