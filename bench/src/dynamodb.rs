@@ -103,9 +103,9 @@ async fn count(store: &DynamoDbStore, lengths: &[usize]) -> Result<Vec<Counts>> 
 async fn check_equal(store: &DynamoDbStore, session: &SessionId, raw: &Raw) -> Result {
     let ours = store.load(session, &Load::all()).await?;
     let theirs = store.load(&SessionId::new(raw.session.as_str())?, &Load::all()).await?;
-    let first = theirs.records.first().map(|record| &record.messages);
+    let first = theirs.records.first().map(|record| &record.entries);
     let same =
-        |record: &chat_memory::store::Record| Some(&record.messages) == first && record.messages == turn(Seen::TURN).messages();
+        |record: &chat_memory::store::Record| Some(&record.entries) == first && record.entries == turn(Seen::TURN).entries();
     if ours.records.len() != theirs.records.len() || !theirs.records.iter().all(same) {
         return Err("the raw calls did not write what the library writes; compare bench/src/dynamodb.rs with the store".into());
     }

@@ -115,7 +115,7 @@ fn line(turns: usize, operation: &'static str, all: &[Vec<Duration>]) -> Line {
 }
 
 fn texts(number: usize) -> Vec<String> {
-    turn(number).messages().iter().map(|message| message.text().to_owned()).collect()
+    turn(number).messages().map(|message| message.text().to_owned()).collect()
 }
 
 struct Ours {

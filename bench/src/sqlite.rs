@@ -72,7 +72,7 @@ fn batch(rounds: Rounds) -> impl Iterator<Item = usize> {
 
 /// A turn's messages as the library stores them.
 fn texts(number: usize) -> String {
-    let messages: Vec<Value> = turn(number).messages().iter().map(Message::to_value).collect();
+    let messages: Vec<Value> = turn(number).messages().map(Message::to_value).collect();
     Value::Array(messages).to_string()
 }
 

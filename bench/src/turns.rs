@@ -39,7 +39,7 @@ mod tests {
     fn turns_are_of_one_size_and_differ() {
         for number in 0..100 {
             let turn = turn(number);
-            assert!(turn.messages().iter().all(|message| message.text().len() == TEXT_BYTES));
+            assert!(turn.messages().all(|message| message.text().len() == TEXT_BYTES));
             assert_ne!(turn, super::turn(number + 1));
         }
     }

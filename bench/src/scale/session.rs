@@ -95,8 +95,8 @@ async fn read(store: &dyn ChatStore, session: &SessionId, load: &Load, times: us
         let history = store.load(session, load).await?;
         took.push(start.elapsed());
         cost = history.cost;
-        let wanted: Vec<_> = (from..to).flat_map(|number| turn(number).messages().to_vec()).collect();
-        if !history.messages().eq(&wanted) {
+        let wanted: Vec<_> = (from..to).flat_map(|number| turn(number).entries().to_vec()).collect();
+        if !history.entries().eq(&wanted) {
             return Err(format!("a load should bring turns {from} to {to}, and brings others").into());
         }
     }

@@ -128,7 +128,7 @@ impl Worker {
 
 /// A turn as a request body.
 pub fn body(turn: &Append) -> Bytes {
-    let messages: Vec<Value> = turn.messages().iter().map(Message::to_value).collect();
+    let messages: Vec<Value> = turn.messages().map(Message::to_value).collect();
     json!({ "messages": messages }).to_string().into()
 }
 

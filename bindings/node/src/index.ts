@@ -3,9 +3,11 @@ export type { AwsCredentials, AwsCredentialSource } from "./connection.js";
 export { ChatMemoryError, type ErrorCode } from "./errors.js";
 export {
   type Appended,
+  type AppendedNew,
   type AppendOptions,
   ChatStore,
   type Deleted,
+  type Entry,
   type Format,
   type History,
   type HistoryRecord,

@@ -39,6 +39,9 @@ export interface ResponsesItem {
   [field: string]: unknown;
 }
 
+/** Any JSON object: a message, a line of an agent's transcript, a summary. Its own id is the text in `id`, else in `uuid`. */
+export type Entry = Record<string, unknown>;
+
 /** A message in LangChain's stored format. */
 export interface StoredMessage {
   type: string;
@@ -108,6 +111,17 @@ export interface Appended {
   cost: Cost;
 }
 
+/** The result of an append of what is new. */
+export interface AppendedNew {
+  /** For each entry whether it was new, and is stored now. */
+  new: boolean[];
+  /** The record of the new entries; `null` if there were none. */
+  seq: number | null;
+  /** The position after the record, or of the session as it was read. */
+  position: string;
+  cost: Cost;
+}
+
 /** How much of a history to load: the newest messages, turns or tokens; by default all of it. */
 export interface Window {
   /** Up to n messages. */
@@ -151,6 +165,8 @@ export interface HistoryRecord<F extends Format = "openai"> {
   /** When each message was sent, in epoch milliseconds; `null` where that is unknown. */
   sentAt: (number | null)[];
   messages: MessageOf<F>[];
+  /** All entries, as they are stored, if one of them is not a message. */
+  entries?: Entry[];
 }
 
 /** The records of a history, oldest first. */
@@ -230,6 +246,28 @@ export class ChatStore {
   append<F extends Format = "openai">(session: string, messages: (MessageOf<F> | ResponsesItem)[], options: AppendOptions<F> = {}): Promise<Appended> {
     checkNames("append", options, ["format", "key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
     return this.#connection.call("append", { format: "openai", ...options, session, messages });
+  }
+
+  /**
+   * Adds any JSON objects at the end of a session, as one record. Those with the fields of a message are messages, in OpenAI's
+   * format; `load` passes over the others, and `records` returns them. A table of Flowise's or LangChain's refuses others.
+   */
+  appendEntries(session: string, entries: Entry[], options: Omit<AppendOptions, "format"> = {}): Promise<Appended> {
+    checkNames("appendEntries", options, ["key", "ticket", "expect", "metadata", "owner", "title", "replace", "surely"]);
+    return this.#connection.call("append", { format: "openai", ...options, session, entries });
+  }
+
+  /**
+   * Adds the entries (or messages) whose ids the session does not contain from the last 24 hours, and those without an id. An
+   * entry with a known id and another body is refused with `key_reused`. Repeat the call if its outcome is unknown.
+   */
+  appendNew(
+    session: string,
+    entries: Entry[],
+    options: { expect?: string; metadata?: Record<string, unknown>; owner?: string; title?: string } = {},
+  ): Promise<AppendedNew> {
+    checkNames("appendNew", options, ["expect", "metadata", "owner", "title"]);
+    return this.#connection.call("append", { format: "openai", ...options, session, entries, onlyNew: true });
   }
 
   /** Loads the newest part of a session, as a model should be shown it. A session that was never written to is empty. */

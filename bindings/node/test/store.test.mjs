@@ -20,6 +20,22 @@ const is = (code, says) => (error) => {
 };
 
 for (const [name, url] of Object.entries(stores)) {
+  test(`${name}: entries that are not messages come back as they were, and once by their ids`, async () => {
+    const store = new ChatStore(await url());
+    const line = (uuid) => ({ type: "progress", uuid, n: [1, 0.5, 18446744073709551615n, -0] });
+    const user = { role: "user", content: "Hi" };
+    await store.appendEntries("s", [line("a"), user, line("b")]);
+    assert.deepEqual((await store.load("s")).messages, [user]);
+    const { records } = await store.records("s");
+    assert.deepEqual([records[0].messages, records[0].entries], [[user], [line("a"), user, line("b")]]);
+    const added = await store.appendNew("s", [line("b"), line("c")]);
+    assert.deepEqual([added.new, added.seq], [[false, true], 1]);
+    const again = await store.appendNew("s", [line("a"), line("c")]);
+    assert.deepEqual([again.new, again.seq, again.position], [[false, false], null, added.position]);
+    await assert.rejects(store.appendNew("s", [{ type: "changed", uuid: "a" }]), is("key_reused", /"a"/));
+    await assert.rejects(store.append("s", [line("d")]), is("invalid", /role/));
+  });
+
   test(`${name}: values come back as they were`, async () => {
     const store = new ChatStore(await url());
     const odd = {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use chat_memory::store::Record;
 use chat_memory::wire::openai;
-use chat_memory::{Content, Message, Part, Role, ToolCall};
+use chat_memory::{Content, Entry, Message, Part, Role, ToolCall};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -53,16 +53,16 @@ impl Style {
             Role::System => "1;35",
             Role::User => "1;36",
             Role::Assistant => "1;32",
-            Role::Tool => "1;33",
+            _ => "1;33",
         };
         self.paint(code, text)
     }
 
-    /// A record: its number, then `messages`, which are all or some of its messages, each with its time. A time that all share is
+    /// A record: its number, then `entries`, which are all or some of its entries, each with its time. A time that all share is
     /// printed first; an unknown time is omitted.
-    pub fn record(&self, record: &Record, messages: &[(&Message, Option<i64>)]) -> String {
-        let first = messages.first().and_then(|(_, at)| *at);
-        let is_one = messages.iter().all(|(_, at)| *at == first);
+    pub fn record(&self, record: &Record, entries: &[(&Entry, Option<i64>)]) -> String {
+        let first = entries.first().and_then(|(_, at)| *at);
+        let is_one = entries.iter().all(|(_, at)| *at == first);
         let at = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
         let mut text = self.faint(&format!("[{}]{at}", record.seq));
         if let Some(metadata) = &record.metadata {
@@ -70,8 +70,11 @@ impl Style {
             let _ = write!(text, " {}", self.faint(&visible_line(&metadata)));
         }
         text.push('\n');
-        for (message, at) in messages {
-            let said = self.message(message);
+        for (entry, at) in entries {
+            let said = match entry {
+                Entry::Message(message) => self.message(message),
+                other => self.other(other),
+            };
             match at.filter(|_| !is_one) {
                 // After the author.
                 Some(at) => {
@@ -82,6 +85,13 @@ impl Style {
             }
         }
         text.push('\n');
+        text
+    }
+
+    /// An entry that is not a message: its JSON on one line.
+    fn other(&self, entry: &Entry) -> String {
+        let mut text = format!("{}\n", self.faint("entry"));
+        indent(&mut text, &entry.to_value().to_string());
         text
     }
 
@@ -209,18 +219,10 @@ mod tests {
     #[test]
     fn a_time_is_shown_where_it_is_known() {
         let text = |times: [Option<i64>; 2]| {
-            let messages = [Message::user("q"), Message::assistant("a")];
-            let record = Record {
-                seq: 7,
-                append_id: chat_memory::store::AppendId::random(),
-                created_at: 0,
-                expires_at: None,
-                rewind: None,
-                metadata: None,
-                sent_at: times.to_vec(),
-                messages: messages.to_vec(),
-            };
-            let timed: Vec<_> = messages.iter().zip(record.message_times()).collect();
+            let mut record = Record::new(7, chat_memory::store::AppendId::random(), 0)
+                .with_entries([Message::user("q"), Message::assistant("a")]);
+            record.sent_at = times.to_vec();
+            let timed: Vec<_> = record.entries.iter().zip(record.entry_times()).collect();
             PLAIN.record(&record, &timed)
         };
         let [one, two] = [1_700_000_000_000, 1_700_000_060_000].map(|at| time(at, &TimeZone::UTC));

@@ -1,9 +1,10 @@
-//! Serde for data types: a text where the type has a text form, a message as its JSON object; the others derive it.
+//! Serde for data types: a text where the type has a text form, a message or entry as its JSON object; the others derive it.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::entry::Entry;
 use crate::message::{Message, Role};
 use crate::session::{Namespace, Owner, SessionId};
 use crate::store::{AppendId, PageCursor, Position, Ticket};
@@ -40,17 +41,23 @@ as_text! {
     PageCursor: str::parse,
 }
 
-impl Serialize for Message {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_value().serialize(serializer)
-    }
+macro_rules! as_object {
+    ($($type:ty),+) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.to_value().serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+            }
+        }
+    )+};
 }
 
-impl<'de> Deserialize<'de> for Message {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
+as_object!(Message, Entry);
 
 #[cfg(test)]
 mod tests {
@@ -68,9 +75,9 @@ mod tests {
     proptest! {
         #[test]
         fn record_comes_back_equal(messages in proptest::collection::vec(arbitrary::message(), 0..4), seq: u64, rewind: Option<u64>) {
-            let sent_at = messages.iter().map(|_| Some(1)).collect();
-            let (append_id, metadata) = (AppendId::random(), None);
-            let record = Record { seq, append_id, created_at: -1, expires_at: Some(7), rewind, metadata, sent_at, messages };
+            let mut record = Record::new(seq, AppendId::random(), -1).with_entries(messages);
+            record.sent_at = record.entries.iter().map(|_| Some(1)).collect();
+            (record.expires_at, record.rewind) = (Some(7), rewind);
             prop_assert_eq!(again(&record), record);
         }
     }

@@ -5,6 +5,7 @@ pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod data;
+mod entry;
 pub mod error;
 pub mod json;
 pub mod memory;
@@ -15,6 +16,7 @@ pub mod store;
 pub mod torture;
 pub mod wire;
 
+pub use entry::Entry;
 pub use error::{Error, ErrorKind};
 pub use message::{Content, Message, MessageError, Part, Role, ToolCall};
 pub use session::{Namespace, Owner, SessionId};

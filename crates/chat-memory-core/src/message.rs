@@ -20,6 +20,7 @@ const LANGCHAIN_TYPES: &str = "human, ai, system, tool, function, chat, generic"
 
 /// The author of a [`Message`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Role {
     /// Instructions to the model.
     System,
@@ -66,6 +67,7 @@ impl FromStr for Role {
 /// The content of a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Content {
     /// Plain text, of any length, empty included.
     Text(String),
@@ -185,7 +187,7 @@ impl ToolCall {
     }
 }
 
-/// One entry of a conversation, by one author.
+/// What one author said in a conversation.
 ///
 /// Its JSON form ([`Message::to_value`]) is that of OpenAI's chat messages. Fields that have no place of their own are kept in
 /// [`extra`](Message::extra), so that a message is written exactly as it was read. That includes known fields without a value:
@@ -200,6 +202,7 @@ impl ToolCall {
 /// # Ok::<(), chat_memory::MessageError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Message {
     /// The author.
     pub role: Role,
@@ -255,6 +258,41 @@ impl Message {
     /// Creates the result of the tool call with this id.
     pub fn tool(tool_call_id: impl Into<String>, content: impl Into<Content>) -> Self {
         Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, content) }
+    }
+
+    /// Sets the author's name, or the tool's.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the message's own id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Sets the tools that the assistant calls.
+    #[must_use]
+    pub fn with_tool_calls(mut self, calls: impl IntoIterator<Item = ToolCall>) -> Self {
+        self.tool_calls = calls.into_iter().collect();
+        self
+    }
+
+    /// Sets the call that the message answers.
+    #[must_use]
+    pub fn with_tool_call_id(mut self, id: impl Into<String>) -> Self {
+        self.tool_call_id = Some(id.into());
+        self
+    }
+
+    /// Sets a field that has no place of its own.
+    #[must_use]
+    pub fn with_extra(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(field.into(), value.into());
+        self
     }
 
     /// Returns the message's text: its content if that is text, otherwise its text [parts](Self::parts) joined.
@@ -340,33 +378,40 @@ impl Message {
 
     /// Like [`from_value`](Self::from_value), with the roles that an error lists.
     pub(crate) fn from_value_among(value: Value, roles: &str) -> Result<Self, MessageError> {
-        let Value::Object(mut fields) = value else { return Err(refused::not_an_object(&value)) };
-        let role = match fields.shift_remove("role") {
-            Some(Value::String(name)) => name.parse().map_err(|_| refused::unknown_role(&name, roles))?,
-            Some(other) => return Err(refused::wrong_field("role", &other)),
-            None => return Err(refused::without_role(&fields, roles)),
-        };
+        let Value::Object(fields) = value else { return Err(refused::not_an_object(&value)) };
+        let role = role_of(&fields, roles)?;
+        Ok(Self::of(role, fields))
+    }
+
+    /// Reads an object; returns it if it is not a message.
+    pub(crate) fn read(fields: Map<String, Value>) -> Result<Self, Map<String, Value>> {
+        match role_of(&fields, ROLES) {
+            Ok(role) => Ok(Self::of(role, fields)),
+            Err(_) => Err(fields),
+        }
+    }
+
+    /// Whether these are the fields of a message.
+    pub(crate) fn is_form_of(fields: &Map<String, Value>) -> bool {
+        role_of(fields, ROLES).is_ok()
+    }
+
+    /// Makes a message of fields that were [checked](role_of).
+    fn of(role: Role, fields: Map<String, Value>) -> Self {
         let mut message = Self { content: None, ..Self::new(role, "") };
         for (key, value) in fields {
             match (key.as_str(), value) {
-                (_, Value::Null) => drop(message.extra.insert(key, Value::Null)),
+                ("role", _) => {}
                 ("content", Value::String(text)) => message.content = Some(Content::Text(text)),
-                ("content" | "tool_calls", Value::Array(items)) if !items.iter().all(Value::is_object) => {
-                    return Err(refused::wrong_field(&key, &Value::Array(items)));
-                }
                 ("content", Value::Array(parts)) => message.content = Some(Content::Parts(objects(parts, Part))),
                 ("name", Value::String(name)) => message.name = Some(name),
                 ("id", Value::String(id)) => message.id = Some(id),
                 ("tool_call_id", Value::String(id)) => message.tool_call_id = Some(id),
                 ("tool_calls", Value::Array(calls)) if !calls.is_empty() => message.tool_calls = objects(calls, ToolCall),
-                ("tool_calls", Value::Array(none)) => drop(message.extra.insert(key, Value::Array(none))),
-                ("content" | "name" | "id" | "tool_call_id" | "tool_calls", other) => {
-                    return Err(refused::wrong_field(&key, &other));
-                }
                 (_, other) => drop(message.extra.insert(key, other)),
             }
         }
-        Ok(message)
+        message
     }
 
     /// Checks that the message can be stored and loaded unchanged.
@@ -387,6 +432,27 @@ impl Message {
         }
         Ok(())
     }
+}
+
+/// Checks that an object is a message, and returns its role; `roles` are those that an error lists.
+fn role_of(fields: &Map<String, Value>, roles: &str) -> Result<Role, MessageError> {
+    let role = match fields.get("role") {
+        Some(Value::String(name)) => name.parse().map_err(|_| refused::unknown_role(name, roles))?,
+        Some(other) => return Err(refused::wrong_field("role", other)),
+        None => return Err(refused::without_role(fields, roles)),
+    };
+    for (key, value) in fields {
+        let fits = match (key.as_str(), value) {
+            (_, Value::Null) | ("content", Value::String(_)) => true,
+            ("content" | "tool_calls", Value::Array(items)) => items.iter().all(Value::is_object),
+            ("name" | "id" | "tool_call_id", value) => value.is_string(),
+            (key, _) => !matches!(key, "content" | "tool_calls"),
+        };
+        if !fits {
+            return Err(refused::wrong_field(key, value));
+        }
+    }
+    Ok(role)
 }
 
 /// Why a value is not a [`Message`].

@@ -22,7 +22,7 @@ use chat_memory_core::error::{Error, ErrorKind};
 const READERS: usize = 4;
 
 /// Prepared statements kept per connection: all statements of the store.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 40;
 
 /// After this many appends by this process, some expired data is erased.
 const APPENDS_PER_PURGE: u64 = 64;

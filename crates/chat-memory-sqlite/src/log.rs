@@ -4,10 +4,11 @@ use rusqlite::{Connection, Row, named_params, params};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
-use chat_memory_core::SessionId;
+use super::schema;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, AppendId, Cost, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position, Record, Walk};
+use chat_memory_core::{Entry, SessionId};
 
 /// How long a record stays in the file after its expiry, and a stub after its sweep, so that their keys and tickets are still
 /// recognised: a day, in seconds.
@@ -50,9 +51,10 @@ pub(super) struct NewRecord {
     rewind: Option<u64>,
     metadata: Option<String>,
     messages: String,
+    has_other_entries: bool,
     owner: Option<String>,
     title: Option<String>,
-    /// When each message was sent, as JSON; `None` if not given.
+    /// When each entry was sent, as JSON; `None` if not given.
     sent_at: Option<String>,
     /// When the session counts as started, if this append starts it.
     starts_at: i64,
@@ -63,7 +65,6 @@ pub(super) struct NewRecord {
 
 impl NewRecord {
     pub(super) fn of(session: &SessionId, append: &Append, deletes: bool, now_ms: i64) -> Result<Self, Error> {
-        let messages: Vec<Value> = append.messages().iter().map(Message::to_value).collect();
         Ok(Self {
             session: session.to_string(),
             identity: append.identity().clone(),
@@ -71,7 +72,8 @@ impl NewRecord {
             expected: append.expected().cloned(),
             rewind: append.rewinds_to(),
             metadata: append.metadata().map(to_json).transpose()?,
-            messages: to_json(&messages)?,
+            messages: to_json(&append.entries())?,
+            has_other_entries: append.entries().iter().any(|entry| entry.as_message().is_none()),
             owner: append.owner().map(ToString::to_string),
             title: append.title().map(str::to_owned),
             sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
@@ -230,6 +232,9 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
     if i64::try_from(seq).is_err() {
         return Err(damaged_session(&new.session, &format_args!("its last record is numbered {}", seq - 1)));
     }
+    if new.has_other_entries {
+        schema::allow_other_entries(db)?;
+    }
     db.prepare_cached(
         "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, sent_at, messages)
          VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :sent_at, :messages)",
@@ -277,7 +282,7 @@ fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Op
     };
     let mut query = db.prepare_cached(sql)?;
     let mut rows = query.query(params![key, new.append_id.as_bytes(), bound])?;
-    rows.next()?.map(|row| stored(row, &new.session)).transpose()
+    rows.next()?.map(|row| stored(db, row, &new.session)).transpose()
 }
 
 /// Loads the newest part of a session's view.
@@ -308,7 +313,7 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
                 break;
             }
             let mut stored = match row {
-                Some(row) if seq_of(row, session)? == next => stored(row, session)?,
+                Some(row) if seq_of(row, session)? == next => stored(db, row, session)?,
                 _ => return Err(missing(next)),
             };
             if stored.purged {
@@ -331,31 +336,28 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
 }
 
 /// Reads a row with the columns of `columns!`.
-fn stored(row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
+fn stored(db: &Connection, row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
     let seq = seq_of(row, session)?;
     let damaged = |e: &dyn std::fmt::Display| damaged_record(session, seq, e);
     let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
     let (metadata, messages, sent_at) = (texts(6)?, texts(7)?, texts(9)?);
-    let read = Record {
-        seq,
-        append_id: AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?),
-        created_at: row.get(2).map_err(|e| damaged(&e))?,
-        expires_at: row.get(3).map_err(|e| damaged(&e))?,
-        rewind: row.get(4).map_err(|e| damaged(&e))?,
-        metadata: metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?,
-        sent_at: sent_at.map(serde_json::from_str).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
-        messages: messages.map(read_messages).transpose().map_err(|e| damaged(&e))?.unwrap_or_default(),
-    };
+    let append_id = AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?);
+    let mut read = Record::new(seq, append_id, row.get(2).map_err(|e| damaged(&e))?);
+    read.expires_at = row.get(3).map_err(|e| damaged(&e))?;
+    read.rewind = row.get(4).map_err(|e| damaged(&e))?;
+    read.metadata = metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?;
+    read.sent_at = sent_at.map(serde_json::from_str).transpose().map_err(|e| damaged(&e))?.unwrap_or_default();
+    read.entries = messages.map(|text| read_entries(db, text)).transpose().map_err(|e| damaged(&e))?.unwrap_or_default();
     let cleared_by: Option<u64> = row.get(5).map_err(|e| damaged(&e))?;
     let purge_at: Option<i64> = row.get(8).map_err(|e| damaged(&e))?;
-    if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.messages.len() {
-        return Err(damaged(&format_args!("it has {} messages and times of {}", read.messages.len(), read.sent_at.len())));
+    if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.entries.len() {
+        return Err(damaged(&format_args!("it has {} messages and times of {}", read.entries.len(), read.sent_at.len())));
     }
     // Following it would loop forever.
     if read.rewind.is_some_and(|rewind| rewind > seq) {
         return Err(damaged(&"it takes back what comes after it"));
     }
-    if read.messages.is_empty() && read.rewind.is_none() && messages.is_some() {
+    if read.is_stub() && messages.is_some() {
         return Err(damaged(&"it has no messages and takes nothing back"));
     }
     if cleared_by.is_some_and(|clear| clear <= seq) {
@@ -388,7 +390,15 @@ pub(super) fn damaged_session(session: &str, why: &dyn std::fmt::Display) -> Fai
     Error::corrupt(format!("what the file says of session {session:?} cannot be read ({why}); restore it from a backup")).into()
 }
 
-fn read_messages(text: &str) -> Result<Vec<Message>, String> {
+/// Reads a record's entries. In a file of messages only, anything else is damage.
+fn read_entries(db: &Connection, text: &str) -> Result<Vec<Entry>, String> {
     let values: Vec<Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    values.into_iter().map(|value| Message::from_value(value).map_err(|e| e.to_string())).collect()
+    let entries = values.into_iter().map(|value| Entry::from_value(value).map_err(|e| e.to_string()));
+    let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+    if let Some(other) = entries.iter().find(|entry| entry.as_message().is_none())
+        && !schema::has_other_entries(db).map_err(|e| e.to_string())?
+    {
+        Message::from_value(other.to_value()).map_err(|e| e.to_string())?;
+    }
+    Ok(entries)
 }

@@ -8,8 +8,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::failure::{Failure, not_ours};
 use chat_memory_core::error::{Error, ErrorKind};
 
-/// The version of the file format, stored as `user_version`. A file with a higher version is refused.
-pub const FORMAT_VERSION: i32 = 2;
+/// The highest version of the file format, stored as `user_version`. A file with a higher version is refused.
+pub const FORMAT_VERSION: i32 = 3;
+
+/// The version of a file in which all entries are messages. The first other entry raises it to [`FORMAT_VERSION`].
+const MESSAGES_VERSION: i32 = 2;
 
 /// "CMem", the file's `application_id`: distinguishes our SQLite files from others.
 const APPLICATION_ID: i32 = 0x434d_656d;
@@ -157,7 +160,7 @@ pub(super) fn create(db: &mut Connection, path: &Path) -> Result<(), Failure> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     if check(&transaction, path)?.is_none() {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", FORMAT_VERSION)?;
+        transaction.pragma_update(None, "user_version", MESSAGES_VERSION)?;
         transaction.execute_batch(TABLES)?;
     }
     Ok(transaction.commit()?)
@@ -166,15 +169,27 @@ pub(super) fn create(db: &mut Connection, path: &Path) -> Result<(), Failure> {
 /// Upgrades a file of an older version, unless another process has done so in the meantime. Programs of the older version then
 /// refuse the file.
 pub(super) fn upgrade(db: &mut Connection, path: &Path) -> Result<(), Failure> {
-    if check(db, path)? == Some(FORMAT_VERSION) {
+    if check(db, path)? != Some(1) {
         return Ok(());
     }
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if check(&transaction, path)? == Some(1) {
         transaction.execute_batch(UPGRADE_FROM_1)?;
-        transaction.pragma_update(None, "user_version", FORMAT_VERSION)?;
+        transaction.pragma_update(None, "user_version", MESSAGES_VERSION)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// Whether the file may have entries that are not messages.
+pub(super) fn has_other_entries(db: &Connection) -> rusqlite::Result<bool> {
+    let version: i32 = db.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    Ok(version > MESSAGES_VERSION)
+}
+
+/// Raises the file's version, before the first entry is written that is not a message. Programs that know only messages then
+/// refuse the file. The caller has begun the transaction.
+pub(super) fn allow_other_entries(db: &Connection) -> rusqlite::Result<()> {
+    if has_other_entries(db)? { Ok(()) } else { db.pragma_update(None, "user_version", FORMAT_VERSION) }
 }
 
 /// Makes a file of an older version readable if it may not be changed or has no room.

@@ -103,13 +103,14 @@ pub fn owner(name: &str) -> Result<Option<Owner>, Error> {
 
 /// A record that represents everything that a rewind hides.
 fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
-    let append_id = AppendId::from_bytes([0; 16]);
-    Record { seq, append_id, created_at: 0, expires_at, rewind: None, metadata: None, sent_at: Vec::new(), messages: Vec::new() }
+    let mut hidden = Record::new(seq, AppendId::from_bytes([0; 16]), 0);
+    hidden.expires_at = expires_at;
+    hidden
 }
 
 /// Describes a rewind to this record of a history.
 pub fn rewind(history: &History, seq: u64) -> Option<What> {
-    let append = Append::rewind(history, seq, []).ok()?;
+    let append = Append::rewind(history, seq, None::<Message>).ok()?;
     let hidden = history.records.iter().filter(|record| record.seq >= seq);
     let lasts = hidden.map(|record| record.expires_at.map_or(Expiry::Forever, Expiry::Until)).max();
     let hides_until = lasts.and_then(|lasts| if let Expiry::Until(at) = lasts { Some(at) } else { None });
@@ -144,9 +145,11 @@ pub fn recognize(record: &Record) -> (Option<u64>, bool) {
     let said = |name: &str| record.metadata.as_ref().and_then(|fields| fields.get(name)).and_then(Value::as_u64);
     let (Some(number), Some(count), Some(length)) = (said("op"), said("messages"), said("length")) else {
         // A delete's own clear carries no metadata.
-        return (None, record.messages.is_empty() && record.metadata.is_none() && record.rewind == Some(0));
+        return (None, record.entries.is_empty() && record.metadata.is_none() && record.rewind == Some(0));
     };
     let (count, length) = (count as usize, length as usize);
-    let equal = record.messages == messages(number, count, length) && record.metadata == Some(metadata(number, count, length));
+    let equal = record.messages().eq(&messages(number, count, length))
+        && !record.has_other_entries()
+        && record.metadata == Some(metadata(number, count, length));
     (Some(number), equal)
 }

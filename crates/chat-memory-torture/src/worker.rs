@@ -306,7 +306,7 @@ impl Worker {
         let shown = history.records.iter().map(|record| {
             let (op, equal) = op::recognize(record);
             let (seq, id) = (record.seq, record.append_id.to_string());
-            Shown { seq, id, rewind: record.rewind, expires_at: record.expires_at, messages: record.messages.len(), op, equal }
+            Shown { seq, id, rewind: record.rewind, expires_at: record.expires_at, messages: record.entries.len(), op, equal }
         });
         let loaded = Loaded {
             from,

@@ -12,8 +12,8 @@ pub mod store;
 #[cfg(all(feature = "torture", unix))]
 pub use chat_memory_core::torture;
 pub use chat_memory_core::{
-    Append, ChatStore, ChatStoreExt, Content, Error, ErrorKind, Message, MessageError, Namespace, Owner, Part, Role, SessionId,
-    ToolCall, backend, error, json, memory, message, wire,
+    Append, ChatStore, ChatStoreExt, Content, Entry, Error, ErrorKind, Message, MessageError, Namespace, Owner, Part, Role,
+    SessionId, ToolCall, backend, error, json, memory, message, wire,
 };
 #[cfg(feature = "conformance")]
 pub use chat_memory_core::{conformance, conformance_tests};

@@ -54,7 +54,7 @@ fn shown_to_js(messages: &[Message]) -> Vec<(String, String)> {
 fn with_tools() -> Vec<Message> {
     vec![
         Message::system("be brief"),
-        Message { name: Some("alice".to_owned()), id: Some("h-1".to_owned()), ..Message::user("What is the weather in Paris? 🌦") },
+        Message::user("What is the weather in Paris? 🌦").with_name("alice").with_id("h-1"),
         Message::tool_calls([ToolCall::function("call_1", "get_weather", r#"{"city": "Paris", "days": 1.0}"#)]),
         Message::tool("call_1", "21 °C"),
         Message::assistant("It is 21 °C."),

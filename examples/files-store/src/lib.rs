@@ -141,7 +141,7 @@ impl Log {
             _ => (Ticket::new(id, position.next()), now_ms - KEY_LIFETIME_MS),
         };
         if let Some(record) = self.records.iter().rfind(|record| record.append_id == id && record.created_at > since_ms) {
-            if !is_stub(record) && !append.is_body_of(record) {
+            if !record.is_stub() && !append.is_body_of(record) {
                 return Err(append.reused(record.seq));
             }
             let mut appended = appended(record, now_ms);
@@ -156,7 +156,8 @@ impl Log {
         let start = SessionInfo { id: session.clone(), owner, title, metadata: None, created_at, last_at: Some(created_at) };
         let mut info = self.info.clone().unwrap_or(start);
         info.last_at = info.last_at.max(Some(append.active_at(now_ms)));
-        let mut appended = self.push(append, ticket, now_ms, Some(info))?;
+        let record = append.record(position.next(), ticket.append_id(), now_ms, None);
+        let mut appended = self.push(&record, ticket, Some(info))?;
         appended.started = self.info.is_none();
         Ok(appended)
     }
@@ -165,18 +166,16 @@ impl Log {
     fn delete(self) -> Result<bool, Error> {
         if self.info.is_some() {
             let ticket = Ticket::new(AppendId::random(), self.position().next());
-            self.push(&Append::clear(), ticket, wall_ms(), None).map_err(|e| e.of_repeatable("deleted"))?;
+            let clear = Append::clear().record(ticket.lowest(), ticket.append_id(), wall_ms(), None);
+            self.push(&clear, ticket, None).map_err(|e| e.of_repeatable("deleted"))?;
         }
         Ok(self.info.is_some())
     }
 
     /// Appends a record, with the directory entry after it.
-    fn push(&self, append: &Append, ticket: Ticket, created_at: i64, info: Option<SessionInfo>) -> Result<Appended, Error> {
-        let (seq, append_id, rewind) = (self.position().next(), ticket.append_id(), append.rewinds_to());
-        let (metadata, sent_at, messages) = (append.metadata().cloned(), append.times().to_vec(), append.messages().to_vec());
-        let record = Record { seq, append_id, created_at, expires_at: None, rewind, metadata, sent_at, messages };
+    fn push(&self, record: &Record, ticket: Ticket, info: Option<SessionInfo>) -> Result<Appended, Error> {
         let cost = self.write(&json!([record, info]), |e| Error::in_doubt(ticket, e))?;
-        Ok(appended(&record, created_at).with_cost(cost))
+        Ok(appended(record, record.created_at).with_cost(cost))
     }
 
     /// Appends a line and syncs it. If that fails and cannot be undone, returns the error that `in_doubt` makes of the cause.
@@ -196,8 +195,8 @@ impl Log {
     fn sweep(mut self) -> Result<SweepStats, Error> {
         let clear = self.records.iter().rposition(|record| record.rewind == Some(0)).unwrap_or(0);
         let mut erased = 0;
-        for record in self.records[..clear].iter_mut().filter(|record| !is_stub(record)) {
-            *record = Record { rewind: None, metadata: None, sent_at: Vec::new(), messages: Vec::new(), ..record.clone() };
+        for record in self.records[..clear].iter_mut().filter(|record| !record.is_stub()) {
+            *record = record.stub();
             erased += 1;
         }
         if erased == 0 {
@@ -211,10 +210,6 @@ impl Log {
         renamed.map_err(failed("rewrite", &self.path))?;
         Ok(SweepStats::new(erased, Cost::new(1, text.len() as u64)))
     }
-}
-
-fn is_stub(record: &Record) -> bool {
-    record.messages.is_empty() && record.rewind.is_none()
 }
 
 fn appended(record: &Record, now_ms: i64) -> Appended {
@@ -256,7 +251,7 @@ impl ChatStore for FilesStore {
             let mut walk = Walk::new(&load, (log.records.len() as u64).checked_sub(1), wall_ms());
             while let Some(seq) = walk.wants() {
                 let record = &log.records[seq as usize];
-                if is_stub(record) { walk.end() } else { walk.take(record.clone()) }
+                if record.is_stub() { walk.end() } else { walk.take(record.clone()) }
             }
             let (records, complete) = walk.finish();
             Ok(History::new(records, complete, log.position()).with_cost(Cost::new(1, log.end as u64)))

@@ -70,10 +70,10 @@ fn foreign(message: &Message, seq: u64, place: usize, created_at: i64) -> Event 
     let mut event = Event::with_id(format!("record-{seq}-{place}"), "");
     event.timestamp = DateTime::from_timestamp_millis(created_at).unwrap_or_default();
     let (author, role) = match message.role {
-        Role::User => ("user", "user"),
         Role::System => ("system", "system"),
         Role::Tool => ("agent", "function"),
         Role::Assistant => ("agent", "model"),
+        _ => ("user", "user"),
     };
     author.clone_into(&mut event.author);
     event.set_content(content_of(std::slice::from_ref(message), role));
@@ -141,9 +141,9 @@ fn content_of(messages: &[Message], role: &str) -> Theirs {
             continue;
         }
         match &message.content {
-            None => {}
             Some(Content::Text(text)) => content.parts.push(TheirPart::Text { text: text.clone() }),
             Some(Content::Parts(parts)) => content.parts.extend(parts.iter().map(part)),
+            _ => {}
         }
         content.parts.extend(message.tool_calls.iter().map(call));
     }

@@ -243,7 +243,7 @@ impl ChatSessionService {
             // Another program's record has an event for each message; its first messages may stay.
             let stay = view.events[..keep].iter().filter(|(own, _)| own == seq).count();
             let record = view.history.records.iter().find(|record| record.seq == *seq);
-            let messages = record.into_iter().flat_map(|record| record.messages.iter().take(stay).cloned());
+            let messages = record.into_iter().flat_map(|record| record.messages().take(stay));
             let append = Append::rewind(&view.history, *seq, messages).map_err(failure::store)?.with_metadata(snapshot(&rest));
             self.remember(&session, None);
             self.store.append_with_retry(&session, append).await.map_err(failure::store)?;
@@ -288,7 +288,8 @@ impl SessionService for ChatSessionService {
         let (app, user, state) = extract_state_deltas(&req.state);
         self.change_states(&identity, &app, &user).await?;
         self.note(&identity).await.map_err(failure::store)?;
-        let append = Append::replace_all([]).with_metadata(snapshot(&state)).with_owner(owner).with_expected(end.position);
+        let append =
+            Append::replace_all(None::<Message>).with_metadata(snapshot(&state)).with_owner(owner).with_expected(end.position);
         match self.store.append_with_retry(&session, append).await {
             Err(error) if error.is_conflict() => return Err(there()),
             Err(error) => return Err(failure::store(error)),

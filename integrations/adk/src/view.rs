@@ -64,7 +64,7 @@ pub async fn read(store: &dyn ChatStore, session: &SessionId, events: Option<usi
 
 /// Whether this end of a log belongs to a session: it has a message, or the record of its creation or of a rewind.
 pub fn is_there(end: &History) -> bool {
-    end.records.iter().any(|record| !record.messages.is_empty() || state_in(record).is_some())
+    end.records.iter().any(|record| !record.entries.is_empty() || state_in(record).is_some())
 }
 
 /// Too little was read to determine the state.
@@ -78,7 +78,8 @@ impl View {
         let (mut events, mut since) = (Vec::new(), 0);
         let mut updated_at = DateTime::default();
         for record in &history.records {
-            let own = from_messages(&record.messages, record.seq, record.created_at);
+            let messages: Vec<_> = record.messages().cloned().collect();
+            let own = from_messages(&messages, record.seq, record.created_at);
             since += 1;
             if let Some(snapshot) = state_in(record) {
                 (state, since) = (Some(snapshot), 0);

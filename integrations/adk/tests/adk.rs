@@ -255,8 +255,8 @@ async fn an_event_costs_what_its_bytes_cost_and_a_window_one_request() {
     let session = SessionId::new("adk/app/user/s").expect("an id");
     let history = store.load(&session, &Load::last(40).single_message_records()).await.expect("a load");
     assert_eq!((history.cost.requests, history.records.len() >= 40), (1, true));
-    let record = |history: &chat_memory::store::History| history.records[0].messages.clone();
-    let bytes = record(&history).iter().map(|message| message.to_value().to_string().len()).sum::<usize>();
+    let record = |history: &chat_memory::store::History| history.records[0].entries.clone();
+    let bytes = record(&history).iter().map(|entry| entry.to_value().to_string().len()).sum::<usize>();
     println!("an event without text takes {bytes} bytes");
     assert!(bytes < 700, "{bytes}");
     // The record that starts a session and its entry in the directory are one transaction: two units each.

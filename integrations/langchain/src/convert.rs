@@ -68,7 +68,6 @@ fn shown(theirs: &Theirs) -> Message {
 /// What their format can hold of ours.
 fn visible(message: &Message) -> Theirs {
     let (content, images) = match &message.content {
-        None => (String::new(), None),
         Some(Content::Text(text)) => (text.clone(), None),
         Some(Content::Parts(parts)) => {
             let images: Vec<_> = parts.iter().filter_map(from_image).collect();
@@ -77,15 +76,16 @@ fn visible(message: &Message) -> Theirs {
                 texts.map(|part| part.as_text().map_or_else(|| Value::from(part.fields().clone()).to_string(), str::to_owned));
             (text.collect(), (!images.is_empty()).then_some(images))
         }
+        _ => (String::new(), None),
     };
     let calls = message.tool_calls.iter().map(|call| Value::Object(call.fields().clone()));
     Theirs {
         content,
         message_type: match message.role {
             Role::System => MessageType::SystemMessage,
-            Role::User => MessageType::HumanMessage,
             Role::Assistant => MessageType::AIMessage,
             Role::Tool => MessageType::ToolMessage,
+            _ => MessageType::HumanMessage,
         },
         id: if message.role == Role::Tool { message.tool_call_id.clone() } else { message.id.clone() },
         tool_calls: (!message.tool_calls.is_empty()).then(|| calls.collect()),

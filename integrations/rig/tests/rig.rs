@@ -133,7 +133,7 @@ async fn a_turn_costs_one_write_unit_and_a_window_one_request() {
     }
     let history = store.load(&session("s"), &Load::all()).await.expect("a load");
     assert_eq!(history.records.len(), 200);
-    let one = Append::new(history.records[7].messages.clone());
+    let one = Append::new(&history.records[7].entries);
     assert_eq!(store.append(&session("s"), &one).await.expect("stored").cost.write_units, 1.0);
     let window = recall(&store, &session("s"), &Policy::last_turns(20)).await.expect("a load");
     assert_eq!((window.window.messages.len(), window.cost.requests), (40, 1));

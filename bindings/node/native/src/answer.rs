@@ -1,9 +1,9 @@
 //! The response of an operation, as JSON.
 
-use chat_memory::Error;
 use chat_memory::memory::Omitted;
-use chat_memory::store::{Appended, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
+use chat_memory::store::{Appended, AppendedNew, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
 use chat_memory::wire::Format;
+use chat_memory::{Entry, Error};
 use serde_json::{Value, json};
 
 use crate::numbers::marked;
@@ -48,6 +48,15 @@ pub fn appended(appended: &Appended) -> Value {
     })
 }
 
+pub fn appended_new(new: &AppendedNew) -> Value {
+    json!({
+        "new": new.new,
+        "seq": new.appended.as_ref().map(|appended| appended.seq),
+        "position": new.position.to_string(),
+        "cost": cost(&new.cost),
+    })
+}
+
 pub fn swept(swept: &SweepStats) -> Value {
     json!({"records": swept.records, "cost": cost(&swept.cost)})
 }
@@ -61,18 +70,22 @@ pub fn left_out(left_out: &Omitted) -> Value {
 }
 
 pub fn record(record: &Record, format: Format) -> Value {
-    let times: Vec<_> = record.message_times().collect();
-    let written = format.write_placed(&record.messages);
+    let times: Vec<_> = record.timed_messages().map(|(_, at)| at).collect();
+    let written = format.write_placed(&record.messages().cloned().collect::<Vec<_>>());
     // A value of several messages was complete when the last of them was sent.
     let sent_at = written.iter().map(|(place, _)| times.get(*place).copied().flatten());
-    json!({
+    let mut value = json!({
         "seq": record.seq,
         "createdAt": record.created_at,
         "expiresAt": record.expires_at,
         "metadata": record.metadata,
         "sentAt": sent_at.collect::<Vec<_>>(),
         "messages": written.iter().map(|(_, value)| value).collect::<Vec<_>>(),
-    })
+    });
+    if record.has_other_entries() {
+        value["entries"] = record.entries.iter().map(Entry::to_value).collect();
+    }
+    value
 }
 
 pub fn info(info: &SessionInfo) -> Value {

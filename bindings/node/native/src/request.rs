@@ -3,7 +3,7 @@
 use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
 use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore, Error, Message, MessageError, Owner, SessionId, json};
+use chat_memory::{ChatStore, Entry, Error, Message, MessageError, Owner, SessionId, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -36,7 +36,12 @@ pub struct Session {
 pub struct ToAppend {
     session: String,
     format: Format,
+    #[serde(default)]
     messages: Vec<Value>,
+    /// In place of messages: objects that are stored as they are.
+    entries: Option<Vec<Map<String, Value>>>,
+    #[serde(default)]
+    only_new: bool,
     metadata: Option<Map<String, Value>>,
     key: Option<String>,
     ticket: Option<String>,
@@ -192,8 +197,12 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 impl ToAppend {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let session = SessionId::stored(self.session)?;
-        let messages = messages(self.format, self.messages)?;
-        let mut append = if self.replace { Append::replace_all(messages) } else { Append::new(messages) };
+        let entries: Vec<Entry> = match self.entries {
+            Some(_) if !self.messages.is_empty() => return Err(Error::invalid("an append has messages or entries, not both")),
+            Some(entries) => entries.into_iter().map(Entry::from_object).collect(),
+            None => messages(self.format, self.messages)?.into_iter().map(Entry::from).collect(),
+        };
+        let mut append = if self.replace { Append::replace_all(entries) } else { Append::new(entries) };
         if let Some(metadata) = self.metadata {
             append = append.with_metadata(metadata);
         }
@@ -211,6 +220,9 @@ impl ToAppend {
         }
         if let Some(title) = self.title {
             append = append.with_title(title);
+        }
+        if self.only_new {
+            return Ok(answer::appended_new(&store.append_new(&session, append).await?));
         }
         let appended =
             if self.surely { store.append_with_retry(&session, append).await? } else { store.append(&session, &append).await? };

@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use chat_memory::store::{Position, Ticket};
+use chat_memory::store::{AppendedNew, Position, Ticket};
 use chat_memory::wire::Format;
-use chat_memory::{Append, ChatStore, Message, Role};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Message, Role, SessionId};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
@@ -25,6 +25,9 @@ Examples:
   A whole turn, one message per line, all of them or none:
   chat-memory append trip --file turn.jsonl
 
+  Any JSON object, such as a line of an agent's transcript; with --only-new, once by its id or uuid:
+  chat-memory append run-7 --only-new --entry '{\"type\": \"summary\", \"uuid\": \"s-1\"}'
+
   A session with a new id:
   chat-memory append \"$(uuidgen)\" Hello
 
@@ -39,12 +42,13 @@ An append whose outcome is unknown (the response was lost) fails with a ticket. 
 machine: the append is never stored twice.
 
 With --json: {\"session\", \"seq\", \"next\", \"position\", \"created_at\", \"repeated\", \"started\", \"cost\"}; seq is the record's \
-number, next the one after it, position what --expect takes, started whether the session is new.";
+number, next the one after it, position what --expect takes, started whether the session is new. With --only-new also \"new\", which \
+of the messages or entries were appended; seq and created_at are null if none was.";
 
 /// How to store a message without text anyway, as some models answer.
 const EMPTY: &str = "give some text, or store an empty one as JSON with --file: {\"role\": \"assistant\", \"content\": \"\"}";
 
-/// Append messages to a session: one record, stored completely or not at all
+/// Append messages or other entries to a session: one record, stored completely or not at all
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
@@ -52,13 +56,13 @@ pub struct Arguments {
     #[arg(add = ArgValueCompleter::new(completion::sessions))]
     session: String,
     /// The message's text; - reads it from standard input, unchanged (including a final line feed)
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    #[arg(required_unless_present_any = ["file", "entries"], conflicts_with_all = ["file", "entries"])]
     text: Option<String>,
     /// The author: user, assistant, system or tool
-    #[arg(long, default_value = "user", conflicts_with = "file", add = ArgValueCompleter::new(completion::roles))]
+    #[arg(long, default_value = "user", conflicts_with_all = ["file", "entries"], add = ArgValueCompleter::new(completion::roles))]
     role: String,
     /// ID of the tool call that this message answers, with --role tool
-    #[arg(long, value_name = "ID", conflicts_with = "file")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["file", "entries"])]
     tool_call_id: Option<String>,
     /// Messages as JSON, one per line or in a list, in one append; - is standard input
     #[arg(long)]
@@ -66,6 +70,12 @@ pub struct Arguments {
     /// The format of the messages in the file
     #[arg(long, value_parser = formats(), default_value_t, requires = "file")]
     format: Format,
+    /// Any JSON object, stored as it is; give it several times for several
+    #[arg(long = "entry", value_name = "JSON", conflicts_with = "file")]
+    entries: Vec<String>,
+    /// Append only what has an id (or uuid) that the session does not contain yet, and what has none
+    #[arg(long, conflicts_with_all = ["idempotency_key", "ticket"])]
+    only_new: bool,
     /// Only if the session was not modified since this position was read
     #[arg(long, value_name = "POSITION")]
     expect: Option<String>,
@@ -88,7 +98,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
-    let mut append = Append::new(messages(&arguments)?);
+    let mut append = Append::new(entries(&arguments)?);
     if let Some(position) = &arguments.expect {
         append = append.with_expected(position.parse::<Position>().map_err(|e| e.context("--expect")).on_command_line()?);
     }
@@ -110,6 +120,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     append.check()?;
 
     let store = app.store().await?;
+    if arguments.only_new {
+        let appended = store.append_new(&session, append).await?;
+        app.add_cost(appended.cost);
+        return say_new(app, &session, &appended);
+    }
     let appended = store.append(&session, &append).await?;
     app.add_cost(appended.cost);
     explain_start(app, store.as_ref(), &session, &append, &appended);
@@ -127,6 +142,35 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let again = if appended.repeated { " (it was there already)" } else { "" };
     app.out.line(format_args!("record {} of {session}{again}", appended.seq))
+}
+
+/// Prints the result of --only-new.
+fn say_new(app: &App, session: &SessionId, appended: &AppendedNew) -> Result<(), Failure> {
+    let record = appended.appended.as_ref();
+    if app.json() {
+        return app.out.json(&json!({
+            "session": session.as_str(),
+            "seq": record.map(|record| record.seq),
+            "new": appended.new,
+            "next": appended.position.next(),
+            "position": appended.position.to_string(),
+            "created_at": record.map(|record| utc_time(record.created_at)),
+            "started": record.is_some_and(|record| record.started),
+            "cost": app.cost(),
+        }));
+    }
+    let (new, given) = (appended.new.iter().filter(|new| **new).count(), appended.new.len());
+    match record {
+        Some(record) => app.out.line(format_args!("record {} of {session} ({new} of {given} new)", record.seq)),
+        None => app.out.line(format_args!("nothing new for {session}")),
+    }
+}
+
+fn entries(arguments: &Arguments) -> Result<Vec<Entry>, Failure> {
+    if arguments.entries.is_empty() {
+        return Ok(messages(arguments)?.into_iter().map(Entry::from).collect());
+    }
+    arguments.entries.iter().map(|text| Entry::from_json(text).map_err(|e| Failure::usage(format!("--entry: {e}")))).collect()
 }
 
 fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
@@ -165,7 +209,9 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
             _ => Failure::usage(format!("empty message: TEXT is \"\"; {EMPTY}")),
         });
     }
-    Ok(vec![Message { tool_call_id: arguments.tool_call_id.clone(), ..Message::new(role, text) }])
+    let mut message = Message::new(role, text);
+    message.tool_call_id.clone_from(&arguments.tool_call_id);
+    Ok(vec![message])
 }
 
 fn metadata(text: &str) -> Result<Map<String, Value>, Failure> {

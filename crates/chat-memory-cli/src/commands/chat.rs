@@ -365,7 +365,8 @@ impl Chat<'_> {
     /// Notes on an answer, in addition to its text.
     fn remark(&self, answer: &Answer) -> Result<(), Failure> {
         if !answer.message.tool_calls.is_empty() || answer.message.extra.contains_key("refusal") {
-            let mut calls = Message { content: None, ..answer.message.clone() };
+            let mut calls = answer.message.clone();
+            calls.content = None;
             REASONING.iter().for_each(|field| drop(calls.extra.remove(*field)));
             self.app.out.text(self.app.style().message(&calls))?;
         }

@@ -4,12 +4,12 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_memory::store::{History, Load, SessionInfo, SessionPage, SessionQuery};
+use chat_memory::store::{History, Load, Record, SessionInfo, SessionPage, SessionQuery};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
 use super::{NO_SUCH_SESSION, count, formats, owner, say_scan_cost, stored_id};
@@ -27,8 +27,9 @@ Examples:
   chat-memory export trip user:42/support  these two
   chat-memory export | chat-memory --store dynamodb://chats import -
 
-Each line is a conversation: {\"id\", \"messages\"}, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, and \
-\"sent_at\", when each message was sent (null where that is unknown). `import` reads them again. On DynamoDB, exporting every session \
+Each line is a conversation: {\"id\", \"messages\"}, with \"owner\", \"title\", \"metadata\" and \"created_at\" where the session has them, \
+\"sent_at\", when each message was sent (null where that is unknown), and \"other_entries\": [{\"after\", \"entry\", \"sent_at\"}], \
+those that are not messages, each after that many messages. `import` reads them again. On DynamoDB, exporting every session \
 reads the whole table; what that takes is printed first.
 
 A missing or unreadable session is reported on standard error (exit code 1), and the others are \
@@ -118,6 +119,23 @@ async fn read(store: Arc<dyn ChatStore>, id: SessionId, listed: Option<SessionIn
     Ok(is_there.then_some((listed, history)))
 }
 
+/// The entries that are not messages, each with the number of messages before it, and when it was sent.
+fn other_entries(history: &History) -> Vec<Value> {
+    let (mut after, mut others) = (0, Vec::new());
+    for (entry, at) in history.records.iter().flat_map(|record| record.entries.iter().zip(record.entry_times())) {
+        if entry.as_message().is_some() {
+            after += 1;
+            continue;
+        }
+        let mut other = json!({"after": after, "entry": entry.to_value()});
+        if let Some(at) = at {
+            other["sent_at"] = utc_time(at).into();
+        }
+        others.push(other);
+    }
+    others
+}
+
 /// The whole export: reads several sessions concurrently and writes them in order.
 struct Export<'a> {
     app: &'a App,
@@ -205,11 +223,16 @@ impl Export<'_> {
         self.bare += history.records.iter().filter(|record| record.metadata.is_some()).count() as u64;
         let mut fields = Map::new();
         fields.insert("id".into(), id.as_str().into());
-        let times: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
+        let times: Vec<_> = history.records.iter().flat_map(Record::timed_messages).map(|(_, at)| at).collect();
+        let others = other_entries(&history);
+        let entries = history.entries().count() as u64;
         let written = self.format.write_placed(&history.into_messages());
         // A value of several messages was complete when the last of them was sent.
         let sent_at: Vec<_> = written.iter().map(|(place, _)| times.get(*place).copied().flatten()).collect();
         fields.insert("messages".into(), written.into_iter().map(|(_, value)| value).collect());
+        if !others.is_empty() {
+            fields.insert("other_entries".into(), others.into());
+        }
         if let Some(SessionInfo { owner, title, metadata, created_at, .. }) = listed {
             let mut put = |name: &str, value: Option<Value>| value.map(|value| fields.insert(name.into(), value));
             put("owner", owner.map(|owner| owner.as_str().into()));
@@ -223,7 +246,7 @@ impl Export<'_> {
         }
         self.app.out.json(&Value::Object(fields))?;
         self.sessions += 1;
-        self.messages += times.len() as u64;
+        self.messages += entries;
         self.bar.set_message(self.progress());
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chat_memory::backend::check_title;
 use chat_memory::store::{Cost, Load, Position, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Error, Message, SessionId};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Error, Message, SessionId};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -179,7 +179,7 @@ fn read_in_background(
 
 /// Whether other sessions may succeed after this error.
 fn concerns_one_session(error: &Error) -> bool {
-    error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt()
+    error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt() || error.is_unsupported()
 }
 
 /// The result for one session.
@@ -224,8 +224,8 @@ async fn write_rest(
     let history = history?;
     written.cost += history.cost;
     let mut position = history.position.clone();
-    let there = history.into_messages();
-    let turns = missing_turns(&conversation.messages, &there).ok_or_else(|| differs(session, &position))?;
+    let there = history.into_entries();
+    let turns = missing_turns(&conversation.entries, &there).ok_or_else(|| differs(session, &position))?;
     written.there = there.len() as u64;
     // Only the first request shows whether a table has a directory.
     let has_directory = store.capabilities().directory;
@@ -238,7 +238,7 @@ async fn write_rest(
         appends.push(Append::new(turn.to_vec()).sent_at(conversation.times[from..to].iter().copied()));
         from = to;
     }
-    if conversation.messages.is_empty() && has_directory && store.session(session).await?.is_none() {
+    if conversation.entries.is_empty() && has_directory && store.session(session).await?.is_none() {
         // A session without messages is started by an empty record.
         appends.push(Append::clear());
     }
@@ -257,7 +257,7 @@ async fn write_rest(
         if let Some(at) = conversation.started_at {
             append = append.started_at(at);
         }
-        let messages = append.messages().len() as u64;
+        let messages = append.entries().len() as u64;
         // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
         // killed import that arrives late.
         let appended = store.append_with_retry(session, append.with_expected(position)).await?;
@@ -284,7 +284,7 @@ const LARGE: usize = 100;
 
 /// The turns of the file that are still missing, the first perhaps without its start. `None` if what is stored is not the beginning
 /// of what is in the file.
-fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [Message]>> {
+fn missing_turns<'a>(file: &'a [Entry], there: &[Entry]) -> Option<Vec<&'a [Entry]>> {
     file.strip_prefix(there)?;
     let mut from = there.len();
     let mut turns = Vec::new();
@@ -299,8 +299,9 @@ fn missing_turns<'a>(file: &'a [Message], there: &[Message]) -> Option<Vec<&'a [
 
 /// Where turns start, except the first: at each user message without a tool result. What comes before the first of these (a system
 /// prompt) belongs to it.
-fn turn_starts(messages: &[Message]) -> impl Iterator<Item = usize> {
-    messages.iter().enumerate().filter(|(_, message)| message.begins_turn()).map(|(at, _)| at).skip(1)
+fn turn_starts(entries: &[Entry]) -> impl Iterator<Item = usize> {
+    let begins_turn = |entry: &Entry| entry.as_message().is_some_and(Message::begins_turn);
+    entries.iter().enumerate().filter(move |(_, entry)| begins_turn(entry)).map(|(at, _)| at).skip(1)
 }
 
 fn differs(session: &SessionId, actual: &Position) -> Error {
@@ -506,12 +507,12 @@ pub(super) fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
 
-    fn roles(text: &str) -> Vec<Message> {
+    fn roles(text: &str) -> Vec<Entry> {
         let of = |c| match c {
-            's' => Message::system("s"),
-            'u' => Message::user("u"),
-            'a' => Message::assistant("a"),
-            _ => Message::tool("c", "t"),
+            's' => Message::system("s").into(),
+            'u' => Message::user("u").into(),
+            'a' => Message::assistant("a").into(),
+            _ => Message::tool("c", "t").into(),
         };
         text.chars().map(of).collect()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{Cost, History, Load, SessionInfo, SessionUpdate};
+use chat_memory::store::{Cost, History, Load, Record, SessionInfo, SessionUpdate};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -228,7 +228,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
 /// Whether other sessions may succeed after this error.
 fn concerns_one_session(error: &Error) -> bool {
-    error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt()
+    error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt() || error.is_unsupported()
 }
 
 fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
@@ -325,15 +325,22 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     let (id, target) = found?;
     let (original, session) = (session, &id);
     // A list of Flowise's or LangChain's has no start time; its messages may.
-    let first_sent = source.records.iter().flat_map(|record| record.message_times()).flatten().next();
+    let first_sent = source.records.iter().flat_map(|record| record.entry_times()).flatten().next();
     let started_at = info.as_ref().map(|info| info.created_at).filter(|at| *at > 0).or(first_sent);
-    let whole = source.messages().count();
+    let whole = source.entries().count();
+    if !stores.to.capabilities().entries && source.records.iter().any(Record::has_other_entries) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the session has entries that are not chat messages, and the target holds nothing else: nothing was written to it; \
+             migrate to a table of the turns layout or to SQLite, or leave it out by naming the others with --session",
+        ));
+    }
     let pieces = pieces(source.records);
     let has_directory = stores.to.capabilities().directory;
     let is_described = info.as_ref().is_some_and(|info| info.owner.is_some() || info.title.is_some() || info.metadata.is_some());
     copied.loses = is_described && !has_directory;
     let position = target.as_ref().map(|target| target.position.clone());
-    let there = target.map(History::into_messages).unwrap_or_default();
+    let there = target.map(History::into_entries).unwrap_or_default();
     let is_empty = pieces.is_empty() && there.is_empty();
     let Some(rest) = missing(pieces, &there) else {
         let why = format!(
@@ -350,12 +357,12 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         appends.push(Append::clear());
     }
     let Some(mut position) = position.filter(|_| !stores.dry_run) else {
-        copied.messages = rest.iter().map(|piece| piece.messages.len() as u64).sum();
+        copied.messages = rest.iter().map(|piece| piece.entries.len() as u64).sum();
         copied.appends = appends.len() as u64;
         copied.write_units = stores.to.write_units(session, &appends);
         return Ok(());
     };
-    stores.bar.inc_length(appends.iter().map(|append| append.messages().len() as u64).sum());
+    stores.bar.inc_length(appends.iter().map(|append| append.entries().len() as u64).sum());
     for mut append in appends {
         if interrupt.is_asked() {
             copied.is_cut = true;
@@ -370,7 +377,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         if let Some(at) = started_at {
             append = append.started_at(at);
         }
-        let messages = append.messages().len() as u64;
+        let messages = append.entries().len() as u64;
         let appended = stores.to.append_with_retry(session, append.with_expected(position)).await?;
         copied.cost += appended.cost;
         copied.appends += 1;
@@ -431,7 +438,7 @@ async fn load(store: &dyn ChatStore, session: &SessionId, copied: &mut Copied) -
 /// Reads both sides again. What was appended to the source in the meantime is not a difference.
 async fn verify(
     stores: &Stores,
-    messages: usize,
+    entries: usize,
     from: &SessionId,
     to: &SessionId,
     copied: &mut Copied,
@@ -439,7 +446,7 @@ async fn verify(
     let source = load(stores.from.as_ref(), from, copied).await.map_err(|e| e.context("source"))?;
     let target = load(stores.to.as_ref(), to, copied).await.map_err(|e| e.context("target"))?;
     let source = timed(&source.records);
-    compare(&source[..messages.min(source.len())], &timed(&target.records))
+    compare(&source[..entries.min(source.len())], &timed(&target.records))
         .map_err(|difference| Error::corrupt(format!("session {to} was copied, but its two sides are not equal: {difference}")))
 }
 

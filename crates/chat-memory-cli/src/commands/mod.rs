@@ -7,7 +7,7 @@ use std::path::Path;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{Append, Appended, Cost, Record};
+use chat_memory::store::{Append, Appended, Cost};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Owner, SessionId};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -129,16 +129,7 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
     if !appended.started || appended.repeated || appended.cost.write_units == 0.0 || !store.capabilities().directory {
         return;
     }
-    let record = Record {
-        seq: appended.seq,
-        append_id: append.id_in(session),
-        created_at: appended.created_at,
-        expires_at: None,
-        rewind: None,
-        metadata: append.metadata().cloned(),
-        sent_at: append.times().to_vec(),
-        messages: append.messages().to_vec(),
-    };
+    let record = append.record(appended.seq, append.id_in(session), appended.created_at, None);
     let Some(alone) = cost_of(session, &record) else { return };
     let Cost { read_units, write_units, .. } = appended.cost;
     app.explain_cost(format!(

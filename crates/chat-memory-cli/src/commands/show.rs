@@ -26,7 +26,8 @@ Examples:
   chat-memory show trip --position                 for append --expect
 
 As text, each record starts with its number (for `rewind --to`), and the times of its messages if known; control characters \
-are escaped, as in \\u{1b}. The other formats are exact.
+are escaped, as in \\u{1b}, and an entry that is not a message is one line of JSON under `entry`. The other formats are exact, and \
+of messages only: how many other entries there are is printed on standard error.
 
 A window (--last, --turns, --tokens) contains what a model should be shown: a tool result never without its call, nor a call \
 without its results, in any provider's format. Omissions are reported on standard error, and so is a limit that is too small for \
@@ -36,9 +37,10 @@ the newest message. Tokens are counted with the vocabulary o200k_base.
 also tool_calls, function_call, refusal and the id of its audio; of a tool's result also tool_call_id. For Anthropic: role and \
 content, the results of an answer's calls in one message, and the system prompt in one first line (with --json: in \"system\").
 
-With --json: {\"session\", \"messages\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
+With --json: {\"session\", \"messages\", \"other_entries\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
-unknown), created_at when the record was stored, a record's messages is their number in the record and in this format.";
+unknown), created_at when the record was stored, a record's messages is their number in the record and in this format, other_entries \
+the number of entries that are not messages.";
 
 /// Print a session; one without messages is empty, not an error
 #[derive(Debug, Args)]
@@ -96,6 +98,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             app.out.json(&json!({"role": "system", "content": system}))?;
         }
         request.messages.iter().try_for_each(|(_, value)| app.out.json(value))?;
+        let others = other_entries(&seen);
+        if others > 0 && policy.is_none() {
+            app.out.flush()?;
+            say(format_args!("({}, which only `show` as text and `export` print)", other_count(others)));
+        }
     } else {
         as_text(app, &session, &seen)?;
     }
@@ -104,6 +111,15 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         say(format_args!("({})", seen.left_out));
     }
     Ok(())
+}
+
+/// The number of entries that are not messages.
+fn other_entries(seen: &RecallRecords) -> u64 {
+    seen.history.entries().filter(|entry| entry.as_message().is_none()).count() as u64
+}
+
+fn other_count(others: u64) -> String {
+    if others == 1 { "1 entry is not a message".to_owned() } else { format!("{others} entries are not messages") }
 }
 
 /// A history, and what to show of it. Without a policy everything is shown as stored.
@@ -117,7 +133,8 @@ async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Opti
 }
 
 fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, format: Format, request: Request) -> Result<(), Failure> {
-    let times: Vec<_> = seen.records().flat_map(|(_, messages)| messages).map(|(_, at)| at).collect();
+    let shown = seen.records().flat_map(|(_, entries)| entries).filter(|(entry, _)| entry.as_message().is_some());
+    let times: Vec<_> = shown.map(|(_, at)| at).collect();
     // A value of several messages was complete when the last of them was sent.
     let sent_at = request.messages.iter().map(|(place, _)| times.get(*place).copied().flatten().map(utc_time));
     let sent_at: Vec<_> = sent_at.collect();
@@ -129,12 +146,13 @@ fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, format: Format,
             // A list that Flowise or LangChain wrote has no times.
             "created_at": (record.created_at > 0).then(|| utc_time(record.created_at)),
             "metadata": record.metadata,
-            "messages": format.write(&record.messages).len(),
+            "messages": format.write(&record.messages().cloned().collect::<Vec<_>>()).len(),
         })
     });
     let mut answer = json!({
         "session": session.as_str(),
         "messages": messages,
+        "other_entries": other_entries(seen),
         "sent_at": sent_at,
         "records": records.collect::<Vec<_>>(),
         "complete": seen.history.complete,

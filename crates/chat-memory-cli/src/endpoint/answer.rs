@@ -105,7 +105,7 @@ impl Assembly {
                 });
             }
             (None, _) => Message::tool_calls(calls),
-            (Some(text), _) => Message { tool_calls: calls.collect(), ..Message::assistant(text) },
+            (Some(text), _) => Message::assistant(text).with_tool_calls(calls),
         };
         if let Some(refusal) = refusal {
             message.extra.insert("refusal".into(), refusal.into());

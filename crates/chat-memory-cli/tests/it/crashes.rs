@@ -11,7 +11,7 @@ use crate::common::Place;
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{Append, ChatStore, Load};
+use chat_memory::store::{Append, ChatStore, Load, Record};
 use chat_memory::{Message, Owner, SessionId};
 use chat_memory_testkit::crash::{Cut, Fate, cut};
 use chat_memory_testkit::{credentials_env, dynamodb_endpoint, table_name};
@@ -60,7 +60,7 @@ fn place() -> Place {
 /// The number of a session's stored turns, checking that each is complete.
 async fn turns_of(store: &DynamoDbStore, id: &str, session: usize, at: &str) -> usize {
     let history = store.load(&SessionId::new(id).expect("an id"), &Load::all()).await.expect("a load");
-    let records: Vec<_> = history.records.into_iter().map(|record| record.messages).collect();
+    let records: Vec<_> = history.records.into_iter().map(Record::into_messages).collect();
     let expected: Vec<_> = (0..records.len()).map(|n| turn(session, n).to_vec()).collect();
     assert!(records == expected && records.len() <= TURNS, "{at}: this is there of {id}: {records:?}");
     records.len()

@@ -65,6 +65,8 @@ pub enum Capability {
     LastActivity,
     /// [`Capabilities::bounded_cost`]
     BoundedCost,
+    /// [`Capabilities::entries`]
+    Entries,
 }
 
 impl Capability {
@@ -75,6 +77,7 @@ impl Capability {
             Self::Directory => declared.directory,
             Self::LastActivity => declared.last_activity.is_some(),
             Self::BoundedCost => declared.bounded_cost,
+            Self::Entries => declared.entries,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::{Failure, Handle};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::message::{Content, Message, Part, Role, ToolCall};
 use crate::session::SessionId;
@@ -41,16 +42,20 @@ pub(super) fn seqs(history: &History) -> Vec<u64> {
     history.records.iter().map(|record| record.seq).collect()
 }
 
-/// Appends these messages and checks that another load returns them unchanged, to the last bit.
-pub(super) async fn comes_back(store: &Handle, session: &SessionId, messages: &[Message]) -> Result<(), Failure> {
-    let appended = store.append(session, &Append::new(messages.to_vec())).await?;
-    let history = store.load(session, &Load::last(1)).await?;
+/// Appends these entries and checks that another load returns them unchanged, to the last bit.
+pub(super) async fn comes_back<'a, E>(store: &Handle, session: &SessionId, sent: &'a [E]) -> Result<(), Failure>
+where
+    Entry: From<&'a E>,
+{
+    let sent: Vec<Entry> = sent.iter().map(Entry::from).collect();
+    let appended = store.append(session, &Append::new(&sent)).await?;
+    let history = store.load(session, &Load::records(1)).await?;
     let record = history.records.last().ok_or_else(|| Failure::new("no record was loaded"))?;
     ensure_eq!(record.seq, appended.seq, "the newest record is the one just appended");
-    ensure_eq!(record.messages.len(), messages.len(), "the number of messages loaded");
-    for (back, sent) in record.messages.iter().zip(messages) {
-        ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "a message is loaded unchanged");
-        ensure!(back == sent, "a message is equal as JSON but not as a message: {back:?}, not {sent:?}");
+    ensure_eq!(record.entries.len(), sent.len(), "the number of entries loaded");
+    for (back, sent) in record.entries.iter().zip(&sent) {
+        ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "an entry is loaded unchanged");
+        ensure!(back == sent, "an entry is equal as JSON but not as an entry: {back:?}, not {sent:?}");
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ fn taken(builder: BufferMemoryBuilder<InMemoryStore>, inputs: Value, outputs: Va
         assert!(e.is_invalid());
         e.to_string()
     })?;
-    let [question, answer] = append.messages() else { panic!("one question, one answer") };
+    let [question, answer] = append.messages().collect::<Vec<_>>()[..] else { panic!("one question, one answer") };
     assert_eq!((question.role, answer.role), (Role::User, Role::Assistant));
     Ok((question.text(), answer.text()))
 }
@@ -77,7 +77,7 @@ fn the_keys_are_told_as_langchain_tells_them() {
 fn content_parts_are_kept() {
     let parts = json!([{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:x"}}]);
     let append = built(builder()).turn([("q", parts.clone())], [("a", "A boat.")]).expect("good");
-    assert_eq!(append.messages()[0].to_value()["content"], parts);
+    assert_eq!(append.entries()[0].to_value()["content"], parts);
 }
 
 #[test]

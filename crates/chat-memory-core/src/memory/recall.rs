@@ -1,5 +1,6 @@
 //! Loads a session through a policy, reading no more than needed.
 
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::message::Message;
 use crate::session::SessionId;
@@ -69,7 +70,7 @@ pub async fn recall_with<S: ChatStore + ?Sized>(
 pub struct RecallRecords {
     /// Everything that was read, with what it cost.
     pub history: History,
-    /// For each message of the history, whether the model is shown it.
+    /// For each entry of the history, whether it is shown: messages that the model is shown. A policy shows no other entries.
     pub shown: Vec<bool>,
     /// The tokens of the shown messages, if the policy counts them.
     pub tokens: Option<u64>,
@@ -80,24 +81,23 @@ pub struct RecallRecords {
 impl RecallRecords {
     /// Shows everything that was read, as it is stored.
     pub fn whole(history: History) -> Self {
-        let shown = vec![true; history.messages().count()];
+        let shown = vec![true; history.entries().count()];
         Self { history, shown, tokens: None, left_out: Omitted::default() }
     }
 
-    /// Iterates over the records, each with those of its messages that the model is shown and when they were
-    /// [sent](Record::message_times).
-    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Message, Option<i64>)>)> {
+    /// Iterates over the records, each with those of its entries that are shown and when they were [sent](Record::entry_times).
+    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Entry, Option<i64>)>)> {
         let mut shown = self.shown.iter();
         self.history.records.iter().map(move |record| {
-            // The messages come first in the zip, so that no flag is consumed without its message.
-            let messages = record.messages.iter().zip(record.message_times()).zip(shown.by_ref());
-            (record, messages.filter_map(|(message, shown)| shown.then_some(message)).collect())
+            // The entries come first in the zip, so that no flag is consumed without its entry.
+            let entries = record.entries.iter().zip(record.entry_times()).zip(shown.by_ref());
+            (record, entries.filter_map(|(entry, shown)| shown.then_some(entry)).collect())
         })
     }
 
     /// Iterates over the messages that the model is shown, oldest first.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.history.messages().zip(&self.shown).filter_map(|(message, shown)| shown.then_some(message))
+        self.history.entries().zip(&self.shown).filter(|(_, shown)| **shown).filter_map(|(entry, _)| entry.as_message())
     }
 }
 
@@ -112,6 +112,9 @@ pub async fn recall_records<S: ChatStore + ?Sized>(
     load: Load,
 ) -> Result<RecallRecords, Error> {
     let (history, View { shown, tokens, left_out, .. }) = read(store, session, policy, load).await?;
+    let mut messages = shown.into_iter();
+    let is_shown = |entry: &Entry| entry.as_message().is_some() && messages.next().unwrap_or_default();
+    let shown = history.entries().map(is_shown).collect();
     Ok(RecallRecords { history, shown, tokens, left_out })
 }
 
@@ -147,7 +150,8 @@ async fn read<S: ChatStore + ?Sized>(
 fn wider(policy: &Policy, read: &[&Message], little: bool) -> Reach {
     let farther = |n: usize| if little { n.saturating_add(LITTLE) } else { n.saturating_mul(2) };
     match policy.reach() {
-        Reach::All => Reach::All,
+        // No policy counts records.
+        Reach::All | Reach::Records(_) => Reach::All,
         Reach::Messages(n) => Reach::Messages(farther(n.max(read.len()))),
         Reach::Turns(n) => Reach::Turns(farther(n.max(read.iter().filter(|message| message.begins_turn()).count()).max(1))),
         Reach::Weight { budget, of } => {

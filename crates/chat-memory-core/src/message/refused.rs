@@ -45,6 +45,12 @@ pub(crate) fn not_an_object(value: &Value) -> MessageError {
     error("invalid message", cause, "give one object for each message")
 }
 
+/// The error for an entry that is not an object.
+pub(crate) fn not_an_entry(value: &Value) -> MessageError {
+    let cause = format!("expected a JSON object, found {}", kind_of(value));
+    error("invalid entry", cause, "give one object for each entry")
+}
+
 /// The error for an object without a role.
 pub(crate) fn without_role(fields: &Map<String, Value>, roles: &str) -> MessageError {
     const WHAT: &str = "message without \"role\"";

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::position::wall_ms;
 use super::{AppendId, Cost, History, Position, Record, Ticket};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::json;
 use crate::message::Message;
@@ -29,17 +30,17 @@ pub enum Identity {
     Ticket(Ticket),
 }
 
-/// One append: messages that become one record, all or nothing, and the conditions on it.
+/// One append: entries, most of them messages, that become one record, all or nothing, and the conditions on it.
 ///
 /// ```
 /// use chat_memory::{Append, Message};
 /// let turn = Append::new([Message::user("What is 2 + 2?"), Message::assistant("4.")]).with_key("request-17");
-/// assert_eq!(turn.messages().len(), 2);
+/// assert_eq!(turn.messages().count(), 2);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "an append does nothing until a store takes it"]
 pub struct Append {
-    messages: Vec<Message>,
+    entries: Vec<Entry>,
     metadata: Option<Map<String, Value>>,
     rewind: Option<u64>,
     /// For a rewind: when the last record that it hides expires, in epoch seconds. The rewind must not expire earlier.
@@ -48,7 +49,7 @@ pub struct Append {
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
-    /// When each message was sent; empty if that is when the record is written.
+    /// When each entry was sent; empty if that is when the record is written.
     sent_at: Vec<Option<i64>>,
     started_at: Option<i64>,
 }
@@ -88,10 +89,10 @@ impl Expiry {
 }
 
 impl Append {
-    /// Creates an append of these messages.
-    pub fn new(messages: impl IntoIterator<Item = Message>) -> Self {
+    /// Creates an append of these messages, or of any other [entries](Entry).
+    pub fn new(entries: impl IntoIterator<Item = impl Into<Entry>>) -> Self {
         Self {
-            messages: messages.into_iter().collect(),
+            entries: entries.into_iter().map(Into::into).collect(),
             metadata: None,
             rewind: None,
             hides_until: None,
@@ -106,23 +107,23 @@ impl Append {
 
     /// Creates a clear, which hides everything before it.
     pub fn clear() -> Self {
-        Self::replace_all([])
+        Self::replace_all(None::<Entry>)
     }
 
-    /// Creates a clear that replaces everything before it with these messages.
-    pub fn replace_all(messages: impl IntoIterator<Item = Message>) -> Self {
-        Self { rewind: Some(0), hides_until: Some(Expiry::Forever), ..Self::new(messages) }
+    /// Creates a clear that replaces everything before it with these entries.
+    pub fn replace_all(entries: impl IntoIterator<Item = impl Into<Entry>>) -> Self {
+        Self { rewind: Some(0), hides_until: Some(Expiry::Forever), ..Self::new(entries) }
     }
 
-    /// Removes the records from number `seq` on and puts `messages` in their place. The append expects the position of `history`,
+    /// Removes the records from number `seq` on and puts `entries` in their place: `None::<Message>` for none. The append expects the position of `history`,
     /// so that nothing is removed that another writer added in the meantime: it then fails with a conflict.
     ///
-    /// What earlier rewinds and clears hide stays hidden: if record `seq` is itself a rewind or a clear, only its own messages
+    /// What earlier rewinds and clears hide stays hidden: if record `seq` is itself a rewind or a clear, only its own entries
     /// are removed.
     ///
     /// # Errors
     /// Invalid if `history` has no visible record with this number.
-    pub fn rewind(history: &History, seq: u64, messages: impl IntoIterator<Item = Message>) -> Result<Self, Error> {
+    pub fn rewind(history: &History, seq: u64, entries: impl IntoIterator<Item = impl Into<Entry>>) -> Result<Self, Error> {
         let Some(record) = history.records.iter().find(|record| record.seq == seq) else {
             return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
         };
@@ -130,11 +131,11 @@ impl Append {
         let to = record.rewind.unwrap_or(seq);
         let hidden = history.records.iter().filter(|record| record.seq >= seq);
         let hides_until = hidden.map(|record| Expiry::of(record.expires_at)).max();
-        Ok(Self { rewind: Some(to), hides_until, ..Self::new(messages) }.with_expected(history.position.clone()))
+        Ok(Self { rewind: Some(to), hides_until, ..Self::new(entries) }.with_expected(history.position.clone()))
     }
 
-    /// Removes the last `turns` turns and puts `messages` in their place. A turn is a user's message and everything up to the
-    /// next one; if there are fewer turns, all of them are removed. Messages before a turn in the same record, such as a system
+    /// Removes the last `turns` turns and puts `entries` in their place. A turn is a user's message and everything up to the
+    /// next one; if there are fewer turns, all of them are removed. Entries before a turn in the same record, such as a system
     /// prompt, stay. Returns `None` if `history` has no turn.
     ///
     /// # Errors
@@ -142,17 +143,17 @@ impl Append {
     pub fn rewind_turns(
         history: &History,
         turns: usize,
-        messages: impl IntoIterator<Item = Message>,
+        entries: impl IntoIterator<Item = impl Into<Entry>>,
     ) -> Result<Option<Self>, Error> {
         let Some((seq, kept)) = cut_before_turn(history, turns) else { return Ok(None) };
         let record = history.records.iter().find(|record| record.seq == seq);
-        let mut times: Vec<_> = record.map_or_else(Vec::new, |record| record.message_times().take(kept.len()).collect());
-        let rewind = Self::rewind(history, seq, kept.into_iter().chain(messages))?;
+        let mut times: Vec<_> = record.map_or_else(Vec::new, |record| record.entry_times().take(kept.len()).collect());
+        let rewind = Self::rewind(history, seq, kept.into_iter().chain(entries.into_iter().map(Into::into)))?;
         if times.is_empty() {
             return Ok(Some(rewind));
         }
-        // Messages that stay keep their times; the replacements are sent now.
-        times.resize(rewind.messages.len(), Some(wall_ms()));
+        // Entries that stay keep their times; the replacements are sent now.
+        times.resize(rewind.entries.len(), Some(wall_ms()));
         Ok(Some(rewind.sent_at(times)))
     }
 
@@ -175,7 +176,7 @@ impl Append {
         self
     }
 
-    /// Adds the caller's own metadata, a small JSON object stored next to the messages.
+    /// Adds the caller's own metadata, a small JSON object stored next to the entries.
     pub fn with_metadata(mut self, metadata: Map<String, Value>) -> Self {
         self.metadata = Some(metadata);
         self
@@ -193,10 +194,10 @@ impl Append {
         self
     }
 
-    /// Gives each message the time when it was sent, in epoch milliseconds; `None` if it is unknown. Without this call, the time
+    /// Gives each entry the time when it was sent, in epoch milliseconds; `None` if it is unknown. Without this call, the time
     /// is when the record is written.
     ///
-    /// Times are stored next to the messages and returned in [`Record::sent_at`]. They are ignored when a repeat is
+    /// Times are stored next to the entries and returned in [`Record::sent_at`]. They are ignored when a repeat is
     /// [compared](Self::is_body_of) with its record.
     ///
     /// ```
@@ -218,9 +219,22 @@ impl Append {
         self
     }
 
-    /// The messages.
-    pub fn messages(&self) -> &[Message] {
-        &self.messages
+    /// Keeps only these of the entries, with their times, and expects this position.
+    pub(super) fn only(&self, keep: &[bool], position: Position) -> Self {
+        let kept = |n: usize| keep.get(n).copied().unwrap_or_default();
+        let entries = self.entries.iter().enumerate().filter(|(n, _)| kept(*n)).map(|(_, entry)| entry.clone()).collect();
+        let sent_at = self.sent_at.iter().enumerate().filter(|(n, _)| kept(*n)).map(|(_, at)| *at).collect();
+        Self { entries, sent_at, expected: Some(position), ..self.clone() }
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Iterates over the entries that are messages.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
+        self.entries.iter().filter_map(Entry::as_message)
     }
 
     /// The caller's metadata.
@@ -253,7 +267,7 @@ impl Append {
         self.title.as_deref()
     }
 
-    /// When each message was sent; empty if that is when the record is written.
+    /// When each entry was sent; empty if that is when the record is written.
     pub fn times(&self) -> &[Option<i64>] {
         &self.sent_at
     }
@@ -263,14 +277,14 @@ impl Append {
         self.started_at.map_or(now_ms, |at| at.min(now_ms))
     }
 
-    /// Returns the last activity that this append gives its session, in epoch milliseconds: when its newest message was sent, or
+    /// Returns the last activity that this append gives its session, in epoch milliseconds: when its newest entry was sent, or
     /// `now_ms` if that is unknown or in the future.
     pub fn active_at(&self, now_ms: i64) -> i64 {
         self.times().iter().flatten().copied().max().map_or(now_ms, |sent_at| sent_at.min(now_ms))
     }
 
     /// Returns when the record expires, in epoch seconds, in a store that keeps records for `retention_s` seconds: not before the
-    /// records that it hides, and never if those never expire. A clear's messages expire like any others.
+    /// records that it hides, and never if those never expire. A clear's entries expire like any others.
     pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
         // A time too large to represent means that the record never expires.
         let own = now_ms.div_euclid(1000).checked_add(i64::try_from(retention_s?).ok()?)?;
@@ -290,18 +304,34 @@ impl Append {
         }
     }
 
+    /// Creates the record that this append becomes under this number, in a store that keeps records for `retention_s` seconds. Its
+    /// id is [`id_in`](Self::id_in) the session.
+    pub fn record(&self, seq: u64, append_id: AppendId, now_ms: i64, retention_s: Option<u64>) -> Record {
+        Record {
+            seq,
+            append_id,
+            created_at: now_ms,
+            expires_at: self.expires_at(now_ms, retention_s),
+            rewind: self.rewind,
+            metadata: self.metadata.clone(),
+            sent_at: self.sent_at.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+
     /// Checks whether any store may accept this append. Stores call this first, and
     /// [`check_title`](crate::backend::check_title) for its title and [`SessionId::check`] for the session.
     ///
     /// # Errors
-    /// Invalid if there is nothing to append, a message or the metadata would not round-trip, the key is empty or too long, the
-    /// times are out of range or not one per message, or a rewind (other than to 0) carries no position.
+    /// Invalid if there is nothing to append, an entry or the metadata would not round-trip, the key is empty or too long, the
+    /// times are out of range or not one per entry, or a rewind (other than to 0) carries no position.
     pub fn check(&self) -> Result<(), Error> {
-        if self.messages.is_empty() && self.rewind.is_none() {
+        if self.entries.is_empty() && self.rewind.is_none() {
             return Err(Error::invalid("there is nothing to append: give one message at least"));
         }
-        for (place, message) in self.messages.iter().enumerate() {
-            message.check().map_err(|e| Error::invalid(format!("message {} of the append: {e}", place + 1)))?;
+        for (place, entry) in self.entries.iter().enumerate() {
+            let what = if entry.as_message().is_some() { "message" } else { "entry" };
+            entry.check().map_err(|e| Error::invalid(format!("{what} {} of the append: {e}", place + 1)))?;
         }
         if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
             return Err(Error::invalid(json::too_deep("metadata")));
@@ -322,11 +352,26 @@ impl Append {
         }
     }
 
+    /// Refuses entries that are not messages. Stores without the capability
+    /// [`entries`](super::Capabilities::entries) call this; `store` names such a store, and `other` those that can hold them.
+    ///
+    /// # Errors
+    /// Unsupported if there is such an entry; the error names it.
+    pub fn check_messages_only(&self, store: &str, other: &str) -> Result<(), Error> {
+        match self.entries.iter().position(|entry| entry.as_message().is_none()) {
+            None => Ok(()),
+            Some(place) => Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                format!("entry {} of the append is not a chat message: {store} holds nothing else; use {other}", place + 1),
+            )),
+        }
+    }
+
     fn check_times(&self) -> Result<(), Error> {
-        let (times, messages) = (self.sent_at.len(), self.messages.len());
-        if times > 0 && times != messages {
+        let (times, entries) = (self.sent_at.len(), self.entries.len());
+        if times > 0 && times != entries {
             return Err(Error::invalid(format!(
-                "invalid times of the append: {times} for {messages} messages; give one for each message, or none"
+                "invalid times of the append: {times} for {entries} entries; give one for each entry, or none"
             )));
         }
         let given = self.sent_at.iter().flatten().chain(&self.started_at);
@@ -339,9 +384,9 @@ impl Append {
     }
 
     /// Whether `record`, found under this append's id, is what this append would have written. A store does not ask this of a record
-    /// whose messages were swept: nothing is left to compare, and the repeat succeeds.
+    /// whose entries were swept: nothing is left to compare, and the repeat succeeds.
     pub fn is_body_of(&self, record: &Record) -> bool {
-        record.messages == self.messages && record.metadata == self.metadata && record.rewind == self.rewind
+        record.entries == self.entries && record.metadata == self.metadata && record.rewind == self.rewind
     }
 
     /// Returns the error for a repeat whose body differs from the stored one.
@@ -357,15 +402,15 @@ impl Append {
     }
 }
 
-/// Returns the record in which the last `turns` turns start, and its messages before them.
-fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<Message>)> {
+/// Returns the record in which the last `turns` turns start, and its entries before them.
+fn cut_before_turn(history: &History, turns: usize) -> Option<(u64, Vec<Entry>)> {
     let mut left = turns;
     for record in history.records.iter().rev() {
-        for (place, message) in record.messages.iter().enumerate().rev() {
-            if left > 0 && message.begins_turn() {
+        for (place, entry) in record.entries.iter().enumerate().rev() {
+            if left > 0 && entry.as_message().is_some_and(Message::begins_turn) {
                 left -= 1;
                 if left == 0 {
-                    return Some((record.seq, record.messages[..place].to_vec()));
+                    return Some((record.seq, record.entries[..place].to_vec()));
                 }
             }
         }
@@ -413,23 +458,15 @@ mod tests {
 
     #[test]
     fn taking_back_a_rewind_does_not_bring_back_what_it_hid() {
-        let record = |seq, rewind| Record {
-            seq,
-            append_id: AppendId::random(),
-            created_at: 0,
-            expires_at: None,
-            rewind,
-            metadata: None,
-            sent_at: Vec::new(),
-            messages: vec![Message::user("text")],
-        };
+        let record =
+            |seq, rewind| Record { rewind, ..Record::new(seq, AppendId::random(), 0).with_entries([Message::user("text")]) };
         let records = vec![record(7, Some(0)), record(8, None), record(12, Some(9)), record(13, None)];
         let position = Position::new(14, Some(records[3].append_id), 0);
         let history = History::new(records, true, position.clone());
         for (seq, rewinds_to) in [(7, 0), (8, 8), (12, 9), (13, 13)] {
-            let rewind = Append::rewind(&history, seq, []).expect("it is in view");
+            let rewind = Append::rewind(&history, seq, None::<Message>).expect("it is in view");
             assert_eq!((rewind.rewinds_to(), rewind.expected()), (Some(rewinds_to), Some(&position)));
         }
-        assert!(Append::rewind(&history, 9, []).expect_err("not in view").is_invalid());
+        assert!(Append::rewind(&history, 9, None::<Message>).expect_err("not in view").is_invalid());
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::new_entries::{AppendedNew, append_new};
 use super::{Append, Appended, ChatStore, Load};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::session::SessionId;
 
@@ -25,7 +27,7 @@ pub trait ChatStoreExt: ChatStore {
     /// Conflict if another writer wrote in the meantime; otherwise as [`ChatStore::load`] and [`ChatStore::append`].
     async fn rewind_turns(&self, session: &SessionId, turns: usize) -> Result<Option<Appended>, Error> {
         let history = self.load(session, &Load::turns(turns)).await?;
-        let Some(append) = Append::rewind_turns(&history, turns, [])? else { return Ok(None) };
+        let Some(append) = Append::rewind_turns(&history, turns, None::<Entry>)? else { return Ok(None) };
         let mut appended = self.append(session, &append).await?;
         appended.cost += history.cost;
         Ok(Some(appended))
@@ -38,7 +40,7 @@ pub trait ChatStoreExt: ChatStore {
     /// [`ChatStore::load`] and [`ChatStore::append`].
     async fn rewind_to(&self, session: &SessionId, seq: u64) -> Result<Appended, Error> {
         let history = self.load(session, &Load::all().since(seq)).await?;
-        let mut appended = self.append(session, &Append::rewind(&history, seq, [])?).await?;
+        let mut appended = self.append(session, &Append::rewind(&history, seq, None::<Entry>)?).await?;
         appended.cost += history.cost;
         Ok(appended)
     }
@@ -75,6 +77,38 @@ pub trait ChatStoreExt: ChatStore {
             }
         }
         Err(doubt)
+    }
+
+    /// Appends the entries whose [ids](Entry::id) the session does not contain yet, so that overlapping batches, such as the lines
+    /// of a growing transcript, are stored once.
+    ///
+    /// An entry is left out if a visible record of the last 24 hours ([`KEY_LIFETIME_MS`](super::KEY_LIFETIME_MS), as for
+    /// idempotency keys) has one with the same id, or if it comes a second time in the append. Entries without an id are always
+    /// appended. What was rewound or cleared may be appended again. If another writer appends in the meantime, what is new is read
+    /// and the append is tried again. A repeat of a call is safe for all entries with an id, whatever the outcome of the first one.
+    ///
+    /// It reads the records of the last 24 hours, from the newest back to the one that completes the ids.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory::{Append, ChatStoreExt, Entry, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let (store, session) = (InMemoryStore::new(), SessionId::new("agent")?);
+    /// let line = |n: u32| Entry::from_json(&format!(r#"{{"type": "progress", "uuid": "line-{n}"}}"#));
+    /// store.append_new(&session, Append::new([line(1)?, line(2)?])).await?;
+    /// let again = store.append_new(&session, Append::new([line(2)?, line(3)?])).await?;
+    /// assert_eq!(again.new, [false, true]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Key reused, naming the id, if an entry with a known id has another body; invalid for an append that rewinds, or that has an
+    /// idempotency key or a ticket, since the ids take their place; conflict if the append expects another position and something
+    /// is new; contended if other writers kept it from getting through; otherwise as [`ChatStore::load`] and
+    /// [`append_with_retry`](Self::append_with_retry). After an error, repeat the call.
+    async fn append_new(&self, session: &SessionId, append: Append) -> Result<AppendedNew, Error> {
+        append_new(self, session, append).await
     }
 }
 

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AppendId, Cost, PageCursor, Position};
+use crate::entry::Entry;
 use crate::message::Message;
 
-/// The messages that one append wrote.
+/// What one append wrote: [entries](Entry), most of them messages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// Its number in the log, from 0.
     pub seq: u64,
@@ -20,42 +22,96 @@ pub struct Record {
     pub created_at: i64,
     /// When it expires, in epoch seconds, in a store with a retention.
     pub expires_at: Option<i64>,
-    /// A rewind: the view at this record is the view before this number, followed by this record's messages.
+    /// A rewind: the view at this record is the view before this number, followed by this record's entries.
     pub rewind: Option<u64>,
     /// The caller's metadata.
     pub metadata: Option<Map<String, Value>>,
-    /// When each message was sent, in epoch milliseconds; `None` if unknown. Empty if the append [gave no
-    /// times](super::Append::sent_at): the messages were then sent when the record was written.
-    /// [`message_times`](Self::message_times) covers both cases.
+    /// When each entry was sent, in epoch milliseconds; `None` if unknown. Empty if the append [gave no
+    /// times](super::Append::sent_at): the entries were then sent when the record was written.
+    /// [`entry_times`](Self::entry_times) covers both cases.
     pub sent_at: Vec<Option<i64>>,
-    /// The messages.
-    pub messages: Vec<Message>,
+    /// The entries.
+    #[serde(rename = "messages")]
+    pub entries: Vec<Entry>,
 }
 
 impl Record {
+    /// Creates a record without entries. One that takes nothing back either is a [stub](Self::is_stub).
+    pub fn new(seq: u64, append_id: AppendId, created_at: i64) -> Self {
+        let (expires_at, rewind, metadata) = (None, None, None);
+        Self { seq, append_id, created_at, expires_at, rewind, metadata, sent_at: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Sets the entries.
+    #[must_use]
+    pub fn with_entries(mut self, entries: impl IntoIterator<Item = impl Into<Entry>>) -> Self {
+        self.entries = entries.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the number of the first record that this one takes back.
+    #[must_use]
+    pub fn with_rewind(mut self, seq: u64) -> Self {
+        self.rewind = Some(seq);
+        self
+    }
+
+    /// Returns what a sweep leaves of the record, so that a repeat of its append is recognized: its number, id and time.
+    #[must_use]
+    pub fn stub(&self) -> Self {
+        Self::new(self.seq, self.append_id, self.created_at)
+    }
+
+    /// Whether it is what a sweep left: a record without entries that takes nothing back.
+    pub fn is_stub(&self) -> bool {
+        self.entries.is_empty() && self.rewind.is_none()
+    }
+
     /// Whether it has expired at this time, in epoch milliseconds.
     pub fn is_expired(&self, now_ms: i64) -> bool {
         self.expires_at.is_some_and(|at| at <= now_ms.div_euclid(1000))
     }
 
-    /// Returns when each message was sent, in epoch milliseconds; `None` if unknown, as in a list written by Flowise or
-    /// LangChain.
-    pub fn message_times(&self) -> impl ExactSizeIterator<Item = Option<i64>> + '_ {
+    /// Whether an entry is not a message.
+    pub fn has_other_entries(&self) -> bool {
+        self.entries.iter().any(|entry| entry.as_message().is_none())
+    }
+
+    /// Iterates over the entries that are messages.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
+        self.entries.iter().filter_map(Entry::as_message)
+    }
+
+    /// Returns the messages.
+    pub fn into_messages(self) -> Vec<Message> {
+        self.entries.into_iter().filter_map(Entry::into_message).collect()
+    }
+
+    /// Returns when each entry was sent, in epoch milliseconds; `None` if unknown, as in a list written by Flowise or LangChain.
+    pub fn entry_times(&self) -> impl ExactSizeIterator<Item = Option<i64>> + '_ {
         // Other programs' records carry no time.
         let written = Some(self.created_at).filter(|at| *at > 0);
-        let is_given = self.sent_at.len() == self.messages.len();
-        (0..self.messages.len()).map(move |n| if is_given { self.sent_at[n] } else { written })
+        let is_given = self.sent_at.len() == self.entries.len();
+        (0..self.entries.len()).map(move |n| if is_given { self.sent_at[n] } else { written })
+    }
+
+    /// Iterates over the messages, each with when it was [sent](Self::entry_times).
+    pub fn timed_messages(&self) -> impl Iterator<Item = (&Message, Option<i64>)> {
+        self.entries.iter().zip(self.entry_times()).filter_map(|(entry, at)| Some((entry.as_message()?, at)))
     }
 }
 
-/// How far back a load reads. It returns whole records, so there may be more than was asked for; the policies in
-/// [`memory`](crate::memory) cut to the message.
+/// How far back a load reads. It returns whole records with all their entries, so there may be more than was asked for; the
+/// policies in [`memory`](crate::memory) cut to the message. Entries that are not messages count for nothing but
+/// [`Records`](Reach::Records).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Reach {
     /// The whole history.
     #[default]
     All,
+    /// The last n records.
+    Records(usize),
     /// At least the last n messages.
     Messages(usize),
     /// At least the last n turns, each of which starts with a message that [begins one](Message::begins_turn).
@@ -73,6 +129,7 @@ impl fmt::Debug for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("All"),
+            Self::Records(n) => write!(f, "Records({n})"),
             Self::Messages(n) => write!(f, "Messages({n})"),
             Self::Turns(n) => write!(f, "Turns({n})"),
             Self::Weight { budget, .. } => write!(f, "Weight({budget})"),
@@ -103,6 +160,11 @@ impl Load {
     /// Loads the whole history.
     pub fn all() -> Self {
         Self::default()
+    }
+
+    /// Loads the last `n` records.
+    pub fn records(n: usize) -> Self {
+        Self::reaching(Reach::Records(n))
     }
 
     /// Loads at least the last `n` messages.
@@ -171,8 +233,7 @@ impl Load {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct History {
-    /// The records, oldest first. A record whose messages were all removed by a rewind is left out; a rewind without messages is
-    /// included.
+    /// The records, oldest first. A record that a rewind removed is left out; a rewind without entries is included.
     pub records: Vec<Record>,
     /// Whether these are all the records.
     pub complete: bool,
@@ -194,19 +255,29 @@ impl History {
         Self { cost, ..self }
     }
 
+    /// Iterates over the entries, oldest first.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.records.iter().flat_map(|record| &record.entries)
+    }
+
     /// Iterates over the messages, oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
-        self.records.iter().flat_map(|record| &record.messages)
+        self.entries().filter_map(Entry::as_message)
+    }
+
+    /// Returns the entries, oldest first.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.records.into_iter().flat_map(|record| record.entries).collect()
     }
 
     /// Returns the messages, oldest first.
     pub fn into_messages(self) -> Vec<Message> {
-        self.records.into_iter().flat_map(|record| record.messages).collect()
+        self.into_entries().into_iter().filter_map(Entry::into_message).collect()
     }
 
-    /// Whether there are no messages.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
-        self.messages().next().is_none()
+        self.entries().next().is_none()
     }
 
     /// Returns the cursor from which a load of what is [older](Load::before) continues; `None` if nothing is older.

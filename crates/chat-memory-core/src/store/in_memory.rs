@@ -39,7 +39,8 @@ pub struct InMemoryStore {
 
 #[derive(Debug, Default)]
 struct Log {
-    slots: Vec<Slot>,
+    /// All records; of cleared and swept ones, a stub.
+    records: Vec<Record>,
     listed: Option<Listed>,
 }
 
@@ -51,32 +52,6 @@ struct Listed {
     lasts: Expiry,
 }
 
-#[derive(Debug)]
-enum Slot {
-    Live(Record),
-    /// What is left of a cleared record: enough to recognize a repeat.
-    Swept {
-        append_id: AppendId,
-        created_at: i64,
-    },
-}
-
-impl Slot {
-    fn append_id(&self) -> AppendId {
-        match self {
-            Self::Live(record) => record.append_id,
-            Self::Swept { append_id, .. } => *append_id,
-        }
-    }
-
-    fn created_at(&self) -> i64 {
-        match self {
-            Self::Live(record) => record.created_at,
-            Self::Swept { created_at, .. } => *created_at,
-        }
-    }
-}
-
 impl Log {
     /// Returns the session's directory entry; nothing once all its records have expired.
     fn info(&self, now_ms: i64) -> Option<&SessionInfo> {
@@ -85,18 +60,20 @@ impl Log {
     }
 
     fn position(&self) -> Position {
-        Position::new(self.slots.len() as u64, self.slots.last().map(Slot::append_id), wall_ms())
+        Position::new(self.records.len() as u64, self.records.last().map(|record| record.append_id), wall_ms())
     }
 
     /// Returns the number of an earlier attempt at the same append.
     fn earlier(&self, append: &Append, id: AppendId, now_ms: i64) -> Option<usize> {
-        let found = |slot: &Slot| slot.append_id() == id;
+        let found = |record: &Record| record.append_id == id;
         match append.identity() {
             Identity::New => None,
-            Identity::Key(_) => self.slots.iter().rposition(|slot| found(slot) && slot.created_at() > now_ms - KEY_LIFETIME_MS),
+            Identity::Key(_) => {
+                self.records.iter().rposition(|record| found(record) && record.created_at > now_ms - KEY_LIFETIME_MS)
+            }
             Identity::Ticket(ticket) => {
-                let from = usize::try_from(ticket.lowest()).unwrap_or(usize::MAX).min(self.slots.len());
-                self.slots[from..].iter().position(found).map(|n| n + from)
+                let from = usize::try_from(ticket.lowest()).unwrap_or(usize::MAX).min(self.records.len());
+                self.records[from..].iter().position(found).map(|n| n + from)
             }
         }
     }
@@ -120,13 +97,12 @@ impl InMemoryStore {
         let mut logs = self.logs();
         let log = logs.entry(session.clone()).or_default();
         if let Some(at) = log.earlier(append, append_id, now_ms) {
-            if let Slot::Live(record) = &log.slots[at]
-                && !append.is_body_of(record)
-            {
-                return Err(append.reused(at as u64));
+            let record = &log.records[at];
+            if !record.is_stub() && !append.is_body_of(record) {
+                return Err(append.reused(record.seq));
             }
-            let position = Position::new(at as u64 + 1, Some(append_id), now_ms);
-            let appended = Appended::new(at as u64, position, log.slots[at].created_at());
+            let position = Position::new(record.seq + 1, Some(append_id), now_ms);
+            let appended = Appended::new(record.seq, position, record.created_at);
             return Ok(Appended { repeated: true, cost: one_request(), ..appended });
         }
         if let Identity::Ticket(ticket) = append.identity() {
@@ -137,18 +113,9 @@ impl InMemoryStore {
             return Err(Error::conflict(actual));
         }
         let seq = actual.next();
-        let expires_at = append.expires_at(now_ms, self.retention_s);
-        log.slots.push(Slot::Live(Record {
-            seq,
-            append_id,
-            created_at: now_ms,
-            expires_at,
-            rewind: append.rewinds_to(),
-            metadata: append.metadata().cloned(),
-            sent_at: append.times().to_vec(),
-            messages: append.messages().to_vec(),
-        }));
-        let lasts = expires_at.map_or(Expiry::Forever, Expiry::Until);
+        let record = append.record(seq, append_id, now_ms, self.retention_s);
+        let lasts = Expiry::of(record.expires_at);
+        log.records.push(record);
         // A session whose records have all expired has ended: this starts another, with its own owner and title.
         let goes_on = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now_ms));
         let started = goes_on.is_none();
@@ -200,12 +167,10 @@ impl ChatStore for InMemoryStore {
         let logs = self.logs();
         let none = Log::default();
         let log = logs.get(session).unwrap_or(&none);
-        let mut walk = Walk::new(load, (log.slots.len() as u64).checked_sub(1), wall_ms());
+        let mut walk = Walk::new(load, (log.records.len() as u64).checked_sub(1), wall_ms());
         while let Some(seq) = walk.wants() {
-            match &log.slots[seq as usize] {
-                Slot::Live(record) => walk.take(record.clone()),
-                Slot::Swept { .. } => walk.end(),
-            }
+            let record = &log.records[seq as usize];
+            if record.is_stub() { walk.end() } else { walk.take(record.clone()) }
         }
         let (records, complete) = walk.finish();
         let mut history = History::new(records, complete, log.position());
@@ -217,13 +182,10 @@ impl ChatStore for InMemoryStore {
         session.check()?;
         let mut swept = SweepStats { records: 0, cost: one_request() };
         if let Some(log) = self.logs().get_mut(session) {
-            let is_clear = |slot: &Slot| matches!(slot, Slot::Live(record) if record.rewind == Some(0));
-            let hidden = log.slots.iter().rposition(is_clear).unwrap_or(0);
-            for slot in &mut log.slots[..hidden] {
-                if let Slot::Live(Record { append_id, created_at, .. }) = *slot {
-                    *slot = Slot::Swept { append_id, created_at };
-                    swept.records += 1;
-                }
+            let hidden = log.records.iter().rposition(|record| record.rewind == Some(0)).unwrap_or(0);
+            for record in log.records[..hidden].iter_mut().filter(|record| !record.is_stub()) {
+                *record = record.stub();
+                swept.records += 1;
             }
         }
         Ok(swept)
@@ -237,16 +199,7 @@ impl ChatStore for InMemoryStore {
             && let Some(listed) = log.listed.take()
         {
             existed = !listed.lasts.is_over(now_ms);
-            log.slots.push(Slot::Live(Record {
-                seq: log.slots.len() as u64,
-                append_id: AppendId::random(),
-                created_at: now_ms,
-                expires_at: None,
-                rewind: Some(0),
-                metadata: None,
-                sent_at: Vec::new(),
-                messages: Vec::new(),
-            }));
+            log.records.push(Append::clear().record(log.position().next(), AppendId::random(), now_ms, None));
         }
         Ok(Deleted::new(existed, self.sweep(session).await?))
     }
@@ -310,10 +263,8 @@ mod tests {
     /// Moves every expiry in the store back, as if this many seconds had passed.
     fn pass(store: &InMemoryStore, seconds: i64) {
         for log in store.logs().values_mut() {
-            for slot in &mut log.slots {
-                if let Slot::Live(record) = slot {
-                    record.expires_at = record.expires_at.map(|at| at - seconds);
-                }
+            for record in &mut log.records {
+                record.expires_at = record.expires_at.map(|at| at - seconds);
             }
             if let Some(Listed { lasts: Expiry::Until(at), .. }) = &mut log.listed {
                 *at -= seconds;

@@ -13,7 +13,7 @@
 //! 4. **No lost update**, with any number of writers. An append with an expected [`Position`] is refused if the session was
 //!    modified since.
 //! 5. **Clear is atomic.** A load sees everything or nothing of what was cleared.
-//! 6. **Exact.** What was appended is loaded unchanged.
+//! 6. **Exact.** What was appended is loaded unchanged: messages, and in stores with [`Capabilities::entries`] any JSON objects.
 //! 7. **Bounded cost.** The cost of an append or of a window depends on its own bytes, not on the length of the session.
 //! 8. **Nothing is silently dropped**, truncated or filtered: what cannot be read is an error that names the record and the
 //!    reason.
@@ -53,13 +53,7 @@
 //!             return Err(Error::conflict(actual));
 //!         }
 //!         let seq = actual.next();
-//!         records.push((session.clone(), Record {
-//!             seq, append_id, created_at: 0, expires_at: None,
-//!             rewind: append.rewinds_to(),
-//!             metadata: append.metadata().cloned(),
-//!             sent_at: append.times().to_vec(),
-//!             messages: append.messages().to_vec(),
-//!         }));
+//!         records.push((session.clone(), append.record(seq, append_id, 0, None)));
 //!         Ok(Appended::new(seq, Position::new(seq + 1, Some(append_id), 0), 0))
 //!     }
 //!
@@ -102,6 +96,7 @@ pub(crate) mod directory;
 mod ext;
 mod history;
 mod in_memory;
+mod new_entries;
 mod page_cursor;
 pub(crate) mod position;
 mod token;
@@ -113,6 +108,7 @@ pub use directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES, SessionInfo, SessionOrd
 pub use ext::ChatStoreExt;
 pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
+pub use new_entries::AppendedNew;
 pub use page_cursor::PageCursor;
 pub use position::{AppendId, Position, Ticket};
 pub use walk::Walk;
@@ -131,12 +127,15 @@ pub struct Capabilities {
     pub last_activity: Option<Duration>,
     /// The cost of an append or of a window depends on its own bytes, not on the length of the session.
     pub bounded_cost: bool,
+    /// Records may hold [entries](crate::Entry) that are not chat messages.
+    pub entries: bool,
 }
 
 impl Capabilities {
     /// Every capability, with exact last activity.
     pub const fn all() -> Self {
-        Self { durable: true, rewind: true, directory: true, last_activity: Some(Duration::ZERO), bounded_cost: true }
+        let last_activity = Some(Duration::ZERO);
+        Self { durable: true, rewind: true, directory: true, last_activity, bounded_cost: true, entries: true }
     }
 }
 
@@ -152,7 +151,8 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Conflict if the log is not at the expected position; in doubt, with a ticket, if the outcome is unknown; key reused; too
-    /// large; invalid; other store errors. Unless the error is "in doubt", nothing was written.
+    /// large; invalid; unsupported if an entry is not a message and the store [holds only those](Capabilities::entries); other store
+    /// errors. Unless the error is "in doubt", nothing was written.
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error>;
 
     /// Loads the newest part of a session's view. A session that was never written to is empty.
@@ -176,7 +176,7 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`append`](Self::append) and [`sweep`](Self::sweep).
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
-        let before = self.load(session, &Load::last(1)).await?;
+        let before = self.load(session, &Load::records(1)).await?;
         let cleared = self.append(session, &Append::clear()).await?;
         let mut deleted = Deleted::new(!before.is_empty(), self.sweep(session).await?);
         deleted.cost += before.cost;

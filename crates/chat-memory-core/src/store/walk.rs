@@ -11,10 +11,9 @@ const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
 ///
 /// ```
 /// use chat_memory::store::{AppendId, Load, Record, Walk};
-/// # use chat_memory::Message;
-/// # let record = |seq, rewind| Record { seq, rewind, append_id: AppendId::random(), created_at: 0, expires_at: None,
-/// #     metadata: None, sent_at: Vec::new(), messages: vec![Message::user(format!("{seq}"))] };
-/// let log = [record(0, None), record(1, None), record(2, Some(1))]; // record 2 takes record 1's place
+/// use chat_memory::Message;
+/// let record = |seq| Record::new(seq, AppendId::random(), 0).with_entries([Message::user(format!("{seq}"))]);
+/// let log = [record(0), record(1), record(2).with_rewind(1)]; // record 2 takes record 1's place
 /// let mut walk = Walk::new(&Load::all(), Some(2), 0);
 /// while let Some(seq) = walk.wants() {
 ///     walk.take(log[seq as usize].clone());
@@ -51,7 +50,7 @@ impl Walk {
     pub fn new(load: &Load, newest: Option<u64>, now_ms: i64) -> Self {
         let empty_reach = match &load.reach {
             Reach::All => false,
-            Reach::Messages(n) | Reach::Turns(n) => *n == 0,
+            Reach::Records(n) | Reach::Messages(n) | Reach::Turns(n) => *n == 0,
             Reach::Weight { budget, .. } => *budget == 0,
         };
         let mut walk = Self {
@@ -84,8 +83,11 @@ impl Walk {
         // An expired record is hidden, but its rewind still counts: what it removed stays removed.
         if !passed && !record.is_expired(self.now_ms) {
             // The caller's weights may be any numbers.
-            let weights = record.messages.iter().map(|message| self.weight(message));
-            self.filled = weights.fold(self.filled, u64::saturating_add);
+            let weight = match self.reach {
+                Reach::Records(_) => 1,
+                _ => record.messages().map(|message| self.weight(message)).fold(0, u64::saturating_add),
+            };
+            self.filled = self.filled.saturating_add(weight);
             self.taken.push(record);
         }
         self.go_below(below);
@@ -129,7 +131,7 @@ impl Walk {
         }
         let target = match &self.reach {
             Reach::All => return None,
-            Reach::Messages(n) | Reach::Turns(n) => *n as u64,
+            Reach::Records(n) | Reach::Messages(n) | Reach::Turns(n) => *n as u64,
             Reach::Weight { budget, .. } => *budget,
         };
         let taken = self.taken.len() as u64;
@@ -153,7 +155,7 @@ impl Walk {
 
     fn weight(&self, message: &Message) -> u64 {
         match &self.reach {
-            Reach::All => 0,
+            Reach::All | Reach::Records(_) => 0,
             Reach::Messages(_) => 1,
             Reach::Turns(_) => u64::from(message.begins_turn()),
             Reach::Weight { of, .. } => of(message),
@@ -163,7 +165,7 @@ impl Walk {
     fn go_below(&mut self, seq: u64) {
         let full = match &self.reach {
             Reach::All => false,
-            Reach::Messages(n) | Reach::Turns(n) => self.filled >= *n as u64,
+            Reach::Records(n) | Reach::Messages(n) | Reach::Turns(n) => self.filled >= *n as u64,
             Reach::Weight { budget, .. } => self.filled >= *budget,
         };
         self.wants = seq.checked_sub(1).filter(|_| !full).and_then(|below| self.or_below(below));
@@ -191,17 +193,7 @@ mod tests {
     use crate::store::{AppendId, PageCursor};
 
     fn record(seq: u64, rewind: Option<u64>) -> Record {
-        let messages = vec![Message::user(format!("{seq}"))];
-        Record {
-            seq,
-            rewind,
-            append_id: AppendId::random(),
-            created_at: 0,
-            expires_at: None,
-            metadata: None,
-            sent_at: Vec::new(),
-            messages,
-        }
+        Record { rewind, ..Record::new(seq, AppendId::random(), 0).with_entries([Message::user(format!("{seq}"))]) }
     }
 
     /// Returns the numbers taken and the numbers read.

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::message::{Message, MessageError};
 
@@ -107,6 +108,21 @@ impl Format {
     /// Describes the form in a few words, for help texts.
     pub fn about(self) -> &'static str {
         self.form().about
+    }
+
+    /// Writes entries: messages in this form, other entries as they are; each value with the index of the last entry that it shows.
+    pub fn write_entries(self, entries: &[Entry]) -> Vec<(usize, Value)> {
+        let mut written = Vec::new();
+        let mut from = 0;
+        for run in entries.chunk_by(|a, b| a.as_message().is_some() && b.as_message().is_some()) {
+            let messages: Vec<_> = run.iter().filter_map(Entry::as_message).cloned().collect();
+            match run {
+                [Entry::Other(fields)] => written.push((from, Value::Object(fields.clone()))),
+                _ => written.extend(self.write_placed(&messages).into_iter().map(|(place, value)| (from + place, value))),
+            }
+            from += run.len();
+        }
+        written
     }
 
     /// Reads a list of messages.

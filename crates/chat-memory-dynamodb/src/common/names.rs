@@ -4,8 +4,11 @@ use crate::table::{Key, Range};
 use chat_memory_core::error::Error;
 use chat_memory_core::{Namespace, Owner, SessionId};
 
-/// The format version, which readers compare with an item's `v`.
-pub const FORMAT_VERSION: u64 = 1;
+/// The highest format version, which readers compare with an item's `v`. A record with an entry that is not a message has it.
+pub const FORMAT_VERSION: u64 = 2;
+
+/// The version of every other item: readers that know only messages show it correctly.
+pub(crate) const MESSAGES_VERSION: u64 = 1;
 
 /// The names of the partition key and the sort key in a table created here.
 pub(crate) const PARTITION_KEY: &str = "session_id";

@@ -1,7 +1,7 @@
-//! The messages of a record as bytes: JSON, or a zstd frame of it; in both layouts.
+//! The entries of a record as bytes: JSON, or a zstd frame of it; in both layouts.
 
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::message::Message;
+use chat_memory_core::{Entry, Message};
 use serde_json::Value;
 
 /// The maximum number of parts of a record: what four digits can number, since beyond that their sort keys would be out of order.
@@ -25,7 +25,8 @@ pub(crate) fn compress(json: &str) -> Result<Vec<u8>, Error> {
 
 /// Decodes the messages in a zstd frame of their JSON array.
 pub(crate) fn unpack_messages(frame: Vec<u8>, max_bytes: usize) -> Result<Vec<Message>, String> {
-    unpack(frame, Codec::Zstd, max_bytes).and_then(|text| messages(&text))
+    let entries = unpack(frame, Codec::Zstd, max_bytes).and_then(|text| entries(&text, false))?;
+    Ok(entries.into_iter().filter_map(Entry::into_message).collect())
 }
 
 /// The number of bytes of JSON to read at most for a record with `max_bytes` of messages.
@@ -57,13 +58,19 @@ pub(crate) fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<S
     String::from_utf8(json).map_err(|_| "there is text that is not UTF-8".to_owned())
 }
 
-/// The messages of a JSON list.
-pub(crate) fn messages(text: &str) -> Result<Vec<Message>, String> {
+/// The entries of a JSON list; `others` as in [`entry`].
+pub(crate) fn entries(text: &str, others: bool) -> Result<Vec<Entry>, String> {
     let values: Vec<Value> = serde_json::from_str(text).map_err(|e| format!("there is no JSON list ({e})"))?;
-    // A record without messages is stored without a list.
+    // A record without entries is stored without a list.
     if values.is_empty() {
         return Err("there is no message".to_owned());
     }
-    let read = |(n, value)| Message::from_value(value).map_err(|e| format!("message {} is not a message ({e})", n + 1));
+    let read = |(n, value)| entry(value, others).map_err(|why| format!("message {} {why}", n + 1));
     values.into_iter().enumerate().map(read).collect()
+}
+
+/// Reads an entry; only a record of a version with `others` holds any but messages.
+pub(crate) fn entry(value: Value, others: bool) -> Result<Entry, String> {
+    let entry = if others { Entry::from_value(value) } else { Message::from_value(value).map(Entry::from) };
+    entry.map_err(|e| format!("is not a message ({e})"))
 }

@@ -63,7 +63,7 @@ pub async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let write = move |record: &Record| {
-        let written = params.format.write_placed(&record.messages);
+        let written = params.format.write_placed(&record.messages().cloned().collect::<Vec<_>>());
         let body = EventBody {
             record: RecordInfo::from(record).written(written.iter().map(|(place, _)| *place)),
             messages: written.into_iter().map(|(_, value)| value).collect(),

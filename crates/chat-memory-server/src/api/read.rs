@@ -4,16 +4,16 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chat_memory::memory::{Encoding, Policy, TokenCounter};
-use chat_memory::store::{Cost, History, Load, Position};
+use chat_memory::store::{Cost, History, Load, Position, Record};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore as _, Message, SessionId};
+use chat_memory::{ChatStore as _, Entry, Message, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::errors::{OfStore, OfValues};
 use super::parameters::{IfNoneMatchHeader, SessionPath};
-use super::types::{MessagesBody, RecordInfo, WireFormat};
+use super::types::{MessagesBody, RecordInfo, WireFormat, others};
 use crate::auth::{Access, MayRead};
 use crate::extract::{Params, Session, none_match};
 use crate::operations::{self, cursor};
@@ -36,7 +36,7 @@ pub struct ReadParams {
     /// A window: the newest messages with up to n tokens in total, counted with the vocabulary o200k_base
     #[param(minimum = 0, nullable = false, format = "uint64")]
     tokens: Option<u64>,
-    /// A page: whole records, until n messages are reached; 100 by default
+    /// A page: whole records, until n messages are reached (with `entries=all`, n records); 100 by default
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page before: `next` of an answer. Without `before` and `after` it is the newest page
@@ -53,6 +53,10 @@ pub struct ReadParams {
     #[param(inline, value_type = WireFormat, default = json!("openai"))]
     #[serde(default)]
     format: Format,
+    /// What to return on a page: messages only, or all entries, those that are not messages as they are
+    #[param(inline, default = json!("messages"))]
+    #[serde(default)]
+    entries: Entries,
     /// Only what the API with this format accepts. For `openai`: `role`, `content` and `name`; of an assistant also `tool_calls`, `function_call`,
     /// `refusal` and the id of its `audio`; of a tool's result also `tool_call_id`. For `anthropic`: `role` and `content`, all results of an answer's
     /// calls in one message, and `system` apart. For `responses`: the items' known fields. Not with `langchain`
@@ -70,9 +74,25 @@ pub struct ReadParams {
 }
 
 impl ReadParams {
+    /// The newest page.
+    fn page(&self, limit: usize) -> Load {
+        if self.entries == Entries::All { Load::records(limit) } else { Load::last(limit) }
+    }
+
     fn consistent(&self, load: Load) -> Load {
         if self.eventual { load.eventually_consistent() } else { load }
     }
+}
+
+/// Which entries to return.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Entries {
+    /// Messages only
+    #[default]
+    Messages,
+    /// All
+    All,
 }
 
 /// The order of messages.
@@ -125,6 +145,7 @@ pub async fn messages(
         session: session.to_string(),
         messages,
         system,
+        other_entries: read.passed_over,
         records: Some(records),
         next: read.next,
         left_out: read.left_out,
@@ -144,7 +165,9 @@ pub(super) fn tagged(position: &Position) -> Result<[(header::HeaderName, Header
 /// What was read.
 struct Read {
     /// The records, each with what is returned of it.
-    records: Vec<(RecordInfo, Vec<Message>)>,
+    records: Vec<(RecordInfo, Vec<Entry>)>,
+    /// How many entries that are not messages are not among them.
+    passed_over: usize,
     next: Option<String>,
     left_out: Option<String>,
     position: Position,
@@ -179,6 +202,11 @@ impl How {
                 forms.join(", ")
             )));
         }
+        if params.entries == Entries::All && (windows > 0 || params.for_model) {
+            return Err(Problem::bad_request(
+                "entries=all goes with pages: leave out last, turns, tokens and for_model, which are for models",
+            ));
+        }
         if params.before.is_some() && params.after.is_some() {
             return Err(Problem::bad_request("give before or after, but not both"));
         }
@@ -199,9 +227,9 @@ impl How {
                 Self::After(position.next(), limit)
             }
             ReadParams { before: Some(text), .. } => {
-                Self::Before(Load::last(limit).before(cursor::before(access, session, text)?))
+                Self::Before(params.page(limit).before(cursor::before(access, session, text)?))
             }
-            _ => Self::Before(Load::last(limit)),
+            _ => Self::Before(params.page(limit)),
         })
     }
 
@@ -211,14 +239,14 @@ impl How {
                 let recalled = operations::recall(access, session, policy, params.consistent(Load::all())).await?;
                 let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
                 // The records of which something is returned.
-                let shown = recalled.records().filter(|(_, messages)| !messages.is_empty());
-                let records = shown.map(|(record, messages)| {
-                    let info = RecordInfo::of_some(record, messages.iter().map(|(_, at)| *at));
-                    (info, messages.into_iter().map(|(message, _)| message.clone()).collect())
+                let shown = recalled.records().filter(|(_, entries)| !entries.is_empty());
+                let records = shown.map(|(record, entries)| {
+                    (RecordInfo::of_some(record, &entries), entries.into_iter().map(|(entry, _)| entry.clone()).collect())
                 });
                 Ok(Read {
                     left_out,
                     records: records.collect(),
+                    passed_over: others(recalled.history.entries()),
                     next: None,
                     position: recalled.history.position.clone(),
                     cost: recalled.history.cost,
@@ -227,39 +255,46 @@ impl How {
             Self::Before(load) => {
                 let history = access.store.load(session, &params.consistent(load)).await.map_err(|e| access.problem(&e))?;
                 let next = cursor::of_older(access, session, &history);
-                Ok(page(history, next))
+                Ok(page(history, next, params.entries))
             }
             Self::After(since, limit) => {
-                let (history, next) = operations::newer(access, session, since, limit, params.consistent(Load::all())).await?;
-                Ok(page(history, next.map(|position| position.to_string())))
+                let (all, load) = (params.entries == Entries::All, params.consistent(Load::all()));
+                let (history, next) = operations::newer(access, session, since, limit, all, load).await?;
+                Ok(page(history, next.map(|position| position.to_string()), params.entries))
             }
         }
     }
 }
 
-fn page(history: History, next: Option<String>) -> Read {
+fn page(history: History, next: Option<String>, wanted: Entries) -> Read {
+    let is_wanted = |entry: &Entry| wanted == Entries::All || entry.as_message().is_some();
+    let passed_over = history.entries().filter(|entry| !is_wanted(entry)).count();
+    let of = |record: Record| {
+        let entries = record.entries.iter().zip(record.entry_times()).filter(|(entry, _)| is_wanted(entry));
+        let info = RecordInfo::of_some(&record, &entries.collect::<Vec<_>>());
+        (info, record.entries.into_iter().filter(is_wanted).collect())
+    };
     let History { records, position, cost, .. } = history;
-    let records = records.into_iter().map(|record| (RecordInfo::from(&record), record.messages)).collect();
-    Read { records, next, left_out: None, position, cost }
+    Read { records: records.into_iter().map(of).collect(), passed_over, next, left_out: None, position, cost }
 }
 
 /// Writes what was read: the system prompt if the form has it apart, the values, and the records, each with how many of the values
 /// are its. Records are written one by one, except for a model, to which several results may be one message.
-fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Message>)>) -> (Option<Value>, Vec<Value>, Vec<RecordInfo>) {
+fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<Value>, Vec<Value>, Vec<RecordInfo>) {
     let (mut values, mut records) = (Vec::new(), Vec::new());
     if !params.for_model {
-        for (record, messages) in read {
-            let written = params.format.write_placed(&messages);
+        for (record, entries) in read {
+            let written = params.format.write_entries(&entries);
             records.push(record.written(written.iter().map(|(place, _)| *place)));
             values.extend(written.into_iter().map(|(_, value)| value));
         }
         return (None, values, records);
     }
-    let all: Vec<_> = read.iter().flat_map(|(_, messages)| messages).cloned().collect();
+    let all: Vec<Message> = read.iter().flat_map(|(_, entries)| entries).filter_map(Entry::as_message).cloned().collect();
     let request = params.format.for_request(&all).unwrap_or_default();
     let mut from = 0;
-    for (record, messages) in read {
-        let to = from + messages.len();
+    for (record, entries) in read {
+        let to = from + entries.len();
         let places = request.messages.iter().map(|(place, _)| *place).filter(|place| (from..to).contains(place));
         records.push(record.written(places.map(|place| place - from)));
         from = to;

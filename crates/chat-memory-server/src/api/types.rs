@@ -1,5 +1,6 @@
 //! The request and response bodies of the API, as its OpenAPI document describes them.
 
+use chat_memory::Entry;
 use chat_memory::store::{self, Record, SessionInfo, SessionOrder};
 use chat_memory::wire::Format;
 use jiff::Timestamp;
@@ -53,8 +54,15 @@ pub struct FormatParam {
 #[serde(deny_unknown_fields)]
 pub struct AppendBody {
     /// The messages, oldest first; at least one
-    #[schema(value_type = Vec<super::message::ChatMessage>, min_items = 1)]
-    pub messages: Vec<Value>,
+    #[schema(value_type = Vec<super::message::ChatMessage>, min_items = 1, nullable = false)]
+    pub messages: Option<Vec<Value>>,
+    /// In place of messages: any JSON objects, stored as they are. Those with the fields of a message in OpenAI's form are messages
+    #[schema(value_type = Vec<Object>, min_items = 1, nullable = false)]
+    pub entries: Option<Vec<Map<String, Value>>>,
+    /// Append only those whose id (`id`, else `uuid`) the session does not have from the last 24 hours. Not together with an Idempotency-Key or a ticket
+    #[serde(default)]
+    #[schema(default = false)]
+    pub only_new: bool,
     /// A small JSON object to keep with the record
     #[schema(example = json!({"model": "gpt-5"}))]
     pub metadata: Option<Map<String, Value>>,
@@ -74,13 +82,18 @@ pub struct AppendBody {
 pub struct AppendedBody {
     /// The session
     pub session: String,
-    /// The record's number, from 0
-    pub seq: u64,
+    /// The record's number, from 0; null where nothing was new
+    #[schema(required)]
+    pub seq: Option<u64>,
+    /// With `only_new`: for each message or entry whether it was new, and is stored now
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub new: Option<Vec<bool>>,
     /// The number that comes next
     pub next: u64,
     /// The position behind the record: what `If-Match` and `after` take
     pub position: String,
-    /// When it was stored, in UTC
+    /// When it was stored, in UTC; null where nothing was new
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub created_at: Option<Timestamp>,
     /// What it cost
@@ -170,6 +183,10 @@ pub struct RecordInfo {
     pub expires_at: Option<Timestamp>,
     /// How many messages of it are meant: all, or in a window those that are in it
     pub messages: usize,
+    /// How many entries of it are not messages and are passed over
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub other_entries: usize,
     /// When each of these messages was sent, in UTC; null where that is unknown
     #[schema(value_type = Vec<Option<String>>)]
     pub sent_at: Vec<Option<Timestamp>>,
@@ -186,25 +203,39 @@ impl From<&Record> for RecordInfo {
             created_at: time(record.created_at).filter(|_| record.created_at > 0),
             rewind: record.rewind,
             expires_at: record.expires_at.and_then(|at| Timestamp::from_second(at).ok()),
-            messages: record.messages.len(),
-            sent_at: record.message_times().map(|at| at.and_then(time)).collect(),
+            messages: record.messages().count(),
+            other_entries: others(&record.entries),
+            sent_at: record.timed_messages().map(|(_, at)| at.and_then(time)).collect(),
             metadata: record.metadata.clone(),
         }
     }
 }
 
 impl RecordInfo {
-    /// Describes a record of which only messages with these times are returned.
-    pub(super) fn of_some(record: &Record, times: impl Iterator<Item = Option<i64>>) -> Self {
-        let sent_at: Vec<_> = times.map(|at| at.and_then(time)).collect();
-        Self { messages: sent_at.len(), sent_at, ..Self::from(record) }
+    /// Describes a record of which only these entries are returned, each with its time.
+    pub(super) fn of_some(record: &Record, entries: &[(&Entry, Option<i64>)]) -> Self {
+        Self {
+            messages: entries.len(),
+            other_entries: others(&record.entries) - others(entries.iter().map(|(entry, _)| *entry)),
+            sent_at: entries.iter().map(|(_, at)| at.and_then(time)).collect(),
+            ..Self::from(record)
+        }
     }
 
-    /// Counts values of a form instead of messages: each was sent when the last message that it shows was.
+    /// Counts values of a form instead of entries: each was sent when the last entry that it shows was.
     pub(super) fn written(self, last: impl Iterator<Item = usize>) -> Self {
         let sent_at: Vec<_> = last.map(|place| self.sent_at.get(place).copied().flatten()).collect();
         Self { messages: sent_at.len(), sent_at, ..self }
     }
+}
+
+/// The number of entries that are not messages.
+pub(super) fn others<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
+    entries.into_iter().filter(|entry| entry.as_message().is_none()).count()
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Messages of a session.
@@ -212,13 +243,17 @@ impl RecordInfo {
 pub struct MessagesBody {
     /// The session
     pub session: String,
-    /// The messages; empty for a session that nobody wrote to
+    /// The messages; empty for a session that nobody wrote to. With `entries=all` also other entries, as they are
     #[schema(value_type = Vec<super::message::ChatMessage>)]
     pub messages: Vec<Value>,
     /// With `for_model` and a form that has the system prompt outside the messages: the system prompt
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub system: Option<Value>,
+    /// How many entries of the records that were read are not messages and are passed over; `entries=all` returns them
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub other_entries: usize,
     /// The records that the messages come from, in the same order, each with how many of the messages are its, and their times
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -4,18 +4,19 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chat_memory::backend::check_title;
-use chat_memory::store::{Append, Appended, Position};
+use chat_memory::store::{Append, Appended, AppendedNew, Position};
 use chat_memory::wire::Format;
-use chat_memory::{Message, Owner};
+use chat_memory::{Entry, Message, Owner, SessionId};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
 use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
 use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam};
-use crate::auth::MayWrite;
+use crate::auth::{Access, MayWrite};
 use crate::extract::{IfMatch, JsonBody, Key, Params, Session};
+use crate::memory::Held;
 use crate::operations::{self, Cleared};
 use crate::problem::Problem;
 
@@ -24,13 +25,15 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Append messages
 ///
-/// They are stored as one record, whole or not at all. A session starts with its first record. With an `Idempotency-Key` it is safe to repeat
+/// They are stored as one record, whole or not at all; other entries than messages under `entries`. A session starts with its first record. With an `Idempotency-Key` it is safe to repeat
 /// until an answer comes.
 #[utoipa::path(
     post, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "appendMessages",
     params(SessionPath, FormatParam, KeyHeader, IfMatchHeader),
     request_body = AppendBody,
-    responses((status = 201, description = "Stored; or, for a repeated key, what the first request stored", body = AppendedBody,
+    responses((status = 200, description = "Nothing was new, with `only_new`", body = AppendedBody,
+        headers(("ETag" = String, description = "The session's position"))),
+        (status = 201, description = "Stored; or, for a repeated key, what the first request stored", body = AppendedBody,
         headers(("ETag" = String, description = "The position behind the record"),
             ("Idempotent-Replayed" = String, description = "`true` where an earlier request with this key had stored it"))),
         OfStore, OfBody, OfValues, OfKey, OfMatch),
@@ -44,10 +47,15 @@ pub async fn append(
     expected: Option<IfMatch>,
     JsonBody(body, held): JsonBody<AppendBody>,
 ) -> Result<Response, Problem> {
-    if body.messages.is_empty() {
+    let entries: Vec<Entry> = match (body.messages, body.entries) {
+        (Some(_), Some(_)) => return Err(Problem::bad_request("give messages or entries, but not both")),
+        (None, Some(entries)) => entries_of(entries)?,
+        (values, None) => messages(values.unwrap_or_default(), format)?.into_iter().map(Entry::from).collect(),
+    };
+    if entries.is_empty() {
         return Err(Problem::invalid("there is nothing to append: give one message at least").at("/messages"));
     }
-    let mut append = Append::new(messages(body.messages, format)?);
+    let mut append = Append::new(entries);
     if let Some(metadata) = body.metadata {
         append = append.with_metadata(metadata);
     }
@@ -67,17 +75,37 @@ pub async fn append(
     if let Some(IfMatch(position)) = expected {
         append = append.with_expected(position);
     }
+    if body.only_new {
+        return append_new(&access, &session, append, held).await;
+    }
     let appended = operations::append(&access, &session, append, held).await?;
     let position = position(&appended);
     let body = AppendedBody {
         session: session.to_string(),
-        seq: appended.seq,
+        seq: Some(appended.seq),
+        new: None,
         next: appended.seq + 1,
         position: position.to_string(),
         created_at: Timestamp::from_millisecond(appended.created_at).ok(),
         cost: appended.cost,
     };
     Ok((StatusCode::CREATED, tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
+}
+
+/// Appends the entries that are new, by their ids.
+async fn append_new(access: &Access, session: &SessionId, append: Append, held: Held) -> Result<Response, Problem> {
+    let AppendedNew { new, appended, position, cost, .. } = operations::append_new(access, session, append, held).await?;
+    let body = AppendedBody {
+        session: session.to_string(),
+        seq: appended.as_ref().map(|appended| appended.seq),
+        new: Some(new),
+        next: position.next(),
+        position: position.to_string(),
+        created_at: appended.as_ref().and_then(|appended| Timestamp::from_millisecond(appended.created_at).ok()),
+        cost,
+    };
+    let status = if appended.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, tagged(&position)?, Json(body)).into_response())
 }
 
 fn replayed(repeated: bool) -> Option<[(HeaderName, HeaderValue); 1]> {
@@ -100,6 +128,15 @@ pub(super) fn messages(values: Vec<Value>, format: Format) -> Result<Vec<Message
     let read = read.or_else(|e| at(&pointer(e.place().unwrap_or_default()), Err(e.reason())))?;
     let check = |(place, message): (usize, Message)| at(&pointer(place), message.check().map(|()| message));
     read.into_iter().map(check).collect()
+}
+
+/// Reads the entries of a body.
+fn entries_of(values: Vec<Map<String, Value>>) -> Result<Vec<Entry>, Problem> {
+    let read = |(place, fields)| {
+        let entry = Entry::from_object(fields);
+        at(&format!("/entries/{place}"), entry.check().map(|()| entry))
+    };
+    values.into_iter().enumerate().map(read).collect()
 }
 
 /// Describes an invalid part of a body, with its place.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
 use chat_memory::store::{Append, ChatStore as _, History, Load, SessionUpdate};
-use chat_memory::{Message, Role, SessionId};
+use chat_memory::{Entry, Message, Role, SessionId};
 use maud::{Markup, html};
 
 use super::form::{Fields, Posted};
@@ -159,8 +159,8 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
         session: &session,
         title: "Take back the last turn?",
         what: html! {
-            p { "This is the turn: " (count(turn.len(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
-            div.turn { @for (at, message) in turn { (view.message(message, at)) } }
+            p { "This is the turn: " (count(turn.iter().filter(|(_, entry)| entry.as_message().is_some()).count(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
+            div.turn { @for (at, entry) in turn { (view.entry(entry, at)) } }
         },
         below: "/rewind",
         fields: html! { input type="hidden" name="position" value=(history.position); },
@@ -170,15 +170,15 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
 }
 
 /// The last user message without a tool result, and everything after it.
-fn last_turn(history: &History) -> Vec<(Place, &Message)> {
-    let mut all: Vec<(Place, &Message)> = Vec::new();
+fn last_turn(history: &History) -> Vec<(Place, &Entry)> {
+    let mut all: Vec<(Place, &Entry)> = Vec::new();
     for record in &history.records {
-        all.extend(record.messages.iter().enumerate().map(|(n, message)| ((record.seq, n), message)));
+        all.extend(record.entries.iter().enumerate().map(|(n, entry)| ((record.seq, n), entry)));
     }
     let mut turn = Vec::new();
-    for (at, message) in all.into_iter().rev() {
-        turn.insert(0, (at, message));
-        if message.begins_turn() {
+    for (at, entry) in all.into_iter().rev() {
+        turn.insert(0, (at, entry));
+        if entry.as_message().is_some_and(Message::begins_turn) {
             return turn;
         }
     }

@@ -37,9 +37,9 @@ impl Taken {
     fn by(session: &SessionId, record: &Record) -> Self {
         let cost = cost_of(session, record).unwrap_or_default();
         Self {
-            plain: record.messages.iter().map(plain_bytes).sum(),
+            plain: record.messages().map(plain_bytes).sum(),
             seq: record.seq,
-            messages: record.messages.len(),
+            messages: record.messages().count(),
             units: cost.write_units,
             bytes: cost.bytes,
         }

@@ -16,7 +16,7 @@ pub(crate) struct Wanted {
     format: Option<String>,
 }
 
-/// All messages of a session, one per line
+/// All entries of a session, one per line
 pub(crate) async fn export(
     viewer: Viewer,
     Session(session): Session,
@@ -26,7 +26,8 @@ pub(crate) async fn export(
     let format: Format = format.map_err(|e| Problem::bad_request(e.to_string()))?;
     let history = viewer.access.store.load(&session, &Load::all()).await;
     let history = history.map_err(|e| Refused::from(viewer.access.problem(&e)).in_session(&session))?;
-    let lines: String = format.write(&history.into_messages()).iter().map(|value| value.to_string() + "\n").collect();
+    let entries = history.into_entries();
+    let lines: String = format.write_entries(&entries).iter().map(|(_, value)| value.to_string() + "\n").collect();
     let plain: String = session.as_str().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let encoded = query(session.as_str());
     let disposition = format!("attachment; filename=\"{plain}.{format}.jsonl\"; filename*=UTF-8''{encoded}.{format}.jsonl");

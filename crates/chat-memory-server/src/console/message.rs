@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::{Load, PageCursor, Record};
-use chat_memory::{ChatStore as _, Content, Message, Part, Role, SessionId, ToolCall, json};
+use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId, ToolCall, json};
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl MessageView {
                     None => {}
                 }
                 (self.line(record))
-                @for (n, message) in record.messages.iter().enumerate() { (self.message(message, (seq, n))) }
+                @for (n, entry) in record.entries.iter().enumerate() { (self.entry(entry, (seq, n))) }
                 @if let Some(metadata) = &record.metadata {
                     (folded("data", html! { "Metadata" }, self.pre(&pretty(&Value::Object(metadata.clone())), seq)))
                 }
@@ -86,15 +86,26 @@ impl MessageView {
         }
     }
 
+    /// An entry: a message, or any other as JSON.
+    pub(crate) fn entry(&self, entry: &Entry, at: Place) -> Markup {
+        match entry {
+            Entry::Message(message) => self.message(message, at),
+            other => {
+                let kind = html! { @if let Some(kind) = other.kind() { "Entry of type " code { (kind) } } @else { "Entry without a type" } };
+                folded("entry", kind, self.pre(&pretty(&other.to_value()), at.0))
+            }
+        }
+    }
+
     /// A message.
-    pub(crate) fn message(&self, message: &Message, at: Place) -> Markup {
+    fn message(&self, message: &Message, at: Place) -> Markup {
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
             Role::User if message.begins_turn() => ("user", "User"),
-            // The Anthropic, Bedrock and Gemini formats put tool results into a user message.
-            Role::User => ("tool", "Tool"),
             Role::Assistant => ("assistant", "Assistant"),
             Role::Tool => return self.result(message, at),
+            // The Anthropic, Bedrock and Gemini formats put tool results into a user message.
+            _ => ("tool", "Tool"),
         };
         let calls = message.tool_calls.iter().map(|call| self.call(call, at.0));
         html! {
@@ -118,6 +129,7 @@ impl MessageView {
             Content::Text(text) if text.trim().is_empty() => html! { p.empty { "(empty)" } },
             Content::Text(text) => self.text(text, at),
             Content::Parts(parts) => html! { @for part in parts { (self.part(part, at)) } },
+            _ => html! {},
         }
     }
 
@@ -236,13 +248,13 @@ fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
 /// Finds a visible record of a session by its number.
 async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, Refused> {
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(session);
-    let newest = viewer.access.store.load(session, &Load::last(1)).await.map_err(problem)?;
+    let newest = viewer.access.store.load(session, &Load::records(1)).await.map_err(problem)?;
     // Treats newer records as written later and loads one record, backwards from the wanted one.
     let older = PageCursor::new(newest.position.next(), seq.saturating_add(1), newest.position.read_at());
     let history = if newest.records.iter().any(|record| record.seq == seq) {
         newest
     } else {
-        viewer.access.store.load(session, &Load::last(1).before(older)).await.map_err(problem)?
+        viewer.access.store.load(session, &Load::records(1).before(older)).await.map_err(problem)?
     };
     let found = history.records.into_iter().find(|record| record.seq == seq);
     found.ok_or_else(|| {
@@ -261,7 +273,7 @@ fn plain(text: String) -> Plain {
 pub(crate) async fn record(viewer: Viewer, Path((session, seq)): Path<(String, u64)>) -> Result<Plain, Refused> {
     let session = session_of(session)?;
     let record = find(&viewer, &session, seq).await?;
-    let messages: Vec<Value> = record.messages.iter().map(Message::to_value).collect();
+    let messages: Vec<Value> = record.entries.iter().map(Entry::to_value).collect();
     Ok(plain(pretty(&serde_json::json!({ "seq": seq, "metadata": record.metadata, "messages": messages }))))
 }
 
@@ -270,7 +282,7 @@ pub(crate) async fn text(viewer: Viewer, Path((session, seq, n)): Path<(String, 
     let session = session_of(session)?;
     let record = find(&viewer, &session, seq).await?;
     let missing = || Refused::from(Problem::not_found(format!("record {seq} has no message {n}"))).in_session(&session);
-    Ok(plain(record.messages.get(n).ok_or_else(missing)?.text()))
+    Ok(plain(record.entries.get(n).and_then(Entry::as_message).ok_or_else(missing)?.text()))
 }
 
 fn session_of(id: String) -> Result<SessionId, Refused> {

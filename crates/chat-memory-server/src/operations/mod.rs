@@ -12,7 +12,7 @@ mod write;
 pub(crate) use follow::{Update, follow};
 pub(crate) use read::{newer, recall};
 pub(crate) use sessions::{delete, find, list, update};
-pub(crate) use write::{Back, Cleared, append, clear, rewind};
+pub(crate) use write::{Back, Cleared, append, append_new, clear, rewind};
 
 /// The default number of messages or sessions on a page, in the API and in the console.
 pub(crate) const PAGE: usize = 100;

@@ -23,12 +23,14 @@ pub(crate) async fn recall(access: &Access, session: &SessionId, policy: Policy,
     })
 }
 
-/// Reads the records from number `since` on, until `limit` messages are reached; and the position after them if there are more.
+/// Reads the records from number `since` on, until `limit` messages are reached, or `limit` records if all `entries` are wanted; and the
+/// position after them if there are more.
 pub(crate) async fn newer(
     access: &Access,
     session: &SessionId,
     since: u64,
     limit: usize,
+    entries: bool,
     load: Load,
 ) -> Result<(History, Option<Position>), Problem> {
     let load = load.since(since);
@@ -36,16 +38,16 @@ pub(crate) async fn newer(
     if history.position.next() < since {
         return Err(Problem::invalid("this session was restarted since that position; read it again with after=start"));
     }
-    let next = cut(&mut history, limit);
+    let next = cut(&mut history, limit, entries);
     Ok((history, next))
 }
 
-/// Keeps the oldest records up to `limit` messages; returns the position after them if any are left.
-fn cut(history: &mut History, limit: usize) -> Option<Position> {
-    let mut messages = 0;
+/// Keeps the oldest records up to `limit` messages or records; returns the position after them if any are left.
+fn cut(history: &mut History, limit: usize, entries: bool) -> Option<Position> {
+    let mut count = 0;
     let full = history.records.iter().position(|record| {
-        messages += record.messages.len();
-        messages >= limit
+        count += if entries { 1 } else { record.messages().count() };
+        count >= limit
     })?;
     let more = full + 1 < history.records.len();
     history.records.truncate(full + 1);

@@ -1,6 +1,6 @@
 //! Writes to a session. Each is completed even if its client disconnects, and watchers are notified.
 
-use chat_memory::store::{Append, Appended, ChatStore as _, ChatStoreExt as _, Cost, Identity, Load, Position};
+use chat_memory::store::{Append, Appended, AppendedNew, ChatStore as _, ChatStoreExt as _, Cost, Identity, Load, Position};
 use chat_memory::{Error, Message, SessionId};
 
 use crate::auth::Access;
@@ -29,6 +29,20 @@ async fn store(
         let _until_the_end = (held, in_flight);
         let appended = within.store.append_with_retry(&to, append).await.map_err(|e| within.problem_of(&e, operation))?;
         if !appended.repeated {
+            within.tell(&to);
+        }
+        Ok(appended)
+    };
+    access.service.write(work).await
+}
+
+/// Appends the entries that are new, by their ids.
+pub(crate) async fn append_new(access: &Access, session: &SessionId, append: Append, held: Held) -> Result<AppendedNew, Problem> {
+    let (within, to) = (access.clone(), session.clone());
+    let work = async move {
+        let _until_the_end = held;
+        let appended = within.store.append_new(&to, append).await.map_err(|e| within.problem_of(&e, Operation::Append))?;
+        if appended.appended.is_some() {
             within.tell(&to);
         }
         Ok(appended)

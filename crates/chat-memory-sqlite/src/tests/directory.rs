@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::erasing::{DAY_S, Timed};
 use super::*;
-use crate::{FORMAT_VERSION, listing};
+use crate::listing;
 use chat_memory_core::Owner;
 use chat_memory_core::store::{SessionInfo, SessionOrder, SessionQuery, SessionUpdate};
 
@@ -180,14 +180,14 @@ async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
         assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
         let history = store.load(&session("kept"), &Load::all()).await.expect("a load");
         assert_eq!(history.records[0].sent_at, []);
-        assert_eq!(history.records[0].message_times().collect::<Vec<_>>(), [Some(1_704_103_201_000)]);
+        assert_eq!(history.records[0].entry_times().collect::<Vec<_>>(), [Some(1_704_103_201_000)]);
         assert_eq!(texts(&store, "mixed").await, ["kept"]);
         assert_eq!(store.session(&session("short")).await.expect("a look"), None);
         let version: i32 = Connection::open(&path)
             .expect("the file")
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .expect("a version");
-        assert_eq!(version, if read_only { 1 } else { FORMAT_VERSION });
+        assert_eq!(version, if read_only { 1 } else { 2 });
         if !read_only {
             say(&store, "mixed", "more").await;
             assert_eq!(listed(&query.recent()).await, ["mixed", "kept", "lasting"]);

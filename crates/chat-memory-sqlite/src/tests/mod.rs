@@ -11,6 +11,7 @@ use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, ChatStore, Load};
 
 mod directory;
+mod entries;
 mod erasing;
 mod faults;
 mod opening;

@@ -125,7 +125,7 @@ async fn where_nobody_checks_them_each_append_lands_once_in_one_order() {
         assert!(told.windows(2).all(|two| two[0].1 < two[1].1), "{wrong} s: its own appends are out of order: {told:?}");
         for (n, seq) in told {
             let record = &history.records[usize::try_from(seq).expect("a number")];
-            assert_eq!((record.seq, &record.messages[..]), (seq, turn(*wrong, n).messages()), "{wrong} s, turn {n}");
+            assert_eq!((record.seq, &record.entries[..]), (seq, turn(*wrong, n).entries()), "{wrong} s, turn {n}");
         }
     }
 }

@@ -74,6 +74,14 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("clears_at_once", Fault::ClearsTwice),
     ("a_replacement_is_one_step", Fault::ReplacesInTwoSteps),
     ("a_clear_heeds_its_position", Fault::IgnoresPositions),
+    ("other_entries_come_back", Fault::RoundsNumbers),
+    ("windows_pass_over_other_entries", Fault::WindowsCountEntries),
+    ("other_entries_keep_their_place_and_time", Fault::DropsTimes),
+    ("other_entries_are_stored_or_refused", Fault::DropsOtherEntries),
+    ("an_id_is_stored_once", Fault::DropsIds),
+    ("an_id_with_another_body_is_refused", Fault::DropsIds),
+    ("a_cleared_id_may_be_appended_again", Fault::ClearsHalf),
+    ("overlapping_batches_at_once_store_each_id_once", Fault::IgnoresPositions),
     ("text_comes_back_to_the_byte", Fault::DropsNul),
     ("numbers_come_back_as_they_are", Fault::RoundsNumbers),
     ("number_literals_come_back_as_they_were_read", Fault::RoundsNumbers),
@@ -176,8 +184,14 @@ async fn without_a_fault_the_same_store_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_declared_is_reported_and_not_skipped() {
     let data = InMemoryStore::new();
-    let declares =
-        Capabilities { durable: false, rewind: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
+    let declares = Capabilities {
+        durable: false,
+        rewind: false,
+        last_activity: None,
+        bounded_cost: false,
+        entries: false,
+        ..Capabilities::all()
+    };
     let suite = Suite::new(move || std::future::ready(Ok(Broken::declaring(data.clone(), declares))));
     let report = suite.run_all().await;
     assert!(report.is_ok(), "{report}");

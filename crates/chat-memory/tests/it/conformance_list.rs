@@ -6,7 +6,7 @@ use chat_memory::store::Capabilities;
 
 /// The capabilities that this layout declares.
 const CAPABILITIES: Capabilities =
-    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, entries: false, ..Capabilities::all() };
 
 mod javascript {
     use chat_memory::conformance::Suite;

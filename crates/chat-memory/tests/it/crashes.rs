@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Layout, Options, Roll};
-use chat_memory::store::{ChatStore, Load, SessionQuery};
+use chat_memory::store::{ChatStore, Load, Record, SessionQuery};
 use chat_memory::{Append, Message, SessionId, torture};
 use chat_memory_testkit::children::{self, said, say};
 use chat_memory_testkit::crash::{Fate, cut};
@@ -65,7 +65,7 @@ impl Place {
     async fn view(&self, session: &SessionId) -> View {
         let history = self.reader.load(session, &Load::all()).await.expect("a load");
         // A clear has a record of its own, without messages.
-        history.records.into_iter().map(|record| record.messages).filter(|messages| !messages.is_empty()).collect()
+        history.records.into_iter().map(Record::into_messages).filter(|messages| !messages.is_empty()).collect()
     }
 
     /// Counts a session's entries in the directory.

@@ -315,7 +315,7 @@ async fn a_large_write_that_came_twice_is_never_said_not_to_be_there() {
         assert!(error.is_in_doubt(), "{keys:?}: {error:?}");
         let history = direct.load(&session, &Load::all()).await.expect("a load");
         assert_eq!(history.records.len(), 2, "{keys:?}");
-        assert_eq!(history.records[1].messages, large.messages(), "{keys:?}: its parts are there");
+        assert_eq!(history.records[1].entries, large.entries(), "{keys:?}: its parts are there");
         assert!(direct.append(&session, &large.with_ticket(ticket(&error))).await.expect("it is there").repeated);
     }
 }

@@ -148,7 +148,7 @@ async fn use_fully(store: &DynamoDbStore) {
         store.append(&session, &append).await.expect("an append");
     }
     let history = store.load(&session, &Load::all()).await.expect("a load");
-    let rewind = Append::rewind(&history, 2, []).expect("a record that is there");
+    let rewind = Append::rewind(&history, 2, None::<Message>).expect("a record that is there");
     store.append(&session, &rewind).await.expect("a rewind");
     store.sweep(&session).await.expect("a sweep");
     store.clear(&session).await.expect("a clear");

@@ -34,8 +34,8 @@ async fn a_megabyte_and_a_turn_of_three_come_back_equal_and_are_swept_with_their
         let mut expected = Vec::new();
         for append in appends(incompressible) {
             let appended = store.append(&session, &append).await.expect("an append");
-            println!("{} messages, incompressible {incompressible}: {}", append.messages().len(), appended.cost);
-            expected.extend_from_slice(append.messages());
+            println!("{} messages, incompressible {incompressible}: {}", append.entries().len(), appended.cost);
+            expected.extend(append.messages().cloned());
         }
         let parts = raw.starting("p#").await.len();
         println!("incompressible {incompressible}: {parts} parts");

@@ -21,6 +21,7 @@ mod damaged;
 mod deadlines;
 mod doubt;
 mod format_1;
+mod format_2;
 mod fuzz_targets;
 mod iam;
 mod large;

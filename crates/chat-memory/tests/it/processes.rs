@@ -75,7 +75,7 @@ async fn eight_processes(endpoint: &str, test: &str) {
     for (place, record) in history.records.iter().enumerate() {
         assert_eq!(record.seq, place as u64);
         let (who, n) = told[&record.seq];
-        assert_eq!(record.messages, turn(&who.to_string(), n).messages(), "record {place}");
+        assert_eq!(record.entries, turn(&who.to_string(), n).entries(), "record {place}");
         assert_eq!(n, next[who], "process {who}'s own turns are out of order");
         next[who] += 1;
     }

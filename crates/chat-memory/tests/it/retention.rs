@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::dynamodb::{Raw, direct, n, noise, number, options, s, session, table};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat_memory::store::dynamodb::DynamoDbStore;
+use chat_memory::store::dynamodb::{DynamoDbStore, FORMAT_VERSION};
 use chat_memory::store::{Append, ChatStore, Load};
 use chat_memory::{Error, ErrorKind, Message, SessionId};
 use chat_memory_testkit::dynamodb_endpoint;
@@ -225,14 +225,14 @@ async fn a_newer_format_is_refused_by_its_number() {
     let session = session("newer");
     fill(&direct().await, &session, 3).await;
     let raw = Raw::of(&session).await;
-    raw.set(1, "v", n(2)).await;
+    raw.set(1, "v", n(FORMAT_VERSION + 1)).await;
     let error = refused(&session).await;
     let said = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert!(said.contains("record 1 of") && said.contains(session.as_str()), "{said}");
-    assert!(said.contains("format 2") && said.contains("update chat-memory"), "{said}");
+    assert!(said.contains(&format!("format {}", FORMAT_VERSION + 1)) && said.contains("update chat-memory"), "{said}");
     // Nothing is written after an unreadable record.
-    raw.set(2, "v", n(2)).await;
+    raw.set(2, "v", n(FORMAT_VERSION + 1)).await;
     let error = direct().await.append(&session, &Append::new([Message::user("3")])).await.expect_err("its end is unreadable");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert_eq!(raw.starting("t#").await.len(), 3);

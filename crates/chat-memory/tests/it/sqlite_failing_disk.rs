@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use chat_memory::store::sqlite::SqliteStore;
-use chat_memory::store::{Append, ChatStore, Load, Ticket};
+use chat_memory::store::{Append, ChatStore, Load, Record, Ticket};
 use chat_memory::{Error, Message, SessionId};
 use chat_memory_testkit::children::{self, said, say, this_program};
 
@@ -97,7 +97,7 @@ fn told(lines: &[String], told: &mut Told) {
 
 async fn load(store: &SqliteStore) -> Result<Vec<Vec<Message>>, Error> {
     let history = store.load(&session(), &Load::all()).await?;
-    Ok(history.records.into_iter().map(|record| record.messages).collect())
+    Ok(history.records.into_iter().map(Record::into_messages).collect())
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn what_was_acknowledged_is_there_once_and_doubt_can_be_settled() {
         let records = load(&store).await.unwrap_or_else(|e| panic!("{blocks} blocks: {e}"));
         for (n, outcomes) in &all {
             let at = format!("{blocks} blocks, turn {n}, with outcomes {outcomes:?}");
-            let places: Vec<usize> = (0..records.len()).filter(|seq| records[*seq] == turn(*n).messages()).collect();
+            let places: Vec<usize> = (0..records.len()).filter(|seq| records[*seq].iter().eq(turn(*n).messages())).collect();
             let word = |word: &str| outcomes.iter().find(|(what, _)| what == word).map(|(_, rest)| rest);
             match (word("landed"), word("doubt")) {
                 (Some(seq), _) => assert_eq!(places, [seq.parse::<usize>().expect("a number")], "{at}"),

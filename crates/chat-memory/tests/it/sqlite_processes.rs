@@ -80,7 +80,7 @@ async fn eight_processes_append_to_one_session() {
     for (place, record) in history.records.iter().enumerate() {
         let (who, n) = told[&(place as u64)];
         assert_eq!(record.seq, place as u64);
-        assert_eq!(record.messages, turn(&who.to_string(), n).messages(), "record {place}");
+        assert_eq!(record.entries, turn(&who.to_string(), n).entries(), "record {place}");
         assert_eq!(n, next[who], "process {who}'s own turns are out of order");
         next[who] += 1;
     }
@@ -107,13 +107,13 @@ async fn what_was_acknowledged_survives_kill_9() {
         let store = open(&path).await;
         let history = store.load(&session(), &Load::all()).await.expect("a load");
         for (who, n, seq) in &acknowledged {
-            assert_eq!(history.records[*seq as usize].messages, turn(who, *n).messages(), "record {seq}, acknowledged to {who}");
+            assert_eq!(history.records[*seq as usize].entries, turn(who, *n).entries(), "record {seq}, acknowledged to {who}");
         }
         // Each killed process has at most one append that was not acknowledged, and it is whole.
         let round = round as u64 + 1;
         let records = history.records.len() as u64;
         assert!(records <= acknowledged.len() as u64 + round, "{records} records, {} acknowledged", acknowledged.len());
-        assert!(history.records.iter().all(|record| record.messages.len() == 2));
+        assert!(history.records.iter().all(|record| record.entries.len() == 2));
         let next = store.append(&session(), &turn("after", 0)).await.expect("the next append");
         assert_eq!(next.seq, records);
         acknowledged.push(("after".into(), 0, next.seq));

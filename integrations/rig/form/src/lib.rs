@@ -108,8 +108,8 @@ pub fn shown(rig: &Value) -> Vec<Message> {
         _ => Some(Content::Parts(parts)),
     };
     let said = match (rig["role"] == "assistant", content) {
-        (true, None) if !calls.is_empty() => Some(Message { tool_calls: calls, ..Message::tool_calls([]) }),
-        (true, Some(content)) => Some(Message { tool_calls: calls, ..Message::assistant(content) }),
+        (true, None) if !calls.is_empty() => Some(Message::tool_calls(calls)),
+        (true, Some(content)) => Some(Message::assistant(content).with_tool_calls(calls)),
         (false, Some(content)) => Some(Message::user(content)),
         _ => None,
     };
@@ -157,7 +157,6 @@ fn visible(messages: &[Message]) -> Vec<Value> {
         names.extend(message.tool_calls.iter().filter_map(|call| Some((call.id()?, call.name()?))));
         let value = match message.role {
             Role::System => json!({"role": "system", "content": message.text()}),
-            Role::User => json!({"role": "user", "content": blocks(message)}),
             Role::Assistant => json!({"role": "assistant", "content": blocks(message)}),
             Role::Tool => {
                 let result = tool_result(message, &names);
@@ -169,6 +168,7 @@ fn visible(messages: &[Message]) -> Vec<Value> {
                 }
                 json!({"role": "user", "content": [result]})
             }
+            _ => json!({"role": "user", "content": blocks(message)}),
         };
         all.push(value);
     }
@@ -184,9 +184,9 @@ fn tool_result(message: &Message, names: &HashMap<&str, &str>) -> Value {
 
 fn blocks(message: &Message) -> Value {
     let mut blocks = match &message.content {
-        None => Vec::new(),
         Some(Content::Text(text)) => vec![json!({"type": "text", "text": text})],
         Some(Content::Parts(parts)) => parts.iter().map(block).collect(),
+        _ => Vec::new(),
     };
     blocks.extend(message.tool_calls.iter().map(|call| {
         let text = call.arguments().unwrap_or("{}");

@@ -2,7 +2,7 @@
 
 use chat_memory::store::MAX_TIME_MS;
 use chat_memory::wire::Format;
-use chat_memory::{Error, Message, Owner, SessionId};
+use chat_memory::{Entry, Error, Message, Owner, SessionId};
 use chat_memory::{backend::check_title, store::MAX_TITLE_BYTES};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -54,8 +54,8 @@ pub struct Conversation {
     pub id: SessionId,
     /// The reason if the id is not the file's own.
     pub made_id: Option<MadeId>,
-    pub messages: Vec<Message>,
-    /// When each message was sent.
+    pub entries: Vec<Entry>,
+    /// When each entry was sent.
     pub times: Vec<Option<i64>>,
     pub owner: Option<Owner>,
     pub title: Option<String>,
@@ -81,11 +81,21 @@ pub struct Draft {
     pub messages: Vec<Message>,
     /// When each message was sent; empty if the format does not say.
     pub times: Vec<Option<i64>>,
+    pub others: Vec<OtherEntry>,
     pub owner: Option<Owner>,
     pub title: Option<String>,
     pub metadata: Option<Map<String, Value>>,
     pub started_at: Option<i64>,
     pub left_out: Vec<String>,
+}
+
+/// An entry that is not a message.
+#[derive(Debug)]
+pub struct OtherEntry {
+    /// The number of messages before it.
+    pub after: usize,
+    pub entry: Entry,
+    pub sent_at: Option<i64>,
 }
 
 /// The prefix of each id, and the number of earlier conversations with the same content.
@@ -140,12 +150,18 @@ impl Conversation {
         };
         let mut times = draft.times;
         times.resize(draft.messages.len(), None);
+        let mut entries: Vec<_> = draft.messages.into_iter().map(Entry::from).collect();
+        // From the last on, so that the places before it stay true.
+        for OtherEntry { after, entry, sent_at } in draft.others.into_iter().rev() {
+            entries.insert(after, entry);
+            times.insert(after, sent_at);
+        }
         Ok(Self {
             place,
             id,
             made_id,
             started_at: draft.started_at.or_else(|| times.iter().flatten().next().copied()),
-            messages: draft.messages,
+            entries,
             times,
             owner: draft.owner,
             title: draft.title,

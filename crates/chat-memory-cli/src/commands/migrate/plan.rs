@@ -1,13 +1,13 @@
 //! Plans which parts of a session to write where: pure functions.
 
 use chat_memory::store::Record;
-use chat_memory::{Append, Message};
+use chat_memory::{Append, Entry, Message};
 use serde_json::{Map, Value};
 
 /// The content of one record in the target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
-    pub messages: Vec<Message>,
+    pub entries: Vec<Entry>,
     /// When each was sent.
     pub times: Vec<Option<i64>>,
     pub metadata: Option<Map<String, Value>>,
@@ -15,7 +15,7 @@ pub struct Piece {
 
 impl Piece {
     pub fn append(&self) -> Append {
-        let append = Append::new(self.messages.clone()).sent_at(self.times.iter().copied());
+        let append = Append::new(&self.entries).sent_at(self.times.iter().copied());
         match &self.metadata {
             Some(metadata) => append.with_metadata(metadata.clone()),
             None => append,
@@ -30,38 +30,42 @@ pub fn pieces(records: Vec<Record>) -> Vec<Piece> {
     // Whether the last piece may still grow.
     let mut open = false;
     for record in records {
-        let times: Vec<_> = record.message_times().collect();
-        let Record { messages, metadata, .. } = record;
-        if messages.is_empty() {
+        let times: Vec<_> = record.entry_times().collect();
+        let Record { entries, metadata, .. } = record;
+        if entries.is_empty() {
             continue;
         }
-        let is_single = messages.len() == 1 && metadata.is_none();
-        let begins_turn = messages[0].begins_turn();
+        let is_single = entries.len() == 1 && metadata.is_none();
+        let begins_turn = begins_turn(&entries[0]);
         match pieces.last_mut() {
             // A system prompt belongs to the turn after it.
-            Some(last) if open && is_single && (!begins_turn || !last.messages.iter().any(Message::begins_turn)) => {
-                last.messages.extend(messages);
+            Some(last) if open && is_single && (!begins_turn || !last.entries.iter().any(self::begins_turn)) => {
+                last.entries.extend(entries);
                 last.times.extend(times);
             }
-            _ => pieces.push(Piece { messages, times, metadata }),
+            _ => pieces.push(Piece { entries, times, metadata }),
         }
         open = is_single;
     }
     pieces
 }
 
+fn begins_turn(entry: &Entry) -> bool {
+    entry.as_message().is_some_and(Message::begins_turn)
+}
+
 /// What remains to be written if the target holds `there`; `None` if that is not the beginning of the session.
-pub fn missing(pieces: Vec<Piece>, there: &[Message]) -> Option<Vec<Piece>> {
+pub fn missing(pieces: Vec<Piece>, there: &[Entry]) -> Option<Vec<Piece>> {
     let mut left = there;
     let mut missing = Vec::new();
     for mut piece in pieces {
-        let here = piece.messages.len().min(left.len());
-        if piece.messages[..here] != left[..here] {
+        let here = piece.entries.len().min(left.len());
+        if piece.entries[..here] != left[..here] {
             return None;
         }
         left = &left[here..];
-        if here < piece.messages.len() {
-            piece.messages.drain(..here);
+        if here < piece.entries.len() {
+            piece.entries.drain(..here);
             piece.times.drain(..here);
             missing.push(piece);
         }
@@ -84,18 +88,18 @@ impl std::ops::AddAssign for Compared {
     }
 }
 
-/// The messages of records, with the time of each.
-pub fn timed(records: &[Record]) -> Vec<(Message, Option<i64>)> {
-    records.iter().flat_map(|record| record.messages.iter().cloned().zip(record.message_times())).collect()
+/// The entries of records, with the time of each.
+pub fn timed(records: &[Record]) -> Vec<(Entry, Option<i64>)> {
+    records.iter().flat_map(|record| record.entries.iter().cloned().zip(record.entry_times())).collect()
 }
 
-/// Compares every field of the messages of two sides.
+/// Compares every field of the entries of two sides.
 ///
 /// # Errors
 /// The first difference: its place and both values.
-pub fn compare(source: &[(Message, Option<i64>)], target: &[(Message, Option<i64>)]) -> Result<Compared, String> {
-    let messages = |side: &[(Message, Option<i64>)]| side.iter().map(|(message, _)| message.clone()).collect::<Vec<_>>();
-    if let Some(difference) = first_difference(&messages(source), &messages(target)) {
+pub fn compare(source: &[(Entry, Option<i64>)], target: &[(Entry, Option<i64>)]) -> Result<Compared, String> {
+    let entries = |side: &[(Entry, Option<i64>)]| side.iter().map(|(entry, _)| entry.clone()).collect::<Vec<_>>();
+    if let Some(difference) = first_difference(&entries(source), &entries(target)) {
         return Err(difference);
     }
     let other_times = source.iter().zip(target).filter(|((_, at), (_, other))| at != other).count();
@@ -103,18 +107,20 @@ pub fn compare(source: &[(Message, Option<i64>)], target: &[(Message, Option<i64
 }
 
 /// The first difference between two histories: its place and both values.
-fn first_difference(source: &[Message], target: &[Message]) -> Option<String> {
+fn first_difference(source: &[Entry], target: &[Entry]) -> Option<String> {
     let at = source.iter().zip(target).position(|(a, b)| a != b);
     let at = at.or_else(|| (source.len() != target.len()).then_some(source.len().min(target.len())))?;
-    let role = |message: Option<&Message>| {
-        message.map_or_else(|| "nothing".to_owned(), |message| format!("a message of the {}", message.role))
+    let kind = |entry: Option<&Entry>| match entry {
+        None => "nothing".to_owned(),
+        Some(Entry::Message(message)) => format!("a message of the {}", message.role),
+        Some(other) => format!("an entry of the type {:?}", other.kind().unwrap_or_default()),
     };
     Some(format!(
         "they differ from message {} on: the source has {} of {}, the target {} of {}",
         at + 1,
-        role(source.get(at)),
+        kind(source.get(at)),
         source.len(),
-        role(target.get(at)),
+        kind(target.get(at)),
         target.len()
     ))
 }
@@ -126,36 +132,29 @@ mod tests {
 
     use super::*;
 
-    fn message(c: char) -> Message {
+    fn entry(c: char) -> Entry {
         match c {
-            's' => Message::system("s"),
-            'u' => Message::user("u"),
-            'a' => Message::assistant("a"),
-            _ => Message::tool("c", "t"),
+            's' => Message::system("s").into(),
+            'u' => Message::user("u").into(),
+            'a' => Message::assistant("a").into(),
+            't' => Message::tool("c", "t").into(),
+            _ => Entry::Other(Map::from_iter([("type".to_owned(), "summary".into())])),
         }
     }
 
     fn record(roles: &str) -> Record {
-        Record {
-            seq: 0,
-            append_id: AppendId::random(),
-            created_at: 0,
-            expires_at: None,
-            rewind: None,
-            metadata: None,
-            sent_at: Vec::new(),
-            messages: roles.chars().map(message).collect(),
-        }
+        Record::new(0, AppendId::random(), 0).with_entries(roles.chars().map(entry))
     }
 
     fn spelled(pieces: &[Piece]) -> Vec<String> {
-        let letter = |message: &Message| match message.role {
-            Role::System => 's',
-            Role::User => 'u',
-            Role::Assistant => 'a',
-            Role::Tool => 't',
+        let letter = |entry: &Entry| match entry.as_message().map(|message| message.role) {
+            Some(Role::System) => 's',
+            Some(Role::User) => 'u',
+            Some(Role::Assistant) => 'a',
+            Some(_) => 't',
+            None => 'o',
         };
-        pieces.iter().map(|piece| piece.messages.iter().map(letter).collect()).collect()
+        pieces.iter().map(|piece| piece.entries.iter().map(letter).collect()).collect()
     }
 
     #[test]
@@ -166,6 +165,8 @@ mod tests {
             (&["ua", "u", "a", "uaua"], &["ua", "ua", "uaua"]),
             (&["a", "", "u"], &["au"]),
             (&["ua", "a"], &["ua", "a"]),
+            (&["o", "u", "o", "a", "u"], &["ouoa", "u"]),
+            (&["uoa", "oo"], &["uoa", "oo"]),
         ] {
             let all = pieces(records.iter().map(|roles| record(roles)).collect());
             assert_eq!(spelled(&all), want, "{records:?}");
@@ -174,7 +175,8 @@ mod tests {
 
     #[test]
     fn metadata_keeps_a_record_apart() {
-        let with = Record { metadata: Some(Map::new()), ..record("a") };
+        let mut with = record("a");
+        with.metadata = Some(Map::new());
         let all = pieces(vec![record("u"), with, record("a")]);
         assert_eq!(spelled(&all), ["u", "a", "a"]);
         assert_eq!(all[1].metadata, Some(Map::new()));
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn a_copy_goes_on_behind_what_is_there() {
         let all = || pieces(vec![record("ua"), record("uata")]);
-        let there = |roles: &str| roles.chars().map(message).collect::<Vec<_>>();
+        let there = |roles: &str| roles.chars().map(entry).collect::<Vec<_>>();
         assert_eq!(missing(all(), &there("uau")).as_deref().map(spelled), Some(vec!["ata".to_owned()]));
         assert_eq!(missing(all(), &there("uauata")).as_deref().map(spelled), Some(vec![]));
         assert_eq!(missing(all(), &there("uu")), None);
@@ -192,22 +194,24 @@ mod tests {
 
     #[test]
     fn pieces_keep_the_time_of_each_message() {
-        let single = |roles: &str, at: i64| Record { created_at: at, ..record(roles) };
-        let given = Record { sent_at: vec![Some(7), None], created_at: 9, ..record("ua") };
+        let single = |roles: &str, at: i64| Record::new(0, AppendId::random(), at).with_entries(roles.chars().map(entry));
+        let mut given = single("ua", 9);
+        given.sent_at = vec![Some(7), None];
         // What the original classes wrote has no time.
         let all = pieces(vec![single("u", 1), single("a", 2), single("u", 0), given]);
         let times: Vec<_> = all.iter().map(|piece| piece.times.clone()).collect();
         assert_eq!(times, [vec![Some(1), Some(2)], vec![None], vec![Some(7), None]]);
-        assert_eq!(missing(all, &[message('u')]).expect("the start")[0].times, [Some(2)]);
+        assert_eq!(missing(all, &[entry('u')]).expect("the start")[0].times, [Some(2)]);
         let compared = compare(&timed(&[single("u", 1)]), &timed(&[single("u", 2)])).expect("equal messages");
         assert_eq!(compared, Compared { messages: 1, other_times: 1 });
     }
 
     #[test]
     fn a_difference_is_named() {
-        let of = |roles: &str| roles.chars().map(message).collect::<Vec<_>>();
+        let of = |roles: &str| roles.chars().map(entry).collect::<Vec<_>>();
         assert_eq!(first_difference(&of("ua"), &of("ua")), None);
         assert!(first_difference(&of("uau"), &of("uat")).expect("a difference").contains("message 3"));
         assert!(first_difference(&of("ua"), &of("u")).expect("a difference").contains("nothing of 1"));
+        assert!(first_difference(&of("uo"), &of("ua")).expect("a difference").contains("an entry of the type \"summary\""));
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn an_append_is_one_record(context: TestContext) -> Result<(), 
     context.store.append(&session, &Append::new(turn.clone())).await?;
     let history = all(&context.store, &session).await?;
     ensure_eq!(history.records.len(), 1, "the number of records after one append");
-    ensure_eq!(history.records[0].messages, turn, "the record's messages");
+    ensure_eq!(history.records[0].clone().into_messages(), turn, "the record's messages");
     ensure!(history.complete, "everything was loaded, but the history is not complete");
     Ok(())
 }
@@ -48,7 +48,12 @@ pub(super) async fn a_load_brings_whole_records(context: TestContext) -> Result<
     for n in 1..=9 {
         let history = context.store.load(&session, &Load::last(n)).await?;
         for record in &history.records {
-            ensure_eq!(record.messages, turn(record.seq as usize), "record {} in a load of {n} messages", record.seq);
+            ensure_eq!(
+                record.clone().into_messages(),
+                turn(record.seq as usize),
+                "record {} in a load of {n} messages",
+                record.seq
+            );
         }
     }
     Ok(())
@@ -112,7 +117,7 @@ pub(super) async fn the_times_of_messages_come_back(context: TestContext) -> Res
     ensure!(again.repeated && again.seq == 0, "the same append with other times is not recognised as a repeat");
     for handle in context.handles(1).await? {
         let history = all(&handle, &session).await?;
-        let of = |n: usize| history.records[n].message_times().collect::<Vec<_>>();
+        let of = |n: usize| history.records[n].entry_times().collect::<Vec<_>>();
         ensure_eq!(history.records[0].sent_at, times, "the times that were given");
         ensure_eq!(of(0), times, "the times of the messages");
         ensure_eq!(history.records[1].sent_at, [], "the times of an append that gave none");
@@ -126,7 +131,7 @@ pub(super) async fn the_times_of_messages_come_back(context: TestContext) -> Res
         let rewind = Append::rewind(&history, 1, [Message::user("again")])?.sent_at([Some(7)]);
         context.store.append(&session, &rewind).await?;
         let history = all(&context.store, &session).await?;
-        let got: Vec<_> = history.records.iter().flat_map(|record| record.message_times()).collect();
+        let got: Vec<_> = history.records.iter().flat_map(|record| record.entry_times()).collect();
         ensure_eq!(got, [Some(1), None, Some(MAX_TIME_MS), Some(7)], "the times after a rewind");
     }
     context.store.append(&session, &Append::replace_all([Message::user("new")]).sent_at([Some(8)])).await?;

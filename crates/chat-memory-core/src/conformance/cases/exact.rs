@@ -222,10 +222,10 @@ pub(super) async fn a_turn_of_three_megabytes_comes_back(context: TestContext) -
     ensure!(again.repeated && again.seq == first.seq, "a repeated large append does not return what the first returned");
     let history = context.open().await?.load(&session, &Load::all()).await?;
     ensure_eq!(history.records.len(), 2, "the number of records");
-    for (back, sent) in history.records[0].messages.iter().zip(&turn) {
+    for (back, sent) in history.records[0].messages().zip(&turn) {
         ensure_eq!(canonical(&back.to_value()), canonical(&sent.to_value()), "a message of a large turn");
     }
-    ensure_eq!(history.records[0].messages.len(), 6, "the messages of the large turn");
+    ensure_eq!(history.records[0].entries.len(), 6, "the messages of the large turn");
     context.store.clear(&session).await?;
     ensure!(context.store.load(&session, &Load::all()).await?.is_empty(), "a large turn is there after a clear");
     Ok(())

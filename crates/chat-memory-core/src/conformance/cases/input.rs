@@ -16,7 +16,7 @@ fn bad() -> Vec<(&'static str, Append)> {
     let twice = Message { extra: Map::from_iter([("content".to_owned(), json!("other"))]), ..Message::user("text") };
     let bad_second = Append::new([Message::user("good"), twice.clone()]);
     vec![
-        ("no message", Append::new([])),
+        ("no message", Append::new(None::<Message>)),
         ("an empty key", saying("x").with_key("")),
         ("a key that is too long", saying("x").with_key("k".repeat(MAX_KEY_BYTES + 1))),
         ("a title that is too long", saying("x").with_title("t".repeat(MAX_TITLE_BYTES + 1))),

@@ -8,6 +8,7 @@ mod concurrency;
 mod cost;
 mod delete;
 mod directory;
+mod entry;
 mod exact;
 mod input;
 mod key;

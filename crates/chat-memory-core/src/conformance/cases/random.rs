@@ -109,7 +109,7 @@ async fn one_history(context: &TestContext, seed: u64) -> Result<(), Failure> {
         let history = all(&handles[random.below(2)], &session).await?;
         ensure_eq!(seqs(&history), model.view(), "the records in view after step {step}");
         for record in &history.records {
-            let text: String = record.messages.iter().map(Message::text).collect();
+            let text: String = record.messages().map(Message::text).collect();
             ensure_eq!(text, model.texts[record.seq as usize], "the text of record {}", record.seq);
         }
         ensure_eq!(history.position.next(), model.views.len() as u64, "the next number after step {step}");

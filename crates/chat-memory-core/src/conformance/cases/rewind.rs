@@ -14,7 +14,7 @@ pub(super) async fn a_rewind_takes_back_to_any_record(context: TestContext) -> R
         let session = context.session()?;
         count_to(&context.store, &session, 5).await?;
         let history = all(&context.store, &session).await?;
-        let appended = context.store.append(&session, &Append::rewind(&history, k, [])?).await?;
+        let appended = context.store.append(&session, &Append::rewind(&history, k, None::<Message>)?).await?;
         ensure_eq!(appended.seq, 5, "the number of a rewind to {k}, which is a record like any other");
         let want: Vec<String> = (0..k).map(|i| i.to_string()).collect();
         for handle in context.handles(1).await? {
@@ -87,7 +87,11 @@ pub(super) async fn a_rewind_needs_its_record_in_view(context: TestContext) -> R
     context.store.rewind_to(&session, 2).await?;
     let history = all(&context.store, &session).await?;
     for hidden in [2, 3, 5, u64::MAX] {
-        ensure_err!(Append::rewind(&history, hidden, []), Invalid, "a rewind to record {hidden}, which is not in view");
+        ensure_err!(
+            Append::rewind(&history, hidden, None::<Message>),
+            Invalid,
+            "a rewind to record {hidden}, which is not in view"
+        );
         ensure_err!(
             context.store.rewind_to(&session, hidden).await,
             Invalid,
@@ -96,7 +100,7 @@ pub(super) async fn a_rewind_needs_its_record_in_view(context: TestContext) -> R
     }
     let window = context.store.load(&session, &Load::last(1)).await?;
     if !window.records.iter().any(|record| record.seq == 0) {
-        ensure_err!(Append::rewind(&window, 0, []), Invalid, "a rewind to a record that the window does not hold");
+        ensure_err!(Append::rewind(&window, 0, None::<Message>), Invalid, "a rewind to a record that the window does not hold");
     }
     ensure_eq!(texts(&context.store, &session).await?, ["0", "1"], "the messages after the errors");
     Ok(())
@@ -122,7 +126,7 @@ pub(super) async fn one_of_many_rewinds_wins(context: TestContext) -> Result<(),
     let mut tasks = Vec::new();
     for k in 0..6_u64 {
         let (handle, session) = (Arc::clone(&handles[k as usize % 4]), session.clone());
-        let rewind = Append::rewind(&history, k, [])?;
+        let rewind = Append::rewind(&history, k, None::<Message>)?;
         tasks.push(tokio::spawn(async move {
             match handle.append(&session, &rewind).await {
                 Ok(_) => Ok(Some(k)),

@@ -39,7 +39,7 @@ async fn check(
     let (got, all) = (&window.records, &whole.records);
     ensure!(got.len() <= all.len(), "{what}: {} records in a window of a view of {}", got.len(), all.len());
     ensure_eq!(got[..], all[all.len() - got.len()..], "{what}: the window, and the newest part of the view");
-    let sum = |records: &[Record]| records.iter().flat_map(|record| &record.messages).map(&weight).sum::<u64>();
+    let sum = |records: &[Record]| records.iter().flat_map(Record::messages).map(&weight).sum::<u64>();
     ensure!(
         got.len() == all.len() || sum(got) >= wanted,
         "{what}: the window holds {} of {wanted}, and leaves out older records",

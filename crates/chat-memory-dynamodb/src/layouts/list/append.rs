@@ -85,7 +85,11 @@ impl<T: Table, C: Clock> Listed<T, C> {
     pub(super) async fn append_over(&self, session: &SessionId, append: &Append) -> Result<(Appended, Took), Error> {
         self.check(append)?;
         let key = self.settings.ids.key(session)?;
-        self.check_size(append.messages())?;
+        append.check_messages_only(
+            "the list layout, which Flowise and LangChain read,",
+            "a table of the turns layout, or SQLite",
+        )?;
+        self.check_size(append)?;
         let mut retry = self.retry();
         let _turn = self.turn(session, &retry).await?;
         let mut cost = Cost::default();
@@ -343,17 +347,17 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let mut mark = bare.mark(seq.is_some());
         if let Some(parts) = &attempt.parts {
             mark.insert("parts".into(), parts.value());
-            return Ok(vec![element::encode(dialect, &stand_in(append.messages()), mark)]);
+            return Ok(vec![element::encode(dialect, &stand_in(append), mark)]);
         }
-        if append.messages().len() > 1 {
-            mark.insert("n".into(), append.messages().len().into());
+        if append.entries().len() > 1 {
+            mark.insert("n".into(), append.entries().len().into());
         }
         let marks = std::iter::once(mark).chain(std::iter::repeat_with(serde_json::Map::new));
-        Ok(append.messages().iter().zip(marks).map(|(message, mark)| element::encode(dialect, message, mark)).collect())
+        Ok(append.messages().zip(marks).map(|(message, mark)| element::encode(dialect, message, mark)).collect())
     }
 
-    fn check_size(&self, messages: &[Message]) -> Result<(), Error> {
-        let bytes: usize = messages.iter().map(|message| message.to_value().to_string().len()).sum();
+    fn check_size(&self, append: &Append) -> Result<(), Error> {
+        let bytes: usize = append.messages().map(|message| message.to_value().to_string().len()).sum();
         let limit = self.settings.record_bytes;
         if bytes <= limit {
             return Ok(());
@@ -368,7 +372,6 @@ impl<T: Table, C: Clock> Listed<T, C> {
 
     /// Writes the parts of a record that is too large to share an item with other records.
     async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
-        let messages = attempt.append.messages();
         // Measured in the larger form, LangChain Python's.
         let elements = self.elements(attempt, Dialect::Python, None)?;
         let bytes: usize = elements.iter().map(value_bytes).sum();
@@ -376,7 +379,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             return Ok(());
         }
         let id = Uuid::new_v4().to_string();
-        let items = self.parts_of(attempt.session, &id, messages)?;
+        let items = self.parts_of(attempt.session, &id, attempt.append.entries())?;
         for item in &items {
             retry!(retry, self.table.put(item, &[], &mut attempt.cost))?;
         }
@@ -428,9 +431,9 @@ impl<T: Table, C: Clock> Listed<T, C> {
 }
 
 /// The placeholder that the originals see for a record too large for the item.
-fn stand_in(messages: &[Message]) -> Message {
-    let bytes: usize = messages.iter().map(|message| message.text().len()).sum();
-    let role = messages.iter().map(|message| message.role).find(|role| *role != Role::Tool).unwrap_or(Role::User);
+fn stand_in(append: &Append) -> Message {
+    let bytes: usize = append.messages().map(|message| message.text().len()).sum();
+    let role = append.messages().map(|message| message.role).find(|role| *role != Role::Tool).unwrap_or(Role::User);
     Message::new(role, format!("[{bytes} bytes of text, more than this table's items hold; chat-memory shows them]"))
 }
 

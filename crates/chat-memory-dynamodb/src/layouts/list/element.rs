@@ -235,7 +235,7 @@ fn js(message: &Message) -> Fields {
         _ if is_generic => "generic",
         Role::System => "system",
         Role::Assistant => "ai",
-        Role::User | Role::Tool => "human",
+        _ => "human",
     };
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let mut fields = Fields::from([

@@ -40,7 +40,7 @@ use state::State;
 
 /// The capabilities of this layout: it has no directory, and below the rolling size an append costs as much as the whole item.
 pub(crate) const CAPABILITIES: Capabilities =
-    Capabilities { directory: false, last_activity: None, bounded_cost: false, ..Capabilities::all() };
+    Capabilities { directory: false, last_activity: None, bounded_cost: false, entries: false, ..Capabilities::all() };
 
 /// The settings of this layout.
 #[derive(Debug, Clone)]

@@ -75,7 +75,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         }
         let (head, mut elements) = self.unify(attempt.session, kept, dialect)?;
         let mut head = head;
-        if attempt.append.messages().is_empty() {
+        if attempt.append.entries().is_empty() {
             let bare = Bare {
                 seq,
                 append_id: attempt.id,

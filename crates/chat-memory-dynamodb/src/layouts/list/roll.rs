@@ -24,7 +24,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let empty = session.as_str().len() + 64;
         let (mut item, mut units) = (empty, 0);
         for append in appends {
-            let elements = append.messages().iter().map(|message| element::encode(dialect, message, element::Mark::new()));
+            let elements = append.messages().map(|message| element::encode(dialect, message, element::Mark::new()));
             // The record's mark, and its id among those that the item remembers.
             let bytes = elements.map(|element| 1 + value_bytes(&element)).sum::<usize>() + 80 + 16;
             item += bytes;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id};
 use super::{Dialect, Listed, number, retry};
-use crate::common::names::{CREATED_AT, DATA, FORMAT_VERSION, LIST_HEAD, VERSION};
+use crate::common::names::{CREATED_AT, DATA, LIST_HEAD, MESSAGES_VERSION, VERSION};
 use crate::common::payload::{compress, most_bytes, unpack_messages};
 use crate::common::retry::Retry;
 use crate::table::{Attributes, Clock, Item, Table};
@@ -147,7 +147,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
     /// `expires` names the attribute by which DynamoDB purges it, and the time (epoch seconds).
     fn item(&self, session: &SessionId, id: &str, head: &Value, expires: Option<(&str, i64)>) -> Item {
         let mut attributes = Attributes::from([
-            (VERSION.to_owned(), number(FORMAT_VERSION)),
+            (VERSION.to_owned(), number(MESSAGES_VERSION)),
             (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
             (LIST_HEAD.to_owned(), AttributeValue::S(head.to_string())),
         ]);
@@ -194,15 +194,20 @@ impl<T: Table, C: Clock> Listed<T, C> {
     }
 
     /// The items that hold a large record's messages.
-    pub(super) fn parts_of(&self, session: &SessionId, id: &str, messages: &[Message]) -> Result<Vec<Item>, Error> {
-        let json = Value::Array(messages.iter().map(Message::to_value).collect()).to_string();
+    pub(super) fn parts_of(
+        &self,
+        session: &SessionId,
+        id: &str,
+        entries: &[chat_memory_core::Entry],
+    ) -> Result<Vec<Item>, Error> {
+        let json = Value::Array(entries.iter().map(chat_memory_core::Entry::to_value).collect()).to_string();
         let payload = compress(&json)?;
         let size = self.settings.item_bytes.saturating_sub(PART_MARGIN).max(self.settings.item_bytes / 2);
         let chunks = payload.chunks(size).enumerate();
         Ok(chunks
             .map(|(n, chunk)| {
                 let mut attributes = Attributes::from([
-                    (VERSION.to_owned(), number(FORMAT_VERSION)),
+                    (VERSION.to_owned(), number(MESSAGES_VERSION)),
                     (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
                     (DATA.to_owned(), AttributeValue::B(Blob::new(chunk))),
                 ]);
@@ -262,7 +267,7 @@ fn check_version(session: &SessionId, id: &str, attributes: &Attributes) -> Resu
         _ => None,
     };
     match version {
-        Some(..=FORMAT_VERSION) => Ok(()),
+        Some(..=MESSAGES_VERSION) => Ok(()),
         Some(version) => Err(Error::new(
             ErrorKind::Unsupported,
             format!("the side item {id:?} of session {session:?} has version {version}, written by a newer chat-memory; update"),

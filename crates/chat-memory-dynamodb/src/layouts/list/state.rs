@@ -382,16 +382,9 @@ impl Bare {
     pub(super) fn with(&self, messages: Vec<Message>) -> Record {
         // An original may have cut the record short at its end.
         let sent_at = self.sent_at.get(..messages.len()).unwrap_or_default().to_vec();
-        Record {
-            seq: self.seq,
-            append_id: self.append_id,
-            created_at: self.created_at,
-            expires_at: None,
-            rewind: self.rewind,
-            metadata: self.metadata.clone(),
-            sent_at,
-            messages,
-        }
+        let mut record = Record::new(self.seq, self.append_id, self.created_at).with_entries(messages);
+        (record.rewind, record.metadata, record.sent_at) = (self.rewind, self.metadata.clone(), sent_at);
+        record
     }
 }
 

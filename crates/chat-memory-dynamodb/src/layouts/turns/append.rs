@@ -89,17 +89,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
             None => String::new(),
             Some(_) => self.ttl_name(&mut cost, &mut retry).await?,
         };
-        let expires_at = append.expires_at(now_ms, self.common.retention_s);
-        let record = Record {
-            seq: 0,
-            append_id: append.id_in(session),
-            created_at: now_ms,
-            expires_at: expires_at.filter(|_| !append.messages().is_empty() || append.rewinds_to() != Some(0)),
-            rewind: append.rewinds_to(),
-            metadata: append.metadata().cloned(),
-            sent_at: append.times().to_vec(),
-            messages: append.messages().to_vec(),
-        };
+        let mut record = append.record(0, append.id_in(session), now_ms, self.common.retention_s);
+        let expires_at = record.expires_at;
+        // A clear without entries never expires.
+        record.expires_at = expires_at.filter(|_| !record.entries.is_empty() || record.rewind != Some(0));
         let pk = self.common.partitions.session(session);
         let encoded = item::encode(&pk, &record, &ttl, self.settings)?;
         let shared = !matches!(append.identity(), Identity::New) && self.keeps(Rule::Ticket);

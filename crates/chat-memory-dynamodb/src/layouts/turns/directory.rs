@@ -89,7 +89,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         attempt.began = Some(began);
         let owner = attempt.append.owner().cloned();
         let (lasts, listed) = (attempt.lasts, self.listed(attempt.lasts));
-        let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(FORMAT_VERSION.to_string()))]);
+        let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(MESSAGES_VERSION.to_string()))]);
         attributes.extend(attempt.append.title().map(|title| (TITLE.to_owned(), AttributeValue::S(title.to_owned()))));
         let set = match lasts {
             // Without a retention, the table's TTL attribute need not be requested.

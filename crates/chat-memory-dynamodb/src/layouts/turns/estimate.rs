@@ -67,16 +67,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
         let pk = self.common.partitions.session(session);
         let of = |(place, append): (usize, &Append)| {
-            let record = Record {
-                seq: 0,
-                append_id: append.id_in(session),
-                created_at: self.clock.now().wall_ms,
-                expires_at: None,
-                rewind: append.rewinds_to(),
-                metadata: append.metadata().cloned(),
-                sent_at: append.times().to_vec(),
-                messages: append.messages().to_vec(),
-            };
+            let record = append.record(0, append.id_in(session), self.clock.now().wall_ms, None);
             let links = Links::to(record.created_at, append.owner().cloned());
             // What cannot be encoded is refused, and costs nothing.
             if place > 0 {
@@ -101,16 +92,7 @@ mod tests {
     use chat_memory_core::store::AppendId;
 
     fn record(text: String) -> Record {
-        Record {
-            seq: 7,
-            append_id: AppendId::random(),
-            created_at: 1_700_000_000_123,
-            expires_at: None,
-            rewind: None,
-            metadata: None,
-            sent_at: Vec::new(),
-            messages: vec![Message::user(text)],
-        }
+        Record::new(7, AppendId::random(), 1_700_000_000_123).with_entries([Message::user(text)])
     }
 
     #[test]
@@ -123,7 +105,8 @@ mod tests {
         let noise: String = (0..900_000).map(|_| random.alphanumeric()).collect();
         let large = cost(&record(noise)).expect("it goes into parts");
         assert!(large.bytes > 600_000 && large.write_units > large.bytes / 1024, "{large:?}");
-        let metadata = Map::from_iter([("note".to_owned(), Value::from("x".repeat(500_000)))]);
-        assert_eq!(cost(&Record { metadata: Some(metadata), ..record(String::new()) }), None);
+        let mut annotated = record(String::new());
+        annotated.metadata = Some(Map::from_iter([("note".to_owned(), Value::from("x".repeat(500_000)))]));
+        assert_eq!(cost(&annotated), None);
     }
 }

@@ -32,32 +32,25 @@ pub fn item(data: &[u8]) {
     let (_, tail) = (head.purged_at(), CachedTail::after(&head, Moment { mono_ms: 0, wall_ms: 0 }));
     let _ = tail.is_solid(Moment { mono_ms: 0, wall_ms: 0 });
     let _ = item::add_part(&mut Vec::new(), &item, &head, MOST).inspect_err(named);
-    let Body::Record { rewind, metadata, sent_at, content: Stored::Here(messages) } = head.body else { return };
-    let record = Record {
-        seq: head.seq,
-        append_id: head.append_id,
-        created_at: head.created_at,
-        expires_at: head.expires_at.filter(|at| *at < i64::MAX / 2),
-        rewind,
-        metadata,
-        sent_at,
-        messages,
-    };
+    let Body::Record { rewind, metadata, sent_at, content: Stored::Here(entries) } = head.body else { return };
+    let mut record = Record::new(head.seq, head.append_id, head.created_at).with_entries(entries);
+    record.expires_at = head.expires_at.filter(|at| *at < i64::MAX / 2);
+    (record.rewind, record.metadata, record.sent_at) = (rewind, metadata, sent_at);
     let Ok(encoded) = item::encode(&item.key.pk, &record, "ttl", Limits::new(MOST)) else { return };
     if !encoded.parts.is_empty() {
         return;
     }
     let again = item::decode(&Item { key: item.key, attributes: encoded.attributes }, 2 * MOST);
-    let Ok(Body::Record { rewind, metadata, sent_at, content: Stored::Here(messages) }) = again.map(|head| head.body) else {
+    let Ok(Body::Record { rewind, metadata, sent_at, content: Stored::Here(entries) }) = again.map(|head| head.body) else {
         panic!("it cannot be read once it was written");
     };
-    assert_eq!((rewind, metadata, sent_at, messages), (record.rewind, record.metadata, record.sent_at, record.messages));
+    assert_eq!((rewind, metadata, sent_at, entries), (record.rewind, record.metadata, record.sent_at, record.entries));
 }
 
 /// Decodes the joined parts of a large record.
 pub fn parts(data: &[u8]) {
-    for codec in [Codec::Json, Codec::Zstd] {
-        if let Err(error) = item::decode_parts("the session", 7, data.to_vec(), codec, MOST) {
+    for (codec, others) in [(Codec::Json, false), (Codec::Json, true), (Codec::Zstd, true)] {
+        if let Err(error) = item::decode_parts("the session", 7, data.to_vec(), codec, others, MOST) {
             assert!(error.is_corrupt() && error.to_string().contains("record 7 of \"the session\""), "{error}");
         }
     }

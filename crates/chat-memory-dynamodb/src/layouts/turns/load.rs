@@ -137,7 +137,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 match self.whole_record(pk, &head, cost, retry).await? {
                     // The record of a delete of nothing ends the history as a clear does, until it is purged.
-                    Some(record) if head.is_blocker() => walk.take(Record { expires_at: None, ..record }),
+                    Some(mut record) if head.is_blocker() => {
+                        record.expires_at = None;
+                        walk.take(record);
+                    }
                     Some(record) => walk.take(record),
                     None => return Ok(Step::Again(None)),
                 }
@@ -175,9 +178,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Record>, Error> {
         let Body::Record { rewind, metadata, sent_at, content } = &head.body else { return Ok(None) };
-        let messages = match content {
-            Stored::Here(messages) => messages.clone(),
-            Stored::Parts { parts: PartsOf { id, count }, codec } => {
+        let entries = match content {
+            Stored::Here(entries) => entries.clone(),
+            Stored::Parts { parts: PartsOf { id, count }, codec, others } => {
                 let mut payload = Vec::new();
                 let (mut found, mut after) = (0, None);
                 let range = Range {
@@ -208,19 +211,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
                     };
                 }
-                item::decode_parts(pk, head.seq, payload, *codec, self.settings.record)?
+                item::decode_parts(pk, head.seq, payload, *codec, *others, self.settings.record)?
             }
         };
-        Ok(Some(Record {
-            seq: head.seq,
-            append_id: head.append_id,
-            created_at: head.created_at,
-            expires_at: head.expires_at,
-            rewind: *rewind,
-            metadata: metadata.clone(),
-            sent_at: sent_at.clone(),
-            messages,
-        }))
+        let mut record = Record::new(head.seq, head.append_id, head.created_at).with_entries(entries);
+        (record.expires_at, record.rewind) = (head.expires_at, *rewind);
+        (record.metadata, record.sent_at) = (metadata.clone(), sent_at.clone());
+        Ok(Some(record))
     }
 
     async fn is_swept(&self, pk: &str, head: &Head, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<bool, Error> {

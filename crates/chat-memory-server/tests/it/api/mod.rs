@@ -3,6 +3,7 @@
 mod appends;
 mod client;
 mod documents;
+mod entries;
 mod events;
 mod exactness;
 mod faults;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_memory::backend::check_title;
 use chat_memory::store::*;
-use chat_memory::{Error, Message, Owner, SessionId};
+use chat_memory::{Entry, Error, Message, Owner, SessionId};
 use serde_json::{Map, Value};
 
 use super::Fault;
@@ -18,7 +18,7 @@ static KEYS: Mutex<Option<HashMap<String, SessionId>>> = Mutex::new(None);
 
 /// An append taken apart, to be reassembled with changes.
 struct Parts {
-    messages: Vec<Message>,
+    messages: Vec<Entry>,
     metadata: Option<Map<String, Value>>,
     rewind: Option<u64>,
     expected: Option<Position>,
@@ -32,7 +32,7 @@ struct Parts {
 impl Parts {
     fn of(append: &Append) -> Self {
         Self {
-            messages: append.messages().to_vec(),
+            messages: append.entries().to_vec(),
             metadata: append.metadata().cloned(),
             rewind: append.rewinds_to(),
             expected: append.expected().cloned(),
@@ -51,17 +51,7 @@ impl Parts {
             None => Append::new(self.messages),
             Some(0) => Append::replace_all(self.messages),
             Some(seq) => {
-                let record = Record {
-                    seq,
-                    append_id: AppendId::random(),
-                    created_at: 0,
-                    expires_at: None,
-                    rewind: None,
-                    metadata: None,
-                    sent_at: Vec::new(),
-                    messages: Vec::new(),
-                };
-                let shown = History::new(vec![record], true, actual.clone());
+                let shown = History::new(vec![Record::new(seq, AppendId::random(), 0)], true, actual.clone());
                 Append::rewind(&shown, seq, self.messages).unwrap()
             }
         };
@@ -110,6 +100,7 @@ impl Broken {
         let not_written = || Ok(Appended::new(actual.next(), Position::new(actual.next() + 1, Some(AppendId::random()), 0), 0));
         match self.fault {
             Fault::LosesSome if self.remembers.appends.fetch_add(1, Ordering::SeqCst) % 10 == 9 => return not_written(),
+            Fault::DropsOtherEntries => parts.messages.retain(|entry| entry.as_message().is_some()),
             Fault::DropsLastMessage if parts.messages.len() > 1 => {
                 parts.messages.pop();
                 parts.sent_at.truncate(parts.messages.len());
@@ -171,7 +162,7 @@ impl Broken {
             }
             Fault::IgnoresRewinds if rewinds.is_some() => {
                 parts.rewind = None;
-                parts.messages.push(Message::system("taken back"));
+                parts.messages.push(Message::system("taken back").into());
             }
             Fault::RewindsTooLittle => parts.rewind = parts.rewind.map(|seq| if seq > 0 { seq + 1 } else { 0 }),
             Fault::RewindsDropMessages if rewinds.is_some() => {
@@ -184,7 +175,7 @@ impl Broken {
             }
             Fault::RefusesEmptyClears if is_clear && history.is_empty() => return Err(Error::invalid("nothing to clear")),
             Fault::ClearsHalf if is_clear => {
-                let messages: Vec<_> = history.messages().cloned().collect();
+                let messages: Vec<_> = history.entries().cloned().collect();
                 parts.messages = messages[messages.len() / 2..].to_vec();
             }
             Fault::ClearsLate if is_clear => {
@@ -194,7 +185,7 @@ impl Broken {
             Fault::ClearsSlowly if is_clear => {
                 for record in history.records.iter().rev().filter(|record| record.seq > 0 && record.rewind != Some(0)) {
                     let now = self.everything(session).await?;
-                    self.inner.append(session, &Append::rewind(&now, record.seq, [])?).await?;
+                    self.inner.append(session, &Append::rewind(&now, record.seq, None::<Message>)?).await?;
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
@@ -221,7 +212,7 @@ impl Broken {
         let made = parts.append(actual);
         let mut appended = match self.inner.append(session, &made).await {
             Err(error) if error.is_conflict() && self.fault == Fault::WritesOnConflict => {
-                self.inner.append(session, &Append::new(append.messages().to_vec())).await?;
+                self.inner.append(session, &Append::new(append.entries())).await?;
                 return Err(error);
             }
             Err(error) if error.is_key_reused() && self.fault == Fault::IgnoresBodies => return not_written(),
@@ -231,7 +222,7 @@ impl Broken {
             Fault::ForgetsCleared if appended.repeated => {
                 let cleared = history.records.first().filter(|record| record.rewind == Some(0));
                 if cleared.is_some_and(|clear| clear.seq > appended.seq) {
-                    return self.inner.append(session, &Append::new(append.messages().to_vec())).await;
+                    return self.inner.append(session, &Append::new(append.entries())).await;
                 }
             }
             Fault::ClearsUnlist if is_clear => drop(self.inner.delete(session).await?.records),

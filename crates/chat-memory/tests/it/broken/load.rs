@@ -1,8 +1,8 @@
 //! Faults of loads.
 
 use chat_memory::store::*;
-use chat_memory::{Content, Error, Message, SessionId, ToolCall, json};
-use serde_json::Value;
+use chat_memory::{Content, Entry, Error, Message, SessionId, ToolCall, json};
+use serde_json::{Map, Value};
 
 use super::Fault;
 use super::store::Broken;
@@ -28,8 +28,8 @@ impl Broken {
             (Fault::TornWindows, Reach::Messages(n)) => {
                 let mut surplus = history.messages().count().saturating_sub(*n);
                 for record in &mut history.records {
-                    let cut = surplus.min(record.messages.len());
-                    record.messages.drain(..cut);
+                    let cut = surplus.min(record.entries.len());
+                    record.entries.drain(..cut);
                     surplus -= cut;
                 }
             }
@@ -37,6 +37,14 @@ impl Broken {
             (Fault::WindowsCountHidden, Reach::Messages(n)) => {
                 let from = history.position.next().saturating_sub(*n as u64);
                 history.records.retain(|record| record.seq >= from);
+            }
+            (Fault::WindowsCountEntries, Reach::Messages(n)) => {
+                let mut left = *n;
+                let cut = history.records.iter().rposition(|record| {
+                    left = left.saturating_sub(record.entries.len());
+                    left == 0
+                });
+                history.records.drain(..cut.unwrap_or(0));
             }
             (Fault::WindowsReachBehindClears, Reach::Messages(n)) if history.messages().count() < *n => {
                 if let Some(before) = self.remembers.loaded.lock().unwrap().get(session) {
@@ -62,13 +70,19 @@ impl Broken {
             _ => {}
         }
         for record in &mut history.records {
-            record.messages.iter_mut().for_each(|message| self.spoil(message));
+            for entry in &mut record.entries {
+                match entry {
+                    Entry::Message(message) => self.spoil(message),
+                    Entry::Other(fields) => self.spoil_fields(fields),
+                    _ => {}
+                }
+            }
             match self.fault {
                 Fault::DropsMetadata => record.metadata = None,
                 Fault::CutsRecords => {
                     let mut bytes = 0;
-                    record.messages.retain(|message| {
-                        bytes += message.text().len();
+                    record.entries.retain(|entry| {
+                        bytes += entry.to_value().to_string().len();
                         bytes <= 2_000_000
                     });
                 }
@@ -83,11 +97,18 @@ impl Broken {
             (Fault::DropsNul, Some(Content::Text(text))) => text.retain(|c| c != '\0'),
             (Fault::CutsText, Some(Content::Text(text))) if text.len() > 500_000 => text.truncate(500_000),
             (Fault::FlattensParts, Some(Content::Parts(_))) => message.content = Some(Content::Text(message.text())),
-            (Fault::RoundsNumbers, _) => message.extra.values_mut().for_each(round),
-            (Fault::DropsNulls, _) => message.extra.retain(|_, value| !value.is_null()),
-            (Fault::CutsDepth, _) => message.extra.retain(|_, value| json::depth(value) < 50),
+            (Fault::DropsIds, _) => message.id = None,
             (Fault::DropsNames, _) => message.name = None,
             (Fault::NormalisesArguments, _) => message.tool_calls.iter_mut().for_each(normalise),
+            _ => self.spoil_fields(&mut message.extra),
+        }
+    }
+
+    fn spoil_fields(&self, fields: &mut Map<String, Value>) {
+        match self.fault {
+            Fault::RoundsNumbers => fields.values_mut().for_each(round),
+            Fault::DropsNulls => fields.retain(|_, value| !value.is_null()),
+            Fault::CutsDepth => fields.retain(|_, value| json::depth(value) < 50),
             _ => {}
         }
     }

@@ -27,6 +27,7 @@ faults! {
     AddsUnchecked,
     /// Loses the last message of an append with several.
     DropsLastMessage,
+    DropsOtherEntries,
     /// Splits an append with several messages into as many records.
     SplitsAppends,
     /// Acknowledges every tenth append without writing it.
@@ -118,6 +119,7 @@ faults! {
     /// Replaces content parts with their text.
     FlattensParts,
     /// Loses names.
+    DropsIds,
     DropsNames,
     /// Loses what is nested deeper than fifty levels.
     CutsDepth,
@@ -131,6 +133,7 @@ faults! {
     TornWindows,
     /// Follows the log instead of the view in windows.
     WindowsCountHidden,
+    WindowsCountEntries,
     /// Returns windows that reach beyond clears.
     WindowsReachBehindClears,
     /// Reports every load as complete.

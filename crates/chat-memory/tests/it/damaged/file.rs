@@ -18,7 +18,7 @@ async fn written(path: &Path) -> (SessionId, Vec<Kept>) {
     let said = |text: &str| vec![Message::user(text), Message::assistant(format!("{text}, indeed"))];
     let mut put = async |append: Append| {
         let appended = store.append(&session, &append).await.expect("an append");
-        records.push((appended.seq, append.rewinds_to(), append.metadata().cloned(), append.messages().to_vec()));
+        records.push((appended.seq, append.rewinds_to(), append.metadata().cloned(), append.messages().cloned().collect()));
     };
     put(Append::new(said("erased"))).await;
     put(Append::clear()).await;

@@ -67,7 +67,7 @@ pub async fn ends<T>(what: &str, operation: impl Future<Output = T>) -> T {
 /// Returns everything that a load shows.
 pub async fn shown(store: &dyn ChatStore, session: &SessionId, load: &Load, what: &str) -> Result<Vec<Shown>, Error> {
     let history = ends(what, store.load(session, load)).await?;
-    Ok(history.records.into_iter().map(|record| (record.seq, record.metadata, record.messages)).collect())
+    Ok(history.records.into_iter().map(|record| (record.seq, record.metadata.clone(), record.into_messages())).collect())
 }
 
 /// Checks that an error is about the stored data and names the session.

@@ -106,7 +106,7 @@ pub async fn written(large: bool, cleared: bool) -> Log {
 
 async fn put(store: &DynamoDbStore, session: &SessionId, records: &mut Vec<Kept>, append: Append) {
     let appended = store.append(session, &append).await.expect("an append");
-    records.push((appended.seq, append.rewinds_to(), append.metadata().cloned(), append.messages().to_vec()));
+    records.push((appended.seq, append.rewinds_to(), append.metadata().cloned(), append.messages().cloned().collect()));
 }
 
 /// Returns the number of a record's item.

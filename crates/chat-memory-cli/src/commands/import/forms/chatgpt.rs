@@ -107,20 +107,25 @@ fn message(source: &Value, is_answered: bool, call: &mut Option<String>) -> Resu
     let id = source["id"].as_str().map(str::to_owned);
     let content = content(&source["content"]);
     let name = source["author"]["name"].as_str().map(str::to_owned);
+    let named = |mut message: Message| {
+        message.id.clone_from(&id);
+        message.name.clone_from(&name);
+        Made::Message(message)
+    };
     let role = role_of(source).unwrap_or_default();
     if role == "tool" {
         return Ok(match call.take() {
             // Taken from now on: what follows continues it.
             Some(open) if !open.is_empty() => {
                 *call = Some(String::new());
-                Made::Message(Message { id, name, ..Message::tool(open, content) })
+                named(Message::tool(open, content))
             }
             Some(_) => {
                 *call = Some(String::new());
                 Made::More(parts_of(Some(content)))
             }
             // No model accepts a result without its call; its text is kept.
-            None => Made::Message(Message { id, name, ..Message::assistant(content) }),
+            None => named(Message::assistant(content)),
         });
     }
     *call = None;
@@ -141,9 +146,9 @@ fn message(source: &Value, is_answered: bool, call: &mut Option<String>) -> Resu
         let arguments = if is_object { text } else { json!({ "input": text }).to_string() };
         *call = Some(id.clone());
         let made = Message::tool_calls([ToolCall::function(id.clone(), tool, arguments)]);
-        return Ok(Made::Message(Message { id: Some(id.clone()), ..made }));
+        return Ok(Made::Message(made.with_id(id)));
     }
-    Ok(Made::Message(Message { id, name, ..Message::new(role, content) }))
+    Ok(named(Message::new(role, content)))
 }
 
 /// The content of a message: its text, or parts if it has more than text. A part specific to ChatGPT is kept unchanged, under its
@@ -181,7 +186,7 @@ fn parts_of(content: Option<Content>) -> Vec<Part> {
     match content {
         Some(Content::Text(text)) => vec![Part::text(text)],
         Some(Content::Parts(parts)) => parts,
-        None => Vec::new(),
+        _ => Vec::new(),
     }
 }
 

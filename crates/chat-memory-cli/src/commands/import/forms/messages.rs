@@ -2,10 +2,10 @@
 //! OpenAI's Responses API.
 
 use chat_memory::wire::Format;
-use chat_memory::{Content, Error, Message, Owner, Part};
+use chat_memory::{Content, Entry, Error, Message, Owner, Part};
 use serde_json::{Map, Value};
 
-use super::super::conversation::{Draft, Form, time};
+use super::super::conversation::{Draft, Form, OtherEntry, time};
 use super::expected;
 
 /// Anthropic's form has the system prompt outside the messages.
@@ -15,12 +15,12 @@ const ANTHROPIC: Form = Form::Messages(Format::Anthropic);
 const RESPONSES: Form = Form::Messages(Format::Responses);
 
 /// The fields of a conversation.
-const FIELDS: &str = "id, messages, owner, title, metadata, created_at, sent_at";
+const FIELDS: &str = "id, messages, other_entries, owner, title, metadata, created_at, sent_at";
 
 /// Parses a conversation of this format. One without an id is another program's: unknown fields are skipped and reported by name.
 /// In one of ours they are refused, since skipping them would lose them.
 pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
-    let (mut draft, mut messages, mut sent_at, mut system) = (Draft::default(), None, None, None);
+    let (mut draft, mut messages, mut others, mut sent_at, mut system) = (Draft::default(), None, None, None, None);
     let is_ours = fields.contains_key("id") && form != ANTHROPIC && !fields.contains_key("input");
     let format = if let Form::Messages(format) = form { format } else { Format::default() };
     for (name, value) in fields {
@@ -35,7 +35,8 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
             ("input", Value::Array(list)) if form == RESPONSES && messages.is_none() => messages = Some(list),
             ("instructions", Value::Null) if form == RESPONSES => {}
             ("instructions", Value::String(text)) if form == RESPONSES => system = Some(Content::Text(text)),
-            ("owner" | "title" | "metadata" | "created_at" | "sent_at" | "system", Value::Null) => {}
+            ("other_entries", Value::Array(list)) if is_ours => others = Some(list),
+            ("owner" | "title" | "metadata" | "created_at" | "sent_at" | "other_entries" | "system", Value::Null) => {}
             ("owner", Value::String(text)) => draft.owner = Some(Owner::new(text)?),
             ("title", Value::String(text)) => draft.title = Some(text),
             ("metadata", Value::Object(fields)) => draft.metadata = Some(fields),
@@ -74,7 +75,29 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
         draft.times.extend(read.iter().map(|(place, _)| times.get(*place).copied().flatten()));
     }
     draft.messages.extend(read.into_iter().map(|(_, message)| message));
+    for (place, value) in others.into_iter().flatten().enumerate() {
+        let other = other(value, draft.messages.len(), draft.others.last().map_or(0, |other| other.after));
+        draft.others.push(other.map_err(|e| e.context(format_args!("other_entries {}", place + 1)))?);
+    }
     Ok(draft)
+}
+
+/// Reads an entry that is not a message, which comes after at least `least` of the messages.
+fn other(value: Value, messages: usize, least: usize) -> Result<OtherEntry, Error> {
+    let fail = |why: &str| {
+        Err(Error::invalid(format!("{why}; give {{\"after\": N, \"entry\": {{…}}}}, N messages before it, in order")))
+    };
+    let Value::Object(mut fields) = value else { return fail("it is not an object") };
+    let after = fields.shift_remove("after").and_then(|after| usize::try_from(after.as_u64()?).ok());
+    let Some(after) = after.filter(|after| (least..=messages).contains(after)) else {
+        return fail(&format!("\"after\" is not a number from {least} to {messages}"));
+    };
+    let Some(Value::Object(entry)) = fields.shift_remove("entry") else { return fail("\"entry\" is not an object") };
+    let sent_at = time("sent_at", &fields.shift_remove("sent_at").unwrap_or_default())?;
+    match fields.keys().next() {
+        Some(name) => fail(&format!("unknown field {name:?}")),
+        None => Ok(OtherEntry { after, entry: Entry::from_object(entry), sent_at }),
+    }
 }
 
 fn parts(blocks: Vec<Value>) -> Result<Vec<Part>, Error> {
@@ -98,12 +121,16 @@ mod tests {
         Conversation::read(found, form, &mut Ids::with_prefix("a/")).map_err(|e| e.to_string())
     }
 
+    fn messages(read: &Conversation) -> Vec<Message> {
+        read.entries.iter().filter_map(Entry::as_message).cloned().collect()
+    }
+
     #[test]
     fn a_conversation_is_read() {
         let text = r#"{"id": "x", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "owner": "o",
             "title": null, "created_at": "2026-05-01T12:00:00.250Z", "sent_at": [1777636800123, null]}"#;
         let read = read_as(Form::Auto, text).expect("good");
-        assert_eq!((read.place.line, read.id.as_str(), read.messages.len(), &read.made_id), (7, "a/x", 2, &None));
+        assert_eq!((read.place.line, read.id.as_str(), read.entries.len(), &read.made_id), (7, "a/x", 2, &None));
         assert_eq!((read.owner.map(|owner| owner.to_string()), read.title), (Some("o".into()), None));
         assert_eq!((read.started_at, &read.times[..]), (Some(1_777_636_800_250), &[Some(1_777_636_800_123), None][..]));
     }
@@ -154,12 +181,13 @@ mod tests {
                 {"role": "assistant", "content": [{"type": "text", "text": "let me"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]},
                 {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "21"}]}]}"#;
         let read = read_as(Form::Auto, text).expect("good");
-        assert_eq!((read.messages[0].role, read.messages[0].text()), (Role::System, "Be brief.".into()));
-        assert_eq!(read.messages[2].tool_calls[0].name(), Some("f"));
-        assert_eq!(read.messages[3], Message::tool("t1", "21"));
+        let messages = messages(&read);
+        assert_eq!((messages[0].role, messages[0].text()), (Role::System, "Be brief.".into()));
+        assert_eq!(messages[2].tool_calls[0].name(), Some("f"));
+        assert_eq!(messages[3], Message::tool("t1", "21"));
         assert_eq!(read.left_out, ["model", "max_tokens"]);
         let plain = read_as(Form::Auto, r#"{"system": "S", "messages": [{"role": "user", "content": "u"}]}"#).expect("good");
-        assert_eq!(plain.messages, [Message::system("S"), Message::user("u")]);
+        assert_eq!(plain.entries, [Message::system("S"), Message::user("u")].map(Entry::from));
     }
 
     #[test]
@@ -168,17 +196,17 @@ mod tests {
             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "21"}]}"#;
         let read = read_as(Form::Auto, request).expect("good");
         assert_eq!(
-            (&read.messages[..2], read.messages[2].tool_calls[0].id()),
+            (&messages(&read)[..2], messages(&read)[2].tool_calls[0].id()),
             (&[Message::system("S"), Message::user("w?")][..], Some("c"))
         );
-        assert_eq!(read.messages[3], Message::tool("c", "21"));
+        assert_eq!(messages(&read)[3], Message::tool("c", "21"));
 
         let blocks =
             r#""messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "21"}]}]"#;
         let theirs = read_as(Form::Auto, &format!("{{{blocks}}}")).expect("good");
-        assert_eq!(theirs.messages, [Message::tool("t", "21")]);
+        assert_eq!(messages(&theirs), [Message::tool("t", "21")]);
         let ours = read_as(Form::Auto, &format!("{{\"id\": \"x\", {blocks}}}")).expect("good");
-        assert_eq!((ours.messages[0].role, ours.messages[0].parts().len()), (Role::User, 1));
+        assert_eq!((messages(&ours)[0].role, messages(&ours)[0].parts().len()), (Role::User, 1));
     }
 
     #[test]
@@ -186,6 +214,6 @@ mod tests {
         let text = r#"{"id": "x", "sent_at": [1777636800123], "messages": [{"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": "a", "content": "1"}, {"type": "tool_result", "tool_use_id": "b", "content": "2"}]}]}"#;
         let read = read_as(ANTHROPIC, text).expect("good");
-        assert_eq!((read.messages.len(), &read.times[..]), (2, &[Some(1_777_636_800_123); 2][..]));
+        assert_eq!((read.entries.len(), &read.times[..]), (2, &[Some(1_777_636_800_123); 2][..]));
     }
 }

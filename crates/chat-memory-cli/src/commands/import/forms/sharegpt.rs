@@ -63,7 +63,7 @@ fn message(turn: &Value, calls: &mut Calls) -> Result<Message, Error> {
         "observation" | "tool" | "function_response" | "function" => match open {
             Some(id) => Message::tool(id, value),
             // Its call is written into the text before it, or missing: its text is kept, in a form that models accept.
-            None => Message { name: Some("tool".to_owned()), ..Message::user(value) },
+            None => Message::user(value).with_name("tool"),
         },
         other => {
             return Err(Error::invalid(format!(

@@ -171,7 +171,7 @@ fn a_plain_element_is_read_on_the_short_way_as_on_the_long_one() {
             }
         }
     }
-    for odd in [Message::user(""), Message { name: Some("ada".to_owned()), ..Message::user("a") }] {
+    for odd in [Message::user(""), Message::user("a").with_name("ada")] {
         for dialect in DIALECTS {
             let written = as_stored(encode(dialect, &odd, Mark::new()));
             assert_eq!(decode(&written).expect("an element").message, odd);

@@ -142,7 +142,7 @@ impl World {
         match &entry.parts {
             None => {
                 let record = state.log.record("s", entry).expect("our own item");
-                record.messages.iter().map(Message::text).collect()
+                record.messages().map(Message::text).collect()
             }
             Some(parts) => self.parts(parts).unwrap_or_default(),
         }

@@ -5,15 +5,14 @@ use serde_json::{Map, Value};
 
 use super::{Body, Head, Life, Links, PartsOf, Stored};
 use crate::common::names::*;
-use crate::common::payload::{Codec, MAX_PARTS, messages, most_bytes, too_many_bytes, unpack};
+use crate::common::payload::{Codec, MAX_PARTS, entries, entry, most_bytes, too_many_bytes, unpack};
 use crate::table::{Item, Key};
-use chat_memory_core::Owner;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Expiry};
+use chat_memory_core::{Entry, Owner};
 
-/// Refuses items that need a newer reader.
-pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
+/// Refuses items that need a newer reader, and returns the version of others.
+pub(crate) fn check_version(item: &Item) -> Result<u64, Error> {
     let Key { pk, sk } = &item.key;
     check_version_of(item, || {
         seq_of(&item.key).map_or_else(|_| format!("the item {sk:?} of {pk:?}"), |seq| format!("record {seq} of {pk:?}"))
@@ -21,13 +20,13 @@ pub(crate) fn check_version(item: &Item) -> Result<(), Error> {
 }
 
 /// The same, with this name for the item in errors.
-fn check_version_of(item: &Item, what: impl FnOnce() -> String) -> Result<(), Error> {
+fn check_version_of(item: &Item, what: impl FnOnce() -> String) -> Result<u64, Error> {
     let version = match item.attributes.get(VERSION) {
         Some(AttributeValue::N(digits)) => digits.parse::<u64>().ok(),
         _ => None,
     };
     match version {
-        Some(..=FORMAT_VERSION) => Ok(()),
+        Some(version @ ..=FORMAT_VERSION) => Ok(version),
         Some(newer) => {
             let why = format!("needs a reader of format {newer}, and this one reads {FORMAT_VERSION}; update chat-memory");
             Err(Error::new(ErrorKind::Unsupported, format!("{} {why}", what())))
@@ -53,7 +52,7 @@ pub(crate) fn decode_without_messages(item: &Item) -> Result<Head, Error> {
 
 fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
     let &Reader { item, seq, .. } = reader;
-    check_version(item)?;
+    let others = check_version(item)? > MESSAGES_VERSION;
     let append_id = match item.attributes.get(APPEND_ID) {
         Some(AttributeValue::B(bytes)) => bytes.as_ref().try_into().map(AppendId::from_bytes).ok(),
         _ => None,
@@ -77,7 +76,7 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
             if rewind.is_some_and(|rewind| rewind > seq) {
                 return Err(reader.wrong(REWIND, "no greater than the record's own number"));
             }
-            let (metadata, content) = (reader.metadata()?, reader.content(rewind.is_some(), max_bytes)?);
+            let (metadata, content) = (reader.metadata()?, reader.content(rewind.is_some(), others, max_bytes)?);
             let sent_at = reader.sent_at(&content)?;
             Body::Record { rewind, metadata, sent_at, content }
         }
@@ -104,10 +103,17 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
     })
 }
 
-/// Decodes the messages of a large record from its parts' joined data.
-pub(crate) fn decode_parts(pk: &str, seq: u64, payload: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<Vec<Message>, Error> {
+/// Decodes the entries of a large record from its parts' joined data.
+pub(crate) fn decode_parts(
+    pk: &str,
+    seq: u64,
+    payload: Vec<u8>,
+    codec: Codec,
+    others: bool,
+    max_bytes: usize,
+) -> Result<Vec<Entry>, Error> {
     let wrong = |why: String| Error::corrupt(format!("record {seq} of {pk:?} cannot be read: {why} in its parts"));
-    unpack(payload, codec, max_bytes).and_then(|text| messages(&text)).map_err(wrong)
+    unpack(payload, codec, max_bytes).and_then(|text| entries(&text, others)).map_err(wrong)
 }
 
 /// Adds a part's bytes to those of the parts before it. Together they may not exceed the record's limit.
@@ -174,8 +180,8 @@ impl Reader<'_> {
         serde_json::from_str(text).map(Some).map_err(|_| self.wrong(METADATA, "the JSON text of an object"))
     }
 
-    /// The times of the messages. The number of messages in parts is not known here, so
-    /// [`Record::message_times`](chat_memory_core::store::Record::message_times) uses only as many times as there are messages.
+    /// The times of the entries. The number of entries in parts is not known here, so
+    /// [`Record::entry_times`](chat_memory_core::store::Record::entry_times) uses them only if there are as many.
     fn sent_at(&self, content: &Stored) -> Result<Vec<Option<i64>>, Error> {
         let Some(value) = self.item.attributes.get(SENT_AT).filter(|_| self.whole) else { return Ok(Vec::new()) };
         let expected = || self.wrong(SENT_AT, "a list with a time or NULL for each message");
@@ -205,8 +211,8 @@ impl Reader<'_> {
         Ok(Some(PartsOf { id: id.to_owned(), count }))
     }
 
-    /// The messages. Only a record that rewinds may have none.
-    fn content(&self, may_be_none: bool, max_bytes: usize) -> Result<Stored, Error> {
+    /// The entries. Only a record that rewinds may have none.
+    fn content(&self, may_be_none: bool, others: bool, max_bytes: usize) -> Result<Stored, Error> {
         let parts = self.parts()?;
         if parts.is_none() && !self.whole {
             return Ok(Stored::Here(Vec::new()));
@@ -217,22 +223,21 @@ impl Reader<'_> {
             Some(_) => return Err(self.wrong(CODEC, "\"zstd\" or absent")),
         };
         if let Some(parts) = parts {
-            return Ok(Stored::Parts { parts, codec });
+            return Ok(Stored::Parts { parts, codec, others });
         }
         let wrong = |why: String| Error::corrupt(format!("record {} of {:?} cannot be read: {why}", self.seq, self.item.key.pk));
         match (self.item.attributes.get(MESSAGES), codec) {
             (None, Codec::Json) if may_be_none => Ok(Stored::Here(Vec::new())),
             (Some(AttributeValue::L(items)), Codec::Json) if !items.is_empty() => {
                 let texts = items.iter().enumerate().map(|(n, item)| match item {
-                    AttributeValue::S(text) => {
-                        message(text).map_err(|why| wrong(format!("message {} of its attribute {MESSAGES:?} {why}", n + 1)))
-                    }
+                    AttributeValue::S(text) => entry_of(text, others)
+                        .map_err(|why| wrong(format!("message {} of its attribute {MESSAGES:?} {why}", n + 1))),
                     _ => Err(wrong(format!("message {} of its attribute {MESSAGES:?} is not a string", n + 1))),
                 });
                 texts.collect::<Result<_, _>>().map(Stored::Here)
             }
             (Some(AttributeValue::B(bytes)), codec) => {
-                let read = unpack(bytes.as_ref().to_vec(), codec, max_bytes).and_then(|text| messages(&text));
+                let read = unpack(bytes.as_ref().to_vec(), codec, max_bytes).and_then(|text| entries(&text, others));
                 read.map(Stored::Here).map_err(|why| wrong(format!("{why} in its attribute {MESSAGES:?}")))
             }
             _ => Err(self.wrong(MESSAGES, "a list of strings, or binary with a codec")),
@@ -240,7 +245,6 @@ impl Reader<'_> {
     }
 }
 
-fn message(text: &str) -> Result<Message, String> {
-    let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON ({e})"))?;
-    Message::from_value(value).map_err(|e| format!("is not a message ({e})"))
+fn entry_of(text: &str, others: bool) -> Result<Entry, String> {
+    entry(serde_json::from_str(text).map_err(|e| format!("is not JSON ({e})"))?, others)
 }

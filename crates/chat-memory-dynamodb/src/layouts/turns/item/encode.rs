@@ -48,7 +48,7 @@ pub(crate) fn encode_in_parts(pk: &str, record: &Record, ttl: &str, limits: Limi
 }
 
 fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: usize) -> Result<Encoded, Error> {
-    let texts: Vec<String> = record.messages.iter().map(|message| message.to_value().to_string()).collect();
+    let texts: Vec<String> = record.entries.iter().map(|entry| entry.to_value().to_string()).collect();
     let bytes = texts.iter().map(String::len).sum::<usize>();
     let max_bytes = limits.record;
     if bytes > max_bytes {
@@ -59,8 +59,9 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
             ),
         ));
     }
+    let version = if record.has_other_entries() { FORMAT_VERSION } else { MESSAGES_VERSION };
     let mut attributes = Attributes::from([
-        (VERSION.to_owned(), number(FORMAT_VERSION)),
+        (VERSION.to_owned(), number(version)),
         (APPEND_ID.to_owned(), binary(record.append_id.as_bytes().to_vec())),
         (CREATED_AT.to_owned(), number(record.created_at)),
     ]);
@@ -126,7 +127,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
 
 fn part(pk: &str, id: &str, n: usize, chunk: &[u8], record: &Record, expires: Option<i64>, ttl: &str) -> Item {
     let mut attributes = Attributes::from([
-        (VERSION.to_owned(), number(FORMAT_VERSION)),
+        (VERSION.to_owned(), number(MESSAGES_VERSION)),
         (APPEND_ID.to_owned(), binary(record.append_id.as_bytes().to_vec())),
         (CREATED_AT.to_owned(), number(record.created_at)),
         (DATA.to_owned(), binary(chunk.to_vec())),
@@ -143,7 +144,7 @@ fn part(pk: &str, id: &str, n: usize, chunk: &[u8], record: &Record, expires: Op
 /// can be finished.
 pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&PartsOf>, now_s: i64, ttl: &str) -> Item {
     let mut attributes = Attributes::from([
-        (VERSION.to_owned(), number(FORMAT_VERSION)),
+        (VERSION.to_owned(), number(MESSAGES_VERSION)),
         (APPEND_ID.to_owned(), binary(head.append_id.as_bytes().to_vec())),
         (CREATED_AT.to_owned(), number(head.created_at)),
         (CLEARED_BY.to_owned(), number(cleared_by)),
@@ -201,16 +202,7 @@ mod tests {
     use chat_memory_core::message::Message;
 
     fn saying(text: String) -> Record {
-        Record {
-            seq: 0,
-            append_id: AppendId::random(),
-            created_at: 1_700_000_000_123,
-            expires_at: None,
-            rewind: None,
-            metadata: None,
-            sent_at: Vec::new(),
-            messages: vec![Message::user(text)],
-        }
+        Record::new(0, AppendId::random(), 1_700_000_000_123).with_entries([Message::user(text)])
     }
 
     /// At each length around the boundary of a unit, with the attributes that every record gets later.
@@ -229,7 +221,7 @@ mod tests {
             };
             let mut plain = attributes.clone();
             plain.remove(CODEC);
-            let texts = record.messages.iter().map(|message| AttributeValue::S(message.to_value().to_string()));
+            let texts = record.entries.iter().map(|entry| AttributeValue::S(entry.to_value().to_string()));
             plain.insert(MESSAGES.to_owned(), AttributeValue::L(texts.collect()));
             // What is compressed here takes one unit, so compression saves one wherever the plain form takes two.
             assert_eq!(compressed, units(&plain) > 1, "{length} bytes");

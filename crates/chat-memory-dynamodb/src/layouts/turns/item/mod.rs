@@ -8,9 +8,8 @@ use crate::common::timing::PURGED_AFTER_S;
 use serde_json::{Map, Value};
 
 use crate::common::size::MAX_ITEM;
-use chat_memory_core::Owner;
-use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Expiry};
+use chat_memory_core::{Entry, Owner};
 
 pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages};
 pub(crate) use encode::{Encoded, encode, encode_in_parts, link, stub, without_entry};
@@ -106,17 +105,22 @@ pub(crate) enum Body {
     Record {
         rewind: Option<u64>,
         metadata: Option<Map<String, Value>>,
-        /// When each message was sent, if given.
+        /// When each entry was sent, if given.
         sent_at: Vec<Option<i64>>,
         content: Stored,
     },
 }
 
-/// A record's messages, as they are stored.
+/// A record's entries, as they are stored.
 #[derive(Debug)]
 pub(crate) enum Stored {
-    Here(Vec<Message>),
-    Parts { parts: PartsOf, codec: Codec },
+    Here(Vec<Entry>),
+    /// `others`: not all of them need be messages.
+    Parts {
+        parts: PartsOf,
+        codec: Codec,
+        others: bool,
+    },
 }
 
 /// The items that hold a large record's messages: their id and their number.

@@ -164,7 +164,7 @@ fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
 fn check_body(record: &Record, ops: &[Op]) -> Result<(), String> {
     let op = record.metadata.as_ref().and_then(|metadata| metadata["op"].as_u64()).map(|number| &ops[number as usize]);
     match op {
-        Some(op) if op.append.messages() != record.messages => Err(format!("record {} came back altered", record.seq)),
+        Some(op) if op.append.entries() != record.entries => Err(format!("record {} came back altered", record.seq)),
         _ => Ok(()),
     }
 }

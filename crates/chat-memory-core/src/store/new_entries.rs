@@ -1,0 +1,178 @@
+//! Appends only the entries that a session does not contain yet, by the ids that they carry.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::position::wall_ms;
+use super::{Append, Appended, ChatStore, ChatStoreExt, Cost, History, Identity, KEY_LIFETIME_MS, Load, Position};
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind};
+use crate::session::SessionId;
+
+/// How many records a page has while the ids are looked up.
+const PAGE: usize = 100;
+
+/// How often an append is tried while other writers come first.
+const ATTEMPTS: u32 = 100;
+
+/// The pause after the first conflict; it grows with each up to the second value.
+const PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The result of [`append_new`](ChatStoreExt::append_new).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AppendedNew {
+    /// For each entry of the append, whether it was new and is appended now.
+    pub new: Vec<bool>,
+    /// The record of the new entries; `None` if there were none.
+    pub appended: Option<Appended>,
+    /// The position after the record, or of the log as it was read.
+    pub position: Position,
+    /// What everything cost, except for attempts that conflicted with other writers.
+    pub cost: Cost,
+}
+
+pub(super) async fn append_new<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    append: Append,
+) -> Result<AppendedNew, Error> {
+    append.check()?;
+    if append.rewinds_to().is_some() || *append.identity() != Identity::New {
+        return Err(Error::invalid(
+            "only new entries can be appended without a rewind, a key and a ticket: the entries' ids take their place; leave these out",
+        ));
+    }
+    let mut known = Known::wanted_by(&append)?;
+    let mut cost = Cost::default();
+    let mut position = known.read(store, session, &mut cost).await?;
+    for attempt in 1..=ATTEMPTS {
+        let new = known.which_are_new(&append)?;
+        if !new.contains(&true) {
+            return Ok(AppendedNew { new, appended: None, position, cost });
+        }
+        if append.expected().is_some_and(|expected| *expected != position) {
+            return Err(Error::conflict(position));
+        }
+        match store.append_with_retry(session, append.only(&new, position.clone())).await {
+            Ok(appended) => {
+                cost += appended.cost;
+                return Ok(AppendedNew { new, position: appended.position.clone(), appended: Some(appended), cost });
+            }
+            Err(error) if error.is_conflict() => {
+                tokio::time::sleep((PAUSE * attempt).min(LONGEST_PAUSE)).await;
+                position = known.read_newer(store, session, &position, &mut cost).await?;
+            }
+            // The ids settle it, not a ticket.
+            Err(error) => return Err(error.of_repeatable("appended to")),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Contended,
+        format!("other writers kept the new entries of {session} from getting through in {ATTEMPTS} attempts; retry"),
+    ))
+}
+
+/// What is known of the ids that an append wants: for each, the record that has it, and the entry.
+struct Known(HashMap<String, Option<(u64, Entry)>>);
+
+impl Known {
+    /// Collects the ids of an append.
+    ///
+    /// # Errors
+    /// Key reused if an id comes twice, with different bodies.
+    fn wanted_by(append: &Append) -> Result<Self, Error> {
+        let mut first: HashMap<&str, &Entry> = HashMap::new();
+        for entry in append.entries() {
+            if let Some(id) = entry.id()
+                && *first.entry(id).or_insert(entry) != entry
+            {
+                return Err(reused(id, "is twice in the append, with different bodies"));
+            }
+        }
+        Ok(Self(first.into_keys().map(|id| (id.to_owned(), None)).collect()))
+    }
+
+    /// Says for each entry of the append whether it is new.
+    ///
+    /// # Errors
+    /// Key reused if the session has an entry with its id and another body.
+    fn which_are_new(&self, append: &Append) -> Result<Vec<bool>, Error> {
+        let mut seen = HashSet::new();
+        let is_new = |entry: &'_ Entry| match (entry.id(), entry.id().and_then(|id| self.0.get(id)?.as_ref())) {
+            (Some(id), Some((seq, stored))) if stored != entry => {
+                Err(reused(id, &format!("belongs to an entry of record {seq} with another body")))
+            }
+            (_, Some(_)) => Ok(false),
+            // The second of two in the append is not new.
+            (Some(id), None) => Ok(seen.insert(id.to_owned())),
+            (None, None) => Ok(true),
+        };
+        append.entries().iter().map(is_new).collect()
+    }
+
+    /// Looks the ids up in the records of the last 24 hours, from the newest back, and returns the position of the log.
+    async fn read<S: ChatStore + ?Sized>(&mut self, store: &S, session: &SessionId, cost: &mut Cost) -> Result<Position, Error> {
+        self.0.values_mut().for_each(|found| *found = None);
+        // Without ids only the position is needed.
+        let mut load = Load::records(if self.0.is_empty() { 0 } else { PAGE });
+        let mut position = None;
+        loop {
+            let history = store.load(session, &load).await?;
+            *cost += history.cost;
+            let since_ms = wall_ms() - KEY_LIFETIME_MS;
+            self.find(&history, since_ms);
+            let older = history.older().filter(|_| !self.is_complete());
+            // What other programs wrote has no time.
+            let older =
+                older.filter(|_| history.records.first().is_some_and(|record| !(1..=since_ms).contains(&record.created_at)));
+            let position = position.get_or_insert(history.position);
+            match older {
+                Some(older) => load = Load::records(PAGE).before(older),
+                None => return Ok(position.clone()),
+            }
+        }
+    }
+
+    /// Looks the ids up in what was appended since this position, and returns the new one. If more has changed than that records
+    /// were added, reads everything again.
+    async fn read_newer<S: ChatStore + ?Sized>(
+        &mut self,
+        store: &S,
+        session: &SessionId,
+        seen: &Position,
+        cost: &mut Cost,
+    ) -> Result<Position, Error> {
+        let since = seen.next().saturating_sub(1);
+        let newer = store.load(session, &Load::all().since(since)).await?;
+        *cost += newer.cost;
+        let [last_seen, added @ ..] = newer.records.as_slice() else { return self.read(store, session, cost).await };
+        let is_plain = seen.last() == Some(last_seen.append_id)
+            && newer.position.next().checked_sub(since) == Some(newer.records.len() as u64)
+            && added.iter().all(|record| record.rewind.is_none());
+        if !is_plain {
+            return self.read(store, session, cost).await;
+        }
+        self.find(&newer, wall_ms() - KEY_LIFETIME_MS);
+        Ok(newer.position)
+    }
+
+    fn find(&mut self, history: &History, since_ms: i64) {
+        for record in history.records.iter().filter(|record| !(1..=since_ms).contains(&record.created_at)) {
+            for entry in &record.entries {
+                if let Some(found) = entry.id().and_then(|id| self.0.get_mut(id)) {
+                    found.get_or_insert_with(|| (record.seq, entry.clone()));
+                }
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.values().all(Option::is_some)
+    }
+}
+
+fn reused(id: &str, why: &str) -> Error {
+    Error::new(ErrorKind::KeyReused, format!("entry id {id:?} {why}; give a changed entry another id"))
+}
