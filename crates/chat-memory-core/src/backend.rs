@@ -1,4 +1,7 @@
 //! For authors of stores: building blocks that applications do not need.
+//!
+//! A store that keeps JSON as text needs serde_json's feature `float_roundtrip`: without it, some numbers come back with another last
+//! digit, and [promise 6](crate::store) is broken. The conformance suite notices. This crate turns the feature on for the whole build.
 
 pub mod settings;
 

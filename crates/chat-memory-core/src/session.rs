@@ -6,6 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::store::AppendId;
 
 /// Prefixes of our own partition keys; a session id must not start with one (docs/formats.md, "Partition keys").
 const RESERVED: [&str; 2] = ["ns#", "dir#"];
@@ -141,6 +142,12 @@ impl SessionId {
         Self::new(self.as_str()).map(drop)
     }
 
+    /// Returns a digest of the id, for stores whose own names are short or of few characters, such as files: 36 characters, `0-9`,
+    /// `a-f` and `-`, the same for ever. Another id has another digest, as far as SHA-1 goes.
+    pub fn digest(&self) -> String {
+        AppendId::of_key(self, "file").to_string()
+    }
+
     /// Generates a session id (UUIDv7).
     pub fn random() -> Self {
         Self(Uuid::now_v7().to_string())
@@ -183,6 +190,13 @@ mod tests {
         for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", &"x".repeat(1001), &"x".repeat(3000)] {
             assert!(SessionId::new(bad).expect_err(bad).is_invalid());
         }
+    }
+
+    #[test]
+    fn digest_stays_as_it_is() {
+        // Files are named by it.
+        assert_eq!(SessionId::new("trip").expect("a good id").digest(), "2805d9fe-d0f5-532b-a352-6220885974a0");
+        assert_ne!(SessionId::random().digest(), SessionId::random().digest());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Authentication, and what a request may do.
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -17,7 +16,7 @@ use crate::problem::{Problem, Reader};
 use crate::service::{Options, Service};
 
 /// An authenticated request: its namespace's store, and what it may do there.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Access {
     /// The service.
     pub(crate) service: Service,
@@ -27,17 +26,6 @@ pub struct Access {
     pub namespace: Option<Namespace>,
     /// The store of its namespace.
     pub store: Arc<dyn ChatStore>,
-    secret: [u8; 32],
-    /// The secret that signs page cursors.
-    cursors: [u8; 32],
-}
-
-/// Omits the secret that makes signatures.
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service: _, key, namespace, store, secret: _, cursors: _ } = self;
-        f.debug_struct("Access").field("key", key).field("namespace", namespace).field("store", store).finish_non_exhaustive()
-    }
 }
 
 impl Access {
@@ -49,9 +37,7 @@ impl Access {
             tracing::error!(%error, "the store could not be opened");
             Problem::unopened(&error, reader)
         })?;
-        let secret = key.as_ref().map_or(*service.secret(), |key| key.derived_secret());
-        let cursors = key.as_ref().map_or_else(|| service.cursor_secret(), |key| key.derived_secret());
-        Ok(Self { service: service.clone(), key, namespace, store, secret, cursors })
+        Ok(Self { service: service.clone(), key, namespace, store })
     }
 
     /// Whether it has this right.
@@ -91,17 +77,22 @@ impl Access {
 
     /// Signs these texts; only a service with this key can.
     pub(crate) fn sign(&self, what: &str, texts: &[&str]) -> Vec<u8> {
-        sign(&self.secret, what, texts)
+        sign(&self.secret(), what, texts)
     }
 
     /// Signs a page cursor. The signature stays the same as long as the key or, without keys, the store does.
     pub(crate) fn sign_cursor(&self, place: &str, cursor: &str) -> Vec<u8> {
-        sign(&self.cursors, "cursor", &[place, cursor])
+        let secret = self.key.as_ref().map_or_else(|| self.service.cursor_secret(), |key| key.derived_secret());
+        sign(&secret, "cursor", &[place, cursor])
     }
 
     /// Verifies the signature of these texts in constant time.
     pub(crate) fn verify(&self, what: &str, texts: &[&str], signature: &[u8]) -> bool {
-        verify(&self.secret, what, texts, signature)
+        verify(&self.secret(), what, texts, signature)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.key.as_ref().map_or_else(|| *self.service.secret(), |key| key.derived_secret())
     }
 }
 
@@ -138,18 +129,14 @@ pub struct MayMeasure;
 impl FromRequestParts<Service> for MayRead {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
-        let access = by_header(parts, service).await?;
-        access.check(Right::Read)?;
-        Ok(Self(access))
+        by_header(parts, service, Right::Read).await.map(Self)
     }
 }
 
 impl FromRequestParts<Service> for MayWrite {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
-        let access = by_header(parts, service).await?;
-        access.check(Right::Write)?;
-        Ok(Self(access))
+        by_header(parts, service, Right::Write).await.map(Self)
     }
 }
 
@@ -162,9 +149,10 @@ impl FromRequestParts<Service> for MayMeasure {
     }
 }
 
-async fn by_header(parts: &Parts, service: &Service) -> Result<Access, Problem> {
-    let key = key_of(&parts.headers, service)?;
-    Access::new(service, key).await
+async fn by_header(parts: &Parts, service: &Service, right: Right) -> Result<Access, Problem> {
+    let access = Access::new(service, key_of(&parts.headers, service)?).await?;
+    access.check(right)?;
+    Ok(access)
 }
 
 /// The key of a request; `None` if the service has no keys.

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chat_memory::{Error, ErrorKind, Namespace};
+use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -28,14 +29,14 @@ const HEADER: &str = "# The API keys of `chat-memory serve`, each as the SHA-256
     # service sees it within a second.\n";
 
 /// A right of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Right {
-    /// Reading sessions.
+    /// Read sessions
     Read,
-    /// Writing to sessions: append, rewind, clear, delete, describe.
+    /// Write sessions: append, rewind, clear, delete, describe
     Write,
-    /// Reading `/metrics`.
+    /// Read /metrics
     Metrics,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_memory::store::Load;
 use chat_memory::{ChatStore, Namespace, SessionId};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 type Place = (Option<Namespace>, SessionId);
 
@@ -23,19 +23,13 @@ pub struct Watch {
 #[derive(Debug)]
 pub struct Watched {
     changed: watch::Sender<u64>,
-    looking: AbortHandle,
+    _looking: AbortOnDropHandle<()>,
 }
 
 impl Watched {
     /// Becomes ready whenever there may be new records.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.looking.abort();
     }
 }
 
@@ -53,8 +47,8 @@ impl Watch {
             return watched;
         }
         let changed = watch::Sender::new(0);
-        let looking = tokio::spawn(look(store, session.clone(), changed.clone(), self.every)).abort_handle();
-        let new = Arc::new(Watched { changed, looking });
+        let looking = AbortOnDropHandle::new(tokio::spawn(look(store, session.clone(), changed.clone(), self.every)));
+        let new = Arc::new(Watched { changed, _looking: looking });
         watched.insert(place, Arc::downgrade(&new));
         new
     }

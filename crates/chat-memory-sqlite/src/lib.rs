@@ -286,7 +286,7 @@ impl ChatStore for SqliteStore {
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let after = query.cursor()?;
-        let (owner, order, limit) = (query.owner.clone(), query.order, query.limit.unwrap_or(100).max(1));
+        let (owner, order, limit) = (query.owner.clone(), query.order, query.page_size());
         self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), wall_ms())).await
     }
 

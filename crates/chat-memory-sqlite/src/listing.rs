@@ -82,12 +82,7 @@ pub(super) fn update(
 ) -> Result<Option<SessionInfo>, Failure> {
     let transaction = Transaction::to_write(db)?;
     let Some(mut info) = session(db, id, now_ms)? else { return Ok(None) };
-    if let Some(title) = &update.title {
-        info.title.clone_from(title);
-    }
-    if let Some(metadata) = &update.metadata {
-        info.metadata.clone_from(metadata);
-    }
+    update.apply(&mut info);
     let metadata = info.metadata.as_ref().map(to_json).transpose()?;
     db.prepare_cached("UPDATE sessions SET title = ?2, metadata = ?3 WHERE id = ?1")?.execute(params![
         id.as_str(),
@@ -105,12 +100,11 @@ fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
     };
     let owner: Option<String> = row.get(2).map_err(|e| damaged(&e))?;
     let metadata: Option<String> = row.get(4).map_err(|e| damaged(&e))?;
-    Ok(SessionInfo {
-        id: SessionId::new(id.as_str()).map_err(|e| damaged(&e))?,
-        created_at: row.get(1).map_err(|e| damaged(&e))?,
-        last_at: row.get(5).map_err(|e| damaged(&e))?,
-        owner: owner.map(Owner::new).transpose().map_err(|e| damaged(&e))?,
-        title: row.get(3).map_err(|e| damaged(&e))?,
-        metadata: metadata.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose().map_err(|e| damaged(&e))?,
-    })
+    let metadata = metadata.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose();
+    let info = SessionInfo::new(SessionId::new(id.as_str()).map_err(|e| damaged(&e))?, row.get(1).map_err(|e| damaged(&e))?);
+    Ok(info
+        .with_owner(owner.map(Owner::new).transpose().map_err(|e| damaged(&e))?)
+        .with_title(row.get(3).map_err(|e| damaged(&e))?)
+        .with_metadata(metadata.map_err(|e| damaged(&e))?)
+        .with_last_at(row.get(5).map_err(|e| damaged(&e))?))
 }

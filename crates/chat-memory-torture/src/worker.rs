@@ -523,7 +523,7 @@ impl Task {
             return;
         }
         let title = self.rng.bool().then(|| format!("set {}", self.rng.u32(..)));
-        let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
+        let update = SessionUpdate::default().with_title(title);
         if let Err(error) = self.worker.store.update_session(&id, &update).await {
             self.worker.heed(&format!("a title of {session}"), &error);
         }

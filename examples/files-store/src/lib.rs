@@ -16,7 +16,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use chat_memory::backend::{Cursor, check_title, place, wall_ms};
+use chat_memory::backend::{check_title, wall_ms};
 use chat_memory::store::{
     Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, History, Identity, KEY_LIFETIME_MS, Load, Position,
     Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Ticket, Walk,
@@ -53,35 +53,29 @@ impl FilesStore {
         F: FnOnce(Log) -> Result<T, Error> + Send + 'static,
     {
         session.check()?;
-        // A digest, because an id may be longer than a file's name.
-        let path = self.0.join(format!("{}.jsonl", AppendId::of_key(session, "file")));
+        // An id may be longer than a file's name.
+        let path = self.0.join(format!("{}.jsonl", session.digest()));
         blocking(move || work(Log::open(path, is_write)?)).await
     }
 
     /// Lists a page of the sessions that the query asks for, or of all sessions.
     fn list(&self, query: &SessionQuery, is_all: bool) -> Result<SessionPage, Error> {
-        let after = query.cursor()?;
-        let mut page = SessionPage::default().in_order(query.order);
+        let (mut sessions, mut cost, mut warnings) = (Vec::new(), Cost::default(), Vec::new());
         for entry in fs::read_dir(&self.0).map_err(failed("list", &self.0))? {
             let path = entry.map_err(failed("list", &self.0))?.path();
             if path.extension().is_some_and(|extension| extension == "jsonl") {
                 match Log::open(path, false) {
                     Ok(log) => {
-                        page.cost += Cost::new(1, log.end as u64);
-                        let info = log.info.filter(|info| is_all || info.owner == query.owner);
-                        page.sessions.extend(info.filter(|info| after.as_ref().is_none_or(|after| after.is_before(info))));
+                        cost += Cost::new(1, log.end as u64);
+                        sessions.extend(log.info.filter(|info| is_all || info.owner == query.owner));
                     }
-                    Err(e) if e.is_corrupt() => page.warnings.push(e.to_string()),
+                    Err(e) if e.is_corrupt() => warnings.push(e.to_string()),
                     Err(e) => return Err(e),
                 }
             }
         }
-        page.sessions.sort_by(|a, b| (place(b, query.order), &b.id).cmp(&(place(a, query.order), &a.id)));
-        let limit = query.limit.unwrap_or(100).max(1);
-        if page.sessions.len() > limit {
-            page.sessions.truncate(limit);
-            page.next = page.sessions.last().map(|info| Cursor::after(info, query.order).to_string());
-        }
+        let mut page = SessionPage::of(sessions, query)?.with_cost(cost);
+        page.warnings = warnings;
         Ok(page)
     }
 }
@@ -152,9 +146,8 @@ impl Log {
         if append.expected().is_some_and(|expected| *expected != position) {
             return Err(Error::conflict(position));
         }
-        let (owner, title, created_at) = (append.owner().cloned(), append.title().map(str::to_owned), append.starts_at(now_ms));
-        let start = SessionInfo { id: session.clone(), owner, title, metadata: None, created_at, last_at: Some(created_at) };
-        let mut info = self.info.clone().unwrap_or(start);
+        let start = || SessionInfo::started_by(session.clone(), append, now_ms);
+        let mut info = self.info.clone().unwrap_or_else(start);
         info.last_at = info.last_at.max(Some(append.active_at(now_ms)));
         let record = append.record(position.next(), ticket.append_id(), now_ms, None);
         let mut appended = self.push(&record, ticket, Some(info))?;
@@ -213,7 +206,7 @@ impl Log {
 }
 
 fn appended(record: &Record, now_ms: i64) -> Appended {
-    Appended::new(record.seq, Position::new(record.seq + 1, Some(record.append_id), now_ms), record.created_at)
+    Appended::new(record.seq, Position::after(record, now_ms), record.created_at)
 }
 
 /// Makes a new or renamed file durable. Windows opens no folder, and needs no sync of one.
@@ -237,7 +230,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 #[async_trait]
 impl ChatStore for FilesStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { bounded_cost: false, ..Capabilities::all() }
+        Capabilities::all().with_bounded_cost(false)
     }
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         append.check()?;
@@ -281,8 +274,7 @@ impl ChatStore for FilesStore {
         let update = update.clone();
         self.with(session, true, move |log| {
             let Some(mut info) = log.info.clone() else { return Ok(None) };
-            info.title = update.title.unwrap_or(info.title);
-            info.metadata = update.metadata.unwrap_or(info.metadata);
+            update.apply(&mut info);
             log.write(&json!([null, info]), failed("update", &log.path))?;
             Ok(Some(info))
         })

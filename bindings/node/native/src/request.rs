@@ -182,7 +182,8 @@ impl Request {
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
             }
             Self::UpdateSession(it) => {
-                let update = SessionUpdate { title: it.title, metadata: it.metadata };
+                let mut update = SessionUpdate::default();
+                (update.title, update.metadata) = (it.title, it.metadata);
                 let info = store.update_session(&SessionId::stored(it.session)?, &update).await?;
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
             }

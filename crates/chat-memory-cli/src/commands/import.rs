@@ -273,7 +273,7 @@ async fn write_rest(
     if let Some(metadata) = &conversation.metadata
         && has_directory
     {
-        let update = SessionUpdate { metadata: Some(Some(metadata.clone())), ..SessionUpdate::default() };
+        let update = SessionUpdate::default().with_metadata(metadata.clone());
         store.update_session(session, &update).await?;
     }
     Ok(())

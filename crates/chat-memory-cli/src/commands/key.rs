@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chat_memory_server::keys::{self, Key, Right};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
@@ -54,27 +54,7 @@ pub struct New {
     namespace: Option<String>,
     /// A right; repeat for more [default: read and write]
     #[arg(long = "right", value_enum)]
-    rights: Vec<Allowed>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Allowed {
-    /// Read sessions
-    Read,
-    /// Write sessions: append, rewind, clear, delete, describe
-    Write,
-    /// Read /metrics
-    Metrics,
-}
-
-impl From<Allowed> for Right {
-    fn from(allowed: Allowed) -> Self {
-        match allowed {
-            Allowed::Read => Self::Read,
-            Allowed::Write => Self::Write,
-            Allowed::Metrics => Self::Metrics,
-        }
-    }
+    rights: Vec<Right>,
 }
 
 /// List the keys: ids, names, namespaces, rights; never the keys themselves
@@ -110,8 +90,7 @@ pub fn run(app: &App, command: Command) -> Result<(), Failure> {
 }
 
 fn make(app: &App, new: New) -> Result<(), Failure> {
-    let rights: Vec<Right> =
-        if new.rights.is_empty() { vec![Right::Read, Right::Write] } else { new.rights.into_iter().map(Right::from).collect() };
+    let rights = if new.rights.is_empty() { vec![Right::Read, Right::Write] } else { new.rights };
     let made = keys::create(&new.file.keys, &new.name, new.namespace.as_deref(), &rights);
     let (key, text) = match made {
         Err(error) if error.is_invalid() => return Err(error).on_command_line(),

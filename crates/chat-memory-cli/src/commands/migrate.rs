@@ -388,7 +388,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     if let Some(metadata) = info.and_then(|info| info.metadata)
         && has_directory
     {
-        stores.to.update_session(session, &SessionUpdate { metadata: Some(Some(metadata)), ..SessionUpdate::default() }).await?;
+        stores.to.update_session(session, &SessionUpdate::default().with_metadata(metadata)).await?;
     }
     if stores.verify {
         let Some(compared) = interrupt.or(verify(stores, whole, original, session, copied)).await else {

@@ -330,8 +330,10 @@ fn what_is_no_file_is_refused_at_once() {
             fails(&place.run(&[&["--store", &store][..], command].concat()), FAILED, &[says]);
         }
     }
-    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["key", "list"], &["key", "new", "--name", "a"]] {
-        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), FAILED, &["pipe", "no regular file"]);
+    for (command, code) in
+        [(&["serve", "--listen", "127.0.0.1:0"][..], FAILED), (&["key", "list"], FAILED), (&["key", "new", "--name", "a"], USAGE)]
+    {
+        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), code, &["pipe", "no regular file"]);
     }
 }
 

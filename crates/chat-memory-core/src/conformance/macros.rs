@@ -16,7 +16,7 @@
 ///
 ///     chat_memory::conformance_tests! {
 ///         suite: suite(),
-///         capabilities: Capabilities { durable: false, ..Capabilities::all() },
+///         capabilities: Capabilities::all().with_durable(false),
 ///     }
 /// }
 /// ```

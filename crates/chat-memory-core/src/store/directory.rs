@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Cost;
+use super::{Append, Cost};
 use crate::error::Error;
 use crate::json;
 use crate::session::{Owner, SessionId};
@@ -19,8 +19,12 @@ pub const MAX_TITLE_BYTES: usize = 1024;
 /// The largest session metadata, in bytes of JSON. It is kept small because lists return it in full.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
+/// How many sessions a page of a list has, unless the query says otherwise.
+const PAGE_SIZE: usize = 100;
+
 /// A session as listed in the directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// The session.
     pub id: SessionId,
@@ -37,8 +41,47 @@ pub struct SessionInfo {
     pub last_at: Option<i64>,
 }
 
+impl SessionInfo {
+    /// Creates the entry of a session that started at this time (epoch milliseconds), with nothing else known.
+    pub fn new(id: SessionId, created_at: i64) -> Self {
+        Self { id, owner: None, title: None, metadata: None, created_at, last_at: None }
+    }
+
+    /// Creates the entry of a session that this append starts at `now_ms`.
+    pub fn started_by(id: SessionId, append: &Append, now_ms: i64) -> Self {
+        let (created_at, title) = (append.starts_at(now_ms), append.title().map(str::to_owned));
+        let last_at = Some(append.active_at(now_ms).max(created_at));
+        Self::new(id, created_at).with_owner(append.owner().cloned()).with_title(title).with_last_at(last_at)
+    }
+
+    /// Sets the owner.
+    #[must_use]
+    pub fn with_owner(self, owner: Option<Owner>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn with_title(self, title: Option<String>) -> Self {
+        Self { title, ..self }
+    }
+
+    /// Sets the caller's metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Option<Map<String, Value>>) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// Sets when something was last appended.
+    #[must_use]
+    pub fn with_last_at(self, last_at: Option<i64>) -> Self {
+        Self { last_at, ..self }
+    }
+}
+
 /// The order of a list of sessions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum SessionOrder {
     /// By start, newest first.
@@ -110,6 +153,11 @@ impl SessionQuery {
         self
     }
 
+    /// Returns how many sessions a page has at most: the limit, at least 1, or 100.
+    pub fn page_size(&self) -> usize {
+        self.limit.unwrap_or(PAGE_SIZE).max(1)
+    }
+
     /// Parses the cursor given in [`after`](Self::after).
     ///
     /// # Errors
@@ -147,6 +195,21 @@ impl SessionPage {
         Self { sessions, next, warnings: Vec::new(), order: SessionOrder::Started, cost: Cost::default() }
     }
 
+    /// Creates the page that the query asks for, of all the sessions that it may list: sorts them, skips those before the cursor and
+    /// those after the page.
+    ///
+    /// # Errors
+    /// Invalid if the query's cursor is not of a list in this order.
+    pub fn of(mut sessions: Vec<SessionInfo>, query: &SessionQuery) -> Result<Self, Error> {
+        let (after, order) = (query.cursor()?, query.order);
+        sessions.retain(|info| after.as_ref().is_none_or(|after| after.is_before(info)));
+        sessions.sort_by(|a, b| (place(b, order), &b.id).cmp(&(place(a, order), &a.id)));
+        let is_last = sessions.len() <= query.page_size();
+        sessions.truncate(query.page_size());
+        let next = sessions.last().filter(|_| !is_last).map(|info| Cursor::after(info, order).to_string());
+        Ok(Self::new(sessions, next).in_order(order))
+    }
+
     /// Sets what it cost.
     #[must_use]
     pub fn with_cost(self, cost: Cost) -> Self {
@@ -162,7 +225,15 @@ impl SessionPage {
 }
 
 /// A change to a session's title and metadata. `None` leaves a field as it is, `Some(None)` removes it.
+///
+/// ```
+/// use chat_memory::store::SessionUpdate;
+/// let renamed = SessionUpdate::default().with_title("Lisbon".to_owned());
+/// let untitled = SessionUpdate::default().with_title(None);
+/// assert_ne!(renamed, untitled);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct SessionUpdate {
     /// The title.
     pub title: Option<Option<String>>,
@@ -171,6 +242,28 @@ pub struct SessionUpdate {
 }
 
 impl SessionUpdate {
+    /// Replaces the title, or removes it.
+    #[must_use]
+    pub fn with_title(self, title: impl Into<Option<String>>) -> Self {
+        Self { title: Some(title.into()), ..self }
+    }
+
+    /// Replaces the caller's metadata, or removes it.
+    #[must_use]
+    pub fn with_metadata(self, metadata: impl Into<Option<Map<String, Value>>>) -> Self {
+        Self { metadata: Some(metadata.into()), ..self }
+    }
+
+    /// Changes a session's entry.
+    pub fn apply(&self, info: &mut SessionInfo) {
+        if let Some(title) = &self.title {
+            info.title.clone_from(title);
+        }
+        if let Some(metadata) = &self.metadata {
+            info.metadata.clone_from(metadata);
+        }
+    }
+
     /// Checks whether any store may accept this change. Stores call this first.
     ///
     /// # Errors

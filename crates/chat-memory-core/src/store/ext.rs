@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::new_entries::{AppendedNew, append_new};
-use super::{Append, Appended, ChatStore, Load};
+use super::{Append, Appended, ChatStore, Load, PageCursor, Record, SessionInfo, SessionPage, SessionQuery};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::session::SessionId;
@@ -16,6 +17,9 @@ const REPEATS: u32 = 3;
 
 /// The delay before the first repeat; it grows with each repeat.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many messages a page of a stream has at least.
+const PAGE: usize = 100;
 
 /// Convenience methods for any store.
 #[async_trait]
@@ -43,6 +47,88 @@ pub trait ChatStoreExt: ChatStore {
         let mut appended = self.append(session, &Append::rewind(&history, seq, None::<Entry>)?).await?;
         appended.cost += history.cost;
         Ok(appended)
+    }
+
+    /// Streams the records of a session's view, newest first, in pages of some 100 messages: for histories that do not fit into
+    /// memory. (Oldest first needs the whole history, since a later record may hide any earlier one: [`load`](ChatStore::load) it.)
+    ///
+    /// Each record comes once, in descending order, and none is left out between two that come, whatever is written meanwhile. What is
+    /// appended after the stream began is not part of it. What a rewind takes back, or a clear or delete hides, before the stream
+    /// reaches it, does not come: after a clear the stream ends, without an error.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory::{Append, ChatStore, ChatStoreExt, Message, SessionId};
+    /// use futures_util::TryStreamExt;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let (store, trip) = (InMemoryStore::new(), SessionId::new("trip")?);
+    /// for text in ["Where to?", "To Lisbon."] {
+    ///     store.append(&trip, &Append::new([Message::user(text)])).await?;
+    /// }
+    /// let mut records = store.records_backwards(&trip);
+    /// while let Some(record) = records.try_next().await? {
+    ///     println!("{}: {:?}", record.seq, record.messages);
+    /// }
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatStore::load`]; then the stream ends.
+    fn records_backwards<'a>(&'a self, session: &'a SessionId) -> BoxStream<'a, Result<Record, Error>> {
+        backwards(self, session, PAGE)
+    }
+
+    /// Streams the pages of a list of sessions, from the query's cursor on.
+    ///
+    /// By start, each session comes once at most, and every session that is listed all the while comes; by last activity, see
+    /// [`SessionQuery::recent`].
+    ///
+    /// # Errors
+    /// As [`ChatStore::sessions`]; then the stream ends.
+    fn session_pages(&self, query: SessionQuery) -> BoxStream<'_, Result<SessionPage, Error>> {
+        let pages = stream::try_unfold(Some(query), move |query| async move {
+            let Some(mut query) = query else { return Ok(None) };
+            let page = self.sessions(&query).await?;
+            query.after.clone_from(&page.next);
+            Ok(Some((page, query.after.is_some().then_some(query))))
+        });
+        pages.boxed()
+    }
+
+    /// Streams the sessions of a list, as [`session_pages`](Self::session_pages) does their pages.
+    ///
+    /// ```
+    /// use chat_memory::store::{InMemoryStore, SessionQuery};
+    /// use chat_memory::ChatStoreExt;
+    /// use futures_util::TryStreamExt;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let sessions: Vec<_> = InMemoryStore::new().session_stream(SessionQuery::unowned()).try_collect().await?;
+    /// assert!(sessions.is_empty());
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatStore::sessions`]; then the stream ends.
+    fn session_stream(&self, query: SessionQuery) -> BoxStream<'_, Result<SessionInfo, Error>> {
+        let sessions = |page: SessionPage| stream::iter(page.sessions.into_iter().map(Ok));
+        self.session_pages(query).map_ok(sessions).try_flatten().boxed()
+    }
+
+    /// Streams the pages of all sessions, with and without owners, in no order ([`ChatStore::list_all_sessions`]). A session that
+    /// is started or deleted meanwhile may come or not.
+    ///
+    /// # Errors
+    /// As [`ChatStore::list_all_sessions`]; then the stream ends.
+    fn all_session_pages(&self) -> BoxStream<'_, Result<SessionPage, Error>> {
+        let pages = stream::try_unfold(Some(None), move |after: Option<Option<String>>| async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = self.list_all_sessions(after.as_deref()).await?;
+            let next = page.next.clone().map(Some);
+            Ok(Some((page, next)))
+        });
+        pages.boxed()
     }
 
     /// Appends and, if the outcome is unknown, repeats the append with its ticket a few times. For callers that cannot hand on a
@@ -114,6 +200,24 @@ pub trait ChatStoreExt: ChatStore {
 
 impl<S: ChatStore + ?Sized> ChatStoreExt for S {}
 
+/// The records of a session, newest first, in pages of at least `page` messages.
+fn backwards<'a, S: ChatStore + ?Sized>(
+    store: &'a S,
+    session: &'a SessionId,
+    page: usize,
+) -> BoxStream<'a, Result<Record, Error>> {
+    let pages = stream::try_unfold(Some(None), move |before: Option<Option<PageCursor>>| async move {
+        let Some(before) = before else { return Ok(None) };
+        let mut load = Load::last(page);
+        load.before = before;
+        let history = store.load(session, &load).await?;
+        let older = history.older().filter(|_| !history.records.is_empty());
+        let records = stream::iter(history.records.into_iter().rev().map(Ok));
+        Ok::<_, Error>(Some((records, older.map(Some))))
+    });
+    pages.try_flatten().boxed()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -155,6 +259,71 @@ mod tests {
         async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
             self.store.load(session, load).await
         }
+    }
+
+    /// A session of twenty records, of which a stream by pages of three has been read up to and with record 12.
+    #[tokio::test]
+    async fn records_backwards_follow_what_is_written_meanwhile() {
+        let text = |record: &Record| record.messages().next().map_or_else(String::new, Message::text);
+        let saying = |n: u64| Append::new([Message::user(n.to_string())]);
+        let nothing: &[u64] = &[];
+        let down = (0..=11_u64).rev().collect::<Vec<_>>();
+        for (meanwhile, rest) in
+            [("nothing", &down[..]), ("appends", &down), ("rewind", &down[7..]), ("clear", nothing), ("restart", nothing)]
+        {
+            let (store, session) = (InMemoryStore::new(), SessionId::random());
+            for n in 0..20 {
+                store.append(&session, &saying(n)).await.expect("in memory");
+            }
+            let mut records = backwards(&store, &session, 3);
+            for n in (12..20_u64).rev() {
+                let record = records.try_next().await.expect("in memory").expect("there are more");
+                assert_eq!((record.seq, text(&record)), (n, n.to_string()));
+            }
+            // The page that ends with record 11 was read already.
+            let held = records.try_next().await.expect("in memory").expect("there are more");
+            assert_eq!(held.seq, 11, "{meanwhile}");
+            match meanwhile {
+                "appends" => drop(store.append(&session, &saying(20)).await.expect("in memory")),
+                "rewind" => drop(store.rewind_to(&session, 5).await.expect("in memory")),
+                "clear" => drop(store.clear(&session).await.expect("in memory")),
+                "restart" => {
+                    store.clear(&session).await.expect("in memory");
+                    store.append(&session, &saying(20)).await.expect("in memory");
+                }
+                _ => {}
+            }
+            let left: Vec<_> = records.map_ok(|record| record.seq).try_collect().await.expect("in memory");
+            assert_eq!(left, rest.iter().copied().filter(|seq| *seq != 11).collect::<Vec<_>>(), "{meanwhile}");
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_of_sessions_have_every_session_once() {
+        let store = InMemoryStore::new();
+        for n in 0..7 {
+            let session = SessionId::new(format!("s{n}")).expect("a good id");
+            store.append(&session, &Append::new([Message::user("x")])).await.expect("in memory");
+        }
+        let query = SessionQuery::unowned().limit(3);
+        let pages: Vec<_> =
+            store.session_pages(query.clone()).map_ok(|page| page.sessions.len()).try_collect().await.expect("a list");
+        assert_eq!(pages, [3, 3, 1]);
+        let mut sessions = store.session_stream(query);
+        let mut ids = Vec::new();
+        while let Some(info) = sessions.try_next().await.expect("a list") {
+            if ids.is_empty() {
+                // The session that the next page would begin with.
+                store.delete(&SessionId::new("s0").expect("a good id")).await.expect("in memory");
+            }
+            ids.push(info.id.to_string());
+        }
+        ids.sort();
+        assert_eq!(ids, ["s1", "s2", "s3", "s4", "s5", "s6"]);
+        let all: Vec<_> = store.all_session_pages().try_collect().await.expect("a list");
+        assert_eq!(all.iter().map(|page| page.sessions.len()).sum::<usize>(), 6);
+        let failed = store.session_pages(SessionQuery::unowned().after("x")).try_collect::<Vec<_>>().await;
+        assert!(failed.expect_err("no cursor").is_invalid());
     }
 
     #[tokio::test(start_paused = true)]

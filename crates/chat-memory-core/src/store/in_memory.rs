@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::directory::{Cursor, check_title, place};
+use super::directory::check_title;
 use super::position::wall_ms;
 use super::{
     Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, Expiry, History, Identity, KEY_LIFETIME_MS, Load,
-    Position, Record, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
+    Position, Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
 };
 use crate::error::Error;
 use crate::session::SessionId;
-
-/// Sessions per page of a list of all sessions.
-const EVERY_PAGE: usize = 100;
 
 /// A store in this process's memory, for tests and experiments.
 ///
@@ -126,19 +123,18 @@ impl InMemoryStore {
                 listed.lasts = listed.lasts.max(lasts);
             }
             None => {
-                let info = SessionInfo {
-                    id: session.clone(),
-                    owner: append.owner().cloned(),
-                    title: append.title().map(str::to_owned),
-                    metadata: None,
-                    created_at: append.starts_at(now_ms),
-                    last_at: Some(append.active_at(now_ms).max(append.starts_at(now_ms))),
-                };
-                log.listed = Some(Listed { info, lasts });
+                log.listed = Some(Listed { info: SessionInfo::started_by(session.clone(), append, now_ms), lasts });
             }
         }
         let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
         Ok(Appended { started, cost: one_request(), ..appended })
+    }
+
+    fn list(&self, query: &SessionQuery, is_listed: impl Fn(&SessionInfo) -> bool) -> Result<SessionPage, Error> {
+        let now_ms = wall_ms();
+        let logs = self.logs();
+        let sessions = logs.values().filter_map(|log| log.info(now_ms)).filter(|info| is_listed(info)).cloned().collect();
+        Ok(SessionPage::of(sessions, query)?.with_cost(one_request()))
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<SessionId, Log>> {
@@ -154,7 +150,7 @@ fn one_request() -> Cost {
 #[async_trait]
 impl ChatStore for InMemoryStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, ..Capabilities::all() }
+        Capabilities::all().with_durable(false)
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -205,27 +201,11 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        let (cursor, now_ms) = (query.cursor()?, wall_ms());
-        let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info(now_ms).cloned()).collect();
-        sessions.retain(|info| info.owner == query.owner && cursor.as_ref().is_none_or(|cursor| cursor.is_before(info)));
-        sessions.sort_by(|a, b| (place(b, query.order), &b.id).cmp(&(place(a, query.order), &a.id)));
-        let limit = query.limit.unwrap_or(100).max(1);
-        let more = sessions.len() > limit;
-        sessions.truncate(limit);
-        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, query.order).to_string());
-        Ok(SessionPage { cost: one_request(), ..SessionPage::new(sessions, next).in_order(query.order) })
+        self.list(query, |info| info.owner == query.owner)
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        let after: Option<Cursor> = after.map(str::parse).transpose()?;
-        let now_ms = wall_ms();
-        let mut sessions: Vec<_> = self.logs().values().filter_map(|log| log.info(now_ms).cloned()).collect();
-        sessions.sort_by(|a, b| a.id.cmp(&b.id));
-        sessions.retain(|info| after.as_ref().is_none_or(|after| info.id.as_str() > after.id.as_str()));
-        let more = sessions.len() > EVERY_PAGE;
-        sessions.truncate(EVERY_PAGE);
-        let next = sessions.last().filter(|_| more).map(|info| Cursor::after(info, SessionOrder::Started).to_string());
-        Ok(SessionPage { cost: one_request(), ..SessionPage::new(sessions, next) })
+        self.list(&SessionQuery { after: after.map(str::to_owned), ..SessionQuery::default() }, |_| true)
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
@@ -240,12 +220,7 @@ impl ChatStore for InMemoryStore {
         let now_ms = wall_ms();
         let listed = logs.get_mut(session).and_then(|log| log.listed.as_mut()).filter(|listed| !listed.lasts.is_over(now_ms));
         Ok(listed.map(|Listed { info, .. }| {
-            if let Some(title) = &update.title {
-                info.title.clone_from(title);
-            }
-            if let Some(metadata) = &update.metadata {
-                info.metadata.clone_from(metadata);
-            }
+            update.apply(info);
             info.clone()
         }))
     }

@@ -31,7 +31,7 @@
 //! #[async_trait::async_trait]
 //! impl ChatStore for Sketch {
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities { durable: false, directory: false, last_activity: None, ..Capabilities::all() }
+//!         Capabilities::all().with_durable(false).with_directory(false)
 //!     }
 //!
 //!     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -114,7 +114,13 @@ pub use position::{AppendId, Position, Ticket};
 pub use walk::Walk;
 
 /// What a store can do. The conformance suite tests what is declared and lists what is not.
+///
+/// ```
+/// use chat_memory::store::Capabilities;
+/// const OF_A_CACHE: Capabilities = Capabilities::all().with_durable(false);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// Appended records survive the process.
     pub durable: bool,
@@ -136,6 +142,43 @@ impl Capabilities {
     pub const fn all() -> Self {
         let last_activity = Some(Duration::ZERO);
         Self { durable: true, rewind: true, directory: true, last_activity, bounded_cost: true, entries: true }
+    }
+
+    /// Declares whether appended records survive the process.
+    #[must_use]
+    pub const fn with_durable(self, durable: bool) -> Self {
+        Self { durable, ..self }
+    }
+
+    /// Declares whether any number of the newest records can be removed.
+    #[must_use]
+    pub const fn with_rewind(self, rewind: bool) -> Self {
+        Self { rewind, ..self }
+    }
+
+    /// Declares whether there is a directory. Without one, sessions cannot be listed by last activity either.
+    #[must_use]
+    pub const fn with_directory(self, directory: bool) -> Self {
+        let last_activity = if directory { self.last_activity } else { None };
+        Self { directory, last_activity, ..self }
+    }
+
+    /// Declares how precisely sessions can be listed by last activity; `None` if they cannot.
+    #[must_use]
+    pub const fn with_last_activity(self, last_activity: Option<Duration>) -> Self {
+        Self { last_activity, ..self }
+    }
+
+    /// Declares whether costs depend on what is read or written alone.
+    #[must_use]
+    pub const fn with_bounded_cost(self, bounded_cost: bool) -> Self {
+        Self { bounded_cost, ..self }
+    }
+
+    /// Declares whether records may hold entries that are not messages.
+    #[must_use]
+    pub const fn with_entries(self, entries: bool) -> Self {
+        Self { entries, ..self }
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::token::{Fields, spell};
 use crate::error::Error;
 use crate::session::SessionId;
+use crate::store::Record;
 
 /// The first byte of the text form of positions and tickets: type and version.
 const POSITION_VERSION: u8 = 0x01;
@@ -106,6 +107,11 @@ impl Position {
     /// in epoch milliseconds, taken before the read.
     pub fn new(next: u64, last: Option<AppendId>, read_at: i64) -> Self {
         Self { next, last, read_at }
+    }
+
+    /// Creates the position after this record.
+    pub fn after(record: &Record, read_at: i64) -> Self {
+        Self::new(record.seq + 1, Some(record.append_id), read_at)
     }
 
     /// Returns the number that the next record gets.

@@ -8,6 +8,7 @@ use chat_memory_core::error::Error;
 
 /// An access key, as in Flowise's credential. Never printed.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Credentials {
     /// The access key's id.
     pub access_key_id: String,

@@ -3,7 +3,7 @@
 use axum::Json;
 use chat_memory::Owner;
 use chat_memory::backend::{check_metadata, check_title};
-use chat_memory::store::{SessionQuery, SessionUpdate};
+use chat_memory::store::{SessionOrder, SessionQuery, SessionUpdate};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -30,8 +30,8 @@ pub struct ListParams {
     all: bool,
     /// By when they began, or by last activity; not with `all`. The latter is exact in a SQLite file and in memory. On DynamoDB, the time
     /// of the last activity is at most an hour old, and an owner with over 1,000 sessions is listed by start, which the page's `order` says
-    #[param(inline, default = "started", nullable = false)]
-    order: Option<Order>,
+    #[param(inline, default = "started", nullable = false, value_type = Option<Order>)]
+    order: Option<SessionOrder>,
     /// As many as a page has; 100 by default. With `all` the store decides
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
@@ -59,12 +59,10 @@ pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParam
     let limit = super::limit(limit)?;
     let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
     let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(limit);
-    if order == Some(Order::Recent) {
-        query = query.recent();
-    }
+    query.order = order.unwrap_or_default();
     let page = operations::list(&access, (!all).then_some(query), after.as_deref()).await?;
     Ok(Json(SessionsBody {
-        order: (!all).then(|| page.order.into()),
+        order: (!all).then_some(page.order),
         sessions: page.sessions.into_iter().map(SessionBody::from).collect(),
         next: page.next,
         cost: page.cost,
@@ -109,7 +107,8 @@ pub async fn describe(
     }
     change.title.iter().flatten().try_for_each(|title| at("/title", check_title(title)))?;
     change.metadata.iter().flatten().try_for_each(|metadata| at("/metadata", check_metadata(metadata)))?;
-    let update = SessionUpdate { title: change.title, metadata: change.metadata };
+    let mut update = SessionUpdate::default();
+    (update.title, update.metadata) = (change.title, change.metadata);
     operations::update(&access, &session, update).await.map(|info| Json(info.into()))
 }
 

@@ -331,20 +331,14 @@ fn said<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Resul
 }
 
 /// The order of a list of sessions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "it is only described: the library reads and writes it")]
 pub enum Order {
     /// By when they began
-    #[default]
     Started,
     /// By last activity
     Recent,
-}
-
-impl From<SessionOrder> for Order {
-    fn from(order: SessionOrder) -> Self {
-        if order == SessionOrder::Recent { Self::Recent } else { Self::Started }
-    }
 }
 
 /// A page of sessions.
@@ -353,8 +347,8 @@ pub struct SessionsBody {
     /// The sessions, newest first; with `all=true` in no order
     pub sessions: Vec<SessionBody>,
     /// The order that they really are in; null with `all=true`
-    #[schema(required)]
-    pub order: Option<Order>,
+    #[schema(required, value_type = Option<Order>)]
+    pub order: Option<SessionOrder>,
     /// The next page's `after`; null after the last
     #[schema(required)]
     pub next: Option<String>,

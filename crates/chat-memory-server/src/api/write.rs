@@ -151,7 +151,7 @@ pub(super) fn at<T>(pointer: &str, part: Result<T, impl std::fmt::Display>) -> R
 #[utoipa::path(
     delete, path = "/v1/sessions/{session}/messages", tag = "messages", operation_id = "clearMessages",
     params(SessionPath, KeyHeader, IfMatchHeader),
-    responses((status = 200, description = "ClearOutcome; a repeat with the same key clears nothing that came after", body = ClearedBody,
+    responses((status = 200, description = "Cleared; a repeat with the same key clears nothing that came after", body = ClearedBody,
         headers(("ETag" = String, description = "The position behind the clear"),
             ("Idempotent-Replayed" = String, description = "`true` where an earlier request with this key had cleared it"))),
         OfStore, OfValues, OfKey, OfMatch),

@@ -246,7 +246,7 @@ pub(crate) async fn delete(Session(session): Session, Posted { viewer, .. }: Pos
 /// Sets or removes a session's title
 pub(crate) async fn entitle(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let title = fields.get("title").map(|title| title.trim().to_owned());
-    let update = SessionUpdate { title: Some(title), ..SessionUpdate::default() };
+    let update = SessionUpdate::default().with_title(title);
     operations::update(&viewer.access, &session, update).await.map_err(|problem| Refused::from(problem).in_session(&session))?;
     Ok(Redirect::to(&session_path(&session, "?done=entitled")))
 }

@@ -15,14 +15,6 @@ use crate::extract::Params;
 use crate::operations::{self, PAGE};
 use crate::problem::Problem;
 
-/// The order of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Order {
-    Started,
-    Recent,
-}
-
 /// Which sessions to list, and from where on.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Listing {
@@ -31,7 +23,7 @@ pub(crate) struct Listing {
     #[serde(default)]
     all: bool,
     /// By default by last activity, if the store supports it.
-    order: Option<Order>,
+    order: Option<SessionOrder>,
     after: Option<String>,
     /// The action that led to this page.
     done: Option<String>,
@@ -49,9 +41,9 @@ impl Listing {
         self.all || !viewer.has_directory() || (costs_nothing && self.owner.is_none())
     }
 
-    fn order(&self, viewer: &Viewer) -> Order {
+    fn order(&self, viewer: &Viewer) -> SessionOrder {
         let can = viewer.access.store.capabilities().last_activity.is_some();
-        self.order.unwrap_or(if can { Order::Recent } else { Order::Started })
+        self.order.unwrap_or(if can { SessionOrder::Recent } else { SessionOrder::Started })
     }
 
     /// Reads the page.
@@ -74,8 +66,9 @@ impl Listing {
 
     fn query(&self, viewer: &Viewer) -> Result<SessionQuery, Problem> {
         let owner = self.owner().map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
-        let query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(PAGE);
-        Ok(if self.order(viewer) == Order::Recent { query.recent() } else { query })
+        let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(PAGE);
+        query.order = self.order(viewer);
+        Ok(query)
     }
 
     /// The address of another page of the same list.
@@ -92,8 +85,8 @@ impl Listing {
             given.push("all=true".to_owned());
         }
         match self.order {
-            Some(Order::Recent) => given.push("order=recent".to_owned()),
-            Some(Order::Started) => given.push("order=started".to_owned()),
+            Some(SessionOrder::Recent) => given.push("order=recent".to_owned()),
+            Some(_) => given.push("order=started".to_owned()),
             None => {}
         }
         if let Some(after) = after {
@@ -107,7 +100,6 @@ impl Listing {
 pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Result<Response, Refused> {
     let page = listing.read(&viewer).await?;
     let all = listing.is_of_all(&viewer);
-    let order = if page.order == SessionOrder::Recent { Order::Recent } else { Order::Started };
     let title = match listing.owner() {
         _ if all => "All sessions".to_owned(),
         Some(owner) => format!("Sessions of {owner}"),
@@ -120,11 +112,11 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
         @if viewer.has_directory() { (filter(&listing, all)) }
-        @if !all && !page.sessions.is_empty() { (sorted(&listing, &viewer, order)) }
+        @if !all && !page.sessions.is_empty() { (sorted(&listing, &viewer, page.order)) }
         @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
         @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
             ul.sessions {
-                @for session in &page.sessions { (row(session, all, order)) }
+                @for session in &page.sessions { (row(session, all, page.order)) }
             }
         }
         nav.pages aria-label="Pages" {
@@ -162,21 +154,21 @@ fn filter(listing: &Listing, all: bool) -> Markup {
 }
 
 /// The current order, and a link to the other one.
-fn sorted(listing: &Listing, viewer: &Viewer, order: Order) -> Markup {
+fn sorted(listing: &Listing, viewer: &Viewer, order: SessionOrder) -> Markup {
     let other = match listing.order(viewer) {
-        Order::Started => Order::Recent,
-        Order::Recent => Order::Started,
+        SessionOrder::Started => SessionOrder::Recent,
+        _ => SessionOrder::Started,
     };
     let address = Listing { order: Some(other), after: None, done: None, ..listing.clone() }.path("/console");
     let can = viewer.access.store.capabilities().last_activity.is_some();
     html! {
         p.small {
             @match order {
-                Order::Recent => { "Sorted by last activity." }
-                Order::Started if listing.order(viewer) == Order::Recent => { "Sorted by start: there are too many sessions to sort them by last activity." }
-                Order::Started => { "Sorted by start." }
+                SessionOrder::Recent => { "Sorted by last activity." }
+                SessionOrder::Started if listing.order(viewer) == SessionOrder::Recent => { "Sorted by start: there are too many sessions to sort them by last activity." }
+                _ => { "Sorted by start." }
             }
-            @if can { " " a href=(address) { @match other { Order::Recent => { "Sort by last activity" } Order::Started => { "Sort by start" } } } }
+            @if can { " " a href=(address) { @match other { SessionOrder::Recent => { "Sort by last activity" } _ => { "Sort by start" } } } }
         }
     }
 }
@@ -234,8 +226,8 @@ pub(crate) fn name_of(session: &SessionInfo) -> &str {
     session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(session.id.as_str())
 }
 
-fn row(session: &SessionInfo, all: bool, order: Order) -> Markup {
-    let last = session.last_at.filter(|_| !all && order == Order::Recent);
+fn row(session: &SessionInfo, all: bool, order: SessionOrder) -> Markup {
+    let last = session.last_at.filter(|_| !all && order == SessionOrder::Recent);
     html! {
         li {
             a dir="auto" href=(session_path(&session.id, "")) { (name_of(session)) }

@@ -7,7 +7,7 @@ use chat_memory::SessionId;
 use chat_memory::store::{ChatStore as _, Load, Position, Record};
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::read::behind;
@@ -63,9 +63,8 @@ pub(crate) async fn follow(
     let follower = Follower { access, session, seen, is_sure: false, changes, failures: 0, _watched: watched };
     let counted = service.metrics().stream();
     let (to, updates) = mpsc::channel(WAITING);
-    let following = tokio::spawn(send(follower, to, write).in_current_span());
     // The task ends with the stream.
-    let following = AbortOnDrop(following.abort_handle());
+    let following = AbortOnDropHandle::new(tokio::spawn(send(follower, to, write).in_current_span()));
     let updates = stream::unfold((updates, Held::default()), |(mut updates, last)| async move {
         // The last update has reached its reader, or nearly.
         drop(last);
@@ -226,14 +225,5 @@ async fn send(
                 return;
             }
         }
-    }
-}
-
-/// Ends a task when it is dropped.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -63,7 +63,7 @@ async fn what_begins_after_all_has_expired_is_another_session() {
     for purged in [false, true] {
         let mut log = Timed::new(Some(HOUR_S)).await;
         log.append(&saying("old").with_title("Old").with_owner(Owner::new("ada").expect("a name")));
-        let described = SessionUpdate { metadata: Some(Some(serde_json::Map::new())), ..SessionUpdate::default() };
+        let described = SessionUpdate::default().with_metadata(serde_json::Map::new());
         listing::update(&log.db, &session("s"), &described, log.now_s * 1000).expect("an update").expect("a session");
         log.now_s += if purged { 2 * DAY_S } else { 3600 };
         if purged {
@@ -72,7 +72,7 @@ async fn what_begins_after_all_has_expired_is_another_session() {
             assert_eq!(texts.expect("a count"), 0, "the title is erased with its session");
         }
         assert_eq!(log.listed(Some("ada")), None);
-        let titled = SessionUpdate { title: Some(Some("New".into())), ..SessionUpdate::default() };
+        let titled = SessionUpdate::default().with_title("New".to_owned());
         assert_eq!(listing::update(&log.db, &session("s"), &titled, log.now_s * 1000).expect("an update"), None);
         log.append(&saying("new").with_owner(Owner::new("bob").expect("a name")));
         let info = log.listed(Some("bob")).expect("it is listed");

@@ -94,7 +94,7 @@ async fn read_only_reads_and_nothing_else() {
     say(&writer, "s", "b").await;
     assert_eq!(texts(&reader, "s").await, ["a", "b"], "it sees what others write");
     let id = session("s");
-    let update = chat_memory_core::store::SessionUpdate { title: Some(Some("t".into())), metadata: None };
+    let update = chat_memory_core::store::SessionUpdate::default().with_title("t".to_owned());
     for error in [
         reader.append(&id, &saying("c")).await.expect_err("an append"),
         reader.clear(&id).await.expect_err("a clear"),

@@ -12,7 +12,7 @@ mod in_memory {
 
     chat_memory::conformance_tests! {
         suite: suite(),
-        capabilities: Capabilities { durable: false, ..Capabilities::all() },
+        capabilities: Capabilities::all().with_durable(false),
     }
 }
 

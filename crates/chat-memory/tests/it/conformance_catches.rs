@@ -184,14 +184,12 @@ async fn without_a_fault_the_same_store_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_declared_is_reported_and_not_skipped() {
     let data = InMemoryStore::new();
-    let declares = Capabilities {
-        durable: false,
-        rewind: false,
-        last_activity: None,
-        bounded_cost: false,
-        entries: false,
-        ..Capabilities::all()
-    };
+    let declares = Capabilities::all()
+        .with_durable(false)
+        .with_rewind(false)
+        .with_last_activity(None)
+        .with_bounded_cost(false)
+        .with_entries(false);
     let suite = Suite::new(move || std::future::ready(Ok(Broken::declaring(data.clone(), declares))));
     let report = suite.run_all().await;
     assert!(report.is_ok(), "{report}");

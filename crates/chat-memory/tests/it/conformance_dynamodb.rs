@@ -12,7 +12,7 @@ mod plain {
 
     chat_memory::conformance_tests! {
         suite: suite(),
-        capabilities: Capabilities { last_activity: Some(std::time::Duration::from_secs(60 * 60)), ..Capabilities::all() },
+        capabilities: Capabilities::all().with_last_activity(Some(std::time::Duration::from_secs(60 * 60))),
     }
 }
 

@@ -5,8 +5,7 @@
 use chat_memory::store::Capabilities;
 
 /// The capabilities that this layout declares.
-const CAPABILITIES: Capabilities =
-    Capabilities { directory: false, last_activity: None, bounded_cost: false, entries: false, ..Capabilities::all() };
+const CAPABILITIES: Capabilities = Capabilities::all().with_directory(false).with_bounded_cost(false).with_entries(false);
 
 mod javascript {
     use chat_memory::conformance::Suite;

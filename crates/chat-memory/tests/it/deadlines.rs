@@ -65,7 +65,7 @@ impl Operation {
             Self::ListAllSessions => store.list_all_sessions(None).await.map(drop),
             Self::Session => store.session(session).await.map(drop),
             Self::Update => {
-                let update = SessionUpdate { title: Some(Some("a title".into())), ..SessionUpdate::default() };
+                let update = SessionUpdate::default().with_title("a title".to_owned());
                 store.update_session(session, &update).await.map(drop)
             }
             Self::Clear => store.clear(session).await.map(drop),

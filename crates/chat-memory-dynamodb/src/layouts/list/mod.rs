@@ -40,7 +40,7 @@ use state::State;
 
 /// The capabilities of this layout: it has no directory, and below the rolling size an append costs as much as the whole item.
 pub(crate) const CAPABILITIES: Capabilities =
-    Capabilities { directory: false, last_activity: None, bounded_cost: false, entries: false, ..Capabilities::all() };
+    Capabilities::all().with_directory(false).with_bounded_cost(false).with_entries(false);
 
 /// The settings of this layout.
 #[derive(Debug, Clone)]

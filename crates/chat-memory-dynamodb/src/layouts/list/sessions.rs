@@ -100,8 +100,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 }
             }
         }
-        let info = |id| SessionInfo { id, owner: None, title: None, metadata: None, created_at: 0, last_at: None };
-        let sessions = found.into_iter().map(info).collect();
+        let sessions = found.into_iter().map(|id| SessionInfo::new(id, 0)).collect();
         let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
         Ok((sessions, warnings, progress, cost))
     }

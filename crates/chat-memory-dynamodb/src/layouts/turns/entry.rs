@@ -49,7 +49,7 @@ pub(super) fn bare_entry(partitions: &Partitions, key: &Key) -> Option<Entry> {
     let owner = partitions.owner_of_directory(&key.pk)?;
     let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose().ok()?;
     let (created_at, id) = entry_of(&key.sk)?;
-    let info = SessionInfo { id, owner, title: None, metadata: None, created_at, last_at: Some(created_at) };
+    let info = SessionInfo::new(id, created_at).with_owner(owner).with_last_at(Some(created_at));
     Some(Entry { info, sure: None, hidden: Expiry::Forever })
 }
 
@@ -77,6 +77,7 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     let sure = number(SURE_UNTIL)?.map(|at| if at == 0 { Expiry::Forever } else { Expiry::Until(at) });
     let hidden = Expiry::of(number(EXPIRES_AT)?);
     let last_at = Some(number(LAST_AT)?.map_or(created_at, |at| at.max(created_at)));
-    let info = SessionInfo { id, owner: owner.cloned(), title: text(TITLE)?, metadata, created_at, last_at };
+    let info = SessionInfo::new(id, created_at).with_owner(owner.cloned()).with_title(text(TITLE)?);
+    let info = info.with_metadata(metadata).with_last_at(last_at);
     Ok(Entry { info, sure, hidden })
 }

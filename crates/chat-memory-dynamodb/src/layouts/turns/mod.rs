@@ -32,8 +32,7 @@ use chat_memory_core::error::Error;
 use chat_memory_core::store::Capabilities;
 
 /// The capabilities of this layout: everything, with sessions by last activity to the hour.
-pub(crate) const CAPABILITIES: Capabilities =
-    Capabilities { last_activity: Some(Duration::from_secs(60 * 60)), ..Capabilities::all() };
+pub(crate) const CAPABILITIES: Capabilities = Capabilities::all().with_last_activity(Some(Duration::from_secs(60 * 60)));
 
 /// Whether this item is a directory entry in the current form (`true`) or the previous version's (`false`); `None` if it is no
 /// entry.

@@ -40,7 +40,7 @@ impl Broken {
     pub fn new(data: InMemoryStore, fault: Fault) -> Self {
         let forgets = fault == Fault::Forgets;
         let inner = if forgets { InMemoryStore::new() } else { data };
-        Self { inner, fault, declares: Capabilities { durable: forgets, ..Capabilities::all() }, remembers: Arc::default() }
+        Self { inner, fault, declares: Capabilities::all().with_durable(forgets), remembers: Arc::default() }
     }
 
     /// Opens a handle without a fault that declares less than it can do.

@@ -219,7 +219,7 @@ impl Actor {
             lives.patches.len() - 1
         };
         let title = self.client.world().lives.patches[place].title.clone();
-        let update = SessionUpdate { title: Some(Some(title)), metadata: None };
+        let update = SessionUpdate::default().with_title(title);
         let Some(info) = self.check("title", turns.update_session(session, &update).await) else { return };
         let lives = &mut self.client.world().lives;
         let end = lives.event();
