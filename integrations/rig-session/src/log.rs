@@ -3,7 +3,7 @@
 use std::io;
 
 use chat_memory::store::History;
-use chat_memory::{Message, Role};
+use chat_memory::{Entry, Message, Role};
 use chat_memory_rig_form::shown;
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ pub fn metadata(length: u64) -> Map<String, Value> {
 
 /// The log's length, from its end; 0 if there is no log.
 pub fn length(end: &History) -> io::Result<u64> {
-    let Some(record) = end.records.iter().rfind(|record| !record.messages.is_empty()) else { return Ok(0) };
+    let Some(record) = end.records.iter().rfind(|record| !record.entries.is_empty()) else { return Ok(0) };
     let length = record.metadata.as_ref().and_then(|fields| fields.get(LENGTH)?.as_u64());
     length.ok_or_else(|| stranger(record.seq))
 }
@@ -28,8 +28,8 @@ pub fn length(end: &History) -> io::Result<u64> {
 pub fn bytes(history: &History) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     let mut there = false;
-    for record in history.records.iter().filter(|record| !record.messages.is_empty()) {
-        let own = record.messages.first().and_then(bytes::of).ok_or_else(|| stranger(record.seq))?;
+    for record in history.records.iter().filter(|record| !record.entries.is_empty()) {
+        let own = record.entries.first().and_then(Entry::as_message).and_then(bytes::of).ok_or_else(|| stranger(record.seq))?;
         all.extend(own);
         there = true;
     }

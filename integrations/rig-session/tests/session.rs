@@ -94,7 +94,7 @@ async fn a_save_costs_what_its_bytes_cost() {
     }
     let history = open(&url).await.load(&rig.log("main").expect("an id"), &Load::last(40)).await.expect("a load");
     assert_eq!(history.cost.requests, 1);
-    let turn = chat_memory::store::Append::new(history.records[3].messages.clone());
+    let turn = chat_memory::store::Append::new(&history.records[3].entries);
     let units = rig.store().append(&rig.log("main").expect("an id"), &turn).await.expect("stored").cost.write_units;
     println!("a turn of rig's takes {units} write units");
     assert!(units <= 2.0);

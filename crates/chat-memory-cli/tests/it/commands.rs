@@ -188,6 +188,34 @@ fn langchain_messages_go_in_and_out() {
 }
 
 #[test]
+fn anthropics_messages_and_responses_items_go_in_and_out() {
+    let place = Place::sqlite();
+    for format in ["anthropic", "responses"] {
+        let path = format!("{}/../../testdata/wire/{format}.json", env!("CARGO_MANIFEST_DIR"));
+        let cases: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
+        let given = &cases[0]["values"];
+        place.run_with(&["append", format, "--file", "-", "--format", format], given.to_string()).done();
+        let shown = place.run(&["show", format, "--format", format]).done();
+        assert_eq!(Value::from(json_lines(&shown)), *given, "{format}");
+        let json = place.run(&["show", format, "--format", format, "--json"]).json();
+        let n = given.as_array().map(Vec::len);
+        assert_eq!((json["sent_at"].as_array().map(Vec::len), json["records"][0]["messages"].as_u64()), (n, n.map(|n| n as u64)));
+        // To another store and back, each value with its time.
+        let other = Place::sqlite();
+        let exported = place.run(&["export", format, "--format", format]).done();
+        other.run_with(&["import", "-", "--format", format], &exported).done();
+        assert_eq!(other.messages(format), place.messages(format));
+    }
+    let request = place.run(&["show", "anthropic", "--format", "anthropic", "--for-model", "--json"]).json();
+    assert_eq!(request["system"][0]["text"], "Be brief.");
+    let lines = json_lines(&place.run(&["show", "anthropic", "--format", "anthropic", "--for-model"]).done());
+    assert_eq!((&lines[0]["role"], lines.len()), (&json!("system"), 5));
+    place
+        .run_with(&["append", "s", "--file", "-", "--format", "anthropic"], r#"{"role":"tool","tool_call_id":"c","content":""}"#)
+        .fails(1, &["line 1: invalid message of Anthropic's form", "give the format openai"]);
+}
+
+#[test]
 fn an_expected_position_keeps_others_out() {
     let place = Place::sqlite();
     place.run(&["append", "another", "Hi"]).done();
@@ -319,7 +347,7 @@ fn the_default_store_is_named_when_it_is_made() {
 fn help_teaches_and_the_version_names_the_format() {
     let place = Place::sqlite();
     let version = place.run(&["--version"]).done();
-    assert_eq!(version, format!("chat-memory {} (record format 1)\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(version, format!("chat-memory {} (record format 2)\n", env!("CARGO_PKG_VERSION")));
     let help = place.run(&["--help"]).done();
     assert!(help.contains("Examples:") && help.contains("CHAT_MEMORY_STORE") && help.contains("uuidgen"), "{help}");
     for command in "append show chat sessions clear rewind delete import export migrate iam-policy completions".split(' ') {

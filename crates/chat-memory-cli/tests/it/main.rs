@@ -9,6 +9,7 @@ mod completions;
 mod crashes;
 mod deploy;
 mod dynamodb;
+mod entries;
 mod imports;
 mod migrate;
 mod readme;

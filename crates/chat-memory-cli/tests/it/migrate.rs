@@ -64,6 +64,28 @@ fn an_import_says_what_a_list_has_no_place_for() {
     assert!(said.contains("1 session with an owner, a title or metadata, which the store has no place for"), "{said}");
 }
 
+/// Neither a copy nor an append writes a part of them.
+#[test]
+fn a_list_refuses_entries_that_are_not_messages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = format!("sqlite:{}", folder.path().join("chats.db").display());
+    let list = url(&list_table(), "&layout=list");
+    for session in ["mixed", "plain"] {
+        assert!(run(&["--store", &file, "append", session, "Hi"]).status.success());
+    }
+    assert!(run(&["--store", &file, "append", "mixed", "--entry", r#"{"type": "summary"}"#]).status.success());
+    let migrated = run(&["--json", "migrate", "--from", &file, "--to", &list]);
+    let summary: Value = serde_json::from_slice(&migrated.stdout).expect("JSON");
+    assert_eq!((migrated.status.code(), &summary["messages"]), (Some(1), &1.into()), "{summary}");
+    let failed = summary["failed"].to_string();
+    assert!(failed.contains("entries that are not chat messages") && failed.contains("nothing was written to it"), "{failed}");
+    let refused = run(&["--store", &list, "append", "mixed", "--entry", r#"{"type": "summary"}"#]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("entry 1 of the append is not a chat message"), "{said}");
+    let left = run(&["--store", &list, "--json", "show", "mixed"]);
+    assert!(String::from_utf8_lossy(&left.stdout).contains(r#""messages":[]"#), "{left:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_data_goes_round_through_every_layout() {
     let conversations: Vec<_> = shared_conversations();

@@ -15,7 +15,7 @@ use crate::memory::{TokenCounter, recall};
 use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::{Append, ChatStore, ChatStoreExt, InMemoryStore, Load};
-use crate::wire::openai;
+use crate::wire::{Format, openai};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -83,11 +83,16 @@ impl Script {
 
 impl Form {
     fn write(self, script: &str) -> Vec<Message> {
+        let values = self.values(script).into_iter();
+        values.map(|value| openai::from_value(value).expect("a message that can be stored")).collect()
+    }
+
+    fn values(self, script: &str) -> Vec<Value> {
         let mut of = Script::default();
         for c in script.chars() {
             self.step(c, &mut of);
         }
-        of.values.into_iter().map(|value| openai::from_value(value).expect("a message that can be stored")).collect()
+        of.values
     }
 
     fn step(self, c: char, of: &mut Script) {
@@ -553,6 +558,16 @@ fn values(messages: &[Message]) -> Vec<Value> {
     messages.iter().map(openai::to_value).collect()
 }
 
+/// The forms that have a format of their own.
+const FORMATS: [(Form, Format); 3] =
+    [(Form::OpenAi, Format::OpenAi), (Form::Anthropic, Format::Anthropic), (Form::Responses, Format::Responses)];
+
+/// The values of a request to the API that has this format.
+fn request(format: Format, messages: &[Message]) -> Vec<Value> {
+    let request = format.for_request(messages).expect("an API has it");
+    request.messages.into_iter().map(|(_, value)| value).collect()
+}
+
 fn any_form() -> impl Strategy<Value = Form> {
     prop::sample::select(&FORMS[..])
 }
@@ -631,6 +646,40 @@ proptest! {
         prop_assert_eq!(values(&recalled.window.messages), values(&whole.messages), "{:?} {}", form, script);
         prop_assert_eq!(recalled.window.left_out.broken(), whole.left_out.broken());
         prop_assert_eq!(recalled.window.left_out.does_not_fit, whole.left_out.does_not_fit);
+    }
+
+    /// Messages that were read in a format, cut to a window, are a request that the API of that format accepts.
+    #[test]
+    fn a_window_of_a_formats_messages_is_a_request_that_its_api_takes(
+        (form, format) in prop::sample::select(&FORMATS[..]), script in ANY, policy in any_policy(),
+    ) {
+        let values = form.values(&script);
+        let all = format.read(values.clone()).expect("messages");
+        prop_assert_eq!(format.write(&all), values);
+        let window = policy.window(all);
+        let shown = request(format, &window.messages);
+        prop_assert_eq!(form.takes(&shown), Ok(()), "{:?} {}: {:#?}", form, script, shown);
+        if policy.starts_at_user {
+            prop_assert!(shown.first().is_none_or(is_question), "{form:?} {script}: {shown:#?}");
+        }
+    }
+
+    /// A sound conversation of one format is shown whole, and is a request that the APIs of the others accept, too.
+    #[test]
+    fn a_sound_history_of_a_format_is_a_request_for_every_api(
+        (form, format) in prop::sample::select(&FORMATS[..]), script in sound(), n in 0..9_usize,
+    ) {
+        let all = format.read(form.values(&script)).expect("messages");
+        let window = Policy::everything().window(all.clone());
+        prop_assert!(window.left_out.is_nothing(), "{form:?} {script}: {:#?}", all);
+        let raw = json!({"raw": true});
+        let is_raw = all.iter().any(|message| ["anthropic", "responses"].iter().any(|key| message.extra.get(*key) == Some(&raw)));
+        let window = Policy::last_turns(n).window(all);
+        // What one form has in several messages, the others do not understand.
+        for (other, to) in FORMATS.into_iter().filter(|(_, to)| *to == format || !is_raw) {
+            let shown = request(to, &window.messages);
+            prop_assert_eq!(other.takes(&shown), Ok(()), "{:?} as {}, {}: {:#?}", form, to, script, shown);
+        }
     }
 
     /// After a rewind by turns, a sound history is sound as stored; any other is sound as shown.

@@ -181,7 +181,9 @@ fn is_unroled(message: &Message) -> bool {
 }
 
 fn form(message: &Message) -> Form {
-    if !message.tool_calls.is_empty() || message.tool_call_id.is_some() {
+    let by_provider = |part: &super::Part| matches!(block(part.fields(), false), Piece::Call(call) if call.by_provider);
+    let waits = || matches!(&message.content, Some(Content::Parts(parts)) if parts.iter().any(by_provider));
+    if message.tool_call_id.is_some() || (!message.tool_calls.is_empty() && !waits()) {
         return Form::Chat;
     }
     let has_calls =

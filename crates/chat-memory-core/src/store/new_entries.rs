@@ -176,3 +176,115 @@ impl Known {
 fn reused(id: &str, why: &str) -> Error {
     Error::new(ErrorKind::KeyReused, format!("entry id {id:?} {why}; give a changed entry another id"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::message::Message;
+    use crate::store::{AppendId, Capabilities, InMemoryStore, Record, Ticket};
+
+    fn with_ids(ids: &[u32]) -> Append {
+        Append::new(ids.iter().map(|id| Message::user(format!("line {id}")).with_id(id.to_string())))
+    }
+
+    #[test]
+    fn id_is_remembered_for_a_day() {
+        let record = |created_at| Record::new(0, AppendId::random(), created_at).with_entries(with_ids(&[1]).entries());
+        for (created_at, is_new) in [(1_000, true), (1_001, false), (0, false)] {
+            let mut known = Known::wanted_by(&with_ids(&[1])).expect("one id");
+            known.find(&History::new(vec![record(created_at)], true, Position::new(1, None, 0)), 1_000);
+            assert_eq!(known.which_are_new(&with_ids(&[1])).expect("equal bodies"), [is_new], "{created_at}");
+        }
+    }
+
+    /// What happens before an append of the store gets through.
+    #[derive(Debug, Clone)]
+    enum Before {
+        Append(Append),
+        RewindTo(u64),
+        LostAnswer,
+        LostRequest,
+    }
+
+    #[derive(Debug)]
+    struct Racing {
+        store: InMemoryStore,
+        before: Mutex<Vec<Before>>,
+    }
+
+    #[async_trait]
+    impl ChatStore for Racing {
+        fn capabilities(&self) -> Capabilities {
+            self.store.capabilities()
+        }
+
+        async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+            let before = self.before.lock().expect("no panic").pop();
+            let ticket = match append.identity() {
+                Identity::Ticket(ticket) => *ticket,
+                _ => Ticket::new(AppendId::random(), 0),
+            };
+            let through = append.clone().with_ticket(ticket);
+            match before {
+                Some(Before::Append(other)) => drop(self.store.append(session, &other).await?),
+                Some(Before::RewindTo(seq)) => drop(self.store.rewind_to(session, seq).await?),
+                Some(Before::LostAnswer) => {
+                    self.store.append(session, &through).await?;
+                    return Err(Error::in_doubt(ticket, "the answer was lost"));
+                }
+                Some(Before::LostRequest) => return Err(Error::in_doubt(ticket, "the request was lost")),
+                None => {}
+            }
+            self.store.append(session, &through).await
+        }
+
+        async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+            self.store.load(session, load).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_meanwhile_decides_what_is_new() {
+        use Before::{Append as Other, LostAnswer, LostRequest, RewindTo};
+        // Ids 0, 1 and 2 are there, a record each; 1, 2 and 3 are to be appended.
+        for (before, new, left) in [
+            (vec![], vec![3], vec![0, 1, 2, 3]),
+            (vec![LostAnswer], vec![3], vec![0, 1, 2, 3]),
+            (vec![LostRequest, LostRequest], vec![3], vec![0, 1, 2, 3]),
+            (vec![Other(with_ids(&[9]))], vec![3], vec![0, 1, 2, 9, 3]),
+            (vec![Other(with_ids(&[9])), LostRequest, Other(with_ids(&[8]))], vec![3], vec![0, 1, 2, 9, 8, 3]),
+            (vec![Other(with_ids(&[3]))], vec![], vec![0, 1, 2, 3]),
+            (vec![Other(with_ids(&[3])), LostRequest], vec![], vec![0, 1, 2, 3]),
+            (vec![Other(Append::clear())], vec![1, 2, 3], vec![1, 2, 3]),
+            (vec![Other(Append::replace_all(with_ids(&[2]).entries()))], vec![1, 3], vec![2, 1, 3]),
+            (vec![RewindTo(2)], vec![2, 3], vec![0, 1, 2, 3]),
+            (vec![RewindTo(1)], vec![1, 2, 3], vec![0, 1, 2, 3]),
+        ] {
+            let what = format!("{before:?}");
+            let (store, session) = (InMemoryStore::new(), SessionId::random());
+            for id in 0..3 {
+                store.append(&session, &with_ids(&[id])).await.expect("in memory");
+            }
+            let store = Racing { store, before: Mutex::new(before.into_iter().rev().collect()) };
+            let appended = store.append_new(&session, with_ids(&[1, 2, 3])).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(appended.new, [1, 2, 3].map(|id| new.contains(&id)), "{what}");
+            assert_eq!(appended.appended.is_some(), !new.is_empty(), "{what}");
+            let history = store.load(&session, &Load::all()).await.expect("in memory");
+            let ids: Vec<u32> = history.messages().filter_map(|message| message.id.as_ref()?.parse().ok()).collect();
+            assert_eq!(ids, left, "{what}");
+            assert_eq!(appended.position, history.position, "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endless_conflicts_end_as_contended() {
+        let before = vec![Before::Append(with_ids(&[9])); 2 * ATTEMPTS as usize];
+        let store = Racing { store: InMemoryStore::new(), before: Mutex::new(before) };
+        let error = store.append_new(&SessionId::random(), with_ids(&[1])).await.expect_err("others come first each time");
+        assert_eq!(error.kind(), ErrorKind::Contended, "{error}");
+    }
+}

@@ -5,6 +5,7 @@
 //! | a `tool_use` block of an assistant | an entry of [`Message::tool_calls`]; its `input`, an object, is the arguments as JSON text |
 //! | … with the input `{"INVALID_JSON": "…"}`, as Anthropic advises for broken calls | … with that text as arguments, which are not a JSON object |
 //! | … before other blocks | … and in the content a block with only its `type` and `id`, which marks the place |
+//! | calls in one of several consecutive messages of an assistant | that message and those after it are kept as they are |
 //! | a user's message that begins with `tool_result` blocks | one message of role tool for each, then one of role user with the other blocks |
 //! | an `image` block with base64 data or a URL | an `image_url` part |
 //! | any other block (thinking, documents, citations, server tools and their results …) | the same block as a part |
@@ -59,17 +60,27 @@ impl Convert for Anthropic {
     }
 
     fn values_belong(before: &Value, next: &Value) -> bool {
-        before["role"] == "user" && next["role"] == "user"
+        before["role"] == next["role"]
     }
 
     fn messages_belong(before: &Message, next: &Message) -> bool {
-        let of_user = |message: &Message| matches!(message.role, Role::User | Role::Tool);
-        of_user(before) && of_user(next)
+        // Results are the user's.
+        let role = |message: &Message| if message.role == Role::Tool { Role::User } else { message.role };
+        role(before) == role(next)
     }
 
     fn decode(values: &[Value]) -> Vec<Unit> {
         let mut units: Vec<Unit> = Vec::new();
-        for value in values {
+        // Consecutive messages of the model are one turn for the API. OpenAI's chat form has no calls in several of them.
+        let has_calls =
+            |value: &Value| value["content"].as_array().is_some_and(|blocks| blocks.iter().any(|block| call(block).is_some()));
+        let of_model = values.first().is_some_and(|value| value["role"] == "assistant");
+        let first = values.iter().position(|value| of_model && has_calls(value)).filter(|at| at + 1 < values.len());
+        for (at, value) in values.iter().enumerate() {
+            if first.is_some_and(|first| first <= at) {
+                units.push(Unit { values: vec![value.clone()], messages: Vec::new() });
+                continue;
+            }
             let mut messages = results(value).or_else(|| Some(vec![one(value)?])).unwrap_or_default();
             let before = units.last().and_then(|unit| unit.messages.last());
             if let (Some(before), Some(first)) = (before, messages.first_mut())

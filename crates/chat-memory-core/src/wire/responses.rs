@@ -11,8 +11,8 @@
 //! | `function_call_output`, `custom_tool_call_output` | a message of role tool |
 //! | `input_text`, `input_image`, `input_file`, `output_text` without annotations | parts of OpenAI's chat form |
 //!
-//! A model's second message begins a new message here, and so does reasoning after its message, unless a call is still to be
-//! answered. So a call and its results, and reasoning and the output that it led to, are never apart, and OpenAI's chat form has all
+//! A model's second message begins a new message here, and so does reasoning after its message, unless a call or reasoning came
+//! before. With those, an answer of several messages is kept as it is. So a call and its results, and reasoning and the output that it led to, are never apart, and OpenAI's chat form has all
 //! calls of an answer in one message.
 //!
 //! What only this form has is kept under [`EXTRAS_KEY`]: in a call, its item's other fields (`id`, `status`); in a message, that it
@@ -72,19 +72,21 @@ impl Convert for Responses {
 
     fn decode(values: &[Value]) -> Vec<Unit> {
         let mut units: Vec<Unit> = Vec::new();
-        let (mut has_message, mut has_call) = (false, false);
+        // Whether the unit has a message, and whether something ties what follows to it.
+        let (mut has_message, mut is_tied) = (false, false);
         for value in values {
             let is_message = value.get("role").is_some();
-            let begins = (is_message || kind(value) == Some("reasoning")) && has_message && !has_call;
+            let is_reasoning = kind(value) == Some("reasoning");
+            let begins = (is_message || is_reasoning) && has_message && !is_tied;
             match units.last_mut().filter(|_| !begins) {
                 Some(unit) => unit.values.push(value.clone()),
                 None => {
-                    (has_message, has_call) = (false, false);
+                    (has_message, is_tied) = (false, false);
                     units.push(Unit { values: vec![value.clone()], messages: Vec::new() });
                 }
             }
             has_message |= is_message;
-            has_call |= call(value).is_some();
+            is_tied |= is_reasoning || call(value).is_some();
         }
         for unit in &mut units {
             unit.messages.extend(match unit.values.as_slice() {
@@ -157,16 +159,14 @@ fn message_item(message: &Message) -> Value {
 
 /// Reads the items of a model's answer.
 fn answer(items: &[Value]) -> Option<Message> {
+    // The API accepts reasoning only with the output that follows it.
+    items.last().filter(|item| kind(item) != Some("reasoning"))?;
     let is_message = |item: &&Value| item.get("role").is_some();
     let mut messages = items.iter().filter(is_message);
     let mut fields = match (messages.next(), messages.next()) {
         (_, Some(_)) => return None,
         (Some(item), None) => self::message(item)?,
-        (None, None) => {
-            // The API accepts reasoning only with the output that follows it.
-            let has_output = items.iter().any(|item| kind(item) != Some("reasoning"));
-            has_output.then(|| Message { content: Some(Content::Parts(Vec::new())), ..Message::assistant("") })?
-        }
+        (None, None) => Message::assistant(Content::Parts(Vec::new())),
     };
     let after = items.iter().rposition(|item| call(item).is_none()).map_or(0, |last| last + 1);
     let (mut parts, mut calls) = (Vec::new(), Vec::new());

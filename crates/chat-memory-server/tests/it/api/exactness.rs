@@ -35,7 +35,19 @@ fn langchain() -> Vec<Value> {
 #[tokio::test]
 async fn messages_come_back_equal_in_the_form_they_came_in() {
     everywhere(async |api| {
-        for (session, query, sent) in [("o", "", openai()), ("l", "?format=langchain", langchain())] {
+        let fixtures = |text: &str| {
+            let cases: Value = serde_json::from_str(text).expect("JSON");
+            cases[0]["values"].as_array().expect("a list").clone()
+        };
+        let anthropic = fixtures(include_str!("../../../../../testdata/wire/anthropic.json"));
+        let responses = fixtures(include_str!("../../../../../testdata/wire/responses.json"));
+        let sessions = [
+            ("o", "", openai()),
+            ("l", "?format=langchain", langchain()),
+            ("a", "?format=anthropic", anthropic),
+            ("r", "?format=responses", responses),
+        ];
+        for (session, query, sent) in sessions {
             let path = format!("{}{query}", messages(session));
             api.post(&path, &[], &json!({"messages": sent})).await.ok(201);
             assert_eq!(api.get(&path).await.ok(200)["messages"], json!(sent));

@@ -135,6 +135,53 @@ async fn a_form_for_a_model_has_only_what_endpoints_take() {
 }
 
 #[tokio::test]
+async fn values_of_several_messages_are_counted_and_timed_as_they_are_written() {
+    let api = Api::at("memory:");
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "21"});
+    let turn = [
+        json!({"role": "system", "content": "S"}),
+        user("?"),
+        json!({"role": "assistant", "content": "Let me see.", "tool_calls": [call("a"), call("b")]}),
+    ];
+    api.post(&messages("s"), &[], &json!({"messages": turn})).await.ok(201);
+    api.post(&messages("s"), &[], &json!({"messages": [result("a"), result("b")]})).await.ok(201);
+    let read = async |query: &str| api.get(&format!("{}?{query}", messages("s"))).await.ok(200);
+    let counts = |body: &Value| {
+        let records = body["records"].as_array().expect("records").iter();
+        let counted = records.map(|record| {
+            let n = record["messages"].as_u64().expect("a number");
+            assert_eq!(record["sent_at"].as_array().map(Vec::len), usize::try_from(n).ok());
+            n
+        });
+        let counted: Vec<_> = counted.collect();
+        assert_eq!(counted.iter().sum::<u64>(), body["messages"].as_array().map_or(0, Vec::len) as u64);
+        counted
+    };
+    let result = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": "21"});
+    let anthropic = read("format=anthropic").await;
+    assert_eq!(
+        (counts(&anthropic), &anthropic["messages"][3]),
+        (vec![3, 1], &json!({"role": "user", "content": [result("a"), result("b")]}))
+    );
+    // A message, two calls and two outputs are items of their own.
+    assert_eq!(counts(&read("format=responses").await), [5, 2]);
+    let request = read("format=anthropic&for_model=true&turns=1").await;
+    assert_eq!((counts(&request), &request["system"]), (vec![2, 1], &Value::Null));
+    let request = read("format=anthropic&for_model=true").await;
+    assert_eq!(
+        (counts(&request), &request["system"], &request["messages"][0]),
+        (vec![2, 1], &json!("S"), &json!({"role": "user", "content": "?"}))
+    );
+    assert_eq!(counts(&read("format=responses&for_model=true").await), [5, 2]);
+
+    let wrong = json!({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "c", "content": "21"}]});
+    let problem = api.post(&format!("{}?format=anthropic", messages("s")), &[], &wrong).await.problem(422, "invalid");
+    assert_eq!(problem["pointer"], "/messages/1");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("give the format openai")), "{problem}");
+}
+
+#[tokio::test]
 async fn parameters_that_contradict_each_other_are_refused() {
     let api = Api::at("memory:");
     for query in [
