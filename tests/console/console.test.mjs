@@ -35,7 +35,7 @@ test("from the list to a conversation, whose tool calls unfold", async () => {
   assert.equal(await call.locator("pre").isVisible(), false);
   await call.locator("summary").click();
   assert.ok((await call.locator("pre").innerText()).includes("Lisbon"));
-  await page.getByRole("navigation", { name: "Where this is" }).getByRole("link", { name: "Sessions" }).click();
+  await page.getByRole("navigation", { name: "Breadcrumb" }).getByRole("link", { name: "Sessions" }).click();
   await page.getByLabel("Owner").fill("grace");
   await page.getByRole("button", { name: "Show" }).click();
   await page.getByRole("heading", { level: 1, name: "Sessions of grace" }).waitFor();
@@ -102,7 +102,7 @@ test("a new session, its title, taking back, clearing and deleting", async () =>
   await page.getByLabel("Message").fill("What is a tram?");
   await page.getByLabel("Title").fill("Trams");
   await page.getByLabel("Session id").fill("of trams/1");
-  await page.getByRole("button", { name: "Start the session" }).click();
+  await page.getByRole("button", { name: "Create session" }).click();
   await page.getByRole("heading", { level: 1, name: "Trams" }).waitFor();
 
   await page.getByText("Change the title").click();
@@ -183,7 +183,7 @@ test("with the keyboard alone", async () => {
   await page.getByLabel("Message").focus();
   await page.keyboard.type("By keyboard");
   for (let key = 0; key < 5; key += 1) await page.keyboard.press("Tab");
-  assert.equal(await focused(), "Start the session");
+  assert.equal(await focused(), "Create session");
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.notEqual(outline, "none", "where one is can be seen");
   await page.keyboard.press("Enter");
@@ -196,8 +196,8 @@ test("without JavaScript everything but live messages works", async () => {
   await open("/console/new");
   await page.getByLabel("Message").fill("No script");
   await page.getByLabel("Session id").fill("no-script");
-  await page.getByRole("button", { name: "Start the session" }).click();
-  await page.getByText("Reload to see what is new").waitFor();
+  await page.getByRole("button", { name: "Create session" }).click();
+  await page.getByText("Reload to see new messages").waitFor();
   await page.getByLabel("Message").fill("Another");
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".message.user", { hasText: "Another" }).waitFor();

@@ -73,9 +73,9 @@ test("who may only read sees no way to write", async () => {
 
 test("another namespace sees nothing of it", async () => {
   const { page, open, close } = await loggedIn(keys.other);
-  await page.getByText("There is no session yet.").waitFor();
+  await page.getByText("No sessions yet.").waitFor();
   await open("/console/sessions/trip");
-  await page.getByText("Nothing has been said here.").waitFor();
+  await page.getByText("No messages yet.").waitFor();
   assert.equal(await page.getByText("secret").count(), 0);
   await close();
 });
@@ -91,7 +91,7 @@ test("a key that is revoked ends the pages that are open", async () => {
   const { page, close } = watch;
   await page.locator('#live[data-state="on"]').waitFor();
   await run("key", "revoke", "--keys", files.file("keys.toml"), "short");
-  await page.getByText("Not live any more: reload the page").waitFor();
+  await page.getByText("No longer live: reload the page").waitFor();
   await append(service.url, "trip", [{ role: "user", content: "After the end" }], keys.writer);
   await page.reload();
   await page.getByRole("heading", { level: 1, name: "Log in" }).waitFor();

@@ -91,7 +91,7 @@ class Renewed {
       found = (await this.#source()) ?? {};
     } catch (error) {
       const why = error instanceof Error ? error.message : "it gave no reason";
-      throw new ChatMemoryError("access_denied", `the function given as credentials failed (${why}); see to what it needs`);
+      throw new ChatMemoryError("access_denied", `the credentials function failed (${why}); check what it needs`);
     }
     this.#current = opened(this.#url, found);
     const ends = found.expiration?.getTime();
@@ -120,14 +120,14 @@ function opened(url: string, credentials: AwsCredentials | undefined, words?: Wo
   const setup: Record<string, unknown> = { url };
   if (credentials !== undefined) {
     if (typeof credentials !== "object" || credentials === null) {
-      throw invalid("credentials must be an object with accessKeyId and secretAccessKey, or a function that gets one");
+      throw invalid("credentials must be an object with accessKeyId and secretAccessKey, or a function that returns one");
     }
     checkNames("credentials", credentials, KEY_FIELDS);
     for (const name of ["accessKeyId", "secretAccessKey", "sessionToken"] as const) {
       const value: unknown = credentials[name];
       if (value === undefined && name === "sessionToken") continue;
       if (typeof value !== "string" || value === "") {
-        throw invalid(`the credentials lack ${name}; give accessKeyId and secretAccessKey, or leave credentials out to use AWS's usual chain`);
+        throw invalid(`incomplete credentials: ${name} is missing; give accessKeyId and secretAccessKey, or leave credentials out to use AWS's default chain`);
       }
       setup[name] = value;
     }

@@ -31,7 +31,7 @@ export function encode(value: unknown): string {
   const text = stringify(value, (holder, name, found) => {
     switch (typeof found) {
       case "number":
-        if (!Number.isFinite(found)) throw invalid(`invalid value in ${place(name)}: ${found} is no number of JSON; send null or a string`);
+        if (!Number.isFinite(found)) throw invalid(`invalid value in ${place(name)}: ${found} is not a JSON number; send null or a string`);
         if (Object.is(found, -0)) return number("-0.0");
         // With an exponent it is parsed as a float, and read back as a number.
         return Number.isInteger(found) && !Number.isSafeInteger(found) ? number(found.toExponential()) : found;
@@ -46,8 +46,8 @@ export function encode(value: unknown): string {
       case "string":
         if (!found.isWellFormed()) {
           throw invalid(
-            `invalid value in ${place(name)}: ${half(found)} is half of a character (a lone surrogate), which UTF-8 cannot hold; ` +
-              "send the whole character, and cut texts between characters only",
+            `invalid value in ${place(name)}: ${half(found)} is half a character (a lone surrogate), which UTF-8 cannot encode; ` +
+              "send the whole character, and cut text only between characters",
           );
         }
         return found;

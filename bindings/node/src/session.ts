@@ -110,11 +110,11 @@ export class Session {
 
   static #ofStore(what: string, store: string | ChatStore, options: SessionOptions): Session {
     const also = [...TABLE, "messageAttributeName", "key"].find((name) => options[name as keyof SessionOptions] !== undefined);
-    if (also) throw invalid(`${what} has a store, which says everything about the table; put ${also} into its URL, or leave store out`);
+    if (also) throw invalid(`${what} has a store, whose URL has the table's settings; put ${also} into that URL, or leave store out`);
     const { credentials, ...rest } = options.config ?? {};
     checkNames(`${what}: with a store, config`, rest, []);
     if (store instanceof ChatStore) {
-      if (credentials) throw invalid(`${what} has a store that is open already; give the credentials to that`);
+      if (credentials) throw invalid(`${what} has a store that is already open; give the credentials to that`);
       return new Session(store, sessionId(what, options.sessionId), options);
     }
     return new Session(new ChatStore(store, credentials && { credentials }), sessionId(what, options.sessionId), options);

@@ -106,7 +106,7 @@ test("status says that a node does not load, and why, when the package was moved
   assert.equal((await install(place, "status")).code, 0);
   // A deleted original cannot be restored.
   rmSync(join(memory, "DynamoDb", "DynamoDb.js.original"));
-  assert.match((await install(place, "uninstall")).err, /cannot put Flowise's own node back: .*is not there; install Flowise again/);
+  assert.match((await install(place, "uninstall")).err, /cannot restore Flowise's own node: .*is missing; reinstall Flowise/);
 });
 
 /** The same folder, seen by a restarted server. */
@@ -132,13 +132,13 @@ test("the installer says what is wrong", async () => {
   const nowhere = { folder: mkdtempSync(join(tmpdir(), "nothing-")) };
   const { code, err } = await install(nowhere, "install");
   assert.deepEqual([code, /no Flowise was found in .*--flowise/.test(err)], [1, true], err);
-  assert.match((await install(nowhere, "instal")).err, /no command instal/);
+  assert.match((await install(nowhere, "instal")).err, /unknown command instal/);
   assert.equal((await run([join(root, "dist/esm/flowise/install.js")])).code, 2);
   const place = flowise();
   const utils = join(place.components, "dist", "src", "utils.js");
   writeFileSync(utils, "throw new Error('another Flowise')");
   const broken = await install(place, "install");
-  assert.deepEqual([broken.code, /does not load in this Flowise \(another Flowise\), so it was taken out again/.test(broken.err)], [1, true], broken.err);
+  assert.deepEqual([broken.code, /does not load in this Flowise \(another Flowise\), so it was removed again/.test(broken.err)], [1, true], broken.err);
   assert.match((await install(place, "status")).out, /Flowise's own/);
 });
 
@@ -190,7 +190,7 @@ test("window, and inputs that are wrong", async () => {
   await bad({ tableName: "" }, /Table Name is empty/);
   await bad({ windowBy: "turns" }, /Window Size must say how many turns/);
   await bad({ retention: "forever" }, /^invalid Retention "forever": expected a whole number/);
-  await bad({ retention: "5m" }, /retention is an hour at least/);
+  await bad({ retention: "5m" }, /expected an hour to a hundred years/);
   await bad({ endpoint: "localhost" }, /^invalid Endpoint: expected a URL/);
   await bad({ region: "EU WEST" }, /^invalid Region "EU WEST": expected a name/);
   await bad({ tableName: "a table" }, /^invalid Table Name "a table": expected/);

@@ -97,7 +97,7 @@ test("a window by messages, turns or tokens", async () => {
   assert.ok((await contents({ tokens: 20 })).length < 6);
   assert.equal((await contents()).length, 20);
   assert.throws(() => open({ last: 3 }), /no option "last"/);
-  await assert.rejects(open({ turns: 1, messages: 1 }).getMessages(), /give one of them/);
+  await assert.rejects(open({ turns: 1, messages: 1 }).getMessages(), /give only one of/);
 });
 
 test("options: LangChain.js's own, and what is wrong", async () => {

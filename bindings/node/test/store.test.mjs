@@ -140,13 +140,13 @@ test("what JSON cannot hold is refused, and says where", async () => {
   const circle = {};
   circle.circle = circle;
   for (const [value, says] of [
-    [NaN, /"x": NaN is no number of JSON; send null or a string/], [{ y: Infinity }, /"y": Infinity is no number/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
-    [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /"x": \\ud800 is half of a character \(a lone surrogate\), which UTF-8 cannot hold; send the whole character/], [circle, /circular/i],
+    [NaN, /"x": NaN is not a JSON number; send null or a string/], [{ y: Infinity }, /"y": Infinity is not a JSON number/], [2n ** 64n, /64 bits/], [new Map(), /a Map/], [[new Set()], /a Set/],
+    [Buffer.from("a").buffer, /binary data/], [new Uint8Array(1), /binary data/], [Buffer.from("a"), /binary data/], [() => 1, /a function/], ["\ud800", /"x": \\ud800 is half a character \(a lone surrogate\), which UTF-8 cannot encode; send the whole character/], [circle, /circular/i],
   ]) {
     await assert.rejects(append(value), is("invalid", says));
   }
   await assert.rejects(store.append("s", [{ role: "user" }, { role: "nobody" }]), is("invalid", /message 2.*nobody/));
-  await assert.rejects(store.append("s", []), is("invalid", /nothing to append/));
+  await assert.rejects(store.append("s", []), is("invalid", /empty append/));
   await assert.rejects(store.append("", [{ role: "user", content: "x" }]), is("invalid", /session id/));
   assert.deepEqual((await store.load("s")).messages, []);
   await append(new Date(0));

@@ -130,7 +130,7 @@ impl App {
             let store = file.open().await?;
             if store.is_new() {
                 let path = store.path().display();
-                say(format_args!("made {path} for the conversations; --store or {STORE} names another store"));
+                say(format_args!("created {path} for the conversations; name another store with --store or {STORE}"));
             }
             return Ok(Arc::new(store));
         }
@@ -154,9 +154,8 @@ impl App {
 
     /// The DynamoDB table for `command`.
     pub fn table(&self, command: &str) -> Result<Options, Failure> {
-        options(&self.store_url()?).ok_or_else(|| {
-            Failure::usage(format!("{command} is about a DynamoDB table: name it, as in --store dynamodb://TABLE"))
-        })
+        options(&self.store_url()?)
+            .ok_or_else(|| Failure::usage(format!("{command} needs a DynamoDB table: name it, as in --store dynamodb://TABLE")))
     }
 
     /// Prints the cost and the error; returns the exit code.
@@ -202,9 +201,8 @@ pub fn options(url: &StoreUrl) -> Option<Options> {
 
 /// `chat-memory/chats.db` in the user's data directory (on Unix `$XDG_DATA_HOME`, otherwise `~/.local/share`).
 fn default_file() -> Result<StoreUrl, Failure> {
-    let folders = etcetera::choose_base_strategy().map_err(|e| {
-        Failure::usage(format!("there is no home folder to keep conversations in ({e}); name a store with --store"))
-    })?;
+    let folders = etcetera::choose_base_strategy()
+        .map_err(|e| Failure::usage(format!("no home folder for the default store ({e}); name a store with --store")))?;
     let file = StoreUrl::new("sqlite", folders.data_dir().join("chat-memory").join("chats.db"))?;
     Ok(file.with("create_parent", "true")?)
 }

@@ -71,7 +71,9 @@ impl Endpoint {
                     .build();
                 Ok(Self { url: chat_completions(base_url)?, key, agent: config.into() })
             }
-            _ => Err(Failure::usage("--base-url is a URL such as http://127.0.0.1:11434/v1 or https://api.openai.com/v1")),
+            _ => Err(Failure::usage(
+                "invalid --base-url: expected a URL such as http://127.0.0.1:11434/v1 or https://api.openai.com/v1",
+            )),
         }
     }
 
@@ -96,7 +98,7 @@ impl Endpoint {
             let mut hand_on = |piece: Piece| sender.send(Ok(piece)).is_ok();
             let answer = match request.send(body) {
                 Ok(response) => read(response, key.as_deref(), &mut hand_on),
-                Err(error) => Err(format!("the endpoint {url} cannot be reached: {error}")),
+                Err(error) => Err(format!("cannot reach the endpoint {url}: {error}")),
             };
             if let Some(last) = answer.transpose() {
                 let last = last.map(|answer| Piece::Whole(Box::new(answer)));
@@ -118,7 +120,7 @@ fn chat_completions(base_url: &str) -> Result<String, Failure> {
         ["/completions", "/responses", "/messages", "/embeddings", "/models"].iter().find(|end| path.ends_with(**end))
     {
         return Err(Failure::usage(format!(
-            "--base-url ends in {other:?}, and chat speaks to {PATH}: give what stands before it, such as https://api.openai.com/v1"
+            "invalid --base-url: it ends in {other:?}, but chat uses {PATH}; give the part before it, such as https://api.openai.com/v1"
         )));
     }
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
@@ -149,30 +151,26 @@ fn read(
 fn stream(body: impl Read, hand_on: &mut dyn FnMut(Piece) -> bool) -> Result<Option<Answer>, String> {
     let (mut assembly, mut halves) = (Assembly::default(), Halves::default());
     for event in Events::new(BufReader::new(body)) {
-        let data = event.map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
+        let data = event.map_err(|e| format!("connection lost in the middle of the answer ({e})"))?;
         if data == "[DONE]" {
             return assembly.whole().map(Some);
         }
-        let event = halves.read(&data).map_err(|e| format!("the endpoint sent an event that is no JSON ({e})"))?;
+        let event = halves.read(&data).map_err(|e| format!("invalid event from the endpoint: it is not JSON ({e})"))?;
         if !assembly.take(&event)?.into_iter().all(&mut *hand_on) {
             return Ok(None);
         }
     }
     // Some endpoints close without a [DONE], but do report that the model finished.
-    if assembly.is_finished() {
-        assembly.whole().map(Some)
-    } else {
-        Err("the connection was cut in the middle of the answer".into())
-    }
+    if assembly.is_finished() { assembly.whole().map(Some) } else { Err("connection lost in the middle of the answer".into()) }
 }
 
 /// An answer in one piece, from an endpoint that does not stream.
 fn whole(mut body: impl Read) -> Result<(Answer, Vec<Piece>), String> {
     let mut text = String::new();
-    body.read_to_string(&mut text).map_err(|e| format!("the connection was cut in the middle of the answer ({e})"))?;
+    body.read_to_string(&mut text).map_err(|e| format!("connection lost in the middle of the answer ({e})"))?;
     let answer = Halves::default()
         .read(&text)
-        .map_err(|_| "the endpoint's answer is neither a stream of events nor JSON; is the base URL right?".to_owned())?;
+        .map_err(|_| "invalid answer from the endpoint: it is neither an event stream nor JSON; check the base URL".to_owned())?;
     let mut assembly = Assembly::default();
     let pieces = assembly.take_whole(&answer)?;
     Ok((assembly.whole()?, pieces))
@@ -196,7 +194,9 @@ fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: impl Read) -
     }
     match status.as_u16() {
         401 | 403 => sentence.push_str(" (the API key is taken from OPENAI_API_KEY)"),
-        404 => sentence.push_str(" (see that --model is a model it has, and that --base-url ends as it should, often in /v1)"),
+        404 => {
+            sentence.push_str(" (check that --model is one of its models, and that --base-url is complete; it often ends in /v1)")
+        }
         _ => {}
     }
     sentence

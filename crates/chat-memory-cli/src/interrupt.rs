@@ -32,7 +32,7 @@ impl Interrupt {
                     bar.finish_and_clear();
                     std::process::exit(INTERRUPTED.into());
                 }
-                bar.suspend(|| say("interrupted: ending what is under way; Ctrl-C again ends at once"));
+                bar.suspend(|| say("interrupted: finishing what has started; press Ctrl-C again to stop at once"));
             }
         });
         interrupt

@@ -56,7 +56,7 @@ fn carry_out(app: &App, command: cli::Command) -> Result<(), Failure> {
         .worker_threads(threads)
         .enable_all()
         .build()
-        .map_err(|e| Failure::other(format!("the program's threads cannot be started: {e}")))?;
+        .map_err(|e| Failure::other(format!("cannot start the program's threads: {e}")))?;
     let outcome = runtime.block_on(command.run(app));
     // A model's answer that nobody waits for any more must not keep the program running.
     runtime.shutdown_background();

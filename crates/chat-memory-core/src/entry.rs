@@ -129,7 +129,7 @@ impl Entry {
         match self {
             Self::Message(message) => message.check(),
             Self::Other(fields) if Message::is_form_of(fields) => Err(MessageError::new(
-                "invalid entry: an object with the fields of a message is a message; make it with Entry::from_object".to_owned(),
+                "invalid entry: it has the fields of a message; create it with Entry::from_object".to_owned(),
             )),
             Self::Other(fields) if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) => {
                 Err(MessageError::new(json::too_deep("entry")))
@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(Entry::from_value(read.to_value()), Ok(read));
         }
         let error = Entry::from_json("[1]").expect_err("a list").to_string();
-        assert_eq!(error, "invalid entry: expected a JSON object, found a list; give one object for each entry");
+        assert_eq!(error, "invalid entry: expected a JSON object, found a list; give one object per entry");
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Error {
 
     /// Returned for any write to a read-only store.
     pub fn read_only() -> Self {
-        Self::new(ErrorKind::ReadOnly, "the store is open for reading only (read_only); open it without to write")
+        Self::new(ErrorKind::ReadOnly, "write refused: the store is read-only; open it without read_only")
     }
 
     /// Creates an error of kind [`ErrorKind::Invalid`].
@@ -122,9 +122,7 @@ impl Error {
     pub fn in_doubt(ticket: Ticket, why: impl fmt::Display) -> Self {
         let mut error = Self::new(
             ErrorKind::InDoubt,
-            format!(
-                "it is not known whether the append landed ({why}); repeat it with the ticket {ticket}, which cannot double it"
-            ),
+            format!("append outcome unknown ({why}): retry with the ticket {ticket}; it is never stored twice"),
         );
         error.0.ticket = Some(ticket);
         error
@@ -136,7 +134,8 @@ impl Error {
             return self;
         }
         let why = self.0.source.as_ref().map_or_else(|| "no answer".to_owned(), ToString::to_string);
-        let error = Self::new(self.kind(), format!("it is not known whether the session was {what} ({why}); repeat it"));
+        let error =
+            Self::new(self.kind(), format!("outcome unknown ({why}): the session may have been {what}; it is safe to retry"));
         error.with_source(self)
     }
 

@@ -184,7 +184,7 @@ pub fn depth(value: &Value) -> usize {
 
 /// Returns the error text for a value that nests too deeply, such as "message".
 pub(crate) fn too_deep(what: &str) -> String {
-    format!("{what} nested too deep: the limit is {MAX_DEPTH} levels; flatten it, or store the inner part as a text")
+    format!("{what} nested too deep: the limit is {MAX_DEPTH} levels; flatten it, or store the inner part as a string")
 }
 
 /// Reads a `Value` with serde, but with a depth limit and without duplicate keys. Its error texts do not matter: [`explain`]

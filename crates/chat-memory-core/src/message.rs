@@ -428,7 +428,9 @@ impl Message {
         if !self.extra.is_empty() && Self::from_value(value)? != *self {
             let taken = ["role", "content", "name", "id", "tool_calls", "tool_call_id"];
             let field = self.extra.keys().find(|key| taken.contains(&key.as_str())).map_or("a field", String::as_str);
-            return Err(MessageError::new(format!("extra holds {field:?}, which has a place of its own in the message")));
+            return Err(MessageError::new(format!(
+                "invalid extra field {field:?}: the message has a field of its own for it; set that one"
+            )));
         }
         Ok(())
     }

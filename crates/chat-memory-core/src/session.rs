@@ -17,7 +17,7 @@ fn checked(what: &str, name: String, max: usize) -> Result<String, Error> {
         return Err(Error::invalid(format!("{what} must not be empty")));
     }
     if name.len() > max {
-        return Err(Error::invalid(format!("{what} may have {max} bytes at most; this one has {}", name.len())));
+        return Err(Error::invalid(format!("{what} is limited to {max} bytes; this one has {}", name.len())));
     }
     match name.chars().find(|c| c.is_control()) {
         Some(c) => Err(Error::invalid(format!("{what} must not hold control characters; {:?} holds {c:?}", abridged(&name)))),
@@ -128,7 +128,7 @@ impl SessionId {
             0 => Err(Error::invalid("a session id must not be empty")),
             1..=Self::MAX_STORED_BYTES => Ok(Self(id)),
             bytes => Err(Error::invalid(format!(
-                "a session id may have {} bytes at most; this one has {bytes}",
+                "session id too long: the limit is {} bytes, and this one has {bytes}",
                 Self::MAX_STORED_BYTES
             ))),
         }

@@ -289,7 +289,7 @@ impl Options {
             return Err(invalid(
                 "region",
                 region,
-                format_args!("the table's ARN is of {arn_region}; leave the region out, or give the same"),
+                format_args!("the table's ARN is in {arn_region}; leave the region out, or give the same"),
             ));
         }
         if self.said_layout() != Some(Layout::List) {
@@ -408,7 +408,7 @@ mod tests {
         let arn = Options::new("arn:aws:dynamodb:eu-west-1:111122223333:table/chats");
         assert!(refused(arn.with_region("us-east-1")).contains("eu-west-1"));
         assert!(refused(Options::new("chats").with_keys("id", "id")).contains("invalid sort_key \"id\""));
-        assert!(refused(Options::new("chats").with_credentials(Credentials::new("AKIA", ""))).contains("lack"));
+        assert!(refused(Options::new("chats").with_credentials(Credentials::new("AKIA", ""))).contains("incomplete credentials"));
     }
 
     /// Each invalid value, by its name and as code gives it.
@@ -425,12 +425,12 @@ mod tests {
             ("ttl_attribute", "", "1 to 255 bytes", |o, v| o.with_ttl_attribute(v)),
             ("sort_value", &long, "1 to 1024 bytes", |o, v| o.with_sort_value(v)),
             ("profile", "", "empty", |o, v| o.with_profile(v)),
-            ("retention", "3599s", "an hour at least", |o, _| o.with_retention(Duration::from_secs(3599))),
+            ("retention", "3599s", "an hour to a hundred years", |o, _| o.with_retention(Duration::from_secs(3599))),
             ("retention", "36501d", "a hundred years", |o, _| o.with_retention(Duration::from_secs(36_501 * 86_400))),
-            ("max_record", "0", "above 0", |o, _| o.with_max_record_bytes(0)),
+            ("max_record", "0MB", "above 0", |o, _| o.with_max_record_bytes(0)),
             ("roll", "1", "4000 to 380000", |o, _| o.with_roll(Roll::At(1))),
-            ("deadline", "0ms", "above 0", |o, _| o.with_deadline(Duration::ZERO)),
-            ("request_timeout", "0ms", "above 0", |o, _| o.with_request_timeout(Duration::ZERO)),
+            ("deadline", "0d", "above 0", |o, _| o.with_deadline(Duration::ZERO)),
+            ("request_timeout", "0d", "above 0", |o, _| o.with_request_timeout(Duration::ZERO)),
             ("endpoint", "localhost:8000", "http://127.0.0.1:8000", |o, v| o.with_endpoint(v)),
             ("endpoint", "ftp://x", "http://127.0.0.1:8000", |o, v| o.with_endpoint(v)),
             ("endpoint", "http://", "http://127.0.0.1:8000", |o, v| o.with_endpoint(v)),
@@ -455,7 +455,7 @@ mod tests {
             (&[("list_attribute", "History")], "dialect=python"),
             (&[("list_attribute", "chat_memory")], "invalid list_attribute"),
             (&[("ttl_attribute", "messages")], "invalid ttl_attribute"),
-            (&[("layout", "turns"), ("sort_value", "x")], "invalid sort_value \"x\": the setting is of the list layout"),
+            (&[("layout", "turns"), ("sort_value", "x")], "invalid sort_value \"x\": it requires the list layout"),
             (&[("deadline", "1s")], "invalid deadline \"1s\": one request may take 5s"),
             (&[("request_timeout", "1m")], "invalid request_timeout \"1m\": the deadline is 30s"),
         ] {

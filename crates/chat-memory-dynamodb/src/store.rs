@@ -350,8 +350,8 @@ impl ChatStore for DynamoDbStore {
         let mut page = on!(self, sessions => sessions.list_all_sessions(after))?;
         if self.capabilities().directory && self.0.contents.get().is_some_and(|contents| contents.lists) {
             page.warnings.push(
-                "the table also holds sessions in the form of LangChain or Flowise, which are not listed here; give layout=list in the \
-                 store URL to list those"
+                "the table also holds sessions in the format of LangChain or Flowise, which are not listed here; give \
+                 layout=list in the store URL to list those"
                     .to_owned(),
             );
         }

@@ -45,8 +45,8 @@ class Log {
     this.source.addEventListener("record", (event) => this.take(JSON.parse(event.data)));
     this.source.addEventListener("reset", () => this.forget(0));
     this.source.addEventListener("error", () => {
-      if (this.source.readyState === EventSource.CLOSED) this.say("lost", "Not live any more: reload the page");
-      else this.say("lost", "The connection was lost; trying again");
+      if (this.source.readyState === EventSource.CLOSED) this.say("lost", "No longer live: reload the page");
+      else this.say("lost", "Connection lost; retrying");
     });
     // An image takes up space only after loading.
     this.records.addEventListener("load", () => this.atEnd && toEnd(), true);

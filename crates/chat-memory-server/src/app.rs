@@ -71,7 +71,7 @@ async fn admit(State(service): State<Service>, mut request: Request, next: Next)
     let options = service.options();
     let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     if path > options.max_path {
-        let detail = format!("a path and its query may have {} bytes at most; this one has {path}", options.max_path);
+        let detail = format!("path and query too long: the limit is {} bytes, and this one has {path}", options.max_path);
         return Problem::new(StatusCode::URI_TOO_LONG, "path-too-long", detail).with("limit", options.max_path).into_response();
     }
     if service.keys().is_none()
@@ -84,8 +84,7 @@ async fn admit(State(service): State<Service>, mut request: Request, next: Next)
     match tokio::time::timeout_at(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail =
-                "the request was not done in time; what it wrote may have been stored: repeat it with the same Idempotency-Key";
+            let detail = "request timed out: the write may have succeeded; repeat it with the same Idempotency-Key";
             Problem::later(StatusCode::SERVICE_UNAVAILABLE, "timeout", 1, detail).into_response()
         }
     }

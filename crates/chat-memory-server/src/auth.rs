@@ -34,7 +34,7 @@ impl Access {
         let namespace = key.as_ref().and_then(|key| key.namespace());
         let reader = if key.is_some() { Reader::Client } else { Reader::Operator };
         let store = service.stores().of(namespace.as_ref()).await.map_err(|error| {
-            tracing::error!(%error, "the store could not be opened");
+            tracing::error!(%error, "opening the store failed");
             Problem::unopened(&error, reader)
         })?;
         Ok(Self { service: service.clone(), key, namespace, store })
@@ -50,7 +50,7 @@ impl Access {
             return Ok(());
         }
         Err(Problem::forbidden(format!(
-            "this key lacks the right {right:?}; make one that has it: chat-memory key new --right {right}",
+            "this key lacks the right {right:?}; create one that has it: chat-memory key new --right {right}",
             right = right.to_string()
         )))
     }
@@ -164,11 +164,11 @@ fn key_of(headers: &HeaderMap, service: &Service) -> Result<Option<Arc<Key>>, Pr
     let key =
         header.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, key)) = key else {
-        return Err(Problem::unauthorized("the Authorization header must be `Bearer`, a blank, and an API key"));
+        return Err(Problem::unauthorized("invalid Authorization header: expected `Bearer`, a space and an API key"));
     };
     match keys.find(key.trim()) {
         Some(key) => Ok(Some(key)),
-        None => Err(Problem::unauthorized("this API key is not known here; it may have been revoked")),
+        None => Err(Problem::unauthorized("unknown API key: it may have been revoked; check it, or create another one")),
     }
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn foreign<B>(request: &Request<B>, options: &Options) -> Option<Prob
     let from_another_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let invited = || headers.get(header::ORIGIN).is_some_and(|origin| options.cors_origins.iter().any(|known| known == origin));
     if from_another_site && !matches!(*request.method(), Method::GET | Method::HEAD) && !invited() {
-        return Some(Problem::forbidden("a page of another site may not write here"));
+        return Some(Problem::forbidden("cross-site request refused: pages of other sites must not write here"));
     }
     // HTTP/2 has the host in the request's target; HTTP/1.1 may have one there too.
     let target = request.uri().authority().cloned();
@@ -190,7 +190,7 @@ pub(crate) fn foreign<B>(request: &Request<B>, options: &Options) -> Option<Prob
     Some(Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
         "misdirected",
-        "without API keys this service answers only by the names of this machine's loopback, such as localhost",
+        "unknown host name: without API keys this service answers only on loopback names, such as localhost",
     ))
 }
 

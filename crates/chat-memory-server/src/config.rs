@@ -154,7 +154,10 @@ pub enum LogFormat {
 /// Parses a network; an address is a network of itself alone.
 fn net(text: &str) -> Result<IpNet, String> {
     let alone = || text.parse::<IpAddr>().map(IpNet::from).ok();
-    text.parse().ok().or_else(alone).ok_or_else(|| format!("{text:?} is no address or network; write 10.0.0.7 or 10.0.0.0/8"))
+    text.parse()
+        .ok()
+        .or_else(alone)
+        .ok_or_else(|| format!("invalid address or network {text:?}: expected one such as 10.0.0.7 or 10.0.0.0/8"))
 }
 
 impl Settings {
@@ -228,9 +231,9 @@ impl Settings {
             (Some(path), None) => Keys::open(path).map(Some),
             (None, Some(text)) => Keys::of_text(text.text(), "keys-text").map(Some),
             (None, None) => Ok(None),
-            (Some(_), Some(_)) => {
-                Err(Error::invalid("keys names a file of API keys and keys-text holds one: give one of the two"))
-            }
+            (Some(_), Some(_)) => Err(Error::invalid(
+                "conflicting settings: keys names a file of API keys, and keys-text contains one; give only one",
+            )),
         }
     }
 
@@ -270,7 +273,7 @@ impl Settings {
         listening.shutdown_delay = shutdown_delay.map_or(listening.shutdown_delay, |span| span.0);
         listening.drain = drain.map_or(listening.drain, |span| span.0);
         if listening.max_connections == 0 {
-            return Err(Error::invalid("max-connections is 1 or more"));
+            return Err(Error::invalid("invalid max-connections: expected 1 or more"));
         }
         Ok(listening)
     }
@@ -279,7 +282,7 @@ impl Settings {
 fn address(setting: &str, text: &str) -> Result<SocketAddr, Error> {
     let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
     found.ok_or_else(|| {
-        Error::invalid(format!("{setting}: {text:?} is no address to listen on; write one as 127.0.0.1:8080 or [::1]:8080"))
+        Error::invalid(format!("invalid {setting} {text:?}: expected an address such as 127.0.0.1:8080 or [::1]:8080"))
     })
 }
 

@@ -26,7 +26,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
-        let Path(id) = path.map_err(|_| Problem::bad_request("the session id in the path is not UTF-8, percent-encoded"))?;
+        let Path(id) =
+            path.map_err(|_| Problem::bad_request("invalid session id in the path: it is not percent-encoded UTF-8"))?;
         SessionId::stored(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
     }
 }
@@ -40,7 +41,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(e) => Err(Problem::bad_request(format!("the query cannot be read: {}", innermost(&e)))),
+            Err(e) => Err(Problem::bad_request(format!("invalid query: {}", innermost(&e)))),
         }
     }
 }
@@ -82,7 +83,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Service> for JsonBody<T> 
         }
         let reading = tokio::task::spawn_blocking(move || read(&bytes));
         let body = reading.await.unwrap_or_else(|e| {
-            tracing::error!(error = %e, "reading a body broke off");
+            tracing::error!(error = %e, "reading a body failed");
             Err(Problem::internal())
         })?;
         Ok(Self(body, held))
@@ -120,7 +121,7 @@ async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Res
         while let Some(frame) = http_body_util::BodyExt::frame(&mut stream).await {
             let frame = frame.map_err(|e| match e.is::<http_body_util::LengthLimitError>() {
                 true => Problem::too_large(limit, "a body"),
-                false => Problem::bad_request("the body ended before it was whole"),
+                false => Problem::bad_request("incomplete body: the connection ended early; send it again"),
             })?;
             let Ok(data) = frame.into_data() else { continue };
             if body.len() + data.len() > most {
@@ -143,7 +144,7 @@ async fn collect(request: Request, limit: usize, memory: Option<&Memory>) -> Res
 }
 
 fn late() -> Problem {
-    let detail = "the body did not come in time, and nothing was done with it; send it again";
+    let detail = "request timed out: the body did not arrive in time, and nothing was written; send it again";
     Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail)
 }
 
@@ -184,7 +185,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Problem> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
-        (_, Some(_)) => Err(Problem::bad_request(format!("the header {name} stands there twice; send one"))),
+        (_, Some(_)) => Err(Problem::bad_request(format!("duplicate header {name}: send it once"))),
         (first, None) => Ok(first),
     }
 }
@@ -218,8 +219,11 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
         let Some(header) = only(&parts.headers, "if-match")? else { return Ok(None) };
         let position = header.to_str().ok().and_then(tag).and_then(|tag| tag.parse().ok());
-        let wrong =
-            || Problem::bad_request("If-Match takes one position, as the ETag or the \"position\" of an earlier answer gives it");
+        let wrong = || {
+            Problem::bad_request(
+                "invalid If-Match: expected one position, such as the ETag or the \"position\" of an earlier response",
+            )
+        };
         position.map(|position| Some(Self(position))).ok_or_else(wrong)
     }
 }
@@ -232,7 +236,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Unconditional {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         if parts.headers.contains_key(header::IF_MATCH) {
-            return Err(Problem::bad_request("this operation takes no If-Match; those on a session's messages do"));
+            return Err(Problem::bad_request("If-Match is not supported here: only operations on a session's messages check it"));
         }
         Ok(Self)
     }

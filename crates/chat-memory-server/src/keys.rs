@@ -136,7 +136,7 @@ impl Keys {
         let stamp = stamp(&path);
         let keys = read(&path)?.keys;
         if keys.is_empty() {
-            tracing::warn!("there is no key in the file; make one with: chat-memory key new --keys FILE --name NAME");
+            tracing::warn!("no API key in the file; create one with: chat-memory key new --keys FILE --name NAME");
         }
         let current = ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect());
         Ok(Self { path: Some(path), current, looked: Mutex::new(Looked { at: Instant::now(), stamp }) })
@@ -151,7 +151,7 @@ impl Keys {
         let keys = parse(text, place)?.keys;
         if keys.is_empty() {
             return Err(Error::invalid(format!(
-                "there is no key in {place}; it takes the text of a file that chat-memory key new made"
+                "no API key in {place}: expected the text of a file that `chat-memory key new` wrote"
             )));
         }
         let current = ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect());
@@ -188,14 +188,14 @@ impl Keys {
         looked.stamp = now;
         match read(path) {
             Ok(file) => {
-                tracing::info!(keys = file.keys.len(), "the API keys were read again");
+                tracing::info!(keys = file.keys.len(), "reloaded the API keys");
                 self.current.store(Arc::new(file.keys.into_iter().map(Arc::new).collect()));
             }
             Err(error) if error.is_not_found() => {
-                tracing::error!("the file of API keys is gone, so no key is accepted any more");
+                tracing::error!("the file of API keys is gone: all keys are refused");
                 self.current.store(Arc::default());
             }
-            Err(error) => tracing::error!(%error, "the API keys could not be read again, and stay what they were"),
+            Err(error) => tracing::error!(%error, "reloading the API keys failed; the previous ones stay valid"),
         }
     }
 }
@@ -242,18 +242,16 @@ fn read(path: &Path) -> Result<File, Error> {
     let shown = path.display();
     // Reading a pipe would wait for its writer.
     if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
-        return Err(Error::invalid(format!(
-            "the file of keys {shown} cannot be read: it is no regular file; give the path of one"
-        )));
+        return Err(Error::invalid(format!("cannot read the key file {shown}: it is not a regular file; give the path of one")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::new(
             ErrorKind::NotFound,
-            format!("there is no file of keys {shown}; make it, with its first key, by: chat-memory key new --keys {shown} --name NAME"),
+            format!("no key file {shown}; create it, with its first key: chat-memory key new --keys {shown} --name NAME"),
         ),
-        _ => Error::new(ErrorKind::AccessDenied, format!("the file of keys {shown} cannot be read ({e})")),
+        _ => Error::new(ErrorKind::AccessDenied, format!("cannot read the key file {shown} ({e})")),
     })?;
-    parse(&text, &format!("the file of keys {shown}"))
+    parse(&text, &format!("the key file {shown}"))
 }
 
 /// Parses the keys in a text; `place` names it in errors.
@@ -266,7 +264,7 @@ fn parse(text: &str, place: &str) -> Result<File, Error> {
     if file.version != VERSION {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            format!("{place} has version {}, and this program knows {VERSION}; use a newer one", file.version),
+            format!("{place} has version {}, and this program supports {VERSION}; update chat-memory", file.version),
         ));
     }
     for key in &file.keys {
@@ -284,7 +282,7 @@ pub fn check_namespace(name: &str) -> Result<(), Error> {
     if (1..=48).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(());
     }
-    Err(Error::invalid("a key's namespace has 1 to 48 of the characters a-z, 0-9, - and _"))
+    Err(Error::invalid("invalid namespace of a key: expected 1 to 48 of the characters a-z, 0-9, - and _"))
 }
 
 /// Creates a key and adds it to the file, which is created if it is missing. Returns the key's text, which is stored nowhere.
@@ -294,7 +292,7 @@ pub fn check_namespace(name: &str) -> Result<(), Error> {
 pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]) -> Result<(Key, String), Error> {
     namespace.map_or(Ok(()), check_namespace)?;
     if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
-        return Err(Error::invalid("a key's name has 1 to 100 bytes and no control characters"));
+        return Err(Error::invalid("invalid name of a key: expected 1 to 100 bytes without control characters"));
     }
     if rights.is_empty() {
         return Err(Error::invalid("a key needs a right: read, write or metrics"));
@@ -306,7 +304,7 @@ pub fn create(path: &Path, name: &str, namespace: Option<&str>, rights: &[Right]
     };
     let (mut id, mut secret) = ([0; 6], [0; 32]);
     let random = |bytes: &mut [u8]| {
-        getrandom::fill(bytes).map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))
+        getrandom::fill(bytes).map_err(|e| Error::new(ErrorKind::Unavailable, format!("no random bytes from the system ({e})")))
     };
     random(&mut id)?;
     random(&mut secret)?;
@@ -343,12 +341,9 @@ pub fn revoke(path: &Path, which: &str) -> Result<Key, Error> {
             write(path, &file)?;
             Ok(key)
         }
-        [] => Err(Error::new(
-            ErrorKind::NotFound,
-            format!("no key has the id or the name {which:?}; `chat-memory key list` shows them"),
-        )),
+        [] => Err(Error::new(ErrorKind::NotFound, format!("unknown key {which:?}: `chat-memory key list` shows ids and names"))),
         _ => Err(Error::invalid(format!(
-            "several keys have the name {which:?}; give the id of one, as `chat-memory key list` shows it"
+            "ambiguous key {which:?}: several have this name; give the id of one, as `chat-memory key list` shows it"
         ))),
     }
 }
@@ -368,7 +363,7 @@ fn lock(path: &Path) -> Result<std::fs::File, Error> {
     let locked = options.open(&lock).and_then(|file| file.lock().map(|()| file));
     locked.map_err(|e| {
         let (shown, lock) = (path.display(), lock.display());
-        Error::new(ErrorKind::AccessDenied, format!("{shown} cannot be changed: {lock} cannot be locked ({e})"))
+        Error::new(ErrorKind::AccessDenied, format!("cannot change {shown}: {lock} cannot be locked ({e})"))
     })
 }
 

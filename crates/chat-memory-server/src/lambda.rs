@@ -70,12 +70,12 @@ pub fn service(settings: &Settings) -> Result<Service, Error> {
     let url: StoreUrl = url.parse().map_err(|e: Error| e.context("the store"))?;
     if url.scheme() != "dynamodb" {
         return Err(Error::invalid(
-            "on Lambda the store must be a DynamoDB table, as in dynamodb://chats: what a function keeps in files or in memory is lost with it",
+            "invalid store for Lambda: expected a DynamoDB table, as in dynamodb://chats; files and memory of a function are lost when it ends",
         ));
     }
     let keys = settings.given_keys()?.ok_or_else(|| {
         Error::invalid(
-            "a function answers anyone who reaches it, so it needs API keys: name their file in CHAT_MEMORY_KEYS, or put its text into \
+            "missing API keys: anyone can call the function; name their file in CHAT_MEMORY_KEYS, or put its text into \
             CHAT_MEMORY_KEYS_TEXT",
         )
     })?;
@@ -160,7 +160,7 @@ fn uri(event: &lambda_http::Request) -> Result<Uri, Problem> {
     }
     let path = utf8_percent_encode(if path.is_empty() { "/" } else { path }, unsafe_in_path);
     let query = event.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{path}{query}").parse().map_err(|_| Problem::bad_request("the path is not one of a URL"))
+    format!("{path}{query}").parse().map_err(|_| Problem::bad_request("invalid path: it is not the path of a URL"))
 }
 
 /// The client's address, from the front end itself rather than from the client's headers.
@@ -178,11 +178,11 @@ fn peer(event: &lambda_http::Request) -> Option<IpAddr> {
 async fn whole(response: Response, most: usize) -> Response {
     let (parts, body) = response.into_parts();
     let Ok(body) = body.collect().await else {
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer broke off").into_response();
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the response was cut off").into_response();
     };
     let body = body.to_bytes();
     if in_json(&body) > most {
-        let detail = "the answer is larger than AWS Lambda can hand on; ask for fewer messages at once, with `limit` or `last`";
+        let detail = "response too large for AWS Lambda: request fewer messages at once, with `limit` or `last`";
         return Problem::invalid(detail).with("limit", most).into_response();
     }
     Response::from_parts(parts, Body::from(body))

@@ -122,8 +122,8 @@ impl Part {
         let units = units.ok_or_else(|| {
             let limit = self.bytes();
             let detail = format!(
-                "reading this body would take more memory than the {limit} bytes that there are for all bodies together; send fewer messages at \
-                 once, or fewer and larger values"
+                "body too large: reading it would take more than the {limit} bytes of memory for all bodies together; send fewer \
+                 messages at once, or fewer and larger values"
             );
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
         })?;
@@ -134,7 +134,7 @@ impl Part {
                 Ok(())
             }
             _ => {
-                let detail = "the service is reading as many large bodies as its memory allows; send this one again in a moment";
+                let detail = "the service is busy: it is reading as many large bodies as its memory allows; retry in a moment";
                 Err(Problem::later(StatusCode::SERVICE_UNAVAILABLE, "busy", AGAIN, detail))
             }
         }

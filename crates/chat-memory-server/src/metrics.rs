@@ -100,15 +100,15 @@ impl Metrics {
     fn register(&mut self) {
         let registry = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
         registry.register("http_requests", "Requests answered", self.requests.clone());
-        registry.register("http_request_seconds", "From a request's header to its answer's", self.seconds.clone());
-        registry.register("store_operations", "Operations of the store, by how they ended", self.operations.clone());
-        registry.register("store_requests", "Requests that the operations took", self.store_requests.clone());
-        registry.register("store_read_units", "Read capacity units that the operations took", self.read_units.clone());
-        registry.register("store_write_units", "Write capacity units that the operations took", self.write_units.clone());
+        registry.register("http_request_seconds", "Time from a request's header to the response's", self.seconds.clone());
+        registry.register("store_operations", "Store operations, by outcome", self.operations.clone());
+        registry.register("store_requests", "Requests to the store", self.store_requests.clone());
+        registry.register("store_read_units", "Read capacity units consumed", self.read_units.clone());
+        registry.register("store_write_units", "Write capacity units consumed", self.write_units.clone());
         registry.register("store_bytes", "Bytes of records written and read", self.bytes.clone());
-        registry.register("retries", "What the service itself tried again", self.retries.clone());
-        registry.register("idempotent_replays", "Requests answered by what an earlier one had stored", self.replays.clone());
-        registry.register("event_streams", "Streams of events that are open", self.streams.clone());
+        registry.register("retries", "Retries by the service itself", self.retries.clone());
+        registry.register("idempotent_replays", "Repeated requests answered with the stored result", self.replays.clone());
+        registry.register("event_streams", "Open event streams", self.streams.clone());
     }
 
     /// Counts an answered request.

@@ -12,10 +12,10 @@ use crate::metrics::Operation;
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// The detail for an unknown path.
-pub const NO_SUCH_PATH: &str = "there is nothing at this path; /openapi.json describes what there is";
+pub const NO_SUCH_PATH: &str = "unknown path: /openapi.json describes all paths";
 
 /// The detail for a method that a path does not support.
-pub const NO_SUCH_METHOD: &str = "this path does not take this method; the Allow header names those that it takes";
+pub const NO_SUCH_METHOD: &str = "method not allowed on this path: the Allow header lists those that are";
 
 /// An error response: a status, a sentence, and what a client needs to continue.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Problem {
 
     /// A write to a read-only store.
     pub(crate) fn read_only() -> Self {
-        Self::forbidden("this service only reads: it was started with a store that is open for reading only")
+        Self::forbidden("write refused: the service was started with a read-only store")
     }
 
     /// Something that does not exist.
@@ -78,13 +78,13 @@ impl Problem {
 
     /// A failure of the service itself.
     pub(crate) fn internal() -> Self {
-        let detail = "the service failed; its log says more, under this request's id";
+        let detail = "internal error: see the service's log under this request's id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
     /// More bytes than the limit.
     pub fn too_large(limit: usize, what: &str) -> Self {
-        let detail = format!("{what} may have {limit} bytes at most");
+        let detail = format!("{what} is limited to {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with("limit", limit)
     }
 
@@ -133,7 +133,7 @@ impl Problem {
     pub fn unopened(error: &Error, reader: Reader) -> Self {
         let detail = match reader {
             Reader::Operator => format!("the store cannot be opened: {error}"),
-            Reader::Client => "the store cannot be opened at the moment; the service's log says why".to_owned(),
+            Reader::Client => "the store cannot be opened: see the service's log".to_owned(),
         };
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, detail)
     }
@@ -143,7 +143,7 @@ impl Problem {
         let said = || format!("{error}");
         let hidden = |what: &str| match reader {
             Reader::Operator => said(),
-            Reader::Client => format!("{what}; the service's log says more, under this request's id"),
+            Reader::Client => format!("{what}; see the service's log under this request's id"),
         };
         match error.kind() {
             ErrorKind::Conflict => {
@@ -157,13 +157,13 @@ impl Problem {
                 let next = match operation {
                     // A key or a ticket makes it safe to repeat.
                     Operation::Append => {
-                        "repeat the request with the same Idempotency-Key, or with this ticket in its body: neither can double it"
+                        "repeat the request with the same Idempotency-Key, or with this ticket in its body; it is never stored twice"
                     }
                     // Repeating it rewinds again.
-                    Operation::Rewind => "read the session again, and see whether anything is still to be taken back",
+                    Operation::Rewind => "read the session again, and check whether the rewind is still needed",
                     _ => "repeat the request, with its Idempotency-Key if it had one",
                 };
-                let detail = format!("it is not known whether this was stored, since the store did not answer; {next}");
+                let detail = format!("outcome unknown: the store did not answer, so this may have been stored; {next}");
                 let problem = Self::later(StatusCode::SERVICE_UNAVAILABLE, "in-doubt", 1, detail);
                 error
                     .ticket()
@@ -176,22 +176,20 @@ impl Problem {
             ErrorKind::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", said()),
             ErrorKind::Invalid => Self::invalid(said()),
             ErrorKind::Throttled => {
-                let detail = hidden("the store is throttled; try again a little later");
+                let detail = hidden("the store is throttled: retry later");
                 Self::later(StatusCode::TOO_MANY_REQUESTS, "throttled", 1, detail)
             }
             // It names only the session that was requested.
             ErrorKind::Contended => Self::later(StatusCode::SERVICE_UNAVAILABLE, "contended", 1, said()),
             ErrorKind::ReadOnly => Self::read_only(),
             ErrorKind::Unsupported => {
-                Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", hidden("this service's store does not do that"))
+                Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", hidden("not supported by this service's store"))
             }
-            ErrorKind::Corrupt => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "corrupt",
-                hidden("what is stored of this session cannot be read, so nothing of it is shown"),
-            ),
+            ErrorKind::Corrupt => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "corrupt", hidden("the stored session cannot be read"))
+            }
             // For the operator to fix, not the client: a missing table, or refused credentials.
-            _ => Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, hidden("the store cannot be used at the moment")),
+            _ => Self::later(StatusCode::SERVICE_UNAVAILABLE, "unavailable", 5, hidden("the store is unavailable")),
         }
     }
 }
@@ -223,8 +221,8 @@ pub fn as_document(response: Response) -> Response {
     let (kind, detail) = match status {
         StatusCode::NOT_FOUND => ("not-found", NO_SUCH_PATH),
         StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", NO_SUCH_METHOD),
-        status if status.is_client_error() => ("bad-request", "the request cannot be read"),
-        _ => ("internal", "the service failed; its log says more, under this request's id"),
+        status if status.is_client_error() => ("bad-request", "invalid request"),
+        _ => ("internal", "internal error: see the service's log under this request's id"),
     };
     let mut document = Problem::new(status, kind, detail).into_response();
     for (name, value) in response.headers() {

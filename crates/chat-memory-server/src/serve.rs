@@ -113,7 +113,7 @@ pub async fn serve(
             return Err(Error::new(ErrorKind::Unavailable, format!("the service stopped listening on {address}: {why}")));
         }
     }
-    tracing::info!(delay = ?listening.shutdown_delay, drain = ?listening.drain, "stopping: not ready any more, finishing what was accepted");
+    tracing::info!(delay = ?listening.shutdown_delay, drain = ?listening.drain, "stopping: no longer ready, finishing accepted requests");
     service.stop();
     tokio::time::sleep(listening.shutdown_delay).await;
     handle.graceful_shutdown(Some(listening.drain));
@@ -125,7 +125,7 @@ pub async fn serve(
     };
     // Connections have the drain time; a write whose client is gone may need a moment more to log its outcome.
     if tokio::time::timeout(listening.drain + Duration::from_secs(1), finish).await.is_err() {
-        tracing::warn!("the drain time is over, and some requests had not ended; their clients repeat them with their keys");
+        tracing::warn!("drain time over: some requests were cut off; their clients can repeat them with their Idempotency-Keys");
     }
     tracing::info!("stopped");
     Ok(())
@@ -173,22 +173,18 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     listener.map_err(|e| {
         let remedy = match e.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program listens there; stop it, or choose another port with --listen (port 0 finds a free one)"
+                "another program is listening there; stop it, or choose another port with --listen (port 0 finds a free one)"
             }
-            io::ErrorKind::PermissionDenied => {
-                "the system allows that port to other users only; choose one above 1023 with --listen"
-            }
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address; choose one that it has with --listen",
+            io::ErrorKind::PermissionDenied => "that port needs more privileges; choose one above 1023 with --listen",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address; choose another one with --listen",
             _ => "choose another address with --listen",
         };
-        Error::new(ErrorKind::Unavailable, format!("it is not possible to listen on {address} ({e}): {remedy}"))
+        Error::new(ErrorKind::Unavailable, format!("cannot listen on {address} ({e}): {remedy}"))
     })
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener
-        .local_addr()
-        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system does not tell where it listens ({e})")))
+    listener.local_addr().map_err(|e| Error::new(ErrorKind::Unavailable, format!("cannot determine the listening address ({e})")))
 }
 
 /// Accepts as many connections as there are permits; each connection holds one until it ends.

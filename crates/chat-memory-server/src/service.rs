@@ -137,7 +137,7 @@ impl Service {
         let metrics = Arc::new(Metrics::default());
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)
-            .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))?;
+            .map_err(|e| Error::new(ErrorKind::Unavailable, format!("no random bytes from the system ({e})")))?;
         Ok(Self(Arc::new(Inner {
             stores: Stores::new(source, Arc::clone(&metrics)),
             keys,
@@ -232,7 +232,7 @@ impl Service {
         // Its log lines carry the request's id.
         let done = self.0.writes.spawn(work.in_current_span());
         done.await.unwrap_or_else(|e| {
-            tracing::error!(error = %e, "a write broke off");
+            tracing::error!(error = %e, "a write failed unexpectedly");
             Err(Problem::internal())
         })
     }
@@ -242,7 +242,7 @@ impl Service {
         if self.in_flight().insert(key.clone()) {
             return Ok(InFlight { service: self.clone(), key });
         }
-        let detail = "a request with the same Idempotency-Key is under way; repeat this one when that one was answered, and it gets the same answer";
+        let detail = "a request with the same Idempotency-Key is in progress; repeat this one once that is answered, to get the same response";
         Err(Problem::later(StatusCode::CONFLICT, "in-flight", 1, detail))
     }
 

@@ -29,11 +29,11 @@ pub(crate) async fn events(
     write: impl Fn(&Record) -> String + Send + Sync + 'static,
 ) -> Result<Response, Problem> {
     if !access.service.options().streaming {
-        let detail = "this service sends each answer whole, so it has no streams of events; ask for what is new with the messages' `after`";
+        let detail = "no event streams: this service sends each response whole; poll for new messages with `after`";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "unsupported", detail));
     }
     let wrong = |what: &str| {
-        Problem::bad_request(format!("{what} takes a position, as an event's id or an answer's \"position\" gives it"))
+        Problem::bad_request(format!("invalid {what}: expected a position, such as an event's id or a response's \"position\""))
     };
     let last_event = headers.get("last-event-id").map(|id| id.to_str().map_err(|_| wrong("Last-Event-ID"))).transpose()?;
     let seen = match (last_event.filter(|id| !id.is_empty()), after) {

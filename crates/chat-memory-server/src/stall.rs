@@ -36,7 +36,7 @@ impl<S: AsyncWrite + Unpin> Impatient<S> {
         }
         let limit = self.limit;
         ready!(self.ends.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing for too long")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client read nothing for too long")))
     }
 }
 

@@ -58,12 +58,12 @@ impl Streams {
         // Without keys there are no clients to keep apart.
         if key.is_some() && of_key >= self.most_of_key {
             let detail =
-                format!("this key has {of_key} streams of events open, the most that it may; close one, or try again later");
+                format!("too many event streams: this key has {of_key} open, which is its limit; close one, or retry later");
             let problem = Problem::later(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", AGAIN, detail);
             return Err(problem.with("limit", self.most_of_key));
         }
         if open.all >= self.most {
-            let detail = format!("{} streams of events are open, the most that this service takes; try again later", open.all);
+            let detail = format!("too many event streams: {} are open, which is the service's limit; retry later", open.all);
             return Err(
                 Problem::later(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", AGAIN, detail).with("limit", self.most)
             );

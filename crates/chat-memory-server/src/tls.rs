@@ -37,11 +37,11 @@ pub(crate) fn config(files: &TlsFiles) -> Result<(RustlsConfig, impl Future<Outp
             }
             match read(&files) {
                 Ok(config) => {
-                    tracing::info!("the certificate was read again");
+                    tracing::info!("reloaded the certificate");
                     reloaded.reload_from_config(config);
                     seen = now;
                 }
-                Err(error) => tracing::error!(%error, "the certificate was changed and cannot be read; the old one is kept"),
+                Err(error) => tracing::error!(%error, "reloading the certificate failed; the previous one stays in use"),
             }
         }
     };
@@ -54,7 +54,7 @@ fn stamp(files: &TlsFiles) -> [Option<SystemTime>; 2] {
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
     let wrong = |path: &Path, what: &str, why: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::Invalid, format!("{} holds no {what} in PEM that can be used ({why})", path.display()))
+        Error::new(ErrorKind::Invalid, format!("{} contains no usable {what} in PEM ({why})", path.display()))
     };
     let certificates = CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|e| wrong(&files.certificate, "certificate", &e))?;
@@ -64,7 +64,7 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| wrong(&files.key, "private key", &e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let versions = versions.map_err(|e| Error::new(ErrorKind::Unsupported, format!("TLS cannot be set up ({e})")))?;
+    let versions = versions.map_err(|e| Error::new(ErrorKind::Unsupported, format!("cannot set up TLS ({e})")))?;
     let config = versions.with_no_client_auth().with_single_cert(certificates, key);
     let mut config = config.map_err(|e| wrong(&files.key, "private key of that certificate", &e))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

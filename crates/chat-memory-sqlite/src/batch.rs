@@ -49,7 +49,7 @@ impl Batches {
         self.waiting().push_back(Waiting { new, now_ms, expires_at, answer });
         let batches = Arc::clone(self);
         writer.start(move |connection| batches.run(connection))?;
-        let closed = || Error::new(ErrorKind::Unavailable, "the SQLite store was closed before its work was done");
+        let closed = || Error::new(ErrorKind::Unavailable, "operation aborted: the SQLite store was closed");
         answered.await.unwrap_or_else(|_| Err(closed().into()))
     }
 

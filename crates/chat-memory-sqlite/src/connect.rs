@@ -42,7 +42,7 @@ impl Database {
     pub(super) async fn open(mut options: Options) -> Result<Self, Error> {
         // An absolute path, because a change of the working directory must not change the file, and "file:…" is not a URI here.
         options.path = std::path::absolute(&options.path)
-            .map_err(|e| Error::invalid(format!("{:?} does not name a file", options.path)).with_source(e))?;
+            .map_err(|e| Error::invalid(format!("invalid path {:?}: it does not name a file", options.path)).with_source(e))?;
         let options = Arc::new(options);
         let (to_write, to_read) = (Arc::clone(&options), Arc::clone(&options));
         let writer = Workers::new(1, move || connect_to_write(&to_write));
@@ -95,13 +95,16 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
         if !options.create_parent || options.read_only {
             return Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no folder {}; make it, or name a file in another one", folder.display()),
+                format!(
+                    "cannot open the file: there is no folder {}; create it, or name a file in another one",
+                    folder.display()
+                ),
             ));
         }
         create_folder(folder).map_err(|e| unreachable_file(folder, e))?;
     }
     if path.is_dir() {
-        return Err(Error::invalid(format!("{} is a folder; name a file in it", path.display())));
+        return Err(Error::invalid(format!("cannot open {}: it is a folder; name a file in it", path.display())));
     }
     // Opening a pipe would wait for its other end, and a device may be anything.
     if let Ok(found) = path.metadata()
@@ -121,7 +124,10 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
         if options.read_only {
             return Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no file {}, and a read-only store makes none; append something first", path.display()),
+                format!(
+                    "cannot open {}: there is no such file, and a read-only store does not create it; append something first",
+                    path.display()
+                ),
             ));
         }
         is_new = match create_file(path) {
@@ -138,7 +144,7 @@ fn prepare_file(options: &Options) -> Result<bool, Error> {
 fn missing(path: &Path) -> Error {
     Error::new(
         ErrorKind::NotFound,
-        format!("cannot open {}: there is no such file; check the path, or append something to make the file", path.display()),
+        format!("cannot open {}: there is no such file; check the path, or append something to create the file", path.display()),
     )
 }
 
@@ -192,15 +198,15 @@ fn create_folder(folder: &Path) -> io::Result<()> {
 pub(super) fn unreachable_file(path: &Path, error: io::Error) -> Error {
     let path = path.display();
     let (kind, sentence) = match error.kind() {
-        io::ErrorKind::NotFound => (ErrorKind::NotFound, format!("there is no file {path}")),
+        io::ErrorKind::NotFound => (ErrorKind::NotFound, format!("cannot open {path}: there is no such file")),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
             ErrorKind::AccessDenied,
-            format!("{path} may not be opened or made ({error}); change its permissions, or name a file elsewhere"),
+            format!("cannot open or create {path} ({error}); change its permissions, or name a file elsewhere"),
         ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Unavailable, format!("no space is left on the disk for {path}; free some and try again"))
+            (ErrorKind::Unavailable, format!("disk full: no space left for {path}; free some and retry"))
         }
-        _ => (ErrorKind::Unavailable, format!("{path} could not be opened ({error})")),
+        _ => (ErrorKind::Unavailable, format!("cannot open {path} ({error})")),
     };
     Error::new(kind, sentence).with_source(error)
 }
@@ -212,12 +218,14 @@ fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
     let version = schema::check(&db, &options.path)?;
     if version.is_none() && !options.create {
         let path = options.path.display();
-        return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+        return Err(Error::new(ErrorKind::NotFound, format!("cannot read {path}: it is empty; append something first")).into());
     }
     if options.read_only {
         let Some(version) = version else {
             let path = options.path.display();
-            return Err(Error::new(ErrorKind::NotFound, format!("{path} is empty; append something first")).into());
+            return Err(
+                Error::new(ErrorKind::NotFound, format!("cannot read {path}: it is empty; append something first")).into()
+            );
         };
         schema::read_as_present(&db, version)?;
         return Ok(Some(db));
@@ -266,7 +274,7 @@ fn reopened(options: &Options) -> Result<(Connection, i32), Failure> {
     let db = raw_connection(options)?;
     let Some(version) = schema::check(&db, &options.path)? else {
         let path = options.path.display();
-        return Err(Error::corrupt(format!("{path} is empty: someone emptied it while it was open; open it again")).into());
+        return Err(Error::corrupt(format!("cannot read {path}: it was emptied while it was open; open it again")).into());
     };
     Ok((db, version))
 }
@@ -304,8 +312,9 @@ fn set_wal(db: &Connection, timeout: Duration) -> Result<(), Failure> {
         match mode {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let sentence =
-                    format!("SQLite cannot keep a write-ahead log on this file system (it offers {mode:?}); use a local disk");
+                let sentence = format!(
+                    "cannot enable WAL: SQLite has no write-ahead log on this file system (it offers {mode:?}); use a local disk"
+                );
                 return Err(Error::new(ErrorKind::Unsupported, sentence).into());
             }
             Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {

@@ -55,8 +55,8 @@ impl Failure {
         match self {
             Self::Sqlite(error) => explained(error, options),
             Self::Record { session, seq, why } => Error::corrupt(format!(
-                "record {seq} of session {session:?} in {} {why}; restore the file from a backup, or clear the session to continue \
-                 without what it held",
+                "record {seq} of session {session:?} in {} {why}; restore the file from a backup, or clear the session to \
+                 continue without its records",
                 path.display()
             )),
             Self::Final(error) => error,
@@ -79,33 +79,33 @@ fn explained(error: rusqlite::Error, options: &Options) -> Error {
     let (kind, sentence) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => (
             ErrorKind::Unavailable,
-            format!("another process kept {path} locked until the busy timeout; try again, or raise the timeout"),
+            format!("database locked: another process held {path} until the busy timeout; retry, or raise the timeout"),
         ),
-        Some(ErrorCode::DiskFull) => (
-            ErrorKind::Unavailable,
-            format!("no space is left on the disk for {path}; nothing was written, free some and try again"),
-        ),
-        Some(ErrorCode::SystemIoFailure) => (
-            ErrorKind::Unavailable,
-            format!("the disk could not read or write {path} ({error}); look at the disk's health, then try again"),
-        ),
+        Some(ErrorCode::DiskFull) => {
+            (ErrorKind::Unavailable, format!("disk full: no space left for {path}, and nothing was written; free some and retry"))
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            (ErrorKind::Unavailable, format!("disk I/O failed for {path} ({error}); check the disk's health, then retry"))
+        }
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) if options.read_only => (
             ErrorKind::AccessDenied,
             format!(
-                "{path} could not be read: even for reading, SQLite needs the files -wal and -shm next to it; make its folder \
+                "cannot read {path}: even for reading, SQLite needs the files -wal and -shm next to it; make its folder \
                  writable, or read a copy elsewhere"
             ),
         ),
         Some(ErrorCode::CannotOpen) => (
             ErrorKind::AccessDenied,
-            format!("{path}, or the files -wal and -shm next to it, could not be opened; make its folder writable"),
+            format!("cannot open {path}, or the files -wal and -shm next to it; make its folder writable"),
         ),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => (
             ErrorKind::AccessDenied,
-            format!("{path} is not writable; make the file and its folder writable, or open it read-only"),
+            format!("cannot write {path}: it is not writable; make the file and its folder writable, or open it read-only"),
         ),
-        Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, format!("SQLite takes no record this large into {path} ({error})")),
-        Some(ErrorCode::OutOfMemory) => (ErrorKind::Unavailable, format!("there was not enough memory to work on {path}")),
+        Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, format!("record too large for {path} ({error}); split the append")),
+        Some(ErrorCode::OutOfMemory) => {
+            (ErrorKind::Unavailable, format!("out of memory while using {path}; free some and retry"))
+        }
         Some(ErrorCode::NotADatabase) => (ErrorKind::Invalid, not_ours(&path, "SQLite cannot read it as a database")),
         _ => (
             ErrorKind::Corrupt,
@@ -119,7 +119,7 @@ fn explained(error: rusqlite::Error, options: &Options) -> Error {
 
 /// The error text for a file that is not a chat memory.
 pub(super) fn not_ours(path: &dyn std::fmt::Display, why: &str) -> String {
-    format!("{path} is not a chat memory ({why}); it was left untouched, name another file")
+    format!("{path} is not a chat memory ({why}); it was left unchanged, name another file")
 }
 
 #[cfg(test)]

@@ -117,7 +117,10 @@ impl SqliteStore {
             return Ok(());
         }
         let path = self.path().display();
-        Err(Error::new(ErrorKind::ReadOnly, format!("{path} was opened for reading only; open it without read_only to {what}")))
+        Err(Error::new(
+            ErrorKind::ReadOnly,
+            format!("write refused: {path} is open read-only; open it without read_only to {what}"),
+        ))
     }
 
     fn retention_s(&self) -> Option<u64> {
@@ -157,7 +160,7 @@ impl SqliteStore {
             }
             Landed::Conflict(actual) => Err(Error::conflict(actual)),
             // Only a delete finds nothing to do.
-            Landed::Nothing => Err(Error::corrupt("the append was taken for a delete; report this as a fault")),
+            Landed::Nothing => Err(Error::corrupt("append failed: it was mistaken for a delete; report this as a bug")),
         }
     }
 }
@@ -277,7 +280,7 @@ impl ChatStore for SqliteStore {
         let mut deleted = Deleted::new(
             existed,
             self.sweep(session).await.map_err(|e| {
-                e.context("the session is deleted, but what it held is not yet erased; delete it again, or sweep, to finish")
+                e.context("the session is deleted, but its records are not erased yet; delete it again, or sweep, to finish")
             })?,
         );
         deleted.cost.requests += 1;
@@ -304,7 +307,7 @@ impl ChatStore for SqliteStore {
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         session.check()?;
         update.check()?;
-        self.writable("change what it says of a session")?;
+        self.writable("change a session's entry")?;
         let (session, update) = (session.clone(), update.clone());
         self.0.write(move |db| listing::update(db, &session, &update, wall_ms())).await
     }

@@ -96,7 +96,7 @@ pub(super) fn update(
 fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
     let id: String = row.get(0)?;
     let damaged = |e: &dyn std::fmt::Display| {
-        Error::corrupt(format!("what the directory says of session {id:?} cannot be read ({e}); restore the file from a backup"))
+        Error::corrupt(format!("the directory entry of session {id:?} cannot be read ({e}); restore the file from a backup"))
     };
     let owner: Option<String> = row.get(2).map_err(|e| damaged(&e))?;
     let metadata: Option<String> = row.get(4).map_err(|e| damaged(&e))?;

@@ -95,7 +95,7 @@ impl NewRecord {
         Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "the append is {bytes} bytes of JSON, and the limit is {limit}; split it, or raise the store's max_record_bytes"
+                "append too large: {bytes} bytes of JSON, and the limit is {limit}; split it, or raise the store's max_record_bytes"
             ),
         ))
     }
@@ -320,7 +320,7 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
                 // Set by a clock that may have been ahead of this one. Its rewind still counts.
                 stored.record.expires_at = stored.record.expires_at.map(|at| at.min(now_ms.div_euclid(1000)));
             } else if !stored.messages_left && !stored.cleared {
-                return Err(damaged_record(session, next, &"it has no messages, and nothing erased them"));
+                return Err(damaged_record(session, next, &"its messages are missing, though nothing erased them"));
             }
             cost.bytes += stored.bytes;
             if stored.cleared {
@@ -351,20 +351,20 @@ fn stored(db: &Connection, row: &Row<'_>, session: &str) -> Result<Stored, Failu
     let cleared_by: Option<u64> = row.get(5).map_err(|e| damaged(&e))?;
     let purge_at: Option<i64> = row.get(8).map_err(|e| damaged(&e))?;
     if messages.is_some() && !read.sent_at.is_empty() && read.sent_at.len() != read.entries.len() {
-        return Err(damaged(&format_args!("it has {} messages and times of {}", read.entries.len(), read.sent_at.len())));
+        return Err(damaged(&format_args!("it has {} messages, but times for {}", read.entries.len(), read.sent_at.len())));
     }
     // Following it would loop forever.
     if read.rewind.is_some_and(|rewind| rewind > seq) {
-        return Err(damaged(&"it takes back what comes after it"));
+        return Err(damaged(&"it rewinds to a later record"));
     }
     if read.is_stub() && messages.is_some() {
-        return Err(damaged(&"it has no messages and takes nothing back"));
+        return Err(damaged(&"it has neither messages nor a rewind"));
     }
     if cleared_by.is_some_and(|clear| clear <= seq) {
-        return Err(damaged(&"it says that an earlier one cleared it"));
+        return Err(damaged(&"it is marked as cleared by an earlier record"));
     }
     if cleared_by.is_some() && messages.is_some() {
-        return Err(damaged(&"it is marked as cleared and has messages"));
+        return Err(damaged(&"it is marked as cleared, but has messages"));
     }
     Ok(Stored {
         cleared: cleared_by.is_some(),
@@ -387,7 +387,7 @@ pub(super) fn damaged_record(session: &str, seq: u64, why: &dyn std::fmt::Displa
 
 /// The failure for an impossible value in a session's row.
 pub(super) fn damaged_session(session: &str, why: &dyn std::fmt::Display) -> Failure {
-    Error::corrupt(format!("what the file says of session {session:?} cannot be read ({why}); restore it from a backup")).into()
+    Error::corrupt(format!("session {session:?} cannot be read from the file ({why}); restore the file from a backup")).into()
 }
 
 /// Reads a record's entries. In a file of messages only, anything else is damage.

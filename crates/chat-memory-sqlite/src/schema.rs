@@ -144,7 +144,7 @@ pub(super) fn check(db: &Connection, path: &Path) -> Result<Option<i32>, Failure
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "{} has format version {version}, and this program knows versions up to {FORMAT_VERSION}; use a newer chat-memory",
+                "cannot open {}: it has format version {version}, and this program supports versions up to {FORMAT_VERSION}; update chat-memory",
                 path.display()
             ),
         )

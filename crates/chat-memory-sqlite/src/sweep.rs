@@ -45,7 +45,7 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
     let is_there = db.prepare_cached(BEFORE)?.exists(params![key, clear])?;
     let is_taken_back = db.prepare_cached(TAKEN_BACK)?.exists(params![key, clear])?;
     if !is_there || is_taken_back {
-        let why = if is_there { "a later one takes it back" } else { "the record before it is missing" };
+        let why = if is_there { "a later record removed it" } else { "the record before it is missing" };
         return Err(damaged_record(session, clear, &format_args!("it is a clear, but {why}; nothing was swept")));
     }
     // Skips a gap in one step: between impossible numbers there may be too many.

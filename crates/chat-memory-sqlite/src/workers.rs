@@ -97,7 +97,7 @@ impl Workers {
         match answered.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the SQLite store was closed before its work was done").into()),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "operation aborted: the SQLite store was closed").into()),
         }
     }
 
@@ -119,7 +119,7 @@ impl Workers {
             Err(_) if !threads.is_empty() => {}
             Err(e) => {
                 queue.jobs.clear();
-                return Err(Error::new(ErrorKind::Unavailable, "no thread could be started for SQLite").with_source(e));
+                return Err(Error::new(ErrorKind::Unavailable, "cannot start a thread for SQLite").with_source(e));
             }
         }
         Ok(())

@@ -15,14 +15,12 @@ fn joined<const N: usize>(kind: &str, names: [&str; N]) -> String {
 pub fn session(identity: &AdkIdentity) -> Result<SessionId, Error> {
     let AdkIdentity { app_name, user_id, session_id } = identity;
     let id = SessionId::new(joined("adk", [app_name.as_ref(), user_id.as_ref(), session_id.as_ref()]));
-    id.map_err(|e| {
-        e.context("the app's name, the user's id and the session's id together make the name under which it is stored")
-    })
+    id.map_err(|e| e.context("the session's name, made of the app's name, the user's id and its own id"))
 }
 
 /// The owner of a user's sessions in an app, by which the directory lists them.
 pub fn owner(app: &str, user: &str) -> Result<Owner, Error> {
-    Owner::new(joined("adk", [app, user])).map_err(|e| e.context("the app's name and the user's id together"))
+    Owner::new(joined("adk", [app, user])).map_err(|e| e.context("the owner, made of the app's name and the user's id"))
 }
 
 /// The last part of a session's name: its id in adk-rust.

@@ -153,7 +153,7 @@ impl ChatSessionService {
         Err(adk_core::AdkError::unavailable(
             adk_core::ErrorComponent::Session,
             "session.contended",
-            format!("other writers were faster {MAX_TRIES} times in a row; nothing was written, try again"),
+            format!("event not written: other writers to the session came first {MAX_TRIES} times in a row; retry"),
         ))
     }
 
@@ -280,7 +280,7 @@ impl SessionService for ChatSessionService {
         let identity = identity(&req.app_name, &req.user_id, &id)?;
         let session = names::session(&identity).map_err(failure::store)?;
         let owner = names::owner(&req.app_name, &req.user_id).map_err(failure::store)?;
-        let there = || failure::invalid("session.exists", format!("there is a session '{id}' already; take another id"));
+        let there = || failure::invalid("session.exists", format!("session '{id}' already exists; use another id"));
         let end = self.store.load(&session, &Load::last(1)).await.map_err(failure::store)?;
         if is_there(&end) {
             return Err(there());
@@ -378,7 +378,7 @@ impl SessionService for ChatSessionService {
         let (identity, view) = self.whole(session_id).await?;
         let count = view.events.len();
         let keep = count.checked_sub(steps).ok_or_else(|| {
-            failure::invalid("session.too_many_steps", format!("the session has {count} events, so {steps} cannot be taken back"))
+            failure::invalid("session.too_many_steps", format!("cannot rewind {steps} events: the session has {count}"))
         })?;
         self.rewind_before(identity, view, keep).await
     }

@@ -45,7 +45,7 @@ impl ChatSession {
     pub fn new(store: Arc<dyn ChatStore>, name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if name.is_empty() || name.contains('/') {
-            return Err(Error::invalid("a rig session's name has one character at least, and no slash"));
+            return Err(Error::invalid("invalid name of a rig session: expected at least one character and no slash"));
         }
         SessionId::new(format!("rig-file/{name}/blobs/{}", "x".repeat(64)))?;
         Ok(Self { store, name, owner: None })

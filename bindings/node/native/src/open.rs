@@ -31,7 +31,7 @@ impl Setup {
     pub fn parse(text: &str) -> Result<Self, Error> {
         // serde's own error may quote what it read, perhaps a secret.
         let said: Said =
-            serde_json::from_str(text).map_err(|_| Error::invalid("the store's setup is not the JSON it should be"))?;
+            serde_json::from_str(text).map_err(|_| Error::invalid("invalid store setup: it is not the expected JSON"))?;
         let url: StoreUrl = said.url.parse()?;
         let credentials = match (said.access_key_id, said.secret_access_key) {
             (None, None) => None,

@@ -149,7 +149,7 @@ impl Request {
             "listAllSessions" => Self::ListAllSessions(read(value)?),
             "session" => Self::Session(read(value)?),
             "updateSession" => Self::UpdateSession(read(value)?),
-            other => return Err(Error::invalid(format!("there is no operation {other:?}"))),
+            other => return Err(Error::invalid(format!("unknown operation {other:?}"))),
         })
     }
 
@@ -192,14 +192,16 @@ impl Request {
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    serde_json::from_value(value).map_err(|e| Error::invalid(format!("the request cannot be read: {e}")))
+    serde_json::from_value(value).map_err(|e| Error::invalid(format!("invalid request: {e}")))
 }
 
 impl ToAppend {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let session = SessionId::stored(self.session)?;
         let entries: Vec<Entry> = match self.entries {
-            Some(_) if !self.messages.is_empty() => return Err(Error::invalid("an append has messages or entries, not both")),
+            Some(_) if !self.messages.is_empty() => {
+                return Err(Error::invalid("give an append messages or entries, but not both"));
+            }
             Some(entries) => entries.into_iter().map(Entry::from_object).collect(),
             None => messages(self.format, self.messages)?.into_iter().map(Entry::from).collect(),
         };
@@ -208,7 +210,7 @@ impl ToAppend {
             append = append.with_metadata(metadata);
         }
         append = match (self.key, self.ticket) {
-            (Some(_), Some(_)) => return Err(Error::invalid("an append has a key or a ticket, not both")),
+            (Some(_), Some(_)) => return Err(Error::invalid("give an append a key or a ticket, but not both")),
             (Some(key), None) => append.with_key(key),
             (None, Some(ticket)) => append.with_ticket(ticket.parse()?),
             (None, None) => append,
@@ -238,10 +240,10 @@ impl ToLoad {
             (Some(n), None, None) => Limit::Messages(n),
             (None, Some(n), None) => Limit::Turns(n),
             (None, None, Some(budget)) => Limit::Tokens { budget, counter: self.counter()? },
-            _ => return Err(Error::invalid("a window is of messages, of turns or of tokens; give one of them")),
+            _ => return Err(Error::invalid("invalid window: give only one of messages, turns and tokens")),
         };
         if self.counter.is_some() && self.tokens.is_none() {
-            return Err(Error::invalid("a counter counts tokens; give a window of tokens with it"));
+            return Err(Error::invalid("a counter needs a window of tokens; give tokens with it"));
         }
         let policy = Policy::from(limit);
         let policy = if self.keep_system { policy.keeping_system() } else { policy };
@@ -276,7 +278,7 @@ impl ToRead {
             (None, None) => Load::all(),
             (Some(n), None) => Load::last(n),
             (None, Some(n)) => Load::turns(n),
-            _ => return Err(Error::invalid("records are read by messages or by turns; give one of them")),
+            _ => return Err(Error::invalid("give messages or turns to read records by, but not both")),
         };
         let history = store.load(&SessionId::stored(self.session)?, &load).await?;
         Ok(json!({
@@ -310,7 +312,7 @@ impl ToRewind {
                 Ok(answer::appended(&appended))
             }
             _ => Err(Error::invalid(
-                "a rewind takes back turns, or the records from a number on (seq); messages and a position go with a number",
+                "invalid rewind: give turns, or the number of a record (seq), with which messages and a position are allowed",
             )),
         }
     }

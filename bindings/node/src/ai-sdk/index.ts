@@ -146,8 +146,8 @@ function refuseToLose(stored: Placed[], rest: UIMessage[], actual: string): void
   const made = isMade(stranger.message.id) ? ", and generateMessageId to toUIMessageStream, so that an answer has the same id here and in the browser" : "";
   throw new ChatMemoryError(
     "conflict",
-    `the session holds the message ${JSON.stringify(stranger.message.id)} where these continue without it; load it again, or give expect ` +
-      `(the position of the load that these are based on) to put them in its place${made}`,
+    `the session contains the message ${JSON.stringify(stranger.message.id)}, which these messages omit; reload it, or give expect ` +
+      `(the position of the load that these are based on) to replace it${made}`,
     { actual },
   );
 }
@@ -196,7 +196,7 @@ function aligned(stored: Placed[], given: UIMessage[], complete: boolean): { at:
   const late = complete ? given.find(({ id }) => ids.has(id)) : undefined;
   if (late) {
     throw invalid(
-      `the message ${JSON.stringify(late.id)} is stored, but the first of these is not and would stand before it; give the conversation from a stored message on, or only new messages`,
+      `the message ${JSON.stringify(late.id)} is stored, but the first of these is not and would come before it; give the conversation from a stored message on, or only new messages`,
     );
   }
   return undefined;

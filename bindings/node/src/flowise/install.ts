@@ -16,7 +16,7 @@ Usage: chat-memory-flowise COMMAND [--alongside] [--flowise FOLDER]
 Commands:
   install       put it in place of Flowise's own node: saved flows continue on this one
   uninstall     put Flowise's own node back in its place
-  status        say which nodes are there, and whether they load
+  status        print which nodes are installed, and whether they load
 
 Options:
   --alongside            a node of its own, "Durable DynamoDB Chat Memory", next to Flowise's
@@ -45,7 +45,7 @@ function main(): void {
     return;
   }
   const run = { install, uninstall, status }[command];
-  if (!run || more.length > 0) throw new Refused(`there is no command ${positionals.join(" ")}; chat-memory-flowise --help lists them`);
+  if (!run || more.length > 0) throw new Refused(`unknown command ${positionals.join(" ")}; chat-memory-flowise --help lists all`);
   const nodes = join(components(values.flowise), "dist", "nodes", "memory");
   run({ original: join(nodes, "DynamoDb"), alongside: values.alongside ? join(nodes, "DurableDynamoDb") : undefined });
 }
@@ -57,7 +57,7 @@ function parse() {
       options: { alongside: { type: "boolean" }, flowise: { type: "string" }, help: { type: "boolean", short: "h" } },
     });
   } catch (error) {
-    throw new Refused(`${(error as Error).message}; chat-memory-flowise --help says what there is`);
+    throw new Refused(`${(error as Error).message}; chat-memory-flowise --help lists all options`);
   }
 }
 
@@ -77,7 +77,7 @@ function install({ original, alongside }: Places): void {
     renameSync(file, `${file}.original`);
   }
   const here = join(dirname(realpathSync(fileURLToPath(import.meta.url))), "..", "..", "cjs", "flowise", "index.js");
-  const text = `"use strict";\n${MARK} \`chat-memory-flowise uninstall${alongside ? " --alongside" : ""}\` takes it away.\nmodule.exports = require(${JSON.stringify(here)}).flowiseNode(require, { alongside: ${Boolean(alongside)} });\n`;
+  const text = `"use strict";\n${MARK} \`chat-memory-flowise uninstall${alongside ? " --alongside" : ""}\` removes it.\nmodule.exports = require(${JSON.stringify(here)}).flowiseNode(require, { alongside: ${Boolean(alongside)} });\n`;
   writeFileSync(join(folder, ICON_FILE), ICON);
   writeFileSync(file, text);
   console.log(`Installed the node "${label(file, { original, alongside })}" (${file}). Restart Flowise to use it.`);
@@ -89,7 +89,7 @@ function label(file: string, places: Places): string {
     return load(file);
   } catch (error) {
     uninstall(places);
-    throw new Refused(`the node does not load in this Flowise (${reason(error)}), so it was taken out again`);
+    throw new Refused(`the node does not load in this Flowise (${reason(error)}), so it was removed again`);
   }
 }
 
@@ -113,7 +113,7 @@ function uninstall({ original, alongside }: Places): void {
     return;
   }
   if (!existsSync(`${file}.original`)) {
-    throw new Refused(`cannot put Flowise's own node back: ${file}.original is not there; install Flowise again, which brings its node`);
+    throw new Refused(`cannot restore Flowise's own node: ${file}.original is missing; reinstall Flowise to get its node back`);
   }
   renameSync(`${file}.original`, file);
   rmSync(join(original, ICON_FILE), { force: true });

@@ -63,7 +63,7 @@ export function nodeClass(flowise: FlowiseParts, { alongside }: Placing): Class 
     type = name;
     icon = ICON_FILE;
     category = "Memory";
-    description = "By chat-memory: keeps the conversation in a DynamoDB table, at any length, each message once";
+    description = "By chat-memory: stores a conversation of any length in a DynamoDB table, each message once";
     baseClasses = [name, ...flowise.getBaseClasses(flowise.BufferMemory)];
     credential = {
       label: "Connect Credential",
@@ -110,7 +110,7 @@ const INPUTS = [
     label: "Window",
     name: "windowBy",
     type: "options",
-    description: "How much of the conversation the model is shown. All of it stays in the table.",
+    description: "How much of the conversation the model gets. All of it stays in the table.",
     options: [
       { label: "Everything", name: "everything" },
       { label: "The newest turns", name: "turns" },
@@ -134,7 +134,7 @@ const INPUTS = [
     label: "Retention",
     name: "retention",
     type: "string",
-    description: "How long a message is kept, such as 30d; without end where it is empty",
+    description: "How long a message is kept, such as 30d; forever if empty",
     placeholder: "30d",
     additionalParams: true,
     optional: true,

@@ -140,7 +140,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             "cost": app.cost(),
         }));
     }
-    let again = if appended.repeated { " (it was there already)" } else { "" };
+    let again = if appended.repeated { " (already stored)" } else { "" };
     app.out.line(format_args!("record {} of {session}{again}", appended.seq))
 }
 
@@ -181,7 +181,7 @@ fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
         if messages.is_empty() {
             let path = path.display();
             return Err(Failure::other(format!(
-                "{path}: no message in it; give one a line, such as {{\"role\": \"user\", \"content\": \"Hi\"}}"
+                "{path}: no messages; give one per line, such as {{\"role\": \"user\", \"content\": \"Hi\"}}"
             )));
         }
         return Ok(messages);

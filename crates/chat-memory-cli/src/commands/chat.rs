@@ -94,13 +94,16 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let owner = owner(arguments.owner.as_ref())?;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let base_url = arguments.base_url.or_else(|| variable("OPENAI_BASE_URL")).ok_or_else(|| {
-        Failure::usage("say where the model is: --base-url URL or OPENAI_BASE_URL (OpenAI's own is https://api.openai.com/v1)")
+        Failure::usage(
+            "missing endpoint of the model: give --base-url URL or OPENAI_BASE_URL (OpenAI's is https://api.openai.com/v1)",
+        )
     })?;
     let endpoint = Endpoint::new(&base_url, variable("OPENAI_API_KEY"))?;
     let policy = arguments.window.policy(Some(&arguments.model), true)?;
     // Before the model is asked: its answer costs money, and could not be stored.
     if app.is_read_only()? {
-        let cause = "chat cannot store the conversation: the store is opened for reading only; leave out --read-only, or read_only in the store URL";
+        let cause =
+            "chat cannot store the conversation: the store is read-only; leave out --read-only, or read_only in the store URL";
         return Err(Error::new(ErrorKind::ReadOnly, cause).into());
     }
     let message = arguments.message.map(question).transpose()?;
@@ -234,7 +237,7 @@ impl Chat<'_> {
             match self.turn(question).await {
                 Ok(left_out) => {
                     if !left_out.is_nothing() && told.is_nothing() {
-                        say(format_args!("(the model was not shown everything: {left_out})"));
+                        say(format_args!("(the model did not get all messages: {left_out})"));
                         told = left_out;
                     }
                 }
@@ -278,7 +281,7 @@ impl Chat<'_> {
         drop(waiting);
         self.app.add_cost(recalled.cost);
         if recalled.window.messages.is_empty() && !recalled.window.left_out.is_nothing() {
-            say(format_args!("(the model is shown nothing of what came before: {})", recalled.window.left_out));
+            say(format_args!("(the model gets no earlier messages: {})", recalled.window.left_out));
         }
         let system = self.system.as_ref().map(|text| Message::system(text.as_str()));
         let shown = system.iter().chain(&recalled.window.messages).chain([&question]);
@@ -371,7 +374,7 @@ impl Chat<'_> {
             self.app.out.text(self.app.style().message(&calls))?;
         }
         match answer.finish.as_deref() {
-            Some("length") => say("(the model stopped at the longest answer it may give)"),
+            Some("length") => say("(the answer reached the model's length limit)"),
             Some("content_filter") => say("(the endpoint's content filter cut the answer)"),
             Some("tool_calls") | Some("function_call") => say("(tools are not run here)"),
             _ => {}

@@ -34,7 +34,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = stored_session_id(app, &arguments.session)?;
-    confirm(arguments.yes, &format!("Forget all messages of {session}"))?;
+    confirm(arguments.yes, &format!("Clear all messages of {session}"))?;
     let store = app.existing_store().await?;
     let cleared = store.clear(&session).await?;
     app.add_cost(cleared.cost());

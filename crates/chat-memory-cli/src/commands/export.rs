@@ -201,7 +201,7 @@ impl Export<'_> {
 
     async fn write_next(&mut self) -> Result<(), Failure> {
         let Some((_, reading)) = self.reading.front_mut() else { return Ok(()) };
-        let read = reading.await.map_err(|e| Failure::other(format!("the reading of a session ended unexpectedly: {e}")))?;
+        let read = reading.await.map_err(|e| Failure::other(format!("reading a session ended unexpectedly: {e}")))?;
         let Some((id, _)) = self.reading.pop_front() else { return Ok(()) };
         // If everything is read already, nothing else would let Ctrl-C be handled.
         tokio::task::yield_now().await;
@@ -259,7 +259,7 @@ impl Export<'_> {
         self.app.out.flush()?;
         self.bar.finish_and_clear();
         if self.bare > 0 {
-            say(format_args!("left out: the metadata of {}, which this form has no place for", count(self.bare, "record")));
+            say(format_args!("omitted: the metadata of {}, which this format cannot hold", count(self.bare, "record")));
         }
         let failed = if self.failed > 0 { format!("; {} failed", count(self.failed, "session")) } else { String::new() };
         say(format_args!("exported {}{failed}", self.progress()));
@@ -271,7 +271,7 @@ impl Export<'_> {
         self.bar.finish_and_clear();
         self.app.out.flush()?;
         say(format_args!(
-            "interrupted after {}; what was written are whole conversations. To export all of them, run the same command again",
+            "interrupted after {}, all of them complete; run the same command again to export everything",
             self.progress()
         ));
         Err(Failure::Printed(INTERRUPTED))

@@ -64,8 +64,8 @@ unchanged and reported (exit code 3), and the others are imported. Unreadable da
 
 With --json: {\"sessions\", \"started\", \"turns\", \"messages\", \"messages_there\", \"described\", \"made_ids\": [{\"line\", \"id\", \"of\"}], \
 \"left_out\": {FIELD: COUNT}, \"failed\": [{\"line\", \"id\", \"error\"}], \"complete\", \"cost\"}; started counts the sessions that are new (on \
-DynamoDB each costs a write for its place in the list of sessions, besides its messages), turns and messages what was written, \
-messages_there what was there already, described the sessions with an owner, a title or metadata that the store has no place for, \
+DynamoDB each costs a write for its entry in the list of sessions, in addition to its messages), turns and messages what was written, \
+messages_there what was already stored, described the sessions with an owner, a title or metadata that the store cannot hold, \
 left_out the fields of the file that were not stored; complete is false where a part of the file was not read.";
 
 /// Import conversations from a file, one append per turn
@@ -133,7 +133,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             },
             Some(done) = running.join_next(), if !running.is_empty() => {
                 let (conversation, at, (written, error)) =
-                    done.map_err(|e| Failure::other(format!("the import of a session ended unexpectedly: {e}")))?;
+                    done.map_err(|e| Failure::other(format!("importing a session ended unexpectedly: {e}")))?;
                 import.add(at, &conversation, &written);
                 if let Some(error) = error {
                     if !concerns_one_session(&error) {
@@ -306,8 +306,8 @@ fn turn_starts(entries: &[Entry]) -> impl Iterator<Item = usize> {
 
 fn differs(session: &SessionId, actual: &Position) -> Error {
     Error::conflict(actual.clone()).context(format_args!(
-        "the session {session} holds other messages than the file (or more), so nothing was added to it; compare it by export, \
-         import the file's under another id with --id-prefix, or delete the session first"
+        "session {session} not imported: it has other messages than the file, or more; compare it with `export`, import it under \
+         another id with --id-prefix, or delete it first"
     ))
 }
 
@@ -361,7 +361,7 @@ impl<'a> Import<'a> {
     fn first_time(&mut self, conversation: &Conversation) -> Result<(), Error> {
         match self.seen.insert(conversation.id.clone(), conversation.place) {
             None => Ok(()),
-            Some(before) => Err(Error::invalid(format!("the session is in the file twice: before, it is {before}"))),
+            Some(before) => Err(Error::invalid(format!("duplicate session in the file: it is also at {before}"))),
         }
     }
 
@@ -377,8 +377,7 @@ impl<'a> Import<'a> {
 
     fn cannot_read(&mut self, error: Error) {
         self.stop();
-        let how =
-            "nothing from there on was read; mend it and run the import again, which continues behind what is there already";
+        let how = "nothing after this was read; fix it and run the import again, which continues after what is already stored";
         let (kind, file) = (error.kind(), self.file.display());
         self.fail(None, Error::new(kind, format!("{file}: {error}; {how}")));
     }
@@ -445,31 +444,29 @@ impl<'a> Import<'a> {
             let mut line = format!("imported {turns} ({messages}) of {sessions}, {started} of them new");
             if there > 0 {
                 line.push_str(&format!(
-                    "; {} there already",
+                    "; {} already stored",
                     if there == 1 { "1 message was".into() } else { format!("{there} messages were") }
                 ));
             }
             if described > 0 {
                 line.push_str(&format!(
-                    "; {} with an owner, a title or metadata, which the store has no place for",
+                    "; {} with an owner, a title or metadata, which the store cannot hold",
                     count(described, "session")
                 ));
             }
             if !self.failed.is_empty() {
-                line.push_str(&format!("; {} failed: run it again when that is settled", self.failed.len()));
+                line.push_str(&format!("; {} failed: fix that and run it again", self.failed.len()));
             }
             self.say_made_ids();
             if !self.left_out.is_empty() {
                 let fields = self.left_out.iter().map(|(name, n)| format!("{:?} ({})", name, count(*n, "conversation")));
-                say(format_args!("left out, since a session has no place for them: {}", listed(fields)));
+                say(format_args!("omitted, since a session cannot hold them: {}", listed(fields)));
             }
             self.app.out.line(line)?;
         }
         if self.interrupted {
             self.app.out.flush()?;
-            say(
-                "interrupted; to continue, run the same command again: what is there already is compared, and nothing is doubled",
-            );
+            say("interrupted: run the same command again to continue; nothing is stored twice");
             return Err(Failure::Printed(INTERRUPTED));
         }
         self.code.map_or(Ok(()), |code| Err(Failure::Printed(code)))
@@ -481,11 +478,14 @@ impl<'a> Import<'a> {
         if !without.is_empty() {
             let ids = without.iter().map(|id| id.as_str());
             let of = count(without.len() as u64, "conversation");
-            say(format_args!("{of} without an id: stored under ids made of their content, the same each time: {}", listed(ids)));
+            say(format_args!(
+                "{of} without an id: stored under ids derived from their content, the same each time: {}",
+                listed(ids)
+            ));
         }
         for (place, id, why) in &self.made_ids {
             if let MadeId::Refused(refused) = why {
-                say(format_args!("{place}: no store takes the id {refused:?}; stored as {id}"));
+                say(format_args!("{place}: no store accepts the id {refused:?}; stored as {id}"));
             }
         }
     }

@@ -102,7 +102,7 @@ fn make(app: &App, new: New) -> Result<(), Failure> {
         return app.out.json(&shown);
     }
     app.out.line(text)?;
-    say(format_args!("made the key {}, in {}; it is shown this once and nowhere kept", key.id, new.file.keys.display()));
+    say(format_args!("created the key {} in {}; it is shown only once and not stored", key.id, new.file.keys.display()));
     Ok(())
 }
 

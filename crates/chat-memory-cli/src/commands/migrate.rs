@@ -129,7 +129,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let (from, to) = (url(&arguments.from, "--from")?, url(&arguments.to, "--to")?);
     let named: Vec<_> = arguments.sessions.iter().map(|id| stored_id(&from, id)).collect::<Result<_, _>>()?;
     if is_same(&from, &to) {
-        return Err(Failure::usage("--from and --to are one store; name another to copy to"));
+        return Err(Failure::usage("--from and --to are the same store; name another one to copy to"));
     }
     let from = match from.clone().into_read_only() {
         // A store of another crate need not be able to refuse writes; nothing here writes to it.
@@ -205,7 +205,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             },
             Some(done) = running.join_next(), if !running.is_empty() => {
                 let (id, copied, error) =
-                    done.map_err(|e| Failure::other(format!("the copy of a session ended unexpectedly: {e}")))?;
+                    done.map_err(|e| Failure::other(format!("copying a session ended unexpectedly: {e}")))?;
                 if error.as_ref().is_some_and(|error| !concerns_one_session(error)) {
                     migration.is_cut |= listing;
                     listing = false;
@@ -216,7 +216,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     let is_whole = !migration.is_cut;
     for (old, _) in stores.renamed.iter().filter(|(old, _)| is_whole && !seen.iter().any(|id| is_named(id, old))) {
-        migration.fail(old, &Error::invalid("--rename names it, and it is none of the sessions that were copied; check the id"));
+        migration.fail(old, &Error::invalid("no such session among those copied, although --rename names it; check the id"));
     }
     let interrupted = interrupt.is_asked();
     let end = migration.end(interrupted);
@@ -331,8 +331,8 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     if !stores.to.capabilities().entries && source.records.iter().any(Record::has_other_entries) {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            "the session has entries that are not chat messages, and the target holds nothing else: nothing was written to it; \
-             migrate to a table of the turns layout or to SQLite, or leave it out by naming the others with --session",
+            "session not copied: it has entries that are not chat messages, and the target stores nothing else; migrate to a \
+             table of the turns layout or to SQLite, or name the other sessions with --session",
         ));
     }
     let pieces = pieces(source.records);
@@ -344,8 +344,8 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     let is_empty = pieces.is_empty() && there.is_empty();
     let Some(rest) = missing(pieces, &there) else {
         let why = format!(
-            "the target's session {session} holds other messages than the source's, so nothing {} written to it; \
-             delete it there first, or leave it out by naming the others with --session",
+            "session {session} differs: the target's has other messages than the source's, so nothing {} written to it; delete \
+             it in the target first, or name the other sessions with --session",
             if stores.dry_run { "would be" } else { "was" }
         );
         return Err(position.map_or_else(|| Error::invalid(&why), |position| Error::conflict(position).context(&why)));
@@ -447,7 +447,7 @@ async fn verify(
     let target = load(stores.to.as_ref(), to, copied).await.map_err(|e| e.context("target"))?;
     let source = timed(&source.records);
     compare(&source[..entries.min(source.len())], &timed(&target.records))
-        .map_err(|difference| Error::corrupt(format!("session {to} was copied, but its two sides are not equal: {difference}")))
+        .map_err(|difference| Error::corrupt(format!("verification of session {to} failed: {difference}")))
 }
 
 /// The whole migration: its progress, its totals, its failures.
@@ -582,16 +582,16 @@ impl<'a> Migration<'a> {
                 format!("copied {messages} in {appends}, of {sessions}")
             };
             if there > 0 {
-                line.push_str(&format!("; {} there already", count(there, "message")));
+                line.push_str(&format!("; {} already stored", count(there, "message")));
             }
             if self.described > 0 {
                 line.push_str(&format!(
-                    "; {} with an owner, a title or metadata, which the target has no place for",
+                    "; {} with an owner, a title or metadata, which the target cannot hold",
                     count(self.described, "session")
                 ));
             }
             if !self.failed.is_empty() {
-                line.push_str(&format!("; {} failed: run it again when that is settled", self.failed.len()));
+                line.push_str(&format!("; {} failed: fix that and run it again", self.failed.len()));
             }
             self.app.out.line(line)?;
             if self.verify {
@@ -600,9 +600,7 @@ impl<'a> Migration<'a> {
         }
         if interrupted {
             self.app.out.flush()?;
-            say(
-                "interrupted; to continue, run the same command again: what is there already is compared, and nothing is doubled",
-            );
+            say("interrupted: run the same command again to continue; nothing is stored twice");
             return Err(Failure::Printed(INTERRUPTED));
         }
         self.code.map_or(Ok(()), |code| Err(Failure::Printed(code)))

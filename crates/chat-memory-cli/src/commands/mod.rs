@@ -98,7 +98,7 @@ fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::usage(format!("{what}? Say --yes, as there is no terminal to ask on")));
+        return Err(Failure::usage(format!("not confirmed: \"{what}?\" needs an answer, and there is no terminal; give --yes")));
     }
     let mut err = io::stderr();
     let _ = write!(err, "{}? [y/N] ", visible_line(what));
@@ -133,8 +133,8 @@ fn explain_start(app: &App, store: &dyn ChatStore, session: &SessionId, append: 
     let Some(alone) = cost_of(session, &record) else { return };
     let Cost { read_units, write_units, .. } = appended.cost;
     app.explain_cost(format!(
-        "(the session's first append: its {write_units} write units are for the record and for the session's entry in the list, its {read_units} read units \
-         for the look whether the session is new; a record of this size alone takes {} of the first)",
+        "(first append of the session: {write_units} write units for the record and the session's entry in the list, \
+         {read_units} read units to check that the session is new; a later record of this size takes {} write units)",
         alone.write_units
     ));
 }

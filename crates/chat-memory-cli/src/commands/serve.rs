@@ -72,7 +72,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         if !may_pass {
             return Err(error.into());
         }
-        say(format_args!("the store cannot be read yet, so the service is not ready: {error}"));
+        say(format_args!("not ready: the store cannot be read yet: {error}"));
     }
     if let Some(demo) = &demo {
         demo.fill(&*service.stores().of(None).await?).await?;
@@ -94,11 +94,11 @@ fn greet(app: &App, scheme: &str, at: SocketAddr, metrics: Option<SocketAddr>, s
     lines.push(format!("  the HTTP API  {at}/docs/"));
     lines.extend(metrics.map(|at| format!("  metrics       http://{at}/metrics")));
     lines.push(match demo {
-        true => "  the store     a temporary one with samples, gone at the end".to_owned(),
+        true => "  the store     a temporary one with samples, deleted at the end".to_owned(),
         false => format!("  the store     {}", settings.store.as_deref().unwrap_or_default()),
     });
     if open {
-        lines.push("  no keys: everyone on this machine may do everything".to_owned());
+        lines.push("  no API keys: anyone on this machine has full access".to_owned());
     }
     lines.push("Ctrl-C stops it.".to_owned());
     let _ = app.out.line(lines.join("\n")).and(app.out.flush());
@@ -108,7 +108,7 @@ fn greet(app: &App, scheme: &str, at: SocketAddr, metrics: Option<SocketAddr>, s
 async fn stop(drain: Option<Span>) {
     told().await;
     if let Some(drain) = drain {
-        say(format_args!("stopping: what was accepted has {drain} to finish; Ctrl-C again ends it now"));
+        say(format_args!("stopping: accepted requests have {drain} to finish; press Ctrl-C again to stop now"));
     }
     tokio::spawn(async {
         told().await;

@@ -28,7 +28,7 @@ Examples:
 A table of Flowise or LangChain has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; the expected cost is printed first.
 
 --recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with \
-over 1,000 sessions is listed by start; standard error says so.
+over 1,000 sessions is listed by start; standard error reports that.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, \
 and null if unknown.";

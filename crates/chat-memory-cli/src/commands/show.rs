@@ -78,7 +78,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         ));
     }
     if app.json() && format.is_none() {
-        return Err(Failure::usage("--json and --format text exclude each other"));
+        return Err(Failure::usage("--json cannot be used with --format text"));
     }
     let store = app.existing_store().await?;
     if arguments.position && !app.json() {
@@ -169,7 +169,7 @@ fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, format: Format,
 fn as_text(app: &App, session: &SessionId, seen: &RecallRecords) -> Result<(), Failure> {
     let style = app.style();
     if seen.history.is_empty() && seen.left_out.is_nothing() {
-        say(format_args!("{} holds no message", visible_line(session.as_str())));
+        say(format_args!("{} has no messages", visible_line(session.as_str())));
         return Ok(());
     }
     for (record, messages) in seen.records() {

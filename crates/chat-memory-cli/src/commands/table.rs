@@ -81,7 +81,7 @@ async fn create(app: &App) -> Result<(), Failure> {
             "findings": findings_json(&creation.findings),
         }))?;
     } else {
-        let what = if creation.created { "made" } else { "there already" };
+        let what = if creation.created { "created" } else { "already there" };
         app.out.line(format_args!("the table {} is {what} and usable", options.table))?;
         // Findings without problems are not printed here; `check` prints all.
         let odd: Vec<_> = creation.findings.iter().filter(|finding| finding.severity > Severity::Fine).cloned().collect();
@@ -177,7 +177,7 @@ async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {
 async fn sweep_whole(app: &App) -> Result<(), Failure> {
     let store = DynamoDbStore::open(app.table("table sweep")?).await?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} looked at", count(items, "item")))).await;
+    let swept = store.sweep_table(&mut |items| bar.set_message(format!("{} scanned", count(items, "item")))).await;
     bar.finish_and_clear();
     let swept = swept?;
     app.add_cost(swept.cost);
@@ -189,7 +189,7 @@ async fn sweep_whole(app: &App) -> Result<(), Failure> {
     }
     let (items, records, sessions) = (count(items, "item"), count(records, "record"), count(sessions, "session"));
     app.out.line(format_args!(
-        "looked at {items}: {records} of {sessions} erased, {} without a record and {} without a session deleted",
+        "scanned {items}: {records} of {sessions} erased, {} without a record and {} without a session deleted",
         count(parts, "part"),
         match entries {
             1 => "1 entry".to_owned(),

@@ -31,7 +31,7 @@ impl Assembly {
     /// Takes an event of the stream; returns what it adds.
     pub fn take(&mut self, event: &Value) -> Result<Vec<Piece>, String> {
         if let Some(reason) = error_text(event) {
-            return Err(format!("the endpoint broke off the answer: {reason}"));
+            return Err(format!("the endpoint aborted the answer: {reason}"));
         }
         // The last event may contain only the usage.
         let Some(choice) = event["choices"].get(0) else { return Ok(Vec::new()) };
@@ -101,7 +101,7 @@ impl Assembly {
                 return Err(match (reasoning, finish) {
                     (Some(_), Some(finish)) => format!("the model reasoned and did not answer (finish_reason {finish:?})"),
                     (Some(_), None) => "the model reasoned and did not answer".into(),
-                    (None, _) => "the endpoint answered with nothing".into(),
+                    (None, _) => "empty answer from the endpoint".into(),
                 });
             }
             (None, _) => Message::tool_calls(calls),

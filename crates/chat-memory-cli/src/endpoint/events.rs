@@ -37,7 +37,7 @@ impl<R: BufRead> Events<R> {
                 }
             }
             if data.as_ref().is_some_and(|data| data.len() > MAX_EVENT) {
-                return Err(io::Error::other("an event of it is too long"));
+                return Err(io::Error::other("an event is too long"));
             }
         }
     }

@@ -61,7 +61,7 @@ fn store_urls() {
     let place = Place::sqlite();
     for (url, says) in [
         ("chats.db", "sqlite:"),
-        ("sqlite:", "names a file"),
+        ("sqlite:", "missing path"),
         ("sqlite:a?retention=soon", "retention"),
         ("dynamodb://chats?tabel=x", "\"tabel\""),
         ("dynamodb://user:hunter2@chats", "credentials"),
@@ -204,7 +204,7 @@ fn files_of_conversations() {
     ] {
         let file = place.file("all.jsonl", format!("{}\n{line}\n{}\n", good("before"), good("after")));
         let ran = place.run(&["import", &file]);
-        ran.fails(FAILED, &["all.jsonl", "line 2", says, "nothing from there on was read", "run the import again"]);
+        ran.fails(FAILED, &["all.jsonl", "line 2", says, "nothing after this was read", "run the import again"]);
         assert_eq!(place.messages("before").len(), 1);
         assert!(place.messages("after").is_empty(), "the import ends at a line that cannot be read");
     }
@@ -333,7 +333,7 @@ fn what_is_no_file_is_refused_at_once() {
     for (command, code) in
         [(&["serve", "--listen", "127.0.0.1:0"][..], FAILED), (&["key", "list"], FAILED), (&["key", "new", "--name", "a"], USAGE)]
     {
-        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), code, &["pipe", "no regular file"]);
+        fails(&place.run(&[command, &["--keys", "pipe"]].concat()), code, &["pipe", "not a regular file"]);
     }
 }
 

@@ -77,7 +77,7 @@ fn the_model_is_shown_the_window() {
         );
     }
     let ran = place.run_with(&["chat", "s", "--model", "m", "--turns", "1"], "And?\n");
-    assert!(ran.err.contains("was not shown everything"), "{}", ran.err);
+    assert!(ran.err.contains("did not get all messages"), "{}", ran.err);
     ran.done();
     let sent = body(&server.requests()[0])["messages"].take();
     assert_eq!(
@@ -116,7 +116,7 @@ fn an_endpoint_that_does_not_stream() {
     let whole = json!({"choices": [{"message": {"role": "assistant", "content": "Whole."}, "finish_reason": "length"}]});
     let (_server, place) = answering(move |_| response("200 OK", "application/json", &whole.to_string()));
     let ran = place.run(&["chat", "s", "--model", "m", "-m", "Hi"]);
-    assert!(ran.err.contains("longest answer"), "{}", ran.err);
+    assert!(ran.err.contains("length limit"), "{}", ran.err);
     assert_eq!(ran.done(), "Whole.\n");
     assert_eq!(place.messages("s")[1]["content"], "Whole.");
 }
@@ -178,14 +178,14 @@ fn failures_leave_nothing_behind() {
         // Cut within a chunk, after a chunk, and where the body ends with the connection.
         (
             Box::new(move || vec![head(SSE, true), chunk(half.as_bytes()), Do::Send(b"40\r\ndata: {".to_vec())]),
-            &["cut in the middle"],
+            &["lost in the middle"],
         ),
-        (Box::new(move || vec![head(SSE, true), chunk(half_too.as_bytes())]), &["cut in the middle"]),
-        (Box::new(move || vec![head(SSE, false), Do::Send(half_again.clone().into_bytes())]), &["cut in the middle"]),
+        (Box::new(move || vec![head(SSE, true), chunk(half_too.as_bytes())]), &["lost in the middle"]),
+        (Box::new(move || vec![head(SSE, false), Do::Send(half_again.clone().into_bytes())]), &["lost in the middle"]),
         (Box::new(|| chunked("data: {\"choices\n\ndata: [DONE]\n\n", 100)), &["no JSON"]),
-        (Box::new(|| chunked("data: [DONE]\n\n", 100)), &["answered with nothing"]),
+        (Box::new(|| chunked("data: [DONE]\n\n", 100)), &["empty answer"]),
         (Box::new(|| response("200 OK", "text/html", "<h1>Welcome</h1>")), &["base URL"]),
-        (Box::new(Vec::new), &["cannot be reached"]),
+        (Box::new(Vec::new), &["cannot reach the endpoint"]),
     ];
     for (answer, says) in cases {
         let (_server, place) = answering(move |_| answer());
@@ -203,7 +203,7 @@ fn an_endpoint_that_is_not_there() {
     let place = Place::sqlite();
     let chat = |url: &str| place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--base-url", url]);
     chat("http://127.0.0.1:1/v1").fails(1, &["http://127.0.0.1:1/v1/chat/completions cannot be reached"]);
-    chat("localhost").fails(2, &["--base-url is a URL"]);
+    chat("localhost").fails(2, &["invalid --base-url"]);
     let ran = chat("http://user:hunter2@127.0.0.1:1/v1");
     ran.fails(2, &["OPENAI_API_KEY"]);
     assert!(!ran.err.contains("hunter2"));
@@ -234,9 +234,9 @@ fn an_interrupted_answer_is_not_stored() {
 fn a_read_only_store_is_refused_before_the_model_is_asked() {
     let (server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
     place.run(&["append", "s", "Hi"]).done();
-    place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--read-only"]).fails(1, &["opened for reading only", "--read-only"]);
+    place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--read-only"]).fails(1, &["the store is read-only", "--read-only"]);
     let url = "sqlite:chats.db?read_only=true";
-    place.run(&["--store", url, "chat", "s", "--model", "m", "-m", "Hi"]).fails(1, &["opened for reading only"]);
+    place.run(&["--store", url, "chat", "s", "--model", "m", "-m", "Hi"]).fails(1, &["the store is read-only"]);
     assert!(server.requests().is_empty(), "nobody pays for an answer that cannot be stored");
     assert_eq!(place.messages("s").len(), 1);
 }

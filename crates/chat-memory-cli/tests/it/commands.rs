@@ -22,7 +22,7 @@ fn append_and_show() {
     );
     assert!(!text.contains('\u{1b}'), "no colours in a pipe: {text:?}");
     let langchain = place.run(&["show", "trip", "--last", "1", "--format", "langchain"]);
-    assert_eq!(langchain.err, "(what is older still left out)\n");
+    assert_eq!(langchain.err, "(everything earlier left out)\n");
     assert_eq!(json_lines(&langchain.done())[0]["type"], "ai");
 }
 
@@ -31,7 +31,7 @@ fn a_session_that_is_not_there_is_empty() {
     let place = Place::sqlite();
     place.run(&["append", "somebody", "Hi"]).done();
     let ran = place.run(&["show", "nobody"]);
-    assert_eq!(ran.err, "nobody holds no message\n");
+    assert_eq!(ran.err, "nobody has no messages\n");
     assert_eq!(ran.done(), "");
     assert!(place.messages("nobody").is_empty());
     assert_eq!(place.run(&["show", "nobody", "--json"]).json()["messages"], json!([]));
@@ -212,7 +212,7 @@ fn anthropics_messages_and_responses_items_go_in_and_out() {
     assert_eq!((&lines[0]["role"], lines.len()), (&json!("system"), 5));
     place
         .run_with(&["append", "s", "--file", "-", "--format", "anthropic"], r#"{"role":"tool","tool_call_id":"c","content":""}"#)
-        .fails(1, &["line 1: invalid message of Anthropic's form", "give the format openai"]);
+        .fails(1, &["line 1: invalid Anthropic message", "set the format to openai"]);
 }
 
 #[test]
@@ -237,12 +237,12 @@ fn a_repeat_is_stored_once() {
     let place = Place::sqlite();
     let keyed = |text: &str| place.run(&["append", "s", "--idempotency-key", "k", text]);
     assert_eq!(keyed("one").done(), "record 0 of s\n");
-    assert_eq!(keyed("one").done(), "record 0 of s (it was there already)\n");
+    assert_eq!(keyed("one").done(), "record 0 of s (already stored)\n");
     keyed("two").fails(1, &["\"k\"", "record 0"]);
     // A ticket does the same for an append with an unknown outcome; any id works for one that never landed.
     let ticket = chat_memory::store::Ticket::new(chat_memory::store::AppendId::random(), 0).to_string();
     assert_eq!(place.run(&["append", "s", "--ticket", &ticket, "late"]).done(), "record 1 of s\n");
-    assert_eq!(place.run(&["append", "s", "--ticket", &ticket, "late"]).done(), "record 1 of s (it was there already)\n");
+    assert_eq!(place.run(&["append", "s", "--ticket", &ticket, "late"]).done(), "record 1 of s (already stored)\n");
     assert_eq!(place.messages("s").len(), 2);
 }
 
@@ -266,7 +266,7 @@ fn clear_rewind_and_delete() {
     assert_eq!(place.messages("s").len(), 2);
     assert_eq!(place.run(&["clear", "s", "--yes"]).done(), "cleared s (5 records erased)\n");
     assert!(place.messages("s").is_empty());
-    assert_eq!(place.run(&["rewind", "s", "--turns", "1", "--yes"]).done(), "s has no turn to take back\n");
+    assert_eq!(place.run(&["rewind", "s", "--turns", "1", "--yes"]).done(), "s has no turn to remove\n");
     assert_eq!(json_lines(&place.run(&["sessions", "--json"]).done()).len(), 1);
     assert_eq!(place.run(&["delete", "s", "--yes"]).done(), "deleted s (1 record erased)\n");
     assert_eq!(place.run(&["sessions"]).done(), "");
@@ -314,11 +314,11 @@ fn the_bill_is_on_standard_error() {
 #[test]
 fn read_only_refuses_writes_and_makes_nothing() {
     let place = Place::sqlite();
-    place.run(&["--read-only", "show", "s"]).fails(1, &["there is no file"]);
+    place.run(&["--read-only", "show", "s"]).fails(1, &["there is no such file"]);
     assert!(!place.path().join("chats.db").exists());
     place.run(&["append", "s", "Hi"]).done();
-    place.run(&["append", "s", "--read-only", "Hi"]).fails(1, &["reading only"]);
-    place.run(&["clear", "s", "--yes", "--read-only"]).fails(1, &["reading only"]);
+    place.run(&["append", "s", "--read-only", "Hi"]).fails(1, &["read-only"]);
+    place.run(&["clear", "s", "--yes", "--read-only"]).fails(1, &["read-only"]);
     assert!(place.run(&["show", "s", "--read-only"]).done().contains("Hi"));
     place.run(&["--store", "memory:", "--read-only", "show", "s"]).fails(2, &["memory:"]);
 }

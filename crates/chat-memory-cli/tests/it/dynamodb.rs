@@ -26,8 +26,8 @@ fn units(cost: &Value, kind: &str) -> f64 {
 fn a_table_is_made_once_and_checked() {
     let place = at(&dynamodb_endpoint(), &table_name("cli-table"), "");
     place.run(&["table", "check"]).fails(1, &[]);
-    assert!(place.run(&["table", "create"]).done().contains("is made and usable"));
-    assert!(place.run(&["table", "create"]).done().contains("is there already and usable"));
+    assert!(place.run(&["table", "create"]).done().contains("is created and usable"));
+    assert!(place.run(&["table", "create"]).done().contains("is already there and usable"));
     assert_eq!(place.run(&["table", "create", "--json"]).json()["created"], false);
     let findings = place.run(&["table", "check", "--json"]).json()["findings"].take();
     let keys = findings.as_array().expect("a list").iter().find(|finding| finding["subject"] == "keys").expect("its keys");

@@ -60,8 +60,8 @@ fn sharegpts_conversations_are_imported() {
 fn fine_tuning_lines_get_ids_of_their_content() {
     let place = Place::sqlite();
     let ran = place.run(&["import", &sample("fine-tuning.jsonl")]);
-    assert!(ran.err.contains("3 conversations without an id: stored under ids made of their content"), "{}", ran.err);
-    assert!(ran.err.contains("left out, since a session has no place for them: \"tools\" (1 conversation)"), "{}", ran.err);
+    assert!(ran.err.contains("3 conversations without an id: stored under ids derived from their content"), "{}", ran.err);
+    assert!(ran.err.contains("omitted, since a session cannot hold them: \"tools\" (1 conversation)"), "{}", ran.err);
     ran.done();
     let done = import(&place, "fine-tuning.jsonl", "openai");
     assert_eq!((&done["turns"], &done["messages_there"], &done["left_out"]), (&json!(0), &json!(7), &json!({"tools": 1})));
@@ -95,7 +95,7 @@ fn errors_say_what_was_expected_and_the_rest_is_imported_after_mending() {
     for (content, form, says) in [
         (format!("[{good}, {{\"tags\": 1}}]"), "auto", &["conversation 2 (line 1)", "unknown form", "\"tags\"", "ShareGPT"][..]),
         (format!("{good}\n7"), "auto", &["line 2", "a conversation is a JSON object", "expected"]),
-        (format!("[{good}, "), "auto", &["nothing from there on was read"]),
+        (format!("[{good}, "), "auto", &["nothing after this was read"]),
         (good.to_owned(), "chatgpt", &["no \"mapping\"", "expected {\"title\", \"current_node\", \"mapping\""]),
         (good.to_owned(), "sharegpt", &["no list \"conversations\"", "expected {\"conversations\""]),
         (r#"[{"role": "user", "content": "x"}]"#.to_owned(), "auto", &["this is a message", "append --file"]),
@@ -116,7 +116,7 @@ fn an_id_that_no_store_takes_becomes_one_that_is_said() {
     let place = Place::sqlite();
     let line = json!({"id": "a\nb", "messages": [{"role": "user", "content": "x"}]}).to_string();
     let ran = place.run_with(&["import", "-"], &line);
-    assert!(ran.err.contains("no store takes the id \"a\\nb\"; stored as a%0Ab~"), "{}", ran.err);
+    assert!(ran.err.contains("no store accepts the id \"a\\nb\"; stored as a%0Ab~"), "{}", ran.err);
     ran.done();
     let again = place.run_with(&["import", "-", "--json"], &line).json();
     assert_eq!((&again["turns"], &again["made_ids"][0]["of"]), (&json!(0), &json!("a\nb")));

@@ -61,7 +61,7 @@ fn an_import_says_what_a_list_has_no_place_for() {
     assert_eq!((&done["messages"], &done["described"]), (&1.into(), &1.into()), "{done}");
     let said = run(&["--store", &store, "import", &file]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("1 session with an owner, a title or metadata, which the store has no place for"), "{said}");
+    assert!(said.contains("1 session with an owner, a title or metadata, which the store cannot hold"), "{said}");
 }
 
 /// Neither a copy nor an append writes a part of them.
@@ -314,7 +314,7 @@ fn an_interrupted_copy_says_how_to_continue() {
     let output = child.wait_with_output().expect("it ends");
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{err}");
-    assert!(err.contains("to continue, run the same command again"), "{err}");
+    assert!(err.contains("run the same command again to continue"), "{err}");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&summary["complete"], &summary["messages"]), (&false.into(), &0.into()));
 }

@@ -21,10 +21,7 @@ fn a_session_that_differs_is_named_and_left_alone() {
     let file = place.file("all.jsonl", [line("a", "1"), line("b", "2"), line("c", "3")].join("\n"));
     let ran = place.run(&["import", &file]);
     ran.fails(3, &["line 2, session b", "other messages than the file"]);
-    assert_eq!(
-        ran.out,
-        "imported 2 turns (2 messages) of 3 sessions, 2 of them new; 1 failed: run it again when that is settled\n"
-    );
+    assert_eq!(ran.out, "imported 2 turns (2 messages) of 3 sessions, 2 of them new; 1 failed: fix that and run it again\n");
     assert_eq!(place.messages("b"), [json!({"role": "user", "content": "mine"})]);
     let ran = place.run(&["import", &file, "--json"]);
     assert_eq!(ran.code, Some(3));
@@ -50,7 +47,7 @@ fn what_is_known_of_a_session_travels_too() {
     assert_eq!(other.run(&["export", "--unowned"]).done(), "", "it has an owner");
     // A record's own metadata cannot be stored there, and that is reported.
     other.run(&["append", "a", "--metadata", "{\"x\":1}", "Hi"]).done();
-    assert!(other.run(&["export", "a"]).err.contains("left out: the metadata of 1 record"));
+    assert!(other.run(&["export", "a"]).err.contains("omitted: the metadata of 1 record"));
 }
 
 #[test]
@@ -149,7 +146,7 @@ fn an_interrupted_import_says_how_to_continue() {
     }
     crate::common::interrupt(&child);
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
-    ran.fails(130, &["interrupted", "run the same command again", "nothing is doubled"]);
+    ran.fails(130, &["interrupted", "run the same command again", "nothing is stored twice"]);
     let summary: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&summary["sessions"], &summary["complete"]), (&json!(3), &json!(false)));
     drop(stdin);
@@ -181,7 +178,7 @@ fn an_interrupted_export_ends_with_a_whole_line() {
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     stderr.read_line(&mut said).expect("a line");
-    assert!(said.starts_with("interrupted: ending what is under way"), "{said}");
+    assert!(said.starts_with("interrupted: finishing what has started"), "{said}");
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).expect("what was written");
     let mut err = String::new();
@@ -207,7 +204,7 @@ fn an_import_says_what_it_did() {
     assert_eq!(ran.done(), "imported 2 turns (2 messages) of 1 session, 1 of them new\n");
     assert_eq!(
         place.run_with(&["import", "-"], lines).done(),
-        "imported 0 turns (0 messages) of 1 session, 0 of them new; 2 messages were there already\n"
+        "imported 0 turns (0 messages) of 1 session, 0 of them new; 2 messages were already stored\n"
     );
     let ran = place.run(&["export"]);
     assert_eq!(ran.err, "exported 1 session (2 messages)\n");

@@ -119,7 +119,7 @@ pub fn invalid(name: &str, value: &str, why: impl fmt::Display) -> Error {
 /// Quotes a value for an error, and shortens a long one.
 pub fn quoted(value: &str) -> String {
     let short: String = value.chars().take(40).collect();
-    if short.len() == value.len() { format!("{value:?}") } else { format!("{short:?} and so on") }
+    if short.len() == value.len() { format!("{value:?}") } else { format!("{short:?}…") }
 }
 
 /// Checks a text: anything but nothing.

@@ -49,7 +49,7 @@ pub(super) fn unexplained(text: &str, error: &serde_json::Error) -> Fault {
     }
     let said = error.to_string();
     let cause = said.rfind(" at line ").map_or(said.as_str(), |end| &said[..end]);
-    Fault { ends: error.is_eof(), ..Fault::new(at, cause, "send JSON as RFC 8259 has it") }
+    Fault { ends: error.is_eof(), ..Fault::new(at, cause, "send valid JSON (RFC 8259)") }
 }
 
 /// Checks the first bytes for an encoding other than UTF-8.
@@ -72,7 +72,7 @@ pub(super) fn not_utf8(bad: &[u8], error: Utf8Error) -> Fault {
     match (bad, error.error_len()) {
         (_, None) => Fault::new(0, "the text ends inside a character", "send all of it"),
         // How programs that work in UTF-16 write a surrogate.
-        ([0xed, 0xa0..=0xbf, ..], _) => lone_surrogate(0, "the bytes of a surrogate"),
+        ([0xed, 0xa0..=0xbf, ..], _) => lone_surrogate(0, "this byte sequence"),
         ([byte @ 0xa0..=0xff, ..], _) => Fault::new(
             0,
             format!("the byte 0x{byte:02X} is not UTF-8 (in Latin-1 it is {:?})", char::from(*byte).to_string()),
@@ -85,8 +85,8 @@ pub(super) fn not_utf8(bad: &[u8], error: Utf8Error) -> Fault {
 fn lone_surrogate(at: usize, what: &str) -> Fault {
     Fault::new(
         at,
-        format!("{what} is half of a character (a lone surrogate), which UTF-8 cannot hold"),
-        "send the whole character, and cut texts between characters only",
+        format!("{what} is half a character (a lone surrogate), which UTF-8 cannot encode"),
+        "send the whole character, and cut text only between characters",
     )
 }
 
@@ -114,7 +114,7 @@ impl Reader<'_> {
                 let fault = self.stranger();
                 Err(fault.unwrap_or_else(|| {
                     let cause = format!("{} follows the value", self.found());
-                    self.here(cause, "send one value, or in a file one value a line")
+                    self.here(cause, "send one value, or one value per line in a file")
                 }))
             }
         }
@@ -149,7 +149,7 @@ impl Reader<'_> {
                     let fault = self.stranger();
                     return Err(fault.unwrap_or_else(|| {
                         let cause = format!("expected a key, found {}", self.found());
-                        self.here(cause, "put keys into double quotes")
+                        self.here(cause, "put keys in double quotes")
                     }));
                 }
             }
@@ -200,7 +200,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let cause = format!("nested deeper than {} levels", self.limit);
-        Err(self.here(cause, "flatten it, or send the inner part as a text"))
+        Err(self.here(cause, "flatten it, or send the inner part as a string"))
     }
 
     /// Accepts the end of a list or an object, which must not follow a comma.
@@ -208,7 +208,7 @@ impl Reader<'_> {
         self.at += 1;
         match comma {
             None => Ok(()),
-            Some(at) => Err(Fault::new(at, "a comma with nothing behind it", "remove it")),
+            Some(at) => Err(Fault::new(at, "a trailing comma", "remove it")),
         }
     }
 
@@ -229,7 +229,7 @@ impl Reader<'_> {
                 let fault = self.stranger();
                 Err(fault.unwrap_or_else(|| {
                     let cause = format!("expected \",\" or \"{}\", found {}", char::from(close), self.found());
-                    self.here(cause, "see whether a comma, a bracket or a quote is missing before it")
+                    self.here(cause, "check for a missing comma, bracket or quote before it")
                 }))
             }
         }
@@ -264,7 +264,7 @@ impl Reader<'_> {
             }
             Some(b'u') => {}
             Some(_) => {
-                let cause = format!("\"\\{}\" is no escape of JSON", self.char().unwrap_or_default());
+                let cause = format!("\"\\{}\" is not a JSON escape", self.char().unwrap_or_default());
                 return Err(Fault::new(start, cause, "write a backslash as \\\\"));
             }
         }
@@ -305,7 +305,7 @@ impl Reader<'_> {
                 return Err(self.ends("inside a number"));
             }
             return Err(self.here(
-                format!("{} is no number of JSON", quoted(literal)),
+                format!("{} is not a JSON number", quoted(literal)),
                 "write it as in 10, 0.5 or 1e-7, or send it as a string",
             ));
         }
@@ -319,7 +319,7 @@ impl Reader<'_> {
     }
 
     fn not_a_number(&self, word: &str) -> Fault {
-        self.here(format!("{word} is no number of JSON"), "send null or a string")
+        self.here(format!("{word} is not a JSON number"), "send null or a string")
     }
 
     /// Reads a word that is a value, or reports what was found in place of a value.
@@ -346,11 +346,11 @@ impl Reader<'_> {
         Err(match word {
             "NaN" | "nan" | "Infinity" | "inf" => self.not_a_number(word),
             "True" | "False" | "None" => {
-                self.here(format!("{word} is Python's, not JSON's"), "write the data with Python's json.dumps")
+                self.here(format!("{word} is Python, not JSON"), "write the data with Python's json.dumps")
             }
-            "undefined" => self.here("undefined is JavaScript's, not JSON's", "send null, or leave the field out"),
-            "" => self.here(cause, "give a value there, or remove what needs one"),
-            _ => self.here(cause, "put texts into double quotes"),
+            "undefined" => self.here("undefined is JavaScript, not JSON", "send null, or leave the field out"),
+            "" => self.here(cause, "add the missing value, or remove its key or comma"),
+            _ => self.here(cause, "put strings in double quotes"),
         })
     }
 
@@ -358,15 +358,17 @@ impl Reader<'_> {
     fn stranger(&self) -> Option<Fault> {
         let rest = &self.text[self.at..];
         let (cause, remedy) = match self.char()? {
-            '\'' => ("a single quote", "put keys and texts into double quotes"),
-            '\u{2018}'..='\u{201f}' => ("a typographic quote", "put keys and texts into plain double quotes"),
-            '`' => ("a backtick", "put keys and texts into double quotes"),
+            '\'' => ("a single quote", "put keys and strings in double quotes"),
+            '\u{2018}'..='\u{201f}' => ("a typographic quote", "put keys and strings in plain double quotes"),
+            '`' => ("a backtick", "put keys and strings in double quotes"),
             '#' => ("a comment, which JSON does not have", "remove it"),
             '/' if rest.starts_with("//") || rest.starts_with("/*") => ("a comment, which JSON does not have", "remove it"),
-            '<' => ("a tag of HTML or XML, not JSON", "see whether this is the right text"),
+            '<' => ("an HTML or XML tag, not JSON", "check that this is the right text"),
             '\0' => ("a NUL byte", "remove it; in a string it is written \\u0000"),
-            super::BYTE_ORDER_MARK => ("a byte order mark that does not begin the text", "remove it"),
-            '\u{a0}' | '\u{2000}'..='\u{200b}' | '\u{3000}' => ("a blank that is none in JSON", "put a plain space in its place"),
+            super::BYTE_ORDER_MARK => ("a byte order mark that is not at the start", "remove it"),
+            '\u{a0}' | '\u{2000}'..='\u{200b}' | '\u{3000}' => {
+                ("a space character that JSON does not allow", "replace it by a plain space")
+            }
             _ => return None,
         };
         Some(self.here(cause, remedy))

@@ -149,5 +149,5 @@ fn a_byte_order_mark_begins_a_text() {
     assert_eq!(parse("\u{feff}{\"a\": 1}").expect("an object")["a"], 1);
     assert_eq!(parse_document(b"\xef\xbb\xbf[1]").expect("a list")[0], 1);
     let error = parse("[\u{feff}]").expect_err("in the middle");
-    assert_eq!((error.column(), error.cause()), (2, "a byte order mark that does not begin the text"));
+    assert_eq!((error.column(), error.cause()), (2, "a byte order mark that is not at the start"));
 }

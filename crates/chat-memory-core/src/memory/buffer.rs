@@ -148,7 +148,7 @@ impl<S: ChatStore> BufferMemoryBuilder<S> {
             return Err(Error::invalid(format!("{setting} must not be empty")));
         }
         if input_key.as_ref() == Some(memory_key) {
-            return Err(Error::invalid(format!("memory_key and input_key must be two names; both are {memory_key:?}")));
+            return Err(Error::invalid(format!("memory_key and input_key must differ; both are {memory_key:?}")));
         }
         let session = self.session.unwrap_or_else(SessionId::random);
         Ok(BufferMemory { store: self.store, session, owner: self.owner, settings: self.settings })
@@ -282,7 +282,7 @@ impl Settings {
             (None, 1) => names_of(&candidates),
             (None, 0) => {
                 return Err(Error::invalid(format!(
-                    "there is no input to store as the user's message; given: {}",
+                    "missing input: no value to store as the user's message; given: {}",
                     names(&inputs)
                 )));
             }
@@ -291,7 +291,7 @@ impl Settings {
         let answer = match (&self.output_key, outputs.len()) {
             (Some(key), _) => key.clone(),
             (None, 1) => names_of(&outputs),
-            (None, 0) => return Err(Error::invalid("there is no output to store as the answer")),
+            (None, 0) => return Err(Error::invalid("missing output: no value to store as the answer")),
             (None, _) if outputs.contains_key("output") => "output".to_owned(),
             (None, _) => return Err(ambiguous("output", "the answer", &outputs)),
         };
@@ -331,7 +331,7 @@ fn names_of(variables: &Map<String, Value>) -> String {
 }
 
 fn ambiguous(what: &str, role: &str, variables: &Map<String, Value>) -> Error {
-    Error::invalid(format!("it cannot be told which {what} is {role}: there are {}; set {what}_key", names(variables)))
+    Error::invalid(format!("ambiguous {what}: {role} may be any of {}; set {what}_key", names(variables)))
 }
 
 fn content(key: &str, what: &str, mut variables: Map<String, Value>) -> Result<Content, Error> {
@@ -341,12 +341,15 @@ fn content(key: &str, what: &str, mut variables: Map<String, Value>) -> Result<C
         Some(Value::String(text)) => Ok(Content::Text(text)),
         Some(Value::Array(items)) => match parts(&items) {
             Some(parts) => Ok(Content::Parts(parts)),
-            None => Err(Error::invalid(format!("the {what} {key:?} is a list, so each item must be a content part, an object"))),
+            None => Err(Error::invalid(format!(
+                "invalid {what} {key:?}: each item of the list must be a content part, which is an object"
+            ))),
         },
-        Some(other) => {
-            Err(Error::invalid(format!("the {what} {key:?} must be a text or a list of content parts, not {}", kind_of(&other))))
-        }
-        None => Err(Error::invalid(format!("there is no {what} {key:?}; given: {given}"))),
+        Some(other) => Err(Error::invalid(format!(
+            "invalid {what} {key:?}: expected a string or a list of content parts, found {}",
+            kind_of(&other)
+        ))),
+        None => Err(Error::invalid(format!("missing {what} {key:?}; given: {given}"))),
     }
 }
 

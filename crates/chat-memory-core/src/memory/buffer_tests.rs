@@ -60,17 +60,17 @@ fn the_keys_are_told_as_langchain_tells_them() {
     let error = |builder, inputs, outputs| taken(builder, inputs, outputs).expect_err("must be refused");
     assert_eq!(
         error(builder(), json!({"a": "x", "b": "y"}), out()),
-        "it cannot be told which input is the user's message: there are \"a\", \"b\"; set input_key"
+        "ambiguous input: the user's message may be any of \"a\", \"b\"; set input_key"
     );
     assert_eq!(
         error(builder(), json!({"q": "q"}), json!({"a": "x", "b": "y"})),
-        "it cannot be told which output is the answer: there are \"a\", \"b\"; set output_key"
+        "ambiguous output: the answer may be any of \"a\", \"b\"; set output_key"
     );
     assert!(error(builder(), json!({"stop": "x"}), out()).ends_with("given: \"stop\""));
-    assert!(error(builder(), json!({"q": "q"}), json!({})).contains("no output"));
-    assert_eq!(error(builder().input_key("c"), json!({"a": "x"}), out()), "there is no input \"c\"; given: \"a\"");
-    assert!(error(builder(), json!({"q": 7}), out()).contains("must be a text or a list of content parts, not a number"));
-    assert!(error(builder(), json!({"q": ["x"]}), out()).contains("each item must be a content part"));
+    assert!(error(builder(), json!({"q": "q"}), json!({})).contains("missing output"));
+    assert_eq!(error(builder().input_key("c"), json!({"a": "x"}), out()), "missing input \"c\"; given: \"a\"");
+    assert!(error(builder(), json!({"q": 7}), out()).contains("expected a string or a list of content parts, found a number"));
+    assert!(error(builder(), json!({"q": ["x"]}), out()).contains("each item of the list must be a content part"));
 }
 
 #[test]

@@ -423,7 +423,7 @@ impl fmt::Display for Omitted {
         .flatten()
         .collect();
         if self.unread {
-            said.push("what is older still".into());
+            said.push("everything earlier".into());
         }
         match (&self.does_not_fit, said.is_empty()) {
             (None, true) => f.write_str("nothing left out"),

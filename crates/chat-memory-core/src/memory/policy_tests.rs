@@ -99,7 +99,7 @@ fn what_was_left_out_is_said_in_words() {
     assert_eq!(
         left_out.to_string(),
         "12 older messages, 1 message of tool calls without a result, 3 messages of tool calls and results that do not match, \
-         what is older still left out"
+         everything earlier left out"
     );
     assert_eq!((left_out.messages(), left_out.broken(), left_out.is_nothing()), (16, 4, false));
 }

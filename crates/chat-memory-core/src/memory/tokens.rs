@@ -107,10 +107,7 @@ impl TokenCounter {
         #[cfg(not(feature = "tokens"))]
         Err(Error::new(
             ErrorKind::Unsupported,
-            format!(
-                "this build has no vocabulary {}; build it with the feature `tokens`, or count by the estimate",
-                encoding.as_str()
-            ),
+            format!("missing vocabulary {}: build with the feature `tokens`, or use the estimate", encoding.as_str()),
         ))
     }
 
@@ -127,7 +124,7 @@ impl TokenCounter {
                 Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony) => Self::exact(Encoding::O200kBase),
                 Some(Tokenizer::Cl100kBase) => Self::exact(Encoding::Cl100kBase),
                 _ => Err(Error::invalid(format!(
-                    "the vocabulary of the model {model:?} is not known; name an OpenAI chat model, or count by the estimate"
+                    "unknown vocabulary of the model {model:?}: name an OpenAI chat model, or use the estimate"
                 ))),
             }
         }

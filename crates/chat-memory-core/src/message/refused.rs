@@ -20,7 +20,7 @@ fn error(what: impl std::fmt::Display, cause: impl std::fmt::Display, remedy: im
 
 /// How LangChain's own functions write the messages that we read.
 const STORED: &str =
-    "write it with LangChain's messages_to_dict (mapChatMessagesToStoredMessages in JavaScript), and give the format langchain";
+    "write it with LangChain's messages_to_dict (mapChatMessagesToStoredMessages in JavaScript), and set the format to langchain";
 
 /// The error for an unknown role.
 pub(crate) fn unknown_role(name: &str, roles: &str) -> MessageError {
@@ -42,13 +42,13 @@ pub(crate) fn unknown_role(name: &str, roles: &str) -> MessageError {
 /// The error for a value that is not an object.
 pub(crate) fn not_an_object(value: &Value) -> MessageError {
     let cause = format!("expected a JSON object such as {{\"role\": \"user\", \"content\": \"Hi\"}}, found {}", kind_of(value));
-    error("invalid message", cause, "give one object for each message")
+    error("invalid message", cause, "give one object per message")
 }
 
 /// The error for an entry that is not an object.
 pub(crate) fn not_an_entry(value: &Value) -> MessageError {
     let cause = format!("expected a JSON object, found {}", kind_of(value));
-    error("invalid entry", cause, "give one object for each entry")
+    error("invalid entry", cause, "give one object per entry")
 }
 
 /// The error for an object without a role.
@@ -56,21 +56,21 @@ pub(crate) fn without_role(fields: &Map<String, Value>, roles: &str) -> MessageE
     const WHAT: &str = "message without \"role\"";
     let has = |key: &str| fields.contains_key(key);
     if is_serialized(fields) {
-        error(WHAT, "this is an object as LangChain's dumpd and toJSON write it", STORED)
+        error(WHAT, "this is an object written by LangChain's dumpd or toJSON", STORED)
     } else if has("type") && has("data") {
-        error(WHAT, "this is a stored message of LangChain's", "give the format langchain")
+        error(WHAT, "this is a stored LangChain message", "set the format to langchain")
     } else if has("type") && has("content") {
         error(
             WHAT,
-            "its \"type\" is no role, and it is no stored message of LangChain's either",
+            "its \"type\" is not a role, and it is not a stored LangChain message",
             format_args!("give a \"role\", or {STORED}"),
         )
     } else if has("from") && has("value") {
-        error(WHAT, "this is a message of ShareGPT's form", "write it as {\"role\", \"content\"}")
+        error(WHAT, "this is a ShareGPT message", "write it as {\"role\", \"content\"}")
     } else if has("author") && has("content") {
         error(
             WHAT,
-            "this is a message of ChatGPT's own form",
+            "this is a message of a ChatGPT export",
             "write it as {\"role\", \"content\"}, or import the whole conversations.json",
         )
     } else if has("messages") || has("conversations") || has("mapping") {
@@ -83,11 +83,11 @@ pub(crate) fn without_role(fields: &Map<String, Value>, roles: &str) -> MessageE
 /// The error for a known field of the wrong type.
 pub(crate) fn wrong_field(key: &str, value: &Value) -> MessageError {
     let (expected, remedy) = match (key, value) {
-        ("content", Value::Object(_)) => ("a text or a list of parts", "put the part into a list"),
-        ("content", Value::Array(_)) => ("a list of objects", "write a text in it as {\"type\": \"text\", \"text\": …}"),
-        ("content", _) => ("a text or a list of parts", "give it as a text"),
+        ("content", Value::Object(_)) => ("a string or a list of parts", "put the part into a list"),
+        ("content", Value::Array(_)) => ("a list of objects", "write a string in it as {\"type\": \"text\", \"text\": …}"),
+        ("content", _) => ("a string or a list of parts", "give it as a string"),
         ("tool_calls", _) => ("a list of objects", "put each call into it as an object"),
-        _ => ("a text", "give it as a text"),
+        _ => ("a string", "give it as a string"),
     };
     let found = match value {
         Value::Array(items) => items.iter().find(|item| !item.is_object()).map_or("a list", |item| match kind_of(item) {
@@ -106,11 +106,11 @@ pub(crate) fn not_stored(value: &Value) -> MessageError {
     let what = "invalid stored message";
     let Value::Object(fields) = value else {
         let cause = format!("expected a JSON object such as {{\"type\": \"human\", \"data\": {{…}}}}, found {}", kind_of(value));
-        return error(what, cause, "give one object for each message");
+        return error(what, cause, "give one object per message");
     };
     let has = |key: &str| fields.contains_key(key);
     if is_serialized(fields) {
-        return error(what, "this is an object as LangChain's dumpd and toJSON write it", STORED);
+        return error(what, "this is an object written by LangChain's dumpd or toJSON", STORED);
     }
     if !has("data") && (has("role") || other_form(fields).is_some()) {
         return of_other_form(what, fields);
@@ -122,7 +122,7 @@ pub(crate) fn not_stored(value: &Value) -> MessageError {
             error(what, format_args!("expected \"data\" to be an object, found {}", kind_of(data)), STORED)
         }
         (Some(kind), _) => {
-            let cause = format!("expected \"type\" to be a text, found {}", kind_of(kind));
+            let cause = format!("expected \"type\" to be a string, found {}", kind_of(kind));
             error(what, cause, format_args!("give one of {}", super::LANGCHAIN_TYPES))
         }
     }
@@ -131,12 +131,12 @@ pub(crate) fn not_stored(value: &Value) -> MessageError {
 /// The error for a value that is not a message of Anthropic's.
 pub(crate) fn not_anthropic(value: &Value) -> MessageError {
     const ROLES: &str = "user, assistant, system";
-    let what = "invalid message of Anthropic's form";
+    let what = "invalid Anthropic message";
     let Value::Object(fields) = value else { return not_an_object(value) };
     match (fields.get("role").map(|role| (role, role.as_str())), fields.get("content")) {
         _ if other_form(fields).is_some_and(|form| form != "anthropic") => of_other_form(what, fields),
         (Some((_, Some("user" | "assistant" | "system"))), None) => {
-            error(what, "it has no \"content\"", "give a text or a list of blocks")
+            error(what, "it has no \"content\"", "give a string or a list of blocks")
         }
         (Some((_, Some("user" | "assistant" | "system"))), Some(content)) => wrong_field("content", content),
         (Some((_, Some(name))), _) => unknown_role(name, ROLES),
@@ -153,7 +153,7 @@ pub(crate) fn not_an_item(value: &Value) -> MessageError {
     match (fields.get("role").map(|role| (role, role.as_str())), fields.get("type").and_then(Value::as_str)) {
         _ if other_form(fields).is_some_and(|form| form != "responses") => of_other_form(what, fields),
         (Some((_, Some("user" | "assistant" | "system" | "developer"))), _) => match fields.get("content") {
-            None => error(what, "it has no \"content\"", "give a text or a list of parts"),
+            None => error(what, "it has no \"content\"", "give a string or a list of parts"),
             Some(content) => wrong_field("content", content),
         },
         (Some((_, Some(name))), _) => unknown_role(name, ROLES),
@@ -187,10 +187,10 @@ fn other_form(fields: &Map<String, Value>) -> Option<&'static str> {
 
 fn of_other_form(what: &str, fields: &Map<String, Value>) -> MessageError {
     match other_form(fields) {
-        Some("langchain") => error(what, "this is a stored message of LangChain's", "give the format langchain"),
-        Some("responses") => error(what, "this is an item of OpenAI's Responses API", "give the format responses"),
-        Some("anthropic") => error(what, "this is a message of Anthropic's form", "give the format anthropic"),
-        _ => error(what, "this is a message of OpenAI's form", "give the format openai"),
+        Some("langchain") => error(what, "this is a stored LangChain message", "set the format to langchain"),
+        Some("responses") => error(what, "this is an item of the OpenAI Responses API", "set the format to responses"),
+        Some("anthropic") => error(what, "this is an Anthropic message", "set the format to anthropic"),
+        _ => error(what, "this is an OpenAI message", "set the format to openai"),
     }
 }
 

@@ -125,7 +125,9 @@ impl Append {
     /// Invalid if `history` has no visible record with this number.
     pub fn rewind(history: &History, seq: u64, entries: impl IntoIterator<Item = impl Into<Entry>>) -> Result<Self, Error> {
         let Some(record) = history.records.iter().find(|record| record.seq == seq) else {
-            return Err(Error::invalid(format!("record {seq} is not in the history that was read, so it cannot be taken back")));
+            return Err(Error::invalid(format!(
+                "cannot rewind to record {seq}: it is not in the history that was read; load more of the session"
+            )));
         };
         // Removing a rewind or a clear must not bring back what it hid.
         let to = record.rewind.unwrap_or(seq);
@@ -327,7 +329,7 @@ impl Append {
     /// times are out of range or not one per entry, or a rewind (other than to 0) carries no position.
     pub fn check(&self) -> Result<(), Error> {
         if self.entries.is_empty() && self.rewind.is_none() {
-            return Err(Error::invalid("there is nothing to append: give one message at least"));
+            return Err(Error::invalid("empty append: give at least one message"));
         }
         for (place, entry) in self.entries.iter().enumerate() {
             let what = if entry.as_message().is_some() { "message" } else { "entry" };
@@ -343,11 +345,12 @@ impl Append {
             return Err(Error::invalid(format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes; this one has {}", key.len())));
         }
         match (self.rewind, &self.expected) {
-            (Some(1..), None) => Err(Error::invalid("a rewind needs the position of the load that showed what it takes back")),
-            (Some(seq), Some(position)) if seq > 0 && seq >= position.next() => Err(Error::invalid(format!(
-                "record {seq} is not there to be taken back: the session has {} records",
-                position.next()
-            ))),
+            (Some(1..), None) => Err(Error::invalid(
+                "rewind without a position: give the position of the load that returned the records to remove",
+            )),
+            (Some(seq), Some(position)) if seq > 0 && seq >= position.next() => {
+                Err(Error::invalid(format!("cannot rewind to record {seq}: the session has {} records", position.next())))
+            }
             _ => Ok(()),
         }
     }
@@ -362,7 +365,10 @@ impl Append {
             None => Ok(()),
             Some(place) => Err(Error::new(
                 crate::ErrorKind::Unsupported,
-                format!("entry {} of the append is not a chat message: {store} holds nothing else; use {other}", place + 1),
+                format!(
+                    "cannot append entry {}: it is not a chat message, and {store} stores nothing else; use {other}",
+                    place + 1
+                ),
             )),
         }
     }
@@ -397,7 +403,7 @@ impl Append {
         };
         Error::new(
             crate::ErrorKind::KeyReused,
-            format!("{what} belongs to record {seq}, whose messages are others; take a new key for new messages"),
+            format!("{what} was already used for record {seq}, which has other messages; use a new key for new messages"),
         )
     }
 }

@@ -166,7 +166,7 @@ impl SessionQuery {
         let Some(text) = &self.after else { return Ok(None) };
         let cursor: Cursor = text.parse()?;
         if cursor.order != self.order {
-            return Err(Error::invalid("that cursor is of a list in another order; start from the first page of this one"));
+            return Err(Error::invalid("invalid cursor: it belongs to a list in another order; start from the first page"));
         }
         Ok(Some(cursor))
     }
@@ -287,7 +287,7 @@ pub fn check_metadata(fields: &Map<String, Value>) -> Result<(), Error> {
     let bytes = serde_json::to_string(fields).map_or(0, |text| text.len());
     if bytes > MAX_METADATA_BYTES {
         return Err(Error::invalid(format!(
-            "the session metadata is too large: it has {bytes} bytes of JSON, and the limit is {MAX_METADATA_BYTES}; \
+            "session metadata too large: it has {bytes} bytes of JSON, and the limit is {MAX_METADATA_BYTES}; \
              store the larger part as the metadata of a record, or elsewhere"
         )));
     }
@@ -360,7 +360,8 @@ impl FromStr for Cursor {
             let (at, id) = rest.split_once(':')?;
             Some(Self { order, at: at.parse().ok()?, id: SessionId::new(id).ok()?.to_string(), by_start })
         };
-        read().ok_or_else(|| Error::invalid("that cursor is not of a list of sessions; start from its first page"))
+        read()
+            .ok_or_else(|| Error::invalid("invalid cursor: it does not belong to a list of sessions; start from the first page"))
     }
 }
 
@@ -370,7 +371,10 @@ impl FromStr for Cursor {
 /// Invalid if it is too long or contains control characters.
 pub fn check_title(title: &str) -> Result<(), Error> {
     if title.len() > MAX_TITLE_BYTES {
-        return Err(Error::invalid(format!("a title may have {MAX_TITLE_BYTES} bytes at most; this one has {}", title.len())));
+        return Err(Error::invalid(format!(
+            "title too long: the limit is {MAX_TITLE_BYTES} bytes, and this one has {}",
+            title.len()
+        )));
     }
     match title.chars().find(|c| c.is_control()) {
         Some(c) => Err(Error::invalid(format!("a title must not hold control characters; this one holds {c:?}"))),

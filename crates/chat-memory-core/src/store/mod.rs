@@ -281,14 +281,14 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         let appended = self.append(session, &Append::clear()).await?;
         let swept = self.sweep(session).await.map_err(|e| {
-            e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
+            e.context("the session is cleared, but its records are not erased yet; clear it again, or sweep, to finish")
         })?;
         Ok(ClearOutcome::new(appended, swept))
     }
 }
 
 fn no_directory() -> Error {
-    Error::new(ErrorKind::Unsupported, "this store keeps no directory of its sessions")
+    Error::new(ErrorKind::Unsupported, "this store has no directory of sessions")
 }
 
 /// The result of a sweep.

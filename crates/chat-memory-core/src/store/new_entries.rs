@@ -41,7 +41,7 @@ pub(super) async fn append_new<S: ChatStore + ?Sized>(
     append.check()?;
     if append.rewinds_to().is_some() || *append.identity() != Identity::New {
         return Err(Error::invalid(
-            "only new entries can be appended without a rewind, a key and a ticket: the entries' ids take their place; leave these out",
+            "cannot append only new entries with a rewind, a key or a ticket: the entries' ids replace these; leave them out",
         ));
     }
     let mut known = Known::wanted_by(&append)?;
@@ -70,7 +70,7 @@ pub(super) async fn append_new<S: ChatStore + ?Sized>(
     }
     Err(Error::new(
         ErrorKind::Contended,
-        format!("other writers kept the new entries of {session} from getting through in {ATTEMPTS} attempts; retry"),
+        format!("append of new entries to {session} contended: other writers came first in {ATTEMPTS} attempts; retry"),
     ))
 }
 
@@ -88,7 +88,7 @@ impl Known {
             if let Some(id) = entry.id()
                 && *first.entry(id).or_insert(entry) != entry
             {
-                return Err(reused(id, "is twice in the append, with different bodies"));
+                return Err(reused(id, "occurs twice in the append, with different bodies"));
             }
         }
         Ok(Self(first.into_keys().map(|id| (id.to_owned(), None)).collect()))
@@ -102,7 +102,7 @@ impl Known {
         let mut seen = HashSet::new();
         let is_new = |entry: &'_ Entry| match (entry.id(), entry.id().and_then(|id| self.0.get(id)?.as_ref())) {
             (Some(id), Some((seq, stored))) if stored != entry => {
-                Err(reused(id, &format!("belongs to an entry of record {seq} with another body")))
+                Err(reused(id, &format!("was already used in record {seq}, with another body")))
             }
             (_, Some(_)) => Ok(false),
             // The second of two in the append is not new.

@@ -209,8 +209,8 @@ impl Ticket {
             return Ok(());
         }
         Err(Error::invalid(
-            "the ticket is over a day old, so the outcome of its append can no longer be determined; read the session, and append \
-             again if it is not there",
+            "expired ticket: after a day the outcome of its append can no longer be determined; read the session, and append \
+             again if the messages are missing",
         ))
     }
 

@@ -129,7 +129,7 @@ fn within(error: MessageError, before: usize) -> MessageError {
 }
 
 fn reserved(key: &str) -> MessageError {
-    MessageError::new(format!("invalid field {key:?}: it is reserved for what only this form has; leave it out or rename it"))
+    MessageError::new(format!("invalid field {key:?}: it is reserved for fields of this format; leave it out or rename it"))
 }
 
 /// Keeps each value as a message in OpenAI's form.

@@ -200,13 +200,13 @@ fn errors_name_the_place_and_the_format_that_fits() {
     let block = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]});
     let stored = json!({"type": "human", "data": {"content": "a"}});
     for (format, value, reason) in [
-        (Format::Anthropic, &openai, "give the format openai"),
-        (Format::Anthropic, &item, "give the format responses"),
-        (Format::Anthropic, &stored, "give the format langchain"),
-        (Format::Responses, &openai, "give the format openai"),
-        (Format::Responses, &stored, "give the format langchain"),
-        (Format::LangChain, &block, "give the format anthropic"),
-        (Format::LangChain, &item, "give the format responses"),
+        (Format::Anthropic, &openai, "set the format to openai"),
+        (Format::Anthropic, &item, "set the format to responses"),
+        (Format::Anthropic, &stored, "set the format to langchain"),
+        (Format::Responses, &openai, "set the format to openai"),
+        (Format::Responses, &stored, "set the format to langchain"),
+        (Format::LangChain, &block, "set the format to anthropic"),
+        (Format::LangChain, &item, "set the format to responses"),
     ] {
         let valid = if format == Format::LangChain { stored.clone() } else { user.clone() };
         let error = format.read(vec![valid, value.clone()]).expect_err("refused");

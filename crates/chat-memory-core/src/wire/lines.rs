@@ -211,7 +211,7 @@ impl<R: BufRead> JsonLines<R> {
         };
         let text = format!("{before}{}", &self.line[self.at..]);
         let Err(error) = json::parse_document_text(&text) else {
-            return Error::invalid(format!("invalid list at line {}: see its commas and brackets", self.number));
+            return Error::invalid(format!("invalid list at line {}: check its commas and brackets", self.number));
         };
         match (error.column().checked_sub(before.len() + 1), comma) {
             (None, Some((line, column))) => error.at(line, column),
@@ -232,7 +232,7 @@ impl<R: BufRead> JsonLines<R> {
         };
         if let Err(error) = self.reader.read_until(b'\n', &mut bytes) {
             self.ended = true;
-            let reason = format!("reading failed at line {}: {error}; try again when it can be read", self.number);
+            let reason = format!("reading failed at line {}: {error}; retry when it is readable", self.number);
             return Err(Error::new(ErrorKind::Unavailable, reason).with_source(error));
         }
         if bytes.is_empty() {
@@ -381,11 +381,11 @@ mod tests {
             shown("{\n  \"a\": {\n    \"b\": [\n      1\n    ]\n  }\n}\n{\n}\n{\"c\": 2}"),
             ["line 1: {\"a\":{\"b\":[1]}}", "line 8: {}", "line 10: {\"c\":2}"]
         );
-        let error = "invalid JSON at line 3, column 9: a comma with nothing behind it; remove it";
+        let error = "invalid JSON at line 3, column 9: a trailing comma; remove it";
         assert_eq!(shown("{\n  \"a\": 1,\n  \"b\": 2,\n}\n{\"c\": 3}"), [error, "line 5: {\"c\":3}"]);
         assert_eq!(
             shown("{\n\"a\": 1\n} x"),
-            ["invalid JSON at line 3, column 3: \"x\" follows the value; send one value, or in a file one value a line"]
+            ["invalid JSON at line 3, column 3: \"x\" follows the value; send one value, or one value per line in a file"]
         );
     }
 
@@ -408,11 +408,11 @@ mod tests {
     #[test]
     fn a_list_that_is_wrong_is_named_with_the_place() {
         for (text, error) in [
-            ("[1,\n2,\n]", "line 2, column 2: a comma with nothing behind it; remove it"),
+            ("[1,\n2,\n]", "line 2, column 2: a trailing comma; remove it"),
             ("[1 2]", "line 1, column 4: expected \",\" or \"]\", found \"2\""),
             ("[1,,2]", "line 1, column 4: expected a value, found \",\""),
             ("[1,\n2", "line 2, column 2: the text ends inside a list"),
-            ("[{\"a\": NaN}]", "line 1, column 8: NaN is no number of JSON"),
+            ("[{\"a\": NaN}]", "line 1, column 8: NaN is not a JSON number"),
             ("[{\"a\": 1} // one\n]", "line 1, column 11: a comment"),
             ("[1] x", "line 1, column 5: expected a value, found \"x\""),
         ] {

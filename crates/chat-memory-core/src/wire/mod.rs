@@ -239,7 +239,7 @@ impl FromStr for Format {
         let found = Self::ALL.iter().find(|format| format.as_str() == name);
         found.copied().ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|format| format.as_str()).collect();
-            Error::invalid(format!("unknown message format {name:?}; it is one of {}", names.join(", ")))
+            Error::invalid(format!("unknown message format {name:?}: expected one of {}", names.join(", ")))
         })
     }
 }

@@ -84,11 +84,11 @@ pub fn from_value(mut value: Value) -> Result<Message, MessageError> {
         let message = Message::from_value_among(value, ROLES)?;
         return match other_name(message.role, &message.extra) {
             Some(NO_ROLE) => Err(MessageError::new(format!(
-                "invalid field {ROLE_KEY:?}: it is reserved, and says {NO_ROLE:?} next to the role {:?}; leave one of them out",
+                "invalid field {ROLE_KEY:?}: it is reserved, and its value {NO_ROLE:?} contradicts the role {:?}; remove one of them",
                 message.role.as_str()
             ))),
             Some(name) => Err(MessageError::new(format!(
-                "invalid field {ROLE_KEY:?}: it is reserved, and says {name:?} next to the role {:?}; leave it out and give the role {name:?}",
+                "invalid field {ROLE_KEY:?}: it is reserved, and its value {name:?} contradicts the role {:?}; remove it and give the role {name:?}",
                 message.role.as_str()
             ))),
             None => Ok(message),

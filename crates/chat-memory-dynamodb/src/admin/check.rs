@@ -177,7 +177,7 @@ impl Admin {
         let target = self.table.target();
         let mut findings = vec![Finding::fine(Subject::Table, format!("{target} answers"))];
         if !table.usable {
-            let what = format!("{target} is being created or deleted, and accepts no requests now");
+            let what = format!("{target} is being created or deleted and does not accept requests yet");
             findings[0] = Finding::new(Severity::Error, Subject::Table, what, "check again in a minute");
         }
         findings.push(keys);
@@ -188,20 +188,19 @@ impl Admin {
                 Severity::Warning,
                 Subject::Replicas,
                 format!(
-                    "the table has replicas ({}), and what keeps concurrent writers from losing messages \
-                     holds within one region only",
+                    "the table has replicas ({}), and concurrent writers are safe only within one region",
                     table.replicas.join(", ")
                 ),
                 "write each session from one region",
             )
         });
         findings.push(if table.deletion_protection {
-            Finding::fine(Subject::DeletionProtection, "the table is protected from being deleted")
+            Finding::fine(Subject::DeletionProtection, "deletion protection is on")
         } else {
             Finding::new(
                 Severity::Hint,
                 Subject::DeletionProtection,
-                "the table can be deleted by one mistaken call",
+                "deletion protection is off: one mistaken call can delete the table",
                 format!("aws dynamodb update-table --table-name {} --deletion-protection-enabled", target.table),
             )
         });
@@ -219,15 +218,15 @@ impl Admin {
             return match self.table.with_list_keys(&self.options, schema.cloned()) {
                 Ok(list) => {
                     let sort = list.keys.sort.as_deref().zip(self.options.sort_value.as_deref());
-                    let sort = sort.map(|(key, value)| format!(", {key:?} being {value:?}")).unwrap_or_default();
+                    let sort = sort.map(|(key, value)| format!(", with {key:?} = {value:?}")).unwrap_or_default();
                     let what = match (&list.keys.sort, &self.options.sort_value) {
                         (Some(sort), None) => format!(
-                            "the keys {:?} and {sort:?} fit, with one item a session as LangChain makes it: each pair of keys is a session, \
-                             PARTITION/SORT",
+                            "the keys {:?} and {sort:?} fit the list layout (one item per session, as LangChain stores it): each \
+                             pair of keys is a session, PARTITION/SORT",
                             list.keys.partition
                         ),
                         _ => format!(
-                            "the key {:?} fits, with one item a session as Flowise and LangChain make it{sort}",
+                            "the key {:?} fits the list layout (one item per session, as Flowise and LangChain store it){sort}",
                             list.keys.partition
                         ),
                     };
@@ -257,7 +256,7 @@ impl Admin {
         let place = place?;
         if let Place::Turns = place {
             return contents.lists.then(|| {
-                let what = "the table also holds sessions in the form of LangChain or Flowise, which are not read";
+                let what = "the table also holds sessions in the format of LangChain or Flowise, which are not read";
                 Finding::new(Severity::Warning, Subject::Items, what, "give layout=list in the store URL to read them")
             });
         }
@@ -276,12 +275,12 @@ impl Admin {
         let items = items.iter().filter_map(|item| self.table.item(item.clone()).ok());
         let entries: Vec<_> = items.filter_map(|item| turns::is_entry_of_today(&partitions, &item)).collect();
         if let Some(Err(error)) = entries.iter().find(|entry| entry.is_err()) {
-            let remedy = "all else is listed without it; take it out of the table, unless a newer version writes there, and let \
-                          `chat-memory table sweep` say whether there are more";
+            let remedy = "it is skipped in lists; remove it from the table, unless a newer version writes there, and run \
+                          `chat-memory table sweep` to find more";
             return Some(Finding::new(Severity::Warning, Subject::Items, error.to_string(), remedy));
         }
         entries.iter().any(|entry| matches!(entry, Ok(false))).then(|| {
-            let what = "the directory has entries of the version before, each of which costs a listing a query of its session";
+            let what = "the directory has entries of an older version, each of which costs a list an extra query";
             Finding::new(Severity::Hint, Subject::Items, what, "chat-memory table sweep")
         })
     }
@@ -294,10 +293,10 @@ impl Admin {
                 Some(said) if said != name => Finding::new(
                     Severity::Warning,
                     Subject::TimeToLive,
-                    format!("the table purges by the attribute {name:?}, but sessions are to expire by {said:?}"),
+                    format!("the table's TTL attribute is {name:?}, but the settings name {said:?}"),
                     format!("give ttl_attribute={name} in the store URL, or leave it out"),
                 ),
-                _ => Finding::fine(Subject::TimeToLive, format!("TTL is on, by the attribute {name:?}")),
+                _ => Finding::fine(Subject::TimeToLive, format!("TTL is on, with the attribute {name:?}")),
             },
             Some(name) if self.table.is_taken(name, &names::ATTRIBUTES) => Finding::new(
                 // Without a retention, records have no expiry, and DynamoDB purges nothing by whatever else the attribute holds.
@@ -306,7 +305,7 @@ impl Admin {
                 format!("the TTL attribute is {name:?}"),
                 TTL_TAKEN.replacen("which has", "it has", 1),
             ),
-            Some(name) => Finding::fine(Subject::TimeToLive, format!("TTL is on, by the attribute {name:?}")),
+            Some(name) => Finding::fine(Subject::TimeToLive, format!("TTL is on, with the attribute {name:?}")),
             None => Finding::new(
                 if retention { Severity::Warning } else { Severity::Hint },
                 Subject::TimeToLive,
@@ -356,7 +355,7 @@ impl Admin {
                 Severity::Error,
                 Subject::Permissions,
                 format!("the credentials lack {}", denied.join(", ")),
-                "allow what `chat-memory iam-policy` prints",
+                "grant what `chat-memory iam-policy` prints",
             ));
         } else if findings.is_empty() {
             let what = if self.options.read_only { "reading" } else { "reading and writing" };
@@ -392,7 +391,7 @@ impl Admin {
             _ => return Some(Finding::fine(Subject::Clock, "this machine's clock agrees with DynamoDB's")),
         };
         let what = format!("this machine's clock is {} s {direction} DynamoDB's", off / 1000);
-        Some(Finding::new(severity, Subject::Clock, what, "set it, and keep it set by NTP"))
+        Some(Finding::new(severity, Subject::Clock, what, "set it, and keep it synchronized by NTP"))
     }
 
     async fn backup_finding(&self, cost: &mut Cost) -> Option<Finding> {
@@ -425,8 +424,8 @@ impl Admin {
             Finding::new(
                 Severity::Hint,
                 subject,
-                format!("the credentials may not look at the table for {what}: they lack {}", lacking.join(", ")),
-                "check it with credentials that `chat-memory iam-policy` allows to",
+                format!("cannot check {what}: the credentials lack {}", lacking.join(", ")),
+                "run the check with the permissions that `chat-memory iam-policy --for table-check` prints",
             )
         } else {
             Finding { severity: Severity::Warning, subject, what: error.to_string(), remedy: None }

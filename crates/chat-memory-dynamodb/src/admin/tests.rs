@@ -69,7 +69,7 @@ async fn a_table_with_a_partition_key_only_is_fit_for_the_other_layout() {
     let admin = Admin::open(&local(&name)).await.expect("good options");
     let findings = admin.check().await;
     assert!(findings.iter().all(|finding| finding.severity < Severity::Warning), "{findings:?}");
-    assert!(of(&findings, Subject::Keys).what.contains("one item a session"), "{findings:?}");
+    assert!(of(&findings, Subject::Keys).what.contains("one item per session"), "{findings:?}");
     assert!(of(&findings, Subject::Permissions).what.contains("reading and writing"));
     assert_eq!(admin.table().items_in_all().await, 0, "a check leaves nothing behind");
 

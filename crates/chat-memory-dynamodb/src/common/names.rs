@@ -168,7 +168,7 @@ impl Partitions {
 /// The warning of a listing without a namespace in a table that also has namespaces.
 pub(crate) fn not_of_namespaces(name: &str) -> String {
     format!(
-        "there are sessions of namespaces too, which are not listed; those of {name:?} are with namespace={name} in the store URL"
+        "the table also has sessions in namespaces, which are not listed; give namespace={name} in the store URL to list those of {name:?}"
     )
 }
 

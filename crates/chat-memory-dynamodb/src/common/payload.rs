@@ -35,7 +35,7 @@ pub(crate) fn most_bytes(max_bytes: usize) -> usize {
 }
 
 pub(crate) fn too_many_bytes(limit: usize) -> String {
-    format!("there are more than {limit} bytes (raise max_record in the store's URL if that is right)")
+    format!("there are more than {limit} bytes (raise max_record in the store URL if that is expected)")
 }
 
 pub(crate) fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<String, String> {

@@ -60,8 +60,8 @@ impl Queues {
                         return Err(Error::new(
                             ErrorKind::Contended,
                             format!(
-                                "nothing was written to the session {session:?}: {before} other appends of this process to it were under way or \
-                                 waiting, and its turn did not come within {} ms; retry it later, send fewer appends to this session at once, \
+                                "append to session {session:?} timed out: {before} other appends of this process were ahead of \
+                                 it for {} ms, and nothing was written; retry later, send fewer appends to this session at once, \
                                  or put several messages into one append",
                                 retry.deadline_ms
                             ),
@@ -82,8 +82,8 @@ impl Queues {
             return Err(Error::new(
                 ErrorKind::Contended,
                 format!(
-                    "nothing was written to the session {session:?}: {waiting} appends of this process to it are waiting already, the most that \
-                     may; retry it later, or put several messages into one append"
+                    "append to session {session:?} refused: {waiting} appends of this process are already waiting, which is the \
+                     limit, and nothing was written; retry later, or put several messages into one append"
                 ),
             ));
         }

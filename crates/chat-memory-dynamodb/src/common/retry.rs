@@ -39,7 +39,10 @@ impl<'a, C: Clock> Retry<'a, C> {
             return Ok(());
         }
         let ms = self.deadline_ms;
-        Err(Error::new(ErrorKind::Contended, format!("other writers kept the append from getting through in {ms} ms")))
+        Err(Error::new(
+            ErrorKind::Contended,
+            format!("append contended: other writers to the session came first for {ms} ms; retry"),
+        ))
     }
 
     fn age_ms(&self) -> u128 {

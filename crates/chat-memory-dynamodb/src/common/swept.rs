@@ -30,7 +30,7 @@ impl TableSweepStats {
     /// Returns the result, unless sessions could not be read: these are reported once all others are swept.
     pub(crate) fn unless(self, damaged: Damaged) -> Result<Self, Error> {
         damaged.none_or(format_args!(
-            "{} of {} were erased, {} without a record and {} of the directory without a session deleted, but not all could be read",
+            "{} of {} erased, {} without a record and {} of the directory without a session deleted, but not all could be read",
             counted(self.records, "record"),
             counted(self.sessions, "session"),
             counted(self.parts, "part"),

@@ -40,7 +40,7 @@ impl Credentials {
         let empty = self.access_key_id.is_empty() || self.secret_access_key.expose_secret().is_empty();
         if empty {
             return Err(Error::invalid(
-                "the credentials lack the access key's id or its secret; give both, or neither to use AWS's usual chain",
+                "incomplete credentials: the access key's id or its secret is missing; give both, or neither to use AWS's default chain",
             ));
         }
         Ok(())

@@ -47,7 +47,7 @@ impl Options {
         let mut given = given.into_iter().chain([("sort_value", self.sort_value.as_deref())]);
         if self.layout == Some(Layout::Turns) {
             return given.find_map(|(name, value)| Some((name, value?))).map_or(Ok(()), |(name, value)| {
-                Err(invalid(name, value, "the setting is of the list layout, and the layout given is turns; leave one out"))
+                Err(invalid(name, value, "it requires the list layout, but the layout is turns; leave one out"))
             });
         }
         let lists = self.lists(self.dialect);

@@ -136,9 +136,5 @@ fn sort_value(value: &str) -> Result<String, String> {
 fn retention(value: &str) -> Result<Duration, String> {
     let kept = settings::retention(value)?;
     let fits = (MIN_RETENTION..=MAX_RETENTION).contains(&kept);
-    if fits {
-        Ok(kept)
-    } else {
-        Err("a retention is an hour at least and a hundred years at most; leave it out to keep everything".into())
-    }
+    if fits { Ok(kept) } else { Err("expected an hour to a hundred years; leave it out to keep everything".into()) }
 }

@@ -54,7 +54,7 @@ pub struct ListParams {
 pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParams>) -> Result<Json<SessionsBody>, Problem> {
     let ListParams { owner, all, order, limit, after } = params;
     if all && (owner.is_some() || limit.is_some() || order.is_some()) {
-        return Err(Problem::bad_request("all=true takes no owner, no order and no limit"));
+        return Err(Problem::bad_request("all=true cannot be combined with owner, order or limit"));
     }
     let limit = super::limit(limit)?;
     let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
@@ -101,7 +101,7 @@ pub async fn describe(
     if let Some(wanted) = change.owner {
         let owner = operations::find(&access, &session).await?.owner.map(|owner| owner.to_string());
         if owner != wanted {
-            let detail = "a session's owner is given with its first message and stays (at \"/owner\"); copy it to a new session to change that";
+            let detail = "cannot change the owner: it is set with the first message (at \"/owner\"); copy the messages to a new session to change it";
             return Err(Problem::invalid(detail).with("pointer", "/owner"));
         }
     }

@@ -36,7 +36,7 @@ pub async fn readyz(State(service): State<Service>) -> Response {
     if service.stores().is_readable().await {
         return "ready\n".into_response();
     }
-    not("the store cannot be read; the service's log says why")
+    not("the store cannot be read: see the service's log")
 }
 
 /// Counters, in Prometheus's text form
@@ -51,7 +51,7 @@ pub async fn metrics(State(service): State<Service>, _: MayMeasure) -> Result<Re
     if service.options().metrics {
         return Ok(metrics_text(&service));
     }
-    Err(Problem::not_found("the metrics are not answered here; the service has another listener for them"))
+    Err(Problem::not_found("no metrics at this address: the service has another listener for them"))
 }
 
 /// The metrics' text as a response.

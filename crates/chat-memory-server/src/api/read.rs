@@ -191,20 +191,20 @@ impl How {
             return Err(Problem::bad_request("give one of last, turns and tokens, or limit with before or after, but not both"));
         }
         if params.start_at_user && windows == 0 {
-            return Err(Problem::bad_request("start_at_user goes with a window: give one of last, turns and tokens with it"));
+            return Err(Problem::bad_request("start_at_user needs a window: give one of last, turns and tokens with it"));
         }
         if params.for_model && params.format.for_request(&[]).is_none() {
             let forms: Vec<_> =
                 Format::ALL.iter().filter(|format| format.for_request(&[]).is_some()).map(|format| format.as_str()).collect();
             let given = params.format;
             return Err(Problem::bad_request(format!(
-                "no model's API has the format {given}: for_model takes one of {}",
+                "invalid format {given} with for_model: expected one of {}",
                 forms.join(", ")
             )));
         }
         if params.entries == Entries::All && (windows > 0 || params.for_model) {
             return Err(Problem::bad_request(
-                "entries=all goes with pages: leave out last, turns, tokens and for_model, which are for models",
+                "entries=all needs a page: leave out last, turns, tokens and for_model, which are for models",
             ));
         }
         if params.before.is_some() && params.after.is_some() {
@@ -222,7 +222,9 @@ impl How {
             ReadParams { after: Some(start), .. } if start == START => Self::After(0, limit),
             ReadParams { after: Some(position), .. } => {
                 let position: Position = position.parse().map_err(|_| {
-                    Problem::bad_request("after takes \"start\", a position, or \"next\" of a page that had `after` itself")
+                    Problem::bad_request(
+                        "invalid after: expected \"start\", a position, or \"next\" of a page requested with `after`",
+                    )
                 })?;
                 Self::After(position.next(), limit)
             }

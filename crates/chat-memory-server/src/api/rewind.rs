@@ -36,12 +36,11 @@ pub async fn rewind(
     JsonBody(body, held): JsonBody<RewindBody>,
 ) -> Result<Response, Problem> {
     if headers.contains_key("idempotency-key") {
-        let detail =
-            "a rewind takes no Idempotency-Key; send If-Match with the session's position, and a repeat is refused with 412";
+        let detail = "a rewind has no Idempotency-Key: send If-Match with the session's position instead, and a repeat is refused with 412";
         return Err(Problem::bad_request(detail));
     }
     let back = match (body.turns, body.to) {
-        (Some(0), None) => return Err(Problem::invalid("turns is 1 or more").at("/turns")),
+        (Some(0), None) => return Err(Problem::invalid("invalid turns: expected 1 or more").at("/turns")),
         (Some(turns), None) => Back::Turns(turns),
         (None, Some(seq)) => Back::To(seq),
         _ => return Err(Problem::invalid("give one of turns and to").with("pointer", "")),

@@ -53,7 +53,7 @@ pub async fn append(
         (values, None) => messages(values.unwrap_or_default(), format)?.into_iter().map(Entry::from).collect(),
     };
     if entries.is_empty() {
-        return Err(Problem::invalid("there is nothing to append: give one message at least").at("/messages"));
+        return Err(Problem::invalid("empty append: give at least one message").at("/messages"));
     }
     let mut append = Append::new(entries);
     if let Some(metadata) = body.metadata {

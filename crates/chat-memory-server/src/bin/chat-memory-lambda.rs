@@ -37,7 +37,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
     let mut settings = cli.settings.over(file).over(lambda::defaults());
     settings.store = cli.store.filter(|url| !url.is_empty()).or(settings.store);
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return Err(Error::invalid("this is not AWS Lambda; `chat-memory serve` is the service for other places"));
+        return Err(Error::invalid("this is not AWS Lambda; run `chat-memory serve` elsewhere"));
     }
     log::start(settings.log.unwrap_or_default(), settings.log_format.unwrap_or_default());
     lambda::run(lambda::service(&settings)?).await

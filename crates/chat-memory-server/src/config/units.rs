@@ -23,7 +23,7 @@ impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let read = text.parse::<SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok());
-        read.map(Self).ok_or_else(|| format!("{text:?} is no duration; write one as 30s, 5m or 250ms"))
+        read.map(Self).ok_or_else(|| format!("invalid duration {text:?}: expected one such as 30s, 5m or 250ms"))
     }
 }
 
@@ -52,7 +52,7 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, String> {
         let of = |(unit, bytes): (&str, usize)| text.strip_suffix(unit)?.trim_end().parse::<usize>().ok()?.checked_mul(bytes);
         let read = SIZES.into_iter().find_map(of);
-        read.map(Self).ok_or_else(|| format!("{text:?} is no size; write one as 16MB, 64KB or 1000"))
+        read.map(Self).ok_or_else(|| format!("invalid size {text:?}: expected one such as 16MB, 64KB or 1000"))
     }
 }
 

@@ -55,9 +55,9 @@ impl Draft {
 
     pub(crate) fn append(&self) -> Result<Append, Problem> {
         let role = self.role.parse::<Role>().ok().filter(|role| *role != Role::Tool);
-        let role = role.ok_or_else(|| Problem::invalid("the role is one of user, assistant and system"))?;
+        let role = role.ok_or_else(|| Problem::invalid("invalid role: expected user, assistant or system"))?;
         if self.text.is_empty() {
-            return Err(Problem::invalid("there is no text to store; write some"));
+            return Err(Problem::invalid("empty message: write some text"));
         }
         Ok(Append::new([Message::new(role, self.text.as_str())]).with_key(self.key.as_str()))
     }
@@ -99,7 +99,7 @@ pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. 
     let draft = draft.again(&problem);
     let main = html! {
         (crumbs(&session))
-        h1 { "That was not stored" }
+        h1 { "Not stored" }
         p.error role="alert" { (words) }
         form.stack method="post" action=(session_path(&session, "/messages")) {
             (token(&viewer))
@@ -112,7 +112,7 @@ pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. 
 
 /// The navigation back from a page about a session.
 fn crumbs(session: &SessionId) -> Markup {
-    html! { nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(session, "")) { (session) } } }
+    html! { nav.crumbs aria-label="Breadcrumb" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(session, "")) { (session) } } }
 }
 
 /// A page that asks for confirmation.
@@ -152,14 +152,14 @@ pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) 
     let view = MessageView::new(&session, viewer.kind());
     let turn = last_turn(&history);
     if turn.is_empty() {
-        let detail = "there is no turn to take back: a turn begins with a user's message";
+        let detail = "no turn to take back: a turn begins with a user's message";
         return Err(Refused::from(Problem::invalid(detail)).in_session(&session));
     }
     let question = Question {
         session: &session,
         title: "Take back the last turn?",
         what: html! {
-            p { "This is the turn: " (count(turn.iter().filter(|(_, entry)| entry.as_message().is_some()).count(), "message")) ". Nobody is shown it any more from then on; its record stays until the session is cleared." }
+            p { "This is the turn: " (count(turn.iter().filter(|(_, entry)| entry.as_message().is_some()).count(), "message")) ". It is hidden at once, for everyone; its record is erased when the session is cleared." }
             div.turn { @for (at, entry) in turn { (view.entry(entry, at)) } }
         },
         below: "/rewind",
@@ -204,8 +204,8 @@ pub(crate) async fn ask_to_clear(viewer: Viewer, Session(session): Session) -> R
         session: &session,
         title: "Clear this session?",
         what: html! {
-            p { "Everything said so far is gone at once, for everyone, and is then erased from the store. Nothing brings it back." }
-            p { "The session itself stays, with its title, for what comes next." }
+            p { "All messages are hidden at once, for everyone, and then erased from the store. This cannot be undone." }
+            p { "The session keeps its title and can be continued." }
         },
         below: "/clear",
         fields: html! { input type="hidden" name="key" value=(Draft::new().key); },
@@ -228,7 +228,7 @@ pub(crate) async fn ask_to_delete(viewer: Viewer, Session(session): Session) -> 
         session: &session,
         title: "Delete this session?",
         what: html! {
-            p { "Everything said in it is gone at once, for everyone, and is then erased from the store; the session is taken off the list. Nothing brings it back." }
+            p { "The session leaves the list and its messages are hidden at once, for everyone; they are then erased from the store. This cannot be undone." }
         },
         below: "/delete",
         fields: html! {},

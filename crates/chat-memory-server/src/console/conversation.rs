@@ -74,12 +74,12 @@ impl View<'_> {
         html! {
             div.talk {
                 div.head.of-session {
-                    nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } span aria-hidden="true" { " /" } }
+                    nav.crumbs aria-label="Breadcrumb" { a href="/console" { "Sessions" } span aria-hidden="true" { " /" } }
                     h1 dir="auto" { (self.title()) }
                     @if self.is_newest {
                         p #live .live role="status" data-state="off" {
                             span.light aria-hidden="true" {}
-                            span.words { "Reload to see what is new" }
+                            span.words { "Reload to see new messages" }
                         }
                     }
                     a.to-about href="#about" { "About" }
@@ -90,7 +90,7 @@ impl View<'_> {
                 }
                 div #log .log role="log" aria-label="Conversation" data-events=[self.is_newest.then_some(events)] {
                     ol.records { @for record in &self.history.records { (view.record(record)) } }
-                    p #none .nothing hidden[!self.history.records.is_empty()] { "Nothing has been said here." }
+                    p #none .nothing hidden[!self.history.records.is_empty()] { "No messages yet." }
                 }
                 @if self.is_newest { (self.end(done)) } @else {
                     p.older { a.button href=(self.path("")) { "Newest messages" } }
@@ -164,9 +164,9 @@ impl View<'_> {
                 } @else if whole {
                     p.small { "No messages in this session." }
                 } @else {
-                    p.small { "Only a part of the session is on this page: " (count(self.history.records.len(), "record")) "." }
-                    p { a href=(self.path("/costs")) { "Estimate for all of it" } }
-                    p.small { "It reads the whole session." }
+                    p.small { "This page shows only part of the session: " (count(self.history.records.len(), "record")) "." }
+                    p { a href=(self.path("/costs")) { "Estimate the whole session" } }
+                    p.small { "This reads the whole session." }
                 }
             }
         }

@@ -34,13 +34,13 @@ pub(crate) fn panel(kind: Kind, costs: &Costs) -> Markup {
 
 /// How far both layouts can be compared.
 fn so_far(costs: &Costs) -> String {
-    costs.full_at.map(|seq| format!(" up to record {seq}, where one item would be full (400 KB)")).unwrap_or_default()
+    costs.full_at.map(|seq| format!(" up to record {seq}, at which one item would be full (400 KB)")).unwrap_or_default()
 }
 
 fn on(kind: Kind) -> &'static str {
     match kind {
         Kind::DynamoDb => "on this table",
-        Kind::List => "in a table of this project's own layout",
+        Kind::List => "in a table of the turns layout",
         Kind::Memory | Kind::Sqlite | Kind::Other => "on DynamoDB",
     }
 }
@@ -71,11 +71,11 @@ pub(crate) async fn of_session(viewer: Viewer, Session(session): Session) -> Res
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
     let costs = estimate(&*viewer.access.store, &session, Instant::now() + PATIENCE).await.map_err(problem)?;
     let main = html! {
-        nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(&session, "")) { (session) } }
-        h1 { "What this session takes" }
+        nav.crumbs aria-label="Breadcrumb" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(&session, "")) { (session) } }
+        h1 { "Cost of this session" }
         @match costs {
-            None => p.error role="alert" { "The session is so long that it could not be read in " (PATIENCE.as_secs()) " seconds." },
-            Some(costs) if costs.records == 0 => p { "There is nothing in this session." },
+            None => p.error role="alert" { "The session is too long to be read in " (PATIENCE.as_secs()) " seconds." },
+            Some(costs) if costs.records == 0 => p { "No messages in this session." },
             Some(costs) => {
                 section.card { (panel(viewer.kind(), &costs)) }
                 (chart(&costs))
@@ -193,10 +193,10 @@ pub(crate) async fn of_list(
         }
     }
     let main = html! {
-        nav.crumbs aria-label="Where this is" { a href=(listing.path("/console")) { "Sessions" } }
-        h1 { "What these sessions take" }
+        nav.crumbs aria-label="Breadcrumb" { a href=(listing.path("/console")) { "Sessions" } }
+        h1 { "Cost of these sessions" }
         @if left > 0 { p.error role="alert" { "Reading took over " (PATIENCE.as_secs()) " seconds, so " (count(left, "session")) " of this page could not be estimated." } }
-        @if rows.is_empty() { p { "There is nothing to estimate." } } @else {
+        @if rows.is_empty() { p { "No messages in these sessions." } } @else {
             section.card { (panel(viewer.kind(), &sum)) }
             div.wide role="region" aria-label="Costs by session" tabindex="0" {
                 table.figures {

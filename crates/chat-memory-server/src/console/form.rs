@@ -65,7 +65,7 @@ fn check(headers: &HeaderMap) -> Result<(), Problem> {
     if kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
         return Ok(());
     }
-    let detail = "the console takes only what its own forms send";
+    let detail = "the console accepts only requests of its own forms";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-form", detail))
 }
 
@@ -102,7 +102,7 @@ fn not_of_another_site(headers: &HeaderMap) -> Result<(), Problem> {
         }
         (None, None) => true,
     };
-    if own { Ok(()) } else { Err(Problem::forbidden("this form was sent by a page of another site, so nothing was done")) }
+    if own { Ok(()) } else { Err(Problem::forbidden("form refused: it was sent by a page of another site")) }
 }
 
 #[cfg(test)]

@@ -67,9 +67,10 @@ pub(crate) async fn login(State(service): State<Service>, request: Request) -> R
             let cookie = logs_in(&key, &token, secure).map_err(|e| Problem::of(&e, Reader::Client, Operation::Load))?;
             return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response());
         }
-        Some(_) => Problem::forbidden("this key lacks the right \"read\", so there is nothing to show to it"),
+        Some(_) => Problem::forbidden("this key lacks the right \"read\", which the console needs"),
         None => {
-            let detail = "this API key is not known here; it may have been revoked, or is not whole";
+            let detail =
+                "unknown API key: it was revoked or is incomplete; paste the whole key as `chat-memory key new` printed it";
             Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         }
     };

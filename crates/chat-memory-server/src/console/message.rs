@@ -49,7 +49,7 @@ impl MessageView {
         html! {
             li.record id=(format!("r{seq}")) data-seq=(seq) {
                 @match record.rewind {
-                    Some(0) => p.mark-back { "Cleared: nothing that came before is shown to anyone any more" },
+                    Some(0) => p.mark-back { "Cleared: all earlier messages are hidden" },
                     Some(to) => p.mark-back { "Taken back: record " (to) " and what followed it" },
                     None => {}
                 }
@@ -80,9 +80,9 @@ impl MessageView {
 
     fn title_of_cost(&self) -> &'static str {
         match self.kind {
-            Kind::DynamoDb => "What it took to store it",
-            Kind::List => "What it would take in a table of this project's own layout",
-            Kind::Memory | Kind::Sqlite | Kind::Other => "What it would take on DynamoDB",
+            Kind::DynamoDb => "Cost of storing it",
+            Kind::List => "Cost in a table of the turns layout",
+            Kind::Memory | Kind::Sqlite | Kind::Other => "Cost on DynamoDB",
         }
     }
 
@@ -258,7 +258,7 @@ async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, 
     };
     let found = history.records.into_iter().find(|record| record.seq == seq);
     found.ok_or_else(|| {
-        Refused::from(Problem::not_found(format!("record {seq} is not in this session any more"))).in_session(session)
+        Refused::from(Problem::not_found(format!("record {seq} is no longer in this session"))).in_session(session)
     })
 }
 

@@ -58,5 +58,5 @@ pub(crate) async fn home() -> Redirect {
 }
 
 async fn nowhere() -> page::Refused {
-    Problem::not_found("the console has no such page").into()
+    Problem::not_found("page not found in the console").into()
 }

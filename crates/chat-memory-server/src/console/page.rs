@@ -241,10 +241,9 @@ pub(crate) fn words(problem: &Problem) -> String {
             "This session was modified since you saw it, so nothing was changed. Look at it again before you retry.".into()
         }
         "in-doubt" => {
-            "It is not known whether this was stored, since the store did not answer. Send it again: it cannot be stored twice."
-                .into()
+            "The store did not answer, so this may have been stored or not. Send it again: it is never stored twice.".into()
         }
-        "key-reused" => "This form had stored another text already. Send this one again to store it too.".into(),
+        "key-reused" => "This form has already stored another text. Send it again to store this one, too.".into(),
         _ => sentence(problem.detail()),
     }
 }
@@ -254,10 +253,10 @@ fn title(status: StatusCode) -> &'static str {
         StatusCode::UNAUTHORIZED => "Not logged in",
         StatusCode::FORBIDDEN => "Not allowed",
         StatusCode::NOT_FOUND => "Not found",
-        StatusCode::PRECONDITION_FAILED => "Somebody was faster",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "Not now",
-        status if status.is_server_error() => "That failed",
-        _ => "That did not work",
+        StatusCode::PRECONDITION_FAILED => "Modified by someone else",
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "Try again later",
+        status if status.is_server_error() => "Request failed",
+        _ => "Request refused",
     }
 }
 

@@ -64,7 +64,7 @@ impl Login {
 pub(crate) fn logs_in(key: &Key, token: &str, secure: bool) -> Result<HeaderValue, Error> {
     let mut nonce = [0; 12];
     getrandom::fill(&mut nonce)
-        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("the system gives no random bytes ({e})")))?;
+        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("no random bytes from the system ({e})")))?;
     let expires = Timestamp::now().as_second() + LASTS_S;
     set(&value(key, expires, &BASE64.encode(nonce), token), LASTS_S, secure)
 }

@@ -126,8 +126,8 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
         @if !page.sessions.is_empty() {
             section.card.ask aria-labelledby="costs" {
                 div {
-                    h2 id="costs" { "What do these sessions take?" }
-                    p.small { "Their write units, compared with one item for each session. It reads every record of the sessions on this page." }
+                    h2 id="costs" { "Estimate cost" }
+                    p.small { "Write units of these sessions, compared with one item per session. This reads every record of the sessions on this page." }
                 }
                 a.button href=(listing.path("/console/costs")) { "Estimate cost" }
             }
@@ -140,7 +140,7 @@ fn filter(listing: &Listing, all: bool) -> Markup {
     let unowned = !all && listing.owner().is_none();
     html! {
         div.filter {
-            nav.tabs aria-label="Which sessions" {
+            nav.tabs aria-label="Filter" {
                 a href="/console?all=true" aria-current=[all.then_some("page")] { "All" }
                 a href="/console?owner=" aria-current=[unowned.then_some("page")] { "Without owner" }
             }
@@ -177,9 +177,9 @@ fn sorted(listing: &Listing, viewer: &Viewer, order: SessionOrder) -> Markup {
 fn of_all(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::DynamoDb => {
-            Some("Each page reads a part of the whole table, so its sessions are the newest first only among themselves.")
+            Some("Each page reads part of the whole table, so sessions are sorted newest first only within a page.")
         }
-        Kind::List => Some("This table has no list of its sessions: each page reads a part of the whole table."),
+        Kind::List => Some("This table has no directory of sessions: each page reads part of the whole table."),
         Kind::Memory | Kind::Sqlite | Kind::Other => None,
     }
 }
@@ -188,14 +188,14 @@ fn nothing(viewer: &Viewer, listing: &Listing, all: bool) -> Markup {
     html! {
         div.nothing {
             @if listing.after.is_some() {
-                p { "There are no more sessions." }
+                p { "No more sessions." }
             } @else if all {
-                p { "There is no session yet." }
+                p { "No sessions yet." }
             } @else if let Some(owner) = listing.owner() {
-                p { "There is no session of " b dir="auto" { (owner) } "." }
+                p { "No sessions of " b dir="auto" { (owner) } "." }
             } @else {
-                p { "There is no session without an owner." }
-                p.small { "Sessions that have one are listed under its name, and among " a href="/console?all=true" { "all sessions" } "." }
+                p { "No sessions without an owner." }
+                p.small { "Sessions with an owner are listed under its name, and under " a href="/console?all=true" { "all sessions" } "." }
             }
             @if viewer.may_write() { p { a.button.primary href="/console/new" { "Start one" } } }
         }
@@ -212,11 +212,11 @@ fn what_this_is(viewer: &Viewer) -> Markup {
     );
     html! {
         section.card aria-labelledby="what" {
-            h2 id="what" { "What this is" }
-            p { "The memory of your chatbots and agents. Each conversation is a session; what is said in it is stored once, whole, and comes back as it was, at a cost that does not grow. This page shows it as it comes." }
-            p { "Programs write and read over HTTP, or by the library on the same store:" }
+            h2 id="what" { "About this service" }
+            p { "Chat memory for chatbots and agents. Each conversation is a session. Its messages are stored exactly once and come back unchanged, at a cost that does not grow with its length. New messages appear on this page as they are written." }
+            p { "Programs read and write over HTTP, or with the library on the same store:" }
             pre tabindex="0" { code { (append) } }
-            p.small { "The " a href="/docs/" { "API's documentation" } " has the rest. " code { "chat-memory serve --demo" } " shows this page with sample conversations in it." }
+            p.small { "The " a href="/docs/" { "API's documentation" } " describes the rest. " code { "chat-memory serve --demo" } " shows this page with sample conversations." }
         }
     }
 }
@@ -248,7 +248,7 @@ pub(crate) async fn new(viewer: Viewer) -> Result<Response, Refused> {
 
 fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3], error: Option<&str>) -> Page<'a> {
     let main = html! {
-        nav.crumbs aria-label="Where this is" { a href="/console" { "Sessions" } }
+        nav.crumbs aria-label="Breadcrumb" { a href="/console" { "Sessions" } }
         h1 { "New session" }
         p.hint { "A session begins with its first message." }
         @if let Some(error) = error { p.error role="alert" { (error) } }
@@ -263,7 +263,7 @@ fn new_page<'a>(viewer: &'a Viewer, draft: &Draft, [id, title, owner]: [&str; 3]
                 label for="owner" { "Owner " span.label { "(optional)" } }
                 input id="owner" name="owner" dir="auto" value=(owner) maxlength="512" autocomplete="off" spellcheck="false";
             }
-            p { button.primary type="submit" { "Start the session" } " " a.button href="/console" { "Cancel" } }
+            p { button.primary type="submit" { "Create session" } " " a.button href="/console" { "Cancel" } }
         }
     };
     Page { title: "New session", viewer: Some(viewer), class: "narrow", main }

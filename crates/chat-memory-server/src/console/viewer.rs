@@ -79,7 +79,7 @@ impl Viewer {
             return Ok(());
         }
         Err(Problem::forbidden(
-            "this form is not one of your login's, or the service was restarted since: go back, reload the page and send it again",
+            "this form belongs to another login, or the service was restarted: go back, reload the page and send it again",
         ))
     }
 
@@ -112,7 +112,7 @@ fn no_login(parts: &Parts) -> Refused {
     if parts.method == Method::GET && wants_page {
         return Refused::login(parts.uri.path_and_query().map_or("/console", |path| path.as_str()));
     }
-    let detail = "you are not logged in, or not any more: log in, and send it again";
+    let detail = "you are not logged in: log in and send it again";
     Refused::from(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)).back("/console/login", "Log in")
 }
 

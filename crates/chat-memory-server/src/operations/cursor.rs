@@ -23,7 +23,7 @@ pub(super) fn read(access: &Access, place: &str, text: &str) -> Result<String, P
     match given {
         Some((cursor, given)) if bool::from(signature(access, place, cursor)[..].ct_eq(&given[..])) => Ok(cursor.to_owned()),
         _ => Err(Problem::bad_request(
-            "this is no cursor of this list for this key; take \"next\" of the page before, whole and unaltered",
+            "invalid cursor: it belongs to another list or API key; send \"next\" of the previous page exactly as returned",
         )),
     }
 }

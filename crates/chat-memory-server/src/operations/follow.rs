@@ -165,7 +165,7 @@ impl Follower {
                 found
             }
             Err(error) => {
-                tracing::warn!(%error, "a stream of events could not read its session; it tries again");
+                tracing::warn!(%error, "an event stream could not read its session; it retries");
                 self.failures += 1;
                 drop(permit);
                 tokio::time::sleep(Duration::from_millis(250 << self.failures.min(8)).min(LONGEST_PAUSE)).await;
@@ -221,7 +221,7 @@ async fn send(
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return,
             Err(_) => {
-                tracing::info!("a stream of events was cut off: its client took nothing for {} s", STALLED.as_secs());
+                tracing::info!("an event stream was closed: its client read nothing for {} s", STALLED.as_secs());
                 return;
             }
         }

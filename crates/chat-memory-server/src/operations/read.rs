@@ -18,7 +18,7 @@ pub(crate) async fn recall(access: &Access, session: &SessionId, policy: Policy,
     let work = async move { recall_records(&*within.store, &of, &policy, load).await.map_err(|e| within.problem(&e)) };
     let work = work.in_current_span();
     tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap_or_else(|e| {
-        tracing::error!(error = %e, "counting tokens broke off");
+        tracing::error!(error = %e, "counting tokens failed");
         Err(Problem::internal())
     })
 }
@@ -36,7 +36,7 @@ pub(crate) async fn newer(
     let load = load.since(since);
     let mut history = access.store.load(session, &load).await.map_err(|e: Error| access.problem(&e))?;
     if history.position.next() < since {
-        return Err(Problem::invalid("this session was restarted since that position; read it again with after=start"));
+        return Err(Problem::invalid("outdated position: the session was restarted since; read it again with after=start"));
     }
     let next = cut(&mut history, limit, entries);
     Ok((history, next))

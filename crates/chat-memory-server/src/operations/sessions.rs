@@ -60,5 +60,5 @@ pub(crate) async fn delete(access: &Access, session: &SessionId) -> Result<Delet
 }
 
 fn not_listed(session: &SessionId) -> Problem {
-    Problem::not_found(format!("no session {:?} is listed; one is from its first message on", session.as_str()))
+    Problem::not_found(format!("no session {:?}: a session is listed from its first message on", session.as_str()))
 }

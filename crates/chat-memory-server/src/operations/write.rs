@@ -65,7 +65,7 @@ pub(crate) async fn clear(access: &Access, session: &SessionId, clear: Append) -
     let (within, of) = (access.clone(), session.clone());
     let swept = access.service.write(async move {
         let swept = within.store.sweep(&of).await;
-        Ok(swept.inspect_err(|error| tracing::warn!(%error, "a cleared session could not be swept to its end")))
+        Ok(swept.inspect_err(|error| tracing::warn!(%error, "sweeping a cleared session did not finish")))
     });
     let mut cost = appended.cost;
     let swept = swept.await?.ok().inspect(|swept| cost += swept.cost);
@@ -115,7 +115,7 @@ pub(crate) async fn rewind(
     };
     let Some(append) = append else {
         if replaces {
-            let detail = "there is no turn to take back, so the messages have no place to take; append them instead";
+            let detail = "no turn to replace with the messages; append them instead";
             return Err(Problem::invalid(detail).at("/turns"));
         }
         return Ok(Rewound { seq: None, to: None, position: history.position, cost: history.cost });

@@ -292,8 +292,8 @@ fn settings_are_checked_before_anything_is_answered() {
         (Some("dynamodb:"), Some(file), None, "the store"),
         (Some("sqlite:chats.db"), Some(file), None, "lost"),
         (table, None, None, "CHAT_MEMORY_KEYS_TEXT"),
-        (table, Some(file), Some(text.as_str()), "one of the two"),
-        (table, None, Some("version = 1"), "no key"),
+        (table, Some(file), Some(text.as_str()), "give only one"),
+        (table, None, Some("version = 1"), "no API key"),
         (table, Some("nowhere.toml"), None, "nowhere.toml"),
     ];
     for (store, keys, text, said) in wrong {

@@ -211,7 +211,7 @@ async fn a_file_of_format_1_is_read_where_the_disk_is_full() {
     assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
     assert_eq!(store.list_all_sessions(None).await.expect("a page").sessions.len(), 4);
     let error = store.append(&session("kept"), &saying("four")).await.expect_err("no room");
-    assert!(error.is_unavailable() && error.to_string().contains("no space is left"), "{error}");
+    assert!(error.is_unavailable() && error.to_string().contains("no space left"), "{error}");
     assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
     drop(store);
     let store = SqliteStore::open(&path).await.expect("room again");

@@ -99,7 +99,7 @@ impl StoreUrl {
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Result<Self, Error> {
         let Some(name) = self.scheme.parameters().into_iter().find(|known| *known == name) else {
             let form = self.scheme.form();
-            return Err(Error::new(ErrorKind::Unsupported, format!("a store {form} has no parameter {name}")));
+            return Err(Error::new(ErrorKind::Unsupported, format!("unknown parameter {name} of a store {form}")));
         };
         self.parameters.insert(name, value.into());
         self.checked()
@@ -132,7 +132,7 @@ impl StoreUrl {
     /// to read.
     pub fn into_read_only(self) -> Result<Self, Error> {
         if self.scheme() == "memory" {
-            return Err(Error::invalid("memory: starts empty in each process, so opening it for reading only shows nothing"));
+            return Err(Error::invalid("memory: cannot be opened read-only: it starts empty in each process"));
         }
         self.with("read_only", "true")
     }
@@ -224,7 +224,7 @@ fn parameters(prefix: &str, known: &[&'static str], query: &str) -> Result<BTree
         }
         let Some(known) = known.iter().find(|known| **known == name) else {
             return Err(Error::invalid(format!(
-                "a {prefix} URL has no parameter {}; it may have {}",
+                "unknown parameter {} of a {prefix} URL: expected one of {}",
                 quoted(&name),
                 known.join(", ")
             )));

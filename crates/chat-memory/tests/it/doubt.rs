@@ -170,7 +170,7 @@ async fn throttling_without_end_is_said_and_nothing_is_written() {
     let (proxy, session) = (proxy([Fault::Answer(Answer::throttling())]), session("throttled"));
     let error = behind(&proxy).await.append(&session, &ours()).await.expect_err("it never passes");
     assert!(error.is_throttled() && error.is_retryable() && error.ticket().is_none(), "{error:?}");
-    assert!(error.to_string().contains("go slower"), "{error}");
+    assert!(error.to_string().contains("slow down"), "{error}");
     assert!(Raw::of(&session).await.items().await.is_empty());
     assert!(direct().await.session(&session).await.expect("the directory").is_none());
 }
@@ -201,7 +201,7 @@ async fn a_transaction_that_conflicts_or_goes_unanswered_lands_once() {
 #[tokio::test]
 async fn refused_credentials_are_said_at_once_and_nothing_is_written() {
     let answers = [
-        (Answer::unrecognized_client(), "does not know the access key"),
+        (Answer::unrecognized_client(), "unknown access key"),
         (Answer::expired_token(), "have expired; get new ones"),
         (Answer::invalid_signature(), "the secret access key does not belong to the access key's id"),
         (Answer::skewed_clock(), "this machine's clock is wrong"),

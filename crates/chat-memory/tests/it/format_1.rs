@@ -133,7 +133,7 @@ async fn a_sweep_brings_all_entries_into_todays_form() {
     let (store, options) = restored().await;
     let before = listed(&store).await;
     let hint = said_of_items(&options).await.expect("a hint");
-    assert!(hint.starts_with("hint: the directory has entries of the version before"), "{hint}");
+    assert!(hint.starts_with("hint: the directory has entries of an older version"), "{hint}");
     assert!(hint.ends_with("; chat-memory table sweep"), "{hint}");
     let swept = store.sweep_table(&mut |_| ()).await.expect("a sweep");
     // The entry of "kept", which has expired, may have been purged by now.

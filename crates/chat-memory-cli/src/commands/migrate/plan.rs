@@ -116,7 +116,7 @@ fn first_difference(source: &[Entry], target: &[Entry]) -> Option<String> {
         Some(other) => format!("an entry of the type {:?}", other.kind().unwrap_or_default()),
     };
     Some(format!(
-        "they differ from message {} on: the source has {} of {}, the target {} of {}",
+        "source and target differ from message {} on: the source has {} of {}, the target {} of {}",
         at + 1,
         kind(source.get(at)),
         source.len(),

@@ -78,10 +78,10 @@ impl Demo {
     /// A new folder for it.
     pub fn new(app: &App) -> Result<Self, Failure> {
         if app.names_a_store() {
-            return Err(Failure::usage("--demo has a store of its own: leave out --demo, or --store and CHAT_MEMORY_STORE"));
+            return Err(Failure::usage("--demo uses its own store: leave out --demo, or --store and CHAT_MEMORY_STORE"));
         }
         let folder = TempDir::with_prefix("chat-memory-demo-");
-        let folder = folder.map_err(|e| Failure::other(format!("no temporary folder could be made for the demo: {e}")))?;
+        let folder = folder.map_err(|e| Failure::other(format!("cannot create a temporary folder for the demo: {e}")))?;
         Ok(Self { folder })
     }
 
@@ -94,7 +94,7 @@ impl Demo {
     pub async fn fill(&self, store: &dyn ChatStore) -> Result<(), Error> {
         quiz(store).await?;
         let samples: Vec<Value> =
-            serde_json::from_str(SAMPLES).map_err(|e| Error::invalid(format!("the demo's samples: {e}")))?;
+            serde_json::from_str(SAMPLES).map_err(|e| Error::invalid(format!("cannot read the demo's samples: {e}")))?;
         for sample in samples {
             let text = |name: &str| sample[name].as_str().unwrap_or_default();
             // Sessions are ordered by the millisecond in which they started.

@@ -79,7 +79,7 @@ impl Stored {
 /// The error for an instruction to LangChain that is not part of a conversation.
 fn removes() -> MessageError {
     MessageError::new(
-        "stored message of type \"remove\": it tells LangChain to delete another, and is no part of a conversation; leave it out"
+        "stored message of type \"remove\": it tells LangChain to delete a message and is not part of the conversation; leave it out"
             .into(),
     )
 }

@@ -220,7 +220,7 @@ fn what_is_no_message_is_refused() {
     let error = |value: Value| from_value(value).expect_err("must be refused").to_string();
     assert!(error(json!([])).contains("expected a JSON object") && error(json!([])).contains("found a list"));
     assert!(error(json!({"data": {}})).contains("it has no \"type\""));
-    assert!(error(json!({"type": 1, "data": {}})).contains("expected \"type\" to be a text, found a number"));
+    assert!(error(json!({"type": 1, "data": {}})).contains("expected \"type\" to be a string, found a number"));
     assert!(error(json!({"type": "human"})).contains("it has no \"data\""));
     assert!(error(json!({"type": "human", "data": []})).contains("expected \"data\" to be an object, found a list"));
     assert!(error(json!({"type": "robot", "data": {}})).contains("unknown message type \"robot\""));

@@ -365,7 +365,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "the append has {bytes} bytes of messages; the limit is {limit} (max_record in the store's URL); split it or raise the limit"
+                "append too large: {bytes} bytes of messages, and the limit is {limit} (max_record in the store URL); split it or raise the limit"
             ),
         ))
     }
@@ -440,8 +440,8 @@ fn stand_in(append: &Append) -> Message {
 fn too_full(error: Error) -> Error {
     Error::new(
         ErrorKind::TooLarge,
-        "the session's item has reached DynamoDB's limit of 400 KB; let its older part roll into segments \
-         (leave roll=off out of the store's URL), or migrate the session to a table of the turns layout",
+        "item full: the session has reached DynamoDB's limit of 400 KB; let older records move to segments (leave roll=off out \
+         of the store URL), or migrate the session to a table of the turns layout",
     )
     .with_source(error)
 }

@@ -91,7 +91,7 @@ pub(crate) fn may_be_messages(list: &AttributeValue) -> bool {
 /// Continues a sentence that starts with the element: which of its attributes cannot be read, and why.
 pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     let AttributeValue::M(fields) = element else {
-        return Err("is not a map; LangChain.js would leave it out, and we leave nothing out".to_owned());
+        return Err("is not a map (LangChain.js would skip it; chat-memory does not)".to_owned());
     };
     let mut mark = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
     let [set, unset, said] = RIDER.map(|key| mark.shift_remove(key));
@@ -106,7 +106,7 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
         let Some(whole) = set else {
             return Err("has neither a type nor a text".to_owned());
         };
-        let message = Message::from_value(whole).map_err(|e| format!("has a {MARK} that holds no message: {e}"))?;
+        let message = Message::from_value(whole).map_err(|e| format!("has a {MARK} that is not a message: {e}"))?;
         return Ok(Element { message, mark });
     }
     let shown = decode_visible(&AttributeValue::M(visible))?;
@@ -338,7 +338,7 @@ fn decode_python(fields: &Fields, data: &Fields) -> Result<Message, String> {
     {
         stored.insert("type".into(), kind);
     }
-    langchain::from_value(stored.into()).map_err(|e| format!("is no message: {e}"))
+    langchain::from_value(stored.into()).map_err(|e| format!("is not a message: {e}"))
 }
 
 /// The `additional_kwargs` of an element in the Python form.
@@ -411,7 +411,7 @@ fn decode_js(fields: &Fields) -> Result<Message, String> {
     let build = |rest: &Map<String, Value>| {
         let mut stored = Map::from_iter([("type".to_owned(), kind.into()), ("data".to_owned(), data.clone())]);
         stored.extend(rest.clone());
-        langchain::from_value(stored.into()).map_err(|e| format!("is no message: {e}"))
+        langchain::from_value(stored.into()).map_err(|e| format!("is not a message: {e}"))
     };
     let mut message = build(&rest)?;
     let taken = message.to_value();

@@ -95,7 +95,7 @@ impl Ids {
         }
         for (what, bytes, most) in [("partition", pk.len(), MAX_PARTITION_KEY_BYTES), ("sort", sk.len(), MAX_SORT_KEY_BYTES)] {
             if bytes > most {
-                return refused(format!("its {what} key has {bytes} bytes, and DynamoDB takes {most}; give a shorter one"));
+                return refused(format!("its {what} key has {bytes} bytes, and DynamoDB's limit is {most}; give a shorter one"));
             }
         }
         Ok(Key { pk, sk: sk.to_owned() })

@@ -132,11 +132,11 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 (true, false) => Ok(Dialect::Js),
                 (false, true) => Ok(Dialect::Python),
                 (js, _) => Err(Error::invalid(format!(
-                    "session {:?} cannot be started: neither the name of the table's key ({:?}) nor {} whether LangChain.js or LangChain \
-                     Python is to read it; give dialect=js (Flowise, too) or dialect=python in the store URL",
+                    "session {:?} cannot be started: neither the name of the table's key ({:?}) nor {} whether LangChain.js or \
+                     LangChain Python reads it; give dialect=js (also for Flowise) or dialect=python in the store URL",
                     session.as_str(),
                     self.settings.partition_key,
-                    if js { "its sessions, which are in both forms, tell" } else { "its other sessions tell" },
+                    if js { "its sessions, which are in both dialects, show" } else { "its other sessions show" },
                 ))),
             }
         });
@@ -191,7 +191,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             let other = self.settings.ids.by_sort_key_name(session, name);
             if retry!(retry, self.table.get(&other, eventual, cost))?.is_some() {
                 return Err(Error::invalid(format!(
-                    "session {:?} is ambiguous: there is one of that partition key under the sort key {name:?}; name it {:?}, or fix the sort \
+                    "session {:?} is ambiguous: another one has that partition key, under the sort key {name:?}; name it {:?}, or fix the sort \
                      key's value in the store URL (sort_value={name})",
                     session.as_str(),
                     ids::join(session.as_str(), name)
@@ -204,7 +204,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
     pub(crate) async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         let appended = self.append(session, &Append::clear()).await.map_err(|e| e.of_repeatable("cleared"))?;
         let swept = self.sweep(session).await.map_err(|e| {
-            e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
+            e.context("the session is cleared, but its records are not erased yet; clear it again, or sweep, to finish")
         })?;
         Ok(ClearOutcome::new(appended, swept))
     }
@@ -239,8 +239,8 @@ pub(crate) fn dialect_of_keys<'a>(mut keys: impl Iterator<Item = &'a str>) -> Op
 fn no_directory() -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        "a table of the list layout keeps no directory of its sessions, so they have no owner and no title; \
-         they can be listed all together (`chat-memory sessions --all`), or migrated to a table of the turns layout",
+        "a table of the list layout has no directory of sessions, so they have no owner and no title; list all sessions \
+         (`chat-memory sessions --all`), or migrate them to a table of the turns layout",
     )
 }
 

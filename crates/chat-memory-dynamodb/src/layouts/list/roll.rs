@@ -46,7 +46,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         }
         let mut retry = self.retry();
         if let Err(error) = self.roll(session, state, limit, cost, &mut retry).await {
-            tracing::warn!(%error, "the older part of a session could not be rolled; the next append tries again");
+            tracing::warn!(%error, "moving older records of a session to a segment failed; the next append retries");
         }
     }
 

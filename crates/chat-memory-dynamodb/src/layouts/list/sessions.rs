@@ -111,8 +111,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let mut retry = self.retry();
         let item = match retry!(retry, self.table.get(key, true, &mut cost)) {
             Err(error) if error.is_access_denied() => {
-                let why = "some items could not be read for lack of dynamodb:GetItem: there may be sessions among them that are not \
-                           listed; allow it";
+                let why = "some items could not be read, so sessions may be missing from the list: the credentials lack \
+                           dynamodb:GetItem; grant it";
                 return Ok((Contents::Unknown(why.to_owned()), cost));
             }
             item => item?.map(|item| item.attributes).unwrap_or_default(),
@@ -169,8 +169,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
 
 pub(super) fn lacks_permissions(error: Error) -> Error {
     error.context(
-        "this table's layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem before anything is written, \
-         since older parts of long sessions move into items of their own; nothing was written",
+        "nothing was written: the list layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem, since older records of \
+         long sessions move to other items",
     )
 }
 
@@ -200,5 +200,5 @@ pub(super) fn spell(progress: &[Progress]) -> String {
 pub(super) fn parse(cursor: &str) -> Result<Vec<Progress>, Error> {
     let read = || serde_json::from_slice::<Vec<Progress>>(&BASE64.decode(cursor).ok()?).ok();
     let shares = read().filter(|shares| (1..=64).contains(&shares.len()));
-    shares.ok_or_else(|| Error::invalid("that cursor is not of a listing of this table; start from its first page"))
+    shares.ok_or_else(|| Error::invalid("invalid cursor: it does not belong to a list of this table; start from the first page"))
 }

@@ -237,8 +237,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
             let limit = most_bytes(self.settings.record_bytes);
             if payload.len() > limit {
                 return Err(Error::corrupt(format!(
-                    "the parts {:?} of a large message of session {session:?} have more than {limit} bytes (raise max_record in the \
-                     store's URL if that is right)",
+                    "the parts {:?} of a large message of session {session:?} have more than {limit} bytes (raise max_record in \
+                     the store URL if that is expected)",
                     parts.id
                 )));
             }

@@ -318,8 +318,8 @@ impl Log {
             .map(|(n, (_, element))| match element::decode(element) {
                 Ok(element) => Ok(element.message),
                 Err(why) => Err(Error::corrupt(format!(
-                    "message {} of session {session:?} (record {}) cannot be read: its element {why}; \
-                     nothing was left out or changed, mend the item in the table or give another session",
+                    "message {} of session {session:?} (record {}) cannot be read: its element {why}; nothing was skipped or \
+                     changed, repair the item in the table or use another session",
                     entry.at + n,
                     entry.bare.seq
                 ))),

@@ -29,9 +29,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             let gone = match self.read_side_item(session, &id, &mut swept.cost, &mut retry).await? {
                 Some(SideItem::Gone(gone)) => gone,
                 Some(_) => {
-                    return Err(Error::corrupt(format!(
-                        "the side item {id:?} of session {session:?} is not a note of what was cleared"
-                    )));
+                    return Err(Error::corrupt(format!("the side item {id:?} of session {session:?} does not describe a clear")));
                 }
                 // It was purged long after it was swept.
                 None => break,

@@ -78,7 +78,7 @@ pub(super) fn to_json(value: &AttributeValue) -> Result<Value, String> {
         AttributeValue::Ns(numbers) => {
             numbers.iter().map(|number| read_number(number).map(Value::Number)).collect::<Result<_, _>>()?
         }
-        AttributeValue::B(_) | AttributeValue::Bs(_) => return Err("bytes, which no message holds".to_owned()),
+        AttributeValue::B(_) | AttributeValue::Bs(_) => return Err("bytes, which messages cannot contain".to_owned()),
         _ => return Err("a value of a type that this version does not know".to_owned()),
     })
 }

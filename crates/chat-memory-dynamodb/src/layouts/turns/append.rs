@@ -143,11 +143,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 let too_old = now.wall_ms.saturating_sub(expected.read_at()) > POSITION_LIFETIME_MS;
                 if too_old || !tail.is_at(expected) {
                     let conflict = Error::conflict(tail.position());
-                    return Err(if too_old { conflict.context("the position is over a day old") } else { conflict });
+                    return Err(if too_old { conflict.context("expired position: it is over a day old") } else { conflict });
                 }
             }
             if tail.next > MAX_SEQ {
-                return Err(Error::invalid("the session has as many records as its numbers can count; start another"));
+                return Err(Error::invalid("session full: its record numbers are used up; start another session"));
             }
             // Based on the record below this very number: another writer's record there may have started the session, or ended it.
             let plan = self.plan(attempt, &tail, retry).await?;

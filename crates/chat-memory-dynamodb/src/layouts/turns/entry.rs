@@ -40,7 +40,7 @@ pub(super) fn entry_in(partitions: &Partitions, item: &Item) -> Option<Result<En
     let pk = &item.key.pk;
     let owner = partitions.owner_of_directory(pk)?;
     let owner = (!owner.is_empty()).then(|| Owner::new(owner)).transpose();
-    let owner = owner.map_err(|e| Error::corrupt(format!("{pk:?} is no partition of the directory: {e}")));
+    let owner = owner.map_err(|e| Error::corrupt(format!("{pk:?} is not a partition of the directory: {e}")));
     Some(owner.and_then(|owner| entry(item, owner.as_ref())))
 }
 

@@ -225,7 +225,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         Err(Error::new(
             chat_memory_core::ErrorKind::Unavailable,
-            format!("session {session} was not changed: others changed it for {} ms; try again", retry.deadline_ms),
+            format!("session {session} not updated: other writers changed it for {} ms; retry", retry.deadline_ms),
         ))
     }
 }
@@ -240,5 +240,6 @@ pub(super) fn parse_scan(cursor: &str) -> Result<Key, Error> {
         let (pk, sk) = serde_json::from_slice(&BASE64.decode(cursor).ok()?).ok()?;
         Some(Key { pk, sk })
     };
-    read().ok_or_else(|| Error::invalid("that cursor is not of a listing of all sessions; start from its first page"))
+    read()
+        .ok_or_else(|| Error::invalid("invalid cursor: it does not belong to a list of all sessions; start from the first page"))
 }

@@ -41,8 +41,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 // The clear was there before its stub, so this time it would have been seen.
                 Ok(Step::Again(Some((seq, clear)))) if !eventual && before == Some((seq, clear)) => {
                     return Err(Error::corrupt(format!(
-                        "record {seq} of {pk:?} says that it was erased by the clear {clear}, which is not there; \
-                         the table may have been edited by hand"
+                        "record {seq} of {pk:?} is marked as erased by the clear {clear}, which is missing; the table may have \
+                         been edited by hand"
                     )));
                 }
                 // A clear overtook it, or it stood still for half a day.

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 16;
 
 /// The error for a clear below a rewind that would bring back what the clear hid: no writer creates one.
 pub(super) fn taken_back_clear(pk: &str, seq: u64) -> Error {
-    Error::corrupt(format!("record {seq} of {pk:?} is a clear, and yet a later record takes it back; nothing was swept"))
+    Error::corrupt(format!("record {seq} of {pk:?} is a clear, but a later record removed it; nothing was swept"))
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -78,7 +78,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn finish_clear(&self, session: &SessionId, cleared: &Appended) -> Result<SweepStats, Error> {
         let pk = self.common.partitions.session(session);
         self.sweep_below(&pk, cleared.seq, Cost::default()).await.map_err(|e| {
-            e.context("the session is cleared, but what it held is not yet erased; clear it again, or sweep, to finish")
+            e.context("the session is cleared, but its records are not erased yet; clear it again, or sweep, to finish")
         })
     }
 
@@ -119,7 +119,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Some(clear) => damaged.pass(self.sweep_below(&pk, clear, cost).await)?,
             None => Some(SweepStats::new(0, cost)),
         };
-        damaged.none_or("what a clear hid was erased, except for this")?;
+        damaged.none_or("cleared records were erased, except for these")?;
         Ok(swept.unwrap_or_default())
     }
 
@@ -131,7 +131,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         match found.map(|head| head.body) {
             Some(Body::Stub { .. } | Body::Record { rewind: Some(0), .. }) => Ok(()),
             _ => Err(Error::corrupt(format!(
-                "record {stub} of {pk:?} says that it was erased by the clear {clear}, which is not there; nothing was swept"
+                "record {stub} of {pk:?} is marked as erased by the clear {clear}, which is missing; nothing was swept"
             ))),
         }
     }
@@ -164,7 +164,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             after = page.after;
             if after.is_none() {
-                damaged.none_or("what a clear hid was erased, except for this")?;
+                damaged.none_or("cleared records were erased, except for these")?;
                 return Ok(SweepStats::new(swept, cost));
             }
         }

@@ -67,7 +67,7 @@ pub(super) fn of_client(client: &Client, options: &Options) -> Result<Client, Er
 fn refuse_profile(options: &Options) -> Result<(), Error> {
     match &options.profile {
         Some(profile) => Err(Error::invalid(format!(
-            "the profile {profile:?} cannot be given to an AWS client that exists; give it where that client is made"
+            "cannot use the profile {profile:?} with an existing AWS client; give it where the client is created"
         ))),
         None => Ok(()),
     }

@@ -155,7 +155,7 @@ impl SdkTable {
 }
 
 /// Why a TTL attribute with another meaning cannot be used, and the remedy. Continues "the TTL attribute x, ".
-pub(crate) const TTL_TAKEN: &str = "which has another meaning in records; turn TTL off and on again by an attribute called `ttl`";
+pub(crate) const TTL_TAKEN: &str = "which has another meaning in records; turn TTL off, and on again with the attribute `ttl`";
 
 fn key_attribute(name: &str, key: KeyType) -> Result<(AttributeDefinition, KeySchemaElement), BuildError> {
     let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()?;

@@ -122,7 +122,7 @@ impl Failure {
             Trouble::KeySchema => (ErrorKind::Invalid, key_schema_sentence(target, schema)),
             Trouble::Throttled => (
                 ErrorKind::Throttled,
-                format!("DynamoDB throttles {operation} on {target}; go slower, or raise the table's or the account's limits"),
+                format!("{operation} throttled on {target}; slow down, or raise the limits of the table or the account"),
             ),
             Trouble::Busy => {
                 (ErrorKind::Unavailable, format!("another transaction is writing the same item of {target}; try again"))
@@ -135,17 +135,15 @@ impl Failure {
             ),
             Trouble::Clock => (ErrorKind::AccessDenied, clock_sentence(target)),
             Trouble::TooLarge => {
-                (ErrorKind::TooLarge, format!("an item for {target} is larger than DynamoDB takes (400 KB); append less at once"))
+                (ErrorKind::TooLarge, format!("item too large for {target}: DynamoDB's limit is 400 KB; append less at once"))
             }
-            Trouble::Unknown => (ErrorKind::Unsupported, format!("the service of {target} does not know {operation}")),
+            Trouble::Unknown => (ErrorKind::Unsupported, format!("the service of {target} does not support {operation}")),
             Trouble::Unavailable => (ErrorKind::Unavailable, self.unavailable_sentence(target)),
             Trouble::ReadOnly => (
                 ErrorKind::ReadOnly,
-                format!("{target} was opened for reading only, so {operation} is refused; open it without `read_only` to write"),
+                format!("{operation} refused: {target} is open read-only; open it without `read_only` to write"),
             ),
-            Trouble::Refused => {
-                (ErrorKind::Invalid, format!("DynamoDB cannot carry out {operation} on {target}: {}", self.words()))
-            }
+            Trouble::Refused => (ErrorKind::Invalid, format!("{operation} refused on {target}: {}", self.words())),
         }
     }
 
@@ -204,12 +202,12 @@ impl Failure {
                 ),
             ) => {
                 format!(
-                    "AWS refuses the signature of a request for {target}: the secret access key does not belong to the access \
-                     key's id; give both again, complete and without spaces"
+                    "invalid signature for {target}: the secret access key does not belong to the access key's id; give both \
+                     again, complete and without spaces"
                 )
             }
             _ => format!(
-                "AWS does not know the access key given for {target}; check that it exists, is active, and belongs to this \
+                "unknown access key for {target}: check that it exists, is active, and belongs to this \
                  region's partition, and that temporary credentials come with their session token"
             ),
         }
@@ -219,7 +217,7 @@ impl Failure {
         let operation = self.operation;
         match &self.cause {
             Cause::TooLate(limit) if !self.sent => {
-                format!("the AWS credentials for {target} did not come within {} ms", limit.as_millis())
+                format!("no AWS credentials for {target} within {} ms; check the provider of the credentials", limit.as_millis())
             }
             Cause::TooLate(limit) => {
                 format!(
@@ -235,9 +233,9 @@ impl Failure {
                 "the answer to {operation} from {target} (HTTP {status}) cannot be read ({why}); check that nothing but DynamoDB \
                  answers there, such as a proxy"
             ),
-            Cause::Credentials { why, .. } => format!("the AWS credentials for {target} did not come in time ({why})"),
+            Cause::Credentials { why, .. } => format!("no AWS credentials for {target} in time ({why})"),
             Cause::Answer { .. } | Cause::NotSent(_) | Cause::ReadOnly => {
-                format!("DynamoDB failed to carry out {operation} on {target} ({}); try again", self.words())
+                format!("{operation} failed on {target} ({}); retry", self.words())
             }
         }
     }
@@ -332,5 +330,5 @@ fn clock_sentence(target: &Target) -> String {
         let (minutes, direction) = (ms.abs() / 60_000, if ms > 0 { "behind" } else { "ahead of" });
         format!(", {minutes} min {direction} AWS's")
     });
-    format!("AWS refuses requests for {target} for the time they were signed at: this machine's clock is wrong{skew}; set it")
+    format!("AWS refuses the signing time of requests for {target}: this machine's clock is wrong{skew}; set it")
 }

@@ -119,7 +119,7 @@ pub(crate) fn drive<F: Future>(future: F) -> F::Output {
 /// A client's process.
 pub(crate) type Process = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Lets clients take turns for so many steps, each after some time. `start` starts a client's process.
+/// Lets clients take turns for some number of steps, each after some time. `start` starts a client's process.
 pub(crate) fn race<W: Watch>(
     rng: &mut fastrand::Rng,
     world: &Mutex<World<W>>,
@@ -150,7 +150,7 @@ pub(crate) fn race<W: Watch>(
 
 /// Whether a client may get this error in a schedule that holds.
 pub(crate) fn may_be(error: &Error) -> bool {
-    let is_old_ticket = error.is_invalid() && error.to_string().starts_with("the ticket is over a day old");
+    let is_old_ticket = error.is_invalid() && error.to_string().starts_with("expired ticket");
     let passes = error.is_unavailable() || error.is_throttled() || error.is_contended();
     passes || error.is_in_doubt() || error.is_conflict() || is_old_ticket
 }
@@ -168,7 +168,7 @@ pub(crate) fn all_hold(schedules: u64, run: impl Fn(u64) -> Result<(), String> +
 }
 
 /// Runs schedules without each of these rules (or only the one that `CHAT_MEMORY_SIM_WITHOUT` names) until one breaks. One must,
-/// within so many schedules.
+/// within `schedules`.
 pub(crate) fn each_breaks<R: Copy + Debug + Sync>(
     rules: &[R],
     schedules: u64,

@@ -178,7 +178,7 @@ async fn values_of_several_messages_are_counted_and_timed_as_they_are_written() 
     let wrong = json!({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "c", "content": "21"}]});
     let problem = api.post(&format!("{}?format=anthropic", messages("s")), &[], &wrong).await.problem(422, "invalid");
     assert_eq!(problem["pointer"], "/messages/1");
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("give the format openai")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("set the format to openai")), "{problem}");
 }
 
 #[tokio::test]

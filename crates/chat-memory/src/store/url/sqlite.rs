@@ -30,10 +30,10 @@ impl Scheme for Sqlite {
 
     fn check(&self, url: &StoreUrl) -> Result<(), Error> {
         if url.path().as_os_str().is_empty() {
-            return Err(Error::invalid("a sqlite URL names a file: sqlite:PATH"));
+            return Err(Error::invalid("missing path in the store URL: expected sqlite:PATH"));
         }
         if url.path().as_os_str() == ":memory:" {
-            return Err(Error::invalid("a store in this process's memory is memory:, without sqlite"));
+            return Err(Error::invalid("invalid path \":memory:\": a store in memory is memory:, without sqlite"));
         }
         builder(url).map(drop)
     }
@@ -42,7 +42,8 @@ impl Scheme for Sqlite {
     fn in_namespace(&self, url: &StoreUrl, namespace: &Namespace) -> Result<StoreUrl, Error> {
         let path = url.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let stem = stem.ok_or_else(|| Error::invalid(format!("{} has no name to put a namespace into", path.display())))?;
+        let stem =
+            stem.ok_or_else(|| Error::invalid(format!("cannot add a namespace to {}: it has no file name", path.display())))?;
         let extension = path.extension().and_then(|extension| extension.to_str()).map(|extension| format!(".{extension}"));
         let name = format!("{stem}.{namespace}{}", extension.unwrap_or_default());
         url.clone().with_place(path.with_file_name(name))

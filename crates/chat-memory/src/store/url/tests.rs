@@ -111,8 +111,8 @@ fn sqlite_urls() {
     assert_eq!(within("sqlite:/data/chats.db?retention=30d"), "sqlite:/data/chats.acme.db?retention=30d");
     assert_eq!(within("sqlite:chats"), "sqlite:chats.acme");
     refuses(&[
-        ("sqlite:", &["names a file"]),
-        ("sqlite:?read_only=true", &["names a file"]),
+        ("sqlite:", &["missing path"]),
+        ("sqlite:?read_only=true", &["missing path"]),
         ("sqlite::memory:", &["memory:"]),
         ("sqlite://host/chat.db", &["no host", "sqlite:///PATH"]),
         ("sqlite:a%zz.db", &["%25", "the path"]),

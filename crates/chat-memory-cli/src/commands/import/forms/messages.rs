@@ -27,7 +27,7 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
         match (name.as_str(), value) {
             ("id", Value::String(text)) if text.is_empty() => {
                 return Err(Error::invalid(
-                    "the field \"id\" is empty: give an id, or leave the field out to have one made of the content",
+                    "the field \"id\" is empty: give an id, or leave the field out to derive one from the content",
                 ));
             }
             ("id", Value::String(text)) => draft.id = Some(text),

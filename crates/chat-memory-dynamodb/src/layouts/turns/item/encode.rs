@@ -55,7 +55,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
         return Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "the append has {bytes} bytes of messages; the limit is {max_bytes} (max_record in the store's URL); split it or raise the limit"
+                "append too large: {bytes} bytes of messages, and the limit is {max_bytes} (max_record in the store URL); split it or raise the limit"
             ),
         ));
     }
@@ -111,7 +111,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     let parts: Vec<Item> =
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     if parts.len() > MAX_PARTS {
-        let why = format!("the append takes {} parts, and a record may have {MAX_PARTS}; split it", parts.len());
+        let why = format!("append too large: it takes {} parts, and the limit is {MAX_PARTS}; split it", parts.len());
         return Err(Error::new(ErrorKind::TooLarge, why));
     }
     attributes.insert(PARTS.to_owned(), number(parts.len()));
@@ -119,7 +119,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.whole() {
         return Err(Error::new(
             ErrorKind::TooLarge,
-            "the append's metadata and times are larger than an item of DynamoDB may be (400 KB); split it",
+            "append too large: its metadata and times exceed DynamoDB's limit for an item (400 KB); split it",
         ));
     }
     Ok(Encoded { attributes, parts })
