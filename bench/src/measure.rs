@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_is_the_median_of_the_pairs_ratios() {
+    fn ratio_is_the_median_of_pairwise_ratios() {
         let pair = |library, raw| (Duration::from_millis(library), Duration::from_millis(raw));
         let ratio = Ratio::of(&[pair(20, 10), pair(3, 1), pair(1000, 1000), pair(15, 10), pair(50, 10)]);
         assert_eq!((ratio.low, ratio.median, ratio.high), (1.5, 2.0, 3.0));
     }
 
     #[tokio::test]
-    async fn both_sides_run_equally_often_and_take_turns_at_being_first() {
+    async fn both_sides_run_equally_often_and_alternate_going_first() {
         let order = std::cell::RefCell::new(String::new());
         let side = |name| {
             let order = &order;

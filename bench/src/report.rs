@@ -52,7 +52,7 @@ mod tests {
     use chat_memory::store::Cost;
 
     #[test]
-    fn a_line_says_the_ratio_its_spread_and_the_aim() {
+    fn report_line_shows_ratio_spread_and_target() {
         let ratio = Ratio { median: 1.046, low: 1.0, high: 1.1 };
         let line = Comparison { library: "an append", raw: "a put", aim: Some(1.1), ratio };
         let counts = Counts { turns: 100, append: Cost::default(), window: Cost::default() };

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_are_of_one_size_and_differ() {
+    fn turns_have_equal_size_and_distinct_text() {
         for number in 0..100 {
             let turn = turn(number);
             assert!(turn.messages().all(|message| message.text().len() == TEXT_BYTES));

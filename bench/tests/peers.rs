@@ -3,7 +3,7 @@
 use std::process::Command;
 
 #[test]
-fn a_smoke_run_beside_pythons_stores_prints_its_tables() {
+fn smoke_run_against_python_stores_prints_its_tables() {
     let packages =
         std::env::var_os("CHAT_MEMORY_EMBEDDED").expect("CHAT_MEMORY_EMBEDDED is not set; run `cargo xtask test peers`");
     let mut bench = Command::new(env!("CARGO_BIN_EXE_chat-memory-bench"));

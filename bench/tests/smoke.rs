@@ -25,7 +25,7 @@ fn smoke_with(args: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> String {
 }
 
 #[test]
-fn a_smoke_run_prints_the_table() {
+fn smoke_run_prints_the_table() {
     let table = smoke(&[]);
     for line in
         ["| DynamoDB: append a turn |", "| DynamoDB: load a window |", "| SQLite: append a turn |", "| SQLite: load a window |"]
@@ -35,7 +35,7 @@ fn a_smoke_run_prints_the_table() {
 }
 
 #[test]
-fn a_smoke_run_of_the_service_prints_its_tables() {
+fn service_smoke_run_prints_its_tables() {
     // `cargo test --workspace` builds the program next to this one; without it the harness says what to do.
     let program = Path::new(env!("CARGO_BIN_EXE_chat-memory-bench")).with_file_name("chat-memory");
     let table = smoke(&["--service", &program.display().to_string()]);
@@ -49,7 +49,7 @@ fn a_smoke_run_of_the_service_prints_its_tables() {
 }
 
 #[test]
-fn a_smoke_run_of_scale_prints_its_tables_and_leaves_drawings() {
+fn scale_smoke_run_prints_tables_and_writes_plots() {
     let plots = tempfile::tempdir().expect("a folder");
     let table = smoke_with(&["scale"], &[("CHAT_MEMORY_PLOTS", plots.path().as_os_str())]);
     for line in [
@@ -67,7 +67,7 @@ fn a_smoke_run_of_scale_prints_its_tables_and_leaves_drawings() {
 }
 
 #[test]
-fn a_smoke_run_of_compression_prints_its_tables() {
+fn compression_smoke_run_prints_its_tables() {
     let table = smoke(&["compression"]);
     for line in ["| 64 | 1 → 1 | 1 → 1 | 1 → 1 |", "| 1500 |", "compressed |"] {
         assert!(table.contains(line), "{line} is missing in:\n{table}");

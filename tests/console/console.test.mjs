@@ -59,7 +59,7 @@ test("messages come while the page is open, and go when they are taken back", as
   await page.getByText("Taken back: record 1").waitFor();
   assert.deepEqual(await page.locator(".message .text").allInnerTexts(), ["First"]);
   await api(service.url, "DELETE", "/sessions/live/messages");
-  await page.getByText("Cleared: nothing that came before").waitFor();
+  await page.getByText("Cleared: all earlier messages are hidden").waitFor();
   assert.equal(await page.locator(".message").count(), 0);
   await close();
 });

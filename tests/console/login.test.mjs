@@ -35,7 +35,7 @@ async function loggedIn(key, path = "/console") {
 
 test("a wrong key is refused, in words", async () => {
   const { page, close } = await loggedIn("cm_wrong_key");
-  await page.getByRole("alert").getByText("This API key is not known here").waitFor();
+  await page.getByRole("alert").getByText("Unknown API key").waitFor();
   await isAccessible(page, "the login, refused");
   await close();
 });

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_file_is_refused_and_nothing_is_kept_of_it() {
+    fn file_with_another_checksum_is_refused_and_removed() {
         let package = Package { package: "some@1.0.0", sha512: "c2hhNTEy", paths: &["package"], strip: 1 };
         let folder = tempfile::tempdir().expect("a folder");
         let fetch = |folder: &Path, _: &str| {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_is_named_without_its_version() {
+    fn package_name_excludes_its_version() {
         let package = Package { package: "@scope/some@1.0.0", sha512: "AAECAwQFBgcICQ==", paths: &[], strip: 0 };
         assert_eq!((package.name(), package.short()), ("@scope/some", Ok("0001020304050607".to_owned())));
     }

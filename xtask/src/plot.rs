@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drawing_has_its_words_its_lines_and_a_white_ground() {
+    fn plot_has_labels_series_and_a_white_background() {
         let series = serde_json::json!([{"name": "ours", "points": [[1, 1], [1000, 1]]}, {"name": "theirs", "points": [[1, 0], [10, 7.5]]}]);
         let drawing = serde_json::json!({"title": "A turn", "x": "turns", "y": "units", "series": series});
         let svg = draw(&drawing).expect("a drawing");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_as_people_do() {
+    fn axis_numbers_use_thousands_separators() {
         let labels: Vec<_> = [0.5, 1.0, 100.0, 1000.0, 1_234_567.0].iter().map(label).collect();
         assert_eq!(labels, ["0.5", "1", "100", "1,000", "1,234,567"]);
     }

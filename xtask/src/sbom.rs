@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_in_is_taken_out() {
+    fn unbuilt_components_are_removed_from_the_sbom() {
         let mut sbom = sbom();
         cut(&mut sbom, &mut wanted(&["a"])).expect("whole");
         assert_eq!(sbom["components"], json!([component("a")]));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_listed_or_not_described_is_an_error() {
+    fn missing_or_undescribed_component_is_an_error() {
         let error = cut(&mut sbom(), &mut wanted(&["a", "c"])).expect_err("c is missing");
         assert!(error.contains("c 1.0.0 is built in"), "{error}");
         let mut lacking = sbom();

@@ -56,7 +56,7 @@ mod tests {
     use super::used;
 
     #[test]
-    fn words_are_found_and_names_are_not() {
+    fn words_are_found_but_identifiers_are_not() {
         assert_eq!(used("It is made anew.").map(|(word, _)| word).collect::<Vec<_>>(), ["anew"]);
         assert_eq!(used("`langchain.beside`, read_beside(), --beside").count(), 0);
     }

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_people_do() {
+    fn numbers_use_thousands_separators_and_no_trailing_zeros() {
         assert_eq!([1.0, 1.5, 27.25, 10.0].map(number), ["1", "1.5", "27.25", "10"]);
         assert_eq!([1, 100, 1_000, 100_000].map(thousands), ["1", "100", "1,000", "100,000"]);
     }

@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pace_is_of_all_requests_and_of_the_median_round() {
+    fn pace_combines_the_median_rate_and_all_latencies() {
         let mut side = Side::default();
         for seconds in [1, 2, 4] {
             side.add((Duration::from_secs(seconds), (1..=100).map(Duration::from_millis).collect()));

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_may_be_the_whole_address() {
+    fn base_url_may_be_the_full_endpoint_url() {
         let url = |base: &str| Endpoint::new(base, None).map(|endpoint| endpoint.url().to_owned()).map_err(|e| e.sentence());
         for base in ["http://h/v1", "http://h/v1/", "http://h/v1/chat/completions", "http://h/v1/chat/completions/"] {
             assert_eq!(url(base).expect("a base URL"), "http://h/v1/chat/completions");

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_steers_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(visible("plain\n\ttext, 日本 👍"), "plain\n\ttext, 日本 👍");
         assert_eq!(visible("\u{1b}[31mred\u{7}\u{9b}2J\r"), "\\u{1b}[31mred\\u{7}\\u{9b}2J\\u{d}");
         assert_eq!(visible("one\r\ntwo"), "one\ntwo");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_same_value() {
+    fn escaped_json_is_the_same_value() {
         let value = serde_json::json!({ "a\u{9b}": "\u{1b}\u{7f}\u{85}\u{2028}\u{202e} é 日本 \n" });
         let line = json_line(&value);
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line}");

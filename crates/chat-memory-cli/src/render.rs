@@ -205,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn times_have_their_offset() {
+    fn rendered_times_include_the_utc_offset() {
         let zone = TimeZone::fixed(jiff::tz::offset(-3));
         assert_eq!(time(1_777_879_800_500, &zone), "2026-05-04 04:30:00-03:00");
         assert_eq!(time(1_777_879_800_500, &TimeZone::UTC), "2026-05-04 07:30:00+00:00");
     }
 
     #[test]
-    fn text_is_indented() {
+    fn message_text_is_indented() {
         assert_eq!(shown(json!({"role": "user", "name": "Ann", "content": "one\n\ntwo"})), "user Ann\n  one\n\n  two\n");
     }
 
     #[test]
-    fn a_time_is_shown_where_it_is_known() {
+    fn known_message_times_are_shown() {
         let text = |times: [Option<i64>; 2]| {
             let mut record = Record::new(7, chat_memory::store::AppendId::random(), 0)
                 .with_entries([Message::user("q"), Message::assistant("a")]);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_named() {
+    fn content_parts_are_labelled() {
         let parts = json!({"role": "user", "content": [
             {"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
             {"type": "input_audio", "input_audio": {}}]});
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_steers_the_terminal() {
+    fn control_characters_in_any_field_are_escaped() {
         let evil = "\u{1b}]0;x\u{7}\u{9b}1m\r";
         let message = json!({"role": "assistant", "name": evil, "content": evil, "refusal": evil, "tool_call_id": evil,
             "tool_calls": [{"id": evil, "function": {"name": evil, "arguments": format!("{{\"{}\": 1}}", "\\u001b")}}]});

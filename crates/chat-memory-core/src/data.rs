@@ -74,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn record_comes_back_equal(messages in proptest::collection::vec(arbitrary::message(), 0..4), seq: u64, rewind: Option<u64>) {
+        fn record_round_trips_through_serde(messages in proptest::collection::vec(arbitrary::message(), 0..4), seq: u64, rewind: Option<u64>) {
             let mut record = Record::new(seq, AppendId::random(), -1).with_entries(messages);
             record.sent_at = record.entries.iter().map(|_| Some(1)).collect();
             (record.expires_at, record.rewind) = (Some(7), rewind);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn text_forms_come_back_equal() {
+    fn text_forms_round_trip_through_serde() {
         let position = Position::new(3, Some(AppendId::random()), 5);
         assert_eq!(serde_json::to_value(&position).expect("JSON"), position.to_string());
         assert_eq!(again(&position), position);

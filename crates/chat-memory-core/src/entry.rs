@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn other_entry_that_would_come_back_as_a_message_is_refused() {
+    fn entry_that_would_be_read_as_a_message_is_refused() {
         let Value::Object(fields) = Message::user("Hi").to_value() else { panic!("an object") };
         let error = Entry::Other(fields).check().expect_err("a message").to_string();
         assert!(error.starts_with("invalid entry: "), "{error}");

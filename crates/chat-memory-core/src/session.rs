@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn session_ids_are_checked() {
+    fn invalid_session_ids_are_refused() {
         for good in ["a", "user:42", "ns", "dir", "日本", "a b", &"x".repeat(1000)] {
             assert!(SessionId::new(good).is_ok(), "{good}");
         }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_id_may_be_any_text() {
+    fn stored_id_may_be_any_text() {
         for odd in ["a\nb", "ns#a", "dir#", "\u{0}", &"x".repeat(SessionId::MAX_STORED_BYTES)] {
             let id = SessionId::stored(odd).expect(odd);
             assert_eq!(id.as_str(), odd);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_does_not_repeat_a_long_name() {
+    fn error_does_not_repeat_a_long_name() {
         let error = SessionId::new(format!("{}\n", "x".repeat(900))).expect_err("a line feed");
         assert!(error.to_string().len() < 200, "{error}");
     }

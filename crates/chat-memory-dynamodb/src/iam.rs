@@ -281,7 +281,7 @@ mod tests {
     use chat_memory_core::Namespace;
 
     #[test]
-    fn a_namespace_narrows_the_items_but_not_the_table() {
+    fn namespace_restricts_item_actions_only() {
         let namespace = Namespace::new("tenant-7").expect("a name");
         let options = Options::new("chats").with_namespace(namespace);
         let policy = policy(&options, &[Use::Sessions], None);
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn the_service_has_the_namespaces_within_its_own() {
+    fn service_policy_includes_nested_namespaces() {
         let options = Options::new("chats").with_namespace(Namespace::new("prod").expect("a name"));
         let condition = &policy(&options, &[Use::Service], None)["Statement"][0]["Condition"];
         assert_eq!(condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], json!(["ns#prod#*", "ns#prod/*"]));
     }
 
     #[test]
-    fn uses_add_up_without_repeats() {
+    fn policy_uses_combine_without_duplicates() {
         let policy = policy(&Options::new("chats").with_region("cn-north-1"), &[Use::TableCreate, Use::TableCheck], None);
         assert_eq!(
             policy["Statement"][0]["Action"],
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_stands_as_it_was_given() {
+    fn table_arn_is_used_verbatim() {
         let arn = "arn:aws-us-gov:dynamodb:us-gov-west-1:111122223333:table/chats";
         assert_eq!(policy(&Options::new(arn), &[Use::Sessions], None)["Statement"][0]["Resource"], arn);
     }

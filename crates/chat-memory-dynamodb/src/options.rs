@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_work() {
+    fn default_options_are_valid() {
         Options::new("chats").check().expect("defaults");
         let options = Options::new("arn:aws:dynamodb:eu-west-1:111122223333:table/chats");
         options.check().expect("an ARN");
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_a_remedy() {
+    fn invalid_options_are_refused_with_a_remedy() {
         assert!(refused(Options::new("no")).contains("invalid table \"no\": expected a name of 3 to 255"));
         assert!(refused(Options::new("a table")).contains("invalid table"));
         assert!(refused(Options::new("arn:aws:s3:::chats")).contains("arn:aws:dynamodb:eu-west-1"));
@@ -413,7 +413,7 @@ mod tests {
 
     /// Each invalid value, by its name and as code gives it.
     #[test]
-    fn a_setting_is_refused_alike_by_its_name_and_in_code() {
+    fn invalid_setting_is_refused_by_name_and_by_builder_alike() {
         let long = "x".repeat(1025);
         for (name, value, says, in_code) in [
             ("region", "EU-WEST-1", "eu-west-1", (|o, v| o.with_region(v)) as fn(Options, &str) -> Options),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_contradict_each_other_are_named() {
+    fn contradictory_settings_are_named() {
         for (given, says) in [
             (&[("partition_key", "messages")][..], "invalid partition_key \"messages\": records have an attribute of that name"),
             (&[("partition_key", "History")], "invalid partition_key \"History\""),
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_each_setting_and_no_secret() {
+    fn debug_shows_settings_but_no_secret() {
         let credentials = Credentials::new("AKIAEXAMPLE", "hunter2").with_session_token("hunter3");
         let options = Options::new("chats").with_credentials(credentials).with_endpoint("http://me:hunter2@x");
         let shown = format!("{options:?}");
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_a_setting_or_known_to_be_none() {
+    fn every_option_is_a_setting_or_listed_as_none() {
         // A new field fails to compile here: add its row to `Options::SETTINGS`, and it to one of the two lists.
         let Options {
             region: _,

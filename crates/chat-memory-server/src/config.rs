@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_come_before_the_file_and_the_file_before_the_defaults() {
+    fn flags_override_the_file_and_the_file_the_defaults() {
         let flags = Settings { listen: Some("127.0.0.1:1".into()), ..Settings::default() };
         let file = file("listen = \"127.0.0.1:2\"\nmax-body = \"1KB\"\ntrusted-proxy = [\"10.0.0.0/8\"]").expect("a good file");
         let all = flags.over(file).over(Settings::defaults());
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_wrong_says_where() {
+    fn config_error_names_line_and_field() {
         for (text, line, what) in
             [("\n\nlistem = 1", "line 3", "listem"), ("max-body = \"huge\"", "line 1", "size"), ("drain = 3", "line 1", "string")]
         {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_it_listens_on_loopback_only() {
+    fn service_without_keys_listens_on_loopback_only() {
         for (at, good) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("[::]:0", false)] {
             let settings = Settings { listen: Some(at.into()), ..Settings::default() };
             let listening = settings.listening().expect("an address");

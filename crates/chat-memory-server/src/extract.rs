@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_place() {
+    fn json_errors_name_the_location() {
         let problem = |text: &str| read::<Sample>(text.as_bytes()).expect_err("wrong").detail().to_owned();
         assert!(problem("{\n\"list\": [,]}").contains("line 2, column 10: expected a value"), "{}", problem("{\n\"list\": [,]}"));
         assert!(problem(r#"{"list": [{"n": 1}, {"n": "x"}]}"#).contains("/list/1/n"));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_in_every_form() {
+    fn entity_tags_are_read_in_every_form() {
         for text in ["\"AQ\"", "W/\"AQ\"", "AQ"] {
             assert_eq!(tag(text), Some("AQ"));
         }

@@ -385,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_found_listed_and_revoked() {
+    fn key_is_created_found_listed_and_revoked() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
         assert!(Keys::open(&path).expect_err("no file").is_not_found());
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_at_the_same_moment_are_all_kept() {
+    fn concurrent_key_changes_are_all_kept() {
         const EACH: usize = 20;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_names_and_namespaces_are_refused() {
+    fn invalid_key_names_and_namespaces_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
         for (name, namespace) in [("", None), ("a\n", None), ("a", Some("../x")), ("a", Some("A")), ("a", Some(""))] {

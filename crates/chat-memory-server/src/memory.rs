@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_finds_no_room_waits_and_is_refused_in_the_end() {
+    async fn body_without_free_memory_waits_then_is_refused() {
         let memory = Memory::new(40 * SMALL);
         assert_eq!(memory.longest(), 10 * SMALL);
         let (mut first, mut second) = (Held::default(), Held::default());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn values_count_and_text_does_not() {
+    fn memory_estimate_counts_values_outside_strings() {
         let of = |json: &str| estimate(json.as_bytes()) - json.len() * OF_BYTE;
         assert_eq!(of(r#""a,b[{\",""#), OF_VALUE, "a string is one value");
         assert_eq!(of("[0,0,0]"), 4 * OF_VALUE);

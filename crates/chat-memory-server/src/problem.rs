@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_told_no_names_of_the_operators() {
+    fn client_errors_hide_operator_names() {
         for kind in
             [ErrorKind::NotFound, ErrorKind::AccessDenied, ErrorKind::Unavailable, ErrorKind::Corrupt, ErrorKind::Throttled]
         {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn doubt_says_how_this_goes_on() {
+    fn in_doubt_problem_explains_the_next_step() {
         let said = |operation| Problem::of(&Error::new(ErrorKind::InDoubt, "no"), Reader::Client, operation).detail().to_owned();
         assert!(said(Operation::Append).contains("ticket in its body"));
         assert!(said(Operation::Rewind).contains("read the session again") && !said(Operation::Rewind).contains("ticket"));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_repeated_says_when() {
+    fn retryable_problems_have_a_retry_after() {
         for kind in [ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::InDoubt] {
             let response = Problem::of(&Error::new(kind, "no"), Reader::Client, Operation::Load).into_response();
             assert!(response.headers().contains_key(header::RETRY_AFTER), "{kind:?}");

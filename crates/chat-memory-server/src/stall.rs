@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
+    async fn stalled_client_is_cut_off_but_a_slow_one_is_not() {
         const LIMIT: Duration = Duration::from_secs(30);
         let (near, mut far) = tokio::io::duplex(4);
         let mut near = Impatient::new(near, LIMIT);

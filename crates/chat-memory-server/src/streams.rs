@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_are_limited_by_key_and_in_all() {
+    fn streams_are_limited_per_key_and_in_total() {
         let streams = Streams::new(3, 2);
         let status = |opened: Result<OpenOfKey, Problem>| opened.map(drop).map_err(|problem| problem.status().as_u16());
         let first = streams.open(Some("a")).expect("the first");

@@ -45,7 +45,7 @@ fn ask_all(address: SocketAddr, key: &str, secrets: &mut Secrets) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traces_hold_no_key_and_no_cookie() {
+async fn traces_contain_no_key_or_cookie() {
     let traced = Traced::start();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("keys.toml");
@@ -80,7 +80,7 @@ async fn traces_hold_no_key_and_no_cookie() {
 }
 
 #[test]
-fn what_can_be_printed_holds_no_key_and_no_hash() {
+fn printed_values_contain_no_key_or_hash() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("keys.toml");
     let (key, text) = create(&path, "all", None, &[Right::Read]).expect("a key");

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_in_doubt_only_where_it_may_have_reached_the_disk() {
+    fn commit_is_in_doubt_only_if_it_may_have_reached_the_disk() {
         use rusqlite::ffi::{SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
         let ticket = Ticket::new(AppendId::random(), 7);
         let of = |code| commit_failed(failure(code), ticket).at(&Options::new("chat.db".into()));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sentence_names_the_file() {
+    fn every_error_names_the_file() {
         for code in 1..=26 {
             let error = Failure::from(failure(code)).at(&Options::new("/x/chat.db".into()));
             assert!(error.to_string().contains("/x/chat.db"), "{code}: {error}");

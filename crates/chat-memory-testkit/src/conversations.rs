@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_has_what_tests_need() {
+    fn sample_covers_the_message_forms_tests_need() {
         let sample = read(&sample_path());
         assert_eq!(sample.len(), 3);
         assert!(has(&sample, |message| message.role == Role::System));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_the_whole_conversation_and_each_has_one_question() {
+    fn turns_cover_the_conversation_with_one_question_each() {
         for conversation in read(&sample_path()).into_iter().chain(shared_conversations()) {
             let turns: Vec<_> = conversation.turns().collect();
             assert_eq!(turns.concat(), conversation.messages, "{}", conversation.id);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_at_the_edges() {
+    fn turns_are_split_in_edge_cases() {
         let turns = |messages: Vec<Message>| {
             let conversation = Conversation { id: "x".into(), messages };
             conversation.turns().map(<[Message]>::len).collect::<Vec<_>>()

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_found_in_every_form_and_nothing_else_is() {
+    fn secrets_are_found_in_every_encoding() {
         let mut secrets = Secrets::new();
         let secret = secrets.make("the secret");
         for (name, form) in forms(&secret) {

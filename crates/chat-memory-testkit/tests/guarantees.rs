@@ -33,7 +33,7 @@ fn has_title(text: &str, title: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_is_named_exists() {
+fn every_test_in_guarantees_exists() {
     assert!(!PAGE.contains("```"), "backquotes must only mark code spans");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let (mut found, mut missing) = (0, Vec::new());
@@ -57,7 +57,7 @@ fn every_test_that_is_named_exists() {
 }
 
 #[test]
-fn what_is_not_there_would_be_missed() {
+fn missing_tests_would_be_detected() {
     assert_eq!(named("crates/a/tests/b.rs: c, d"), Some(("crates/a/tests/b.rs", "c, d")));
     assert_eq!(named("crates/a/src/b.rs"), Some(("crates/a/src/b.rs", "")));
     for other in ["Append::clear", "tests/peers", "table sweep", "docs/a.rs: b", ""] {

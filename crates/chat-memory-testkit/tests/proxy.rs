@@ -74,7 +74,7 @@ fn no_answer(result: Result<(), SdkError<PutItemError>>) -> bool {
 }
 
 #[tokio::test]
-async fn what_passes_is_recorded_and_counted() {
+async fn passed_requests_are_recorded_and_counted() {
     let bench = Bench::new(|_: &Request| Fault::Pass).await;
     bench.put("a").await.expect("it passes");
     let refused = bench.put("a").await.expect_err("it is there already");
@@ -96,7 +96,7 @@ async fn what_passes_is_recorded_and_counted() {
 }
 
 #[tokio::test]
-async fn a_dropped_request_never_arrives_and_a_dropped_answer_did() {
+async fn dropped_request_is_lost_but_dropped_answer_was_executed() {
     let bench = Bench::new(only("PutItem", 0, Fault::DropRequest)).await;
     assert!(no_answer(bench.put("a").await));
     assert!(!bench.has("a").await);
@@ -109,7 +109,7 @@ async fn a_dropped_request_never_arrives_and_a_dropped_answer_did() {
 }
 
 #[tokio::test]
-async fn a_duplicate_arrives_twice() {
+async fn duplicated_request_arrives_twice() {
     let bench = Bench::new(only("PutItem", 0, Fault::Duplicate)).await;
     bench.put("a").await.expect("the first answer");
     bench.proxy.set_plan(only("PutItem", 1, Fault::Repeat));
@@ -120,7 +120,7 @@ async fn a_duplicate_arrives_twice() {
 }
 
 #[tokio::test]
-async fn a_reset_is_no_close() {
+async fn reset_differs_from_a_closed_connection() {
     let bench = Bench::new(only("PutItem", 0, Fault::ResetRequest)).await;
     // As text, since a closed connection is another error of the same kind.
     let how = |result: Result<(), SdkError<PutItemError>>| format!("{:?}", result.expect_err("no answer"));
@@ -141,7 +141,7 @@ async fn a_reset_is_no_close() {
 }
 
 #[tokio::test]
-async fn an_answer_breaks_off_before_its_length() {
+async fn truncated_answer_is_incomplete() {
     let bench = Bench::new(only("GetItem", 0, Fault::Truncate)).await;
     bench.put("a").await.expect("it passes");
     let get = || bench.client.get_item().table_name(&bench.table).key("id", AttributeValue::S("a".into())).send();
@@ -157,7 +157,7 @@ async fn an_answer_breaks_off_before_its_length() {
 }
 
 #[tokio::test]
-async fn a_conflict_is_said_as_the_operation_says_it() {
+async fn conflict_takes_the_form_of_the_operation() {
     let bench = Bench::new(|request: &Request| Answer::conflict(request, 4).map_or(Fault::Pass, Fault::Answer)).await;
     assert_eq!(bench.put("a").await.expect_err("a conflict").code(), Some("TransactionConflictException"));
     assert!(!bench.has("a").await);
@@ -178,7 +178,7 @@ async fn a_conflict_is_said_as_the_operation_says_it() {
 }
 
 #[tokio::test]
-async fn a_signature_that_is_out_of_time_is_refused_with_the_service_s_date() {
+async fn out_of_time_signature_is_refused_with_the_service_date() {
     let bench = Bench::new(|_: &Request| Fault::Pass).await;
     bench.proxy.check_clocks(Duration::from_secs(15 * 60));
     bench.put("right").await.expect("the same clock");
@@ -206,7 +206,7 @@ async fn a_signature_that_is_out_of_time_is_refused_with_the_service_s_date() {
 }
 
 #[tokio::test]
-async fn a_held_request_is_judged_by_the_clock_when_it_arrives() {
+async fn held_request_is_checked_by_the_clock_at_arrival() {
     let gate = Gate::new();
     let bench = Bench::new(only("PutItem", 0, Fault::Hold(gate.clone()))).await;
     bench.proxy.check_clocks(Duration::from_secs(5 * 60));
@@ -220,7 +220,7 @@ async fn a_held_request_is_judged_by_the_clock_when_it_arrives() {
 
 /// The SDK's own clock correction, which the library turns off, takes the time from the refusal's date.
 #[tokio::test]
-async fn aws_s_client_learns_the_time_from_the_refusal() {
+async fn aws_client_corrects_its_clock_from_the_refusal() {
     let bench = Bench::new(|_: &Request| Fault::Pass).await;
     bench.proxy.check_clocks(Duration::from_secs(5 * 60));
     bench.proxy.set_clock_ahead(3 * 3600);
@@ -232,7 +232,7 @@ async fn aws_s_client_learns_the_time_from_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_late_answer_finds_a_request_that_was_carried_out() {
+async fn delayed_answer_leaves_its_request_executed() {
     let bench = Bench::new(only("PutItem", 0, Fault::Delay(Duration::from_secs(3600)))).await;
     bench.put_and_hang_up("a").await;
     bench.proxy.idle().await;
@@ -240,7 +240,7 @@ async fn a_late_answer_finds_a_request_that_was_carried_out() {
 }
 
 #[tokio::test]
-async fn a_held_write_arrives_after_its_client_has_given_up() {
+async fn held_write_arrives_after_its_client_gave_up() {
     let gate = Gate::new();
     let bench = Bench::new(only("PutItem", 0, Fault::Hold(gate.clone()))).await;
     bench.put_and_hang_up("a").await;
@@ -256,7 +256,7 @@ async fn a_held_write_arrives_after_its_client_has_given_up() {
 }
 
 #[tokio::test]
-async fn what_is_held_can_be_left_out_of_the_wait() {
+async fn waiting_for_idle_can_exclude_held_requests() {
     let gate = Gate::new();
     let held = gate.clone();
     let bench = Bench::new(move |request: &Request| match (request.operation.as_str(), request.nth) {
@@ -275,7 +275,7 @@ async fn what_is_held_can_be_left_out_of_the_wait() {
 }
 
 #[tokio::test]
-async fn answers_of_aws_are_what_its_client_takes_them_for() {
+async fn simulated_aws_errors_are_recognised_by_the_aws_client() {
     let answers = [
         (Answer::throttling(), "ThrottlingException"),
         (Answer::provisioned_throughput_exceeded(), "ProvisionedThroughputExceededException"),
@@ -311,7 +311,7 @@ async fn answers_of_aws_are_what_its_client_takes_them_for() {
 }
 
 #[tokio::test]
-async fn a_cancelled_transaction_names_its_reasons() {
+async fn cancelled_transaction_carries_its_reasons() {
     let answer = Answer::transaction_canceled(&["None", "ConditionalCheckFailed", "TransactionConflict"]);
     let bench = Bench::new(only("TransactWriteItems", 0, Fault::Answer(answer))).await;
     let put = Put::builder().table_name(&bench.table).item("id", AttributeValue::S("a".into())).build();
@@ -327,7 +327,7 @@ async fn a_cancelled_transaction_names_its_reasons() {
 }
 
 #[tokio::test]
-async fn chance_decides_and_nothing_is_lost_that_was_repeated() {
+async fn retried_writes_survive_random_faults() {
     let plan = Seeded { drop_requests: 0.2, drop_answers: 0.2, duplicates: 0.2, only: vec!["PutItem".into()], ..Seeded::new(7) };
     let bench = Bench::new(plan).await;
     for id in (0..20).map(|n| n.to_string()) {
@@ -356,7 +356,7 @@ fn told_by_the_program(args: &[&str]) -> String {
 }
 
 #[test]
-fn the_program_prints_its_url_and_makes_the_faults_it_is_told_to() {
+fn proxy_program_prints_its_url_and_injects_faults() {
     for (args, told) in [
         (&["--drop-answers", "1"][..], "IncompleteMessage"),
         (&["--resets", "1"], "ConnectionReset"),
@@ -372,7 +372,7 @@ fn the_program_prints_its_url_and_makes_the_faults_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_said() {
+async fn unreachable_service_is_502() {
     let proxy = FaultProxy::start("http://127.0.0.1:1", |_: &Request| Fault::Pass);
     let error = client(&proxy.url()).list_tables().send().await.expect_err("nobody is there");
     assert_eq!(error.raw_response().map(|response| response.status().as_u16()), Some(502));

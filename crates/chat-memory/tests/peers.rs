@@ -67,7 +67,7 @@ fn with_tools() -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn langchain_js_takes_turns_with_us() {
+async fn langchain_js_and_our_store_share_a_session() {
     let (mut js, table, none) = (peer(Kind::LangChainJs), list::new_table("id", None).await, json!({}));
     let session = dynamodb::session("js");
     let theirs = json!([
@@ -107,7 +107,7 @@ async fn langchain_js_takes_turns_with_us() {
 }
 
 #[tokio::test]
-async fn langchain_js_with_a_sort_key_is_recognised_by_its_setting() {
+async fn langchain_js_sort_key_requires_its_setting() {
     let (mut js, table) = (peer(Kind::LangChainJs), list::new_table("id", Some("sk")).await);
     let (session, options) = (dynamodb::session("js-sk"), json!({"sortKey": "sk"}));
     js.add(&table, session.as_str(), &options, &json!([{"type": "human", "data": {"content": "hi"}}])).expect("a write");
@@ -125,7 +125,7 @@ async fn langchain_js_with_a_sort_key_is_recognised_by_its_setting() {
 }
 
 #[tokio::test]
-async fn flowise_takes_turns_with_us() {
+async fn flowise_and_our_store_share_a_session() {
     let (mut flowise, table, none) = (peer(Kind::Flowise), list::new_table("id", None).await, json!({}));
     let session = dynamodb::session("flowise");
     let turn = json!([{"text": "question", "type": "userMessage"}, {"text": "", "type": "apiMessage"}]);
@@ -145,7 +145,7 @@ async fn flowise_takes_turns_with_us() {
 }
 
 #[tokio::test]
-async fn langchain_python_takes_turns_with_us() {
+async fn langchain_python_and_our_store_share_a_session() {
     let (mut python, table, none) = (peer(Kind::LangChainPython), list::new_table("SessionId", None).await, json!({}));
     let session = dynamodb::session("python");
     let theirs = json!([
@@ -176,7 +176,7 @@ async fn langchain_python_takes_turns_with_us() {
 }
 
 #[tokio::test]
-async fn an_original_sees_the_newest_part_of_a_session_that_was_rolled() {
+async fn originals_see_the_newest_part_of_a_rolled_session() {
     for (kind, key, dialect) in [(Kind::LangChainJs, "id", Dialect::Js), (Kind::LangChainPython, "SessionId", Dialect::Python)] {
         let (mut peer, table, none) = (peer(kind), list::new_table(key, None).await, json!({}));
         let session = dynamodb::session("rolled");
@@ -197,7 +197,7 @@ async fn an_original_sees_the_newest_part_of_a_session_that_was_rolled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_of_ours_and_one_original_lose_and_double_nothing() {
+async fn eight_writers_and_one_original_lose_and_duplicate_nothing() {
     let plan = Seeded { drop_answers: 0.1, drop_requests: 0.05, ..Seeded::new(11) };
     let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
     for endpoint in [dynamodb_endpoint(), proxy.url()] {

@@ -86,7 +86,7 @@ fn assert_heard(traces: &str) {
 }
 
 #[tokio::test]
-async fn credentials_that_were_given_show_nowhere() {
+async fn explicit_credentials_are_never_shown() {
     let traced = Traced::start();
     let mut secrets = Secrets::new();
     let credentials = Credentials::new("AKIDGIVEN", secrets.make("the secret access key"));
@@ -132,7 +132,7 @@ async fn credentials_that_were_given_show_nowhere() {
 }
 
 #[tokio::test]
-async fn a_url_that_holds_a_password_is_refused_without_it() {
+async fn url_with_a_password_is_refused_without_repeating_it() {
     let mut secrets = Secrets::new();
     let password = secrets.make("the password").replace('/', "x");
     secrets.add("the password", &password);
@@ -239,7 +239,7 @@ fn given(secrets: &mut Secrets, id: &str) -> String {
 }
 
 #[tokio::test]
-async fn credentials_of_the_environment_show_nowhere() {
+async fn environment_credentials_are_never_shown() {
     let mut secrets = Secrets::new();
     let variables = [
         ("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT".to_owned()),
@@ -250,7 +250,7 @@ async fn credentials_of_the_environment_show_nowhere() {
 }
 
 #[tokio::test]
-async fn credentials_of_a_profile_show_nowhere() {
+async fn profile_credentials_are_never_shown() {
     let mut secrets = Secrets::new();
     let folder = temporary();
     // Both files have the profile, and one of them has it twice: an overwritten value is a secret, too.
@@ -270,7 +270,7 @@ async fn credentials_of_a_profile_show_nowhere() {
 }
 
 #[tokio::test]
-async fn credentials_of_a_process_show_nowhere() {
+async fn process_credentials_are_never_shown() {
     let mut secrets = Secrets::new();
     let folder = temporary();
     let answer = folder.path().join("answer.json");
@@ -283,7 +283,7 @@ async fn credentials_of_a_process_show_nowhere() {
 }
 
 #[tokio::test]
-async fn credentials_of_a_container_show_nowhere() {
+async fn container_credentials_are_never_shown() {
     let mut secrets = Secrets::new();
     let answer = given(&mut secrets, "AKIDCONTAINER");
     let variables = [
@@ -294,7 +294,7 @@ async fn credentials_of_a_container_show_nowhere() {
 }
 
 #[tokio::test]
-async fn credentials_of_an_instance_show_nowhere() {
+async fn instance_credentials_are_never_shown() {
     let mut secrets = Secrets::new();
     let (token, answer) = (secrets.make("the token of the metadata service"), given(&mut secrets, "AKIDINSTANCE"));
     let service = serve(move |path| match path {
@@ -313,7 +313,7 @@ async fn credentials_of_an_instance_show_nowhere() {
 }
 
 #[tokio::test]
-async fn credentials_for_a_web_identity_show_nowhere() {
+async fn web_identity_credentials_are_never_shown() {
     let mut secrets = Secrets::new();
     let folder = temporary();
     let identity = folder.path().join("token");

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_comes_back_equal() {
+    fn every_event_round_trips() {
         let text = |text: &str| TheirPart::Text { text: text.into() };
         let image = TheirPart::InlineData { mime_type: "image/png".into(), data: vec![0, 255, 7], uri: None, annotations: None };
         let sound = TheirPart::InlineData { mime_type: "audio/wav".into(), data: vec![1], uri: None, annotations: None };
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_stored_once() {
+    fn message_text_is_stored_only_once() {
         let text = "x".repeat(1000);
         let event = event(Some(Theirs::new("model").with_text(text)));
         let stored = to_messages(&event).expect("messages")[0].to_value().to_string();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_an_event_for_each_message() {
+    fn foreign_messages_become_one_event_each() {
         let calls =
             [ToolCall::function("c1", "weather", r#"{"city": "Paris"}"#), ToolCall::function("c2", "weather", "not JSON")];
         let events = from_messages(&[Message::tool_calls(calls), Message::tool("c1", "21 °C")], 7, 1000);

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_do_not_run_into_each_other() {
+    fn session_names_are_unambiguous() {
         let name = |app: &str, user: &str, id: &str| {
             let identity = AdkIdentity::new(
                 AppName::try_from(app).expect("an app"),

@@ -72,7 +72,7 @@ fn ids(session: &dyn Session) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_agent_with_a_tool_remembers_across_two_processes() {
+async fn agent_with_a_tool_remembers_across_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-agent", folder.path()).await {
         assert_eq!(example("adk_agent", &[&url, "How is the weather?"]), "It is \"21 °C in Paris\" (question 1)");
@@ -90,7 +90,7 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
 }
 
 #[tokio::test]
-async fn states_are_kept_each_in_its_place() {
+async fn app_user_and_session_state_are_kept_separately() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-states", folder.path()).await {
         let (one, other) = (service(&url).await, service(&url).await);
@@ -124,7 +124,7 @@ async fn states_are_kept_each_in_its_place() {
 }
 
 #[tokio::test]
-async fn rewinds_take_events_back_with_their_state() {
+async fn rewind_removes_events_and_their_state_changes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-rewind", folder.path()).await {
         let service = service(&url).await;
@@ -149,7 +149,7 @@ async fn rewinds_take_events_back_with_their_state() {
 }
 
 #[tokio::test]
-async fn an_event_goes_only_to_a_session_that_is_there() {
+async fn event_is_appended_only_to_an_existing_session() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-stale", folder.path()).await {
         let (one, other) = (service(&url).await, service(&url).await);
@@ -175,7 +175,7 @@ async fn an_event_goes_only_to_a_session_that_is_there() {
 }
 
 #[tokio::test]
-async fn a_bare_id_must_be_the_only_one() {
+async fn bare_session_id_must_be_unambiguous() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-ids", folder.path()).await {
         let service = service(&url).await;
@@ -196,7 +196,7 @@ async fn a_bare_id_must_be_the_only_one() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_lose_nothing() {
+async fn concurrent_runs_lose_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-runs", folder.path()).await {
         create(&service(&url).await, "s", &[]).await.expect("created");
@@ -219,7 +219,7 @@ async fn two_runs_at_once_lose_nothing() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_is_events() {
+async fn records_of_other_programs_are_read_as_events() {
     let url = dynamodb_url("adk-others").await;
     let session = SessionId::new("adk/app/user/s").expect("an id");
     let turn = [Message::user("Where to?"), Message::assistant("To Lisbon.")];
@@ -245,7 +245,7 @@ async fn what_others_wrote_is_events() {
 
 /// The cost of events, and the library's cost for the same.
 #[tokio::test]
-async fn an_event_costs_what_its_bytes_cost_and_a_window_one_request() {
+async fn event_cost_follows_its_size_and_a_window_is_one_request() {
     let url = dynamodb_url("adk-costs").await;
     let (store, service) = (open(&url).await, service(&url).await);
     create(&service, "s", &[("name", json!("Ada"))]).await.expect("created");

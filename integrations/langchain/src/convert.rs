@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_comes_back_equal() {
+    fn every_message_kind_round_trips() {
         let call = json!([{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1.0}"}}]);
         let plain = Theirs::new_human_message("x");
         let detailed = ImageContent::from("https://example.com/a.png").with_detail("low");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_shown_as_far_as_it_can_be() {
+    fn foreign_messages_are_shown_as_far_as_possible() {
         let image = Part::image_url("https://example.com/a.png");
         let audio = Part::from(Map::from_iter([("type".to_owned(), "input_audio".into())]));
         let theirs = from_message(&Message::user(Content::Parts(vec![Part::text("Look: "), image, audio])));

@@ -30,7 +30,7 @@ fn session(name: &str) -> SessionId {
 }
 
 #[tokio::test]
-async fn an_agent_with_a_tool_remembers_across_two_processes() {
+async fn agent_with_a_tool_remembers_across_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("langchain-agent", folder.path()).await {
         assert_eq!(example("langchain_agent", &[&url, "How is the weather?"]), "It is 21 °C in Paris (question 1)");
@@ -67,7 +67,7 @@ impl LLM for Counting {
 }
 
 #[tokio::test]
-async fn a_conversational_chain_remembers() {
+async fn conversational_chain_remembers_after_reopening() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("langchain-chain", folder.path()).await {
         for n in 0..3 {
@@ -81,7 +81,7 @@ async fn a_conversational_chain_remembers() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_lose_nothing() {
+async fn concurrent_runs_lose_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("langchain-runs", folder.path()).await {
         let run = async |who: usize| {
@@ -104,7 +104,7 @@ async fn two_runs_at_once_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_cleared_memory_is_empty_and_goes_on() {
+async fn cleared_memory_is_empty_and_usable() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("langchain-clear", folder.path()).await {
         let mut memory = ChatMemory::new(open(&url).await, session("s"));
@@ -118,7 +118,7 @@ async fn a_cleared_memory_is_empty_and_goes_on() {
 }
 
 #[tokio::test]
-async fn an_error_says_what_to_do() {
+async fn missing_table_error_names_the_table() {
     let url = format!("dynamodb://no-such-table?region=us-east-1&endpoint={}", chat_memory_testkit::dynamodb_endpoint());
     let mut memory = ChatMemory::new(open(&url).await, session("s"));
     let error = memory.add_user_message(&"x").await.expect_err("there is no table").to_string();
@@ -127,7 +127,7 @@ async fn an_error_says_what_to_do() {
 
 /// The cost of a turn through the framework, and the library's cost for the same.
 #[tokio::test]
-async fn a_turn_costs_a_write_unit_for_each_message_and_a_window_one_request() {
+async fn turn_costs_one_unit_per_message_and_a_window_one_request() {
     let store = open(&dynamodb_url("langchain-costs").await).await;
     let (theirs, ours) = (session("theirs"), session("ours"));
     let (question, answer) = ("q".repeat(300), "a".repeat(300));

@@ -21,7 +21,7 @@ async fn session(url: &str, name: &str) -> ChatSession {
 }
 
 #[tokio::test]
-async fn rigs_own_conformance_suite_holds() {
+async fn rig_conformance_suite_passes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-conformance", folder.path()).await {
         let (a, b) = (session(&url, "s").await, session(&url, "s").await);
@@ -30,7 +30,7 @@ async fn rigs_own_conformance_suite_holds() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_readable_to_everyone() {
+async fn conversation_is_readable_in_every_format() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-readable", folder.path()).await {
         let rig = session(&url, "s").await;
@@ -46,7 +46,7 @@ async fn a_conversation_is_readable_to_everyone() {
 }
 
 #[tokio::test]
-async fn any_bytes_come_back_and_a_large_log_is_replaced_at_once() {
+async fn arbitrary_bytes_round_trip_and_large_logs_are_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-large", folder.path()).await {
         let rig = session(&url, "s").await;
@@ -66,7 +66,7 @@ async fn any_bytes_come_back_and_a_large_log_is_replaced_at_once() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_not_a_missing_log() {
+async fn missing_table_is_not_a_missing_log() {
     let url = format!("dynamodb://no-such-table?region=us-east-1&endpoint={}", chat_memory_testkit::dynamodb_endpoint());
     let error = session(&url, "s").await.read_log_async("main").await.expect_err("there is no table");
     assert!(error.kind() != io::ErrorKind::NotFound && error.to_string().contains("no-such-table"), "{error}");
@@ -74,7 +74,7 @@ async fn a_missing_table_is_not_a_missing_log() {
 }
 
 #[tokio::test]
-async fn an_agent_remembers_across_two_processes() {
+async fn agent_remembers_across_two_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-session-agent", folder.path()).await {
         assert_eq!(example("rig_session", &[&url, "How is the weather?"]), "It is 21 °C in Paris. (question 1)");
@@ -84,7 +84,7 @@ async fn an_agent_remembers_across_two_processes() {
 
 /// The cost of a save, and the library's cost for the same.
 #[tokio::test]
-async fn a_save_costs_what_its_bytes_cost() {
+async fn save_cost_follows_its_size() {
     let url = dynamodb_url("rig-session-costs").await;
     let rig = session(&url, "s").await;
     let mut conversation = load_async(&rig, "main").await.expect("a new one");

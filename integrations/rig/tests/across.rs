@@ -75,7 +75,7 @@ async fn write_all(store: &Arc<dyn ChatStore>) {
 }
 
 #[tokio::test]
-async fn what_one_writes_all_read() {
+async fn every_integration_reads_what_the_others_wrote() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("across", folder.path()).await {
         let store = open(&url).await;

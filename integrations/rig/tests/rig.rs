@@ -31,7 +31,7 @@ fn turn(n: impl std::fmt::Display) -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn an_agent_with_a_tool_remembers_across_two_processes() {
+async fn agent_with_a_tool_remembers_across_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-agent", folder.path()).await {
         assert_eq!(example("rig_agent", &[&url, "How is the weather?"]), "It is 21 °C in Paris. (question 1)");
@@ -50,7 +50,7 @@ async fn an_agent_with_a_tool_remembers_across_two_processes() {
 }
 
 #[tokio::test]
-async fn messages_come_back_equal() {
+async fn rig_messages_round_trip() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-exact", folder.path()).await {
         let name = ToolName::new("f").expect("a name");
@@ -82,7 +82,7 @@ async fn messages_come_back_equal() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_lose_nothing_and_stay_whole() {
+async fn concurrent_runs_lose_nothing_and_keep_turns_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("rig-runs", folder.path()).await {
         let run = async |who: usize| {
@@ -104,7 +104,7 @@ async fn two_runs_at_once_lose_nothing_and_stay_whole() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_is_as_rig_has_it() {
+async fn foreign_messages_are_converted_for_rig() {
     let store = open("memory:").await;
     let calls = Ours::tool_calls([ToolCall::function("call_1", "weather", r#"{"city": "Paris"}"#)]);
     let others = [Ours::user("Where?"), calls, Ours::tool("call_1", "21 °C"), Ours::assistant("In Paris.")];
@@ -117,7 +117,7 @@ async fn what_others_wrote_is_as_rig_has_it() {
 }
 
 #[tokio::test]
-async fn an_error_says_what_to_do() {
+async fn missing_table_error_names_the_table() {
     let url = format!("dynamodb://no-such-table?region=us-east-1&endpoint={}", chat_memory_testkit::dynamodb_endpoint());
     let error = memory(&url).await.append(&"s".into(), turn(1)).await.expect_err("there is no table");
     assert!(error.to_string().contains("no-such-table"), "{error}");
@@ -125,7 +125,7 @@ async fn an_error_says_what_to_do() {
 
 /// The cost of a turn through the framework: the library's own cost.
 #[tokio::test]
-async fn a_turn_costs_one_write_unit_and_a_window_one_request() {
+async fn turn_costs_one_write_unit_and_a_window_one_request() {
     let store = open(&dynamodb_url("rig-costs").await).await;
     let memory = ChatMemory::new(store.clone()).with_policy(Policy::last_turns(20));
     for n in 0..200 {

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_old_and_new() {
+    fn old_and_new_java_versions_are_parsed() {
         for (text, version) in [
             ("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime", Some(17)),
             ("openjdk version \"21\" 2023-09-19", Some(21)),

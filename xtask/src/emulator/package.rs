@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_is_there_is_not_fetched_again_and_a_damaged_one_is_named() {
+    fn cached_folder_is_reused_and_a_damaged_one_is_named() {
         let cache = tempfile::tempdir().expect("a folder");
         let no_fetch = |_: &Path| -> Result { panic!("fetched") };
         let folder = cache.path().join("dynamodb-local-c5379e44bbf311fa");
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_fetched_leaves_nothing() {
+    fn failed_fetch_leaves_nothing() {
         let cache = tempfile::tempdir().expect("a folder");
         assert_eq!(folder_in(cache.path(), |_| Err("no network".into())), Err("no network".to_owned()));
         assert_eq!(std::fs::read_dir(cache.path()).expect("the cache").count(), 0);

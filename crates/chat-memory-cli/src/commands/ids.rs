@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_id_becomes_a_readable_one_and_each_its_own() {
+    fn refused_ids_map_to_distinct_readable_ids() {
         let long = "ä".repeat(600);
         let refused = ["a\nb", "a\tb", "", "ns#a", "dir#a", "a\u{9b}", &long];
         let made: Vec<String> = refused.iter().map(|id| readable_id(id).expect("an id").to_string()).collect();

@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_a_users_message_and_all_up_to_the_next() {
+    fn turn_spans_from_one_user_message_to_the_next() {
         for (file, lengths) in [
             ("", &[][..]),
             ("suaua", &[3, 2]),
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_goes_on_behind_what_is_there() {
+    fn import_resumes_after_stored_messages() {
         for (file, there, lengths) in [
             ("suaua", "sua", Some(&[2][..])),
             ("suaua", "suaua", Some(&[])),

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_what_follows_the_last_break() {
+    fn completion_reply_starts_after_the_last_word_break() {
         let reply = |current: &str, candidate: &str| super::reply(OsStr::new(current), candidate, " :=");
         assert_eq!(reply("us", "user:42").as_deref(), Some("user:42"));
         assert_eq!(reply("user:", "user:42 b").as_deref(), Some("42\\ b"));

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_are_taken_off() {
+    fn shell_quotes_are_removed() {
         let read = |word: &str| unquoted(OsStr::new(word));
         assert_eq!(read("plain:1"), "plain:1");
         assert_eq!(read("'sqlite:my file.db'"), "sqlite:my file.db");
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_text_is_read_back() {
+    fn quoted_text_unquotes_to_itself() {
         for text in ["trip", "my trip", "$(touch x); `y` 'a' \"b\" \\ *?[a] ~ # ! & | < > ( ) { }", "größe 日本 👍"] {
             assert_eq!(unquoted(OsStr::new(&quoted(text))), text);
         }

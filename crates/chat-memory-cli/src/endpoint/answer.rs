@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn tool_calls_are_put_together() {
+    fn streamed_tool_calls_are_assembled() {
         let mut assembly = Assembly::default();
         for piece in [
             json!({"role": "assistant", "content": null, "tool_calls": [{"index": 0, "id": "c0", "type": "function", "function": {"name": "a", "arguments": ""}}]}),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_in_one_piece() {
+    fn unstreamed_answer_is_read() {
         let mut assembly = Assembly::default();
         let answer = json!({"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]});
         assembly.take_whole(&answer).expect("an answer");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_errors_are_said() {
+    fn empty_answers_and_error_events_are_errors() {
         assert!(Assembly::default().whole().is_err());
         let mut assembly = Assembly::default();
         let error = assembly.take(&json!({"error": {"message": "overloaded"}})).expect_err("an error");

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_is_an_error() {
+    fn non_utf8_event_is_an_error() {
         assert!(Events::new(&b"data: \xff\n\n"[..]).next().is_some_and(|event| event.is_err()));
     }
 }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_two_events_are_put_together() {
+    fn surrogate_halves_of_two_events_are_joined() {
         assert_eq!(texts(&[r#"{"t":"a\ud83d"}"#, r#"{"t":"\ude00b"}"#]), ["a", "😀b"]);
         assert_eq!(texts(&[r#"{"t":"\ud83d"}"#, r#"{"u":1}"#, r#"{"t":""}"#, r#"{"t":"\ude00"}"#]), ["", "", "", "😀"]);
         assert_eq!(texts(&[r#"{"t":"\ud83d\ude00\ud83d"}"#, r#"{"t":"\ude01\ud83d"}"#, r#"{"t":"\uDE02"}"#]), ["😀", "😁", "😂"]);
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn a_half_without_the_other_is_lost_and_nothing_else() {
+    fn lone_surrogate_becomes_a_replacement_character() {
         assert_eq!(texts(&[r#"{"t":"a\ud83d"}"#, r#"{"t":"b"}"#]), ["a", "\u{fffd}b"]);
         assert_eq!(texts(&[r#"{"t":"\ude00a\ud83db\u0000\\ud83d\"\ud83d"}"#]), ["\u{fffd}a\u{fffd}b\0\\ud83d\""]);
         assert_eq!(texts(&[r#"{"t":"a\u0000b"}"#, r#"{"t":"\udc00\u00000041"}"#]), ["a\0b", "\u{fffd}\u{0}0041"]);
     }
 
     #[test]
-    fn what_is_no_json_stays_so() {
+    fn invalid_json_stays_an_error() {
         for json in ["{", r#"{"t":"\ud8"}"#, r#"{"t":"\ud83d"#, r#"{"t":"\q"}"#, "\\", "\"\\"] {
             assert!(Halves::default().read(json).is_err(), "{json}");
         }

@@ -16,7 +16,7 @@ fn fails(ran: &Ran, code: i32, says: &[&str]) {
 }
 
 #[test]
-fn session_ids() {
+fn invalid_session_ids_are_usage_errors() {
     let place = Place::sqlite();
     for (id, says) in [
         ("", "must not be empty"),
@@ -36,7 +36,7 @@ fn session_ids() {
 }
 
 #[test]
-fn other_words_of_the_command_line() {
+fn invalid_arguments_are_usage_errors() {
     let place = Place::sqlite();
     fails(&place.run(&["append", "s", "--role", "bot", "Hi"]), USAGE, &["unknown role \"bot\"", "assistant"]);
     fails(&place.run(&["append", "s", "--role", "tool", "Hi"]), USAGE, &["--tool-call-id"]);
@@ -75,7 +75,7 @@ fn store_urls() {
 }
 
 #[test]
-fn files_of_messages() {
+fn malformed_message_files_are_refused_by_line() {
     let place = Place::sqlite();
     let good = r#"{"role":"user","content":"Hi"}"#;
     for (line, says) in [
@@ -100,7 +100,7 @@ fn files_of_messages() {
 
 /// The same sentences as in the library and the HTTP service, from `testdata/refused.json`.
 #[test]
-fn bad_input_has_the_sentence_that_it_has_everywhere() {
+fn refused_input_has_the_same_error_text_everywhere() {
     let place = Place::sqlite();
     let cases: Vec<serde_json::Value> = serde_json::from_str(include_str!("../../../../testdata/refused.json")).expect("a list");
     let hex = |text: &str| -> Vec<u8> {
@@ -129,7 +129,7 @@ fn bad_input_has_the_sentence_that_it_has_everywhere() {
 }
 
 #[test]
-fn messages_are_read_in_every_layout_of_a_file() {
+fn message_files_may_be_lines_lists_or_indented() {
     let place = Place::sqlite();
     for (n, text) in [
         "{\"role\":\"user\",\"content\":\"a\"}\n{\"role\":\"user\",\"content\":\"b\"}\n",
@@ -152,7 +152,7 @@ fn messages_are_read_in_every_layout_of_a_file() {
 }
 
 #[test]
-fn number_literals_of_other_programs_are_taken() {
+fn foreign_number_literals_are_accepted() {
     let place = Place::sqlite();
     let text = r#"{"role":"user","content":"x","a":2.98023223876953125E-8,"b":0.10000000000000001,"c":18446744073709551616,"d":1e-400,"e":-0}"#;
     place.run_with(&["append", "s", "--file", "-"], text).done();
@@ -163,7 +163,7 @@ fn number_literals_of_other_programs_are_taken() {
 }
 
 #[test]
-fn an_empty_text_is_refused_where_it_is_given_as_such() {
+fn empty_text_argument_is_refused() {
     let place = Place::sqlite();
     fails(&place.run(&["append", "s", ""]), USAGE, &["empty message", "--file"]);
     fails(&place.run(&["append", "s", "--role", "tool", "--tool-call-id", "c", ""]), USAGE, &["empty message", "--file"]);
@@ -179,7 +179,7 @@ fn an_empty_text_is_refused_where_it_is_given_as_such() {
 }
 
 #[test]
-fn deep_json_and_large_messages() {
+fn overly_deep_or_large_messages_are_refused() {
     let place = Place::sqlite();
     let deep = format!("{{\"role\":\"user\",\"x\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
     fails(&place.run_with(&["append", "s", "--file", "-"], deep), FAILED, &["line 1"]);
@@ -192,7 +192,7 @@ fn deep_json_and_large_messages() {
 }
 
 #[test]
-fn files_of_conversations() {
+fn malformed_conversation_files_are_refused_by_line() {
     let place = Place::sqlite();
     let good = |id: &str| format!(r#"{{"id":"{id}","messages":[{{"role":"user","content":"Hi"}}]}}"#);
     for (line, says) in [
@@ -214,7 +214,7 @@ fn files_of_conversations() {
 }
 
 #[test]
-fn sqlite_files() {
+fn unusable_sqlite_paths_are_named() {
     let place = Place::sqlite();
     let at = |url: &str| place.run(&["--store", url, "append", "s", "Hi"]);
     fails(&at("sqlite:missing/folder/chats.db"), FAILED, &["there is no folder", "missing/folder"]);
@@ -231,7 +231,7 @@ fn sqlite_files() {
 }
 
 #[test]
-fn a_corrupt_sqlite_file() {
+fn corrupt_sqlite_file_is_named() {
     let place = Place::sqlite();
     let text = "x".repeat(200_000);
     for _ in 0..5 {
@@ -250,7 +250,7 @@ fn a_corrupt_sqlite_file() {
 /// A limit on file sizes simulates a full disk: the write returns an error.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_takes_no_more() {
+fn full_disk_fails_the_append_and_stores_nothing() {
     let place = Place::sqlite();
     place.run(&["append", "s", "before"]).done();
     let text = place.file("long.txt", "x".repeat(3_000_000));
@@ -271,7 +271,7 @@ fn names(place: &Place) -> Vec<String> {
 }
 
 #[test]
-fn a_mistyped_path_is_an_error_and_makes_no_file() {
+fn mistyped_path_is_an_error_and_creates_no_file() {
     let place = Place::sqlite();
     // If the folder is missing too, the error may name only that.
     for (store, named) in [
@@ -298,7 +298,7 @@ fn a_mistyped_path_is_an_error_and_makes_no_file() {
 }
 
 #[test]
-fn the_default_store_reads_as_empty_before_it_is_made() {
+fn default_store_reads_as_empty_before_it_exists() {
     let place = Place::at("");
     for command in [&["show", "s"][..], &["sessions"], &["sessions", "--all"], &["--read-only", "sessions"]] {
         assert_eq!(place.run(command).done(), "", "{command:?}");
@@ -310,7 +310,7 @@ fn the_default_store_reads_as_empty_before_it_is_made() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn non_regular_files_are_refused_at_once() {
     let place = Place::sqlite();
     let pipe = place.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
@@ -344,7 +344,7 @@ fn closed() -> std::net::SocketAddr {
 
 /// Each of these would take a minute if the connection were retried until the deadline.
 #[test]
-fn a_refused_connection_is_told_at_once() {
+fn refused_connection_fails_without_retries() {
     let at = closed();
     let place = Place::at(format!("dynamodb://chats?region=eu-west-1&endpoint=http://{at}&deadline=60s"))
         .with("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")

@@ -43,7 +43,7 @@ fn body(request: &Request) -> Value {
 }
 
 #[test]
-fn a_conversation_is_remembered_across_runs() {
+fn conversation_is_remembered_across_runs() {
     let (server, place) = answering(|request| {
         let asked = body(request)["messages"].as_array().expect("a list").len();
         chunked(&stream(&["You said ", &asked.to_string(), " things, 日本 👍"]), 7)
@@ -68,7 +68,7 @@ fn a_conversation_is_remembered_across_runs() {
 }
 
 #[test]
-fn the_model_is_shown_the_window() {
+fn model_receives_only_the_window() {
     let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
     for n in 0..3 {
         place.run_with(
@@ -89,7 +89,7 @@ fn the_model_is_shown_the_window() {
 
 /// Endpoints that stream by UTF-16 units split an emoji in two.
 #[test]
-fn an_emoji_that_two_events_share_is_put_together() {
+fn emoji_split_across_two_events_is_joined() {
     let piece = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
     let events = [piece("Hi \\ud83d"), piece("\\ude00!"), piece("\\ud83c\\udf89 \\ud83d"), piece("x"), finish("stop")];
     let stream = format!("{}data: [DONE]\n\n", events.concat());
@@ -100,7 +100,7 @@ fn an_emoji_that_two_events_share_is_put_together() {
 }
 
 #[test]
-fn a_new_session_is_named() {
+fn new_session_id_is_printed() {
     let (_server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
     let ran = place.run(&["chat", "--model", "m", "-m", "Hello", "--json", "--owner", "ann"]);
     let id = ran.err.strip_prefix("new session ").expect("it is said").trim().to_owned();
@@ -112,7 +112,7 @@ fn a_new_session_is_named() {
 }
 
 #[test]
-fn an_endpoint_that_does_not_stream() {
+fn non_streaming_endpoint_works() {
     let whole = json!({"choices": [{"message": {"role": "assistant", "content": "Whole."}, "finish_reason": "length"}]});
     let (_server, place) = answering(move |_| response("200 OK", "application/json", &whole.to_string()));
     let ran = place.run(&["chat", "s", "--model", "m", "-m", "Hi"]);
@@ -122,7 +122,7 @@ fn an_endpoint_that_does_not_stream() {
 }
 
 #[test]
-fn tool_calls_come_in_pieces() {
+fn streamed_tool_calls_are_stored_whole() {
     let call = |index: u64, piece: Value| delta(json!({"tool_calls": [{"index": index, "function": piece}]}));
     let events = [
         delta(json!({"role": "assistant", "content": null, "tool_calls": [
@@ -151,7 +151,7 @@ fn tool_calls_come_in_pieces() {
 }
 
 #[test]
-fn what_the_model_says_does_not_steer_the_terminal() {
+fn model_output_cannot_control_the_terminal() {
     let (_server, place) = answering(|_| chunked(&stream(&["\u{1b}]0;owned\u{7}", "\u{9b}2J"]), 5));
     let out = place.run(&["chat", "s", "--model", "m", "-m", "Hi"]).done();
     assert_eq!(out, "\\u{1b}]0;owned\\u{7}\\u{9b}2J\n");
@@ -160,7 +160,7 @@ fn what_the_model_says_does_not_steer_the_terminal() {
 
 /// Each of these fails with a sentence, and stores nothing of the turn.
 #[test]
-fn failures_leave_nothing_behind() {
+fn failed_answers_store_nothing() {
     type Answer = Box<dyn Fn() -> Vec<Do> + Send + Sync>;
     let error = |message: &str| json!({"error": {"message": message, "type": "x"}}).to_string();
     let unauthorized = error("Incorrect API key provided.");
@@ -199,7 +199,7 @@ fn failures_leave_nothing_behind() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there() {
+fn unreachable_model_endpoint_is_named() {
     let place = Place::sqlite();
     let chat = |url: &str| place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--base-url", url]);
     chat("http://127.0.0.1:1/v1").fails(1, &["http://127.0.0.1:1/v1/chat/completions cannot be reached"]);
@@ -211,7 +211,7 @@ fn an_endpoint_that_is_not_there() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_answer_is_not_stored() {
+fn interrupted_answer_is_not_stored() {
     let half = delta(json!({"role": "assistant", "content": "Half an answer"}));
     let (_server, place) = answering(move |_| vec![head(SSE, true), chunk(half.as_bytes()), Do::Hang]);
     let mut child = place
@@ -231,7 +231,7 @@ fn an_interrupted_answer_is_not_stored() {
 }
 
 #[test]
-fn a_read_only_store_is_refused_before_the_model_is_asked() {
+fn read_only_store_is_refused_before_the_model_is_asked() {
     let (server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
     place.run(&["append", "s", "Hi"]).done();
     place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--read-only"]).fails(1, &["the store is read-only", "--read-only"]);
@@ -242,7 +242,7 @@ fn a_read_only_store_is_refused_before_the_model_is_asked() {
 }
 
 #[test]
-fn the_base_url_may_be_the_whole_address() {
+fn full_chat_completions_url_works_as_base_url() {
     let (server, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
     let url = format!("{}/v1/chat/completions", server.url());
     place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--base-url", &url]).done();
@@ -254,7 +254,7 @@ fn the_base_url_may_be_the_whole_address() {
 }
 
 #[test]
-fn commands_do_not_go_to_the_model() {
+fn slash_commands_are_not_sent_to_the_model() {
     let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
     let ran = place.run_with(&["chat", "s", "--model", "m"], "/help\n//etc is what?\n/quit\nnever asked\n");
     assert!(ran.err.contains("/quit") && ran.err.contains("Ctrl-C"), "{}", ran.err);
@@ -266,7 +266,7 @@ fn commands_do_not_go_to_the_model() {
 }
 
 #[test]
-fn a_message_of_several_lines_comes_from_standard_input() {
+fn multiline_message_is_read_from_standard_input() {
     let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
     place.run_with(&["chat", "s", "--model", "m", "-m", "-"], "one\n\n/two\n").done();
     assert_eq!(server.requests().len(), 1);
@@ -274,7 +274,7 @@ fn a_message_of_several_lines_comes_from_standard_input() {
 }
 
 #[test]
-fn reasoning_is_shown_and_kept() {
+fn reasoning_is_shown_and_stored_but_not_resent() {
     for field in ["reasoning_content", "reasoning"] {
         let events = [
             delta(json!({"role": "assistant", "content": ""})),
@@ -307,7 +307,7 @@ fn interrupt(child: &std::process::Child) {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_the_wait_for_the_store() {
+fn interrupt_ends_the_wait_for_the_store() {
     let (model, place) = answering(|_| chunked(&stream(&["Hi."]), 1000));
     // A table that accepts each request, and never answers.
     let table = Server::start(|_| vec![Do::Hang]);
@@ -362,7 +362,7 @@ impl Terminal {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_paste_on_a_terminal_is_one_question() {
+fn terminal_paste_is_one_question() {
     let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
     let mut terminal = Terminal::chat(&place, &server);
     terminal.wait_for("s: m at http://");

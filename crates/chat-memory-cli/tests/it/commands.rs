@@ -7,7 +7,7 @@ use crate::common::{Place, json_lines};
 use serde_json::{Value, json};
 
 #[test]
-fn append_and_show() {
+fn appended_messages_are_shown() {
     let place = Place::sqlite();
     assert_eq!(place.run(&["append", "trip", "Where to?"]).done(), "record 0 of trip\n");
     assert_eq!(place.run(&["append", "trip", "--role", "assistant", "To Rome."]).done(), "record 1 of trip\n");
@@ -27,7 +27,7 @@ fn append_and_show() {
 }
 
 #[test]
-fn a_session_that_is_not_there_is_empty() {
+fn missing_session_shows_as_empty() {
     let place = Place::sqlite();
     place.run(&["append", "somebody", "Hi"]).done();
     let ran = place.run(&["show", "nobody"]);
@@ -38,7 +38,7 @@ fn a_session_that_is_not_there_is_empty() {
 }
 
 #[test]
-fn text_from_standard_input_is_kept_to_the_byte() {
+fn standard_input_text_is_stored_byte_for_byte() {
     let place = Place::sqlite();
     let text = "two\r\nlines \u{0} 👍 \u{1b}[31m\n";
     place.run_with(&["append", "s", "-"], text).done();
@@ -50,7 +50,7 @@ fn text_from_standard_input_is_kept_to_the_byte() {
 }
 
 #[test]
-fn a_file_is_one_append() {
+fn message_file_is_one_append() {
     let place = Place::sqlite();
     let turn = [
         json!({"role": "user", "content": "Weather?"}),
@@ -77,7 +77,7 @@ fn a_file_is_one_append() {
 }
 
 #[test]
-fn tool_calls_of_every_form_stay_whole() {
+fn tool_turns_of_every_provider_stay_whole() {
     let of_anthropic = [
         json!({"role": "user", "content": "w?"}),
         json!({"role": "assistant", "content": [{"type": "text", "text": "let me"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}),
@@ -133,7 +133,7 @@ fn tool_calls_of_every_form_stay_whole() {
 }
 
 #[test]
-fn a_window_too_small_for_the_newest_message_says_so() {
+fn window_smaller_than_the_newest_message_is_explained() {
     let place = Place::sqlite();
     place.run(&["append", "s", "short"]).done();
     place.run(&["append", "s", &"many words ".repeat(100)]).done();
@@ -148,7 +148,7 @@ fn a_window_too_small_for_the_newest_message_says_so() {
 }
 
 #[test]
-fn a_window_may_start_at_a_users_message() {
+fn window_can_start_at_a_user_message() {
     let place = Place::sqlite();
     for (role, text) in [("assistant", "Hello!"), ("user", "a?"), ("assistant", "a!"), ("user", "b?")] {
         place.run(&["append", "s", "--role", role, text]).done();
@@ -162,7 +162,7 @@ fn a_window_may_start_at_a_users_message() {
 }
 
 #[test]
-fn a_form_for_a_model_has_only_what_endpoints_take() {
+fn model_form_has_only_fields_that_endpoints_accept() {
     let place = Place::sqlite();
     let stored = json!({"role": "assistant", "content": "Hi", "id": "m1", "created_at": 7, "latency_ms": 3, "refusal": null});
     place.run_with(&["append", "s", "--file", "-"], stored.to_string()).done();
@@ -178,7 +178,7 @@ fn a_form_for_a_model_has_only_what_endpoints_take() {
 }
 
 #[test]
-fn langchain_messages_go_in_and_out() {
+fn langchain_messages_round_trip() {
     let place = Place::sqlite();
     let line = r#"{"type":"human","data":{"content":"Hi","additional_kwargs":{"x":1},"response_metadata":{},"type":"human","name":null,"id":"7","example":false}}"#;
     place.run_with(&["append", "s", "--file", "-", "--format", "langchain"], line).done();
@@ -216,7 +216,7 @@ fn anthropics_messages_and_responses_items_go_in_and_out() {
 }
 
 #[test]
-fn an_expected_position_keeps_others_out() {
+fn append_at_an_outdated_position_conflicts() {
     let place = Place::sqlite();
     place.run(&["append", "another", "Hi"]).done();
     let start = place.run(&["show", "s", "--position"]).done();
@@ -233,7 +233,7 @@ fn an_expected_position_keeps_others_out() {
 }
 
 #[test]
-fn a_repeat_is_stored_once() {
+fn repeated_append_is_stored_once() {
     let place = Place::sqlite();
     let keyed = |text: &str| place.run(&["append", "s", "--idempotency-key", "k", text]);
     assert_eq!(keyed("one").done(), "record 0 of s\n");
@@ -247,7 +247,7 @@ fn a_repeat_is_stored_once() {
 }
 
 #[test]
-fn clear_rewind_and_delete() {
+fn clear_rewind_and_delete_require_confirmation() {
     let place = Place::sqlite();
     for text in ["one", "two", "three"] {
         place.run_with(
@@ -302,7 +302,7 @@ fn sessions_are_listed_by_owner() {
 }
 
 #[test]
-fn the_bill_is_on_standard_error() {
+fn cost_is_printed_to_standard_error() {
     let place = Place::sqlite();
     let ran = place.run(&["--cost", "append", "s", "Hi"]);
     assert!(ran.err.starts_with("cost: requests=1 read_units=0 write_units=0 bytes="), "{}", ran.err);
@@ -312,7 +312,7 @@ fn the_bill_is_on_standard_error() {
 }
 
 #[test]
-fn read_only_refuses_writes_and_makes_nothing() {
+fn read_only_refuses_writes_and_creates_nothing() {
     let place = Place::sqlite();
     place.run(&["--read-only", "show", "s"]).fails(1, &["there is no such file"]);
     assert!(!place.path().join("chats.db").exists());
@@ -324,7 +324,7 @@ fn read_only_refuses_writes_and_makes_nothing() {
 }
 
 #[test]
-fn the_default_store_is_named_when_it_is_made() {
+fn default_store_path_is_printed_on_creation() {
     let place = Place::at("");
     let first = place.run(&["append", "s", "Hi"]);
     let file = place.path().join(".local/share/chat-memory/chats.db");
@@ -344,7 +344,7 @@ fn the_default_store_is_named_when_it_is_made() {
 }
 
 #[test]
-fn help_teaches_and_the_version_names_the_format() {
+fn help_has_examples_and_version_shows_the_record_format() {
     let place = Place::sqlite();
     let version = place.run(&["--version"]).done();
     assert_eq!(version, format!("chat-memory {} (record format 2)\n", env!("CARGO_PKG_VERSION")));
@@ -362,7 +362,7 @@ fn help_teaches_and_the_version_names_the_format() {
 }
 
 #[test]
-fn times_are_printed_in_one_form_with_their_zone() {
+fn printed_times_include_their_zone() {
     let place = Place::sqlite().with("TZ", "Asia/Kolkata");
     place.run(&["append", "s", "Hi"]).done();
     place.run(&["key", "new", "--keys", "keys.toml", "--name", "app"]).done();
@@ -384,7 +384,7 @@ fn has_time(text: &str, offset: &str) -> bool {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn closed_output_pipe_is_not_a_failure() {
     let place = Place::sqlite();
     let line = json!({"role": "user", "content": "x".repeat(1_000_000)}).to_string();
     place.run_with(&["append", "s", "--file", "-"], format!("{line}\n{line}")).done();
@@ -401,7 +401,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn output_that_cannot_be_written_is_a_failure() {
+fn unwritable_output_is_a_failure() {
     let place = Place::sqlite();
     place.run(&["append", "s", "Hi"]).done();
     let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");

@@ -62,7 +62,7 @@ fn with_sessions() -> Place {
 }
 
 #[test]
-fn bash_completes_commands_options_and_their_values() {
+fn bash_completes_commands_options_and_values() {
     let place = Place::sqlite();
     assert_eq!(offered(&place, "chat-memory ap"), ["append"]);
     let commands = offered(&place, "chat-memory ");
@@ -93,7 +93,7 @@ fn bash_completes_session_ids() {
 }
 
 #[test]
-fn bash_runs_nothing_of_a_session_id() {
+fn bash_never_executes_a_completed_session_id() {
     let place = Place::sqlite();
     place.run(&["append", "x $(touch run); *", "Hi"]).done();
     place.run(&["append", "it's", "Hi"]).done();
@@ -104,7 +104,7 @@ fn bash_runs_nothing_of_a_session_id() {
 }
 
 #[test]
-fn ids_come_from_the_store_that_the_line_names() {
+fn completed_ids_come_from_the_store_on_the_line() {
     let place = with_sessions();
     place.run(&["--store", "sqlite:other file.db", "append", "elsewhere", "Hi"]).done();
     let words = ["chat-memory", "--store", "'sqlite:other file.db'", "show", ""];
@@ -113,7 +113,7 @@ fn ids_come_from_the_store_that_the_line_names() {
 
 /// If there is nothing to read, nothing is created, printed or waited for.
 #[test]
-fn a_store_that_cannot_be_read_offers_nothing() {
+fn unreadable_store_offers_no_completions() {
     let place = Place::sqlite();
     let before = names(&place);
     for store in ["sqlite:missing.db", "sqlite:no/such/folder/x.db", "memory:", "mongo://x", "sqlite:"] {
@@ -129,7 +129,7 @@ fn a_store_that_cannot_be_read_offers_nothing() {
 }
 
 #[test]
-fn reading_ids_leaves_no_file_behind() {
+fn completing_ids_creates_no_file() {
     let place = with_sessions();
     let before = names(&place);
     assert_eq!(offered(&place, "chat-memory show ow"), ["owned"]);
@@ -145,7 +145,7 @@ fn names(place: &Place) -> Vec<std::ffi::OsString> {
 
 /// The other shells' scripts ask the same program; clap_complete's own tests run those shells.
 #[test]
-fn other_shells_ask_the_program_too() {
+fn other_shells_complete_session_ids() {
     let place = with_sessions();
     for shell in ["zsh", "fish", "elvish", "powershell"] {
         let script = place.run(&["completions", shell]).done();

@@ -185,21 +185,21 @@ async fn migrate(from: &str, to: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_goes_on_from_each_request() {
+async fn import_killed_at_any_request_resumes() {
     import("").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_into_a_list_goes_on_from_each_request() {
+async fn import_into_a_list_killed_at_any_request_resumes() {
     import("&layout=list").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_goes_on_from_each_request() {
+async fn copy_killed_at_any_request_resumes() {
     migrate("&layout=list&partition_key=id", "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_into_a_list_goes_on_from_each_request() {
+async fn copy_into_a_list_killed_at_any_request_resumes() {
     migrate("", "&layout=list&partition_key=id").await;
 }

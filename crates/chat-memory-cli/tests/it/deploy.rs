@@ -38,7 +38,7 @@ fn policy(url: &str, args: &[&str]) -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_roles_actions_are_those_that_the_program_names() {
+fn template_role_actions_match_the_iam_policy() {
     let table = "dynamodb://chats?region=eu-west-1";
     for (name, args) in [("Sessions", &[][..]), ("Check", &["--for", "table-check"])] {
         let printed = policy(table, args);
@@ -51,7 +51,7 @@ fn the_roles_actions_are_those_that_the_program_names() {
 }
 
 #[test]
-fn a_namespace_narrows_the_role_as_the_program_says() {
+fn template_role_is_restricted_to_the_namespace() {
     let place = Place::at("dynamodb://chats?region=eu-west-1&namespace=acme".to_owned());
     let policy = place.run(&["--json", "iam-policy"]).json();
     let (operator, keys) =
@@ -67,7 +67,7 @@ fn a_namespace_narrows_the_role_as_the_program_says() {
 }
 
 #[test]
-fn the_table_is_what_the_program_makes() {
+fn template_table_matches_table_create() {
     let place = Place::at(format!("dynamodb://{}?endpoint={}", table_name("deploy"), dynamodb_endpoint()));
     let place = credentials_env().into_iter().fold(place, |place, (name, value)| place.with(name, value));
     place.run(&["table", "create"]).done();
@@ -103,7 +103,7 @@ fn health_check() -> Vec<String> {
 }
 
 #[test]
-fn the_containers_health_check_tells_a_service_that_is_ready_from_none() {
+fn container_health_check_detects_a_stopped_service() {
     let check = health_check();
     let is_well = |listen: &str| {
         let status = Command::new(&check[0]).args(&check[1..]).env("CHAT_MEMORY_LISTEN", listen).stderr(Stdio::null()).status();

@@ -23,7 +23,7 @@ fn units(cost: &Value, kind: &str) -> f64 {
 }
 
 #[test]
-fn a_table_is_made_once_and_checked() {
+fn table_create_is_idempotent_and_passes_table_check() {
     let place = at(&dynamodb_endpoint(), &table_name("cli-table"), "");
     place.run(&["table", "check"]).fails(1, &[]);
     assert!(place.run(&["table", "create"]).done().contains("is created and usable"));
@@ -36,7 +36,7 @@ fn a_table_is_made_once_and_checked() {
 }
 
 #[test]
-fn the_policy_is_for_the_stores_configuration() {
+fn iam_policy_follows_the_store_url() {
     let place = Place::at("dynamodb://chats?region=eu-west-1&namespace=acme");
     let policy = place.run(&["iam-policy", "--account", "111122223333"]).json();
     assert_eq!(policy["Statement"][0]["Resource"], "arn:aws:dynamodb:eu-west-1:111122223333:table/chats");
@@ -47,7 +47,7 @@ fn the_policy_is_for_the_stores_configuration() {
 }
 
 #[test]
-fn real_conversations_come_back_equal() {
+fn real_conversations_round_trip() {
     let place = table("cli-real");
     let summary = scenarios::real_data(&place);
     // Each session has one entry in the directory, written in the transaction that starts it. DynamoDB Local charges more than
@@ -58,17 +58,17 @@ fn real_conversations_come_back_equal() {
 }
 
 #[test]
-fn an_import_that_was_killed_goes_on() {
+fn killed_import_resumes() {
     scenarios::killed_import(&table("cli-killed"));
 }
 
 #[test]
-fn eight_processes_append_to_one_session() {
+fn eight_processes_lose_and_duplicate_nothing() {
     scenarios::eight_processes(&table("cli-eight"));
 }
 
 #[test]
-fn eight_processes_behind_a_proxy_that_drops_answers() {
+fn eight_processes_lose_nothing_when_answers_are_dropped() {
     let direct = table("cli-proxy");
     let name = direct.store.split(['/', '?']).nth(2).expect("the table's name").to_owned();
     // Every fifth write arrives, but its response is lost.
@@ -83,7 +83,7 @@ fn eight_processes_behind_a_proxy_that_drops_answers() {
 }
 
 #[test]
-fn a_turn_costs_the_same_at_any_length() {
+fn turn_costs_the_same_at_any_session_length() {
     let place = table("cli-cost");
     let text = "0123456789".repeat(30);
     let turn = |_| [json!({"role": "user", "content": text}), json!({"role": "assistant", "content": text})];
@@ -106,7 +106,7 @@ fn a_turn_costs_the_same_at_any_length() {
 }
 
 #[test]
-fn large_messages_survive_and_larger_ones_are_refused() {
+fn large_messages_are_kept_and_oversized_ones_refused() {
     let place = table("cli-large");
     let text = "ä🚲 ".repeat(150_000);
     place.run_with(&["append", "s", "-"], &text).done();
@@ -124,7 +124,7 @@ fn large_messages_survive_and_larger_ones_are_refused() {
 }
 
 #[test]
-fn a_namespace_keeps_sessions_apart() {
+fn namespaces_separate_sessions() {
     let place = table("cli-names");
     let acme = at(&dynamodb_endpoint(), place.store.split(['/', '?']).nth(2).expect("the table's name"), "&namespace=acme");
     place.run(&["append", "s", "ours"]).done();
@@ -138,7 +138,7 @@ fn a_namespace_keeps_sessions_apart() {
 }
 
 #[test]
-fn a_table_that_is_missing_or_has_other_keys() {
+fn missing_or_mismatched_table_is_named() {
     let endpoint = dynamodb_endpoint();
     let name = table_name("cli-bad");
     let missing = at(&endpoint, &name, "");
@@ -160,7 +160,7 @@ fn a_table_that_is_missing_or_has_other_keys() {
 
 /// Errors that AWS returns and Local cannot.
 #[test]
-fn refusals_of_aws_are_one_sentence() {
+fn aws_errors_are_one_readable_line() {
     for (kind, message, says) in [
         (
             "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
@@ -198,7 +198,7 @@ fn refusals_of_aws_are_one_sentence() {
 }
 
 #[test]
-fn nothing_listens_there() {
+fn unreachable_dynamodb_endpoint_is_named() {
     let place = at("http://127.0.0.1:1", "chats", "&deadline=2s&request_timeout=500ms");
     let ran = place.run(&["append", "s", "Hi"]);
     ran.fails(1, &["127.0.0.1:1"]);
@@ -209,7 +209,7 @@ fn nothing_listens_there() {
 }
 
 #[test]
-fn each_pair_of_keys_and_each_odd_id_is_listed_shown_and_copied() {
+fn key_pairs_and_odd_ids_are_listed_shown_and_copied() {
     let name = table_name("cli-pairs");
     let made = at(&dynamodb_endpoint(), &name, "&layout=list&partition_key=UserId&sort_key=SessionId");
     made.run(&["table", "create"]).done();
@@ -235,7 +235,7 @@ fn each_pair_of_keys_and_each_odd_id_is_listed_shown_and_copied() {
 }
 
 #[test]
-fn messages_under_another_attribute_are_a_warning_of_the_list_and_an_error_of_the_session() {
+fn messages_in_another_list_attribute_are_reported() {
     let name = table_name("cli-chat");
     let chat = at(&dynamodb_endpoint(), &name, "&layout=list&list_attribute=chat");
     chat.run(&["table", "create"]).done();

@@ -25,7 +25,7 @@ fn import(place: &Place, name: &str, form: &str) -> Value {
 }
 
 #[test]
-fn chatgpts_export_keeps_the_path_that_was_seen_with_title_and_times() {
+fn chatgpt_import_keeps_visible_branch_title_and_times() {
     let place = Place::sqlite();
     import(&place, "chatgpt.json", "chatgpt");
     let listed = json_lines(&place.run(&["sessions", "--json"]).done());
@@ -45,7 +45,7 @@ fn chatgpts_export_keeps_the_path_that_was_seen_with_title_and_times() {
 }
 
 #[test]
-fn sharegpts_conversations_are_imported() {
+fn sharegpt_conversations_are_imported() {
     let place = Place::sqlite();
     let done = import(&place, "sharegpt.json", "sharegpt");
     assert_eq!((&done["sessions"], &done["turns"]), (&json!(2), &json!(3)));
@@ -57,7 +57,7 @@ fn sharegpts_conversations_are_imported() {
 }
 
 #[test]
-fn fine_tuning_lines_get_ids_of_their_content() {
+fn fine_tuning_lines_get_content_derived_ids() {
     let place = Place::sqlite();
     let ran = place.run(&["import", &sample("fine-tuning.jsonl")]);
     assert!(ran.err.contains("3 conversations without an id: stored under ids derived from their content"), "{}", ran.err);
@@ -74,22 +74,19 @@ fn fine_tuning_lines_get_ids_of_their_content() {
 }
 
 #[test]
-fn anthropics_messages_keep_their_blocks_and_their_system_prompt() {
+fn anthropics_messages_keep_their_calls_and_their_system_prompt() {
     let place = Place::sqlite();
     let done = import(&place, "anthropic.jsonl", "anthropic");
     assert_eq!(done["left_out"], json!({"model": 1, "max_tokens": 1}));
     let messages = place.messages(done["made_ids"][0]["id"].as_str().expect("an id"));
     assert_eq!(messages[0], json!({"role": "system", "content": "Be brief."}));
-    assert_eq!(
-        messages[2]["content"][1],
-        json!({"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Turin"}})
-    );
+    assert_eq!(messages[2]["tool_calls"][0]["function"], json!({"name": "weather", "arguments": r#"{"city":"Turin"}"#}));
     let brief = place.messages("brief");
     assert_eq!((&brief[0]["role"], &brief[0]["content"][0]["cache_control"]["type"]), (&json!("system"), &json!("ephemeral")));
 }
 
 #[test]
-fn errors_say_what_was_expected_and_the_rest_is_imported_after_mending() {
+fn import_errors_state_the_expected_form() {
     let place = Place::sqlite();
     let good = r#"{"id": "a", "messages": [{"role": "user", "content": "x"}]}"#;
     for (content, form, says) in [
@@ -112,7 +109,7 @@ fn errors_say_what_was_expected_and_the_rest_is_imported_after_mending() {
 }
 
 #[test]
-fn an_id_that_no_store_takes_becomes_one_that_is_said() {
+fn invalid_session_id_is_imported_under_a_printed_id() {
     let place = Place::sqlite();
     let line = json!({"id": "a\nb", "messages": [{"role": "user", "content": "x"}]}).to_string();
     let ran = place.run_with(&["import", "-"], &line);

@@ -50,7 +50,7 @@ async fn whole(store: &DynamoDbStore, id: &str) -> Vec<Message> {
 
 /// The messages are there nevertheless, and the import has not failed.
 #[test]
-fn an_import_says_what_a_list_has_no_place_for() {
+fn import_reports_fields_that_the_store_cannot_hold() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("one.jsonl");
     let line =
@@ -87,7 +87,7 @@ fn a_list_refuses_entries_that_are_not_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_real_data_goes_round_through_every_layout() {
+async fn real_data_survives_migration_through_every_layout() {
     let conversations: Vec<_> = shared_conversations();
     let (flowise, back, turns) = (list_table(), list_table(), table_name("migrate-turns"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -125,7 +125,7 @@ async fn the_real_data_goes_round_through_every_layout() {
 }
 
 #[test]
-fn a_copy_goes_on_and_a_target_with_other_messages_is_left_alone() {
+fn copy_resumes_and_leaves_differing_sessions_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| format!("sqlite:{}", Path::new(folder.path()).join(name).display());
     let (from, to) = (path("from.db"), path("to.db"));
@@ -153,7 +153,7 @@ fn a_copy_goes_on_and_a_target_with_other_messages_is_left_alone() {
 
 /// Kills the copy in the middle, trying until one kill lands there.
 #[test]
-fn a_copy_that_was_killed_goes_on() {
+fn killed_copy_resumes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     let from = path("from.db");
@@ -195,7 +195,7 @@ fn a_copy_that_was_killed_goes_on() {
 }
 
 #[test]
-fn owners_and_titles_go_along_where_there_is_a_place_for_them() {
+fn migration_copies_owners_and_titles() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     let (from, back, turns) = (path("from.db"), path("back.db"), table_name("migrate-owners"));
@@ -217,7 +217,7 @@ fn owners_and_titles_go_along_where_there_is_a_place_for_them() {
 
 /// What was compared is printed, and sessions that the target cannot hold do not block the others.
 #[test]
-fn a_verified_copy_says_what_was_compared() {
+fn verified_copy_reports_what_was_compared() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     let (from, to) = (path("from.db"), path("to.db"));
@@ -245,7 +245,7 @@ fn a_verified_copy_says_what_was_compared() {
 
 /// A named session that does not exist is an error, and so is a name that matches none.
 #[test]
-fn a_session_that_is_not_there_is_said() {
+fn migration_of_a_missing_session_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     let (from, to) = (path("from.db"), path("to.db"));
@@ -263,7 +263,7 @@ fn a_session_that_is_not_there_is_said() {
 
 /// Flowise's callers name sessions as they like.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_with_an_id_that_the_target_does_not_take_is_copied_under_another() {
+async fn session_id_refused_by_the_target_is_renamed() {
     let (flowise, folder) = (list_table(), tempfile::tempdir().expect("a folder"));
     let store = DynamoDbStore::open(options(&flowise).with_layout(Layout::List)).await.expect("a store");
     for id in ["good1", "a\nb", "good2"] {
@@ -294,7 +294,7 @@ fn path_of(folder: &tempfile::TempDir, name: &str) -> String {
 /// Ctrl-C while the target does not answer.
 #[cfg(unix)]
 #[test]
-fn an_interrupted_copy_says_how_to_continue() {
+fn interrupted_copy_explains_how_to_continue() {
     let folder = tempfile::tempdir().expect("a folder");
     let from = path_of(&folder, "from.db");
     assert!(run(&["--store", &from, "append", "a", "one"]).status.success());

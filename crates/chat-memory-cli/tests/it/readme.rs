@@ -18,7 +18,7 @@ fn commands(block: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_readme_shows_what_the_program_prints() {
+fn readme_shows_what_the_program_prints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
     let program = Path::new(env!("CARGO_BIN_EXE_chat-memory"));

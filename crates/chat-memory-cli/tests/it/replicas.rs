@@ -22,7 +22,7 @@ fn table() -> Place {
 }
 
 #[test]
-fn what_one_replica_stores_the_other_shows_at_once() {
+fn replicas_see_each_others_writes_at_once() {
     let place = table();
     let services = [Service::start(&place, &[]), Service::start(&place, &[])];
     let clients = [services[0].client(), services[1].client()];
@@ -71,7 +71,7 @@ fn append(urls: &[String; 2], clients: &mut [Client; 2], first: usize, session: 
 }
 
 #[test]
-fn a_replica_killed_under_load_takes_nothing_acknowledged_with_it() {
+fn killed_replica_loses_no_acknowledged_append() {
     let place = table();
     let (stays, killed) = (Service::start(&place, &[]), Service::start(&place, &[]));
     let urls = [stays.url.clone(), killed.url.clone()];

@@ -95,7 +95,7 @@ fn failing_commands_show_no_credentials() {
 }
 
 #[test]
-fn a_model_that_refuses_its_key_does_not_show_it() {
+fn refused_model_key_is_not_printed() {
     let mut secrets = Secrets::new();
     let key = secrets.make("the model's key");
     // Some endpoints repeat what they were sent.
@@ -175,7 +175,7 @@ fn ask_all(secrets: &mut Secrets, client: &Client, key: &str) -> String {
 }
 
 #[test]
-fn the_service_shows_no_key_no_cookie_and_no_credentials() {
+fn service_reveals_no_key_cookie_or_credential() {
     let table = table_name("cli-secrets-serve");
     for format in ["text", "json"] {
         let mut secrets = Secrets::new();
@@ -198,7 +198,7 @@ fn the_service_shows_no_key_no_cookie_and_no_credentials() {
 }
 
 #[test]
-fn a_service_whose_credentials_are_refused_does_not_show_them() {
+fn service_does_not_reveal_refused_credentials() {
     let mut secrets = Secrets::new();
     let table = table_name("cli-secrets-refused");
     place(&mut secrets, &table, &dynamodb_endpoint(), "").run(&["table", "create"]).done();
@@ -221,7 +221,7 @@ fn a_service_whose_credentials_are_refused_does_not_show_them() {
 }
 
 #[test]
-fn a_certificates_key_shows_nowhere() {
+fn certificate_key_is_never_printed() {
     let mut secrets = Secrets::new();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let pem = made.signing_key.serialize_pem();

@@ -21,7 +21,7 @@ fn rest(stream: &mut TcpStream, seconds: u64) -> Result<String, String> {
 }
 
 #[test]
-fn it_says_where_it_is_and_serves_the_same_file_as_the_program() {
+fn service_prints_its_store_and_shares_the_file_with_commands() {
     let place = Place::sqlite();
     place.run(&["append", "trip", "Hello"]).done();
     let service = Service::start(&place, &[]);
@@ -38,7 +38,7 @@ fn it_says_where_it_is_and_serves_the_same_file_as_the_program() {
 }
 
 #[test]
-fn the_demo_is_there_and_leaves_nothing_behind() {
+fn demo_has_sample_sessions_and_leaves_no_files() {
     let mut place = Place::sqlite();
     place.store = String::new();
     let temporary = place.path().join("tmp");
@@ -77,7 +77,7 @@ fn settings_come_from_flags_then_the_environment_then_a_file() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anything_listens() {
+fn invalid_settings_are_refused_before_listening() {
     let place = Place::sqlite();
     place.run(&["serve", "--listen", "0.0.0.0:0"]).fails(2, &["loopback only", "chat-memory key new"]);
     place.run(&["serve", "--listen", "nowhere"]).fails(2, &["nowhere", "127.0.0.1:8080"]);
@@ -100,7 +100,7 @@ fn what_is_wrong_is_said_before_anything_listens() {
 }
 
 #[test]
-fn keys_are_made_listed_and_revoked_while_the_service_runs() {
+fn keys_can_be_created_listed_and_revoked_at_runtime() {
     let place = Place::sqlite().with("CHAT_MEMORY_KEYS", "keys.toml");
     let reader = place.run(&["key", "new", "--name", "reader", "--right", "read"]).done();
     let writer = place.run(&["key", "new", "--name", "writer", "--json"]).json();
@@ -138,7 +138,7 @@ fn at(endpoint: &str, table: &str) -> Place {
 }
 
 #[test]
-fn stopping_finishes_what_was_accepted_even_for_clients_that_are_gone() {
+fn stop_completes_accepted_requests_of_disconnected_clients() {
     let table = table_name("serve-stop");
     at(&dynamodb_endpoint(), &table).run(&["table", "create"]).done();
     let gate = Gate::new();
@@ -191,7 +191,7 @@ fn stopping_finishes_what_was_accepted_even_for_clients_that_are_gone() {
 }
 
 #[test]
-fn slow_and_oversized_clients_harm_nobody() {
+fn slow_and_oversized_clients_do_not_block_others() {
     let service = Service::start(
         &Place::sqlite(),
         &["--header-timeout", "1s", "--request-timeout", "2s", "--max-body", "100KB", "--max-connections", "8"],
@@ -257,7 +257,7 @@ fn slow_and_oversized_clients_harm_nobody() {
 }
 
 #[test]
-fn paths_that_try_to_get_out_go_nowhere() {
+fn path_traversal_is_refused() {
     let place = Place::sqlite().with("CHAT_MEMORY_KEYS", "keys.toml");
     let key =
         |namespace: &str| place.run(&["key", "new", "--name", namespace, "--namespace", namespace]).done().trim().to_owned();
@@ -292,7 +292,7 @@ fn paths_that_try_to_get_out_go_nowhere() {
 }
 
 #[test]
-fn tls_is_spoken_with_a_certificate() {
+fn service_speaks_tls_with_a_certificate() {
     let place = Place::sqlite();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (cert, key) = (place.file("cert.pem", made.cert.pem()), place.file("key.pem", made.signing_key.serialize_pem()));
@@ -310,7 +310,7 @@ fn tls_is_spoken_with_a_certificate() {
 }
 
 #[test]
-fn the_metrics_have_a_listener_of_their_own() {
+fn metrics_have_their_own_listener() {
     let place = Place::sqlite();
     let service = Service::start(&place, &["--metrics-listen", "127.0.0.1:0"]);
     let metrics = service.greeting.iter().find_map(|line| line.split_once("http://").filter(|_| line.contains("metrics")));

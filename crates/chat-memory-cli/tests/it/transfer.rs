@@ -4,17 +4,17 @@ use crate::common::{Place, Ran, json_lines, scenarios};
 use serde_json::{Value, json};
 
 #[test]
-fn real_conversations_come_back_equal() {
+fn real_conversations_round_trip() {
     scenarios::real_data(&Place::sqlite());
 }
 
 #[test]
-fn an_import_that_was_killed_goes_on() {
+fn killed_import_resumes() {
     scenarios::killed_import(&Place::sqlite());
 }
 
 #[test]
-fn a_session_that_differs_is_named_and_left_alone() {
+fn differing_session_is_reported_and_left_unchanged() {
     let place = Place::sqlite();
     let line = |id: &str, text: &str| json!({"id": id, "messages": [{"role": "user", "content": text}]}).to_string();
     place.run(&["append", "b", "mine"]).done();
@@ -33,7 +33,7 @@ fn a_session_that_differs_is_named_and_left_alone() {
 }
 
 #[test]
-fn what_is_known_of_a_session_travels_too() {
+fn export_and_import_keep_session_fields() {
     let (place, other) = (Place::sqlite(), Place::sqlite());
     let line = json!({"id": "a", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}],
         "owner": "ann", "title": "T", "metadata": {"k": 1.5}, "created_at": "2026-05-01T12:00:00.25Z",
@@ -51,7 +51,7 @@ fn what_is_known_of_a_session_travels_too() {
 }
 
 #[test]
-fn everything_is_exported_unless_told_otherwise_and_an_unknown_session_is_an_error() {
+fn export_covers_all_sessions_and_refuses_unknown_ones() {
     let place = Place::sqlite();
     place.run(&["append", "a", "x"]).done();
     place.run(&["append", "b", "--owner", "ada", "y"]).done();
@@ -77,7 +77,7 @@ fn everything_is_exported_unless_told_otherwise_and_an_unknown_session_is_an_err
 
 /// A session that has only an owner and a title counts too.
 #[test]
-fn a_session_without_messages_keeps_what_is_known_of_it() {
+fn empty_session_keeps_its_fields_when_transferred() {
     let (place, other) = (Place::sqlite(), Place::sqlite());
     let line = json!({"id": "a", "messages": [], "owner": "ann", "title": "T", "metadata": {"k": 1},
         "created_at": "2026-05-01T12:00:00Z"});
@@ -93,7 +93,7 @@ fn a_session_without_messages_keeps_what_is_known_of_it() {
 
 /// The order of sessions and each message's time survive a file and a copy; without times the order of the file is kept.
 #[test]
-fn sessions_keep_their_order_and_messages_their_time() {
+fn transfer_keeps_session_order_and_message_times() {
     let (place, imported, migrated) = (Place::sqlite(), Place::sqlite(), Place::sqlite());
     let line = |id: &str, at: &str| {
         json!({"id": id, "created_at": at, "messages": [{"role": "user", "content": id},
@@ -127,7 +127,7 @@ fn sessions_keep_their_order_and_messages_their_time() {
 /// Ctrl-C ends a command between two appends, says how to continue, and leaves nothing half-written.
 #[cfg(unix)]
 #[test]
-fn an_interrupted_import_says_how_to_continue() {
+fn interrupted_import_explains_how_to_continue() {
     use std::io::Write;
     let place = Place::sqlite();
     let mut child = place
@@ -158,7 +158,7 @@ fn an_interrupted_import_says_how_to_continue() {
 /// It writes whole lines, and no more of them.
 #[cfg(unix)]
 #[test]
-fn an_interrupted_export_ends_with_a_whole_line() {
+fn interrupted_export_ends_with_a_whole_line() {
     use std::io::{BufRead, BufReader, Read};
     let place = Place::sqlite();
     let text = "x".repeat(200_000);
@@ -190,13 +190,13 @@ fn an_interrupted_export_ends_with_a_whole_line() {
 }
 
 #[test]
-fn eight_processes_append_to_one_session() {
+fn eight_processes_lose_and_duplicate_nothing() {
     scenarios::eight_processes(&Place::sqlite());
 }
 
 /// The summary on standard output, and the rest on standard error.
 #[test]
-fn an_import_says_what_it_did() {
+fn import_prints_a_summary() {
     let place = Place::sqlite();
     let lines = r#"{"id":"a","messages":[{"role":"user","content":"1"},{"role":"user","content":"2"}]}"#;
     let ran: Ran = place.run_with(&["import", "-", "--cost"], lines);

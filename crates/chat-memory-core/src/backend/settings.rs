@@ -198,7 +198,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_are_read_as_they_were_written(ms in 1..u64::MAX / 2, days in 1..1_000_000_u64, size in 1..usize::MAX) {
+        fn setting_values_round_trip_as_text(ms in 1..u64::MAX / 2, days in 1..1_000_000_u64, size in 1..usize::MAX) {
             for duration in [Duration::from_millis(ms), Duration::from_secs(days * 86_400)] {
                 prop_assert_eq!(super::duration(&spell_duration(duration)), Ok(duration));
             }

@@ -18,7 +18,7 @@ fn integers_within_64_bits_stay_integers() {
 
 /// The literals that writers in C, PHP and Go print with `%.17g`, exact decimals, ties, and literals out of range on either side.
 #[test]
-fn every_other_literal_is_the_nearest_double() {
+fn other_literals_read_as_the_nearest_double() {
     for (literal, float) in [
         ("2.98023223876953125E-8", 2.0_f64.powi(-25)),
         ("0.10000000000000001", 0.1),
@@ -59,7 +59,7 @@ fn every_other_literal_is_the_nearest_double() {
 }
 
 #[test]
-fn only_what_overflows_is_refused() {
+fn only_overflowing_numbers_are_refused() {
     let long = "9".repeat(400);
     for literal in
         ["1e400", "1E400", "-1e400", "1e309", "1.7976931348623159e308", "1e99999999999999999999", "1e9223372036854775808", &long]
@@ -76,7 +76,7 @@ proptest! {
 
     /// Any float, including those that often lie halfway between two decimals of as few digits as identify them.
     #[test]
-    fn what_we_write_of_a_float_we_read(bits in any::<u64>(), odd in (1_u64 << 52)..(1 << 53), halvings in 0..12) {
+    fn written_floats_are_read_back_exactly(bits in any::<u64>(), odd in (1_u64 << 52)..(1 << 53), halvings in 0..12) {
         for float in [f64::from_bits(bits), odd as f64 / 2_f64.powi(halvings)] {
             if let Some(number) = Number::from_f64(float) {
                 prop_assert_eq!(parse(&number.to_string()), Ok(Value::Number(number.clone())));
@@ -88,7 +88,7 @@ proptest! {
 
     /// A literal with any number of digits reads as the standard library reads it: rounded to nearest.
     #[test]
-    fn a_literal_is_read_as_the_nearest_double(literal in r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?") {
+    fn literal_of_any_length_reads_as_the_nearest_double(literal in r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?") {
         let nearest: f64 = literal.parse().expect("a number");
         match parse(&literal) {
             Ok(Value::Number(number)) if number.is_f64() => {
@@ -101,7 +101,7 @@ proptest! {
 
     /// Every error has a place within the text and a message of our own.
     #[test]
-    fn what_is_refused_is_explained(text in r#"[\[\]{},:"\\ua-d0-9.eE+\-ntrf /\n]{0,24}"#) {
+    fn every_refused_text_is_explained(text in r#"[\[\]{},:"\\ua-d0-9.eE+\-ntrf /\n]{0,24}"#) {
         if let Err(error) = parse(&text) {
             prop_assert!(explain::fault(&text, MAX_DEPTH).is_some(), "{:?}: {}", text, error);
             prop_assert!(error.line() <= text.matches('\n').count() + 1);
@@ -117,7 +117,7 @@ fn numbers_inside_strings_are_text() {
 }
 
 #[test]
-fn errors_name_the_place_in_characters() {
+fn errors_give_line_and_column_in_characters() {
     for (text, line, column) in [
         ("{\n \"a\": 1e999999999999\n}", 2, 7),
         ("[\"ä€🦀\", NaN]", 1, 9),
@@ -145,7 +145,7 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
-fn a_byte_order_mark_begins_a_text() {
+fn byte_order_mark_is_allowed_only_at_the_start() {
     assert_eq!(parse("\u{feff}{\"a\": 1}").expect("an object")["a"], 1);
     assert_eq!(parse_document(b"\xef\xbb\xbf[1]").expect("a list")[0], 1);
     let error = parse("[\u{feff}]").expect_err("in the middle");

@@ -29,7 +29,7 @@ fn taken(builder: BufferMemoryBuilder<InMemoryStore>, inputs: Value, outputs: Va
 }
 
 #[test]
-fn a_question_and_its_answer_are_one_append() {
+fn question_and_answer_are_one_append() {
     run(async {
         let memory = built(builder());
         for n in 0..3 {
@@ -47,7 +47,7 @@ fn a_question_and_its_answer_are_one_append() {
 }
 
 #[test]
-fn the_keys_are_told_as_langchain_tells_them() {
+fn input_and_output_keys_are_detected_as_in_langchain() {
     let good = Ok(("q".to_owned(), "a".to_owned()));
     let out = || json!({"answer": "a"});
     assert_eq!(taken(builder(), json!({"question": "q"}), out()), good);
@@ -81,7 +81,7 @@ fn content_parts_are_kept() {
 }
 
 #[test]
-fn bad_settings_are_refused_when_built() {
+fn invalid_settings_are_refused_by_build() {
     for bad in [builder().memory_key(""), builder().input_key(""), builder().output_key(""), builder().input_key("chat_history")]
     {
         assert!(bad.build().expect_err("must be refused").is_invalid());
@@ -89,7 +89,7 @@ fn bad_settings_are_refused_when_built() {
 }
 
 #[test]
-fn a_session_is_made_where_none_is_given() {
+fn session_id_is_generated_when_none_is_given() {
     let memory = built(builder());
     let id: uuid::Uuid = memory.session().as_str().parse().expect("a UUID");
     assert_eq!(id.get_version_num(), 7);
@@ -99,7 +99,7 @@ fn a_session_is_made_where_none_is_given() {
 }
 
 #[test]
-fn tools_and_prefixes_show_in_the_text_and_messages_as_they_are() {
+fn text_has_prefixes_and_tools_while_messages_are_unchanged() {
     run(async {
         let memory = built(builder().human_prefix("Guest").ai_prefix("Host").return_messages(true));
         let messages = vec![
@@ -120,7 +120,7 @@ fn tools_and_prefixes_show_in_the_text_and_messages_as_they_are() {
 }
 
 #[test]
-fn the_policy_decides_and_says_what_is_left_out() {
+fn policy_limits_the_window_and_reports_omissions() {
     run(async {
         let memory = built(builder().policy(Policy::last_messages(2)));
         for n in 0..4 {
@@ -134,7 +134,7 @@ fn the_policy_decides_and_says_what_is_left_out() {
 }
 
 #[test]
-fn the_owner_gets_the_session_that_is_started() {
+fn started_session_gets_the_owner() {
     run(async {
         let owner = Owner::new("ada").expect("a good name");
         let memory = built(builder().owner(owner.clone()));
@@ -145,7 +145,7 @@ fn the_owner_gets_the_session_that_is_started() {
 }
 
 #[test]
-fn a_turn_can_carry_a_key_and_is_stored_once() {
+fn turn_with_a_key_is_stored_once() {
     run(async {
         let store: Arc<dyn ChatStore> = Arc::new(InMemoryStore::new());
         let memory: BufferMemory = BufferMemory::builder(store).build().expect("good settings");
@@ -157,7 +157,7 @@ fn a_turn_can_carry_a_key_and_is_stored_once() {
 }
 
 #[test]
-fn its_tasks_may_run_on_any_thread() {
+fn buffer_memory_futures_are_send() {
     fn sendable<T: Send>(task: T) -> T {
         task
     }

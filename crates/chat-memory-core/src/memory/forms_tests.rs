@@ -606,7 +606,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, rng_seed: RngSeed::Fixed(17), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_window_is_one_that_the_provider_takes(form in any_form(), script in ANY, policy in any_policy()) {
+    fn every_window_is_valid_for_the_provider(form in any_form(), script in ANY, policy in any_policy()) {
         let all = form.write(&script);
         let total = all.len();
         let window = policy.window(all);
@@ -620,7 +620,7 @@ proptest! {
 
     /// A window leaves out nothing that the provider would accept.
     #[test]
-    fn a_history_that_the_provider_takes_is_shown_whole(form in any_form(), script in ANY) {
+    fn history_valid_for_the_provider_is_shown_whole(form in any_form(), script in ANY) {
         let all = form.write(&script);
         if form.takes(&values(&all)).is_ok() {
             let window = Policy::everything().window(all.clone());
@@ -629,14 +629,14 @@ proptest! {
     }
 
     #[test]
-    fn a_sound_history_is_shown_whole(form in any_form(), script in sound()) {
+    fn well_formed_history_is_shown_whole(form in any_form(), script in sound()) {
         let all = form.write(&script);
         prop_assert_eq!(form.takes(&values(&all)), Ok(()), "the checker and the writer differ: {:?} {}", form, script);
         prop_assert!(Policy::everything().window(all).left_out.is_nothing(), "{form:?} {script}");
     }
 
     #[test]
-    fn what_is_recalled_is_the_window_of_the_whole(form in any_form(), script in ANY, policy in any_policy(), sizes in prop::collection::vec(1..5_usize, 1..6)) {
+    fn recall_equals_the_window_of_the_whole_history(form in any_form(), script in ANY, policy in any_policy(), sizes in prop::collection::vec(1..5_usize, 1..6)) {
         let all = form.write(&script);
         let recalled = run(async {
             let (store, session) = stored(&all, &sizes).await;
@@ -684,7 +684,7 @@ proptest! {
 
     /// After a rewind by turns, a sound history is sound as stored; any other is sound as shown.
     #[test]
-    fn every_rewind_by_turns_leaves_what_the_provider_takes(
+    fn rewind_by_turns_leaves_a_history_valid_for_the_provider(
         form in any_form(), sound in sound(), any in ANY, turns in 1..5_usize, sizes in prop::collection::vec(1..5_usize, 1..6),
     ) {
         for (script, is_sound) in [(&sound, true), (&any, false)] {
@@ -709,7 +709,7 @@ proptest! {
 
 /// The four messages of a turn with a tool, as in `faults` for Anthropic, in each form.
 #[test]
-fn the_last_messages_of_a_turn_with_a_tool_are_whole_in_each_form() {
+fn tool_calls_are_never_cut_from_results_in_any_form() {
     let sizes = |form: Form| -> BTreeMap<usize, usize> {
         (1..=4).map(|n| (n, Policy::last_messages(n).window(form.write("ucra")).messages.len())).collect()
     };
@@ -723,7 +723,7 @@ fn the_last_messages_of_a_turn_with_a_tool_are_whole_in_each_form() {
 
 /// The forms' messages are stored and returned unchanged.
 #[test]
-fn messages_of_every_form_come_back_equal() {
+fn messages_of_every_form_round_trip() {
     let script = "ucrakraduserahtcratdsxym";
     for form in FORMS {
         for message in form.write(script) {
@@ -776,7 +776,7 @@ fn calls_without_ids_are_paired_by_name_and_position() {
 }
 
 #[test]
-fn langchains_doubled_calls_are_one() {
+fn langchain_duplicated_calls_count_once() {
     let result = json!({"role": "tool", "tool_call_id": "t1", "content": "21"});
     let calls = json!([{"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
     for doubled in [
@@ -791,7 +791,7 @@ fn langchains_doubled_calls_are_one() {
 }
 
 #[test]
-fn a_ui_message_of_the_ai_sdk_holds_its_own_results() {
+fn ai_sdk_ui_message_contains_its_own_results() {
     let with = |state: &str| {
         json!({"role": "assistant", "id": "m", "ai_sdk": {}, "content": [
             {"type": "tool-weather", "toolCallId": "c1", "state": state, "input": {}, "output": 21}, {"type": "text", "text": "21"}]})
@@ -802,7 +802,7 @@ fn a_ui_message_of_the_ai_sdk_holds_its_own_results() {
 }
 
 #[test]
-fn other_fields_called_type_mean_nothing() {
+fn unrelated_type_fields_are_ignored() {
     for kind in ["phone_call", "call_output", "reasoning", "function_call", "tool_search_output"] {
         let messages = ["user", "assistant", "user"].map(|role| json!({"role": role, "content": "x", "type": kind}));
         assert_eq!(broken(&messages), 0, "{kind}");
@@ -811,7 +811,7 @@ fn other_fields_called_type_mean_nothing() {
 }
 
 #[test]
-fn a_call_of_a_program_that_the_provider_runs_waits_for_other_results() {
+fn server_tool_call_waits_for_its_nested_results() {
     let messages = [
         json!({"role": "user", "content": "?"}),
         json!({"role": "assistant", "content": [
@@ -826,7 +826,7 @@ fn a_call_of_a_program_that_the_provider_runs_waits_for_other_results() {
 }
 
 #[test]
-fn an_empty_window_says_what_it_would_need() {
+fn empty_window_reports_the_limit_it_needs() {
     let ten = TokenCounter::custom(|message| if message.text().is_empty() { 10 } else { 1_200 });
     let window = Policy::token_budget(1_000, ten.clone()).window(vec![Message::user("a"), Message::assistant("long")]);
     assert!(window.messages.is_empty());
@@ -850,7 +850,7 @@ fn an_empty_window_says_what_it_would_need() {
 }
 
 #[test]
-fn a_window_that_starts_at_a_user_says_what_it_leaves_out() {
+fn window_starting_at_a_user_reports_omitted_messages() {
     let policy = Policy::last_messages(3).starting_at_user();
     let window = policy.window(Form::OpenAi.write("uaua"));
     assert_eq!((window.messages.len(), window.left_out.older, window.left_out.before_user), (2, 1, 1));

@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn results_in_any_order_make_a_group_whole() {
+    fn results_in_any_order_complete_a_group() {
         let history =
             [Message::user("?"), call(&["a", "b"]), result("b"), result("a"), call(&["a"]), result("a"), Message::assistant("!")];
         assert_eq!(states(&history), [(1, State::Whole), (3, State::Whole), (2, State::Whole), (1, State::Whole)]);
     }
 
     #[test]
-    fn broken_groups_are_broken_whole() {
+    fn broken_groups_are_classified_as_a_whole() {
         for (history, broken) in [
             (vec![call(&["a"])], State::Unanswered),
             (vec![call(&["a", "b"]), result("a")], State::Unanswered),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_kind_of_call_is_one_too() {
+    fn legacy_function_calls_form_groups() {
         let read = |value| openai::from_value(value).expect("good");
         let call = read(json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}));
         let result = read(json!({"role": "function", "name": "f", "content": "21"}));

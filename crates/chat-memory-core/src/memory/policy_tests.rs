@@ -34,7 +34,7 @@ fn one_each() -> TokenCounter {
 }
 
 #[test]
-fn a_limit_never_cuts_through_a_group() {
+fn limit_never_splits_a_group() {
     let turn = "u1xa";
     for (n, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "1xa"), (4, "u1xa"), (5, "u1xa")] {
         let window = Policy::last_messages(n).window(history(turn));
@@ -47,7 +47,7 @@ fn a_limit_never_cuts_through_a_group() {
 }
 
 #[test]
-fn turns_start_with_users() {
+fn turns_start_at_user_messages() {
     let all = "su1xauau";
     for (n, expected) in [(0, ""), (1, "u"), (2, "uau"), (3, "u1xauau"), (4, "su1xauau"), (9, "su1xauau")] {
         let window = Policy::last_turns(n).window(history(all));
@@ -56,7 +56,7 @@ fn turns_start_with_users() {
 }
 
 #[test]
-fn what_is_broken_is_left_out_and_counted() {
+fn broken_groups_are_omitted_and_counted() {
     for (given, expected, unanswered, stray, mismatched) in [
         ("u1", "u", 1, 0, 0),
         ("ucxu", "uu", 2, 0, 0),
@@ -79,7 +79,7 @@ fn what_is_broken_is_left_out_and_counted() {
 }
 
 #[test]
-fn system_messages_are_kept_if_asked_for() {
+fn system_messages_are_kept_on_request() {
     let given = "ssuaua";
     assert_eq!(shown(&Policy::last_messages(2).window(history(given))), "ua");
     let window = Policy::last_messages(2).keeping_system().window(history(given));
@@ -93,7 +93,7 @@ fn system_messages_are_kept_if_asked_for() {
 }
 
 #[test]
-fn what_was_left_out_is_said_in_words() {
+fn omissions_are_described_in_words() {
     assert_eq!(Omitted::default().to_string(), "nothing left out");
     let left_out = Omitted { older: 12, unanswered: 1, mismatched: 3, unread: true, ..Omitted::default() };
     assert_eq!(
@@ -138,7 +138,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn no_window_is_torn_or_over_its_limit(given in "[uas12cxy]{0,16}", policy in any_policy()) {
+    fn windows_are_untorn_and_within_their_limit(given in "[uas12cxy]{0,16}", policy in any_policy()) {
         let all = history(&given);
         let window = policy.window(all.clone());
         prop_assert!(is_untorn(&window.messages), "{given}: {}", shown(&window));
@@ -161,7 +161,7 @@ proptest! {
 
     /// A settled window does not depend on the older part of the history.
     #[test]
-    fn a_settled_window_is_the_whole_historys(older in "[uas12cxy]{0,8}", newer in "[uas12cxy]{0,12}", policy in any_limit()) {
+    fn settled_window_ignores_older_history(older in "[uas12cxy]{0,8}", newer in "[uas12cxy]{0,12}", policy in any_limit()) {
         let all = history(&format!("{older}{newer}"));
         let newest = all[older.len()..].to_vec();
         let view = policy.view_of(&newest.iter().collect::<Vec<_>>());
@@ -174,7 +174,7 @@ proptest! {
 
     /// A window is as large as its limit allows: the next whole group before it would not fit.
     #[test]
-    fn a_window_is_as_large_as_may_be(given in "[ua1x]{0,16}", n in 0..12_usize) {
+    fn window_is_as_large_as_its_limit_allows(given in "[ua1x]{0,16}", n in 0..12_usize) {
         let all = history(&given);
         let window = Policy::last_messages(n).window(all.clone());
         let everything = Policy::everything().window(all).messages;

@@ -48,7 +48,7 @@ fn turn(n: usize) -> Vec<Message> {
 }
 
 #[test]
-fn a_window_costs_a_window() {
+fn recall_reads_little_more_than_the_window() {
     run(async {
         let (watched, session) = stored((0..1_000).map(turn)).await;
         for (policy, messages, read) in [
@@ -69,7 +69,7 @@ fn a_window_costs_a_window() {
 }
 
 #[test]
-fn it_reads_on_where_much_is_left_out() {
+fn recall_reads_further_past_omitted_messages() {
     run(async {
         // A hundred results without a call, as the newest messages.
         let strays = (0..100).map(|n| vec![Message::tool(format!("lost_{n}"), "21")]);
@@ -84,7 +84,7 @@ fn it_reads_on_where_much_is_left_out() {
 }
 
 #[test]
-fn an_empty_session_is_an_empty_window() {
+fn empty_session_recalls_an_empty_window() {
     run(async {
         let (watched, session) = stored([]).await;
         let recalled = recall(&watched, &session, &Policy::last_turns(5)).await.expect("loaded");
@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn what_is_recalled_is_the_window_of_the_whole(records in prop::collection::vec(record(), 0..12), kind in 0..4, n in 0..12_usize) {
+    fn recall_equals_the_window_of_the_whole_history(records in prop::collection::vec(record(), 0..12), kind in 0..4, n in 0..12_usize) {
         let counter = || TokenCounter::custom(|m| if m.role == Role::Tool { 5 } else { 1 });
         let policy = match kind {
             0 => Policy::everything(),

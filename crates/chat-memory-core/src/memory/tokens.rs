@@ -244,14 +244,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_counts_one_at_least() {
+    fn counter_returns_at_least_one_token() {
         assert_eq!(TokenCounter::custom(|_| 0).count(&Message::user("x")), 1);
         assert_eq!(TokenCounter::estimate().count(&Message { content: None, ..Message::user("") }), 4);
     }
 
     #[cfg(not(feature = "tokens"))]
     #[test]
-    fn a_build_without_vocabularies_says_so_and_estimates() {
+    fn build_without_vocabularies_estimates_tokens() {
         let error = TokenCounter::for_model("gpt-4o").expect_err("not in this build");
         assert!(error.is_unsupported() && error.to_string().contains("feature `tokens`"), "{error}");
         let message = Message::user("What is the weather in Paris?");

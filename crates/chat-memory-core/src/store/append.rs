@@ -463,7 +463,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taking_back_a_rewind_does_not_bring_back_what_it_hid() {
+    fn rewinding_a_rewind_does_not_reveal_hidden_records() {
         let record =
             |seq, rewind| Record { rewind, ..Record::new(seq, AppendId::random(), 0).with_entries([Message::user("text")]) };
         let records = vec![record(7, Some(0)), record(8, None), record(12, Some(9)), record(13, None)];

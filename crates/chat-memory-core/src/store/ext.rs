@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_answer_doubles_nothing() {
+    async fn lost_answer_does_not_duplicate_the_append() {
         for (lands, lose) in [(true, 1), (false, 1), (true, 3), (false, 3), (true, 100)] {
             let store = Lossy { store: InMemoryStore::new(), lose: AtomicUsize::new(lose), lands };
             let session = SessionId::random();

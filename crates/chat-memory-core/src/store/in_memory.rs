@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
+    async fn session_stays_listed_until_its_last_message_expires() {
         let session = SessionId::random();
         for (retentions, is_listed) in [
             (&[None, Some(3600)][..], true),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delete_of_nothing_writes_nothing() {
+    async fn delete_of_a_missing_session_writes_nothing() {
         let (store, never, deleted) = (InMemoryStore::new(), SessionId::random(), SessionId::random());
         store.append(&deleted, &saying("x")).await.expect("in memory");
         assert!(store.delete(&deleted).await.expect("in memory").existed);

@@ -204,7 +204,7 @@ mod tests {
     /// What happens before an append of the store gets through.
     #[derive(Debug, Clone)]
     enum Before {
-        Append(Append),
+        Append(Box<Append>),
         RewindTo(u64),
         LostAnswer,
         LostRequest,
@@ -230,8 +230,8 @@ mod tests {
             };
             let through = append.clone().with_ticket(ticket);
             match before {
-                Some(Before::Append(other)) => drop(self.store.append(session, &other).await?),
-                Some(Before::RewindTo(seq)) => drop(self.store.rewind_to(session, seq).await?),
+                Some(Before::Append(other)) => self.store.append(session, &other).await.map(|_| ())?,
+                Some(Before::RewindTo(seq)) => self.store.rewind_to(session, seq).await.map(|_| ())?,
                 Some(Before::LostAnswer) => {
                     self.store.append(session, &through).await?;
                     return Err(Error::in_doubt(ticket, "the answer was lost"));
@@ -249,18 +249,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_happens_meanwhile_decides_what_is_new() {
-        use Before::{Append as Other, LostAnswer, LostRequest, RewindTo};
+        use Before::{LostAnswer, LostRequest, RewindTo};
+        let other = |append| Before::Append(Box::new(append));
         // Ids 0, 1 and 2 are there, a record each; 1, 2 and 3 are to be appended.
         for (before, new, left) in [
             (vec![], vec![3], vec![0, 1, 2, 3]),
             (vec![LostAnswer], vec![3], vec![0, 1, 2, 3]),
             (vec![LostRequest, LostRequest], vec![3], vec![0, 1, 2, 3]),
-            (vec![Other(with_ids(&[9]))], vec![3], vec![0, 1, 2, 9, 3]),
-            (vec![Other(with_ids(&[9])), LostRequest, Other(with_ids(&[8]))], vec![3], vec![0, 1, 2, 9, 8, 3]),
-            (vec![Other(with_ids(&[3]))], vec![], vec![0, 1, 2, 3]),
-            (vec![Other(with_ids(&[3])), LostRequest], vec![], vec![0, 1, 2, 3]),
-            (vec![Other(Append::clear())], vec![1, 2, 3], vec![1, 2, 3]),
-            (vec![Other(Append::replace_all(with_ids(&[2]).entries()))], vec![1, 3], vec![2, 1, 3]),
+            (vec![other(with_ids(&[9]))], vec![3], vec![0, 1, 2, 9, 3]),
+            (vec![other(with_ids(&[9])), LostRequest, other(with_ids(&[8]))], vec![3], vec![0, 1, 2, 9, 8, 3]),
+            (vec![other(with_ids(&[3]))], vec![], vec![0, 1, 2, 3]),
+            (vec![other(with_ids(&[3])), LostRequest], vec![], vec![0, 1, 2, 3]),
+            (vec![other(Append::clear())], vec![1, 2, 3], vec![1, 2, 3]),
+            (vec![other(Append::replace_all(with_ids(&[2]).entries()))], vec![1, 3], vec![2, 1, 3]),
             (vec![RewindTo(2)], vec![2, 3], vec![0, 1, 2, 3]),
             (vec![RewindTo(1)], vec![1, 2, 3], vec![0, 1, 2, 3]),
         ] {
@@ -282,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn endless_conflicts_end_as_contended() {
-        let before = vec![Before::Append(with_ids(&[9])); 2 * ATTEMPTS as usize];
+        let before = vec![Before::Append(Box::new(with_ids(&[9]))); 2 * ATTEMPTS as usize];
         let store = Racing { store: InMemoryStore::new(), before: Mutex::new(before) };
         let error = store.append_new(&SessionId::random(), with_ids(&[1])).await.expect_err("others come first each time");
         assert_eq!(error.kind(), ErrorKind::Contended, "{error}");

@@ -66,7 +66,7 @@ mod tests {
     use crate::store::Position;
 
     #[test]
-    fn cursors_travel_as_text() {
+    fn page_cursors_round_trip_as_text() {
         let older = PageCursor::new(u64::MAX, 7, -1);
         assert_eq!(older.to_string().parse::<PageCursor>().expect("our own text"), older);
         assert!("AQ".parse::<PageCursor>().is_err() && Position::new(1, None, 0).to_string().parse::<PageCursor>().is_err());

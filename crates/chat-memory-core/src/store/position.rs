@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_and_tickets_travel_as_text() {
+    fn positions_and_tickets_round_trip_as_text() {
         for position in [Position::new(0, None, 17), Position::new(u64::MAX, Some(AppendId::random()), -1)] {
             let read: Position = position.to_string().parse().expect("our own text");
             assert_eq!((&read, read.read_at()), (&position, position.read_at()));
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_means_another_id_in_another_session() {
+    fn append_id_of_a_key_depends_on_its_session() {
         let session = |id: &str| SessionId::new(id).expect("a good id");
         assert_eq!(AppendId::of_key(&session("a"), "k"), AppendId::of_key(&session("a"), "k"));
         assert_ne!(AppendId::of_key(&session("a"), "bk"), AppendId::of_key(&session("ab"), "k"));

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_before_reads_what_is_new_and_one_record_that_was_seen() {
+    fn continued_page_reads_new_records_and_one_seen_record() {
         let mut log: Vec<_> = (0..10).map(|seq| record(seq, None)).collect();
         let before = |next, seen| Load::last(2).before(PageCursor::new(next, seen, 0));
         assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![8, 7, 6]));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn since_stops_at_its_number() {
+    fn since_stops_reading_at_its_number() {
         let mut log: Vec<_> = (0..6).map(|seq| record(seq, None)).collect();
         assert_eq!(walk(&log, &Load::all().since(4), 0), (vec![4, 5], vec![5, 4]));
         assert_eq!(walk(&log, &Load::all().since(9), 0), (vec![], vec![]));

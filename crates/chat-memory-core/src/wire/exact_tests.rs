@@ -37,7 +37,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_json_is_refused_or_comes_back(value in arbitrary::value()) {
+    fn any_json_is_refused_or_round_trips(value in arbitrary::value()) {
         for format in Format::ALL {
             comes_back(*format, std::slice::from_ref(&value))?;
         }
@@ -219,7 +219,7 @@ fn errors_name_the_place_and_the_format_that_fits() {
 }
 
 #[test]
-fn the_deepest_message_can_be_read_again() {
+fn deepest_message_can_be_read_back() {
     let nest = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
     let max = crate::json::MAX_DEPTH;
     let part = || Part::from(serde_json::Map::from_iter([("deep".to_owned(), nest(max - 3))]));

@@ -352,14 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_lines_of_any_kind() {
+    fn any_line_ending_is_accepted() {
         assert_eq!(shown("\u{feff}1\r\n \r\n2\r\n\u{feff}3\n\u{feff}"), ["line 1: 1", "line 3: 2", "line 4: 3"]);
         assert_eq!(shown("\n\n\n{}"), ["line 4: {}"]);
         assert!(read("").is_empty() && read("\n \n").is_empty() && read("\u{feff}").is_empty());
     }
 
     #[test]
-    fn a_list_stands_for_its_items() {
+    fn list_in_a_file_yields_its_items() {
         assert_eq!(shown("[]"), [""; 0]);
         assert_eq!(
             shown("[1, \"a]\\\"\" ,{\"b\":[2]}]\n3"),
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_cut_off_takes_no_other_along() {
+    fn truncated_line_does_not_affect_other_lines() {
         let cut = "invalid JSON at line 2, column 6: the text ends where a value is expected; send all of it";
         assert_eq!(
             shown("{\"a\":1}\n{\"b\":\n{\"c\":2}\n{\"d\":3}\n{\"e\":4}"),
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_wrong_is_named_with_the_place() {
+    fn malformed_list_error_gives_its_position() {
         for (text, error) in [
             ("[1,\n2,\n]", "line 2, column 2: a trailing comma; remove it"),
             ("[1 2]", "line 1, column 4: expected \",\" or \"]\", found \"2\""),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn each_error_names_its_line_and_the_next_is_read() {
+    fn line_errors_do_not_stop_the_reader() {
         let lines = read(b"1\n\xfc\n1e400\n{\"k\":1,\"k\":2}\n5\n\xef\xbb\xbf6");
         let errors: Vec<_> = lines.iter().filter_map(|line| line.as_ref().err()).map(String::as_str).collect();
         assert_eq!((lines.len(), errors.len()), (6, 3));
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_other_encodings_are_named() {
+    fn other_encodings_are_detected() {
         let utf16: Vec<u8> = "\u{feff}{\"a\": 1}\n{\"b\": 1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [&utf16[..], &utf16[2..]] {
             assert_eq!(
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_fails_ends_it() {
+    fn io_error_ends_the_lines() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -35,12 +35,15 @@ pub use lines::{JsonLine, JsonLines};
 /// A value or message, with the index of the last one on the other side that it is made of.
 pub type Placed<T> = (usize, T);
 
+/// The result of reading a list.
+type ReadPlaced = Result<Vec<Placed<Message>>, MessageError>;
+
 /// What a form consists of. Its file has one as `FORM`.
 struct Form {
     name: &'static str,
     title: &'static str,
     about: &'static str,
-    read: fn(Vec<Value>) -> Result<Vec<Placed<Message>>, MessageError>,
+    read: fn(Vec<Value>) -> ReadPlaced,
     write: fn(&[Message]) -> Vec<Placed<Value>>,
     /// `None` if it is not the form of a model's API.
     for_request: Option<fn(&[Message]) -> Request>,
@@ -249,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_have_names() {
+    fn format_names_round_trip() {
         for format in Format::ALL {
             assert_eq!(format.to_string().parse::<Format>().expect("its own name"), *format);
         }
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_its_line_and_the_rest_goes_on() {
+    fn message_error_names_its_line_and_reading_continues() {
         let text = "\n{\"role\":\"user\",\"content\":\"a\"}\n{\"role\":\"bot\"}\n  \n{\"role\":\"user\",\"content\":\"b\"}";
         let mut read = Format::OpenAi.messages(text.as_bytes());
         assert_eq!(read.next().expect("two").expect("good").text(), "a");

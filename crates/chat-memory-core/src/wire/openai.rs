@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_come_back() {
+    fn other_role_names_round_trip() {
         for value in [
             json!({"role": "developer", "content": "Be brief."}),
             json!({"role": "function", "name": "f", "content": "21"}),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_come_back_another_is_refused() {
+    fn messages_that_would_not_round_trip_are_refused() {
         assert!(error(json!({"role": "system", "openai_role": "developer"})).contains("give the role \"developer\""));
         assert!(error(json!({"role": "developer", "openai_role": null})).contains("openai_role"));
         assert!(error(json!({"role": "assistant", "parts": [], "openai_role": "model"})).contains("give the role \"model\""));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_only_what_endpoints_take() {
+    fn request_has_only_fields_that_endpoints_accept() {
         let request = |value: Value| for_request(&from_value(value).expect("good"));
         assert_eq!(
             request(json!({"role": "assistant", "content": null, "refusal": null, "annotations": [], "id": "m-1",

@@ -23,7 +23,7 @@ fn bytes(case: &Value) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn each_text_has_its_sentence() {
+fn refused_texts_have_the_shared_error_text() {
     for case in cases() {
         let Some(bytes) = bytes(&case) else { continue };
         let error = json::parse_document(&bytes).expect_err("it is no JSON").to_string();
@@ -32,7 +32,7 @@ fn each_text_has_its_sentence() {
 }
 
 #[test]
-fn a_file_has_the_same_sentence() {
+fn refused_lines_have_the_shared_error_text() {
     for case in cases() {
         let Some(bytes) = bytes(&case).filter(|bytes| !bytes.trim_ascii().is_empty()) else { continue };
         let error = JsonLines::new(&bytes[..]).find_map(Result::err).map(|error| error.to_string());
@@ -41,7 +41,7 @@ fn a_file_has_the_same_sentence() {
 }
 
 #[test]
-fn each_message_has_its_sentence() {
+fn refused_messages_have_the_shared_error_text() {
     for case in cases() {
         let Some(message) = case.get("message") else { continue };
         let format: Format = case["format"].as_str().expect("a text").parse().expect("a format");

@@ -17,7 +17,7 @@ fn severities(findings: &[Finding]) -> BTreeMap<&'static str, Severity> {
 }
 
 #[tokio::test]
-async fn a_new_table_is_fit_and_the_second_time_it_is_there() {
+async fn created_table_passes_the_check_and_creation_is_idempotent() {
     let options = local(&table_name("admin"));
     let admin = Admin::open(&options).await.expect("good options");
     let (first, second) = (admin.create_table().await.expect("made"), admin.create_table().await.expect("there"));
@@ -39,7 +39,7 @@ async fn a_new_table_is_fit_and_the_second_time_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_table_with_other_keys_is_there_but_not_fit() {
+async fn existing_table_with_other_keys_does_not_fit() {
     let name = table_name("other");
     let made = Admin::open(&local(&name).with_keys("pk", "rk")).await.expect("good options");
     assert!(made.create_table().await.expect("made").fits());
@@ -57,7 +57,7 @@ async fn a_table_with_other_keys_is_there_but_not_fit() {
 }
 
 #[tokio::test]
-async fn a_table_with_a_partition_key_only_is_fit_for_the_other_layout() {
+async fn table_without_a_sort_key_fits_the_list_layout() {
     let name = table_name("admin-list");
     let made =
         Admin::open(&local(&name).with_layout(Layout::List)).await.expect("good options").create_table().await.expect("made");
@@ -85,7 +85,7 @@ async fn a_table_with_a_partition_key_only_is_fit_for_the_other_layout() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_the_only_finding() {
+async fn missing_table_is_the_only_finding() {
     let admin = Admin::open(&local(&table_name("gone"))).await.expect("good options");
     let findings = admin.check().await;
     assert_eq!(severities(&findings), BTreeMap::from([("table", Severity::Error)]), "{findings:?}");
@@ -124,7 +124,7 @@ fn denied() -> Reply {
 }
 
 #[tokio::test]
-async fn a_global_unprotected_table_gets_its_warnings_and_hints() {
+async fn global_unprotected_table_gets_warnings_and_hints() {
     let server = Replay::start(|operation, _| match operation {
         "describetable" => described(r#","Replicas":[{"RegionName":"us-east-1"}],"DeletionProtectionEnabled":false"#),
         "describetimetolive" => Reply::ok(r#"{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}"#),
@@ -151,7 +151,7 @@ async fn a_global_unprotected_table_gets_its_warnings_and_hints() {
 }
 
 #[tokio::test]
-async fn lacking_permissions_are_named() {
+async fn missing_permissions_are_named() {
     let server = Replay::start(|operation, body| {
         assert!(operation.starts_with("describe") || body.contains("ns#tenant#dir#"), "inside the namespace: {body}");
         match operation {
@@ -171,7 +171,7 @@ async fn lacking_permissions_are_named() {
 }
 
 #[tokio::test]
-async fn for_reading_only_reading_is_tried() {
+async fn read_only_check_tries_only_reads() {
     let server = Replay::start(|operation, _| match operation {
         "describetable" => described(""),
         _ if operation.starts_with("describe") => denied(),
@@ -185,7 +185,7 @@ async fn for_reading_only_reading_is_tried() {
 }
 
 #[tokio::test]
-async fn a_skewed_clock_is_a_warning_and_then_an_error() {
+async fn clock_skew_is_a_warning_then_an_error() {
     for (seconds, severity) in [(0, Severity::Fine), (90, Severity::Warning), (-90, Severity::Warning), (400, Severity::Error)] {
         let server = Replay::start(move |operation, _| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
@@ -210,7 +210,7 @@ async fn refused_credentials_stop_the_check() {
 }
 
 #[tokio::test]
-async fn a_create_waits_until_the_table_is_usable_and_survives_lost_answers() {
+async fn create_table_waits_until_usable_and_survives_lost_answers() {
     let state = std::sync::Mutex::new(BTreeMap::<String, u32>::new());
     let server = Replay::start(move |operation, body| {
         let mut state = state.lock().expect("no panic");
@@ -244,7 +244,7 @@ async fn a_create_waits_until_the_table_is_usable_and_survives_lost_answers() {
 }
 
 #[tokio::test]
-async fn an_admin_works_in_a_spawned_task() {
+async fn admin_futures_are_send() {
     let admin = Admin::open(&local(&table_name("send"))).await.expect("good options");
     let creation = tokio::spawn(async move { admin.create_table().await }).await.expect("no panic");
     assert!(creation.expect("made").created);

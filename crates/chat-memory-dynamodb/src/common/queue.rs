@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_come_in_the_order_of_arrival() {
+    async fn queue_turns_follow_arrival_order() {
         let (queues, clock) = (Queues::default(), clock());
         let (retry, busy) = (Retry::new(&clock, 1_000), session("busy"));
         let mut current = queues.turn(&busy, &retry).await.expect("the first turn");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cancelled_append_leaves_the_queue() {
+    async fn cancelled_append_leaves_the_queue() {
         let (queues, clock) = (Queues::default(), clock());
         let (retry, busy) = (Retry::new(&clock, 1_000), session("busy"));
         let current = queues.turn(&busy, &retry).await.expect("the first turn");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_does_not_come_in_time_is_contention() {
+    async fn waiting_past_the_deadline_is_contention() {
         let (queues, clock) = (Queues::default(), clock());
         let busy = session("busy");
         let current = queues.turn(&busy, &Retry::new(&clock, 1_000)).await.expect("the first turn");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_waited_counts_towards_the_deadline() {
+    async fn queue_wait_counts_towards_the_deadline() {
         let (queues, clock) = (Queues::default(), clock());
         let busy = session("busy");
         let current = queues.turn(&busy, &Retry::new(&clock, 1_000)).await.expect("the first turn");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_is_bounded_and_sessions_do_not_wait_for_each_other() {
+    async fn queue_is_bounded_and_separate_for_each_session() {
         let (queues, clock) = (Queues { most_waiting: 2, ..Queues::default() }, clock());
         let retry = Retry::new(&clock, 1_000);
         let (busy, idle) = (session("busy"), session("idle"));

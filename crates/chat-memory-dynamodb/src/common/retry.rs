@@ -153,21 +153,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_never_reached_is_told_soon() {
+    async fn unreachable_service_fails_early() {
         assert_eq!(given_up_after(|_| refused(0)).await, 0, "at once, where that is wanted");
         let after = given_up_after(|_| refused(2_000)).await;
         assert!((2_000..3_000).contains(&after), "{after} ms");
     }
 
     #[tokio::test]
-    async fn what_had_a_connection_is_repeated_until_the_deadline() {
+    async fn reached_service_is_retried_until_the_deadline() {
         let lost = |n| if n == 0 { fault(Cause::Lost("broke".to_owned())) } else { refused(0) };
         assert!(given_up_after(lost).await >= 30_000);
     }
 
     /// Waits grow to two seconds: none of them may carry an operation that never had a connection beyond three.
     #[tokio::test]
-    async fn no_wait_goes_far_beyond_the_end() {
+    async fn backoff_never_far_exceeds_the_limit() {
         for until in [500, 1_000, 2_000, 2_500] {
             let after = given_up_after(|_| refused(until)).await;
             assert!(after <= until + 500, "{after} ms for {until}");

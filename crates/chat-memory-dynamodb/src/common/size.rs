@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_bytes_count_as_they_are() {
+    fn text_and_binary_sizes_are_byte_counts() {
         assert_eq!(value_bytes(&s("")), 0);
         assert_eq!(value_bytes(&s("日本")), 6);
         assert_eq!(value_bytes(&AttributeValue::B(Blob::new([0; 7]))), 7);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_count_by_their_significant_digits() {
+    fn number_size_follows_significant_digits() {
         for (number, bytes) in
             [("0", 1), ("7", 2), ("27", 2), ("270", 2), ("-27", 3), ("103", 3), ("1700000000123", 8), ("0.0010", 2), ("1E+30", 2)]
         {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_maps_take_three_bytes_and_one_for_each_element() {
+    fn lists_and_maps_take_three_bytes_plus_one_per_element() {
         assert_eq!(value_bytes(&AttributeValue::L(Vec::new())), 3);
         assert_eq!(value_bytes(&AttributeValue::L(vec![s("ab"), s("c")])), 3 + 1 + 2 + 1 + 1);
         let map = HashMap::from([("key".to_owned(), s("ab")), ("list".to_owned(), AttributeValue::L(vec![s("c")]))]);
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn sets_count_their_elements() {
+    fn set_size_is_the_sum_of_its_elements() {
         assert_eq!(value_bytes(&AttributeValue::Ss(vec!["ab".to_owned(), "c".to_owned()])), 3);
         assert_eq!(value_bytes(&AttributeValue::Ns(vec!["12".to_owned(), "3".to_owned()])), 4);
         assert_eq!(value_bytes(&AttributeValue::Bs(vec![Blob::new([1]), Blob::new([2, 3])])), 3);
     }
 
     #[test]
-    fn an_item_counts_its_names() {
+    fn item_size_includes_attribute_names() {
         let item = HashMap::from([("session_id".to_owned(), s("a")), ("v".to_owned(), AttributeValue::N("1".to_owned()))]);
         assert_eq!(attributes_bytes(&item), 10 + 1 + 1 + 2);
     }

@@ -45,7 +45,7 @@ pub async fn rewind(
         (None, Some(seq)) => Back::To(seq),
         _ => return Err(Problem::invalid("give one of turns and to").with("pointer", "")),
     };
-    let messages = messages(body.messages, format.into())?;
+    let messages = messages(body.messages, format)?;
     let expected = expected.map(|IfMatch(position)| position);
     let done = operations::rewind(&access, &session, back, messages, expected, held).await?;
     let body = RewoundBody {

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn config_units_round_trip_as_text() {
         for text in ["30s", "1m 30s", "250ms", "0s"] {
             let span: Span = text.parse().expect("a duration");
             assert_eq!(span.to_string().parse(), Ok(span), "{text}");

@@ -228,7 +228,7 @@ mod tests {
     use super::round_up;
 
     #[test]
-    fn an_axis_ends_at_a_number_that_is_easily_read() {
+    fn chart_axis_ends_at_a_round_number() {
         assert_eq!([1, 4, 5, 9, 21, 100, 60_001].map(round_up), [4, 4, 8, 20, 40, 200, 80_000]);
     }
 }

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_item_takes_more_with_each_record() {
+    async fn single_item_estimate_grows_with_each_record() {
         let (store, session) = (InMemoryStore::new(), SessionId::new("trip").expect("a good id"));
         for _ in 0..1_500 {
             let turn = [Message::user("q".repeat(300)), Message::assistant("a".repeat(300))];

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_of_other_sites_are_refused() {
+    fn cross_site_forms_are_refused() {
         let allowed = |given: &[(&'static str, &'static str)]| {
             let given = given.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             not_of_another_site(&given.collect()).is_ok()

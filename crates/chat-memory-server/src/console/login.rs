@@ -102,7 +102,7 @@ mod tests {
     use super::own;
 
     #[test]
-    fn a_login_leads_nowhere_else() {
+    fn login_redirects_only_within_the_console() {
         for path in ["/console", "/console?all=true", "/console/sessions/a%2Fb?before=x"] {
             assert_eq!(own(Some(path)), path);
         }

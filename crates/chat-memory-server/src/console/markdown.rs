@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn markdown_is_shown() {
+    fn markdown_is_rendered() {
         let text = shown(
             "# Title\n\n*soft* **hard** `code`\n\n- one\n- [x] two\n\n| a | b |\n|---|:-:|\n| 1 | 2 |\n\n```rust\nlet x = 1 < 2;\n```",
         );
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_html_is_text() {
+    fn raw_html_is_escaped() {
         for text in [
             "<script>alert(1)</script>",
             "a <b onclick=\"x()\">b</b>",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_the_web_only() {
+    fn only_web_and_mail_links_are_rendered() {
         let html = shown("[a](https://example.org/?q=\"1\"&b=<2>) <me@example.org> [m](mailto:a@b.c)");
         assert_eq!(html.matches("rel=\"noopener noreferrer\"").count(), 3, "{html}");
         assert!(html.contains("href=\"mailto:me@example.org\""), "{html}");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_of_the_message_itself() {
+    fn only_inline_data_images_are_rendered() {
         let html = shown("![a cat](data:image/png;base64,iVBORw0KGgo=)");
         assert!(html.contains("<img src=\"data:image/png;base64,iVBORw0KGgo=\" alt=\"a cat\""), "{html}");
         for bad in [
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_very_long_text_is_shown_whole() {
+    fn overlong_text_is_shown_as_plain_text() {
         let text = "*x* ".repeat(LONGEST);
         assert!(shown(&text).contains(&text));
     }

@@ -265,20 +265,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_sizes_are_read_at_a_glance() {
+    fn numbers_and_sizes_are_formatted_for_display() {
         assert_eq!([7, 999, 1_000, 1_234_567].map(number), ["7", "999", "1,000", "1,234,567"]);
         assert_eq!([0, 999, 1_500, 123_456, 12_345_678].map(size), ["0 B", "999 B", "1.5 KB", "123 KB", "12.3 MB"]);
         assert_eq!((count(1, "record"), count(0, "record")), ("1 record".to_owned(), "0 records".to_owned()));
     }
 
     #[test]
-    fn sentences_begin_and_end() {
+    fn sentences_are_capitalised_and_end_with_a_full_stop() {
         assert_eq!(sentence("it is so"), "It is so.");
         assert_eq!((sentence("Why?"), sentence("")), ("Why?".to_owned(), ".".to_owned()));
     }
 
     #[test]
-    fn a_session_of_any_name_has_a_path() {
+    fn session_path_encodes_any_id() {
         let path = |id: &str| session_path(&SessionId::new(id).expect("a good id"), "/clear");
         assert_eq!(path("a/b?c#d&é"), "/console/sessions/a%2Fb%3Fc%23d%26%C3%A9/clear");
     }

@@ -92,7 +92,7 @@ mod tests {
     use crate::keys::{Right, console_token, create, revoke};
 
     #[test]
-    fn a_login_holds_until_its_end_and_for_its_own_key() {
+    fn login_is_valid_until_expiry_for_its_own_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
         let (key, text) = create(&path, "a", None, &[Right::Read]).expect("a key");
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_the_file_cannot_log_in() {
+    fn keys_file_alone_cannot_forge_a_login() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.toml");
         let (_, text) = create(&path, "a", None, &[Right::Read]).expect("a key");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_for_this_site_and_no_script() {
+    fn cookie_is_strict_same_site_and_http_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let (key, text) = create(&folder.path().join("keys.toml"), "a", None, &[Right::Read]).expect("a key");
         let token = console_token(&text).expect("a token");

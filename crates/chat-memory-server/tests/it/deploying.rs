@@ -31,7 +31,7 @@ fn table() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_table_has_every_setting_and_no_other() {
+fn settings_table_lists_exactly_all_settings() {
     let table = table();
     let named: Vec<_> = table.iter().map(|line| line[0].clone()).collect();
     assert_eq!(named, Settings::names().collect::<Vec<_>>());
@@ -54,7 +54,7 @@ fn the_table_has_every_setting_and_no_other() {
 }
 
 #[test]
-fn what_is_named_anywhere_exists() {
+fn documented_flags_and_variables_exist() {
     let known = settings();
     let variables: BTreeSet<_> =
         known.iter().map(|(_, variable)| variable.as_str()).chain(OTHERS.map(|(_, variable)| variable)).collect();

@@ -186,7 +186,7 @@ const TURN: &str =
     r#"{"messages": [{"role": "user", "content": "Grüße \"to\" you"}, {"role": "assistant", "content": "Hello."}]}"#;
 
 #[tokio::test]
-async fn every_front_appends_and_reads() {
+async fn every_lambda_front_end_appends_and_reads() {
     for front in FRONTS {
         let (service, key) = started();
         let path = "/v1/sessions/a%20b%C3%BC%25/messages";
@@ -209,7 +209,7 @@ async fn every_front_appends_and_reads() {
 }
 
 #[tokio::test]
-async fn a_key_is_asked_for_and_no_name_of_the_host() {
+async fn lambda_requires_a_key_but_no_host_name() {
     let (service, key) = started();
     for front in FRONTS {
         for wrong in ["", "cm_0123456789ab_wrong"] {
@@ -225,7 +225,7 @@ async fn a_key_is_asked_for_and_no_name_of_the_host() {
 }
 
 #[tokio::test]
-async fn a_slash_in_a_session_survives_where_the_front_lets_it() {
+async fn encoded_slash_survives_except_through_an_http_api() {
     for front in FRONTS {
         let (service, key) = started();
         let appended = ask(&service, front, &Sent::new("POST", "/v1/sessions/team%2F7%3F%23/messages", &key).json(TURN)).await;
@@ -239,7 +239,7 @@ async fn a_slash_in_a_session_survives_where_the_front_lets_it() {
 }
 
 #[tokio::test]
-async fn a_stream_is_refused_at_once() {
+async fn event_stream_is_refused_on_lambda() {
     let (service, key) = started();
     for front in FRONTS {
         let refused = ask(&service, front, &Sent::new("GET", "/v1/sessions/a/events", &key)).await;
@@ -249,7 +249,7 @@ async fn a_stream_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn an_answer_that_a_front_cannot_hand_on_says_so() {
+async fn response_too_large_for_the_front_end_is_a_problem() {
     let (service, key) = started();
     // 700 KB of quotes are 1.4 MB of JSON, and twice that as JSON in JSON: more than a load balancer takes, less than the others
     // do.
@@ -273,7 +273,7 @@ async fn an_answer_that_a_front_cannot_hand_on_says_so() {
 }
 
 #[test]
-fn settings_are_checked_before_anything_is_answered() {
+fn lambda_settings_are_checked_before_any_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("keys.toml");
     create(&file, "test", None, &[Right::Read]).expect("a key");

@@ -65,7 +65,7 @@ fn program() -> tokio::process::Command {
 }
 
 #[tokio::test]
-async fn the_program_takes_events_and_answers_them() {
+async fn lambda_program_answers_events() {
     let (endpoint, table) = (dynamodb_endpoint(), table_name("lambda"));
     let options = Options::new(&table)
         .with_region("us-east-1")
@@ -126,7 +126,7 @@ async fn the_program_takes_events_and_answers_them() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_set_up_wrong_says_so_and_ends() {
+async fn misconfigured_function_exits_with_an_error() {
     let cases: [(&[(&str, &str)], &str); 3] = [
         (&[("CHAT_MEMORY_STORE", "dynamodb://chats")], "this is not AWS Lambda"),
         (&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9"), ("CHAT_MEMORY_STORE", "dynamodb://chats")], "CHAT_MEMORY_KEYS_TEXT"),

@@ -33,7 +33,7 @@ fn uses() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn operations_know_neither_the_api_nor_the_console_and_these_not_each_other() {
+fn operations_api_and_console_keep_their_layering() {
     let uses = uses();
     for (module, others) in [
         ("api", &["console", "app"][..]),
@@ -47,7 +47,7 @@ fn operations_know_neither_the_api_nor_the_console_and_these_not_each_other() {
 }
 
 #[test]
-fn no_module_uses_itself_through_others() {
+fn modules_have_no_circular_dependencies() {
     let mut uses = uses();
     // Takes away modules that use none of those left, until only circles remain.
     while let Some(leaf) =

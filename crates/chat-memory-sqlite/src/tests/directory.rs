@@ -31,7 +31,7 @@ impl Timed {
 }
 
 #[tokio::test]
-async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
+async fn session_stays_listed_until_its_last_message_expires() {
     // Each writer's retention, one after the other, an hour apart; and for how many hours from the first the session is listed.
     for (retentions, hours) in [
         (&[None, Some(1)][..], None),
@@ -59,7 +59,7 @@ async fn a_session_is_listed_while_a_message_of_any_writer_lasts() {
 }
 
 #[tokio::test]
-async fn what_begins_after_all_has_expired_is_another_session() {
+async fn append_after_expiry_starts_a_new_session() {
     for purged in [false, true] {
         let mut log = Timed::new(Some(HOUR_S)).await;
         log.append(&saying("old").with_title("Old").with_owner(Owner::new("ada").expect("a name")));
@@ -83,7 +83,7 @@ async fn what_begins_after_all_has_expired_is_another_session() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_moves_no_session_down() {
+async fn clock_set_back_never_lowers_last_activity() {
     let mut log = Timed::new(None).await;
     log.say("x");
     let first = log.now_s * 1000;
@@ -106,7 +106,7 @@ fn tables(db: &Connection) -> (Vec<String>, i64) {
 }
 
 #[tokio::test]
-async fn a_delete_of_nothing_writes_nothing() {
+async fn delete_of_a_missing_session_writes_nothing() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     say(&store, "deleted", "x").await;
@@ -123,7 +123,7 @@ async fn a_delete_of_nothing_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_delete_erases_what_has_expired_and_what_an_earlier_one_left() {
+async fn delete_erases_expired_records_and_earlier_leftovers() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).retention(Duration::from_secs(HOUR_S)).open().await.expect("a new file");
     for id in ["expired", "half-deleted"] {
@@ -157,7 +157,7 @@ fn of_format_1() -> (TempDir, PathBuf) {
 }
 
 #[tokio::test]
-async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
+async fn format_1_file_is_read_and_upgraded() {
     for read_only in [true, false] {
         let (_folder, path) = of_format_1();
         // Larger than what is accepted today.
@@ -203,7 +203,7 @@ async fn a_file_of_format_1_is_read_and_brought_into_the_present_form() {
 }
 
 #[tokio::test]
-async fn a_file_of_format_1_is_read_where_the_disk_is_full() {
+async fn format_1_file_is_readable_on_a_full_disk() {
     let (_folder, path) = of_format_1();
     let pages: u32 =
         Connection::open(&path).expect("the file").pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");

@@ -82,7 +82,7 @@ impl Timed {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_hidden_at_once_and_erased_a_day_later() {
+async fn expired_records_are_hidden_at_once_and_erased_a_day_later() {
     let mut log = Timed::new(Some(100)).await;
     for n in 0..5 {
         log.say(&n.to_string());
@@ -108,7 +108,7 @@ async fn what_has_expired_is_hidden_at_once_and_erased_a_day_later() {
 }
 
 #[tokio::test]
-async fn a_rewind_that_expired_still_hides_what_it_took_back() {
+async fn expired_rewind_still_hides_its_records() {
     let mut log = Timed::new(None).await;
     log.say("0");
     log.say("1");
@@ -137,7 +137,7 @@ async fn a_rewind_that_expired_still_hides_what_it_took_back() {
 }
 
 #[tokio::test]
-async fn dead_records_above_a_living_one_keep_their_place() {
+async fn purged_records_among_live_ones_remain_as_stubs() {
     let mut log = Timed::new(None).await;
     log.say("forever");
     log.retention_s = Some(100);
@@ -158,7 +158,7 @@ async fn dead_records_above_a_living_one_keep_their_place() {
 }
 
 #[tokio::test]
-async fn a_stub_knows_its_key_for_a_day_and_goes() {
+async fn stub_recognises_its_key_for_a_day_then_is_purged() {
     let mut log = Timed::new(None).await;
     let keyed = saying("gone").with_key("k");
     assert!(matches!(log.append(&keyed), Landed::New { seq: 0, .. }));
@@ -179,7 +179,7 @@ async fn a_stub_knows_its_key_for_a_day_and_goes() {
 }
 
 #[tokio::test]
-async fn what_was_cleared_is_in_no_file_any_more() {
+async fn cleared_data_is_in_no_file() {
     let (folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     let secret = |n: usize| format!("the secret number {n} {}", "of many ".repeat(n * 40));
@@ -199,7 +199,7 @@ async fn what_was_cleared_is_in_no_file_any_more() {
 
 /// In each of the ways in which expired data is erased.
 #[tokio::test]
-async fn what_has_expired_is_in_no_file_any_more() {
+async fn expired_data_is_in_no_file() {
     for way in ["purge", "open", "appends"] {
         let (folder, path) = folder();
         let builder = SqliteStore::builder(&path).retention(std::time::Duration::from_secs(3_600));
@@ -233,7 +233,7 @@ async fn what_has_expired_is_in_no_file_any_more() {
 }
 
 #[tokio::test]
-async fn an_append_after_a_delete_lists_the_session() {
+async fn concurrent_append_and_delete_agree_on_the_listing() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     for _ in 0..20 {
@@ -251,7 +251,7 @@ async fn an_append_after_a_delete_lists_the_session() {
 
 /// The rows that docs/formats.md describes.
 #[tokio::test]
-async fn the_file_holds_what_the_format_says() {
+async fn file_matches_the_documented_format() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     let turn = Append::new([Message::user("What is 2 + 2?"), Message::assistant("4.")]);
@@ -272,7 +272,7 @@ async fn the_file_holds_what_the_format_says() {
 }
 
 #[tokio::test]
-async fn what_a_clock_ahead_of_time_has_purged_is_hidden_and_no_damage() {
+async fn records_purged_by_a_fast_clock_are_not_corruption() {
     let mut log = Timed::new(Some(DAY_S.unsigned_abs())).await;
     log.say("first");
     log.say("second");

@@ -9,7 +9,7 @@ use chat_memory_core::Error;
 use chat_memory_core::store::Appended;
 
 #[tokio::test]
-async fn a_full_disk_refuses_and_keeps_what_is_there() {
+async fn full_disk_refuses_writes_and_keeps_stored_data() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).max_pages(60).open().await.expect("a new file");
     let id = session("s");
@@ -40,7 +40,7 @@ async fn a_full_disk_refuses_and_keeps_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_from_the_start_leaves_a_file_that_can_be_used_later() {
+async fn file_created_on_a_full_disk_is_usable_later() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).max_pages(11).open().await.expect("the tables fit");
     let error = store.append(&session("s"), &saying(&"x".repeat(100_000))).await.expect_err("it does not fit");
@@ -51,7 +51,7 @@ async fn a_disk_that_is_full_from_the_start_leaves_a_file_that_can_be_used_later
 }
 
 #[tokio::test]
-async fn a_locked_file_says_so_and_can_be_read_meanwhile() {
+async fn locked_file_is_reported_and_stays_readable() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).busy_timeout(Duration::from_millis(30)).open().await.expect("a new file");
     say(&store, "s", "a").await;
@@ -102,7 +102,7 @@ async fn at_once(store: &SqliteStore, appends: impl IntoIterator<Item = Append>)
 }
 
 #[tokio::test]
-async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
+async fn waiting_appends_share_a_transaction_but_fail_separately() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     say(&store, "s", "first").await;
@@ -129,7 +129,7 @@ async fn appends_that_wait_share_one_transaction_and_are_judged_one_by_one() {
 }
 
 #[tokio::test]
-async fn in_a_batch_that_does_not_fit_each_append_is_tried_alone() {
+async fn appends_of_an_oversized_batch_are_retried_alone() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).max_pages(40).open().await.expect("a new file");
     say(&store, "s", "first").await;
@@ -142,7 +142,7 @@ async fn in_a_batch_that_does_not_fit_each_append_is_tried_alone() {
 
 /// A batch of appends whose commit fails after it may have reached the disk.
 #[tokio::test]
-async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first_try() {
+async fn repeat_in_a_failed_batch_is_in_doubt_like_its_first_attempt() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     let keyed = |key: &str| saying("of a key").with_key(key);
@@ -171,7 +171,7 @@ async fn a_repeat_in_a_batch_whose_commit_fails_is_in_as_much_doubt_as_its_first
 }
 
 #[tokio::test]
-async fn an_append_given_up_by_its_caller_locks_nobody_out() {
+async fn cancelled_append_does_not_block_the_store() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     for _ in 0..10 {
@@ -185,7 +185,7 @@ async fn an_append_given_up_by_its_caller_locks_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_record_over_the_limit_is_refused() {
+async fn oversized_record_is_refused() {
     let (_folder, path) = folder();
     let store = SqliteStore::builder(&path).max_record_bytes(1_000).open().await.expect("a new file");
     let error = store.append(&session("s"), &saying(&"x".repeat(1_000))).await.expect_err("too large");
@@ -194,7 +194,7 @@ async fn a_record_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_missing_record_is_corruption_and_is_named() {
+async fn missing_record_is_reported_as_corruption() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     for n in 0..6 {
@@ -214,7 +214,7 @@ async fn a_missing_record_is_corruption_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_named() {
+async fn unreadable_record_is_named() {
     for damage in [
         "messages = '[{\"role\":'",
         "messages = '[{\"role\":\"robot\"}]'",
@@ -236,7 +236,7 @@ async fn a_record_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn a_sweep_erases_nothing_on_the_word_of_a_clear_that_cannot_be() {
+async fn sweep_erases_nothing_because_of_an_impossible_clear() {
     for damage in ["UPDATE records SET seq = 9223372036854775807 WHERE seq = 1", "UPDATE records SET rewind = 0 WHERE seq = 2"] {
         let (_folder, path) = folder();
         let store = SqliteStore::open(&path).await.expect("a new file");
@@ -257,7 +257,7 @@ async fn a_sweep_erases_nothing_on_the_word_of_a_clear_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_an_error_and_no_empty_history() {
+async fn damaged_file_is_an_error_not_an_empty_history() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     for n in 0..40 {

@@ -4,7 +4,7 @@ use super::*;
 use crate::FORMAT_VERSION;
 
 #[tokio::test]
-async fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
+async fn foreign_file_is_refused_and_left_untouched() {
     let (folder, path) = folder();
     let foreign_wal = folder.path().join("wal.db");
     change(&folder.path().join("foreign.db"), "CREATE TABLE t (x); INSERT INTO t VALUES (1);");
@@ -27,7 +27,7 @@ async fn a_file_that_is_not_ours_is_refused_and_left_untouched() {
 }
 
 #[tokio::test]
-async fn a_newer_version_is_refused_by_name() {
+async fn newer_format_version_is_refused() {
     let (_folder, path) = folder();
     say(&SqliteStore::open(&path).await.expect("a new file"), "s", "kept").await;
     change(&path, &format!("PRAGMA user_version = {}", FORMAT_VERSION + 1));
@@ -41,7 +41,7 @@ async fn a_newer_version_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_filled_and_said_to_be_new_only_where_we_made_it() {
+async fn only_a_created_file_counts_as_new() {
     let (_folder, path) = folder();
     std::fs::write(&path, "").expect("an empty file");
     let error = SqliteStore::builder(&path).read_only(true).open().await.expect_err("nothing to read");
@@ -54,7 +54,7 @@ async fn an_empty_file_is_filled_and_said_to_be_new_only_where_we_made_it() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_new_file_is_its_owners_only() {
+async fn new_file_is_private_to_its_owner() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
@@ -67,7 +67,7 @@ async fn a_new_file_is_its_owners_only() {
 }
 
 #[tokio::test]
-async fn folders_are_made_only_on_request() {
+async fn folders_are_created_only_on_request() {
     let (folder, _) = folder();
     let path = folder.path().join("a/b/chat.db");
     let error = SqliteStore::open(&path).await.expect_err("no folder");
@@ -82,7 +82,7 @@ async fn folders_are_made_only_on_request() {
 }
 
 #[tokio::test]
-async fn read_only_reads_and_nothing_else() {
+async fn read_only_store_refuses_every_write() {
     let (folder, path) = folder();
     let error = SqliteStore::builder(&path).read_only(true).open().await.expect_err("no file");
     assert!(error.is_not_found(), "{error}");
@@ -109,7 +109,7 @@ async fn read_only_reads_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn many_may_make_the_file_at_once() {
+async fn concurrent_opens_create_the_file_once() {
     let (_folder, path) = folder();
     let opening: Vec<_> = (0..12).map(|_| tokio::spawn(SqliteStore::open(path.clone()))).collect();
     let mut new = 0;
@@ -122,7 +122,7 @@ async fn many_may_make_the_file_at_once() {
 }
 
 #[tokio::test]
-async fn odd_paths_name_files() {
+async fn special_path_names_are_plain_files() {
     let (folder, _) = folder();
     for name in ["file:x.db?mode=memory", ":memory:", "a b#c%20.db", "ünï.db"] {
         let path = folder.path().join(name);
@@ -134,7 +134,7 @@ async fn odd_paths_name_files() {
 }
 
 #[tokio::test]
-async fn settings_are_checked() {
+async fn invalid_settings_are_refused_on_open() {
     let (_folder, path) = folder();
     let short = SqliteStore::builder(&path).retention(std::time::Duration::from_millis(10)).open().await;
     assert!(short.expect_err("a retention of nothing").is_invalid());
@@ -144,7 +144,7 @@ async fn settings_are_checked() {
 }
 
 #[tokio::test]
-async fn where_no_file_may_be_made_none_is() {
+async fn open_without_create_makes_no_file() {
     let (folder, path) = folder();
     let error = SqliteStore::builder(&path).create(false).open().await.expect_err("no file");
     assert!(error.is_not_found() && error.to_string().contains(&path.display().to_string()), "{error}");

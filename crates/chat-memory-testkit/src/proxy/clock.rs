@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_signatures_are_read_as_they_are_written() {
+    fn signature_times_round_trip() {
         assert_eq!(basic(1_767_323_045), "20260102T030405Z");
         assert_eq!(seconds("20260102T030405Z"), Some(1_767_323_045));
         for none in ["", "2026", "20260102T0304", "20261302T030405Z", "now"] {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_says_which_way_the_clock_is_wrong() {
+    fn clock_refusal_states_the_direction() {
         let body = |signed, now| Answer::signature_out_of_time(signed, now, Duration::from_secs(300)).body;
         let behind = "Signature expired: 20260102T030405Z is now earlier than 20260102T031405Z (20260102T031905Z - 5 min.)";
         assert!(body(1_767_323_045, 1_767_323_045 + 900).contains(behind));

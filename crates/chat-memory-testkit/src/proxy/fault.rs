@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_faults_that_came_later_have_their_shares_and_leave_the_old_ones_where_they_were() {
+    fn newer_faults_meet_their_rates_without_changing_old_ones() {
         let old = Seeded { drop_answers: 0.2, delays: 0.1, ..Seeded::new(7) };
         let new = Seeded { holds: 0.1, resets: 0.1, truncations: 0.1, conflicts: 0.1, refusals: 0.1, ..old.clone() };
         let mut counts = std::collections::BTreeMap::<String, u32>::new();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_reproduces_and_the_shares_are_met() {
+    fn seed_reproduces_faults_at_the_configured_rates() {
         let plan = Seeded { drop_answers: 0.2, drop_requests: 0.1, throttles: 0.05, ..Seeded::new(7) };
         let faults =
             |plan: &Seeded| (0..10_000).map(|nth| format!("{:?}", plan.fault(&request("PutItem", nth)))).collect::<Vec<_>>();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_that_are_not_meant_pass() {
+    fn unselected_operations_pass() {
         let plan = Seeded { drop_requests: 1.0, only: vec!["PutItem".into()], ..Seeded::new(1) };
         assert!(matches!(plan.fault(&request("PutItem", 0)), Fault::DropRequest));
         assert!(matches!(plan.fault(&request("Query", 0)), Fault::Pass));

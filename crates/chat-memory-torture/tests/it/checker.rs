@@ -73,7 +73,7 @@ fn good() -> Vec<Event> {
 }
 
 #[test]
-fn a_good_history_holds() {
+fn valid_history_passes() {
     let counts = check(&good(), CONTRACT).expect("it holds");
     assert_eq!((counts.tries, counts.landed, counts.conflicts, counts.loads), (5, 4, 1, 4));
 }
@@ -151,7 +151,7 @@ fn each_broken_promise_is_found() {
 }
 
 #[test]
-fn what_has_expired_may_be_missing_and_what_has_not_may_not() {
+fn only_expired_records_may_be_missing() {
     let retained = Contract { retained: true, ..CONTRACT };
     let expiring = |seq, number, at| Shown { expires_at: Some(at), ..shown(seq, number, None) };
     let history = |clock_to: i64, later: Vec<Shown>| {
@@ -192,7 +192,7 @@ fn unseen(others: impl IntoIterator<Item = Event>, clock_to: i64) -> Vec<Event> 
 }
 
 #[test]
-fn what_a_list_does_not_show_something_took_back() {
+fn record_missing_from_a_list_needs_a_cause() {
     let missed =
         |others: Vec<Event>| check(&unseen(others, 0), LIST).is_err_and(|why| why.contains("record 1 (append 1) is missing"));
     let rewind = |at, to| tries(at, op(2, What::Rewind { to, hides_until: None }, None));
@@ -210,7 +210,7 @@ fn what_a_list_does_not_show_something_took_back() {
 }
 
 #[test]
-fn a_session_expires_as_a_whole() {
+fn session_expires_as_a_whole() {
     let kept = Contract { retained: true, session_s: Some(1_000), ..LIST };
     check(&unseen([], 1_000_000), kept).expect("it was written a thousand seconds ago");
     let why = check(&unseen([], 900_000), kept).expect_err("it was written 900 seconds ago");

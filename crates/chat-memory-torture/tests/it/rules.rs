@@ -27,7 +27,7 @@ fn broken(plan: &Plan) -> Option<String> {
 
 /// What is found without a rule must not be found without a rule that does not exist.
 #[test]
-fn the_same_schedules_hold_with_all_rules() {
+fn same_schedules_hold_with_all_rules() {
     for store in [Store::Turns, Store::ListJs] {
         assert_eq!(first_broken(store, "NoRule", 1), None);
         let meetings = [Scenario::CachedTailAge, Scenario::Generation];
@@ -53,7 +53,7 @@ const RULES: [(Store, &str); 10] = [
 
 /// Several at a time: a schedule mostly waits.
 #[test]
-fn each_rule_is_missed() {
+fn each_removed_rule_breaks_a_schedule() {
     const AT_ONCE: usize = 5;
     let rules = Mutex::new(RULES.into_iter());
     let next = || rules.lock().expect("no panic").next();

@@ -33,23 +33,23 @@ fn plans_hold(store: Store, seeds: std::ops::Range<u64>, with: impl Fn(Plan) -> 
 }
 
 #[test]
-fn on_dynamodb() {
+fn schedules_hold_on_dynamodb() {
     schedules_hold(Store::Turns, 0..4);
 }
 
 #[test]
-fn on_a_table_of_langchain_js() {
+fn schedules_hold_on_a_langchain_js_table() {
     schedules_hold(Store::ListJs, 0..2);
 }
 
 #[test]
-fn on_a_table_of_langchain_python() {
+fn schedules_hold_on_a_langchain_python_table() {
     schedules_hold(Store::ListPython, 0..2);
 }
 
 /// AWS refuses such clocks; another service at the endpoint may accept them.
 #[test]
-fn with_clocks_that_are_wrong_by_hours() {
+fn schedules_hold_with_clocks_wrong_by_hours() {
     std::thread::scope(|threads| {
         for store in [Store::Turns, Store::ListJs, Store::ListPython] {
             threads.spawn(move || plans_hold(store, 100..101, Plan::with_clocks_wrong_by_hours));
@@ -58,7 +58,7 @@ fn with_clocks_that_are_wrong_by_hours() {
 }
 
 #[test]
-fn on_sqlite() {
+fn schedules_hold_on_sqlite() {
     schedules_hold(Store::Sqlite, 0..6);
 }
 

@@ -90,7 +90,7 @@ fn end(mut child: Child) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn where_clocks_are_checked_a_writer_is_refused_with_how_wrong_it_is_and_writes_nothing() {
+async fn writer_with_a_wrong_clock_is_refused_with_its_skew() {
     let clock = clock();
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     proxy.check_clocks(Duration::from_secs(5 * 60));
@@ -111,7 +111,7 @@ async fn where_clocks_are_checked_a_writer_is_refused_with_how_wrong_it_is_and_w
 }
 
 #[tokio::test]
-async fn where_nobody_checks_them_each_append_lands_once_in_one_order() {
+async fn unchecked_wrong_clocks_keep_one_order_without_duplicates() {
     let (clock, session, table) = (clock(), session("wrong"), table().await);
     let all = [&[0], &WRONG_BY_S_ALL[..]].concat();
     let role = format!("write {TURNS}");
@@ -133,7 +133,7 @@ async fn where_nobody_checks_them_each_append_lands_once_in_one_order() {
 /// An append whose response is lost finds itself again, as far back as it may have been written, whatever the times of other
 /// writers.
 #[tokio::test]
-async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
+async fn list_append_finds_itself_after_clears_by_slow_clocks() {
     let (clock, session, table) = (clock(), session("behind"), crate::list::new_table("id", None).await);
     let gate = Gate::new();
     let (held, count) = (gate.clone(), AtomicUsize::new(0));
@@ -162,7 +162,7 @@ async fn in_a_list_an_append_finds_itself_behind_what_slow_clocks_took_away() {
 
 /// Expiry is computed from the writer's clock and applied by the reader's; nothing else depends on clocks.
 #[tokio::test]
-async fn a_retention_counts_by_the_writers_clock_and_then_the_readers() {
+async fn expiry_uses_the_writer_clock_then_the_reader_clock() {
     let (clock, session, table) = (clock(), session("retained"), table().await);
     let run = |role: &str, wrong_by_s| end(start(role, &dynamodb_endpoint(), table, &session, clock.path(), wrong_by_s));
     let order = [0, -3 * HOUR_S, 3 * HOUR_S, -20 * MINUTE_S, 20 * MINUTE_S];

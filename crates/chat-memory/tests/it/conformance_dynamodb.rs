@@ -22,7 +22,7 @@ mod behind_faults {
 
     /// A single test, because all faults must come from one proxy: they are chosen by the number of the request.
     #[tokio::test(flavor = "multi_thread")]
-    async fn every_promise_but_the_cost_is_kept() {
+    async fn cases_except_cost_hold_behind_a_faulty_network() {
         let plan = Seeded { drop_answers: 0.03, drop_requests: 0.02, ..Seeded::new(5) };
         let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
         let url = proxy.url();
@@ -31,7 +31,7 @@ mod behind_faults {
             async move { crate::dynamodb::open(&url).await }
         });
         // Retries cost extra; and of two callers who lost their responses, it is unknown who was first.
-        let untold = |name: &str| name == "a_key_used_at_once_is_stored_once";
+        let untold = |name: &str| name == "key_used_concurrently_is_stored_once";
         let cases = Suite::cases().filter(|case| case.needs != Some(Capability::BoundedCost) && !untold(case.name));
         crate::dynamodb::run(&suite, cases).await;
         let requests = proxy.requests();

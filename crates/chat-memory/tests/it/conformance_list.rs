@@ -39,12 +39,12 @@ mod others {
 
     /// At 4 KB nearly every case rolls.
     #[tokio::test(flavor = "multi_thread")]
-    async fn rolling_often() {
+    async fn cases_hold_when_rolling_often() {
         run("rolling", None, |options| options.with_roll(Roll::At(4_000))).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn beside_a_fixed_sort_value() {
+    async fn cases_hold_with_a_fixed_sort_value() {
         run("sorted", Some("sk"), |options| {
             options.with_sort_value("sk").with_dialect(Dialect::Python).with_roll(Roll::At(8_000))
         })
@@ -52,7 +52,7 @@ mod others {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn each_pair_of_keys_a_session() {
+    async fn cases_hold_with_one_session_per_key_pair() {
         run("pairs", Some("sk"), |options| options.with_layout(Layout::List).with_roll(Roll::At(8_000))).await;
     }
 
@@ -70,7 +70,7 @@ mod others {
         });
         // Of two callers who lost their responses, it is unknown who was first; and a first append whose response was lost stays
         // in doubt if others have written, since an original client might have deleted what it started.
-        let untold = |name: &str| ["a_key_used_at_once_is_stored_once", "one_of_many_first_writers_wins"].contains(&name);
+        let untold = |name: &str| ["key_used_concurrently_is_stored_once", "one_of_many_first_appends_wins"].contains(&name);
         crate::dynamodb::run(&suite, cases().filter(|case| !untold(case.name))).await;
         let requests = proxy.requests();
         let lost = requests.iter().filter(|recorded| !matches!(recorded.fault, Fault::Pass)).count();
@@ -80,5 +80,5 @@ mod others {
 
 fn declared(needs: chat_memory::conformance::Capability) -> bool {
     use chat_memory::conformance::Capability;
-    !matches!(needs, Capability::Directory | Capability::LastActivity | Capability::BoundedCost)
+    !matches!(needs, Capability::Directory | Capability::LastActivity | Capability::BoundedCost | Capability::Entries)
 }

@@ -38,7 +38,7 @@ async fn load(store: &DynamoDbStore, session: &SessionId, load: &Load) -> (Vec<M
 }
 
 #[tokio::test]
-async fn a_turn_and_a_window_cost_the_same_at_any_length() {
+async fn turn_and_window_cost_the_same_at_any_length() {
     const TURNS: usize = 1_000;
     let (proxy, session) = (counting(), session("costs"));
     let store = open(&proxy.url()).await.expect("good options");
@@ -146,14 +146,14 @@ async fn import(conversations: &[Conversation], split: fn(&Conversation) -> Vec<
 }
 
 #[tokio::test]
-async fn importing_conversations_costs_little_more_than_a_unit_a_turn() {
+async fn importing_costs_little_more_than_one_unit_per_turn() {
     let conversations = shared_conversations();
     import(&conversations, |conversation| conversation.turns().collect(), 757).await;
     import(&conversations, turns_and_prompts, 857).await;
 }
 
 #[tokio::test]
-async fn an_append_of_any_size_costs_what_its_bytes_cost() {
+async fn append_cost_follows_its_size() {
     let (store, session) = (direct().await, session("sizes"));
     append(&store, &session, [Message::user("first")]).await;
     // The size of an item apart from its message's JSON.
@@ -183,7 +183,7 @@ async fn an_append_of_any_size_costs_what_its_bytes_cost() {
 const A_PAGE: f64 = 256.0 + 37.0;
 
 #[tokio::test]
-async fn what_is_hidden_is_not_paid_for_beyond_a_page() {
+async fn hidden_records_cost_at_most_one_page() {
     const TURNS: usize = 30;
     let (store, session) = (direct().await, session("hidden"));
     for n in 0..TURNS {

@@ -279,11 +279,11 @@ async fn later(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn at_each_request_on_a_table_of_our_own() {
+async fn kill_at_any_request_is_survived_on_a_turns_table() {
     crashes(Layout::Turns).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn at_each_request_on_a_table_of_langchain_js() {
+async fn kill_at_any_request_is_survived_on_a_langchain_js_table() {
     crashes(Layout::List).await;
 }

@@ -179,17 +179,17 @@ fn keeping(table: &str) -> Options {
 }
 
 #[tokio::test]
-async fn of_the_turns_layout() {
+async fn operations_end_by_their_deadline_on_a_turns_table() {
     each_ends(async || keeping(&crate::dynamodb::new_table().await)).await;
 }
 
 #[tokio::test]
-async fn of_the_list_layout() {
+async fn operations_end_by_their_deadline_on_a_list_table() {
     each_ends(async || keeping(&crate::list::new_table("id", None).await)).await;
 }
 
 #[tokio::test]
-async fn of_the_list_layout_that_rolls() {
+async fn operations_end_by_their_deadline_on_a_rolling_list() {
     each_ends(async || {
         let table = crate::list::new_table("SessionId", None).await;
         keeping(&table).with_dialect(Dialect::Python).with_roll(Roll::At(MIN_ROLL_BYTES))
@@ -237,18 +237,18 @@ async fn clients_queue_up(table: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn appends_of_one_process_to_one_session_queue_up() {
+async fn concurrent_appends_to_one_session_queue_up() {
     clients_queue_up(crate::dynamodb::table().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn appends_of_one_process_to_one_list_queue_up() {
+async fn concurrent_appends_to_one_list_queue_up() {
     clients_queue_up(&crate::list::new_table("id", None).await).await;
 }
 
 /// An append that does not get its turn in time has written nothing, and reports the reason.
 #[tokio::test]
-async fn an_append_that_waited_in_vain_has_written_nothing() {
+async fn append_that_never_got_its_turn_writes_nothing() {
     let table = crate::dynamodb::new_table().await;
     let direct = DynamoDbStore::open(options(&table, &dynamodb_endpoint())).await.expect("good options");
     let session = session("queue");

@@ -65,7 +65,7 @@ fn ticket(error: &Error) -> Ticket {
 }
 
 #[tokio::test]
-async fn an_append_whose_first_answer_is_lost_lands_once() {
+async fn append_is_stored_once_when_its_first_answer_is_lost() {
     for fault in [Fault::DropAnswer, Fault::DropRequest, Fault::Duplicate, Fault::Repeat] {
         let (proxy, session) = (proxy([fault.clone(), Fault::Pass]), session("lost-once"));
         let appended = behind(&proxy).await.append(&session, &ours()).await.expect("an append");
@@ -79,7 +79,7 @@ async fn an_append_whose_first_answer_is_lost_lands_once() {
 }
 
 #[tokio::test]
-async fn an_append_that_landed_without_an_answer_is_found_by_its_ticket() {
+async fn unanswered_append_is_found_by_its_ticket() {
     let (proxy, session) = (proxy([Fault::DropAnswer]), session("answers-lost"));
     let error = behind(&proxy).await.append(&session, &ours()).await.expect_err("no answer came");
     let ticket = ticket(&error);
@@ -94,7 +94,7 @@ async fn an_append_that_landed_without_an_answer_is_found_by_its_ticket() {
 }
 
 #[tokio::test]
-async fn an_append_that_never_arrived_lands_once_by_its_ticket() {
+async fn lost_append_is_stored_once_by_its_ticket() {
     let (proxy, session) = (proxy([Fault::DropRequest]), session("requests-lost"));
     let error = behind(&proxy).await.append(&session, &ours()).await.expect_err("no answer came");
     let ticket = ticket(&error);
@@ -108,7 +108,7 @@ async fn an_append_that_never_arrived_lands_once_by_its_ticket() {
 }
 
 #[tokio::test]
-async fn a_write_that_arrives_after_its_repeat_lands_once() {
+async fn write_arriving_after_its_repeat_is_stored_once() {
     let (gate, session) = (Gate::new(), session("late"));
     let proxy = proxy([Fault::Hold(gate.clone()), Fault::Pass]);
     let appended = behind(&proxy).await.append(&session, &ours()).await.expect("an append");
@@ -121,7 +121,7 @@ async fn a_write_that_arrives_after_its_repeat_lands_once() {
 }
 
 #[tokio::test]
-async fn a_write_that_arrives_after_its_ticket_was_used_lands_once() {
+async fn write_arriving_after_its_ticket_was_used_is_stored_once() {
     // With and without other writers in the meantime; the ticket is used before or after the late writes arrive.
     for (others, late) in [(false, true), (true, true), (false, false), (true, false)] {
         let (gate, session) = (Gate::new(), session("late-ticket"));
@@ -146,7 +146,7 @@ async fn a_write_that_arrives_after_its_ticket_was_used_lands_once() {
 }
 
 #[tokio::test]
-async fn what_passes_is_waited_for() {
+async fn transient_errors_are_retried() {
     let answers = [
         Answer::throttling(),
         Answer::provisioned_throughput_exceeded(),
@@ -166,7 +166,7 @@ async fn what_passes_is_waited_for() {
 }
 
 #[tokio::test]
-async fn throttling_without_end_is_said_and_nothing_is_written() {
+async fn endless_throttling_is_reported_and_writes_nothing() {
     let (proxy, session) = (proxy([Fault::Answer(Answer::throttling())]), session("throttled"));
     let error = behind(&proxy).await.append(&session, &ours()).await.expect_err("it never passes");
     assert!(error.is_throttled() && error.is_retryable() && error.ticket().is_none(), "{error:?}");
@@ -176,7 +176,7 @@ async fn throttling_without_end_is_said_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_conflicts_or_goes_unanswered_lands_once() {
+async fn conflicting_or_unanswered_transaction_is_stored_once() {
     let session = session("transaction");
     let options = options(table().await, &dynamodb_endpoint()).with_retention(Duration::from_secs(86_400));
     let store = DynamoDbStore::open(options).await.expect("good options");
@@ -199,7 +199,7 @@ async fn a_transaction_that_conflicts_or_goes_unanswered_lands_once() {
 }
 
 #[tokio::test]
-async fn refused_credentials_are_said_at_once_and_nothing_is_written() {
+async fn refused_credentials_fail_at_once_and_write_nothing() {
     let answers = [
         (Answer::unrecognized_client(), "unknown access key"),
         (Answer::expired_token(), "have expired; get new ones"),
@@ -242,7 +242,7 @@ async fn said(store: &DynamoDbStore, kind: ErrorKind) -> String {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_named_with_its_region() {
+async fn missing_table_is_named_with_its_region() {
     let missing = options("chat-memory-missing", &dynamodb_endpoint()).with_region("eu-west-3");
     let said = said(&DynamoDbStore::open(missing).await.expect("good options"), ErrorKind::NotFound).await;
     for part in ["\"chat-memory-missing\"", "eu-west-3", "chat-memory table create", "the region"] {
@@ -251,7 +251,7 @@ async fn a_table_that_is_not_there_is_named_with_its_region() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_named_by_its_endpoint() {
+async fn unreachable_service_is_named_by_its_endpoint() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let nowhere = options("chats", &format!("http://127.0.0.1:{port}"));
@@ -261,7 +261,7 @@ async fn a_service_that_is_not_there_is_named_by_its_endpoint() {
 }
 
 #[tokio::test]
-async fn a_table_with_other_keys_says_what_to_do() {
+async fn table_with_other_keys_error_gives_the_remedy() {
     let (string, number) = (ScalarAttributeType::S, ScalarAttributeType::N);
     let cases = [
         (vec![("session_id", string.clone())], ["no sort key", "leave layout=turns out"]),
@@ -291,7 +291,7 @@ async fn a_table_with_other_keys_says_what_to_do() {
 
 /// An intermediary sent the write twice and returned the second response, and the written record then cannot be read back.
 #[tokio::test]
-async fn a_large_write_that_came_twice_is_never_said_not_to_be_there() {
+async fn duplicated_large_write_is_never_reported_as_not_written() {
     for keys in [&["session_id", "sk"] as &[&str], &["id"]] {
         let (table, session) = (new_table("twice", keys).await, session("twice"));
         let written = AtomicBool::new(false);

@@ -50,7 +50,7 @@ fn session(id: &str) -> SessionId {
 }
 
 #[tokio::test]
-async fn a_table_of_format_1_is_read_and_goes_on() {
+async fn format_1_table_is_readable_and_writable() {
     let (store, _) = restored().await;
     let history = store.load(&session("live"), &Load::all()).await.expect("a readable session");
     let expected = [
@@ -81,7 +81,7 @@ async fn a_table_of_format_1_is_read_and_goes_on() {
 }
 
 #[tokio::test]
-async fn what_was_cleared_or_expired_in_format_1_stays_hidden() {
+async fn cleared_and_expired_format_1_data_stays_hidden() {
     let (store, _) = restored().await;
     for id in ["cleared", "kept"] {
         let history = store.load(&session(id), &Load::all()).await.expect("a readable session");
@@ -114,7 +114,7 @@ async fn listed(store: &DynamoDbStore) -> Vec<(String, Option<String>)> {
 }
 
 #[tokio::test]
-async fn an_append_brings_the_entry_of_its_session_into_todays_form() {
+async fn append_upgrades_the_directory_entry_of_its_session() {
     let (store, options) = restored().await;
     assert!(!entry_of(&options, "live").await.contains_key("sure_until"));
     store.append(&session("live"), &Append::new([Message::user("x")])).await.expect("it continues");
@@ -129,7 +129,7 @@ async fn an_append_brings_the_entry_of_its_session_into_todays_form() {
 }
 
 #[tokio::test]
-async fn a_sweep_brings_all_entries_into_todays_form() {
+async fn table_sweep_upgrades_all_directory_entries() {
     let (store, options) = restored().await;
     let before = listed(&store).await;
     let hint = said_of_items(&options).await.expect("a hint");
@@ -147,7 +147,7 @@ async fn a_sweep_brings_all_entries_into_todays_form() {
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_be_read_is_named_and_in_nobodys_way() {
+async fn unreadable_directory_entry_is_reported_and_blocks_nothing() {
     let (store, options) = restored().await;
     let before = listed(&store).await;
     let number = |n: &str| AttributeValue::N(n.to_owned());

@@ -88,7 +88,7 @@ impl Drop for Shown<'_> {
 }
 
 #[test]
-fn every_target_withstands_its_seeds_and_their_mutations() {
+fn fuzz_targets_survive_their_seeds_and_mutations() {
     for (target, _) in TARGETS {
         let seeds = seeds(target);
         assert!(seeds.len() >= 3, "{target} has too few seeds");

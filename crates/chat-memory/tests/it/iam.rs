@@ -77,7 +77,7 @@ async fn operations_behind_a_record_that_expires(options: &Options) -> BTreeSet<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_policy_allows_what_is_sent_and_nothing_else_and_a_namespace_is_never_left() {
+async fn policy_allows_exactly_what_is_sent_within_the_namespace() {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     let options = options(table().await, &proxy.url()).with_namespace(Namespace::new("tenant-7").expect("a good name"));
     let mut operations = operations_of_the_suite(options.clone()).await;
@@ -106,7 +106,7 @@ async fn the_policy_allows_what_is_sent_and_nothing_else_and_a_namespace_is_neve
 }
 
 #[tokio::test]
-async fn with_a_retention_the_policy_allows_what_is_sent_and_nothing_else() {
+async fn policy_covers_what_is_sent_with_a_retention() {
     let options = options(table().await, &dynamodb_endpoint()).with_retention(Duration::from_secs(30 * 86_400));
     let store = DynamoDbStore::open(options.clone()).await.expect("good options");
     let session = session("iam-retention");
@@ -118,7 +118,7 @@ async fn with_a_retention_the_policy_allows_what_is_sent_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_reader_is_granted_what_it_sends_and_nothing_else() {
+async fn read_only_policy_allows_exactly_what_is_sent() {
     let session = session("iam-reader");
     direct().await.append(&session, &Append::new([Message::user("first")])).await.expect("an append");
     let options = options(table().await, &dynamodb_endpoint()).with_read_only(true);
@@ -157,7 +157,7 @@ async fn use_fully(store: &DynamoDbStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_list_layout_too() {
+async fn list_layout_policy_allows_exactly_what_is_sent() {
     for (sort_key, namespace) in [(None, None), (None, Some("tenant-7")), (Some("kind"), Some("tenant-7"))] {
         let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
         let table = crate::list::new_table("id", sort_key).await;

@@ -27,7 +27,7 @@ async fn all(session: &SessionId) -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn a_megabyte_and_a_turn_of_three_come_back_equal_and_are_swept_with_their_parts() {
+async fn large_records_round_trip_and_are_swept_with_their_parts() {
     for incompressible in [false, true] {
         let (store, session) = (direct().await, session("large"));
         let raw = Raw::of(&session).await;
@@ -55,7 +55,7 @@ async fn a_megabyte_and_a_turn_of_three_come_back_equal_and_are_swept_with_their
 }
 
 #[tokio::test]
-async fn a_deleted_session_leaves_no_parts() {
+async fn deleted_session_leaves_no_parts() {
     let (store, session) = (direct().await, session("large-deleted"));
     store.append(&session, &appends(true)[0]).await.expect("an append");
     let raw = Raw::of(&session).await;
@@ -65,7 +65,7 @@ async fn a_deleted_session_leaves_no_parts() {
 }
 
 #[tokio::test]
-async fn one_over_the_limit_is_refused_by_its_name_and_writes_nothing() {
+async fn record_over_the_limit_is_refused_and_writes_nothing() {
     let small = options(table().await, &dynamodb_endpoint()).with_max_record_bytes(500_000);
     let small = DynamoDbStore::open(small).await.expect("good options");
     for (store, limit) in [(direct().await, 16_000_000), (small, 500_000)] {
@@ -88,7 +88,7 @@ async fn one_over_the_limit_is_refused_by_its_name_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_refused_append_leaves_no_parts() {
+async fn refused_append_leaves_no_parts() {
     let (store, session) = (direct().await, session("large-refused"));
     let raw = Raw::of(&session).await;
     store.append(&session, &Append::new([Message::user("one")])).await.expect("an append");

@@ -89,7 +89,7 @@ async fn open(table: &str, with: impl FnOnce(Options) -> Options) -> DynamoDbSto
 }
 
 #[tokio::test]
-async fn each_pair_of_keys_is_a_session() {
+async fn each_key_pair_is_a_session() {
     let table = crate::list::new_table("UserId", Some("SessionId")).await;
     let pairs = [("ada", "s1"), ("ada", "s2"), ("bob", "s1"), ("a/b~c", "x/y")];
     for (user, session) in pairs {
@@ -137,7 +137,7 @@ async fn each_pair_of_keys_is_a_session() {
 }
 
 #[tokio::test]
-async fn langchain_js_s_sort_key_is_a_pair_too() {
+async fn langchain_js_sort_key_forms_a_key_pair() {
     let (table, sessions) = restored(&fixture("langchainjs-1.1.29.json")["tableWithSortKeyOption"], "messages").await;
     let store = open(&table, |options| options).await;
     let want: BTreeSet<String> = sessions.iter().map(|(id, _)| format!("{id}/sk")).collect();
@@ -153,7 +153,7 @@ async fn langchain_js_s_sort_key_is_a_pair_too() {
 }
 
 #[tokio::test]
-async fn a_table_of_ours_with_other_keys_stays_ours() {
+async fn turns_table_with_custom_keys_keeps_its_layout() {
     let name = chat_memory_testkit::table_name("chat-memory");
     let options = crate::dynamodb::options(&name, &dynamodb_endpoint()).with_keys("pk", "range");
     Admin::open(&options).await.expect("options").create_table().await.expect("a table");
@@ -171,7 +171,7 @@ async fn a_table_of_ours_with_other_keys_stays_ours() {
 }
 
 #[tokio::test]
-async fn a_list_under_another_attribute_is_named() {
+async fn list_in_another_attribute_is_named() {
     for (name, dialect, message, remedy) in [
         ("chat", None, js("human", "hello"), "list_attribute=chat"),
         ("Chat", Some(Dialect::Python), python("human", "hello"), "dialect=python&list_attribute=Chat"),
@@ -216,7 +216,7 @@ async fn a_list_under_another_attribute_is_named() {
 }
 
 #[tokio::test]
-async fn what_looks_like_messages_is_named_where_nothing_is_read() {
+async fn unread_message_like_attributes_are_named() {
     let table = crate::list::new_table("id", None).await;
     let openai = element(&[("role", s("user")), ("content", s("hello"))]);
     let file = element(&[("type", s("image")), ("content", s("…"))]);
@@ -231,7 +231,7 @@ async fn what_looks_like_messages_is_named_where_nothing_is_read() {
 }
 
 #[tokio::test]
-async fn a_named_list_continues_in_its_own_form() {
+async fn chosen_list_attribute_keeps_its_dialect() {
     let table = crate::list::new_table("chat_id", None).await;
     put(&table, &[("chat_id", s("a")), ("Chat", AttributeValue::L(vec![python("human", "hello")]))]).await;
     let store = open(&table, |options| options.with_list_attribute("Chat")).await;
@@ -242,7 +242,7 @@ async fn a_named_list_continues_in_its_own_form() {
 }
 
 #[tokio::test]
-async fn an_odd_id_is_listed_read_and_written_and_hides_no_other() {
+async fn unusual_ids_are_usable_and_hide_no_session() {
     let table = crate::list::new_table("id", None).await;
     let uuid = "1b0c74f2-9a3e-4d55-8c61-37ade01f92b8";
     let side = format!("segment#x#{uuid}");
@@ -287,7 +287,7 @@ async fn an_odd_id_is_listed_read_and_written_and_hides_no_other() {
 }
 
 #[tokio::test]
-async fn other_stores_refuse_an_odd_id() {
+async fn turns_layout_refuses_unusual_ids() {
     let store = crate::dynamodb::direct().await;
     for odd in ["a\nb", "ns#a#b", "dir#x", &"x".repeat(1_001)] {
         let append = store.append(&id(odd), &Append::new([Message::user("x")])).await.expect_err("refused");
@@ -303,7 +303,7 @@ async fn lists(table: &str, key: &str, session: &str) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_new_session_is_in_the_form_that_the_table_s_program_reads() {
+async fn new_session_uses_the_dialect_of_the_table() {
     let begin = async |table: &str, session: &str| {
         open(table, |options| options).await.append(&id(session), &Append::new([Message::user("hello")])).await
     };
@@ -336,7 +336,7 @@ async fn a_new_session_is_in_the_form_that_the_table_s_program_reads() {
 }
 
 #[tokio::test]
-async fn a_dialect_that_is_said_makes_no_list_of_a_table_of_ours() {
+async fn dialect_option_does_not_change_a_turns_table() {
     let store = open(crate::dynamodb::table().await, |options| options.with_dialect(Dialect::Js)).await;
     let session = crate::dynamodb::session("ours");
     store.append(&session, &Append::new([Message::user("x")])).await.expect("an append");
@@ -344,7 +344,7 @@ async fn a_dialect_that_is_said_makes_no_list_of_a_table_of_ours() {
 }
 
 #[tokio::test]
-async fn an_element_s_own_fields_are_kept() {
+async fn foreign_element_fields_are_kept() {
     let table = crate::list::new_table("id", None).await;
     let n = |number: &str| AttributeValue::N(number.to_owned());
     let list = [
@@ -371,7 +371,7 @@ async fn an_element_s_own_fields_are_kept() {
 }
 
 #[tokio::test]
-async fn a_delete_of_what_never_was_writes_nothing_and_an_empty_item_goes_after_two_days() {
+async fn delete_of_nothing_writes_nothing_and_empty_items_are_swept() {
     let table = crate::list::new_table("id", None).await;
     let store = open(&table, |options| options).await;
     assert_eq!(store.delete(&id("never")).await.expect("a delete").records, 0);
@@ -398,7 +398,7 @@ async fn a_delete_of_what_never_was_writes_nothing_and_an_empty_item_goes_after_
 }
 
 #[tokio::test]
-async fn a_repeated_delete_writes_nothing_and_costs_no_more_than_the_last() {
+async fn repeated_delete_writes_nothing_at_constant_cost() {
     let table = crate::list::new_table("id", None).await;
     let store = open(&table, |options| options).await;
     store.append(&id("s"), &Append::new([Message::user("x")])).await.expect("an append");
@@ -414,7 +414,7 @@ async fn a_repeated_delete_writes_nothing_and_costs_no_more_than_the_last() {
 }
 
 #[tokio::test]
-async fn sessions_of_namespaces_are_said() {
+async fn sessions_in_namespaces_are_reported() {
     let table = crate::list::new_table("id", None).await;
     let store = open(&table, |options| options).await;
     store.append(&id("s"), &Append::new([Message::user("x")])).await.expect("an append");
@@ -427,7 +427,7 @@ async fn sessions_of_namespaces_are_said() {
 }
 
 #[tokio::test]
-async fn the_first_append_asks_for_no_more_than_it_needs() {
+async fn first_append_sends_only_necessary_requests() {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     let table = crate::list::new_table("id", None).await;
     let mut options = crate::dynamodb::options(&table, &proxy.url());

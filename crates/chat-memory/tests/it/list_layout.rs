@@ -69,7 +69,7 @@ pub async fn all(store: &DynamoDbStore, session: &SessionId) -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn what_the_originals_wrote_is_read_whole_and_goes_on() {
+async fn sessions_written_by_originals_are_read_and_continued() {
     for (name, list) in
         [("flowise-3.1.4.json", "messages"), ("langchainjs-1.1.29.json", "messages"), ("langchainpy-0.4.2.json", "History")]
     {
@@ -98,7 +98,7 @@ async fn what_the_originals_wrote_is_read_whole_and_goes_on() {
 }
 
 #[tokio::test]
-async fn langchain_js_s_fixture_says_what_it_said() {
+async fn langchain_js_fixture_is_read_as_written() {
     let (table, sessions) = restored(&fixture("langchainjs-1.1.29.json")["table"], "messages").await;
     let store = crate::list::open(table, |options| options).await.expect("a store");
     let read = all(&store, &sessions[0].0).await;
@@ -111,7 +111,7 @@ async fn langchain_js_s_fixture_says_what_it_said() {
 }
 
 #[tokio::test]
-async fn a_fixed_sort_value_is_asked_for() {
+async fn missing_sort_value_setting_is_named() {
     let file = fixture("langchainjs-1.1.29.json");
     let (table, sessions) = restored(&file["tableWithSortKeyOption"], "messages").await;
     let session = &sessions[0].0;
@@ -127,7 +127,7 @@ async fn a_fixed_sort_value_is_asked_for() {
 }
 
 #[tokio::test]
-async fn sessions_of_namespaces_are_none_of_a_store_without() {
+async fn store_without_a_namespace_lists_no_namespaced_sessions() {
     let table = crate::list::new_table("id", None).await;
     let plain = crate::list::open(table.clone(), |options| options).await.expect("a store");
     let acme = Namespace::new("acme").expect("a namespace");
@@ -164,7 +164,7 @@ pub fn element(fields: &[(&str, AttributeValue)]) -> AttributeValue {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_an_error_that_names_it() {
+async fn unreadable_element_error_names_the_message() {
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table.clone(), |options| options).await.expect("a store");
     let (s, good) = (crate::dynamodb::s, element(&[("type", crate::dynamodb::s("human")), ("text", crate::dynamodb::s("fine"))]));
@@ -189,7 +189,7 @@ async fn what_cannot_be_read_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn odd_things_that_originals_left_are_read() {
+async fn irregular_elements_of_originals_are_read() {
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table.clone(), |options| options).await.expect("a store");
     let (s, n) = (crate::dynamodb::s, |number: &str| AttributeValue::N(number.to_owned()));
@@ -218,7 +218,7 @@ async fn odd_things_that_originals_left_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_thousand_turns_cost_the_same_from_the_rolling_size_on() {
+async fn turn_cost_is_flat_beyond_the_rolling_size() {
     const TURNS: usize = 2_000;
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table.clone(), |options| options.with_roll(Roll::At(8_000))).await.expect("a store");
@@ -248,7 +248,7 @@ async fn two_thousand_turns_cost_the_same_from_the_rolling_size_on() {
 }
 
 #[tokio::test]
-async fn a_warm_append_is_one_request_and_permissions_are_tried_before_the_first() {
+async fn warm_append_is_one_request_after_a_permission_check() {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table, |options| options.with_endpoint(proxy.url())).await.expect("a store");
@@ -268,7 +268,7 @@ async fn item(table: &str, session: &SessionId) -> HashMap<String, AttributeValu
 }
 
 #[tokio::test]
-async fn a_retention_is_the_session_s_and_each_append_prolongs_it() {
+async fn retention_applies_to_the_session_and_appends_extend_it() {
     let table = crate::list::new_table("id", None).await;
     let keeping = |options: Options| options.with_retention(Duration::from_secs(30 * 86_400)).with_ttl_attribute("gone_at");
     let store = crate::list::open(table.clone(), keeping).await.expect("a store");
@@ -294,7 +294,7 @@ async fn a_retention_is_the_session_s_and_each_append_prolongs_it() {
 }
 
 #[tokio::test]
-async fn a_sweep_of_the_table_deletes_what_no_session_leads_to() {
+async fn table_sweep_deletes_orphaned_items() {
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table.clone(), |options| options.with_roll(Roll::At(4_000))).await.expect("a store");
     let (kept, dropped) = (crate::dynamodb::session("kept"), crate::dynamodb::session("dropped"));
@@ -326,7 +326,7 @@ async fn a_sweep_of_the_table_deletes_what_no_session_leads_to() {
 }
 
 #[tokio::test]
-async fn without_rolling_a_full_item_says_what_to_do() {
+async fn full_item_without_rolling_error_gives_the_remedy() {
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table.clone(), |options| options.with_roll(Roll::Off)).await.expect("a store");
     let session = crate::dynamodb::session("full");
@@ -346,7 +346,7 @@ async fn without_rolling_a_full_item_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn bad_settings_are_named() {
+async fn invalid_list_settings_are_named() {
     let table = crate::list::new_table("id", Some("sk")).await;
     for (what, result) in [
         (

@@ -82,12 +82,12 @@ async fn eight_processes(endpoint: &str, test: &str) {
 }
 
 #[tokio::test]
-async fn eight_processes_append_to_one_session() {
+async fn eight_processes_lose_and_duplicate_nothing() {
     eight_processes(&dynamodb_endpoint(), "processes").await;
 }
 
 #[tokio::test]
-async fn eight_processes_append_to_one_session_over_a_network_that_loses_a_fifth_of_the_answers() {
+async fn eight_processes_lose_nothing_over_a_lossy_network() {
     let plan = Seeded { drop_answers: 0.2, drop_requests: 0.05, ..Seeded::new(41) };
     let proxy = FaultProxy::start(&dynamodb_endpoint(), plan);
     eight_processes(&proxy.url(), "processes-faults").await;

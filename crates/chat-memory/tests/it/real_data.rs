@@ -11,7 +11,7 @@ fn messages(values: &[Value]) -> Vec<Message> {
 }
 
 #[test]
-fn every_message_comes_back_equal_in_both_forms() {
+fn real_messages_round_trip_in_both_forms() {
     let (conversations, real) = crate::data::conversations();
     let (mut count, mut overlays) = (0, 0);
     for (id, values) in &conversations {
@@ -35,7 +35,7 @@ fn every_message_comes_back_equal_in_both_forms() {
 }
 
 #[test]
-fn json_lines_of_either_form_are_read_as_they_were_written() {
+fn json_lines_of_either_form_round_trip() {
     for (id, values) in crate::data::conversations().0 {
         let all = messages(&values);
         for format in Format::ALL {
@@ -48,7 +48,7 @@ fn json_lines_of_either_form_are_read_as_they_were_written() {
 }
 
 #[test]
-fn what_langchain_stored_comes_back_equal() {
+fn messages_stored_by_langchain_round_trip() {
     let stored = crate::data::stored_by_langchain();
     assert!(stored.len() >= 9);
     for value in stored {
@@ -89,7 +89,7 @@ fn policies(limits: &[usize]) -> Vec<Policy> {
 }
 
 #[test]
-fn no_policy_tears_a_pair_wherever_a_conversation_stops() {
+fn no_policy_splits_a_pair_wherever_a_conversation_stops() {
     let (mut windows, mut unanswered) = (0, 0);
     for (id, values) in crate::data::conversations().0 {
         let all = messages(&values);
@@ -112,7 +112,7 @@ fn no_policy_tears_a_pair_wherever_a_conversation_stops() {
 }
 
 #[test]
-fn no_policy_tears_a_pair_whatever_is_missing_or_doubled() {
+fn no_policy_splits_a_pair_with_missing_or_duplicate_messages() {
     for (id, values) in crate::data::conversations().0 {
         let all = messages(&values);
         for at in 0..all.len() {
@@ -130,7 +130,7 @@ fn no_policy_tears_a_pair_whatever_is_missing_or_doubled() {
 }
 
 #[tokio::test]
-async fn a_stored_session_is_recalled_as_its_whole_history_would_be() {
+async fn recalled_session_matches_the_window_of_its_history() {
     let store = InMemoryStore::new();
     for (id, values) in crate::data::conversations().0 {
         let (session, all) = (SessionId::new(id.as_str()).expect("a good id"), messages(&values));
@@ -151,7 +151,7 @@ async fn a_stored_session_is_recalled_as_its_whole_history_would_be() {
 }
 
 #[test]
-fn a_request_has_nothing_that_an_endpoint_refuses() {
+fn request_has_only_fields_known_to_endpoints() {
     let known = ["role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio"];
     for (id, values) in crate::data::conversations().0 {
         for message in messages(&values) {

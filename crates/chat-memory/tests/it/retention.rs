@@ -40,7 +40,7 @@ async fn refused(session: &SessionId) -> Error {
 }
 
 #[tokio::test]
-async fn records_bear_their_expiry_and_are_purged_a_day_later() {
+async fn records_carry_their_expiry_and_a_ttl_one_day_later() {
     let (store, session) = (keeping().await, session("expiry"));
     let before = now_s();
     fill(&store, &session, 2).await;
@@ -68,7 +68,7 @@ async fn records_bear_their_expiry_and_are_purged_a_day_later() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_hidden_at_once_and_may_be_purged_in_any_order() {
+async fn expired_records_are_hidden_and_purgeable_in_any_order() {
     let (store, session) = (keeping().await, session("expired"));
     fill(&store, &session, 6).await;
     let raw = Raw::of(&session).await;
@@ -95,7 +95,7 @@ async fn what_has_expired_is_hidden_at_once_and_may_be_purged_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_live_record_that_is_missing_is_named() {
+async fn missing_live_record_is_named() {
     for retention in [false, true] {
         let store = if retention { keeping().await } else { direct().await };
         for (deleted, which) in [(vec![2], "record 2 is"), (vec![1, 2], "records 1 to 2 are"), (vec![0], "record 0 is")] {
@@ -116,7 +116,7 @@ async fn a_live_record_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_is_named_with_what_is_wrong() {
+async fn damaged_record_error_names_the_fault() {
     let text = |text: &str| AttributeValue::L(vec![s(text)]);
     let binary = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
     let frame = zstd::bulk::compress(br#"[{"role":"user","content":"hello"}]"#, 3).expect("a frame");
@@ -189,7 +189,7 @@ async fn a_damaged_record_is_named_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_not_unfolded() {
+async fn decompression_bomb_is_refused() {
     let session = session("bomb");
     fill(&direct().await, &session, 2).await;
     let raw = Raw::of(&session).await;
@@ -201,7 +201,7 @@ async fn a_bomb_is_not_unfolded() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_missing_or_damaged_is_named() {
+async fn missing_or_damaged_part_is_named() {
     let (store, session) = (direct().await, session("parts"));
     fill(&store, &session, 1).await;
     store.append(&session, &Append::new([Message::user(noise(1_000_000, 1))])).await.expect("an append");
@@ -221,7 +221,7 @@ async fn a_part_that_is_missing_or_damaged_is_named() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused_by_its_number() {
+async fn newer_record_format_is_refused() {
     let session = session("newer");
     fill(&direct().await, &session, 3).await;
     let raw = Raw::of(&session).await;
@@ -239,7 +239,7 @@ async fn a_newer_format_is_refused_by_its_number() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_no_record_is_named() {
+async fn foreign_item_among_records_is_named() {
     let session = session("stranger");
     fill(&direct().await, &session, 1).await;
     let raw = Raw::of(&session).await;

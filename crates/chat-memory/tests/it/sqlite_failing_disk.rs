@@ -101,7 +101,7 @@ async fn load(store: &SqliteStore) -> Result<Vec<Vec<Message>>, Error> {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_once_and_doubt_can_be_settled() {
+async fn acknowledged_appends_are_stored_and_unknown_ones_settled() {
     let (mut landed, mut in_doubt, mut refused) = (0, 0, 0);
     for blocks in [120, 155, 210, 320, 460, 640, 900] {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -152,7 +152,7 @@ async fn what_was_acknowledged_is_there_once_and_doubt_can_be_settled() {
 }
 
 #[tokio::test]
-async fn a_clear_that_the_disk_refuses_is_made_later_or_goes_on() {
+async fn clear_refused_by_the_disk_can_be_made_later() {
     let (mut failed, mut cleared) = (0, 0);
     for blocks in [40, 60, 80, 160, 240, 290, 330, 350, 400, 700] {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -58,7 +58,7 @@ async fn open(path: &Path) -> SqliteStore {
 }
 
 #[tokio::test]
-async fn eight_processes_append_to_one_session() {
+async fn eight_processes_lose_and_duplicate_nothing() {
     const WRITERS: usize = 8;
     const TURNS: usize = 50;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -87,7 +87,7 @@ async fn eight_processes_append_to_one_session() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_kill_9() {
+async fn acknowledged_appends_survive_kill_9() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("chat.db");
     let mut acknowledged: Vec<(String, usize, u64)> = Vec::new();
@@ -142,7 +142,7 @@ fn open_as_nobody(folder: &Path, path: &Path, mode: &str) -> String {
 }
 
 #[tokio::test]
-async fn without_permission_it_says_which_file_and_what_to_do() {
+async fn missing_file_permission_error_names_file_and_remedy() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");

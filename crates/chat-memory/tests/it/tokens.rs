@@ -11,7 +11,7 @@ fn exact() -> TokenCounter {
 }
 
 #[test]
-fn a_message_counts_what_its_rule_says() {
+fn message_tokens_follow_the_counting_rules() {
     let count = |message: &Message| exact().count(message);
     let text = |text: &str| count(&Message::user(text)) - 4;
     assert_eq!(text(""), 0);
@@ -36,7 +36,7 @@ fn a_message_counts_what_its_rule_says() {
 }
 
 #[test]
-fn models_have_their_vocabularies() {
+fn models_map_to_their_vocabularies() {
     let hard = Message::user("नमस्ते 안녕하세요");
     let [new, old] = ["gpt-4o-mini", "gpt-4-turbo"].map(|model| TokenCounter::for_model(model).expect("known").count(&hard));
     assert!(new < old);
@@ -47,7 +47,7 @@ fn models_have_their_vocabularies() {
 }
 
 #[test]
-fn the_estimate_is_as_far_off_as_its_page_says() {
+fn estimate_error_is_within_the_documented_range() {
     let (conversations, real) = crate::data::conversations();
     let (estimate, exact) = (TokenCounter::estimate(), exact());
     let sum = |counter: &TokenCounter, messages: &[Message]| messages.iter().map(|message| counter.count(message)).sum::<u64>();
@@ -70,7 +70,7 @@ fn the_estimate_is_as_far_off_as_its_page_says() {
 }
 
 #[test]
-fn the_estimate_holds_for_other_languages_and_code() {
+fn estimate_holds_for_other_languages_and_code() {
     let texts = [
         "The mountain train only runs at weekends during the winter, so anyone who wants to ride should reserve seats early.",
         "Die Zahnradbahn fährt im Winter nur am Wochenende, und wer mitfahren will, sollte seine Plätze rechtzeitig bestellen.",
@@ -105,7 +105,7 @@ fn the_estimate_holds_for_other_languages_and_code() {
 
 /// A naive merge is quadratic, which a long word without a space would reveal.
 #[test]
-fn a_long_word_is_counted_too() {
+fn long_word_is_counted_in_a_token_budget() {
     let history = vec![Message::user("ab".repeat(250_000)), Message::user("Hello, world!")];
     let window = Policy::token_budget(100, exact()).window(history);
     assert_eq!((window.messages.len(), window.tokens, window.left_out.older), (1, Some(8), 1));

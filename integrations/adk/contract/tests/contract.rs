@@ -6,7 +6,7 @@ use chat_memory_adk::ChatSessionService;
 use chat_memory_testkit::store_urls;
 
 #[tokio::test]
-async fn the_contract_holds_on_sqlite_and_on_dynamodb() {
+async fn contract_holds_on_sqlite_and_dynamodb() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in store_urls("adk-contract", folder.path()).await {
         let store = chat_memory::open(&url).await.expect("it opens");

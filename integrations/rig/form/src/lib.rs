@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_comes_back_equal_and_only_the_odd_ones_are_kept_whole() {
+    fn rig_form_round_trips_and_keeps_only_unusual_messages_whole() {
         let result = |text: &str| json!({"type": "toolresult", "call": {"provider": "c1"}, "name": "f", "content": [{"type": "text", "text": text}]});
         let call = json!({"type": "toolcall", "id": {"provider": "c1"}, "function": {"name": "f", "arguments": {"a": 1.0}}});
         let local = json!({"type": "toolcall", "id": {"local": 7}, "function": {"name": "f", "arguments": {}}});
@@ -262,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_stored_once() {
+    fn message_text_is_stored_only_once() {
         let rig = json!({"role": "assistant", "content": [{"type": "text", "text": "once"}], "origin": {"api": "x"}});
         let stored = to_messages(&rig)[0].to_value().to_string();
         assert_eq!(stored, r#"{"role":"assistant","content":"once","rig":{"role":"assistant","origin":{"api":"x"}}}"#);
     }
 
     #[test]
-    fn what_others_wrote_is_as_rig_has_it() {
+    fn foreign_messages_are_converted_for_rig() {
         let messages = [
             Message::tool_calls([ToolCall::function("c1", "f", "{}"), ToolCall::function("c2", "g", "not JSON")]),
             Message::tool("c1", "one"),

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_one_question() {
+    fn pasted_lines_form_one_question() {
         let mut typing = Typing::default();
         assert_eq!(typing.take(lines(&["one", "two"])), Typed::Open { pasted: Some(2) });
         assert_eq!(typing.take(lines(&["three"])), Typed::Whole("one\ntwo\nthree".into()));
@@ -175,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_continues_a_line() {
+    fn trailing_backslash_continues_the_line() {
         let mut typing = Typing::default();
         assert_eq!(typing.take(lines(&["one\\"])), Typed::Open { pasted: None });
         assert_eq!(typing.take(lines(&["two"])), Typed::Whole("one\ntwo".into()));
     }
 
     #[test]
-    fn lines_are_read_as_long_as_more_is_there() {
+    fn lines_are_read_while_input_is_available() {
         let left = std::cell::Cell::new(2);
         let more = || {
             left.set(left.get() - 1);

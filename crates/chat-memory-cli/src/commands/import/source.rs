@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_lists_and_values_over_several_lines_are_read() {
+    fn json_lines_lists_and_multiline_values_are_read() {
         for (text, want) in [
             ("{\"a\":1}\n\n{\"a\":2}\n", &[(1, None, "{\"a\":1}"), (3, None, "{\"a\":2}")][..]),
             ("\u{feff}\n {\"a\":1}", &[(2, None, "{\"a\":1}")]),

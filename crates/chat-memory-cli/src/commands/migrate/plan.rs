@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn single_messages_become_turns_and_records_stay() {
+    fn single_messages_merge_into_turns_and_records_stay() {
         for (records, want) in [
             (&["s", "u", "a", "u", "a"][..], &["sua", "ua"][..]),
             (&["u", "a", "t", "a", "u"], &["uata", "u"]),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_keeps_a_record_apart() {
+    fn record_with_metadata_is_not_merged() {
         let mut with = record("a");
         with.metadata = Some(Map::new());
         let all = pieces(vec![record("u"), with, record("a")]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_goes_on_behind_what_is_there() {
+    fn copy_resumes_after_messages_in_the_target() {
         let all = || pieces(vec![record("ua"), record("uata")]);
         let there = |roles: &str| roles.chars().map(entry).collect::<Vec<_>>();
         assert_eq!(missing(all(), &there("uau")).as_deref().map(spelled), Some(vec!["ata".to_owned()]));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_named() {
+    fn first_difference_names_the_message() {
         let of = |roles: &str| roles.chars().map(entry).collect::<Vec<_>>();
         assert_eq!(first_difference(&of("ua"), &of("ua")), None);
         assert!(first_difference(&of("uau"), &of("uat")).expect("a difference").contains("message 3"));

@@ -8,7 +8,7 @@ use crate::message::{Message, ToolCall};
 use crate::session::SessionId;
 use crate::store::{Append, Load, MAX_TIME_MS, Position};
 
-pub(super) async fn a_new_session_is_empty(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn new_session_is_empty(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for load in [Load::all(), Load::last(3), Load::turns(1), Load::last(0)] {
         let history = context.store.load(&session, &load).await?;
@@ -23,7 +23,7 @@ pub(super) async fn a_new_session_is_empty(context: TestContext) -> Result<(), F
     Ok(())
 }
 
-pub(super) async fn an_append_is_one_record(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_is_one_record(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let turn = [
         Message::user("What is the weather in Paris?"),
@@ -39,7 +39,7 @@ pub(super) async fn an_append_is_one_record(context: TestContext) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn a_load_brings_whole_records(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn load_returns_whole_records(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let turn = |n: usize| [Message::user(format!("q{n}")), Message::assistant(format!("a{n}")), Message::assistant("…")];
     for n in 0..3 {
@@ -59,7 +59,7 @@ pub(super) async fn a_load_brings_whole_records(context: TestContext) -> Result<
     Ok(())
 }
 
-pub(super) async fn messages_come_back_in_order(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn messages_load_in_append_order(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 40).await?;
     let want: Vec<String> = (0..40).map(|i| i.to_string()).collect();
@@ -67,7 +67,7 @@ pub(super) async fn messages_come_back_in_order(context: TestContext) -> Result<
     Ok(())
 }
 
-pub(super) async fn numbers_are_consecutive(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn record_numbers_are_consecutive(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for n in 0..12 {
         ensure_eq!(say(&context.store, &session, "x").await?.seq, n, "the number of the next record");
@@ -78,7 +78,7 @@ pub(super) async fn numbers_are_consecutive(context: TestContext) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn an_append_says_where_it_stands(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_returns_number_time_and_position(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for n in 0..3 {
         let appended = say(&context.store, &session, "x").await?;
@@ -94,7 +94,7 @@ pub(super) async fn an_append_says_where_it_stands(context: TestContext) -> Resu
     Ok(())
 }
 
-pub(super) async fn only_the_first_append_starts_a_session(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn only_the_first_append_reports_a_started_session(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     ensure!(say(&context.store, &session, "x").await?.started, "the first append did not start the session");
     ensure!(!say(&context.store, &session, "y").await?.started, "the second append started the session again");
@@ -102,7 +102,7 @@ pub(super) async fn only_the_first_append_starts_a_session(context: TestContext)
     Ok(())
 }
 
-pub(super) async fn the_times_of_messages_come_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn message_times_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let turn = || Append::new([Message::user("q"), Message::tool("c", "t"), Message::assistant("a")]);
     let times = [Some(1), None, Some(MAX_TIME_MS)];
@@ -140,7 +140,7 @@ pub(super) async fn the_times_of_messages_come_back(context: TestContext) -> Res
     Ok(())
 }
 
-pub(super) async fn handles_agree(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn appends_are_visible_on_every_handle(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let handles = context.handles(2).await?;
     let mut want = Vec::new();
@@ -160,7 +160,7 @@ pub(super) async fn handles_agree(context: TestContext) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) async fn a_handle_sees_what_others_did_to_its_tail(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn idle_handle_follows_writes_of_others(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let (here, there) = (&context.store, context.open().await?);
     say(here, &session, "a").await?;
@@ -179,7 +179,7 @@ pub(super) async fn a_handle_sees_what_others_did_to_its_tail(context: TestConte
     Ok(())
 }
 
-pub(super) async fn sessions_are_apart(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn similar_session_ids_stay_separate(context: TestContext) -> Result<(), Failure> {
     let base = context.session()?;
     let ends = ["", " ", "a", "A", "a ", "a/", "a/b", "a#b", "a%", "a_", "é", "e\u{301}", "'", "\"", "ns", "00"];
     let ids: Vec<_> = ends.iter().map(|end| SessionId::new(format!("{base}{end}"))).collect::<Result<_, _>>()?;
@@ -196,7 +196,7 @@ pub(super) async fn sessions_are_apart(context: TestContext) -> Result<(), Failu
     Ok(())
 }
 
-pub(super) async fn metadata_comes_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn metadata_round_trips(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let metadata = Map::from_iter([
         ("model".to_owned(), json!("m-1")),
@@ -212,7 +212,7 @@ pub(super) async fn metadata_comes_back(context: TestContext) -> Result<(), Fail
     Ok(())
 }
 
-pub(super) async fn what_was_appended_survives_reopening(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn acknowledged_append_survives_reopening(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let first = context.open().await?;
     count_to(&first, &session, 3).await?;

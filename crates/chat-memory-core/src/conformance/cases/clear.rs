@@ -11,7 +11,7 @@ use crate::store::{Append, Load};
 
 const NOTHING: [String; 0] = [];
 
-pub(super) async fn a_clear_forgets_everything(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn clear_empties_the_session_on_every_handle(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 7).await?;
     let cleared = context.store.clear(&session).await?;
@@ -28,7 +28,7 @@ pub(super) async fn a_clear_forgets_everything(context: TestContext) -> Result<(
     Ok(())
 }
 
-pub(super) async fn a_clear_of_an_empty_session(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn clear_of_an_empty_session_succeeds(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for _ in 0..3 {
         context.store.clear(&session).await?;
@@ -39,7 +39,7 @@ pub(super) async fn a_clear_of_an_empty_session(context: TestContext) -> Result<
     Ok(())
 }
 
-pub(super) async fn a_clear_takes_effect_before_its_sweep(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn clear_takes_effect_before_its_sweep(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 5).await?;
     context.store.append(&session, &Append::clear()).await?;
@@ -55,7 +55,7 @@ pub(super) async fn a_clear_takes_effect_before_its_sweep(context: TestContext) 
     Ok(())
 }
 
-pub(super) async fn a_session_goes_on_after_a_clear(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn only_appends_after_a_clear_are_visible(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for round in 0..3 {
         count_to(&context.store, &session, 4).await?;
@@ -74,7 +74,7 @@ pub(super) async fn a_session_goes_on_after_a_clear(context: TestContext) -> Res
     Ok(())
 }
 
-pub(super) async fn a_sweep_changes_no_load(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn sweep_never_changes_a_load(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     ensure_eq!(context.store.sweep(&session).await?.records, 0, "the records swept of a session never written to");
     count_to(&context.store, &session, 6).await?;
@@ -95,7 +95,7 @@ pub(super) async fn a_sweep_changes_no_load(context: TestContext) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn loads_see_all_or_nothing_of_what_is_cleared(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn load_during_a_clear_sees_all_or_nothing(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let (writer, done) = (context.open().await?, Arc::new(AtomicBool::new(false)));
     let readers = context.handles(1).await?;
@@ -143,7 +143,7 @@ pub(super) async fn loads_see_all_or_nothing_of_what_is_cleared(context: TestCon
     Ok(())
 }
 
-pub(super) async fn an_append_is_before_or_after_a_clear(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_is_ordered_before_or_after_a_clear(context: TestContext) -> Result<(), Failure> {
     let handles = context.handles(2).await?;
     for _ in 0..8 {
         let session = context.session()?;
@@ -176,7 +176,7 @@ pub(super) async fn an_append_is_before_or_after_a_clear(context: TestContext) -
     Ok(())
 }
 
-pub(super) async fn clears_at_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn concurrent_clears_keep_what_follows_the_last(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 10).await?;
     let tasks = context.handles(3).await?.into_iter().enumerate().map(|(task, handle)| {
@@ -204,7 +204,7 @@ pub(super) async fn clears_at_once(context: TestContext) -> Result<(), Failure> 
     Ok(())
 }
 
-pub(super) async fn a_replacement_is_one_step(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn replacement_is_one_step(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let (writer, done) = (context.open().await?, Arc::new(AtomicBool::new(false)));
     let version = |n: usize| (0..=n % 4).map(move |i| Message::user(format!("{n}/{i}")));
@@ -245,7 +245,7 @@ pub(super) async fn a_replacement_is_one_step(context: TestContext) -> Result<()
     Ok(())
 }
 
-pub(super) async fn a_clear_heeds_its_position(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn clear_at_an_outdated_position_conflicts(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let read = say(&context.store, &session, "a").await?.position;
     say(&context.store, &session, "b").await?;

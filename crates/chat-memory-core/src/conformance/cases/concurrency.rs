@@ -14,7 +14,7 @@ use crate::store::Append;
 const WRITERS: usize = 8;
 const APPENDS: usize = 25;
 
-pub(super) async fn no_append_is_lost_among_many(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn concurrent_appends_are_all_stored_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let handles = context.handles(3).await?;
     let writers = (0..WRITERS).map(|writer| {
@@ -50,7 +50,7 @@ pub(super) async fn no_append_is_lost_among_many(context: TestContext) -> Result
     Ok(())
 }
 
-pub(super) async fn the_order_is_that_of_time(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_order_follows_real_time(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let handles = context.handles(3).await?;
     let writers = handles.iter().map(|handle| {
@@ -77,7 +77,7 @@ pub(super) async fn the_order_is_that_of_time(context: TestContext) -> Result<()
     Ok(())
 }
 
-pub(super) async fn loads_during_appends_see_whole_prefixes(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn concurrent_loads_see_whole_prefixes(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let (writer, reader) = (context.open().await?, context.open().await?);
     let done = Arc::new(AtomicBool::new(false));
@@ -111,7 +111,7 @@ pub(super) async fn loads_during_appends_see_whole_prefixes(context: TestContext
     Ok(())
 }
 
-pub(super) async fn many_sessions_at_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn concurrent_writers_of_different_sessions_do_not_interfere(context: TestContext) -> Result<(), Failure> {
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
         let (session, handle) = (context.session()?, context.open().await?);

@@ -30,7 +30,7 @@ fn check(what: &str, short: &Cost, long: &Cost) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) async fn an_append_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let short = grow(&context, &session, 0, 30).await?;
     let long = grow(&context, &session, 30, 300).await?;
@@ -40,7 +40,7 @@ pub(super) async fn an_append_costs_the_same_at_any_length(context: TestContext)
     Ok(())
 }
 
-pub(super) async fn an_append_with_a_key_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_with_a_key_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let with_key = |n: usize| turn(n).with_key(format!("key {n:04}"));
     let mut costs = Vec::new();
@@ -69,7 +69,7 @@ pub(super) async fn an_append_with_a_key_costs_the_same_at_any_length(context: T
     Ok(())
 }
 
-pub(super) async fn a_window_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn window_costs_the_same_at_any_length(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     grow(&context, &session, 0, 30).await?;
     let short = context.store.load(&session, &Load::last(20)).await?.cost;
@@ -78,7 +78,7 @@ pub(super) async fn a_window_costs_the_same_at_any_length(context: TestContext) 
     check("a window of 20 messages", &short, &long)
 }
 
-pub(super) async fn a_page_costs_the_same_at_any_depth(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn page_costs_the_same_at_any_depth(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     grow(&context, &session, 0, 300).await?;
     let mut page = context.store.load(&session, &Load::last(20)).await?;
@@ -98,7 +98,7 @@ pub(super) async fn a_page_costs_the_same_at_any_depth(context: TestContext) -> 
     Ok(())
 }
 
-pub(super) async fn a_long_session_loads_whole(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn long_session_loads_whole(context: TestContext) -> Result<(), Failure> {
     const RECORDS: usize = 1_500;
     let session = context.session()?;
     count_to(&context.store, &session, RECORDS).await?;

@@ -10,7 +10,7 @@ use crate::message::Message;
 
 const NOTHING: [String; 0] = [];
 
-pub(super) async fn a_deleted_session_is_empty(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn deleted_session_is_empty(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     context.store.delete(&session).await?;
     ensure_eq!(texts(&context.store, &session).await?, NOTHING, "the messages of a session deleted before it began");
@@ -24,7 +24,7 @@ pub(super) async fn a_deleted_session_is_empty(context: TestContext) -> Result<(
     Ok(())
 }
 
-pub(super) async fn a_delete_says_whether_there_was_anything(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn delete_reports_whether_the_session_existed(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for round in 0..3 {
         for handle in context.handles(1).await? {
@@ -40,7 +40,7 @@ pub(super) async fn a_delete_says_whether_there_was_anything(context: TestContex
     Ok(())
 }
 
-pub(super) async fn a_deleted_session_can_start_again(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn deleted_session_can_be_restarted(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let mut before = 0;
     for round in 0..3 {
@@ -54,7 +54,7 @@ pub(super) async fn a_deleted_session_can_start_again(context: TestContext) -> R
     Ok(())
 }
 
-pub(super) async fn a_position_before_a_delete_conflicts(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn position_from_before_a_delete_conflicts(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let empty = all(&context.store, &session).await?.position;
     count_to(&context.store, &session, 3).await?;
@@ -71,7 +71,7 @@ pub(super) async fn a_position_before_a_delete_conflicts(context: TestContext) -
     Ok(())
 }
 
-pub(super) async fn a_key_is_known_after_a_delete(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_is_recognised_after_a_delete(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let append = saying("gone").with_key("k");
     context.store.append(&session, &append).await?;
@@ -82,7 +82,7 @@ pub(super) async fn a_key_is_known_after_a_delete(context: TestContext) -> Resul
     Ok(())
 }
 
-pub(super) async fn an_append_is_before_or_after_a_delete(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn append_is_ordered_before_or_after_a_delete(context: TestContext) -> Result<(), Failure> {
     let handles = context.handles(2).await?;
     for _ in 0..6 {
         let session = context.session()?;

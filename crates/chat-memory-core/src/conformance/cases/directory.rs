@@ -49,7 +49,7 @@ async fn listed(store: &Handle, query: &SessionQuery) -> Result<Vec<SessionInfo>
     Err(Failure::new("the list of sessions has no end: a thousand pages, each with a next one"))
 }
 
-pub(super) async fn every_session_is_listed_whoever_owns_it(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn list_of_all_sessions_covers_every_owner(context: TestContext) -> Result<(), Failure> {
     let mine = owner()?;
     let mut want = HashSet::new();
     for _ in 0..3 {
@@ -81,7 +81,7 @@ fn ids(sessions: &[SessionInfo]) -> Vec<&SessionId> {
     sessions.iter().map(|info| &info.id).collect()
 }
 
-pub(super) async fn a_session_is_listed_from_its_first_record(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn session_is_listed_from_its_first_record(context: TestContext) -> Result<(), Failure> {
     let (session, owner) = (context.session()?, owner()?);
     let first = saying("x").with_owner(owner.clone()).with_title("Ünïcode 👍 title");
     let appended = context.store.append(&session, &first).await?;
@@ -116,7 +116,7 @@ pub(super) async fn sessions_are_listed_newest_first(context: TestContext) -> Re
     Ok(())
 }
 
-pub(super) async fn a_session_starts_at_the_time_given(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn session_is_listed_by_its_given_start_time(context: TestContext) -> Result<(), Failure> {
     let owner = owner()?;
     let first = || saying("x").with_owner(owner.clone());
     let mut started = Vec::new();
@@ -149,7 +149,7 @@ pub(super) async fn a_session_starts_at_the_time_given(context: TestContext) -> 
     Ok(())
 }
 
-pub(super) async fn owners_are_apart(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn each_owner_lists_only_its_own_sessions(context: TestContext) -> Result<(), Failure> {
     let (ada, bob) = (owner()?, owner()?);
     let longer = Owner::new(format!("{ada}x"))?;
     let (of_ada, of_bob, of_longer) =
@@ -173,7 +173,7 @@ pub(super) async fn owners_are_apart(context: TestContext) -> Result<(), Failure
     Ok(())
 }
 
-pub(super) async fn pages_lose_and_double_nothing(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn pages_list_every_session_once(context: TestContext) -> Result<(), Failure> {
     let owner = owner()?;
     let mut old = HashSet::new();
     for _ in 0..9 {
@@ -195,7 +195,7 @@ pub(super) async fn pages_lose_and_double_nothing(context: TestContext) -> Resul
     Ok(())
 }
 
-pub(super) async fn a_page_goes_on_after_its_session_is_gone(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn listing_continues_after_its_last_session_is_deleted(context: TestContext) -> Result<(), Failure> {
     let owner = owner()?;
     let mut sessions = Vec::new();
     for _ in 0..4 {
@@ -212,7 +212,7 @@ pub(super) async fn a_page_goes_on_after_its_session_is_gone(context: TestContex
     Ok(())
 }
 
-pub(super) async fn a_session_can_be_titled_and_described(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn title_and_metadata_are_updated_independently(context: TestContext) -> Result<(), Failure> {
     let session = start(&context, &owner()?).await?;
     let other = context.open().await?;
     let metadata = Map::from_iter([("n".to_owned(), json!([1, 1.0, u64::MAX, null, {"": ""}]))]);
@@ -242,7 +242,7 @@ pub(super) async fn a_session_can_be_titled_and_described(context: TestContext) 
     Ok(())
 }
 
-pub(super) async fn a_session_that_is_not_listed_is_none(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn unlisted_session_has_no_entry_and_cannot_be_updated(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     ensure_eq!(context.store.session(&session).await?, None, "the directory entry of a session never written to");
     let update = SessionUpdate { title: Some(Some("t".into())), metadata: None };
@@ -251,7 +251,7 @@ pub(super) async fn a_session_that_is_not_listed_is_none(context: TestContext) -
     Ok(())
 }
 
-pub(super) async fn a_clear_leaves_the_session_listed(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn cleared_session_stays_listed(context: TestContext) -> Result<(), Failure> {
     let owner = owner()?;
     let session = start(&context, &owner).await?;
     let before = context.store.session(&session).await?;
@@ -265,7 +265,7 @@ pub(super) async fn a_clear_leaves_the_session_listed(context: TestContext) -> R
     Ok(())
 }
 
-pub(super) async fn a_deleted_session_is_not_listed(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn deleted_session_is_not_listed(context: TestContext) -> Result<(), Failure> {
     let (one, two) = (owner()?, owner()?);
     let (session, kept) = (start(&context, &one).await?, start(&context, &one).await?);
     let update = SessionUpdate { title: Some(Some("old".into())), metadata: Some(Some(Map::new())) };
@@ -297,7 +297,7 @@ fn of_bytes(bytes: usize) -> Map<String, serde_json::Value> {
     Map::from_iter([("x".to_owned(), json!("x".repeat(bytes - r#"{"x":""}"#.len())))])
 }
 
-pub(super) async fn bad_titles_and_cursors_are_refused(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn invalid_titles_metadata_and_cursors_are_refused(context: TestContext) -> Result<(), Failure> {
     let session = start(&context, &owner()?).await?;
     let before = context.store.session(&session).await?;
     let deep = (0..json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
@@ -379,7 +379,7 @@ async fn created(context: &TestContext, session: &SessionId) -> Result<i64, Fail
     info.map(|info| info.created_at).ok_or_else(|| Failure::new("a session with a record is not listed"))
 }
 
-pub(super) async fn pages_by_last_activity_lose_and_double_nothing(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn pages_by_last_activity_list_unchanged_sessions_once(context: TestContext) -> Result<(), Failure> {
     let owner = owner()?;
     let mut sessions = Vec::new();
     for _ in 0..9 {
@@ -413,7 +413,7 @@ async fn entries(store: &Handle, owner: &Owner, session: &SessionId) -> Result<u
     Ok(sessions.iter().filter(|info| info.id == *session).count())
 }
 
-pub(super) async fn first_appends_at_once_list_a_session_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn concurrent_first_appends_list_the_session_once(context: TestContext) -> Result<(), Failure> {
     let handles = context.handles(4).await?;
     for round in 0..6 {
         let (session, owner) = (context.session()?, owner()?);
@@ -442,7 +442,7 @@ pub(super) async fn first_appends_at_once_list_a_session_once(context: TestConte
     Ok(())
 }
 
-pub(super) async fn deletes_next_to_appends_leave_one_entry_or_none(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn concurrent_deletes_and_appends_leave_one_entry_or_none(context: TestContext) -> Result<(), Failure> {
     let handles = context.handles(5).await?;
     for round in 0..6 {
         let (session, owner) = (context.session()?, owner()?);
@@ -476,7 +476,7 @@ pub(super) async fn deletes_next_to_appends_leave_one_entry_or_none(context: Tes
     Ok(())
 }
 
-pub(super) async fn a_repeat_after_a_delete_lists_nothing(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn repeat_after_a_delete_does_not_list_the_session(context: TestContext) -> Result<(), Failure> {
     let (session, owner) = (context.session()?, owner()?);
     let append = saying("x").with_owner(owner.clone()).with_key("k");
     context.store.append(&session, &append).await?;
@@ -490,7 +490,7 @@ pub(super) async fn a_repeat_after_a_delete_lists_nothing(context: TestContext) 
     Ok(())
 }
 
-pub(super) async fn a_store_without_a_directory_says_so(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn store_without_a_directory_reports_unsupported(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     say(&context.store, &session, "x").await?;
     let query = SessionQuery::of(owner()?);

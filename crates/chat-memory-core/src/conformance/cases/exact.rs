@@ -8,7 +8,7 @@ use crate::json;
 use crate::message::{Content, Message, Part, Role, ToolCall};
 use crate::store::{Append, Load};
 
-pub(super) async fn text_comes_back_to_the_byte(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn text_round_trips_byte_for_byte(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let mut texts = vec![
         String::new(),
@@ -40,7 +40,7 @@ pub(super) async fn text_comes_back_to_the_byte(context: TestContext) -> Result<
     Ok(())
 }
 
-pub(super) async fn numbers_come_back_as_they_are(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn numbers_round_trip_exactly(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let numbers = [
         json!(0),
@@ -78,7 +78,7 @@ pub(super) async fn numbers_come_back_as_they_are(context: TestContext) -> Resul
     comes_back(&context.store, &session, &[Message::user(Content::Parts(vec![part]))]).await
 }
 
-pub(super) async fn number_literals_come_back_as_they_were_read(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn number_literals_round_trip_as_the_nearest_double(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let literals = [
         ("2.98023223876953125E-8", 2.0_f64.powi(-25)),
@@ -106,7 +106,7 @@ pub(super) async fn number_literals_come_back_as_they_were_read(context: TestCon
     Ok(())
 }
 
-pub(super) async fn unknown_fields_come_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn unknown_fields_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let mut messages = Vec::new();
     for text in [
@@ -122,7 +122,7 @@ pub(super) async fn unknown_fields_come_back(context: TestContext) -> Result<(),
     comes_back(&context.store, &session, &messages).await
 }
 
-pub(super) async fn tool_calls_come_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn tool_calls_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let odd =
         json!({"id": "call_3", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}, "index": 0, "extra": null});
@@ -142,7 +142,7 @@ pub(super) async fn tool_calls_come_back(context: TestContext) -> Result<(), Fai
     comes_back(&context.store, &session, &turn).await
 }
 
-pub(super) async fn content_parts_come_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn content_parts_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let parts = vec![
         Part::text("look at this"),
@@ -159,7 +159,7 @@ pub(super) async fn content_parts_come_back(context: TestContext) -> Result<(), 
     comes_back(&context.store, &session, &messages).await
 }
 
-pub(super) async fn every_role_and_known_field_comes_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn every_role_and_known_field_round_trips(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let mut messages = Vec::new();
     for role in [Role::System, Role::User, Role::Assistant, Role::Tool] {
@@ -171,7 +171,7 @@ pub(super) async fn every_role_and_known_field_comes_back(context: TestContext) 
     comes_back(&context.store, &session, &messages).await
 }
 
-pub(super) async fn deep_messages_come_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn deeply_nested_messages_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     // The message itself is a level.
     for lists in [true, false] {
@@ -185,7 +185,7 @@ pub(super) async fn deep_messages_come_back(context: TestContext) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn random_messages_come_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn random_messages_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     for seed in 0..60 {
         let mut random = Random::new(seed);
@@ -205,14 +205,14 @@ fn noise(seed: u64, bytes: usize) -> String {
     (0..bytes).map(|_| rng.alphanumeric()).collect()
 }
 
-pub(super) async fn a_message_of_a_megabyte_comes_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn one_megabyte_message_round_trips(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     comes_back(&context.store, &session, &[Message::user(noise(1, 1_000_000))]).await?;
     comes_back(&context.store, &session, &[Message::user("repeated ".repeat(111_112))]).await?;
     comes_back(&context.store, &session, &[Message::user("\u{1}".repeat(200_000))]).await
 }
 
-pub(super) async fn a_turn_of_three_megabytes_comes_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn three_megabyte_turn_round_trips_as_one_record(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let turn: Vec<Message> = (0..6).map(|i| Message::user(noise(i, 500_000))).collect();
     let append = Append::new(turn.clone()).with_key("large");

@@ -33,7 +33,7 @@ fn bad() -> Vec<(&'static str, Append)> {
     ]
 }
 
-pub(super) async fn bad_input_leaves_nothing_written(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn invalid_input_writes_nothing(context: TestContext) -> Result<(), Failure> {
     let (session, fresh) = (context.session()?, context.session()?);
     say(&context.store, &session, "before").await?;
     let before = all(&context.store, &session).await?;
@@ -60,7 +60,7 @@ pub(super) async fn bad_input_leaves_nothing_written(context: TestContext) -> Re
     Ok(())
 }
 
-pub(super) async fn the_limits_themselves_are_allowed(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn values_at_the_limits_are_accepted(context: TestContext) -> Result<(), Failure> {
     let base = context.session()?;
     let session = crate::SessionId::new(format!("{base}{}", "i".repeat(crate::SessionId::MAX_BYTES - base.as_str().len())))?;
     let append = saying("x").with_key("k".repeat(MAX_KEY_BYTES)).with_title("t".repeat(MAX_TITLE_BYTES));
@@ -70,7 +70,7 @@ pub(super) async fn the_limits_themselves_are_allowed(context: TestContext) -> R
     Ok(())
 }
 
-pub(super) async fn extreme_numbers_are_answered(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn extreme_numbers_get_a_defined_outcome(context: TestContext) -> Result<(), Failure> {
     let (session, store) = (context.session()?, &context.store);
     for text in ["a", "b", "c"] {
         say(store, &session, text).await?;

@@ -10,7 +10,7 @@ use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 use crate::store::Append;
 
-pub(super) async fn a_repeated_key_is_stored_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn repeated_key_is_stored_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     say(&context.store, &session, "before").await?;
     let append = saying("once").with_key("request-1");
@@ -28,7 +28,7 @@ pub(super) async fn a_repeated_key_is_stored_once(context: TestContext) -> Resul
     Ok(())
 }
 
-pub(super) async fn a_key_with_another_body_is_refused(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_with_another_body_is_refused(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let metadata = Map::from_iter([("a".to_owned(), json!(1))]);
     context.store.append(&session, &saying("this").with_key("k").with_metadata(metadata.clone())).await?;
@@ -48,7 +48,7 @@ pub(super) async fn a_key_with_another_body_is_refused(context: TestContext) -> 
     Ok(())
 }
 
-pub(super) async fn a_key_belongs_to_its_session(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_applies_to_its_session_only(context: TestContext) -> Result<(), Failure> {
     let (one, two) = (context.session()?, context.session()?);
     for (session, text) in [(&one, "one"), (&two, "two")] {
         let appended = context.store.append(session, &saying(text).with_key("k")).await?;
@@ -58,7 +58,7 @@ pub(super) async fn a_key_belongs_to_its_session(context: TestContext) -> Result
     Ok(())
 }
 
-pub(super) async fn a_key_knows_its_body_in_any_field_order(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_ignores_the_field_order_of_its_body(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let message = |text| Message::from_json(text).map_err(|e| Failure::new(e.to_string()));
     let first = message(r#"{"role":"user","content":"x","a":{"p":1,"q":[{"r":1,"s":2}]},"b":2}"#)?;
@@ -70,7 +70,7 @@ pub(super) async fn a_key_knows_its_body_in_any_field_order(context: TestContext
     Ok(())
 }
 
-pub(super) async fn a_key_used_at_once_is_stored_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_used_concurrently_is_stored_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let handles = context.handles(3).await?;
     for round in 0..4_u64 {
@@ -99,7 +99,7 @@ pub(super) async fn a_key_used_at_once_is_stored_once(context: TestContext) -> R
     Ok(())
 }
 
-pub(super) async fn a_key_is_known_after_a_clear(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_is_recognised_after_a_clear(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let append = saying("gone").with_key("k");
     let first = context.store.append(&session, &append).await?;
@@ -118,7 +118,7 @@ pub(super) async fn a_key_is_known_after_a_clear(context: TestContext) -> Result
     Ok(())
 }
 
-pub(super) async fn a_key_is_known_far_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn key_is_recognised_after_many_records(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let append = saying("far back").with_key("k");
     context.store.append(&session, &append).await?;
@@ -129,7 +129,7 @@ pub(super) async fn a_key_is_known_far_back(context: TestContext) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn a_key_comes_before_the_position(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn repeated_key_wins_over_an_outdated_position(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let position = say(&context.store, &session, "a").await?.position;
     let append = saying("b").with_key("k").with_expected(position);
@@ -143,7 +143,7 @@ pub(super) async fn a_key_comes_before_the_position(context: TestContext) -> Res
     Ok(())
 }
 
-pub(super) async fn a_repeated_clear_clears_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn repeated_clear_clears_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     say(&context.store, &session, "before").await?;
     let clear = Append::clear().with_key("clear");

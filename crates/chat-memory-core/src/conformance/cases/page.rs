@@ -36,7 +36,7 @@ async fn check_pages(context: &TestContext, session: &SessionId) -> Result<(), F
     Ok(())
 }
 
-pub(super) async fn pages_back_are_the_whole(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn backward_pages_return_every_record_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     check_pages(&context, &session).await?;
     uneven(&context, &session, 20).await?;
@@ -47,7 +47,7 @@ pub(super) async fn pages_back_are_the_whole(context: TestContext) -> Result<(),
     check_pages(&context, &session).await
 }
 
-pub(super) async fn pages_back_follow_rewinds(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn backward_pages_exclude_rewound_records(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     uneven(&context, &session, 12).await?;
     context.store.rewind_to(&session, 9).await?;
@@ -76,7 +76,7 @@ async fn check_page_before(
     Ok(())
 }
 
-pub(super) async fn a_page_before_shows_what_is_in_view_now(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn continued_page_shows_only_currently_visible_records(context: TestContext) -> Result<(), Failure> {
     // Where the newest page ended, and the record from which a rewind then removes.
     for take_back in [Some(9), Some(8), Some(6), Some(5), Some(2), None] {
         let session = context.session()?;
@@ -101,7 +101,7 @@ pub(super) async fn a_page_before_shows_what_is_in_view_now(context: TestContext
     Ok(())
 }
 
-pub(super) async fn a_load_since_a_number_brings_what_is_new(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn load_since_a_number_returns_newer_records(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let nothing = context.store.load(&session, &Load::all().since(3)).await?;
     ensure!(nothing.is_empty() && nothing.position.next() == 0, "a load of an empty session since 3: {nothing:?}");
@@ -122,7 +122,7 @@ pub(super) async fn a_load_since_a_number_brings_what_is_new(context: TestContex
     Ok(())
 }
 
-pub(super) async fn a_cursor_travels_as_text(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn page_cursor_survives_conversion_to_text(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 9).await?;
     let newest = context.store.load(&session, &Load::last(3)).await?;

@@ -9,7 +9,7 @@ use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::{Append, AppendId, Position};
 
-pub(super) async fn an_expected_position_that_is_true_is_accepted(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn current_position_is_accepted(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     say(&context.store, &session, "a").await?;
     let read = all(&context.store, &session).await?.position;
@@ -20,7 +20,7 @@ pub(super) async fn an_expected_position_that_is_true_is_accepted(context: TestC
     Ok(())
 }
 
-pub(super) async fn a_conflict_writes_nothing_and_names_the_position(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn conflict_writes_nothing_and_carries_the_current_position(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let other = context.open().await?;
     let old = say(&context.store, &session, "a").await?.position;
@@ -40,7 +40,7 @@ pub(super) async fn a_conflict_writes_nothing_and_names_the_position(context: Te
     Ok(())
 }
 
-pub(super) async fn the_position_of_an_empty_log(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn position_of_an_empty_log_is_valid_until_the_first_record(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let empty = all(&context.store, &session).await?.position;
     // A position ahead of an empty log is refused, too.
@@ -58,7 +58,7 @@ pub(super) async fn the_position_of_an_empty_log(context: TestContext) -> Result
     Ok(())
 }
 
-pub(super) async fn a_position_travels_as_text(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn position_survives_conversion_to_text(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let other = context.open().await?;
     for n in 0..4 {
@@ -71,7 +71,7 @@ pub(super) async fn a_position_travels_as_text(context: TestContext) -> Result<(
     Ok(())
 }
 
-pub(super) async fn a_position_is_no_clock(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn position_ignores_the_time_it_was_read(context: TestContext) -> Result<(), Failure> {
     const HOUR: i64 = 3_600_000;
     let session = context.session()?;
     count_to(&context.store, &session, 2).await?;
@@ -87,7 +87,7 @@ pub(super) async fn a_position_is_no_clock(context: TestContext) -> Result<(), F
     Ok(())
 }
 
-pub(super) async fn a_position_of_another_log_conflicts(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn position_of_another_log_conflicts(context: TestContext) -> Result<(), Failure> {
     let (session, other) = (context.session()?, context.session()?);
     count_to(&context.store, &session, 3).await?;
     count_to(&context.store, &other, 3).await?;
@@ -108,7 +108,7 @@ pub(super) async fn a_position_of_another_log_conflicts(context: TestContext) ->
     Ok(())
 }
 
-pub(super) async fn a_position_before_a_clear_conflicts(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn position_from_before_a_clear_conflicts(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 2).await?;
     let before = all(&context.store, &session).await?.position;
@@ -123,7 +123,7 @@ pub(super) async fn a_position_before_a_clear_conflicts(context: TestContext) ->
     Ok(())
 }
 
-pub(super) async fn one_of_many_at_one_position_wins(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn one_of_many_appends_at_one_position_wins(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     say(&context.store, &session, "first").await?;
     let handles = context.handles(3).await?;
@@ -133,7 +133,7 @@ pub(super) async fn one_of_many_at_one_position_wins(context: TestContext) -> Re
     Ok(())
 }
 
-pub(super) async fn one_of_many_first_writers_wins(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn one_of_many_first_appends_wins(context: TestContext) -> Result<(), Failure> {
     let handles = context.handles(3).await?;
     for _ in 0..3 {
         one_of_eight_wins(&handles, &context.session()?, 0).await?;

@@ -38,7 +38,7 @@ impl Model {
     }
 }
 
-pub(super) async fn random_histories_agree_with_the_model(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn random_histories_match_the_model(context: TestContext) -> Result<(), Failure> {
     for seed in 0..6 {
         one_history(&context, seed).await.map_err(|e| Failure::new(format!("with the seed {seed}: {e}")))?;
     }

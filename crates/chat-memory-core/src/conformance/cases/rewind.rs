@@ -9,7 +9,7 @@ use crate::conformance::{Failure, TestContext};
 use crate::message::Message;
 use crate::store::{Append, ChatStoreExt, Load};
 
-pub(super) async fn a_rewind_takes_back_to_any_record(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn rewind_restores_the_view_before_any_record(context: TestContext) -> Result<(), Failure> {
     for k in 0..5_u64 {
         let session = context.session()?;
         count_to(&context.store, &session, 5).await?;
@@ -31,7 +31,7 @@ pub(super) async fn a_rewind_takes_back_to_any_record(context: TestContext) -> R
     Ok(())
 }
 
-pub(super) async fn a_rewind_may_bring_messages(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn rewind_replaces_messages_in_one_step(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 4).await?;
     let history = all(&context.store, &session).await?;
@@ -43,7 +43,7 @@ pub(super) async fn a_rewind_may_bring_messages(context: TestContext) -> Result<
     Ok(())
 }
 
-pub(super) async fn a_rewind_of_a_rewind(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn rewinding_a_rewind_restores_nothing(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 4).await?;
     let rewind = context.store.rewind_to(&session, 1).await?;
@@ -64,7 +64,7 @@ pub(super) async fn a_rewind_of_a_rewind(context: TestContext) -> Result<(), Fai
     Ok(())
 }
 
-pub(super) async fn a_rewind_at_an_old_position_conflicts(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn rewind_at_an_outdated_position_conflicts(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 3).await?;
     let history = all(&context.store, &session).await?;
@@ -81,7 +81,7 @@ pub(super) async fn a_rewind_at_an_old_position_conflicts(context: TestContext) 
     Ok(())
 }
 
-pub(super) async fn a_rewind_needs_its_record_in_view(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn rewind_to_a_record_not_in_view_is_refused(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 4).await?;
     context.store.rewind_to(&session, 2).await?;
@@ -106,7 +106,7 @@ pub(super) async fn a_rewind_needs_its_record_in_view(context: TestContext) -> R
     Ok(())
 }
 
-pub(super) async fn a_rewind_is_stored_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn repeated_rewind_is_stored_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 3).await?;
     let rewind = Append::rewind(&all(&context.store, &session).await?, 1, [Message::user("edit")])?.with_key("edit");
@@ -118,7 +118,7 @@ pub(super) async fn a_rewind_is_stored_once(context: TestContext) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn one_of_many_rewinds_wins(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn one_of_many_concurrent_rewinds_wins(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 6).await?;
     let handles = context.handles(3).await?;
@@ -142,7 +142,7 @@ pub(super) async fn one_of_many_rewinds_wins(context: TestContext) -> Result<(),
     Ok(())
 }
 
-pub(super) async fn a_rewind_does_not_undo_a_clear(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn rewind_does_not_undo_a_clear(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 3).await?;
     // Only the clear, without its sweep: what it hid is still on disk.
@@ -157,7 +157,7 @@ pub(super) async fn a_rewind_does_not_undo_a_clear(context: TestContext) -> Resu
     Ok(())
 }
 
-pub(super) async fn a_turn_is_taken_back_with_its_tools(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn turn_is_removed_with_its_tool_calls(context: TestContext) -> Result<(), Failure> {
     let turns = turns_with_tools();
     ensure_eq!(turns.len(), 4, "the forms that are tried");
     for (question, call, result) in turns {
@@ -174,7 +174,7 @@ pub(super) async fn a_turn_is_taken_back_with_its_tools(context: TestContext) ->
     Ok(())
 }
 
-pub(super) async fn the_last_turns_are_taken_back(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn last_turns_are_removed_even_within_a_record(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     ensure!(context.store.rewind_turns(&session, 1).await?.is_none(), "turns were removed from an empty session");
     let record = |texts: &[&str]| {

@@ -7,7 +7,7 @@ use crate::conformance::sample::{all, count_to, say, saying, texts};
 use crate::conformance::{Failure, TestContext};
 use crate::store::{Append, AppendId, Ticket};
 
-pub(super) async fn a_ticket_of_an_append_that_never_landed_lands_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn ticket_of_an_unstored_append_stores_it_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     // In a new session, too: the ticket may belong to the first append.
     let first = Ticket::new(AppendId::random(), 0);
@@ -32,7 +32,7 @@ pub(super) async fn a_ticket_of_an_append_that_never_landed_lands_once(context: 
     Ok(())
 }
 
-pub(super) async fn a_ticket_of_an_append_that_landed_is_found(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn ticket_finds_its_stored_append(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 30).await?;
     let records = all(&context.store, &session).await?.records;
@@ -51,7 +51,7 @@ pub(super) async fn a_ticket_of_an_append_that_landed_is_found(context: TestCont
     Ok(())
 }
 
-pub(super) async fn a_ticket_used_at_once_lands_once(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn ticket_used_concurrently_stores_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let handles = context.handles(3).await?;
     for round in 0..4_u64 {
@@ -76,7 +76,7 @@ pub(super) async fn a_ticket_used_at_once_lands_once(context: TestContext) -> Re
     Ok(())
 }
 
-pub(super) async fn a_ticket_with_another_body_is_refused(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn ticket_with_another_body_is_refused(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let ticket = Ticket::new(AppendId::random(), 0);
     context.store.append(&session, &saying("this").with_ticket(ticket)).await?;
@@ -89,7 +89,7 @@ pub(super) async fn a_ticket_with_another_body_is_refused(context: TestContext) 
     Ok(())
 }
 
-pub(super) async fn a_ticket_is_known_after_a_clear(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn ticket_is_recognised_after_a_clear(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 5).await?;
     let landed = all(&context.store, &session).await?.records.swap_remove(3);
@@ -106,7 +106,7 @@ pub(super) async fn a_ticket_is_known_after_a_clear(context: TestContext) -> Res
     Ok(())
 }
 
-pub(super) async fn a_ticket_keeps_its_position(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn ticket_still_checks_the_expected_position(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let position = say(&context.store, &session, "a").await?.position;
     let ticket = Ticket::new(AppendId::random(), position.next());

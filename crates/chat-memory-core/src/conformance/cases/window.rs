@@ -63,13 +63,13 @@ pub(super) async fn uneven(context: &TestContext, session: &SessionId, records: 
     Ok(())
 }
 
-pub(super) async fn windows_bring_what_was_asked(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn windows_return_at_least_what_was_requested(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     uneven(&context, &session, 24).await?;
     check_windows(&context, &session, &SIZES).await
 }
 
-pub(super) async fn turns_are_counted_in_every_form(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn turns_are_counted_in_every_message_form(context: TestContext) -> Result<(), Failure> {
     for (question, call, result) in turns_with_tools() {
         let session = context.session()?;
         for _ in 0..3 {
@@ -118,7 +118,7 @@ pub(super) fn turns_with_tools() -> Vec<(Message, Message, Message)> {
     turns.collect::<Option<_>>().unwrap_or_default()
 }
 
-pub(super) async fn windows_follow_rewinds(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn windows_exclude_rewound_records(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     uneven(&context, &session, 10).await?;
     context.store.rewind_to(&session, 7).await?;
@@ -131,7 +131,7 @@ pub(super) async fn windows_follow_rewinds(context: TestContext) -> Result<(), F
     check_windows(&context, &session, &SIZES).await
 }
 
-pub(super) async fn windows_end_at_clears(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn windows_never_reach_past_a_clear(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     uneven(&context, &session, 8).await?;
     context.store.append(&session, &Append::clear()).await?;
@@ -147,7 +147,7 @@ pub(super) async fn windows_end_at_clears(context: TestContext) -> Result<(), Fa
     check_windows(&context, &session, &SIZES).await
 }
 
-pub(super) async fn a_window_says_whether_it_is_all(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn window_reports_whether_it_is_complete(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     count_to(&context.store, &session, 6).await?;
     for (n, complete) in [(1, false), (5, false), (6, true), (7, true)] {
@@ -161,7 +161,7 @@ pub(super) async fn a_window_says_whether_it_is_all(context: TestContext) -> Res
     Ok(())
 }
 
-pub(super) async fn an_empty_window_still_says_where_the_log_is(context: TestContext) -> Result<(), Failure> {
+pub(super) async fn empty_window_still_returns_the_position(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let appended = say(&context.store, &session, "a").await?;
     for load in [Load::last(0), Load::turns(0), Load::reaching(Reach::Weight { budget: 0, of: Arc::new(|_| 1) })] {

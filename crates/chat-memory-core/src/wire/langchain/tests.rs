@@ -45,7 +45,7 @@ fn write(message: &Message) -> Value {
 }
 
 #[test]
-fn what_langchain_core_writes_today_needs_no_extras() {
+fn current_langchain_messages_need_no_extras() {
     let call = json!({"name": "f", "args": {"a": 1, "b": 1.0}, "id": "c1", "type": "tool_call"});
     let invalid = json!({"type": "invalid_tool_call", "id": "c2", "name": "g", "args": "{bad", "error": null});
     for (value, role) in [
@@ -76,7 +76,7 @@ fn what_langchain_core_writes_today_needs_no_extras() {
 }
 
 #[test]
-fn extras_hold_what_a_message_has_no_place_for() {
+fn extras_hold_only_unmapped_langchain_fields() {
     for (value, expected) in [
         (stored("ai", json!({"usage_metadata": {"total_tokens": 3}})), json!({"data": {"usage_metadata": {"total_tokens": 3}}})),
         (stored("tool", json!({"artifact": [1.0], "status": "error"})), json!({"data": {"artifact": [1.0], "status": "error"}})),
@@ -114,7 +114,7 @@ fn extras_hold_what_a_message_has_no_place_for() {
 }
 
 #[test]
-fn roles_and_calls_are_what_they_are() {
+fn langchain_roles_and_calls_are_mapped() {
     assert_eq!(read(&stored("chat", json!({"role": "assistant"}))).role, Role::Assistant);
     assert_eq!(read(&stored("chat", json!({"role": "critic"}))).role, Role::User);
     assert_eq!(openai::to_value(&read(&stored("function", json!({"name": "f"}))))["role"], "function");
@@ -130,7 +130,7 @@ fn roles_and_calls_are_what_they_are() {
 }
 
 #[test]
-fn odd_messages_are_read_as_well_as_can_be() {
+fn malformed_langchain_messages_are_read_leniently() {
     assert_eq!(read(&stored("human", json!({"content": 7}))).text(), "7");
     assert_eq!(read(&stored("human", json!({"content": ["a", {"type": "text", "text": "b"}, 3]}))).text(), "ab3");
     let odd =
@@ -139,7 +139,7 @@ fn odd_messages_are_read_as_well_as_can_be() {
 }
 
 #[test]
-fn the_providers_own_calls_keep_their_text() {
+fn raw_provider_calls_keep_their_argument_text() {
     let raw = json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}});
     let visible = json!({"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"});
     for tool_calls in [json!([visible]), json!([])] {
@@ -153,7 +153,7 @@ fn the_providers_own_calls_keep_their_text() {
 }
 
 #[test]
-fn overlay_holds_only_what_does_not_fit() {
+fn overlay_holds_only_unrepresentable_fields() {
     let spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
     let value = write(&spaced);
     assert_eq!(value["data"]["tool_calls"][0]["args"], json!({"a": 1}));
@@ -175,7 +175,7 @@ fn overlay_holds_only_what_does_not_fit() {
 }
 
 #[test]
-fn a_message_changed_by_langchain_code_is_taken_as_it_is_shown() {
+fn edits_by_langchain_code_override_the_overlay() {
     let spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
     let mut edited = to_value(&spaced);
     edited["data"]["content"] = "Let me see.".into();
@@ -191,7 +191,7 @@ fn a_message_changed_by_langchain_code_is_taken_as_it_is_shown() {
 }
 
 #[test]
-fn a_message_that_passed_through_javascript_is_still_exact() {
+fn message_survives_a_pass_through_javascript() {
     let mut spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
     spaced.extra.insert("langchain".into(), json!({"form": "js"}));
     let mut value = to_value(&Message { extra: Map::from_iter([("content".into(), Value::Null)]), ..spaced.clone() });
@@ -202,7 +202,7 @@ fn a_message_that_passed_through_javascript_is_still_exact() {
 }
 
 #[test]
-fn a_message_changed_here_shows_langchain_code_what_it_is() {
+fn our_edits_are_visible_to_langchain_code() {
     let mut message = read(&stored("human", json!({"content": 7, "example": true})));
     message.content = Some("eight".into());
     let value = write(&message);
@@ -216,7 +216,7 @@ fn a_message_changed_here_shows_langchain_code_what_it_is() {
 }
 
 #[test]
-fn what_is_no_message_is_refused() {
+fn invalid_langchain_messages_are_refused() {
     let error = |value: Value| from_value(value).expect_err("must be refused").to_string();
     assert!(error(json!([])).contains("expected a JSON object") && error(json!([])).contains("found a list"));
     assert!(error(json!({"data": {}})).contains("it has no \"type\""));
@@ -229,7 +229,7 @@ fn what_is_no_message_is_refused() {
 }
 
 #[test]
-fn the_deepest_message_can_be_read_again() {
+fn deepest_message_can_be_read_back() {
     let nest = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
     let max = crate::json::MAX_DEPTH;
     let mut messages = vec![Message::user("x"), Message::user(""), Message::assistant("")];
@@ -269,14 +269,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn langchain_to_message_and_back_is_equal(value in any_stored()) {
+    fn langchain_form_round_trips_through_message(value in any_stored()) {
         let message = from_value(value.clone()).expect("types are known and nothing is deep");
         prop_assert_eq!(to_value(&message), value);
         prop_assert!(message.check().is_ok());
     }
 
     #[test]
-    fn message_to_langchain_and_back_is_equal(message in arbitrary::message()) {
+    fn message_round_trips_through_langchain_form(message in arbitrary::message()) {
         prop_assert!(message.check().is_ok());
         let value = to_value(&message);
         prop_assert_eq!(from_value(value), Ok(message));
@@ -284,7 +284,7 @@ proptest! {
 
     /// Stores that do not keep the order of keys (DynamoDB's maps) lose only that order.
     #[test]
-    fn the_order_of_keys_does_not_matter(message in arbitrary::message()) {
+    fn key_order_of_langchain_messages_is_irrelevant(message in arbitrary::message()) {
         fn turned(value: Value) -> Value {
             match value {
                 Value::Object(fields) => fields.into_iter().rev().map(|(key, value)| (key, turned(value))).collect(),
@@ -299,7 +299,7 @@ proptest! {
     }
 
     #[test]
-    fn openai_to_message_and_back_is_equal(message in arbitrary::message(), role in arbitrary::text()) {
+    fn openai_form_round_trips_through_message(message in arbitrary::message(), role in arbitrary::text()) {
         let value = openai::to_value(&message);
         prop_assert_eq!(openai::from_value(value.clone()).map(|m| openai::to_value(&m)), Ok(value.clone()));
         prop_assert_eq!(openai::from_value(value.clone()), Ok(message));

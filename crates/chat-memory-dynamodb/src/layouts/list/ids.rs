@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_of_keys_has_one_id_and_an_id_one_pair() {
+    fn key_pairs_and_ids_map_one_to_one() {
         for (pk, sk, id) in [
             ("ada", "s1", "ada/s1"),
             ("a/b", "c", "a~1b/c"),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_of_random_keys_come_back() {
+    fn random_key_pairs_round_trip() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut text =
             || -> String { (0..rng.usize(1..6)).map(|_| *rng.choice(&['~', '/', '0', '1', 'a']).unwrap_or(&'a')).collect() };
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_uuid_names_an_item_of_ours() {
+    fn only_uuid_keys_are_side_items() {
         let uuid = "1b0c74f2-9a3e-4d55-8c61-37ade01f92b8";
         for ours in [uuid.to_owned(), format!("{uuid}#0000")] {
             assert!(is_side_id(&ours), "{ours}");

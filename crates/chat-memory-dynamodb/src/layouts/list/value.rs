@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn dynamodb_keeps_decimals() {
+    fn decimals_are_normalised_as_dynamodb_stores_them() {
         let stored = |text: &str| match as_stored(AttributeValue::N(text.to_owned())) {
             AttributeValue::N(number) => number,
             other => panic!("{other:?}"),

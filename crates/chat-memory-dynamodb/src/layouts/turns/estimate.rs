@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kilobyte_is_a_unit_and_what_is_too_large_for_an_item_is_not_lost() {
+    fn estimate_counts_units_parts_and_refuses_oversized_metadata() {
         let session = SessionId::new("trip").expect("a good id");
         let cost = |record: &Record| cost_of(&session, record);
         assert_eq!(cost(&record("x".repeat(300))).map(|cost| cost.write_units), Some(1));

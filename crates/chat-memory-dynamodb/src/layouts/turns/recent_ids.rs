@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_go_on_only_from_where_they_end() {
+    fn recent_ids_extend_only_from_their_end() {
         let seen = RecentIds::default();
         seen.start("s", &end(3, 2), &[(id(2), 20), (id(1), 10)]);
         assert!(seen.lack("s", &end(3, 2), id(9)) && !seen.lack("s", &end(3, 2), id(1)));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_key_can_stand_for_is_forgotten() {
+    fn expired_recent_ids_are_forgotten() {
         let seen = RecentIds::default();
         seen.start("s", &end(1, 1), &[(id(1), 0)]);
         seen.extend("s", Some(id(1)), 1, id(2), RECENT_IDS_MS + 1);

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_that_aws_repeats_are_cut_off() {
+    fn secrets_repeated_by_aws_are_cut_off() {
         let message = "The request signature we calculated does not match the signature you provided.\n\n\
                        The Canonical String for this request should have been\n'POST\nx-amz-security-token:hunter2'";
         let said = tamed(message);

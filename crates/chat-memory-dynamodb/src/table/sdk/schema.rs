@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misfit_says_how_and_what_to_do() {
+    fn schema_mismatch_names_the_remedy() {
         assert_eq!(misfit(key("session_id", "S"), Some(key("sk", "S"))), None);
         let list = misfit(key("id", "S"), None).expect("a misfit");
         assert!(list.contains("\"id\" (S) and no sort key: the `list` layout"), "{list}");

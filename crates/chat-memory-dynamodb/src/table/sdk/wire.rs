@@ -140,7 +140,7 @@ mod tests {
     use super::skew_ms;
 
     #[test]
-    fn a_skew_is_what_the_round_trip_and_the_rounding_do_not_explain() {
+    fn clock_skew_excludes_round_trip_and_rounding() {
         assert_eq!(skew_ms(10_900, 10_000, 11_100), 0, "the date is rounded down");
         assert_eq!(skew_ms(10_000, 14_000, 15_000), 0, "a slow answer");
         assert_eq!(skew_ms(10_000, 400_000, 10_100), 389_900, "ours is behind");

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::client::{Api, assistant, encoded, everywhere, messages, texts, user};
 
 #[tokio::test]
-async fn an_append_says_where_it_landed_and_what_it_cost() {
+async fn append_response_has_position_and_cost() {
     everywhere(async |api| {
         let body = json!({"messages": [user("Where to?"), assistant("To Lisbon.")], "metadata": {"n": 1}, "owner": "ada", "title": "May"});
         let first = api.post(&messages("trip"), &[], &body).await;
@@ -30,7 +30,7 @@ async fn an_append_says_where_it_landed_and_what_it_cost() {
 }
 
 #[tokio::test]
-async fn a_write_that_expects_a_position_is_refused_where_someone_wrote() {
+async fn write_with_an_outdated_if_match_is_refused() {
     everywhere(async |api| {
         let path = messages("s");
         let empty = api.get(&path).await;
@@ -61,7 +61,7 @@ async fn a_write_that_expects_a_position_is_refused_where_someone_wrote() {
 }
 
 #[tokio::test]
-async fn any_text_may_name_a_session() {
+async fn any_valid_text_works_as_a_session_id() {
     everywhere(async |api| {
         for id in ["user:42/support", "..", "../../etc/passwd", "日本 🦀", "a?b#c%d", ".", "%00", "x".repeat(1000).as_str()] {
             let path = messages(&encoded(id));
@@ -78,7 +78,7 @@ async fn any_text_may_name_a_session() {
 }
 
 #[tokio::test]
-async fn what_no_session_may_be_named_is_refused() {
+async fn invalid_session_ids_in_paths_are_refused() {
     let api = Api::at("memory:");
     for id in ["%00", "a%0Ab", "%7F", "%C2%85", "ns%23x", "dir%23", "%FF", "a%C3", &"x".repeat(1001), &"%C3%A9".repeat(501)] {
         // What is not text is no id at all; another store may have sessions with the other ids.

@@ -9,7 +9,7 @@ use super::client::Api;
 const RENEW: &str = "CHAT_MEMORY_GENERATE";
 
 #[test]
-fn the_kept_document_is_the_one_of_the_code() {
+fn committed_openapi_document_is_current() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
     let document = chat_memory_server::openapi();
     if std::env::var_os(RENEW).is_some() {
@@ -20,7 +20,7 @@ fn the_kept_document_is_the_one_of_the_code() {
 }
 
 #[tokio::test]
-async fn the_document_and_its_page_are_served_without_a_key_and_without_another_host() {
+async fn api_docs_need_no_key_and_load_from_no_other_host() {
     let [api] = Api::locked("memory:", [(None, &[Right::Read])]);
     let api = api.without_key();
     let document = api.get("/openapi.json").await.ok(200);

@@ -49,7 +49,7 @@ async fn only_new_entries_are_appended_by_their_ids() {
         assert_eq!((&second["new"], &second["seq"]), (&json!([false, true]), &json!(1)));
         let third = api.post(&messages("s"), &[], &body(&["a", "c"])).await;
         let said = third.ok(200);
-        assert_eq!((&said["new"], &said["seq"], &said["position"]), (&json!([false, false]), &Value::Null, &second["position"]));
+        assert_eq!((&said["new"], &said["seq"], &said["next"]), (&json!([false, false]), &Value::Null, &second["next"]));
         let other = json!({"entries": [{"type": "changed", "uuid": "b"}], "only_new": true});
         let refused = api.post(&messages("s"), &[], &other).await;
         assert!(refused.problem(422, "key-reused")["detail"].as_str().is_some_and(|detail| detail.contains("\"b\"")));

@@ -77,7 +77,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn new_records_arrive_and_none_is_missed() {
+async fn new_records_arrive_without_gaps() {
     everywhere(async |api| {
         api.turn("s", "before").await;
         let mut now = Stream::open(&api, "s", "", None).await;
@@ -125,7 +125,7 @@ async fn new_records_arrive_and_none_is_missed() {
 }
 
 #[tokio::test]
-async fn what_another_process_writes_arrives_too() {
+async fn writes_of_another_process_arrive() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = sqlite_url(folder.path());
     let mut options = Options::default();
@@ -139,7 +139,7 @@ async fn what_another_process_writes_arrives_too() {
 }
 
 #[tokio::test]
-async fn many_streams_see_every_record_once_and_in_order_while_many_write() {
+async fn concurrent_streams_see_every_record_once_in_order() {
     let api = Api::at("memory:");
     let mut streams = Vec::new();
     for _ in 0..5 {
@@ -168,7 +168,7 @@ async fn many_streams_see_every_record_once_and_in_order_while_many_write() {
 }
 
 #[tokio::test]
-async fn a_session_that_began_anew_is_a_reset() {
+async fn restarted_log_sends_a_reset() {
     let old = Api::at("memory:");
     let mut stream = Stream::open(&old, "s", "?after=start", None).await;
     let mut last = String::new();
@@ -208,7 +208,7 @@ async fn streams_end_when_the_service_stops() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_key() {
+async fn stream_ends_when_its_key_is_revoked() {
     let [reader, writer] = Api::locked("memory:", [(Some("a"), &[Right::Read]), (Some("a"), &[Right::Read, Right::Write])]);
     let mut stream = Stream::open(&reader, "s", "", None).await;
     writer.turn("s", "one").await;
@@ -220,7 +220,7 @@ async fn a_stream_ends_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_key_also_where_nobody_writes() {
+async fn idle_stream_ends_when_its_key_is_revoked() {
     let [reader] = Api::locked("memory:", [(None, &[Right::Read])]);
     let mut stream = Stream::open(&reader, "s", "", None).await;
     keys::revoke(&reader.key_file(), reader.key_id()).expect("revoked");
@@ -228,7 +228,7 @@ async fn a_stream_ends_with_its_key_also_where_nobody_writes() {
 }
 
 #[tokio::test]
-async fn places_that_are_none_are_refused() {
+async fn invalid_stream_positions_are_refused() {
     let api = Api::at("memory:");
     for query in ["?after=x", "?after=", "?from=start", "?format=xml"] {
         api.get(&format!("/v1/sessions/s/events{query}")).await.problem(400, "bad-request");

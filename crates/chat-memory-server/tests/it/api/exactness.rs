@@ -33,7 +33,7 @@ fn langchain() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn messages_come_back_equal_in_the_form_they_came_in() {
+async fn messages_round_trip_in_either_format() {
     everywhere(async |api| {
         let fixtures = |text: &str| {
             let cases: Value = serde_json::from_str(text).expect("JSON");
@@ -63,7 +63,7 @@ async fn messages_come_back_equal_in_the_form_they_came_in() {
 }
 
 #[tokio::test]
-async fn numbers_keep_their_kind_to_the_digit() {
+async fn integers_and_floats_keep_their_kind_and_digits() {
     everywhere(async |api| {
         let body = r#"{"messages":[{"role":"user","content":"n","a":1,"b":1.0,"c":0.1,"d":18446744073709551615,"e":1e300}]}"#;
         let json = [("content-type", "application/json; charset=utf-8")];
@@ -76,7 +76,7 @@ async fn numbers_keep_their_kind_to_the_digit() {
 }
 
 #[tokio::test]
-async fn a_literal_that_is_no_integer_is_the_nearest_double() {
+async fn non_integer_literals_are_the_nearest_double() {
     everywhere(async |api| {
         let body = r#"{"messages":[{"role":"user","content":"n","a":2.98023223876953125E-8,"b":0.10000000000000001,"c":18446744073709551616,"d":1e-400,"e":-0}]}"#;
         let json = [("content-type", "application/json")];

@@ -23,7 +23,7 @@ fn is_put(request: &Request) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_one_message_and_one_201() {
+async fn lost_answer_yields_one_message_and_one_201() {
     for fault in [Fault::DropAnswer, Fault::DropRequest, Fault::Duplicate, Fault::Repeat] {
         let of_each_put = fault.clone();
         let (proxy, url) =
@@ -45,7 +45,7 @@ async fn a_lost_answer_is_one_message_and_one_201() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_repeat_lose_and_double_nothing() {
+async fn retrying_clients_lose_and_duplicate_nothing() {
     let plan =
         Seeded { drop_answers: 0.15, drop_requests: 0.1, throttles: 0.05, errors: 0.05, duplicates: 0.05, ..Seeded::new(11) };
     let (proxy, url) = through(plan).await;
@@ -72,7 +72,7 @@ async fn clients_that_repeat_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_key_twice_at_once_is_a_conflict_until_the_first_is_answered() {
+async fn concurrent_use_of_a_key_is_refused_as_in_flight() {
     let gate = Gate::new();
     let held = gate.clone();
     let (proxy, url) =
@@ -98,7 +98,7 @@ async fn the_same_key_twice_at_once_is_a_conflict_until_the_first_is_answered() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_goes_on_when_its_client_is_gone_or_out_of_patience() {
+async fn accepted_write_completes_after_its_request_times_out() {
     let gate = Gate::new();
     let held = gate.clone();
     let (proxy, url) =
@@ -121,7 +121,7 @@ async fn a_write_goes_on_when_its_client_is_gone_or_out_of_patience() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doubt_is_said_with_a_ticket_that_ends_it() {
+async fn unknown_outcome_returns_a_ticket_that_settles_it() {
     let (proxy, url) = through(|_: &Request| Fault::Pass).await;
     let api = Api::at(&format!("{url}&deadline=1s&request_timeout=500ms"));
     for (number, fault) in [(1, Fault::DropAnswer), (2, Fault::DropRequest)] {
@@ -146,7 +146,7 @@ async fn doubt_is_said_with_a_ticket_that_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_refuses_to_go_faster_is_429_and_one_that_is_gone_503() {
+async fn throttled_store_is_429_and_unreachable_store_503() {
     let (proxy, url) = through(|_: &Request| Fault::Answer(Refusal::throttling())).await;
     let api = Api::at(&format!("{url}&deadline=1s&request_timeout=500ms"));
     let throttled = api.get(&messages("s")).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::client::{Api, everywhere, messages, user};
 
 #[tokio::test]
-async fn a_repeated_key_gets_the_first_answer() {
+async fn repeated_key_gets_the_first_response() {
     everywhere(async |api| {
         let (path, body) = (messages("s"), json!({"messages": [user("once")]}));
         let key = [("idempotency-key", "turn 1, é")];
@@ -43,7 +43,7 @@ async fn a_repeated_key_gets_the_first_answer() {
 }
 
 #[tokio::test]
-async fn a_key_with_another_body_is_refused() {
+async fn key_with_another_body_is_refused() {
     everywhere(async |api| {
         let (path, key) = (messages("s"), [("idempotency-key", "k")]);
         api.post(&path, &key, &json!({"messages": [user("one")]})).await.ok(201);
@@ -61,7 +61,7 @@ async fn a_key_with_another_body_is_refused() {
 }
 
 #[tokio::test]
-async fn keys_that_are_none_are_refused() {
+async fn invalid_idempotency_keys_are_refused() {
     let api = Api::at("memory:");
     let body = json!({"messages": [user("x")]});
     for wrong in ["", "\"\"", &"k".repeat(1025)] {
@@ -78,7 +78,7 @@ async fn keys_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_repeated_clear_clears_nothing_that_came_after() {
+async fn repeated_clear_keeps_later_messages() {
     everywhere(async |api| {
         let (path, key) = (messages("s"), [("idempotency-key", "clear 1")]);
         api.turn("s", "old").await;

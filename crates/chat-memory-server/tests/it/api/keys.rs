@@ -33,7 +33,7 @@ async fn operate(api: &Api, method: &str, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn without_a_key_nothing_is_told_but_how_it_is() {
+async fn requests_without_a_valid_key_are_unauthorized() {
     let [api] = Api::locked("memory:", [(None, &[Right::Read])]);
     let id = api.key_id().to_owned();
     let open = api.without_key();
@@ -58,7 +58,7 @@ async fn without_a_key_nothing_is_told_but_how_it_is() {
 }
 
 #[tokio::test]
-async fn a_key_does_what_its_rights_say() {
+async fn key_rights_are_enforced() {
     let rights: [&[Right]; 4] = [&[Right::Read, Right::Write], &[Right::Read], &[Right::Write], &[Right::Metrics]];
     let [full, reader, writer, measurer] = Api::locked("memory:", rights.map(|rights| (Some("acme"), rights)));
     full.turn("s", "one").await;
@@ -87,7 +87,7 @@ async fn a_key_does_what_its_rights_say() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_revoked_opens_nothing_more() {
+async fn revoked_key_is_refused() {
     let [api, other] = Api::locked("memory:", [(None, &[Right::Read, Right::Write]), (None, &[Right::Read])]);
     api.turn("s", "one").await;
     let page = api.get("/v1/sessions?all=true").await.ok(200);
@@ -102,7 +102,7 @@ async fn a_key_that_is_revoked_opens_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_its_key_only() {
+async fn cursor_is_valid_for_its_key_only() {
     let [one, same_namespace, other] = Api::locked(
         "memory:",
         [(Some("a"), &[Right::Read, Right::Write]), (Some("a"), &[Right::Read]), (Some("b"), &[Right::Read, Right::Write])],

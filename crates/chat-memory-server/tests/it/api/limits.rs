@@ -28,7 +28,7 @@ fn endless() -> (Body, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn nothing_of_a_strangers_body_is_read_before_it_is_known_who_asks() {
+async fn unauthenticated_bodies_are_never_read() {
     let [api] = Api::locked("memory:", [(None, &[Right::Write])]);
     let document: Value = serde_json::from_str(&chat_memory_server::openapi()).expect("JSON");
     let mut tried = 0;
@@ -57,7 +57,7 @@ async fn nothing_of_a_strangers_body_is_read_before_it_is_known_who_asks() {
 }
 
 #[tokio::test]
-async fn a_login_takes_a_few_kilobytes() {
+async fn login_body_is_limited_to_a_few_kilobytes() {
     let [api] = Api::locked("memory:", [(None, &[Right::Read])]);
     let (body, taken) = endless();
     let answer = api.without_key().raw(Method::POST, "/console/login", &[FORM], body).await;
@@ -70,7 +70,7 @@ async fn a_login_takes_a_few_kilobytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_does_not_come_is_not_waited_for() {
+async fn login_body_that_never_arrives_times_out() {
     let [api] = Api::locked("memory:", [(None, &[Right::Read])]);
     let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
     let before = tokio::time::Instant::now();
@@ -79,7 +79,7 @@ async fn a_login_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_body_of_very_many_values_is_refused_before_it_is_read() {
+async fn body_of_too_many_values_is_refused_before_parsing() {
     let api = Api::at("memory:");
     for filling in ["0,", "{},", "[],", "{\"a\":0},", "\"\","] {
         let values = filling.repeat(15_000_000 / filling.len());
@@ -92,7 +92,7 @@ async fn a_body_of_very_many_values_is_refused_before_it_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_share_a_budget_and_what_finds_no_room_is_told_to_come_again() {
+async fn bodies_share_a_memory_budget_and_excess_is_503_busy() {
     let mut options = Options::default();
     options.body_memory = 1_200_000;
     let api = Api::with("memory:", options);
@@ -137,7 +137,7 @@ async fn bodies_share_a_budget_and_what_finds_no_room_is_told_to_come_again() {
 
 /// Any number gets a response, and never a server error.
 #[tokio::test]
-async fn extremes_are_answered() {
+async fn extreme_values_never_cause_a_server_error() {
     let numbers = [
         "0",
         "1",
@@ -208,7 +208,7 @@ async fn extremes_are_answered() {
 }
 
 #[tokio::test]
-async fn streams_of_events_are_limited() {
+async fn event_streams_are_limited() {
     let mut options = Options::default();
     options.max_streams = 2;
     let api = Api::with("memory:", options);
@@ -243,7 +243,7 @@ async fn taken(body: Body, pause: Duration) -> (Vec<u64>, bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_of_events_that_takes_nothing_is_cut_off_and_a_slow_one_misses_nothing() {
+async fn stalled_event_reader_is_cut_off_but_a_slow_one_is_not() {
     let api = Api::at("memory:");
     for n in 0..6 {
         api.turn("trip", &n.to_string()).await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::client::{Api, messages, user};
 
 #[tokio::test]
-async fn a_table_of_one_item_a_session_is_served_too() {
+async fn list_layout_table_is_served() {
     let api = Api::at(&list_url("api-list").await);
     let path = messages("s");
     let (body, key) = (json!({"messages": [user("once")]}), [("idempotency-key", "turn 1")]);

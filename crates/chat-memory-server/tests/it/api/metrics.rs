@@ -12,7 +12,7 @@ fn value(text: &str, sample: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn requests_and_what_they_cost_are_counted() {
+async fn requests_and_their_cost_are_counted() {
     everywhere(async |api| {
         let body = json!({"messages": [user("one")]});
         let key = [("idempotency-key", "k")];
@@ -55,7 +55,7 @@ async fn requests_and_what_they_cost_are_counted() {
 }
 
 #[tokio::test]
-async fn they_can_be_answered_elsewhere_only() {
+async fn metrics_can_be_disabled_on_the_main_listener() {
     let mut options = chat_memory_server::Options::default();
     options.metrics = false;
     Api::with("memory:", options).get("/metrics").await.problem(404, "not-found");

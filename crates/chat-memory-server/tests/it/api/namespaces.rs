@@ -61,7 +61,7 @@ struct Foreign {
 }
 
 #[tokio::test]
-async fn namespaces_are_invisible_to_each_other_in_every_answer() {
+async fn namespaces_are_invisible_to_each_other_in_every_response() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for url in ["memory:".to_owned(), sqlite_url(folder.path()), dynamodb_url("namespaces").await] {
         println!("on {url}");
@@ -96,7 +96,7 @@ async fn namespaces_are_invisible_to_each_other_in_every_answer() {
 }
 
 #[tokio::test]
-async fn a_session_id_is_no_way_into_another_namespace() {
+async fn session_id_cannot_reach_another_namespace() {
     let url = dynamodb_url("prefixes").await;
     let [acme, outside] = Api::locked(&url, [(Some("acme"), ALL), (None, ALL)]);
     acme.turn("s", "secret").await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::{Api, assistant, encoded, everywhere, messages, texts, user};
 
 #[tokio::test]
-async fn a_session_that_nobody_wrote_to_is_empty() {
+async fn unwritten_session_is_empty() {
     everywhere(async |api| {
         for query in
             ["", "?last=5", "?turns=2", "?tokens=9", "?limit=1", "?after=start", "?after=start&order=desc", "?eventual=true"]
@@ -25,7 +25,7 @@ async fn a_session_that_nobody_wrote_to_is_empty() {
 }
 
 #[tokio::test]
-async fn windows_are_what_a_model_should_be_shown() {
+async fn windows_by_messages_turns_or_tokens_keep_calls_whole() {
     everywhere(async |api| {
         let call = json!({"role": "assistant", "content": null, "tool_calls": [
             {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
@@ -100,7 +100,7 @@ async fn windows_keep_calls_and_results_together_in_every_form() {
 }
 
 #[tokio::test]
-async fn a_budget_too_small_for_the_newest_message_says_so() {
+async fn token_budget_below_the_newest_message_is_explained() {
     let api = Api::at("memory:");
     api.turn("s", &"many words ".repeat(100)).await;
     let read = api.get(&format!("{}?tokens=20", messages("s"))).await.ok(200);
@@ -114,7 +114,7 @@ async fn a_budget_too_small_for_the_newest_message_says_so() {
 }
 
 #[tokio::test]
-async fn a_form_for_a_model_has_only_what_endpoints_take() {
+async fn model_form_has_only_fields_that_endpoints_accept() {
     let api = Api::at("memory:");
     let stored = [
         json!({"role": "user", "content": "?", "id": "m1", "created_at": 7, "metadata": {}}),
@@ -182,7 +182,7 @@ async fn values_of_several_messages_are_counted_and_timed_as_they_are_written() 
 }
 
 #[tokio::test]
-async fn parameters_that_contradict_each_other_are_refused() {
+async fn contradictory_or_invalid_parameters_are_refused() {
     let api = Api::at("memory:");
     for query in [
         "last=1&turns=1",
@@ -248,7 +248,7 @@ async fn pages(api: &Api, session: &str, query: &str, parameter: &str) -> Vec<Ve
 }
 
 #[tokio::test]
-async fn pages_go_through_all_of_a_long_session_in_either_direction() {
+async fn pages_cover_a_long_session_in_either_direction() {
     everywhere(async |api| {
         let expected = edited(&api, "long").await;
         assert!(expected.len() > 60, "{}", expected.len());
@@ -270,7 +270,7 @@ async fn pages_go_through_all_of_a_long_session_in_either_direction() {
 }
 
 #[tokio::test]
-async fn what_is_new_since_a_position_is_read_alone() {
+async fn read_after_a_position_returns_only_newer_records() {
     everywhere(async |api| {
         let first = api.turn("s", "one").await;
         let since = |position: &Value| format!("{}?after={}", messages("s"), position.as_str().expect("a position"));
@@ -295,7 +295,7 @@ async fn what_is_new_since_a_position_is_read_alone() {
 }
 
 #[tokio::test]
-async fn what_did_not_change_is_not_sent_again() {
+async fn unchanged_session_is_304() {
     everywhere(async |api| {
         api.turn("s", "one").await;
         let path = messages("s");

@@ -13,7 +13,7 @@ use super::client::{Api, messages, user};
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 #[tokio::test]
-async fn bodies_that_are_not_json_name_the_place() {
+async fn json_body_errors_give_line_and_column() {
     let api = Api::at("memory:");
     for (body, line, column) in [
         ("", 1, 1),
@@ -36,7 +36,7 @@ async fn bodies_that_are_not_json_name_the_place() {
 
 /// The same sentences as in the library and the program, from `testdata/refused.json`.
 #[tokio::test]
-async fn bad_input_has_the_sentence_that_it_has_everywhere() {
+async fn refused_input_has_the_same_error_text_everywhere() {
     let api = Api::at("memory:");
     let cases: Vec<Value> = serde_json::from_str(include_str!("../../../../../testdata/refused.json")).expect("a list");
     let hex = |text: &str| -> Vec<u8> {
@@ -59,7 +59,7 @@ async fn bad_input_has_the_sentence_that_it_has_everywhere() {
 }
 
 #[tokio::test]
-async fn a_body_may_begin_with_a_byte_order_mark() {
+async fn body_may_start_with_a_byte_order_mark() {
     let api = Api::at("memory:");
     let body = "\u{feff}{\"messages\": [{\"role\": \"user\", \"content\": \"\u{feff}x\"}]}";
     api.raw(Method::POST, &messages("s"), &JSON, body).await.ok(201);
@@ -68,7 +68,7 @@ async fn a_body_may_begin_with_a_byte_order_mark() {
 
 /// A message in a request may nest as deeply as anywhere else.
 #[tokio::test]
-async fn a_message_may_be_as_deep_as_its_limit() {
+async fn message_may_be_as_deep_as_the_limit() {
     let api = Api::at("memory:");
     let message =
         |levels: usize| json!({"role": "user", "content": "x", "deep": (1..levels).fold(json!(1), |inner, _| json!([inner]))});
@@ -78,7 +78,7 @@ async fn a_message_may_be_as_deep_as_its_limit() {
 }
 
 #[tokio::test]
-async fn values_that_are_wrong_are_pointed_to() {
+async fn invalid_values_are_named_by_json_pointer() {
     let api = Api::at("memory:");
     let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     for (body, pointer) in [
@@ -114,7 +114,7 @@ async fn values_that_are_wrong_are_pointed_to() {
 }
 
 #[tokio::test]
-async fn a_body_must_be_json_by_its_type() {
+async fn body_must_have_a_json_content_type() {
     let api = Api::at("memory:");
     let body = json!({"messages": [user("x")]}).to_string();
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", ""] {
@@ -126,7 +126,7 @@ async fn a_body_must_be_json_by_its_type() {
 }
 
 #[tokio::test]
-async fn too_much_is_refused_with_the_limit() {
+async fn oversized_bodies_and_paths_are_refused_with_the_limit() {
     let mut options = Options::default();
     (options.max_body, options.max_path) = (1_000, 500);
     let api = Api::with("memory:", options);
@@ -145,7 +145,7 @@ async fn too_much_is_refused_with_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_in_time_is_refused() {
+async fn late_body_is_refused() {
     let mut options = Options::default();
     options.request_timeout = Duration::from_secs(5);
     let api = Api::with("memory:", options);
@@ -156,7 +156,7 @@ async fn a_body_that_does_not_come_in_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_take_is_told_the_others() {
+async fn unsupported_method_lists_the_allowed_ones() {
     let api = Api::at("memory:");
     for (method, path, allow) in [
         (Method::PUT, messages("s"), "DELETE,GET,HEAD,POST"),
@@ -182,7 +182,7 @@ async fn a_method_that_a_path_does_not_take_is_told_the_others() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem_too() {
+async fn unknown_paths_return_a_problem_document() {
     let api = Api::at("memory:");
     for path in ["/v2", "/v1/sessions/s/nothing", "/docs/nothing.js", "/%FF", "/docs/%FF", "/favicon.ico", "//"] {
         let answer = api.get(path).await;
@@ -193,7 +193,7 @@ async fn what_is_not_there_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn without_keys_it_answers_by_this_machines_names_only() {
+async fn service_without_keys_answers_known_host_names_only() {
     let mut options = Options::default();
     options.hosts = vec!["memory.example".into()];
     let api = Api::with("memory:", options);
@@ -226,7 +226,7 @@ async fn without_keys_it_answers_by_this_machines_names_only() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_are_answered_only_if_that_is_wanted() {
+async fn cors_is_answered_for_configured_origins_only() {
     let preflight =
         [("origin", "https://app.example"), ("access-control-request-method", "POST"), ("sec-fetch-site", "cross-site")];
     let none = Api::at("memory:");
@@ -254,7 +254,7 @@ async fn pages_of_other_origins_are_answered_only_if_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_request_may_bring_its_own_id() {
+async fn valid_request_id_is_echoed() {
     let api = Api::at("memory:");
     let get =
         async |id: &str| api.raw(Method::GET, "/healthz", &[("x-request-id", id)], "").await.header("x-request-id").to_owned();
@@ -265,7 +265,7 @@ async fn a_request_may_bring_its_own_id() {
 }
 
 #[tokio::test]
-async fn it_says_that_it_stops() {
+async fn stopping_service_is_not_ready_but_still_answers() {
     let api = Api::at("memory:");
     assert_eq!(api.get("/healthz").await.text(), "ok\n");
     assert_eq!(api.get("/readyz").await.text(), "ready\n");
@@ -281,7 +281,7 @@ async fn it_says_that_it_stops() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_opened_is_not_ready_and_says_so_to_its_operator_only() {
+async fn unopenable_store_is_explained_to_operators_only() {
     let open = Api::at("sqlite:/dev/null/secret/chat.db");
     open.get("/readyz").await.problem(503, "not-ready");
     let problem = open.get("/v1/sessions").await;

@@ -8,7 +8,7 @@ use super::client::{assistant, everywhere, messages, user};
 const REWIND: &str = "/v1/sessions/s/rewind";
 
 #[tokio::test]
-async fn turns_are_taken_back_and_replaced_in_one_step() {
+async fn turns_are_rewound_and_replaced_in_one_step() {
     everywhere(async |api| {
         for text in ["one", "two", "three"] {
             api.turn("s", text).await;
@@ -39,7 +39,7 @@ async fn turns_are_taken_back_and_replaced_in_one_step() {
 }
 
 #[tokio::test]
-async fn records_from_a_number_on_are_taken_back() {
+async fn rewind_to_a_number_removes_records_from_it_on() {
     everywhere(async |api| {
         for text in ["one", "two", "three"] {
             api.turn("s", text).await;
@@ -58,7 +58,7 @@ async fn records_from_a_number_on_are_taken_back() {
 }
 
 #[tokio::test]
-async fn a_rewind_says_one_thing() {
+async fn rewind_takes_exactly_one_of_turns_or_to() {
     everywhere(async |api| {
         for body in [json!({}), json!({"turns": 1, "to": 0}), json!({"turns": null})] {
             api.post(REWIND, &[], &body).await.problem(422, "invalid");
@@ -76,7 +76,7 @@ async fn a_rewind_says_one_thing() {
 }
 
 #[tokio::test]
-async fn a_clear_is_seen_by_all_at_once() {
+async fn clear_takes_effect_at_once_and_checks_if_match() {
     everywhere(async |api| {
         for text in ["one", "two"] {
             api.turn("s", text).await;

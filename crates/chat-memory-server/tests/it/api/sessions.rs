@@ -89,7 +89,7 @@ async fn sessions_are_listed_by_last_activity() {
 }
 
 #[tokio::test]
-async fn parameters_that_make_no_list_are_refused() {
+async fn invalid_list_parameters_are_refused() {
     let api = Api::at("memory:");
     for query in [
         "limit=0",
@@ -111,7 +111,7 @@ async fn parameters_that_make_no_list_are_refused() {
 }
 
 #[tokio::test]
-async fn a_session_is_described_changed_and_deleted() {
+async fn session_is_read_updated_and_deleted() {
     everywhere(async |api| {
         let path = "/v1/sessions/s";
         api.patch(path, &json!({"title": "x"})).await.problem(404, "not-found");

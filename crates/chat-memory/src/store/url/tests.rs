@@ -67,7 +67,7 @@ async fn registered_scheme_is_parsed_opened_and_named() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn malformed_input_errors_name_the_fault() {
     refuses(&[
         ("chat.db", &["no colon", "sqlite:"]),
         ("postgres://u:hunter2@h/d", &["sqlite:PATH", "dynamodb://TABLE", "memory:"]),
@@ -82,7 +82,7 @@ fn mistakes_are_named() {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn sqlite_urls() {
+fn sqlite_urls_are_parsed_and_checked() {
     for (text, path) in [
         ("sqlite:chat.db", "chat.db"),
         ("sqlite:./a/chat.db", "./a/chat.db"),
@@ -129,7 +129,7 @@ fn sqlite_urls() {
 
 #[cfg(all(feature = "sqlite", unix))]
 #[test]
-fn a_path_is_kept_to_the_byte() {
+fn non_utf8_path_round_trips() {
     use std::os::unix::ffi::OsStringExt;
     let path = OsString::from_vec(vec![b'a', 0xff, b'?']);
     let sqlite = StoreUrl::new("sqlite", path.clone()).expect("a path");
@@ -204,7 +204,7 @@ fn credentials_are_refused_and_not_repeated() {
 
 #[cfg(not(any(feature = "sqlite", feature = "dynamodb")))]
 #[tokio::test]
-async fn a_store_that_is_not_built_in_names_its_feature() {
+async fn missing_store_feature_is_named() {
     for (text, feature) in [("sqlite:a", "\"sqlite\""), ("dynamodb://chats", "\"dynamodb\"")] {
         let error = crate::open(text).await.expect_err("not built in");
         assert!(error.is_unsupported() && error.to_string().contains(feature), "{error}");
@@ -263,14 +263,14 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_url_is_read_as_it_was_written(url in any_url()) {
+    fn store_url_round_trips_as_text(url in any_url()) {
         let text = url.to_string();
         let read = text.parse::<StoreUrl>().unwrap_or_else(|e| panic!("{text}: {e}"));
         prop_assert_eq!((read.path(), &read.parameters), (url.path(), &url.parameters));
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "(sqlite:|dynamodb://|memory:)?\\PC{0,60}") {
+    fn parsing_a_store_url_never_panics(text in "(sqlite:|dynamodb://|memory:)?\\PC{0,60}") {
         let _ = text.parse::<StoreUrl>();
     }
 }

@@ -89,6 +89,9 @@ impl Broken {
             }
             return Err(error);
         }
+        if !self.declares.entries {
+            append.check_messages_only("this store", "another")?;
+        }
         let history = self.everything(session).await?;
         let actual = &history.position;
         let mut parts = Parts::of(append);

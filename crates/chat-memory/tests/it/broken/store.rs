@@ -31,7 +31,7 @@ static DELETES: Mutex<Option<HashMap<SessionId, u64>>> = Mutex::new(None);
 pub struct Broken {
     pub inner: InMemoryStore,
     pub fault: Fault,
-    declares: Capabilities,
+    pub(super) declares: Capabilities,
     pub remembers: Arc<Remembers>,
 }
 

@@ -11,7 +11,7 @@ fn session(id: &str) -> SessionId {
 }
 
 #[tokio::test]
-async fn a_session_can_be_cleared_whose_newest_record_is_damaged() {
+async fn session_with_a_damaged_newest_record_can_be_cleared() {
     let table = new_table().await;
     let (raw, session) = (Raw::of_table(&table, "s"), session("s"));
     store(&table).await.append(&session, &Append::new([Message::user("first")])).await.expect("an append");
@@ -34,7 +34,7 @@ async fn a_session_can_be_cleared_whose_newest_record_is_damaged() {
 }
 
 #[tokio::test]
-async fn a_sweep_goes_on_behind_a_record_that_it_cannot_erase() {
+async fn sweep_continues_past_an_unreadable_record() {
     let table = new_table().await;
     let (raw, session) = (Raw::of_table(&table, "s"), session("s"));
     let store = store(&table).await;
@@ -50,7 +50,7 @@ async fn a_sweep_goes_on_behind_a_record_that_it_cannot_erase() {
 }
 
 #[tokio::test]
-async fn a_sweep_of_the_table_goes_on_behind_a_damaged_session_and_erases_nothing_of_it() {
+async fn table_sweep_skips_a_damaged_session_and_continues() {
     let table = new_table().await;
     let store = store(&table).await;
     for id in ["a", "b", "c"] {

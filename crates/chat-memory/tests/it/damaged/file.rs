@@ -86,7 +86,7 @@ const RECORDS: [&str; 8] = ["seq", "append_id", "created_at", "expires_at", "pur
 const SESSIONS: [&str; 8] = ["first", "swept", "created_at", "owner", "title", "metadata", "last_at", "expires_at"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_column_is_refused_or_harmless() {
+async fn damaged_column_is_refused_or_harmless() {
     let folder = tempfile::tempdir().expect("a folder");
     let whole: PathBuf = folder.path().join("whole.db");
     let (session, records) = written(&whole).await;

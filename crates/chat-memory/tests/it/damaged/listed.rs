@@ -150,18 +150,18 @@ async fn attributes(dialect: Dialect) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_of_the_js_form_is_refused_or_whole() {
+async fn damaged_js_item_is_refused_or_whole() {
     attributes(Dialect::Js).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_of_the_python_form_is_refused_or_whole() {
+async fn damaged_python_item_is_refused_or_whole() {
     attributes(Dialect::Python).await;
 }
 
 /// It reads what it removes, so that a later repeat is recognised.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rewind_past_a_segment_that_is_gone_takes_nothing_back() {
+async fn rewind_past_a_missing_segment_removes_nothing() {
     let listed = written(Dialect::Js).await;
     let Listed { whole, session, shown, .. } = &listed;
     let store = store(&whole.table, Dialect::Js).await;
@@ -181,7 +181,7 @@ async fn a_rewind_past_a_segment_that_is_gone_takes_nothing_back() {
 
 /// An unreadable element blocks no writer: a note written next to it leaves the damage as it is.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_rolled_as_it_is() {
+async fn unreadable_element_is_rolled_unchanged() {
     let table = crate::list::new_table("SessionId", None).await;
     let store = store(&table, Dialect::Python).await;
     let session = SessionId::new("damaged").expect("a good id");

@@ -172,18 +172,18 @@ async fn marks(dialect: Dialect) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn marks_of_the_js_form_lie_in_vain() {
+async fn damaged_js_marks_are_refused_or_harmless() {
     marks(Dialect::Js).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn marks_of_the_python_form_lie_in_vain() {
+async fn damaged_python_marks_are_refused_or_harmless() {
     marks(Dialect::Python).await;
 }
 
 /// The newest segment and the note refer to themselves.
 #[tokio::test(flavor = "multi_thread")]
-async fn circles_are_named() {
+async fn circular_references_are_reported() {
     let listed = written(Dialect::Js).await;
     let mut tally = Tally::default();
     let mut session = listed.whole.items().into_iter().find(|item| text(item, "id") == "the session").expect("the item");

@@ -185,17 +185,17 @@ async fn damage_each(what: &str, copies: usize, large: bool, cleared: bool, chos
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_is_refused_or_whole() {
+async fn damaged_record_is_refused_or_whole() {
     damage_each("records", 4, false, false, |item| seq_of(item).is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_record_and_its_parts_are_refused_or_whole() {
+async fn damaged_large_record_is_refused_or_whole() {
     damage_each("parts", 4, true, false, |item| text(item, "sk").starts_with("p#") || item.contains_key("parts")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stub_or_a_clear_is_refused_or_harmless() {
+async fn damaged_stub_or_clear_is_refused_or_harmless() {
     damage_each("stubs and clears", 4, false, true, |item| item.contains_key("cleared_by") || item.get("rewind") == Some(&n(0)))
         .await;
 }

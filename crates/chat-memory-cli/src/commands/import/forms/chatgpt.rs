@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn tool_calls_keep_their_results_and_unknown_content_is_kept() {
+    fn chatgpt_tool_results_and_unknown_content_are_kept() {
         let mut code = said("c", "assistant", json!({"content_type": "code", "language": "python", "text": "print(1)"}));
         code["recipient"] = "python".into();
         let output = |id: &str, text: &str| said(id, "tool", json!({"content_type": "execution_output", "text": text}));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_trees_are_errors_and_an_older_export_shows_its_newest_branch() {
+    fn damaged_trees_are_errors_and_newest_branch_is_the_default() {
         let leaf = |id: &str, at: f64| {
             let mut message = said(id, "user", text(id));
             message["create_time"] = at.into();

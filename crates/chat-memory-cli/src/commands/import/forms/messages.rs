@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_read() {
+    fn conversation_fields_are_parsed() {
         let text = r#"{"id": "x", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}], "owner": "o",
             "title": null, "created_at": "2026-05-01T12:00:00.250Z", "sent_at": [1777636800123, null]}"#;
         let read = read_as(Form::Auto, text).expect("good");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn malformed_input_errors_name_the_fault() {
         for (text, parts) in [
             ("[]", &["line 7", "JSON object", "expected"][..]),
             (r#"{"role": "user", "content": "x"}"#, &["line 7", "this is a message", "append --file"]),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_made_of_the_content_where_there_is_none_and_where_it_is_refused() {
+    fn missing_id_is_derived_from_content_and_refused_id_escaped() {
         let line = |text: &str| Found {
             place: Place { line: 1, nth: None },
             value: serde_json::json!({"messages": [{"role": "user", "content": text}], "tools": []}),

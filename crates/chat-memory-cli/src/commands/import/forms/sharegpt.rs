@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_of_an_author_is_known() {
+    fn sharegpt_author_names_map_to_roles() {
         let said = |from: &str, value: &str| json!({"from": from, "value": value});
         let read = read_value(json!({"system": "S", "conversations": [
             said("human", "q"), said("gpt", "a"), said("user", "w?"),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn malformed_input_errors_name_the_fault() {
         for (value, says) in [
             (json!({"conversations": [{"from": "alien", "value": "x"}]}), "message 1: unknown \"from\" \"alien\""),
             (json!({"conversations": [{"from": "human", "value": "x"}, {"from": "gpt"}]}), "message 2: "),

@@ -60,7 +60,7 @@ fn python_can_read(element: &AttributeValue) -> bool {
 
 proptest! {
     #[test]
-    fn a_message_comes_back_exactly(message in arbitrary::message()) {
+    fn list_element_round_trips_exactly(message in arbitrary::message()) {
         for dialect in DIALECTS {
             let stored = as_stored(encode(dialect, &message, mark()));
             let element = decode(&stored);
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn no_original_chokes_on_it(message in arbitrary::message()) {
+    fn originals_can_read_written_elements(message in arbitrary::message()) {
         let js = encode(Dialect::Js, &message, mark());
         prop_assert!(js_can_read(&js), "{js:?}");
         let python = encode(Dialect::Python, &message, mark());
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn another_mark_leaves_the_message(message in arbitrary::message()) {
+    fn changing_the_mark_keeps_the_message(message in arbitrary::message()) {
         for dialect in DIALECTS {
             let stored = as_stored(encode(dialect, &message, Mark::new()));
             let marked = as_stored(with_mark(dialect, &stored, mark()).expect("a map"));
@@ -88,7 +88,7 @@ proptest! {
 
     /// Elements written by others, whose place for a mark may be taken or missing.
     #[test]
-    fn a_mark_leaves_what_others_wrote(
+    fn marking_a_foreign_element_keeps_its_message(
         kwargs in prop_oneof![
             Just(None),
             arbitrary::value().prop_map(Some),
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn what_an_original_edits_is_what_counts(said in arbitrary::text(), edited in arbitrary::text()) {
+    fn edits_by_an_original_take_precedence(said in arbitrary::text(), edited in arbitrary::text()) {
         let mut message = Message::assistant(said);
         message.extra.insert("score".into(), json!(1.0));
         let AttributeValue::M(mut fields) = encode(Dialect::Js, &message, Mark::new()) else { panic!("a map") };
@@ -133,14 +133,14 @@ proptest! {
     }
 
     #[test]
-    fn a_foreign_element_never_panics(value in arbitrary::value()) {
+    fn decoding_a_foreign_element_never_panics(value in arbitrary::value()) {
         drop(decode(&to_attribute(&value)));
     }
 }
 
 /// Found by the properties above on lucky runs.
 #[test]
-fn what_is_like_the_marks_place_stays() {
+fn fields_resembling_the_mark_are_kept() {
     for note in [json!({ "kwargs": { "chat_memory": null } }), json!({ "absent": ["additional_kwargs"] })] {
         let message = json!({ "role": "system", "content": "", "langchain": note });
         let message = Message::from_value(message).expect("a message");
@@ -155,7 +155,7 @@ fn what_is_like_the_marks_place_stays() {
 }
 
 #[test]
-fn a_plain_element_is_read_on_the_short_way_as_on_the_long_one() {
+fn fast_path_decodes_plain_elements_like_the_full_path() {
     let messages = [Message::user("a"), Message::assistant("b"), Message::system("c")];
     for dialect in DIALECTS {
         for message in &messages {

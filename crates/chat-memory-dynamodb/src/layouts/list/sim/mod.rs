@@ -163,7 +163,7 @@ fn schedules_hold() {
 
 /// Every rule is needed: without it, some schedule breaks the contract.
 #[test]
-fn without_a_rule_schedules_break() {
+fn each_rule_is_needed() {
     let rules = [Rule::Once, Rule::Generation, Rule::WholeList, Rule::LookBack, Rule::Gone, Rule::LookAgain, Rule::OwnGeneration];
     each_breaks(&rules, 50_000, |seed, rule| run(seed, Some(rule)));
 }

@@ -207,7 +207,7 @@ mod tests {
 
     /// At each length around the boundary of a unit, with the attributes that every record gets later.
     #[test]
-    fn a_record_is_compressed_if_and_only_if_that_saves_a_unit() {
+    fn record_is_compressed_exactly_when_it_saves_a_unit() {
         let mut seen = [false; 2];
         for length in 500..2_300 {
             let record = saying("a word or two ".repeat(200)[..length].to_owned());
@@ -233,7 +233,7 @@ mod tests {
 
     /// Beyond four digits their sort keys would be out of order, and a load would join them wrongly.
     #[test]
-    fn a_record_of_more_parts_than_four_digits_number_is_refused() {
+    fn record_with_too_many_parts_is_refused() {
         // With small items, so that the test need not create gigabytes.
         let limits = Limits { record: 1 << 26, item: 2_048 };
         // Compression saves about a third.

@@ -179,7 +179,7 @@ fn schedules_hold() {
 
 /// Schedules that once broke the contract.
 #[test]
-fn schedules_that_broke_hold() {
+fn regression_schedules_hold() {
     // Three cases. A repeat by ticket, in a process with another retention, relied on its own expiry instead of that of the record
     // that had landed. A delete's clear got the number of a record that a load had just seen and that was then purged; the load
     // showed part of what the clear hid. The record of a delete of nothing was purged while an earlier position was still valid.
@@ -191,7 +191,7 @@ fn schedules_that_broke_hold() {
 /// Every rule is needed: without it, some schedule breaks the contract. The rules in `written` are too rare to be covered by
 /// chance.
 #[test]
-fn without_a_rule_schedules_break() {
+fn each_rule_is_needed() {
     let rules = [
         Rule::Stub,
         Rule::IdCheck,

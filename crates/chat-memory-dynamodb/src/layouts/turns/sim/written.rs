@@ -125,7 +125,7 @@ fn may_fail(result: Result<Appended, Error>) -> Result<(), String> {
 /// A process that found the log empty and then stood still for a day, within its deadline, must not write the first record: by now
 /// all others except the newest may have been purged.
 #[test]
-fn what_was_believed_a_day_ago_is_looked_at_again() {
+fn day_old_cached_tail_is_read_again() {
     needs(Rule::CachedTailAge, 48 * HOUR_MS, |stage, steps| {
         let large = said(&"x".repeat(800));
         may_fail(interrupted(stage.one.append(&stage.session, &large), steps, || {
@@ -140,7 +140,7 @@ fn what_was_believed_a_day_ago_is_looked_at_again() {
 
 /// A process that stood still while writing must not continue a session that expired meanwhile.
 #[test]
-fn a_record_that_took_long_is_not_put() {
+fn delayed_record_does_not_continue_an_expired_session() {
     needs(Rule::RecordAge, DEADLINE_MS, |stage, steps| {
         stage.other_appends("first");
         let lasts_ms = HOUR_MS - MINUTE_MS * 2;
@@ -156,7 +156,7 @@ fn a_record_that_took_long_is_not_put() {
 /// A shared append, made by another process under the same key, that finds its place taken searches for itself from the start of
 /// the log: the log may have been purged and begun again with that append.
 #[test]
-fn a_taken_place_in_a_log_that_was_purged_is_no_reason_to_go_on() {
+fn taken_number_in_a_purged_log_restarts_the_search() {
     needs(Rule::TakenBehindPurged, DEADLINE_MS, |stage, steps| {
         stage.other_appends("first");
         stage.until_due();
@@ -171,7 +171,7 @@ fn a_taken_place_in_a_log_that_was_purged_is_no_reason_to_go_on() {
 
 /// An append that was in flight to a session without records must not arrive after that session's delete.
 #[test]
-fn nothing_arrives_after_a_delete_of_what_has_no_record() {
+fn delete_of_an_empty_session_blocks_late_appends() {
     needs(Rule::DeleteBlocks, DEADLINE_MS, |stage, _| {
         stage.client.world().faults = Faults { late: 1_000, ..Faults::NONE };
         may_fail(drive(stage.one.append(&stage.session, &said("late"))))?;

@@ -58,7 +58,7 @@ fn sort_keys(items: &[Item]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_place_is_taken_once_and_says_by_what() {
+async fn create_at_a_taken_key_returns_the_stored_item() {
     let table = new_table("create").await;
     let first = item("a", "t#0", [("append_id", by(AppendId::random())), ("messages", AttributeValue::L(vec![s("🦀\0")]))]);
     let second = item("a", "t#0", [("append_id", by(AppendId::random()))]);
@@ -73,7 +73,7 @@ async fn a_place_is_taken_once_and_says_by_what() {
 }
 
 #[tokio::test]
-async fn an_item_behind_another_needs_that_one() {
+async fn precondition_requires_the_previous_item() {
     let table = new_table("behind").await;
     let id = AppendId::random();
     let cost = &mut Cost::default();
@@ -105,7 +105,7 @@ async fn an_item_behind_another_needs_that_one() {
 }
 
 #[tokio::test]
-async fn an_item_and_its_changes_are_written_together_or_not_at_all() {
+async fn item_and_its_changes_are_written_atomically() {
     let table = new_table("changes").await;
     let cost = &mut Cost::default();
     let [entry, old] = ["d#2", "d#1"].map(|sk| item("dir#", sk, [("title", s("t"))]));
@@ -133,7 +133,7 @@ async fn an_item_and_its_changes_are_written_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn an_item_is_replaced_only_as_it_was_seen() {
+async fn replace_requires_the_expected_append_id() {
     let table = new_table("replace").await;
     let id = AppendId::random();
     let stub = item("a", "t#0", [("append_id", by(id)), ("cleared_by", AttributeValue::N("1".to_owned()))]);
@@ -147,7 +147,7 @@ async fn an_item_is_replaced_only_as_it_was_seen() {
 }
 
 #[tokio::test]
-async fn attributes_are_set_and_removed() {
+async fn update_sets_and_removes_attributes_conditionally() {
     let table = new_table("update").await;
     let cost = &mut Cost::default();
     let place = key("dir#", "a");
@@ -255,7 +255,7 @@ async fn a_scan_reads_shares_of_a_table_and_the_beginning_of_lists() {
 }
 
 #[tokio::test]
-async fn a_delete_may_be_repeated() {
+async fn item_delete_is_idempotent() {
     let table = new_table("delete").await;
     let mut cost = Cost::default();
     let gone = item("a", "t#0", [("v", s("1"))]);
@@ -268,7 +268,7 @@ async fn a_delete_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_range_is_paged_by_its_limit_in_either_order() {
+async fn range_is_paged_by_its_limit_in_either_order() {
     let table = new_table("limit").await;
     let cost = &mut Cost::default();
     for n in 0..5 {
@@ -293,7 +293,7 @@ async fn a_range_is_paged_by_its_limit_in_either_order() {
 }
 
 #[tokio::test]
-async fn a_page_ends_at_a_megabyte() {
+async fn query_page_ends_at_one_megabyte() {
     let table = new_table("pages").await;
     for n in 0..5 {
         let large = item("a", &format!("t#{n}"), [("messages", s("x".repeat(300_000)))]);
@@ -321,7 +321,7 @@ async fn a_page_ends_at_a_megabyte() {
 
 /// Our sizes match those that DynamoDB bills: a byte more than a kilobyte costs another unit.
 #[tokio::test]
-async fn sizes_are_those_that_are_billed() {
+async fn computed_sizes_match_billed_units() {
     let table = new_table("sizes").await;
     let of = |filler: usize| {
         let list = AttributeValue::L(vec![s("a"), s("bc"), s("")]);
@@ -341,7 +341,7 @@ async fn sizes_are_those_that_are_billed() {
 }
 
 #[tokio::test]
-async fn keys_go_by_the_names_that_the_table_has() {
+async fn custom_key_names_are_used() {
     let options = local(&table_name("names")).with_keys("the session", "sort");
     Admin::open(&options).await.expect("good options").create_table().await.expect("a new table");
     let table = SdkTable::open(&options).await.expect("good options");
@@ -354,7 +354,7 @@ async fn keys_go_by_the_names_that_the_table_has() {
 }
 
 #[tokio::test]
-async fn a_client_or_configuration_of_the_callers_will_do() {
+async fn caller_supplied_client_or_config_works() {
     let table = new_table("client").await;
     let place = key("a", "t#0");
     let mut options = Options::new(&table.target().table);
@@ -377,7 +377,7 @@ async fn a_client_or_configuration_of_the_callers_will_do() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_named_with_its_place() {
+async fn missing_table_error_names_table_region_and_endpoint() {
     let options = local(&table_name("none"));
     let table = SdkTable::open(&options).await.expect("good options");
     let cost = &mut Cost::default();
@@ -411,7 +411,7 @@ async fn foreign_table(test: &str, keys: &[(&str, ScalarAttributeType, KeyType)]
 }
 
 #[tokio::test]
-async fn other_keys_are_named_with_what_to_do() {
+async fn key_mismatch_error_names_keys_and_remedy() {
     let (s_, n) = (ScalarAttributeType::S, ScalarAttributeType::N);
     let list = foreign_table("list", &[("id", s_.clone(), KeyType::Hash)]).await;
     let names = foreign_table("keys", &[("pk", s_.clone(), KeyType::Hash), ("rk", s_.clone(), KeyType::Range)]).await;
@@ -438,7 +438,7 @@ async fn other_keys_are_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn too_large_an_item_is_refused() {
+async fn oversized_item_is_refused() {
     let table = new_table("large").await;
     let large = item("a", "t#1", [("messages", s("x".repeat(420_000)))]);
     let cost = &mut Cost::default();
@@ -451,7 +451,7 @@ async fn too_large_an_item_is_refused() {
 }
 
 #[tokio::test]
-async fn a_table_opened_for_reading_writes_nothing() {
+async fn read_only_table_sends_no_writes() {
     let table = new_table("readonly").await;
     let reader =
         SdkTable::from_client(&table.inner.client, &local(&table.target().table).with_read_only(true)).expect("a client");
@@ -470,7 +470,7 @@ async fn a_table_opened_for_reading_writes_nothing() {
 
 /// The policy allows exactly what is sent.
 #[tokio::test]
-async fn the_policy_is_what_the_requests_need() {
+async fn iam_policy_allows_exactly_what_is_sent() {
     let options = local(&table_name("policy")).with_retention(std::time::Duration::from_secs(86_400));
     let actions = |uses: &[Use]| -> BTreeSet<String> {
         let policy = policy(&options, uses, None);

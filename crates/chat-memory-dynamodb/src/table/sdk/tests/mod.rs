@@ -13,7 +13,7 @@ impl SdkTable {
 }
 
 #[test]
-fn large_requests_have_more_time() {
+fn large_requests_get_longer_timeouts() {
     let limit = |bytes| time_limit(Duration::from_secs(5), bytes).as_secs();
     assert_eq!((limit(0), limit(MAX_ITEM_BYTES), limit(MAX_PAGE_BYTES)), (5, 7, 10));
 }

@@ -54,7 +54,7 @@ fn assert_fault(fault: &Fault, kind: ErrorKind, may_have_landed: bool, retry: bo
 }
 
 #[tokio::test]
-async fn a_denial_names_the_action_the_table_and_the_policy() {
+async fn access_denied_error_names_action_table_and_policy() {
     let words = "User: arn:aws:iam::111122223333:user/x is not authorized to perform: dynamodb:PutItem on resource: \
                  arn:aws:dynamodb:eu-west-1:111122223333:table/chats because no identity-based policy allows it";
     let (fault, _) = put(Reply::error(400, "com.amazon.coral.service#AccessDeniedException", words)).await;
@@ -67,7 +67,7 @@ async fn a_denial_names_the_action_the_table_and_the_policy() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_said_even_if_the_table_may_not_be_looked_at() {
+async fn key_mismatch_is_reported_without_describe_permission() {
     let server = Replay::start(|operation, _| match operation {
         "describetable" => Reply::error(400, "com.amazon.coral.service#AccessDeniedException", "You may not"),
         _ => {
@@ -81,7 +81,7 @@ async fn wrong_keys_are_said_even_if_the_table_may_not_be_looked_at() {
 }
 
 #[tokio::test]
-async fn refused_credentials_say_what_to_do() {
+async fn refused_credentials_error_gives_a_remedy() {
     let canonical = format!(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and \
          signing method.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:{TOKEN}\n'"
@@ -100,7 +100,7 @@ async fn refused_credentials_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_said_with_how_wrong_it_is() {
+async fn clock_error_states_the_skew() {
     let words = "Signature expired: 20200101T000000Z is now earlier than 20200101T000500Z (20200101T001000Z - 5 min.)";
     let Reply::Answer(status, _, body) = Reply::error(400, "com.amazon.coral.service#InvalidSignatureException", words) else {
         unreachable!("an error is an answer")
@@ -112,7 +112,7 @@ async fn a_wrong_clock_is_said_with_how_wrong_it_is() {
 
 /// Signing by AWS's clock would let a machine with a wrong clock write wrong times.
 #[tokio::test]
-async fn requests_are_signed_by_this_machines_clock_always() {
+async fn requests_are_always_signed_with_the_local_clock() {
     let date = "Date: Tue, 01 Jan 2075 00:00:00 GMT\r\n".to_owned();
     let server = Replay::start(move |_, _| Reply::Answer(200, date.clone(), WHOLE.to_owned()));
     let table = server.table().await;
@@ -125,7 +125,7 @@ async fn requests_are_signed_by_this_machines_clock_always() {
 }
 
 #[tokio::test]
-async fn throttling_is_repeated_and_never_in_doubt() {
+async fn throttling_is_retryable_and_never_in_doubt() {
     for code in ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"] {
         let (fault, _) = put(Reply::error(400, &format!("com.amazonaws.dynamodb.v20120810#{code}"), "Slow down.")).await;
         assert_fault(&fault, ErrorKind::Throttled, false, true, &["PutItem throttled"]);
@@ -135,7 +135,7 @@ async fn throttling_is_repeated_and_never_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_failing_service_leaves_a_write_in_doubt() {
+async fn server_error_leaves_a_write_in_doubt() {
     let internal = Reply::error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError", "Internal server error");
     let (fault, _) = put(internal).await;
     assert_fault(&fault, ErrorKind::Unavailable, true, true, &["InternalServerError"]);
@@ -145,7 +145,7 @@ async fn a_failing_service_leaves_a_write_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_leaves_a_write_in_doubt() {
+async fn lost_answer_leaves_a_write_in_doubt() {
     let item = format!(r#"{{"Attributes":{{"messages":{{"S":"{DIARY}"#);
     for reply in [Reply::Truncated(item.clone()), Reply::Hangup, Reply::ok(item), Reply::ok("<html>welcome to our hotel</html>")]
     {
@@ -155,13 +155,13 @@ async fn a_lost_answer_leaves_a_write_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_something_else_is_no_denial_of_awss() {
+async fn proxy_refusal_is_not_access_denied() {
     let (fault, _) = put(Reply::Answer(403, String::new(), "<html>blocked by your company</html>".to_owned())).await;
     assert_fault(&fault, ErrorKind::Unavailable, false, false, &["HTTP 403", "proxy"]);
 }
 
 #[tokio::test]
-async fn silence_ends_after_the_timeout() {
+async fn unanswered_request_times_out() {
     let server = Replay::start(|_, _| Reply::Silence(Duration::from_secs(20)));
     let options = at(&server.endpoint, "chats").with_request_timeout(Duration::from_millis(200));
     let table = SdkTable::open(&options).await.expect("good options");
@@ -184,7 +184,7 @@ async fn silence_ends_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn what_was_never_sent_is_not_in_doubt() {
+async fn unsent_request_is_not_in_doubt() {
     // A port that was free a moment ago, so that nothing listens there, and a name that is reserved never to exist.
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     for endpoint in [format!("http://{free}"), "http://dynamodb.invalid".to_owned(), format!("https://{free}")] {
@@ -196,7 +196,7 @@ async fn what_was_never_sent_is_not_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_never_sent_anything() {
+async fn nothing_is_sent_to_a_server_without_tls() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let endpoint = server.endpoint.replace("http:", "https:");
     let table = SdkTable::open(&at(&endpoint, "chats")).await.expect("good options");
@@ -205,7 +205,7 @@ async fn a_server_without_tls_is_never_sent_anything() {
 }
 
 #[tokio::test]
-async fn a_cancelled_transaction_says_why() {
+async fn cancelled_transaction_reasons_are_mapped() {
     let cancelled = |reasons: serde_json::Value| {
         let body = serde_json::json!({
             "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -248,7 +248,7 @@ async fn a_cancelled_transaction_says_why() {
 }
 
 #[tokio::test]
-async fn an_item_without_its_keys_is_corrupt() {
+async fn item_without_its_keys_is_corrupt() {
     for (item, part) in
         [(r#"{"session_id":{"S":"a"}}"#, "lacks the key \"sk\""), (r#"{"session_id":{"N":"1"},"sk":{"S":"x"}}"#, "not a string")]
     {
@@ -259,7 +259,7 @@ async fn an_item_without_its_keys_is_corrupt() {
 }
 
 #[tokio::test]
-async fn a_ttl_attribute_with_another_meaning_is_refused() {
+async fn reserved_ttl_attribute_is_refused() {
     let server = Replay::start(|_, _| {
         Reply::ok(r#"{"TimeToLiveDescription":{"TimeToLiveStatus":"ENABLED","AttributeName":"expires_at"}}"#)
     });
@@ -285,7 +285,7 @@ impl ProvideCredentials for Slow {
 }
 
 #[tokio::test]
-async fn slow_credentials_are_not_mistaken_for_a_silent_server() {
+async fn slow_credentials_are_not_a_server_timeout() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let config = SdkConfig::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
@@ -314,7 +314,7 @@ impl ProvideCredentials for Nobody {
 }
 
 #[tokio::test]
-async fn without_credentials_nothing_is_sent_and_it_says_what_to_do() {
+async fn missing_credentials_fail_before_sending() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let options = Options::new("chats").with_region("eu-west-1").with_endpoint(&server.endpoint);
     let with = |nobody: Option<Nobody>| {
@@ -349,7 +349,7 @@ async fn without_credentials_nothing_is_sent_and_it_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_profile_that_is_not_there_is_named_and_no_other_credentials_are_taken() {
+async fn missing_profile_is_named_without_falling_back() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let options = Options::new("chats").with_region("eu-west-1").with_endpoint(&server.endpoint);
     let table = SdkTable::open(&options.with_profile("chat-memory-none")).await.expect("good options");
@@ -359,7 +359,7 @@ async fn a_profile_that_is_not_there_is_named_and_no_other_credentials_are_taken
 }
 
 #[tokio::test]
-async fn without_a_region_it_says_how_to_give_one() {
+async fn missing_region_error_explains_how_to_set_it() {
     let config = SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
     let error = SdkTable::from_sdk_config(&config, &Options::new("chats")).expect_err("no region");
     let said = error.to_string();
@@ -367,14 +367,14 @@ async fn without_a_region_it_says_how_to_give_one() {
 }
 
 #[tokio::test]
-async fn debug_shows_which_table_and_no_secret() {
+async fn table_debug_shows_no_secret() {
     let table = SdkTable::open(&at("http://127.0.0.1:9", "chats")).await.expect("good options");
     assert_eq!(format!("{table:?}"), "SdkTable(\"chats\", \"eu-west-1\")");
 }
 
 /// A proxy, a captive portal or another service may answer anything.
 #[tokio::test]
-async fn an_answer_that_is_not_dynamodbs_is_no_success() {
+async fn foreign_response_is_never_a_success() {
     for body in ["{}", "", "[]", "null", r#"{"ok":true}"#, "<html>welcome to our hotel</html>", r#"{"ConsumedCapacity":null}"#] {
         let server = Replay::start(move |_, _| Reply::ok(body));
         let (table, mut cost) = (server.table().await, Cost::default());
