@@ -28,6 +28,6 @@ pub fn test() -> Result {
 
 /// Regenerates `docs/openapi.json`.
 pub fn generate() -> Result {
-    let mut test = cargo("test --workspace --all-features --test it api::documents::the_kept_document");
+    let mut test = cargo("test --workspace --all-features --test it api::documents::committed_openapi_document_is_current");
     run(test.env("CHAT_MEMORY_GENERATE", "1"))
 }

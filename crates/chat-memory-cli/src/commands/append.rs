@@ -26,7 +26,7 @@ Examples:
   chat-memory append trip --file turn.jsonl
 
   Any JSON object, such as a line of an agent's transcript; with --only-new, once by its id or uuid:
-  chat-memory append run-7 --only-new --entry '{\"type\": \"summary\", \"uuid\": \"s-1\"}'
+  chat-memory append run-7 --only-new --entry '{\"type\": \"note\", \"uuid\": \"n-1\"}'
 
   A session with a new id:
   chat-memory append \"$(uuidgen)\" Hello

@@ -182,7 +182,7 @@ fn failed_answers_store_nothing() {
         ),
         (Box::new(move || vec![head(SSE, true), chunk(half_too.as_bytes())]), &["lost in the middle"]),
         (Box::new(move || vec![head(SSE, false), Do::Send(half_again.clone().into_bytes())]), &["lost in the middle"]),
-        (Box::new(|| chunked("data: {\"choices\n\ndata: [DONE]\n\n", 100)), &["no JSON"]),
+        (Box::new(|| chunked("data: {\"choices\n\ndata: [DONE]\n\n", 100)), &["not JSON"]),
         (Box::new(|| chunked("data: [DONE]\n\n", 100)), &["empty answer"]),
         (Box::new(|| response("200 OK", "text/html", "<h1>Welcome</h1>")), &["base URL"]),
         (Box::new(Vec::new), &["cannot reach the endpoint"]),
@@ -202,7 +202,7 @@ fn failed_answers_store_nothing() {
 fn unreachable_model_endpoint_is_named() {
     let place = Place::sqlite();
     let chat = |url: &str| place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--base-url", url]);
-    chat("http://127.0.0.1:1/v1").fails(1, &["http://127.0.0.1:1/v1/chat/completions cannot be reached"]);
+    chat("http://127.0.0.1:1/v1").fails(1, &["cannot reach the endpoint http://127.0.0.1:1/v1/chat/completions"]);
     chat("localhost").fails(2, &["invalid --base-url"]);
     let ran = chat("http://user:hunter2@127.0.0.1:1/v1");
     ran.fails(2, &["OPENAI_API_KEY"]);

@@ -78,7 +78,7 @@ fn a_list_refuses_entries_that_are_not_messages() {
     let summary: Value = serde_json::from_slice(&migrated.stdout).expect("JSON");
     assert_eq!((migrated.status.code(), &summary["messages"]), (Some(1), &1.into()), "{summary}");
     let failed = summary["failed"].to_string();
-    assert!(failed.contains("entries that are not chat messages") && failed.contains("nothing was written to it"), "{failed}");
+    assert!(failed.contains("entries that are not chat messages") && failed.contains("session not copied"), "{failed}");
     let refused = run(&["--store", &list, "append", "mixed", "--entry", r#"{"type": "summary"}"#]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("entry 1 of the append is not a chat message"), "{said}");
@@ -255,7 +255,7 @@ fn migration_of_a_missing_session_is_an_error() {
     assert_eq!(ran.status.code(), Some(1), "{err}");
     assert!(out.starts_with("copied 1 message in 1 append, of 2 sessions; 2 failed"), "{out}");
     assert!(err.contains("session typo: source: there is no such session; check the id"), "{err}");
-    assert!(err.contains("session nosuch: --rename names it"), "{err}");
+    assert!(err.contains("session nosuch: no such session among those copied"), "{err}");
     let ran = run(&["migrate", "--from", &from, "--to", &to, "--dry-run", "--rename", "a", "b"]);
     let err = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(ran.status.success() && err.contains("session \"a\" would be copied as b"), "{err}");

@@ -67,7 +67,7 @@ pub trait ChatStoreExt: ChatStore {
     /// }
     /// let mut records = store.records_backwards(&trip);
     /// while let Some(record) = records.try_next().await? {
-    ///     println!("{}: {:?}", record.seq, record.messages);
+    ///     println!("{}: {:?}", record.seq, record.entries);
     /// }
     /// # Ok::<(), chat_memory::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

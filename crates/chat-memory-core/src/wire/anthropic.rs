@@ -9,7 +9,7 @@
 //! | a user's message that begins with `tool_result` blocks | one message of role tool for each, then one of role user with the other blocks |
 //! | an `image` block with base64 data or a URL | an `image_url` part |
 //! | any other block (thinking, documents, citations, server tools and their results …) | the same block as a part |
-//! | `{"role": "system", "content": …}` | role system; the API takes the system prompt outside the list, [`for_request`] moves it there |
+//! | `{"role": "system", "content": …}` | role system; the API takes the system prompt outside the list, [`Format::for_request`](super::Format::for_request) moves it there |
 //! | any other field | the same field of [`Message::extra`] |
 //!
 //! What only this form has is kept under [`EXTRAS_KEY`]: in a call, its block's other fields (`cache_control`, `caller`); in a

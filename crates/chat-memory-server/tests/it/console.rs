@@ -213,7 +213,7 @@ async fn login_and_logout_work_with_a_key() {
     for wrong in ["", "cm_x_y", &key.1[..key.1.len() - 1]] {
         let refused = client.post(&form, &[("key", wrong)]).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-        assert!(refused.text.contains("unknown API key") && !refused.headers.contains_key("set-cookie"));
+        assert!(refused.text.contains("Unknown API key") && !refused.headers.contains_key("set-cookie"));
         assert_harmless("the refusal", &refused);
     }
     let metrics = site.key("metrics", None, &[Right::Metrics]);

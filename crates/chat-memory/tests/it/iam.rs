@@ -41,7 +41,10 @@ fn partitions(request: &Request) -> Vec<&str> {
     let in_transaction = actions.flat_map(|action| [&action["Put"]["Item"], &action["ConditionCheck"]["Key"]]);
     let places = [&body["Item"], &body["Key"], &body["ExclusiveStartKey"]].into_iter().chain(in_transaction);
     let keys = places.filter_map(|place| place["session_id"]["S"].as_str());
-    keys.chain(body["ExpressionAttributeValues"][":pk"]["S"].as_str()).collect()
+    // A query names its partition first.
+    let queried =
+        body["KeyConditionExpression"].as_str().and_then(|condition| condition.split(' ').find(|word| word.starts_with(':')));
+    keys.chain(queried.and_then(|value| body["ExpressionAttributeValues"][value]["S"].as_str())).collect()
 }
 
 /// Runs the suite on a store with these options and returns the operations that it sent.

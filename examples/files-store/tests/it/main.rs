@@ -110,7 +110,7 @@ async fn damaged_line_is_an_error_that_names_it() {
         (format!("{}\n{}\n", lines[0], lines[2]), "line 2"),
         (format!("{}\n[{{\"se\n{}\n", lines[0], lines[2]), "line 2"),
         (format!("{}\nnot JSON\n", lines[0]), "line 2"),
-        (whole.replacen("\"role\"", "\"rule\"", 1), "record 0"),
+        (whole.replacen("{\"role\"", "7,{\"role\"", 1), "record 0"),
     ] {
         fs::write(&file, &damaged).expect("the file");
         let error = store.load(&trip, &Load::all()).await.expect_err(&damaged);

@@ -86,7 +86,7 @@ async fn invalid_values_are_named_by_json_pointer() {
         (json!([[user("x")]]), ""),
         (json!("hello"), ""),
         (json!(null), ""),
-        (json!({}), ""),
+        (json!({}), "/messages"),
         (json!({"messages": []}), "/messages"),
         (json!({"messages": null}), "/messages"),
         (json!({"messages": "hello"}), "/messages"),
