@@ -120,7 +120,7 @@ test("options: LangChain.js's own, and what is wrong", async () => {
   bad({ tableName, config: { maxAttempts: 3 } }, /config has no option "maxAttempts"/);
   bad({ tableName, key: { pk: { N: "1" } } }, /attributes that are strings/);
   bad({ tableName, key: { a: { S: "1" }, b: { S: "2" } } }, /partitionKey must name/);
-  bad({ store: "memory:", tableName }, /put tableName into its URL/);
+  bad({ store: "memory:", tableName }, /put tableName into that URL/);
   const shown = inspect(new DynamoDBChatMessageHistory({ ...both, config: { region, credentials: { accessKeyId: "AKIAEXAMPLE", secretAccessKey: "hunter2" } } }), { depth: 9, showHidden: true });
   assert.doesNotMatch(shown, /hunter2|AKIA/);
 });

@@ -170,7 +170,7 @@ test("options that cannot work throw at once", () => {
   assert.throws(() => new ChatStore(), is("invalid", /takes a store URL/));
   assert.throws(() => new ChatStore("dynamodb://chats?regoin=x"), is("invalid", /regoin/));
   assert.throws(() => new ChatStore("memory:", { credential: {} }), is("invalid", /no option "credential"/));
-  assert.throws(() => new ChatStore("dynamodb://chats", { credentials: { accessKeyId: "a" } }), is("invalid", /lack secretAccessKey/));
+  assert.throws(() => new ChatStore("dynamodb://chats", { credentials: { accessKeyId: "a" } }), is("invalid", /secretAccessKey is missing/));
   assert.throws(() => new ChatStore("sqlite:x", { credentials: { accessKeyId: "a", secretAccessKey: "b" } }), is("invalid", /leave them out/));
   assert.throws(() => dynamoDBUrl({ tableName: "chats", partition_key: "id" }), is("invalid", /write partitionKey/));
   assert.throws(() => dynamoDBUrl({ tableName: "chats", readOnly: "yes" }), is("invalid", /true or false/));
@@ -213,7 +213,7 @@ test("credentials are renewed by the function that gets them, and appear nowhere
   const refused = new ChatStore(url, { credentials: () => Promise.reject(new Error("no role")) });
   await assert.rejects(refused.load("s"), is("access_denied", /no role/));
   const none = new ChatStore(url, { credentials: async () => undefined });
-  await assert.rejects(none.load("s"), is("invalid", /lack accessKeyId/));
+  await assert.rejects(none.load("s"), is("invalid", /accessKeyId is missing/));
   const broken = new ChatStore(url, { credentials: async () => ({ accessKeyId: "hunter2" }) });
   await assert.rejects(broken.load("s"), (error) => is("invalid", /secretAccessKey/)(error) && !error.message.includes("hunter2"));
 });

@@ -80,7 +80,7 @@ test("a wrong value is named by its option, when it is given", () => {
     if (name === "sortValue") continue;
     assert.throws(() => new DynamoDBChatMessageHistory({ ...good, sessionId: "s", [theirs]: value }), (error) => refused(error) && (error.message.includes(theirs) || name === "roll"), `${name}`);
   }
-  assert.throws(() => new ChatStore("dynamodb://chats?region=EU%20WEST"), /^invalid region "EU WEST": expected a name/);
+  assert.throws(() => new ChatStore("dynamodb://chats?region=EU%20WEST"), /invalid region "EU WEST": expected a name/);
 });
 
 test("what the table refuses is said in options, too", async () => {

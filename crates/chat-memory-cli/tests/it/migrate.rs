@@ -81,7 +81,7 @@ fn a_list_refuses_entries_that_are_not_messages() {
     assert!(failed.contains("entries that are not chat messages") && failed.contains("session not copied"), "{failed}");
     let refused = run(&["--store", &list, "append", "mixed", "--entry", r#"{"type": "summary"}"#]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("entry 1 of the append is not a chat message"), "{said}");
+    assert!(said.contains("cannot append entry 1: it is not a chat message"), "{said}");
     let left = run(&["--store", &list, "--json", "show", "mixed"]);
     assert!(String::from_utf8_lossy(&left.stdout).contains(r#""messages":[]"#), "{left:?}");
 }

@@ -35,8 +35,8 @@ it is stored once, and each repeat gets the answer of the first.
 **No lost update.** An answer's `ETag` (and `position`) says where the session is. Sent back as `If-Match`, the write is refused with 412 if \
 anyone wrote since.
 
-**Exact.** Messages are OpenAI's chat messages, with every field they have, or LangChain's with `?format=langchain`; what was appended comes back \
-equal.";
+**Exact.** Messages are OpenAI's chat messages, with all their fields, or in another format with `?format=langchain`, `anthropic` or `responses`; \
+what was appended comes back equal. A record may also hold other JSON objects: its *entries*.";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -176,16 +176,16 @@ impl View<'_> {
         html! {
             section.card aria-labelledby="tools" {
                 h2 id="tools" { "Export" }
-                p.small { "One message a line, in the form of" }
-                ul.links.beside {
+                p.small { "One message per line, in the format of" }
+                ul.links.row {
                     @for format in Format::ALL {
                         li { a href=(self.path(&format!("/export?format={format}"))) download { (format.title()) } }
                     }
                 }
             }
             @if self.viewer.may_write() {
-                section.card aria-labelledby="take-away" {
-                    h2 id="take-away" { "Take away" }
+                section.card aria-labelledby="remove" {
+                    h2 id="remove" { "Remove" }
                     ul.links {
                         li { a href=(self.path("/rewind")) { "Take back the last turn…" } }
                         li { a href=(self.path("/clear")) { "Clear the session…" } }
