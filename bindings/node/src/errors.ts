@@ -29,8 +29,7 @@ export type ErrorCode =
   | "unavailable"
   | "corrupt"
   | "unsupported"
-  | "read_only"
-  | "other";
+  | "read_only";
 
 /** Why an operation failed. The message says what is wrong, where, and what to do. */
 export class ChatMemoryError extends Error {

@@ -176,8 +176,7 @@ fn entries(arguments: &Arguments) -> Result<Vec<Entry>, Failure> {
 fn messages(arguments: &Arguments) -> Result<Vec<Message>, Failure> {
     if let Some(path) = &arguments.file {
         let (reader, _) = input(path)?;
-        let read: Result<Vec<_>, _> = arguments.format.messages(reader).collect();
-        let messages = read.map_err(|e| e.context(path.display()))?;
+        let messages = arguments.format.messages(reader).map_err(|e| e.context(path.display()))?;
         if messages.is_empty() {
             let path = path.display();
             return Err(Failure::other(format!(

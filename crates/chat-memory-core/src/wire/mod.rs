@@ -67,7 +67,7 @@ macro_rules! formats {
         /// use chat_memory::wire::Format;
         /// let format: Format = "langchain".parse()?;
         /// let lines = r#"{"type": "human", "data": {"content": "Hello"}}"#;
-        /// let messages: Vec<_> = format.messages(lines.as_bytes()).collect::<Result<_, _>>()?;
+        /// let messages = format.messages(lines.as_bytes())?;
         /// assert_eq!(Format::OpenAi.write(&messages)[0]["role"], "user");
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
@@ -114,17 +114,24 @@ impl Format {
     }
 
     /// Writes entries: messages in this form, other entries as they are; each value with the index of the last entry that it shows.
-    pub fn write_entries(self, entries: &[Entry]) -> Vec<(usize, Value)> {
-        let mut written = Vec::new();
-        let mut from = 0;
-        for run in entries.chunk_by(|a, b| a.as_message().is_some() && b.as_message().is_some()) {
-            let messages: Vec<_> = run.iter().filter_map(Entry::as_message).cloned().collect();
-            match run {
-                [Entry::Other(fields)] => written.push((from, Value::Object(fields.clone()))),
-                _ => written.extend(self.write_placed(&messages).into_iter().map(|(place, value)| (from + place, value))),
+    pub fn write_entries(self, entries: Vec<Entry>) -> Vec<Placed<Value>> {
+        let (mut written, mut run) = (Vec::new(), Vec::new());
+        let count = entries.len();
+        let write_run = |run: &mut Vec<Message>, written: &mut Vec<_>, next: usize| {
+            let first = next - run.len();
+            let values = self.write_placed(&std::mem::take(run));
+            written.extend(values.into_iter().map(|(place, value)| (first + place, value)));
+        };
+        for (place, entry) in entries.into_iter().enumerate() {
+            match entry {
+                Entry::Message(message) => run.push(message),
+                Entry::Other(fields) => {
+                    write_run(&mut run, &mut written, place);
+                    written.push((place, Value::Object(fields)));
+                }
             }
-            from += run.len();
         }
+        write_run(&mut run, &mut written, count);
         written
     }
 
@@ -177,40 +184,30 @@ impl Format {
     /// Reads the messages of a file, which is a list: values one per line, in a JSON list, or spanning lines.
     ///
     /// # Errors
-    /// Per value: as [`JsonLines`], and as [`Format::read`] with the place in the file. Reading then resumes as described at
-    /// [`JsonLines`], with a new list.
-    pub fn messages<R: std::io::BufRead>(self, reader: R) -> impl Iterator<Item = Result<Message, Error>> {
-        let mut all = Vec::new();
-        let (mut values, mut places) = (Vec::new(), Vec::new());
-        let read = |values: &mut Vec<Value>, places: &mut Vec<_>, all: &mut Vec<_>| {
-            let (mut values, places) = (std::mem::take(values), std::mem::take(places));
-            let mut from = 0;
-            while let Err(error) = self.read_placed(values.clone()) {
-                let at = error.place().unwrap_or_default().min(values.len().saturating_sub(1));
-                let rest = values.split_off(at);
-                // What precedes the error is a list of its own.
-                all.extend(self.read(values).into_iter().flatten().map(Ok));
-                let place: &String = &places[from + at];
-                all.push(Err(Error::invalid(error.reason().to_owned()).context(place)));
-                values = rest.into_iter().skip(1).collect();
-                from += at + 1;
-            }
-            all.extend(self.read(values).into_iter().flatten().map(Ok));
-        };
+    /// The first error in the file: as [`JsonLines`], or as [`read`](Self::read) with the place in the file.
+    pub fn messages(self, reader: impl std::io::BufRead) -> Result<Vec<Message>, Error> {
+        let (mut values, mut places, mut broken) = (Vec::new(), Vec::new(), Ok(()));
         for line in JsonLines::new(reader) {
             match line {
                 Ok(line) => {
                     places.push(line.place().to_string());
                     values.push(line.value);
                 }
+                // A wrong message before it comes first.
                 Err(error) => {
-                    read(&mut values, &mut places, &mut all);
-                    all.push(Err(error));
+                    broken = Err(error);
+                    break;
                 }
             }
         }
-        read(&mut values, &mut places, &mut all);
-        all.into_iter()
+        let messages = self.read(values).map_err(|e| {
+            let error = Error::invalid(e.reason().to_owned());
+            match places.get(e.place().unwrap_or_default()) {
+                Some(place) => error.context(place),
+                None => error,
+            }
+        })?;
+        broken.map(|()| messages)
     }
 }
 
@@ -261,13 +258,15 @@ mod tests {
     }
 
     #[test]
-    fn message_error_names_its_line_and_reading_continues() {
-        let text = "\n{\"role\":\"user\",\"content\":\"a\"}\n{\"role\":\"bot\"}\n  \n{\"role\":\"user\",\"content\":\"b\"}";
-        let mut read = Format::OpenAi.messages(text.as_bytes());
-        assert_eq!(read.next().expect("two").expect("good").text(), "a");
-        let error = read.next().expect("three").expect_err("no such role");
-        assert!(error.is_invalid() && error.to_string().starts_with("line 3: unknown role \"bot\""), "{error}");
-        assert_eq!(read.next().expect("five").expect("good").text(), "b");
-        assert!(read.next().is_none());
+    fn first_error_of_a_file_names_its_line() {
+        let good = "{\"role\":\"user\",\"content\":\"a\"}\n";
+        let read = |text: &str| Format::OpenAi.messages(text.as_bytes());
+        assert_eq!(read(&format!("\n{good}  \n{good}")).expect("good").len(), 2);
+        for rest in ["", good, "not JSON\n"] {
+            let error = read(&format!("\n{good}{{\"role\":\"bot\"}}\n  \n{rest}")).expect_err("no such role");
+            assert!(error.is_invalid() && error.to_string().starts_with("line 3: unknown role \"bot\""), "{error}");
+        }
+        let error = read(&format!("{good}{good}not JSON\n{good}")).expect_err("not JSON");
+        assert!(error.to_string().contains("line 3"), "{error}");
     }
 }

@@ -286,19 +286,22 @@ fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<
     let (mut values, mut records) = (Vec::new(), Vec::new());
     if !params.for_model {
         for (record, entries) in read {
-            let written = params.format.write_entries(&entries);
+            let written = params.format.write_entries(entries);
             records.push(record.written(written.iter().map(|(place, _)| *place)));
             values.extend(written.into_iter().map(|(_, value)| value));
         }
         return (None, values, records);
     }
-    let all: Vec<Message> = read.iter().flat_map(|(_, entries)| entries).filter_map(Entry::as_message).cloned().collect();
+    let counts: Vec<_> = read.iter().map(|(_, entries)| entries.len()).collect();
+    let (infos, entries): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    let all: Vec<Message> = entries.into_iter().flatten().filter_map(Entry::into_message).collect();
     let request = params.format.for_request(&all).unwrap_or_default();
+    // In order, like the messages.
+    let mut places = request.messages.iter().map(|(place, _)| *place).peekable();
     let mut from = 0;
-    for (record, entries) in read {
-        let to = from + entries.len();
-        let places = request.messages.iter().map(|(place, _)| *place).filter(|place| (from..to).contains(place));
-        records.push(record.written(places.map(|place| place - from)));
+    for (info, count) in infos.into_iter().zip(counts) {
+        let to = from + count;
+        records.push(info.written(std::iter::from_fn(|| places.next_if(|place| *place < to)).map(|place| place - from)));
         from = to;
     }
     values.extend(request.messages.into_iter().map(|(_, value)| value));

@@ -26,8 +26,7 @@ pub(crate) async fn export(
     let format: Format = format.map_err(|e| Problem::bad_request(e.to_string()))?;
     let history = viewer.access.store.load(&session, &Load::all()).await;
     let history = history.map_err(|e| Refused::from(viewer.access.problem(&e)).in_session(&session))?;
-    let entries = history.into_entries();
-    let lines: String = format.write_entries(&entries).iter().map(|(_, value)| value.to_string() + "\n").collect();
+    let lines: String = format.write_entries(history.into_entries()).iter().map(|(_, value)| value.to_string() + "\n").collect();
     let plain: String = session.as_str().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let encoded = query(session.as_str());
     let disposition = format!("attachment; filename=\"{plain}.{format}.jsonl\"; filename*=UTF-8''{encoded}.{format}.jsonl");
