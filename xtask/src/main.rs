@@ -18,6 +18,7 @@ mod sbom;
 mod service;
 mod steps;
 mod supply;
+mod wheel;
 mod words;
 
 use std::process::{Command, ExitCode};
@@ -82,7 +83,7 @@ enum Task {
     Flowise,
     /// Check the dependencies against RustSec's advisories, fetched from GitHub with Git
     Advisories,
-    /// Write SBOMs of the program, the Lambda's program and the npm package's addon, in CycloneDX 1.5, into target/sbom
+    /// Write SBOMs of the program, the Lambda's program, the npm package's addon and the Python package's native part, in CycloneDX 1.5, into target/sbom
     ///
     /// Each lists the crates built into it or used to build it, with licences and checksums. The same commit gives the same files.
     Sbom {

@@ -22,7 +22,7 @@ struct Product {
     written: &'static str,
 }
 
-const PRODUCTS: [Product; 3] = [
+const PRODUCTS: [Product; 4] = [
     Product { name: "chat-memory", package: "chat-memory-cli", features: "", written: "chat-memory_bin.cdx.json" },
     Product {
         name: "chat-memory-lambda",
@@ -31,6 +31,12 @@ const PRODUCTS: [Product; 3] = [
         written: "chat-memory-lambda_bin.cdx.json",
     },
     Product { name: "chat-memory-node", package: "chat-memory-node", features: "", written: "chat_memory_node_cdylib.cdx.json" },
+    Product {
+        name: "chat-memory-python",
+        package: "chat-memory-python",
+        features: "",
+        written: "chat_memory_python_cdylib.cdx.json",
+    },
 ];
 
 /// Writes a file for each product into `target/sbom`, for builds for this target (this machine's by default).

@@ -124,6 +124,12 @@ const STEPS: &[Step] = &[
         remedy: "the failed tests are named above; bindings/node/README.md says how to run one file of them",
     },
     Step {
+        name: "python",
+        quick: false,
+        run: |session| crate::wheel::test(|tests| session.with_dynamodb(tests).map(|_| ())),
+        remedy: "the failed tests are named above; bindings/python/README.md says how to run one of them",
+    },
+    Step {
         name: "console",
         quick: false,
         run: |_| run_command(&mut crate::console::tests()?),

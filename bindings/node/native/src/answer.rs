@@ -1,9 +1,6 @@
 //! The response of an operation, as JSON.
 
-use chat_memory::memory::Omitted;
-use chat_memory::store::{Appended, AppendedNew, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
-use chat_memory::wire::Format;
-use chat_memory::{Entry, Error};
+use chat_memory::Error;
 use serde_json::{Value, json};
 
 use crate::numbers::marked;
@@ -26,84 +23,4 @@ pub fn failed(error: &Error) -> String {
         "actual": error.actual().map(ToString::to_string),
     }})
     .to_string()
-}
-
-pub fn cost(cost: &Cost) -> Value {
-    json!({
-        "requests": cost.requests,
-        "readUnits": cost.read_units,
-        "writeUnits": cost.write_units,
-        "bytes": cost.bytes,
-    })
-}
-
-pub fn appended(appended: &Appended) -> Value {
-    json!({
-        "seq": appended.seq,
-        "position": appended.position.to_string(),
-        "createdAt": appended.created_at,
-        "repeated": appended.repeated,
-        "started": appended.started,
-        "cost": cost(&appended.cost),
-    })
-}
-
-pub fn appended_new(new: &AppendedNew) -> Value {
-    json!({
-        "new": new.new,
-        "seq": new.appended.as_ref().map(|appended| appended.seq),
-        "position": new.position.to_string(),
-        "cost": cost(&new.cost),
-    })
-}
-
-pub fn swept(swept: &SweepStats) -> Value {
-    json!({"records": swept.records, "cost": cost(&swept.cost)})
-}
-
-pub fn deleted(deleted: &Deleted) -> Value {
-    json!({"existed": deleted.existed, "records": deleted.records, "cost": cost(&deleted.cost)})
-}
-
-pub fn left_out(left_out: &Omitted) -> Value {
-    json!({"older": left_out.older + left_out.before_user, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
-}
-
-pub fn record(record: &Record, format: Format) -> Value {
-    let times: Vec<_> = record.timed_messages().map(|(_, at)| at).collect();
-    let written = format.write_placed(&record.messages().cloned().collect::<Vec<_>>());
-    // A value of several messages was complete when the last of them was sent.
-    let sent_at = written.iter().map(|(place, _)| times.get(*place).copied().flatten());
-    let mut value = json!({
-        "seq": record.seq,
-        "createdAt": record.created_at,
-        "expiresAt": record.expires_at,
-        "metadata": record.metadata,
-        "sentAt": sent_at.collect::<Vec<_>>(),
-        "messages": written.iter().map(|(_, value)| value).collect::<Vec<_>>(),
-    });
-    if record.has_other_entries() {
-        value["entries"] = record.entries.iter().map(Entry::to_value).collect();
-    }
-    value
-}
-
-pub fn info(info: &SessionInfo) -> Value {
-    json!({
-        "id": info.id.to_string(),
-        "owner": info.owner.as_ref().map(ToString::to_string),
-        "title": info.title,
-        "metadata": info.metadata,
-        "createdAt": info.created_at,
-        "lastAt": info.last_at,
-    })
-}
-
-pub fn page(page: &SessionPage) -> Value {
-    json!({
-        "sessions": page.sessions.iter().map(info).collect::<Vec<_>>(),
-        "next": page.next,
-        "order": if page.order == SessionOrder::Recent { "recent" } else { "started" },
-        "cost": cost(&page.cost),
-    })
 }

@@ -6,16 +6,13 @@
 
 mod answer;
 mod numbers;
-mod open;
-mod request;
 
 use std::sync::Arc;
 
-use chat_memory::{ChatStore, Error};
+use chat_memory::{ChatStore, Error, json};
+use chat_memory_bindings::{Request, Setup};
 use napi_derive::napi;
 use tokio::sync::OnceCell;
-
-use crate::open::Setup;
 
 /// A store, opened at its first use.
 #[napi]
@@ -28,7 +25,7 @@ struct Inner {
 
 #[napi]
 impl NativeStore {
-    /// A store from `setup`, the JSON that `open.rs` describes. Does not open it yet.
+    /// A store from `setup`, the JSON that `Setup` describes. Does not open it yet.
     ///
     /// # Errors
     /// If the store URL or the credentials are invalid. The error's reason is JSON, as `answer.rs` writes it.
@@ -48,7 +45,8 @@ impl NativeStore {
 
 impl Inner {
     async fn call(&self, operation: &str, request: &str) -> Result<serde_json::Value, Error> {
-        let request = request::Request::parse(operation, request)?;
+        // The project's own parser, since it drops nothing silently and explains errors.
+        let request = Request::read(operation, json::parse_document(request.as_bytes())?)?;
         let store = self.opened.get_or_try_init(|| self.setup.open()).await?;
         request.run(store.as_ref()).await
     }

@@ -8,6 +8,7 @@ use chat_memory::{ChatStore, Error};
 use serde::Deserialize;
 
 /// How to open a store.
+#[derive(Clone)]
 pub struct Setup {
     url: StoreUrl,
     credentials: Option<Credentials>,
@@ -32,7 +33,6 @@ impl Setup {
         // serde's own error may quote what it read, perhaps a secret.
         let said: Said =
             serde_json::from_str(text).map_err(|_| Error::invalid("invalid store setup: it is not the expected JSON"))?;
-        let url: StoreUrl = said.url.parse()?;
         let credentials = match (said.access_key_id, said.secret_access_key) {
             (None, None) => None,
             (id, secret) => {
@@ -43,9 +43,22 @@ impl Setup {
                 })
             }
         };
+        Self::new(said.url.parse()?, credentials)
+    }
+
+    /// Creates a setup from a store URL, and an access key if AWS's usual chain is not to be used.
+    ///
+    /// # Errors
+    /// Invalid, if the URL's options contradict each other, or the credentials are invalid.
+    pub fn new(url: StoreUrl, credentials: Option<Credentials>) -> Result<Self, Error> {
         let setup = Self { url, credentials };
         setup.check()?;
         Ok(setup)
+    }
+
+    /// Returns the store's URL.
+    pub fn url(&self) -> &StoreUrl {
+        &self.url
     }
 
     fn check(&self) -> Result<(), Error> {

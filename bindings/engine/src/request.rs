@@ -3,7 +3,7 @@
 use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
 use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore, Entry, Error, Message, MessageError, Owner, SessionId, json};
+use chat_memory::{ChatStore, Entry, Error, MessageError, Owner, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use crate::answer;
 
 /// An operation with all its parameters.
-pub enum Request {
+pub struct Request(Operation);
+
+enum Operation {
     Append(ToAppend),
     Load(ToLoad),
     Records(ToRead),
@@ -23,17 +25,20 @@ pub enum Request {
     ListAllSessions(ToScan),
     Session(Session),
     UpdateSession(ToUpdate),
+    WriteUnits(ToEstimate),
+    /// Nothing: opens the store.
+    Open,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Session {
+struct Session {
     session: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToAppend {
+struct ToAppend {
     session: String,
     format: Format,
     #[serde(default)]
@@ -48,6 +53,8 @@ pub struct ToAppend {
     expect: Option<String>,
     owner: Option<String>,
     title: Option<String>,
+    /// When each message was sent, in epoch milliseconds.
+    sent_at: Option<Vec<Option<i64>>>,
     #[serde(default)]
     replace: bool,
     #[serde(default)]
@@ -56,7 +63,7 @@ pub struct ToAppend {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToLoad {
+struct ToLoad {
     session: String,
     format: Format,
     messages: Option<usize>,
@@ -71,30 +78,44 @@ pub struct ToLoad {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToRead {
+struct ToRead {
     session: String,
     format: Format,
     messages: Option<usize>,
     turns: Option<usize>,
+    /// Only the records numbered so and higher.
+    since: Option<u64>,
+    /// Only what is older than another load returned: its `older`.
+    before: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToRewind {
+struct ToEstimate {
+    session: String,
+    format: Format,
+    appends: Vec<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ToRewind {
     session: String,
     format: Format,
     turns: Option<usize>,
     seq: Option<u64>,
     #[serde(default)]
     messages: Vec<Value>,
+    /// In place of messages: objects that are stored as they are.
+    entries: Option<Vec<Map<String, Value>>>,
     expect: Option<String>,
-    /// How many of the newest messages reach back to `seq`; without it all are read.
+    /// How many of the newest messages reach back to `seq`.
     window: Option<usize>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToList {
+struct ToList {
     owner: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
@@ -104,13 +125,13 @@ pub struct ToList {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToScan {
+struct ToScan {
     after: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ToUpdate {
+struct ToUpdate {
     session: String,
     #[serde(default, deserialize_with = "said")]
     title: Option<Option<String>>,
@@ -123,34 +144,43 @@ fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Resu
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads the messages of an append.
-fn messages(format: Format, values: Vec<Value>) -> Result<Vec<Message>, Error> {
-    let place = |e: &MessageError| e.place().unwrap_or_default() + 1;
-    format.read(values).map_err(|e| Error::invalid(format!("message {} of the append: {}", place(&e), e.reason())))
+/// Reads the entries of an append, or the messages that are given in their place.
+fn entries(format: Format, messages: Vec<Value>, entries: Option<Vec<Map<String, Value>>>) -> Result<Vec<Entry>, Error> {
+    match entries {
+        Some(_) if !messages.is_empty() => Err(Error::invalid("give an append messages or entries, but not both")),
+        Some(entries) => Ok(entries.into_iter().map(Entry::from_object).collect()),
+        None => {
+            let place = |e: &MessageError| e.place().unwrap_or_default() + 1;
+            let messages = format.read(messages);
+            let messages =
+                messages.map_err(|e| Error::invalid(format!("message {} of the append: {}", place(&e), e.reason())))?;
+            Ok(messages.into_iter().map(Entry::from).collect())
+        }
+    }
 }
 
 impl Request {
-    /// Parses the request of an operation.
+    /// Reads the request of an operation.
     ///
     /// # Errors
     /// Invalid, if there is no such operation, or its parameters are invalid.
-    pub fn parse(operation: &str, text: &str) -> Result<Self, Error> {
-        // The project's own parser, since it drops nothing silently and explains errors.
-        let value = json::parse_document(text.as_bytes())?;
-        Ok(match operation {
-            "append" => Self::Append(read(value)?),
-            "load" => Self::Load(read(value)?),
-            "records" => Self::Records(read(value)?),
-            "rewind" => Self::Rewind(read(value)?),
-            "clear" => Self::Clear(read(value)?),
-            "delete" => Self::Delete(read(value)?),
-            "sweep" => Self::Sweep(read(value)?),
-            "sessions" => Self::Sessions(read(value)?),
-            "listAllSessions" => Self::ListAllSessions(read(value)?),
-            "session" => Self::Session(read(value)?),
-            "updateSession" => Self::UpdateSession(read(value)?),
+    pub fn read(operation: &str, value: Value) -> Result<Self, Error> {
+        Ok(Self(match operation {
+            "append" => Operation::Append(read(value)?),
+            "load" => Operation::Load(read(value)?),
+            "records" => Operation::Records(read(value)?),
+            "rewind" => Operation::Rewind(read(value)?),
+            "clear" => Operation::Clear(read(value)?),
+            "delete" => Operation::Delete(read(value)?),
+            "sweep" => Operation::Sweep(read(value)?),
+            "sessions" => Operation::Sessions(read(value)?),
+            "listAllSessions" => Operation::ListAllSessions(read(value)?),
+            "session" => Operation::Session(read(value)?),
+            "updateSession" => Operation::UpdateSession(read(value)?),
+            "writeUnits" => Operation::WriteUnits(read(value)?),
+            "open" => Operation::Open,
             other => return Err(Error::invalid(format!("unknown operation {other:?}"))),
-        })
+        }))
     }
 
     /// Runs the operation.
@@ -158,35 +188,41 @@ impl Request {
     /// # Errors
     /// Errors from the store.
     pub async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
-        match self {
-            Self::Append(it) => it.run(store).await,
-            Self::Load(it) => it.run(store).await,
-            Self::Records(it) => it.run(store).await,
-            Self::Rewind(it) => it.run(store).await,
-            Self::Clear(it) => {
+        match self.0 {
+            Operation::Append(it) => it.run(store).await,
+            Operation::Load(it) => it.run(store).await,
+            Operation::Records(it) => it.run(store).await,
+            Operation::Rewind(it) => it.run(store).await,
+            Operation::Clear(it) => {
                 let cleared = store.clear(&SessionId::stored(it.session)?).await?;
                 Ok(json!({"position": cleared.appended.position.to_string(), "cost": answer::cost(&cleared.cost())}))
             }
-            Self::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
-            Self::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
-            Self::Sessions(it) => {
+            Operation::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
+            Operation::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
+            Operation::Sessions(it) => {
                 let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::unowned, SessionQuery::of);
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
                 let query = if it.recent { query.recent() } else { query };
                 Ok(answer::page(&store.sessions(&query).await?))
             }
-            Self::ListAllSessions(it) => Ok(answer::page(&store.list_all_sessions(it.after.as_deref()).await?)),
-            Self::Session(it) => {
+            Operation::ListAllSessions(it) => Ok(answer::page(&store.list_all_sessions(it.after.as_deref()).await?)),
+            Operation::Session(it) => {
                 let info = store.session(&SessionId::stored(it.session)?).await?;
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
             }
-            Self::UpdateSession(it) => {
+            Operation::UpdateSession(it) => {
                 let mut update = SessionUpdate::default();
                 (update.title, update.metadata) = (it.title, it.metadata);
                 let info = store.update_session(&SessionId::stored(it.session)?, &update).await?;
                 Ok(info.as_ref().map_or(Value::Null, answer::info))
             }
+            Operation::WriteUnits(it) => {
+                let append = |messages| Ok(Append::new(it.format.read(messages)?));
+                let appends = it.appends.into_iter().map(append).collect::<Result<Vec<_>, Error>>()?;
+                Ok(store.write_units(&SessionId::stored(it.session)?, &appends).into())
+            }
+            Operation::Open => Ok(Value::Null),
         }
     }
 }
@@ -198,13 +234,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 impl ToAppend {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let session = SessionId::stored(self.session)?;
-        let entries: Vec<Entry> = match self.entries {
-            Some(_) if !self.messages.is_empty() => {
-                return Err(Error::invalid("give an append messages or entries, but not both"));
-            }
-            Some(entries) => entries.into_iter().map(Entry::from_object).collect(),
-            None => messages(self.format, self.messages)?.into_iter().map(Entry::from).collect(),
-        };
+        let entries = entries(self.format, self.messages, self.entries)?;
         let mut append = if self.replace { Append::replace_all(entries) } else { Append::new(entries) };
         if let Some(metadata) = self.metadata {
             append = append.with_metadata(metadata);
@@ -223,6 +253,9 @@ impl ToAppend {
         }
         if let Some(title) = self.title {
             append = append.with_title(title);
+        }
+        if let Some(times) = self.sent_at {
+            append = append.sent_at(times);
         }
         if self.only_new {
             return Ok(answer::appended_new(&store.append_new(&session, append).await?));
@@ -280,10 +313,16 @@ impl ToRead {
             (None, Some(n)) => Load::turns(n),
             _ => return Err(Error::invalid("give messages or turns to read records by, but not both")),
         };
+        let load = match self.before {
+            Some(older) => load.before(older.parse()?),
+            None => load,
+        };
+        let load = self.since.into_iter().fold(load, Load::since);
         let history = store.load(&SessionId::stored(self.session)?, &load).await?;
         Ok(json!({
             "records": history.records.iter().map(|record| answer::record(record, self.format)).collect::<Vec<_>>(),
             "complete": history.complete,
+            "older": history.older().map(|older| older.to_string()),
             "position": history.position.to_string(),
             "cost": answer::cost(&history.cost),
         }))
@@ -294,20 +333,20 @@ impl ToRewind {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let session = SessionId::stored(self.session)?;
         match (self.turns, self.seq) {
-            (Some(turns), None) if self.messages.is_empty() && self.expect.is_none() => {
+            (Some(turns), None) if self.messages.is_empty() && self.entries.is_none() && self.expect.is_none() => {
                 let appended = store.rewind_turns(&session, turns).await?;
                 Ok(appended.as_ref().map_or(Value::Null, answer::appended))
             }
             (None, Some(seq)) => {
-                let history = store.load(&session, &self.window.map_or_else(Load::all, Load::last)).await?;
+                let history = store.load(&session, &self.window.map_or_else(|| Load::all().since(seq), Load::last)).await?;
                 if let Some(expect) = self.expect
                     && history.position != expect.parse()?
                 {
                     return Err(Error::conflict(history.position));
                 }
-                let messages = messages(self.format, self.messages)?;
+                let entries = entries(self.format, self.messages, self.entries)?;
                 // The caller of this operation cannot pass a ticket, so an unknown outcome is resolved here if possible.
-                let mut appended = store.append_with_retry(&session, Append::rewind(&history, seq, messages)?).await?;
+                let mut appended = store.append_with_retry(&session, Append::rewind(&history, seq, entries)?).await?;
                 appended.cost += history.cost;
                 Ok(answer::appended(&appended))
             }

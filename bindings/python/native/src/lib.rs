@@ -1,0 +1,206 @@
+//! The stores of the crate `chat-memory`, for the Python package of the same name.
+//!
+//! The interface is narrow on purpose: one class with one operation, blocking or for an event loop. Everything that a Python
+//! programmer sees (classes, parameters, exceptions, types) is in the Python next to it; everything about sessions is in the crate.
+//! An operation runs on a thread of the engine's own, without the GIL.
+
+mod engine;
+mod store;
+mod values;
+
+use std::future::Future;
+use std::path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use chat_memory::store::dynamodb::Credentials;
+use chat_memory::store::url::StoreUrl;
+use chat_memory::{Error, SessionId};
+use chat_memory_bindings::{Request, Setup};
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::Value;
+
+use crate::engine::{Done, Message};
+use crate::store::Store;
+use crate::values::Refused;
+
+/// How soon a blocking call notices Ctrl-C.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+create_exception!(
+    _native,
+    NativeError,
+    PyException,
+    "An error of the engine, with its kind, message, ticket, actual position, and whether a retry may help."
+);
+
+/// The result of an operation; `None` if it panicked.
+pub(crate) type Outcome = Option<Result<Value, Error>>;
+
+fn raised(error: &Error) -> PyErr {
+    NativeError::new_err((
+        error.kind().as_str(),
+        error.to_string(),
+        error.ticket().map(ToString::to_string),
+        error.actual().map(ToString::to_string),
+        error.is_retryable(),
+    ))
+}
+
+fn answer(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
+    match outcome {
+        Some(Ok(value)) => values::python(py, value),
+        Some(Err(error)) => Err(raised(&error)),
+        None => {
+            let message =
+                "the operation panicked, which is a bug of chat-memory: please report it with what standard error shows";
+            Err(NativeError::new_err(("other", message, None::<String>, None::<String>, false)))
+        }
+    }
+}
+
+/// A store, opened at its first use.
+#[pyclass(frozen, weakref)]
+struct NativeStore(Arc<Store>);
+
+#[pymethods]
+impl NativeStore {
+    /// A store at a store URL, with an access key (id, secret, session token) if AWS's usual chain is not to be used. Does not open it
+    /// yet.
+    #[new]
+    #[pyo3(signature = (url, credentials=None))]
+    fn new(url: &str, credentials: Option<(String, String, Option<String>)>) -> PyResult<Self> {
+        let setup = url.parse().map(at_absolute_path).and_then(|url| {
+            let credentials = credentials.map(|(id, secret, token)| {
+                let credentials = Credentials::new(id, secret);
+                token.into_iter().fold(credentials, |credentials, token| credentials.with_session_token(token))
+            });
+            Setup::new(url, credentials)
+        });
+        Ok(Self(Store::new(setup.map_err(|error| raised(&error))?)))
+    }
+
+    /// Runs an operation and returns its result.
+    fn call<'py>(&self, py: Python<'py>, operation: &str, request: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let running = self.start(py, operation, request)?;
+        let (sender, mut receiver) = mpsc::sync_channel(1);
+        engine::runtime()?.spawn(async move {
+            // Fails only after Ctrl-C. The operation has run to its end nevertheless.
+            let _ = sender.send(running.await);
+        });
+        loop {
+            let (back, received) = py.detach(move || {
+                let received = receiver.recv_timeout(SIGNALS);
+                (receiver, received)
+            });
+            receiver = back;
+            match received {
+                Ok(outcome) => return answer(py, outcome),
+                Err(RecvTimeoutError::Disconnected) => return answer(py, None),
+                Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            }
+        }
+    }
+
+    /// Starts an operation, whose result is set in a future of this event loop.
+    fn call_soon(
+        &self,
+        py: Python<'_>,
+        operation: &str,
+        request: &Bound<'_, PyDict>,
+        event_loop: Py<PyAny>,
+        future: Py<PyAny>,
+    ) -> PyResult<()> {
+        let results = engine::results()?;
+        let running = self.start(py, operation, request)?;
+        engine::runtime()?.spawn(async move {
+            let outcome = running.await;
+            // Fails only when the interpreter exits.
+            let _ = results.send(Message::Done(Done { event_loop, future, outcome }));
+        });
+        Ok(())
+    }
+
+    /// Closes the store. Operations that are running end first.
+    fn close(&self, py: Python<'_>) {
+        self.0.close(py);
+    }
+}
+
+impl NativeStore {
+    /// Starts an operation; the future waits for its end.
+    fn start(
+        &self,
+        py: Python<'_>,
+        operation: &str,
+        request: &Bound<'_, PyDict>,
+    ) -> PyResult<impl Future<Output = Outcome> + Send + use<>> {
+        let request = values::request(request).map_err(|refused| match refused {
+            Refused::Value(message) => raised(&Error::invalid(message)),
+            Refused::Raised(error) => error,
+        })?;
+        let request = Request::read(operation, request).map_err(|error| raised(&error))?;
+        let opened = self.0.opened(py).map_err(|error| raised(&error))?;
+        let setup = self.0.setup().clone();
+        // A task of its own: if it panics, the one that waits for it still gives an answer.
+        let task = engine::runtime()?.spawn(async move {
+            let result = opened.run(&setup, request).await;
+            // Before anybody hears of it, so that a store which is not in use has no operation running.
+            drop(opened);
+            result
+        });
+        Ok(async move { task.await.ok() })
+    }
+}
+
+/// A relative path must not change its meaning if the program changes its folder before the first use.
+fn at_absolute_path(url: StoreUrl) -> StoreUrl {
+    if url.scheme() != "sqlite" {
+        return url;
+    }
+    match path::absolute(url.path()) {
+        Ok(path) => url.clone().with_place(path).unwrap_or(url),
+        Err(_) => url,
+    }
+}
+
+#[pymodule]
+mod _native {
+    use super::{PyResult, Python, SessionId, engine, pyfunction, store};
+
+    #[pymodule_export]
+    use super::{NativeError, NativeStore};
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// A new session id, a UUIDv7.
+    #[pyfunction]
+    fn random_session_id() -> String {
+        SessionId::random().to_string()
+    }
+
+    /// Prepares a fork.
+    #[pyfunction]
+    fn before_fork(py: Python<'_>) {
+        store::prepare_fork(py);
+    }
+
+    /// Ends the preparation of a fork.
+    #[pyfunction]
+    fn after_fork(in_child: bool) {
+        store::resume(in_child);
+    }
+
+    /// Ends what must not run while the interpreter exits.
+    #[pyfunction]
+    fn shutdown(py: Python<'_>) -> PyResult<()> {
+        engine::stop(py);
+        store::close_files(py);
+        Ok(())
+    }
+}
