@@ -1,9 +1,9 @@
 //! One session, turn by turn.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use chat_memory::SessionId;
 use chat_memory::store::{ChatStore, Cost, Load, PageCursor};
+use chat_memory::{SessionId, Timestamp};
 
 use super::{Kind, Measured, median};
 use crate::Result;
@@ -66,8 +66,7 @@ pub async fn grow(kind: &Kind, marks: &[usize], times: usize) -> Result<Grown> {
             let window = read(kind.store.as_ref(), &session, &Load::last(WINDOW), times, from, turns).await?;
             let middle = turns / 2;
             let page = if middle * 2 >= WINDOW {
-                let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-                let load = Load::last(WINDOW).before(PageCursor::new(turns as u64, middle as u64, now));
+                let load = Load::last(WINDOW).before(PageCursor::new(turns as u64, middle as u64, Timestamp::now()));
                 Some(read(kind.store.as_ref(), &session, &load, times, middle - WINDOW / 2, middle).await?)
             } else {
                 None

@@ -1,9 +1,9 @@
 //! The results of operations, as JSON.
 
-use chat_memory::Entry;
 use chat_memory::memory::Omitted;
 use chat_memory::store::{Appended, AppendedNew, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
-use chat_memory::wire::Format;
+use chat_memory::wire::{Format, times_of};
+use chat_memory::{Entry, Timestamp};
 use serde_json::{Value, json};
 
 pub(crate) fn cost(cost: &Cost) -> Value {
@@ -50,14 +50,12 @@ pub(crate) fn left_out(left_out: &Omitted) -> Value {
 pub(crate) fn record(record: &Record, format: Format) -> Value {
     let times: Vec<_> = record.timed_messages().map(|(_, at)| at).collect();
     let written = format.write_placed(&record.messages().cloned().collect::<Vec<_>>());
-    // A value of several messages was complete when the last of them was sent.
-    let sent_at = written.iter().map(|(place, _)| times.get(*place).copied().flatten());
     let mut value = json!({
         "seq": record.seq,
         "createdAt": record.created_at,
-        "expiresAt": record.expires_at,
+        "expiresAt": record.expires_at.map(Timestamp::as_secs),
         "metadata": record.metadata,
-        "sentAt": sent_at.collect::<Vec<_>>(),
+        "sentAt": times_of(&written, &times),
         "messages": written.iter().map(|(_, value)| value).collect::<Vec<_>>(),
     });
     if record.has_other_entries() {

@@ -3,7 +3,7 @@
 use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
 use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
 use chat_memory::wire::Format;
-use chat_memory::{ChatStore, Entry, Error, MessageError, Owner, SessionId};
+use chat_memory::{ChatStore, Entry, Error, MessageError, Owner, SessionId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -53,8 +53,8 @@ struct ToAppend {
     expect: Option<String>,
     owner: Option<String>,
     title: Option<String>,
-    /// When each message was sent, in epoch milliseconds.
-    sent_at: Option<Vec<Option<i64>>>,
+    /// When each message was sent.
+    sent_at: Option<Vec<Option<Timestamp>>>,
     #[serde(default)]
     replace: bool,
     #[serde(default)]
@@ -83,6 +83,7 @@ struct ToRead {
     format: Format,
     messages: Option<usize>,
     turns: Option<usize>,
+    records: Option<usize>,
     /// Only the records numbered so and higher.
     since: Option<u64>,
     /// Only what is older than another load returned: its `older`.
@@ -307,11 +308,12 @@ impl ToLoad {
 
 impl ToRead {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
-        let load = match (self.messages, self.turns) {
-            (None, None) => Load::all(),
-            (Some(n), None) => Load::last(n),
-            (None, Some(n)) => Load::turns(n),
-            _ => return Err(Error::invalid("give messages or turns to read records by, but not both")),
+        let load = match (self.messages, self.turns, self.records) {
+            (None, None, None) => Load::all(),
+            (Some(n), None, None) => Load::last(n),
+            (None, Some(n), None) => Load::turns(n),
+            (None, None, Some(n)) => Load::records(n),
+            _ => return Err(Error::invalid("give only one of messages, turns and records to read records by")),
         };
         let load = match self.before {
             Some(older) => load.before(older.parse()?),

@@ -5,23 +5,22 @@ use std::fmt::Write as _;
 
 use chat_memory::store::Record;
 use chat_memory::wire::openai;
-use chat_memory::{Content, Entry, Message, Part, Role, ToolCall};
-use jiff::Timestamp;
+use chat_memory::{Content, Entry, Message, Part, Role, Timestamp, ToolCall};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::escape::{visible, visible_line};
 
-/// Formats epoch milliseconds in UTC as RFC 3339.
-pub fn utc_time(epoch_ms: i64) -> String {
-    Timestamp::from_millisecond(epoch_ms).map_or_else(|_| epoch_ms.to_string(), |at| at.to_string())
+/// Formats a time in UTC as RFC 3339.
+pub fn utc_time(at: Timestamp) -> String {
+    at.to_string()
 }
 
-/// Formats epoch milliseconds for people, with the offset from UTC: `2026-05-04 09:30:00+02:00`. RFC 3339 to the second, with a
+/// Formats a time for people, with the offset from UTC: `2026-05-04 09:30:00+02:00`. RFC 3339 to the second, with a
 /// blank.
-pub fn time(epoch_ms: i64, zone: &TimeZone) -> String {
-    let Ok(at) = Timestamp::from_millisecond(epoch_ms) else { return epoch_ms.to_string() };
-    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+pub fn time(at: Timestamp, zone: &TimeZone) -> String {
+    let Ok(time) = jiff::Timestamp::from_millisecond(at.as_millis()) else { return at.to_string() };
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
 }
 
 /// The message fields in which OpenAI-compatible endpoints return a model's reasoning: DeepSeek, vLLM and llama.cpp; OpenRouter and
@@ -60,7 +59,7 @@ impl Style {
 
     /// A record: its number, then `entries`, which are all or some of its entries, each with its time. A time that all share is
     /// printed first; an unknown time is omitted.
-    pub fn record(&self, record: &Record, entries: &[(&Entry, Option<i64>)]) -> String {
+    pub fn record(&self, record: &Record, entries: &[(&Entry, Option<Timestamp>)]) -> String {
         let first = entries.first().and_then(|(_, at)| *at);
         let is_one = entries.iter().all(|(_, at)| *at == first);
         let at = first.filter(|_| is_one).map_or_else(String::new, |at| format!(" {}", time(at, &self.zone)));
@@ -207,8 +206,9 @@ mod tests {
     #[test]
     fn rendered_times_include_the_utc_offset() {
         let zone = TimeZone::fixed(jiff::tz::offset(-3));
-        assert_eq!(time(1_777_879_800_500, &zone), "2026-05-04 04:30:00-03:00");
-        assert_eq!(time(1_777_879_800_500, &TimeZone::UTC), "2026-05-04 07:30:00+00:00");
+        let at = Timestamp::from_millis(1_777_879_800_500);
+        assert_eq!(time(at, &zone), "2026-05-04 04:30:00-03:00");
+        assert_eq!(time(at, &TimeZone::UTC), "2026-05-04 07:30:00+00:00");
     }
 
     #[test]
@@ -218,17 +218,18 @@ mod tests {
 
     #[test]
     fn known_message_times_are_shown() {
-        let text = |times: [Option<i64>; 2]| {
-            let mut record = Record::new(7, chat_memory::store::AppendId::random(), 0)
+        let text = |times: [Option<Timestamp>; 2]| {
+            let mut record = Record::new(7, chat_memory::store::AppendId::random(), Timestamp::UNIX_EPOCH)
                 .with_entries([Message::user("q"), Message::assistant("a")]);
             record.sent_at = times.to_vec();
             let timed: Vec<_> = record.entries.iter().zip(record.entry_times()).collect();
             PLAIN.record(&record, &timed)
         };
-        let [one, two] = [1_700_000_000_000, 1_700_000_060_000].map(|at| time(at, &TimeZone::UTC));
+        let each = [1_700_000_000_000, 1_700_000_060_000].map(Timestamp::from_millis);
+        let [one, two] = each.map(|at| time(at, &TimeZone::UTC));
+        let each = each.map(Some);
         assert_eq!(text([None, None]), "[7]\nuser\n  q\nassistant\n  a\n\n");
-        assert_eq!(text([Some(1_700_000_000_000); 2]), format!("[7] {one}\nuser\n  q\nassistant\n  a\n\n"));
-        let each = [Some(1_700_000_000_000), Some(1_700_000_060_000)];
+        assert_eq!(text([each[0]; 2]), format!("[7] {one}\nuser\n  q\nassistant\n  a\n\n"));
         assert_eq!(text(each), format!("[7]\nuser {one}\n  q\nassistant {two}\n  a\n\n"));
         assert_eq!(text([None, each[1]]), format!("[7]\nuser\n  q\nassistant {two}\n  a\n\n"));
     }

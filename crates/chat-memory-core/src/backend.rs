@@ -7,4 +7,5 @@ pub mod settings;
 
 pub use crate::message::tools::uses_tools;
 pub use crate::store::directory::{Cursor, check_metadata, check_title, place};
-pub use crate::store::position::{Moment, wall_ms};
+pub use crate::store::entry_ids::EntryIdCache;
+pub use crate::store::position::Moment;

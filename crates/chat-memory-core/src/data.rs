@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::store::{Cost, Record, SessionInfo};
+    use crate::timestamp::Timestamp;
     use crate::wire::arbitrary;
 
     fn again<T: Serialize + for<'de> Deserialize<'de>>(value: &T) -> T {
@@ -75,22 +76,22 @@ mod tests {
     proptest! {
         #[test]
         fn record_round_trips_through_serde(messages in proptest::collection::vec(arbitrary::message(), 0..4), seq: u64, rewind: Option<u64>) {
-            let mut record = Record::new(seq, AppendId::random(), -1).with_entries(messages);
-            record.sent_at = record.entries.iter().map(|_| Some(1)).collect();
-            (record.expires_at, record.rewind) = (Some(7), rewind);
+            let mut record = Record::new(seq, AppendId::random(), Timestamp::from_millis(-1)).with_entries(messages);
+            record.sent_at = record.entries.iter().map(|_| Some(Timestamp::from_millis(1))).collect();
+            (record.expires_at, record.rewind) = (Some(Timestamp::from_secs(7)), rewind);
             prop_assert_eq!(again(&record), record);
         }
     }
 
     #[test]
     fn text_forms_round_trip_through_serde() {
-        let position = Position::new(3, Some(AppendId::random()), 5);
+        let position = Position::new(3, Some(AppendId::random()), Timestamp::from_millis(5));
         assert_eq!(serde_json::to_value(&position).expect("JSON"), position.to_string());
         assert_eq!(again(&position), position);
-        let ticket = Ticket::new(AppendId::random(), 2).tried_at(9);
+        let ticket = Ticket::new(AppendId::random(), 2).tried_at(Timestamp::from_millis(9));
         assert_eq!(again(&ticket), ticket);
         let id = SessionId::new("trip").expect("a good id");
-        let info = SessionInfo { id, owner: Owner::new("ada").ok(), title: None, metadata: None, created_at: 1, last_at: None };
+        let info = SessionInfo::new(id, Timestamp::from_millis(1)).with_owner(Owner::new("ada").ok());
         assert_eq!(again(&info), info);
         let cost = Cost { requests: 1, read_units: 0.5, ..Cost::default() };
         assert_eq!(again(&cost), cost);

@@ -22,7 +22,7 @@ use crate::message::{Message, MessageError, refused};
 /// assert_eq!(Entry::from_json(r#"{"role": "user", "content": "Hi"}"#)?, Entry::from(Message::user("Hi")));
 /// # Ok::<(), chat_memory::MessageError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 #[non_exhaustive]
 pub enum Entry {
     /// A chat message.

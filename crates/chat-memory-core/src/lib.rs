@@ -12,6 +12,7 @@ pub mod memory;
 pub mod message;
 mod session;
 pub mod store;
+mod timestamp;
 #[cfg(all(feature = "torture", unix))]
 pub mod torture;
 pub mod wire;
@@ -21,3 +22,4 @@ pub use error::{Error, ErrorKind};
 pub use message::{Content, Message, MessageError, Part, Role, ToolCall};
 pub use session::{Namespace, Owner, SessionId};
 pub use store::{Append, ChatStore, ChatStoreExt};
+pub use timestamp::Timestamp;

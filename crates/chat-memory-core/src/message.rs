@@ -65,7 +65,7 @@ impl FromStr for Role {
 }
 
 /// The content of a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Content {
@@ -91,7 +91,7 @@ impl From<&str> for Content {
 macro_rules! object {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Map<String, Value>);
 
@@ -201,7 +201,7 @@ impl ToolCall {
 /// assert_eq!(message.to_value().to_string(), text);
 /// # Ok::<(), chat_memory::MessageError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 #[non_exhaustive]
 pub struct Message {
     /// The author.

@@ -40,11 +40,6 @@ pub fn take_out(rule: &str) -> io::Result<()> {
     TAKEN_OUT.set(rule.to_owned()).map_err(|_| io::Error::other("a rule is out already"))
 }
 
-/// Returns the wall clock as the library reads it in this process, in epoch milliseconds.
-pub fn wall_ms() -> i64 {
-    crate::backend::wall_ms()
-}
-
 fn ahead_ms(led: &Led) -> io::Result<i64> {
     let mut bytes = [0; CLOCK_BYTES];
     led.file.read_exact_at(&mut bytes, 0)?;

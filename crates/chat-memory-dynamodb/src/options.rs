@@ -11,13 +11,12 @@ pub use credentials::Credentials;
 pub use layout::{DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_ROLL_BYTES, MIN_ROLL_BYTES, Roll};
 
 use super::common::names;
-use crate::common::timing::MIN_RETENTION_S;
 use chat_memory_core::Namespace;
 use chat_memory_core::backend::settings::{invalid, spell_duration};
 use chat_memory_core::error::Error;
 
 /// The shortest retention. With a shorter one, a record could be purged while an append still builds on it.
-pub const MIN_RETENTION: Duration = Duration::from_secs(MIN_RETENTION_S);
+pub const MIN_RETENTION: Duration = crate::common::timing::MIN_RETENTION;
 
 /// The longest retention, a hundred years. To keep records longer, set none.
 pub const MAX_RETENTION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -19,7 +19,7 @@ use super::layouts::turns::{self, Limits, Turns};
 use super::options::{Layout, Options, Roll};
 use super::table::Clock;
 use super::table::sdk::{Failure, Schema, SdkTable, Trouble};
-use chat_memory_core::backend::Moment;
+use chat_memory_core::backend::{EntryIdCache, Moment};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{
     Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Load, SessionInfo, SessionPage,
@@ -60,6 +60,7 @@ struct Inner {
     contents: OnceCell<Contents>,
     /// Set once the table is known to have the other layout.
     list: OnceCell<Listed<SdkTable, SystemClock>>,
+    entry_ids: EntryIdCache,
 }
 
 /// The layout in use.
@@ -135,7 +136,8 @@ impl DynamoDbStore {
         let limits = Limits::new(options.max_record_bytes);
         let turns = Turns::new(table.clone(), SystemClock, common(options), limits).queued(Queues::default());
         let (layout, contents, list) = Default::default();
-        Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list }))
+        let entry_ids = EntryIdCache::new(options.retention);
+        Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list, entry_ids }))
     }
 
     /// The layout, as far as it is known. The table's keys are requested only if the options hint that it may not have the `turns`
@@ -182,7 +184,7 @@ impl DynamoDbStore {
     /// What a sample of the table's items holds; nothing if the credentials may not read them.
     async fn contents(&self) -> Result<&Contents, Error> {
         let looked = self.0.contents.get_or_try_init(|| async {
-            let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
+            let mut retry = Retry::new(&SystemClock, self.0.options.deadline);
             loop {
                 let failure = match self.0.table.sample(&mut Cost::default()).await {
                     Ok(items) => {
@@ -200,7 +202,7 @@ impl DynamoDbStore {
 
     /// The table's keys, requested once.
     async fn schema(&self) -> Result<Schema, Error> {
-        let mut retry = Retry::new(&SystemClock, deadline_ms(&self.0.options));
+        let mut retry = Retry::new(&SystemClock, self.0.options.deadline);
         loop {
             let failure = match self.0.table.schema(&mut Cost::default()).await {
                 Ok(schema) => return Ok(schema),
@@ -375,6 +377,10 @@ impl ChatStore for DynamoDbStore {
         })
     }
 
+    fn entry_ids(&self) -> Option<&EntryIdCache> {
+        Some(&self.0.entry_ids)
+    }
+
     async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.clear(session))
@@ -384,15 +390,11 @@ impl ChatStore for DynamoDbStore {
 fn common(options: &Options) -> Common {
     Common {
         partitions: Partitions::new(options.namespace.as_ref()),
-        retention_s: options.retention.map(|retention| retention.as_secs()),
+        retention: options.retention,
         eventual: options.eventual,
         read_only: options.read_only,
-        deadline_ms: deadline_ms(options),
+        deadline: options.deadline,
     }
-}
-
-fn deadline_ms(options: &Options) -> u64 {
-    u64::try_from(options.deadline.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// This machine's clocks and randomness.
@@ -405,8 +407,8 @@ impl Clock for SystemClock {
         Moment::now()
     }
 
-    async fn sleep(&self, ms: u64) {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 
     fn random(&self) -> f64 {

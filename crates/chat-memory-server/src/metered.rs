@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chat_memory::backend::EntryIdCache;
 use chat_memory::store::{
     Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, SessionInfo, SessionPage,
     SessionQuery, SessionUpdate, SweepStats,
@@ -81,6 +82,10 @@ impl ChatStore for Metered {
 
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         self.inner.write_units(session, appends)
+    }
+
+    fn entry_ids(&self) -> Option<&EntryIdCache> {
+        self.inner.entry_ids()
     }
 
     async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {

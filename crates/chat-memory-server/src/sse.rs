@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use chat_memory::SessionId;
 use chat_memory::store::{Position, Record};
+use chat_memory::{SessionId, Timestamp};
 use futures_util::{StreamExt as _, stream};
 
 use crate::auth::Access;
@@ -38,7 +38,7 @@ pub(crate) async fn events(
     let last_event = headers.get("last-event-id").map(|id| id.to_str().map_err(|_| wrong("Last-Event-ID"))).transpose()?;
     let seen = match (last_event.filter(|id| !id.is_empty()), after) {
         (Some(id), _) => Some(id.parse().map_err(|_| wrong("Last-Event-ID"))?),
-        (None, Some("start")) => Some(Position::new(0, None, 0)),
+        (None, Some("start")) => Some(Position::new(0, None, Timestamp::UNIX_EPOCH)),
         (None, Some(position)) => Some(position.parse().map_err(|_| wrong("after"))?),
         (None, None) => None,
     };

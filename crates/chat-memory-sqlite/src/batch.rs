@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::failure::{Failure, commit_failed};
 use super::log::{Landed, NewRecord, Transaction, append_within};
 use super::workers::Workers;
+use chat_memory_core::Timestamp;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Ticket;
 
@@ -31,8 +32,8 @@ pub(super) struct Batches {
 
 struct Waiting {
     new: NewRecord,
-    now_ms: i64,
-    expires_at: Option<i64>,
+    now: Timestamp,
+    expires_at: Option<Timestamp>,
     answer: oneshot::Sender<Result<Landed, Failure>>,
 }
 
@@ -42,11 +43,11 @@ impl Batches {
         self: &Arc<Self>,
         writer: &Workers,
         new: NewRecord,
-        now_ms: i64,
-        expires_at: Option<i64>,
+        now: Timestamp,
+        expires_at: Option<Timestamp>,
     ) -> Result<Landed, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.waiting().push_back(Waiting { new, now_ms, expires_at, answer });
+        self.waiting().push_back(Waiting { new, now, expires_at, answer });
         let batches = Arc::clone(self);
         writer.start(move |connection| batches.run(connection))?;
         let closed = || Error::new(ErrorKind::Unavailable, "operation aborted: the SQLite store was closed");
@@ -115,7 +116,7 @@ fn together(db: &Connection, batch: &[&Waiting]) -> Result<Vec<Result<Landed, Fa
     let transaction = Transaction::to_write(db)?;
     let mut landed = Vec::with_capacity(batch.len());
     for one in batch {
-        match append_within(db, &one.new, one.now_ms, one.expires_at) {
+        match append_within(db, &one.new, one.now, one.expires_at) {
             // It wrote nothing, and reports why.
             Err(Failure::Final(said)) => landed.push(Err(Failure::Final(said))),
             Err(failure) => return Err(failure),

@@ -15,7 +15,8 @@ use super::log::{Landed, NewRecord};
 use super::options::Options;
 use super::workers::Workers;
 use super::{schema, sweep};
-use chat_memory_core::backend::wall_ms;
+use chat_memory_core::Timestamp;
+use chat_memory_core::backend::EntryIdCache;
 use chat_memory_core::error::{Error, ErrorKind};
 
 /// Concurrent reads; more wait. Each has a thread and a connection, with a cache of up to 2 MB.
@@ -36,6 +37,7 @@ pub(super) struct Database {
     readers: Workers,
     pub(super) batches: Arc<Batches>,
     appends: AtomicU64,
+    pub(super) entry_ids: EntryIdCache,
 }
 
 impl Database {
@@ -54,12 +56,13 @@ impl Database {
             Ok(is_new)
         });
         let is_new = opening.await.map_err(|failure| failure.at(&options))?;
-        Ok(Self { options, is_new, writer, readers, batches: Arc::default(), appends: AtomicU64::new(0) })
+        let entry_ids = EntryIdCache::new(options.retention);
+        Ok(Self { options, is_new, writer, readers, batches: Arc::default(), appends: AtomicU64::new(0), entry_ids })
     }
 
     /// Appends a record, in one transaction with others that wait.
-    pub(super) async fn append(&self, new: NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Error> {
-        self.batches.append(&self.writer, new, now_ms, expires_at).await.map_err(|failure| failure.at(&self.options))
+    pub(super) async fn append(&self, new: NewRecord, now: Timestamp, expires_at: Option<Timestamp>) -> Result<Landed, Error> {
+        self.batches.append(&self.writer, new, now, expires_at).await.map_err(|failure| failure.at(&self.options))
     }
 
     /// Runs work that writes.
@@ -242,7 +245,7 @@ fn first_connection(options: &Options) -> Result<Option<Connection>, Failure> {
         }
         upgraded => upgraded?,
     }
-    if let Err(e) = sweep::purge_a_little(&db, wall_ms()) {
+    if let Err(e) = sweep::purge_a_little(&db, Timestamp::now()) {
         // A full disk must not prevent reading.
         tracing::warn!(error = ?e, "purging expired records failed");
     }

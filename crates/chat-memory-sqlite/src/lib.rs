@@ -21,13 +21,13 @@ use async_trait::async_trait;
 use self::connect::Database;
 use self::log::{Landed, NewRecord};
 use self::options::Options;
-use chat_memory_core::SessionId;
-use chat_memory_core::backend::{check_title, wall_ms};
+use chat_memory_core::backend::{EntryIdCache, check_title};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{
     Append, Appended, Capabilities, ChatStore, Cost, Deleted, History, Load, Position, SessionInfo, SessionPage, SessionQuery,
     SessionUpdate, SweepStats,
 };
+use chat_memory_core::{SessionId, Timestamp};
 
 mod batch;
 mod connect;
@@ -99,7 +99,7 @@ impl SqliteStore {
         self.writable("purge it")?;
         let mut swept = SweepStats::default();
         loop {
-            let purged = self.0.write(|db| sweep::purge(db, wall_ms())).await?;
+            let purged = self.0.write(|db| sweep::purge(db, Timestamp::now())).await?;
             swept.cost.requests += 1;
             if purged == 0 {
                 break;
@@ -123,21 +123,17 @@ impl SqliteStore {
         ))
     }
 
-    fn retention_s(&self) -> Option<u64> {
-        self.0.options.retention.map(|retention| retention.as_secs())
-    }
-
     async fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
         self.writable("append to it")?;
-        let now_ms = wall_ms();
-        let new = NewRecord::of(session, append, false, now_ms)?;
+        let now = Timestamp::now();
+        let new = NewRecord::of(session, append, false, now)?;
         new.check_size(self.0.options.max_record_bytes)?;
-        let expires_at = append.expires_at(now_ms, self.retention_s());
-        let landed = self.0.append(new, now_ms, expires_at).await?;
+        let expires_at = append.expires_at(now, self.0.options.retention);
+        let landed = self.0.append(new, now, expires_at).await?;
         if self.0.is_time_to_purge()
-            && let Err(error) = self.0.write(move |db| sweep::purge_a_little(db, now_ms)).await
+            && let Err(error) = self.0.write(move |db| sweep::purge_a_little(db, now)).await
         {
             // The append succeeded; what could not be purged is hidden anyway, and the next purge takes it.
             tracing::warn!(%error, "purging expired records failed");
@@ -145,7 +141,7 @@ impl SqliteStore {
         let one = |bytes| Cost::new(1, bytes);
         match landed {
             Landed::New { seq, append_id, started, bytes } => {
-                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
+                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now), now);
                 (appended.started, appended.cost) = (started, one(bytes));
                 Ok(appended)
             }
@@ -154,7 +150,7 @@ impl SqliteStore {
                     return Err(append.reused(stored.record.seq));
                 }
                 let (seq, id) = (stored.record.seq, stored.record.append_id);
-                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(id), now_ms), stored.record.created_at);
+                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(id), now), stored.record.created_at);
                 (appended.repeated, appended.cost) = (true, one(stored.bytes));
                 Ok(appended)
             }
@@ -246,7 +242,7 @@ impl ChatStore for SqliteStore {
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         session.check()?;
         let (id, load) = (session.to_string(), load.clone());
-        self.0.read(move |db| log::load(db, &id, &load, wall_ms())).await
+        self.0.read(move |db| log::load(db, &id, &load, Timestamp::now())).await
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
@@ -255,7 +251,7 @@ impl ChatStore for SqliteStore {
         let mut swept = SweepStats::default();
         loop {
             let id = session.to_string();
-            let step = self.0.write(move |db| sweep::sweep(db, &id, wall_ms())).await?;
+            let step = self.0.write(move |db| sweep::sweep(db, &id, Timestamp::now())).await?;
             swept.records += step.records;
             swept.cost.requests += 1;
             if step.done {
@@ -272,10 +268,10 @@ impl ChatStore for SqliteStore {
         session.check()?;
         self.writable("delete from it")?;
         let clear = Append::clear();
-        let now_ms = wall_ms();
-        let expires_at = clear.expires_at(now_ms, self.retention_s());
+        let now = Timestamp::now();
+        let expires_at = clear.expires_at(now, self.0.options.retention);
         // The clear's own transaction removes it from the directory: a later append starts the session again and lists it.
-        let landed = self.0.append(NewRecord::of(session, &clear, true, now_ms)?, now_ms, expires_at).await?;
+        let landed = self.0.append(NewRecord::of(session, &clear, true, now)?, now, expires_at).await?;
         let existed = matches!(landed, Landed::New { started: false, .. });
         let mut deleted = Deleted::new(
             existed,
@@ -290,18 +286,22 @@ impl ChatStore for SqliteStore {
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let after = query.cursor()?;
         let (owner, order, limit) = (query.owner.clone(), query.order, query.page_size());
-        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), wall_ms())).await
+        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), Timestamp::now())).await
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let after = after.map(str::parse).transpose()?;
-        self.0.read(move |db| listing::every(db, 100, after.as_ref(), wall_ms())).await
+        self.0.read(move |db| listing::every(db, 100, after.as_ref(), Timestamp::now())).await
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         session.check()?;
         let session = session.clone();
-        self.0.read(move |db| listing::session(db, &session, wall_ms())).await
+        self.0.read(move |db| listing::session(db, &session, Timestamp::now())).await
+    }
+
+    fn entry_ids(&self) -> Option<&EntryIdCache> {
+        Some(&self.0.entry_ids)
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
@@ -309,6 +309,6 @@ impl ChatStore for SqliteStore {
         update.check()?;
         self.writable("change a session's entry")?;
         let (session, update) = (session.clone(), update.clone());
-        self.0.write(move |db| listing::update(db, &session, &update, wall_ms())).await
+        self.0.write(move |db| listing::update(db, &session, &update, Timestamp::now())).await
     }
 }

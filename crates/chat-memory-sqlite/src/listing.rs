@@ -8,7 +8,7 @@ use super::log::{Transaction, to_json};
 use chat_memory_core::backend::Cursor;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
-use chat_memory_core::{Owner, SessionId};
+use chat_memory_core::{Owner, SessionId, Timestamp};
 
 /// The columns of a listed session, in the order that [`info`] reads them.
 macro_rules! listed {
@@ -35,20 +35,20 @@ pub(super) fn page(
     order: SessionOrder,
     limit: usize,
     after: Option<&Cursor>,
-    now_ms: i64,
+    now: Timestamp,
 ) -> Result<SessionPage, Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
-    let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at, cursor.id.as_str()));
+    let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at.as_millis(), cursor.id.as_str()));
     let mut query = db.prepare_cached(if order == SessionOrder::Recent { BY_ACTIVITY } else { BY_START })?;
-    let rows = query.query(params![now_ms.div_euclid(1000), owner.map(Owner::as_str), before, id, limit + 1])?;
+    let rows = query.query(params![now.as_secs(), owner.map(Owner::as_str), before, id, limit + 1])?;
     page_of(rows, limit, order)
 }
 
 /// Returns a page of all sessions, sorted by id.
-pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now_ms: i64) -> Result<SessionPage, Failure> {
+pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now: Timestamp) -> Result<SessionPage, Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let mut query = db.prepare_cached(EVERY)?;
-    let rows = query.query(params![now_ms.div_euclid(1000), after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
+    let rows = query.query(params![now.as_secs(), after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
     page_of(rows, limit, SessionOrder::Started)
 }
 
@@ -67,9 +67,9 @@ fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<Sessio
 }
 
 /// Returns a session's directory entry.
-pub(super) fn session(db: &Connection, session: &SessionId, now_ms: i64) -> Result<Option<SessionInfo>, Failure> {
+pub(super) fn session(db: &Connection, session: &SessionId, now: Timestamp) -> Result<Option<SessionInfo>, Failure> {
     let mut query = db.prepare_cached(ONE)?;
-    let mut rows = query.query(params![now_ms.div_euclid(1000), session.as_str()])?;
+    let mut rows = query.query(params![now.as_secs(), session.as_str()])?;
     rows.next()?.map(info).transpose()
 }
 
@@ -78,10 +78,10 @@ pub(super) fn update(
     db: &Connection,
     id: &SessionId,
     update: &SessionUpdate,
-    now_ms: i64,
+    now: Timestamp,
 ) -> Result<Option<SessionInfo>, Failure> {
     let transaction = Transaction::to_write(db)?;
-    let Some(mut info) = session(db, id, now_ms)? else { return Ok(None) };
+    let Some(mut info) = session(db, id, now)? else { return Ok(None) };
     update.apply(&mut info);
     let metadata = info.metadata.as_ref().map(to_json).transpose()?;
     db.prepare_cached("UPDATE sessions SET title = ?2, metadata = ?3 WHERE id = ?1")?.execute(params![
@@ -101,10 +101,11 @@ fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
     let owner: Option<String> = row.get(2).map_err(|e| damaged(&e))?;
     let metadata: Option<String> = row.get(4).map_err(|e| damaged(&e))?;
     let metadata = metadata.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose();
-    let info = SessionInfo::new(SessionId::new(id.as_str()).map_err(|e| damaged(&e))?, row.get(1).map_err(|e| damaged(&e))?);
-    Ok(info
+    let created_at = row.get(1).map(Timestamp::from_millis).map_err(|e| damaged(&e))?;
+    let last_at = row.get::<_, Option<_>>(5).map_err(|e| damaged(&e))?.map(Timestamp::from_millis);
+    Ok(SessionInfo::new(SessionId::new(id.as_str()).map_err(|e| damaged(&e))?, created_at)
         .with_owner(owner.map(Owner::new).transpose().map_err(|e| damaged(&e))?)
         .with_title(row.get(3).map_err(|e| damaged(&e))?)
         .with_metadata(metadata.map_err(|e| damaged(&e))?)
-        .with_last_at(row.get(5).map_err(|e| damaged(&e))?))
+        .with_last_at(last_at))
 }

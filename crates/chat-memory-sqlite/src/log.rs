@@ -1,5 +1,7 @@
 //! A session's log in the file: appends and loads.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, named_params, params};
 use serde_json::{Map, Value};
 
@@ -7,12 +9,12 @@ use super::failure::Failure;
 use super::schema;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
-use chat_memory_core::store::{Append, AppendId, Cost, Expiry, History, Identity, KEY_LIFETIME_MS, Load, Position, Record, Walk};
-use chat_memory_core::{Entry, SessionId};
+use chat_memory_core::store::{Append, AppendId, Cost, Expiry, History, Identity, KEY_LIFETIME, Load, Position, Record, Walk};
+use chat_memory_core::{Entry, SessionId, Timestamp};
 
 /// How long a record stays in the file after its expiry, and a stub after its sweep, so that their keys and tickets are still
-/// recognised: a day, in seconds.
-pub(super) const STAYS_S: i64 = 24 * 60 * 60;
+/// recognised.
+pub(super) const STAYS: Duration = Duration::from_hours(24);
 
 /// A transaction, rolled back if dropped before its commit. Its statements are prepared once per connection.
 pub(super) struct Transaction<'c>(&'c Connection);
@@ -57,14 +59,14 @@ pub(super) struct NewRecord {
     /// When each entry was sent, as JSON; `None` if not given.
     sent_at: Option<String>,
     /// When the session counts as started, if this append starts it.
-    starts_at: i64,
-    active_at: i64,
+    starts_at: Timestamp,
+    active_at: Timestamp,
     /// Whether the session is deleted: removed from the directory, if there is anything to delete.
     deletes: bool,
 }
 
 impl NewRecord {
-    pub(super) fn of(session: &SessionId, append: &Append, deletes: bool, now_ms: i64) -> Result<Self, Error> {
+    pub(super) fn of(session: &SessionId, append: &Append, deletes: bool, now: Timestamp) -> Result<Self, Error> {
         Ok(Self {
             session: session.to_string(),
             identity: append.identity().clone(),
@@ -77,8 +79,8 @@ impl NewRecord {
             owner: append.owner().map(ToString::to_string),
             title: append.title().map(str::to_owned),
             sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
-            starts_at: append.starts_at(now_ms),
-            active_at: append.active_at(now_ms),
+            starts_at: append.starts_at(now),
+            active_at: append.active_at(now),
             deletes,
         })
     }
@@ -178,7 +180,7 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
             Some(seq) => Some((seq, AppendId::from_bytes(row.get(4)?))),
             None => None,
         };
-        let lasts = row.get::<_, Option<i64>>(5)?.map_or(Expiry::Forever, Expiry::Until);
+        let lasts = Expiry::of(row.get::<_, Option<_>>(5)?.map(Timestamp::from_secs));
         Ok(Head { key: row.get(0)?, listed: row.get(1)?, lasts, first: row.get(2)?, newest })
     };
     read().map(Some).map_err(|e: rusqlite::Error| damaged_session(session, &e))
@@ -186,26 +188,32 @@ fn head(db: &Connection, session: &str) -> Result<Option<Head>, Failure> {
 
 /// Appends a record, unless an earlier attempt did, or the log is not at the expected position. The caller has begun the
 /// transaction; after an error that is [final](Failure::Final), nothing of this append is in it.
-pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expires_at: Option<i64>) -> Result<Landed, Failure> {
+pub(super) fn append_within(
+    db: &Connection,
+    new: &NewRecord,
+    now: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Result<Landed, Failure> {
     let head = head(db, &new.session)?;
     if new.deletes && !is_there(db, head.as_ref())? {
         return Ok(Landed::Nothing);
     }
     if let Some(head) = &head
-        && let Some(stored) = earlier(db, head.key, new, now_ms)?
+        && let Some(stored) = earlier(db, head.key, new, now)?
     {
         return Ok(Landed::Earlier(stored));
     }
     if let Identity::Ticket(ticket) = &new.identity {
-        ticket.check_age(now_ms).map_err(Failure::Final)?;
+        ticket.check_age(now).map_err(Failure::Final)?;
     }
     let newest = head.as_ref().and_then(|head| head.newest);
-    let actual = Position::new(newest.map_or(0, |(seq, _)| seq + 1), newest.map(|(_, id)| id), now_ms);
+    let actual = Position::new(newest.map_or(0, |(seq, _)| seq + 1), newest.map(|(_, id)| id), now);
     if new.expected.as_ref().is_some_and(|expected| *expected != actual) {
         return Ok(Landed::Conflict(actual));
     }
+    let expires_s = expires_at.map(Timestamp::as_secs);
     // A session whose records have all expired has ended: this starts another, with its own owner and title.
-    let started = !head.as_ref().is_some_and(|head| head.listed && !head.lasts.is_over(now_ms));
+    let started = !head.as_ref().is_some_and(|head| head.listed && !head.lasts.is_over(now));
     let key = match &head {
         Some(head) => head.key,
         None => {
@@ -219,14 +227,21 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         db.prepare_cached(
             "UPDATE sessions SET created_at = ?2, last_at = ?3, expires_at = ?4, owner = ?5, title = ?6, metadata = NULL WHERE key = ?1",
         )?
-        .execute(params![key, new.starts_at, new.active_at.max(new.starts_at), expires_at, new.owner, new.title])?;
+        .execute(params![
+            key,
+            new.starts_at.as_millis(),
+            new.active_at.max(new.starts_at).as_millis(),
+            expires_s,
+            new.owner,
+            new.title
+        ])?;
     } else {
         // No expiry is NULL, and so is the maximum of NULL and any other value. A clock that is set back must not move a session
         // down, or two pages of a list would both show it.
         db.prepare_cached(
             "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, ?3) WHERE key = ?1",
         )?
-        .execute(params![key, new.active_at, expires_at])?;
+        .execute(params![key, new.active_at.as_millis(), expires_s])?;
     }
     let seq = actual.next();
     if i64::try_from(seq).is_err() {
@@ -243,9 +258,9 @@ pub(super) fn append_within(db: &Connection, new: &NewRecord, now_ms: i64, expir
         ":session": key,
         ":seq": seq,
         ":append_id": new.append_id.as_bytes(),
-        ":created_at": now_ms,
-        ":expires_at": expires_at,
-        ":purge_at": expires_at.map(|at| at.saturating_add(STAYS_S)),
+        ":created_at": now.as_millis(),
+        ":expires_at": expires_s,
+        ":purge_at": expires_at.map(|at| (at + STAYS).as_secs()),
         ":rewind": new.rewind,
         ":metadata": new.metadata,
         ":sent_at": new.sent_at,
@@ -274,10 +289,10 @@ pub(super) fn unlist(db: &Connection, key: i64) -> rusqlite::Result<()> {
 }
 
 /// Finds the record of an earlier attempt at the same append.
-fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Option<Stored>, Failure> {
+fn earlier(db: &Connection, key: i64, new: &NewRecord, now: Timestamp) -> Result<Option<Stored>, Failure> {
     let (sql, bound) = match &new.identity {
         Identity::New => return Ok(None),
-        Identity::Key(_) => (BY_KEY, now_ms - KEY_LIFETIME_MS),
+        Identity::Key(_) => (BY_KEY, (now - KEY_LIFETIME).as_millis()),
         Identity::Ticket(ticket) => (BY_TICKET, i64::try_from(ticket.lowest()).unwrap_or(i64::MAX)),
     };
     let mut query = db.prepare_cached(sql)?;
@@ -286,17 +301,17 @@ fn earlier(db: &Connection, key: i64, new: &NewRecord, now_ms: i64) -> Result<Op
 }
 
 /// Loads the newest part of a session's view.
-pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> Result<History, Failure> {
+pub(super) fn load(db: &Connection, session: &str, load: &Load, now: Timestamp) -> Result<History, Failure> {
     let _transaction = Transaction::to_read(db)?;
     let mut cost = Cost::new(1, 0);
     let Some(Head { key, first, newest, .. }) = head(db, session)? else {
-        return Ok(History::new(Vec::new(), true, Position::new(0, None, now_ms)).with_cost(cost));
+        return Ok(History::new(Vec::new(), true, Position::new(0, None, now)).with_cost(cost));
     };
     let missing = |seq| Failure::Record { session: session.to_owned(), seq, why: "is missing".to_owned() };
     let (newest, id) = newest.ok_or_else(|| missing(first))?;
-    let position = Position::new(newest + 1, Some(id), now_ms);
+    let position = Position::new(newest + 1, Some(id), now);
     let mut query = db.prepare_cached(BACKWARDS_FROM)?;
-    let mut walk = Walk::new(load, Some(newest), now_ms);
+    let mut walk = Walk::new(load, Some(newest), now);
     // One pass over the rows per stretch without a rewind.
     while let Some(from) = walk.wants() {
         let mut rows = query.query(params![key, from])?;
@@ -318,7 +333,7 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now_ms: i64) -> 
             };
             if stored.purged {
                 // Set by a clock that may have been ahead of this one. Its rewind still counts.
-                stored.record.expires_at = stored.record.expires_at.map(|at| at.min(now_ms.div_euclid(1000)));
+                stored.record.expires_at = stored.record.expires_at.map(|at| at.min(now));
             } else if !stored.messages_left && !stored.cleared {
                 return Err(damaged_record(session, next, &"its messages are missing, though nothing erased them"));
             }
@@ -342,8 +357,8 @@ fn stored(db: &Connection, row: &Row<'_>, session: &str) -> Result<Stored, Failu
     let texts = |n| row.get_ref(n).and_then(|value| Ok(value.as_str_or_null()?)).map_err(|e| damaged(&e));
     let (metadata, messages, sent_at) = (texts(6)?, texts(7)?, texts(9)?);
     let append_id = AppendId::from_bytes(row.get(1).map_err(|e| damaged(&e))?);
-    let mut read = Record::new(seq, append_id, row.get(2).map_err(|e| damaged(&e))?);
-    read.expires_at = row.get(3).map_err(|e| damaged(&e))?;
+    let mut read = Record::new(seq, append_id, row.get(2).map(Timestamp::from_millis).map_err(|e| damaged(&e))?);
+    read.expires_at = row.get::<_, Option<_>>(3).map_err(|e| damaged(&e))?.map(Timestamp::from_secs);
     read.rewind = row.get(4).map_err(|e| damaged(&e))?;
     read.metadata = metadata.map(serde_json::from_str::<Map<String, Value>>).transpose().map_err(|e| damaged(&e))?;
     read.sent_at = sent_at.map(serde_json::from_str).transpose().map_err(|e| damaged(&e))?.unwrap_or_default();

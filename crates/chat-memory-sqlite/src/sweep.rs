@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::log::{STAYS_S, Transaction, damaged_record, damaged_session, unlist};
+use super::log::{STAYS, Transaction, damaged_record, damaged_session, unlist};
+use chat_memory_core::Timestamp;
 
 /// Records erased per transaction, so that other writers do not wait long.
 const PER_STEP: u64 = 64;
@@ -25,7 +26,7 @@ pub(super) struct Step {
 }
 
 /// Sweeps the next few records below the session's newest clear: each becomes a stub that keeps its append id.
-pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step, Failure> {
+pub(super) fn sweep(db: &Connection, session: &str, now: Timestamp) -> Result<Step, Failure> {
     let transaction = Transaction::to_write(db)?;
     // SQLite's own errors concern the file; an impossible value concerns the session.
     let damaged = |error: rusqlite::Error| match error.sqlite_error_code() {
@@ -57,7 +58,7 @@ pub(super) fn sweep(db: &Connection, session: &str, now_ms: i64) -> Result<Step,
             "UPDATE records SET messages = NULL, metadata = NULL, sent_at = NULL, rewind = NULL, expires_at = NULL, cleared_by = ?4, purge_at = ?5
              WHERE session = ?1 AND seq >= ?2 AND seq < ?3 AND messages IS NOT NULL",
         )?
-        .execute(params![key, from, to, clear, now_ms.div_euclid(1000) + STAYS_S])?;
+        .execute(params![key, from, to, clear, (now + STAYS).as_secs()])?;
     db.prepare_cached("UPDATE sessions SET swept = ?2 WHERE key = ?1")?.execute(params![key, to])?;
     transaction.commit()?;
     Ok(Step { records: records as u64, done: to == clear })
@@ -74,8 +75,8 @@ pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
 }
 
 /// Erases a few of the expired records, also from the write-ahead log, and returns how many.
-pub(super) fn purge_a_little(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
-    let purged = purge(db, now_ms)?;
+pub(super) fn purge_a_little(db: &Connection, now: Timestamp) -> Result<u64, Failure> {
+    let purged = purge(db, now)?;
     if purged > 0 {
         empty_log_of_writes(db)?;
     }
@@ -86,10 +87,9 @@ pub(super) fn purge_a_little(db: &Connection, now_ms: i64) -> Result<u64, Failur
 ///
 /// A record in the middle of its log becomes a dead stub (no messages, no expiry) that keeps its number and its rewind; dead
 /// stubs at the start of the log are deleted. The newest record stays, so that no number is ever used twice.
-pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
-    let now_s = now_ms.div_euclid(1000);
+pub(super) fn purge(db: &Connection, now: Timestamp) -> Result<u64, Failure> {
     // Usually there is nothing to do, and this needs no lock.
-    let due = db.prepare_cached(IS_DUE)?.query_row([now_s], |_| Ok(())).optional()?;
+    let due = db.prepare_cached(IS_DUE)?.query_row([now.as_secs()], |_| Ok(())).optional()?;
     if due.is_none() {
         return Ok(0);
     }
@@ -99,13 +99,13 @@ pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
             "UPDATE records SET messages = NULL, metadata = NULL, sent_at = NULL, purge_at = NULL
              WHERE rowid IN (SELECT rowid FROM records WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2) RETURNING session",
         )?
-        .query_map(params![now_s, PER_STEP], |row| row.get(0))?
+        .query_map(params![now.as_secs(), PER_STEP], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let purged = sessions.len() as u64;
     sessions.sort_unstable();
     sessions.dedup();
     for key in sessions {
-        drop_dead(db, key, now_s)?;
+        drop_dead(db, key, now)?;
     }
     transaction.commit()?;
     Ok(purged)
@@ -113,7 +113,7 @@ pub(super) fn purge(db: &Connection, now_ms: i64) -> Result<u64, Failure> {
 
 /// Deletes the dead records at the start of a log, except the newest. A session whose records have all expired leaves the
 /// directory.
-fn drop_dead(db: &Connection, key: i64, now_s: i64) -> Result<(), Failure> {
+fn drop_dead(db: &Connection, key: i64, now: Timestamp) -> Result<(), Failure> {
     let newest: u64 = db.prepare_cached("SELECT max(seq) FROM records WHERE session = ?1")?.query_row([key], |row| row.get(0))?;
     let first_alive: Option<u64> = db
         .prepare_cached(
@@ -124,7 +124,8 @@ fn drop_dead(db: &Connection, key: i64, now_s: i64) -> Result<(), Failure> {
     let first = first_alive.unwrap_or(newest);
     db.prepare_cached("DELETE FROM records WHERE session = ?1 AND seq < ?2")?.execute(params![key, first])?;
     db.prepare_cached("UPDATE sessions SET first = ?2 WHERE key = ?1")?.execute(params![key, first])?;
-    let is_over = db.prepare_cached("SELECT 1 FROM sessions WHERE key = ?1 AND expires_at <= ?2")?.exists(params![key, now_s])?;
+    let is_over =
+        db.prepare_cached("SELECT 1 FROM sessions WHERE key = ?1 AND expires_at <= ?2")?.exists(params![key, now.as_secs()])?;
     if is_over {
         unlist(db, key)?;
     }

@@ -1,7 +1,7 @@
 //! An append that any process can make again: it is described, not stored.
 
 use chat_memory::store::{Append, AppendId, Expiry, History, Position, Record};
-use chat_memory::{Error, Message, Owner, SessionId};
+use chat_memory::{Error, Message, Owner, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -103,8 +103,8 @@ pub fn owner(name: &str) -> Result<Option<Owner>, Error> {
 
 /// A record that represents everything that a rewind hides.
 fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
-    let mut hidden = Record::new(seq, AppendId::from_bytes([0; 16]), 0);
-    hidden.expires_at = expires_at;
+    let mut hidden = Record::new(seq, AppendId::from_bytes([0; 16]), Timestamp::UNIX_EPOCH);
+    hidden.expires_at = expires_at.map(Timestamp::from_secs);
     hidden
 }
 
@@ -112,8 +112,8 @@ fn hidden(seq: u64, expires_at: Option<i64>) -> Record {
 pub fn rewind(history: &History, seq: u64) -> Option<What> {
     let append = Append::rewind(history, seq, None::<Message>).ok()?;
     let hidden = history.records.iter().filter(|record| record.seq >= seq);
-    let lasts = hidden.map(|record| record.expires_at.map_or(Expiry::Forever, Expiry::Until)).max();
-    let hides_until = lasts.and_then(|lasts| if let Expiry::Until(at) = lasts { Some(at) } else { None });
+    let lasts = hidden.map(|record| Expiry::of(record.expires_at)).max();
+    let hides_until = lasts.and_then(Expiry::at).map(Timestamp::as_secs);
     Some(What::Rewind { to: append.rewinds_to()?, hides_until })
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chat_memory::store::{ChatStore, History, Load, Position, SessionQuery, SessionUpdate};
-use chat_memory::{Error, ErrorKind, SessionId, torture};
+use chat_memory::{Error, ErrorKind, SessionId, Timestamp, torture};
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Event, Loaded, Outcome, Shown};
@@ -154,8 +154,13 @@ pub struct Repeat {
 
 impl Repeat {
     fn is_in_time(&self) -> bool {
-        torture::wall_ms() - self.op.first_tried < REPEATED_MS
+        clock() - self.op.first_tried < REPEATED_MS
     }
+}
+
+/// The wall clock of this process, in milliseconds.
+fn clock() -> i64 {
+    Timestamp::now().as_millis()
 }
 
 /// How long appends are repeated: a little less than keys and tickets are valid for, since clocks differ.
@@ -240,7 +245,7 @@ impl Worker {
         };
         say(&Event::Tries { at: now_us(), number, op: op.clone(), ticket: ticket.map(str::to_owned) });
         let answer = self.store.append(&session, &append).await;
-        let (at, clock) = (now_us(), torture::wall_ms());
+        let (at, clock) = (now_us(), clock());
         let outcome = match &answer {
             Ok(appended) => {
                 Outcome::Appended { seq: appended.seq, id: appended.position.last().map(|id| id.to_string()).unwrap_or_default() }
@@ -281,7 +286,7 @@ impl Worker {
         say(&Event::Deletes { at: now_us(), number, session: session.to_owned() });
         let answer = self.store.delete(&id).await;
         let settled = !answer.as_ref().is_err_and(Error::is_in_doubt);
-        say(&Event::Deleted { at: now_us(), number, clock: torture::wall_ms(), settled });
+        say(&Event::Deleted { at: now_us(), number, clock: clock(), settled });
         if let Err(error) = answer {
             self.heed(&format!("a delete of {session}"), &error);
         }
@@ -294,7 +299,7 @@ impl Worker {
 
     async fn load(&self, session: &str, load: &Load, messages: Option<usize>) -> Option<History> {
         let id = SessionId::new(session).ok()?;
-        let (from, clock_from) = (now_us(), torture::wall_ms());
+        let (from, clock_from) = (now_us(), clock());
         let history = match self.store.load(&id, load).await {
             Ok(history) => history,
             Err(error) => {
@@ -302,11 +307,19 @@ impl Worker {
                 return None;
             }
         };
-        let (to, clock_to) = (now_us(), torture::wall_ms());
+        let (to, clock_to) = (now_us(), clock());
         let shown = history.records.iter().map(|record| {
             let (op, equal) = op::recognize(record);
             let (seq, id) = (record.seq, record.append_id.to_string());
-            Shown { seq, id, rewind: record.rewind, expires_at: record.expires_at, messages: record.entries.len(), op, equal }
+            Shown {
+                seq,
+                id,
+                rewind: record.rewind,
+                expires_at: record.expires_at.map(Timestamp::as_secs),
+                messages: record.entries.len(),
+                op,
+                equal,
+            }
         });
         let loaded = Loaded {
             from,
@@ -502,7 +515,7 @@ impl Task {
         let messages = if length > 10_000 { 1 } else { messages };
         let expected = expected.map(|position| position.to_string());
         let keyed = keyed && self.worker.orders.keys;
-        Op { number, session: session.to_owned(), what, messages, length, expected, keyed, first_tried: torture::wall_ms() }
+        Op { number, session: session.to_owned(), what, messages, length, expected, keyed, first_tried: clock() }
     }
 
     async fn append(&mut self, op: Op) {

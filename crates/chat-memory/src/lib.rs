@@ -13,7 +13,7 @@ pub mod store;
 pub use chat_memory_core::torture;
 pub use chat_memory_core::{
     Append, ChatStore, ChatStoreExt, Content, Entry, Error, ErrorKind, Message, MessageError, Namespace, Owner, Part, Role,
-    SessionId, ToolCall, backend, error, json, memory, message, wire,
+    SessionId, Timestamp, ToolCall, backend, error, json, memory, message, wire,
 };
 #[cfg(feature = "conformance")]
 pub use chat_memory_core::{conformance, conformance_tests};

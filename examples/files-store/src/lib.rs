@@ -16,12 +16,12 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use chat_memory::backend::{check_title, wall_ms};
+use chat_memory::backend::check_title;
 use chat_memory::store::{
-    Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, History, Identity, KEY_LIFETIME_MS, Load, Position,
-    Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Ticket, Walk,
+    Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, History, Identity, KEY_LIFETIME, Load, Position, Record,
+    SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Ticket, Walk,
 };
-use chat_memory::{Error, ErrorKind, SessionId};
+use chat_memory::{Error, ErrorKind, SessionId, Timestamp};
 use serde_json::{Value, json};
 
 /// A store of sessions in a folder. Clones share it, as do the stores that other processes open on the folder.
@@ -125,31 +125,31 @@ impl Log {
     }
 
     fn position(&self) -> Position {
-        Position::new(self.records.len() as u64, self.records.last().map(|record| record.append_id), wall_ms())
+        Position::new(self.records.len() as u64, self.records.last().map(|record| record.append_id), Timestamp::now())
     }
 
     fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        let (id, now_ms, position) = (append.id_in(session), wall_ms(), self.position());
-        let (ticket, since_ms) = match append.identity() {
-            Identity::Ticket(ticket) => (*ticket, i64::MIN),
-            _ => (Ticket::new(id, position.next()), now_ms - KEY_LIFETIME_MS),
+        let (id, now, position) = (append.id_in(session), Timestamp::now(), self.position());
+        let (ticket, since) = match append.identity() {
+            Identity::Ticket(ticket) => (*ticket, Timestamp::MIN),
+            _ => (Ticket::new(id, position.next()), now - KEY_LIFETIME),
         };
-        if let Some(record) = self.records.iter().rfind(|record| record.append_id == id && record.created_at > since_ms) {
+        if let Some(record) = self.records.iter().rfind(|record| record.append_id == id && record.created_at > since) {
             if !record.is_stub() && !append.is_body_of(record) {
                 return Err(append.reused(record.seq));
             }
-            let mut appended = appended(record, now_ms);
+            let mut appended = appended(record, now);
             appended.repeated = true;
             return Ok(appended.with_cost(Cost::new(1, 0)));
         }
-        ticket.check_age(now_ms)?;
+        ticket.check_age(now)?;
         if append.expected().is_some_and(|expected| *expected != position) {
             return Err(Error::conflict(position));
         }
-        let start = || SessionInfo::started_by(session.clone(), append, now_ms);
+        let start = || SessionInfo::started_by(session.clone(), append, now);
         let mut info = self.info.clone().unwrap_or_else(start);
-        info.last_at = info.last_at.max(Some(append.active_at(now_ms)));
-        let record = append.record(position.next(), ticket.append_id(), now_ms, None);
+        info.last_at = info.last_at.max(Some(append.active_at(now)));
+        let record = append.record(position.next(), ticket.append_id(), now, None);
         let mut appended = self.push(&record, ticket, Some(info))?;
         appended.started = self.info.is_none();
         Ok(appended)
@@ -159,7 +159,7 @@ impl Log {
     fn delete(self) -> Result<bool, Error> {
         if self.info.is_some() {
             let ticket = Ticket::new(AppendId::random(), self.position().next());
-            let clear = Append::clear().record(ticket.lowest(), ticket.append_id(), wall_ms(), None);
+            let clear = Append::clear().record(ticket.lowest(), ticket.append_id(), Timestamp::now(), None);
             self.push(&clear, ticket, None).map_err(|e| e.of_repeatable("deleted"))?;
         }
         Ok(self.info.is_some())
@@ -205,8 +205,8 @@ impl Log {
     }
 }
 
-fn appended(record: &Record, now_ms: i64) -> Appended {
-    Appended::new(record.seq, Position::after(record, now_ms), record.created_at)
+fn appended(record: &Record, now: Timestamp) -> Appended {
+    Appended::new(record.seq, Position::after(record, now), record.created_at)
 }
 
 /// Makes a new or renamed file durable. Windows opens no folder, and needs no sync of one.
@@ -241,7 +241,7 @@ impl ChatStore for FilesStore {
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         let load = load.clone();
         self.with(session, false, move |log| {
-            let mut walk = Walk::new(&load, (log.records.len() as u64).checked_sub(1), wall_ms());
+            let mut walk = Walk::new(&load, (log.records.len() as u64).checked_sub(1), Timestamp::now());
             while let Some(seq) = walk.wants() {
                 let record = &log.records[seq as usize];
                 if record.is_stub() { walk.end() } else { walk.take(record.clone()) }

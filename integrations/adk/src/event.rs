@@ -7,7 +7,7 @@
 use adk_core::{Content as Theirs, Event, FunctionResponseData, Part as TheirPart};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chat_memory::{Content, Message, Part, Role, ToolCall};
+use chat_memory::{Content, Message, Part, Role, Timestamp, ToolCall};
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
@@ -48,7 +48,7 @@ pub fn to_messages(event: &Event) -> Result<Vec<Message>, serde_json::Error> {
 
 /// Converts a record's messages to events: the one that adk-rust wrote, or, for another program's record, one for each message. Its
 /// id then says which message of which record it is.
-pub fn from_messages(messages: &[Message], seq: u64, created_at: i64) -> Vec<Event> {
+pub fn from_messages(messages: &[Message], seq: u64, created_at: Timestamp) -> Vec<Event> {
     match exact(messages) {
         Some(event) => vec![event],
         None => messages.iter().enumerate().map(|(place, message)| foreign(message, seq, place, created_at)).collect(),
@@ -66,9 +66,9 @@ fn exact(messages: &[Message]) -> Option<Event> {
     serde_json::from_value(rest).ok()
 }
 
-fn foreign(message: &Message, seq: u64, place: usize, created_at: i64) -> Event {
+fn foreign(message: &Message, seq: u64, place: usize, created_at: Timestamp) -> Event {
     let mut event = Event::with_id(format!("record-{seq}-{place}"), "");
-    event.timestamp = DateTime::from_timestamp_millis(created_at).unwrap_or_default();
+    event.timestamp = DateTime::from_timestamp_millis(created_at.as_millis()).unwrap_or_default();
     let (author, role) = match message.role {
         Role::System => ("system", "system"),
         Role::Tool => ("agent", "function"),
@@ -243,7 +243,7 @@ mod tests {
                 Message::from_json(&message.to_value().to_string()).expect("it can be read")
             })
             .collect();
-        let read = from_messages(&stored, 0, 0);
+        let read = from_messages(&stored, 0, Timestamp::UNIX_EPOCH);
         assert_eq!(serde_json::to_value(&read).expect("JSON"), json!([event]));
     }
 
@@ -255,11 +255,31 @@ mod tests {
         assert!(stored.len() < 1600, "{}", stored.len());
     }
 
+    /// `testdata/adk.json`: what the Python package `chat_memory.adk` and this crate store, and how each reads what the other wrote. The
+    /// Python package tests the same cases from its side.
+    #[test]
+    fn events_of_the_python_package_are_read_and_written_alike() {
+        let cases: Value = serde_json::from_str(include_str!("../../../testdata/adk.json")).expect("JSON");
+        let event = |event: &Value| serde_json::from_value::<Event>(event.clone()).expect("an event");
+        let json = |event: &Event| serde_json::to_value(event).expect("JSON");
+        for case in cases["python"].as_array().expect("a list") {
+            let messages = case["messages"].as_array().expect("a list").iter();
+            let messages: Vec<_> = messages.map(|one| Message::from_json(&one.to_string()).expect("a message")).collect();
+            let [read] = from_messages(&messages, 0, Timestamp::UNIX_EPOCH).try_into().expect("one event");
+            assert_eq!(json(&read), json(&event(&case["rust"])), "{}", case["name"]);
+        }
+        for case in cases["rust"].as_array().expect("a list") {
+            let messages = to_messages(&event(&case["event"])).expect("messages");
+            let messages: Vec<_> = messages.iter().map(Message::to_value).collect();
+            assert_eq!(&json!(messages), &case["messages"], "{}", case["name"]);
+        }
+    }
+
     #[test]
     fn foreign_messages_become_one_event_each() {
         let calls =
             [ToolCall::function("c1", "weather", r#"{"city": "Paris"}"#), ToolCall::function("c2", "weather", "not JSON")];
-        let events = from_messages(&[Message::tool_calls(calls), Message::tool("c1", "21 °C")], 7, 1000);
+        let events = from_messages(&[Message::tool_calls(calls), Message::tool("c1", "21 °C")], 7, Timestamp::from_secs(1));
         let [calls, result] = events.as_slice() else { panic!("an event for each message: {events:?}") };
         assert_eq!((calls.id.as_str(), calls.author.as_str(), calls.timestamp.timestamp()), ("record-7-0", "agent", 1));
         assert_eq!(calls.tool_calls().len(), 2);

@@ -86,7 +86,7 @@ impl View {
             } else if let Some(state) = &mut state {
                 state.extend(own.iter().flat_map(|event| extract_state_deltas(&event.actions.state_delta).2));
             }
-            let written = DateTime::from_timestamp_millis(record.created_at).unwrap_or_default();
+            let written = DateTime::from_timestamp_millis(record.created_at.as_millis()).unwrap_or_default();
             updated_at = own.last().map_or(written, |event| event.timestamp);
             events.extend(own.into_iter().map(|event| (record.seq, event)));
         }

@@ -2,17 +2,16 @@
 
 use std::future::Future;
 use std::io::{self, Read as _, Write};
-use std::time::Duration;
 
 use chat_memory::memory::{Omitted, Policy, recall};
 use chat_memory::wire::openai;
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, Message, Owner, SessionId};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::import::style;
+use super::progress::bar;
 use super::{explain_start, owner, session_id};
 use crate::app::App;
 use crate::completion;
@@ -156,11 +155,7 @@ struct Waiting(ProgressBar);
 
 impl Waiting {
     fn for_(what: &'static str) -> Self {
-        let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})")).with_message(what);
-        // Nothing is drawn if standard error is not a terminal.
-        bar.set_draw_target(ProgressDrawTarget::stderr());
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Self(bar)
+        Self(bar(None, "{spinner} {msg} ({elapsed})").with_message(what))
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chat_memory::store::{History, Load, Record, SessionInfo, SessionPage, SessionQuery};
-use chat_memory::wire::Format;
+use chat_memory::wire::{Format, times_of};
 use chat_memory::{ChatStore, Error, ErrorKind, SessionId};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
+use super::progress::bar;
 use super::{NO_SUCH_SESSION, count, formats, owner, say_scan_cost, stored_id};
 use crate::app::App;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
@@ -87,14 +87,12 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         format: arguments.format,
         jobs: arguments.jobs.into(),
         reading: VecDeque::new(),
-        bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+        bar: bar(None, "{spinner} {msg}"),
         sessions: 0,
         messages: 0,
         bare: 0,
         failed: 0,
     };
-    export.bar.set_style(super::import::style("{spinner} {msg}"));
-    export.bar.enable_steady_tick(Duration::from_millis(250));
     interrupt.clears(&export.bar);
     match interrupt.or(export.write_all(store, which)).await {
         Some(written) => written.and_then(|()| export.end()),
@@ -227,8 +225,7 @@ impl Export<'_> {
         let others = other_entries(&history);
         let entries = history.entries().count() as u64;
         let written = self.format.write_placed(&history.into_messages());
-        // A value of several messages was complete when the last of them was sent.
-        let sent_at: Vec<_> = written.iter().map(|(place, _)| times.get(*place).copied().flatten()).collect();
+        let sent_at = times_of(&written, &times);
         fields.insert("messages".into(), written.into_iter().map(|(_, value)| value).collect());
         if !others.is_empty() {
             fields.insert("other_entries".into(), others.into());
@@ -239,7 +236,7 @@ impl Export<'_> {
             put("title", title.map(Value::String));
             put("metadata", metadata.map(Value::Object));
             // A table of Flowise's or LangChain's stores no times.
-            put("created_at", (created_at > 0).then(|| utc_time(created_at).into()));
+            put("created_at", created_at.known().map(|at| utc_time(at).into()));
         }
         if sent_at.iter().any(Option::is_some) {
             fields.insert("sent_at".into(), sent_at.into_iter().map(|at| at.map(utc_time)).collect());

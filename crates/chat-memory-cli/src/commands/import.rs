@@ -1,35 +1,33 @@
 //! `import`
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chat_memory::backend::check_title;
-use chat_memory::store::{Cost, Load, Position, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Error, Message, SessionId};
+use chat_memory::store::{Load, Position, SessionUpdate};
+use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Error, Message, SessionId, Timestamp};
 use clap::Args;
 use clap::builder::TypedValueParser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{choices, count, input, owner};
+use super::progress::concerns_one_session;
+use super::{choices, input, owner};
 use crate::app::App;
 use crate::escape::visible_line;
-use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED};
+use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::say;
 
 mod conversation;
 mod forms;
+mod report;
 mod source;
 
-use conversation::{Conversation, Form, Ids, MadeId};
-use source::Place;
+use conversation::{Conversation, Form, Ids};
+use report::{Import, Written};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -103,7 +101,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     interrupt.clears(&import.bar);
     let mut running = JoinSet::new();
     // The sessions' order if the file has no times: each starts after the one before it.
-    let mut started = 0;
+    let mut started = Timestamp::UNIX_EPOCH;
     while import.reading || !running.is_empty() {
         tokio::select! {
             () = interrupt.asked(), if import.reading => import.interrupt(),
@@ -118,10 +116,10 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                     conversation.owner = conversation.owner.or_else(|| owner.clone());
                     if conversation.started_at.is_none() {
                         // No two in the same millisecond, and none in the future, which would count as now.
-                        while now_ms() <= started {
+                        while Timestamp::now() <= started {
                             tokio::time::sleep(Duration::from_millis(1)).await;
                         }
-                        started = now_ms();
+                        started = Timestamp::now();
                         conversation.started_at = Some(started);
                     }
                     let (store, interrupt, bar) = (Arc::clone(&store), interrupt.clone(), import.bar.clone());
@@ -150,10 +148,6 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     import.end()
 }
 
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
 /// Reading blocks, so it has a thread of its own; the channel's size keeps it from running far ahead.
 fn read_in_background(
     reader: impl std::io::BufRead + Send + 'static,
@@ -175,25 +169,6 @@ fn read_in_background(
         }
     });
     lines
-}
-
-/// Whether other sessions may succeed after this error.
-fn concerns_one_session(error: &Error) -> bool {
-    error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt() || error.is_unsupported()
-}
-
-/// The result for one session.
-#[derive(Debug, Default)]
-struct Written {
-    started: u64,
-    turns: u64,
-    messages: u64,
-    there: u64,
-    /// Sessions whose owner, title or metadata the store cannot hold.
-    described: u64,
-    /// Whether it was interrupted in the middle.
-    is_cut: bool,
-    cost: Cost,
 }
 
 /// Brings one session to its state in the file.
@@ -309,198 +284,6 @@ fn differs(session: &SessionId, actual: &Position) -> Error {
         "session {session} not imported: it has other messages than the file, or more; compare it with `export`, import it under \
          another id with --id-prefix, or delete it first"
     ))
-}
-
-/// The whole import: its progress, its totals, its failures.
-struct Import<'a> {
-    app: &'a App,
-    file: &'a Path,
-    bar: ProgressBar,
-    /// Whether to read more of the file.
-    reading: bool,
-    /// The place of each session in the file.
-    seen: HashMap<SessionId, Place>,
-    done: Written,
-    sessions: u64,
-    made_ids: Vec<(Place, SessionId, MadeId)>,
-    left_out: BTreeMap<String, u64>,
-    failed: Vec<Value>,
-    /// Whether a part of the file was not read.
-    unread: bool,
-    interrupted: bool,
-    code: Option<u8>,
-}
-
-impl<'a> Import<'a> {
-    fn new(app: &'a App, size: Option<u64>, file: &'a Path) -> Self {
-        // Drawn on a terminal only.
-        let bar = match size {
-            Some(size) => ProgressBar::new(size).with_style(style("{bar:30} {percent}% {msg} ({eta} left)")),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
-        };
-        bar.set_draw_target(ProgressDrawTarget::stderr());
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Self {
-            app,
-            file,
-            bar,
-            reading: true,
-            seen: HashMap::new(),
-            done: Written::default(),
-            sessions: 0,
-            made_ids: Vec::new(),
-            left_out: BTreeMap::new(),
-            failed: Vec::new(),
-            unread: false,
-            interrupted: false,
-            code: None,
-        }
-    }
-
-    /// Two conversations of one session would race each other.
-    fn first_time(&mut self, conversation: &Conversation) -> Result<(), Error> {
-        match self.seen.insert(conversation.id.clone(), conversation.place) {
-            None => Ok(()),
-            Some(before) => Err(Error::invalid(format!("duplicate session in the file: it is also at {before}"))),
-        }
-    }
-
-    fn stop(&mut self) {
-        self.unread |= self.reading;
-        self.reading = false;
-    }
-
-    fn interrupt(&mut self) {
-        self.stop();
-        self.interrupted = true;
-    }
-
-    fn cannot_read(&mut self, error: Error) {
-        self.stop();
-        let how = "nothing after this was read; fix it and run the import again, which continues after what is already stored";
-        let (kind, file) = (error.kind(), self.file.display());
-        self.fail(None, Error::new(kind, format!("{file}: {error}; {how}")));
-    }
-
-    fn add(&mut self, at: u64, conversation: &Conversation, written: &Written) {
-        if written.is_cut {
-            self.unread = true;
-        }
-        self.sessions += 1;
-        self.done.started += written.started;
-        self.done.turns += written.turns;
-        self.done.messages += written.messages;
-        self.done.there += written.there;
-        self.done.described += written.described;
-        if let Some(why) = &conversation.made_id {
-            self.made_ids.push((conversation.place, conversation.id.clone(), why.clone()));
-        }
-        for field in &conversation.left_out {
-            *self.left_out.entry(field.clone()).or_default() += 1;
-        }
-        self.app.add_cost(written.cost);
-        self.bar.set_position(at.max(self.bar.position()));
-        self.bar.set_message(format!("{}, {}", count(self.sessions, "session"), count(self.done.turns, "turn")));
-    }
-
-    fn fail(&mut self, of: Option<&Conversation>, error: Error) {
-        let code = if error.is_conflict() { CONFLICT } else { FAILED };
-        // The conflict exit code is used only if nothing worse happened.
-        self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
-        let (line, id) = (of.map(|of| of.place.line), of.map(|of| of.id.as_str()));
-        let place = of.map_or_else(String::new, |of| format!("{}, session {}: ", of.place, of.id));
-        if !self.app.json() {
-            self.bar.suspend(|| say(format_args!("chat-memory: {place}{error}")));
-        }
-        self.failed.push(json!({ "line": line, "id": id, "error": error.to_string() }));
-    }
-
-    fn end(mut self) -> Result<(), Failure> {
-        self.bar.finish_and_clear();
-        // Several are stored concurrently and end in any order.
-        self.made_ids.sort_by_key(|(place, ..)| (place.line, place.nth));
-        self.failed.sort_by_key(|failed| failed["line"].as_u64());
-        let Written { started, turns, messages, there, described, .. } = self.done;
-        if self.app.json() {
-            let made_ids = self.made_ids.iter().map(|(place, id, why)| {
-                let of = if let MadeId::Refused(id) = why { Some(id) } else { None };
-                json!({ "line": place.line, "id": id.as_str(), "of": of })
-            });
-            self.app.out.json(&json!({
-                "sessions": self.sessions,
-                "started": started,
-                "turns": turns,
-                "messages": messages,
-                "messages_there": there,
-                "described": described,
-                "made_ids": made_ids.collect::<Vec<_>>(),
-                "left_out": self.left_out,
-                "failed": self.failed,
-                "complete": !self.unread,
-                "cost": self.app.cost(),
-            }))?;
-        } else {
-            let (turns, messages, sessions) = (count(turns, "turn"), count(messages, "message"), count(self.sessions, "session"));
-            let mut line = format!("imported {turns} ({messages}) of {sessions}, {started} of them new");
-            if there > 0 {
-                line.push_str(&format!(
-                    "; {} already stored",
-                    if there == 1 { "1 message was".into() } else { format!("{there} messages were") }
-                ));
-            }
-            if described > 0 {
-                line.push_str(&format!(
-                    "; {} with an owner, a title or metadata, which the store cannot hold",
-                    count(described, "session")
-                ));
-            }
-            if !self.failed.is_empty() {
-                line.push_str(&format!("; {} failed: fix that and run it again", self.failed.len()));
-            }
-            self.say_made_ids();
-            if !self.left_out.is_empty() {
-                let fields = self.left_out.iter().map(|(name, n)| format!("{:?} ({})", name, count(*n, "conversation")));
-                say(format_args!("omitted, since a session cannot hold them: {}", listed(fields)));
-            }
-            self.app.out.line(line)?;
-        }
-        if self.interrupted {
-            self.app.out.flush()?;
-            say("interrupted: run the same command again to continue; nothing is stored twice");
-            return Err(Failure::Printed(INTERRUPTED));
-        }
-        self.code.map_or(Ok(()), |code| Err(Failure::Printed(code)))
-    }
-
-    /// Lists the sessions whose id is not the file's.
-    fn say_made_ids(&self) {
-        let without: Vec<_> = self.made_ids.iter().filter(|(_, _, why)| *why == MadeId::None).map(|(_, id, _)| id).collect();
-        if !without.is_empty() {
-            let ids = without.iter().map(|id| id.as_str());
-            let of = count(without.len() as u64, "conversation");
-            say(format_args!(
-                "{of} without an id: stored under ids derived from their content, the same each time: {}",
-                listed(ids)
-            ));
-        }
-        for (place, id, why) in &self.made_ids {
-            if let MadeId::Refused(refused) = why {
-                say(format_args!("{place}: no store accepts the id {refused:?}; stored as {id}"));
-            }
-        }
-    }
-}
-
-/// The first few, and how many more there are.
-fn listed(items: impl ExactSizeIterator<Item = impl Display>) -> String {
-    const SHOWN: usize = 5;
-    let more = items.len().saturating_sub(SHOWN);
-    let shown: Vec<_> = items.take(SHOWN).map(|item| item.to_string()).collect();
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
-}
-
-pub(super) fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `key`: the API keys of `serve`.
 
+use chat_memory::Timestamp;
 use std::path::PathBuf;
 
 use chat_memory_server::keys::{self, Key, Right};
@@ -115,7 +116,7 @@ fn print(app: &App, key: &Key) -> Result<(), Failure> {
     app.out.line(format_args!(
         "{}  {}  {}{namespace}  {}",
         key.id,
-        time(key.created_at.as_millisecond(), &app.style().zone),
+        time(Timestamp::from_millis(key.created_at.as_millisecond()), &app.style().zone),
         rights.join(","),
         visible_line(&key.name)
     ))

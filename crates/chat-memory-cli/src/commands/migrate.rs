@@ -2,29 +2,29 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Cost, History, Load, Record, SessionInfo, SessionUpdate};
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, SessionId};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget};
-use serde_json::{Value, json};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::ids::readable_id;
-use super::import::style;
-use super::{NO_SUCH_SESSION, count, say_scan_cost, session_id, stored_id};
+use super::progress::concerns_one_session;
+use super::{NO_SUCH_SESSION, say_scan_cost, session_id, stored_id};
 use crate::app::{App, open};
 use crate::escape::visible_line;
-use crate::failure::{CONFLICT, FAILED, Failure, INTERRUPTED, OnCommandLine};
+use crate::failure::{Failure, OnCommandLine};
 use crate::interrupt::Interrupt;
 use crate::output::say;
 
 mod plan;
+mod report;
 
 use plan::{Compared, Piece, compare, missing, pieces, timed};
+use report::{Copied, Migration};
 
 /// AWS's price of a million on-demand write units in us-east-1, in dollars.
 const PRICE: f64 = 0.625;
@@ -101,24 +101,6 @@ struct Stores {
     renamed: Arc<[(String, SessionId)]>,
     interrupt: Interrupt,
     bar: ProgressBar,
-}
-
-/// What was or would be done for one session.
-#[derive(Debug, Default)]
-struct Copied {
-    messages: u64,
-    appends: u64,
-    there: u64,
-    write_units: Option<f64>,
-    /// It has an owner, a title or metadata that the target cannot hold.
-    loses: bool,
-    /// Its id in the target, if that differs.
-    renamed: Option<SessionId>,
-    /// What was compared at the end.
-    verified: Option<Compared>,
-    /// Whether it was interrupted in the middle.
-    is_cut: bool,
-    cost: Cost,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
@@ -226,11 +208,6 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Whether other sessions may succeed after this error.
-fn concerns_one_session(error: &Error) -> bool {
-    error.is_conflict() || error.is_invalid() || error.is_too_large() || error.is_corrupt() || error.is_unsupported()
-}
-
 fn is_same(from: &StoreUrl, to: &StoreUrl) -> bool {
     if from.scheme() != to.scheme() {
         return false;
@@ -326,7 +303,7 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     let (original, session) = (session, &id);
     // A list of Flowise's or LangChain's has no start time; its messages may.
     let first_sent = source.records.iter().flat_map(|record| record.entry_times()).flatten().next();
-    let started_at = info.as_ref().map(|info| info.created_at).filter(|at| *at > 0).or(first_sent);
+    let started_at = info.as_ref().and_then(|info| info.created_at.known()).or(first_sent);
     let whole = source.entries().count();
     if !stores.to.capabilities().entries && source.records.iter().any(Record::has_other_entries) {
         return Err(Error::new(
@@ -448,171 +425,4 @@ async fn verify(
     let source = timed(&source.records);
     compare(&source[..entries.min(source.len())], &timed(&target.records))
         .map_err(|difference| Error::corrupt(format!("verification of session {to} failed: {difference}")))
-}
-
-/// The whole migration: its progress, its totals, its failures.
-struct Migration<'a> {
-    app: &'a App,
-    bar: ProgressBar,
-    dry_run: bool,
-    verify: bool,
-    price: f64,
-    seen: u64,
-    done: Copied,
-    described: u64,
-    units_known: bool,
-    verified: Compared,
-    verified_sessions: u64,
-    renamed: Vec<Value>,
-    failed: Vec<Value>,
-    /// Whether sessions, or parts of some, were omitted because it ended early.
-    is_cut: bool,
-    code: Option<u8>,
-}
-
-impl<'a> Migration<'a> {
-    fn new(app: &'a App, arguments: &Arguments) -> Self {
-        // The number of messages is known only of sessions already read: the bar grows with them.
-        let template = if arguments.dry_run {
-            "{spinner} {msg} ({elapsed})"
-        } else {
-            "{bar:30} {human_pos} of {human_len} messages, {msg} ({elapsed})"
-        };
-        let bar = ProgressBar::new(0).with_style(style(template));
-        bar.set_draw_target(ProgressDrawTarget::stderr());
-        bar.enable_steady_tick(Duration::from_millis(250));
-        bar.set_message("listing sessions");
-        Self {
-            app,
-            bar,
-            dry_run: arguments.dry_run,
-            verify: arguments.verify,
-            price: arguments.price_per_million,
-            seen: 0,
-            done: Copied { write_units: Some(0.0), ..Copied::default() },
-            described: 0,
-            units_known: true,
-            verified: Compared::default(),
-            verified_sessions: 0,
-            renamed: Vec::new(),
-            failed: Vec::new(),
-            is_cut: false,
-            code: None,
-        }
-    }
-
-    fn add(&mut self, id: &SessionId, copied: Copied, error: Option<Error>) {
-        self.app.add_cost(copied.cost);
-        self.done.cost += copied.cost;
-        self.done.messages += copied.messages;
-        self.done.appends += copied.appends;
-        self.done.there += copied.there;
-        self.described += u64::from(copied.loses);
-        self.is_cut |= copied.is_cut;
-        match copied.write_units {
-            Some(units) => self.done.write_units = self.done.write_units.map(|sum| sum + units),
-            None => self.units_known = false,
-        }
-        if let Some(compared) = copied.verified {
-            self.verified += compared;
-            self.verified_sessions += 1;
-        }
-        if let Some(to) = copied.renamed {
-            if !self.app.json() {
-                let how = if self.dry_run { "would be" } else { "is" };
-                self.bar.suspend(|| say(format_args!("session {:?} {how} copied as {to}", id.as_str())));
-            }
-            self.renamed.push(json!({ "id": id.as_str(), "to": to.as_str() }));
-        }
-        if let Some(error) = error {
-            self.fail(id.as_str(), &error);
-        }
-        let sessions = count(self.seen, "session");
-        let messages = if self.dry_run { format!(", {}", count(self.done.messages, "message")) } else { String::new() };
-        self.bar.set_message(format!("{sessions}{messages}"));
-    }
-
-    fn fail(&mut self, id: &str, error: &Error) {
-        let code = if error.is_conflict() { CONFLICT } else { FAILED };
-        self.code = Some(self.code.map_or(code, |before| if before == code { code } else { FAILED }));
-        if !self.app.json() {
-            self.bar.suspend(|| say(format_args!("chat-memory: session {}: {error}", visible_line(id))));
-        }
-        self.failed.push(json!({ "id": id, "error": error.to_string() }));
-    }
-
-    fn end(self, interrupted: bool) -> Result<(), Failure> {
-        self.bar.finish_and_clear();
-        let Copied { messages, appends, there, cost, .. } = self.done;
-        let units = self.done.write_units.filter(|_| self.units_known && self.seen > 0);
-        if self.app.json() {
-            let mut summary = json!({
-                "sessions": self.seen,
-                "messages": messages,
-                "appends": appends,
-                "renamed": self.renamed,
-                "failed": self.failed,
-                "complete": !self.is_cut,
-                "cost": cost,
-            });
-            summary["messages_there"] = there.into();
-            if self.verify {
-                let Compared { messages, other_times } = self.verified;
-                summary["verified"] =
-                    json!({ "sessions": self.verified_sessions, "messages": messages, "other_times": other_times });
-            }
-            if self.dry_run {
-                summary["write_units"] = json!(units);
-                summary["dollars"] = json!(units.map(|units| units * self.price / 1e6));
-                summary["described"] = self.described.into();
-            }
-            self.app.out.json(&summary)?;
-        } else {
-            let (sessions, appends, messages) =
-                (count(self.seen, "session"), count(appends, "append"), count(messages, "message"));
-            let mut line = if self.dry_run {
-                let cost = match units {
-                    Some(units) => {
-                        format!("about {units:.0} write units, ${:.4} at ${} per million", units * self.price / 1e6, self.price)
-                    }
-                    None => "no write units: the target is not billed by them".to_owned(),
-                };
-                format!("would copy {sessions}: {messages} in {appends}, {cost}; nothing was written")
-            } else {
-                format!("copied {messages} in {appends}, of {sessions}")
-            };
-            if there > 0 {
-                line.push_str(&format!("; {} already stored", count(there, "message")));
-            }
-            if self.described > 0 {
-                line.push_str(&format!(
-                    "; {} with an owner, a title or metadata, which the target cannot hold",
-                    count(self.described, "session")
-                ));
-            }
-            if !self.failed.is_empty() {
-                line.push_str(&format!("; {} failed: fix that and run it again", self.failed.len()));
-            }
-            self.app.out.line(line)?;
-            if self.verify {
-                self.app.out.line(self.verified_line())?;
-            }
-        }
-        if interrupted {
-            self.app.out.flush()?;
-            say("interrupted: run the same command again to continue; nothing is stored twice");
-            return Err(Failure::Printed(INTERRUPTED));
-        }
-        self.code.map_or(Ok(()), |code| Err(Failure::Printed(code)))
-    }
-
-    fn verified_line(&self) -> String {
-        let Compared { messages, other_times } = self.verified;
-        let (sessions, messages) = (count(self.verified_sessions, "session"), count(messages, "message"));
-        let times = match other_times {
-            0 => "and so are the times at which they were sent".to_owned(),
-            n => format!("but the target has other times for {n} of them: they were copied before times were"),
-        };
-        format!("verified {sessions}: read again, all fields of {messages} are equal on both sides, {times}")
-    }
 }

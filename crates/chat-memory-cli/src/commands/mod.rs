@@ -28,6 +28,7 @@ mod ids;
 pub mod import;
 pub mod key;
 pub mod migrate;
+mod progress;
 pub mod rewind;
 pub mod serve;
 pub mod sessions;

@@ -1,15 +1,13 @@
 //! `sessions`
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chat_memory::ChatStore;
 use chat_memory::store::{SessionInfo, SessionOrder, SessionQuery};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde_json::{Value, json};
 
-use super::import::style;
+use super::progress::bar;
 use super::{count, owner, say_scan_cost};
 use crate::app::App;
 use crate::escape::visible_line;
@@ -111,9 +109,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
     let text = app.style();
     say_scan_cost(app, &app.store_url()?).await?;
-    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg} ({elapsed})"));
-    bar.set_draw_target(ProgressDrawTarget::stderr());
-    bar.enable_steady_tick(Duration::from_millis(250));
+    let bar = bar(None, "{spinner} {msg} ({elapsed})");
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
     let mut said = BTreeSet::new();
     while left > 0 {
@@ -148,7 +144,7 @@ fn to_json(info: &SessionInfo) -> Value {
         "title": info.title,
         "metadata": info.metadata,
         // A table of Flowise's or LangChain's stores no times.
-        "created_at": (info.created_at > 0).then(|| utc_time(info.created_at)),
+        "created_at": info.created_at.known().map(utc_time),
         "last_at": info.last_at.map(utc_time),
     })
 }
@@ -157,7 +153,7 @@ fn to_text(info: &SessionInfo, order: SessionOrder, style: &Style) -> String {
     let id = visible_line(info.id.as_str());
     let at = match order {
         SessionOrder::Recent => info.last_at,
-        _ => Some(info.created_at).filter(|at| *at > 0),
+        _ => info.created_at.known(),
     };
     let mut line = at.map_or_else(|| id.clone(), |at| format!("{}  {id}", time(at, &style.zone)));
     if let Some(title) = &info.title {

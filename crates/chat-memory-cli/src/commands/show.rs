@@ -2,7 +2,7 @@
 
 use chat_memory::memory::{Policy, RecallRecords, recall_records};
 use chat_memory::store::Load;
-use chat_memory::wire::{Format, Request};
+use chat_memory::wire::{Format, Request, times_of};
 use chat_memory::{ChatStore, Error, SessionId};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -39,7 +39,7 @@ content, the results of an answer's calls in one message, and the system prompt 
 
 With --json: {\"session\", \"messages\", \"other_entries\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
-unknown), created_at when the record was stored, a record's messages is their number in the record and in this format, other_entries \
+unknown), created_at when the record was stored, a record's messages is how many of the messages are its, other_entries \
 the number of entries that are not messages.";
 
 /// Print a session; one without messages is empty, not an error
@@ -92,7 +92,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         let request = arguments.for_model.then(|| format.for_request(&messages)).flatten();
         let request = request.unwrap_or_else(|| Request { system: None, messages: format.write_placed(&messages) });
         if app.json() {
-            return as_json(app, &session, &seen, format, request);
+            return as_json(app, &session, &seen, request);
         }
         if let Some(system) = request.system {
             app.out.json(&json!({"role": "system", "content": system}))?;
@@ -132,21 +132,27 @@ async fn see(app: &App, store: &dyn ChatStore, session: &SessionId, policy: Opti
     Ok(seen)
 }
 
-fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, format: Format, request: Request) -> Result<(), Failure> {
+fn as_json(app: &App, session: &SessionId, seen: &RecallRecords, request: Request) -> Result<(), Failure> {
     let shown = seen.records().flat_map(|(_, entries)| entries).filter(|(entry, _)| entry.as_message().is_some());
     let times: Vec<_> = shown.map(|(_, at)| at).collect();
-    // A value of several messages was complete when the last of them was sent.
-    let sent_at = request.messages.iter().map(|(place, _)| times.get(*place).copied().flatten().map(utc_time));
-    let sent_at: Vec<_> = sent_at.collect();
+    let sent_at: Vec<_> = times_of(&request.messages, &times).into_iter().map(|at| at.map(utc_time)).collect();
+    // Of each record, how many of the values end in it: they are in its order.
+    let mut places = request.messages.iter().map(|(place, _)| *place).peekable();
+    let mut end = 0;
+    let counts = seen.records().map(|(_, entries)| {
+        end += entries.iter().filter(|(entry, _)| entry.as_message().is_some()).count();
+        std::iter::from_fn(|| places.next_if(|place| *place < end)).count()
+    });
+    let counts: Vec<_> = counts.collect();
     let messages: Vec<_> = request.messages.into_iter().map(|(_, value)| value).collect();
     let left_out = (!seen.left_out.is_nothing()).then(|| seen.left_out.to_string());
-    let records = seen.history.records.iter().map(|record| {
+    let records = seen.history.records.iter().zip(counts).map(|(record, messages)| {
         json!({
             "seq": record.seq,
             // A list that Flowise or LangChain wrote has no times.
-            "created_at": (record.created_at > 0).then(|| utc_time(record.created_at)),
+            "created_at": record.created_at.known().map(utc_time),
             "metadata": record.metadata,
-            "messages": format.write(&record.messages().cloned().collect::<Vec<_>>()).len(),
+            "messages": messages,
         })
     });
     let mut answer = json!({

@@ -188,6 +188,28 @@ fn langchain_messages_round_trip() {
 }
 
 #[test]
+fn counts_of_records_add_up_to_the_messages_shown() {
+    let place = Place::sqlite();
+    let calls = r#"{"role":"assistant","content":null,"tool_calls":[
+        {"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},
+        {"id":"b","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
+    let result = |id: &str| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"x"}}"#);
+    let question = r#"{"role":"user","content":"Hi"}"#.to_owned();
+    for message in [question.clone(), question, calls.to_owned(), result("a"), result("b")] {
+        place.run_with(&["append", "s", "--file", "-"], message).done();
+    }
+    for more in [&[][..], &["--for-model"], &["--last", "1"], &["--turns", "1", "--for-model"]] {
+        for format in ["openai", "anthropic", "responses"] {
+            let shown = place.run(&[&["show", "s", "--json", "--format", format][..], more].concat()).json();
+            let counts = shown["records"].as_array().expect("records").iter().filter_map(|record| record["messages"].as_u64());
+            let messages = shown["messages"].as_array().expect("messages").len();
+            assert_eq!(counts.sum::<u64>(), messages as u64, "{format} {more:?}");
+            assert!(messages > 0 || more.contains(&"--last"), "{format} {more:?}");
+        }
+    }
+}
+
+#[test]
 fn anthropics_messages_and_responses_items_go_in_and_out() {
     let place = Place::sqlite();
     for format in ["anthropic", "responses"] {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use chat_memory::store::dynamodb::{Credentials, DynamoDbStore, Layout, Options};
 use chat_memory::store::{Append, ChatStore, Load};
-use chat_memory::{Message, SessionId};
+use chat_memory::{Message, SessionId, Timestamp};
 use chat_memory_testkit::{dynamodb_endpoint, shared_conversations, table_name};
 use serde_json::Value;
 
@@ -268,7 +268,8 @@ async fn session_id_refused_by_the_target_is_renamed() {
     let store = DynamoDbStore::open(options(&flowise).with_layout(Layout::List)).await.expect("a store");
     for id in ["good1", "a\nb", "good2"] {
         let session = SessionId::stored(id).expect("an id");
-        store.append(&session, &Append::new([Message::user(id)]).sent_at([Some(1_700_000_000_000)])).await.expect("an append");
+        let sent_at = [Some(Timestamp::from_secs(1_700_000_000))];
+        store.append(&session, &Append::new([Message::user(id)]).sent_at(sent_at)).await.expect("an append");
     }
     let to = format!("sqlite:{}", folder.path().join("to.db").display());
     let from = url(&flowise, "");

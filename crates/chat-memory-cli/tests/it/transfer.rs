@@ -204,7 +204,7 @@ fn import_prints_a_summary() {
     assert_eq!(ran.done(), "imported 2 turns (2 messages) of 1 session, 1 of them new\n");
     assert_eq!(
         place.run_with(&["import", "-"], lines).done(),
-        "imported 0 turns (0 messages) of 1 session, 0 of them new; 2 messages were already stored\n"
+        "imported 0 turns (0 messages) of 1 session, 0 of them new; 2 messages already stored\n"
     );
     let ran = place.run(&["export"]);
     assert_eq!(ran.err, "exported 1 session (2 messages)\n");

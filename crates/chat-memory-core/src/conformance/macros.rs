@@ -171,6 +171,7 @@ macro_rules! conformance_tests {
             entry::an_id_is_stored_once: "entries with an id are appended once, inside an append and across overlapping ones, and those without an id each time (promise 2)",
             entry::an_id_with_another_body_is_refused: "an entry with a known id and another body is an error that names the id, and nothing is written (promise 2)",
             entry::a_cleared_id_may_be_appended_again: "an entry whose id was cleared may be appended again",
+            entry::remembered_ids_follow_other_writers: "which ids are new follows what another handle appended, rewound, replaced, cleared or deleted in the meantime (promise 4)",
             entry::overlapping_batches_at_once_store_each_id_once: "8 concurrent writers of overlapping batches store each id once (promises 2, 4)",
             input::invalid_input_writes_nothing: "an invalid append is refused as invalid, before or after others, and writes nothing (promise 8)",
             input::values_at_the_limits_are_accepted: "the longest key, title and session id are accepted",

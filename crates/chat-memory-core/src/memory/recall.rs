@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::message::Message;
 use crate::session::SessionId;
 use crate::store::{ChatStore, Cost, History, Load, Position, Reach, Record};
+use crate::timestamp::Timestamp;
 
 use super::policy::{Omitted, Policy, View, Window};
 
@@ -86,7 +87,7 @@ impl RecallRecords {
     }
 
     /// Iterates over the records, each with those of its entries that are shown and when they were [sent](Record::entry_times).
-    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Entry, Option<i64>)>)> {
+    pub fn records(&self) -> impl Iterator<Item = (&Record, Vec<(&Entry, Option<Timestamp>)>)> {
         let mut shown = self.shown.iter();
         self.history.records.iter().map(move |record| {
             // The entries come first in the zip, so that no flag is consumed without its entry.

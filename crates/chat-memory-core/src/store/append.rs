@@ -1,30 +1,32 @@
 //! Appends: what is written, and what the store returns.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
-use super::position::wall_ms;
 use super::{AppendId, Cost, History, Position, Record, Ticket};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::json;
 use crate::message::Message;
 use crate::session::{Owner, SessionId};
+use crate::timestamp::Timestamp;
 
-/// How long an idempotency key is remembered, in milliseconds: 24 hours from its record's time.
-pub const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long an idempotency key is remembered: 24 hours from its record's time.
+pub const KEY_LIFETIME: Duration = Duration::from_hours(24);
 
 /// The longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
-/// The latest time that an append may give, in epoch milliseconds: the largest number of 13 digits, in the year 2286.
-pub const MAX_TIME_MS: i64 = 9_999_999_999_999;
+/// The latest time that an append may give: the largest number of milliseconds with 13 digits, in the year 2286.
+pub const MAX_TIME: Timestamp = Timestamp::from_millis(9_999_999_999_999);
 
 /// Identifies repeated attempts of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// A first attempt: the store generates an id. Each call appends again.
     New,
-    /// The caller's own idempotency key: a repeat within [`KEY_LIFETIME_MS`] finds the first record.
+    /// The caller's own idempotency key: a repeat within [`KEY_LIFETIME`] finds the first record.
     Key(String),
     /// A repeat of an append whose outcome was unknown.
     Ticket(Ticket),
@@ -43,48 +45,43 @@ pub struct Append {
     entries: Vec<Entry>,
     metadata: Option<Map<String, Value>>,
     rewind: Option<u64>,
-    /// For a rewind: when the last record that it hides expires, in epoch seconds. The rewind must not expire earlier.
+    /// For a rewind: when the last record that it hides expires. The rewind must not expire earlier.
     hides_until: Option<Expiry>,
     expected: Option<Position>,
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
     /// When each entry was sent; empty if that is when the record is written.
-    sent_at: Vec<Option<i64>>,
-    started_at: Option<i64>,
+    sent_at: Vec<Option<Timestamp>>,
+    started_at: Option<Timestamp>,
 }
 
 /// How long something lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expiry {
-    /// Until this time, in epoch seconds.
-    Until(i64),
+    /// Until this time.
+    Until(Timestamp),
     /// Forever.
     Forever,
 }
 
 impl Expiry {
-    /// Until this time, in epoch seconds; forever if it is `None`.
-    pub fn of(expires_at: Option<i64>) -> Self {
+    /// Until this time; forever if it is `None`.
+    pub fn of(expires_at: Option<Timestamp>) -> Self {
         expires_at.map_or(Self::Forever, Self::Until)
     }
 
-    /// Returns the time at which it ends, in epoch seconds.
-    pub fn seconds(self) -> Option<i64> {
+    /// Returns the time at which it ends.
+    pub fn at(self) -> Option<Timestamp> {
         match self {
             Self::Until(at) => Some(at),
             Self::Forever => None,
         }
     }
 
-    /// Whether it has ended at this time, in epoch seconds.
-    pub fn has_passed(self, now_s: i64) -> bool {
-        self.seconds().is_some_and(|at| at <= now_s)
-    }
-
-    /// Whether it has ended at this time, in epoch milliseconds.
-    pub fn is_over(self, now_ms: i64) -> bool {
-        self.has_passed(now_ms.div_euclid(1000))
+    /// Whether it has ended at this time.
+    pub fn is_over(self, now: Timestamp) -> bool {
+        self.at().is_some_and(|at| at <= now)
     }
 }
 
@@ -155,7 +152,7 @@ impl Append {
             return Ok(Some(rewind));
         }
         // Entries that stay keep their times; the replacements are sent now.
-        times.resize(rewind.entries.len(), Some(wall_ms()));
+        times.resize(rewind.entries.len(), Some(Timestamp::now()));
         Ok(Some(rewind.sent_at(times)))
     }
 
@@ -166,7 +163,7 @@ impl Append {
     }
 
     /// Identifies the append by the caller's idempotency key: it is stored once, however often it is repeated within
-    /// [`KEY_LIFETIME_MS`]. The same key with another body is an error.
+    /// [`KEY_LIFETIME`]. The same key with another body is an error.
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.identity = Identity::Key(key.into());
         self
@@ -196,28 +193,29 @@ impl Append {
         self
     }
 
-    /// Gives each entry the time when it was sent, in epoch milliseconds; `None` if it is unknown. Without this call, the time
+    /// Gives each entry the time when it was sent; `None` if it is unknown. Without this call, the time
     /// is when the record is written.
     ///
     /// Times are stored next to the entries and returned in [`Record::sent_at`]. They are ignored when a repeat is
     /// [compared](Self::is_body_of) with its record.
     ///
     /// ```
-    /// use chat_memory::{Append, Message};
-    /// let turn = Append::new([Message::user("Hi"), Message::assistant("Hello!")]).sent_at([Some(1_700_000_000_000), None]);
+    /// use chat_memory::{Append, Message, Timestamp};
+    /// let asked = Timestamp::from_millis(1_700_000_000_000);
+    /// let turn = Append::new([Message::user("Hi"), Message::assistant("Hello!")]).sent_at([Some(asked), None]);
     /// assert!(turn.check().is_ok());
     /// assert!(turn.sent_at([None]).check().is_err(), "one time for two messages");
     /// ```
-    pub fn sent_at(mut self, times: impl IntoIterator<Item = Option<i64>>) -> Self {
+    pub fn sent_at(mut self, times: impl IntoIterator<Item = Option<Timestamp>>) -> Self {
         self.sent_at = times.into_iter().collect();
         self
     }
 
-    /// Sets when the session started, in epoch milliseconds, if this append starts it; the default is when the record is written.
+    /// Sets when the session started if this append starts it; the default is when the record is written.
     /// [`SessionInfo::created_at`](super::SessionInfo::created_at) returns this time and lists are sorted by it. A time in the
     /// future counts as now.
-    pub fn started_at(mut self, epoch_ms: i64) -> Self {
-        self.started_at = Some(epoch_ms);
+    pub fn started_at(mut self, at: Timestamp) -> Self {
+        self.started_at = Some(at);
         self
     }
 
@@ -270,26 +268,25 @@ impl Append {
     }
 
     /// When each entry was sent; empty if that is when the record is written.
-    pub fn times(&self) -> &[Option<i64>] {
+    pub fn times(&self) -> &[Option<Timestamp>] {
         &self.sent_at
     }
 
     /// Returns when a session that this append starts counts as started: the [given time](Self::started_at), or now.
-    pub fn starts_at(&self, now_ms: i64) -> i64 {
-        self.started_at.map_or(now_ms, |at| at.min(now_ms))
+    pub fn starts_at(&self, now: Timestamp) -> Timestamp {
+        self.started_at.map_or(now, |at| at.min(now))
     }
 
-    /// Returns the last activity that this append gives its session, in epoch milliseconds: when its newest entry was sent, or
-    /// `now_ms` if that is unknown or in the future.
-    pub fn active_at(&self, now_ms: i64) -> i64 {
-        self.times().iter().flatten().copied().max().map_or(now_ms, |sent_at| sent_at.min(now_ms))
+    /// Returns the last activity that this append gives its session: when its newest entry was sent, or
+    /// `now` if that is unknown or in the future.
+    pub fn active_at(&self, now: Timestamp) -> Timestamp {
+        self.times().iter().flatten().copied().max().map_or(now, |sent_at| sent_at.min(now))
     }
 
-    /// Returns when the record expires, in epoch seconds, in a store that keeps records for `retention_s` seconds: not before the
+    /// Returns when the record expires in a store that keeps records for this long: not before the
     /// records that it hides, and never if those never expire. A clear's entries expire like any others.
-    pub fn expires_at(&self, now_ms: i64, retention_s: Option<u64>) -> Option<i64> {
-        // A time too large to represent means that the record never expires.
-        let own = now_ms.div_euclid(1000).checked_add(i64::try_from(retention_s?).ok()?)?;
+    pub fn expires_at(&self, now: Timestamp, retention: Option<Duration>) -> Option<Timestamp> {
+        let own = now.expires_after(retention?)?;
         match (self.rewind, self.hides_until) {
             (None | Some(0), _) => Some(own),
             (Some(_), Some(Expiry::Until(hidden))) => Some(own.max(hidden)),
@@ -306,14 +303,14 @@ impl Append {
         }
     }
 
-    /// Creates the record that this append becomes under this number, in a store that keeps records for `retention_s` seconds. Its
+    /// Creates the record that this append becomes under this number, in a store that keeps records for this long. Its
     /// id is [`id_in`](Self::id_in) the session.
-    pub fn record(&self, seq: u64, append_id: AppendId, now_ms: i64, retention_s: Option<u64>) -> Record {
+    pub fn record(&self, seq: u64, append_id: AppendId, now: Timestamp, retention: Option<Duration>) -> Record {
         Record {
             seq,
             append_id,
-            created_at: now_ms,
-            expires_at: self.expires_at(now_ms, retention_s),
+            created_at: now,
+            expires_at: self.expires_at(now, retention),
             rewind: self.rewind,
             metadata: self.metadata.clone(),
             sent_at: self.sent_at.clone(),
@@ -381,9 +378,11 @@ impl Append {
             )));
         }
         let given = self.sent_at.iter().flatten().chain(&self.started_at);
-        match given.into_iter().find(|at| !(1..=MAX_TIME_MS).contains(*at)) {
+        match given.into_iter().find(|at| at.known().is_none() || **at > MAX_TIME) {
             Some(at) => Err(Error::invalid(format!(
-                "invalid time {at} of the append: out of range; give milliseconds since 1970, from 1 to {MAX_TIME_MS}"
+                "invalid time {} of the append: out of range; give milliseconds since 1970, from 1 to {}",
+                at.as_millis(),
+                MAX_TIME.as_millis()
             ))),
             None => Ok(()),
         }
@@ -434,8 +433,8 @@ pub struct Appended {
     pub seq: u64,
     /// The position after the record, for the next append. Other writers may already have appended since.
     pub position: Position,
-    /// When the record was written, in epoch milliseconds.
-    pub created_at: i64,
+    /// When the record was written.
+    pub created_at: Timestamp,
     /// Whether an earlier attempt with the same key or ticket had already written the record. (If two callers of one key both
     /// lost their response, each may see this as true: nothing records whose request it was.)
     pub repeated: bool,
@@ -447,7 +446,7 @@ pub struct Appended {
 
 impl Appended {
     /// Creates the result for the record with number `seq`.
-    pub fn new(seq: u64, position: Position, created_at: i64) -> Self {
+    pub fn new(seq: u64, position: Position, created_at: Timestamp) -> Self {
         Self { seq, position, created_at, repeated: false, started: false, cost: Cost::default() }
     }
 
@@ -464,10 +463,12 @@ mod tests {
 
     #[test]
     fn rewinding_a_rewind_does_not_reveal_hidden_records() {
-        let record =
-            |seq, rewind| Record { rewind, ..Record::new(seq, AppendId::random(), 0).with_entries([Message::user("text")]) };
+        let record = |seq, rewind| Record {
+            rewind,
+            ..Record::new(seq, AppendId::random(), Timestamp::UNIX_EPOCH).with_entries([Message::user("text")])
+        };
         let records = vec![record(7, Some(0)), record(8, None), record(12, Some(9)), record(13, None)];
-        let position = Position::new(14, Some(records[3].append_id), 0);
+        let position = Position::new(14, Some(records[3].append_id), Timestamp::UNIX_EPOCH);
         let history = History::new(records, true, position.clone());
         for (seq, rewinds_to) in [(7, 0), (8, 8), (12, 9), (13, 13)] {
             let rewind = Append::rewind(&history, seq, None::<Message>).expect("it is in view");

@@ -12,6 +12,7 @@ use super::{Append, Cost};
 use crate::error::Error;
 use crate::json;
 use crate::session::{Owner, SessionId};
+use crate::timestamp::Timestamp;
 
 /// The longest title, in bytes.
 pub const MAX_TITLE_BYTES: usize = 1024;
@@ -34,23 +35,23 @@ pub struct SessionInfo {
     pub title: Option<String>,
     /// The caller's metadata.
     pub metadata: Option<Map<String, Value>>,
-    /// When its first record was written, in epoch milliseconds.
-    pub created_at: i64,
-    /// When something was last appended, in epoch milliseconds, to the precision that the store declares in
+    /// When its first record was written.
+    pub created_at: Timestamp,
+    /// When something was last appended, to the precision that the store declares in
     /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` if unknown.
-    pub last_at: Option<i64>,
+    pub last_at: Option<Timestamp>,
 }
 
 impl SessionInfo {
-    /// Creates the entry of a session that started at this time (epoch milliseconds), with nothing else known.
-    pub fn new(id: SessionId, created_at: i64) -> Self {
+    /// Creates the entry of a session that started at this time, with nothing else known.
+    pub fn new(id: SessionId, created_at: Timestamp) -> Self {
         Self { id, owner: None, title: None, metadata: None, created_at, last_at: None }
     }
 
-    /// Creates the entry of a session that this append starts at `now_ms`.
-    pub fn started_by(id: SessionId, append: &Append, now_ms: i64) -> Self {
-        let (created_at, title) = (append.starts_at(now_ms), append.title().map(str::to_owned));
-        let last_at = Some(append.active_at(now_ms).max(created_at));
+    /// Creates the entry of a session that this append starts at `now`.
+    pub fn started_by(id: SessionId, append: &Append, now: Timestamp) -> Self {
+        let (created_at, title) = (append.starts_at(now), append.title().map(str::to_owned));
+        let last_at = Some(append.active_at(now).max(created_at));
         Self::new(id, created_at).with_owner(append.owner().cloned()).with_title(title).with_last_at(last_at)
     }
 
@@ -74,7 +75,7 @@ impl SessionInfo {
 
     /// Sets when something was last appended.
     #[must_use]
-    pub fn with_last_at(self, last_at: Option<i64>) -> Self {
+    pub fn with_last_at(self, last_at: Option<Timestamp>) -> Self {
         Self { last_at, ..self }
     }
 }
@@ -301,7 +302,7 @@ pub struct Cursor {
     /// The order of the list.
     pub order: SessionOrder,
     /// When the session started, or its last activity: what the list is sorted by.
-    pub at: i64,
+    pub at: Timestamp,
     /// The session's id.
     pub id: String,
     /// Whether the list is sorted by start because it was too long for the requested order.
@@ -326,7 +327,7 @@ impl Cursor {
 }
 
 /// Returns the time by which a session is sorted in this order.
-pub fn place(info: &SessionInfo, order: SessionOrder) -> i64 {
+pub fn place(info: &SessionInfo, order: SessionOrder) -> Timestamp {
     match order {
         SessionOrder::Started => info.created_at,
         SessionOrder::Recent => info.last_at.unwrap_or(info.created_at),
@@ -340,7 +341,7 @@ impl fmt::Display for Cursor {
             (SessionOrder::Recent, false) => "r1",
             (SessionOrder::Recent, true) => "s1",
         };
-        f.write_str(&BASE64.encode(format!("{order}:{}:{}", self.at, self.id)))
+        f.write_str(&BASE64.encode(format!("{order}:{}:{}", self.at.as_millis(), self.id)))
     }
 }
 
@@ -358,7 +359,8 @@ impl FromStr for Cursor {
                 _ => return None,
             };
             let (at, id) = rest.split_once(':')?;
-            Some(Self { order, at: at.parse().ok()?, id: SessionId::new(id).ok()?.to_string(), by_start })
+            let at = Timestamp::from_millis(at.parse().ok()?);
+            Some(Self { order, at, id: SessionId::new(id).ok()?.to_string(), by_start })
         };
         read()
             .ok_or_else(|| Error::invalid("invalid cursor: it does not belong to a list of sessions; start from the first page"))

@@ -168,12 +168,14 @@ pub trait ChatStoreExt: ChatStore {
     /// Appends the entries whose [ids](Entry::id) the session does not contain yet, so that overlapping batches, such as the lines
     /// of a growing transcript, are stored once.
     ///
-    /// An entry is left out if a visible record of the last 24 hours ([`KEY_LIFETIME_MS`](super::KEY_LIFETIME_MS), as for
+    /// An entry is left out if a visible record of the last 24 hours ([`KEY_LIFETIME`](super::KEY_LIFETIME), as for
     /// idempotency keys) has one with the same id, or if it comes a second time in the append. Entries without an id are always
     /// appended. What was rewound or cleared may be appended again. If another writer appends in the meantime, what is new is read
     /// and the append is tried again. A repeat of a call is safe for all entries with an id, whatever the outcome of the first one.
     ///
-    /// It reads the records of the last 24 hours, from the newest back to the one that completes the ids.
+    /// The first call for a session reads the records of the last 24 hours, from the newest back to the one that completes the ids.
+    /// Then the store [remembers](ChatStore::entry_ids) the ids, and a further call costs its append; if nothing is new, a read of the
+    /// last record; and if others wrote in the meantime, a read of what they wrote.
     ///
     /// ```
     /// use chat_memory::store::InMemoryStore;

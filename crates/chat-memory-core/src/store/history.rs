@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{AppendId, Cost, PageCursor, Position};
 use crate::entry::Entry;
 use crate::message::Message;
+use crate::timestamp::Timestamp;
 
 /// What one append wrote: [entries](Entry), most of them messages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,18 +19,18 @@ pub struct Record {
     pub seq: u64,
     /// The append's id.
     pub append_id: AppendId,
-    /// When it was written, in epoch milliseconds by the writer's clock.
-    pub created_at: i64,
-    /// When it expires, in epoch seconds, in a store with a retention.
-    pub expires_at: Option<i64>,
+    /// When it was written, by the writer's clock.
+    pub created_at: Timestamp,
+    /// When it expires, in a store with a retention: whole seconds.
+    pub expires_at: Option<Timestamp>,
     /// A rewind: the view at this record is the view before this number, followed by this record's entries.
     pub rewind: Option<u64>,
     /// The caller's metadata.
     pub metadata: Option<Map<String, Value>>,
-    /// When each entry was sent, in epoch milliseconds; `None` if unknown. Empty if the append [gave no
+    /// When each entry was sent; `None` if unknown. Empty if the append [gave no
     /// times](super::Append::sent_at): the entries were then sent when the record was written.
     /// [`entry_times`](Self::entry_times) covers both cases.
-    pub sent_at: Vec<Option<i64>>,
+    pub sent_at: Vec<Option<Timestamp>>,
     /// The entries.
     #[serde(rename = "messages")]
     pub entries: Vec<Entry>,
@@ -37,7 +38,7 @@ pub struct Record {
 
 impl Record {
     /// Creates a record without entries. One that takes nothing back either is a [stub](Self::is_stub).
-    pub fn new(seq: u64, append_id: AppendId, created_at: i64) -> Self {
+    pub fn new(seq: u64, append_id: AppendId, created_at: Timestamp) -> Self {
         let (expires_at, rewind, metadata) = (None, None, None);
         Self { seq, append_id, created_at, expires_at, rewind, metadata, sent_at: Vec::new(), entries: Vec::new() }
     }
@@ -67,9 +68,9 @@ impl Record {
         self.entries.is_empty() && self.rewind.is_none()
     }
 
-    /// Whether it has expired at this time, in epoch milliseconds.
-    pub fn is_expired(&self, now_ms: i64) -> bool {
-        self.expires_at.is_some_and(|at| at <= now_ms.div_euclid(1000))
+    /// Whether it has expired at this time.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
     }
 
     /// Whether an entry is not a message.
@@ -87,16 +88,16 @@ impl Record {
         self.entries.into_iter().filter_map(Entry::into_message).collect()
     }
 
-    /// Returns when each entry was sent, in epoch milliseconds; `None` if unknown, as in a list written by Flowise or LangChain.
-    pub fn entry_times(&self) -> impl ExactSizeIterator<Item = Option<i64>> + '_ {
+    /// Returns when each entry was sent; `None` if unknown, as in a list written by Flowise or LangChain.
+    pub fn entry_times(&self) -> impl ExactSizeIterator<Item = Option<Timestamp>> + '_ {
         // Other programs' records carry no time.
-        let written = Some(self.created_at).filter(|at| *at > 0);
+        let written = self.created_at.known();
         let is_given = self.sent_at.len() == self.entries.len();
         (0..self.entries.len()).map(move |n| if is_given { self.sent_at[n] } else { written })
     }
 
     /// Iterates over the messages, each with when it was [sent](Self::entry_times).
-    pub fn timed_messages(&self) -> impl Iterator<Item = (&Message, Option<i64>)> {
+    pub fn timed_messages(&self) -> impl Iterator<Item = (&Message, Option<Timestamp>)> {
         self.entries.iter().zip(self.entry_times()).filter_map(|(entry, at)| Some((entry.as_message()?, at)))
     }
 }

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::directory::check_title;
-use super::position::wall_ms;
 use super::{
-    Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, Expiry, History, Identity, KEY_LIFETIME_MS, Load,
-    Position, Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
+    Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, Expiry, History, Identity, KEY_LIFETIME, Load, Position,
+    Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
 };
+use crate::backend::EntryIdCache;
 use crate::error::Error;
 use crate::session::SessionId;
+use crate::timestamp::Timestamp;
 
 /// A store in this process's memory, for tests and experiments.
 ///
@@ -31,7 +33,8 @@ use crate::session::SessionId;
 #[derive(Debug, Clone, Default)]
 pub struct InMemoryStore {
     logs: Arc<Mutex<HashMap<SessionId, Log>>>,
-    retention_s: Option<u64>,
+    entry_ids: Arc<EntryIdCache>,
+    retention: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -51,23 +54,21 @@ struct Listed {
 
 impl Log {
     /// Returns the session's directory entry; nothing once all its records have expired.
-    fn info(&self, now_ms: i64) -> Option<&SessionInfo> {
+    fn info(&self, now: Timestamp) -> Option<&SessionInfo> {
         let listed = self.listed.as_ref()?;
-        (!listed.lasts.is_over(now_ms)).then_some(&listed.info)
+        (!listed.lasts.is_over(now)).then_some(&listed.info)
     }
 
     fn position(&self) -> Position {
-        Position::new(self.records.len() as u64, self.records.last().map(|record| record.append_id), wall_ms())
+        Position::new(self.records.len() as u64, self.records.last().map(|record| record.append_id), Timestamp::now())
     }
 
     /// Returns the number of an earlier attempt at the same append.
-    fn earlier(&self, append: &Append, id: AppendId, now_ms: i64) -> Option<usize> {
+    fn earlier(&self, append: &Append, id: AppendId, now: Timestamp) -> Option<usize> {
         let found = |record: &Record| record.append_id == id;
         match append.identity() {
             Identity::New => None,
-            Identity::Key(_) => {
-                self.records.iter().rposition(|record| found(record) && record.created_at > now_ms - KEY_LIFETIME_MS)
-            }
+            Identity::Key(_) => self.records.iter().rposition(|record| found(record) && record.created_at > now - KEY_LIFETIME),
             Identity::Ticket(ticket) => {
                 let from = usize::try_from(ticket.lowest()).unwrap_or(usize::MAX).min(self.records.len());
                 self.records[from..].iter().position(found).map(|n| n + from)
@@ -82,58 +83,58 @@ impl InMemoryStore {
         Self::default()
     }
 
-    /// Creates an empty store whose records expire this many seconds after they were written.
-    pub fn with_retention(seconds: u64) -> Self {
-        Self { retention_s: Some(seconds), ..Self::default() }
+    /// Creates an empty store whose records expire this long after they were written.
+    pub fn with_retention(kept: Duration) -> Self {
+        Self { retention: Some(kept), entry_ids: Arc::new(EntryIdCache::new(Some(kept))), ..Self::default() }
     }
 
     fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         append.check()?;
         append.title().map_or(Ok(()), check_title)?;
-        let (append_id, now_ms) = (append.id_in(session), wall_ms());
+        let (append_id, now) = (append.id_in(session), Timestamp::now());
         let mut logs = self.logs();
         let log = logs.entry(session.clone()).or_default();
-        if let Some(at) = log.earlier(append, append_id, now_ms) {
+        if let Some(at) = log.earlier(append, append_id, now) {
             let record = &log.records[at];
             if !record.is_stub() && !append.is_body_of(record) {
                 return Err(append.reused(record.seq));
             }
-            let position = Position::new(record.seq + 1, Some(append_id), now_ms);
+            let position = Position::new(record.seq + 1, Some(append_id), now);
             let appended = Appended::new(record.seq, position, record.created_at);
             return Ok(Appended { repeated: true, cost: one_request(), ..appended });
         }
         if let Identity::Ticket(ticket) = append.identity() {
-            ticket.check_age(now_ms)?;
+            ticket.check_age(now)?;
         }
         let actual = log.position();
         if append.expected().is_some_and(|expected| *expected != actual) {
             return Err(Error::conflict(actual));
         }
         let seq = actual.next();
-        let record = append.record(seq, append_id, now_ms, self.retention_s);
+        let record = append.record(seq, append_id, now, self.retention);
         let lasts = Expiry::of(record.expires_at);
         log.records.push(record);
         // A session whose records have all expired has ended: this starts another, with its own owner and title.
-        let goes_on = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now_ms));
+        let goes_on = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now));
         let started = goes_on.is_none();
         match goes_on {
             Some(listed) => {
                 // A clock that is set back must not move a session down, or two pages of a list would both show it.
-                listed.info.last_at = listed.info.last_at.max(Some(append.active_at(now_ms)));
+                listed.info.last_at = listed.info.last_at.max(Some(append.active_at(now)));
                 listed.lasts = listed.lasts.max(lasts);
             }
             None => {
-                log.listed = Some(Listed { info: SessionInfo::started_by(session.clone(), append, now_ms), lasts });
+                log.listed = Some(Listed { info: SessionInfo::started_by(session.clone(), append, now), lasts });
             }
         }
-        let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now_ms), now_ms);
+        let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now), now);
         Ok(Appended { started, cost: one_request(), ..appended })
     }
 
     fn list(&self, query: &SessionQuery, is_listed: impl Fn(&SessionInfo) -> bool) -> Result<SessionPage, Error> {
-        let now_ms = wall_ms();
+        let now = Timestamp::now();
         let logs = self.logs();
-        let sessions = logs.values().filter_map(|log| log.info(now_ms)).filter(|info| is_listed(info)).cloned().collect();
+        let sessions = logs.values().filter_map(|log| log.info(now)).filter(|info| is_listed(info)).cloned().collect();
         Ok(SessionPage::of(sessions, query)?.with_cost(one_request()))
     }
 
@@ -163,7 +164,7 @@ impl ChatStore for InMemoryStore {
         let logs = self.logs();
         let none = Log::default();
         let log = logs.get(session).unwrap_or(&none);
-        let mut walk = Walk::new(load, (log.records.len() as u64).checked_sub(1), wall_ms());
+        let mut walk = Walk::new(load, (log.records.len() as u64).checked_sub(1), Timestamp::now());
         while let Some(seq) = walk.wants() {
             let record = &log.records[seq as usize];
             if record.is_stub() { walk.end() } else { walk.take(record.clone()) }
@@ -172,6 +173,10 @@ impl ChatStore for InMemoryStore {
         let mut history = History::new(records, complete, log.position());
         history.cost = one_request();
         Ok(history)
+    }
+
+    fn entry_ids(&self) -> Option<&EntryIdCache> {
+        Some(&self.entry_ids)
     }
 
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
@@ -189,13 +194,13 @@ impl ChatStore for InMemoryStore {
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         session.check()?;
-        let now_ms = wall_ms();
+        let now = Timestamp::now();
         let mut existed = false;
         if let Some(log) = self.logs().get_mut(session)
             && let Some(listed) = log.listed.take()
         {
-            existed = !listed.lasts.is_over(now_ms);
-            log.records.push(Append::clear().record(log.position().next(), AppendId::random(), now_ms, None));
+            existed = !listed.lasts.is_over(now);
+            log.records.push(Append::clear().record(log.position().next(), AppendId::random(), now, None));
         }
         Ok(Deleted::new(existed, self.sweep(session).await?))
     }
@@ -210,15 +215,15 @@ impl ChatStore for InMemoryStore {
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         session.check()?;
-        Ok(self.logs().get(session).and_then(|log| log.info(wall_ms()).cloned()))
+        Ok(self.logs().get(session).and_then(|log| log.info(Timestamp::now()).cloned()))
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         session.check()?;
         update.check()?;
         let mut logs = self.logs();
-        let now_ms = wall_ms();
-        let listed = logs.get_mut(session).and_then(|log| log.listed.as_mut()).filter(|listed| !listed.lasts.is_over(now_ms));
+        let now = Timestamp::now();
+        let listed = logs.get_mut(session).and_then(|log| log.listed.as_mut()).filter(|listed| !listed.lasts.is_over(now));
         Ok(listed.map(|Listed { info, .. }| {
             update.apply(info);
             info.clone()
@@ -236,13 +241,13 @@ mod tests {
     }
 
     /// Moves every expiry in the store back, as if this many seconds had passed.
-    fn pass(store: &InMemoryStore, seconds: i64) {
+    fn pass(store: &InMemoryStore, seconds: u64) {
         for log in store.logs().values_mut() {
             for record in &mut log.records {
-                record.expires_at = record.expires_at.map(|at| at - seconds);
+                record.expires_at = record.expires_at.map(|at| at - Duration::from_secs(seconds));
             }
             if let Some(Listed { lasts: Expiry::Until(at), .. }) = &mut log.listed {
-                *at -= seconds;
+                *at = *at - Duration::from_secs(seconds);
             }
         }
     }
@@ -257,8 +262,8 @@ mod tests {
             (&[Some(3600), Some(60)], false),
         ] {
             let store = InMemoryStore::new();
-            for retention_s in retentions {
-                let writer = InMemoryStore { retention_s: *retention_s, ..store.clone() };
+            for retention in retentions {
+                let writer = InMemoryStore { retention: retention.map(Duration::from_secs), ..store.clone() };
                 writer.append(&session, &saying("x").with_title("Old")).await.expect("in memory");
             }
             pass(&store, 7200);

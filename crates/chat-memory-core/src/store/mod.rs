@@ -22,7 +22,7 @@
 //! ```
 //! use std::sync::{Arc, Mutex};
 //! use chat_memory::store::*;
-//! use chat_memory::{Error, ErrorKind, Message, SessionId};
+//! use chat_memory::{Error, Message, SessionId, Timestamp};
 //!
 //! /// One session after the other in a list; nothing survives the process.
 //! #[derive(Debug, Clone, Default)]
@@ -36,32 +36,32 @@
 //!
 //!     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
 //!         append.check()?;
-//!         let append_id = append.id_in(session);
+//!         let (append_id, now) = (append.id_in(session), Timestamp::now());
 //!         let mut records = self.0.lock().unwrap();
 //!         let log: Vec<&Record> = records.iter().filter(|(id, _)| id == session).map(|(_, record)| record).collect();
 //!         if let Some(first) = log.iter().find(|record| record.append_id == append_id) {
 //!             if !append.is_body_of(first) {
 //!                 return Err(append.reused(first.seq));
 //!             }
-//!             let position = Position::new(first.seq + 1, Some(append_id), 0);
+//!             let position = Position::new(first.seq + 1, Some(append_id), now);
 //!             let mut appended = Appended::new(first.seq, position, first.created_at);
 //!             appended.repeated = true;
 //!             return Ok(appended);
 //!         }
-//!         let actual = Position::new(log.len() as u64, log.last().map(|record| record.append_id), 0);
+//!         let actual = Position::new(log.len() as u64, log.last().map(|record| record.append_id), now);
 //!         if append.expected().is_some_and(|expected| *expected != actual) {
 //!             return Err(Error::conflict(actual));
 //!         }
 //!         let seq = actual.next();
-//!         records.push((session.clone(), append.record(seq, append_id, 0, None)));
-//!         Ok(Appended::new(seq, Position::new(seq + 1, Some(append_id), 0), 0))
+//!         records.push((session.clone(), append.record(seq, append_id, now, None)));
+//!         Ok(Appended::new(seq, Position::new(seq + 1, Some(append_id), now), now))
 //!     }
 //!
 //!     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
 //!         let records = self.0.lock().unwrap();
 //!         let log: Vec<&Record> = records.iter().filter(|(id, _)| id == session).map(|(_, record)| record).collect();
-//!         let position = Position::new(log.len() as u64, log.last().map(|record| record.append_id), 0);
-//!         let mut walk = Walk::new(load, log.last().map(|record| record.seq), 0);
+//!         let position = Position::new(log.len() as u64, log.last().map(|record| record.append_id), Timestamp::now());
+//!         let mut walk = Walk::new(load, log.last().map(|record| record.seq), Timestamp::now());
 //!         while let Some(seq) = walk.wants() {
 //!             walk.take(log[seq as usize].clone());
 //!         }
@@ -87,12 +87,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::backend::EntryIdCache;
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 
 mod append;
 mod cost;
 pub(crate) mod directory;
+pub(crate) mod entry_ids;
 mod ext;
 mod history;
 mod in_memory;
@@ -102,7 +104,7 @@ pub(crate) mod position;
 mod token;
 mod walk;
 
-pub use append::{Append, Appended, Expiry, Identity, KEY_LIFETIME_MS, MAX_KEY_BYTES, MAX_TIME_MS};
+pub use append::{Append, Appended, Expiry, Identity, KEY_LIFETIME, MAX_KEY_BYTES, MAX_TIME};
 pub use cost::Cost;
 pub use directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
@@ -274,6 +276,12 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns what [`append_new`](ChatStoreExt::append_new) remembers of this store's sessions; `None` if it is to remember nothing
+    /// and read a session's last 24 hours each time. A store that wraps another returns that of the other.
+    fn entry_ids(&self) -> Option<&EntryIdCache> {
+        None
+    }
+
     /// Clears a session: appends a [clear](Append::clear), which takes effect at once, and then sweeps.
     ///
     /// # Errors
@@ -384,6 +392,9 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     }
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         (**self).write_units(session, appends)
+    }
+    fn entry_ids(&self) -> Option<&EntryIdCache> {
+        (**self).entry_ids()
     }
     async fn clear(&self, session: &SessionId) -> Result<ClearOutcome, Error> {
         (**self).clear(session).await

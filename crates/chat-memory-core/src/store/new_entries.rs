@@ -3,14 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::position::wall_ms;
-use super::{Append, Appended, ChatStore, ChatStoreExt, Cost, History, Identity, KEY_LIFETIME_MS, Load, Position};
+use super::entry_ids::{EntryIds, reused};
+use super::{Append, Appended, ChatStore, ChatStoreExt, Cost, Identity, Position};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
-
-/// How many records a page has while the ids are looked up.
-const PAGE: usize = 100;
+use crate::timestamp::Timestamp;
 
 /// How often an append is tried while other writers come first.
 const ATTEMPTS: u32 = 100;
@@ -44,25 +42,60 @@ pub(super) async fn append_new<S: ChatStore + ?Sized>(
             "cannot append only new entries with a rewind, a key or a ticket: the entries' ids replace these; leave them out",
         ));
     }
-    let mut known = Known::wanted_by(&append)?;
-    let mut cost = Cost::default();
-    let mut position = known.read(store, session, &mut cost).await?;
-    for attempt in 1..=ATTEMPTS {
-        let new = known.which_are_new(&append)?;
-        if !new.contains(&true) {
-            return Ok(AppendedNew { new, appended: None, position, cost });
+    let wanted = ids_of(&append)?;
+    let remembered = store.entry_ids().and_then(|cache| cache.take(session)).filter(|ids| ids.hold_at(Timestamp::now(), &wanted));
+    let (mut cost, is_current) = (Cost::default(), remembered.is_none());
+    let mut ids = match remembered {
+        Some(ids) => ids,
+        None => EntryIds::read(store, session, &wanted, &mut cost).await?,
+    };
+    let appended = append_at(store, session, &append, &wanted, &mut ids, is_current, cost).await;
+    if let Some(cache) = store.entry_ids() {
+        cache.put(session, ids);
+    }
+    appended
+}
+
+/// Appends the entries that the ids do not contain, at their position. Ids that are not current are remembered from an earlier call:
+/// an append that succeeds at their position proves that they still hold, and any other result is given only after a read.
+async fn append_at<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    append: &Append,
+    wanted: &HashSet<&str>,
+    ids: &mut EntryIds,
+    mut is_current: bool,
+    mut cost: Cost,
+) -> Result<AppendedNew, Error> {
+    let mut attempt = 1;
+    while attempt <= ATTEMPTS {
+        let new = ids.which_are_new(append);
+        let is_something_new = new.as_ref().is_ok_and(|new| new.contains(&true));
+        let is_expected = append.expected().is_none_or(|expected| *expected == ids.position);
+        if !(is_current || is_something_new && is_expected) {
+            ids.read_newer(store, session, wanted, &mut cost).await?;
+            is_current = true;
+            continue;
         }
-        if append.expected().is_some_and(|expected| *expected != position) {
-            return Err(Error::conflict(position));
+        let new = new?;
+        if !is_something_new {
+            return Ok(AppendedNew { new, appended: None, position: ids.position.clone(), cost });
         }
-        match store.append_with_retry(session, append.only(&new, position.clone())).await {
+        if !is_expected {
+            return Err(Error::conflict(ids.position.clone()));
+        }
+        let only_new = append.only(&new, ids.position.clone());
+        match store.append_with_retry(session, only_new).await {
             Ok(appended) => {
+                ids.extend(append, &appended, wanted);
                 cost += appended.cost;
                 return Ok(AppendedNew { new, position: appended.position.clone(), appended: Some(appended), cost });
             }
             Err(error) if error.is_conflict() => {
                 tokio::time::sleep((PAUSE * attempt).min(LONGEST_PAUSE)).await;
-                position = known.read_newer(store, session, &position, &mut cost).await?;
+                ids.read_newer(store, session, wanted, &mut cost).await?;
+                is_current = true;
+                attempt += 1;
             }
             // The ids settle it, not a ticket.
             Err(error) => return Err(error.of_repeatable("appended to")),
@@ -74,131 +107,35 @@ pub(super) async fn append_new<S: ChatStore + ?Sized>(
     ))
 }
 
-/// What is known of the ids that an append wants: for each, the record that has it, and the entry.
-struct Known(HashMap<String, Option<(u64, Entry)>>);
-
-impl Known {
-    /// Collects the ids of an append.
-    ///
-    /// # Errors
-    /// Key reused if an id comes twice, with different bodies.
-    fn wanted_by(append: &Append) -> Result<Self, Error> {
-        let mut first: HashMap<&str, &Entry> = HashMap::new();
-        for entry in append.entries() {
-            if let Some(id) = entry.id()
-                && *first.entry(id).or_insert(entry) != entry
-            {
-                return Err(reused(id, "occurs twice in the append, with different bodies"));
-            }
-        }
-        Ok(Self(first.into_keys().map(|id| (id.to_owned(), None)).collect()))
-    }
-
-    /// Says for each entry of the append whether it is new.
-    ///
-    /// # Errors
-    /// Key reused if the session has an entry with its id and another body.
-    fn which_are_new(&self, append: &Append) -> Result<Vec<bool>, Error> {
-        let mut seen = HashSet::new();
-        let is_new = |entry: &'_ Entry| match (entry.id(), entry.id().and_then(|id| self.0.get(id)?.as_ref())) {
-            (Some(id), Some((seq, stored))) if stored != entry => {
-                Err(reused(id, &format!("was already used in record {seq}, with another body")))
-            }
-            (_, Some(_)) => Ok(false),
-            // The second of two in the append is not new.
-            (Some(id), None) => Ok(seen.insert(id.to_owned())),
-            (None, None) => Ok(true),
-        };
-        append.entries().iter().map(is_new).collect()
-    }
-
-    /// Looks the ids up in the records of the last 24 hours, from the newest back, and returns the position of the log.
-    async fn read<S: ChatStore + ?Sized>(&mut self, store: &S, session: &SessionId, cost: &mut Cost) -> Result<Position, Error> {
-        self.0.values_mut().for_each(|found| *found = None);
-        // Without ids only the position is needed.
-        let mut load = Load::records(if self.0.is_empty() { 0 } else { PAGE });
-        let mut position = None;
-        loop {
-            let history = store.load(session, &load).await?;
-            *cost += history.cost;
-            let since_ms = wall_ms() - KEY_LIFETIME_MS;
-            self.find(&history, since_ms);
-            let older = history.older().filter(|_| !self.is_complete());
-            // What other programs wrote has no time.
-            let older =
-                older.filter(|_| history.records.first().is_some_and(|record| !(1..=since_ms).contains(&record.created_at)));
-            let position = position.get_or_insert(history.position);
-            match older {
-                Some(older) => load = Load::records(PAGE).before(older),
-                None => return Ok(position.clone()),
-            }
+/// Collects the ids of an append.
+///
+/// # Errors
+/// Key reused if an id comes twice, with different bodies.
+fn ids_of(append: &Append) -> Result<HashSet<&str>, Error> {
+    let mut first: HashMap<&str, &Entry> = HashMap::new();
+    for entry in append.entries() {
+        if let Some(id) = entry.id()
+            && *first.entry(id).or_insert(entry) != entry
+        {
+            return Err(reused(id, "occurs twice in the append, with different bodies"));
         }
     }
-
-    /// Looks the ids up in what was appended since this position, and returns the new one. If more has changed than that records
-    /// were added, reads everything again.
-    async fn read_newer<S: ChatStore + ?Sized>(
-        &mut self,
-        store: &S,
-        session: &SessionId,
-        seen: &Position,
-        cost: &mut Cost,
-    ) -> Result<Position, Error> {
-        let since = seen.next().saturating_sub(1);
-        let newer = store.load(session, &Load::all().since(since)).await?;
-        *cost += newer.cost;
-        let [last_seen, added @ ..] = newer.records.as_slice() else { return self.read(store, session, cost).await };
-        let is_plain = seen.last() == Some(last_seen.append_id)
-            && newer.position.next().checked_sub(since) == Some(newer.records.len() as u64)
-            && added.iter().all(|record| record.rewind.is_none());
-        if !is_plain {
-            return self.read(store, session, cost).await;
-        }
-        self.find(&newer, wall_ms() - KEY_LIFETIME_MS);
-        Ok(newer.position)
-    }
-
-    fn find(&mut self, history: &History, since_ms: i64) {
-        for record in history.records.iter().filter(|record| !(1..=since_ms).contains(&record.created_at)) {
-            for entry in &record.entries {
-                if let Some(found) = entry.id().and_then(|id| self.0.get_mut(id)) {
-                    found.get_or_insert_with(|| (record.seq, entry.clone()));
-                }
-            }
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.0.values().all(Option::is_some)
-    }
-}
-
-fn reused(id: &str, why: &str) -> Error {
-    Error::new(ErrorKind::KeyReused, format!("entry id {id:?} {why}; give a changed entry another id"))
+    Ok(first.into_keys().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
 
     use super::*;
     use crate::message::Message;
-    use crate::store::{AppendId, Capabilities, InMemoryStore, Record, Ticket};
+    use crate::store::{AppendId, Capabilities, EntryIdCache, History, InMemoryStore, Load, Ticket};
 
     fn with_ids(ids: &[u32]) -> Append {
         Append::new(ids.iter().map(|id| Message::user(format!("line {id}")).with_id(id.to_string())))
-    }
-
-    #[test]
-    fn id_is_remembered_for_a_day() {
-        let record = |created_at| Record::new(0, AppendId::random(), created_at).with_entries(with_ids(&[1]).entries());
-        for (created_at, is_new) in [(1_000, true), (1_001, false), (0, false)] {
-            let mut known = Known::wanted_by(&with_ids(&[1])).expect("one id");
-            known.find(&History::new(vec![record(created_at)], true, Position::new(1, None, 0)), 1_000);
-            assert_eq!(known.which_are_new(&with_ids(&[1])).expect("equal bodies"), [is_new], "{created_at}");
-        }
     }
 
     /// What happens before an append of the store gets through.
@@ -214,6 +151,14 @@ mod tests {
     struct Racing {
         store: InMemoryStore,
         before: Mutex<Vec<Before>>,
+        loads: AtomicUsize,
+    }
+
+    impl Racing {
+        fn new(before: &[Before]) -> Self {
+            let before = Mutex::new(before.iter().rev().cloned().collect());
+            Self { store: InMemoryStore::new(), before, loads: AtomicUsize::new(0) }
+        }
     }
 
     #[async_trait]
@@ -243,7 +188,12 @@ mod tests {
         }
 
         async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+            self.loads.fetch_add(1, Ordering::SeqCst);
             self.store.load(session, load).await
+        }
+
+        fn entry_ids(&self) -> Option<&EntryIdCache> {
+            self.store.entry_ids()
         }
     }
 
@@ -265,26 +215,34 @@ mod tests {
             (vec![RewindTo(2)], vec![2, 3], vec![0, 1, 2, 3]),
             (vec![RewindTo(1)], vec![1, 2, 3], vec![0, 1, 2, 3]),
         ] {
-            let what = format!("{before:?}");
-            let (store, session) = (InMemoryStore::new(), SessionId::random());
-            for id in 0..3 {
-                store.append(&session, &with_ids(&[id])).await.expect("in memory");
+            for remembered in [false, true] {
+                let what = format!("{before:?}, remembered: {remembered}");
+                let (store, session) = (Racing::new(&before), SessionId::random());
+                for id in 0..3 {
+                    let append = with_ids(&[id]);
+                    if remembered {
+                        store.store.append_new(&session, append).await.expect("in memory");
+                    } else {
+                        store.store.append(&session, &append).await.expect("in memory");
+                    }
+                }
+                let appended = store.append_new(&session, with_ids(&[1, 2, 3])).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+                let is_proven = before.iter().all(|before| matches!(before, LostAnswer | LostRequest));
+                assert_eq!(store.loads.load(Ordering::SeqCst) == 0, remembered && is_proven, "{what}");
+                assert_eq!(appended.new, [1, 2, 3].map(|id| new.contains(&id)), "{what}");
+                assert_eq!(appended.appended.is_some(), !new.is_empty(), "{what}");
+                let history = store.load(&session, &Load::all()).await.expect("in memory");
+                let ids: Vec<u32> = history.messages().filter_map(|message| message.id.as_ref()?.parse().ok()).collect();
+                assert_eq!(ids, left, "{what}");
+                assert_eq!(appended.position, history.position, "{what}");
             }
-            let store = Racing { store, before: Mutex::new(before.into_iter().rev().collect()) };
-            let appended = store.append_new(&session, with_ids(&[1, 2, 3])).await.unwrap_or_else(|e| panic!("{what}: {e}"));
-            assert_eq!(appended.new, [1, 2, 3].map(|id| new.contains(&id)), "{what}");
-            assert_eq!(appended.appended.is_some(), !new.is_empty(), "{what}");
-            let history = store.load(&session, &Load::all()).await.expect("in memory");
-            let ids: Vec<u32> = history.messages().filter_map(|message| message.id.as_ref()?.parse().ok()).collect();
-            assert_eq!(ids, left, "{what}");
-            assert_eq!(appended.position, history.position, "{what}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn endless_conflicts_end_as_contended() {
         let before = vec![Before::Append(Box::new(with_ids(&[9]))); 2 * ATTEMPTS as usize];
-        let store = Racing { store: InMemoryStore::new(), before: Mutex::new(before) };
+        let store = Racing::new(&before);
         let error = store.append_new(&SessionId::random(), with_ids(&[1])).await.expect_err("others come first each time");
         assert_eq!(error.kind(), ErrorKind::Contended, "{error}");
     }

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::token::{Fields, spell};
 use super::walk::Passing;
 use crate::error::Error;
+use crate::timestamp::Timestamp;
 
 /// The first byte of the text form: its type and version.
 const CURSOR_VERSION: u8 = 0x21;
 
 /// Where a load stopped; a load of what is [older](super::Load::before) continues from there. Opaque; converts to and from text
-/// (`Display`, `FromStr`). It never becomes invalid, but after a [day](Self::LEAPS_FOR_MS) it saves nothing: the load also reads
+/// (`Display`, `FromStr`). It never becomes invalid, but after a [day](Self::LEAPS_FOR) it saves nothing: the load also reads
 /// everything newer.
 ///
 /// Records removed, cleared or purged in the meantime are never returned: the load follows the log from its newest record.
@@ -19,22 +21,22 @@ const CURSOR_VERSION: u8 = 0x21;
 pub struct PageCursor {
     next: u64,
     seen: u64,
-    read_at: i64,
+    read_at: Timestamp,
 }
 
 impl PageCursor {
-    /// How long the cursor lets a load skip what was already read, in milliseconds: 24 hours. After that, numbers may have
+    /// How long the cursor lets a load skip what was already read: 24 hours. After that, numbers may have
     /// restarted in a store with a retention.
-    pub const LEAPS_FOR_MS: i64 = 24 * 60 * 60 * 1000;
+    pub const LEAPS_FOR: Duration = Duration::from_hours(24);
 
-    /// Creates the cursor for what is older than the record numbered `seen`, read at `read_at` (epoch milliseconds) when the
+    /// Creates the cursor for what is older than the record numbered `seen`, read at `read_at` when the
     /// log's next number was `next`.
-    pub fn new(next: u64, seen: u64, read_at: i64) -> Self {
+    pub fn new(next: u64, seen: u64, read_at: Timestamp) -> Self {
         Self { next, seen, read_at }
     }
 
-    pub(super) fn passing(self, now_ms: i64) -> Passing {
-        let leaps = now_ms.saturating_sub(self.read_at) <= Self::LEAPS_FOR_MS;
+    pub(super) fn passing(self, now: Timestamp) -> Passing {
+        let leaps = now.since(self.read_at) <= Self::LEAPS_FOR;
         let came_after = if leaps { self.next } else { 0 };
         Passing { came_after: came_after.max(self.seen.saturating_add(1)), seen: self.seen }
     }
@@ -43,7 +45,7 @@ impl PageCursor {
 impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { next, seen, read_at } = self;
-        f.write_str(&spell(CURSOR_VERSION, &[&next.to_be_bytes(), &seen.to_be_bytes(), &read_at.to_be_bytes()]))
+        f.write_str(&spell(CURSOR_VERSION, &[&next.to_be_bytes(), &seen.to_be_bytes(), &read_at.as_millis().to_be_bytes()]))
     }
 }
 
@@ -67,8 +69,11 @@ mod tests {
 
     #[test]
     fn page_cursors_round_trip_as_text() {
-        let older = PageCursor::new(u64::MAX, 7, -1);
+        let older = PageCursor::new(u64::MAX, 7, Timestamp::from_millis(-1));
         assert_eq!(older.to_string().parse::<PageCursor>().expect("our own text"), older);
-        assert!("AQ".parse::<PageCursor>().is_err() && Position::new(1, None, 0).to_string().parse::<PageCursor>().is_err());
+        assert!(
+            "AQ".parse::<PageCursor>().is_err()
+                && Position::new(1, None, Timestamp::UNIX_EPOCH).to_string().parse::<PageCursor>().is_err()
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -9,6 +10,7 @@ use super::token::{Fields, spell};
 use crate::error::Error;
 use crate::session::SessionId;
 use crate::store::Record;
+use crate::timestamp::Timestamp;
 
 /// The first byte of the text form of positions and tickets: type and version.
 const POSITION_VERSION: u8 = 0x01;
@@ -61,7 +63,7 @@ impl fmt::Display for AppendId {
 pub struct Position {
     next: u64,
     last: Option<AppendId>,
-    read_at: i64,
+    read_at: Timestamp,
 }
 
 /// An instant by both clocks, because either can stand still: the monotonic clock while the machine sleeps, the wall clock when
@@ -70,8 +72,8 @@ pub struct Position {
 pub struct Moment {
     /// By the monotonic clock, in milliseconds since an arbitrary instant in this process.
     pub mono_ms: u64,
-    /// By the wall clock, in epoch milliseconds.
-    pub wall_ms: i64,
+    /// By the wall clock.
+    pub wall: Timestamp,
 }
 
 impl Moment {
@@ -81,36 +83,25 @@ impl Moment {
         let mono_ms = START.get_or_init(std::time::Instant::now).elapsed().as_millis() as u64;
         #[cfg(all(feature = "torture", unix))]
         let mono_ms = mono_ms + crate::torture::clocks_ahead_ms().0;
-        Self { mono_ms, wall_ms: wall_ms() }
+        Self { mono_ms, wall: Timestamp::now() }
     }
 
     /// Returns the age at `now`, by the clock that shows the greater age.
-    pub fn age_ms(self, now: Self) -> u64 {
-        let mono = now.mono_ms.saturating_sub(self.mono_ms);
+    pub fn age(self, now: Self) -> Duration {
         // A wall clock that was set back does not tell the age, so only the monotonic clock counts.
-        let wall = u64::try_from(now.wall_ms.saturating_sub(self.wall_ms)).unwrap_or(0);
-        mono.max(wall)
+        Duration::from_millis(now.mono_ms.saturating_sub(self.mono_ms)).max(now.wall.since(self.wall))
     }
-}
-
-/// Returns the wall clock's time in epoch milliseconds.
-pub fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
-    #[cfg(all(feature = "torture", unix))]
-    let now = now + crate::torture::clocks_ahead_ms().1;
-    now
 }
 
 impl Position {
     /// Creates the position after the record `last`, whose number is `next - 1`; `last` is `None` for an empty log. `read_at` is
-    /// in epoch milliseconds, taken before the read.
-    pub fn new(next: u64, last: Option<AppendId>, read_at: i64) -> Self {
+    /// taken before the read.
+    pub fn new(next: u64, last: Option<AppendId>, read_at: Timestamp) -> Self {
         Self { next, last, read_at }
     }
 
     /// Creates the position after this record.
-    pub fn after(record: &Record, read_at: i64) -> Self {
+    pub fn after(record: &Record, read_at: Timestamp) -> Self {
         Self::new(record.seq + 1, Some(record.append_id), read_at)
     }
 
@@ -124,8 +115,8 @@ impl Position {
         self.last
     }
 
-    /// Returns when it was read, in epoch milliseconds.
-    pub fn read_at(&self) -> i64 {
+    /// Returns when it was read.
+    pub fn read_at(&self) -> Timestamp {
         self.read_at
     }
 }
@@ -155,7 +146,7 @@ impl fmt::Debug for Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.last.as_ref().map_or(&[][..], |id| id.as_bytes());
-        f.write_str(&spell(POSITION_VERSION, &[&self.next.to_be_bytes(), &self.read_at.to_be_bytes(), last]))
+        f.write_str(&spell(POSITION_VERSION, &[&self.next.to_be_bytes(), &self.read_at.as_millis().to_be_bytes(), last]))
     }
 }
 
@@ -175,27 +166,27 @@ impl FromStr for Position {
 
 /// What is needed to finish an append whose outcome is unknown: its id, the lowest number at which it may have been tried, and
 /// when it was first tried. Converts to and from text. Any process may use it, any number of times, for [a
-/// day](Ticket::LIFETIME_MS).
+/// day](Ticket::LIFETIME).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     append_id: AppendId,
     lowest: u64,
-    tried_at: i64,
+    tried_at: Timestamp,
 }
 
 impl Ticket {
-    /// How long a ticket is valid, in milliseconds from its first attempt: 24 hours. After that, the remains of a cleared or
+    /// How long a ticket is valid from its first attempt: 24 hours. After that, the remains of a cleared or
     /// expired record may be gone, and the outcome can no longer be determined.
-    pub const LIFETIME_MS: i64 = 24 * 60 * 60 * 1000;
+    pub const LIFETIME: Duration = Duration::from_hours(24);
 
     /// Creates a ticket for the append with this id, which may be tried at `lowest` or above from now on.
     pub fn new(append_id: AppendId, lowest: u64) -> Self {
-        Self { append_id, lowest, tried_at: wall_ms() }
+        Self { append_id, lowest, tried_at: Timestamp::now() }
     }
 
-    /// Sets when the append was first tried, in epoch milliseconds.
+    /// Sets when the append was first tried.
     #[must_use]
-    pub fn tried_at(self, tried_at: i64) -> Self {
+    pub fn tried_at(self, tried_at: Timestamp) -> Self {
         Self { tried_at, ..self }
     }
 
@@ -203,9 +194,9 @@ impl Ticket {
     /// find the append.
     ///
     /// # Errors
-    /// Invalid if it is older than [`LIFETIME_MS`](Self::LIFETIME_MS) at `now_ms` (epoch milliseconds).
-    pub fn check_age(&self, now_ms: i64) -> Result<(), Error> {
-        if now_ms.saturating_sub(self.tried_at) <= Self::LIFETIME_MS {
+    /// Invalid if it is older than [`LIFETIME`](Self::LIFETIME) at `now`.
+    pub fn check_age(&self, now: Timestamp) -> Result<(), Error> {
+        if now.since(self.tried_at) <= Self::LIFETIME {
             return Ok(());
         }
         Err(Error::invalid(
@@ -225,8 +216,8 @@ impl Ticket {
         self.lowest
     }
 
-    /// Returns when it was first tried, in epoch milliseconds by the clock of the process that tried it.
-    pub fn first_tried(&self) -> i64 {
+    /// Returns when it was first tried, by the clock of the process that tried it.
+    pub fn first_tried(&self) -> Timestamp {
         self.tried_at
     }
 }
@@ -234,7 +225,7 @@ impl Ticket {
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { append_id, lowest, tried_at } = self;
-        f.write_str(&spell(TICKET_VERSION, &[&lowest.to_be_bytes(), &tried_at.to_be_bytes(), append_id.as_bytes()]))
+        f.write_str(&spell(TICKET_VERSION, &[&lowest.to_be_bytes(), &tried_at.as_millis().to_be_bytes(), append_id.as_bytes()]))
     }
 }
 
@@ -257,7 +248,10 @@ mod tests {
 
     #[test]
     fn positions_and_tickets_round_trip_as_text() {
-        for position in [Position::new(0, None, 17), Position::new(u64::MAX, Some(AppendId::random()), -1)] {
+        for position in [
+            Position::new(0, None, Timestamp::from_millis(17)),
+            Position::new(u64::MAX, Some(AppendId::random()), Timestamp::MIN),
+        ] {
             let read: Position = position.to_string().parse().expect("our own text");
             assert_eq!((&read, read.read_at()), (&position, position.read_at()));
         }

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use super::AppendId;
+use crate::timestamp::Timestamp;
 
 /// Spells a token of this version.
 pub(super) fn spell(version: u8, fields: &[&[u8]]) -> String {
@@ -24,8 +25,8 @@ impl Fields {
         self.take().map(u64::from_be_bytes)
     }
 
-    pub(super) fn time(&mut self) -> Option<i64> {
-        self.take().map(i64::from_be_bytes)
+    pub(super) fn time(&mut self) -> Option<Timestamp> {
+        self.take().map(i64::from_be_bytes).map(Timestamp::from_millis)
     }
 
     pub(super) fn id(&mut self) -> Option<AppendId> {

@@ -2,6 +2,7 @@
 
 use super::{Load, Reach, Record};
 use crate::message::Message;
+use crate::timestamp::Timestamp;
 
 /// How many records a load by weight requests first: their weight is unknown until they are read.
 const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
@@ -11,10 +12,10 @@ const FIRST_RECORDS_OF_A_BUDGET: u64 = 8;
 ///
 /// ```
 /// use chat_memory::store::{AppendId, Load, Record, Walk};
-/// use chat_memory::Message;
-/// let record = |seq| Record::new(seq, AppendId::random(), 0).with_entries([Message::user(format!("{seq}"))]);
+/// use chat_memory::{Message, Timestamp};
+/// let record = |seq| Record::new(seq, AppendId::random(), Timestamp::now()).with_entries([Message::user(format!("{seq}"))]);
 /// let log = [record(0), record(1), record(2).with_rewind(1)]; // record 2 takes record 1's place
-/// let mut walk = Walk::new(&Load::all(), Some(2), 0);
+/// let mut walk = Walk::new(&Load::all(), Some(2), Timestamp::now());
 /// while let Some(seq) = walk.wants() {
 ///     walk.take(log[seq as usize].clone());
 /// }
@@ -29,7 +30,7 @@ pub struct Walk {
     since: u64,
     /// Records to skip: their messages are left out, but their rewinds are followed.
     passing: Option<Passing>,
-    now_ms: i64,
+    now: Timestamp,
     wants: Option<u64>,
     taken: Vec<Record>,
     filled: u64,
@@ -46,8 +47,8 @@ pub(super) struct Passing {
 }
 
 impl Walk {
-    /// Starts a walk at the record numbered `newest` (`None` for an empty log), hiding what has expired at `now_ms`.
-    pub fn new(load: &Load, newest: Option<u64>, now_ms: i64) -> Self {
+    /// Starts a walk at the record numbered `newest` (`None` for an empty log), hiding what has expired at `now`.
+    pub fn new(load: &Load, newest: Option<u64>, now: Timestamp) -> Self {
         let empty_reach = match &load.reach {
             Reach::All => false,
             Reach::Records(n) | Reach::Messages(n) | Reach::Turns(n) => *n == 0,
@@ -57,8 +58,8 @@ impl Walk {
             reach: load.reach.clone(),
             singly: load.singly,
             since: load.since.unwrap_or(0),
-            passing: load.before.map(|older| older.passing(now_ms)),
-            now_ms,
+            passing: load.before.map(|older| older.passing(now)),
+            now,
             wants: None,
             taken: Vec::new(),
             filled: 0,
@@ -81,7 +82,7 @@ impl Walk {
         let below = record.rewind.unwrap_or(record.seq);
         let passed = self.passing.is_some_and(|passing| record.seq >= passing.seen);
         // An expired record is hidden, but its rewind still counts: what it removed stays removed.
-        if !passed && !record.is_expired(self.now_ms) {
+        if !passed && !record.is_expired(self.now) {
             // The caller's weights may be any numbers.
             let weight = match self.reach {
                 Reach::Records(_) => 1,
@@ -189,16 +190,20 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::store::{AppendId, PageCursor};
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn record(seq: u64, rewind: Option<u64>) -> Record {
-        Record { rewind, ..Record::new(seq, AppendId::random(), 0).with_entries([Message::user(format!("{seq}"))]) }
+        Record { rewind, ..Record::new(seq, AppendId::random(), NOW).with_entries([Message::user(format!("{seq}"))]) }
     }
 
     /// Returns the numbers taken and the numbers read.
-    fn walk(log: &[Record], load: &Load, now_ms: i64) -> (Vec<u64>, Vec<u64>) {
-        let mut walk = Walk::new(load, (log.len() as u64).checked_sub(1), now_ms);
+    fn walk(log: &[Record], load: &Load, now: Timestamp) -> (Vec<u64>, Vec<u64>) {
+        let mut walk = Walk::new(load, (log.len() as u64).checked_sub(1), now);
         let mut read = Vec::new();
         while let Some(seq) = walk.wants() {
             read.push(seq);
@@ -210,30 +215,30 @@ mod tests {
     #[test]
     fn continued_page_reads_new_records_and_one_seen_record() {
         let mut log: Vec<_> = (0..10).map(|seq| record(seq, None)).collect();
-        let before = |next, seen| Load::last(2).before(PageCursor::new(next, seen, 0));
-        assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![8, 7, 6]));
+        let before = |next, seen| Load::last(2).before(PageCursor::new(next, seen, NOW));
+        assert_eq!(walk(&log, &before(10, 8), NOW), (vec![6, 7], vec![8, 7, 6]));
         log.push(record(10, None));
         log.push(record(11, None));
-        assert_eq!(walk(&log, &before(10, 8), 0), (vec![6, 7], vec![11, 10, 8, 7, 6]));
+        assert_eq!(walk(&log, &before(10, 8), NOW), (vec![6, 7], vec![11, 10, 8, 7, 6]));
         // Rewound since: part of what was seen, all of it, and more than that.
         for (rewind, page, read) in [(9, vec![6, 7], vec![12, 8, 7, 6]), (7, vec![5, 6], vec![12, 6, 5]), (0, vec![], vec![12])] {
             let mut log = log.clone();
             log.push(record(12, Some(rewind)));
-            assert_eq!(walk(&log, &before(10, 8), 0), (page, read), "{rewind}");
+            assert_eq!(walk(&log, &before(10, 8), NOW), (page, read), "{rewind}");
         }
         // After a day nothing is skipped.
-        assert_eq!(walk(&log, &before(10, 8), PageCursor::LEAPS_FOR_MS + 1).1, [11, 10, 9, 8, 7, 6]);
+        assert_eq!(walk(&log, &before(10, 8), NOW + PageCursor::LEAPS_FOR + Duration::from_millis(1)).1, [11, 10, 9, 8, 7, 6]);
         // The log was restarted and is shorter.
-        assert_eq!(walk(&log[..5], &before(10, 8), 0), (vec![3, 4], vec![4, 3]));
+        assert_eq!(walk(&log[..5], &before(10, 8), NOW), (vec![3, 4], vec![4, 3]));
     }
 
     #[test]
     fn since_stops_reading_at_its_number() {
         let mut log: Vec<_> = (0..6).map(|seq| record(seq, None)).collect();
-        assert_eq!(walk(&log, &Load::all().since(4), 0), (vec![4, 5], vec![5, 4]));
-        assert_eq!(walk(&log, &Load::all().since(9), 0), (vec![], vec![]));
+        assert_eq!(walk(&log, &Load::all().since(4), NOW), (vec![4, 5], vec![5, 4]));
+        assert_eq!(walk(&log, &Load::all().since(9), NOW), (vec![], vec![]));
         log.push(record(6, Some(2)));
-        assert_eq!(walk(&log, &Load::all().since(4), 0), (vec![6], vec![6]));
-        assert_eq!(walk(&log, &Load::all().since(1), 0), (vec![1, 6], vec![6, 1]));
+        assert_eq!(walk(&log, &Load::all().since(4), NOW), (vec![6], vec![6]));
+        assert_eq!(walk(&log, &Load::all().since(1), NOW), (vec![1, 6], vec![6, 1]));
     }
 }

@@ -211,6 +211,19 @@ impl Format {
     }
 }
 
+/// Returns when each value of a written list was sent, or each message of a read one, from the times on the other side: when the last
+/// one was that it is made of.
+///
+/// ```
+/// use chat_memory::wire::times_of;
+/// // The first value is made of messages 0 and 1, the second of message 2.
+/// let written = [(1, "a"), (2, "b")];
+/// assert_eq!(times_of(&written, &[Some(10), Some(11), None]), [Some(11), None]);
+/// ```
+pub fn times_of<V, T: Copy>(placed: &[Placed<V>], times: &[Option<T>]) -> Vec<Option<T>> {
+    placed.iter().map(|(place, _)| times.get(*place).copied().flatten()).collect()
+}
+
 fn second<T>(placed: Vec<Placed<T>>) -> Vec<T> {
     placed.into_iter().map(|(_, of)| of).collect()
 }

@@ -1,8 +1,10 @@
 //! Every attribute name and key of the format, in one place (see docs/formats.md).
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use crate::table::{Key, Range};
 use chat_memory_core::error::Error;
-use chat_memory_core::{Namespace, Owner, SessionId};
+use chat_memory_core::{Namespace, Owner, SessionId, Timestamp};
 
 /// The highest format version, which readers compare with an item's `v`. A record with an entry that is not a message has it.
 pub const FORMAT_VERSION: u64 = 2;
@@ -205,15 +207,25 @@ pub(crate) fn part_sk(parts_id: &str, part: usize) -> String {
     format!("p#{parts_id}#{part:04}")
 }
 
+/// A time as an attribute: in milliseconds, as all but expiries are.
+pub(crate) fn millis(at: Timestamp) -> AttributeValue {
+    AttributeValue::N(at.as_millis().to_string())
+}
+
+/// When something expires, as an attribute: in seconds, as DynamoDB's TTL wants it.
+pub(crate) fn secs(at: Timestamp) -> AttributeValue {
+    AttributeValue::N(at.as_secs().to_string())
+}
+
 /// The sort key of a directory entry: ordered by start, and unique.
-pub(crate) fn entry_sk(began: i64, session: &SessionId) -> String {
-    format!("d#{began:013}#{session}")
+pub(crate) fn entry_sk(began: Timestamp, session: &SessionId) -> String {
+    format!("d#{:013}#{session}", began.as_millis())
 }
 
 /// The start and the session in an entry's sort key.
-pub(crate) fn entry_of(sk: &str) -> Option<(i64, SessionId)> {
+pub(crate) fn entry_of(sk: &str) -> Option<(Timestamp, SessionId)> {
     let (began, session) = sk.strip_prefix("d#")?.split_at_checked(13)?;
-    Some((began.parse().ok()?, SessionId::new(session.strip_prefix('#')?).ok()?))
+    Some((Timestamp::from_millis(began.parse().ok()?), SessionId::new(session.strip_prefix('#')?).ok()?))
 }
 
 /// Everything in a partition, highest sort key first.

@@ -63,7 +63,7 @@ impl Queues {
                                 "append to session {session:?} timed out: {before} other appends of this process were ahead of \
                                  it for {} ms, and nothing was written; retry later, send fewer appends to this session at once, \
                                  or put several messages into one append",
-                                retry.deadline_ms
+                                retry.deadline.as_millis()
                             ),
                         ));
                     }
@@ -138,11 +138,14 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use async_trait::async_trait;
     use futures_util::future::poll_immediate;
     use tokio::sync::watch;
 
     use super::*;
+    use chat_memory_core::Timestamp;
     use chat_memory_core::backend::Moment;
 
     /// A clock that the test controls.
@@ -152,11 +155,11 @@ mod tests {
     #[async_trait]
     impl Clock for Led {
         fn now(&self) -> Moment {
-            Moment { mono_ms: *self.0.borrow(), wall_ms: 0 }
+            Moment { mono_ms: *self.0.borrow(), wall: Timestamp::UNIX_EPOCH }
         }
 
-        async fn sleep(&self, ms: u64) {
-            let until = *self.0.borrow() + ms;
+        async fn sleep(&self, duration: Duration) {
+            let until = *self.0.borrow() + duration.as_millis() as u64;
             let _ = self.0.subscribe().wait_for(|now| *now >= until).await;
         }
 
@@ -176,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn queue_turns_follow_arrival_order() {
         let (queues, clock) = (Queues::default(), clock());
-        let (retry, busy) = (Retry::new(&clock, 1_000), session("busy"));
+        let (retry, busy) = (Retry::new(&clock, Duration::from_secs(1)), session("busy"));
         let mut current = queues.turn(&busy, &retry).await.expect("the first turn");
         let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(queues.turn(&busy, &retry))).collect();
         for wait in &mut waiting {
@@ -197,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn cancelled_append_leaves_the_queue() {
         let (queues, clock) = (Queues::default(), clock());
-        let (retry, busy) = (Retry::new(&clock, 1_000), session("busy"));
+        let (retry, busy) = (Retry::new(&clock, Duration::from_secs(1)), session("busy"));
         let current = queues.turn(&busy, &retry).await.expect("the first turn");
         let (mut gone, mut stays) = (Box::pin(queues.turn(&busy, &retry)), Box::pin(queues.turn(&busy, &retry)));
         assert!(poll_immediate(&mut gone).await.is_none() && poll_immediate(&mut stays).await.is_none());
@@ -213,8 +216,8 @@ mod tests {
     async fn waiting_past_the_deadline_is_contention() {
         let (queues, clock) = (Queues::default(), clock());
         let busy = session("busy");
-        let current = queues.turn(&busy, &Retry::new(&clock, 1_000)).await.expect("the first turn");
-        let retry = Retry::new(&clock, 1_000);
+        let current = queues.turn(&busy, &Retry::new(&clock, Duration::from_secs(1))).await.expect("the first turn");
+        let retry = Retry::new(&clock, Duration::from_secs(1));
         let mut waits = Box::pin(queues.turn(&busy, &retry));
         assert!(poll_immediate(&mut waits).await.is_none());
         clock.0.send_replace(999);
@@ -233,8 +236,8 @@ mod tests {
     async fn queue_wait_counts_towards_the_deadline() {
         let (queues, clock) = (Queues::default(), clock());
         let busy = session("busy");
-        let current = queues.turn(&busy, &Retry::new(&clock, 1_000)).await.expect("the first turn");
-        let retry = Retry::new(&clock, 1_000);
+        let current = queues.turn(&busy, &Retry::new(&clock, Duration::from_secs(1))).await.expect("the first turn");
+        let retry = Retry::new(&clock, Duration::from_secs(1));
         let mut waits = Box::pin(queues.turn(&busy, &retry));
         assert!(poll_immediate(&mut waits).await.is_none());
         clock.0.send_replace(900);
@@ -248,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn queue_is_bounded_and_separate_for_each_session() {
         let (queues, clock) = (Queues { most_waiting: 2, ..Queues::default() }, clock());
-        let retry = Retry::new(&clock, 1_000);
+        let retry = Retry::new(&clock, Duration::from_secs(1));
         let (busy, idle) = (session("busy"), session("idle"));
         let _current = queues.turn(&busy, &retry).await.expect("the first turn");
         let mut waiting = [Box::pin(queues.turn(&busy, &retry)), Box::pin(queues.turn(&busy, &retry))];

@@ -11,7 +11,7 @@ use chat_memory_core::error::{Error, ErrorKind};
 pub(crate) struct Retry<'a, C> {
     clock: &'a C,
     started: Moment,
-    pub(crate) deadline_ms: u64,
+    pub(crate) deadline: Duration,
     faults: u32,
     /// Whether a request of this operation had a connection, as far as its faults show: it may then still be in flight.
     connected: bool,
@@ -25,12 +25,12 @@ const LONGEST_WAIT_MS: f64 = 2_000.0;
 const LONGEST_WAIT_UNCONNECTED_MS: f64 = 500.0;
 
 impl<'a, C: Clock> Retry<'a, C> {
-    pub(crate) fn new(clock: &'a C, deadline_ms: u64) -> Self {
-        Self { clock, started: clock.now(), deadline_ms, faults: 0, connected: false }
+    pub(crate) fn new(clock: &'a C, deadline: Duration) -> Self {
+        Self { clock, started: clock.now(), deadline, faults: 0, connected: false }
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.started.age_ms(self.clock.now()) >= self.deadline_ms
+        self.age() >= self.deadline
     }
 
     /// Fails once the time of an append that other writers are ahead of is over.
@@ -38,21 +38,21 @@ impl<'a, C: Clock> Retry<'a, C> {
         if !self.is_over() {
             return Ok(());
         }
-        let ms = self.deadline_ms;
+        let ms = self.deadline.as_millis();
         Err(Error::new(
             ErrorKind::Contended,
             format!("append contended: other writers to the session came first for {ms} ms; retry"),
         ))
     }
 
-    fn age_ms(&self) -> u128 {
-        self.started.age_ms(self.clock.now()).into()
+    fn age(&self) -> Duration {
+        self.started.age(self.clock.now())
     }
 
     /// Waits until the deadline.
     pub(crate) async fn ends(&self) {
         while !self.is_over() {
-            self.clock.sleep(self.deadline_ms - self.started.age_ms(self.clock.now()).min(self.deadline_ms)).await;
+            self.clock.sleep(self.deadline.saturating_sub(self.age())).await;
         }
     }
 
@@ -62,7 +62,7 @@ impl<'a, C: Clock> Retry<'a, C> {
         let unconnected_until = unconnected_until(&fault.error);
         self.connected |= unconnected_until.is_none();
         // If nothing was ever reached, the cause is usually a wrong name, a wrong port or no network: report it soon.
-        let is_hopeless = !self.connected && unconnected_until.is_some_and(|until| self.age_ms() >= until.as_millis());
+        let is_hopeless = !self.connected && unconnected_until.is_some_and(|until| self.age() >= until);
         if !repeat || is_hopeless || self.is_over() {
             return Err(fault.error);
         }
@@ -76,7 +76,7 @@ impl<'a, C: Clock> Retry<'a, C> {
 
     /// Waits a random time below this, so that writers that collided do not collide again.
     pub(crate) async fn wait(&self, most_ms: f64) {
-        self.clock.sleep((self.clock.random() * most_ms) as u64).await;
+        self.clock.sleep(Duration::from_millis((self.clock.random() * most_ms) as u64)).await;
     }
 }
 
@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::iam::Operation;
     use crate::table::sdk::Cause;
+    use chat_memory_core::Timestamp;
 
     /// A clock on which only waiting takes time.
     #[derive(Debug, Default)]
@@ -119,11 +120,11 @@ mod tests {
     #[async_trait]
     impl Clock for Waited {
         fn now(&self) -> Moment {
-            Moment { mono_ms: self.0.load(Ordering::Relaxed), wall_ms: 0 }
+            Moment { mono_ms: self.0.load(Ordering::Relaxed), wall: Timestamp::UNIX_EPOCH }
         }
 
-        async fn sleep(&self, ms: u64) {
-            self.0.fetch_add(ms, Ordering::Relaxed);
+        async fn sleep(&self, duration: Duration) {
+            self.0.fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
         }
 
         fn random(&self) -> f64 {
@@ -144,7 +145,7 @@ mod tests {
     /// How long it takes to give up on these faults when they keep recurring.
     async fn given_up_after(faults: impl Fn(u32) -> Fault) -> u64 {
         let clock = Waited::default();
-        let mut retry = Retry::new(&clock, 30_000);
+        let mut retry = Retry::new(&clock, Duration::from_secs(30));
         let mut n = 0;
         while retry.after(faults(n)).await.is_ok() {
             n += 1;

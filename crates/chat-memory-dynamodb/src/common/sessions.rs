@@ -3,15 +3,16 @@
 #[cfg(test)]
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use super::names::Partitions;
 use super::queue::{Queues, Turn};
 use super::retry::Retry;
 use crate::table::{Clock, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::backend::check_title;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Append, AppendId, Identity, Ticket};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The protocol of a layout: what it adds to what both share.
 pub(crate) trait Protocol {
@@ -27,10 +28,10 @@ pub(crate) trait Protocol {
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) partitions: Partitions,
-    pub(crate) retention_s: Option<u64>,
+    pub(crate) retention: Option<Duration>,
     pub(crate) eventual: bool,
     pub(crate) read_only: bool,
-    pub(crate) deadline_ms: u64,
+    pub(crate) deadline: Duration,
 }
 
 /// The sessions of a table, in the layout of a protocol.
@@ -110,13 +111,13 @@ impl<T: Table, C: Clock, P: Protocol> Sessions<T, C, P> {
     }
 
     pub(crate) fn retry(&self) -> Retry<'_, C> {
-        Retry::new(&self.clock, self.common.deadline_ms)
+        Retry::new(&self.clock, self.common.deadline)
     }
 }
 
 /// The error of an append, first tried at this time, of which a request may have landed, or still may, at this number or a higher
 /// one.
-pub(crate) fn in_doubt(append: &Append, id: AppendId, from: u64, tried_at: i64, error: Error) -> Error {
+pub(crate) fn in_doubt(append: &Append, id: AppendId, from: u64, tried_at: Timestamp, error: Error) -> Error {
     let tried_at = match append.identity() {
         Identity::Ticket(ticket) => ticket.first_tried(),
         _ => tried_at,

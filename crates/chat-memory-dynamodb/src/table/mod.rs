@@ -7,12 +7,14 @@ pub(crate) mod sdk;
 pub(crate) mod sim;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::iam::Operation;
+use chat_memory_core::Timestamp;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Cost;
@@ -46,7 +48,7 @@ pub(crate) enum Condition {
     /// The set of bytes does not contain this.
     Lacks(String, Blob),
     /// The attribute is no expiry (epoch seconds) that has been reached at this time.
-    Unexpired(String, i64),
+    Unexpired(String, Timestamp),
 }
 
 impl Condition {
@@ -65,8 +67,8 @@ impl Condition {
             Self::Lacks(name, member) => {
                 !attribute(name).is_some_and(|set| matches!(set, AttributeValue::Bs(members) if members.contains(member)))
             }
-            Self::Unexpired(name, now_s) => match attribute(name) {
-                Some(AttributeValue::N(at)) => at.parse::<i64>().is_ok_and(|at| at > *now_s),
+            Self::Unexpired(name, now) => match attribute(name) {
+                Some(AttributeValue::N(at)) => at.parse::<i64>().is_ok_and(|at| at > now.as_secs()),
                 other => other.is_none(),
             },
         }
@@ -235,7 +237,7 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
 #[async_trait]
 pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Moment;
-    async fn sleep(&self, ms: u64);
+    async fn sleep(&self, duration: Duration);
     /// Uniform from 0 to 1.
     fn random(&self) -> f64;
 }

@@ -1,9 +1,8 @@
 //! The request and response bodies of the API, as its OpenAPI document describes them.
 
-use chat_memory::Entry;
 use chat_memory::store::{self, Record, SessionInfo, SessionOrder};
 use chat_memory::wire::Format;
-use jiff::Timestamp;
+use chat_memory::{Entry, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -95,7 +94,7 @@ pub struct AppendedBody {
     pub position: String,
     /// When it was stored, in UTC; null where nothing was new
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<Timestamp>,
+    pub created_at: Option<jiff::Timestamp>,
     /// What it cost
     #[schema(value_type = Cost)]
     pub cost: store::Cost,
@@ -172,7 +171,7 @@ pub struct RecordInfo {
     pub seq: u64,
     /// When it was stored, in UTC; null where the store does not say
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<Timestamp>,
+    pub created_at: Option<jiff::Timestamp>,
     /// Where there is a number: it takes back every record from that number on
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -180,7 +179,7 @@ pub struct RecordInfo {
     /// When it expires, in UTC
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Option<jiff::Timestamp>,
     /// How many messages of it are meant: all, or in a window those that are in it
     pub messages: usize,
     /// How many entries of it are not messages and are passed over
@@ -189,7 +188,7 @@ pub struct RecordInfo {
     pub other_entries: usize,
     /// When each of these messages was sent, in UTC; null where that is unknown
     #[schema(value_type = Vec<Option<String>>)]
-    pub sent_at: Vec<Option<Timestamp>>,
+    pub sent_at: Vec<Option<jiff::Timestamp>>,
     /// The caller's own JSON
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -200,9 +199,9 @@ impl From<&Record> for RecordInfo {
     fn from(record: &Record) -> Self {
         Self {
             seq: record.seq,
-            created_at: time(record.created_at).filter(|_| record.created_at > 0),
+            created_at: record.created_at.known().and_then(time),
             rewind: record.rewind,
-            expires_at: record.expires_at.and_then(|at| Timestamp::from_second(at).ok()),
+            expires_at: record.expires_at.and_then(time),
             messages: record.messages().count(),
             other_entries: others(&record.entries),
             sent_at: record.timed_messages().map(|(_, at)| at.and_then(time)).collect(),
@@ -213,7 +212,7 @@ impl From<&Record> for RecordInfo {
 
 impl RecordInfo {
     /// Describes a record of which only these entries are returned, each with its time.
-    pub(super) fn of_some(record: &Record, entries: &[(&Entry, Option<i64>)]) -> Self {
+    pub(super) fn of_some(record: &Record, entries: &[(&Entry, Option<Timestamp>)]) -> Self {
         Self {
             messages: entries.len(),
             other_entries: others(&record.entries) - others(entries.iter().map(|(entry, _)| *entry)),
@@ -288,10 +287,10 @@ pub struct SessionBody {
     pub metadata: Option<Map<String, Value>>,
     /// When its first record was stored, in UTC; null in a table of Flowise's or LangChain's, which does not say
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub created_at: Option<Timestamp>,
+    pub created_at: Option<jiff::Timestamp>,
     /// When something was last appended to it, in UTC; on DynamoDB at most an hour old, and null where it is not known
     #[schema(value_type = Option<String>, format = DateTime, required)]
-    pub last_at: Option<Timestamp>,
+    pub last_at: Option<jiff::Timestamp>,
 }
 
 impl From<SessionInfo> for SessionBody {
@@ -301,7 +300,7 @@ impl From<SessionInfo> for SessionBody {
             owner: info.owner.map(|owner| owner.to_string()),
             title: info.title,
             metadata: info.metadata,
-            created_at: time(info.created_at).filter(|_| info.created_at > 0),
+            created_at: info.created_at.known().and_then(time),
             last_at: info.last_at.and_then(time),
         }
     }
@@ -394,7 +393,7 @@ pub struct ProblemBody {
     limit: Option<u64>,
 }
 
-/// Converts epoch milliseconds to a time.
-fn time(epoch_ms: i64) -> Option<Timestamp> {
-    Timestamp::from_millisecond(epoch_ms).ok()
+/// A time as the API shows it; `None` if it is beyond the year 9999.
+pub(super) fn time(at: Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_millisecond(at.as_millis()).ok()
 }

@@ -7,13 +7,12 @@ use chat_memory::backend::check_title;
 use chat_memory::store::{Append, Appended, AppendedNew, Position};
 use chat_memory::wire::Format;
 use chat_memory::{Entry, Message, Owner, SessionId};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
 use super::parameters::{IfMatchHeader, KeyHeader, SessionPath};
 use super::read::tagged;
-use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam};
+use super::types::{AppendBody, AppendedBody, ClearedBody, FormatParam, time};
 use crate::auth::{Access, MayWrite};
 use crate::extract::{IfMatch, JsonBody, Key, Params, Session};
 use crate::memory::Held;
@@ -86,7 +85,7 @@ pub async fn append(
         new: None,
         next: appended.seq + 1,
         position: position.to_string(),
-        created_at: Timestamp::from_millisecond(appended.created_at).ok(),
+        created_at: time(appended.created_at),
         cost: appended.cost,
     };
     Ok((StatusCode::CREATED, tagged(&position)?, replayed(appended.repeated), Json(body)).into_response())
@@ -101,7 +100,7 @@ async fn append_new(access: &Access, session: &SessionId, append: Append, held: 
         new: Some(new),
         next: position.next(),
         position: position.to_string(),
-        created_at: appended.as_ref().and_then(|appended| Timestamp::from_millisecond(appended.created_at).ok()),
+        created_at: appended.as_ref().and_then(|appended| time(appended.created_at)),
         cost,
     };
     let status = if appended.is_some() { StatusCode::CREATED } else { StatusCode::OK };

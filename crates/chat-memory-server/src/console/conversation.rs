@@ -130,7 +130,7 @@ impl View<'_> {
                                 None => "nobody",
                             }
                         } }
-                        @if info.created_at > 0 { div { dt { "Began" } dd { (when(info.created_at)) } } }
+                        @if let Some(at) = info.created_at.known() { div { dt { "Began" } dd { (when(at)) } } }
                         @if let Some(metadata) = &info.metadata {
                             div { dt { "Metadata" } dd { pre tabindex="0" { (serde_json::to_string_pretty(metadata).unwrap_or_default()) } } }
                         }

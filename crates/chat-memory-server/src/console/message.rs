@@ -7,8 +7,7 @@ use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::{Load, PageCursor, Record};
-use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId, ToolCall, json};
-use jiff::Timestamp;
+use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId, Timestamp, ToolCall, json};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -68,12 +67,12 @@ impl MessageView {
         html! {
             p.line {
                 a href=(format!("#r{}", record.seq)) { "Record " (record.seq) }
-                @if record.created_at > 0 { (when(record.created_at)) }
+                @if let Some(at) = record.created_at.known() { (when(at)) }
                 @if let Some(cost) = cost {
                     span title=(self.title_of_cost()) { (count(cost.write_units, "write unit")) }
                     span { (size(cost.bytes)) }
                 }
-                @if let Some(at) = record.expires_at { span { "expires " (when(at.saturating_mul(1000))) } }
+                @if let Some(at) = record.expires_at { span { "expires " (when(at)) } }
             }
         }
     }
@@ -305,8 +304,8 @@ fn pretty(value: &Value) -> String {
 }
 
 /// A time, in UTC; the script converts it to the reader's time zone.
-pub(crate) fn when(epoch_ms: i64) -> Markup {
-    let Ok(at) = Timestamp::from_millisecond(epoch_ms) else { return html! {} };
+pub(crate) fn when(at: Timestamp) -> Markup {
+    let Ok(at) = jiff::Timestamp::from_millisecond(at.as_millis()) else { return html! {} };
     let shown = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     html! { time datetime=(at) { (shown) } }
 }

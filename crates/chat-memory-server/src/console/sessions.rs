@@ -234,7 +234,7 @@ fn row(session: &SessionInfo, all: bool, order: SessionOrder) -> Markup {
             p.small {
                 @if session.title.is_some() { code dir="auto" { (session.id) } }
                 @if let Some(owner) = session.owner.as_ref().filter(|_| all) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) } } }
-                @if let Some(at) = last { span { "last active " (when(at)) } } @else if session.created_at > 0 { span { "began " (when(session.created_at)) } }
+                @if let Some(at) = last { span { "last active " (when(at)) } } @else if let Some(at) = session.created_at.known() { span { "began " (when(at)) } }
             }
         }
     }

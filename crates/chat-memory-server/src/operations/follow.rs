@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_memory::SessionId;
 use chat_memory::store::{ChatStore as _, Load, Position, Record};
+use chat_memory::{SessionId, Timestamp};
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_secs(30);
 
 /// How long a log certainly continues from a position: a record lives for at least an hour.
-const SURE_FOR_MS: i64 = 3_600_000;
+const SURE_FOR: Duration = Duration::from_hours(1);
 
 /// What happened in a session.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Follower {
     async fn look(&mut self, write: &(impl Fn(&Record) -> String + Sync)) -> Vec<Found> {
         let next = self.seen.next();
         // Reads the last record too, to check that it is still the same: numbers may start again after records expired.
-        let is_sure = self.is_sure && jiff::Timestamp::now().as_millisecond().saturating_sub(self.seen.read_at()) < SURE_FOR_MS;
+        let is_sure = self.is_sure && Timestamp::now().since(self.seen.read_at()) < SURE_FOR;
         let from = if is_sure { next } else { next.saturating_sub(1) };
         let service = self.access.service.clone();
         let permit = service.streams().reads().acquire().await;
@@ -145,7 +145,7 @@ impl Follower {
                 let is_other = self.seen.last().zip(last).is_some_and(|(seen, last)| seen != last.append_id);
                 if history.position.next() <= next || is_other {
                     // The numbers started again: the client has another log's records.
-                    self.seen = Position::new(0, None, 0);
+                    self.seen = Position::new(0, None, Timestamp::UNIX_EPOCH);
                     self.changes.mark_changed();
                     return vec![Found { update: Update::Reset, behind: self.seen.clone(), bytes: 0 }];
                 }

@@ -15,13 +15,13 @@ const HOUR_S: u64 = 60 * 60;
 impl Timed {
     /// Returns the owner's session as listed, and checks that all lists agree.
     fn listed(&self, owner: Option<&str>) -> Option<SessionInfo> {
-        let (now_ms, owner) = (self.now_s * 1000, owner.map(|owner| Owner::new(owner).expect("a name")));
-        let known = listing::session(&self.db, &session("s"), now_ms).expect("a look");
+        let (now, owner) = (self.now(), owner.map(|owner| Owner::new(owner).expect("a name")));
+        let known = listing::session(&self.db, &session("s"), now).expect("a look");
         for order in [SessionOrder::Started, SessionOrder::Recent] {
-            let page = listing::page(&self.db, owner.as_ref(), order, 10, None, now_ms).expect("a page");
+            let page = listing::page(&self.db, owner.as_ref(), order, 10, None, now).expect("a page");
             assert_eq!(page.sessions, Vec::from_iter(known.clone().filter(|info| info.owner == owner)));
         }
-        assert_eq!(listing::every(&self.db, 10, None, now_ms).expect("all").sessions, Vec::from_iter(known.clone()));
+        assert_eq!(listing::every(&self.db, 10, None, now).expect("all").sessions, Vec::from_iter(known.clone()));
         known
     }
 
@@ -64,7 +64,7 @@ async fn append_after_expiry_starts_a_new_session() {
         let mut log = Timed::new(Some(HOUR_S)).await;
         log.append(&saying("old").with_title("Old").with_owner(Owner::new("ada").expect("a name")));
         let described = SessionUpdate::default().with_metadata(serde_json::Map::new());
-        listing::update(&log.db, &session("s"), &described, log.now_s * 1000).expect("an update").expect("a session");
+        listing::update(&log.db, &session("s"), &described, log.now()).expect("an update").expect("a session");
         log.now_s += if purged { 2 * DAY_S } else { 3600 };
         if purged {
             log.purge();
@@ -73,10 +73,10 @@ async fn append_after_expiry_starts_a_new_session() {
         }
         assert_eq!(log.listed(Some("ada")), None);
         let titled = SessionUpdate::default().with_title("New".to_owned());
-        assert_eq!(listing::update(&log.db, &session("s"), &titled, log.now_s * 1000).expect("an update"), None);
+        assert_eq!(listing::update(&log.db, &session("s"), &titled, log.now()).expect("an update"), None);
         log.append(&saying("new").with_owner(Owner::new("bob").expect("a name")));
         let info = log.listed(Some("bob")).expect("it is listed");
-        assert_eq!((info.title, info.metadata, info.created_at), (None, None, log.now_s * 1000));
+        assert_eq!((info.title, info.metadata, info.created_at), (None, None, log.now()));
         assert_eq!(log.listed(Some("ada")).and_then(|info| info.owner), Some(Owner::new("bob").expect("a name")));
         assert_eq!(log.texts(), ["new"]);
     }
@@ -86,7 +86,7 @@ async fn append_after_expiry_starts_a_new_session() {
 async fn clock_set_back_never_lowers_last_activity() {
     let mut log = Timed::new(None).await;
     log.say("x");
-    let first = log.now_s * 1000;
+    let first = log.now();
     log.now_s -= 1_000;
     log.say("y");
     assert_eq!(log.listed(None).and_then(|info| info.last_at), Some(first));
@@ -174,13 +174,16 @@ async fn format_1_file_is_read_and_upgraded() {
         assert_eq!(listed(&query.clone().recent()).await, ["kept", "lasting", "mixed"]);
         assert_eq!(listed(&SessionQuery::unowned()).await, ["cleared"]);
         let kept = store.session(&session("kept")).await.expect("a look").expect("a session");
-        assert_eq!((kept.created_at, kept.last_at), (1_704_103_201_000, Some(1_704_103_215_000)));
+        assert_eq!(
+            (kept.created_at, kept.last_at),
+            (Timestamp::from_millis(1_704_103_201_000), Some(Timestamp::from_millis(1_704_103_215_000)))
+        );
         assert_eq!(kept.title.as_deref(), Some("Kept"));
         assert_eq!(kept.metadata.expect("metadata")["x"].as_str().map(str::len), Some(100_000));
         assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
         let history = store.load(&session("kept"), &Load::all()).await.expect("a load");
         assert_eq!(history.records[0].sent_at, []);
-        assert_eq!(history.records[0].entry_times().collect::<Vec<_>>(), [Some(1_704_103_201_000)]);
+        assert_eq!(history.records[0].entry_times().collect::<Vec<_>>(), [Some(Timestamp::from_millis(1_704_103_201_000))]);
         assert_eq!(texts(&store, "mixed").await, ["kept"]);
         assert_eq!(store.session(&session("short")).await.expect("a look"), None);
         let version: i32 = Connection::open(&path)
@@ -193,11 +196,14 @@ async fn format_1_file_is_read_and_upgraded() {
             assert_eq!(listed(&query.recent()).await, ["mixed", "kept", "lasting"]);
             assert!(store.append(&session("short"), &saying("x")).await.expect("an append").started);
             // On the first connection, and on those opened later.
-            store.append(&session("kept"), &saying("four").sent_at([Some(1_704_100_000_000)])).await.expect("an append");
+            store
+                .append(&session("kept"), &saying("four").sent_at([Some(Timestamp::from_millis(1_704_100_000_000))]))
+                .await
+                .expect("an append");
             drop(store);
             let store = SqliteStore::builder(&path).read_only(true).open().await.expect("a file of this version");
             let history = store.load(&session("kept"), &Load::all()).await.expect("a load");
-            assert_eq!(history.records[3].sent_at, [Some(1_704_100_000_000)]);
+            assert_eq!(history.records[3].sent_at, [Some(Timestamp::from_millis(1_704_100_000_000))]);
         }
     }
 }

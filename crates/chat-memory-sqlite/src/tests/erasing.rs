@@ -1,5 +1,7 @@
 //! What sweeps and expiry erase, with the time set by the tests.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::*;
@@ -24,11 +26,16 @@ impl Timed {
         Self { db: Connection::open(&path).expect("the file"), now_s: 1_000_000, retention_s, _folder: folder }
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_secs(self.now_s)
+    }
+
     pub(super) fn append(&self, append: &Append) -> Landed {
-        let now_ms = self.now_s * 1000;
-        let new = NewRecord::of(&session("s"), append, false, now_ms).expect("a record");
+        let now = self.now();
+        let new = NewRecord::of(&session("s"), append, false, now).expect("a record");
         let transaction = log::Transaction::to_write(&self.db).expect("no one else writes");
-        let landed = log::append_within(&self.db, &new, now_ms, append.expires_at(now_ms, self.retention_s)).expect("an append");
+        let expires_at = append.expires_at(now, self.retention_s.map(Duration::from_secs));
+        let landed = log::append_within(&self.db, &new, now, expires_at).expect("an append");
         transaction.commit().expect("a commit");
         landed
     }
@@ -41,7 +48,7 @@ impl Timed {
     }
 
     pub(super) fn load(&self) -> History {
-        log::load(&self.db, "s", &Load::all(), self.now_s * 1000).expect("a load")
+        log::load(&self.db, "s", &Load::all(), self.now()).expect("a load")
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
@@ -53,7 +60,7 @@ impl Timed {
     pub(super) fn purge(&self) -> u64 {
         let mut purged = 0;
         loop {
-            match sweep::purge(&self.db, self.now_s * 1000).expect("a purge") {
+            match sweep::purge(&self.db, self.now()).expect("a purge") {
                 0 => return purged,
                 n => purged += n,
             }
@@ -63,7 +70,7 @@ impl Timed {
     fn sweep(&self) -> u64 {
         let mut swept = 0;
         loop {
-            let step = sweep::sweep(&self.db, "s", self.now_s * 1000).expect("a sweep");
+            let step = sweep::sweep(&self.db, "s", self.now()).expect("a sweep");
             swept += step.records;
             if step.done {
                 return swept;

@@ -107,7 +107,8 @@ async fn waiting_appends_share_a_transaction_but_fail_separately() {
     let store = SqliteStore::open(&path).await.expect("a new file");
     say(&store, "s", "first").await;
     let position = store.load(&session("s"), &Load::all()).await.expect("a load").position;
-    let stale = chat_memory_core::store::Ticket::new(chat_memory_core::store::AppendId::random(), 0).tried_at(0);
+    let stale =
+        chat_memory_core::store::Ticket::new(chat_memory_core::store::AppendId::random(), 0).tried_at(Timestamp::UNIX_EPOCH);
     let appends = [
         saying("plain"),
         saying("of a key").with_key("k"),

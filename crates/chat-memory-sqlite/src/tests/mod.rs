@@ -6,9 +6,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::SqliteStore;
-use chat_memory_core::SessionId;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, ChatStore, Load};
+use chat_memory_core::{SessionId, Timestamp};
 
 mod directory;
 mod entries;

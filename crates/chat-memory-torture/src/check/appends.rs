@@ -50,7 +50,7 @@ fn outcomes(known: &Known<'_>, append: &Appended<'_>) -> Result {
         log_was(known, &append.op.session, one.from, clock, next)
             .map_err(|why| format!("the conflict of append {number}: {why}"))?;
         // With a ticket, the record there may be its own; and yesterday's position is refused whatever was written.
-        let is_old = clock - expected.read_at() > POSITION_MS;
+        let is_old = clock - expected.read_at().as_millis() > POSITION_MS;
         if next == expected.next() && !one.ticket && !is_old && !known.contract.retained {
             return Err(format!("append {number} got a conflict at exactly the position {next} that it expected"));
         }

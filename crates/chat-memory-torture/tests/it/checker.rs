@@ -1,5 +1,6 @@
 //! Tests the checker itself: it finds a history that breaks a promise, whichever it is.
 
+use chat_memory::Timestamp;
 use chat_memory::store::{AppendId, Position};
 use chat_memory_torture::check::{Contract, check};
 use chat_memory_torture::history::{Event, Loaded, Outcome, Shown};
@@ -64,9 +65,9 @@ fn good() -> Vec<Event> {
         tries(50, op(2, What::ReplaceAll, None)),
         tried(60, 2, landed(2, 2)),
         loaded(61, 69, vec![shown(2, 2, Some(0))], 3),
-        tries(70, op(3, What::Add, Some(Position::new(3, Some(id(2)), 0)))),
+        tries(70, op(3, What::Add, Some(Position::new(3, Some(id(2)), Timestamp::UNIX_EPOCH)))),
         tried(80, 3, landed(3, 3)),
-        tries(72, op(4, What::Add, Some(Position::new(3, Some(id(2)), 0)))),
+        tries(72, op(4, What::Add, Some(Position::new(3, Some(id(2)), Timestamp::UNIX_EPOCH)))),
         tried(82, 4, Outcome::Conflict { next: Some(4) }),
         loaded(90, 99, vec![shown(2, 2, Some(0)), shown(3, 3, None)], 4),
     ]
@@ -118,7 +119,7 @@ fn broken() -> Vec<(&'static str, Vec<Event>)> {
         ("the log had 2 records before it started", with(2, loaded(21, 29, vec![shown(0, 0, None), shown(1, 1, None)], 2))),
         // No lost update.
         ("expected to be 3", first(11, tried(80, 3, landed(4, 3)))),
-        ("expected Some", with(9, tries(70, op(3, What::Add, Some(Position::new(3, Some(id(1)), 0)))))),
+        ("expected Some", with(9, tries(70, op(3, What::Add, Some(Position::new(3, Some(id(1)), Timestamp::UNIX_EPOCH)))))),
         ("at exactly the position 3 that it expected", with(12, tried(75, 4, Outcome::Conflict { next: Some(3) }))),
         ("expected no position and got a conflict", with(11, tries(72, op(4, What::Add, None)))),
         ("was refused and landed", with(10, tried(80, 3, Outcome::NotWritten { why: "throttled".into() }))),

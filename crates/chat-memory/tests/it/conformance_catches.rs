@@ -81,6 +81,7 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("an_id_is_stored_once", Fault::DropsIds),
     ("an_id_with_another_body_is_refused", Fault::DropsIds),
     ("a_cleared_id_may_be_appended_again", Fault::ClearsHalf),
+    ("remembered_ids_follow_other_writers", Fault::ClearsHalf),
     ("overlapping_batches_at_once_store_each_id_once", Fault::DropsIds),
     ("text_round_trips_byte_for_byte", Fault::DropsNul),
     ("numbers_round_trip_exactly", Fault::RoundsNumbers),

@@ -1,10 +1,13 @@
 //! Costs of operations on DynamoDB Local: as reported by the store and as counted by a proxy.
 #![cfg(feature = "dynamodb")]
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::dynamodb::{direct, noise, open, session, turn};
 use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::{Append, ChatStore, Cost, Load};
-use chat_memory::{Message, Role, SessionId};
+use chat_memory::{ChatStoreExt, Message, Role, SessionId};
 use chat_memory_testkit::{
     Conversation, Fault, FaultProxy, Request, conversations_path, dynamodb_endpoint, sample_path, shared_conversations,
 };
@@ -93,6 +96,40 @@ async fn turn_and_window_cost_the_same_at_any_length() {
     assert!(whole.read_units <= (whole.bytes as f64 / 4096.0).ceil() + whole.requests as f64, "{whole}");
     let (_, half) = load(&reader, &session, &Load::all().eventually_consistent()).await;
     assert_eq!((half.requests, half.read_units), (whole.requests, whole.read_units / 2.0));
+}
+
+#[tokio::test]
+async fn new_entries_cost_one_append_once_the_ids_are_known() {
+    let (proxy, session) = (counting(), session("new entries"));
+    let store: Arc<dyn ChatStore> = Arc::new(open(&proxy.url()).await.expect("good options"));
+    let lines = |ids: Range<usize>| Append::new(ids.map(|id| Message::user(format!("{id} {:300}", "")).with_id(id.to_string())));
+    for from in (0..200).step_by(20) {
+        store.append(&session, &lines(from..from + 20)).await.expect("an append");
+    }
+    for (batch, new, requests, writes) in [
+        // The session is read once.
+        (197..203, 3, 2, 1),
+        // Then a batch costs its append, or if nothing of it is new, a read of the last record.
+        (200..206, 3, 1, 1),
+        (206..209, 3, 1, 1),
+        (190..209, 0, 1, 0),
+        (0..210, 1, 1, 1),
+    ] {
+        proxy.forget();
+        let what = format!("{batch:?}");
+        let appended = store.append_new(&session, lines(batch)).await.expect("an append");
+        println!("{what}: {}", appended.cost);
+        assert_eq!(appended.new.iter().filter(|new| **new).count(), new, "{what}");
+        assert_eq!((appended.cost.requests, total(&proxy), proxy.count("PutItem")), (requests, requests, writes), "{what}");
+        assert!(requests > 1 || appended.cost.read_units <= 1.0, "{what}: {}", appended.cost);
+    }
+    // Another process has written in between: the append conflicts, for which the tail is read, and then what came since.
+    let other = direct().await;
+    other.append_new(&session, lines(205..212)).await.expect("an append");
+    proxy.forget();
+    let appended = store.append_new(&session, lines(209..214)).await.expect("an append");
+    assert_eq!(appended.new, [false, false, false, true, true]);
+    assert_eq!((proxy.count("PutItem"), proxy.count("Query")), (2, 2));
 }
 
 /// Splits into turns, with each system prompt as an append of its own: the most expensive way, since no append is below one unit.

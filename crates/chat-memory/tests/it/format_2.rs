@@ -4,7 +4,7 @@
 
 use chat_memory::store::dynamodb::FORMAT_VERSION;
 use chat_memory::store::{Append, Load, Record, SessionQuery};
-use chat_memory::{ChatStore, Entry, Message, Owner, SessionId};
+use chat_memory::{ChatStore, Entry, Message, Owner, SessionId, Timestamp};
 use serde_json::json;
 
 use crate::dynamodb::{Raw, direct, number};
@@ -27,7 +27,10 @@ async fn records_with_other_entries_are_read_and_go_on() {
     let expected = [vec![&question], vec![&line, &answer, &summary], vec![&reasoning, &answer], vec![&summary, &question]];
     let expected: Vec<Vec<Entry>> = expected.iter().map(|entries| entries.iter().map(|value| entry(value)).collect()).collect();
     assert_eq!(history.records.iter().map(|record| record.entries.clone()).collect::<Vec<_>>(), expected);
-    assert_eq!(history.records[1].sent_at, [Some(1_795_390_703_102), None, Some(1_795_390_703_152)]);
+    assert_eq!(
+        history.records[1].sent_at,
+        [Some(1_795_390_703_102), None, Some(1_795_390_703_152)].map(|at| at.map(Timestamp::from_millis))
+    );
     assert_eq!(history.messages().count(), 4);
     let listed = store.sessions(&SessionQuery::of(Owner::new("ada").expect("a name"))).await.expect("a list");
     assert_eq!(listed.sessions[0].title.as_deref(), Some("Wetter"));

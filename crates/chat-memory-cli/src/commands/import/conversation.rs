@@ -1,10 +1,9 @@
 //! A conversation from a file, in any format.
 
-use chat_memory::store::MAX_TIME_MS;
+use chat_memory::store::MAX_TIME;
 use chat_memory::wire::Format;
-use chat_memory::{Entry, Error, Message, Owner, SessionId};
+use chat_memory::{Entry, Error, Message, Owner, SessionId, Timestamp};
 use chat_memory::{backend::check_title, store::MAX_TITLE_BYTES};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -56,11 +55,11 @@ pub struct Conversation {
     pub made_id: Option<MadeId>,
     pub entries: Vec<Entry>,
     /// When each entry was sent.
-    pub times: Vec<Option<i64>>,
+    pub times: Vec<Option<Timestamp>>,
     pub owner: Option<Owner>,
     pub title: Option<String>,
     pub metadata: Option<Map<String, Value>>,
-    pub started_at: Option<i64>,
+    pub started_at: Option<Timestamp>,
     /// Fields of the file that a session cannot hold.
     pub left_out: Vec<String>,
 }
@@ -80,12 +79,12 @@ pub struct Draft {
     pub id: Option<String>,
     pub messages: Vec<Message>,
     /// When each message was sent; empty if the format does not say.
-    pub times: Vec<Option<i64>>,
+    pub times: Vec<Option<Timestamp>>,
     pub others: Vec<OtherEntry>,
     pub owner: Option<Owner>,
     pub title: Option<String>,
     pub metadata: Option<Map<String, Value>>,
-    pub started_at: Option<i64>,
+    pub started_at: Option<Timestamp>,
     pub left_out: Vec<String>,
 }
 
@@ -95,7 +94,7 @@ pub struct OtherEntry {
     /// The number of messages before it.
     pub after: usize,
     pub entry: Entry,
-    pub sent_at: Option<i64>,
+    pub sent_at: Option<Timestamp>,
 }
 
 /// The prefix of each id, and the number of earlier conversations with the same content.
@@ -175,14 +174,14 @@ impl Conversation {
 ///
 /// # Errors
 /// Invalid, with the field and the value.
-pub fn time(field: &str, value: &Value) -> Result<Option<i64>, Error> {
+pub fn time(field: &str, value: &Value) -> Result<Option<Timestamp>, Error> {
     let read = match value {
         Value::Null => return Ok(None),
-        Value::String(text) => text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
+        Value::String(text) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
         Value::Number(number) => number.as_i64(),
         _ => None,
     };
-    read.filter(|at| (1..=MAX_TIME_MS).contains(at)).map(Some).ok_or_else(|| {
+    read.map(Timestamp::from_millis).filter(|at| at.known().is_some() && *at <= MAX_TIME).map(Some).ok_or_else(|| {
         Error::invalid(format!(
             "invalid {field} {value}: expected a time such as \"2026-05-01T12:00:00Z\" or milliseconds since 1970, or null"
         ))
@@ -190,9 +189,9 @@ pub fn time(field: &str, value: &Value) -> Result<Option<i64>, Error> {
 }
 
 /// A time in seconds since 1970, as other programs write it; implausible times count as unknown.
-pub fn time_of_seconds(value: Option<&Value>) -> Option<i64> {
+pub fn time_of_seconds(value: Option<&Value>) -> Option<Timestamp> {
     let ms = value?.as_f64()? * 1000.0;
-    (1.0..=MAX_TIME_MS as f64).contains(&ms).then(|| ms.round() as i64)
+    (1.0..=MAX_TIME.as_millis() as f64).contains(&ms).then(|| Timestamp::from_millis(ms.round() as i64))
 }
 
 /// Another program's title as one of ours: on one line, and shortened if it is too long.

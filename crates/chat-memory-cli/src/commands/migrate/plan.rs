@@ -1,7 +1,7 @@
 //! Plans which parts of a session to write where: pure functions.
 
 use chat_memory::store::Record;
-use chat_memory::{Append, Entry, Message};
+use chat_memory::{Append, Entry, Message, Timestamp};
 use serde_json::{Map, Value};
 
 /// The content of one record in the target.
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub struct Piece {
     pub entries: Vec<Entry>,
     /// When each was sent.
-    pub times: Vec<Option<i64>>,
+    pub times: Vec<Option<Timestamp>>,
     pub metadata: Option<Map<String, Value>>,
 }
 
@@ -89,7 +89,7 @@ impl std::ops::AddAssign for Compared {
 }
 
 /// The entries of records, with the time of each.
-pub fn timed(records: &[Record]) -> Vec<(Entry, Option<i64>)> {
+pub fn timed(records: &[Record]) -> Vec<(Entry, Option<Timestamp>)> {
     records.iter().flat_map(|record| record.entries.iter().cloned().zip(record.entry_times())).collect()
 }
 
@@ -97,8 +97,8 @@ pub fn timed(records: &[Record]) -> Vec<(Entry, Option<i64>)> {
 ///
 /// # Errors
 /// The first difference: its place and both values.
-pub fn compare(source: &[(Entry, Option<i64>)], target: &[(Entry, Option<i64>)]) -> Result<Compared, String> {
-    let entries = |side: &[(Entry, Option<i64>)]| side.iter().map(|(entry, _)| entry.clone()).collect::<Vec<_>>();
+pub fn compare(source: &[(Entry, Option<Timestamp>)], target: &[(Entry, Option<Timestamp>)]) -> Result<Compared, String> {
+    let entries = |side: &[(Entry, Option<Timestamp>)]| side.iter().map(|(entry, _)| entry.clone()).collect::<Vec<_>>();
     if let Some(difference) = first_difference(&entries(source), &entries(target)) {
         return Err(difference);
     }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn record(roles: &str) -> Record {
-        Record::new(0, AppendId::random(), 0).with_entries(roles.chars().map(entry))
+        Record::new(0, AppendId::random(), Timestamp::UNIX_EPOCH).with_entries(roles.chars().map(entry))
     }
 
     fn spelled(pieces: &[Piece]) -> Vec<String> {
@@ -194,14 +194,15 @@ mod tests {
 
     #[test]
     fn pieces_keep_the_time_of_each_message() {
-        let single = |roles: &str, at: i64| Record::new(0, AppendId::random(), at).with_entries(roles.chars().map(entry));
+        let at = Timestamp::from_millis;
+        let single = |roles: &str, ms| Record::new(0, AppendId::random(), at(ms)).with_entries(roles.chars().map(entry));
         let mut given = single("ua", 9);
-        given.sent_at = vec![Some(7), None];
+        given.sent_at = vec![Some(at(7)), None];
         // What the original classes wrote has no time.
         let all = pieces(vec![single("u", 1), single("a", 2), single("u", 0), given]);
         let times: Vec<_> = all.iter().map(|piece| piece.times.clone()).collect();
-        assert_eq!(times, [vec![Some(1), Some(2)], vec![None], vec![Some(7), None]]);
-        assert_eq!(missing(all, &[entry('u')]).expect("the start")[0].times, [Some(2)]);
+        assert_eq!(times, [vec![Some(at(1)), Some(at(2))], vec![None], vec![Some(at(7)), None]]);
+        assert_eq!(missing(all, &[entry('u')]).expect("the start")[0].times, [Some(at(2))]);
         let compared = compare(&timed(&[single("u", 1)]), &timed(&[single("u", 2)])).expect("equal messages");
         assert_eq!(compared, Compared { messages: 1, other_times: 1 });
     }

@@ -6,7 +6,8 @@ use crate::conformance::sample::{all, count_to, say, seqs, texts};
 use crate::conformance::{Failure, TestContext};
 use crate::message::{Message, ToolCall};
 use crate::session::SessionId;
-use crate::store::{Append, Load, MAX_TIME_MS, Position};
+use crate::store::{Append, Load, MAX_TIME, Position};
+use crate::timestamp::Timestamp;
 
 pub(super) async fn new_session_is_empty(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
@@ -14,7 +15,7 @@ pub(super) async fn new_session_is_empty(context: TestContext) -> Result<(), Fai
         let history = context.store.load(&session, &load).await?;
         ensure!(history.is_empty() && history.records.is_empty(), "{load:?}: a session never written to has records");
         ensure!(history.complete, "{load:?}: an empty session is not complete");
-        ensure_eq!(history.position, Position::new(0, None, 0), "{load:?}: the position of an empty log");
+        ensure_eq!(history.position, Position::new(0, None, Timestamp::UNIX_EPOCH), "{load:?}: the position of an empty log");
     }
     if context.store.capabilities().directory {
         ensure_eq!(context.store.session(&session).await?, None, "loading a session lists it");
@@ -105,13 +106,14 @@ pub(super) async fn only_the_first_append_reports_a_started_session(context: Tes
 pub(super) async fn message_times_round_trip(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let turn = || Append::new([Message::user("q"), Message::tool("c", "t"), Message::assistant("a")]);
-    let times = [Some(1), None, Some(MAX_TIME_MS)];
+    let at = Timestamp::from_millis;
+    let times = [Some(at(1)), None, Some(MAX_TIME)];
     let given = turn().sent_at(times).with_key("times");
     context.store.append(&session, &given).await?;
     context.store.append(&session, &turn()).await?;
     // So large that a store may keep its messages apart from the rest.
     let large = Append::new([Message::user("x".repeat(900_000)), Message::assistant("y")]);
-    context.store.append(&session, &large.sent_at([None, Some(1_700_000_000_123)])).await?;
+    context.store.append(&session, &large.sent_at([None, Some(at(1_700_000_000_123))])).await?;
     // Times are ignored when a repeat is compared.
     let again = context.open().await?.append(&session, &turn().sent_at([None; 3]).with_key("times")).await?;
     ensure!(again.repeated && again.seq == 0, "the same append with other times is not recognised as a repeat");
@@ -122,21 +124,21 @@ pub(super) async fn message_times_round_trip(context: TestContext) -> Result<(),
         ensure_eq!(of(0), times, "the times of the messages");
         ensure_eq!(history.records[1].sent_at, [], "the times of an append that gave none");
         ensure_eq!(of(1), [Some(history.records[1].created_at); 3], "the times of messages without given times");
-        ensure_eq!(of(2), [None, Some(1_700_000_000_123)], "the times of a large record's messages");
+        ensure_eq!(of(2), [None, Some(at(1_700_000_000_123))], "the times of a large record's messages");
         let window = handle.load(&session, &Load::last(1)).await?;
         ensure_eq!(window.records[0].sent_at, history.records[2].sent_at, "the times in a window");
     }
     if context.store.capabilities().rewind {
         let history = all(&context.store, &session).await?;
-        let rewind = Append::rewind(&history, 1, [Message::user("again")])?.sent_at([Some(7)]);
+        let rewind = Append::rewind(&history, 1, [Message::user("again")])?.sent_at([Some(at(7))]);
         context.store.append(&session, &rewind).await?;
         let history = all(&context.store, &session).await?;
         let got: Vec<_> = history.records.iter().flat_map(|record| record.entry_times()).collect();
-        ensure_eq!(got, [Some(1), None, Some(MAX_TIME_MS), Some(7)], "the times after a rewind");
+        ensure_eq!(got, [Some(at(1)), None, Some(MAX_TIME), Some(at(7))], "the times after a rewind");
     }
-    context.store.append(&session, &Append::replace_all([Message::user("new")]).sent_at([Some(8)])).await?;
+    context.store.append(&session, &Append::replace_all([Message::user("new")]).sent_at([Some(at(8))])).await?;
     let history = all(&context.store, &session).await?;
-    ensure_eq!(history.records[0].sent_at, [Some(8)], "the times of the replacement");
+    ensure_eq!(history.records[0].sent_at, [Some(at(8))], "the times of the replacement");
     Ok(())
 }
 

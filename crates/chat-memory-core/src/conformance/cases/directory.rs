@@ -13,7 +13,8 @@ use crate::conformance::{Failure, Handle, TestContext};
 use crate::json;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES};
-use crate::store::{AppendId, MAX_TIME_MS, SessionInfo, SessionOrder, SessionQuery, SessionUpdate, Ticket};
+use crate::store::{AppendId, MAX_TIME, SessionInfo, SessionOrder, SessionQuery, SessionUpdate, Ticket};
+use crate::timestamp::Timestamp;
 
 /// An owner that no other test uses.
 fn owner() -> Result<Owner, Failure> {
@@ -94,8 +95,8 @@ pub(super) async fn session_is_listed_from_its_first_record(context: TestContext
         ensure_eq!(info.owner.as_ref(), Some(&owner), "the owner given with the first append");
         ensure_eq!(info.title.as_deref(), Some("Ünïcode 👍 title"), "the title given with the first append");
         ensure_eq!(info.metadata, None, "the metadata of a session that has none");
-        let apart = (info.created_at - appended.created_at).abs();
-        ensure!(apart < 60_000, "the session's time is {apart} ms from its first record's");
+        let apart = info.created_at.abs_diff(appended.created_at);
+        ensure!(apart < Duration::from_mins(1), "the session's time is {apart:?} from its first record's");
         ensure_eq!(listed(&handle, &SessionQuery::of(owner.clone())).await?, [info], "the owner's list");
     }
     Ok(())
@@ -120,15 +121,15 @@ pub(super) async fn session_is_listed_by_its_given_start_time(context: TestConte
     let owner = owner()?;
     let first = || saying("x").with_owner(owner.clone());
     let mut started = Vec::new();
-    for at in [1_700_000_000_002, 1, 1_700_000_000_001] {
+    for at in [1_700_000_000_002, 1, 1_700_000_000_001].map(Timestamp::from_millis) {
         let session = context.session()?;
         context.store.append(&session, &first().started_at(at)).await?;
         // It started earlier.
-        context.open().await?.append(&session, &first().started_at(5)).await?;
+        context.open().await?.append(&session, &first().started_at(Timestamp::from_millis(5))).await?;
         started.push((session, at));
     }
     let (now, future) = (start(&context, &owner).await?, context.session()?);
-    let appended = context.store.append(&future, &first().started_at(MAX_TIME_MS)).await?;
+    let appended = context.store.append(&future, &first().started_at(MAX_TIME)).await?;
     started.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
     let sessions = listed(&context.store, &SessionQuery::of(owner.clone()).limit(2)).await?;
     let want: Vec<_> = [&future, &now].into_iter().chain(started.iter().map(|(session, _)| session)).collect();
@@ -137,8 +138,8 @@ pub(super) async fn session_is_listed_by_its_given_start_time(context: TestConte
         let info = context.store.session(session).await?;
         ensure_eq!(info.map(|info| info.created_at), Some(*at), "when {session} started");
     }
-    let apart = (sessions[0].created_at - appended.created_at).abs();
-    ensure!(apart < 60_000, "a session with a start time in the future starts {apart} ms from now");
+    let apart = sessions[0].created_at.abs_diff(appended.created_at);
+    ensure!(apart < Duration::from_mins(1), "a session with a start time in the future starts {apart:?} from now");
     // After a delete, it starts again at that time and is listed once.
     let (session, at) = &started[0];
     context.store.delete(session).await?;
@@ -326,9 +327,8 @@ pub(super) async fn sessions_are_listed_by_last_activity(context: TestContext) -
     let owner = owner()?;
     let query = SessionQuery::of(owner.clone()).recent();
     let within = context.store.capabilities().last_activity.unwrap_or_default();
-    let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
     // When each was last written to, and in which order, newest first.
-    let mut last: HashMap<SessionId, i64> = HashMap::new();
+    let mut last: HashMap<SessionId, Timestamp> = HashMap::new();
     let mut want = Vec::new();
     for _ in 0..5 {
         let session = start(&context, &owner).await?;
@@ -347,14 +347,14 @@ pub(super) async fn sessions_are_listed_by_last_activity(context: TestContext) -
         ensure_eq!(page.order, SessionOrder::Recent, "the reported order of a page of {limit}");
         let sessions = listed(&context.store, &query.clone().limit(limit)).await?;
         ensure_eq!(sessions.len(), want.len(), "the sessions listed, {limit} a page");
-        let mut above = i64::MAX;
+        let mut above = Timestamp::MAX;
         for info in &sessions {
             let (Some(at), Some(really)) = (info.last_at, last.get(&info.id)) else {
                 return Err(Failure::new("a session in a list by last activity has none, or another owner"));
             };
             ensure!(at <= above, "a session with a later activity comes below one with an earlier");
             ensure!(
-                at <= *really && *really - at <= within_ms,
+                at <= *really && really.since(at) <= within,
                 "the last activity {at} of a session last written to at {really}"
             );
             above = at;
@@ -374,7 +374,7 @@ pub(super) async fn sessions_are_listed_by_last_activity(context: TestContext) -
 }
 
 /// Returns when a session started.
-async fn created(context: &TestContext, session: &SessionId) -> Result<i64, Failure> {
+async fn created(context: &TestContext, session: &SessionId) -> Result<Timestamp, Failure> {
     let info = context.store.session(session).await?;
     info.map(|info| info.created_at).ok_or_else(|| Failure::new("a session with a record is not listed"))
 }

@@ -9,7 +9,8 @@ use crate::conformance::sample::{Random, all, comes_back, seqs};
 use crate::conformance::{Failure, TestContext};
 use crate::entry::Entry;
 use crate::message::Message;
-use crate::store::{Append, ChatStoreExt, Load};
+use crate::store::{Append, ChatStoreExt, Load, MAX_TIME};
+use crate::timestamp::Timestamp;
 
 fn other(value: Value) -> Entry {
     if let Value::Object(fields) = value { Entry::from_object(fields) } else { Entry::Other(Map::new()) }
@@ -76,10 +77,11 @@ pub(super) async fn windows_pass_over_other_entries(context: TestContext) -> Res
 pub(super) async fn other_entries_keep_their_place_and_time(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let entries = vec![summary("first"), Message::user("Where to?").into(), summary("last")];
-    let append = Append::new(&entries).sent_at([Some(7), None, Some(9)]).with_key("once");
+    let times = [Some(Timestamp::from_millis(7)), None, Some(MAX_TIME)];
+    let append = Append::new(&entries).sent_at(times).with_key("once");
     let appended = context.store.append(&session, &append).await?;
     let record = all(&context.store, &session).await?.records.pop().ok_or_else(|| Failure::new("no record was loaded"))?;
-    ensure_eq!(record.entry_times().collect::<Vec<_>>(), [Some(7), None, Some(9)], "the time of each entry");
+    ensure_eq!(record.entry_times().collect::<Vec<_>>(), times, "the time of each entry");
     ensure_eq!(record.timed_messages().map(|(_, at)| at).collect::<Vec<_>>(), [None], "the time of the message");
     let again = context.open().await?.append(&session, &append).await?;
     ensure!(again.repeated && again.seq == appended.seq, "an append of other entries is not recognised by its key: {again:?}");
@@ -122,8 +124,8 @@ fn with_ids(ids: impl IntoIterator<Item = usize>) -> Vec<Message> {
 pub(super) async fn an_id_is_stored_once(context: TestContext) -> Result<(), Failure> {
     let session = context.session()?;
     let store = &context.store;
-    let first =
-        store.append_new(&session, Append::new(with_ids([0, 1, 0, 2])).sent_at([Some(5), None, Some(6), Some(7)])).await?;
+    let times = [Some(5), None, Some(6), Some(7)].map(|at| at.map(Timestamp::from_millis));
+    let first = store.append_new(&session, Append::new(with_ids([0, 1, 0, 2])).sent_at(times)).await?;
     ensure_eq!(first.new, [true, true, false, true], "which entries of the first append are new");
     ensure_eq!(first.appended.as_ref().map(|appended| appended.seq), Some(0), "the number of the first record");
     let unnamed = [Message::user("without an id"), Message::user("without an id")];
@@ -138,8 +140,8 @@ pub(super) async fn an_id_is_stored_once(context: TestContext) -> Result<(), Fai
     let ids: Vec<_> = history.messages().filter_map(|message| message.id.clone()).collect();
     ensure_eq!(ids, ["0", "1", "2", "3", "4"], "the ids in the session");
     ensure_eq!(history.entries().count(), 9, "the entries in the session, of which those without an id are appended each time");
-    let times: Vec<_> = history.records[0].entry_times().collect();
-    ensure_eq!(times, [Some(5), None, Some(7)], "the times of the entries that were appended");
+    let kept: Vec<_> = history.records[0].entry_times().collect();
+    ensure_eq!(kept, [times[0], times[1], times[3]], "the times of the entries that were appended");
 
     let stale = Append::new(with_ids([9])).with_expected(first.position.clone());
     ensure_err!(store.append_new(&session, stale).await, Conflict, "new entries at an outdated position");
@@ -192,6 +194,58 @@ pub(super) async fn a_cleared_id_may_be_appended_again(context: TestContext) -> 
     store.append(&session, &changed).await?;
     let after = store.append_new(&session, Append::new(with_ids([2]))).await?;
     ensure_eq!(after.new, [true], "an entry that was replaced is new");
+    Ok(())
+}
+
+pub(super) async fn remembered_ids_follow_other_writers(context: TestContext) -> Result<(), Failure> {
+    let (store, other) = (&context.store, context.open().await?);
+    // What another handle does to a session with ids 0, 1 and 2, and which of 1, 2 and 3 are new after it.
+    for (what, new) in [
+        ("nothing", [false, false, true]),
+        ("append 3", [false, false, false]),
+        ("append 9", [false, false, true]),
+        ("rewind 2", [false, true, true]),
+        ("replace", [true, false, true]),
+        ("clear", [true; 3]),
+        ("delete", [true; 3]),
+        ("restart", [true, true, false]),
+    ] {
+        // The first appends something at any rate, the second nothing if nothing has changed, the third an id with another body.
+        for (batch, known_body) in
+            [(with_ids(1..4), true), (with_ids(1..3), true), (vec![Message::user("x").with_id("1")], false)]
+        {
+            let session = context.session()?;
+            for id in 0..3 {
+                store.append_new(&session, Append::new(with_ids([id]))).await?;
+            }
+            match what {
+                "append 3" => other.append(&session, &Append::new(with_ids([3]))).await.map(|_| ())?,
+                "append 9" => other.append_new(&session, Append::new(with_ids([2, 9]))).await.map(|_| ())?,
+                "rewind 2" if !store.capabilities().rewind => continue,
+                "rewind 2" => other.rewind_to(&session, 2).await.map(|_| ())?,
+                "replace" => other.append(&session, &Append::replace_all(with_ids([2]))).await.map(|_| ())?,
+                "clear" => other.clear(&session).await.map(|_| ())?,
+                "delete" => other.delete(&session).await.map(|_| ())?,
+                "restart" => {
+                    other.delete(&session).await?;
+                    for id in [7, 8, 3] {
+                        other.append(&session, &Append::new(with_ids([id]))).await?;
+                    }
+                }
+                _ => {}
+            }
+            let length = batch.len();
+            match store.append_new(&session, Append::new(batch)).await {
+                Ok(appended) if known_body || new[0] => {
+                    ensure_eq!(appended.new, new[..length], "which entries are new after another handle's {what}");
+                    let history = all(&other, &session).await?;
+                    ensure_eq!(appended.position, history.position, "the position after another handle's {what}");
+                }
+                Err(error) if error.is_key_reused() && !(known_body || new[0]) => {}
+                result => return Err(Failure::new(format!("new entries after another handle's {what}: {result:?}"))),
+            }
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Bad input: refused, with nothing written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, json};
 
@@ -9,7 +10,8 @@ use crate::conformance::{Failure, TestContext};
 use crate::json;
 use crate::message::Message;
 use crate::store::directory::MAX_TITLE_BYTES;
-use crate::store::{Append, AppendId, Load, MAX_KEY_BYTES, MAX_TIME_MS, PageCursor, Position, Reach, Ticket};
+use crate::store::{Append, AppendId, Load, MAX_KEY_BYTES, MAX_TIME, PageCursor, Position, Reach, Ticket};
+use crate::timestamp::Timestamp;
 
 fn bad() -> Vec<(&'static str, Append)> {
     let deep = (0..json::MAX_DEPTH).fold(json!(1), |inner, _| json!([inner]));
@@ -22,10 +24,10 @@ fn bad() -> Vec<(&'static str, Append)> {
         ("a title that is too long", saying("x").with_title("t".repeat(MAX_TITLE_BYTES + 1))),
         ("a title with a line feed", saying("x").with_title("a\nb")),
         ("one time for no message", Append::clear().sent_at([None])),
-        ("fewer times than messages", Append::new([Message::user("q"), Message::assistant("a")]).sent_at([Some(1)])),
-        ("a time before 1970", saying("x").sent_at([Some(0)])),
-        ("a time that is too late", saying("x").sent_at([Some(MAX_TIME_MS + 1)])),
-        ("a start before 1970", saying("x").started_at(-1)),
+        ("fewer times than messages", Append::new([Message::user("q"), Message::assistant("a")]).sent_at([Some(MAX_TIME)])),
+        ("a time before 1970", saying("x").sent_at([Some(Timestamp::UNIX_EPOCH)])),
+        ("a time that is too late", saying("x").sent_at([Some(MAX_TIME + Duration::from_millis(1))])),
+        ("a start before 1970", saying("x").started_at(Timestamp::from_millis(-1))),
         ("a message that is too deep", Append::new([with_field("deep", deep.clone())])),
         ("metadata that is too deep", saying("x").with_metadata(Map::from_iter([("deep".to_owned(), deep)]))),
         ("a field given twice", Append::new([twice])),
@@ -85,7 +87,7 @@ pub(super) async fn extreme_numbers_get_a_defined_outcome(context: TestContext) 
         let newer = store.load(&session, &Load::all().since(number)).await?;
         ensure_eq!(newer.records.len(), 0, "the records since number {number}");
         ensure_eq!(newer.position.next(), 3, "the next number, read since number {number}");
-        for read_at in [i64::MIN, -1, i64::MAX] {
+        for read_at in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
             store.load(&session, &Load::last(1).before(PageCursor::new(number, number, read_at))).await?;
             let position = Position::new(number, Some(AppendId::random()), read_at);
             ensure_err!(

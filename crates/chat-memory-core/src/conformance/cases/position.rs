@@ -1,6 +1,7 @@
 //! Expected positions: no lost update.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, count_to, say, saying, texts};
@@ -72,7 +73,7 @@ pub(super) async fn position_survives_conversion_to_text(context: TestContext) -
 }
 
 pub(super) async fn position_ignores_the_time_it_was_read(context: TestContext) -> Result<(), Failure> {
-    const HOUR: i64 = 3_600_000;
+    const HOUR: Duration = Duration::from_hours(1);
     let session = context.session()?;
     count_to(&context.store, &session, 2).await?;
     let now = all(&context.store, &session).await?.position.read_at();

@@ -9,16 +9,16 @@ use super::find::{FoundAppend, Since};
 use super::generations::{Generation, as_known};
 use super::load::LOOK_AGAIN_MS;
 use super::state::{Bare, Parts, State};
-use super::{Listed, Rule, attributes, number, retry};
-use crate::common::names::LIST_IDS;
+use super::{Listed, Rule, attributes, retry};
+use crate::common::names::{LIST_IDS, secs};
 use crate::common::retry::Retry;
 use crate::common::sessions::in_doubt;
 use crate::common::size::value_bytes;
 use crate::table::{Clock, Condition, Item, Table, Update, Updated};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::{Message, Role};
-use chat_memory_core::store::{Append, AppendId, Appended, Cost, Identity, KEY_LIFETIME_MS, Position};
+use chat_memory_core::store::{Append, AppendId, Appended, Cost, Identity, KEY_LIFETIME, Position};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The wait between two attempts that conflicted with another writer; it grows.
 const FIRST_CONTENTION_MS: f64 = 10.0;
@@ -29,7 +29,7 @@ pub(super) struct Attempt<'a> {
     pub(super) session: &'a SessionId,
     pub(super) append: &'a Append,
     pub(super) id: AppendId,
-    pub(super) now_ms: i64,
+    pub(super) now: Timestamp,
     /// The earliest point at which it may have landed.
     pub(super) since: Since,
     /// Whether others may be making the same append (a key, a ticket).
@@ -95,11 +95,11 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let mut cost = Cost::default();
         let ttl = self.ttl_attribute(&mut cost, &mut retry).await?;
         let first = self.first_state(session, ttl.as_deref(), &mut cost).await?;
-        let now_ms = self.clock.now().wall_ms;
+        let now = self.clock.now().wall;
         let since = Since::time(match append.identity() {
-            Identity::New => now_ms,
-            Identity::Key(_) => now_ms - KEY_LIFETIME_MS,
-            Identity::Ticket(ticket) => ticket.first_tried().min(now_ms),
+            Identity::New => now,
+            Identity::Key(_) => now - KEY_LIFETIME,
+            Identity::Ticket(ticket) => ticket.first_tried().min(now),
         });
         let shared = !matches!(append.identity(), Identity::New);
         let id = append.id_in(session);
@@ -107,7 +107,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             session,
             append,
             id,
-            now_ms,
+            now,
             since,
             shared,
             in_doubt: false,
@@ -163,9 +163,9 @@ impl<T: Table, C: Clock> Listed<T, C> {
                         return self.landed_before(attempt, found).await;
                     }
                     if let Identity::Ticket(ticket) = attempt.append.identity() {
-                        ticket.check_age(self.clock.now().wall_ms)?;
+                        ticket.check_age(self.clock.now().wall)?;
                     }
-                    let position = now.position(self.clock.now().wall_ms);
+                    let position = now.position(self.clock.now().wall);
                     if attempt.append.expected().is_some_and(|expected| *expected != position) {
                         attempt.in_doubt = attempt.in_doubt && !self.tells(attempt, now, retry).await?;
                         return Err(Error::conflict(position));
@@ -182,10 +182,10 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     }
                 }
             };
-            let asked_ms = self.clock.now().wall_ms;
+            let asked_at = self.clock.now().wall;
             attempt.asked = ready.requires;
             match self.table.update(&ready.update, &mut attempt.cost).await {
-                Ok(Updated::Done(item)) => return self.landed(attempt, &ready, item, asked_ms).await,
+                Ok(Updated::Done(item)) => return self.landed(attempt, &ready, item, asked_at).await,
                 Ok(Updated::Refused(item)) => {
                     // An intermediary may have sent the request twice, and this may be the response to the second copy. Until the
                     // append has been searched for, an error must not claim that it did not land.
@@ -237,7 +237,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         Ok(state.python.is_none()
             && (self.find_in_item(attempt.session, state, last, cost, retry).await?.is_some()
                 || self
-                    .find_beyond_item(attempt.session, state, last, Since::time(attempt.since.ms), cost, retry)
+                    .find_beyond_item(attempt.session, state, last, Since::time(attempt.since.at), cost, retry)
                     .await?
                     .is_some()))
     }
@@ -308,8 +308,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let id = Blob::new(attempt.id.as_bytes());
         let once = self.keeps(Rule::Once);
         conditions.extend(once.then(|| Condition::Lacks(LIST_IDS.to_owned(), id.clone())));
-        if let (Some(ttl), Some(_)) = (&attempt.ttl, self.common.retention_s) {
-            conditions.push(Condition::Unexpired(ttl.clone(), attempt.now_ms.div_euclid(1000)));
+        if let (Some(ttl), Some(_)) = (&attempt.ttl, self.common.retention) {
+            conditions.push(Condition::Unexpired(ttl.clone(), attempt.now));
         }
         let new = generation.is_none().then(|| Generation::random().set());
         let update = Update {
@@ -324,8 +324,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
 
     /// The session's expiry if nothing more is appended; `None` without a retention.
     pub(super) fn expiry(&self, attempt: &Attempt<'_>) -> Option<(String, Option<AttributeValue>)> {
-        let at = attempt.now_ms.div_euclid(1000) + i64::try_from(self.common.retention_s?).ok()?;
-        Some((attempt.ttl.clone()?, Some(number(at))))
+        let at = attempt.now.expires_after(self.common.retention?)?;
+        Some((attempt.ttl.clone()?, Some(secs(at))))
     }
 
     /// The elements of an append; the first one begins its record. With `seq`, the record states its number.
@@ -339,7 +339,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let bare = Bare {
             seq: seq.unwrap_or(0),
             append_id: attempt.id,
-            created_at: attempt.now_ms,
+            created_at: attempt.now,
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
             sent_at: append.times().to_vec(),
@@ -387,12 +387,12 @@ impl<T: Table, C: Clock> Listed<T, C> {
         Ok(())
     }
 
-    async fn landed(&self, attempt: &mut Attempt<'_>, ready: &Ready, item: Item, asked_ms: i64) -> Result<Appended, Error> {
+    async fn landed(&self, attempt: &mut Attempt<'_>, ready: &Ready, item: Item, asked_at: Timestamp) -> Result<Appended, Error> {
         let ttl = attempt.ttl.clone();
         let state = self.read_state(attempt.session, Some(&item.attributes), ttl.as_deref())?;
         self.known.generations.learn(&item.key, &state, ready.dialect);
         let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
-        let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_ms), attempt.now_ms);
+        let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_at), attempt.now);
         appended.started = ready.starts;
         // The append is done. What follows only makes the next one cheaper, and must not make this one fail.
         self.roll_if_due(attempt.session, &item, &state, &mut attempt.cost).await;
@@ -409,7 +409,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             return Err(attempt.append.reused(found.stub.seq));
         }
         let seq = found.stub.seq;
-        let position = Position::new(seq + 1, Some(attempt.id), self.clock.now().wall_ms);
+        let position = Position::new(seq + 1, Some(attempt.id), self.clock.now().wall);
         let mut appended = Appended::new(seq, position, found.stub.created_at);
         // If a request of this very attempt is in flight, what is found counts as its own.
         appended.repeated = attempt.shared && !attempt.in_doubt;
@@ -426,7 +426,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             }
             return error;
         }
-        in_doubt(attempt.append, attempt.id, 0, attempt.now_ms, error)
+        in_doubt(attempt.append, attempt.id, 0, attempt.now, error)
     }
 }
 

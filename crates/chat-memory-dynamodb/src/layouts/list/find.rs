@@ -1,7 +1,7 @@
 //! Finds an append that has already landed: in the list, among the item's remembered ids, in older segments, or in the notes of
 //! removed records.
 
-use crate::common::timing::CLOCK_SKEW_MS;
+use crate::common::timing::CLOCK_SKEW;
 use std::collections::HashSet;
 
 use super::side::{Gone, SideItem, Stub, circle};
@@ -9,28 +9,28 @@ use super::state::{Entry, Log, State};
 use super::{Listed, Rule};
 use crate::common::retry::Retry;
 use crate::table::{Clock, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{AppendId, Cost, Record};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The earliest point at which an append may have landed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Since {
-    /// This time (epoch milliseconds), by the clock of the first process that tried it.
-    pub(super) ms: i64,
+    /// This time, by the clock of the first process that tried it.
+    pub(super) at: Timestamp,
     /// The lowest number that its record can have, if known: then other writers' clocks, however wrong, cannot end the search too
     /// early.
     pub(super) seq: Option<u64>,
 }
 
 impl Since {
-    pub(super) fn time(ms: i64) -> Self {
-        Self { ms, seq: None }
+    pub(super) fn time(at: Timestamp) -> Self {
+        Self { at, seq: None }
     }
 
     /// Whether a record of this time and number is from before that point.
-    fn is_later_than(self, ms: i64, seq: u64) -> bool {
-        ms < self.ms.saturating_sub(CLOCK_SKEW_MS) && self.seq.is_none_or(|from| seq < from)
+    fn is_later_than(self, at: Timestamp, seq: u64) -> bool {
+        at < self.at - CLOCK_SKEW && self.seq.is_none_or(|from| seq < from)
     }
 }
 
@@ -58,7 +58,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         // It landed, and an original that writes the whole list has lost it since. The append is done and must not be repeated.
         let lost = state.ids.contains(&id);
         let seq = state.log.next().saturating_sub(1);
-        Ok(lost.then_some(FoundAppend { stub: Stub { append_id: id, seq, created_at: 0 }, record: None }))
+        Ok(lost.then_some(FoundAppend { stub: Stub { append_id: id, seq, created_at: Timestamp::UNIX_EPOCH }, record: None }))
     }
 
     /// Searches everywhere else that the append may have gone.

@@ -7,9 +7,9 @@ use super::state::{Entry, Log, State};
 use super::{Listed, Rule};
 use crate::common::retry::Retry;
 use crate::table::{Clock, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{Cost, History, Load, Record, Walk};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The longest wait before re-reading a session in which something was missing: rewriting it takes little time.
 pub(super) const LOOK_AGAIN_MS: f64 = 20.0;
@@ -37,11 +37,11 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let mut eventual = load.eventual || self.common.eventual;
         let mut before: Option<State> = None;
         loop {
-            let asked_ms = self.clock.now().wall_ms;
+            let asked_at = self.clock.now().wall;
             let state = self.state(session, eventual, ttl.as_deref(), &mut cost, &mut retry).await?;
             // Nothing was written since it was found missing, so it is lost.
             let unchanged = before.as_ref().is_some_and(|before| *before == state);
-            match self.try_load(session, load, &state, unchanged, asked_ms, &mut cost, &mut retry).await? {
+            match self.try_load(session, load, &state, unchanged, asked_at, &mut cost, &mut retry).await? {
                 Step::Done(mut history) => {
                     history.cost = cost;
                     return Ok(*history);
@@ -70,13 +70,13 @@ impl<T: Table, C: Clock> Listed<T, C> {
         load: &Load,
         state: &State,
         unchanged: bool,
-        asked_ms: i64,
+        asked_at: Timestamp,
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Step, Error> {
-        let position = state.position(asked_ms);
+        let position = state.position(asked_at);
         let newest = state.log.next().checked_sub(1).filter(|_| state.log.last().is_some());
-        let mut walk = Walk::new(load, newest, self.clock.now().wall_ms);
+        let mut walk = Walk::new(load, newest, self.clock.now().wall);
         if self.is_expired(state) {
             walk.end();
         }
@@ -129,7 +129,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 // An original wrote back what it had read before it was cleared; the history ends here.
                 Some(SideItem::Swept { .. }) if unchanged => walk.end(),
                 // It has expired.
-                None if self.common.retention_s.is_some() => walk.end(),
+                None if self.common.retention.is_some() => walk.end(),
                 _ => return Ok(Step::Missing(format!("the segment {id:?}"))),
             }
             if walk.wants().is_none() {

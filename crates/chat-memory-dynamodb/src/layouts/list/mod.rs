@@ -33,9 +33,9 @@ use crate::common::names::{LIST_PARTITION_KEY, LIST_PYTHON_KEY};
 use crate::common::retry::{Retry, retry};
 use crate::common::sessions::{Protocol, Sessions};
 use crate::table::{Attributes, Clock, Item, Scan, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{Append, Capabilities, ClearOutcome, Cost, SessionInfo, SessionPage, SessionQuery, SessionUpdate};
+use chat_memory_core::{SessionId, Timestamp};
 use state::State;
 
 /// The capabilities of this layout: it has no directory, and below the rolling size an append costs as much as the whole item.
@@ -152,7 +152,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
 
     /// The attribute by which a session expires, if that matters.
     async fn ttl_attribute(&self, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<Option<String>, Error> {
-        if self.common.retention_s.is_none() || self.settings.ttl_attribute.is_some() {
+        if self.common.retention.is_none() || self.settings.ttl_attribute.is_some() {
             return Ok(self.settings.ttl_attribute.clone());
         }
         let told = retry!(retry, self.table.ttl_attribute(&[], cost))?;
@@ -167,10 +167,10 @@ impl<T: Table, C: Clock> Listed<T, C> {
             )));
         }
         let mut state = State::of(session.as_str(), &self.settings.lists, attributes)?;
-        if self.common.retention_s.is_some()
+        if self.common.retention.is_some()
             && let Some(AttributeValue::N(at)) = ttl.and_then(|ttl| attributes?.get(ttl))
         {
-            state.expires_at = at.parse().ok();
+            state.expires_at = at.parse().ok().map(Timestamp::from_secs);
         }
         Ok(state)
     }
@@ -223,7 +223,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
     }
 
     fn is_expired(&self, state: &State) -> bool {
-        state.expires_at.is_some_and(|at| at <= self.clock.now().wall_ms.div_euclid(1000))
+        state.expires_at.is_some_and(|at| at <= self.clock.now().wall)
     }
 }
 

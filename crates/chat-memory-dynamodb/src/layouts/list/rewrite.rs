@@ -14,8 +14,8 @@ use super::{Listed, Rule, retry};
 use crate::common::names::{LIST_HEAD, LIST_IDS};
 use crate::common::retry::Retry;
 use crate::table::{Clock, Table, Update};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
+use chat_memory_core::{SessionId, Timestamp};
 
 impl<T: Table, C: Clock> Listed<T, C> {
     /// Builds the request of a rewind or a clear, or of an append to an expired session. What it removes is noted first.
@@ -29,13 +29,13 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let dialect = self.form(state);
         let seq = state.log.next();
         let to = attempt.append.rewinds_to().unwrap_or(0);
-        let mut gone = Gone { at: attempt.now_ms, to, before: state.log.head.gone.clone(), ..Gone::default() };
+        let mut gone = Gone { at: attempt.now, to, before: state.log.head.gone.clone(), ..Gone::default() };
         let mut kept = state.log.clone();
         if to == 0 {
             let has_messages = !kept.elements.is_empty() || kept.head.segment.is_some();
             let bare = if has_messages { 0 } else { kept.entries.len() as u64 };
             attempt.took = Took { shown: has_messages && !self.is_expired(state), bare };
-            self.take_away(&mut gone, &kept, 0, attempt.now_ms);
+            self.take_away(&mut gone, &kept, 0, attempt.now);
             gone.segments = kept.head.segment.clone().map(|from| (from, None));
             // Numbering continues after the removed records.
             kept = Log {
@@ -44,7 +44,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 entries: Vec::new(),
             };
         } else {
-            self.take_away(&mut gone, &kept, to, attempt.now_ms);
+            self.take_away(&mut gone, &kept, to, attempt.now);
             cut(attempt.session, &mut kept, to)?;
             // All that remains may be in older segments: then the newest of these becomes the list again.
             let first = kept.head.segment.clone();
@@ -56,10 +56,10 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     _ if !unchanged => return Ok(None),
                     // As in a load: an original brought back a list whose segments were swept, or they have expired.
                     Some(SideItem::Swept { .. }) => Log { head: Head { segment: None, ..kept.head }, ..kept },
-                    None if self.common.retention_s.is_some() => Log { head: Head { segment: None, ..kept.head }, ..kept },
+                    None if self.common.retention.is_some() => Log { head: Head { segment: None, ..kept.head }, ..kept },
                     _ => return Err(lost(attempt.session, &format!("the segment {id:?}"))),
                 };
-                self.take_away(&mut gone, &kept, to, attempt.now_ms);
+                self.take_away(&mut gone, &kept, to, attempt.now);
                 cut(attempt.session, &mut kept, to)?;
                 gone.segments = first.clone().map(|from| (from, kept.head.segment.clone()));
             }
@@ -79,7 +79,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             let bare = Bare {
                 seq,
                 append_id: attempt.id,
-                created_at: attempt.now_ms,
+                created_at: attempt.now,
                 rewind: attempt.append.rewinds_to(),
                 metadata: attempt.append.metadata().cloned(),
                 sent_at: Vec::new(),
@@ -125,9 +125,9 @@ impl<T: Table, C: Clock> Listed<T, C> {
         Ok(Update { key: self.settings.ids.key(session)?, conditions, set, ..Update::default() })
     }
 
-    fn take_away(&self, gone: &mut Gone, log: &Log, from: u64, now_ms: i64) {
+    fn take_away(&self, gone: &mut Gone, log: &Log, from: u64, now: Timestamp) {
         let away: Vec<&Entry> = log.entries.iter().filter(|entry| entry.bare.seq >= from).collect();
-        gone.stubs.extend(stubs_of(away.iter().copied(), now_ms));
+        gone.stubs.extend(stubs_of(away.iter().copied(), now));
         gone.parts.extend(away.iter().filter_map(|entry| entry.parts.clone()).collect::<Vec<Parts>>());
     }
 

@@ -85,8 +85,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let last = log.entries[..keep_from].last().map(|entry| entry.bare.append_id);
         let id = Uuid::new_v4().to_string();
         let ttl = self.ttl_attribute(cost, retry).await?;
-        let now_s = self.clock.now().wall_ms.div_euclid(1000);
-        let expires = self.common.retention_s.and_then(|kept| Some((ttl.as_deref()?, now_s + i64::try_from(kept).ok()?)));
+        let now = self.clock.now().wall;
+        let expires = self.common.retention.and_then(|kept| Some((ttl.as_deref()?, now.expires_after(kept)?)));
         let segment = self.segment(session, &id, &log.head, dialect, older, expires);
         super::retry!(retry, self.table.put(&segment, &[], cost))?;
         let head = Head { next: first.bare.seq, last, segment: Some(id.clone()), gone: log.head.gone.clone(), bare: Vec::new() };

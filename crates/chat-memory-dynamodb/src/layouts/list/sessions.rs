@@ -12,9 +12,9 @@ use super::{Listed, retry};
 use crate::common::names::{VERSION, not_of_namespaces};
 use crate::iam::Operation;
 use crate::table::{Clock, Key, Scan, ScanPage, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, SessionInfo, SessionPage};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// How many shares of the table are read at once.
 const SHARES: u32 = 4;
@@ -100,7 +100,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 }
             }
         }
-        let sessions = found.into_iter().map(|id| SessionInfo::new(id, 0)).collect();
+        let sessions = found.into_iter().map(|id| SessionInfo::new(id, Timestamp::UNIX_EPOCH)).collect();
         let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
         Ok((sessions, warnings, progress, cost))
     }

@@ -1,20 +1,20 @@
 //! Side items of a session: segments with its older records, notes of removed records, and parts of large records.
 
-use crate::common::timing::{CLOCK_SKEW_MS, REMEMBERED_MS};
+use crate::common::timing::{CLOCK_SKEW, REMEMBERED};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id};
+use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id, time};
 use super::{Dialect, Listed, number, retry};
-use crate::common::names::{CREATED_AT, DATA, LIST_HEAD, MESSAGES_VERSION, VERSION};
+use crate::common::names::{CREATED_AT, DATA, LIST_HEAD, MESSAGES_VERSION, VERSION, millis, secs};
 use crate::common::payload::{compress, most_bytes, unpack_messages};
 use crate::common::retry::Retry;
 use crate::table::{Attributes, Clock, Item, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Cost};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// Bytes of an item that a part leaves for its key.
 const PART_MARGIN: usize = 20 * 1024;
@@ -24,13 +24,13 @@ const PART_MARGIN: usize = 20 * 1024;
 pub(super) struct Stub {
     pub(super) append_id: AppendId,
     pub(super) seq: u64,
-    pub(super) created_at: i64,
+    pub(super) created_at: Timestamp,
 }
 
 /// What a rewind or a clear removed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Gone {
-    pub(super) at: i64,
+    pub(super) at: Timestamp,
     pub(super) stubs: Vec<Stub>,
     pub(super) parts: Vec<Parts>,
     /// Records from this number on were removed. Older ones that were in the same segment live on in the list.
@@ -65,7 +65,7 @@ impl Stub {
     }
 
     fn parse(value: &Value) -> Option<Self> {
-        Some(Self { append_id: parse_id(value.get(0)?)?, seq: value.get(1)?.as_u64()?, created_at: value.get(2)?.as_i64()? })
+        Some(Self { append_id: parse_id(value.get(0)?)?, seq: value.get(1)?.as_u64()?, created_at: time(value.get(2)?)? })
     }
 }
 
@@ -96,7 +96,7 @@ impl Gone {
         };
         let until = text("until")?;
         Some(Self {
-            at: value.get("at")?.as_i64()?,
+            at: time(value.get("at")?)?,
             stubs: stubs(value.get("stubs"))?,
             parts: value.get("parts")?.as_array()?.iter().map(Parts::of).collect::<Option<_>>()?,
             to: value.get("to")?.as_u64()?,
@@ -137,21 +137,21 @@ impl SideItem {
     }
 }
 
-/// The records that need a stub as of `now_ms`.
-pub(super) fn stubs_of<'a>(entries: impl IntoIterator<Item = &'a Entry>, now_ms: i64) -> Vec<Stub> {
-    let young = |entry: &&Entry| !entry.foreign && entry.bare.created_at > now_ms - REMEMBERED_MS - CLOCK_SKEW_MS;
+/// The records that need a stub as of `now`.
+pub(super) fn stubs_of<'a>(entries: impl IntoIterator<Item = &'a Entry>, now: Timestamp) -> Vec<Stub> {
+    let young = |entry: &&Entry| !entry.foreign && entry.bare.created_at > now - REMEMBERED - CLOCK_SKEW;
     entries.into_iter().filter(young).map(Stub::of).collect()
 }
 
 impl<T: Table, C: Clock> Listed<T, C> {
-    /// `expires` names the attribute by which DynamoDB purges it, and the time (epoch seconds).
-    fn item(&self, session: &SessionId, id: &str, head: &Value, expires: Option<(&str, i64)>) -> Item {
+    /// `expires` names the attribute by which DynamoDB purges it, and the time.
+    fn item(&self, session: &SessionId, id: &str, head: &Value, expires: Option<(&str, Timestamp)>) -> Item {
         let mut attributes = Attributes::from([
             (VERSION.to_owned(), number(MESSAGES_VERSION)),
-            (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
+            (CREATED_AT.to_owned(), millis(self.clock.now().wall)),
             (LIST_HEAD.to_owned(), AttributeValue::S(head.to_string())),
         ]);
-        attributes.extend(expires.map(|(name, at)| (name.to_owned(), number(at))));
+        attributes.extend(expires.map(|(name, at)| (name.to_owned(), secs(at))));
         attributes.extend(self.settings.ids.session_of_side_item(session));
         Item { key: self.settings.ids.side_key(session, id), attributes }
     }
@@ -164,19 +164,26 @@ impl<T: Table, C: Clock> Listed<T, C> {
         head: &Head,
         dialect: Dialect,
         elements: Vec<AttributeValue>,
-        expires: Option<(&str, i64)>,
+        expires: Option<(&str, Timestamp)>,
     ) -> Item {
         let mut item = self.item(session, id, &json!({"head": head.value()}), expires);
         item.attributes.insert(self.list_name(dialect).to_owned(), AttributeValue::L(elements));
         item
     }
 
-    pub(super) fn swept(&self, session: &SessionId, id: &str, head: &Head, stubs: &[Stub], expires: Option<(&str, i64)>) -> Item {
+    pub(super) fn swept(
+        &self,
+        session: &SessionId,
+        id: &str,
+        head: &Head,
+        stubs: &[Stub],
+        expires: Option<(&str, Timestamp)>,
+    ) -> Item {
         let stubs: Vec<_> = stubs.iter().map(Stub::value).collect();
         self.item(session, id, &json!({"head": head.value(), "swept": stubs}), expires)
     }
 
-    pub(super) fn note(&self, session: &SessionId, id: &str, gone: &Gone, expires: Option<(&str, i64)>) -> Item {
+    pub(super) fn note(&self, session: &SessionId, id: &str, gone: &Gone, expires: Option<(&str, Timestamp)>) -> Item {
         self.item(session, id, &json!({"gone": gone.value()}), expires)
     }
 
@@ -208,7 +215,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             .map(|(n, chunk)| {
                 let mut attributes = Attributes::from([
                     (VERSION.to_owned(), number(MESSAGES_VERSION)),
-                    (CREATED_AT.to_owned(), number(self.clock.now().wall_ms)),
+                    (CREATED_AT.to_owned(), millis(self.clock.now().wall)),
                     (DATA.to_owned(), AttributeValue::B(Blob::new(chunk))),
                 ]);
                 attributes.extend(self.settings.ids.session_of_side_item(session));

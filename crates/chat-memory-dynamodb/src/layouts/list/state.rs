@@ -13,6 +13,7 @@ use super::generations::Generation;
 use crate::common::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
 use crate::common::payload::MAX_PARTS;
 use crate::table::Attributes;
+use chat_memory_core::Timestamp;
 use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{AppendId, Position, Record};
@@ -44,11 +45,11 @@ pub(super) struct Head {
 pub(super) struct Bare {
     pub(super) seq: u64,
     pub(super) append_id: AppendId,
-    pub(super) created_at: i64,
+    pub(super) created_at: Timestamp,
     pub(super) rewind: Option<u64>,
     pub(super) metadata: Option<Map<String, Value>>,
     /// When each message was sent, if given.
-    pub(super) sent_at: Vec<Option<i64>>,
+    pub(super) sent_at: Vec<Option<Timestamp>>,
 }
 
 /// Where a large record's messages are stored.
@@ -133,8 +134,8 @@ pub(super) struct State {
     /// The two lists, if present.
     pub(super) js: Option<AttributeValue>,
     pub(super) python: Option<AttributeValue>,
-    /// When it is hidden (epoch seconds), if it expires.
-    pub(super) expires_at: Option<i64>,
+    /// When it is hidden, if it expires.
+    pub(super) expires_at: Option<Timestamp>,
     pub(super) log: Log,
 }
 
@@ -221,7 +222,7 @@ impl State {
         self.js.is_some() && self.python.is_some()
     }
 
-    pub(super) fn position(&self, read_at: i64) -> Position {
+    pub(super) fn position(&self, read_at: Timestamp) -> Position {
         self.log.position(read_at)
     }
 }
@@ -268,7 +269,14 @@ impl Log {
                 return Err(unreadable(session, &format!("{MARK} (element {place} of the list, which has {key:?} and no id)")));
             } else {
                 let append_id = id_of_foreign(last, &log.elements[place].1);
-                let bare = Bare { seq: next, append_id, created_at: 0, rewind: None, metadata: None, sent_at: Vec::new() };
+                let bare = Bare {
+                    seq: next,
+                    append_id,
+                    created_at: Timestamp::UNIX_EPOCH,
+                    rewind: None,
+                    metadata: None,
+                    sent_at: Vec::new(),
+                };
                 Entry { bare, at: place, count: 1, parts: None, foreign: true }
             };
             (next, last) = (entry.bare.seq + 1, Some(entry.bare.append_id));
@@ -295,7 +303,7 @@ impl Log {
         self.entries.last().map_or(self.head.last, |entry| Some(entry.bare.append_id))
     }
 
-    pub(super) fn position(&self, read_at: i64) -> Position {
+    pub(super) fn position(&self, read_at: Timestamp) -> Position {
         Position::new(self.next(), self.last(), read_at)
     }
 
@@ -351,11 +359,11 @@ impl Bare {
         let sent_at = match mark.get("sent") {
             None => Vec::new(),
             Some(times) => {
-                let time = |time: &Value| if time.is_null() { Some(None) } else { time.as_i64().map(Some) };
+                let time = |time: &Value| if time.is_null() { Some(None) } else { self::time(time).map(Some) };
                 times.as_array()?.iter().map(time).collect::<Option<_>>()?
             }
         };
-        let (append_id, created_at) = (parse_id(mark.get("id")?)?, mark.get("at")?.as_i64()?);
+        let (append_id, created_at) = (parse_id(mark.get("id")?)?, time(mark.get("at")?)?);
         (seq <= MAX_SEQ).then_some(Self { seq, append_id, created_at, rewind, metadata, sent_at })
     }
 
@@ -363,7 +371,7 @@ impl Bare {
     pub(super) fn mark(&self, says_seq: bool) -> Mark {
         let mut mark = Mark::new();
         mark.insert("id".into(), spell_id(self.append_id).into());
-        mark.insert("at".into(), self.created_at.into());
+        mark.insert("at".into(), json!(self.created_at));
         if says_seq {
             mark.insert("seq".into(), self.seq.into());
         }
@@ -374,7 +382,7 @@ impl Bare {
             mark.insert("metadata".into(), metadata.clone().into());
         }
         if !self.sent_at.is_empty() {
-            mark.insert("sent".into(), self.sent_at.clone().into());
+            mark.insert("sent".into(), json!(self.sent_at));
         }
         mark
     }
@@ -463,6 +471,10 @@ pub(super) fn spell_id(id: AppendId) -> String {
 
 pub(super) fn parse_id(value: &Value) -> Option<AppendId> {
     Some(AppendId::from_bytes(BASE64.decode(value.as_str()?).ok()?.try_into().ok()?))
+}
+
+pub(super) fn time(value: &Value) -> Option<Timestamp> {
+    value.as_i64().map(Timestamp::from_millis)
 }
 
 /// The mark of an element, empty if it has none; `None` if it is present but unreadable.

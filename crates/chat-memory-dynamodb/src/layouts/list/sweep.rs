@@ -1,6 +1,6 @@
 //! Sweep: erases what rewinds and clears removed.
 
-use crate::common::timing::REMEMBERED_MS;
+use crate::common::timing::REMEMBERED;
 use std::collections::HashSet;
 
 use super::side::{Gone, SideItem, circle, part_id, stubs_of};
@@ -56,8 +56,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         swept: &mut SweepStats,
         retry: &mut Retry<'a, C>,
     ) -> Result<(), Error> {
-        let now_ms = self.clock.now().wall_ms;
-        let expires = ttl.map(|name| (name, (now_ms + 2 * REMEMBERED_MS).div_euclid(1000)));
+        let now = self.clock.now().wall;
+        let expires = ttl.map(|name| (name, now + 2 * REMEMBERED));
         swept.records += gone.stubs.len() as u64;
         if let Some((from, until)) = gone.segments.clone() {
             let mut next = Some(from);
@@ -73,7 +73,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                         for parts in away.filter_map(|entry| entry.parts.as_ref()) {
                             self.delete_parts(session, &parts.id, parts.count, &mut swept.cost, retry).await?;
                         }
-                        let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now_ms), expires);
+                        let stub = self.swept(session, &at, &log.head, &stubs_of(&log.entries, now), expires);
                         retry!(retry, self.table.put(&stub, &[], &mut swept.cost))?;
                         swept.records += log.entries.len() as u64;
                         // Everything below records that live on in the list lives on as well, whatever end the note gives.

@@ -1,6 +1,6 @@
 //! Sweeps a whole table: finishes whatever was interrupted, and erases what an original's clear left behind.
 
-use crate::common::timing::SIDE_ITEMS_ABANDONED_MS;
+use crate::common::timing::SIDE_ITEMS_ABANDONED;
 use std::collections::{BTreeMap, HashSet};
 
 use super::generations::as_known;
@@ -11,15 +11,15 @@ use crate::common::names::{CREATED_AT, LIST_HEAD, LIST_SESSION, VERSION};
 use crate::common::retry::Retry;
 use crate::common::swept::{Damaged, TableSweepStats};
 use crate::table::{Clock, Key, Scan, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Cost;
+use chat_memory_core::{SessionId, Timestamp};
 
 impl<T: Table, C: Clock> Listed<T, C> {
     pub(crate) async fn sweep_table(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<TableSweepStats, Error> {
         self.writable()?;
         let mut swept = TableSweepStats::default();
-        let old_before = self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
+        let old_before = self.clock.now().wall - SIDE_ITEMS_ABANDONED;
         // Each session's side items, and whether each one is old.
         let mut side_items: BTreeMap<SessionId, Vec<(String, bool, Key)>> = BTreeMap::new();
         // Sessions that were emptied at some point.
@@ -33,8 +33,12 @@ impl<T: Table, C: Clock> Listed<T, C> {
             for item in page.items {
                 swept.items += 1;
                 if let Some((session, id)) = self.settings.ids.side_key_of(&item) {
-                    let made = item.attributes.get(CREATED_AT).and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
-                    side_items.entry(session).or_default().push((id, made.is_none_or(|made| made < old_before), item.key));
+                    let made = item.attributes.get(CREATED_AT).and_then(|at| at.as_n().ok()?.parse().ok());
+                    side_items.entry(session).or_default().push((
+                        id,
+                        made.is_none_or(|made| Timestamp::from_millis(made) < old_before),
+                        item.key,
+                    ));
                 } else if item.attributes.contains_key(LIST_HEAD) {
                     emptied.extend(self.settings.ids.session_of(&item));
                 }
@@ -85,7 +89,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
     async fn forget_emptied(&self, session: &SessionId, swept: &mut TableSweepStats) -> Result<(), Error> {
         let mut retry = self.retry();
         let state = self.state(session, false, None, &mut swept.cost, &mut retry).await?;
-        let old_before = self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
+        let old_before = self.clock.now().wall - SIDE_ITEMS_ABANDONED;
         let is_old = state.log.entries.iter().all(|entry| entry.count == 0 && entry.bare.created_at < old_before);
         let is_empty = state.log.elements.is_empty() && state.log.head.segment.is_none() && !state.log.entries.is_empty();
         if state.generation.is_none()
@@ -125,7 +129,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 }
                 Some(SideItem::Swept { head, .. }) => to_see.extend(head.segment),
                 Some(SideItem::Gone(gone)) => {
-                    let is_over = gone.swept && gone.at < self.clock.now().wall_ms - SIDE_ITEMS_ABANDONED_MS;
+                    let is_over = gone.swept && gone.at < self.clock.now().wall - SIDE_ITEMS_ABANDONED;
                     if is_over {
                         // Nothing is searched for there any more.
                         named.remove(&id);

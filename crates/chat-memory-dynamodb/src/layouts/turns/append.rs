@@ -1,6 +1,6 @@
 //! Append: one conditional put at the next number, repeated until its outcome is known.
 
-use crate::common::timing::{POSITION_LIFETIME_MS, PURGED_AFTER_S};
+use crate::common::timing::{POSITION_LIFETIME, PURGED_AFTER};
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::primitives::Blob;
@@ -9,13 +9,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::cached_tail::CachedTail;
 use super::item::{self, Body, Encoded, Head, Links, Stored};
 use super::{Retry, Rule, Turns, retry};
-use crate::common::names::{APPEND_ID, ATTRIBUTES, CREATED_AT, EXPIRES_AT, MAX_SEQ, TTL, part_sk, record_sk};
+use crate::common::names::{APPEND_ID, ATTRIBUTES, CREATED_AT, EXPIRES_AT, MAX_SEQ, TTL, millis, part_sk, record_sk, secs};
 use crate::common::sessions::in_doubt;
 use crate::table::{Change, Clock, Condition, Created, Item, Key, NewItem, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Append, AppendId, Appended, Cost, Expiry, Identity, Record};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The wait between two attempts that conflicted with another writer; it grows up to the second value.
 const FIRST_CONTENTION_MS: f64 = 5.0;
@@ -43,7 +43,7 @@ pub(super) struct Attempt<'a> {
     /// The numbers at which a request is in flight that may have landed, or still may.
     pub(super) in_doubt: BTreeSet<u64>,
     /// The start time of the entry that this append would create for the session.
-    pub(super) began: Option<i64>,
+    pub(super) began: Option<Timestamp>,
     /// The record whose entry was missing when it was to be updated, and whether that happened twice; then the session starts
     /// again.
     pub(super) without_entry: Option<(AppendId, bool)>,
@@ -54,8 +54,8 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Plan {
     pub(super) links: Links,
     pub(super) changes: Vec<Change>,
-    /// Set by the delete of a session that does not exist: the expiry of its record (epoch seconds).
-    pub(super) blocks_at: Option<i64>,
+    /// Set by the delete of a session that does not exist: the expiry of its record.
+    pub(super) blocks_at: Option<Timestamp>,
     /// Whether the session exists, as long as the log's tail is unchanged.
     pub(super) existed: bool,
 }
@@ -84,12 +84,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut retry = self.retry();
         let _turn = self.turn(session, &retry).await?;
         let mut cost = Cost::default();
-        let now_ms = self.clock.now().wall_ms;
-        let ttl = match self.common.retention_s {
+        let now = self.clock.now().wall;
+        let ttl = match self.common.retention {
             None => String::new(),
             Some(_) => self.ttl_name(&mut cost, &mut retry).await?,
         };
-        let mut record = append.record(0, append.id_in(session), now_ms, self.common.retention_s);
+        let mut record = append.record(0, append.id_in(session), now, self.common.retention);
         let expires_at = record.expires_at;
         // A clear without entries never expires.
         record.expires_at = expires_at.filter(|_| !record.entries.is_empty() || record.rewind != Some(0));
@@ -140,7 +140,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 attempt.append.expected().filter(|_| attempt.append.rewinds_to().is_none() || self.keeps(Rule::RewindPosition));
             if let Some(expected) = must_be_at {
                 // Records written since may have expired and been purged by now, leaving their numbers free again.
-                let too_old = now.wall_ms.saturating_sub(expected.read_at()) > POSITION_LIFETIME_MS;
+                let too_old = now.wall.since(expected.read_at()) > POSITION_LIFETIME;
                 if too_old || !tail.is_at(expected) {
                     let conflict = Error::conflict(tail.position());
                     return Err(if too_old { conflict.context("expired position: it is over a day old") } else { conflict });
@@ -162,7 +162,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
             #[cfg(test)]
             if plan.blocks_at.is_some() && !self.keeps(Rule::DeleteBlocks) {
-                return Ok((Appended::new(tail.next, tail.position(), asked_at.wall_ms), false));
+                return Ok((Appended::new(tail.next, tail.position(), asked_at.wall), false));
             }
             #[cfg_attr(not(test), expect(unused_mut, reason = "a test takes the changes out"))]
             let mut new = self.new_item(attempt, &tail, &plan, is_sure);
@@ -237,12 +237,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut attributes = attempt.encoded.attributes.clone();
         item::link(&mut attributes, &plan.links, tail.last.as_ref().is_some_and(|last| last.expires_at.is_some()));
         if let Some(at) = plan.blocks_at {
-            attributes.insert(EXPIRES_AT.to_owned(), AttributeValue::N(at.to_string()));
-            attributes.insert(attempt.ttl.clone(), AttributeValue::N((at + PURGED_AFTER_S).to_string()));
+            attributes.insert(EXPIRES_AT.to_owned(), secs(at));
+            attributes.insert(attempt.ttl.clone(), secs(at + PURGED_AFTER));
         }
         let before = || {
             // A key that is reused after a day produces the same id again, so the time counts, too.
-            let created_at = |at: i64| Condition::equals(CREATED_AT, Some(AttributeValue::N(at.to_string())));
+            let created_at = |at: Timestamp| Condition::equals(CREATED_AT, Some(millis(at)));
             let as_seen = tail.last.iter().flat_map(|last| [written_by(last.append_id), created_at(last.created_at)]);
             let key = Key { pk: attempt.pk.clone(), sk: record_sk(tail.next - 1) };
             (key, std::iter::once(Condition::Exists).chain(as_seen).collect())
@@ -280,7 +280,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         match retry!(retry, self.table.ttl_attribute(&ATTRIBUTES, cost)) {
             // Credentials that may not ask for it may still clear and delete. At worst, an item with its expiry under the usual
             // name is never purged: a hundred bytes.
-            Err(error) if error.is_access_denied() && self.common.retention_s.is_none() => Ok(TTL.to_owned()),
+            Err(error) if error.is_access_denied() && self.common.retention.is_none() => Ok(TTL.to_owned()),
             // If TTL is off nothing is purged; the usual name is ready for when it is turned on.
             name => Ok(name?.unwrap_or_else(|| TTL.to_owned())),
         }

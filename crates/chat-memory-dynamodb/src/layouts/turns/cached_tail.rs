@@ -1,10 +1,11 @@
 //! The tail of each session's log as this process last saw it, and how long it may be relied on.
 
-use crate::common::timing::{FRESH_MS, SOLID_MS};
+use crate::common::timing::{FRESH, SOLID};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::item::{Head, Links};
+use chat_memory_core::Timestamp;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::store::{AppendId, Position};
 
@@ -26,10 +27,10 @@ pub(crate) struct CachedTail {
 #[derive(Debug, Clone)]
 pub(crate) struct Last {
     pub(crate) append_id: AppendId,
-    pub(crate) created_at: i64,
-    /// When it is hidden, and when it is purged (epoch seconds).
-    pub(crate) expires_at: Option<i64>,
-    pub(crate) purged_at: Option<i64>,
+    pub(crate) created_at: Timestamp,
+    /// When it is hidden, and when it is purged.
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) purged_at: Option<Timestamp>,
     pub(crate) links: Links,
 }
 
@@ -50,13 +51,13 @@ impl CachedTail {
     }
 
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
-        self.asked_at.age_ms(now) <= FRESH_MS
+        self.asked_at.age(now) <= FRESH
     }
 
     /// Whether the last record is sure to outlive a put after it by far.
     pub(crate) fn is_solid(&self, now: Moment) -> bool {
         let purged_at = self.last.as_ref().and_then(|last| last.purged_at);
-        purged_at.is_none_or(|at| at.saturating_mul(1000).saturating_sub(now.wall_ms) >= SOLID_MS)
+        purged_at.is_none_or(|at| at.since(now.wall) >= SOLID)
     }
 
     pub(crate) fn last_id(&self) -> Option<AppendId> {
@@ -68,7 +69,7 @@ impl CachedTail {
     }
 
     pub(crate) fn position(&self) -> Position {
-        Position::new(self.next, self.last_id(), self.asked_at.wall_ms)
+        Position::new(self.next, self.last_id(), self.asked_at.wall)
     }
 
     /// Whether the log is still at this position.

@@ -3,7 +3,9 @@
 //! Every write to an entry, except a change of title or metadata, is in one transaction with a record of its session, so the log
 //! orders them. docs/design.md lists the rules under "The directory".
 
-use crate::common::timing::{ACTIVITY_MS, BLOCKS_S, ENTRY_MARGIN_S, ENTRY_PURGED_AFTER_S};
+use std::time::Duration;
+
+use crate::common::timing::{ACTIVITY_MS, BLOCKS, ENTRY_MARGIN, ENTRY_PURGED_AFTER};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::append::{Attempt, Plan};
@@ -14,18 +16,18 @@ use crate::common::names::*;
 use crate::table::{Attributes, Change, Clock, Condition, Item, Key, Range, Table, Update, Updated};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, Expiry};
-use chat_memory_core::{Owner, SessionId};
+use chat_memory_core::{Owner, SessionId, Timestamp};
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    pub(super) fn entry_key(&self, session: &SessionId, owner: Option<&Owner>, began: i64) -> Key {
+    pub(super) fn entry_key(&self, session: &SessionId, owner: Option<&Owner>, began: Timestamp) -> Key {
         Key { pk: self.common.partitions.directory(owner, shard(session)), sk: entry_sk(began, session) }
     }
 
     /// Until when an entry may be listed if its session is known to last until `sure`.
     fn listed(&self, sure: Expiry) -> Expiry {
         let Expiry::Until(at) = sure else { return Expiry::Forever };
-        let retention_s = self.common.retention_s.map_or(0, |s| i64::try_from(s).unwrap_or(i64::MAX));
-        Expiry::Until(at.saturating_add((retention_s / 10).min(ENTRY_MARGIN_S)))
+        let tenth = Duration::from_secs(self.common.retention.unwrap_or_default().as_secs() / 10);
+        Expiry::Until(at + tenth.min(ENTRY_MARGIN))
     }
 
     /// The attributes of an entry that say how long it is listed.
@@ -36,14 +38,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Vec<(String, Option<AttributeValue>)>, Error> {
-        let number = |at: i64| Some(AttributeValue::N(at.to_string()));
-        let hidden = listed.seconds();
+        let hidden = listed.at();
         let ttl = self.ttl_name(cost, retry).await?;
-        let purged = hidden.map(|at| at.saturating_add(ENTRY_PURGED_AFTER_S));
+        let purged = hidden.map(|at| secs(at + ENTRY_PURGED_AFTER));
         Ok(vec![
-            (SURE_UNTIL.to_owned(), number(sure.seconds().unwrap_or(0))),
-            (EXPIRES_AT.to_owned(), hidden.and_then(number)),
-            (ttl, purged.and_then(number)),
+            (SURE_UNTIL.to_owned(), Some(secs(sure.at().unwrap_or(Timestamp::UNIX_EPOCH)))),
+            (EXPIRES_AT.to_owned(), hidden.map(secs)),
+            (ttl, purged),
         ])
     }
 
@@ -55,17 +56,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
         retry: &mut Retry<'_, C>,
     ) -> Result<Plan, Error> {
         let below = tail.links();
-        let now = self.clock.now();
-        let now_s = now.wall_ms.div_euclid(1000);
+        let now = self.clock.now().wall;
         let life = self.life(&attempt.pk, tail, &mut attempt.cost, retry).await?;
         let is_forced = tail.last_id().is_some_and(|id| attempt.without_entry == Some((id, true)));
-        let lives = life.filter(|life| !life.lasts.has_passed(now_s) || !self.keeps(Rule::ExpiredStartsAnew));
+        let lives = life.filter(|life| !life.lasts.is_over(now) || !self.keeps(Rule::ExpiredStartsAnew));
         let existed = lives.is_some();
         let entry_below = below.began.or(below.ended).map(|at| self.entry_key(attempt.session, below.owner.as_ref(), at));
         if attempt.ends {
             let links = Links { last_entry: below.entry_before(), ..Links::default() };
             let changes = entry_below.into_iter().map(Change::Delete).collect();
-            let blocks_at = below.began.is_none().then_some(now_s + BLOCKS_S);
+            let blocks_at = if below.began.is_none() { now.expires_after(BLOCKS) } else { None };
             if blocks_at.is_some() {
                 attempt.ttl = self.ttl_name(&mut attempt.cost, retry).await?;
             }
@@ -84,7 +84,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
             return Ok(Plan { links, changes, blocks_at: None, existed });
         }
         // Later than the entry that ended, so that nothing still in flight to that entry can reach this one.
-        let earliest = below.entry_before().filter(|_| self.keeps(Rule::EntryIsNew)).map_or(i64::MIN, |at| at + 1);
+        let earliest = below
+            .entry_before()
+            .filter(|_| self.keeps(Rule::EntryIsNew))
+            .map_or(Timestamp::MIN, |at| at + Duration::from_millis(1));
         let began = attempt.began.unwrap_or_else(|| attempt.append.starts_at(attempt.record.created_at)).max(earliest);
         attempt.began = Some(began);
         let owner = attempt.append.owner().cloned();
@@ -115,7 +118,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             None => Expiry::Forever,
             Some(_) => self.longest(pk, &last.links, cost, retry).await?,
         };
-        Ok(Some(Life { lasts, listed: Expiry::Until(i64::MIN) }))
+        Ok(Some(Life { lasts, listed: Expiry::Until(Timestamp::MIN) }))
     }
 
     /// The latest expiry of the records at the log's tail that name this entry.
@@ -123,7 +126,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         const ASKED: [&str; 10] =
             [VERSION, APPEND_ID, CREATED_AT, EXPIRES_AT, REWIND, CLEARED_BY, BEGAN, OWNER, LASTS_UNTIL, LISTED_UNTIL];
         let range = Range { only: Some(&ASKED), ..records(pk.to_owned(), 0, MAX_SEQ) };
-        let (mut after, mut longest) = (None, Expiry::Until(i64::MIN));
+        let (mut after, mut longest) = (None, Expiry::Until(Timestamp::MIN));
         loop {
             let page = retry!(retry, self.table.page(&range, after.as_deref(), cost))?;
             for item in &page.items {
@@ -146,12 +149,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// so it is tried once; if that fails, the next hour's first record does it.
     pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, cost: &mut Cost) {
         let (Some(began), Some(last)) = (links.began, &below.last) else { return };
-        let now_ms = self.clock.now().wall_ms;
-        let hour = |ms: i64| ms.saturating_sub(began).div_euclid(ACTIVITY_MS);
-        if last.links.began != links.began || hour(now_ms) <= hour(last.created_at) {
+        let now = self.clock.now().wall;
+        // Below zero for what a clock that is behind wrote.
+        let hour = |at: Timestamp| at.as_millis().saturating_sub(began.as_millis()).div_euclid(ACTIVITY_MS);
+        if last.links.began != links.began || hour(now) <= hour(last.created_at) {
             return;
         }
-        let set = vec![(LAST_AT.to_owned(), Some(AttributeValue::N(now_ms.to_string())))];
+        let set = vec![(LAST_AT.to_owned(), Some(millis(now)))];
         let _ = self.table.update(&of_existing(self.entry_key(session, links.owner.as_ref(), began), set), cost).await;
     }
 
@@ -162,10 +166,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         tail: &CachedTail,
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
-    ) -> Result<Option<i64>, Error> {
+    ) -> Result<Option<Timestamp>, Error> {
         let life = self.life(pk, tail, cost, retry).await?;
-        let now_s = self.clock.now().wall_ms.div_euclid(1000);
-        Ok(life.filter(|life| !life.lasts.has_passed(now_s)).and(tail.links().began))
+        let now = self.clock.now().wall;
+        Ok(life.filter(|life| !life.lasts.is_over(now)).and(tail.links().began))
     }
 
     /// Upgrades an entry of the previous version to the current form, if the session whose tail names it still has it in that form.

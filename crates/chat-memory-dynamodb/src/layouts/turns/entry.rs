@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use super::item::check_version;
 use crate::common::names::*;
 use crate::table::{Item, Key};
-use chat_memory_core::Owner;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Expiry, SessionInfo};
+use chat_memory_core::{Owner, Timestamp};
 
 /// A directory entry, as stored.
 pub(super) struct Entry {
@@ -26,10 +26,10 @@ impl Entry {
     }
 
     /// Whether it is listed; `None` if its session's newest record decides.
-    pub(super) fn is_shown(&self, now_s: i64) -> Option<bool> {
+    pub(super) fn is_shown(&self, now: Timestamp) -> Option<bool> {
         match self.sure {
-            Some(sure) if !sure.has_passed(now_s) => Some(true),
-            Some(_) if self.hidden.has_passed(now_s) => Some(false),
+            Some(sure) if !sure.is_over(now) => Some(true),
+            Some(_) if self.hidden.is_over(now) => Some(false),
             _ => None,
         }
     }
@@ -66,7 +66,7 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     let number = |name: &str| match item.attributes.get(name) {
         None => Ok(None),
         Some(AttributeValue::N(at)) => {
-            at.parse::<i64>().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is not a time")))
+            at.parse().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is not a time")))
         }
         Some(_) => Err(wrong(&format!("an attribute {name:?} that is not a number"))),
     };
@@ -74,9 +74,10 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
         None => None,
         Some(json) => Some(serde_json::from_str(&json).map_err(|_| wrong("metadata that is not a JSON object"))?),
     };
-    let sure = number(SURE_UNTIL)?.map(|at| if at == 0 { Expiry::Forever } else { Expiry::Until(at) });
-    let hidden = Expiry::of(number(EXPIRES_AT)?);
-    let last_at = Some(number(LAST_AT)?.map_or(created_at, |at| at.max(created_at)));
+    let expiry = |at| if at == 0 { Expiry::Forever } else { Expiry::Until(Timestamp::from_secs(at)) };
+    let sure = number(SURE_UNTIL)?.map(expiry);
+    let hidden = Expiry::of(number(EXPIRES_AT)?.map(Timestamp::from_secs));
+    let last_at = Some(number(LAST_AT)?.map_or(created_at, |at| Timestamp::from_millis(at).max(created_at)));
     let info = SessionInfo::new(id, created_at).with_owner(owner.cloned()).with_title(text(TITLE)?);
     let info = info.with_metadata(metadata).with_last_at(last_at);
     Ok(Entry { info, sure, hidden })

@@ -67,7 +67,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
         let pk = self.common.partitions.session(session);
         let of = |(place, append): (usize, &Append)| {
-            let record = append.record(0, append.id_in(session), self.clock.now().wall_ms, None);
+            let record = append.record(0, append.id_in(session), self.clock.now().wall, None);
             let links = Links::to(record.created_at, append.owner().cloned());
             // What cannot be encoded is refused, and costs nothing.
             if place > 0 {
@@ -88,11 +88,12 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::*;
+    use chat_memory_core::Timestamp;
     use chat_memory_core::message::Message;
     use chat_memory_core::store::AppendId;
 
     fn record(text: String) -> Record {
-        Record::new(7, AppendId::random(), 1_700_000_000_123).with_entries([Message::user(text)])
+        Record::new(7, AppendId::random(), Timestamp::from_millis(1_700_000_000_123)).with_entries([Message::user(text)])
     }
 
     #[test]

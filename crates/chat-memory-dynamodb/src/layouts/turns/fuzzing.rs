@@ -8,9 +8,9 @@ use crate::common::names::record_sk;
 use crate::common::payload::Codec;
 use crate::fuzzing::attributes;
 use crate::table::{Item, Key};
-use chat_memory_core::Error;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::store::Record;
+use chat_memory_core::{Error, Timestamp};
 
 /// The limit on a record's bytes, so that a run stays quick.
 const MOST: usize = 1_000_000;
@@ -29,12 +29,12 @@ pub fn item(data: &[u8]) {
     let _ = entry(&item, None).inspect_err(named);
     let _ = item::decode_without_messages(&item).inspect_err(named);
     let Ok(head) = item::decode(&item, MOST).inspect_err(named) else { return };
-    let (_, tail) = (head.purged_at(), CachedTail::after(&head, Moment { mono_ms: 0, wall_ms: 0 }));
-    let _ = tail.is_solid(Moment { mono_ms: 0, wall_ms: 0 });
+    let (_, tail) = (head.purged_at(), CachedTail::after(&head, Moment { mono_ms: 0, wall: Timestamp::UNIX_EPOCH }));
+    let _ = tail.is_solid(Moment { mono_ms: 0, wall: Timestamp::UNIX_EPOCH });
     let _ = item::add_part(&mut Vec::new(), &item, &head, MOST).inspect_err(named);
     let Body::Record { rewind, metadata, sent_at, content: Stored::Here(entries) } = head.body else { return };
     let mut record = Record::new(head.seq, head.append_id, head.created_at).with_entries(entries);
-    record.expires_at = head.expires_at.filter(|at| *at < i64::MAX / 2);
+    record.expires_at = head.expires_at;
     (record.rewind, record.metadata, record.sent_at) = (rewind, metadata, sent_at);
     let Ok(encoded) = item::encode(&item.key.pk, &record, "ttl", Limits::new(MOST)) else { return };
     if !encoded.parts.is_empty() {

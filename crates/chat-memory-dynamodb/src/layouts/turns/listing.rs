@@ -38,13 +38,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Adds the entries among these items to a page, if they are to be listed. What cannot be read is named in a warning, and hides
     /// nothing else.
     async fn show(&self, items: &[Item], page: &mut SessionPage) -> Result<(), Error> {
-        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        let now = self.clock.now().wall;
         let mut found = Vec::with_capacity(items.len());
         for item in items {
             match entry_in(&self.common.partitions, item) {
                 None => {}
                 Some(Ok(entry)) => {
-                    let shown = entry.is_shown(now_s);
+                    let shown = entry.is_shown(now);
                     found.push((&item.key, entry, shown));
                 }
                 Some(Err(error)) if error.is_corrupt() || error.is_unsupported() => {
@@ -225,7 +225,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         Err(Error::new(
             chat_memory_core::ErrorKind::Unavailable,
-            format!("session {session} not updated: other writers changed it for {} ms; retry", retry.deadline_ms),
+            format!("session {session} not updated: other writers changed it for {} ms; retry", retry.deadline.as_millis()),
         ))
     }
 }

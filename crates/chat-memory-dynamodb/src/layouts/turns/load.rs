@@ -1,6 +1,6 @@
 //! Load: reads pages of the log from its newest record backwards, following its rewinds.
 
-use crate::common::timing::{LONGEST_LOAD_MS, PURGED_AT_AGE_MS};
+use crate::common::timing::{LONGEST_LOAD, PURGED_AT_AGE};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::cached_tail::CachedTail;
@@ -8,9 +8,9 @@ use super::item::{self, Body, Head, PartsOf, Stored};
 use super::{Retry, Rule, Turns, retry};
 use crate::common::names::{MAX_SEQ, part_of, part_sk, records, whole};
 use crate::table::{Clock, Item, Key, Range, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{Cost, History, Load, Record, Walk};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The largest limit of a page. A page ends at 1 MB in any case.
 const MOST_OF_A_PAGE: u64 = 10_000;
@@ -69,7 +69,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Step, Error> {
-        let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall_ms);
+        let mut walk = Walk::new(load, Some(MAX_SEQ), self.clock.now().wall);
         let started = self.clock.now();
         // Even if no record is wanted, the newest is read: it gives the position.
         let mut end: Option<CachedTail> = None;
@@ -93,7 +93,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let range = Range { limit, eventual, ..records(pk.to_owned(), lowest, wanted) };
             let asked_at = self.clock.now();
             let page = retry!(retry, self.table.page(&range, None, cost))?;
-            if started.age_ms(self.clock.now()) > LONGEST_LOAD_MS {
+            if started.age(self.clock.now()) > LONGEST_LOAD {
                 return Ok(Step::Again(None));
             }
             for item in &page.items {
@@ -116,7 +116,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     continue;
                 }
                 if head.seq < wanted {
-                    check_hole(pk, above.as_ref(), Some(&head), (head.seq + 1, wanted), started.wall_ms)?;
+                    check_hole(pk, above.as_ref(), Some(&head), (head.seq + 1, wanted), started.wall)?;
                     walk.skip(head.seq + 1);
                     if walk.wants() != Some(head.seq) {
                         break;
@@ -151,7 +151,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     continue;
                 }
                 if let Some(wanted) = walk.wants() {
-                    check_hole(pk, above.as_ref(), None, (since, wanted), started.wall_ms)?;
+                    check_hole(pk, above.as_ref(), None, (since, wanted), started.wall)?;
                     walk.end();
                 }
                 if end.is_none() {
@@ -243,10 +243,10 @@ pub(super) fn refuse_list(item: &Item) -> Result<(), Error> {
 /// What the record above a gap says about it.
 struct Above {
     seq: u64,
-    created_at: i64,
+    created_at: Timestamp,
     /// When its session began: the record below cannot be older. `None` if that may belong to the previous session: below the
     /// record that began this one, or below a rewind that takes that back.
-    began: Option<i64>,
+    began: Option<Timestamp>,
     may_have_hole_below: bool,
 }
 
@@ -261,13 +261,19 @@ impl Above {
 
 /// A gap is the work of TTL if the record above it has an expiry or followed one that had, and if the missing records are old
 /// enough to have been purged. Otherwise records are lost.
-fn check_hole(pk: &str, above: Option<&Above>, below: Option<&Head>, (from, to): (u64, u64), now_ms: i64) -> Result<(), Error> {
+fn check_hole(
+    pk: &str,
+    above: Option<&Above>,
+    below: Option<&Head>,
+    (from, to): (u64, u64),
+    now: Timestamp,
+) -> Result<(), Error> {
     let Some(above) = above else { return Ok(()) };
     // The missing records are no older than the record below them, nor than their session. (If the record below is younger than the
     // one above, the log was purged and began again while it was read.)
     let below = below.map(|head| head.created_at).filter(|created_at| *created_at <= above.created_at);
     let oldest = above.began.max(below);
-    if above.may_have_hole_below && oldest.is_none_or(|oldest| now_ms.saturating_sub(oldest) >= PURGED_AT_AGE_MS) {
+    if above.may_have_hole_below && oldest.is_none_or(|oldest| now.since(oldest) >= PURGED_AT_AGE) {
         return Ok(());
     }
     let which = if from == to { format!("record {to} is") } else { format!("records {from} to {to} are") };

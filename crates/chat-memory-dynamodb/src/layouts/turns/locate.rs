@@ -6,11 +6,12 @@ use super::item::{self, Head};
 use super::load::refuse_list;
 use super::{Retry, Rule, Turns, retry};
 use crate::common::names::{MAX_SEQ, records, seq_of, whole};
-use crate::common::timing::CLOCK_SKEW_MS;
+use crate::common::timing::CLOCK_SKEW;
 use crate::table::{Clock, Item, Range, Table};
+use chat_memory_core::Timestamp;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{AppendId, Cost, Identity, KEY_LIFETIME_MS};
+use chat_memory_core::store::{AppendId, Cost, Identity, KEY_LIFETIME};
 
 impl<T: Table, C: Clock> Turns<T, C> {
     /// Where to start: from what is cached if that is enough, else from a lookup in the log.
@@ -22,9 +23,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
             {
                 return Ok(found);
             }
-            let found = self.search_back(attempt, now.wall_ms, retry).await?;
+            let found = self.search_back(attempt, now.wall, retry).await?;
             if let (Located::End(_), Identity::Ticket(ticket)) = (&found, attempt.append.identity()) {
-                ticket.check_age(now.wall_ms)?;
+                ticket.check_age(now.wall)?;
             }
             return Ok(found);
         }
@@ -41,7 +42,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if !attempt.shared {
             return self.locate(attempt, retry).await;
         }
-        let found = self.search_back(attempt, self.clock.now().wall_ms, retry).await?;
+        let found = self.search_back(attempt, self.clock.now().wall, retry).await?;
         attempt.may_be_from = attempt.may_be_from.min(attempt.in_doubt.first().copied().or(attempt.may_be_from));
         Ok(found)
     }
@@ -74,7 +75,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let tail = match end {
             Some(tail) => tail,
             // Even the record before is gone: the tail was purged, and the append may be at a lower number.
-            None if attempt.shared => return self.search_back(attempt, self.clock.now().wall_ms, retry).await,
+            None if attempt.shared => return self.search_back(attempt, self.clock.now().wall, retry).await,
             None => self.tail(&attempt.pk, &mut attempt.cost, retry).await?,
         };
         if attempt.in_doubt.is_empty() {
@@ -118,7 +119,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 } else {
                     let before = end.as_ref().and_then(CachedTail::last_id);
                     self.known.recent_ids.extend(&attempt.pk, before, head.seq, head.append_id, head.created_at);
-                    if head.append_id == id && head.created_at > now.wall_ms - KEY_LIFETIME_MS {
+                    if head.append_id == id && head.created_at > now.wall - KEY_LIFETIME {
                         return Ok(Some(Located::Landed(head)));
                     }
                 }
@@ -144,10 +145,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Searches backwards for the append's id, as far as the key's lifetime or the ticket's first attempt. Not by number: after a
     /// purge, numbers start lower again.
-    async fn search_back(&self, attempt: &mut Attempt<'_>, now_ms: i64, retry: &mut Retry<'_, C>) -> Result<Located, Error> {
+    async fn search_back(&self, attempt: &mut Attempt<'_>, now: Timestamp, retry: &mut Retry<'_, C>) -> Result<Located, Error> {
         let (oldest, is_key) = match attempt.append.identity() {
-            Identity::Ticket(ticket) => (ticket.first_tried().min(now_ms), false),
-            _ => (now_ms - KEY_LIFETIME_MS, true),
+            Identity::Ticket(ticket) => (ticket.first_tried().min(now), false),
+            _ => (now - KEY_LIFETIME, true),
         };
         let asked_at = self.clock.now();
         let mut range = records(attempt.pk.clone(), 0, MAX_SEQ);
@@ -167,7 +168,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if head.append_id != attempt.record.append_id {
                     ids.push((head.append_id, head.created_at));
                 }
-                if head.created_at <= oldest.saturating_sub(CLOCK_SKEW_MS) {
+                if head.created_at <= oldest - CLOCK_SKEW {
                     break 'pages;
                 }
             }

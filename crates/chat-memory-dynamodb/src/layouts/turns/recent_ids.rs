@@ -1,10 +1,11 @@
 //! Recent ids: the appends in each session's log of late, so that an append with a key need not search a day of records each time.
 
-use crate::common::timing::RECENT_IDS_MS;
+use crate::common::timing::RECENT_IDS;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cached_tail::CachedTail;
+use chat_memory_core::Timestamp;
 use chat_memory_core::store::AppendId;
 
 /// How many ids are remembered in total. A session whose ids are forgotten costs a search through its last day.
@@ -27,13 +28,13 @@ struct Seen {
     last: Option<AppendId>,
     ids: HashSet<AppendId>,
     /// With their times, oldest first.
-    order: VecDeque<(AppendId, i64)>,
+    order: VecDeque<(AppendId, Timestamp)>,
 }
 
 impl RecentIds {
     /// Starts a session's ids after a search through all records of a key's lifetime, up to this tail. The ids and their times are
     /// newest first.
-    pub(super) fn start(&self, pk: &str, end: &CachedTail, newest_first: &[(AppendId, i64)]) {
+    pub(super) fn start(&self, pk: &str, end: &CachedTail, newest_first: &[(AppendId, Timestamp)]) {
         let mut sessions = self.lock();
         sessions.forget(pk);
         if sessions.count + newest_first.len() > REMEMBERED {
@@ -49,7 +50,7 @@ impl RecentIds {
     }
 
     /// Adds the record `seq` of this append; the record before it is `before`. Ignored unless the known ids end exactly there.
-    pub(super) fn extend(&self, pk: &str, before: Option<AppendId>, seq: u64, id: AppendId, created_at: i64) {
+    pub(super) fn extend(&self, pk: &str, before: Option<AppendId>, seq: u64, id: AppendId, created_at: Timestamp) {
         let mut sessions = self.lock();
         if sessions.count >= REMEMBERED {
             *sessions = Sessions::default();
@@ -60,7 +61,7 @@ impl RecentIds {
         seen.ids.insert(id);
         seen.order.push_back((id, created_at));
         while let Some((old, at)) = seen.order.front().copied()
-            && at < created_at.saturating_sub(RECENT_IDS_MS)
+            && at < created_at - RECENT_IDS
         {
             seen.order.pop_front();
             seen.ids.remove(&old);
@@ -109,13 +110,17 @@ mod tests {
         AppendId::from_bytes([n; 16])
     }
 
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
     fn end(next: u64, last: u8) -> CachedTail {
-        let now = Moment { mono_ms: 0, wall_ms: 0 };
+        let now = Moment { mono_ms: 0, wall: Timestamp::UNIX_EPOCH };
         let mut end = CachedTail::empty(now);
         end.next = next;
         end.last = Some(super::super::cached_tail::Last {
             append_id: id(last),
-            created_at: 0,
+            created_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
             purged_at: None,
             links: super::super::item::Links::default(),
@@ -126,24 +131,24 @@ mod tests {
     #[test]
     fn recent_ids_extend_only_from_their_end() {
         let seen = RecentIds::default();
-        seen.start("s", &end(3, 2), &[(id(2), 20), (id(1), 10)]);
+        seen.start("s", &end(3, 2), &[(id(2), at(20)), (id(1), at(10))]);
         assert!(seen.lack("s", &end(3, 2), id(9)) && !seen.lack("s", &end(3, 2), id(1)));
         assert!(!seen.lack("s", &end(4, 3), id(9)), "an end that was not seen");
         assert!(!seen.lack("s", &end(3, 7), id(9)), "another log of that length");
-        seen.extend("s", Some(id(7)), 3, id(3), 30);
-        seen.extend("s", Some(id(2)), 4, id(4), 40);
+        seen.extend("s", Some(id(7)), 3, id(3), at(30));
+        seen.extend("s", Some(id(2)), 4, id(4), at(40));
         assert_eq!(seen.end_without("s", id(9)), Some((3, Some(id(2)))), "neither continues from there");
-        seen.extend("s", Some(id(2)), 3, id(3), 30);
+        seen.extend("s", Some(id(2)), 3, id(3), at(30));
         assert!(seen.lack("s", &end(4, 3), id(9)) && seen.end_without("s", id(3)).is_none());
-        seen.extend("t", None, 0, id(1), 0);
+        seen.extend("t", None, 0, id(1), at(0));
         assert!(seen.end_without("t", id(9)).is_none(), "a session that nobody looked through");
     }
 
     #[test]
     fn expired_recent_ids_are_forgotten() {
         let seen = RecentIds::default();
-        seen.start("s", &end(1, 1), &[(id(1), 0)]);
-        seen.extend("s", Some(id(1)), 1, id(2), RECENT_IDS_MS + 1);
+        seen.start("s", &end(1, 1), &[(id(1), at(0))]);
+        seen.extend("s", Some(id(1)), 1, id(2), at(1) + RECENT_IDS);
         assert!(seen.end_without("s", id(1)).is_some(), "it is too old");
         assert_eq!(seen.lock().count, 1);
         seen.forget("s");

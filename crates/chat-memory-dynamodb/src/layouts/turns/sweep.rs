@@ -177,7 +177,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             retry!(retry, self.table.delete(key, &[], &mut cost))?;
             return Ok((true, cost));
         }
-        let now_s = self.clock.now().wall_ms.div_euclid(1000);
+        let now = self.clock.now().wall;
         let clear = match head.body {
             Body::Stub { cleared_by, .. } => cleared_by,
             Body::Record { .. } => clear,
@@ -185,12 +185,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // A stub names no entry, so a delete's entry in the directory is removed first.
         self.remove_ended(key, head, &mut cost).await?;
         // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
-        let stub = item::stub(key, head, clear, head.parts(), now_s, ttl);
+        let stub = item::stub(key, head, clear, head.parts(), now, ttl);
         let as_seen = [written_by(head.append_id)];
         let replaced = head.is_stub() || retry!(retry, self.table.put(&stub, &as_seen, &mut cost))?;
         if let Some(parts) = head.parts() {
             self.delete_parts(key, parts, &mut cost, &mut retry).await?;
-            let bare = item::stub(key, head, clear, None, now_s, ttl);
+            let bare = item::stub(key, head, clear, None, now, ttl);
             retry!(retry, self.table.put(&bare, &as_seen, &mut cost))?;
         }
         Ok((replaced && !head.is_stub(), cost))

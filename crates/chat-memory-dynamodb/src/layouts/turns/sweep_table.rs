@@ -1,6 +1,6 @@
 //! Sweeps a whole table: finds whatever was interrupted by reading every item once.
 
-use crate::common::timing::ABANDONED_MS;
+use crate::common::timing::ABANDONED;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,9 +11,9 @@ use super::{Turns, entry, retry};
 use crate::common::names::*;
 use crate::common::swept::{Damaged, TableSweepStats};
 use crate::table::{Clock, Item, Key, Scan, Table};
-use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Cost;
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The attributes read of each item: all except its messages.
 const LOOKED_AT: [&str; 18] = [
@@ -187,16 +187,16 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Entries::Deleted)
     }
 
-    fn abandoned_before(&self) -> i64 {
-        self.clock.now().wall_ms - ABANDONED_MS
+    fn abandoned_before(&self) -> Timestamp {
+        self.clock.now().wall - ABANDONED
     }
 
     fn look_at(&self, item: &Item, seen: &mut Seen) -> Result<(), Error> {
         let Key { pk, sk } = &item.key;
         if let Some(id) = parts_id_of(sk) {
             let created_at = match item.attributes.get(CREATED_AT) {
-                Some(AttributeValue::N(at)) => at.parse().unwrap_or(i64::MAX),
-                _ => i64::MAX,
+                Some(AttributeValue::N(at)) => at.parse().map_or(Timestamp::MAX, Timestamp::from_millis),
+                _ => Timestamp::MAX,
             };
             if created_at < self.abandoned_before() {
                 seen.parts.entry(id.to_owned()).or_default().push(item.key.clone());

@@ -135,7 +135,6 @@ struct LedTime;
 #[cfg(all(feature = "torture", unix))]
 impl aws_smithy_async::time::TimeSource for LedTime {
     fn now(&self) -> std::time::SystemTime {
-        let ms = u64::try_from(chat_memory_core::torture::wall_ms()).unwrap_or(0);
-        std::time::UNIX_EPOCH + Duration::from_millis(ms)
+        std::time::UNIX_EPOCH + chat_memory_core::Timestamp::now().since(chat_memory_core::Timestamp::UNIX_EPOCH)
     }
 }

@@ -46,8 +46,8 @@ impl Expression {
             Condition::Lacks(name, member) => {
                 format!("NOT contains({}, {})", self.name(name), self.value(AttributeValue::B(member.clone())))
             }
-            Condition::Unexpired(name, now_s) => {
-                let (name, now) = (self.name(name), self.value(AttributeValue::N(now_s.to_string())));
+            Condition::Unexpired(name, now) => {
+                let (name, now) = (self.name(name), self.value(crate::common::names::secs(*now)));
                 format!("(attribute_not_exists({name}) OR {name} > {now})")
             }
         }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::date_time::{DateTime, Format};
 
-use chat_memory_core::backend::wall_ms;
+use chat_memory_core::Timestamp;
 
 /// No time: not sent yet, or no server time seen yet.
 const NONE: i64 = i64::MIN;
@@ -94,7 +94,7 @@ impl Intercept for Trace {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.sent_at.store(wall_ms(), Ordering::Release);
+        self.sent_at.store(Timestamp::now().as_millis(), Ordering::Release);
         let request = context.request();
         if let Some(target) = request.headers().get("x-amz-target") {
             self.wire.saw_operation(target);
@@ -115,7 +115,7 @@ impl Intercept for Trace {
         self.wire.answered.store(true, Ordering::Relaxed);
         let date = context.response().headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         if let Some(served_at) = date.and_then(|date| date.to_millis().ok()) {
-            let skew = skew_ms(self.sent_at.load(Ordering::Acquire), served_at, wall_ms());
+            let skew = skew_ms(self.sent_at.load(Ordering::Acquire), served_at, Timestamp::now().as_millis());
             self.wire.skew_ms.store(skew, Ordering::Relaxed);
         }
         Ok(())

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -14,6 +15,7 @@ use crate::iam::Operation;
 use crate::table::{
     Attributes, Change, Clock, Condition, Created, Fault, Item, Key, NewItem, Page, Range, Scan, ScanPage, Table, Update, Updated,
 };
+use chat_memory_core::Timestamp;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::Cost;
@@ -382,11 +384,12 @@ impl<W: Watch> Clock for Client<W> {
         let world = self.world();
         // Each machine's monotonic clock has a different start.
         let mono_ms = (world.now_ms - 1_700_000_000_000) as u64 + 1_000 * self.number as u64;
-        Moment { mono_ms, wall_ms: world.now_ms + world.skew_ms.get(self.number).unwrap_or(&0) }
+        let wall_ms = world.now_ms + world.skew_ms.get(self.number).unwrap_or(&0);
+        Moment { mono_ms, wall: Timestamp::from_millis(wall_ms) }
     }
 
-    async fn sleep(&self, ms: u64) {
-        let until = self.world().now_ms + ms as i64;
+    async fn sleep(&self, duration: Duration) {
+        let until = self.world().now_ms + duration.as_millis() as i64;
         turn().await;
         let mut world = self.world();
         let left = until - world.now_ms;

@@ -1,5 +1,6 @@
 //! What a request may cost: before authentication, while a body is read, and while a response waits for its reader.
 
+use chat_memory::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -182,7 +183,7 @@ async fn extreme_values_never_cause_a_server_error() {
         }
         // Positions and tickets come from the caller: even those that no store ever issued get a response.
         for next in [0, 1, 3, u64::MAX] {
-            for read_at in [i64::MIN, -1, 0, i64::MAX] {
+            for read_at in [Timestamp::MIN, Timestamp::from_millis(-1), Timestamp::UNIX_EPOCH, Timestamp::MAX] {
                 let id = chat_memory::store::AppendId::random();
                 let position = chat_memory::store::Position::new(next, Some(id), read_at).to_string();
                 answered(format!("{}?after={position}", messages("trip"))).await;

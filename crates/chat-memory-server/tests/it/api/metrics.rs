@@ -21,7 +21,7 @@ async fn requests_and_their_cost_are_counted() {
             units +=
                 api.post(&messages("a%20session"), &key, &body).await.ok(201)["cost"]["write_units"].as_f64().expect("a number");
         }
-        let position = chat_memory::store::Position::new(0, None, 0).to_string();
+        let position = chat_memory::store::Position::new(0, None, chat_memory::Timestamp::UNIX_EPOCH).to_string();
         api.post(&messages("s"), &[], &body).await.ok(201);
         api.post(&messages("s"), &[("if-match", &position)], &body).await.problem(412, "conflict");
         api.get(&messages("s")).await.ok(200);

@@ -288,7 +288,7 @@ async fn read_after_a_position_returns_only_newer_records() {
         let new = api.get(&since(&second["position"])).await.ok(200);
         assert_eq!((&new["messages"], &new["records"][0]["rewind"]), (&json!([]), &json!(0)));
         // A position after the end of the session belongs to another session.
-        let beyond = chat_memory::store::Position::new(100, None, 0).to_string();
+        let beyond = chat_memory::store::Position::new(100, None, chat_memory::Timestamp::UNIX_EPOCH).to_string();
         api.get(&since(&json!(beyond))).await.problem(422, "invalid");
     })
     .await;

@@ -41,6 +41,6 @@ impl Scheme for Memory {
     }
 
     async fn open(&self, url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
-        Ok(Arc::new(kept(url)?.map_or_else(InMemoryStore::new, |kept| InMemoryStore::with_retention(kept.as_secs()))))
+        Ok(Arc::new(kept(url)?.map_or_else(InMemoryStore::new, InMemoryStore::with_retention)))
     }
 }

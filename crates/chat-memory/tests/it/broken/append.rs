@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_memory::backend::check_title;
 use chat_memory::store::*;
-use chat_memory::{Entry, Error, Message, Owner, SessionId};
+use chat_memory::{Entry, Error, Message, Owner, SessionId, Timestamp};
 use serde_json::{Map, Value};
 
 use super::Fault;
@@ -25,8 +25,8 @@ struct Parts {
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
-    sent_at: Vec<Option<i64>>,
-    starts_at: i64,
+    sent_at: Vec<Option<Timestamp>>,
+    starts_at: Timestamp,
 }
 
 impl Parts {
@@ -40,7 +40,7 @@ impl Parts {
             owner: append.owner().cloned(),
             title: append.title().map(str::to_owned),
             sent_at: append.times().to_vec(),
-            starts_at: append.starts_at(i64::MAX),
+            starts_at: append.starts_at(Timestamp::MAX),
         }
     }
 
@@ -51,7 +51,7 @@ impl Parts {
             None => Append::new(self.messages),
             Some(0) => Append::replace_all(self.messages),
             Some(seq) => {
-                let shown = History::new(vec![Record::new(seq, AppendId::random(), 0)], true, actual.clone());
+                let shown = History::new(vec![Record::new(seq, AppendId::random(), Timestamp::UNIX_EPOCH)], true, actual.clone());
                 Append::rewind(&shown, seq, self.messages).unwrap()
             }
         };
@@ -70,7 +70,7 @@ impl Parts {
             append = append.with_owner(owner);
         }
         append = append.sent_at(self.sent_at);
-        if self.starts_at != i64::MAX {
+        if self.starts_at != Timestamp::MAX {
             append = append.started_at(self.starts_at);
         }
         match self.title {
@@ -100,7 +100,9 @@ impl Broken {
         let is_ticket = matches!(parts.identity, Identity::Ticket(_));
         let key = if let Identity::Key(key) = &parts.identity { Some(key.clone()) } else { None };
         let conflict = || Err(Error::conflict(actual.clone()));
-        let not_written = || Ok(Appended::new(actual.next(), Position::new(actual.next() + 1, Some(AppendId::random()), 0), 0));
+        let now = Timestamp::now();
+        let not_written =
+            || Ok(Appended::new(actual.next(), Position::new(actual.next() + 1, Some(AppendId::random()), now), now));
         match self.fault {
             Fault::LosesSome if self.remembers.appends.fetch_add(1, Ordering::SeqCst) % 10 == 9 => return not_written(),
             Fault::DropsOtherEntries => parts.messages.retain(|entry| entry.as_message().is_some()),
@@ -117,13 +119,13 @@ impl Broken {
                 return result;
             }
             Fault::DropsTimes => parts.sent_at.clear(),
-            Fault::StartsNow => parts.starts_at = i64::MAX,
+            Fault::StartsNow => parts.starts_at = Timestamp::MAX,
             Fault::IgnoresPositions => parts.expected = None,
             Fault::IgnoresPositionIds if parts.expected.as_ref().is_some_and(|p| p.next() == actual.next()) => {
                 parts.expected = Some(actual.clone());
             }
             Fault::OldPositionsConflict
-                if parts.expected.as_ref().is_some_and(|p| p.read_at().abs_diff(actual.read_at()) > 600_000) =>
+                if parts.expected.as_ref().is_some_and(|p| p.read_at().abs_diff(actual.read_at()) > Duration::from_mins(10)) =>
             {
                 return conflict();
             }

@@ -1,7 +1,7 @@
 //! Faults of loads.
 
 use chat_memory::store::*;
-use chat_memory::{Content, Entry, Error, Message, SessionId, ToolCall, json};
+use chat_memory::{Content, Entry, Error, Message, SessionId, Timestamp, ToolCall, json};
 use serde_json::{Map, Value};
 
 use super::Fault;
@@ -53,7 +53,9 @@ impl Broken {
             }
             (Fault::AlwaysComplete, _) => history.complete = true,
             (Fault::NeverComplete, _) => history.complete = false,
-            (Fault::NoPositionOfNothing, _) if history.records.is_empty() => history.position = Position::new(0, None, 0),
+            (Fault::NoPositionOfNothing, _) if history.records.is_empty() => {
+                history.position = Position::new(0, None, Timestamp::UNIX_EPOCH)
+            }
             (Fault::PagesShowTakenBack, _) if load.before.is_some() => {
                 let hidden = self.remembers.hidden.lock().unwrap();
                 history.records.splice(..0, hidden.get(session).cloned().unwrap_or_default());

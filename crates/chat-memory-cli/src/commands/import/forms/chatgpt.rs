@@ -192,6 +192,8 @@ fn parts_of(content: Option<Content>) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use chat_memory::Timestamp;
+
     use super::*;
 
     fn node(id: &str, parent: Option<&str>, children: &[&str], message: Value) -> (String, Value) {
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(values[3]["content"], json!([{"type": "thoughts", "thoughts": [{"summary": "s"}]}]));
         // Without a result no model accepts the call again.
         assert_eq!((values[4].get("tool_calls"), &values[4]["content"]), (None, &json!("print(1)")));
-        assert_eq!((values.len(), draft.times), (5, vec![Some(1_777_636_800_500); 5]));
+        assert_eq!((values.len(), draft.times), (5, vec![Some(Timestamp::from_millis(1_777_636_800_500)); 5]));
     }
 
     #[test]

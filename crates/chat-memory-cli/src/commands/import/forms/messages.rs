@@ -1,7 +1,7 @@
 //! `{"messages": […]}`: the output of `export`, fine-tuning files, and the requests of Anthropic's API; `{"input": […]}`: those of
 //! OpenAI's Responses API.
 
-use chat_memory::wire::Format;
+use chat_memory::wire::{Format, times_of};
 use chat_memory::{Content, Entry, Error, Message, Owner, Part};
 use serde_json::{Map, Value};
 
@@ -72,7 +72,7 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
         }
         let times: Vec<_> = times.iter().map(|at| time("sent_at", at)).collect::<Result<_, _>>()?;
         draft.times = vec![None; outside];
-        draft.times.extend(read.iter().map(|(place, _)| times.get(*place).copied().flatten()));
+        draft.times.extend(times_of(&read, &times));
     }
     draft.messages.extend(read.into_iter().map(|(_, message)| message));
     for (place, value) in others.into_iter().flatten().enumerate() {
@@ -110,7 +110,7 @@ fn parts(blocks: Vec<Value>) -> Result<Vec<Part>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use chat_memory::Role;
+    use chat_memory::{Role, Timestamp};
 
     use super::super::super::conversation::{Conversation, Ids, MadeId};
     use super::super::super::source::{Found, Place};
@@ -132,7 +132,10 @@ mod tests {
         let read = read_as(Form::Auto, text).expect("good");
         assert_eq!((read.place.line, read.id.as_str(), read.entries.len(), &read.made_id), (7, "a/x", 2, &None));
         assert_eq!((read.owner.map(|owner| owner.to_string()), read.title), (Some("o".into()), None));
-        assert_eq!((read.started_at, &read.times[..]), (Some(1_777_636_800_250), &[Some(1_777_636_800_123), None][..]));
+        assert_eq!(
+            (read.started_at, read.times),
+            (Some(Timestamp::from_millis(1_777_636_800_250)), vec![Some(Timestamp::from_millis(1_777_636_800_123)), None])
+        );
     }
 
     #[test]
@@ -214,6 +217,6 @@ mod tests {
         let text = r#"{"id": "x", "sent_at": [1777636800123], "messages": [{"role": "user", "content": [
             {"type": "tool_result", "tool_use_id": "a", "content": "1"}, {"type": "tool_result", "tool_use_id": "b", "content": "2"}]}]}"#;
         let read = read_as(ANTHROPIC, text).expect("good");
-        assert_eq!((read.entries.len(), &read.times[..]), (2, &[Some(1_777_636_800_123); 2][..]));
+        assert_eq!((read.entries.len(), read.times), (2, vec![Some(Timestamp::from_millis(1_777_636_800_123)); 2]));
     }
 }

@@ -8,9 +8,10 @@ mod actors;
 mod originals;
 mod world;
 
-use crate::common::timing::CLOCK_SKEW_MS;
+use crate::common::timing::CLOCK_SKEW;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actors::{Actor, Notes, Op, Seen};
 use world::{Client, World, texts};
@@ -28,7 +29,8 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let dialect = if rng.bool() { Dialect::Js } else { Dialect::Python };
     let faults = Faults::of(&mut rng, seed % 8 == 7);
     let partitions = Partitions::new(None);
-    let common = Common { partitions, retention_s: None, eventual: false, read_only: false, deadline_ms: 30_000 };
+    let deadline = Duration::from_secs(30);
+    let common = Common { partitions, retention: None, eventual: false, read_only: false, deadline };
     let settings = Settings {
         ids: Ids { partitions: common.partitions.clone(), sort: Sort::None },
         lists: Lists::usual(),
@@ -42,10 +44,11 @@ fn run(seed: u64, broken: Option<Rule>) -> Result<(), String> {
     let session = SessionId::new("s").map_err(|e| e.to_string())?;
     let (clients, originals) = (rng.usize(1..4), rng.usize(0..2));
     // Keys and tickets work if clocks differ by at most an hour; everything else works whatever the clocks say.
+    let allowed_ms = CLOCK_SKEW.as_millis() as i64;
     let (wrong_by_ms, repeats) = match rng.u32(0..4) {
         0 => (0, true),
-        1 | 2 => (CLOCK_SKEW_MS / 2, true),
-        _ => (3 * CLOCK_SKEW_MS, false),
+        1 | 2 => (allowed_ms / 2, true),
+        _ => (3 * allowed_ms, false),
     };
     let skew_ms = (0..clients).map(|_| rng.i64(-wrong_by_ms..=wrong_by_ms)).collect();
     let world = Arc::new(Mutex::new(World::of(rng.fork(), faults, skew_ms, &settings, &session)));

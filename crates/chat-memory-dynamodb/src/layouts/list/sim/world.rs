@@ -114,7 +114,7 @@ impl World {
         let before: HashSet<AppendId> = old.log.entries.iter().map(|entry| entry.bare.append_id).collect();
         let landed: Vec<_> =
             new.log.entries.iter().filter(|entry| !entry.foreign && !before.contains(&entry.bare.append_id)).collect();
-        let landed = landed.into_iter().rfind(|entry| entry.bare.created_at > 0).cloned();
+        let landed = landed.into_iter().rfind(|entry| entry.bare.created_at.known().is_some()).cloned();
         let is_append = landed.as_ref().filter(|entry| entry.bare.seq >= old.log.next());
         let Some(entry) = is_append else {
             self.expect(self.view().clone(), "a roll");

@@ -9,7 +9,7 @@ use crate::common::payload::{Codec, MAX_PARTS, entries, entry, most_bytes, too_m
 use crate::table::{Item, Key};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{AppendId, Expiry};
-use chat_memory_core::{Entry, Owner};
+use chat_memory_core::{Entry, Owner, Timestamp};
 
 /// Refuses items that need a newer reader, and returns the version of others.
 pub(crate) fn check_version(item: &Item) -> Result<u64, Error> {
@@ -82,21 +82,24 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
         }
     };
     let owner = reader.text(OWNER)?.map(Owner::new).transpose().map_err(|_| reader.wrong(OWNER, "an owner's name"))?;
-    let life = reader.optional(LASTS_UNTIL)?.map(|lasts| {
-        let listed = reader.optional(LISTED_UNTIL)?.map_or(Expiry::Forever, Expiry::Until);
-        Ok::<_, Error>(Life { lasts: if lasts == 0 { Expiry::Forever } else { Expiry::Until(lasts) }, listed })
+    let life = reader.secs(LASTS_UNTIL)?.map(|lasts| {
+        let listed = Expiry::of(reader.secs(LISTED_UNTIL)?);
+        Ok::<_, Error>(Life {
+            lasts: if lasts == Timestamp::UNIX_EPOCH { Expiry::Forever } else { Expiry::Until(lasts) },
+            listed,
+        })
     });
     Ok(Head {
         seq,
         append_id,
-        created_at: reader.required(CREATED_AT)?,
-        expires_at: reader.optional(EXPIRES_AT)?,
+        created_at: reader.millis(CREATED_AT)?.ok_or_else(|| reader.wrong(CREATED_AT, "a number"))?,
+        expires_at: reader.secs(EXPIRES_AT)?,
         links: Links {
-            began: reader.optional(BEGAN)?,
+            began: reader.millis(BEGAN)?,
             owner,
             life: life.transpose()?,
-            last_entry: reader.optional(LAST_ENTRY)?,
-            ended: reader.optional(ENDED)?,
+            last_entry: reader.millis(LAST_ENTRY)?,
+            ended: reader.millis(ENDED)?,
         },
         after_expiring: matches!(item.attributes.get(AFTER_EXPIRING), Some(AttributeValue::Bool(true))),
         body,
@@ -160,8 +163,12 @@ impl Reader<'_> {
         }
     }
 
-    fn required<N: std::str::FromStr>(&self, name: &str) -> Result<N, Error> {
-        self.optional(name)?.ok_or_else(|| self.wrong(name, "a number"))
+    fn millis(&self, name: &str) -> Result<Option<Timestamp>, Error> {
+        Ok(self.optional(name)?.map(Timestamp::from_millis))
+    }
+
+    fn secs(&self, name: &str) -> Result<Option<Timestamp>, Error> {
+        Ok(self.optional(name)?.map(Timestamp::from_secs))
     }
 
     fn text(&self, name: &str) -> Result<Option<&str>, Error> {
@@ -182,7 +189,7 @@ impl Reader<'_> {
 
     /// The times of the entries. The number of entries in parts is not known here, so
     /// [`Record::entry_times`](chat_memory_core::store::Record::entry_times) uses them only if there are as many.
-    fn sent_at(&self, content: &Stored) -> Result<Vec<Option<i64>>, Error> {
+    fn sent_at(&self, content: &Stored) -> Result<Vec<Option<Timestamp>>, Error> {
         let Some(value) = self.item.attributes.get(SENT_AT).filter(|_| self.whole) else { return Ok(Vec::new()) };
         let expected = || self.wrong(SENT_AT, "a list with a time or NULL for each message");
         let AttributeValue::L(times) = value else { return Err(expected()) };
@@ -191,7 +198,7 @@ impl Reader<'_> {
         }
         let time = |time: &AttributeValue| match time {
             AttributeValue::Null(_) => Ok(None),
-            AttributeValue::N(at) => at.parse().map(Some).map_err(|_| expected()),
+            AttributeValue::N(at) => at.parse().map(|at| Some(Timestamp::from_millis(at))).map_err(|_| expected()),
             _ => Err(expected()),
         };
         times.iter().map(time).collect()

@@ -1,6 +1,6 @@
 //! Encodes records as items.
 
-use crate::common::timing::PURGED_AFTER_S;
+use crate::common::timing::PURGED_AFTER;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use crate::common::names::*;
 use crate::common::payload::{MAX_PARTS, compress};
 use crate::common::size::{item_bytes, value_bytes, write_units};
 use crate::table::{Attributes, Item, Key};
+use chat_memory_core::Timestamp;
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{AppendId, Record};
 
@@ -63,7 +64,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     let mut attributes = Attributes::from([
         (VERSION.to_owned(), number(version)),
         (APPEND_ID.to_owned(), binary(record.append_id.as_bytes().to_vec())),
-        (CREATED_AT.to_owned(), number(record.created_at)),
+        (CREATED_AT.to_owned(), millis(record.created_at)),
     ]);
     if let Some(seq) = record.rewind {
         attributes.insert(REWIND.to_owned(), number(seq));
@@ -72,13 +73,13 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
         attributes.insert(METADATA.to_owned(), AttributeValue::S(Value::Object(metadata.clone()).to_string()));
     }
     if !record.sent_at.is_empty() {
-        let time = |at: &Option<i64>| at.map_or(AttributeValue::Null(true), number);
+        let time = |at: &Option<Timestamp>| at.map_or(AttributeValue::Null(true), millis);
         attributes.insert(SENT_AT.to_owned(), AttributeValue::L(record.sent_at.iter().map(time).collect()));
     }
     if let Some(at) = record.expires_at {
-        attributes.insert(EXPIRES_AT.to_owned(), number(at));
+        attributes.insert(EXPIRES_AT.to_owned(), secs(at));
         if record.rewind != Some(0) {
-            attributes.insert(ttl.to_owned(), number(at.saturating_add(PURGED_AFTER_S)));
+            attributes.insert(ttl.to_owned(), secs(at + PURGED_AFTER));
         }
     }
     if texts.is_empty() {
@@ -107,7 +108,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     // A new id for each attempt, not the append's: a repeat with different messages must not touch what the first one wrote.
     let id = AppendId::random().to_string();
     let payload = frame.unwrap_or_else(|| json.into_bytes());
-    let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at.saturating_add(PURGED_AFTER_S));
+    let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at + PURGED_AFTER);
     let parts: Vec<Item> =
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
     if parts.len() > MAX_PARTS {
@@ -125,38 +126,38 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     Ok(Encoded { attributes, parts })
 }
 
-fn part(pk: &str, id: &str, n: usize, chunk: &[u8], record: &Record, expires: Option<i64>, ttl: &str) -> Item {
+fn part(pk: &str, id: &str, n: usize, chunk: &[u8], record: &Record, expires: Option<Timestamp>, ttl: &str) -> Item {
     let mut attributes = Attributes::from([
         (VERSION.to_owned(), number(MESSAGES_VERSION)),
         (APPEND_ID.to_owned(), binary(record.append_id.as_bytes().to_vec())),
-        (CREATED_AT.to_owned(), number(record.created_at)),
+        (CREATED_AT.to_owned(), millis(record.created_at)),
         (DATA.to_owned(), binary(chunk.to_vec())),
     ]);
     if let Some(head_purged) = expires {
         // A day after its head: a head without its parts would be corruption; parts without a head are only garbage.
-        attributes.insert(EXPIRES_AT.to_owned(), number(head_purged));
-        attributes.insert(ttl.to_owned(), number(head_purged + PURGED_AFTER_S));
+        attributes.insert(EXPIRES_AT.to_owned(), secs(head_purged));
+        attributes.insert(ttl.to_owned(), secs(head_purged + PURGED_AFTER));
     }
     Item { key: Key { pk: pk.to_owned(), sk: part_sk(id, n) }, attributes }
 }
 
 /// What a sweep leaves in a record's place. As long as the record's parts exist, its stub names them, so that an interrupted sweep
 /// can be finished.
-pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&PartsOf>, now_s: i64, ttl: &str) -> Item {
+pub(crate) fn stub(key: &Key, head: &Head, cleared_by: u64, parts: Option<&PartsOf>, now: Timestamp, ttl: &str) -> Item {
     let mut attributes = Attributes::from([
         (VERSION.to_owned(), number(MESSAGES_VERSION)),
         (APPEND_ID.to_owned(), binary(head.append_id.as_bytes().to_vec())),
-        (CREATED_AT.to_owned(), number(head.created_at)),
+        (CREATED_AT.to_owned(), millis(head.created_at)),
         (CLEARED_BY.to_owned(), number(cleared_by)),
-        (EXPIRES_AT.to_owned(), number(now_s)),
-        (ttl.to_owned(), number(now_s + PURGED_AFTER_S)),
+        (EXPIRES_AT.to_owned(), secs(now)),
+        (ttl.to_owned(), secs(now + PURGED_AFTER)),
     ]);
     if let Some(PartsOf { id, count }) = parts {
         attributes.insert(PARTS.to_owned(), number(count));
         attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id.clone()));
     }
     if let Some(last_entry) = head.links.last_entry {
-        attributes.insert(LAST_ENTRY.to_owned(), number(last_entry));
+        attributes.insert(LAST_ENTRY.to_owned(), millis(last_entry));
     }
     Item { key: key.clone(), attributes }
 }
@@ -171,17 +172,17 @@ pub(crate) fn without_entry(item: &Item) -> Item {
 /// Adds what is known only with the record's number and its predecessor.
 pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: bool) {
     if let Some(began) = links.began {
-        attributes.insert(BEGAN.to_owned(), number(began));
+        attributes.insert(BEGAN.to_owned(), millis(began));
     }
     if let Some(owner) = &links.owner {
         attributes.insert(OWNER.to_owned(), AttributeValue::S(owner.as_str().to_owned()));
     }
     if let Some(Life { lasts, listed }) = links.life {
-        attributes.insert(LASTS_UNTIL.to_owned(), number(lasts.seconds().unwrap_or(0)));
-        attributes.extend(listed.seconds().map(|at| (LISTED_UNTIL.to_owned(), number(at))));
+        attributes.insert(LASTS_UNTIL.to_owned(), secs(lasts.at().unwrap_or(Timestamp::UNIX_EPOCH)));
+        attributes.extend(listed.at().map(|at| (LISTED_UNTIL.to_owned(), secs(at))));
     }
     if let Some(last_entry) = links.last_entry {
-        attributes.insert(LAST_ENTRY.to_owned(), number(last_entry));
+        attributes.insert(LAST_ENTRY.to_owned(), millis(last_entry));
     }
     if after_expiring && !attributes.contains_key(EXPIRES_AT) {
         attributes.insert(AFTER_EXPIRING.to_owned(), AttributeValue::Bool(true));
@@ -202,7 +203,7 @@ mod tests {
     use chat_memory_core::message::Message;
 
     fn saying(text: String) -> Record {
-        Record::new(0, AppendId::random(), 1_700_000_000_123).with_entries([Message::user(text)])
+        Record::new(0, AppendId::random(), Timestamp::from_millis(1_700_000_000_123)).with_entries([Message::user(text)])
     }
 
     /// At each length around the boundary of a unit, with the attributes that every record gets later.

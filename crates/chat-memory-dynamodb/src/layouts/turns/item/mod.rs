@@ -4,12 +4,12 @@ mod decode;
 mod encode;
 
 use crate::common::payload::Codec;
-use crate::common::timing::PURGED_AFTER_S;
+use crate::common::timing::PURGED_AFTER;
 use serde_json::{Map, Value};
 
 use crate::common::size::MAX_ITEM;
 use chat_memory_core::store::{AppendId, Expiry};
-use chat_memory_core::{Entry, Owner};
+use chat_memory_core::{Entry, Owner, Timestamp};
 
 pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages};
 pub(crate) use encode::{Encoded, encode, encode_in_parts, link, stub, without_entry};
@@ -48,15 +48,15 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Links {
     /// When the session's directory entry was created: part of its key. `None` if the session was deleted.
-    pub(crate) began: Option<i64>,
+    pub(crate) began: Option<Timestamp>,
     pub(crate) owner: Option<Owner>,
     /// How long the session lasts. `None` without an entry, and in a record of the previous version.
     pub(crate) life: Option<Life>,
     /// In a record that ends a session: when the entry that was deleted with it was created. The next one must be later.
-    pub(crate) last_entry: Option<i64>,
+    pub(crate) last_entry: Option<Timestamp>,
     /// In the clear of a delete by the previous version: when the entry was created that this delete still has to remove from the
     /// directory. With the owner, this gives its key.
-    pub(crate) ended: Option<i64>,
+    pub(crate) ended: Option<Timestamp>,
 }
 
 /// How long a session lasts, by its records up to this one.
@@ -75,12 +75,12 @@ impl Life {
 
 impl Links {
     /// The links of a record that starts or continues a session that lasts forever.
-    pub(crate) fn to(began: i64, owner: Option<Owner>) -> Self {
+    pub(crate) fn to(began: Timestamp, owner: Option<Owner>) -> Self {
         Self { began: Some(began), owner, life: Some(Life::FOREVER), ..Self::default() }
     }
 
     /// The time that the session's next entry must be later than.
-    pub(crate) fn entry_before(&self) -> Option<i64> {
+    pub(crate) fn entry_before(&self) -> Option<Timestamp> {
         self.began.or(self.last_entry).or(self.ended)
     }
 }
@@ -90,8 +90,8 @@ impl Links {
 pub(crate) struct Head {
     pub(crate) seq: u64,
     pub(crate) append_id: AppendId,
-    pub(crate) created_at: i64,
-    pub(crate) expires_at: Option<i64>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
     pub(crate) links: Links,
     /// The record before it has an expiry and this one has none: a gap below it is no corruption.
     pub(crate) after_expiring: bool,
@@ -106,7 +106,7 @@ pub(crate) enum Body {
         rewind: Option<u64>,
         metadata: Option<Map<String, Value>>,
         /// When each entry was sent, if given.
-        sent_at: Vec<Option<i64>>,
+        sent_at: Vec<Option<Timestamp>>,
         content: Stored,
     },
 }
@@ -131,9 +131,9 @@ pub(crate) struct PartsOf {
 }
 
 impl Head {
-    /// When DynamoDB may purge the item (epoch seconds). A clear is never purged, even if its messages expire.
-    pub(crate) fn purged_at(&self) -> Option<i64> {
-        self.expires_at.filter(|_| !self.is_clear()).map(|at| at.saturating_add(PURGED_AFTER_S))
+    /// When DynamoDB may purge the item. A clear is never purged, even if its messages expire.
+    pub(crate) fn purged_at(&self) -> Option<Timestamp> {
+        self.expires_at.filter(|_| !self.is_clear()).map(|at| at + PURGED_AFTER)
     }
 
     /// Whether it clears everything below. The record that a delete of an empty session writes hides nothing.

@@ -14,7 +14,7 @@ use chat_memory_core::message::Message;
 use chat_memory_core::store::{
     Append, AppendId, Appended, History, Identity, Load, Position, Reach, SessionQuery, SessionUpdate, Ticket,
 };
-use chat_memory_core::{Owner, SessionId};
+use chat_memory_core::{Owner, SessionId, Timestamp};
 
 /// A logical append: however often it is tried, it must land at most once.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub(super) struct Seen {
     pub(super) started: u64,
     pub(super) ended: u64,
     /// The client's clock at the start and at the end.
-    pub(super) clock_ms: (i64, i64),
+    pub(super) clock: (Timestamp, Timestamp),
     pub(super) load: Load,
     pub(super) history: History,
 }
@@ -114,9 +114,9 @@ impl Actor {
         (world.step, world.now_ms)
     }
 
-    fn clock_ms(&self) -> i64 {
+    fn clock(&self) -> Timestamp {
         let world = self.client.world();
-        world.now_ms + world.skew_ms[self.client.number]
+        Timestamp::from_millis(world.now_ms + world.skew_ms[self.client.number])
     }
 
     fn notes<A>(&self, note: impl FnOnce(&mut Notes) -> A) -> A {
@@ -183,9 +183,8 @@ impl Actor {
 
     /// Lists an owner's sessions, page by page, and checks that the result is possible.
     async fn list(&self, turns: &Turns<Client, Client>, owner: Option<&Owner>) {
-        let clock_s = || self.clock_ms().div_euclid(1000);
-        let begun_s = clock_s();
-        let begun = self.client.world().lives.begin(begun_s);
+        let begun_at = self.clock();
+        let begun = self.client.world().lives.begin(begun_at);
         let mut query = owner.cloned().map_or_else(SessionQuery::unowned, SessionQuery::of).limit(1 + self.below(3) as usize);
         let mut shown = Vec::new();
         loop {
@@ -202,8 +201,8 @@ impl Actor {
         if crate::table::sim::is_shown() {
             eprintln!("{} client {} lists {owner:?}: {shown:?}", self.now().0, self.client.number);
         }
-        let ended_s = clock_s();
-        let result = self.client.world().lives.check(owner.map(Owner::as_str), &shown, &begun, ended_s);
+        let ended_at = self.clock();
+        let result = self.client.world().lives.check(owner.map(Owner::as_str), &shown, &begun, ended_at);
         if let Err(why) = result {
             self.notes(|notes| notes.errors.push(format!("a list: {why}")));
         }
@@ -379,10 +378,10 @@ impl Actor {
     }
 
     async fn load_by(&self, turns: &Turns<Client, Client>, session: &SessionId, load: Load) -> Option<History> {
-        let ((started, _), from_ms) = (self.now(), self.clock_ms());
+        let ((started, _), from) = (self.now(), self.clock());
         let history = self.check("load", turns.load(session, &load).await)?;
-        let ((ended, _), to_ms) = (self.now(), self.clock_ms());
-        let seen = Seen { session: session.clone(), started, ended, clock_ms: (from_ms, to_ms), load, history: history.clone() };
+        let ((ended, _), to) = (self.now(), self.clock());
+        let seen = Seen { session: session.clone(), started, ended, clock: (from, to), load, history: history.clone() };
         self.notes(|notes| notes.loads.push(seen));
         Some(history)
     }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::actors::{Notes, Op, Seen};
 use super::world::{MAX_SKEW_MS, Made, World};
-use chat_memory_core::SessionId;
 use chat_memory_core::store::{AppendId, Reach, Record};
+use chat_memory_core::{SessionId, Timestamp};
 
 /// The records of the log. What expired and was purged at its tail leaves its numbers to later records.
 fn log(journal: &[Made]) -> Vec<&Made> {
@@ -104,10 +104,10 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
         let before = log(&journal[..at]).iter().rfind(|before| before.seq < made.seq).map(|before| before.append_id);
         // What was written since and purged again still counts.
         let read = journal[..at].iter().rposition(|other| Some(other.append_id) == expected.last()).map_or(0, |last| last + 1);
-        let since = journal[read..at].iter().any(|other| other.at_ms > expected.read_at() + MAX_SKEW_MS);
+        let since = journal[read..at].iter().any(|other| Timestamp::from_millis(other.at_ms - MAX_SKEW_MS) > expected.read_at());
         if made.seq != expected.next() || since || made.seq > 0 && before != expected.last() {
             return Err(format!(
-                "op {number} landed as record {}, not at the position it expected: {expected:?} read at {}",
+                "op {number} landed as record {}, not at the position it expected: {expected:?} read at {:?}",
                 made.seq,
                 expected.read_at()
             ));
@@ -119,9 +119,9 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
 /// A load must show a state that the log had between its start and its end, or the newest part of one.
 fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
     // What expires while the load runs may or may not be shown.
-    let (from_s, to_s) = (seen.clock_ms.0.div_euclid(1000), seen.clock_ms.1.div_euclid(1000));
-    let surely = |expires_at: Option<i64>| expires_at.is_none_or(|at| at > to_s);
-    let expired = |expires_at: Option<i64>| expires_at.is_some_and(|at| at <= from_s);
+    let (from, to) = seen.clock;
+    let surely = |expires_at: Option<Timestamp>| expires_at.is_none_or(|at| at > to);
+    let expired = |expires_at: Option<Timestamp>| expires_at.is_some_and(|at| at <= from);
     if seen.history.records.iter().any(|record| expired(record.expires_at)) {
         return Err("a load shows what had expired".to_owned());
     }
@@ -143,7 +143,7 @@ fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
         let views: Vec<Vec<u64>> =
             (first..=last).map(|end| view(&journal[..end]).iter().map(|made| made.seq).collect()).collect();
         if crate::table::sim::is_shown() {
-            eprintln!("load from {} to {}, {from_s} to {to_s}: {:?}", seen.started, seen.ended, seen.history.records);
+            eprintln!("load from {} to {}, {from:?} to {to:?}: {:?}", seen.started, seen.ended, seen.history.records);
         }
         return Err(format!(
             "a load ({:?}) shows records {numbers:?}, complete: {}; the states were {views:?}",

@@ -2,6 +2,7 @@
 
 use super::world::{MAX_SKEW_MS, Made};
 use crate::table::sim::SIGNATURE_MS;
+use chat_memory_core::Timestamp;
 use chat_memory_core::store::{Expiry, SessionInfo};
 
 /// A session from its start to its end.
@@ -9,7 +10,7 @@ use chat_memory_core::store::{Expiry, SessionInfo};
 pub(super) struct Life {
     pk: String,
     owner: Option<String>,
-    began: i64,
+    began: Timestamp,
     /// The event with which it started.
     start: u64,
     lasts: Expiry,
@@ -25,7 +26,7 @@ pub(super) struct Patch {
     /// `None` while it may still land.
     pub(super) end: Option<u64>,
     /// The entry that the response returned: its session, and when it was created.
-    pub(super) entry: Option<(String, i64)>,
+    pub(super) entry: Option<(String, Timestamp)>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ pub(super) struct Lives {
 /// The state at the start of a listing.
 pub(super) struct Begun {
     event: u64,
-    clock_s: i64,
+    clock: Timestamp,
     /// The indices of the sessions alive at that time, with how long they lasted.
     alive: Vec<(usize, Expiry)>,
 }
@@ -57,13 +58,13 @@ impl Lives {
         };
         if let Some(life) = current {
             if !made.starts && life.began == began {
-                if life.lasts.has_passed((now_ms - SIGNATURE_MS - MAX_SKEW_MS).div_euclid(1000)) {
+                if life.lasts.is_over(Timestamp::from_millis(now_ms - SIGNATURE_MS - MAX_SKEW_MS)) {
                     return Err("an expired session continues, with its old title".to_owned());
                 }
                 life.lasts = life.lasts.max(made.lasts);
                 return Ok(());
             }
-            if !life.lasts.has_passed((now_ms + MAX_SKEW_MS).div_euclid(1000) + 1) {
+            if !life.lasts.is_over(Timestamp::from_millis(now_ms + MAX_SKEW_MS + 1_000)) {
                 return Err("a session starts again while it lives".to_owned());
             }
             life.over = Some(now);
@@ -83,15 +84,21 @@ impl Lives {
     }
 
     /// A listing begins.
-    pub(super) fn begin(&mut self, clock_s: i64) -> Begun {
+    pub(super) fn begin(&mut self, clock: Timestamp) -> Begun {
         let event = self.event();
         let alive = self.lives.iter().enumerate().filter(|(_, life)| life.over.is_none());
-        Begun { event, clock_s, alive: alive.map(|(place, life)| (place, life.lasts)).collect() }
+        Begun { event, clock, alive: alive.map(|(place, life)| (place, life.lasts)).collect() }
     }
 
     /// A session is listed exactly once, under the owner that began it, while it has a record that has not expired and was not
     /// deleted; never otherwise. A title that was set is not undone.
-    pub(super) fn check(&self, owner: Option<&str>, shown: &[SessionInfo], begun: &Begun, clock_s: i64) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        owner: Option<&str>,
+        shown: &[SessionInfo],
+        begun: &Begun,
+        clock: Timestamp,
+    ) -> Result<(), String> {
         for (n, info) in shown.iter().enumerate() {
             let pk = info.id.as_str();
             if shown[..n].iter().any(|other| other.id == info.id) {
@@ -101,7 +108,7 @@ impl Lives {
                 life.pk == pk
                     && life.owner.as_deref() == owner
                     && life.over.is_none_or(|over| over > begun.event)
-                    && !life.lasts.has_passed(begun.clock_s)
+                    && !life.lasts.is_over(begun.clock)
             };
             let fitting: Vec<&Life> = self.lives.iter().filter(is_it).collect();
             if fitting.is_empty() {
@@ -114,7 +121,7 @@ impl Lives {
         }
         for (place, lasted) in &begun.alive {
             let life = &self.lives[*place];
-            let lives_on = life.over.is_none() && !lasted.has_passed(clock_s) && life.owner.as_deref() == owner;
+            let lives_on = life.over.is_none() && !lasted.is_over(clock) && life.owner.as_deref() == owner;
             if lives_on && !shown.iter().any(|info| info.id.as_str() == life.pk) {
                 return Err(format!("session {} lives and is not listed", life.pk));
             }

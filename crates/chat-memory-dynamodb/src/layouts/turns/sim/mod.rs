@@ -10,6 +10,7 @@ mod world;
 mod written;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actors::{Actor, Notes};
 use world::{Client, MAX_SKEW_MS, World};
@@ -29,7 +30,8 @@ use chat_memory_core::{Owner, SessionId};
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
 fn settings(retention_s: Option<u64>) -> Common {
-    Common { partitions: Partitions::new(None), retention_s, eventual: false, read_only: false, deadline_ms: 30_000 }
+    let retention = retention_s.map(Duration::from_secs);
+    Common { partitions: Partitions::new(None), retention, eventual: false, read_only: false, deadline: Duration::from_secs(30) }
 }
 
 const LIMITS: Limits = Limits { record: 1_000_000, item: 700 };

@@ -1,6 +1,7 @@
 //! What the simulation records of the table: each record when it is written, and what it does to its session.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -9,6 +10,7 @@ use crate::common::names::{APPEND_ID, EXPIRES_AT, SURE_UNTIL, TTL, seq_of};
 use crate::layouts::turns::item::{self, Body};
 use crate::table::sim::{Faults, Watch, Write, number_in};
 use crate::table::{Attributes, Change, Item, Key, NewItem};
+use chat_memory_core::Timestamp;
 use chat_memory_core::store::{AppendId, Expiry};
 
 /// The largest error of a client's wall clock.
@@ -26,10 +28,10 @@ pub(super) struct Made {
     pub(super) seq: u64,
     pub(super) append_id: AppendId,
     pub(super) rewind: Option<u64>,
-    pub(super) expires_at: Option<i64>,
+    pub(super) expires_at: Option<Timestamp>,
     /// The number of the operation in its metadata.
     pub(super) op: Option<u64>,
-    pub(super) began: Option<i64>,
+    pub(super) began: Option<Timestamp>,
     pub(super) owner: Option<String>,
     /// Whether a directory entry is created with it.
     pub(super) starts: bool,
@@ -81,7 +83,7 @@ impl World {
         let is_empty = matches!(content, item::Stored::Here(messages) if messages.is_empty());
         let lasts = match keeps {
             // An empty clear never expires, but keeps its session alive only as long as a message would.
-            Some(keeps) if rewind == Some(0) && is_empty => Expiry::Until(head.created_at.div_euclid(1000) + keeps as i64),
+            Some(keeps) if rewind == Some(0) && is_empty => Expiry::of(head.created_at.expires_after(Duration::from_secs(keeps))),
             _ => Expiry::of(head.expires_at),
         };
         let made = Made {

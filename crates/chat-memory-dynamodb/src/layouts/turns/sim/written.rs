@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::world::{Client, MAX_SKEW_MS, World};
 use super::{Common, HOUR_MS, LIMITS, Rule, Turns, settings};
@@ -40,7 +41,7 @@ impl Stage {
         let world = Arc::new(Mutex::new(world));
         let client = |number| Client { world: Arc::clone(&world), number };
         let process = |number| {
-            let settings = Common { deadline_ms: deadline_ms as u64, ..settings(Some(RETENTION_S)) };
+            let settings = Common { deadline: Duration::from_millis(deadline_ms as u64), ..settings(Some(RETENTION_S)) };
             let mut turns = Turns::new(client(number), client(number), settings, LIMITS);
             turns.broken.extend(without);
             turns

@@ -13,6 +13,7 @@ use crate::testing::{item, key, local, new_table, s, table_name};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use chat_memory_core::Timestamp;
 use chat_memory_core::error::ErrorKind;
 use chat_memory_core::store::{AppendId, Cost};
 
@@ -191,7 +192,7 @@ async fn conditions_and_updates_are_those_of_the_simulated_table() {
         Condition::equals("at", Some(at(5))),
         Condition::equals("list", Some(AttributeValue::L(vec![s("1")]))),
         Condition::Lacks("ids".to_owned(), Blob::new("y")),
-        Condition::Unexpired("at".to_owned(), 5),
+        Condition::Unexpired("at".to_owned(), Timestamp::from_secs(5)),
     ];
     let place = key("a", "t#0");
     for stored in items {
