@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::cargo::{cargo, root, run as run_command, scratch, target, words};
 use crate::emulator::Endpoint;
-use crate::{node, peers, plot};
+use crate::{node, peers, plot, wheel};
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -27,6 +27,8 @@ pub enum What {
     Embedded,
     /// What compression saves by size, and what it costs
     Compression,
+    /// The modules of the Python package, compared with other packages for the same frameworks
+    Python,
 }
 
 /// Measures, prints the tables and, except in a smoke run, writes them into the documents that show them.
@@ -52,6 +54,13 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
     }
     if wanted(What::Compression) {
         harness(&endpoint, "compression", &["compression".as_ref()], smoke)?;
+    }
+    if wanted(What::Python) {
+        let mut compare = wheel::bench(if smoke { "dev" } else { "measure" })?;
+        if smoke {
+            compare.arg("--smoke");
+        }
+        keep(compare.envs(endpoint.env()), &benchmarks(), "python", smoke)?;
     }
     if wanted(What::Peers) {
         package(&endpoint, "bench/peers.mjs", &["--smoke"], (&benchmarks(), "peers"), smoke)?;

@@ -25,6 +25,11 @@ pub fn scratch() -> Result<PathBuf> {
     Ok(scratch)
 }
 
+/// Builds all libraries, programs and examples exactly as the tests do, so that no step compiles what another one has compiled.
+/// Without `--examples`, cargo leaves out the features that only dev-dependencies turn on, and with the profile `dev` other
+/// settings apply to a few crates: either compiles most dependencies a second time.
+pub const BUILD: &str = "build --workspace --all-features --profile test --lib --bins --examples";
+
 /// A cargo command from one line of words: `cargo("test --workspace")`.
 pub fn cargo(words: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -67,9 +72,10 @@ pub fn features(package: &str) -> Result<Vec<String>> {
     Ok(features.keys().filter(|name| *name != "default").cloned().collect())
 }
 
-/// Builds the workspace's examples, and returns the name and the program of each.
+/// Builds everything, and returns the name and the program of each example.
 pub fn examples() -> Result<Vec<(String, PathBuf)>> {
-    let mut build = cargo("build --workspace --all-features --examples --message-format json-render-diagnostics");
+    let mut build = cargo(BUILD);
+    build.args(["--message-format", "json-render-diagnostics"]);
     println!("$ {}", words(&build));
     let output = build.stderr(Stdio::inherit()).output().map_err(|e| format!("cargo could not be run: {e}."))?;
     if !output.status.success() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::cargo::{cargo, root, run, target};
+use crate::cargo::{BUILD, cargo, root, run, target};
 use crate::{debian, npm};
 
 fn folder() -> PathBuf {
@@ -41,8 +41,7 @@ fn program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|path| !path.is_empty()) {
         return std::path::absolute(&program).map_err(|e| format!("CHAT_MEMORY_PROGRAM names no usable path: {e}."));
     }
-    // Built like the tests build it: for the program alone, cargo would compile most dependencies a second time.
-    run(&mut cargo("build --workspace --all-features"))?;
+    run(&mut cargo(BUILD))?;
     Ok(target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX)))
 }
 

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Result;
 use crate::cache::{cache, kept};
-use crate::cargo::{cargo, root, run, target};
+use crate::cargo::{BUILD, cargo, root, run, target};
 use crate::npm::{self, Package};
 
 /// Versions that the package supports, in addition to the one in PATH.
@@ -40,10 +40,11 @@ pub fn folder() -> PathBuf {
 /// Builds the package in place: its dependencies, the addon (with this cargo profile), and both forms of its code.
 pub fn build(profile: &str) -> Result {
     dependencies()?;
-    // Built like the tests build it: for the addon alone, cargo would compile most dependencies a second time. Otherwise builds
-    // only what is needed.
-    let packages = if profile == "dev" { "--workspace --all-features" } else { "-p chat-memory-node" };
-    run(&mut cargo(&format!("build {packages} --profile {profile}")))?;
+    if profile == "dev" {
+        run(&mut cargo(BUILD))?;
+    } else {
+        run(&mut cargo(&format!("build -p chat-memory-node --profile {profile}")))?;
+    }
     let built = target().join(if profile == "dev" { "debug" } else { profile });
     run(Command::new("node").arg("scripts/prebuilt.mjs").arg(built).current_dir(folder()))?;
     run(Command::new("node").arg("scripts/build.mjs").current_dir(folder()))
@@ -106,12 +107,16 @@ fn version(node: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The command that runs the tests on this Node.
-pub fn tests(node: &Path) -> Result<Command> {
+/// The tests of the comparisons with other packages, in which those take most of the time. They show nothing about a version of
+/// Node that the other tests do not.
+const COMPARISONS: [&str; 2] = ["bench.test.mjs", "peers.test.mjs"];
+
+/// The command that runs the tests on this Node, with or without those of the comparisons.
+pub fn tests(node: &Path, comparisons: bool) -> Result<Command> {
     let tests = folder().join("test");
     let files = std::fs::read_dir(&tests).map_err(|e| format!("{} cannot be read: {e}.", tests.display()))?;
     let mut files: Vec<_> = files.filter_map(|file| file.ok()?.file_name().into_string().ok()).collect();
-    files.retain(|name| name.ends_with(".test.mjs"));
+    files.retain(|name| name.ends_with(".test.mjs") && (comparisons || !COMPARISONS.contains(&name.as_str())));
     files.sort();
     println!("Node {}", version(node)?);
     let mut command = Command::new(node);

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::cargo::{cargo, root, run, target};
+use crate::cargo::{BUILD, cargo, root, run, target};
 use crate::{Result, debian, python};
 
 const TESTS: &str = "tests/service";
@@ -18,8 +18,7 @@ pub fn test() -> Result {
         return Err("the README's examples need Node 20 or newer: install it, so that `node` is in PATH.".into());
     }
     let packages = python::packages(TESTS, "schemathesis")?;
-    // Built like the tests build it: for the program alone, cargo would compile most dependencies a second time.
-    run(&mut cargo("build --workspace --all-features"))?;
+    run(&mut cargo(BUILD))?;
     let mut python = Command::new("python3");
     python.args(["-m", "unittest", "discover", "--verbose", "--start-directory", TESTS]).current_dir(root());
     python.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1");

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: the steps. Those that fail fast come first, and the test runner's summary comes last.
 //!
-//! All steps use one target folder and, except `features`, one set of features (`--workspace --all-features`), so that nothing is
-//! compiled twice: clippy and docs share what `cargo check` makes of the dependencies, examples and tests share what `cargo build`
-//! makes.
+//! All steps use one target folder and, except `features`, one set of features (`--workspace --all-features`, with those that
+//! dev-dependencies turn on), so that nothing is compiled twice: clippy and docs share what `cargo check` makes of the dependencies,
+//! all other steps share what [`BUILD`](crate::cargo::BUILD) makes.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -51,8 +51,12 @@ const STEPS: &[Step] = &[
     Step {
         name: "docs",
         quick: true,
-        // Only libraries: the program's and the library's pages would have the same name.
-        run: |_| run_command(cargo("doc --workspace --all-features --no-deps --lib").env("RUSTDOCFLAGS", "-D warnings")),
+        // Only libraries: the program's and the library's pages would have the same name. And one example, so that the features are
+        // those of clippy's step, dev-dependencies' included: otherwise most dependencies are checked a second time.
+        run: |_| {
+            let mut doc = cargo("doc --workspace --all-features --no-deps --lib --example quickstart");
+            run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        },
         remedy: "mend the documentation named above",
     },
     Step {
@@ -116,8 +120,8 @@ const STEPS: &[Step] = &[
         run: |session| {
             let peers = crate::peers::install()?;
             crate::node::build("dev")?;
-            crate::node::runtimes()?.into_iter().try_for_each(|node| {
-                let mut tests = crate::node::tests(&node)?;
+            crate::node::runtimes()?.into_iter().enumerate().try_for_each(|(n, node)| {
+                let mut tests = crate::node::tests(&node, n == 0)?;
                 run_command(session.with_dynamodb(&mut tests)?.envs(peers.iter().map(|(name, path)| (name, path))))
             })
         },
@@ -161,6 +165,11 @@ impl Session {
         }
         for name in ["CHAT_MEMORY_STORE", "OPENAI_API_KEY", "OPENAI_BASE_URL"] {
             command.env_remove(name);
+        }
+        // Many tests wait for a process, a timeout or DynamoDB Local, so two of them per core.
+        if std::env::var_os("RUST_TEST_THREADS").is_none() {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+            command.env("RUST_TEST_THREADS", (2 * cores).to_string());
         }
         let none = scratch()?.join("no-aws-configuration");
         command.env("AWS_CONFIG_FILE", &none).env("AWS_SHARED_CREDENTIALS_FILE", &none).env("AWS_EC2_METADATA_DISABLED", "true");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::cache::{cache, kept};
-use crate::cargo::{cargo, root, run, scratch, target};
+use crate::cargo::{BUILD, cargo, root, run, scratch, target};
 use crate::npm::Package;
 use crate::python;
 
@@ -13,6 +13,9 @@ use crate::python;
 /// newest versions do not run on the oldest.
 const TESTS: &str = "bindings/python/tests";
 const FRAMEWORKS: &str = "bindings/python/tests/frameworks";
+
+/// The folder of the comparison with other packages, whose requirements.txt is installed as well.
+const BENCH: &str = "bindings/python/bench";
 
 /// The oldest version that the package supports: 3.10.
 const OLDEST: u32 = 10;
@@ -66,12 +69,17 @@ impl Python {
         (minor >= OLDEST).then_some(Self { program, minor })
     }
 
-    fn packages(&self) -> Result<PathBuf> {
-        python::packages_for(&self.program, TESTS, &format!("python3.{}", self.minor))
+    /// Returns the packages of the requirements.txt in this folder; `what` is a part of their name.
+    fn packages(&self, folder: &str, what: &str) -> Result<PathBuf> {
+        python::packages_for(&self.program, folder, &format!("{what}python3.{}", self.minor))
+    }
+
+    fn tools(&self) -> Result<PathBuf> {
+        self.packages(TESTS, "")
     }
 
     fn frameworks(&self) -> Result<PathBuf> {
-        python::packages_for(&self.program, FRAMEWORKS, &format!("frameworks-python3.{}", self.minor))
+        self.packages(FRAMEWORKS, "frameworks-")
     }
 
     /// Makes a virtual environment with this wheel and these packages; returns its Python.
@@ -102,7 +110,7 @@ pub fn build(python: &Python, profile: &str) -> Result<PathBuf> {
         Err(e) if wheels.exists() => return Err(format!("{} could not be removed: {e}.", wheels.display())),
         _ => {}
     }
-    let mut maturin = Command::new(python.packages()?.join("bin").join("maturin"));
+    let mut maturin = Command::new(python.tools()?.join("bin").join("maturin"));
     maturin.args(["build", "--quiet", "--locked", "--profile", profile, "--interpreter"]).arg(&python.program);
     run(maturin.arg("--out").arg(&wheels).current_dir(folder()))?;
     let files = std::fs::read_dir(&wheels).map_err(|e| format!("{} cannot be read: {e}.", wheels.display()))?;
@@ -115,13 +123,13 @@ pub fn build(python: &Python, profile: &str) -> Result<PathBuf> {
 pub fn test(mut prepare: impl FnMut(&mut Command) -> Result) -> Result {
     let pythons = pythons()?;
     let newest = pythons.last().ok_or("no Python was found.")?;
-    // For the fault proxy; built like the tests build it.
-    run(&mut cargo("build --workspace --all-features"))?;
+    // For the fault proxy.
+    run(&mut cargo(BUILD))?;
     let wheel = build(newest, "dev")?;
     for python in &pythons {
         println!("Python 3.{}", python.minor);
         let is_newest = std::ptr::eq(python, newest);
-        let mut packages = vec![python.packages()?];
+        let mut packages = vec![python.tools()?];
         if is_newest {
             packages.push(python.frameworks()?);
         }
@@ -143,6 +151,16 @@ pub fn test(mut prepare: impl FnMut(&mut Command) -> Result) -> Result {
         println!("Only Python 3.{} was found: the tests have not run on another one.", only.minor);
     }
     Ok(())
+}
+
+/// Returns the command that compares the package, built with this cargo profile, with others.
+pub fn bench(profile: &str) -> Result<Command> {
+    let pythons = pythons()?;
+    let python = pythons.last().ok_or("no Python was found.")?;
+    let packages = [python.tools()?, python.frameworks()?, python.packages(BENCH, "bench-")?];
+    let mut compare = Command::new(python.environment(&build(python, profile)?, &packages)?);
+    compare.arg("compare.py").current_dir(root().join(BENCH)).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(compare)
 }
 
 /// Checks the types of the package, and of a user's file against the installed package.
