@@ -122,6 +122,10 @@ def test_entries_are_stored_as_they_are_and_once_by_their_ids(store: Any) -> Non
         store.append_new("s", [{"uuid": "d"}], expected=store.append("other", turn(0)).position)
     store.rewind_to("s", 1, entries=[{"uuid": "c", "type": "other"}], expected=new.position)
     assert store.load("s", since=1).entries == [{"uuid": "c", "type": "other"}]
+    newest = store.load("s", records=1)
+    assert (newest.entries, [record.seq for record in newest.records]) == ([{"uuid": "c", "type": "other"}], [2])
+    with pytest.raises(InvalidError, match="give only one of messages, turns and records"):
+        store.load("s", records=1, turns=1)
     store.append("s", turn(1))
     assert store.load("s", since=3).entries == turn(1) and store.load("s", since=3).records[0].others is None
     with pytest.raises(InvalidError, match="invalid entries: a dict, not a list"):

@@ -176,6 +176,7 @@ def load(
     *,
     last: int | None = None,
     turns: int | None = None,
+    records: int | None = None,
     since: int | None = None,
     before: str | None = None,
     format: Format = "openai",
@@ -185,10 +186,11 @@ def load(
     Args:
         last: At least the newest n messages.
         turns: At least the newest n turns.
+        records: The newest n records.
         since: Only the records numbered so and higher: what they cost, and the record before them.
         before: Only what is older than another load returned: its `older`.
     """
-    request = _given(session=session, messages=last, turns=turns, since=since, before=before, format=format)
+    request = _given(session=session, messages=last, turns=turns, records=records, since=since, before=before, format=format)
     return Call("records", request, _read.history)
 
 
