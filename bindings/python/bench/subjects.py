@@ -130,10 +130,13 @@ def ours_for_openai_agents(place: Place) -> Subject:
 
 def adk_dynamodb_session(place: Place) -> Subject:
     os.environ["ADK_DYNAMODB_SESSION_TABLE_NAME"] = place.table
-    from adk_dynamodb_session import ADKEntityModel, DynamoDBSessionService
+    from adk_dynamodb_session import ADKEntityModel, AppStateModel, DynamoDBSessionService, EventModel, SessionModel, UserStateModel
 
-    ADKEntityModel.Meta.host = place.endpoint  # type: ignore[attr-defined]
-    ADKEntityModel.Meta.region = REGION  # type: ignore[attr-defined]
+    for model in (ADKEntityModel, AppStateModel, EventModel, SessionModel, UserStateModel):
+        # Its classes keep their first connection.
+        model._connection = None
+        model.Meta.host = place.endpoint  # type: ignore[attr-defined]
+        model.Meta.region = REGION  # type: ignore[attr-defined]
     return AdkSessionService(DynamoDBSessionService(), _with_table(place, "PK", "SK"))
 
 

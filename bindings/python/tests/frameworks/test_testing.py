@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import urllib.error
@@ -13,7 +14,13 @@ import pytest
 from conftest import REGION, create_table, endpoint, new_table
 
 import chat_memory
-from chat_memory.testing import Damage, Place, Proxy, Said, Subject, damage, examine, table
+from chat_memory.adk import ChatMemorySessionService
+from chat_memory.claude_agent_sdk import ChatMemorySessionStore
+from chat_memory.langchain import StoreChatMessageHistory
+from chat_memory.openai_agents import ChatMemorySession
+from chat_memory.pydantic_ai import ChatMemoryConversationStore
+from chat_memory.strands import ChatMemorySessionManager
+from chat_memory.testing import Damage, Place, Proxy, Said, Subject, damage, examine, frameworks, table
 
 
 class Careless(Subject):
@@ -98,6 +105,33 @@ def test_a_careless_memory_is_found_out() -> None:
     assert "a fraction" not in report.inexact, report
     lines = table([report], ["careless"]).splitlines()
     assert lines[0].startswith("|  | 8 writers |") and lines[2].startswith("| careless |"), lines
+
+
+def subjects(folder: Path) -> list[Subject]:
+    url = f"sqlite:{folder}/chat.db"
+    return [
+        frameworks.LangChainHistory(lambda session: StoreChatMessageHistory(url, session)),
+        frameworks.OpenAIAgentsSession(lambda session: ChatMemorySession(session, url)),
+        frameworks.AdkSessionService(ChatMemorySessionService(url)),
+        frameworks.PydanticAIStore(ChatMemoryConversationStore(url)),
+        frameworks.ClaudeSessionStore(ChatMemorySessionStore(url)),
+        frameworks.StrandsAgent(lambda session: ChatMemorySessionManager(session, url)),
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_each_frameworks_subject_reads_what_it_added(number: int, tmp_path: Path) -> None:
+    async def examined() -> tuple[list[Said], list[Said]]:
+        subject = subjects(tmp_path)[number]
+        await subject.add("plain", "Where to?", "To Lisbon.")
+        await subject.add("plain", "And then?", "To Porto.")
+        await subject.add("call", "The weather?", "I look.", {"x": [1, 1.0, None]})
+        return await subject.read("plain"), await subject.read("call")
+
+    plain, call = asyncio.run(examined())
+    assert [said.text for said in plain] == ["Where to?", "To Lisbon.", "And then?", "To Porto."]
+    assert [said.arguments for said in plain] == [None] * 4
+    assert call[0] == Said("The weather?") and json.dumps(call[1].arguments) == '{"x": [1, 1.0, null]}'
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ._proxy import Proxy, Usage
-from ._subject import Place, Said, Subject, opener
-from ._worker import answer, question
+from ._subject import Place, Said, Subject, answer, opener, question
 
 WRITERS, TURNS_EACH = 8, 10
 LOSSY_TURNS = 40
@@ -141,7 +140,8 @@ def damage(said: Iterable[Said], acknowledged: Sequence[str], turns: int, failed
 def _writer(name: str, place: Place, session: str, who: str, turns: int) -> Generator[subprocess.Popen[str], None, None]:
     settings = json.dumps({"endpoint": place.endpoint, "folder": place.folder, "table": place.table})
     command = [sys.executable, "-m", f"{__package__}._worker", name, settings, session, who, str(turns)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # What it writes to standard error is this process's: nobody would empty a pipe while its turns are awaited.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -159,9 +159,9 @@ def _finished(writers: Sequence[subprocess.Popen[str]], turns: int) -> tuple[lis
     """Waits for writers; returns the turns that they acknowledged, and how many failed."""
     acknowledged: list[str] = []
     for writer in writers:
-        output, errors = writer.communicate()
+        output, _ = writer.communicate()
         if writer.returncode:
-            raise RuntimeError(f"a writer of the examined memory ended with exit code {writer.returncode}: {errors}")
+            raise RuntimeError(f"a writer of the examined memory ended with exit code {writer.returncode}; its error is above")
         acknowledged += output.split()
     return acknowledged, turns - len(acknowledged)
 
@@ -182,13 +182,16 @@ def _lossy(name: str, place: Place) -> Damage:
 
 def _killed(name: str, place: Place) -> Damage:
     acknowledged: list[str] = []
+    refused = 0
     for n in range(KILLS):
         with _writer(name, place, "killed", f"writer{n}", 1_000) as writer:
             assert writer.stdout is not None
-            acknowledged += [writer.stdout.readline().strip() for _ in range(3 + n)]
+            first = [turn for turn in (writer.stdout.readline().strip() for _ in range(3 + n)) if turn]
+            # It ended by itself if every turn was refused.
+            refused += 3 + n - len(first)
             writer.kill()
-            acknowledged += writer.stdout.read().split()
-    return _judged(name, place, "killed", acknowledged, len(acknowledged))
+            acknowledged += first + writer.stdout.read().split()
+    return _judged(name, place, "killed", acknowledged, len(acknowledged) + refused, refused)
 
 
 async def _large(subject: Subject) -> str:

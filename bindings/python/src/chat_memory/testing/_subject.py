@@ -30,6 +30,16 @@ class Said:
     """The arguments of its first tool call, if it has one."""
 
 
+def question(turn: str) -> str:
+    """Returns the question of a turn that is recognized when it is read."""
+    return f"question {turn}"
+
+
+def answer(turn: str) -> str:
+    """Returns its answer."""
+    return f"answer {turn}"
+
+
 class Subject(ABC):
     """A chat memory. A turn is a user's question and the assistant's answer, which may call a tool."""
 

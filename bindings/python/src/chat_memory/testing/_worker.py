@@ -6,18 +6,10 @@ import asyncio
 import json
 import sys
 
-from ._subject import Place, opener
+from ._subject import Place, answer, opener, question
 
 ATTEMPTS = 8
 """How often a turn is tried, as a program would that reports an error only when retries do not help."""
-
-
-def question(turn: str) -> str:
-    return f"question {turn}"
-
-
-def answer(turn: str) -> str:
-    return f"answer {turn}"
 
 
 async def _main(name: str, place: str, session: str, writer: str, turns: str) -> None:

@@ -56,7 +56,8 @@ class OpenAIAgentsSession(_Prepared):
     def __init__(self, session: Callable[[str], Session], prepare: Prepare | None = None) -> None:
         """Takes a function that opens a session by its id. A session is opened once in a process."""
         super().__init__(prepare)
-        self._open, self._opened = session, dict[str, Session]()
+        self._open = session
+        self._opened: dict[str, Session] = {}
 
     def _session(self, session: str) -> Session:
         if session not in self._opened:
@@ -84,7 +85,7 @@ class OpenAIAgentsSession(_Prepared):
 
 
 class AdkSessionService(_Prepared):
-    """A `BaseSessionService` of Google's ADK. Each writer works as ADK's runner does: it reads the session before each turn."""
+    """A `BaseSessionService` of Google's ADK. A writer reads the session before each event, and again if the session was modified since."""
 
     def __init__(self, service: BaseSessionService, prepare: Prepare | None = None) -> None:
         super().__init__(prepare)
@@ -103,10 +104,20 @@ class AdkSessionService(_Prepared):
         parts = [types.Part(text=answer)]
         if arguments is not None:
             parts.append(types.Part(function_call=types.FunctionCall(name="tool", id="call_1", args=arguments)))
-        opened = await self._session(session)
         asked = types.Content(role="user", parts=[types.Part(text=question)])
-        await self._service.append_event(opened, Event(author="user", invocation_id="i", content=asked))
-        await self._service.append_event(opened, Event(author="agent", invocation_id="i", content=types.Content(role="model", parts=parts)))
+        await self._append(session, Event(author="user", invocation_id="i", content=asked))
+        await self._append(session, Event(author="agent", invocation_id="i", content=types.Content(role="model", parts=parts)))
+
+    async def _append(self, session: str, event: Any) -> None:
+        from google.adk.errors import StaleSessionError
+
+        while True:
+            opened = await self._session(session)
+            try:
+                await self._service.append_event(opened, event)
+            except StaleSessionError:
+                continue
+            return
 
     async def read(self, session: str) -> list[Said]:
         found: list[Said] = []
@@ -190,18 +201,22 @@ class StrandsAgent(_Prepared):
         self._manager, self._agents = manager, dict[str, Any]()
 
     def _agent(self, session: str) -> Any:
-        import strands
+        from strands import Agent
+        from strands.agent.conversation_manager import NullConversationManager
+        from strands.tools.tools import PythonAgentTool
 
-        def _tool(**_: Any) -> str:
-            """Does nothing."""
-            return "done"
+        def done(call: Any, **_: Any) -> Any:
+            return {"toolUseId": call["toolUseId"], "status": "success", "content": [{"text": "done"}]}
 
-        make: Any = getattr(strands, "tool")
-        schema = {"type": "object", "additionalProperties": True}
         if session not in self._agents:
-            answering = make(name="tool", inputSchema={"json": schema})(_tool)
-            self._agents[session] = strands.Agent(
-                model=_canned_model(), tools=[answering], session_manager=self._manager(session), callback_handler=None
+            tool = PythonAgentTool("tool", {"name": "tool", "description": "Does nothing.", "inputSchema": {"json": {"type": "object"}}}, done)
+            self._agents[session] = Agent(
+                model=_canned_model(),
+                tools=[tool],
+                session_manager=self._manager(session),
+                # The default one forgets all but the newest 40 messages.
+                conversation_manager=NullConversationManager(),
+                callback_handler=None,
             )
         return self._agents[session]
 
@@ -216,10 +231,9 @@ class StrandsAgent(_Prepared):
             raise
 
     async def read(self, session: str) -> list[Said]:
-        from strands import Agent
-
         found: list[Said] = []
-        for message in Agent(model=_canned_model(), session_manager=self._manager(session), callback_handler=None).messages:
+        self._agents.pop(session, None)
+        for message in self._agent(session).messages:
             texts = [block["text"] for block in message["content"] if "text" in block]
             calls = [block["toolUse"]["input"] for block in message["content"] if "toolUse" in block]
             found.append(Said(texts[0] if texts else "", calls[0] if calls else None))
