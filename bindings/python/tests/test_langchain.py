@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,6 +21,8 @@ from chat_memory.langchain import DynamoDBChatMessageHistory, StoreChatMessageHi
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from langchain_community.chat_message_histories.dynamodb import DynamoDBChatMessageHistory as Theirs
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "langchain_chat.py"
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -195,3 +200,12 @@ def test_histories_of_one_table_share_one_open_store() -> None:
     assert first._connection._current is second._connection._current
     first.add_user_message("x")
     assert second.messages == []
+
+
+def test_the_example_remembers_across_two_processes(durable_url: str) -> None:
+    def ask(question: str) -> str:
+        program = [sys.executable, str(EXAMPLE), durable_url, "user-42", question]
+        return subprocess.run(program, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert ask("Where to?") == "0 messages before: To Lisbon.\n"
+    assert ask("And to eat?") == "2 messages before: You began with 'Where to?'.\n"
