@@ -183,9 +183,9 @@ class AsyncStore:
         return f"<chat_memory.AsyncStore {self._connection!r}>"
 
 
-def connection_of(store: Store | AsyncStore) -> Connection:
-    """Returns a store's connection, for the modules of frameworks."""
-    return store._connection
+def connection_of(store: str | Store | AsyncStore) -> Connection:
+    """Returns the connection of a store, or of a store URL, for the modules of frameworks. Those of one URL share an open DynamoDB table."""
+    return Connection(store, share=True) if isinstance(store, str) else store._connection
 
 
 def open(url: str, *, credentials: CredentialSource | None = None) -> Store:

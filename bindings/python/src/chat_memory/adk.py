@@ -34,8 +34,6 @@ from typing_extensions import override
 
 from . import _calls
 from ._adk_events import Json, from_messages, to_messages
-from ._calls import Call
-from ._connection import Connection
 from ._errors import ChatMemoryError, ConflictError, CorruptError, InvalidError
 from ._native import random_session_id
 from ._store import AsyncStore, Store, connection_of
@@ -104,7 +102,7 @@ class ChatMemorySessionService(BaseSessionService):
         Args:
             store: A store, or a store URL. It must support rewinds and lists of sessions: DynamoDB's `list` layout does not.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         self._known: dict[str, _End] = {}
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, asyncio.Lock]]
         self._locks = weakref.WeakKeyDictionary()
@@ -132,7 +130,7 @@ class ChatMemorySessionService(BaseSessionService):
         """
         id = session_id if session_id and session_id.strip() else random_session_id()
         name = _session_name(app_name, user_id, id)
-        end = await self._call(_calls.load(name, last=1))
+        end = await self._connection.acall(_calls.load(name, last=1))
         if any(record.entries or _state_in(record) is not None for record in end.records):
             raise AlreadyExistsError(_exists(id))
         app, user, own = _split(_json_safe(state or {}))
@@ -148,7 +146,7 @@ class ChatMemorySessionService(BaseSessionService):
             retry=True,
         )
         try:
-            appended = await self._call(append)
+            appended = await self._connection.acall(append)
         except ConflictError:
             raise AlreadyExistsError(_exists(id)) from None
         updated_at = time.time() if appended.created_at is None else appended.created_at.timestamp()
@@ -212,7 +210,7 @@ class ChatMemorySessionService(BaseSessionService):
         """Deletes a session. A missing one is not an error."""
         name = _session_name(app_name, user_id, session_id)
         self._known.pop(name, None)
-        await self._call(_calls.delete(name))
+        await self._connection.acall(_calls.delete(name))
         await self._forget(app_name, user_id, session_id)
 
     @override
@@ -250,7 +248,7 @@ class ChatMemorySessionService(BaseSessionService):
                     name, messages, metadata={_STATE: state} if snapshot else None, expected=end.position, retry=True
                 )
                 try:
-                    appended = await self._call(append)
+                    appended = await self._connection.acall(append)
                     break
                 except ConflictError:
                     # Continues only if the session is where it was: positions expire.
@@ -289,7 +287,7 @@ class ChatMemorySessionService(BaseSessionService):
         """Reads at least the newest n events of a session, or all; `None` if there is no session."""
         reach = None if events is None else max(events, _SNAPSHOT_EVERY)
         while True:
-            history = await self._call(_calls.load(name, last=reach))
+            history = await self._connection.acall(_calls.load(name, last=reach))
             view = _view_of(name, history)
             if history.complete or (view is not None and events is not None and len(view.events) >= events):
                 return view
@@ -301,15 +299,15 @@ class ChatMemorySessionService(BaseSessionService):
 
     async def _state(self, log: str) -> Json:
         """Reads the state of an app or a user: a log of changes."""
-        history = await self._call(_calls.load(log))
+        history = await self._connection.acall(_calls.load(log))
         state: Json = {}
         for message in history.messages:
             state.update(message.get(_STATE, {}))
         if len(history.records) >= _COMPACT_AT:
             whole = _calls.append(log, [_entry(_STATE, state)], owner=_OWNER, expected=history.position, replace=True)
             try:
-                await self._call(whole)
-                await self._call(_calls.sweep(log))
+                await self._connection.acall(whole)
+                await self._connection.acall(_calls.sweep(log))
             except ChatMemoryError:
                 # This only speeds up later readers; the changes are still there.
                 pass
@@ -320,24 +318,24 @@ class ChatMemorySessionService(BaseSessionService):
         await asyncio.gather(*(self._change_log(log, _entry(_STATE, change)) for log, change in changes if change))
 
     async def _change_log(self, log: str, entry: Message) -> None:
-        await self._call(_calls.append(log, [entry], owner=_OWNER, retry=True))
+        await self._connection.acall(_calls.append(log, [entry], owner=_OWNER, retry=True))
 
     async def _forget(self, app_name: str, user_id: str, session_id: str) -> None:
         """Removes a user from the list of those who have a session with this id. The Rust crate finds sessions by it."""
         log = f"adk-id/{_encoded(session_id)}"
         who = {"app": app_name, "user": user_id}
         while True:
-            history = await self._call(_calls.load(log))
+            history = await self._connection.acall(_calls.load(log))
             entries = [message for message in history.messages if _ID in message]
             rest = [entry for entry in entries if entry[_ID] != who]
             if len(rest) == len(entries):
                 return
             try:
-                await self._call(_calls.append(log, rest, owner=_OWNER, expected=history.position, replace=True, retry=True))
+                await self._connection.acall(_calls.append(log, rest, owner=_OWNER, expected=history.position, replace=True, retry=True))
             except ConflictError:
                 # The list was changed in the meantime.
                 continue
-            await self._call(_calls.sweep(log))
+            await self._connection.acall(_calls.sweep(log))
             return
 
     async def _sessions(self, owner: str | None) -> list[SessionInfo]:
@@ -345,7 +343,7 @@ class ChatMemorySessionService(BaseSessionService):
         found: list[SessionInfo] = []
         after: str | None = None
         while True:
-            page = await self._call(_calls.all_sessions_page(after=after) if owner is None else _calls.session_page(owner, after=after))
+            page = await self._connection.acall(_calls.all_sessions_page(after=after) if owner is None else _calls.session_page(owner, after=after))
             found.extend(page.sessions)
             if page.next is None:
                 return found
@@ -360,10 +358,6 @@ class ChatMemorySessionService(BaseSessionService):
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[name] = end
-
-    async def _call(self, call: Call[T]) -> T:
-        return await self._connection.acall(call)
-
 
 def _view_of(name: str, history: History) -> _View | None:
     """Returns what was read; `None` if it is too little to determine the state."""

@@ -34,7 +34,6 @@ from claude_agent_sdk import (
 )
 
 from . import _calls
-from ._connection import Connection
 from ._errors import ConflictError, ContendedError, InvalidError, KeyReusedError, TooLargeError
 from ._store import AsyncStore, Store, connection_of
 from ._types import History
@@ -96,7 +95,7 @@ class ChatMemorySessionStore(SessionStore):
             store: A store, or a store URL. Session stores with the same URL share one open DynamoDB table, which must have a partition key
                 and a sort key.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         self._known: OrderedDict[str, _Newest] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, str], asyncio.Lock] = WeakValueDictionary()
 

@@ -72,7 +72,7 @@ class StoreChatMessageHistory(BaseChatMessageHistory):
             owner: The owner of a new session.
             title: The title of a new session.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         self.session_id = session_id
         self._session = session_id
         self._turns, self._tokens, self._counter = turns, tokens, counter

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from itertools import dropwhile
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from agents.items import TResponseInputItem
 from agents.memory import OpenAIResponsesCompactionArgs, OpenAIResponsesCompactionSession, SessionABC, SessionSettings
@@ -25,12 +25,9 @@ from openai import AsyncOpenAI
 
 from . import _calls
 from ._calls import Call
-from ._connection import Connection
 from ._errors import ChatMemoryError, ConflictError, InvalidError
 from ._store import AsyncStore, Store, connection_of
 from ._types import Appended, Record
-
-T = TypeVar("T")
 
 _ATTEMPTS = 50
 """How often `pop_item` is repeated when another writer was faster."""
@@ -76,7 +73,7 @@ class ChatMemorySession(SessionABC):
         Raises:
             InvalidError: The store URL is invalid.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         self.session_id = session_id
         self.session_settings = SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         self._turns, self._tokens, self._counter = turns, tokens, counter
@@ -91,7 +88,7 @@ class ChatMemorySession(SessionABC):
         limit = resolve_session_limit(limit, self.session_settings)
         if limit is None and (self._turns is not None or self._tokens is not None or self._counter is not None):
             window = _calls.recall(self.session_id, turns=self._turns, tokens=self._tokens, counter=self._counter, format="responses")
-            return _typed((await self._acall(window)).messages)
+            return _typed((await self._connection.acall(window)).messages)
         if limit is None or limit < 0:
             return (await self._read()).items
         return (await self._read(limit)).items[-limit:] if limit else []
@@ -130,24 +127,24 @@ class ChatMemorySession(SessionABC):
     async def _clear(self) -> None:
         # Unlike the store's `clear`, this may start the session, with its owner, and is retried.
         await self._write(self._append([], replace=True))
-        await self._acall(_calls.sweep(self.session_id))
+        await self._connection.acall(_calls.sweep(self.session_id))
 
     async def _replace(self, items: list[TResponseInputItem], *, expected: str | None = None) -> None:
         """Replaces all items in one write, and erases the old ones."""
         await self._write(self._append(items, expected=expected, replace=True))
         try:
-            await self._acall(_calls.sweep(self.session_id))
+            await self._connection.acall(_calls.sweep(self.session_id))
         except ChatMemoryError:
             # They are replaced. The next replacement or clear erases them.
             pass
 
     async def _read(self, limit: int | None = None) -> _Read:
         """Reads records: those with the newest `limit` items, or all of them."""
-        history = await self._acall(_calls.load(self.session_id, last=limit, format="responses"))
+        history = await self._connection.acall(_calls.load(self.session_id, last=limit, format="responses"))
         read = _Read(history.records, history.position, history.complete)
         while limit is not None and history.older is not None and len(read.items) < limit:
             older = _calls.load(self.session_id, last=limit - len(read.items), before=history.older, format="responses")
-            history = await self._acall(older)
+            history = await self._connection.acall(older)
             # The position stays that of the first load: a write that expects it is refused if anything was written since.
             read = _Read([*history.records, *read.records], read.position, history.complete)
         return read
@@ -192,15 +189,12 @@ class ChatMemorySession(SessionABC):
     async def _write(self, write: _Write) -> None:
         """Stores items as messages or, if one is not an item of a conversation, as entries."""
         try:
-            await self._acall(write(False))
+            await self._connection.acall(write(False))
         except InvalidError as error:
             try:
-                await self._acall(write(True))
+                await self._connection.acall(write(True))
             except InvalidError:
                 raise error from None
-
-    async def _acall(self, call: Call[T]) -> T:
-        return await self._connection.acall(call)
 
     # Two methods of the SDK's own stores, which its compaction session calls if a store has them.
 

@@ -26,7 +26,6 @@ from pydantic_ai.messages import ModelMessage
 
 from . import _calls
 from ._calls import Call
-from ._connection import Connection
 from ._errors import ConflictError, InvalidError
 from ._pydantic_messages import FIELD, dump, from_entries, from_others, to_entries
 from ._store import AsyncStore, Store, connection_of
@@ -155,7 +154,7 @@ class ChatMemoryConversationStore(ConversationStore):
         Args:
             store: A store, or a store URL. Conversation stores with the same URL share one open DynamoDB table.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         # A revision is one state of a session, so it has one position and one head.
         self._places: OrderedDict[str, tuple[str, str | None]] = OrderedDict()
 

@@ -31,7 +31,6 @@ from strands.types.session import Session, SessionAgent, SessionMessage
 
 from . import _calls, _values
 from ._calls import Call
-from ._connection import Connection
 from ._errors import ChatMemoryError, ConflictError
 from ._store import AsyncStore, Store, connection_of
 from ._types import History, Record
@@ -88,7 +87,7 @@ class ChatMemorySessionRepository(SessionRepository):
             store: A store, or a store URL. Repositories with the same URL share one open DynamoDB table.
             owner: The owner of new conversations.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         self._owner = owner
         self._states: _Versions[Value] = _Versions()
         self._ends: _Versions[tuple[str, int]] = _Versions()
@@ -365,7 +364,7 @@ class ChatMemoryStorage(Storage[str, str]):
         Args:
             store: A store, or a store URL. Storages with the same URL share one open DynamoDB table.
         """
-        self._connection = Connection(store, share=True) if isinstance(store, str) else connection_of(store)
+        self._connection = connection_of(store)
         self._prefix = ""
         self._known: _Versions[Value] = _Versions()
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Versions[asyncio.Lock]] = weakref.WeakKeyDictionary()

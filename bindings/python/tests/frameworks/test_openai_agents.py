@@ -306,7 +306,7 @@ def test_conversations_of_others_are_items(url: str) -> None:
 
 
 class Client:
-    """Stands in for the client of OpenAI: `responses.compact` sums up what it is given, and can do something meanwhile."""
+    """Takes the place of the client of OpenAI: `responses.compact` sums up what it is given, and can do something meanwhile."""
 
     def __init__(self, meanwhile: Callable[[], Coroutine[Any, Any, object]] | None = None) -> None:
         self.responses = self
