@@ -17,7 +17,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// use std::time::Duration;
 /// use chat_memory::Timestamp;
 /// let sent = Timestamp::from_millis(1_700_000_000_250);
-/// assert_eq!(sent.to_string(), "2023-11-14T22:13:20.25Z");
+/// assert_eq!(sent.to_string(), "2023-11-14T22:13:20.250Z");
 /// assert_eq!(serde_json::to_string(&sent)?, "1700000000250");
 /// assert_eq!((sent + Duration::from_secs(60)).since(sent), Duration::from_secs(60));
 /// assert_eq!(sent.expires_after(Duration::from_secs(60)), Some(Timestamp::from_secs(1_700_000_060)));
@@ -108,7 +108,8 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Writes the time as RFC 3339 in UTC, with milliseconds if it has any; outside the years 0 to 9999, as the number of milliseconds.
+/// Writes the time as RFC 3339 in UTC, always with three digits of milliseconds, so that times sort as texts; outside the years 0 to
+/// 9999, as the number of milliseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Howard Hinnant's algorithm for dates: years begin in March, so that a leap day is the last of its year.
@@ -125,11 +126,7 @@ impl fmt::Display for Timestamp {
         }
         let ms = self.0.rem_euclid(DAY_MS);
         let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-        match ms % 1_000 {
-            0 => f.write_str("Z"),
-            ms => write!(f, ".{}Z", format!("{ms:03}").trim_end_matches('0')),
-        }
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
     }
 }
 
@@ -142,14 +139,14 @@ mod tests {
     #[test]
     fn timestamps_are_written_as_rfc_3339() {
         for (ms, text) in [
-            (0, "1970-01-01T00:00:00Z"),
+            (0, "1970-01-01T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (951_827_696_789, "2000-02-29T12:34:56.789Z"),
-            (1_709_164_800_010, "2024-02-29T00:00:00.01Z"),
-            (1_777_636_800_100, "2026-05-01T12:00:00.1Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+            (1_709_164_800_010, "2024-02-29T00:00:00.010Z"),
+            (1_777_636_800_100, "2026-05-01T12:00:00.100Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
-            (-62_167_219_200_000, "0000-01-01T00:00:00Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"),
             (253_402_300_800_000, "253402300800000"),
             (i64::MIN, "-9223372036854775808"),
         ] {

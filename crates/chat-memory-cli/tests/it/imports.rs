@@ -30,8 +30,8 @@ fn chatgpt_import_keeps_visible_branch_title_and_times() {
     import(&place, "chatgpt.json", "chatgpt");
     let listed = json_lines(&place.run(&["sessions", "--json"]).done());
     let about = |at: usize| (&listed[at]["title"], &listed[at]["created_at"]);
-    assert_eq!(about(0), (&json!("Seven times six"), &json!("2025-05-02T15:33:20Z")), "newest first, the title on one line");
-    assert_eq!(about(1), (&json!("Pruning apple trees"), &json!("2025-05-01T12:00:00.5Z")));
+    assert_eq!(about(0), (&json!("Seven times six"), &json!("2025-05-02T15:33:20.000Z")), "newest first, the title on one line");
+    assert_eq!(about(1), (&json!("Pruning apple trees"), &json!("2025-05-01T12:00:00.500Z")));
     let id = listed[1]["id"].as_str().expect("an id");
     let texts: Vec<_> = said(&place, id).into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts[..3], ["When do I prune an apple tree?", "In late winter, before the buds open.", "And a plum tree?"]);

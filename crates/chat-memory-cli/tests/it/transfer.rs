@@ -36,8 +36,8 @@ fn differing_session_is_reported_and_left_unchanged() {
 fn export_and_import_keep_session_fields() {
     let (place, other) = (Place::sqlite(), Place::sqlite());
     let line = json!({"id": "a", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}],
-        "owner": "ann", "title": "T", "metadata": {"k": 1.5}, "created_at": "2026-05-01T12:00:00.25Z",
-        "sent_at": ["2026-05-01T12:00:01Z", null]});
+        "owner": "ann", "title": "T", "metadata": {"k": 1.5}, "created_at": "2026-05-01T12:00:00.250Z",
+        "sent_at": ["2026-05-01T12:00:01.000Z", null]});
     place.run_with(&["import", "-"], line.to_string()).done();
     let out = place.run(&["export", "--owner", "ann"]).done();
     assert_eq!(json_lines(&out), std::slice::from_ref(&line));
@@ -80,7 +80,7 @@ fn export_covers_all_sessions_and_refuses_unknown_ones() {
 fn empty_session_keeps_its_fields_when_transferred() {
     let (place, other) = (Place::sqlite(), Place::sqlite());
     let line = json!({"id": "a", "messages": [], "owner": "ann", "title": "T", "metadata": {"k": 1},
-        "created_at": "2026-05-01T12:00:00Z"});
+        "created_at": "2026-05-01T12:00:00.000Z"});
     for _ in 0..2 {
         let said = place.run_with(&["import", "-"], line.to_string()).done();
         assert!(said.starts_with("imported 0 turns (0 messages) of 1 session"), "{said}");
