@@ -90,7 +90,7 @@ impl Style {
     /// An entry that is not a message: its JSON on one line.
     fn other(&self, entry: &Entry) -> String {
         let mut text = format!("{}\n", self.faint("entry"));
-        indent(&mut text, &entry.to_value().to_string());
+        indent(&mut text, &entry.to_json());
         text
     }
 

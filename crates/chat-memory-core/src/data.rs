@@ -1,11 +1,15 @@
 //! Serde for data types: a text where the type has a text form, a message or entry as its JSON object; the others derive it.
 
-use serde::de::Error as _;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::entry::Entry;
-use crate::message::{Message, Role};
+use crate::message::{Message, Role, role_of};
 use crate::session::{Namespace, Owner, SessionId};
 use crate::store::{AppendId, PageCursor, Position, Ticket};
 use crate::wire::Format;
@@ -41,29 +45,112 @@ as_text! {
     PageCursor: str::parse,
 }
 
-macro_rules! as_object {
-    ($($type:ty),+) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.to_value().serialize(serializer)
+/// Writes the object of [`Message::to_value`] without building it.
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// Writes a known field: what the message has, else what `extra` has under that name.
+        fn put<M: SerializeMap>(map: &mut M, message: &Message, key: &str, own: Option<&impl Serialize>) -> Result<(), M::Error> {
+            match (own, message.extra.get(key)) {
+                (Some(own), _) => map.serialize_entry(key, own),
+                (None, Some(value)) => map.serialize_entry(key, value),
+                (None, None) => Ok(()),
             }
         }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
-            }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("role", self.role.as_str())?;
+        put(&mut map, self, "content", self.content.as_ref())?;
+        put(&mut map, self, "name", self.name.as_ref())?;
+        put(&mut map, self, "id", self.id.as_ref())?;
+        put(&mut map, self, "tool_calls", Some(&self.tool_calls).filter(|calls| !calls.is_empty()))?;
+        put(&mut map, self, "tool_call_id", self.tool_call_id.as_ref())?;
+        for (key, value) in self.extra.iter().filter(|(key, _)| !Message::FIELDS.contains(&key.as_str())) {
+            map.serialize_entry(key, value)?;
         }
-    )+};
+        map.end()
+    }
 }
 
-as_object!(Message, Entry);
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Message(message) => message.serialize(serializer),
+            Self::Other(fields) => fields.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Reads what [`Entry::from_value`] would, without building the value.
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an entry, which is a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+        let mut fields: Vec<(FieldName, Value)> = Vec::with_capacity(4);
+        while let Some(name) = map.next_key::<FieldName>()? {
+            let value = map.next_value()?;
+            // A list is searched from its start, so it stays short. Of a name that comes twice, the last value counts, as in a `Value`.
+            if fields.len() == 16 || fields.iter().any(|(earlier, _)| *earlier == name) {
+                let mut fields: Map<String, Value> =
+                    fields.into_iter().map(|(name, value)| (name.0.into_owned(), value)).collect();
+                fields.insert(name.0.into_owned(), value);
+                while let Some((name, value)) = map.next_entry()? {
+                    fields.insert(name, value);
+                }
+                return Ok(Entry::from_object(fields));
+            }
+            fields.push((name, value));
+        }
+        Ok(match role_of(fields.iter().map(|(name, value)| (&*name.0, value))) {
+            Ok(role) => Entry::Message(Message::of(role, fields.into_iter().map(|(name, value)| (name.0, value)))),
+            Err(_) => Entry::Other(fields.into_iter().map(|(name, value)| (name.0.into_owned(), value)).collect()),
+        })
+    }
+}
+
+/// The name of a field, allocated only if it is none of a message's own.
+#[derive(PartialEq)]
+struct FieldName(Cow<'static, str>);
+
+impl<'de> Deserialize<'de> for FieldName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl Visitor<'_> for NameVisitor {
+            type Value = FieldName;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<FieldName, E> {
+                let own = Message::FIELDS.into_iter().find(|own| *own == name);
+                Ok(FieldName(own.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::json;
     use crate::store::{Cost, Record, SessionInfo};
     use crate::timestamp::Timestamp;
     use crate::wire::arbitrary;
@@ -80,6 +167,31 @@ mod tests {
             record.sent_at = record.entries.iter().map(|_| Some(Timestamp::from_millis(1))).collect();
             (record.expires_at, record.rewind) = (Some(Timestamp::from_secs(7)), rewind);
             prop_assert_eq!(again(&record), record);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn serde_writes_and_reads_an_entry_like_its_value(
+            message in arbitrary::message(),
+            taken in proptest::collection::vec((proptest::sample::select(&Message::FIELDS[..]), arbitrary::value()), 0..2),
+            fields in proptest::collection::vec((arbitrary::text(), arbitrary::value()), 0..24),
+            role in proptest::option::of(proptest::sample::select(&["user", "tool", "bot"][..])),
+        ) {
+            prop_assert_eq!(message.depth(), json::depth(&message.to_value()));
+            let mut message = message;
+            message.extra.extend(taken.clone().into_iter().map(|(name, value)| (name.to_owned(), value)));
+            prop_assert_eq!(message.to_json(), message.to_value().to_string());
+            let fields = fields.into_iter().chain(taken.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            let fields = fields.chain(role.map(|role| ("role".to_owned(), role.into())));
+            // Built by hand, as a name may come twice.
+            let pairs: Vec<String> = fields.map(|(name, value)| format!("{}:{value}", Value::from(name))).collect();
+            for text in [message.to_value().to_string(), format!("{{{}}}", pairs.join(","))] {
+                let value: Value = serde_json::from_str(&text).expect("JSON");
+                let read: Entry = serde_json::from_str(&text).expect("an object");
+                prop_assert_eq!(read.to_json(), read.to_value().to_string());
+                prop_assert_eq!(serde_json::to_string(&Entry::from_value(value).expect("an object")).expect("JSON"), read.to_json());
+            }
         }
     }
 

@@ -85,6 +85,11 @@ impl Entry {
         }
     }
 
+    /// Returns the text of the entry's JSON form, as [`to_value`](Self::to_value) and without building it.
+    pub fn to_json(&self) -> String {
+        json::text(self)
+    }
+
     /// Returns the message, if it is one.
     pub fn as_message(&self) -> Option<&Message> {
         match self {

@@ -173,6 +173,11 @@ fn parse_within(text: &str, limit: usize) -> Result<Value, JsonError> {
     })
 }
 
+/// Writes a value whose serialization cannot fail: its keys are texts, and JSON has all its numbers.
+pub(crate) fn text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|e| unreachable!("a message has no JSON: {e}"))
+}
+
 /// Returns how deeply a value nests: 0 for a scalar, 1 for a flat list or object.
 pub fn depth(value: &Value) -> usize {
     match value {

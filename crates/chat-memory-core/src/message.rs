@@ -198,7 +198,7 @@ impl ToolCall {
 /// let text = r#"{"role":"assistant","content":null,"refusal":null,"score":1.0}"#;
 /// let message = Message::from_json(text)?;
 /// assert_eq!(message.role, Role::Assistant);
-/// assert_eq!(message.to_value().to_string(), text);
+/// assert_eq!(message.to_json(), text);
 /// # Ok::<(), chat_memory::MessageError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Hash)]
@@ -221,6 +221,9 @@ pub struct Message {
 }
 
 impl Message {
+    /// The fields that have a place of their own, in the order in which they are written.
+    pub(crate) const FIELDS: [&str; 6] = ["role", "content", "name", "id", "tool_calls", "tool_call_id"];
+
     /// Creates a message with only a role and content.
     pub fn new(role: Role, content: impl Into<Content>) -> Self {
         Self {
@@ -360,6 +363,11 @@ impl Message {
         Value::Object(fields)
     }
 
+    /// Returns the text of the message's JSON form, as [`to_value`](Self::to_value) and without building it.
+    pub fn to_json(&self) -> String {
+        json::text(self)
+    }
+
     /// Parses a message's JSON form.
     ///
     /// # Errors
@@ -379,28 +387,32 @@ impl Message {
     /// Like [`from_value`](Self::from_value), with the roles that an error lists.
     pub(crate) fn from_value_among(value: Value, roles: &str) -> Result<Self, MessageError> {
         let Value::Object(fields) = value else { return Err(refused::not_an_object(&value)) };
-        let role = role_of(&fields, roles)?;
-        Ok(Self::of(role, fields))
+        match role_of(names(&fields)) {
+            Ok(role) => Ok(Self::of(role, owned(fields))),
+            Err(Unfit::NoRole) => Err(refused::without_role(&fields, roles)),
+            Err(Unfit::Field("role", Value::String(name))) => Err(refused::unknown_role(name, roles)),
+            Err(Unfit::Field(name, value)) => Err(refused::wrong_field(name, value)),
+        }
     }
 
     /// Reads an object; returns it if it is not a message.
     pub(crate) fn read(fields: Map<String, Value>) -> Result<Self, Map<String, Value>> {
-        match role_of(&fields, ROLES) {
-            Ok(role) => Ok(Self::of(role, fields)),
+        match role_of(names(&fields)) {
+            Ok(role) => Ok(Self::of(role, owned(fields))),
             Err(_) => Err(fields),
         }
     }
 
     /// Whether these are the fields of a message.
     pub(crate) fn is_form_of(fields: &Map<String, Value>) -> bool {
-        role_of(fields, ROLES).is_ok()
+        role_of(names(fields)).is_ok()
     }
 
     /// Makes a message of fields that were [checked](role_of).
-    fn of(role: Role, fields: Map<String, Value>) -> Self {
+    pub(crate) fn of(role: Role, fields: impl Iterator<Item = (Cow<'static, str>, Value)>) -> Self {
         let mut message = Self { content: None, ..Self::new(role, "") };
         for (key, value) in fields {
-            match (key.as_str(), value) {
+            match (&*key, value) {
                 ("role", _) => {}
                 ("content", Value::String(text)) => message.content = Some(Content::Text(text)),
                 ("content", Value::Array(parts)) => message.content = Some(Content::Parts(objects(parts, Part))),
@@ -408,10 +420,21 @@ impl Message {
                 ("id", Value::String(id)) => message.id = Some(id),
                 ("tool_call_id", Value::String(id)) => message.tool_call_id = Some(id),
                 ("tool_calls", Value::Array(calls)) if !calls.is_empty() => message.tool_calls = objects(calls, ToolCall),
-                (_, other) => drop(message.extra.insert(key, other)),
+                (_, other) => drop(message.extra.insert(key.into_owned(), other)),
             }
         }
         message
+    }
+
+    /// Returns how deeply the message's JSON form nests.
+    pub(crate) fn depth(&self) -> usize {
+        let of_fields = |fields: &Map<String, Value>| 1 + fields.values().map(json::depth).max().unwrap_or(0);
+        let parts = match &self.content {
+            Some(Content::Parts(parts)) => 1 + parts.iter().map(|part| of_fields(&part.0)).max().unwrap_or(0),
+            _ => 0,
+        };
+        let calls = self.tool_calls.iter().map(|call| 1 + of_fields(&call.0)).max().unwrap_or(0);
+        of_fields(&self.extra).max(1 + parts).max(1 + calls)
     }
 
     /// Checks that the message can be stored and loaded unchanged.
@@ -420,14 +443,14 @@ impl Message {
     /// [`MessageError`] if [`extra`](Message::extra) names a field that is also set directly, or if the JSON nests deeper than
     /// [`json::MAX_DEPTH`].
     pub fn check(&self) -> Result<(), MessageError> {
-        let value = self.to_value();
-        if json::depth(&value) > json::MAX_DEPTH {
+        if self.depth() > json::MAX_DEPTH {
             return Err(MessageError::new(json::too_deep("message")));
         }
-        // Only fields in `extra` can make a difference, so most messages are not read again.
-        if !self.extra.is_empty() && Self::from_value(value)? != *self {
-            let taken = ["role", "content", "name", "id", "tool_calls", "tool_call_id"];
-            let field = self.extra.keys().find(|key| taken.contains(&key.as_str())).map_or("a field", String::as_str);
+        // Only such a field can make a difference, so most messages are not read again.
+        let taken = self.extra.keys().find(|key| Self::FIELDS.contains(&key.as_str()));
+        if let Some(field) = taken
+            && Self::from_value(self.to_value())? != *self
+        {
             return Err(MessageError::new(format!(
                 "invalid extra field {field:?}: the message has a field of its own for it; set that one"
             )));
@@ -436,25 +459,42 @@ impl Message {
     }
 }
 
-/// Checks that an object is a message, and returns its role; `roles` are those that an error lists.
-fn role_of(fields: &Map<String, Value>, roles: &str) -> Result<Role, MessageError> {
-    let role = match fields.get("role") {
-        Some(Value::String(name)) => name.parse().map_err(|_| refused::unknown_role(name, roles))?,
-        Some(other) => return Err(refused::wrong_field("role", other)),
-        None => return Err(refused::without_role(fields, roles)),
-    };
+/// Why fields are not those of a message.
+pub(crate) enum Unfit<'a> {
+    NoRole,
+    /// The name and value of a field of the wrong type, or of an unknown role.
+    Field(&'a str, &'a Value),
+}
+
+/// Checks that fields are those of a message, and returns its role.
+pub(crate) fn role_of<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>) -> Result<Role, Unfit<'a>> {
+    let (mut role, mut unfit) = (None, None);
     for (key, value) in fields {
-        let fits = match (key.as_str(), value) {
+        let fits = match (key, value) {
+            ("role", _) => {
+                let known = value.as_str().and_then(|name| name.parse().ok());
+                role = Some(known.ok_or(Unfit::Field(key, value))?);
+                true
+            }
             (_, Value::Null) | ("content", Value::String(_)) => true,
             ("content" | "tool_calls", Value::Array(items)) => items.iter().all(Value::is_object),
             ("name" | "id" | "tool_call_id", value) => value.is_string(),
             (key, _) => !matches!(key, "content" | "tool_calls"),
         };
-        if !fits {
-            return Err(refused::wrong_field(key, value));
+        if !fits && unfit.is_none() {
+            unfit = Some(Unfit::Field(key, value));
         }
     }
-    Ok(role)
+    let role = role.ok_or(Unfit::NoRole)?;
+    unfit.map_or(Ok(role), Err)
+}
+
+fn names(fields: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
+    fields.iter().map(|(key, value)| (key.as_str(), value))
+}
+
+fn owned(fields: Map<String, Value>) -> impl Iterator<Item = (Cow<'static, str>, Value)> {
+    fields.into_iter().map(|(key, value)| (Cow::Owned(key), value))
 }
 
 /// Why a value is not a [`Message`].

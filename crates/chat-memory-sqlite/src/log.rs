@@ -39,7 +39,7 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if !self.0.is_autocommit() {
             // If this fails, SQLite rolls back when the connection is closed, which happens after every error.
-            let _ = self.0.execute_batch("ROLLBACK");
+            let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut statement| statement.execute([]));
         }
     }
 }
@@ -407,9 +407,7 @@ pub(super) fn damaged_session(session: &str, why: &dyn std::fmt::Display) -> Fai
 
 /// Reads a record's entries. In a file of messages only, anything else is damage.
 fn read_entries(db: &Connection, text: &str) -> Result<Vec<Entry>, String> {
-    let values: Vec<Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let entries = values.into_iter().map(|value| Entry::from_value(value).map_err(|e| e.to_string()));
-    let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+    let entries: Vec<Entry> = serde_json::from_str(text).map_err(|e| e.to_string())?;
     if let Some(other) = entries.iter().find(|entry| entry.as_message().is_none())
         && !schema::has_other_entries(db).map_err(|e| e.to_string())?
     {

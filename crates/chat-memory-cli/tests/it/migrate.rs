@@ -282,7 +282,10 @@ async fn session_id_refused_by_the_target_is_renamed() {
     summary(&["--json", "migrate", "--from", &from, "--to", &given, "--session", "a\nb", "--rename", "a\\nb", "mine"]);
     for (store, id) in [(&to, renamed.as_str()), (&given, "mine")] {
         let shown = summary(&["--store", store, "--json", "show", id]);
-        assert_eq!((&shown["messages"][0]["content"], &shown["sent_at"][0]), (&"a\nb".into(), &"2023-11-14T22:13:20.000Z".into()));
+        assert_eq!(
+            (&shown["messages"][0]["content"], &shown["sent_at"][0]),
+            (&"a\nb".into(), &"2023-11-14T22:13:20.000Z".into())
+        );
     }
     let exported = run(&["--store", &from, "export"]);
     assert_eq!(String::from_utf8_lossy(&exported.stdout).lines().count(), 3, "{exported:?}");

@@ -62,7 +62,7 @@ pub(super) fn read<F: Convert>(list: Vec<Value>) -> Result<Vec<Placed<Message>>,
         for unit in read_run::<F>(run).map_err(|e| within(e, place))? {
             let last = place + unit.values.len() - 1;
             for message in unit.messages {
-                if json::depth(&message.to_value()) > json::MAX_DEPTH {
+                if message.depth() > json::MAX_DEPTH {
                     return Err(MessageError::new(json::too_deep("message")).at(place));
                 }
                 read.push((last, message));

@@ -1,8 +1,11 @@
 //! The entries of a record as bytes: JSON, or a zstd frame of it; in both layouts.
 
+use std::cell::RefCell;
+
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::{Entry, Message};
 use serde_json::Value;
+use zstd::bulk::Decompressor;
 
 /// The maximum number of parts of a record: what four digits can number, since beyond that their sort keys would be out of order.
 pub(crate) const MAX_PARTS: usize = 10_000;
@@ -41,36 +44,61 @@ pub(crate) fn too_many_bytes(limit: usize) -> String {
 pub(crate) fn unpack(bytes: Vec<u8>, codec: Codec, max_bytes: usize) -> Result<String, String> {
     let json = match codec {
         Codec::Json => bytes,
-        Codec::Zstd => {
-            let limit = most_bytes(max_bytes);
-            // The size that the frame claims is not trusted: reading stops at the limit in any case.
-            let decoder =
-                zstd::stream::read::Decoder::new(bytes.as_slice()).map_err(|e| format!("there is no zstd frame ({e})"))?;
-            let mut json = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::Read::take(decoder, limit as u64 + 1), &mut json)
-                .map_err(|e| format!("there is no whole zstd frame ({e})"))?;
-            if json.len() > limit {
-                return Err(too_many_bytes(limit));
-            }
-            json
-        }
+        Codec::Zstd => decompress(&bytes, most_bytes(max_bytes))?,
     };
     String::from_utf8(json).map_err(|_| "there is text that is not UTF-8".to_owned())
 }
 
-/// The entries of a JSON list; `others` as in [`entry`].
-pub(crate) fn entries(text: &str, others: bool) -> Result<Vec<Entry>, String> {
-    let values: Vec<Value> = serde_json::from_str(text).map_err(|e| format!("there is no JSON list ({e})"))?;
-    // A record without entries is stored without a list.
-    if values.is_empty() {
-        return Err("there is no message".to_owned());
-    }
-    let read = |(n, value)| entry(value, others).map_err(|why| format!("message {} {why}", n + 1));
-    values.into_iter().enumerate().map(read).collect()
+thread_local! {
+    /// To begin with a new one takes longer than to decode a record.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
 }
 
-/// Reads an entry; only a record of a version with `others` holds any but messages.
-pub(crate) fn entry(value: Value, others: bool) -> Result<Entry, String> {
-    let entry = if others { Entry::from_value(value) } else { Message::from_value(value).map(Entry::from) };
-    entry.map_err(|e| format!("is not a message ({e})"))
+fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>, String> {
+    // The size that the frame claims is not trusted: reading stops at the limit in any case.
+    if let Ok(Some(claimed)) = zstd::zstd_safe::get_frame_content_size(frame)
+        && let Ok(size) = usize::try_from(claimed)
+        && size <= limit
+        && let Some(json) = DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.as_mut()?.decompress(frame, size).ok())
+    {
+        return Ok(json);
+    }
+    // A frame without its size, or one that is damaged: this says why.
+    let decoder = zstd::stream::read::Decoder::new(frame).map_err(|e| format!("there is no zstd frame ({e})"))?;
+    let mut json = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(decoder, limit as u64 + 1), &mut json)
+        .map_err(|e| format!("there is no whole zstd frame ({e})"))?;
+    if json.len() > limit { Err(too_many_bytes(limit)) } else { Ok(json) }
+}
+
+/// Reads the entries of a JSON list; only a record of a version with `others` holds any but messages.
+pub(crate) fn entries(text: &str, others: bool) -> Result<Vec<Entry>, String> {
+    let entries: Vec<Entry> = serde_json::from_str(text).map_err(|e| format!("there is no JSON list of objects ({e})"))?;
+    // A record without entries is stored without a list.
+    if entries.is_empty() {
+        return Err("there is no message".to_owned());
+    }
+    for (n, entry) in entries.iter().enumerate() {
+        check(entry, others).map_err(|why| format!("message {} {why}", n + 1))?;
+    }
+    Ok(entries)
+}
+
+/// Reads an entry; `others` as in [`entries`].
+pub(crate) fn entry(text: &str, others: bool) -> Result<Entry, String> {
+    let entry = serde_json::from_str(text).map_err(|e: serde_json::Error| {
+        let expected = if e.is_data() { "a JSON object" } else { "JSON" };
+        format!("is not {expected} ({e})")
+    })?;
+    check(&entry, others).map(|()| entry)
+}
+
+fn check(entry: &Entry, others: bool) -> Result<(), String> {
+    match entry {
+        Entry::Other(fields) if !others => {
+            let why = Message::from_value(Value::Object(fields.clone())).err();
+            Err(format!("is not a message ({})", why.map(|e| e.to_string()).unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
 }

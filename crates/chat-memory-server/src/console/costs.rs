@@ -47,7 +47,7 @@ impl Taken {
 }
 
 fn plain_bytes(message: &Message) -> usize {
-    message.to_value().to_string().len()
+    message.to_json().len()
 }
 
 /// What the records of a session cost, oldest first.

@@ -71,7 +71,7 @@ pub(super) const FORM: Form = Form {
 /// to LangChain that no model should see), or if the message would nest deeper than [`json::MAX_DEPTH`].
 pub fn from_value(value: Value) -> Result<Message, MessageError> {
     let message = read(&Stored::from_value(value)?);
-    if json::depth(&message.to_value()) > json::MAX_DEPTH {
+    if message.depth() > json::MAX_DEPTH {
         return Err(MessageError::new(json::too_deep("message")));
     }
     Ok(message)

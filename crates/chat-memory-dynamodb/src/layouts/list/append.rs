@@ -357,7 +357,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
     }
 
     fn check_size(&self, append: &Append) -> Result<(), Error> {
-        let bytes: usize = append.messages().map(|message| message.to_value().to_string().len()).sum();
+        let bytes: usize = append.messages().map(|message| message.to_json().len()).sum();
         let limit = self.settings.record_bytes;
         if bytes <= limit {
             return Ok(());

@@ -49,7 +49,7 @@ pub(crate) fn encode_in_parts(pk: &str, record: &Record, ttl: &str, limits: Limi
 }
 
 fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: usize) -> Result<Encoded, Error> {
-    let texts: Vec<String> = record.entries.iter().map(|entry| entry.to_value().to_string()).collect();
+    let texts: Vec<String> = record.entries.iter().map(|entry| entry.to_json()).collect();
     let bytes = texts.iter().map(String::len).sum::<usize>();
     let max_bytes = limits.record;
     if bytes > max_bytes {
@@ -222,7 +222,7 @@ mod tests {
             };
             let mut plain = attributes.clone();
             plain.remove(CODEC);
-            let texts = record.entries.iter().map(|entry| AttributeValue::S(entry.to_value().to_string()));
+            let texts = record.entries.iter().map(|entry| AttributeValue::S(entry.to_json()));
             plain.insert(MESSAGES.to_owned(), AttributeValue::L(texts.collect()));
             // What is compressed here takes one unit, so compression saves one wherever the plain form takes two.
             assert_eq!(compressed, units(&plain) > 1, "{length} bytes");
