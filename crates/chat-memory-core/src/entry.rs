@@ -79,13 +79,10 @@ impl Entry {
 
     /// Returns the entry's JSON form.
     pub fn to_value(&self) -> Value {
-        match self {
-            Self::Message(message) => message.to_value(),
-            Self::Other(fields) => Value::Object(fields.clone()),
-        }
+        json::value(self)
     }
 
-    /// Returns the text of the entry's JSON form, as [`to_value`](Self::to_value) and without building it.
+    /// Returns the text of the entry's JSON form.
     pub fn to_json(&self) -> String {
         json::text(self)
     }
@@ -95,6 +92,17 @@ impl Entry {
         match self {
             Self::Message(message) => Some(message),
             Self::Other(_) => None,
+        }
+    }
+
+    /// Returns the message, where nothing else may be.
+    ///
+    /// # Errors
+    /// [`MessageError`] as [`Message::from_value`], if it is none.
+    pub fn require_message(&self) -> Result<&Message, MessageError> {
+        match self {
+            Self::Message(message) => Ok(message),
+            Self::Other(fields) => Err(Message::from_value(Value::Object(fields.clone())).err().unwrap_or_else(disguised)),
         }
     }
 
@@ -133,15 +141,18 @@ impl Entry {
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
             Self::Message(message) => message.check(),
-            Self::Other(fields) if Message::is_form_of(fields) => Err(MessageError::new(
-                "invalid entry: it has the fields of a message; create it with Entry::from_object".to_owned(),
-            )),
+            Self::Other(fields) if Message::is_form_of(fields) => Err(disguised()),
             Self::Other(fields) if fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH) => {
                 Err(MessageError::new(json::too_deep("entry")))
             }
             Self::Other(_) => Ok(()),
         }
     }
+}
+
+/// Why an [`Entry::Other`] with the fields of a message is invalid.
+fn disguised() -> MessageError {
+    MessageError::new("invalid entry: it has the fields of a message; create it with Entry::from_object".to_owned())
 }
 
 #[cfg(test)]
@@ -167,6 +178,7 @@ mod tests {
         ] {
             let read = entry(other);
             assert!(read.as_message().is_none() && read.check().is_ok(), "{other}");
+            assert_eq!(read.require_message().err(), Message::from_json(other).err());
             assert_eq!(read.to_value().to_string(), other);
             assert_eq!(Entry::from_value(read.to_value()), Ok(read));
         }
@@ -192,8 +204,10 @@ mod tests {
     #[test]
     fn entry_that_would_be_read_as_a_message_is_refused() {
         let Value::Object(fields) = Message::user("Hi").to_value() else { panic!("an object") };
-        let error = Entry::Other(fields).check().expect_err("a message").to_string();
+        let disguised = Entry::Other(fields);
+        let error = disguised.check().expect_err("a message").to_string();
         assert!(error.starts_with("invalid entry: "), "{error}");
+        assert_eq!(disguised.require_message().expect_err("another kind").to_string(), error);
         let deep = |levels: usize| {
             Entry::Other(Map::from_iter([("x".to_owned(), (1..levels).fold(Value::Null, |value, _| Value::Array(vec![value])))]))
         };

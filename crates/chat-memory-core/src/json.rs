@@ -173,9 +173,14 @@ fn parse_within(text: &str, limit: usize) -> Result<Value, JsonError> {
     })
 }
 
-/// Writes a value whose serialization cannot fail: its keys are texts, and JSON has all its numbers.
-pub(crate) fn text(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|e| unreachable!("a message has no JSON: {e}"))
+/// Writes a message or an entry as text. That cannot fail: its keys are texts, and JSON has all its numbers.
+pub(crate) fn text(of: &impl serde::Serialize) -> String {
+    serde_json::to_string(of).unwrap_or_else(|e| unreachable!("it has no JSON: {e}"))
+}
+
+/// Returns a message or an entry as a value, which cannot fail for the same reasons.
+pub(crate) fn value(of: &impl serde::Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_else(|e| unreachable!("it has no JSON: {e}"))
 }
 
 /// Returns how deeply a value nests: 0 for a scalar, 1 for a flat list or object.

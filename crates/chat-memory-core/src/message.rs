@@ -336,34 +336,10 @@ impl Message {
 
     /// Returns the message's JSON form.
     pub fn to_value(&self) -> Value {
-        let mut fields = Map::new();
-        fields.insert("role".into(), self.role.as_str().into());
-        let mut put = |key: &str, value: Option<Value>| {
-            if let Some(value) = value.or_else(|| self.extra.get(key).cloned()) {
-                fields.insert(key.to_owned(), value);
-            }
-        };
-        put(
-            "content",
-            self.content.as_ref().map(|content| match content {
-                Content::Text(text) => Value::String(text.clone()),
-                Content::Parts(parts) => parts.iter().map(|part| Value::Object(part.0.clone())).collect(),
-            }),
-        );
-        put("name", self.name.clone().map(Value::String));
-        put("id", self.id.clone().map(Value::String));
-        let calls = || self.tool_calls.iter().map(|call| Value::Object(call.0.clone())).collect();
-        put("tool_calls", (!self.tool_calls.is_empty()).then(calls));
-        put("tool_call_id", self.tool_call_id.clone().map(Value::String));
-        for (key, value) in &self.extra {
-            if !fields.contains_key(key) {
-                fields.insert(key.clone(), value.clone());
-            }
-        }
-        Value::Object(fields)
+        json::value(self)
     }
 
-    /// Returns the text of the message's JSON form, as [`to_value`](Self::to_value) and without building it.
+    /// Returns the text of the message's JSON form.
     pub fn to_json(&self) -> String {
         json::text(self)
     }
@@ -437,15 +413,18 @@ impl Message {
         of_fields(&self.extra).max(1 + parts).max(1 + calls)
     }
 
+    /// Checks that the message's JSON form does not nest deeper than [`json::MAX_DEPTH`].
+    pub(crate) fn check_depth(&self) -> Result<(), MessageError> {
+        if self.depth() > json::MAX_DEPTH { Err(MessageError::new(json::too_deep("message"))) } else { Ok(()) }
+    }
+
     /// Checks that the message can be stored and loaded unchanged.
     ///
     /// # Errors
     /// [`MessageError`] if [`extra`](Message::extra) names a field that is also set directly, or if the JSON nests deeper than
     /// [`json::MAX_DEPTH`].
     pub fn check(&self) -> Result<(), MessageError> {
-        if self.depth() > json::MAX_DEPTH {
-            return Err(MessageError::new(json::too_deep("message")));
-        }
+        self.check_depth()?;
         // Only such a field can make a difference, so most messages are not read again.
         let taken = self.extra.keys().find(|key| Self::FIELDS.contains(&key.as_str()));
         if let Some(field) = taken

@@ -289,7 +289,7 @@ fn raw_connection(options: &Options) -> Result<Connection, Failure> {
     let db = Connection::open_with_flags(&options.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(options.busy_timeout)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Otherwise SQLite, built with STAT4, compiles a statement again whenever other values are bound: half of a window's time.
+    // Otherwise SQLite, built with STAT4, compiles a statement again whenever other values are bound: half of a window's instructions.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(db)
 }

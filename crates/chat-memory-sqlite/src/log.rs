@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use super::failure::Failure;
 use super::schema;
 use chat_memory_core::error::{Error, ErrorKind};
-use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, AppendId, Cost, Expiry, History, Identity, KEY_LIFETIME, Load, Position, Record, Walk};
 use chat_memory_core::{Entry, SessionId, Timestamp};
 
@@ -411,7 +410,7 @@ fn read_entries(db: &Connection, text: &str) -> Result<Vec<Entry>, String> {
     if let Some(other) = entries.iter().find(|entry| entry.as_message().is_none())
         && !schema::has_other_entries(db).map_err(|e| e.to_string())?
     {
-        Message::from_value(other.to_value()).map_err(|e| e.to_string())?;
+        other.require_message().map_err(|e| e.to_string())?;
     }
     Ok(entries)
 }

@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::overlay::{OVERLAY_KEY, Overlay};
 use super::{Placed, openai};
-use crate::json;
 use crate::message::{Message, MessageError, Role};
 
 /// A form whose lists are converted.
@@ -62,9 +61,7 @@ pub(super) fn read<F: Convert>(list: Vec<Value>) -> Result<Vec<Placed<Message>>,
         for unit in read_run::<F>(run).map_err(|e| within(e, place))? {
             let last = place + unit.values.len() - 1;
             for message in unit.messages {
-                if message.depth() > json::MAX_DEPTH {
-                    return Err(MessageError::new(json::too_deep("message")).at(place));
-                }
+                message.check_depth().map_err(|e| e.at(place))?;
                 read.push((last, message));
             }
             place = last + 1;

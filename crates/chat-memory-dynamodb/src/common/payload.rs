@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::{Entry, Message};
-use serde_json::Value;
 use zstd::bulk::Decompressor;
 
 /// The maximum number of parts of a record: what four digits can number, since beyond that their sort keys would be out of order.
@@ -78,27 +77,22 @@ pub(crate) fn entries(text: &str, others: bool) -> Result<Vec<Entry>, String> {
     if entries.is_empty() {
         return Err("there is no message".to_owned());
     }
-    for (n, entry) in entries.iter().enumerate() {
-        check(entry, others).map_err(|why| format!("message {} {why}", n + 1))?;
+    if !others {
+        for (n, entry) in entries.iter().enumerate() {
+            entry.require_message().map_err(|e| format!("message {} is not a message ({e})", n + 1))?;
+        }
     }
     Ok(entries)
 }
 
 /// Reads an entry; `others` as in [`entries`].
 pub(crate) fn entry(text: &str, others: bool) -> Result<Entry, String> {
-    let entry = serde_json::from_str(text).map_err(|e: serde_json::Error| {
+    let entry: Entry = serde_json::from_str(text).map_err(|e| {
         let expected = if e.is_data() { "a JSON object" } else { "JSON" };
         format!("is not {expected} ({e})")
     })?;
-    check(&entry, others).map(|()| entry)
-}
-
-fn check(entry: &Entry, others: bool) -> Result<(), String> {
-    match entry {
-        Entry::Other(fields) if !others => {
-            let why = Message::from_value(Value::Object(fields.clone())).err();
-            Err(format!("is not a message ({})", why.map(|e| e.to_string()).unwrap_or_default()))
-        }
-        _ => Ok(()),
+    if !others {
+        entry.require_message().map_err(|e| format!("is not a message ({e})"))?;
     }
+    Ok(entry)
 }

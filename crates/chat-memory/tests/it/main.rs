@@ -25,6 +25,7 @@ mod format_2;
 mod fuzz_targets;
 mod iam;
 mod large;
+#[cfg(feature = "dynamodb")]
 mod list_hidden;
 mod list_layout;
 mod processes;

@@ -26,7 +26,6 @@
 use serde_json::Value;
 
 use super::{Form, read_each, write_each};
-use crate::json;
 use crate::message::{Message, MessageError};
 
 mod calls;
@@ -71,9 +70,7 @@ pub(super) const FORM: Form = Form {
 /// to LangChain that no model should see), or if the message would nest deeper than [`json::MAX_DEPTH`].
 pub fn from_value(value: Value) -> Result<Message, MessageError> {
     let message = read(&Stored::from_value(value)?);
-    if message.depth() > json::MAX_DEPTH {
-        return Err(MessageError::new(json::too_deep("message")));
-    }
+    message.check_depth()?;
     Ok(message)
 }
 

@@ -143,8 +143,8 @@ pub(super) fn kind_of(message: &Message) -> &'static str {
 
 /// Whether a field of `extra` goes into `additional_kwargs` under its own name, and back.
 fn is_shared(key: &str, value: &Value) -> bool {
-    let ours = ["role", "content", "name", "id", "tool_calls", "tool_call_id", EXTRAS_KEY, OVERLAY_KEY, ROLE_KEY, DEVELOPER_KEY];
-    !ours.contains(&key) && is_shown(value)
+    let ours = [EXTRAS_KEY, OVERLAY_KEY, ROLE_KEY, DEVELOPER_KEY];
+    !ours.contains(&key) && !Message::FIELDS.contains(&key) && is_shown(value)
 }
 
 /// Whether a value may be part of the visible message. The levels that LangChain's form adds must not make the whole too deep to

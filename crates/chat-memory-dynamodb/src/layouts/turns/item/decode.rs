@@ -237,8 +237,9 @@ impl Reader<'_> {
             (None, Codec::Json) if may_be_none => Ok(Stored::Here(Vec::new())),
             (Some(AttributeValue::L(items)), Codec::Json) if !items.is_empty() => {
                 let texts = items.iter().enumerate().map(|(n, item)| match item {
-                    AttributeValue::S(text) => entry_of(text, others)
-                        .map_err(|why| wrong(format!("message {} of its attribute {MESSAGES:?} {why}", n + 1))),
+                    AttributeValue::S(text) => {
+                        entry(text, others).map_err(|why| wrong(format!("message {} of its attribute {MESSAGES:?} {why}", n + 1)))
+                    }
                     _ => Err(wrong(format!("message {} of its attribute {MESSAGES:?} is not a string", n + 1))),
                 });
                 texts.collect::<Result<_, _>>().map(Stored::Here)
@@ -250,8 +251,4 @@ impl Reader<'_> {
             _ => Err(self.wrong(MESSAGES, "a list of strings, or binary with a codec")),
         }
     }
-}
-
-fn entry_of(text: &str, others: bool) -> Result<Entry, String> {
-    entry(text, others)
 }
