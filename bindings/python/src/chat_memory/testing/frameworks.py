@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pydantic_ai.conversation_store import ConversationStore
     from strands.session import SessionManager
 
+_STALE_ATTEMPTS = 200
+"""How often an event is tried while other writers come first: more than all of their events."""
+
 Prepare = Callable[[], None]
 """Creates what a memory needs, such as its table."""
 
@@ -111,13 +114,14 @@ class AdkSessionService(_Prepared):
     async def _append(self, session: str, event: Any) -> None:
         from google.adk.errors import StaleSessionError
 
-        while True:
+        for attempt in range(_STALE_ATTEMPTS):
             opened = await self._session(session)
             try:
                 await self._service.append_event(opened, event)
+                return
             except StaleSessionError:
-                continue
-            return
+                if attempt + 1 == _STALE_ATTEMPTS:
+                    raise
 
     async def read(self, session: str) -> list[Said]:
         found: list[Said] = []
