@@ -45,7 +45,7 @@ as_text! {
     PageCursor: str::parse,
 }
 
-/// Known fields come first, in the order of [`Message::FIELDS`]; then the others, as they came.
+/// Known fields come first, in the order in which `Message` declares them; then the others, as they came.
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         /// Writes a known field: what the message has, else what `extra` has under that name.

@@ -67,7 +67,7 @@ pub(super) const FORM: Form = Form {
 ///
 /// # Errors
 /// [`MessageError`] if the value is not an object with a `type` and `data`, if the type is unknown or is `remove` (an instruction
-/// to LangChain that no model should see), or if the message would nest deeper than [`json::MAX_DEPTH`].
+/// to LangChain that no model should see), or if the message would nest deeper than [`MAX_DEPTH`](crate::json::MAX_DEPTH).
 pub fn from_value(value: Value) -> Result<Message, MessageError> {
     let message = read(&Stored::from_value(value)?);
     message.check_depth()?;
