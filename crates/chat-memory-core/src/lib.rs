@@ -2,6 +2,7 @@
 //! crate `chat-memory`, which re-exports all of this and adds the stores.
 
 pub mod backend;
+pub mod checkpoints;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod data;

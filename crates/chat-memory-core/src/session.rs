@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::store::AppendId;
 
 /// Prefixes of our own partition keys; a session id must not start with one (docs/formats.md, "Partition keys").
-const RESERVED: [&str; 2] = ["ns#", "dir#"];
+const RESERVED: [&str; 3] = ["ns#", "dir#", crate::checkpoints::PARTITION];
 
 /// Returns the text if it is a valid name: not empty, at most `max` bytes of UTF-8, no control characters.
 fn checked(what: &str, name: String, max: usize) -> Result<String, Error> {
@@ -62,7 +62,7 @@ macro_rules! name {
 
 name!(
     /// The id of a session: any text of 1 to 1,000 bytes without control characters that does not start with a reserved prefix
-    /// (`ns#`, `dir#`).
+    /// (`ns#`, `dir#`, `ckpt#`).
     ///
     /// ```
     /// use chat_memory::SessionId;
@@ -184,10 +184,10 @@ mod tests {
 
     #[test]
     fn invalid_session_ids_are_refused() {
-        for good in ["a", "user:42", "ns", "dir", "日本", "a b", &"x".repeat(1000)] {
+        for good in ["a", "user:42", "ns", "dir", "ckpt", "日本", "a b", &"x".repeat(1000)] {
             assert!(SessionId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", &"x".repeat(1001), &"x".repeat(3000)] {
+        for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", "ckpt#a", &"x".repeat(1001), &"x".repeat(3000)] {
             assert!(SessionId::new(bad).expect_err(bad).is_invalid());
         }
     }

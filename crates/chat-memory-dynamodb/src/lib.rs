@@ -2,6 +2,7 @@
 //! store it (see docs/formats.md).
 
 pub mod admin;
+mod checkpoints;
 mod common;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

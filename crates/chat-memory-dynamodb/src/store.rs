@@ -8,6 +8,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use tokio::sync::OnceCell;
 
+use super::checkpoints::TableRows;
 use super::common::names::Partitions;
 use super::common::queue::Queues;
 use super::common::retry::Retry;
@@ -20,6 +21,7 @@ use super::options::{Layout, Options, Roll};
 use super::table::Clock;
 use super::table::sdk::{Failure, Schema, SdkTable, Trouble};
 use chat_memory_core::backend::{EntryIdCache, Moment};
+use chat_memory_core::checkpoints::{CheckpointOptions, CheckpointStore};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{
     Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Load, SessionInfo, SessionPage,
@@ -308,6 +310,30 @@ impl DynamoDbStore {
             Err(error) if self.layout().await? == Layout::Turns => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the checkpoints in the same table, with this store's client and namespace, and with its retention unless the options
+    /// have one. Sessions and threads do not meet, whatever their names. The table must have a partition key and a sort key; whether it has is found by the first operation.
+    ///
+    /// ```
+    /// use chat_memory::checkpoints::CheckpointOptions;
+    /// use chat_memory::store::dynamodb::{DynamoDbStore, Options};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = DynamoDbStore::open(Options::new("chats").with_region("eu-west-1")).await?;
+    /// let checkpoints = store.checkpoints(CheckpointOptions::default());
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoints(&self, options: CheckpointOptions) -> CheckpointStore {
+        let own = &self.0.options;
+        let rows = TableRows {
+            table: self.0.table.clone(),
+            clock: SystemClock,
+            deadline: own.deadline,
+            is_list: self.0.list.initialized() || own.settled_layout() == Some(Layout::List),
+        };
+        let retention = options.retention.or(own.retention);
+        CheckpointStore::new(rows, options.with_namespace(own.namespace.clone()).with_retention(retention))
     }
 
     /// The operations that this store and its clones have sent so far, by the names that IAM also uses.

@@ -68,10 +68,24 @@ impl Failure {
 /// nevertheless be in the write-ahead log and be restored when the file is next recovered. Without a lock or without space, its
 /// last page was never written.
 pub(super) fn commit_failed(error: rusqlite::Error, ticket: Ticket) -> Failure {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => Failure::Sqlite(error),
-        _ => Failure::Final(Error::in_doubt(ticket, &error).with_source(error)),
+    if never_written(&error) {
+        return Failure::Sqlite(error);
     }
+    Failure::Final(Error::in_doubt(ticket, &error).with_source(error))
+}
+
+/// Returns the error of a failed `COMMIT` of something that is safe to write again, such as a checkpoint. See [`commit_failed`].
+pub(super) fn commit_outcome_unknown(error: rusqlite::Error, what: &str) -> Failure {
+    if never_written(&error) {
+        return Failure::Sqlite(error);
+    }
+    let sentence = format!("{what} outcome unknown ({error}): it may be stored; put it again, it is never stored twice");
+    Failure::Final(Error::new(ErrorKind::InDoubt, sentence).with_source(error))
+}
+
+/// Whether nothing of a transaction whose `COMMIT` failed can have reached the disk.
+fn never_written(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull))
 }
 
 fn explained(error: rusqlite::Error, options: &Options) -> Error {

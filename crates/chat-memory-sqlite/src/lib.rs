@@ -30,6 +30,7 @@ use chat_memory_core::store::{
 use chat_memory_core::{SessionId, Timestamp};
 
 mod batch;
+mod checkpoints;
 mod connect;
 mod failure;
 mod listing;

@@ -24,7 +24,7 @@ impl<'c> Transaction<'c> {
         Ok(Self(db))
     }
 
-    fn to_read(db: &'c Connection) -> rusqlite::Result<Self> {
+    pub(super) fn to_read(db: &'c Connection) -> rusqlite::Result<Self> {
         db.prepare_cached("BEGIN")?.execute([])?;
         Ok(Self(db))
     }

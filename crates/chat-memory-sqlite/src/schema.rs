@@ -59,6 +59,17 @@ CREATE INDEX clears ON records (session, seq) WHERE rewind = 0;
 CREATE INDEX purges ON records (purge_at) WHERE purge_at IS NOT NULL;
 ";
 
+const CHECKPOINTS: &str = "
+CREATE TABLE checkpoints (
+    partition TEXT NOT NULL,
+    sort      TEXT NOT NULL,
+    body      BLOB NOT NULL,
+    purge_at  INTEGER,
+    PRIMARY KEY (partition, sort)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX checkpoint_purges ON checkpoints (purge_at) WHERE purge_at IS NOT NULL;
+";
+
 /// For a listed session in a version 1 file, which does not store it: when it was last written to.
 macro_rules! last_at {
     () => {
@@ -190,6 +201,17 @@ pub(super) fn has_other_entries(db: &Connection) -> rusqlite::Result<bool> {
 /// refuse the file. The caller has begun the transaction.
 pub(super) fn allow_other_entries(db: &Connection) -> rusqlite::Result<()> {
     if has_other_entries(db)? { Ok(()) } else { db.pragma_update(None, "user_version", FORMAT_VERSION) }
+}
+
+/// Whether the file has a table of checkpoints.
+pub(super) fn has_checkpoints(db: &Connection) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'checkpoints'")?.exists([])
+}
+
+/// Creates the table of checkpoints, before its first row is written. Programs that know nothing of it ignore it, so the file's
+/// version stays. The caller has begun the transaction.
+pub(super) fn allow_checkpoints(db: &Connection) -> rusqlite::Result<()> {
+    if has_checkpoints(db)? { Ok(()) } else { db.execute_batch(CHECKPOINTS) }
 }
 
 /// Makes a file of an older version readable if it may not be changed or has no room.

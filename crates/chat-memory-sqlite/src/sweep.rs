@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::checkpoints::DELETE as DELETE_CHECKPOINT;
 use super::failure::Failure;
 use super::log::{STAYS, Transaction, damaged_record, damaged_session, unlist};
+use super::schema;
 use chat_memory_core::Timestamp;
 
 /// Records erased per transaction, so that other writers do not wait long.
@@ -18,6 +20,8 @@ pub(super) const TAKEN_BACK: &str = "SELECT 1 FROM records WHERE session = ?1 AN
 pub(super) const NEXT_ROW: &str = "SELECT min(seq) FROM records WHERE session = ?1 AND seq >= ?2";
 
 pub(super) const IS_DUE: &str = "SELECT 1 FROM records WHERE purge_at <= ?1 LIMIT 1";
+
+pub(super) const DUE_CHECKPOINTS: &str = "SELECT partition, sort FROM checkpoints WHERE purge_at <= ?1 LIMIT ?2";
 
 /// The result of one step of a sweep.
 pub(super) struct Step {
@@ -88,6 +92,33 @@ pub(super) fn purge_a_little(db: &Connection, now: Timestamp) -> Result<u64, Fai
 /// A record in the middle of its log becomes a dead stub (no messages, no expiry) that keeps its number and its rewind; dead
 /// stubs at the start of the log are deleted. The newest record stays, so that no number is ever used twice.
 pub(super) fn purge(db: &Connection, now: Timestamp) -> Result<u64, Failure> {
+    Ok(purge_records(db, now)? + purge_checkpoints(db, now)?)
+}
+
+/// Deletes a few of the rows of checkpoints that may go, and returns how many.
+fn purge_checkpoints(db: &Connection, now: Timestamp) -> Result<u64, Failure> {
+    if !schema::has_checkpoints(db)? {
+        return Ok(0);
+    }
+    let due = || -> rusqlite::Result<Vec<(String, String)>> {
+        let mut query = db.prepare_cached(DUE_CHECKPOINTS)?;
+        query.query_map(params![now.as_secs(), PER_STEP], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    if due()?.is_empty() {
+        return Ok(0);
+    }
+    let transaction = Transaction::to_write(db)?;
+    // Read again: another process may have deleted some, or put others in their place.
+    let due = due()?;
+    let mut delete = db.prepare_cached(DELETE_CHECKPOINT)?;
+    for (partition, sort) in &due {
+        delete.execute([partition, sort])?;
+    }
+    transaction.commit()?;
+    Ok(due.len() as u64)
+}
+
+fn purge_records(db: &Connection, now: Timestamp) -> Result<u64, Failure> {
     // Usually there is nothing to do, and this needs no lock.
     let due = db.prepare_cached(IS_DUE)?.query_row([now.as_secs()], |_| Ok(())).optional()?;
     if due.is_none() {

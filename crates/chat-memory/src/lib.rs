@@ -4,6 +4,7 @@
 //! A [session](SessionId) is a log of records. One [append](Append) writes one record of one or more [messages](Message), so a
 //! turn is written whole or not at all. The [`store`] module documents what every store promises.
 
+pub mod checkpoints;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -16,7 +17,7 @@ pub use chat_memory_core::{
     SessionId, Timestamp, ToolCall, backend, error, json, memory, message, wire,
 };
 #[cfg(feature = "conformance")]
-pub use chat_memory_core::{conformance, conformance_tests};
+pub use chat_memory_core::{checkpoint_conformance_tests, conformance, conformance_tests};
 
 /// Opens the store at a URL: `sqlite:PATH`, `dynamodb://TABLE`, `memory:` or a [registered](store::url::register) scheme, each with
 /// its settings after a `?` (see [`store::url`]).

@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::table::{Key, Range};
+use chat_memory_core::checkpoints;
 use chat_memory_core::error::Error;
 use chat_memory_core::{Namespace, Owner, SessionId, Timestamp};
 
@@ -47,6 +48,8 @@ pub(crate) const REV: &str = "rev";
 /// In an entry: when its session was last written to, up to an hour behind (epoch milliseconds).
 pub(crate) const LAST_AT: &str = "last_at";
 pub(crate) const SENT_AT: &str = "sent_at";
+/// In a row of a thread of checkpoints: its content.
+pub(crate) const BODY: &str = "body";
 
 /// The attributes that the `list` layout adds to a session's item, and the name of the mark in an element.
 pub(crate) const LIST_HEAD: &str = "chat_memory";
@@ -69,7 +72,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute with a meaning in an item, used or reserved. A table's keys and its TTL attribute (except [`TTL`] itself) must
 /// have other names, or one attribute would have to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 29] = [
+pub(crate) const ATTRIBUTES: [&str; 30] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -95,6 +98,7 @@ pub(crate) const ATTRIBUTES: [&str; 29] = [
     REV,
     LAST_AT,
     SENT_AT,
+    BODY,
     "ref",
     "parent",
     "summary",
@@ -150,10 +154,18 @@ impl Partitions {
         SessionId::new(pk.strip_prefix(&self.prefix)?).ok()
     }
 
-    /// The namespace that a partition belongs to, if these partitions have no namespace.
+    /// The namespace that a partition of sessions belongs to, if these partitions have no namespace.
     pub(crate) fn anothers<'a>(&self, pk: &'a str) -> Option<&'a str> {
         let (name, rest) = pk.strip_prefix("ns#").filter(|_| self.prefix.is_empty())?.split_once('#')?;
-        (Namespace::new(name).is_ok() && !rest.is_empty()).then_some(name)
+        let is_session = !rest.is_empty() && !rest.starts_with(checkpoints::PARTITION);
+        (Namespace::new(name).is_ok() && is_session).then_some(name)
+    }
+
+    /// Whether a partition belongs to a thread of checkpoints, here or in a namespace.
+    pub(crate) fn is_thread(&self, pk: &str) -> bool {
+        let Some(rest) = pk.strip_prefix(&self.prefix) else { return false };
+        let inner = rest.strip_prefix("ns#").filter(|_| self.prefix.is_empty()).and_then(|rest| rest.split_once('#'));
+        [Some(rest), inner.map(|(_, rest)| rest)].iter().flatten().any(|rest| rest.starts_with(checkpoints::PARTITION))
     }
 
     /// The owner whose directory a partition is; empty for unowned sessions. `None` if it is no directory.
@@ -238,4 +250,29 @@ pub(crate) fn records(pk: String, from: u64, to: u64) -> Range {
     // Sort keys order like the numbers as long as they have the same number of digits.
     let [from, to] = [from, to].map(|seq| record_sk(seq.min(MAX_SEQ)));
     Range { pk, from, to, newest_first: true, limit: None, eventual: false, only: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_threads_are_no_sessions() {
+        let (all, acme) = (Partitions::new(None), Partitions::new(Some(&Namespace::new("acme").expect("a good name"))));
+        for (partitions, pk, is_thread) in [
+            (&all, "ckpt#trip", true),
+            (&all, "ns#acme#ckpt#trip", true),
+            (&acme, "ns#acme#ckpt#trip", true),
+            (&all, "trip", false),
+            (&all, "ns#acme#trip", false),
+            (&acme, "ns#acme#trip", false),
+            (&acme, "ckpt#trip", false),
+            (&all, "dir#ckpt#0", false),
+        ] {
+            assert_eq!(partitions.is_thread(pk), is_thread, "{pk}");
+            assert!(!is_thread || !partitions.is_session(pk) && partitions.anothers(pk).is_none(), "{pk}");
+        }
+        assert_eq!(all.anothers("ns#acme#trip"), Some("acme"));
+        assert!(acme.is_session("ns#acme#trip"));
+    }
 }

@@ -229,6 +229,11 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
     /// Invalid if it is one of these, since then it has another meaning.
     async fn ttl_attribute(&self, taken: &[&str], cost: &mut Cost) -> Result<Option<String>, Fault>;
 
+    /// Whether the table is known to have no sort key.
+    fn lacks_sort_key(&self) -> bool {
+        false
+    }
+
     /// Tests on a reserved key whether the credentials allow an operation; changes nothing.
     async fn try_out(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Fault>;
 }

@@ -4,9 +4,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use super::*;
-use crate::{listing, log, sweep};
+use crate::{checkpoints, listing, log, sweep};
 use chat_memory_core::Error;
-use chat_memory_core::store::Appended;
+use chat_memory_core::checkpoints::Rows as _;
+use chat_memory_core::store::{Appended, Cost};
 
 #[tokio::test]
 async fn full_disk_refuses_writes_and_keeps_stored_data() {
@@ -285,10 +286,23 @@ async fn no_statement_reads_a_whole_table() {
     let (_folder, path) = folder();
     let store = SqliteStore::open(&path).await.expect("a new file");
     say(&store, "s", "x").await;
+    let row = chat_memory_core::checkpoints::Row { sort: "s".to_owned(), body: Vec::new(), purge_at: None };
+    let absent = chat_memory_core::checkpoints::Condition::Absent;
+    store.rows().put("p", &row, absent, &mut Cost::default()).await.expect("a put");
     let db = Connection::open(&path).expect("the file");
     let of_logs = [log::HEAD, log::BACKWARDS_FROM, log::BY_KEY, log::BY_TICKET];
     let of_sweeps = [sweep::NEWEST_CLEAR, sweep::BEFORE, sweep::TAKEN_BACK, sweep::NEXT_ROW, sweep::IS_DUE];
-    for sql in of_logs.into_iter().chain(of_sweeps).chain([listing::BY_START, listing::BY_ACTIVITY]) {
+    let of_checkpoints = [
+        checkpoints::UP,
+        checkpoints::DOWN,
+        checkpoints::ONE,
+        checkpoints::DELETE,
+        checkpoints::REPLACE,
+        checkpoints::NEXT_PARTITION,
+        sweep::DUE_CHECKPOINTS,
+    ];
+    let of_lists = [listing::BY_START, listing::BY_ACTIVITY];
+    for sql in of_logs.into_iter().chain(of_sweeps).chain(of_lists).chain(of_checkpoints) {
         let mut explained = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
         let nothing = vec![rusqlite::types::Null; explained.parameter_count()];
         let steps: Vec<String> = explained

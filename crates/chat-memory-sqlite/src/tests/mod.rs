@@ -10,6 +10,7 @@ use chat_memory_core::message::Message;
 use chat_memory_core::store::{Append, ChatStore, Load};
 use chat_memory_core::{SessionId, Timestamp};
 
+mod checkpoints;
 mod directory;
 mod entries;
 mod erasing;

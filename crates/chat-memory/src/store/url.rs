@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::ChatStore;
 use crate::backend::settings::{boolean, invalid, quoted};
+use crate::checkpoints::{CheckpointOptions, CheckpointStore};
 use crate::{Error, ErrorKind, Namespace};
 
 #[cfg(feature = "dynamodb")]
@@ -151,6 +152,14 @@ impl StoreUrl {
     /// Errors of opening the store.
     pub async fn open(&self) -> Result<Arc<dyn ChatStore>, Error> {
         self.scheme.open(self).await
+    }
+
+    /// Opens the checkpoints in the store; see [`checkpoints::open`](crate::checkpoints::open).
+    ///
+    /// # Errors
+    /// Unsupported if the scheme has none; errors of opening the store.
+    pub async fn open_checkpoints(&self, options: CheckpointOptions) -> Result<CheckpointStore, Error> {
+        self.scheme.open_checkpoints(self, options).await
     }
 
     /// Returns the options of the DynamoDB store; `None` if it is another store.

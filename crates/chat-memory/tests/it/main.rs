@@ -10,6 +10,7 @@ mod dynamodb;
 #[cfg(feature = "dynamodb")]
 mod list;
 
+mod checkpoints;
 mod clocks;
 mod conformance;
 mod conformance_catches;
@@ -31,6 +32,7 @@ mod list_layout;
 mod processes;
 mod real_data;
 mod retention;
+mod sqlite_checkpoints;
 mod sqlite_failing_disk;
 mod sqlite_processes;
 mod tokens;

@@ -152,10 +152,11 @@ impl Ids {
         SessionId::stored(id).ok()
     }
 
-    /// Whether an item is one of our side items and not a session's own. Both its key, which an original could have given to a
-    /// session, and the version attribute, which only we write, must show it.
+    /// Whether an item is one of our side items, or of a thread of checkpoints, and not a session's own. Both its key, which an
+    /// original could have given to a session, and the version attribute, which only we write, must show it.
     pub(super) fn is_ours(&self, key: &Key, attributes: Option<&Attributes>) -> bool {
-        self.side_of(key).is_some() && attributes.is_some_and(|attributes| attributes.contains_key(VERSION))
+        (self.side_of(key).is_some() || self.partitions.is_thread(&key.pk))
+            && attributes.is_some_and(|attributes| attributes.contains_key(VERSION))
     }
 
     /// The session (empty if the key does not hold it) and the id of a side item, from its key.

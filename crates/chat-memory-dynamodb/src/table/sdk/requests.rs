@@ -160,6 +160,10 @@ impl Table for SdkTable {
         self.purging_attribute(taken, cost).await
     }
 
+    fn lacks_sort_key(&self) -> bool {
+        self.known_schema().is_some_and(|schema| schema.sort.is_none())
+    }
+
     async fn try_out(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Fault> {
         match self.probe(operation, key, cost).await {
             Ok(()) => Ok(()),

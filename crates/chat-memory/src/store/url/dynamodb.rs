@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{Scheme, StoreUrl, credentials};
 use crate::Error;
+use crate::checkpoints::{CheckpointOptions, CheckpointStore};
 use crate::store::ChatStore;
 use crate::store::dynamodb::{DynamoDbStore, Options};
 
@@ -37,5 +38,9 @@ impl Scheme for DynamoDb {
 
     async fn open(&self, url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
         Ok(Arc::new(DynamoDbStore::open(options(url)?).await?))
+    }
+
+    async fn open_checkpoints(&self, url: &StoreUrl, kept: CheckpointOptions) -> Result<CheckpointStore, Error> {
+        Ok(DynamoDbStore::open(options(url)?).await?.checkpoints(kept))
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{Scheme, StoreUrl};
 use crate::backend::settings::{invalid, retention};
+use crate::checkpoints::{CheckpointOptions, CheckpointStore, InMemoryRows};
 use crate::store::{ChatStore, InMemoryStore};
 use crate::{Error, Namespace};
 
@@ -42,5 +43,10 @@ impl Scheme for Memory {
 
     async fn open(&self, url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
         Ok(Arc::new(kept(url)?.map_or_else(InMemoryStore::new, InMemoryStore::with_retention)))
+    }
+
+    async fn open_checkpoints(&self, url: &StoreUrl, options: CheckpointOptions) -> Result<CheckpointStore, Error> {
+        let retention = options.retention.or(kept(url)?);
+        Ok(CheckpointStore::new(InMemoryRows::new(), options.with_retention(retention)))
     }
 }

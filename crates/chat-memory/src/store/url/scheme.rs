@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 
 use super::StoreUrl;
+use crate::checkpoints::{CheckpointOptions, CheckpointStore};
 use crate::store::ChatStore;
 use crate::{Error, ErrorKind, Namespace};
 
@@ -46,6 +47,19 @@ pub trait Scheme: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Errors from opening the store.
     async fn open(&self, url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error>;
+
+    /// Opens the [checkpoints](crate::checkpoints) of a URL. By default the scheme has none.
+    ///
+    /// # Errors
+    /// Unsupported if the scheme has none; errors from opening the store.
+    async fn open_checkpoints(&self, url: &StoreUrl, options: CheckpointOptions) -> Result<CheckpointStore, Error> {
+        let _ = (url, options);
+        let form = self.form();
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("no checkpoints in a store of the form {form}; keep them in sqlite:PATH, dynamodb://TABLE or memory:"),
+        ))
+    }
 }
 
 static REGISTERED: RwLock<Vec<Arc<dyn Scheme>>> = RwLock::new(Vec::new());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Scheme, StoreUrl};
+use crate::checkpoints::{CheckpointOptions, CheckpointStore};
 use crate::store::ChatStore;
 use crate::store::sqlite::{SqliteBuilder, SqliteStore};
 use crate::{Error, Namespace};
@@ -51,5 +52,9 @@ impl Scheme for Sqlite {
 
     async fn open(&self, url: &StoreUrl) -> Result<Arc<dyn ChatStore>, Error> {
         Ok(Arc::new(builder(url)?.open().await?))
+    }
+
+    async fn open_checkpoints(&self, url: &StoreUrl, options: CheckpointOptions) -> Result<CheckpointStore, Error> {
+        Ok(builder(url)?.open().await?.checkpoints(options))
     }
 }

@@ -1,0 +1,650 @@
+//! The engine's operations that read, and what all operations share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedMutexGuard};
+
+use super::buffer::{At, Buffer};
+use super::format::Entry;
+use super::keys::{self, Log, Place};
+use super::read::{Found, Known, Walk, steady};
+use super::rows::{MAX_BODY, RowRange, Rows};
+use super::{ChannelHistory, Checkpoint, Costed};
+use crate::error::Error;
+use crate::session::{Namespace, SessionId};
+use crate::store::Cost;
+use crate::store::position::Moment;
+use crate::timestamp::Timestamp;
+
+/// How a [`CheckpointStore`] keeps threads.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CheckpointOptions {
+    /// The tenant, whose threads no other tenant's store sees.
+    pub namespace: Option<Namespace>,
+    /// How long a checkpoint is kept after it was put; `None`: for good.
+    pub retention: Option<Duration>,
+    /// How long a task's writes wait for the next checkpoint, in whose row they cost nothing. Until they are stored, a crash loses
+    /// them, and their task runs again. Zero: they are stored at once. Interrupts, errors and resumes are always stored at once.
+    pub window: Duration,
+    /// The most bytes of states to remember, so that a put need not read the checkpoint before it.
+    pub cache_bytes: usize,
+}
+
+impl Default for CheckpointOptions {
+    fn default() -> Self {
+        Self { namespace: None, retention: None, window: Duration::from_millis(150), cache_bytes: 64 << 20 }
+    }
+}
+
+impl CheckpointOptions {
+    /// Sets the tenant.
+    #[must_use]
+    pub fn with_namespace(self, namespace: impl Into<Option<Namespace>>) -> Self {
+        Self { namespace: namespace.into(), ..self }
+    }
+
+    /// Sets how long a checkpoint is kept.
+    #[must_use]
+    pub fn with_retention(self, retention: impl Into<Option<Duration>>) -> Self {
+        Self { retention: retention.into(), ..self }
+    }
+
+    /// Sets how long a task's writes wait for the next checkpoint.
+    #[must_use]
+    pub fn with_window(self, window: Duration) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Sets how many bytes of states to remember.
+    #[must_use]
+    pub fn with_cache_bytes(self, cache_bytes: usize) -> Self {
+        Self { cache_bytes, ..self }
+    }
+}
+
+/// Threads of checkpoints in a table. Cheap to clone; clones share what they remember.
+///
+/// ```
+/// use chat_memory::SessionId;
+/// use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore, InMemoryRows, NewCheckpoint, Typed};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let store = CheckpointStore::new(InMemoryRows::new(), CheckpointOptions::default());
+/// let thread = SessionId::new("trip")?;
+/// let json = |text: &str| Typed::new("json", text);
+/// let mut first = NewCheckpoint::new("1", None, json("{}"), json(r#"{"step": -1}"#));
+/// first.versions.insert("messages".into(), "1".into());
+/// first.values.insert("messages".into(), Some(json(r#"["Hi"]"#)));
+/// store.put(&thread, "", first).await?;
+/// let newest = store.load(&thread, "", None).await?.value.expect("it was put");
+/// assert_eq!(newest.values["messages"], json(r#"["Hi"]"#));
+///
+/// // Of two runs that start from it, one is refused.
+/// let next = |id: &str| NewCheckpoint::new(id, Some("1".into()), json("{}"), json("{}"));
+/// store.put(&thread, "", next("2")).await?;
+/// assert_eq!(store.put(&thread, "", next("3")).await.unwrap_err().kind(), chat_memory::ErrorKind::Conflict);
+/// # Ok::<(), chat_memory::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CheckpointStore(pub(super) Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) rows: Arc<dyn Rows>,
+    pub(super) options: CheckpointOptions,
+    logs: Mutex<HashMap<(String, Log), Remembered>>,
+    uses: AtomicU64,
+    /// Whether a log was forgotten: from then on, one that is not remembered may have been loaded.
+    forgot: AtomicBool,
+    pub(super) buffer: Mutex<Buffer>,
+    /// Tells that writes were stored, or could not be.
+    pub(super) stored: Notify,
+    #[cfg(feature = "simulation")]
+    pub(super) simulated: Option<super::simulation::Simulated>,
+}
+
+impl Inner {
+    pub(super) fn new(rows: Arc<dyn Rows>, options: CheckpointOptions) -> Self {
+        Self {
+            rows,
+            options,
+            logs: Mutex::default(),
+            uses: AtomicU64::new(0),
+            forgot: AtomicBool::new(false),
+            buffer: Mutex::default(),
+            stored: Notify::new(),
+            #[cfg(feature = "simulation")]
+            simulated: None,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        #[cfg(feature = "simulation")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.now();
+        }
+        Moment::now()
+    }
+
+    /// An id that no other call has, and that is greater than those of earlier calls by the same clock.
+    pub(super) fn unique(&self) -> String {
+        #[cfg(feature = "simulation")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.unique();
+        }
+        uuid::Uuid::now_v7().simple().to_string()
+    }
+
+    /// Whether the protocol keeps this rule.
+    #[cfg(feature = "simulation")]
+    pub(super) fn keeps(&self, rule: Rule) -> bool {
+        self.simulated.as_ref().is_none_or(|simulated| simulated.without != Some(rule))
+    }
+
+    /// Always: only simulations take rules out.
+    #[cfg(not(feature = "simulation"))]
+    pub(super) const fn keeps(&self, _: Rule) -> bool {
+        true
+    }
+
+    /// Whether what was found at this time may be otherwise by now: rows that the table was about to delete are gone.
+    pub(super) fn is_old(&self, found_at: Moment) -> bool {
+        self.keeps(Rule::Prompt) && found_at.age(self.now()) > SOLID / 2
+    }
+
+    /// How many bytes of rows a reader has to read at most to decode a checkpoint, besides its base.
+    pub(super) fn max_tail(&self) -> usize {
+        #[cfg(feature = "simulation")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.max_tail;
+        }
+        32 << 10
+    }
+
+    /// How many bytes a frame or a piece of one may have.
+    pub(super) fn max_frame(&self) -> usize {
+        #[cfg(feature = "simulation")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.max_frame;
+        }
+        MAX_BODY - ROW_OVERHEAD
+    }
+}
+
+/// What a row has besides its frame, generously.
+pub(super) const ROW_OVERHEAD: usize = 400;
+
+/// A rule of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A checkpoint is put on the condition that nothing follows the one before it.
+    Absent,
+    /// A removal first puts a fence after the last row.
+    Fence,
+    /// The place of a checkpoint that is removed gets a mark.
+    Marks,
+    /// An id is greater than all before it.
+    Greater,
+    /// What leans on a row that goes is written alone before.
+    Alone,
+    /// It is written only in place of the row that was read.
+    AsRead,
+    /// Only a checkpoint that follows its parent leans on anything of its parent's.
+    FollowerLeans,
+    /// Rows are removed newest first.
+    NewestFirst,
+    /// A base has an id of its own, even if it is of the same checkpoint.
+    OwnBase,
+    /// Only bases of checkpoints that are removed are removed.
+    KnownBases,
+    /// A put that is refused was perhaps stored before.
+    Repeat,
+    /// What was read of a log is believed for a time only.
+    TipLifetime,
+    /// A checkpoint leans only on what is there until it expires.
+    LeansUntil,
+    /// Checkpoints that have expired are not read.
+    SkipExpired,
+    /// A reader that missed a row reads again.
+    Steady,
+    /// A fence that hides rows stays until they are gone.
+    FenceStays,
+    /// Nothing is put after a row that the table may delete soon.
+    SolidEnd,
+    /// What was found at the end of a log is acted on soon.
+    Prompt,
+    /// What tasks wrote at a checkpoint goes after the checkpoint.
+    WritesGoLast,
+}
+
+/// What is remembered of a log.
+#[derive(Debug, Default)]
+struct Remembered {
+    state: Arc<tokio::sync::Mutex<LogState>>,
+    /// When it was last used, as a count of uses of any log.
+    used: u64,
+    bytes: usize,
+}
+
+/// What is known of a log. Whoever changes the log holds its lock.
+#[derive(Debug, Default)]
+pub(super) struct LogState {
+    pub(super) tip: Option<Tip>,
+    /// Whether the log was loaded, so that whoever puts its first checkpoint knows whether there is one.
+    pub(super) was_loaded: bool,
+}
+
+/// The end of a log, as it was when it was last read or written.
+#[derive(Debug, Clone)]
+pub(super) struct Tip {
+    /// The id in the last row, perhaps of a mark.
+    pub(super) last: Option<String>,
+    /// From when on the table may delete that row.
+    pub(super) purged_at: Option<Timestamp>,
+    /// The newest checkpoint.
+    pub(super) newest: Option<Arc<Known>>,
+    /// When this was read or written.
+    pub(super) at: Moment,
+}
+
+/// How long a tip may be believed. The marks of what was removed stay longer, so a put by what was read before a removal is refused.
+pub(super) const TIP_LIFETIME: Duration = Duration::from_hours(12);
+
+/// How long the last row of a log must stay at least for a put after it.
+pub(super) const SOLID: Duration = Duration::from_hours(2);
+
+/// How many logs to remember at most.
+const MAX_LOGS: usize = 10_000;
+
+impl CheckpointStore {
+    /// Creates a store on a table.
+    pub fn new(rows: impl Rows + 'static, options: CheckpointOptions) -> Self {
+        Self(Arc::new(Inner::new(Arc::new(rows), options)))
+    }
+
+    /// Creates a store on the same table that shares nothing else with this one.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Arc::new(Inner::new(self.0.rows.clone(), self.0.options.clone())))
+    }
+
+    /// Stores all writes that still wait, and returns when nothing uses the table any more: clones must be dropped.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush); the writes are then lost.
+    pub async fn close(self) -> Result<Cost, Error> {
+        let flushed = self.flush().await;
+        let inner = Arc::downgrade(&self.0);
+        drop(self);
+        while inner.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        flushed
+    }
+
+    /// Loads a checkpoint of a thread's namespace: the one with this id, or the newest. `None` if there is none.
+    ///
+    /// # Errors
+    /// Errors of the table; corrupt if what it holds cannot be read.
+    pub async fn load(&self, thread: &SessionId, namespace: &str, id: Option<&str>) -> Result<Costed<Option<Checkpoint>>, Error> {
+        let mut cost = Cost::default();
+        let (partition, log) = (self.partition(thread), Log::new(namespace));
+        self.settle(&partition, &mut cost).await?;
+        let mut state = self.lock(&partition, &log).await;
+        // Whoever asks for another checkpoint by its id has not learned whether there is any.
+        state.was_loaded |= id.is_none();
+        let found = match id {
+            None => self.newest(&partition, &log, &mut state, &mut cost).await?,
+            Some(id) => {
+                let mut found = self.find(&partition, &log, &state, id, &mut cost).await?;
+                // Only what follows it was read, and that may be a mark.
+                if let Some(found) = found.as_mut().filter(|found| found.is_newest) {
+                    let newest = self.newest(&partition, &log, &mut state, &mut cost).await?;
+                    found.is_newest = newest.is_some_and(|newest| newest.id() == id);
+                }
+                let now = self.0.now().wall;
+                found.filter(|found| !found.is_over(now))
+            }
+        };
+        self.remember(&partition, &log, &state);
+        Ok(Costed { value: found.map(|found| found.into_checkpoint(&log)).transpose()?, cost })
+    }
+
+    /// Lists checkpoints of a thread's namespace, newest first: those before the one with the id `before`, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn list(
+        &self,
+        thread: &SessionId,
+        namespace: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Costed<Vec<Checkpoint>>, Error> {
+        let mut cost = Cost::default();
+        let (partition, log) = (self.partition(thread), Log::new(namespace));
+        self.settle(&partition, &mut cost).await?;
+        let listed = steady!(self, self.list_once(&partition, &log, before, limit, &mut cost).await);
+        let value = self.unless_deleted(&partition, &log, before, listed, &mut cost).await?;
+        Ok(Costed { value, cost })
+    }
+
+    async fn list_once(
+        &self,
+        partition: &str,
+        log: &Log,
+        before: Option<&str>,
+        limit: usize,
+        cost: &mut Cost,
+    ) -> Result<Vec<Checkpoint>, Error> {
+        let now = self.0.now().wall;
+        let mut walk = Walk::new(&self.0, partition, log, before.map_or_else(|| log.whole(), |id| log.until(id)));
+        let mut listed: Vec<Checkpoint> = Vec::new();
+        while listed.len() < limit
+            && let Some(run) = walk.run(cost).await?
+        {
+            let is_meant = |found: &Found| before.is_none_or(|before| found.id() < before) && !found.is_over(now);
+            let room = limit - listed.len();
+            for found in run.into_iter().filter(is_meant).take(room) {
+                listed.push(found.into_checkpoint(log)?);
+            }
+        }
+        if let Some(first) = listed.first_mut().filter(|first| first.is_newest && before.is_some() && !walk.marks.is_empty()) {
+            first.is_newest = self.is_newest(partition, log, &first.id, cost).await?;
+        }
+        Ok(listed)
+    }
+
+    /// Returns the namespaces of a thread that have, or had, checkpoints.
+    ///
+    /// # Errors
+    /// Errors of the table.
+    pub async fn namespaces(&self, thread: &SessionId) -> Result<Costed<Vec<String>>, Error> {
+        let mut cost = Cost::default();
+        let logs = self.logs(&self.partition(thread), &mut cost).await?;
+        Ok(Costed { value: logs.iter().map(Log::namespace).collect(), cost })
+    }
+
+    /// Returns the threads of the whole table, a page at a time and in no order: the next page starts after `after`, which is what
+    /// the last one returned with it. A thread may come more than once. This reads the whole table.
+    ///
+    /// # Errors
+    /// Errors of the table.
+    pub async fn threads(&self, after: Option<&str>) -> Result<Costed<(Vec<SessionId>, Option<String>)>, Error> {
+        let mut cost = Cost::default();
+        let prefix = self.prefix();
+        let (partitions, next) = self.0.rows.partitions(&prefix, after, &mut cost).await?;
+        let threads = partitions.iter().filter_map(|partition| SessionId::new(partition.strip_prefix(&prefix)?).ok());
+        Ok(Costed { value: (threads.collect(), next), cost })
+    }
+
+    /// Returns what the ancestors of a checkpoint contributed to channels whose values are computed: for each channel, the value at
+    /// the nearest ancestor that has one, and the writes since. The checkpoint is the one with this id, or the newest.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn history(
+        &self,
+        thread: &SessionId,
+        namespace: &str,
+        id: Option<&str>,
+        channels: &[String],
+    ) -> Result<Costed<Vec<ChannelHistory>>, Error> {
+        let mut cost = Cost::default();
+        let (partition, log) = (self.partition(thread), Log::new(namespace));
+        self.settle(&partition, &mut cost).await?;
+        let read = steady!(self, self.history_once(&partition, &log, id, channels, &mut cost).await);
+        let mut value = self.unless_deleted(&partition, &log, id, read, &mut cost).await?;
+        value.resize_with(channels.len(), ChannelHistory::default);
+        Ok(Costed { value, cost })
+    }
+
+    async fn history_once(
+        &self,
+        partition: &str,
+        log: &Log,
+        id: Option<&str>,
+        channels: &[String],
+        cost: &mut Cost,
+    ) -> Result<Vec<ChannelHistory>, Error> {
+        let mut histories = vec![ChannelHistory::default(); channels.len()];
+        let mut walk = Walk::new(&self.0, partition, log, id.map_or_else(|| log.whole(), |id| log.until(id)));
+        let (mut target, mut next): (bool, Option<String>) = (false, id.map(str::to_owned));
+        while let Some(run) = walk.run(cost).await? {
+            for found in run {
+                if next.as_deref().is_some_and(|next| next != found.id()) {
+                    continue;
+                }
+                next = found.known.head.parent.clone();
+                if std::mem::replace(&mut target, true) {
+                    let state = found.known.decode()?;
+                    for (channel, history) in channels.iter().zip(&mut histories).filter(|(_, history)| history.seed.is_none()) {
+                        history.writes.extend(found.writes.iter().rev().filter(|write| write.channel == *channel).cloned());
+                        history.seed = state.channels.get(channel).and_then(|(_, value)| value.clone());
+                    }
+                }
+                if next.is_none() || histories.iter().all(|history| history.seed.is_some()) {
+                    return Ok(oldest_first(histories));
+                }
+            }
+        }
+        Ok(oldest_first(histories))
+    }
+
+    /// Stores all writes that still wait for a checkpoint. Call it before the program ends.
+    ///
+    /// # Errors
+    /// Errors of the table; the writes keep waiting.
+    pub async fn flush(&self) -> Result<Cost, Error> {
+        let mut cost = Cost::default();
+        self.store_all(None, &mut cost).await?;
+        Ok(cost)
+    }
+
+    /// Stores the writes of a partition that wait, or of all for `None`, also those that another task is storing.
+    async fn store_all(&self, partition: Option<&str>, cost: &mut Cost) -> Result<(), Error> {
+        loop {
+            let stored = self.0.stored.notified();
+            let (is_storing, spent) = {
+                let mut buffer = self.buffer();
+                (buffer.is_storing(partition), buffer.take_spent())
+            };
+            *cost += spent;
+            if !is_storing {
+                break;
+            }
+            stored.await;
+        }
+        let waiting: Vec<At> = self.buffer().waiting(partition);
+        for at in waiting {
+            self.store_waiting(&at, cost).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn buffer(&self) -> std::sync::MutexGuard<'_, Buffer> {
+        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores the writes of a partition that wait, or fails if earlier ones could not be stored.
+    pub(super) async fn settle(&self, partition: &str, cost: &mut Cost) -> Result<(), Error> {
+        let failure = self.buffer().failure(partition);
+        match failure {
+            Some(error) => Err(error),
+            None => self.store_all(Some(partition), cost).await,
+        }
+    }
+
+    fn prefix(&self) -> String {
+        let tenant = self.0.options.namespace.as_ref().map_or_else(String::new, |name| format!("ns#{name}#"));
+        format!("{tenant}{}", keys::PARTITION)
+    }
+
+    pub(super) fn partition(&self, thread: &SessionId) -> String {
+        format!("{}{thread}", self.prefix())
+    }
+
+    /// Locks a log, so that nothing else in this process changes it.
+    pub(super) async fn lock(&self, partition: &str, log: &Log) -> OwnedMutexGuard<LogState> {
+        let state = {
+            let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
+            let remembered = logs.entry((partition.to_owned(), log.clone())).or_insert_with(|| {
+                let was_loaded = self.0.forgot.load(Ordering::Relaxed);
+                let state = Arc::new(tokio::sync::Mutex::new(LogState { tip: None, was_loaded }));
+                Remembered { state, ..Remembered::default() }
+            });
+            remembered.used = self.0.uses.fetch_add(1, Ordering::Relaxed);
+            remembered.state.clone()
+        };
+        state.lock_owned().await
+    }
+
+    /// Notes how large a log's tip is, and forgets logs that were not used for the longest time if there is too much.
+    pub(super) fn remember(&self, partition: &str, log: &Log, state: &LogState) {
+        let newest = state.tip.as_ref().and_then(|tip| tip.newest.as_ref());
+        let bytes = newest.map_or(0, |known| known.state.len() + known.base.as_ref().map_or(0, |base| base.state.len()));
+        let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = logs.get_mut(&(partition.to_owned(), log.clone())) {
+            remembered.bytes = bytes;
+        }
+        let mut total: usize = logs.values().map(|log| log.bytes).sum();
+        if total <= self.0.options.cache_bytes && logs.len() <= MAX_LOGS {
+            return;
+        }
+        let mut by_use: Vec<_> = logs.iter().map(|(key, log)| (log.used, log.bytes, key.clone())).collect();
+        by_use.sort_by_key(|(used, ..)| *used);
+        for (_, bytes, key) in by_use {
+            if total <= self.0.options.cache_bytes / 2 && logs.len() <= MAX_LOGS / 2 {
+                break;
+            }
+            // One that is in use has another owner; forgetting it would let two changes run at once.
+            if logs.get(&key).is_some_and(|log| Arc::strong_count(&log.state) == 1) {
+                total -= bytes;
+                logs.remove(&key);
+                self.0.forgot.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Reads the newest checkpoint, and notes the log's tip.
+    pub(super) async fn newest(
+        &self,
+        partition: &str,
+        log: &Log,
+        state: &mut LogState,
+        cost: &mut Cost,
+    ) -> Result<Option<Found>, Error> {
+        let cached = state.tip.take().and_then(|tip| tip.newest);
+        steady!(self, {
+            let at = self.0.now();
+            let mut walk = Walk::new(&self.0, partition, log, log.whole()).knowing(cached.clone()).newest_only();
+            match walk.run(cost).await {
+                Ok(run) => {
+                    let found = run.and_then(|run| run.into_iter().next());
+                    let newest = found.as_ref().map(|found| found.known.clone());
+                    state.tip = Some(Tip { last: walk.last.take(), purged_at: walk.last_purged_at, newest, at });
+                    Ok(found)
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Reads the checkpoint with this id.
+    pub(super) async fn find(
+        &self,
+        partition: &str,
+        log: &Log,
+        state: &LogState,
+        id: &str,
+        cost: &mut Cost,
+    ) -> Result<Option<Found>, Error> {
+        keys::check_id(id)?;
+        let cached = state.tip.as_ref().and_then(|tip| tip.newest.clone());
+        let found = steady!(self, self.find_once(partition, log, cached.clone(), id, cost).await);
+        self.unless_deleted(partition, log, Some(id), found, cost).await
+    }
+
+    /// Returns what was read from a checkpoint on downwards; nothing if it could not be read since the thread was deleted, perhaps not
+    /// to the end.
+    async fn unless_deleted<T: Default>(
+        &self,
+        partition: &str,
+        log: &Log,
+        id: Option<&str>,
+        read: Result<T, Error>,
+        cost: &mut Cost,
+    ) -> Result<T, Error> {
+        if let (Err(error), Some(id)) = (&read, id)
+            && error.is_corrupt()
+        {
+            let range = RowRange { from: log.after(Some(id)), ..log.whole() };
+            let mut walk = Walk::new(&self.0, partition, log, range);
+            while let Some((_, entry)) = walk.last_row(cost).await? {
+                if matches!(entry, Entry::Mark(mark) if mark.all) {
+                    return Ok(T::default());
+                }
+            }
+        }
+        read
+    }
+
+    async fn find_once(
+        &self,
+        partition: &str,
+        log: &Log,
+        cached: Option<Arc<Known>>,
+        id: &str,
+        cost: &mut Cost,
+    ) -> Result<Option<Found>, Error> {
+        let mut walk = Walk::new(&self.0, partition, log, log.until(id)).knowing(cached);
+        while let Some(run) = walk.run(cost).await? {
+            let is_before = run.last().is_some_and(|found| found.id() < id);
+            if let Some(mut found) = run.into_iter().find(|found| found.id() == id) {
+                // Behind the mark of a checkpoint that was removed, there may be others.
+                if found.is_newest && !walk.marks.is_empty() {
+                    found.is_newest = self.is_newest(partition, log, id, cost).await?;
+                }
+                return Ok(Some(found));
+            }
+            if is_before {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn is_newest(&self, partition: &str, log: &Log, id: &str, cost: &mut Cost) -> Result<bool, Error> {
+        let run = Walk::new(&self.0, partition, log, log.whole()).run(cost).await?;
+        Ok(run.is_some_and(|run| run.first().is_some_and(|newest| newest.id() == id)))
+    }
+
+    /// The logs of a partition.
+    pub(super) async fn logs(&self, partition: &str, cost: &mut Cost) -> Result<Vec<Log>, Error> {
+        let (mut logs, mut from) = (Vec::new(), "c#".to_owned());
+        loop {
+            let range = RowRange { from, to: keys::last_of("c#"), descending: false, limit: Some(1) };
+            let page = self.0.rows.page(partition, &range, cost).await?;
+            let Some(row) = page.rows.first() else { return Ok(logs) };
+            let Some((log, Place::After(_) | Place::Write { .. })) = keys::place(&row.sort) else {
+                return Err(Error::corrupt(format!(
+                    "a thread has a row with the unknown key {:?}; update this program",
+                    row.sort
+                )));
+            };
+            from = log.whole().to;
+            logs.push(log);
+        }
+    }
+}
+
+fn oldest_first(mut histories: Vec<ChannelHistory>) -> Vec<ChannelHistory> {
+    for history in &mut histories {
+        history.writes.reverse();
+    }
+    histories
+}

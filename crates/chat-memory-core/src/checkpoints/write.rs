@@ -1,0 +1,488 @@
+//! The engine's operations that put: checkpoints, and what tasks write.
+
+use std::sync::Arc;
+
+use super::buffer::{At, Call};
+use super::format::{self, BasePart, Head, Lean, State, WritesPart};
+use super::keys::{self, Log};
+use super::read::{Base, Known, unreadable};
+use super::rows::{Condition, Put, Row};
+use super::store::{CheckpointStore, LogState, ROW_OVERHEAD, Rule, TIP_LIFETIME, Tip};
+use super::{Costed, NewCheckpoint, Write};
+use crate::error::{Error, ErrorKind};
+use crate::session::SessionId;
+use crate::store::Cost;
+use crate::store::position::Moment;
+use crate::timestamp::Timestamp;
+
+/// How often a fork is tried while others write.
+const MAX_FORK_ATTEMPTS: usize = 50;
+
+impl CheckpointStore {
+    /// Puts a checkpoint. A repeat of a put that was stored is recognized by its id and changes nothing.
+    ///
+    /// # Errors
+    /// - conflict: its parent is not the newest checkpoint, as another run has put one since, or the thread was deleted; or its id is
+    ///   not greater than that of the newest. Nothing was stored.
+    /// - in doubt: the table did not answer; put it again.
+    /// - not found: it is a fork and its parent is not there.
+    /// - invalid, or too large; errors of the table.
+    pub async fn put(&self, thread: &SessionId, namespace: &str, new: NewCheckpoint) -> Result<Costed<()>, Error> {
+        keys::check_id(&new.id)?;
+        keys::check_attempt(new.attempt.as_deref())?;
+        let mut cost = Cost::default();
+        let (partition, log) = (self.partition(thread), Log::new(namespace));
+        {
+            let mut buffer = self.buffer();
+            if let Some(error) = buffer.failure(&partition) {
+                return Err(error);
+            }
+            cost += buffer.take_spent();
+        }
+        let mut state = self.lock(&partition, &log).await;
+        let put = self.put_locked(thread, &partition, &log, &mut state, &new, &mut cost).await;
+        if put.is_err() {
+            state.tip = None;
+        }
+        self.remember(&partition, &log, &state);
+        put.map(|()| Costed { value: (), cost })
+    }
+
+    async fn put_locked(
+        &self,
+        thread: &SessionId,
+        partition: &str,
+        log: &Log,
+        state: &mut LogState,
+        new: &NewCheckpoint,
+        cost: &mut Cost,
+    ) -> Result<(), Error> {
+        for _ in 0..MAX_FORK_ATTEMPTS {
+            let started = self.0.now();
+            let is_believed = |tip: &Tip| tip.at.age(started) < TIP_LIFETIME || !self.0.keeps(Rule::TipLifetime);
+            state.tip = state.tip.take().filter(is_believed);
+            let mut is_current = state.tip.is_none();
+            if is_current {
+                self.newest(partition, log, state, cost).await?;
+            }
+            while let Err(error) = check(thread, state, new, started.wall, self.0.keeps(Rule::Greater)) {
+                // Perhaps what is remembered is out of date.
+                if std::mem::replace(&mut is_current, true) {
+                    return self.check_stored_before(partition, log, state, new, error, cost).await;
+                }
+                self.newest(partition, log, state, cost).await?;
+            }
+            let Some(tip) = state.tip.clone() else { continue };
+            if let Some(newest) = tip.newest.as_ref().filter(|newest| newest.head.id == new.id) {
+                return check_repeat(newest, new);
+            }
+            if self.is_due(tip.purged_at) {
+                // Without it, another could begin at an earlier place.
+                self.renew_last(partition, log, cost).await?;
+                state.tip = None;
+                continue;
+            }
+            if let Some(known) = self.put_after(partition, log, state, (&tip, started), new, cost).await? {
+                let purged_at = known.head.purge_at();
+                state.tip = Some(Tip { last: Some(new.id.clone()), purged_at, newest: Some(Arc::new(known)), at: started });
+                return Ok(());
+            }
+            // Another writer was first. The next attempt reads what it wrote, and fails unless this is a fork.
+            state.tip = None;
+        }
+        let sentence =
+            format!("checkpoint not stored: other runs on thread {:?} came first each time; run it again", thread.as_str());
+        Err(Error::new(ErrorKind::Contended, sentence))
+    }
+
+    /// Returns the error of a put that is refused, unless an earlier attempt stored it and others were put since.
+    async fn check_stored_before(
+        &self,
+        partition: &str,
+        log: &Log,
+        state: &LogState,
+        new: &NewCheckpoint,
+        error: Error,
+        cost: &mut Cost,
+    ) -> Result<(), Error> {
+        let last = state.tip.as_ref().and_then(|tip| tip.last.as_ref());
+        if last.is_none_or(|last| new.id > *last) || !self.0.keeps(Rule::Repeat) {
+            return Err(error);
+        }
+        match self.find(partition, log, state, &new.id, cost).await? {
+            Some(stored) => check_repeat(&stored.known, new),
+            None => Err(error),
+        }
+    }
+
+    /// Puts a checkpoint after a tip that was found to be solid at some time. `None` if another was put there first.
+    async fn put_after(
+        &self,
+        partition: &str,
+        log: &Log,
+        state: &LogState,
+        (tip, found_at): (&Tip, Moment),
+        new: &NewCheckpoint,
+        cost: &mut Cost,
+    ) -> Result<Option<Known>, Error> {
+        let newest = tip.newest.as_ref().filter(|newest| tip.last.as_ref() == Some(&newest.head.id));
+        let follows = newest.filter(|newest| new.parent.as_ref() == Some(&newest.head.id)).cloned();
+        let parent = match (&new.parent, &follows) {
+            (None, _) => None,
+            (Some(_), Some(newest)) => Some(newest.clone()),
+            (Some(id), None) => match self.find(partition, log, state, id, cost).await? {
+                Some(found) => Some(found.known),
+                None => {
+                    let sentence =
+                        format!("checkpoint not stored: its parent {id} does not exist (any more); start from one that does");
+                    return Err(Error::new(ErrorKind::NotFound, sentence));
+                }
+            },
+        };
+        // Only in the row after its checkpoint does a reader look for what tasks wrote there.
+        let at: Option<At> = follows.as_ref().map(|newest| (partition.to_owned(), log.clone(), newest.head.id.clone()));
+        // They belong to a checkpoint that is there, whatever becomes of this one.
+        let mut held = at.map(|at| Held::take(self, at, new.attempt.as_deref()));
+        let calls = held.as_ref().map_or(&[][..], |held| &held.calls);
+        let rides: Vec<Write> = calls.iter().flat_map(|call| call.writes.iter().cloned()).collect();
+        let place = Successor { partition, log, last: tip.last.as_deref(), parent, follows: follows.is_some(), found_at };
+        let put = self.put_at(&place, new, rides, cost).await;
+        if let Some(held) = held.as_mut().filter(|held| !held.calls.is_empty()) {
+            if matches!(put, Ok(Some(_))) {
+                held.calls.clear();
+            } else {
+                self.store_later(held.at.clone());
+            }
+        }
+        put
+    }
+
+    async fn put_at(
+        &self,
+        place: &Successor<'_>,
+        new: &NewCheckpoint,
+        rides: Vec<Write>,
+        cost: &mut Cost,
+    ) -> Result<Option<Known>, Error> {
+        let before = place.parent.as_ref().map(|parent| parent.decode()).transpose()?;
+        let state = State::of(new, before.as_ref(), rides).encode();
+        if state.len() > format::MAX_STATE {
+            let (bytes, limit) = (state.len(), format::MAX_STATE);
+            let sentence = format!(
+                "checkpoint too large: its state has {bytes} bytes, and the limit is {limit}; keep large values elsewhere"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, sentence));
+        }
+        let (known, frame) = self.against(place, new, state, cost).await?;
+        let row = Row {
+            sort: place.log.after(place.last),
+            body: format::encode_checkpoint(&known.head, place.last, &frame),
+            purge_at: known.head.purge_at(),
+        };
+        if self.0.is_old(place.found_at) {
+            return Ok(None);
+        }
+        let condition = if self.0.keeps(Rule::Absent) { Condition::Absent } else { Condition::None };
+        match self.0.rows.put(place.partition, &row, condition, cost).await? {
+            Put::Done => Ok(Some(known)),
+            Put::Taken(there) => Ok((there.body == row.body).then_some(known)),
+            Put::Gone => Ok(None),
+        }
+    }
+
+    /// Chooses what a state is compressed against, and compresses it. Writes a base if it needs one.
+    async fn against(
+        &self,
+        place: &Successor<'_>,
+        new: &NewCheckpoint,
+        state: Vec<u8>,
+        cost: &mut Cost,
+    ) -> Result<(Known, Vec<u8>), Error> {
+        let failed = |why: String| Error::invalid(format!("checkpoint not stored: {why}"));
+        let now = self.0.now().wall;
+        let mut head = Head {
+            id: new.id.clone(),
+            parent: new.parent.clone(),
+            lean: Lean::Nothing,
+            tail_bytes: 0,
+            put_at: now,
+            leans_until: None,
+            expires_at: self.0.options.retention.and_then(|kept| now.expires_after(kept)),
+            run_id: new.run_id.clone(),
+            size: state.len(),
+        };
+        // What it leans on must be there for as long as it is, by any machine's clock.
+        let needed_until = head.expires_at.and_then(|at| at.expires_after(format::DAY));
+        let lasts = |until: Option<Timestamp>| {
+            until.is_none_or(|until| needed_until.is_some_and(|needed| needed <= until)) || !self.0.keeps(Rule::LeansUntil)
+        };
+        // A parent that is not in the last row may be removed at any moment, and its base with it.
+        let follows = place.follows || !self.0.keeps(Rule::FollowerLeans);
+        let parent = place.parent.as_ref().filter(|_| follows);
+        let mut base = parent.filter(|parent| lasts(parent.head.leans_until)).and_then(|parent| parent.base.clone());
+        let mut tail = 0;
+        let frame = match parent.filter(|parent| lasts(parent.head.whole_until())) {
+            Some(parent) if place.follows => {
+                (head.lean, head.leans_until, tail) = (Lean::Previous, parent.head.whole_until(), parent.head.tail_bytes);
+                format::compress(&state, &parent.state)
+            }
+            _ => match (parent, &base) {
+                (Some(parent), Some(base)) => {
+                    (head.lean, head.leans_until) = (base.lean(), parent.head.leans_until);
+                    format::compress(&state, &base.state)
+                }
+                _ => format::compress(&state, &[]),
+            },
+        };
+        let mut frame = frame.map_err(failed)?;
+        head.tail_bytes = tail + frame.len() + ROW_OVERHEAD;
+        if head.tail_bytes > self.0.max_tail() && (head.lean != Lean::Nothing || frame.len() > self.0.max_frame()) {
+            let before = base.as_deref().map(|base| (base, parent.and_then(|parent| parent.head.leans_until)));
+            let new_base = self.put_base(place, &mut head, &state, before, cost).await?;
+            frame = format::compress(&state, &new_base.state).map_err(failed)?;
+            (head.lean, head.tail_bytes) = (new_base.lean(), frame.len() + ROW_OVERHEAD);
+            base = Some(Arc::new(new_base));
+        }
+        let base = base.filter(|_| head.lean != Lean::Nothing);
+        Ok((Known { head, previous: place.last.unwrap_or_default().to_owned(), state, base }, frame))
+    }
+
+    /// Writes a base with the state of a checkpoint, against the one before it, which is there until some time; or against nothing, if
+    /// that leaves a shorter chain.
+    pub(super) async fn put_base(
+        &self,
+        place: &Successor<'_>,
+        head: &mut Head,
+        state: &[u8],
+        before: Option<(&Base, Option<Timestamp>)>,
+        cost: &mut Cost,
+    ) -> Result<Base, Error> {
+        let failed = |why: String| Error::invalid(format!("checkpoint not stored: {why}"));
+        let (mut before, mut until) = (before.map(|(base, _)| base), before.and_then(|(_, until)| until));
+        let mut frame = format::compress(state, before.map_or(&[], |base| &base.state)).map_err(failed)?;
+        let mut chain_bytes = before.map_or(0, |base| base.chain_bytes) + frame.len();
+        if before.is_some() {
+            let whole = format::compress(state, &[]).map_err(failed)?;
+            if chain_bytes > 2 * whole.len() {
+                (chain_bytes, frame, before, until) = (whole.len(), whole, None, None);
+            }
+        }
+        let purge_at = head.purge_at();
+        head.leans_until = format::earlier(until, purge_at);
+        // Another attempt to put the same checkpoint may have another state, and both may lean on what they wrote.
+        let id = if self.0.keeps(Rule::OwnBase) { keys::base_of(&head.id, &self.0.unique()) } else { head.id.clone() };
+        let chain = before.map_or(&id, |base| &base.chain).clone();
+        let pieces: Vec<&[u8]> = frame.chunks(self.0.max_frame()).collect();
+        for (n, piece) in pieces.iter().enumerate() {
+            let part = BasePart {
+                parts: pieces.len(),
+                before: before.map(|base| base.id.clone()),
+                size: state.len(),
+                chain_bytes,
+                piece: piece.to_vec(),
+            };
+            let row = Row { sort: place.log.base(&chain, &id, n), body: part.encode(), purge_at };
+            self.0.rows.put(place.partition, &row, Condition::None, cost).await?;
+        }
+        Ok(Base { chain, id, chain_bytes, state: state.to_vec() })
+    }
+
+    /// Stores what a task wrote at a checkpoint, which need not be stored yet. Writes of a special kind (a negative index) are stored
+    /// when this returns; others wait a [moment](super::CheckpointOptions::window) for the next checkpoint.
+    ///
+    /// # Errors
+    /// Errors of the table; those of earlier writes of the thread that could not be stored after their call had returned.
+    pub async fn put_writes(
+        &self,
+        thread: &SessionId,
+        namespace: &str,
+        checkpoint: &str,
+        task_id: &str,
+        writes: Vec<Write>,
+    ) -> Result<Costed<()>, Error> {
+        self.put_writes_of(None, thread, namespace, checkpoint, task_id, writes).await
+    }
+
+    /// Stores what a task of an [attempt](NewCheckpoint::attempt) wrote at a checkpoint, as [`put_writes`](Self::put_writes).
+    ///
+    /// # Errors
+    /// As [`put_writes`](Self::put_writes).
+    pub async fn put_writes_of(
+        &self,
+        attempt: Option<&str>,
+        thread: &SessionId,
+        namespace: &str,
+        checkpoint: &str,
+        task_id: &str,
+        writes: Vec<Write>,
+    ) -> Result<Costed<()>, Error> {
+        keys::check_id(checkpoint)?;
+        keys::check_attempt(attempt)?;
+        let mut cost = Cost::default();
+        let (partition, log) = (self.partition(thread), Log::new(namespace));
+        let at = (partition, log, checkpoint.to_owned());
+        let is_urgent = self.0.options.window.is_zero() || writes.iter().any(|write| write.index < 0);
+        let id = Call::id_of(self.0.unique(), attempt);
+        let call = Call { id, task_id: task_id.to_owned(), writes };
+        let is_first = {
+            let mut buffer = self.buffer();
+            if let Some(error) = buffer.failure(&at.0) {
+                return Err(error);
+            }
+            buffer.add(at.clone(), call)
+        };
+        if is_urgent {
+            self.store_waiting(&at, &mut cost).await?;
+        } else if is_first {
+            self.store_later(at);
+        }
+        Ok(Costed { value: (), cost })
+    }
+
+    /// Stores what waits for a checkpoint, after a moment.
+    fn store_later(&self, at: At) {
+        let (window, inner) = (self.0.options.window, Arc::downgrade(&self.0));
+        // Without a runtime the program ends, or the next operation stores them.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            tokio::time::sleep(window).await;
+            // Whoever drops the store has flushed it.
+            let Some(store) = inner.upgrade().map(Self) else { return };
+            let mut cost = Cost::default();
+            let stored = store.store_waiting(&at, &mut cost).await;
+            let mut buffer = store.buffer();
+            buffer.spend(cost);
+            if let Err(error) = stored {
+                buffer.fail(&at.0, error);
+            }
+        });
+    }
+
+    /// Stores what waits for the next checkpoint in rows of its own.
+    pub(super) async fn store_waiting(&self, at: &At, cost: &mut Cost) -> Result<(), Error> {
+        let mut held = Held::take(self, at.clone(), None);
+        while let Some(call) = held.calls.first() {
+            self.store_call(at, call, cost).await?;
+            held.calls.remove(0);
+        }
+        Ok(())
+    }
+
+    async fn store_call(&self, (partition, log, checkpoint): &At, call: &Call, cost: &mut Cost) -> Result<(), Error> {
+        let bytes = format::encode_writes(&call.writes);
+        let frame = format::compress(&bytes, &[]).map_err(|why| unreadable(checkpoint, &why))?;
+        let pieces: Vec<&[u8]> = frame.chunks(self.0.max_frame()).collect();
+        // The first part is written last: without it, a reader takes the others for what was cut off.
+        for (n, piece) in pieces.iter().enumerate().rev() {
+            let part = WritesPart { parts: pieces.len(), size: bytes.len(), piece: piece.to_vec() };
+            let row = Row {
+                sort: log.write(checkpoint, &call.task_id, &call.id, n),
+                body: part.encode(),
+                purge_at: format::purge_at(self.0.now().wall, self.0.options.retention),
+            };
+            self.0.rows.put(partition, &row, Condition::None, cost).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Calls that were taken to be stored, which readers wait for. Those that are not stored, also since nobody waits for it any more,
+/// are put back, and the next operation stores them.
+struct Held<'a> {
+    store: &'a CheckpointStore,
+    at: At,
+    calls: Vec<Call>,
+}
+
+impl<'a> Held<'a> {
+    /// Takes the calls of an attempt; for `None` all.
+    fn take(store: &'a CheckpointStore, at: At, attempt: Option<&str>) -> Self {
+        let calls = {
+            let mut buffer = store.buffer();
+            buffer.begin(&at.0);
+            buffer.take_of(&at, attempt)
+        };
+        Self { store, at, calls }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        {
+            let mut buffer = self.store.buffer();
+            buffer.put_back(self.at.clone(), std::mem::take(&mut self.calls));
+            buffer.end(&self.at.0);
+        }
+        self.store.0.stored.notify_waiters();
+    }
+}
+
+/// Where a checkpoint is put.
+pub(super) struct Successor<'a> {
+    pub(super) partition: &'a str,
+    pub(super) log: &'a Log,
+    /// The id in the last row.
+    pub(super) last: Option<&'a str>,
+    pub(super) parent: Option<Arc<Known>>,
+    /// Whether its parent is in the last row.
+    pub(super) follows: bool,
+    /// When the last row was found to stay.
+    pub(super) found_at: Moment,
+}
+
+impl Base {
+    pub(super) fn lean(&self) -> Lean {
+        Lean::Base { chain: self.chain.clone(), id: self.id.clone() }
+    }
+}
+
+/// Checks that a checkpoint may follow what is known of the log.
+fn check(thread: &SessionId, state: &LogState, new: &NewCheckpoint, now: Timestamp, greater: bool) -> Result<(), Error> {
+    let Some(tip) = &state.tip else { return Ok(()) };
+    let newest = tip.newest.as_ref().map(|newest| &newest.head.id);
+    if newest == Some(&new.id) {
+        return Ok(());
+    }
+    let thread = thread.as_str();
+    // Whoever loads an expired checkpoint gets none.
+    let is_over = tip.newest.as_ref().is_some_and(|newest| newest.head.is_over(now));
+    let may_start = new.parent.is_none() && (is_over || !state.was_loaded);
+    let continues = newest == new.parent.as_ref() || new.fork || may_start;
+    if !continues {
+        let sentence = match (newest, &new.parent) {
+            (Some(newest), Some(parent)) => format!(
+                "checkpoint not stored: another run has put {newest} on thread {thread:?} since this one read {parent}; run it again from there, or put it as a fork"
+            ),
+            (Some(newest), None) => format!(
+                "checkpoint not stored: another run has put {newest} on thread {thread:?}, which was empty when this one read it; run it again from there"
+            ),
+            (None, _) => format!("checkpoint not stored: thread {thread:?} was deleted since this run read it; run it again"),
+        };
+        return Err(Error::new(ErrorKind::Conflict, sentence));
+    }
+    match &tip.last {
+        Some(last) if greater && new.id <= *last => Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "checkpoint not stored: its id {} is not greater than {last}, the last one of thread {thread:?}; set the clock of this machine, or of the one that put that, and run it again",
+                new.id
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a put repeats the one that is stored under its id.
+fn check_repeat(stored: &Known, new: &NewCheckpoint) -> Result<(), Error> {
+    let state = stored.decode()?;
+    let value_is_stored =
+        |(name, value): (&String, &Option<super::Typed>)| state.channels.get(name).is_some_and(|(_, stored)| stored == value);
+    if stored.head.parent == new.parent
+        && (&state.body, &state.metadata) == (&new.body, &new.metadata)
+        && new.values.iter().filter(|(name, _)| new.versions.contains_key(*name)).all(value_is_stored)
+    {
+        return Ok(());
+    }
+    let sentence = format!("checkpoint not stored: there is another one with its id {}; give each an id of its own", new.id);
+    Err(Error::new(ErrorKind::Conflict, sentence))
+}
