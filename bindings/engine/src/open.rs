@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore};
 use chat_memory::store::dynamodb::{Credentials, DynamoDbStore};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, Error};
@@ -79,6 +80,19 @@ impl Setup {
                 Ok(Arc::new(DynamoDbStore::open(options.with_credentials(credentials.clone())).await?))
             }
             _ => self.url.open().await,
+        }
+    }
+
+    /// Opens the checkpoints in the store.
+    ///
+    /// # Errors
+    /// Errors from opening the store.
+    pub async fn open_checkpoints(&self, options: CheckpointOptions) -> Result<CheckpointStore, Error> {
+        match (&self.credentials, self.url.dynamodb()) {
+            (Some(credentials), Some(known)) => {
+                Ok(DynamoDbStore::open(known.with_credentials(credentials.clone())).await?.checkpoints(options))
+            }
+            _ => self.url.open_checkpoints(options).await,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! programmer sees (classes, parameters, exceptions, types) is in the Python next to it; everything about sessions is in the crate.
 //! An operation runs on a thread of the engine's own, without the GIL.
 
+mod checkpoints;
 mod engine;
 mod store;
 mod values;
@@ -24,8 +25,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 
+use crate::checkpoints::NativeCheckpoints;
 use crate::engine::{Done, Message};
-use crate::store::Store;
+use crate::store::{AnyRequest, Kind, Store};
 use crate::values::Refused;
 
 /// How soon a blocking call notices Ctrl-C.
@@ -38,8 +40,14 @@ create_exception!(
     "An error of the engine, with its kind, message, ticket, actual position, and whether a retry may help."
 );
 
+/// What an operation returns.
+pub(crate) enum Answer {
+    Sessions(Value),
+    Checkpoints(checkpoints::CheckpointAnswer),
+}
+
 /// The result of an operation; `None` if it panicked.
-pub(crate) type Outcome = Option<Result<Value, Error>>;
+pub(crate) type Outcome = Option<Result<Answer, Error>>;
 
 fn raised(error: &Error) -> PyErr {
     NativeError::new_err((
@@ -53,7 +61,8 @@ fn raised(error: &Error) -> PyErr {
 
 fn answer(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
     match outcome {
-        Some(Ok(value)) => values::python(py, value),
+        Some(Ok(Answer::Sessions(value))) => values::python(py, value),
+        Some(Ok(Answer::Checkpoints(answer))) => answer.python(py),
         Some(Err(error)) => Err(raised(&error)),
         None => {
             let message =
@@ -74,36 +83,12 @@ impl NativeStore {
     #[new]
     #[pyo3(signature = (url, credentials=None))]
     fn new(url: &str, credentials: Option<(String, String, Option<String>)>) -> PyResult<Self> {
-        let setup = url.parse().map(at_absolute_path).and_then(|url| {
-            let credentials = credentials.map(|(id, secret, token)| {
-                let credentials = Credentials::new(id, secret);
-                token.into_iter().fold(credentials, |credentials, token| credentials.with_session_token(token))
-            });
-            Setup::new(url, credentials)
-        });
-        Ok(Self(Store::new(setup.map_err(|error| raised(&error))?)))
+        Ok(Self(Store::new(setup(url, credentials)?, Kind::Sessions)))
     }
 
     /// Runs an operation and returns its result.
     fn call<'py>(&self, py: Python<'py>, operation: &str, request: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
-        let running = self.start(py, operation, request)?;
-        let (sender, mut receiver) = mpsc::sync_channel(1);
-        engine::runtime()?.spawn(async move {
-            // Fails only after Ctrl-C. The operation has run to its end nevertheless.
-            let _ = sender.send(running.await);
-        });
-        loop {
-            let (back, received) = py.detach(move || {
-                let received = receiver.recv_timeout(SIGNALS);
-                (receiver, received)
-            });
-            receiver = back;
-            match received {
-                Ok(outcome) => return answer(py, outcome),
-                Err(RecvTimeoutError::Disconnected) => return answer(py, None),
-                Err(RecvTimeoutError::Timeout) => py.check_signals()?,
-            }
-        }
+        wait(py, start(py, &self.0, self.request(operation, request)?)?)
     }
 
     /// Starts an operation, whose result is set in a future of this event loop.
@@ -115,14 +100,8 @@ impl NativeStore {
         event_loop: Py<PyAny>,
         future: Py<PyAny>,
     ) -> PyResult<()> {
-        let results = engine::results()?;
-        let running = self.start(py, operation, request)?;
-        engine::runtime()?.spawn(async move {
-            let outcome = running.await;
-            // Fails only when the interpreter exits.
-            let _ = results.send(Message::Done(Done { event_loop, future, outcome }));
-        });
-        Ok(())
+        let request = self.request(operation, request)?;
+        settle_soon(py, &self.0, request, event_loop, future)
     }
 
     /// Closes the store. Operations that are running end first.
@@ -132,29 +111,78 @@ impl NativeStore {
 }
 
 impl NativeStore {
-    /// Starts an operation; the future waits for its end.
-    fn start(
-        &self,
-        py: Python<'_>,
-        operation: &str,
-        request: &Bound<'_, PyDict>,
-    ) -> PyResult<impl Future<Output = Outcome> + Send + use<>> {
+    fn request(&self, operation: &str, request: &Bound<'_, PyDict>) -> PyResult<AnyRequest> {
         let request = values::request(request).map_err(|refused| match refused {
             Refused::Value(message) => raised(&Error::invalid(message)),
             Refused::Raised(error) => error,
         })?;
-        let request = Request::read(operation, request).map_err(|error| raised(&error))?;
-        let opened = self.0.opened(py).map_err(|error| raised(&error))?;
-        let setup = self.0.setup().clone();
-        // A task of its own: if it panics, the one that waits for it still gives an answer.
-        let task = engine::runtime()?.spawn(async move {
-            let result = opened.run(&setup, request).await;
-            // Before anybody hears of it, so that a store which is not in use has no operation running.
-            drop(opened);
-            result
-        });
-        Ok(async move { task.await.ok() })
+        Request::read(operation, request).map(AnyRequest::Sessions).map_err(|error| raised(&error))
     }
+}
+
+/// Reads how to open a store.
+fn setup(url: &str, credentials: Option<(String, String, Option<String>)>) -> PyResult<Setup> {
+    let setup = url.parse().map(at_absolute_path).and_then(|url| {
+        let credentials = credentials.map(|(id, secret, token)| {
+            let credentials = Credentials::new(id, secret);
+            token.into_iter().fold(credentials, |credentials, token| credentials.with_session_token(token))
+        });
+        Setup::new(url, credentials)
+    });
+    setup.map_err(|error| raised(&error))
+}
+
+/// Starts an operation; the future waits for its end.
+fn start(py: Python<'_>, store: &Arc<Store>, request: AnyRequest) -> PyResult<impl Future<Output = Outcome> + Send + use<>> {
+    let opened = store.opened(py).map_err(|error| raised(&error))?;
+    let (setup, kind) = (store.setup().clone(), store.kind());
+    // A task of its own: if it panics, the one that waits for it still gives an answer.
+    let task = engine::runtime()?.spawn(async move {
+        let result = opened.run(&setup, kind, request).await;
+        // Before anybody hears of it, so that a store which is not in use has no operation running.
+        drop(opened);
+        result
+    });
+    Ok(async move { task.await.ok() })
+}
+
+/// Waits for an operation.
+fn wait(py: Python<'_>, running: impl Future<Output = Outcome> + Send + 'static) -> PyResult<Bound<'_, PyAny>> {
+    let (sender, mut receiver) = mpsc::sync_channel(1);
+    engine::runtime()?.spawn(async move {
+        // Fails only after Ctrl-C. The operation has run to its end nevertheless.
+        let _ = sender.send(running.await);
+    });
+    loop {
+        let (back, received) = py.detach(move || {
+            let received = receiver.recv_timeout(SIGNALS);
+            (receiver, received)
+        });
+        receiver = back;
+        match received {
+            Ok(outcome) => return answer(py, outcome),
+            Err(RecvTimeoutError::Disconnected) => return answer(py, None),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+        }
+    }
+}
+
+/// Starts an operation, whose result is set in a future of this event loop.
+fn settle_soon(
+    py: Python<'_>,
+    store: &Arc<Store>,
+    request: AnyRequest,
+    event_loop: Py<PyAny>,
+    future: Py<PyAny>,
+) -> PyResult<()> {
+    let results = engine::results()?;
+    let running = start(py, store, request)?;
+    engine::runtime()?.spawn(async move {
+        let outcome = running.await;
+        // Fails only when the interpreter exits.
+        let _ = results.send(Message::Done(Done { event_loop, future, outcome }));
+    });
+    Ok(())
 }
 
 /// A relative path must not change its meaning if the program changes its folder before the first use.
@@ -173,7 +201,7 @@ mod _native {
     use super::{PyResult, Python, SessionId, engine, pyfunction, store};
 
     #[pymodule_export]
-    use super::{NativeError, NativeStore};
+    use super::{NativeCheckpoints, NativeError, NativeStore};
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,12 +16,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::{ChatStore, Error, ErrorKind};
 use chat_memory_bindings::{Request, Setup};
 use pyo3::prelude::*;
-use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
+
+use crate::checkpoints::CheckpointRequest;
+use crate::{Answer, engine};
 
 /// How many operations on one store run at a time; others wait. More would only wait for one another, and each needs a connection.
 const AT_A_TIME: usize = 256;
@@ -64,10 +68,75 @@ impl Drop for OpenFile {
     }
 }
 
+/// What a store holds.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Sessions,
+    /// Checkpoints, with how long a task's writes wait.
+    Checkpoints(Duration),
+}
+
+#[derive(Clone)]
+enum Content {
+    Sessions(Arc<dyn ChatStore>),
+    Checkpoints(CheckpointStore),
+}
+
+/// An operation on a store of either kind.
+pub enum AnyRequest {
+    Sessions(Request),
+    Checkpoints(CheckpointRequest),
+}
+
 /// An open store. The file is counted until it is closed: fields are dropped in this order.
 struct OpenStore {
-    store: Arc<dyn ChatStore>,
-    _file: Option<OpenFile>,
+    /// `None` once it is closed.
+    content: Option<Content>,
+    file: Option<OpenFile>,
+    engine: Handle,
+}
+
+impl OpenStore {
+    /// Stores what waits and closes the store; the future ends when it is closed.
+    fn end(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let (content, file) = (self.content.take(), self.file.take());
+        let closing = Closing::new();
+        async move {
+            if let Some(Content::Checkpoints(store)) = content
+                && let Err(error) = store.close().await
+            {
+                eprintln!("chat-memory: writes of tasks were lost when their checkpointer was closed: {error}");
+            }
+            drop((file, closing));
+        }
+    }
+}
+
+impl Drop for OpenStore {
+    fn drop(&mut self) {
+        if matches!(self.content, Some(Content::Checkpoints(_))) {
+            let end = self.end();
+            self.engine.spawn(end);
+        }
+    }
+}
+
+/// How many stores of checkpoints are being closed.
+static CLOSING: AtomicUsize = AtomicUsize::new(0);
+
+struct Closing;
+
+impl Closing {
+    fn new() -> Self {
+        CLOSING.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        CLOSING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// How many threads prepare a fork or the exit: new operations wait.
@@ -75,6 +144,7 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Store {
     setup: Setup,
+    kind: Kind,
     state: Mutex<State>,
 }
 
@@ -93,21 +163,34 @@ pub struct Opened {
 }
 
 impl Opened {
-    fn new(store: Option<Arc<dyn ChatStore>>) -> Arc<Self> {
-        let store = store.map(|store| OpenStore { store, _file: None });
+    fn new(store: Option<OpenStore>) -> Arc<Self> {
         Arc::new(Self { pid: process::id(), store: OnceCell::new_with(store), turns: Semaphore::new(AT_A_TIME) })
     }
 
     /// Runs an operation, and opens the store if that is the first one.
-    pub async fn run(&self, setup: &Setup, request: Request) -> Result<Value, Error> {
+    pub async fn run(&self, setup: &Setup, kind: Kind, request: AnyRequest) -> Result<Answer, Error> {
         // Never closed.
         let _turn = self.turns.acquire().await;
         let open = async || {
             let file = (setup.url().scheme() == "sqlite").then(OpenFile::new);
-            Ok::<_, Error>(OpenStore { store: setup.open().await?, _file: file })
+            let content = match kind {
+                Kind::Sessions => Content::Sessions(setup.open().await?),
+                Kind::Checkpoints(window) => {
+                    Content::Checkpoints(setup.open_checkpoints(CheckpointOptions::default().with_window(window)).await?)
+                }
+            };
+            Ok::<_, Error>(OpenStore { content: Some(content), file, engine: Handle::current() })
         };
         let opened = self.store.get_or_try_init(open).await?;
-        request.run(opened.store.as_ref()).await
+        match (&opened.content, request) {
+            (Some(Content::Sessions(store)), AnyRequest::Sessions(request)) => {
+                request.run(store.as_ref()).await.map(Answer::Sessions)
+            }
+            (Some(Content::Checkpoints(store)), AnyRequest::Checkpoints(request)) => {
+                request.run(store).await.map(Answer::Checkpoints)
+            }
+            _ => Err(Error::invalid("the store is closed; open it again")),
+        }
     }
 }
 
@@ -116,9 +199,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store {
-    pub fn new(setup: Setup) -> Arc<Self> {
+    pub fn new(setup: Setup, kind: Kind) -> Arc<Self> {
         let state = State { opened: Some(Opened::new(None)), copied: false };
-        let store = Arc::new(Self { setup, state: Mutex::new(state) });
+        let store = Arc::new(Self { setup, kind, state: Mutex::new(state) });
         let mut stores = lock(&STORES);
         stores.retain(|known| known.strong_count() > 0);
         stores.push(Arc::downgrade(&store));
@@ -127,6 +210,10 @@ impl Store {
 
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Returns the store as opened by this process.
@@ -146,7 +233,21 @@ impl Store {
         }
         let content = match self.setup.url().scheme() {
             "dynamodb" => None,
-            "memory" if state.copied => opened.store.get().map(|opened| opened.store.clone()),
+            "memory" if state.copied => match opened.store.get().and_then(|opened| opened.content.as_ref()) {
+                Some(content) => {
+                    let content = match content {
+                        Content::Sessions(store) => Content::Sessions(store.clone()),
+                        // Its background tasks do not exist here, and perhaps one held a lock.
+                        Content::Checkpoints(store) => Content::Checkpoints(store.detached()),
+                    };
+                    let engine = engine::runtime()
+                        .map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))?
+                        .handle()
+                        .clone();
+                    Some(OpenStore { content: Some(content), file: None, engine })
+                }
+                None => None,
+            },
             _ if opened.store.get().is_none() && Arc::strong_count(&opened) == 2 => None,
             _ => {
                 return Err(Error::new(
@@ -177,6 +278,20 @@ impl Store {
         state.opened.as_ref().is_none_or(|opened| opened.pid != process::id() || Arc::strong_count(opened) == 1)
     }
 
+    /// Stores what waits, without a result.
+    fn flush(&self, py: Python<'_>) {
+        let opened = lock(&self.state).opened.clone();
+        if let Some(opened) = opened.filter(|opened| opened.pid == process::id()) {
+            py.detach(move || {
+                if let Some(OpenStore { content: Some(Content::Checkpoints(store)), engine, .. }) = opened.store.get()
+                    && let Err(error) = engine.block_on(store.flush())
+                {
+                    eprintln!("chat-memory: writes of tasks could not be stored: {error}");
+                }
+            });
+        }
+    }
+
     /// Closes what is open; the next operation opens it again.
     fn pause(&self, py: Python<'_>) {
         let mut state = lock(&self.state);
@@ -186,10 +301,15 @@ impl Store {
     }
 }
 
-/// Drops what this process opened, which may wait for threads.
+/// Closes what this process opened, which may wait for threads.
 fn discard(py: Python<'_>, opened: Option<Arc<Opened>>) {
     match opened {
-        Some(opened) if opened.pid == process::id() => py.detach(move || drop(opened)),
+        Some(opened) if opened.pid == process::id() => py.detach(move || {
+            if let Some(mut store) = Arc::into_inner(opened).and_then(|opened| opened.store.into_inner()) {
+                let engine = store.engine.clone();
+                engine.block_on(store.end());
+            }
+        }),
         other => std::mem::forget(other),
     }
 }
@@ -218,6 +338,7 @@ pub fn prepare_fork(py: Python<'_>) {
         }
         match store.setup.url().scheme() {
             "memory" => {
+                store.flush(py);
                 let mut state = lock(&store.state);
                 state.copied |= state.opened.as_ref().is_some_and(|opened| opened.pid == process::id());
             }
@@ -234,6 +355,7 @@ pub fn resume(in_child: bool) {
     if in_child {
         // The other threads are not here.
         HELD.store(0, Ordering::SeqCst);
+        CLOSING.store(0, Ordering::SeqCst);
     } else {
         for store in stores(|url| url.scheme() == "memory") {
             let mut state = lock(&store.state);
@@ -243,12 +365,16 @@ pub fn resume(in_child: bool) {
     }
 }
 
-/// Closes files when the interpreter exits, so that each is one file again.
+/// Stores what waits, and closes files when the interpreter exits, so that each is one file again.
 pub fn close_files(py: Python<'_>) {
     let until = Instant::now() + LAST_WAIT;
     // Daemon threads may never stop.
     HELD.fetch_add(1, Ordering::SeqCst);
-    for store in stores(|url| url.scheme() == "sqlite") {
+    for store in stores(|url| url.scheme() != "memory") {
+        if store.setup.url().scheme() != "sqlite" {
+            store.flush(py);
+            continue;
+        }
         while !store.is_idle() && Instant::now() < until {
             py.detach(|| std::thread::sleep(PAUSE));
         }
@@ -256,7 +382,7 @@ pub fn close_files(py: Python<'_>) {
             store.pause(py);
         }
     }
-    while OpenFile::any() && Instant::now() < until {
+    while (OpenFile::any() || CLOSING.load(Ordering::SeqCst) > 0) && Instant::now() < until {
         py.detach(|| std::thread::sleep(PAUSE));
     }
     HELD.fetch_sub(1, Ordering::SeqCst);
