@@ -1,7 +1,7 @@
 // The connection to the native part: one shared store per configuration, and renewable credentials.
 
 import { createHash } from "node:crypto";
-import { type NativeStore, native, stores } from "#native";
+import { type NativeCheckpoints, type NativeStore, native, stores } from "#native";
 import { ChatMemoryError, type ErrorCode, invalid } from "./errors.js";
 import { decode, encode } from "./json.js";
 import { checkNames } from "./options.js";
@@ -28,6 +28,37 @@ const MAX_STORES = 256;
 /** How long before their expiry credentials are renewed. */
 const RENEW_BEFORE_MS = 5 * 60 * 1000;
 
+/** What of a store is opened: its sessions, or its checkpoints. */
+export interface Kind<Opened extends NativeStore | NativeCheckpoints> {
+  /** Distinguishes it from others with the same setup. */
+  name: string;
+  open(setup: string): Opened;
+  /** Called before an object is replaced by one with newer credentials. */
+  retire?(old: Opened): Promise<void>;
+}
+
+const SESSIONS: Kind<NativeStore> = { name: "sessions", open: (setup) => new native.NativeStore(setup) };
+
+/**
+ * Opens a store, now or when its credentials are known. The result is asked before each call.
+ *
+ * @param words how errors name the settings, if they were not given as a URL.
+ * @throws ChatMemoryError `invalid`, if the URL or the credentials are invalid.
+ */
+export function source<Opened extends NativeStore | NativeCheckpoints>(
+  kind: Kind<Opened>,
+  url: string,
+  credentials?: AwsCredentialSource,
+  words?: Words,
+): () => Opened | Promise<Opened> {
+  if (typeof credentials === "function") {
+    const renewed = renewedBy(kind, credentials, url, words);
+    return () => renewed.store();
+  }
+  const store = opened(kind, url, credentials, words);
+  return () => store;
+}
+
 export class Connection {
   readonly #store: () => NativeStore | Promise<NativeStore>;
   readonly #words: Words | undefined;
@@ -38,13 +69,7 @@ export class Connection {
    */
   constructor(url: string, credentials?: AwsCredentialSource, words?: Words) {
     this.#words = words;
-    if (typeof credentials === "function") {
-      const renewed = renewedBy(credentials, url, words);
-      this.#store = () => renewed.store();
-    } else {
-      const store = opened(url, credentials, words);
-      this.#store = () => store;
-    }
+    this.#store = source(SESSIONS, url, credentials, words);
   }
 
   /**
@@ -62,20 +87,22 @@ export class Connection {
 }
 
 /** A store whose credentials come from a function, which is called again before they expire. */
-class Renewed {
+class Renewed<Opened extends NativeStore | NativeCheckpoints> {
+  readonly #kind: Kind<Opened>;
   readonly #url: string;
   readonly #source: () => Promise<AwsCredentials>;
-  #current: NativeStore | undefined;
+  #current: Opened | undefined;
   #renewAt = Infinity;
-  #renewal: Promise<NativeStore> | undefined;
+  #renewal: Promise<Opened> | undefined;
 
-  constructor(url: string, source: () => Promise<AwsCredentials>, words: Words | undefined) {
+  constructor(kind: Kind<Opened>, url: string, source: () => Promise<AwsCredentials>, words: Words | undefined) {
     checkUrl(url, words);
+    this.#kind = kind;
     this.#url = url;
     this.#source = source;
   }
 
-  store(): NativeStore | Promise<NativeStore> {
+  store(): Opened | Promise<Opened> {
     if (this.#current !== undefined && Date.now() < this.#renewAt) return this.#current;
     // One renewal at a time, whoever requests it.
     this.#renewal ??= this.#renew().finally(() => {
@@ -84,7 +111,7 @@ class Renewed {
     return this.#renewal;
   }
 
-  async #renew(): Promise<NativeStore> {
+  async #renew(): Promise<Opened> {
     let found: AwsCredentials;
     try {
       // Missing credentials are refused like incomplete ones: AWS's usual chain might be another account.
@@ -93,11 +120,18 @@ class Renewed {
       const why = error instanceof Error ? error.message : "it gave no reason";
       throw new ChatMemoryError("access_denied", `the credentials function failed (${why}); check what it needs`);
     }
-    this.#current = opened(this.#url, found);
-    const ends = found.expiration?.getTime();
-    // If they expire sooner than that, they are requested each time.
-    this.#renewAt = ends === undefined ? Infinity : ends - RENEW_BEFORE_MS;
-    return this.#current;
+    const old = this.#current;
+    const next = opened(this.#kind, this.#url, found);
+    try {
+      if (old !== undefined && old !== next) await this.#kind.retire?.(old);
+    } finally {
+      // Also if that failed: the caller gets the error, and the next call uses the new credentials.
+      this.#current = next;
+      const ends = found.expiration?.getTime();
+      // If they expire sooner than that, they are requested each time.
+      this.#renewAt = ends === undefined ? Infinity : ends - RENEW_BEFORE_MS;
+    }
+    return next;
   }
 }
 
@@ -105,18 +139,29 @@ class Renewed {
  * For each function that returns credentials, the stores opened with it: a history made per request calls it no more often than a single
  * one.
  */
-const renewals = new WeakMap<object, Map<string, Renewed>>();
+const renewals = new WeakMap<object, Map<string, Renewed<never>>>();
 
-function renewedBy(source: () => Promise<AwsCredentials>, url: string, words: Words | undefined): Renewed {
-  const known = renewals.get(source) ?? new Map<string, Renewed>();
-  renewals.set(source, known);
-  const renewed = known.get(url) ?? new Renewed(url, source, words);
-  known.set(url, renewed);
+function renewedBy<Opened extends NativeStore | NativeCheckpoints>(
+  kind: Kind<Opened>,
+  source: () => Promise<AwsCredentials>,
+  url: string,
+  words: Words | undefined,
+): Renewed<Opened> {
+  const known = (renewals.get(source) ?? new Map()) as Map<string, Renewed<Opened>>;
+  renewals.set(source, known as Map<string, Renewed<never>>);
+  const name = `${kind.name} ${url}`;
+  const renewed = known.get(name) ?? new Renewed(kind, url, source, words);
+  known.set(name, renewed);
   return renewed;
 }
 
 /** Returns the open store with these settings, or opens one. Sharing saves handshakes, and shares the cached session ends. */
-function opened(url: string, credentials: AwsCredentials | undefined, words?: Words): NativeStore {
+function opened<Opened extends NativeStore | NativeCheckpoints>(
+  kind: Kind<Opened>,
+  url: string,
+  credentials: AwsCredentials | undefined,
+  words?: Words,
+): Opened {
   const setup: Record<string, unknown> = { url };
   if (credentials !== undefined) {
     if (typeof credentials !== "object" || credentials === null) {
@@ -134,9 +179,9 @@ function opened(url: string, credentials: AwsCredentials | undefined, words?: Wo
   }
   const text = JSON.stringify(setup);
   // A `memory:` store is private to its opener.
-  if (url.startsWith("memory:")) return create(text, words);
-  const name = createHash("sha256").update(text).digest("base64");
-  const store = stores.get(name) ?? create(text, words);
+  if (url.startsWith("memory:")) return create(kind, text, words);
+  const name = createHash("sha256").update(`${kind.name} ${text}`).digest("base64");
+  const store = (stores.get(name) as Opened | undefined) ?? create(kind, text, words);
   stores.delete(name);
   stores.set(name, store);
   const [oldest] = stores.keys();
@@ -150,17 +195,21 @@ function opened(url: string, credentials: AwsCredentials | undefined, words?: Wo
  * @throws ChatMemoryError `invalid`, if it is invalid.
  */
 export function checkUrl(url: string, words: Words | undefined): void {
-  create(JSON.stringify({ url }), words);
+  create(SESSIONS, JSON.stringify({ url }), words);
 }
 
-function create(setup: string, words?: Words): NativeStore {
+function create<Opened extends NativeStore | NativeCheckpoints>(kind: Kind<Opened>, setup: string, words?: Words): Opened {
   try {
-    return new native.NativeStore(setup);
+    return kind.open(setup);
   } catch (error) {
-    // The native part returns the error as JSON.
-    const said = error instanceof Error && error.message.startsWith("{") ? (JSON.parse(error.message) as { error: NativeError }) : undefined;
-    throw said ? thrown(said.error, words) : error;
+    throw converted(error, words);
   }
+}
+
+/** An error of the native part, which has it as JSON. Any other stays as it is. */
+export function converted(error: unknown, words: Words | undefined): unknown {
+  if (!(error instanceof Error) || !error.message.startsWith("{")) return error;
+  return thrown((JSON.parse(error.message) as { error: NativeError }).error, words);
 }
 
 interface NativeError {

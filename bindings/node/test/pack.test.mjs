@@ -40,6 +40,8 @@ test("npm pack, and npm install of it into an empty project", async () => {
   // Missing optional packages are named.
   const missing = await run(["-e", 'require("chat-memory/langchain")'], { cwd: project });
   assert.match(missing.err, /Cannot find module '@langchain\/core/);
+  const graphs = await run(["-e", 'require("chat-memory/langgraph")'], { cwd: project });
+  assert.match(graphs.err, /Cannot find module '@langchain\/langgraph-checkpoint/);
   const help = spawnSync(join(project, "node_modules", ".bin", "chat-memory-flowise"), ["--help"], { encoding: "utf8" });
   assert.match(help.stdout, /Usage: chat-memory-flowise/);
 

@@ -2,6 +2,8 @@
 import { ChatMemoryError, ChatStore, type ErrorCode, type Message, type StoredMessage, dynamoDBUrl } from "chat-memory";
 import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
 import { DynamoDBChatMemory } from "chat-memory/langchain/memory";
+import { ChatMemorySaver, type ChatMemorySaverOptions } from "chat-memory/langgraph";
+import { END, MessagesAnnotation, START, StateGraph } from "@langchain/langgraph";
 import { AIMessage, type BaseMessage, HumanMessage } from "@langchain/core/messages";
 
 export async function store(): Promise<void> {
@@ -29,4 +31,15 @@ export async function langchain(): Promise<BaseMessage[]> {
   // @ts-expect-error there is no such option
   new DynamoDBChatMessageHistory({ table: "chats" });
   return same.getMessages();
+}
+
+export async function langgraph(): Promise<BaseMessage[]> {
+  const options: ChatMemorySaverOptions = { writeDelay: 0, onConflict: "fork", credentials: async () => ({ accessKeyId: "a", secretAccessKey: "b" }) };
+  const checkpointer: ChatMemorySaver = ChatMemorySaver.fromUrl("sqlite:chat.db", options);
+  const graph = new StateGraph(MessagesAnnotation).addNode("ask", () => ({ messages: [] })).addEdge(START, "ask").addEdge("ask", END).compile({ checkpointer });
+  const state = await graph.invoke({ messages: [new HumanMessage("q")] }, { configurable: { thread_id: "t" } });
+  for await (const { checkpoint } of checkpointer.list({}, { limit: 1 })) console.log(checkpoint.id);
+  // @ts-expect-error there is no such option
+  new ChatMemorySaver({ tableName: "chats" }, { onConflict: "retry" });
+  return state.messages;
 }

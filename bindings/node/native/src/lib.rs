@@ -1,10 +1,12 @@
 //! The stores of the crate `chat-memory`, for the npm package of the same name.
 //!
-//! The interface is narrow on purpose: one class with one method, whose request and response are JSON texts. Everything that a
-//! JavaScript programmer sees (classes, options, errors, types) is in the TypeScript next to it; everything about sessions is in
-//! the crate. A request runs on a thread pool of its own, never on Node's event loop.
+//! The interface is narrow on purpose: for sessions one class with one method, whose request and response are JSON texts, and for
+//! checkpoints, whose values are bytes, one class with the operations of the crate. Everything that a JavaScript programmer sees
+//! (classes, options, errors, types) is in the TypeScript next to it; everything about sessions and checkpoints is in the crate. A
+//! request runs on a thread pool of its own, never on Node's event loop.
 
 mod answer;
+mod checkpoints;
 mod numbers;
 
 use std::sync::Arc;
