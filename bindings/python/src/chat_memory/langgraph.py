@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, cast
 
@@ -35,7 +35,10 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ._checkpoints import Checkpoints, Found, Operation, Typed
 from ._connection import CredentialSource
 from ._errors import ConflictError, InvalidError
+from ._langgraph_copy import CopiedThread, CopyReport, acopy_threads, copy_threads, main
 from ._types import Cost
+
+__all__ = ["ChatMemorySaver", "CopiedThread", "CopyReport", "OnConflict", "acopy_threads", "copy_threads"]
 
 OnConflict = Literal["fail", "fork"]
 
@@ -273,7 +276,11 @@ class ChatMemorySaver(BaseCheckpointSaver[str]):
             await self._checkpoints.acall(prune)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
-        """Returns the version after another one, as LangGraph's in-memory saver names them."""
+        """Returns the version after another one, as LangGraph's in-memory saver names them. Those of a thread that was copied from a saver
+        with numbers stay numbers, as LangGraph compares them."""
+        version: Any = current
+        if isinstance(version, (int, float)):
+            return cast(str, version + 1)
         number = 0 if current is None else int(str(current).split(".")[0])
         return f"{number + 1:032}.{random.random():016}"
 
@@ -335,28 +342,39 @@ class ChatMemorySaver(BaseCheckpointSaver[str]):
         configurable = _configurable(config)
         parent = configurable.get("checkpoint_id") or None
         stored = get_serializable_checkpoint_metadata(config, metadata)
-        values = checkpoint["channel_values"]
-        body = {name: value for name, value in checkpoint.items() if name != "channel_values"}
-        versions = checkpoint["channel_versions"]
         if parent is None:
             # The copy of a thread's first checkpoint, or a subgraph that the replayed checkpoint did not know yet.
             branches = metadata.get("source") == "fork" or _REPLAY in configurable
         else:
             branches = configurable.get(_FORK) == parent
         # A copy has the values of its original, and not those of the original's parent, which is its own.
-        changed = {*new_versions, *(values if branches else ())}
-        run_id = stored.get("run_id")
+        changed = {*new_versions, *(checkpoint["channel_values"] if branches else ())}
+        place = (_thread(config), _namespace(config), checkpoint["id"], parent, branches or self._on_conflict == "fork")
+        return self._put_at(place, checkpoint, stored, changed, _attempt(config))
+
+    def _put_at(
+        self,
+        place: tuple[str, str, str, str | None, bool],
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        changed: Collection[str],
+        attempt: tuple[str | None, Sequence[str]] = (None, ()),
+    ) -> Operation:
+        """Stores a checkpoint of a thread and a namespace, with its id, its parent and whether it may branch off."""
+        values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
+        body = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+        run_id = metadata.get("run_id")
         return Operation(
             "put",
             (
-                (_thread(config), _namespace(config), checkpoint["id"], parent, branches or self._on_conflict == "fork"),
+                place,
                 (
                     self._dumped(body),
-                    self._dumped(stored),
+                    self._dumped(metadata),
                     {name: str(version) for name, version in versions.items()},
                     {name: self._dumped(values[name]) if name in values else None for name in versions if name in changed},
                 ),
-                (None if run_id is None else str(run_id), [*(stored.get("counters_since_delta_snapshot") or ())], *_attempt(config)),
+                (None if run_id is None else str(run_id), [*(metadata.get("counters_since_delta_snapshot") or ())], *attempt),
             ),
         )
 
@@ -523,3 +541,7 @@ def _in_words_of_langgraph(error: ConflictError) -> ConflictError:
     elif "was deleted" in message:
         message = message.split("; ", 1)[0] + "; invoke the graph again with the same input, which then starts from nothing"
     return ConflictError(message, ticket=error.ticket, actual=error.actual, retryable=error.retryable)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

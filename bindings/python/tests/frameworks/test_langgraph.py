@@ -263,28 +263,30 @@ def test_time_travel_with_interrupts(saver: ChatMemorySaver) -> None:
     both(asking, saver, scenario)
 
 
+def nested(of_its_own: bool | None) -> Any:
+    """A graph with a subgraph that asks."""
+    inner: Any = StateGraph(cast(Any, Trip))
+
+    def look(state: Trip) -> Any:
+        return {"log": ["look"]}
+
+    def confirm(state: Trip) -> Any:
+        return {"log": [interrupt("Here?")]}
+
+    inner.add_node("look", look)
+    inner.add_node("confirm", confirm)
+    inner.add_edge(START, "look")
+    inner.add_edge("look", "confirm")
+    outer: Any = StateGraph(cast(Any, Trip))
+    outer.add_node("inner", inner.compile(checkpointer=of_its_own))
+    outer.add_node("after", lambda state: {"log": ["after"]})
+    outer.add_edge(START, "inner")
+    outer.add_edge("inner", "after")
+    return outer
+
+
 @pytest.mark.parametrize("of_its_own", [None, True])
 def test_subgraphs(saver: ChatMemorySaver, of_its_own: bool | None) -> None:
-    def build() -> Any:
-        inner: Any = StateGraph(cast(Any, Trip))
-
-        def look(state: Trip) -> Any:
-            return {"log": ["look"]}
-
-        def confirm(state: Trip) -> Any:
-            return {"log": [interrupt("Here?")]}
-
-        inner.add_node("look", look)
-        inner.add_node("confirm", confirm)
-        inner.add_edge(START, "look")
-        inner.add_edge("look", "confirm")
-        outer: Any = StateGraph(cast(Any, Trip))
-        outer.add_node("inner", inner.compile(checkpointer=of_its_own))
-        outer.add_node("after", lambda state: {"log": ["after"]})
-        outer.add_edge(START, "inner")
-        outer.add_edge("inner", "after")
-        return outer
-
     def scenario(graph: Any) -> Any:
         seen: list[Any] = []
         for turn in range(3):
@@ -302,7 +304,7 @@ def test_subgraphs(saver: ChatMemorySaver, of_its_own: bool | None) -> None:
             seen.append(graph.invoke(Command(resume="again"), of("t"))["log"])
         return seen, history(graph, of("t"))
 
-    both(build, saver, scenario)
+    both(lambda: nested(of_its_own), saver, scenario)
 
 
 # Parallel tasks.

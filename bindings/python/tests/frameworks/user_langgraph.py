@@ -1,12 +1,15 @@
 """A user's file with the module for LangGraph, which mypy --strict and pyright must accept. It is not run."""
 
+from collections.abc import Sequence
+
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from typing_extensions import assert_type
 
 from chat_memory import Cost, Credentials
-from chat_memory.langgraph import ChatMemorySaver
+from chat_memory.langgraph import ChatMemorySaver, CopiedThread, copy_threads
 
 savers: list[BaseCheckpointSaver[str]] = [
     ChatMemorySaver.from_url("sqlite:chat.db"),
@@ -32,3 +35,12 @@ async def main() -> None:
         async for found in saver.alist(None, before=config):
             assert_type(found, CheckpointTuple)
         await saver.adelete_thread("trip")
+
+
+def show(thread: CopiedThread) -> None:
+    print(thread.thread_id, thread.copied, thread.refused)
+
+
+with ChatMemorySaver.from_url("memory:") as target:
+    report = copy_threads(InMemorySaver(), target, ["trip"], dry_run=True, progress=show)
+    assert_type(report.refused, Sequence[CopiedThread])
