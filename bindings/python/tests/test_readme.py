@@ -1,4 +1,4 @@
-"""The programs in the README do what they say."""
+"""The programs in the README and on the page about LangGraph do what they say."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import create_table, dynamodb, endpoint, script
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-PROGRAMS: list[str] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PACKAGE = Path(__file__).parents[1]
+PAGES = "".join(page.read_text(encoding="utf-8") for page in (PACKAGE / "README.md", PACKAGE.parents[1] / "docs" / "langgraph.md"))
+PROGRAMS: list[str] = re.findall(r"^```python\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 if not importlib.util.find_spec("agents"):
     # The frameworks but LangChain are installed for the newest Python only (frameworks/requirements.txt).
     PROGRAMS = [program for program in PROGRAMS if not re.search(r"chat_memory\.(?!langchain)\w+ import", program)]

@@ -12,9 +12,12 @@ from agents import SQLiteSession
 from conftest import REGION, endpoint, new_table, script
 from langchain_community.chat_message_histories import DynamoDBChatMessageHistory
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph_checkpoint_aws import DynamoDBSaver
+from test_langgraph import asking, history, of
 
 import chat_memory
 from chat_memory.langchain import StoreChatMessageHistory
+from chat_memory.langgraph import ChatMemorySaver
 from chat_memory.openai_agents import ChatMemorySession
 
 PAGE = (Path(__file__).parents[4] / "docs" / "migrating.md").read_text(encoding="utf-8")
@@ -23,7 +26,8 @@ PAGE = (Path(__file__).parents[4] / "docs" / "migrating.md").read_text(encoding=
 def copy(heading: str, folder: Path, target: str, source: str = "") -> list[str]:
     """Runs the program of a section with other tables, and returns the lines that it prints."""
     program = re.findall(rf"^### {heading}\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
-    program = program.replace("dynamodb://chats", f"dynamodb://{target}").replace("langchain-chats", source)
+    program = program.replace("dynamodb://chats", f"dynamodb://{target}")
+    program = program.replace("langchain-chats", source).replace("langgraph-checkpoints", source)
     ended = script(program, cwd=folder, env={**os.environ, "AWS_ENDPOINT_URL_DYNAMODB": endpoint()})
     assert (ended.returncode, ended.stderr) == (0, "")
     return sorted(ended.stdout.splitlines())
@@ -77,3 +81,18 @@ def test_a_file_of_the_openai_agents_sdk_is_copied_once(tmp_path: Path) -> None:
     # A window understands what was copied: no result without its call.
     window = chat_memory.open(url(target)).recall("ada", messages=2)
     assert [message["role"] for message in window.messages] == ["assistant"]
+
+
+def test_a_table_of_langgraph_is_copied_once(tmp_path: Path) -> None:
+    source, target = new_table("PK", "SK"), new_table("session_id", "sk")
+    old = asking().compile(checkpointer=DynamoDBSaver(source, region_name=REGION, endpoint_url=endpoint()))
+    for thread in ("ada", "bob"):
+        old.invoke({"log": ["go"]}, of(thread))
+    heading = "From LangGraph's DynamoDBSaver"
+    assert copy(heading, tmp_path, target, source) == ["ada: 3 of 3 checkpoints copied", "bob: 3 of 3 checkpoints copied"]
+    old.invoke({"log": ["again"]}, of("ada"))
+    assert copy(heading, tmp_path, target, source) == ["ada: 3 of 6 checkpoints copied", "bob: 0 of 3 checkpoints copied"]
+    with ChatMemorySaver.from_url(url(target)) as saver:
+        new = asking().compile(checkpointer=saver)
+        for thread in ("ada", "bob"):
+            assert history(new, of(thread)) == history(old, of(thread))

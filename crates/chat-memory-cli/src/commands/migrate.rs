@@ -54,6 +54,9 @@ Everything visible is copied: messages, equal to the last byte, when each was se
 title, metadata and start if both stores have a directory. What was cleared, rewound or has expired is not copied. An id that the \
 target does not accept is replaced by one derived from it, the same each time, which is printed.
 
+Threads of another LangGraph checkpointer, such as AWS's DynamoDBSaver, contain Python objects: copy them with the Python package, by \
+`python -m chat_memory.langgraph copy` (docs/migrating.md).
+
 --verify reads both sides again and compares every field of every message; what was compared is printed.
 
 With --json: {\"sessions\", \"messages\", \"appends\", \"messages_there\", \"renamed\": [{\"id\", \"to\"}], \"failed\": [{\"id\", \"error\"}], \
