@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, TypedDict, cast
 
 import pytest
@@ -22,7 +23,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.base import CipherProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Command, Send, interrupt
+from langgraph.types import Command, RetryPolicy, Send, interrupt
 
 import chat_memory
 from chat_memory.langgraph import ChatMemorySaver
@@ -372,6 +373,122 @@ def test_what_finished_before_a_failure_does_not_run_again(saver: ChatMemorySave
         return history(graph, of("t"))
 
     both(build, saver, scenario)
+
+
+# All of it in one script.
+
+
+class Script:
+    """The steps of a long thread: parallel failure and retry, interrupts, also in a subgraph, update_state, replay, forks, and new input on
+    an old checkpoint. Each step gets a graph, perhaps on another saver."""
+
+    def __init__(self, durability: str) -> None:
+        self.durability = durability
+        self.runs: list[str] = []
+
+    def build(self) -> Any:
+        builder: Any = StateGraph(cast(Any, Trip))
+
+        def good(state: Trip) -> Any:
+            self.runs.append("good")
+            return {"log": ["good"]}
+
+        def bad(state: Trip) -> Any:
+            self.runs.append("bad")
+            time.sleep(0.1)
+            if self.runs.count("bad") <= 3:
+                raise ConnectionError("not yet")
+            return {"log": ["bad"]}
+
+        def ask(state: Trip) -> Any:
+            self.runs.append("ask")
+            return {"log": [f"{interrupt('Sure?')} {state.get('city')}"]}
+
+        builder.add_node("good", good)
+        builder.add_node("bad", bad, retry_policy=RetryPolicy(max_attempts=2, initial_interval=0.01, jitter=False))
+        builder.add_node("nested", nested(None).compile())
+        builder.add_node("ask", ask)
+        builder.add_edge(START, "good")
+        builder.add_edge(START, "bad")
+        builder.add_edge(["good", "bad"], "nested")
+        builder.add_edge("nested", "ask")
+        return builder
+
+    def invoke(self, graph: Any, given: Any, config: RunnableConfig | None = None) -> Any:
+        try:
+            return graph.invoke(given, config or of("t"), durability=self.durability)
+        except ConnectionError as error:
+            return str(error)
+
+    def answer(self, graph: Any, text: str) -> Any:
+        asked = [each.id for task in graph.get_state(of("t")).tasks for each in task.interrupts]
+        return self.invoke(graph, Command(resume=text if len(asked) == 1 else dict.fromkeys(asked, text)))
+
+    def at(self, graph: Any, following: str, newest: bool = True) -> RunnableConfig:
+        """A checkpoint after which a node runs."""
+        found = [state.config for state in graph.get_state_history(of("t")) if state.next == (following,)]
+        return cast(RunnableConfig, found[0 if newest else -1])
+
+    def inside(self, graph: Any) -> RunnableConfig:
+        """The subgraph that asks."""
+        return cast(RunnableConfig, graph.get_state(of("t"), subgraphs=True).tasks[0].state.config)
+
+    def branch(self, graph: Any, following: str, as_node: str | None = None) -> Any:
+        return self.invoke(graph, None, graph.update_state(self.at(graph, following), {"log": ["fork"], "city": "Porto"}, as_node))
+
+    def steps(self) -> list[Callable[[Any], Any]]:
+        invoke = self.invoke
+        return [
+            lambda graph: invoke(graph, {"log": ["go"], "city": "Lisbon"}),  # fails
+            lambda graph: invoke(graph, None),  # retries only what failed, and asks inside
+            lambda graph: graph.update_state(self.inside(graph), {"log": ["inside"]}),
+            lambda graph: invoke(graph, Command(resume="yes")),
+            lambda graph: invoke(graph, Command(resume="sure", update={"city": "Faro"})),
+            lambda graph: graph.update_state(of("t"), {"log": ["updated"]}, as_node="ask"),
+            lambda graph: invoke(graph, None, self.at(graph, "ask")),  # a replay, which asks again
+            lambda graph: invoke(graph, Command(resume="again")),
+            lambda graph: self.branch(graph, "ask"),
+            lambda graph: invoke(graph, Command(resume="forked")),
+            lambda graph: self.branch(graph, "nested", as_node="nested"),  # asks in the graph and in the subgraph
+            lambda graph: self.answer(graph, "both"),
+            lambda graph: self.answer(graph, "the rest"),
+            lambda graph: invoke(graph, {"log": ["new input"]}, self.at(graph, "nested", newest=False)),
+            lambda graph: invoke(graph, Command(resume="yes")),
+            lambda graph: invoke(graph, {"log": ["instead of an answer"]}),
+            lambda graph: invoke(graph, Command(resume="yes")),
+            lambda graph: invoke(graph, Command(resume="done")),
+        ]
+
+    def run(self, opened: Callable[[], AbstractContextManager[BaseCheckpointSaver[str]]]) -> list[Any]:
+        seen: list[Any] = []
+        for step in self.steps():
+            with opened() as saver:
+                graph = self.build().compile(checkpointer=saver)
+                result = step(graph)
+                # A configuration has ids, which differ.
+                result = None if isinstance(result, dict) and "configurable" in result else without_ids(result)
+                state = graph.get_state(of("t"), subgraphs=True)
+                inside = [shown(task.state) for task in state.tasks if task.state is not None]
+                seen.append((result, sorted(self.runs), shown(state)[:-1], inside, history(graph, of("t"))))
+        return seen
+
+
+def without_ids(result: Any) -> Any:
+    if not isinstance(result, dict):
+        return result
+    return {name: [each.value for each in value] if name == "__interrupt__" else value for name, value in result.items()}
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("is_warm", [True, False], ids=["warm", "cold"])
+def test_each_step_of_a_script_is_that_of_the_in_memory_saver(durable_url: str, durability: str, is_warm: bool) -> None:
+    in_memory = InMemorySaver()
+    expected = Script(durability).run(lambda: nullcontext(in_memory))
+    with ChatMemorySaver.from_url(durable_url) as saver:
+        seen = Script(durability).run(lambda: nullcontext(saver) if is_warm else ChatMemorySaver.from_url(durable_url))
+    for n, (ours, theirs) in enumerate(zip(seen, expected, strict=True)):
+        assert ours == theirs, f"step {n}"
+    assert seen[0][0] == "not yet" and seen[1][1] == [*["bad"] * 4, "good"]
 
 
 # Two runs at once.
