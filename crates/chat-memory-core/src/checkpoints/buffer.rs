@@ -32,8 +32,8 @@ impl Call {
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     waiting: BTreeMap<At, Vec<Call>>,
-    /// How many batches of a partition's writes are on their way to the table.
-    storing: BTreeMap<String, usize>,
+    /// How many batches of a checkpoint's writes are on their way to the table.
+    storing: BTreeMap<At, usize>,
     /// Writes that could not be stored while nobody waited for them, by partition: the next call says so.
     failed: BTreeMap<String, Error>,
     /// What was spent while nobody waited.
@@ -76,22 +76,27 @@ impl Buffer {
         self.waiting.keys().filter(is_meant).cloned().collect()
     }
 
-    pub(super) fn begin(&mut self, partition: &str) {
-        *self.storing.entry(partition.to_owned()).or_default() += 1;
+    pub(super) fn begin(&mut self, at: &At) {
+        *self.storing.entry(at.clone()).or_default() += 1;
     }
 
-    pub(super) fn end(&mut self, partition: &str) {
-        if let Some(batches) = self.storing.get_mut(partition) {
+    pub(super) fn end(&mut self, at: &At) {
+        if let Some(batches) = self.storing.get_mut(at) {
             *batches -= 1;
             if *batches == 0 {
-                self.storing.remove(partition);
+                self.storing.remove(at);
             }
         }
     }
 
     /// Whether writes of a partition, or of any for `None`, are on their way to the table.
     pub(super) fn is_storing(&self, partition: Option<&str>) -> bool {
-        partition.map_or(!self.storing.is_empty(), |partition| self.storing.contains_key(partition))
+        self.storing.keys().any(|at| partition.is_none_or(|partition| at.0 == partition))
+    }
+
+    /// Whether writes of a checkpoint are on their way to the table.
+    pub(super) fn is_storing_at(&self, at: &At) -> bool {
+        self.storing.contains_key(at)
     }
 
     pub(super) fn spend(&mut self, cost: Cost) {

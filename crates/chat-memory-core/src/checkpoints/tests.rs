@@ -16,7 +16,7 @@ fn table() -> Table {
 
 crate::checkpoint_conformance_tests! { table: table() }
 
-/// Rows of which a put takes a while.
+/// Rows of which a put of what tasks wrote takes a while.
 #[derive(Debug)]
 struct Slow(InMemoryRows);
 
@@ -27,7 +27,9 @@ impl Rows for Slow {
     }
 
     async fn put(&self, partition: &str, row: &Row, condition: Condition, cost: &mut Cost) -> Result<Put, Error> {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        if row.sort.contains("#w#") {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         self.0.put(partition, row, condition, cost).await
     }
 
@@ -59,6 +61,25 @@ async fn load_and_close_wait_for_writes_on_their_way() {
     let after = store.another().await;
     store.store.close().await.expect("closed");
     assert_eq!(after.newest().await.expect("it is there").writes.len(), 2);
+}
+
+#[tokio::test]
+async fn put_waits_for_what_tasks_wrote_at_its_parent() {
+    for fork in [false, true] {
+        let rows = InMemoryRows::new();
+        let table = Table::new(move |options| std::future::ready(Ok(CheckpointStore::new(Slow(rows.clone()), options))));
+        let store = table.thread_with(CheckpointOptions::default().with_window(Duration::from_millis(30))).await;
+        store.put(saying(1, None, "a")).await.expect("put");
+        if fork {
+            store.put(saying(2, Some(1), "b")).await.expect("put");
+        }
+        store.write(1, "on its way", 0, "x").await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        store.write(1, "waits", 0, "y").await;
+        store.put(NewCheckpoint { fork, ..saying(3, Some(1), "c") }).await.expect("put");
+        // As another process sees it.
+        assert_eq!(store.another().await.at(1).await.expect("it is there").writes.len(), 2, "fork: {fork}");
+    }
 }
 
 /// Where the stored form of [`sample`] is kept, as version 1 of the format has it (docs/formats.md, "Checkpoints").

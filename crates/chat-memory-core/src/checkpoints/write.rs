@@ -139,10 +139,17 @@ impl CheckpointStore {
                 }
             },
         };
-        // Only in the row after its checkpoint does a reader look for what tasks wrote there.
-        let at: Option<At> = follows.as_ref().map(|newest| (partition.to_owned(), log.clone(), newest.head.id.clone()));
-        // They belong to a checkpoint that is there, whatever becomes of this one.
-        let mut held = at.map(|at| Held::take(self, at, new.attempt.as_deref()));
+        // A channel may be computed from what tasks wrote at the parent: all of it is stored before this checkpoint is.
+        let at: Option<At> = parent.as_ref().map(|parent| (partition.to_owned(), log.clone(), parent.head.id.clone()));
+        // It belongs to a checkpoint that is there, whatever becomes of this one.
+        let mut held = match at {
+            Some(at) => Some(Held::take_after(self, at, new.attempt.as_deref()).await),
+            None => None,
+        };
+        // Only in the row after its checkpoint does a reader look for it.
+        if let (None, Some(held)) = (&follows, &mut held) {
+            held.store(cost).await?;
+        }
         let calls = held.as_ref().map_or(&[][..], |held| &held.calls);
         let rides: Vec<Write> = calls.iter().flat_map(|call| call.writes.iter().cloned()).collect();
         let place = Successor { partition, log, last: tip.last.as_deref(), parent, follows: follows.is_some(), found_at };
@@ -360,12 +367,7 @@ impl CheckpointStore {
 
     /// Stores what waits for the next checkpoint in rows of its own.
     pub(super) async fn store_waiting(&self, at: &At, cost: &mut Cost) -> Result<(), Error> {
-        let mut held = Held::take(self, at.clone(), None);
-        while let Some(call) = held.calls.first() {
-            self.store_call(at, call, cost).await?;
-            held.calls.remove(0);
-        }
-        Ok(())
+        Held::take(self, at.clone(), None).store(cost).await
     }
 
     async fn store_call(&self, (partition, log, checkpoint): &At, call: &Call, cost: &mut Cost) -> Result<(), Error> {
@@ -399,10 +401,37 @@ impl<'a> Held<'a> {
     fn take(store: &'a CheckpointStore, at: At, attempt: Option<&str>) -> Self {
         let calls = {
             let mut buffer = store.buffer();
-            buffer.begin(&at.0);
+            buffer.begin(&at);
             buffer.take_of(&at, attempt)
         };
         Self { store, at, calls }
+    }
+
+    /// Takes the calls of an attempt, once none of the checkpoint's are on their way.
+    async fn take_after(store: &'a CheckpointStore, at: At, attempt: Option<&str>) -> Self {
+        loop {
+            let stored = store.0.stored.notified();
+            let taken = {
+                let mut buffer = store.buffer();
+                (!buffer.is_storing_at(&at)).then(|| {
+                    buffer.begin(&at);
+                    buffer.take_of(&at, attempt)
+                })
+            };
+            if let Some(calls) = taken {
+                return Self { store, at, calls };
+            }
+            stored.await;
+        }
+    }
+
+    /// Stores them in rows of their own.
+    async fn store(&mut self, cost: &mut Cost) -> Result<(), Error> {
+        while let Some(call) = self.calls.first() {
+            self.store.store_call(&self.at, call, cost).await?;
+            self.calls.remove(0);
+        }
+        Ok(())
     }
 }
 
@@ -411,7 +440,7 @@ impl Drop for Held<'_> {
         {
             let mut buffer = self.store.buffer();
             buffer.put_back(self.at.clone(), std::mem::take(&mut self.calls));
-            buffer.end(&self.at.0);
+            buffer.end(&self.at);
         }
         self.store.0.stored.notify_waiters();
     }
