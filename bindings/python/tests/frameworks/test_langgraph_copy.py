@@ -178,12 +178,12 @@ def test_a_copied_delta_channel_is_whole(target: ChatMemorySaver, kind: str) -> 
 def test_on_an_event_loop(target: ChatMemorySaver) -> None:
     async def run() -> None:
         async with AsyncSqliteSaver.from_conn_string(":memory:") as source:
-            old, new = (asking().compile(checkpointer=saver) for saver in (source, target))
-            await old.ainvoke(GO_AND_ANSWER[0], of("t"))
+            old, new = (chat().compile(checkpointer=saver) for saver in (source, target))
+            for turn in range(3):
+                await old.ainvoke(said(turn), of("t"))
             report = await acopy_threads(source, target)
-            assert (report.copied, report.refused) == (report.checkpoints, [])
-            for given in GO_AND_ANSWER[1:]:
-                assert await new.ainvoke(given, of("t")) == await old.ainvoke(given, of("t"))
+            assert (report.copied, report.refused) == (9, [])
+            assert await new.ainvoke(said(3), of("t")) == await old.ainvoke(said(3), of("t"))
         report = await acopy_threads(of_aws(), target)
         assert report.threads == []
 
