@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore, InMemoryRows};
 use chat_memory::store::dynamodb::{DynamoDbStore, Options};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Cost, InMemoryStore};
@@ -149,6 +150,20 @@ impl App {
         match file.create(false).open().await {
             Err(error) if is_default && error.is_not_found() => Ok(Arc::new(InMemoryStore::new())),
             opened => Ok(Arc::new(opened?)),
+        }
+    }
+
+    /// Opens LangGraph's checkpoints in the store, likewise without creating anything.
+    pub async fn existing_checkpoints(&self) -> Result<CheckpointStore, Failure> {
+        let (url, is_default) = self.named_store(None)?;
+        let kept = CheckpointOptions::default();
+        if let Some(table) = options(&url) {
+            return Ok(DynamoDbStore::open(table).await?.checkpoints(kept));
+        }
+        let Some(file) = url.sqlite() else { return Ok(url.open_checkpoints(kept).await?) };
+        match file.create(false).open().await {
+            Err(error) if is_default && error.is_not_found() => Ok(CheckpointStore::new(InMemoryRows::new(), kept)),
+            opened => Ok(opened?.checkpoints(kept)),
         }
     }
 

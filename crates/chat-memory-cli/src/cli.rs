@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::app::{App, Globals};
 use crate::commands::{
     append, chat, clear, completions, delete, export, iam_policy, import, key, migrate, rewind, serve, sessions, show, table,
+    threads,
 };
 use crate::failure::Failure;
 
@@ -73,6 +74,7 @@ pub enum Command {
     Show(show::Arguments),
     Chat(chat::Arguments),
     Sessions(sessions::Arguments),
+    Threads(threads::Arguments),
     Clear(clear::Arguments),
     Rewind(rewind::Arguments),
     Delete(delete::Arguments),
@@ -96,6 +98,7 @@ impl Command {
             Self::Show(arguments) => show::run(app, arguments).await,
             Self::Chat(arguments) => chat::run(app, arguments).await,
             Self::Sessions(arguments) => sessions::run(app, arguments).await,
+            Self::Threads(arguments) => threads::run(app, arguments).await,
             Self::Clear(arguments) => clear::run(app, arguments).await,
             Self::Rewind(arguments) => rewind::run(app, arguments).await,
             Self::Delete(arguments) => delete::run(app, arguments).await,

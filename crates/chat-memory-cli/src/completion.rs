@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chat_memory::checkpoints::CheckpointOptions;
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{SessionInfo, SessionQuery};
 use chat_memory::{ChatStore, Owner, Role};
@@ -92,12 +93,8 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
 /// The ids of the sessions in the store that the command line names. Writes nothing, creates no file, and has a short time limit.
 pub fn sessions(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = unquoted(current);
-    let globals = Globals { store: option("--store"), cost: false, read_only: false, json: false, utc: false };
-    let Ok(url) = App::new(globals).store_url() else { return Vec::new() };
+    let Some((url, runtime)) = store_and_runtime() else { return Vec::new() };
     let patience = if url.scheme() == "dynamodb" { PATIENCE } else { PATIENCE_ON_DISK };
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() else {
-        return Vec::new();
-    };
     let mut found = Vec::new();
     let _ = runtime.block_on(async { tokio::time::timeout(patience, find_sessions(url, &current, &mut found)).await });
     // Anything still waiting for a file or the network must not delay the shell.
@@ -146,6 +143,31 @@ async fn find_sessions(url: StoreUrl, beginning: &str, found: &mut Vec<SessionIn
         }
     }
     found.truncate(MOST);
+}
+
+/// The ids of LangGraph's threads in a SQLite file: on DynamoDB, finding them would read the whole table.
+pub fn threads(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = unquoted(current);
+    let Some((url, runtime)) = store_and_runtime() else { return Vec::new() };
+    let Some(file) = url.sqlite().filter(|_| url.path().is_file()) else { return Vec::new() };
+    let found = runtime.block_on(async {
+        let work = async {
+            let store = file.create(false).busy_timeout(PATIENCE_ON_DISK).open().await.ok()?;
+            let page = chat_memory_server::threads::list(&store.checkpoints(CheckpointOptions::default()), None).await.ok()?;
+            Some(page.items)
+        };
+        tokio::time::timeout(PATIENCE_ON_DISK, work).await.ok().flatten().unwrap_or_default()
+    });
+    runtime.shutdown_background();
+    let ids = found.into_iter().map(|thread| thread.id);
+    ids.filter(|id| id.starts_with(&current) && !id.contains(char::is_control)).take(MOST).map(CompletionCandidate::new).collect()
+}
+
+/// The store that the command line names, and a runtime to read it in.
+fn store_and_runtime() -> Option<(StoreUrl, tokio::runtime::Runtime)> {
+    let globals = Globals { store: option("--store"), cost: false, read_only: false, json: false, utc: false };
+    let url = App::new(globals).store_url().ok()?;
+    Some((url, tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok()?))
 }
 
 fn candidate(session: &SessionInfo) -> CompletionCandidate {

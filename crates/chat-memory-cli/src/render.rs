@@ -70,10 +70,7 @@ impl Style {
         }
         text.push('\n');
         for (entry, at) in entries {
-            let said = match entry {
-                Entry::Message(message) => self.message(message),
-                other => self.other(other),
-            };
+            let said = self.entry(entry);
             match at.filter(|_| !is_one) {
                 // After the author.
                 Some(at) => {
@@ -89,8 +86,21 @@ impl Style {
 
     /// An entry that is not a message: its JSON on one line.
     fn other(&self, entry: &Entry) -> String {
-        let mut text = format!("{}\n", self.faint("entry"));
-        indent(&mut text, &entry.to_json());
+        self.value("entry", &entry.to_json())
+    }
+
+    /// A message, or another entry.
+    pub fn entry(&self, entry: &Entry) -> String {
+        match entry {
+            Entry::Message(message) => self.message(message),
+            other => self.other(other),
+        }
+    }
+
+    /// A value that is not a message: its name, and its JSON on one line.
+    pub fn value(&self, name: &str, json: &str) -> String {
+        let mut text = format!("{}\n", self.faint(&visible_line(name)));
+        indent(&mut text, json);
         text
     }
 

@@ -33,6 +33,7 @@ mod sse;
 mod stall;
 mod stores;
 mod streams;
+pub mod threads;
 mod tls;
 mod watch;
 

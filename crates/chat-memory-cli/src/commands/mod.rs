@@ -34,6 +34,7 @@ pub mod serve;
 pub mod sessions;
 pub mod show;
 pub mod table;
+pub mod threads;
 
 /// A session's id from the command line.
 fn session_id(text: &str) -> Result<SessionId, Failure> {

@@ -1,9 +1,9 @@
 //! `show`
 
-use chat_memory::memory::{Policy, RecallRecords, recall_records};
+use chat_memory::memory::{Omitted, Policy, RecallRecords, recall_records};
 use chat_memory::store::Load;
 use chat_memory::wire::{Format, Request, times_of};
-use chat_memory::{ChatStore, Error, SessionId};
+use chat_memory::{ChatStore, Error, Message, SessionId};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
@@ -17,6 +17,8 @@ use crate::output::say;
 use crate::render::utc_time;
 use crate::window::WindowOptions;
 
+mod thread;
+
 const EXAMPLES: &str = "\
 Examples:
   chat-memory show trip                            all of it, for reading
@@ -24,6 +26,7 @@ Examples:
   chat-memory show trip --last 20 --for-model      as JSON lines, for a model
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
+  chat-memory show --thread trip                   the messages of a thread of LangGraph's
 
 As text, each record starts with its number (for `rewind --to`), and the times of its messages if known; control characters \
 are escaped, as in \\u{1b}, and an entry that is not a message is one line of JSON under `entry`. The other formats are exact, and \
@@ -40,15 +43,26 @@ content, the results of an answer's calls in one message, and the system prompt 
 With --json: {\"session\", \"messages\", \"other_entries\", \"sent_at\", \"records\": [{\"seq\", \"created_at\", \"metadata\", \"messages\"}], \"complete\", \"left_out\", \"position\", \
 \"cost\"}; messages are in the --format (openai by default), sent_at says when each of them was sent (null where that is \
 unknown), created_at when the record was stored, a record's messages is how many of the messages are its, other_entries \
-the number of entries that are not messages.";
+the number of entries that are not messages.
 
-/// Print a session; one without messages is empty, not an error
+--thread prints the messages of a thread's newest checkpoint, then, as text, what else its state holds: each value with its channel's name, as \
+one line of JSON, and writes that wait, such as an interrupt's. A value that is encrypted, or of an unknown kind, is named with its size. With \
+--json: {\"thread\", \"checkpoint\", \"messages\", \"other_entries\", \"values\", \"writes\", \"left_out\", \"cost\"}; checkpoint is as \
+`threads ID --json` prints it, and null if the thread has none.";
+
+/// Print a session, or a thread of LangGraph's; one without messages is empty, not an error
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The session's id
-    #[arg(add = ArgValueCompleter::new(completion::sessions))]
-    session: String,
+    #[arg(add = ArgValueCompleter::new(completion::sessions), required_unless_present = "thread")]
+    session: Option<String>,
+    /// Print this thread of LangGraph's instead
+    #[arg(long, value_name = "ID", conflicts_with_all = ["session", "position"], add = ArgValueCompleter::new(completion::threads))]
+    thread: Option<String>,
+    /// The thread's checkpoint with this id, of the graph or of a subgraph, instead of the graph's newest
+    #[arg(long, value_name = "ID", requires = "thread", conflicts_with = "session")]
+    checkpoint: Option<String>,
     #[command(flatten)]
     window: WindowOptions,
     /// The output format: text, or JSON lines
@@ -65,7 +79,6 @@ pub struct Arguments {
 const TEXT: (&str, &str) = ("text", "For people: roles, times, tool calls");
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let session = stored_session_id(app, &arguments.session)?;
     let policy = arguments.window.is_given().then(|| arguments.window.policy(None, false)).transpose()?;
     let format = match arguments.format {
         None if arguments.for_model || app.json() => Some(Format::default()),
@@ -80,6 +93,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if app.json() && format.is_none() {
         return Err(Failure::usage("--json cannot be used with --format text"));
     }
+    if let Some(thread) = &arguments.thread {
+        let shown = thread::Shown { policy, format, for_model: arguments.for_model };
+        return thread::show(app, thread, arguments.checkpoint.as_deref(), shown).await;
+    }
+    let session = stored_session_id(app, &arguments.session.unwrap_or_default())?;
     let store = app.existing_store().await?;
     if arguments.position && !app.json() {
         let history = store.load(&session, &Load::last(0)).await?;
@@ -89,15 +107,11 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let seen = see(app, store.as_ref(), &session, policy.as_ref()).await?;
     if let Some(format) = format {
         let messages: Vec<_> = seen.messages().cloned().collect();
-        let request = arguments.for_model.then(|| format.for_request(&messages)).flatten();
-        let request = request.unwrap_or_else(|| Request { system: None, messages: format.write_placed(&messages) });
+        let request = written(format, &messages, arguments.for_model);
         if app.json() {
             return as_json(app, &session, &seen, request);
         }
-        if let Some(system) = request.system {
-            app.out.json(&json!({"role": "system", "content": system}))?;
-        }
-        request.messages.iter().try_for_each(|(_, value)| app.out.json(value))?;
+        as_lines(app, request)?;
         let others = other_entries(&seen);
         if others > 0 && policy.is_none() {
             app.out.flush()?;
@@ -106,11 +120,29 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     } else {
         as_text(app, &session, &seen)?;
     }
-    if !seen.left_out.is_nothing() {
+    say_left_out(app, &seen.left_out)
+}
+
+fn say_left_out(app: &App, left_out: &Omitted) -> Result<(), Failure> {
+    if !left_out.is_nothing() {
         app.out.flush()?;
-        say(format_args!("({})", seen.left_out));
+        say(format_args!("({left_out})"));
     }
     Ok(())
+}
+
+/// Messages in this format; for a model, only what its API accepts.
+fn written(format: Format, messages: &[Message], for_model: bool) -> Request {
+    let request = for_model.then(|| format.for_request(messages)).flatten();
+    request.unwrap_or_else(|| Request { system: None, messages: format.write_placed(messages) })
+}
+
+/// Prints messages as JSON lines.
+fn as_lines(app: &App, request: Request) -> Result<(), Failure> {
+    if let Some(system) = request.system {
+        app.out.json(&json!({"role": "system", "content": system}))?;
+    }
+    request.messages.iter().try_for_each(|(_, value)| app.out.json(value))
 }
 
 /// The number of entries that are not messages.

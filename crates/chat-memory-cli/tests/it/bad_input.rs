@@ -289,6 +289,9 @@ fn mistyped_path_is_an_error_and_creates_no_file() {
             &["rewind", "s", "--turns", "1", "--yes"],
             &["clear", "s", "--yes"],
             &["delete", "s", "--yes"],
+            &["threads"],
+            &["show", "--thread", "s"],
+            &["delete", "--thread", "s", "--yes"],
             &["migrate", "--from", store, "--to", "sqlite:copy.db"],
         ] {
             fails(&place.run(&[&["--store", store][..], command].concat()), FAILED, &["there is no ", named]);
@@ -355,6 +358,8 @@ fn refused_connection_fails_without_retries() {
         &["sessions"],
         &["sessions", "--all"],
         &["delete", "s", "--yes"],
+        &["threads"],
+        &["show", "--thread", "s"],
         &["table", "create"],
         &["table", "sweep"],
     ] {

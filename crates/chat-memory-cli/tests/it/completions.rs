@@ -93,6 +93,15 @@ fn bash_completes_session_ids() {
 }
 
 #[test]
+fn bash_completes_thread_ids() {
+    let place = with_sessions();
+    crate::threads::fill(&place);
+    for command in ["threads tr", "show --thread tr", "delete --thread tr"] {
+        assert_eq!(offered(&place, &format!("chat-memory {command}")), ["trip"], "{command}");
+    }
+}
+
+#[test]
 fn bash_never_executes_a_completed_session_id() {
     let place = Place::sqlite();
     place.run(&["append", "x $(touch run); *", "Hi"]).done();

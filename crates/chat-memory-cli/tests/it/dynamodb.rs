@@ -58,6 +58,11 @@ fn real_conversations_round_trip() {
 }
 
 #[test]
+fn threads_are_listed_shown_and_deleted() {
+    crate::threads::scenario(&table("cli-threads"));
+}
+
+#[test]
 fn killed_import_resumes() {
     scenarios::killed_import(&table("cli-killed"));
 }

@@ -16,4 +16,5 @@ mod readme;
 mod replicas;
 mod secrets;
 mod serve;
+mod threads;
 mod transfer;
