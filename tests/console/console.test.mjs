@@ -43,6 +43,28 @@ test("from the list to a conversation, whose tool calls unfold", async () => {
   await close();
 });
 
+test("a thread's messages at each of its checkpoints", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console");
+  await page.getByRole("link", { name: "Threads" }).click();
+  await page.getByRole("link", { name: "booking-agent" }).click();
+  await page.getByRole("heading", { level: 1, name: "booking-agent" }).waitFor();
+  assert.equal(await page.locator(".message.assistant strong").innerText(), "08:38");
+  await page.getByText("Waiting write to __interrupt__").click();
+  assert.ok((await page.locator("details[open] pre").innerText()).includes("Book the 08:38"));
+  await isAccessible(page);
+  const checkpoints = page.getByRole("region", { name: "Checkpoints" });
+  assert.equal(await checkpoints.locator("li").count(), 5);
+  assert.equal(await checkpoints.locator("[aria-current]").innerText(), "loop, step 3");
+  await checkpoints.getByRole("link", { name: "loop, step 0" }).click();
+  await page.locator(".message.user").waitFor();
+  assert.equal(await page.locator(".message").count(), 1);
+  assert.equal(await checkpoints.locator("[aria-current]").innerText(), "loop, step 0");
+  await page.getByRole("navigation", { name: "Breadcrumb" }).getByRole("link", { name: "Threads" }).click();
+  await page.getByRole("heading", { level: 1, name: "Threads" }).waitFor();
+  await close();
+});
+
 test("messages come while the page is open, and go when they are taken back", async () => {
   await append(service.url, "live", [{ role: "user", content: "First" }]);
   const { page, close } = await live("live");

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use chat_memory::checkpoints::CheckpointStore;
 use chat_memory::{ChatStore, Error, Namespace, SessionId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -38,6 +39,11 @@ impl Access {
             Problem::unopened(&error, reader)
         })?;
         Ok(Self { service: service.clone(), key, namespace, store })
+    }
+
+    /// LangGraph's checkpoints in the store of its namespace.
+    pub(crate) async fn checkpoints(&self) -> Result<CheckpointStore, Problem> {
+        self.service.stores().checkpoints(self.namespace.as_ref()).await.map_err(|e| self.problem(&e))
     }
 
     /// Whether it has this right.

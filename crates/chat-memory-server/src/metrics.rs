@@ -24,6 +24,7 @@ pub enum Operation {
     Delete,
     Sessions,
     Session,
+    Threads,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore};
 use chat_memory::store::Load;
 use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::url::StoreUrl;
-use chat_memory::{ChatStore, Error, Namespace, SessionId};
+use chat_memory::{ChatStore, Error, ErrorKind, Namespace, SessionId};
 use tokio::sync::OnceCell;
 
 use crate::metered::Metered;
@@ -29,6 +30,8 @@ pub struct Stores {
     metrics: Arc<Metrics>,
     /// One place per namespace, so that a store that opens slowly delays only its own namespace.
     places: Mutex<HashMap<Option<Namespace>, Place>>,
+    /// The checkpoints of each namespace, likewise.
+    checkpoints: Mutex<HashMap<Option<Namespace>, Arc<OnceCell<CheckpointStore>>>>,
     table: OnceCell<DynamoDbStore>,
     /// When the store was last checked, and whether it could be read.
     looked: Mutex<Option<(Instant, bool)>>,
@@ -55,6 +58,7 @@ impl Stores {
             source,
             metrics,
             places: Mutex::default(),
+            checkpoints: Mutex::default(),
             table: OnceCell::new(),
             looked: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
@@ -86,16 +90,45 @@ impl Stores {
             }
         };
         let own = namespace.map(|namespace| url.in_namespace(namespace)).transpose()?;
-        let store: Arc<dyn ChatStore> = match url.dynamodb() {
-            // All namespaces share one AWS client, opened without any of theirs: the connections and credentials are the service's.
-            Some(options) => {
-                let table = self.table.get_or_try_init(|| DynamoDbStore::open(options)).await?;
-                let namespace = own.and_then(|own| own.dynamodb()?.namespace);
-                Arc::new(namespace.map_or_else(|| table.clone(), |namespace| table.in_namespace(namespace)))
-            }
+        let store: Arc<dyn ChatStore> = match self.table(url, own.as_ref()).await? {
+            Some(table) => Arc::new(table),
             None => own.as_ref().unwrap_or(url).open().await?,
         };
         Ok(self.metered(store))
+    }
+
+    /// The table of a namespace, if the store is on DynamoDB. All namespaces share one AWS client, opened without any of theirs: the
+    /// connections and credentials are the service's.
+    async fn table(&self, url: &StoreUrl, own: Option<&StoreUrl>) -> Result<Option<DynamoDbStore>, Error> {
+        let Some(options) = url.dynamodb() else { return Ok(None) };
+        let table = self.table.get_or_try_init(|| DynamoDbStore::open(options)).await?;
+        let namespace = own.and_then(|own| own.dynamodb()?.namespace);
+        Ok(Some(namespace.map_or_else(|| table.clone(), |namespace| table.in_namespace(namespace))))
+    }
+
+    /// LangGraph's checkpoints in the store of a namespace.
+    ///
+    /// # Errors
+    /// Unsupported for a ready store, and for one whose URL has none; errors from opening it. The next request tries again.
+    pub async fn checkpoints(&self, namespace: Option<&Namespace>) -> Result<CheckpointStore, Error> {
+        let Source::Url(url) = &self.source else {
+            let why = "no threads: the service's store was opened without a store URL; give the service one";
+            return Err(Error::new(ErrorKind::Unsupported, why));
+        };
+        let place = {
+            let mut places = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(places.entry(namespace.cloned()).or_default())
+        };
+        let open = async || {
+            let own = namespace.map(|namespace| url.in_namespace(namespace)).transpose()?;
+            // It never puts a checkpoint after one that it read.
+            let options = CheckpointOptions::default().with_cache_bytes(0);
+            match self.table(url, own.as_ref()).await? {
+                Some(table) => Ok(table.checkpoints(options)),
+                None => own.as_ref().unwrap_or(url).open_checkpoints(options).await,
+            }
+        };
+        place.get_or_try_init(open).await.cloned()
     }
 
     fn metered(&self, store: Arc<dyn ChatStore>) -> Arc<dyn ChatStore> {

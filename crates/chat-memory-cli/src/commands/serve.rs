@@ -76,6 +76,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     }
     if let Some(demo) = &demo {
         demo.fill(&*service.stores().of(None).await?).await?;
+        demo::fill_threads(&service.stores().checkpoints(None).await?).await?;
     }
     let scheme = if listening.tls.is_some() { "https" } else { "http" };
     let greeting = |address, metrics| greet(app, scheme, address, metrics, &settings, open, demo.is_some());

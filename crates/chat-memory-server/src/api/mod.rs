@@ -20,6 +20,7 @@ mod message;
 mod parameters;
 mod read;
 mod rewind;
+mod threads;
 mod types;
 mod write;
 
@@ -44,6 +45,7 @@ what was appended comes back equal. A record may also hold other JSON objects: i
     tags(
         (name = "messages", description = "A session's messages"),
         (name = "sessions", description = "The list of sessions, and what is known of each"),
+        (name = "threads", description = "LangGraph's threads in the same store, read-only"),
         (name = "service", description = "How the service is; no key is needed but for the metrics")
     ),
     components(schemas(types::ProblemBody, message::ChatMessage, events::EventBody)),
@@ -81,6 +83,10 @@ pub(crate) fn routes() -> (Router<Service>, OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(directory::sessions))
         .routes(routes!(directory::session, directory::describe, directory::delete))
+        .routes(routes!(threads::threads))
+        .routes(routes!(threads::newest))
+        .routes(routes!(threads::checkpoints))
+        .routes(routes!(threads::at_checkpoint))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

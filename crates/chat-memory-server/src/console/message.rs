@@ -28,10 +28,19 @@ const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 /// A message's place: its record's number, and its index in the record.
 pub(crate) type Place = (u64, usize);
 
-/// How to show the records of a session.
+/// Where the whole of a shortened text is.
+#[derive(Debug)]
+enum Whole {
+    /// Below the session's page.
+    Session(SessionId),
+    /// At this address.
+    At(String),
+}
+
+/// How to show the records of a session, or the messages of a thread.
 #[derive(Debug)]
 pub(crate) struct MessageView {
-    session: SessionId,
+    whole: Whole,
     kind: Kind,
     /// The tools of the calls so far, by call id: a result names only its call.
     called: Mutex<HashMap<String, String>>,
@@ -39,7 +48,12 @@ pub(crate) struct MessageView {
 
 impl MessageView {
     pub(crate) fn new(session: &SessionId, kind: Kind) -> Self {
-        Self { session: session.clone(), kind, called: Mutex::default() }
+        Self { whole: Whole::Session(session.clone()), kind, called: Mutex::default() }
+    }
+
+    /// Shows messages of a thread, whose state is at this address.
+    pub(crate) fn of_thread(address: String) -> Self {
+        Self { whole: Whole::At(address), kind: Kind::Other, called: Mutex::default() }
     }
 
     /// A record, as an item of the list.
@@ -63,7 +77,7 @@ impl MessageView {
 
     /// What is known about a record in addition to its messages.
     fn line(&self, record: &Record) -> Markup {
-        let cost = cost_of(&self.session, record);
+        let cost = if let Whole::Session(session) = &self.whole { cost_of(session, record) } else { None };
         html! {
             p.line {
                 a href=(format!("#r{}", record.seq)) { "Record " (record.seq) }
@@ -144,6 +158,11 @@ impl MessageView {
         }
     }
 
+    /// Renders a value as JSON.
+    pub(crate) fn json(&self, value: &Value) -> Markup {
+        self.pre(&pretty(value), 0)
+    }
+
     /// Renders a text verbatim, or its head with a link to the whole record.
     fn pre(&self, text: &str, seq: u64) -> Markup {
         match head(text) {
@@ -157,8 +176,12 @@ impl MessageView {
 
     /// The note below the head of a text.
     fn rest(&self, text: &str, head: &str, below: &str) -> Markup {
+        let whole = match &self.whole {
+            Whole::Session(session) => session_path(session, below),
+            Whole::At(address) => address.clone(),
+        };
         html! {
-            p.small { "The first " (size(head.len())) " of " (size(text.len())) ". " a href=(session_path(&self.session, below)) { "Show all of it" } }
+            p.small { "The first " (size(head.len())) " of " (size(text.len())) ". " a href=(whole) { "Show all of it" } }
         }
     }
 
@@ -235,7 +258,7 @@ fn head(text: &str) -> Option<&str> {
     (text.len() > LONGEST).then(|| &text[..text.floor_char_boundary(HEAD)])
 }
 
-fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
+pub(crate) fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
     html! {
         details.data.(class) {
             summary { (summary) }
@@ -262,9 +285,9 @@ async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, 
 }
 
 /// The complete text of a shortened one: as plain text, so that no browser interprets it.
-type Plain = ([(HeaderName, HeaderValue); 1], String);
+pub(crate) type Plain = ([(HeaderName, HeaderValue); 1], String);
 
-fn plain(text: String) -> Plain {
+pub(crate) fn plain(text: String) -> Plain {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], text)
 }
 
@@ -299,7 +322,7 @@ fn readable(text: &str) -> String {
     }
 }
 
-fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 

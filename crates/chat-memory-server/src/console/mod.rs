@@ -23,6 +23,7 @@ mod message;
 mod page;
 mod session_cookie;
 mod sessions;
+mod threads;
 mod viewer;
 
 /// The console's routes.
@@ -33,6 +34,9 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route("/console", get(sessions::list))
         .route("/console/new", get(sessions::new).post(sessions::start))
         .route("/console/costs", get(cost_pages::of_list))
+        .route("/console/threads", get(threads::list))
+        .route("/console/threads/{id}", get(threads::thread))
+        .route("/console/threads/{id}/state", get(threads::whole))
         .route("/console/login", get(login::form).post(login::login))
         .route("/console/logout", post(login::logout).get(home))
         .route("/console/assets/{version}/{name}", get(assets::file))

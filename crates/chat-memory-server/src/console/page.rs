@@ -101,6 +101,7 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                     @if !viewer.may_write() { li.badge.quiet { "read only" } }
                 }
                 nav aria-label="Service" {
+                    @if viewer.has_threads() { a href="/console/threads" { "Threads" } }
                     a href="/docs" { "API" }
                     @if let Some(login) = &viewer.login {
                         form method="post" action="/console/logout" {

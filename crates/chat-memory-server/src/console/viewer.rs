@@ -55,6 +55,11 @@ impl Viewer {
         self.access.store.capabilities().directory
     }
 
+    /// Whether the store can have LangGraph's threads, as far as is known.
+    pub(crate) fn has_threads(&self) -> bool {
+        matches!(self.kind(), Kind::Memory | Kind::Sqlite | Kind::DynamoDb)
+    }
+
     /// Where sessions are stored.
     pub(crate) fn kind(&self) -> Kind {
         let Some(url) = self.access.service.stores().url() else { return Kind::Other };

@@ -7,12 +7,17 @@ pub(crate) mod cursor;
 mod follow;
 mod read;
 mod sessions;
+pub(crate) mod threads;
 mod write;
 
 pub(crate) use follow::{Update, follow};
 pub(crate) use read::{newer, recall};
 pub(crate) use sessions::{delete, find, list, update};
 pub(crate) use write::{Back, Cleared, append, append_new, clear, rewind};
+
+/// The default number of checkpoints on a page, and the largest: each is read with its state.
+pub(crate) const CHECKPOINTS: usize = 20;
+pub(crate) const MAX_CHECKPOINTS: usize = 100;
 
 /// The default number of messages or sessions on a page, in the API and in the console.
 pub(crate) const PAGE: usize = 100;

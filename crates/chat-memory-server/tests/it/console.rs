@@ -8,12 +8,13 @@ use serde_json::json;
 use crate::console_client::{self, Client, Page, Site};
 
 /// Pages that a viewer who may write can open, once the session `trip` exists.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/console",
     "/console?owner=",
     "/console?owner=nobody-there",
     "/console/new",
     "/console/costs",
+    "/console/threads",
     "/console/sessions/trip",
     "/console/sessions/trip/costs",
     "/console/sessions/trip/rewind",

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use chat_memory::checkpoints::{CheckpointStore, NewCheckpoint, Typed, Write};
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, ChatStore};
 use chat_memory::wire::openai;
 use chat_memory::{Error, Message, Owner, SessionId};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::app::App;
@@ -112,6 +113,49 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+/// Stores a thread as LangGraph keeps it: an agent that looks something up and asks before it books.
+pub async fn fill_threads(store: &CheckpointStore) -> Result<(), Error> {
+    let value = |value: Value| Typed::new("json", value.to_string());
+    let message = |class: &str, more: Value| {
+        let mut of = json!({"lc": 1, "type": "constructor", "id": ["langchain_core", "messages", class], "kwargs": more});
+        of["kwargs"]["additional_kwargs"] = json!({});
+        of["kwargs"]["response_metadata"] = json!({});
+        of
+    };
+    let call = json!({"name": "find_trains", "args": {"from": "Porto", "to": "Lisbon"}, "id": "call_1", "type": "tool_call"});
+    let messages = [
+        message("HumanMessage", json!({"id": "m1", "content": "Book me a train from Porto to Lisbon on Friday morning."})),
+        message("AIMessage", json!({"id": "m2", "content": "", "tool_calls": [call], "invalid_tool_calls": []})),
+        message(
+            "ToolMessage",
+            json!({"id": "m3", "content": "[{\"leaves\": \"08:38\", \"arrives\": \"11:50\", \"price\": 25.30}]", "tool_call_id": "call_1"}),
+        ),
+        message(
+            "AIMessage",
+            json!({"id": "m4", "content": "The **08:38** arrives at 11:50 and costs € 25.30. Shall I book it?"}),
+        ),
+    ];
+    let thread = SessionId::new("booking-agent")?;
+    let mut parent = None;
+    for step in 0..=messages.len() {
+        let id = uuid::Uuid::now_v7().to_string();
+        let metadata = json!({"source": if step == 0 { "input" } else { "loop" }, "step": step as i64 - 1, "parents": {}});
+        let mut checkpoint = NewCheckpoint::new(&id, parent, value(json!({"v": 4, "id": id})), value(metadata));
+        checkpoint.versions.insert("messages".to_owned(), step.to_string());
+        checkpoint.values.insert("messages".to_owned(), Some(value(messages[..step].to_vec().into())));
+        if step == messages.len() {
+            checkpoint.versions.insert("offer".to_owned(), step.to_string());
+            checkpoint.values.insert("offer".to_owned(), Some(value(json!({"train": "08:38", "price": 25.3}))));
+        }
+        store.put(&thread, "", checkpoint).await?;
+        parent = Some(id);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let asks = Write::new("book", "", -3, "__interrupt__", value(json!([{"value": "Book the 08:38 for € 25.30?"}])));
+    store.put_writes(&thread, "", &parent.unwrap_or_default(), "book", vec![asks]).await?;
+    store.flush().await.map(drop)
 }
 
 async fn quiz(store: &dyn ChatStore) -> Result<(), Error> {

@@ -18,3 +18,4 @@ mod ready_store;
 mod refusals;
 mod rewinds;
 mod sessions;
+mod threads;
