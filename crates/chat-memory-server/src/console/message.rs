@@ -7,6 +7,7 @@ use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
 use chat_memory::store::{Load, PageCursor, Record};
+use chat_memory::wire::langchain;
 use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId, Timestamp, ToolCall, json};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -243,7 +244,10 @@ impl MessageView {
         if let Some(field) = REASONING.iter().find(|field| more.get(**field).is_some_and(Value::is_string)) {
             more.shift_remove(*field);
         }
-        if let Some(id) = &message.id {
+        // LangGraph gives every message an id, and LangChain's form always differs in something; the whole state shows both.
+        if matches!(self.whole, Whole::At(_)) {
+            more.shift_remove(langchain::EXTRAS_KEY);
+        } else if let Some(id) = &message.id {
             more.insert("id".into(), id.as_str().into());
         }
         if more.is_empty() {
