@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   chat-memory delete trip          asks first
   chat-memory delete trip --yes    in a script
-  chat-memory delete --thread trip a thread of LangGraph's, with all its checkpoints
+  chat-memory delete --thread trip a thread of LangGraph's
 
 Deleting a missing session or thread is not an error: it prints a note, and exits with 0. If it is interrupted, run it again. A run of a graph that \
 loaded the thread before cannot continue it; the next one starts from nothing.

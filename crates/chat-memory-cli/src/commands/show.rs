@@ -26,7 +26,7 @@ Examples:
   chat-memory show trip --last 20 --for-model      as JSON lines, for a model
   chat-memory show trip --tokens 8000 --format langchain
   chat-memory show trip --position                 for append --expect
-  chat-memory show --thread trip                   the messages of a thread of LangGraph's
+  chat-memory show --thread trip                   a thread of LangGraph's
 
 As text, each record starts with its number (for `rewind --to`), and the times of its messages if known; control characters \
 are escaped, as in \\u{1b}, and an entry that is not a message is one line of JSON under `entry`. The other formats are exact, and \

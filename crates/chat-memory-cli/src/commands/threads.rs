@@ -21,7 +21,7 @@ Examples:
   chat-memory threads                    all threads, in no order
   chat-memory threads trip               the checkpoints of one, newest first
   chat-memory show --thread trip         its messages
-  chat-memory show --thread trip --checkpoint 1f1eadd8-2444-64cf-8004-21ee46407632
+  chat-memory show --thread trip --checkpoint ID   at an earlier checkpoint
   chat-memory delete --thread trip
 
 Threads are what LangGraph's checkpointers `ChatMemorySaver` (Python and JavaScript) keep in the store, next to sessions. A list of all \
