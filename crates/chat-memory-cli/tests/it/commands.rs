@@ -372,7 +372,8 @@ fn help_has_examples_and_version_shows_the_record_format() {
     assert_eq!(version, format!("chat-memory {} (record format 2)\n", env!("CARGO_PKG_VERSION")));
     let help = place.run(&["--help"]).done();
     assert!(help.contains("Examples:") && help.contains("CHAT_MEMORY_STORE") && help.contains("uuidgen"), "{help}");
-    for command in "append show chat sessions threads clear rewind delete import export migrate iam-policy completions".split(' ') {
+    for command in "append show chat sessions threads clear rewind delete import export migrate iam-policy completions".split(' ')
+    {
         let help = place.run(&[command, "--help"]).done();
         assert!(help.contains("Examples:") && help.contains(&format!("chat-memory {command}")), "{help}");
         let wide = help.lines().find(|line| line.starts_with("  chat-memory") && line.chars().count() > 80);
