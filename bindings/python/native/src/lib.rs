@@ -2,7 +2,7 @@
 //!
 //! The interface is narrow on purpose: one class with one operation, blocking or for an event loop. Everything that a Python
 //! programmer sees (classes, parameters, exceptions, types) is in the Python next to it; everything about sessions is in the crate.
-//! An operation runs on a thread of the engine's own, without the GIL.
+//! An operation runs without the GIL: a blocking one on the thread that calls it, others on threads of the engine's own.
 
 mod checkpoints;
 mod engine;
@@ -10,10 +10,14 @@ mod store;
 mod values;
 
 use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
 use std::path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use chat_memory::store::dynamodb::Credentials;
 use chat_memory::store::url::StoreUrl;
@@ -132,28 +136,44 @@ fn setup(url: &str, credentials: Option<(String, String, Option<String>)>) -> Py
     setup.map_err(|error| raised(&error))
 }
 
-/// Starts an operation; the future waits for its end.
-fn start(py: Python<'_>, store: &Arc<Store>, request: AnyRequest) -> PyResult<impl Future<Output = Outcome> + Send + use<>> {
+/// Prepares an operation, which runs as the future is polled.
+fn start(
+    py: Python<'_>,
+    store: &Arc<Store>,
+    request: AnyRequest,
+) -> PyResult<impl Future<Output = Result<Answer, Error>> + Send + use<>> {
     let opened = store.opened(py).map_err(|error| raised(&error))?;
     let (setup, kind) = (store.setup().clone(), store.kind());
-    // A task of its own: if it panics, the one that waits for it still gives an answer.
-    let task = engine::runtime()?.spawn(async move {
+    Ok(async move {
         let result = opened.run(&setup, kind, request).await;
         // Before anybody hears of it, so that a store which is not in use has no operation running.
         drop(opened);
         result
-    });
-    Ok(async move { task.await.ok() })
+    })
 }
 
-/// Waits for an operation.
-fn wait(py: Python<'_>, running: impl Future<Output = Outcome> + Send + 'static) -> PyResult<Bound<'_, PyAny>> {
+/// Runs an operation on this thread, which would only wait for another one: handing it over and back takes longer than most do. One
+/// that has not ended by the time to look for signals is handed over, since their handlers may start operations that wait for it.
+fn wait(py: Python<'_>, running: impl Future<Output = Result<Answer, Error>> + Send + 'static) -> PyResult<Bound<'_, PyAny>> {
+    let runtime = engine::runtime()?;
+    let mut running = Box::pin(running);
+    let polled = py.detach(|| {
+        let _entered = runtime.enter();
+        panic::catch_unwind(AssertUnwindSafe(|| poll_for(SIGNALS, running.as_mut())))
+    });
+    match polled {
+        Ok(Poll::Ready(result)) => return answer(py, Some(result)),
+        Ok(Poll::Pending) => {}
+        Err(_) => return answer(py, None),
+    }
     let (sender, mut receiver) = mpsc::sync_channel(1);
-    engine::runtime()?.spawn(async move {
+    let task = runtime.spawn(running);
+    runtime.spawn(async move {
         // Fails only after Ctrl-C. The operation has run to its end nevertheless.
-        let _ = sender.send(running.await);
+        let _ = sender.send(task.await.ok());
     });
     loop {
+        py.check_signals()?;
         let (back, received) = py.detach(move || {
             let received = receiver.recv_timeout(SIGNALS);
             (receiver, received)
@@ -162,7 +182,30 @@ fn wait(py: Python<'_>, running: impl Future<Output = Outcome> + Send + 'static)
         match received {
             Ok(outcome) => return answer(py, outcome),
             Err(RecvTimeoutError::Disconnected) => return answer(py, None),
-            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread until it ends, or for so long.
+fn poll_for<F: Future>(time: Duration, mut future: Pin<&mut F>) -> Poll<F::Output> {
+    let (waker, until) = (Waker::from(Arc::new(Unpark(thread::current()))), Instant::now() + time);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Poll::Ready(output);
+        }
+        match until.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => thread::park_timeout(left),
+            _ => return Poll::Pending,
         }
     }
 }
@@ -177,8 +220,10 @@ fn settle_soon(
 ) -> PyResult<()> {
     let results = engine::results()?;
     let running = start(py, store, request)?;
+    // A task of its own: if it panics, the one that waits for it still gives an answer.
+    let task = engine::runtime()?.spawn(running);
     engine::runtime()?.spawn(async move {
-        let outcome = running.await;
+        let outcome = task.await.ok();
         // Fails only when the interpreter exits.
         let _ = results.send(Message::Done(Done { event_loop, future, outcome }));
     });
