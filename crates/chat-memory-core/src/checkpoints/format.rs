@@ -113,39 +113,22 @@ impl Rode {
 }
 
 impl State {
-    /// The state of a new checkpoint, given its parent's.
-    pub(super) fn of(new: &NewCheckpoint, parent: Option<&State>, writes: Vec<Write>) -> Self {
+    /// Encodes the state of a new checkpoint, given its parent's. Values are copied once: they may be large.
+    pub(super) fn encode_new(new: &NewCheckpoint, parent: Option<&[u8]>, writes: Vec<Write>) -> Result<Vec<u8>, String> {
+        let before = parent.map(channels).transpose()?.unwrap_or_default();
+        let before: BTreeMap<_, _> = before.into_iter().map(|channel| (channel.name, channel)).collect();
         let value = |name: &String, version: &String| match new.values.get(name) {
-            Some(value) => value.clone(),
-            None => parent?.channels.get(name).filter(|(earlier, _)| earlier == version)?.1.clone(),
+            Some(value) => value.as_ref().map(parts),
+            None => before.get(name.as_bytes()).filter(|channel| channel.version == version.as_bytes())?.value,
         };
-        Self {
-            channels: new
-                .versions
-                .iter()
-                .map(|(name, version)| (name.clone(), (version.clone(), value(name, version))))
-                .collect(),
-            body: new.body.clone(),
-            metadata: new.metadata.clone(),
-            delta_channels: new.delta_channels.clone(),
-            rode: Rode { writes, attempt: new.attempt.clone(), seen: new.seen.clone() },
-        }
+        let channels = new.versions.iter().map(|(name, version)| (name, version, value(name, version))).collect();
+        let rode = Rode { writes, attempt: new.attempt.clone(), seen: new.seen.clone() };
+        Ok(encode_state(&rode, channels, &new.body, &new.metadata, &new.delta_channels))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        // First, so that they can be read without the rest.
-        self.rode.encode(&mut out);
-        out.number(self.channels.len() as u64);
-        for (name, (version, value)) in &self.channels {
-            out.text(name);
-            out.text(version);
-            out.optional(value.as_ref(), Writer::typed);
-        }
-        out.typed(&self.body);
-        out.typed(&self.metadata);
-        out.list(&self.delta_channels, |out, name| out.text(name));
-        out.0
+        let channels = self.channels.iter().map(|(name, (version, value))| (name, version, value.as_ref().map(parts)));
+        encode_state(&self.rode, channels.collect(), &self.body, &self.metadata, &self.delta_channels)
     }
 
     /// Decodes only what tasks wrote at the parent.
@@ -166,6 +149,38 @@ impl State {
         };
         from.end().map(|()| state)
     }
+}
+
+/// The encoding and the bytes of a value.
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
+fn parts(value: &Typed) -> Parts<'_> {
+    (value.kind.as_bytes(), &value.bytes)
+}
+
+fn encode_state(
+    rode: &Rode,
+    channels: Vec<(&String, &String, Option<Parts<'_>>)>,
+    body: &Typed,
+    metadata: &Typed,
+    delta_channels: &[String],
+) -> Vec<u8> {
+    let size: usize = channels.iter().filter_map(|(.., value)| Some(value.as_ref()?.1.len())).sum();
+    let mut out = Writer(Vec::with_capacity(size + body.bytes.len() + metadata.bytes.len() + 4096));
+    // First, so that they can be read without the rest.
+    rode.encode(&mut out);
+    out.list(&channels, |out, (name, version, value)| {
+        out.text(name);
+        out.text(version);
+        out.optional(value.as_ref(), |out, (kind, bytes)| {
+            out.bytes(kind);
+            out.bytes(bytes);
+        });
+    });
+    out.typed(body);
+    out.typed(metadata);
+    out.list(delta_channels, |out, name| out.text(name));
+    out.0
 }
 
 /// Encodes the row of a checkpoint that is put after `previous`, around the frame of its state.
@@ -403,10 +418,10 @@ impl Cut {
         if bytes.len().min(earlier.len()) < MIN_CUT {
             return Self::default();
         }
-        let values = values(bytes).unwrap_or_default();
-        let Some((name, value)) = values.into_iter().max_by_key(|(_, value)| value.len()) else { return Self::default() };
-        let same = self::values(earlier).unwrap_or_default().into_iter().find(|(earlier, _)| *earlier == name);
-        let Some((_, before)) = same else { return Self::default() };
+        let largest = channels(bytes).unwrap_or_default().into_iter().max_by_key(|channel| channel.at.len());
+        let Some(Channel { name, at: value, .. }) = largest else { return Self::default() };
+        let same = channels(earlier).unwrap_or_default().into_iter().find(|earlier| earlier.name == name);
+        let Some(Channel { at: before, .. }) = same else { return Self::default() };
         let cuts = HEADS.map(|(head, head_before)| {
             let (at, from) = (value.start + head, before.start + head_before);
             let new = bytes.get(at..value.end).unwrap_or_default();
@@ -425,27 +440,34 @@ impl Cut {
 
 /// How many bytes two texts have in common at their start.
 fn common(a: &[u8], b: &[u8]) -> usize {
-    const STEP: usize = 64;
-    let same = a.chunks_exact(STEP).zip(b.chunks_exact(STEP)).take_while(|(a, b)| a == b).count() * STEP;
-    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
+    // In long steps first: a comparison of this many bytes is about as fast as memory.
+    let mut same = 0;
+    for step in [4096, 64, 1] {
+        let (a, b) = (a[same..].chunks_exact(step), b[same..].chunks_exact(step));
+        same += a.zip(b).take_while(|(a, b)| a == b).count() * step;
+    }
+    same
 }
 
-/// A channel's name, and where its value is in an encoded [`State`].
-type ValueAt<'a> = (&'a [u8], Range<usize>);
+/// A channel in an encoded [`State`].
+struct Channel<'a> {
+    name: &'a [u8],
+    version: &'a [u8],
+    value: Option<Parts<'a>>,
+    /// Where the bytes of its value are.
+    at: Range<usize>,
+}
 
-/// Finds the values in an encoded [`State`].
-fn values(state: &[u8]) -> Result<Vec<ValueAt<'_>>, String> {
+/// Finds the channels in an encoded [`State`].
+fn channels(state: &[u8]) -> Result<Vec<Channel<'_>>, String> {
     let mut from = Reader(state);
     Rode::decode(&mut from)?;
-    let mut found = Vec::new();
-    for _ in 0..from.number()? {
-        let (name, _version) = (from.bytes()?, from.bytes()?);
-        if let Some(value) = from.optional(|from| from.bytes().and_then(|_kind| from.bytes()))? {
-            let end = state.len() - from.0.len();
-            found.push((name, end - value.len()..end));
-        }
-    }
-    Ok(found)
+    from.list(|from| {
+        let (name, version) = (from.bytes()?, from.bytes()?);
+        let value = from.optional(|from| Ok((from.bytes()?, from.bytes()?)))?;
+        let end = state.len() - from.0.len();
+        Ok(Channel { name, version, value, at: end - value.map_or(0, |(_, bytes)| bytes.len())..end })
+    })
 }
 
 /// From when on the table may delete a row that is kept for so long: late enough that what leans on it is whole until it expires

@@ -171,8 +171,8 @@ impl CheckpointStore {
         rides: Vec<Write>,
         cost: &mut Cost,
     ) -> Result<Option<Known>, Error> {
-        let before = place.parent.as_ref().map(|parent| parent.decode()).transpose()?;
-        let state = State::of(new, before.as_ref(), rides).encode();
+        let state = State::encode_new(new, place.parent.as_ref().map(|parent| &parent.state[..]), rides)
+            .map_err(|why| unreadable(new.parent.as_deref().unwrap_or_default(), &why))?;
         if state.len() > format::MAX_STATE {
             let (bytes, limit) = (state.len(), format::MAX_STATE);
             let sentence = format!(
