@@ -29,6 +29,8 @@ pub enum What {
     Compression,
     /// The modules of the Python package, compared with other packages for the same frameworks
     Python,
+    /// LangGraph's checkpointers for DynamoDB, SQLite and memory, compared with ours
+    Langgraph,
 }
 
 /// Measures, prints the tables and, except in a smoke run, writes them into the documents that show them.
@@ -56,11 +58,10 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
         harness(&endpoint, "compression", &["compression".as_ref()], smoke)?;
     }
     if wanted(What::Python) {
-        let mut compare = wheel::bench(if smoke { "dev" } else { "measure" })?;
-        if smoke {
-            compare.arg("--smoke");
-        }
-        keep(compare.envs(endpoint.env()), &benchmarks(), "python", smoke)?;
+        python(&endpoint, "compare.py", "python", smoke)?;
+    }
+    if wanted(What::Langgraph) {
+        python(&endpoint, "checkpoints.py", "langgraph", smoke)?;
     }
     if wanted(What::Peers) {
         package(&endpoint, "bench/peers.mjs", &["--smoke"], (&benchmarks(), "peers"), smoke)?;
@@ -105,6 +106,15 @@ fn package(endpoint: &Endpoint, script: &str, smoke_args: &[&str], (file, sectio
         bench.args(smoke_args);
     }
     keep(bench.envs(endpoint.env()).envs(peers), file, section, smoke)
+}
+
+/// Runs a script of the Python package and writes its output into a section of `docs/benchmarks.md`.
+fn python(endpoint: &Endpoint, script: &str, section: &str, smoke: bool) -> Result {
+    let mut bench = wheel::bench(profile(smoke).0, script)?;
+    if smoke {
+        bench.arg("--smoke");
+    }
+    keep(bench.envs(endpoint.env()), &benchmarks(), section, smoke)
 }
 
 /// Runs a harness, writes its output into a section of a file, and its plots into `docs`. A smoke run writes nothing.

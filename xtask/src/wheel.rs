@@ -153,13 +153,13 @@ pub fn test(mut prepare: impl FnMut(&mut Command) -> Result) -> Result {
     Ok(())
 }
 
-/// Returns the command that compares the package, built with this cargo profile, with others.
-pub fn bench(profile: &str) -> Result<Command> {
+/// Returns the command that runs a script which compares the package, built with this cargo profile, with others.
+pub fn bench(profile: &str, script: &str) -> Result<Command> {
     let pythons = pythons()?;
     let python = pythons.last().ok_or("no Python was found.")?;
     let packages = [python.tools()?, python.frameworks()?, python.packages(BENCH, "bench-")?];
     let mut compare = Command::new(python.environment(&build(python, profile)?, &packages)?);
-    compare.arg("compare.py").current_dir(root().join(BENCH)).env("PYTHONDONTWRITEBYTECODE", "1");
+    compare.arg(script).current_dir(root().join(BENCH)).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(compare)
 }
 

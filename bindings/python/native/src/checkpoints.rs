@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::store::{AnyRequest, Kind, Store};
-use crate::{raised, settle_soon, setup, start, wait};
+use crate::{raised, settle_soon, setup, wait};
 
 /// The longest time that a task's writes may wait.
 const MAX_DELAY: f64 = 60.0;
@@ -37,7 +37,7 @@ impl NativeCheckpoints {
 
     /// Runs an operation and returns its result.
     fn call<'py>(&self, py: Python<'py>, operation: &str, request: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        wait(py, start(py, &self.0, read(operation, request)?)?)
+        wait(py, &self.0, read(operation, request)?)
     }
 
     /// Starts an operation, whose result is set in a future of this event loop.

@@ -92,7 +92,7 @@ impl NativeStore {
 
     /// Runs an operation and returns its result.
     fn call<'py>(&self, py: Python<'py>, operation: &str, request: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
-        wait(py, start(py, &self.0, self.request(operation, request)?)?)
+        wait(py, &self.0, self.request(operation, request)?)
     }
 
     /// Starts an operation, whose result is set in a future of this event loop.
@@ -154,13 +154,19 @@ fn start(
 
 /// Runs an operation on this thread, which would only wait for another one: handing it over and back takes longer than most do. One
 /// that has not ended by the time to look for signals is handed over, since their handlers may start operations that wait for it.
-fn wait(py: Python<'_>, running: impl Future<Output = Result<Answer, Error>> + Send + 'static) -> PyResult<Bound<'_, PyAny>> {
+fn wait<'py>(py: Python<'py>, store: &Arc<Store>, request: AnyRequest) -> PyResult<Bound<'py, PyAny>> {
+    let is_quick = request.is_quick();
     let runtime = engine::runtime()?;
-    let mut running = Box::pin(running);
-    let polled = py.detach(|| {
+    let mut running = Box::pin(start(py, store, request)?);
+    let mut run_for = |time| {
         let _entered = runtime.enter();
-        panic::catch_unwind(AssertUnwindSafe(|| poll_for(SIGNALS, running.as_mut())))
-    });
+        panic::catch_unwind(AssertUnwindSafe(|| poll_for(time, running.as_mut())))
+    };
+    // Releasing the GIL and getting it back takes longer than what is quick.
+    let mut polled = if is_quick { run_for(Duration::ZERO) } else { Ok(Poll::Pending) };
+    if matches!(polled, Ok(Poll::Pending)) {
+        polled = py.detach(|| run_for(SIGNALS));
+    }
     match polled {
         Ok(Poll::Ready(result)) => return answer(py, Some(result)),
         Ok(Poll::Pending) => {}
@@ -196,7 +202,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future on this thread until it ends, or for so long.
+/// Runs a future on this thread until it ends, or for so long; at least to its first pause.
 fn poll_for<F: Future>(time: Duration, mut future: Pin<&mut F>) -> Poll<F::Output> {
     let (waker, until) = (Waker::from(Arc::new(Unpark(thread::current()))), Instant::now() + time);
     loop {

@@ -88,6 +88,13 @@ pub enum AnyRequest {
     Checkpoints(CheckpointRequest),
 }
 
+impl AnyRequest {
+    /// Whether it usually ends without a request and without a pause: what a task wrote waits for the next checkpoint.
+    pub fn is_quick(&self) -> bool {
+        matches!(self, Self::Checkpoints(CheckpointRequest::PutWrites { .. }))
+    }
+}
+
 /// An open store. The file is counted until it is closed: fields are dropped in this order.
 struct OpenStore {
     /// `None` once it is closed.
