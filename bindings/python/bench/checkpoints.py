@@ -321,7 +321,7 @@ def delta(saver: Any) -> Any:
 
 
 def earlier(build: Any, turns: int) -> Iterator[AnyMessage]:
-    """The messages of so many turns."""
+    """The messages of n turns."""
     of_turn: list[Callable[[int], AnyMessage]] = [lambda n: HumanMessage(text(n, 300)), lambda n: AIMessage(text(n, 300))]
     if build is agent:
         of_turn[1:1] = [called, answered]
@@ -366,7 +366,7 @@ class Run:
         self.total = self.total.plus(self.last)
 
     def advance(self, turns: int) -> None:
-        """Runs turns until there are so many."""
+        """Runs turns until there are n."""
         if turns >= SEEDED and self.side.starts_with_messages:
             self._start()
             self._graph.update_state(self._config, {"messages": [*earlier(self._build, turns)]}, as_node="model")
