@@ -56,8 +56,8 @@ pub(crate) fn record(record: &Record, format: Format) -> Value {
         "expiresAt": record.expires_at.map(Timestamp::as_secs),
         "metadata": record.metadata,
         "sentAt": times_of(&written, &times),
-        "messages": written.iter().map(|(_, value)| value).collect::<Vec<_>>(),
     });
+    value["messages"] = written.into_iter().map(|(_, value)| value).collect();
     if record.has_other_entries() {
         value["entries"] = record.entries.iter().map(Entry::to_value).collect();
     }

@@ -296,13 +296,15 @@ impl ToLoad {
     async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
         let policy = self.policy()?;
         let recalled = recall(store, &SessionId::stored(self.session)?, &policy).await?;
-        Ok(json!({
-            "messages": self.format.write(&recalled.window.messages),
+        let mut answer = json!({
             "tokens": recalled.window.tokens,
             "leftOut": answer::left_out(&recalled.window.left_out),
             "position": recalled.position.to_string(),
             "cost": answer::cost(&recalled.cost),
-        }))
+        });
+        // Moved, as `json!` would copy them.
+        answer["messages"] = self.format.write(&recalled.window.messages).into();
+        Ok(answer)
     }
 }
 
@@ -321,13 +323,14 @@ impl ToRead {
         };
         let load = self.since.into_iter().fold(load, Load::since);
         let history = store.load(&SessionId::stored(self.session)?, &load).await?;
-        Ok(json!({
-            "records": history.records.iter().map(|record| answer::record(record, self.format)).collect::<Vec<_>>(),
+        let mut answer = json!({
             "complete": history.complete,
             "older": history.older().map(|older| older.to_string()),
             "position": history.position.to_string(),
             "cost": answer::cost(&history.cost),
-        }))
+        });
+        answer["records"] = history.records.iter().map(|record| answer::record(record, self.format)).collect();
+        Ok(answer)
     }
 }
 

@@ -1,16 +1,24 @@
 //! The response of an operation, as JSON.
 
-use chat_memory::Error;
-use serde_json::{Value, json};
+use chat_memory::{Error, ErrorKind};
+use serde::Serialize;
+use serde_json::{Serializer, Value, json};
 
-use crate::numbers::marked;
+use crate::numbers::Marked;
 
 /// The response: `{"ok": …}` or `{"error": …}`.
 pub fn of(result: Result<Value, Error>) -> String {
-    match result {
-        Ok(value) => json!({"ok": marked(value)}).to_string(),
-        Err(error) => failed(&error),
-    }
+    result.and_then(|value| succeeded(&value)).unwrap_or_else(|error| failed(&error))
+}
+
+/// The JSON is written once, as it may have megabytes.
+fn succeeded(value: &Value) -> Result<String, Error> {
+    let mut text = br#"{"ok":"#.to_vec();
+    let written = value.serialize(&mut Serializer::with_formatter(&mut text, Marked));
+    text.push(b'}');
+    let wrong = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Invalid, format!("response not written as JSON: {e}"));
+    written.map_err(|e| wrong(&e))?;
+    String::from_utf8(text).map_err(|e| wrong(&e))
 }
 
 /// The JSON `{"error": {"code", "message", "retryable", "ticket"?, "actual"?}}`.
