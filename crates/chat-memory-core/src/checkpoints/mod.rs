@@ -11,19 +11,27 @@
 mod buffer;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod copy;
+mod encoding;
 mod format;
+mod frame;
+mod history;
 mod keys;
+mod logs;
 mod memory;
+mod put;
 mod read;
-mod retain;
+mod remove;
 mod rows;
+mod rules;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation;
+mod state;
 mod store;
+mod tasks;
 #[cfg(test)]
 mod tests;
-mod write;
 
 pub use keys::PARTITION;
 pub use memory::InMemoryRows;

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::format::{self, BasePart, Entry, Head, Lean, Mark, Rode, State, WritesPart};
+use super::format::{self, BasePart, Entry, Head, Lean, Mark, WritesPart};
+use super::frame;
 use super::keys::{Log, Place, below, place};
 use super::rows::{Row, RowRange};
-use super::store::{Inner, Rule};
+use super::rules::Rule;
+use super::state::{Rode, State};
+use super::store::Inner;
 use super::{Checkpoint, Write};
 use crate::error::{Error, ErrorKind};
 use crate::store::Cost;
@@ -114,7 +117,7 @@ macro_rules! steady {
                 Err(error)
                     if error.is_corrupt()
                         && before.as_ref() != Some(&error.to_string())
-                        && $store.0.keeps(crate::checkpoints::store::Rule::Steady) =>
+                        && $store.0.keeps(crate::checkpoints::rules::Rule::Steady) =>
                 {
                     before = Some(error.to_string());
                 }
@@ -310,7 +313,7 @@ impl<'a> Walk<'a> {
                 Lean::Base { .. } => base.as_ref().map_or(&[][..], |base| &base.state),
             };
             let frame = bodies.last().and_then(|body| body.get(body.len() - frame_bytes..)).unwrap_or_default();
-            let state = format::decompress(frame, against, head.size).map_err(|why| unreadable(&head.id, &why))?;
+            let state = frame::decompress(frame, against, head.size).map_err(|why| unreadable(&head.id, &why))?;
             if self.newest_only {
                 run.clear();
                 bodies.drain(..bodies.len() - 1);
@@ -353,7 +356,7 @@ impl<'a> Walk<'a> {
             }
             found.calls.push(call.to_owned());
             let frame: Vec<u8> = parts.iter().flat_map(|part| part.piece.iter().copied()).collect();
-            let read = format::decompress(&frame, &[], first.size).and_then(|bytes| format::decode_writes(&bytes));
+            let read = frame::decompress(&frame, &[], first.size).and_then(|bytes| format::decode_writes(&bytes));
             found.writes.extend(read.map_err(|why| unreadable(id, &format!("in a task's writes: {why}")))?);
         }
         Ok(found)
@@ -391,7 +394,7 @@ impl<'a> Walk<'a> {
             let parts = parts.get(base).filter(|parts| parts.first().is_some_and(|first| first.parts == parts.len()));
             let parts = parts.ok_or_else(|| unreadable(id, &format!("a part of its base {base:?} is missing")))?;
             let frame: Vec<u8> = parts.iter().flat_map(|part| part.piece.iter().copied()).collect();
-            state = format::decompress(&frame, &state, parts[0].size)
+            state = frame::decompress(&frame, &state, parts[0].size)
                 .map_err(|why| unreadable(id, &format!("in its base {base:?}: {why}")))?;
             chain_bytes = parts[0].chain_bytes;
         }

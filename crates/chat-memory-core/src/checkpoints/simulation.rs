@@ -7,7 +7,7 @@ use super::rows::Rows;
 use super::store::{CheckpointOptions, CheckpointStore, Inner};
 use crate::store::position::Moment;
 
-pub use super::store::Rule;
+pub use super::rules::Rule;
 
 /// What is simulated.
 #[derive(Clone)]

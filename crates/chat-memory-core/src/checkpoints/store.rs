@@ -1,23 +1,24 @@
 //! The engine's operations that read, and what all operations share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 
-use super::buffer::{At, Buffer};
+use super::buffer::Buffer;
 use super::format::Entry;
 use super::keys::{self, Log, Place};
+use super::logs::{LogState, Remembered, Tip};
 use super::read::{Found, Known, Walk, steady};
 use super::rows::{MAX_BODY, RowRange, Rows};
-use super::{ChannelHistory, Checkpoint, Costed};
+use super::rules::Rule;
+use super::{Checkpoint, Costed};
 use crate::error::Error;
 use crate::session::{Namespace, SessionId};
 use crate::store::Cost;
 use crate::store::position::Moment;
-use crate::timestamp::Timestamp;
 
 /// How a [`CheckpointStore`] keeps threads.
 #[derive(Debug, Clone)]
@@ -96,10 +97,10 @@ pub struct CheckpointStore(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) rows: Arc<dyn Rows>,
     pub(super) options: CheckpointOptions,
-    logs: Mutex<HashMap<(String, Log), Remembered>>,
-    uses: AtomicU64,
+    pub(super) logs: Mutex<HashMap<(String, Log), Remembered>>,
+    pub(super) uses: AtomicU64,
     /// Whether a log was forgotten: from then on, one that is not remembered may have been loaded.
-    forgot: AtomicBool,
+    pub(super) forgot: AtomicBool,
     pub(super) buffer: Mutex<Buffer>,
     /// Tells that writes were stored, or could not be.
     pub(super) stored: Notify,
@@ -139,18 +140,6 @@ impl Inner {
         uuid::Uuid::now_v7().simple().to_string()
     }
 
-    /// Whether the protocol keeps this rule.
-    #[cfg(feature = "simulation")]
-    pub(super) fn keeps(&self, rule: Rule) -> bool {
-        self.simulated.as_ref().is_none_or(|simulated| simulated.without != Some(rule))
-    }
-
-    /// Always: only simulations take rules out.
-    #[cfg(not(feature = "simulation"))]
-    pub(super) const fn keeps(&self, _: Rule) -> bool {
-        true
-    }
-
     /// Whether what was found at this time may be otherwise by now: rows that the table was about to delete are gone.
     pub(super) fn is_old(&self, found_at: Moment) -> bool {
         self.keeps(Rule::Prompt) && found_at.age(self.now()) > SOLID / 2
@@ -178,87 +167,8 @@ impl Inner {
 /// What a row has besides its frame, generously.
 pub(super) const ROW_OVERHEAD: usize = 400;
 
-/// A rule of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// A checkpoint is put on the condition that nothing follows the one before it.
-    Absent,
-    /// A removal first puts a fence after the last row.
-    Fence,
-    /// The place of a checkpoint that is removed gets a mark.
-    Marks,
-    /// An id is greater than all before it.
-    Greater,
-    /// What leans on a row that goes is written alone before.
-    Alone,
-    /// It is written only in place of the row that was read.
-    AsRead,
-    /// Only a checkpoint that follows its parent leans on anything of its parent's.
-    FollowerLeans,
-    /// Rows are removed newest first.
-    NewestFirst,
-    /// A base has an id of its own, even if it is of the same checkpoint.
-    OwnBase,
-    /// Only bases of checkpoints that are removed are removed.
-    KnownBases,
-    /// A put that is refused was perhaps stored before.
-    Repeat,
-    /// What was read of a log is believed for a time only.
-    TipLifetime,
-    /// A checkpoint leans only on what is there until it expires.
-    LeansUntil,
-    /// Checkpoints that have expired are not read.
-    SkipExpired,
-    /// A reader that missed a row reads again.
-    Steady,
-    /// A fence that hides rows stays until they are gone.
-    FenceStays,
-    /// Nothing is put after a row that the table may delete soon.
-    SolidEnd,
-    /// What was found at the end of a log is acted on soon.
-    Prompt,
-    /// What tasks wrote at a checkpoint goes after the checkpoint.
-    WritesGoLast,
-}
-
-/// What is remembered of a log.
-#[derive(Debug, Default)]
-struct Remembered {
-    state: Arc<tokio::sync::Mutex<LogState>>,
-    /// When it was last used, as a count of uses of any log.
-    used: u64,
-    bytes: usize,
-}
-
-/// What is known of a log. Whoever changes the log holds its lock.
-#[derive(Debug, Default)]
-pub(super) struct LogState {
-    pub(super) tip: Option<Tip>,
-    /// Whether the log was loaded, so that whoever puts its first checkpoint knows whether there is one.
-    pub(super) was_loaded: bool,
-}
-
-/// The end of a log, as it was when it was last read or written.
-#[derive(Debug, Clone)]
-pub(super) struct Tip {
-    /// The id in the last row, perhaps of a mark.
-    pub(super) last: Option<String>,
-    /// From when on the table may delete that row.
-    pub(super) purged_at: Option<Timestamp>,
-    /// The newest checkpoint.
-    pub(super) newest: Option<Arc<Known>>,
-    /// When this was read or written.
-    pub(super) at: Moment,
-}
-
-/// How long a tip may be believed. The marks of what was removed stay longer, so a put by what was read before a removal is refused.
-pub(super) const TIP_LIFETIME: Duration = Duration::from_hours(12);
-
 /// How long the last row of a log must stay at least for a put after it.
 pub(super) const SOLID: Duration = Duration::from_hours(2);
-
-/// How many logs to remember at most.
-const MAX_LOGS: usize = 10_000;
 
 impl CheckpointStore {
     /// Creates a store on a table.
@@ -382,103 +292,6 @@ impl CheckpointStore {
         Ok(Costed { value: (threads.collect(), next), cost })
     }
 
-    /// Returns what the ancestors of a checkpoint contributed to channels whose values are computed: for each channel, the value at
-    /// the nearest ancestor that has one, and the writes since. The checkpoint is the one with this id, or the newest.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load).
-    pub async fn history(
-        &self,
-        thread: &SessionId,
-        namespace: &str,
-        id: Option<&str>,
-        channels: &[String],
-    ) -> Result<Costed<Vec<ChannelHistory>>, Error> {
-        let mut cost = Cost::default();
-        let (partition, log) = (self.partition(thread), Log::new(namespace));
-        self.settle(&partition, &mut cost).await?;
-        let read = steady!(self, self.history_once(&partition, &log, id, channels, &mut cost).await);
-        let mut value = self.unless_deleted(&partition, &log, id, read, &mut cost).await?;
-        value.resize_with(channels.len(), ChannelHistory::default);
-        Ok(Costed { value, cost })
-    }
-
-    async fn history_once(
-        &self,
-        partition: &str,
-        log: &Log,
-        id: Option<&str>,
-        channels: &[String],
-        cost: &mut Cost,
-    ) -> Result<Vec<ChannelHistory>, Error> {
-        let mut histories = vec![ChannelHistory::default(); channels.len()];
-        let mut walk = Walk::new(&self.0, partition, log, id.map_or_else(|| log.whole(), |id| log.until(id)));
-        let (mut target, mut next): (bool, Option<String>) = (false, id.map(str::to_owned));
-        while let Some(run) = walk.run(cost).await? {
-            for found in run {
-                if next.as_deref().is_some_and(|next| next != found.id()) {
-                    continue;
-                }
-                next = found.known.head.parent.clone();
-                if std::mem::replace(&mut target, true) {
-                    let state = found.known.decode()?;
-                    for (channel, history) in channels.iter().zip(&mut histories).filter(|(_, history)| history.seed.is_none()) {
-                        history.writes.extend(found.writes.iter().rev().filter(|write| write.channel == *channel).cloned());
-                        history.seed = state.channels.get(channel).and_then(|(_, value)| value.clone());
-                    }
-                }
-                if next.is_none() || histories.iter().all(|history| history.seed.is_some()) {
-                    return Ok(oldest_first(histories));
-                }
-            }
-        }
-        Ok(oldest_first(histories))
-    }
-
-    /// Stores all writes that still wait for a checkpoint. Call it before the program ends.
-    ///
-    /// # Errors
-    /// Errors of the table; the writes keep waiting.
-    pub async fn flush(&self) -> Result<Cost, Error> {
-        let mut cost = Cost::default();
-        self.store_all(None, &mut cost).await?;
-        Ok(cost)
-    }
-
-    /// Stores the writes of a partition that wait, or of all for `None`, also those that another task is storing.
-    async fn store_all(&self, partition: Option<&str>, cost: &mut Cost) -> Result<(), Error> {
-        loop {
-            let stored = self.0.stored.notified();
-            let (is_storing, spent) = {
-                let mut buffer = self.buffer();
-                (buffer.is_storing(partition), buffer.take_spent())
-            };
-            *cost += spent;
-            if !is_storing {
-                break;
-            }
-            stored.await;
-        }
-        let waiting: Vec<At> = self.buffer().waiting(partition);
-        for at in waiting {
-            self.store_waiting(&at, cost).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn buffer(&self) -> std::sync::MutexGuard<'_, Buffer> {
-        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stores the writes of a partition that wait, or fails if earlier ones could not be stored.
-    pub(super) async fn settle(&self, partition: &str, cost: &mut Cost) -> Result<(), Error> {
-        let failure = self.buffer().failure(partition);
-        match failure {
-            Some(error) => Err(error),
-            None => self.store_all(Some(partition), cost).await,
-        }
-    }
-
     fn prefix(&self) -> String {
         let tenant = self.0.options.namespace.as_ref().map_or_else(String::new, |name| format!("ns#{name}#"));
         format!("{tenant}{}", keys::PARTITION)
@@ -486,48 +299,6 @@ impl CheckpointStore {
 
     pub(super) fn partition(&self, thread: &SessionId) -> String {
         format!("{}{thread}", self.prefix())
-    }
-
-    /// Locks a log, so that nothing else in this process changes it.
-    pub(super) async fn lock(&self, partition: &str, log: &Log) -> OwnedMutexGuard<LogState> {
-        let state = {
-            let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
-            let remembered = logs.entry((partition.to_owned(), log.clone())).or_insert_with(|| {
-                let was_loaded = self.0.forgot.load(Ordering::Relaxed);
-                let state = Arc::new(tokio::sync::Mutex::new(LogState { tip: None, was_loaded }));
-                Remembered { state, ..Remembered::default() }
-            });
-            remembered.used = self.0.uses.fetch_add(1, Ordering::Relaxed);
-            remembered.state.clone()
-        };
-        state.lock_owned().await
-    }
-
-    /// Notes how large a log's tip is, and forgets logs that were not used for the longest time if there is too much.
-    pub(super) fn remember(&self, partition: &str, log: &Log, state: &LogState) {
-        let newest = state.tip.as_ref().and_then(|tip| tip.newest.as_ref());
-        let bytes = newest.map_or(0, |known| known.state.len() + known.base.as_ref().map_or(0, |base| base.state.len()));
-        let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(remembered) = logs.get_mut(&(partition.to_owned(), log.clone())) {
-            remembered.bytes = bytes;
-        }
-        let mut total: usize = logs.values().map(|log| log.bytes).sum();
-        if total <= self.0.options.cache_bytes && logs.len() <= MAX_LOGS {
-            return;
-        }
-        let mut by_use: Vec<_> = logs.iter().map(|(key, log)| (log.used, log.bytes, key.clone())).collect();
-        by_use.sort_by_key(|(used, ..)| *used);
-        for (_, bytes, key) in by_use {
-            if total <= self.0.options.cache_bytes / 2 && logs.len() <= MAX_LOGS / 2 {
-                break;
-            }
-            // One that is in use has another owner; forgetting it would let two changes run at once.
-            if logs.get(&key).is_some_and(|log| Arc::strong_count(&log.state) == 1) {
-                total -= bytes;
-                logs.remove(&key);
-                self.0.forgot.store(true, Ordering::Relaxed);
-            }
-        }
     }
 
     /// Reads the newest checkpoint, and notes the log's tip.
@@ -571,7 +342,7 @@ impl CheckpointStore {
 
     /// Returns what was read from a checkpoint on downwards; nothing if it could not be read since the thread was deleted, perhaps not
     /// to the end.
-    async fn unless_deleted<T: Default>(
+    pub(super) async fn unless_deleted<T: Default>(
         &self,
         partition: &str,
         log: &Log,
@@ -640,11 +411,4 @@ impl CheckpointStore {
             logs.push(log);
         }
     }
-}
-
-fn oldest_first(mut histories: Vec<ChannelHistory>) -> Vec<ChannelHistory> {
-    for history in &mut histories {
-        history.writes.reverse();
-    }
-    histories
 }

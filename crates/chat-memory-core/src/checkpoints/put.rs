@@ -1,13 +1,18 @@
-//! The engine's operations that put: checkpoints, and what tasks write.
+//! The engine's operation that puts a checkpoint.
 
 use std::sync::Arc;
 
-use super::buffer::{At, Call};
-use super::format::{self, BasePart, Head, Lean, State, WritesPart};
+use super::buffer::At;
+use super::format::{self, BasePart, Head, Lean};
+use super::frame;
 use super::keys::{self, Log};
+use super::logs::{LogState, TIP_LIFETIME, Tip};
 use super::read::{Base, Known, unreadable};
 use super::rows::{Condition, Put, Row};
-use super::store::{CheckpointStore, LogState, ROW_OVERHEAD, Rule, TIP_LIFETIME, Tip};
+use super::rules::Rule;
+use super::state::State;
+use super::store::{CheckpointStore, ROW_OVERHEAD};
+use super::tasks::Held;
 use super::{Costed, NewCheckpoint, Write};
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
@@ -173,8 +178,8 @@ impl CheckpointStore {
     ) -> Result<Option<Known>, Error> {
         let state = State::encode_new(new, place.parent.as_ref().map(|parent| &parent.state[..]), rides)
             .map_err(|why| unreadable(new.parent.as_deref().unwrap_or_default(), &why))?;
-        if state.len() > format::MAX_STATE {
-            let (bytes, limit) = (state.len(), format::MAX_STATE);
+        if state.len() > frame::MAX_STATE {
+            let (bytes, limit) = (state.len(), frame::MAX_STATE);
             let sentence = format!(
                 "checkpoint too large: its state has {bytes} bytes, and the limit is {limit}; keep large values elsewhere"
             );
@@ -231,14 +236,14 @@ impl CheckpointStore {
         let frame = match parent.filter(|parent| lasts(parent.head.whole_until())) {
             Some(parent) if place.follows => {
                 (head.lean, head.leans_until, tail) = (Lean::Previous, parent.head.whole_until(), parent.head.tail_bytes);
-                format::compress(&state, &parent.state)
+                frame::compress(&state, &parent.state)
             }
             _ => match (parent, &base) {
                 (Some(parent), Some(base)) => {
                     (head.lean, head.leans_until) = (base.lean(), parent.head.leans_until);
-                    format::compress(&state, &base.state)
+                    frame::compress(&state, &base.state)
                 }
-                _ => format::compress(&state, &[]),
+                _ => frame::compress(&state, &[]),
             },
         };
         let mut frame = frame.map_err(failed)?;
@@ -246,7 +251,7 @@ impl CheckpointStore {
         if head.tail_bytes > self.0.max_tail() && (head.lean != Lean::Nothing || frame.len() > self.0.max_frame()) {
             let before = base.as_deref().map(|base| (base, parent.and_then(|parent| parent.head.leans_until)));
             let new_base = self.put_base(place, &mut head, &state, before, cost).await?;
-            frame = format::compress(&state, &new_base.state).map_err(failed)?;
+            frame = frame::compress(&state, &new_base.state).map_err(failed)?;
             (head.lean, head.tail_bytes) = (new_base.lean(), frame.len() + ROW_OVERHEAD);
             base = Some(Arc::new(new_base));
         }
@@ -266,10 +271,10 @@ impl CheckpointStore {
     ) -> Result<Base, Error> {
         let failed = |why: String| Error::invalid(format!("checkpoint not stored: {why}"));
         let (mut before, mut until) = (before.map(|(base, _)| base), before.and_then(|(_, until)| until));
-        let mut frame = format::compress(state, before.map_or(&[], |base| &base.state)).map_err(failed)?;
+        let mut frame = frame::compress(state, before.map_or(&[], |base| &base.state)).map_err(failed)?;
         let mut chain_bytes = before.map_or(0, |base| base.chain_bytes) + frame.len();
         if before.is_some() {
-            let whole = format::compress(state, &[]).map_err(failed)?;
+            let whole = frame::compress(state, &[]).map_err(failed)?;
             if chain_bytes > 2 * whole.len() {
                 (chain_bytes, frame, before, until) = (whole.len(), whole, None, None);
             }
@@ -292,157 +297,6 @@ impl CheckpointStore {
             self.0.rows.put(place.partition, &row, Condition::None, cost).await?;
         }
         Ok(Base { chain, id, chain_bytes, state: state.to_vec() })
-    }
-
-    /// Stores what a task wrote at a checkpoint, which need not be stored yet. Writes of a special kind (a negative index) are stored
-    /// when this returns; others wait a [moment](super::CheckpointOptions::window) for the next checkpoint.
-    ///
-    /// # Errors
-    /// Errors of the table; those of earlier writes of the thread that could not be stored after their call had returned.
-    pub async fn put_writes(
-        &self,
-        thread: &SessionId,
-        namespace: &str,
-        checkpoint: &str,
-        task_id: &str,
-        writes: Vec<Write>,
-    ) -> Result<Costed<()>, Error> {
-        self.put_writes_of(None, thread, namespace, checkpoint, task_id, writes).await
-    }
-
-    /// Stores what a task of an [attempt](NewCheckpoint::attempt) wrote at a checkpoint, as [`put_writes`](Self::put_writes).
-    ///
-    /// # Errors
-    /// As [`put_writes`](Self::put_writes).
-    pub async fn put_writes_of(
-        &self,
-        attempt: Option<&str>,
-        thread: &SessionId,
-        namespace: &str,
-        checkpoint: &str,
-        task_id: &str,
-        writes: Vec<Write>,
-    ) -> Result<Costed<()>, Error> {
-        keys::check_id(checkpoint)?;
-        keys::check_attempt(attempt)?;
-        let mut cost = Cost::default();
-        let (partition, log) = (self.partition(thread), Log::new(namespace));
-        let at = (partition, log, checkpoint.to_owned());
-        let is_urgent = self.0.options.window.is_zero() || writes.iter().any(|write| write.index < 0);
-        let id = Call::id_of(self.0.unique(), attempt);
-        let call = Call { id, task_id: task_id.to_owned(), writes };
-        let is_first = {
-            let mut buffer = self.buffer();
-            if let Some(error) = buffer.failure(&at.0) {
-                return Err(error);
-            }
-            buffer.add(at.clone(), call)
-        };
-        if is_urgent {
-            self.store_waiting(&at, &mut cost).await?;
-        } else if is_first {
-            self.store_later(at);
-        }
-        Ok(Costed { value: (), cost })
-    }
-
-    /// Stores what waits for a checkpoint, after a moment.
-    fn store_later(&self, at: At) {
-        let (window, inner) = (self.0.options.window, Arc::downgrade(&self.0));
-        // Without a runtime the program ends, or the next operation stores them.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            tokio::time::sleep(window).await;
-            // Whoever drops the store has flushed it.
-            let Some(store) = inner.upgrade().map(Self) else { return };
-            let mut cost = Cost::default();
-            let stored = store.store_waiting(&at, &mut cost).await;
-            let mut buffer = store.buffer();
-            buffer.spend(cost);
-            if let Err(error) = stored {
-                buffer.fail(&at.0, error);
-            }
-        });
-    }
-
-    /// Stores what waits for the next checkpoint in rows of its own.
-    pub(super) async fn store_waiting(&self, at: &At, cost: &mut Cost) -> Result<(), Error> {
-        Held::take(self, at.clone(), None).store(cost).await
-    }
-
-    async fn store_call(&self, (partition, log, checkpoint): &At, call: &Call, cost: &mut Cost) -> Result<(), Error> {
-        let bytes = format::encode_writes(&call.writes);
-        let frame = format::compress(&bytes, &[]).map_err(|why| unreadable(checkpoint, &why))?;
-        let pieces: Vec<&[u8]> = frame.chunks(self.0.max_frame()).collect();
-        // The first part is written last: without it, a reader takes the others for what was cut off.
-        for (n, piece) in pieces.iter().enumerate().rev() {
-            let part = WritesPart { parts: pieces.len(), size: bytes.len(), piece: piece.to_vec() };
-            let row = Row {
-                sort: log.write(checkpoint, &call.task_id, &call.id, n),
-                body: part.encode(),
-                purge_at: format::purge_at(self.0.now().wall, self.0.options.retention),
-            };
-            self.0.rows.put(partition, &row, Condition::None, cost).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Calls that were taken to be stored, which readers wait for. Those that are not stored, also since nobody waits for it any more,
-/// are put back, and the next operation stores them.
-struct Held<'a> {
-    store: &'a CheckpointStore,
-    at: At,
-    calls: Vec<Call>,
-}
-
-impl<'a> Held<'a> {
-    /// Takes the calls of an attempt; for `None` all.
-    fn take(store: &'a CheckpointStore, at: At, attempt: Option<&str>) -> Self {
-        let calls = {
-            let mut buffer = store.buffer();
-            buffer.begin(&at);
-            buffer.take_of(&at, attempt)
-        };
-        Self { store, at, calls }
-    }
-
-    /// Takes the calls of an attempt, once none of the checkpoint's are on their way.
-    async fn take_after(store: &'a CheckpointStore, at: At, attempt: Option<&str>) -> Self {
-        loop {
-            let stored = store.0.stored.notified();
-            let taken = {
-                let mut buffer = store.buffer();
-                (!buffer.is_storing_at(&at)).then(|| {
-                    buffer.begin(&at);
-                    buffer.take_of(&at, attempt)
-                })
-            };
-            if let Some(calls) = taken {
-                return Self { store, at, calls };
-            }
-            stored.await;
-        }
-    }
-
-    /// Stores them in rows of their own.
-    async fn store(&mut self, cost: &mut Cost) -> Result<(), Error> {
-        while let Some(call) = self.calls.first() {
-            self.store.store_call(&self.at, call, cost).await?;
-            self.calls.remove(0);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        {
-            let mut buffer = self.store.buffer();
-            buffer.put_back(self.at.clone(), std::mem::take(&mut self.calls));
-            buffer.end(&self.at);
-        }
-        self.store.0.stored.notify_waiters();
     }
 }
 
