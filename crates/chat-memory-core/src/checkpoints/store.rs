@@ -1,7 +1,5 @@
 //! The engine's operations that read, and what all operations share.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +8,7 @@ use tokio::sync::Notify;
 use super::buffer::Buffer;
 use super::format::Entry;
 use super::keys::{self, Log, Place};
-use super::logs::{LogState, Remembered, Tip};
+use super::logs::{LogState, Logs, Tip};
 use super::read::{Found, Known, Walk, steady};
 use super::rows::{MAX_BODY, RowRange, Rows};
 use super::rules::Rule;
@@ -97,10 +95,7 @@ pub struct CheckpointStore(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) rows: Arc<dyn Rows>,
     pub(super) options: CheckpointOptions,
-    pub(super) logs: Mutex<HashMap<(String, Log), Remembered>>,
-    pub(super) uses: AtomicU64,
-    /// Whether a log was forgotten: from then on, one that is not remembered may have been loaded.
-    pub(super) forgot: AtomicBool,
+    pub(super) logs: Mutex<Logs>,
     pub(super) buffer: Mutex<Buffer>,
     /// Tells that writes were stored, or could not be.
     pub(super) stored: Notify,
@@ -114,8 +109,6 @@ impl Inner {
             rows,
             options,
             logs: Mutex::default(),
-            uses: AtomicU64::new(0),
-            forgot: AtomicBool::new(false),
             buffer: Mutex::default(),
             stored: Notify::new(),
             #[cfg(feature = "simulation")]
