@@ -52,7 +52,7 @@ pub(super) struct Thread<'a> {
     table: &'a Table,
     options: CheckpointOptions,
     pub(super) store: CheckpointStore,
-    thread: SessionId,
+    pub(super) thread: SessionId,
 }
 
 impl Thread<'_> {

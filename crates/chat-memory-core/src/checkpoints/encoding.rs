@@ -6,6 +6,23 @@ use crate::timestamp::Timestamp;
 /// The version of every row's content.
 pub(super) const VERSION: u8 = 1;
 
+/// How many bytes [`Writer`] makes of a number.
+pub(super) fn number_len(number: u64) -> usize {
+    (number | 1).ilog2() as usize / 7 + 1
+}
+
+/// A signed number as an unsigned one that is small if it is near zero.
+fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
+/// How many bytes [`Writer`] makes of a write.
+pub(super) fn write_len(write: &Write) -> usize {
+    let Write { task_id, task_path, index, channel, value } = write;
+    let fields = [task_id.as_bytes(), task_path.as_bytes(), channel.as_bytes(), value.kind.as_bytes(), &value.bytes];
+    fields.map(|bytes| number_len(bytes.len() as u64) + bytes.len()).iter().sum::<usize>() + number_len(zigzag(*index))
+}
+
 /// Writes fields one after another: numbers as LEB128, texts and bytes after their length.
 #[derive(Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
@@ -20,7 +37,7 @@ impl Writer {
     }
 
     pub(super) fn signed(&mut self, number: i64) {
-        self.number((number << 1 ^ number >> 63) as u64);
+        self.number(zigzag(number));
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Write;
-use super::encoding::{Reader, VERSION, Writer};
+use super::encoding::{Reader, VERSION, Writer, number_len, write_len};
 use crate::timestamp::Timestamp;
 
 /// What the frame of a checkpoint is compressed against.
@@ -194,8 +194,13 @@ impl WritesPart {
     }
 }
 
+/// How many bytes [`encode_writes`] makes of them.
+pub(super) fn writes_len(writes: &[Write]) -> usize {
+    number_len(writes.len() as u64) + writes.iter().map(write_len).sum::<usize>()
+}
+
 pub(super) fn encode_writes(writes: &[Write]) -> Vec<u8> {
-    let mut out = Writer::default();
+    let mut out = Writer(Vec::with_capacity(writes_len(writes)));
     out.list(writes, Writer::write);
     out.0
 }
@@ -240,6 +245,8 @@ pub(super) const DAY: Duration = Duration::from_hours(24);
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Typed;
+    use super::super::state::tests::write;
     use super::*;
 
     proptest! {
@@ -265,6 +272,15 @@ mod tests {
             let row = encode_mark(&mark);
             prop_assert_eq!(decode_entry(&row, "p"), Ok((Entry::Mark(mark), &[][..])));
             prop_assert_eq!(decode_entry(&body, "p"), Ok((Entry::Checkpoint(head), frame.as_slice())));
+        }
+
+        #[test]
+        fn writes_round_trip_and_have_the_length_that_is_checked(writes in proptest::collection::vec(write(), 0..4), large in 0..70_000_usize) {
+            let mut writes = writes;
+            writes.push(Write::new("t", "", -1, "c", Typed::new("k", vec![0; large])));
+            let bytes = encode_writes(&writes);
+            prop_assert_eq!(writes_len(&writes), bytes.len());
+            prop_assert_eq!(decode_writes(&bytes), Ok(writes));
         }
     }
 }

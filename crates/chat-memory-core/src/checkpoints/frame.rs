@@ -1,12 +1,23 @@
 //! Frames: a state, or what a task wrote, as it differs from an earlier state (docs/formats.md, "Checkpoints").
 
+use std::fmt;
 use std::io::{Read, Write as _};
 
 use super::encoding::{Reader, Writer};
 use super::state::{Channel, channels};
+use crate::error::{Error, ErrorKind};
 
-/// The largest state that is read. A claim beyond it is damage, not a size to allocate.
-pub(super) const MAX_STATE: usize = 256 << 20;
+/// The most bytes of a state, or of what a task writes with one call. A claim beyond it is damage, not a size to allocate.
+pub(super) const MAX_CONTENT: usize = 256 << 20;
+
+/// Checks that a frame of this many bytes will be read. `what` starts the error, up to the number.
+pub(super) fn check_size(what: fmt::Arguments<'_>, bytes: usize) -> Result<(), Error> {
+    if bytes <= MAX_CONTENT {
+        return Ok(());
+    }
+    let sentence = format!("{what} {bytes} bytes, and the limit is {MAX_CONTENT}; keep large values elsewhere");
+    Err(Error::new(ErrorKind::TooLarge, sentence))
+}
 
 /// zstd's default: on states, higher levels save little.
 const LEVEL: i32 = 3;
@@ -47,8 +58,8 @@ fn reach(bytes: usize) -> u32 {
 
 /// Undoes [`compress`] of this many bytes.
 pub(super) fn decompress(frame: &[u8], against: &[u8], size: usize) -> Result<Vec<u8>, String> {
-    if size > MAX_STATE {
-        return Err(format!("it claims {size} bytes, and the limit is {MAX_STATE}"));
+    if size > MAX_CONTENT {
+        return Err(format!("it claims {size} bytes, and the limit is {MAX_CONTENT}"));
     }
     let mut from = Reader(frame);
     let cut = match from.size()? {

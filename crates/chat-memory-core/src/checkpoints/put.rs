@@ -31,7 +31,7 @@ impl CheckpointStore {
     ///   not greater than that of the newest. Nothing was stored.
     /// - in doubt: the table did not answer; put it again.
     /// - not found: it is a fork and its parent is not there.
-    /// - invalid, or too large; errors of the table.
+    /// - invalid; too large: its state, with the writes that waited for it, has more than 256 MB; errors of the table.
     pub async fn put(&self, thread: &SessionId, namespace: &str, new: NewCheckpoint) -> Result<Costed<()>, Error> {
         keys::check_id(&new.id)?;
         keys::check_attempt(new.attempt.as_deref())?;
@@ -178,13 +178,7 @@ impl CheckpointStore {
     ) -> Result<Option<Known>, Error> {
         let state = State::encode_new(new, place.parent.as_ref().map(|parent| &parent.state[..]), rides)
             .map_err(|why| unreadable(new.parent.as_deref().unwrap_or_default(), &why))?;
-        if state.len() > frame::MAX_STATE {
-            let (bytes, limit) = (state.len(), frame::MAX_STATE);
-            let sentence = format!(
-                "checkpoint too large: its state has {bytes} bytes, and the limit is {limit}; keep large values elsewhere"
-            );
-            return Err(Error::new(ErrorKind::TooLarge, sentence));
-        }
+        frame::check_size(format_args!("checkpoint too large: its state has"), state.len())?;
         let (known, frame) = self.against(place, new, state, cost).await?;
         let row = Row {
             sort: place.log.after(place.last),

@@ -138,7 +138,7 @@ pub(super) fn channels(state: &[u8]) -> Result<Vec<Channel<'_>>, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -147,7 +147,7 @@ mod tests {
         ("[a-z]{0,6}", proptest::collection::vec(any::<u8>(), 0..40)).prop_map(|(kind, bytes)| Typed { kind, bytes })
     }
 
-    fn write() -> impl Strategy<Value = Write> {
+    pub(in super::super) fn write() -> impl Strategy<Value = Write> {
         ("\\PC{0,4}", "\\PC{0,4}", any::<i64>(), "\\PC{0,4}", typed())
             .prop_map(|(task, path, index, channel, value)| Write::new(task, path, index, channel, value))
     }

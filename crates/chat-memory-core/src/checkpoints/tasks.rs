@@ -19,7 +19,7 @@ impl CheckpointStore {
     /// when this returns; others wait a [moment](super::CheckpointOptions::window) for the next checkpoint.
     ///
     /// # Errors
-    /// Errors of the table; those of earlier writes of the thread that could not be stored after their call had returned.
+    /// Too large if the writes have more than 256 MB: nothing is stored. Errors of the table; those of earlier writes of the thread that could not be stored after their call had returned.
     pub async fn put_writes(
         &self,
         thread: &SessionId,
@@ -31,7 +31,7 @@ impl CheckpointStore {
         self.put_writes_of(None, thread, namespace, checkpoint, task_id, writes).await
     }
 
-    /// Stores what a task of an [attempt](NewCheckpoint::attempt) wrote at a checkpoint, as [`put_writes`](Self::put_writes).
+    /// Stores what a task of an [attempt](super::NewCheckpoint::attempt) wrote at a checkpoint, as [`put_writes`](Self::put_writes).
     ///
     /// # Errors
     /// As [`put_writes`](Self::put_writes).
@@ -46,6 +46,8 @@ impl CheckpointStore {
     ) -> Result<Costed<()>, Error> {
         keys::check_id(checkpoint)?;
         keys::check_attempt(attempt)?;
+        let bytes = format::writes_len(&writes);
+        frame::check_size(format_args!("writes too large: those of the task {task_id:?} have"), bytes)?;
         let mut cost = Cost::default();
         let (partition, log) = (self.partition(thread), Log::new(namespace));
         let at = (partition, log, checkpoint.to_owned());

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 
 use super::conformance::{Table, id, noise, saying};
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::session::SessionId;
 use crate::store::Cost;
 
@@ -79,6 +79,31 @@ async fn put_waits_for_what_tasks_wrote_at_its_parent() {
         store.put(NewCheckpoint { fork, ..saying(3, Some(1), "c") }).await.expect("put");
         // As another process sees it.
         assert_eq!(store.another().await.at(1).await.expect("it is there").writes.len(), 2, "fork: {fork}");
+    }
+}
+
+#[tokio::test]
+async fn state_and_writes_over_256_mb_are_refused_and_the_run_continues() {
+    let large = || Typed::new("bytes", vec![0; 256 << 20]);
+    for window in [0, 60_000] {
+        let table = table();
+        let store = table.thread_with(CheckpointOptions::default().with_window(Duration::from_millis(window))).await;
+        store.put(saying(1, None, "a")).await.expect("put");
+        for index in [0, -1] {
+            let writes = vec![Write::new("t", "", index, "messages", large())];
+            let error = store.store.put_writes(&store.thread, "", &id(1), "t", writes).await.expect_err("it is too large");
+            let expected = "writes too large: those of the task \"t\" have 268435481 bytes, and the limit is 268435456; keep large values elsewhere";
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::TooLarge, expected));
+        }
+        assert_eq!(store.newest().await.expect("it is there").writes, []);
+        let mut new = saying(2, Some(1), "b");
+        new.values.insert("messages".into(), Some(large()));
+        let error = store.put(new).await.expect_err("it is too large");
+        assert!(
+            error.kind() == ErrorKind::TooLarge && error.to_string().starts_with("checkpoint too large: its state has 2684355"),
+            "{error}"
+        );
+        store.put(saying(2, Some(1), "b")).await.expect("the run continues");
     }
 }
 
