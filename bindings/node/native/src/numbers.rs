@@ -3,7 +3,7 @@
 use std::io::{Result, Write};
 use std::sync::OnceLock;
 
-use serde_json::ser::Formatter;
+use serde_json::ser::{CompactFormatter, Formatter};
 
 /// The largest integer up to which a JavaScript number holds every integer (`Number.MAX_SAFE_INTEGER`).
 const MAX_SAFE: u64 = (1 << 53) - 1;
@@ -19,10 +19,10 @@ pub struct Marked;
 
 impl Formatter for Marked {
     fn write_u64<W: ?Sized + Write>(&mut self, writer: &mut W, n: u64) -> Result<()> {
-        if n > MAX_SAFE { write!(writer, "\"{}{n}\"", mark()) } else { write!(writer, "{n}") }
+        if n > MAX_SAFE { write!(writer, "\"{}{n}\"", mark()) } else { CompactFormatter.write_u64(writer, n) }
     }
 
     fn write_i64<W: ?Sized + Write>(&mut self, writer: &mut W, n: i64) -> Result<()> {
-        if n.unsigned_abs() > MAX_SAFE { write!(writer, "\"{}{n}\"", mark()) } else { write!(writer, "{n}") }
+        if n.unsigned_abs() > MAX_SAFE { write!(writer, "\"{}{n}\"", mark()) } else { CompactFormatter.write_i64(writer, n) }
     }
 }
