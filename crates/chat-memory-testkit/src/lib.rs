@@ -22,7 +22,7 @@ pub use local::{credentials_env, dynamodb_endpoint, table_name};
 pub use proxy::{Answer, Fault, FaultProxy, Gate, Plan, Recorded, Request, Seeded};
 pub use secrets::Secrets;
 #[cfg(feature = "stores")]
-pub use stores::{dynamodb_url, list_url, sqlite_url, store_urls};
+pub use stores::{dynamodb_url, list_url, open_checkpoints, sqlite_url, store_urls};
 #[cfg(feature = "tables")]
 pub use tables::{client, client_at, new_table};
 #[cfg(feature = "trace")]

@@ -1,8 +1,10 @@
-//! Creates new stores to test on and returns their URLs, so that other processes can open them.
+//! Creates new stores to test on and returns their URLs, so that other processes can open them; and opens their checkpoints.
 
 use std::path::Path;
 
+use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore};
 use chat_memory::store::dynamodb::admin::Admin;
+use chat_memory::store::dynamodb::{Credentials, DynamoDbStore};
 use chat_memory::store::url::StoreUrl;
 
 use crate::{dynamodb_endpoint, table_name};
@@ -43,4 +45,19 @@ pub fn sqlite_url(folder: &Path) -> String {
 /// As [`dynamodb_url`].
 pub async fn store_urls(prefix: &str, folder: &Path) -> [String; 2] {
     [sqlite_url(folder), dynamodb_url(prefix).await]
+}
+
+/// Opens the checkpoints in the store at this URL. A table is one of DynamoDB Local.
+///
+/// # Panics
+/// If the store cannot be opened.
+pub async fn open_checkpoints(url: &str) -> CheckpointStore {
+    let (url, options): (StoreUrl, _) = (url.parse().expect("a store URL"), CheckpointOptions::default());
+    match url.dynamodb() {
+        Some(table) => {
+            let table = table.with_region("us-east-1").with_credentials(Credentials::new("local", "local"));
+            DynamoDbStore::open(table).await.expect("a table").checkpoints(options)
+        }
+        None => url.open_checkpoints(options).await.expect("a store"),
+    }
 }

@@ -1,9 +1,8 @@
 //! LangGraph's threads: what the program shows of them.
 
 use chat_memory::SessionId;
-use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore, NewCheckpoint, Typed, Write};
-use chat_memory::store::dynamodb::{Credentials, DynamoDbStore};
-use chat_memory::store::url::StoreUrl;
+use chat_memory::checkpoints::{NewCheckpoint, Typed, Write};
+use chat_memory_testkit::open_checkpoints;
 use serde_json::{Value, json};
 
 use crate::common::{Place, json_lines};
@@ -22,21 +21,10 @@ fn message(class: &str, id: &str, content: &str) -> Value {
         "content": content, "id": id, "additional_kwargs": {}, "response_metadata": {}}})
 }
 
-async fn store(place: &Place) -> CheckpointStore {
-    let url: StoreUrl = place.store.parse().expect("a store URL");
-    match url.dynamodb() {
-        Some(table) => {
-            let table = table.with_region("us-east-1").with_credentials(Credentials::new("local", "local"));
-            DynamoDbStore::open(table).await.expect("a table").checkpoints(CheckpointOptions::default())
-        }
-        None => url.open_checkpoints(CheckpointOptions::default()).await.expect("a store"),
-    }
-}
-
 /// Stores two threads: `trip` with three checkpoints and one of a subgraph, and `other`, which is encrypted.
 pub fn fill(place: &Place) {
     let put = async {
-        let store = store(place).await;
+        let store = open_checkpoints(&place.store).await;
         let (trip, other) = (SessionId::new("trip").expect("an id"), SessionId::new("other").expect("an id"));
         let messages = [message("HumanMessage", "m0", "Where to?\u{1b}[31m"), message("AIMessage", "m1", "To Rome.")];
         for (at, id) in IDS.iter().enumerate() {

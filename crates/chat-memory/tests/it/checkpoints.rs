@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::dynamodb::{Raw, direct, new_table, noise, options, session, table};
-use chat_memory::checkpoints::{self, Checkpoint, CheckpointOptions, CheckpointStore, NewCheckpoint, Typed, Write};
+use crate::thread::{id, json, newest, put, saying};
+use chat_memory::checkpoints::{self, CheckpointOptions, CheckpointStore, Write};
 use chat_memory::store::dynamodb::DynamoDbStore;
 use chat_memory::store::dynamodb::admin::Admin;
-use chat_memory::store::{Append, ChatStore, Cost};
+use chat_memory::store::{Append, ChatStore};
 use chat_memory::{Error, ErrorKind, Message, Namespace, SessionId};
 use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
 
@@ -20,30 +21,6 @@ fn at_once() -> CheckpointOptions {
 /// A store that remembers nothing, as in a new process.
 async fn fresh() -> CheckpointStore {
     direct().await.checkpoints(at_once())
-}
-
-fn id(n: usize) -> String {
-    format!("1f0000{n:06}")
-}
-
-fn json(text: impl Into<String>) -> Typed {
-    Typed::new("json", text.into())
-}
-
-/// A checkpoint with one channel.
-fn saying(n: usize, parent: Option<usize>, text: &str) -> NewCheckpoint {
-    let mut new = NewCheckpoint::new(id(n), parent.map(id), json(format!("body {n}")), json(format!("metadata {n}")));
-    new.versions.insert("messages".into(), n.to_string());
-    new.values.insert("messages".into(), Some(json(text)));
-    new
-}
-
-async fn put(store: &CheckpointStore, thread: &SessionId, new: NewCheckpoint) -> Result<Cost, Error> {
-    store.put(thread, "", new).await.map(|put| put.cost)
-}
-
-async fn newest(store: &CheckpointStore, thread: &SessionId) -> Option<Checkpoint> {
-    store.load(thread, "", None).await.expect("it can be loaded").value
 }
 
 async fn ids(store: &CheckpointStore, thread: &SessionId) -> Vec<String> {

@@ -9,6 +9,8 @@ mod data;
 mod dynamodb;
 #[cfg(feature = "dynamodb")]
 mod list;
+#[cfg(any(feature = "dynamodb", all(feature = "sqlite", unix)))]
+mod thread;
 
 mod checkpoints;
 mod clocks;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
-use chat_memory::checkpoints::{self, Checkpoint, CheckpointOptions, CheckpointStore, NewCheckpoint, Typed};
-use chat_memory::store::Cost;
+use crate::thread::{id, json, newest, put, saying};
+use chat_memory::checkpoints::{self, CheckpointOptions, CheckpointStore, NewCheckpoint};
 use chat_memory::store::sqlite::SqliteStore;
-use chat_memory::{Error, ErrorKind, SessionId, Timestamp};
+use chat_memory::{ErrorKind, SessionId, Timestamp};
 use chat_memory_testkit::children::{self, said, say, this_program};
 
 const FILE: &str = "CHAT_MEMORY_TEST_FILE";
@@ -29,7 +29,7 @@ fn role() {
         let store = open(Path::new(&path), CheckpointOptions::default()).await;
         let mut put_by_us = 0;
         while put_by_us < count {
-            let newest = newest(&store).await;
+            let newest = newest(&store, &thread()).await;
             let (n, mut text) = newest.as_ref().map_or((0, String::new()), |newest| {
                 let n: usize = newest.id[..8].parse().expect("a number");
                 (n, String::from_utf8(newest.values["messages"].bytes.clone()).expect("UTF-8"))
@@ -39,7 +39,7 @@ fn role() {
             let mut new = NewCheckpoint::new(&id, newest.map(|newest| newest.id), json(&id), json("{}"));
             new.versions.insert("messages".into(), id.clone());
             new.values.insert("messages".into(), Some(json(text)));
-            match put(&store, new).await {
+            match put(&store, &thread(), new).await {
                 Ok(_) => {
                     put_by_us += 1;
                     say(id);
@@ -115,17 +115,17 @@ async fn checkpoints_are_opened_by_url_with_its_retention() {
     let file = File::new();
     let url = format!("sqlite:{}?retention=2h", file.path.display());
     let store = checkpoints::open(&url, CheckpointOptions::default()).await.expect("it can be opened");
-    put(&store, saying(1, None, "a")).await.expect("it can be put");
+    put(&store, &thread(), saying(1, None, "a")).await.expect("it can be put");
     drop(store);
-    let there = newest(&file.open().await).await.expect("it is there");
+    let there = newest(&file.open().await, &thread()).await.expect("it is there");
     let left = there.expires_at.expect("it expires").since(Timestamp::now());
     assert!(left > Duration::from_secs(7_100) && left <= Duration::from_secs(7_200), "{left:?}");
     let read_only = checkpoints::open(&format!("{url}&read_only=true"), CheckpointOptions::default()).await.expect("it opens");
-    assert_eq!(newest(&read_only).await.expect("it is there").id, id(1));
+    assert_eq!(newest(&read_only, &thread()).await.expect("it is there").id, id(1));
     let tenant = CheckpointOptions::default().with_namespace(Some("tenant".parse().expect("a good name")));
     let tenant = checkpoints::open(&url, tenant).await.expect("it can be opened");
-    assert_eq!(newest(&tenant).await, None);
-    put(&tenant, saying(2, None, "b")).await.expect("it can be put");
+    assert_eq!(newest(&tenant, &thread()).await, None);
+    put(&tenant, &thread(), saying(2, None, "b")).await.expect("it can be put");
     for store in [&tenant, &file.open().await] {
         assert_eq!(store.threads(None).await.expect("they can be listed").value.0, [thread()]);
     }
@@ -155,30 +155,6 @@ async fn open(path: &Path, options: CheckpointOptions) -> CheckpointStore {
 
 fn thread() -> SessionId {
     SessionId::new("t/1").expect("a good id")
-}
-
-fn id(n: usize) -> String {
-    format!("1f0000{n:06}")
-}
-
-fn json(text: impl Into<String>) -> Typed {
-    Typed::new("json", text.into())
-}
-
-/// A checkpoint with one channel.
-fn saying(n: usize, parent: Option<usize>, text: &str) -> NewCheckpoint {
-    let mut new = NewCheckpoint::new(id(n), parent.map(id), json(format!("body {n}")), json(format!("metadata {n}")));
-    new.versions.insert("messages".into(), n.to_string());
-    new.values.insert("messages".into(), Some(json(text)));
-    new
-}
-
-async fn newest(store: &CheckpointStore) -> Option<Checkpoint> {
-    store.load(&thread(), "", None).await.expect("it can be loaded").value
-}
-
-async fn put(store: &CheckpointStore, new: NewCheckpoint) -> Result<Cost, Error> {
-    store.put(&thread(), "", new).await.map(|put| put.cost)
 }
 
 fn noise(seed: u64, bytes: usize) -> String {

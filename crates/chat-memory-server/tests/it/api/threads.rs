@@ -3,30 +3,19 @@
 use std::path::Path;
 
 use chat_memory::SessionId;
-use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore, NewCheckpoint, Typed};
+use chat_memory::checkpoints::{NewCheckpoint, Typed};
 use chat_memory::store::url::StoreUrl;
-use chat_memory::store::{Append, ChatStore as _, dynamodb::Credentials, dynamodb::DynamoDbStore};
+use chat_memory::store::{Append, ChatStore as _};
 use chat_memory::{Message, Namespace};
 use chat_memory_server::keys::Right;
-use chat_memory_testkit::{dynamodb_url, sqlite_url};
+use chat_memory_testkit::{dynamodb_url, open_checkpoints, sqlite_url};
 use serde_json::{Value, json};
 
 use super::client::Api;
 
-async fn store(url: &str) -> CheckpointStore {
-    let url: StoreUrl = url.parse().expect("a store URL");
-    match url.dynamodb() {
-        Some(table) => {
-            let table = DynamoDbStore::open(table.with_credentials(Credentials::new("local", "local"))).await.expect("a table");
-            table.checkpoints(CheckpointOptions::default())
-        }
-        None => url.open_checkpoints(CheckpointOptions::default()).await.expect("a store"),
-    }
-}
-
 /// Stores a thread of three checkpoints, `1` to `3`, with that many messages.
 async fn fill(url: &str, thread: &str) {
-    let store = store(url).await;
+    let store = open_checkpoints(url).await;
     let value = |value: Value| Typed::new("json", value.to_string());
     let thread = SessionId::new(thread).expect("an id");
     let mut messages = Vec::new();
