@@ -10,6 +10,7 @@ use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Append, Appended, Cost};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Owner, SessionId};
+use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::app::{App, options};
@@ -55,6 +56,23 @@ fn stored_id(url: &StoreUrl, text: &str) -> Result<SessionId, Failure> {
 /// An owner from the command line.
 fn owner(text: Option<&String>) -> Result<Option<Owner>, Failure> {
     text.map(|name| Owner::new(name).on_command_line()).transpose()
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum ListFormat {
+    /// For people
+    #[default]
+    Text,
+    /// JSON lines
+    Json,
+}
+
+impl ListFormat {
+    /// Whether to print JSON, as `--json` demands of every command.
+    fn is_json(self, app: &App) -> bool {
+        self == Self::Json || app.json()
+    }
 }
 
 /// A message format, or one of the values that an option takes in its place.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use chat_memory::ChatStore;
 use chat_memory::store::{SessionInfo, SessionOrder, SessionQuery};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::progress::bar;
-use super::{count, owner, say_scan_cost};
+use super::{ListFormat, count, owner, say_scan_cost};
 use crate::app::App;
 use crate::escape::visible_line;
 use crate::failure::Failure;
@@ -27,6 +27,8 @@ A table of Flowise or LangChain has no directory: --all is the only way to list 
 
 --recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with \
 over 1,000 sessions is listed by start; standard error reports that.
+
+As text, a line has when the session started (with --recent, its last activity), its id and its title.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, \
 and null if unknown.";
@@ -49,23 +51,14 @@ pub struct Arguments {
     limit: Option<usize>,
     /// The output format
     #[arg(long, value_enum, default_value_t)]
-    format: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Form {
-    /// For people: when it started (with --recent, its last activity), its id, its title
-    #[default]
-    Text,
-    /// JSON lines
-    Json,
+    format: ListFormat,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     const PAGE: usize = 100;
     let style = app.style();
     let owner = owner(arguments.owner.as_ref())?;
-    let as_json = app.json() || arguments.format == Form::Json;
+    let as_json = arguments.format.is_json(app);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let store = app.existing_store().await?;
     let (mut after, mut is_told, mut said) = (None, false, BTreeSet::new());

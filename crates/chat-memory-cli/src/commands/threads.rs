@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use chat_memory::SessionId;
 use chat_memory_server::threads::{self, CheckpointInfo, ThreadInfo};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{say_scan_cost, session_id};
+use super::{ListFormat, say_scan_cost, session_id};
 use crate::app::App;
 use crate::completion;
 use crate::escape::visible_line;
@@ -46,20 +46,11 @@ pub struct Arguments {
     limit: Option<usize>,
     /// The output format
     #[arg(long, value_enum, default_value_t)]
-    format: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Form {
-    /// For people: times, ids, and what a checkpoint is
-    #[default]
-    Text,
-    /// JSON lines
-    Json,
+    format: ListFormat,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
-    let as_json = app.json() || arguments.format == Form::Json;
+    let as_json = arguments.format.is_json(app);
     let limit = arguments.limit.unwrap_or(usize::MAX);
     match arguments.thread {
         Some(thread) => checkpoints(app, &thread, limit, as_json).await,
