@@ -346,6 +346,8 @@ class Run:
         self.turns = 0
         self.last = self.total = Spent()
         """What the last turn cost, and all of them."""
+        self.cpu = 0.0
+        """The CPU time in ms of the last turn or load, threads included."""
         self._start()
 
     def _start(self) -> None:
@@ -362,12 +364,13 @@ class Run:
         if self.ended:
             return
         before = self.side.spent()
+        question = HumanMessage(text(-self.turns - 1, 300))
         try:
-            question = HumanMessage(text(-self.turns - 1, 300))
-            self._graph.invoke({"messages": [question]}, self._config, durability=self._durability)
+            self._time(lambda: self._graph.invoke({"messages": [question]}, self._config, durability=self._durability))
         except Exception as error:
             self.ended = f"ended at turn {self.turns + 1:,} ({type(error).__name__})"
             return
+        # So that all that the turn stores is counted. No user does it, so it is not part of the time.
         self.side.settle()
         self.turns += 1
         self.last = self.side.spent().minus(before)
@@ -389,8 +392,17 @@ class Run:
 
     def load(self) -> None:
         """Loads the newest checkpoint in what is like a new process."""
-        self.reopen()
-        assert self.side.saver.get_tuple(self._config)
+
+        def load() -> None:
+            self.reopen()
+            assert self.side.saver.get_tuple(self._config)
+
+        self._time(load)
+
+    def _time(self, call: Callable[[], object]) -> None:
+        start = time.process_time()
+        call()
+        self.cpu = (time.process_time() - start) * 1000
 
     def cost(self) -> str:
         """What the last turn cost."""
@@ -401,13 +413,12 @@ class Run:
 
 
 def cpu(runs: dict[str, Run], rounds: int, call: Callable[[Run], object]) -> dict[str, list[float]]:
-    """Takes turns, and returns the CPU time in ms of each call, threads included. The first round is not counted."""
+    """Takes turns, and returns the CPU time of each call. The first round is not counted."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            start = time.process_time()
             call(run)
-            times[name].append((time.process_time() - start) * 1000)
+            times[name].append(run.cpu)
     return {name: of_side[1:] for name, of_side in times.items() if not runs[name].ended}
 
 
@@ -542,7 +553,7 @@ def main() -> None:
     print("- A chat's turn: a question and an answer of 300 bytes, by a graph of one node. An agent's: two model calls and a tool's result of 1 KB.")
     print("- The average is of all turns that were run, those by a new process included.")
     print("- The text is of made-up words that never repeat, which compresses less than speech. Units are DynamoDB Local's (`ReturnConsumedCapacity`).")
-    print(f"- CPU: medians of {rounds} rounds that take turns, and the middle half. It is that of the process, without DynamoDB Local's.")
+    print(f"- CPU: medians of {rounds} rounds that take turns, and the middle half. It is that of the process, without DynamoDB Local's. Storing what waits when a turn is over is not part of it.")
     print(f"- Each turn of ours is run. From turn {SEEDED} on, the threads of `SqliteSaver` and `InMemorySaver` start with their messages put in at once.\n")
     print(growth("A chat", chat, points, rounds, all_until=3000))
     print()
