@@ -459,6 +459,8 @@ test("options, and what is wrong", async () => {
   const meta = { source: "loop", step: 0, parents: {} };
   await assert.rejects(saver.put({}, emptyCheckpoint(), meta, {}), { code: "invalid", message: 'checkpoint not stored: the config has no thread_id; pass { configurable: { thread_id: "…" } }' });
   await assert.rejects(saver.putWrites(on("t"), [], "task"), { code: "invalid", message: /^writes not stored: the config has no checkpoint_id/ });
+  await assert.rejects(saver.getTuple(on("ns#t")), { code: "invalid", message: /^a thread id must not start with "ns#"/ });
+  await assert.rejects(saver.deleteThread(""), { code: "invalid", message: "a thread id must not be empty" });
   await assert.rejects(saver.getTuple(on(7)), { code: "invalid", message: /^invalid thread_id/ });
   await assert.rejects(saver.getTuple(on("t", { checkpoint_id: "a/b" })), { code: "invalid", message: /^invalid checkpoint id/ });
   assert.equal(await saver.getTuple({}), undefined);

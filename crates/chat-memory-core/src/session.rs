@@ -97,12 +97,32 @@ impl SessionId {
     /// # Errors
     /// Invalid if the text is empty or too long, contains a control character or starts with a reserved prefix.
     pub fn new(id: impl Into<String>) -> Result<Self, Error> {
-        let id = checked("a session id", id.into(), Self::MAX_BYTES)?;
+        Self::named("a session id", id.into())
+    }
+
+    /// Creates the id of an agent's thread from this text, for the [checkpoints](crate::checkpoints) of LangGraph's graphs. The rules
+    /// are those of [`new`](Self::new); only the errors differ, which speak of a thread.
+    ///
+    /// ```
+    /// use chat_memory::SessionId;
+    /// assert_eq!(SessionId::of_thread("trip")?, SessionId::new("trip")?);
+    /// assert_eq!(SessionId::of_thread("").unwrap_err().to_string(), "a thread id must not be empty");
+    /// # Ok::<(), chat_memory::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_thread(id: impl Into<String>) -> Result<Self, Error> {
+        Self::named("a thread id", id.into())
+    }
+
+    fn named(what: &str, id: String) -> Result<Self, Error> {
+        let id = checked(what, id, Self::MAX_BYTES)?;
         match RESERVED.iter().find(|prefix| id.starts_with(**prefix)) {
-            Some(prefix) => Err(Error::invalid(format!(
-                "a session id must not start with {prefix:?}, which is reserved; {:?} does",
-                abridged(&id)
-            ))),
+            Some(prefix) => {
+                let id = abridged(&id);
+                Err(Error::invalid(format!("{what} must not start with {prefix:?}, which is reserved; {id:?} does")))
+            }
             None => Ok(Self(id)),
         }
     }
@@ -188,7 +208,10 @@ mod tests {
             assert!(SessionId::new(good).is_ok(), "{good}");
         }
         for bad in ["", "a\nb", "a\u{0}", "ns#a", "dir#", "ckpt#a", &"x".repeat(1001), &"x".repeat(3000)] {
-            assert!(SessionId::new(bad).expect_err(bad).is_invalid());
+            let error = SessionId::new(bad).expect_err(bad);
+            assert!(error.is_invalid() && error.to_string().starts_with("a session id "), "{error}");
+            let of_thread = SessionId::of_thread(bad).expect_err(bad);
+            assert_eq!(of_thread.to_string(), error.to_string().replace("a session id ", "a thread id "));
         }
     }
 

@@ -25,11 +25,43 @@ pub struct Session(pub SessionId);
 impl<S: Send + Sync> FromRequestParts<S> for Session {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state).await;
-        let Path(id) =
-            path.map_err(|_| Problem::bad_request("invalid session id in the path: it is not percent-encoded UTF-8"))?;
+        let id: String = in_path(parts, state, "session id").await?;
         SessionId::stored(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
     }
+}
+
+/// LangGraph's thread in the path.
+#[derive(Debug)]
+pub struct Thread(pub SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Thread {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        thread(in_path(parts, state, "thread id").await?).map(Self)
+    }
+}
+
+/// LangGraph's thread in the path, and the id of one of its checkpoints.
+#[derive(Debug)]
+pub struct AtCheckpoint(pub SessionId, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for AtCheckpoint {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (id, checkpoint) = in_path(parts, state, "thread or checkpoint id").await?;
+        Ok(Self(thread(id)?, checkpoint))
+    }
+}
+
+fn thread(id: String) -> Result<SessionId, Problem> {
+    SessionId::of_thread(id).map_err(|e| Problem::bad_request(e.to_string()))
+}
+
+/// The parameters of the path.
+async fn in_path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S, what: &str) -> Result<T, Problem> {
+    let path = <Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
+    let refused = |_| Problem::bad_request(format!("invalid {what} in the path: it is not percent-encoded UTF-8"));
+    path.map(|Path(parameters)| parameters).map_err(refused)
 }
 
 /// The query parameters.

@@ -175,7 +175,7 @@ impl NativeCheckpoints {
     ) -> napi::Result<PromiseRaw<'env, ()>> {
         let (inner, new) = (self.0.clone(), checkpoint.read());
         env.spawn_future(async move {
-            let put = async { inner.store().await?.put(&SessionId::new(thread)?, &namespace, new).await };
+            let put = async { inner.store().await?.put(&SessionId::of_thread(thread)?, &namespace, new).await };
             answered(put.await).map(drop)
         })
     }
@@ -197,7 +197,7 @@ impl NativeCheckpoints {
         env.spawn_future(async move {
             let put = async {
                 let store = inner.store().await?;
-                store.put_writes(&SessionId::new(thread)?, &namespace, &checkpoint, &task_id, writes).await
+                store.put_writes(&SessionId::of_thread(thread)?, &namespace, &checkpoint, &task_id, writes).await
             };
             answered(put.await).map(drop)
         })
@@ -209,7 +209,7 @@ impl NativeCheckpoints {
     /// As the store says.
     #[napi]
     pub async fn load(&self, thread: String, namespace: String, id: Option<String>) -> napi::Result<Option<StoredCheckpoint>> {
-        let load = async { self.0.store().await?.load(&SessionId::new(thread)?, &namespace, id.as_deref()).await };
+        let load = async { self.0.store().await?.load(&SessionId::of_thread(thread)?, &namespace, id.as_deref()).await };
         Ok(answered(load.await)?.value.map(StoredCheckpoint::from))
     }
 
@@ -225,8 +225,9 @@ impl NativeCheckpoints {
         before: Option<String>,
         limit: u32,
     ) -> napi::Result<Vec<StoredCheckpoint>> {
-        let list =
-            async { self.0.store().await?.list(&SessionId::new(thread)?, &namespace, before.as_deref(), limit as usize).await };
+        let list = async {
+            self.0.store().await?.list(&SessionId::of_thread(thread)?, &namespace, before.as_deref(), limit as usize).await
+        };
         Ok(answered(list.await)?.value.into_iter().map(StoredCheckpoint::from).collect())
     }
 
@@ -236,7 +237,7 @@ impl NativeCheckpoints {
     /// As the store says.
     #[napi]
     pub async fn namespaces(&self, thread: String) -> napi::Result<Vec<String>> {
-        let namespaces = async { self.0.store().await?.namespaces(&SessionId::new(thread)?).await };
+        let namespaces = async { self.0.store().await?.namespaces(&SessionId::of_thread(thread)?).await };
         Ok(answered(namespaces.await)?.value)
     }
 
@@ -264,7 +265,7 @@ impl NativeCheckpoints {
         channels: Vec<String>,
     ) -> napi::Result<Vec<StoredHistory>> {
         let history =
-            async { self.0.store().await?.history(&SessionId::new(thread)?, &namespace, id.as_deref(), &channels).await };
+            async { self.0.store().await?.history(&SessionId::of_thread(thread)?, &namespace, id.as_deref(), &channels).await };
         Ok(answered(history.await)?.value.into_iter().map(StoredHistory::from).collect())
     }
 
@@ -274,7 +275,7 @@ impl NativeCheckpoints {
     /// As the store says.
     #[napi]
     pub async fn delete_thread(&self, thread: String) -> napi::Result<()> {
-        let delete = async { self.0.store().await?.delete_thread(&SessionId::new(thread)?).await };
+        let delete = async { self.0.store().await?.delete_thread(&SessionId::of_thread(thread)?).await };
         answered(delete.await).map(drop)
     }
 
@@ -284,7 +285,7 @@ impl NativeCheckpoints {
     /// As the store says.
     #[napi]
     pub async fn delete_runs(&self, thread: String, runs: Vec<String>) -> napi::Result<()> {
-        let delete = async { self.0.store().await?.delete_runs(&SessionId::new(thread)?, &runs).await };
+        let delete = async { self.0.store().await?.delete_runs(&SessionId::of_thread(thread)?, &runs).await };
         answered(delete.await).map(drop)
     }
 
@@ -294,7 +295,8 @@ impl NativeCheckpoints {
     /// As the store says.
     #[napi]
     pub async fn copy_thread(&self, source: String, target: String) -> napi::Result<()> {
-        let copy = async { self.0.store().await?.copy_thread(&SessionId::new(source)?, &SessionId::new(target)?).await };
+        let copy =
+            async { self.0.store().await?.copy_thread(&SessionId::of_thread(source)?, &SessionId::of_thread(target)?).await };
         answered(copy.await).map(drop)
     }
 
@@ -304,7 +306,7 @@ impl NativeCheckpoints {
     /// As the store says.
     #[napi]
     pub async fn prune(&self, thread: String) -> napi::Result<()> {
-        let prune = async { self.0.store().await?.prune(&SessionId::new(thread)?).await };
+        let prune = async { self.0.store().await?.prune(&SessionId::of_thread(thread)?).await };
         answered(prune.await).map(drop)
     }
 

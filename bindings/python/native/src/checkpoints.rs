@@ -219,8 +219,7 @@ fn typed(found: &Bound<'_, PyAny>) -> PyResult<Typed> {
 }
 
 fn thread(name: String) -> PyResult<SessionId> {
-    let refused = |error: Error| raised(&Error::invalid(format!("invalid thread_id: {error}")));
-    SessionId::new(name).map_err(refused)
+    SessionId::of_thread(name).map_err(|error| raised(&error))
 }
 
 /// Reads an operation.

@@ -901,6 +901,20 @@ if child:
             assert sorted(found.pending_writes) == [("child", "b", 2), ("parent", "b", 2), ("task", "a", 1)]
 
 
+def test_an_invalid_thread_id_is_called_one() -> None:
+    with ChatMemorySaver.from_url("memory:") as saver:
+        with pytest.raises(chat_memory.InvalidError, match='^a thread id must not start with "ns#"'):
+            saver.get_tuple(of("ns#t"))
+        calls: list[Callable[[], None]] = [
+            lambda: saver.delete_thread(""),
+            lambda: saver.copy_thread("t", ""),
+            lambda: saver.prune([""]),
+        ]
+        for call in calls:
+            with pytest.raises(chat_memory.InvalidError, match="^a thread id must not be empty$"):
+                call()
+
+
 def test_a_closed_saver_says_so() -> None:
     saver = ChatMemorySaver.from_url("memory:")
     saver.close()

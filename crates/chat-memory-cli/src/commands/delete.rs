@@ -6,7 +6,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{confirm, count, session_id, stored_session_id};
+use super::{confirm, count, stored_session_id, thread_id};
 use crate::app::App;
 use crate::completion;
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn delete_thread(app: &App, thread: &str, yes: bool) -> Result<(), Failure> {
-    let thread = session_id(thread)?;
+    let thread = thread_id(thread)?;
     confirm(yes, &format!("Delete the thread {thread} and all its checkpoints"))?;
     let store = app.existing_checkpoints().await?;
     let newest = threads::checkpoints(&store, &thread, None, 1).await?;

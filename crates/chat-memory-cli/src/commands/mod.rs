@@ -42,6 +42,11 @@ fn session_id(text: &str) -> Result<SessionId, Failure> {
     SessionId::new(text).on_command_line()
 }
 
+/// A thread's id from the command line.
+fn thread_id(text: &str) -> Result<SessionId, Failure> {
+    SessionId::of_thread(text).on_command_line()
+}
+
 /// The id of a session that may exist, from the command line: a DynamoDB table may hold ids that no other store accepts.
 fn stored_session_id(app: &App, text: &str) -> Result<SessionId, Failure> {
     // If the URL is invalid, opening the store reports it.

@@ -8,7 +8,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::{ListFormat, say_scan_cost, session_id};
+use super::{ListFormat, say_scan_cost, thread_id};
 use crate::app::App;
 use crate::completion;
 use crate::escape::visible_line;
@@ -87,7 +87,7 @@ async fn all(app: &App, mut left: usize, as_json: bool) -> Result<(), Failure> {
 async fn checkpoints(app: &App, thread: &str, mut left: usize, as_json: bool) -> Result<(), Failure> {
     const PAGE: usize = 50;
     let style = app.style();
-    let thread = session_id(thread)?;
+    let thread = thread_id(thread)?;
     let store = app.existing_checkpoints().await?;
     let (mut after, mut is_first) = (None::<String>, true);
     // A line names its parent only if the next line is another checkpoint.

@@ -107,6 +107,18 @@ fn threads_are_listed_shown_and_deleted() {
 }
 
 #[test]
+fn invalid_thread_id_is_called_one() {
+    let place = Place::sqlite();
+    for (id, says) in [("", "a thread id must not be empty"), ("ckpt#a", "a thread id must not start with \"ckpt#\"")] {
+        for command in [&["threads", id][..], &["show", "--thread", id], &["delete", "--thread", id, "--yes"]] {
+            let run = place.run(command);
+            assert!(!run.err.contains("session"), "{}", run.err);
+            run.fails(2, &[says]);
+        }
+    }
+}
+
+#[test]
 fn session_and_thread_exclude_each_other() {
     let place = Place::sqlite();
     for command in [

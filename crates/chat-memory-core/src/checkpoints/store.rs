@@ -72,7 +72,7 @@ impl CheckpointOptions {
 /// use chat_memory::checkpoints::{CheckpointOptions, CheckpointStore, InMemoryRows, NewCheckpoint, Typed};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let store = CheckpointStore::new(InMemoryRows::new(), CheckpointOptions::default());
-/// let thread = SessionId::new("trip")?;
+/// let thread = SessionId::of_thread("trip")?;
 /// let json = |text: &str| Typed::new("json", text);
 /// let mut first = NewCheckpoint::new("1", None, json("{}"), json(r#"{"step": -1}"#));
 /// first.versions.insert("messages".into(), "1".into());
@@ -281,7 +281,7 @@ impl CheckpointStore {
         let mut cost = Cost::default();
         let prefix = self.prefix();
         let (partitions, next) = self.0.rows.partitions(&prefix, after, &mut cost).await?;
-        let threads = partitions.iter().filter_map(|partition| SessionId::new(partition.strip_prefix(&prefix)?).ok());
+        let threads = partitions.iter().filter_map(|partition| SessionId::of_thread(partition.strip_prefix(&prefix)?).ok());
         Ok(Costed { value: (threads.collect(), next), cost })
     }
 

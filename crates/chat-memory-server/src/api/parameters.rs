@@ -7,8 +7,13 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "it is only described")]
 pub struct SessionPath {
-    /// The session's id, percent-encoded: any text of 1 to 1,000 bytes without control characters that does not begin with `ns#` or `dir#`
-    #[param(min_length = 1, max_length = 1000, pattern = r"^(?!ns#|dir#)[^\u0000-\u001f\u007f-\u009f]+$", example = "trip")]
+    /// The session's id, percent-encoded: any text of 1 to 1,000 bytes without control characters that does not begin with `ns#`, `dir#` or `ckpt#`
+    #[param(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^(?!ns#|dir#|ckpt#)[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "trip"
+    )]
     session: String,
 }
 

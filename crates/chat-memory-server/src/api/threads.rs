@@ -1,7 +1,6 @@
 //! LangGraph's threads: lists, and the state at a checkpoint.
 
 use axum::Json;
-use axum::extract::Path;
 use chat_memory::wire::Format;
 use chat_memory::{Entry, SessionId, store};
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::errors::{OfListed, OfStore, OfValues};
 use super::types::{Cost, FormatParam, others};
 use crate::auth::{Access, MayRead};
-use crate::extract::{Params, Session};
+use crate::extract::{AtCheckpoint, Params, Thread};
 use crate::operations::{self, CHECKPOINTS, MAX_CHECKPOINTS};
 use crate::problem::Problem;
 use crate::threads::{CheckpointInfo, PendingWrite, ThreadInfo};
@@ -22,7 +21,12 @@ use crate::threads::{CheckpointInfo, PendingWrite, ThreadInfo};
 #[allow(dead_code, reason = "it is only described")]
 pub struct ThreadPath {
     /// The thread's id, percent-encoded, by the rules of a session's
-    #[param(min_length = 1, max_length = 1000, pattern = r"^(?!ns#|dir#)[^\u0000-\u001f\u007f-\u009f]+$", example = "trip")]
+    #[param(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^(?!ns#|dir#|ckpt#)[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "trip"
+    )]
     thread: String,
 }
 
@@ -137,7 +141,7 @@ pub async fn threads(
 )]
 pub async fn checkpoints(
     MayRead(access): MayRead,
-    Session(thread): Session,
+    Thread(thread): Thread,
     Params(CheckpointsParams { limit, after }): Params<CheckpointsParams>,
 ) -> Result<Json<CheckpointsBody>, Problem> {
     let limit = limit.unwrap_or(CHECKPOINTS);
@@ -159,7 +163,7 @@ pub async fn checkpoints(
 )]
 pub async fn newest(
     MayRead(access): MayRead,
-    Session(thread): Session,
+    Thread(thread): Thread,
     Params(FormatParam { format }): Params<FormatParam>,
 ) -> Result<Json<StateBody>, Problem> {
     state(&access, &thread, None, format).await
@@ -174,10 +178,9 @@ pub async fn newest(
 )]
 pub async fn at_checkpoint(
     MayRead(access): MayRead,
-    Path((thread, checkpoint)): Path<(String, String)>,
+    AtCheckpoint(thread, checkpoint): AtCheckpoint,
     Params(FormatParam { format }): Params<FormatParam>,
 ) -> Result<Json<StateBody>, Problem> {
-    let thread = SessionId::stored(thread).map_err(|e| Problem::bad_request(e.to_string()))?;
     state(&access, &thread, Some(&checkpoint), format).await
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::message::{MessageView, Plain, folded, plain, pretty, when};
 use super::page::{Page, Refused, query, size};
 use super::viewer::Viewer;
-use crate::extract::{Params, Session};
+use crate::extract::{Params, Thread};
 use crate::operations::{self, CHECKPOINTS};
 use crate::threads::{self, CheckpointInfo, ThreadInfo, ThreadState};
 
@@ -68,11 +68,7 @@ pub(crate) struct Wanted {
 }
 
 /// A thread at a checkpoint
-pub(crate) async fn thread(
-    viewer: Viewer,
-    Session(thread): Session,
-    Params(wanted): Params<Wanted>,
-) -> Result<Response, Refused> {
+pub(crate) async fn thread(viewer: Viewer, Thread(thread): Thread, Params(wanted): Params<Wanted>) -> Result<Response, Refused> {
     let state = operations::threads::state(&viewer.access, &thread, wanted.checkpoint.as_deref());
     let (state, _) = state.await.map_err(to_list)?;
     let page = operations::threads::checkpoints(&viewer.access, &thread, wanted.after.as_deref(), CHECKPOINTS);
@@ -82,7 +78,7 @@ pub(crate) async fn thread(
 }
 
 /// All of a thread's state, as JSON
-pub(crate) async fn whole(viewer: Viewer, Session(thread): Session, Params(wanted): Params<Wanted>) -> Result<Plain, Refused> {
+pub(crate) async fn whole(viewer: Viewer, Thread(thread): Thread, Params(wanted): Params<Wanted>) -> Result<Plain, Refused> {
     let state = operations::threads::state(&viewer.access, &thread, wanted.checkpoint.as_deref());
     let (ThreadState { checkpoint, messages, values, writes }, _) = state.await.map_err(to_list)?;
     let messages: Vec<_> = messages.iter().map(chat_memory::Entry::to_value).collect();

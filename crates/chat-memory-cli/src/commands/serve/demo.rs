@@ -137,7 +137,7 @@ pub async fn fill_threads(store: &CheckpointStore) -> Result<(), Error> {
             json!({"id": "m4", "content": "The **08:38** arrives at 11:50 and costs € 25.30. Shall I book it?"}),
         ),
     ];
-    let thread = SessionId::new("booking-agent")?;
+    let thread = SessionId::of_thread("booking-agent")?;
     let mut parent = None;
     for step in 0..=messages.len() {
         let id = uuid::Uuid::now_v7().to_string();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{as_lines, other_count, say_left_out, written};
 use crate::app::App;
-use crate::commands::session_id;
+use crate::commands::thread_id;
 use crate::commands::threads::{checkpoint_line, say_none};
 use crate::failure::Failure;
 use crate::output::say;
@@ -23,7 +23,7 @@ pub(super) struct Shown {
 
 /// Prints the state of a thread at a checkpoint: the one with this id, or the newest.
 pub(super) async fn show(app: &App, thread: &str, checkpoint: Option<&str>, shown: Shown) -> Result<(), Failure> {
-    let thread = session_id(thread)?;
+    let thread = thread_id(thread)?;
     let store = app.existing_checkpoints().await?;
     let found = threads::state(&store, &thread, checkpoint).await?;
     app.add_cost(found.cost);

@@ -115,6 +115,26 @@ async fn keys_see_threads_of_their_namespace() {
 }
 
 #[tokio::test]
+async fn invalid_thread_id_is_called_one() {
+    let api = Api::at("memory:");
+    let long = "x".repeat(1_001);
+    for (id, says) in [
+        ("%0A", "a thread id must not hold control characters"),
+        ("ckpt%23a", "a thread id must not start with \"ckpt#\""),
+        (&long, "a thread id is limited to 1000 bytes"),
+        ("%FF", "in the path: it is not percent-encoded UTF-8"),
+    ] {
+        let paths =
+            ["/v1/threads/{id}", "/v1/threads/{id}/checkpoints", "/v1/threads/{id}/checkpoints/1", "/console/threads/{id}"];
+        for path in paths.map(|path| path.replace("{id}", id)) {
+            let problem = api.get(&path).await.problem(400, "bad-request");
+            let detail = problem["detail"].as_str().expect("a sentence");
+            assert!(detail.contains(says) && !detail.contains("session"), "{path}: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn stores_without_threads_say_so() {
     let api = Api::at(&chat_memory_testkit::list_url("api-no-threads").await);
     api.get("/v1/threads").await.problem(501, "unsupported");
