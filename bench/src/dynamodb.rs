@@ -117,11 +117,11 @@ async fn check_equal(store: &DynamoDbStore, session: &SessionId, raw: &Raw) -> R
 }
 
 /// The requests that the library sent.
-struct Seen {
-    put: Value,
-    query: Value,
-    partition_key: String,
-    sort_key: String,
+pub struct Seen {
+    pub put: Value,
+    pub query: Value,
+    pub partition_key: String,
+    pub sort_key: String,
 }
 
 impl Seen {
@@ -154,7 +154,7 @@ impl Seen {
 }
 
 /// The raw side.
-struct Raw {
+pub struct Raw {
     client: Client,
     seen: Seen,
     session: String,
@@ -163,12 +163,12 @@ struct Raw {
 }
 
 impl Raw {
-    fn new(client: Client, seen: Seen, session: &str) -> Self {
+    pub fn new(client: Client, seen: Seen, session: &str) -> Self {
         let item = attributes(&seen.put["Item"]);
         Self { client, seen, session: session.to_owned(), item, next: 0 }
     }
 
-    async fn append(&mut self) -> Result {
+    pub async fn append(&mut self) -> Result {
         let mut item = self.item.clone();
         item.insert(self.seen.partition_key.clone(), AttributeValue::S(self.session.clone()));
         item.insert(self.seen.sort_key.clone(), AttributeValue::S(format!("t#{:012}", self.next)));
@@ -184,7 +184,7 @@ impl Raw {
         Ok(())
     }
 
-    async fn load(&self) -> Result<Vec<HashMap<String, AttributeValue>>> {
+    pub async fn load(&self) -> Result<Vec<HashMap<String, AttributeValue>>> {
         let query = &self.seen.query;
         let mut values = attributes(&query["ExpressionAttributeValues"]);
         for value in values.values_mut() {

@@ -8,6 +8,7 @@
 mod compression;
 mod dynamodb;
 mod embedded;
+mod instructions;
 mod measure;
 mod plots;
 mod report;
@@ -20,8 +21,9 @@ mod turns;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand};
 
+use crate::instructions::Driver;
 use crate::measure::Rounds;
 
 /// Any error; it ends the run.
@@ -31,43 +33,53 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + 
 #[derive(Parser)]
 struct Args {
     /// Fewer and shorter rounds, to check that it works
-    #[arg(long)]
+    #[arg(long, global = true)]
     smoke: bool,
-    /// What to measure
-    #[arg(value_enum, default_value_t = What::Library, conflicts_with = "service")]
+    #[command(subcommand)]
     what: What,
-    /// Measure the service, with this `chat-memory` program
-    #[arg(long, value_name = "PROGRAM")]
-    service: Option<PathBuf>,
-    /// Compare the SQLite store with Python's, whose packages are in this folder
-    #[arg(long, value_name = "FOLDER", conflicts_with = "service")]
-    embedded: Option<PathBuf>,
 }
 
 /// What to measure.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Subcommand)]
 enum What {
     /// The library compared with raw calls
     Library,
+    /// The service compared with the library
+    Service {
+        /// A `chat-memory` program
+        program: PathBuf,
+    },
     /// How cost, time and memory grow
     Scale,
+    /// The SQLite store compared with Python's
+    Embedded {
+        /// The folder of Python's packages
+        packages: PathBuf,
+    },
     /// What compression saves, and what it costs
     Compression,
+    /// The instructions of operations
+    Instructions,
+    /// The same of this build, compared with those in a file
+    Compare {
+        /// The file
+        file: PathBuf,
+        /// Write them to the file instead
+        #[arg(long)]
+        record: bool,
+    },
+    /// Do one operation many times, to have its instructions counted
+    Drive { driver: Driver, operations: usize },
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
-    let rounds = if args.smoke { Rounds::SMOKE } else { Rounds::FULL };
-    let report = match (&args.service, &args.embedded, args.what) {
-        (_, Some(packages), _) => embedded::run(packages, rounds).await,
-        (Some(program), _, _) => {
-            service::run(program, if args.smoke { service::Extent::SMOKE } else { service::Extent::FULL }).await
-        }
-        (None, None, What::Library) => run(rounds).await,
-        (None, None, What::Scale) => scale::run(if args.smoke { scale::Extent::SMOKE } else { scale::Extent::FULL }).await,
-        (None, None, What::Compression) => compression::run(rounds).await,
+    // One thread counts alike on every machine.
+    let mut runtime = match args.what {
+        What::Drive { .. } => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
     };
+    let report = runtime.enable_all().build().map_err(Into::into).and_then(|runtime| runtime.block_on(measure(args)));
     match report {
         Ok(report) => {
             print!("{report}");
@@ -77,6 +89,29 @@ async fn main() -> ExitCode {
             eprintln!("error: {e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn measure(Args { smoke, what }: Args) -> Result<String> {
+    let rounds = if smoke { Rounds::SMOKE } else { Rounds::FULL };
+    match what {
+        What::Library => run(rounds).await,
+        What::Service { program } => {
+            service::run(&program, if smoke { service::Extent::SMOKE } else { service::Extent::FULL }).await
+        }
+        What::Scale => scale::run(if smoke { scale::Extent::SMOKE } else { scale::Extent::FULL }).await,
+        What::Embedded { packages } => embedded::run(&packages, rounds).await,
+        What::Compression => compression::run(rounds).await,
+        What::Instructions => instructions::run(),
+        What::Compare { file, record } => {
+            let counted = instructions::Record::count()?;
+            if record {
+                std::fs::write(file, format!("{}\n", serde_json::to_string_pretty(&counted)?))?;
+                return Ok(String::new());
+            }
+            counted.compare(&serde_json::from_slice(&std::fs::read(file)?)?)
+        }
+        What::Drive { driver, operations } => driver.run(operations).await.map(|()| String::new()),
     }
 }
 

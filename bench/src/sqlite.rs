@@ -91,7 +91,7 @@ fn batch(rounds: Rounds) -> impl Iterator<Item = usize> {
 }
 
 /// A turn's messages as the library stores them.
-fn texts(number: usize) -> String {
+pub fn texts(number: usize) -> String {
     let messages: Vec<Value> = turn(number).messages().map(Message::to_value).collect();
     Value::Array(messages).to_string()
 }
@@ -113,7 +113,7 @@ async fn check_equal(ours: &SqliteStore, theirs: &SqliteStore, raw: &Raw, sessio
 }
 
 /// The raw side.
-struct Raw {
+pub struct Raw {
     db: Connection,
     session: String,
 }
@@ -126,7 +126,7 @@ const RECORDS: &str = "SELECT seq, append_id, created_at, expires_at, rewind, cl
     WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC";
 
 impl Raw {
-    fn open(path: &Path, session: &SessionId, qpsg: bool) -> Result<Self> {
+    pub fn open(path: &Path, session: &SessionId, qpsg: bool) -> Result<Self> {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(Duration::from_secs(10))?;
         db.pragma_update(None, "synchronous", "FULL")?;
@@ -150,7 +150,7 @@ impl Raw {
         Ok(self.db.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 
-    fn append(&self, messages: &str) -> Result {
+    pub fn append(&self, messages: &str) -> Result {
         self.run("BEGIN IMMEDIATE")?;
         let (key, newest) = self.head()?;
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
@@ -179,7 +179,7 @@ impl Raw {
         Ok(texts)
     }
 
-    fn load_parsed(&self) -> Result<Vec<Vec<Value>>> {
+    pub fn load_parsed(&self) -> Result<Vec<Vec<Value>>> {
         let texts = self.load()?;
         Ok(texts.iter().map(|text| serde_json::from_str(text)).collect::<std::result::Result<_, _>>()?)
     }

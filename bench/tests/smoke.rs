@@ -26,7 +26,7 @@ fn smoke_with(args: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> String {
 
 #[test]
 fn smoke_run_prints_the_table() {
-    let table = smoke(&[]);
+    let table = smoke(&["library"]);
     for line in
         ["| DynamoDB: append a turn |", "| DynamoDB: load a window |", "| SQLite: append a turn |", "| SQLite: load a window |"]
     {
@@ -38,7 +38,7 @@ fn smoke_run_prints_the_table() {
 fn service_smoke_run_prints_its_tables() {
     // `cargo test --workspace` builds the program next to this one; without it the harness says what to do.
     let program = Path::new(env!("CARGO_BIN_EXE_chat-memory-bench")).with_file_name("chat-memory");
-    let table = smoke(&["--service", &program.display().to_string()]);
+    let table = smoke(&["service", &program.display().to_string()]);
     for store in ["SQLite", "DynamoDB Local"] {
         for line in [format!("| {store} | append a turn | 4 |"), format!("| {store} | read a window | 1 |")] {
             assert!(table.contains(&line), "{line} is missing in:\n{table}");

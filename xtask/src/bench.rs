@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::cargo::{cargo, root, run as run_command, scratch, target, words};
 use crate::emulator::Endpoint;
-use crate::{node, peers, plot, wheel};
+use crate::{debian, node, peers, plot, wheel};
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -29,6 +29,8 @@ pub enum What {
     Compression,
     /// The modules of the Python package, compared with other packages for the same frameworks
     Python,
+    /// The instructions of operations, counted by Valgrind; and those that the tests compare with, in `bench/instructions.json`
+    Instructions,
     /// LangGraph's checkpointers for DynamoDB, SQLite and memory, compared with ours
     Langgraph,
 }
@@ -38,7 +40,7 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
     let endpoint = Endpoint::from_env_or_start()?;
     let wanted = |one| what.is_none_or(|what| what == one);
     if wanted(What::Library) {
-        harness(&endpoint, "library", &[], smoke)?;
+        harness(&endpoint, "library", &["library".as_ref()], smoke)?;
     }
     if wanted(What::Service) {
         service(&endpoint, smoke)?;
@@ -52,10 +54,13 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
     }
     if wanted(What::Embedded) {
         let packages = peers::python_embedded()?;
-        harness(&endpoint, "embedded", &["--embedded".as_ref(), packages.as_os_str()], smoke)?;
+        harness(&endpoint, "embedded", &["embedded".as_ref(), packages.as_os_str()], smoke)?;
     }
     if wanted(What::Compression) {
         harness(&endpoint, "compression", &["compression".as_ref()], smoke)?;
+    }
+    if wanted(What::Instructions) {
+        instructions(&endpoint, smoke)?;
     }
     if wanted(What::Python) {
         python(&endpoint, "compare.py", "python", smoke)?;
@@ -93,7 +98,18 @@ fn service(endpoint: &Endpoint, smoke: bool) -> Result {
     let (profile, folder) = profile(smoke);
     run_command(&mut cargo(&format!("build --profile {profile} -p chat-memory-cli")))?;
     let program = target().join(folder).join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX));
-    harness(endpoint, "service", &["--service".as_ref(), program.as_os_str()], smoke)
+    harness(endpoint, "service", &["service".as_ref(), program.as_os_str()], smoke)
+}
+
+/// Counts the instructions of an optimised build for the document, and then those of a build for tests.
+fn instructions(endpoint: &Endpoint, smoke: bool) -> Result {
+    debian::valgrind()?;
+    harness(endpoint, "instructions", &["instructions".as_ref()], smoke)?;
+    if smoke {
+        return Ok(());
+    }
+    let mut record = cargo("test --workspace --all-features --test instructions");
+    run_command(record.env("CHAT_MEMORY_RECORD_INSTRUCTIONS", "yes"))
 }
 
 /// Runs a script of the npm package, with these arguments in a smoke run, and writes its output into a section of a file.

@@ -49,6 +49,18 @@ fn has_openssl() -> bool {
     found.is_ok_and(|status| status.success())
 }
 
+/// Valgrind, which counts instructions; on Linux, where the counts are compared.
+pub fn valgrind() -> Result {
+    if !cfg!(target_os = "linux") || find_in_path("valgrind").is_some() {
+        return Ok(());
+    }
+    install(
+        "This machine has no Valgrind, which counts the instructions of operations",
+        &["valgrind"],
+        "install Valgrind with the system's package manager",
+    )
+}
+
 /// The first program of this name in PATH.
 pub fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

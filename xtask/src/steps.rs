@@ -182,6 +182,7 @@ pub fn run(quick: bool, only: &[String]) -> Result {
     let chosen = |step: &&Step| (only.is_empty() || only.iter().any(|name| name == step.name)) && (step.quick || !quick);
     let mut session = Session::default();
     crate::debian::openssl()?;
+    crate::debian::valgrind()?;
     let mut timings: Vec<(&str, Duration)> = Vec::new();
     let start = Instant::now();
     for step in STEPS.iter().filter(chosen) {
