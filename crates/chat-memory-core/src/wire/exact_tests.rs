@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Format, arbitrary, openai};
+use crate::entry::Entry;
 use crate::memory::Policy;
 use crate::message::{Content, Message, Part, ToolCall};
 
@@ -62,6 +63,9 @@ proptest! {
             let places: Vec<_> = format.write_placed(&messages).into_iter().map(|(place, _)| place).collect();
             prop_assert!(places.is_sorted() && places.iter().all(|place| *place < messages.len()));
             prop_assert_eq!(places.last().copied(), messages.len().checked_sub(1));
+            let entries = format.write_entries(messages.iter().map(Entry::from).collect());
+            let texts: Vec<_> = entries.iter().map(|(_, value)| serde_json::to_string(value).expect("JSON")).collect();
+            prop_assert_eq!(texts, values.iter().map(Value::to_string).collect::<Vec<_>>());
         }
     }
 

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::entry::Entry;
@@ -45,8 +46,28 @@ struct Form {
     about: &'static str,
     read: fn(Vec<Value>) -> ReadPlaced,
     write: fn(&[Message]) -> Vec<Placed<Value>>,
+    /// Whether the form writes this message as one value, which is the message's [own JSON](Message::to_value).
+    is_own: fn(&Message) -> bool,
     /// `None` if it is not the form of a model's API.
     for_request: Option<fn(&[Message]) -> Request>,
+}
+
+/// An entry in a form; its JSON is the value.
+///
+/// ```
+/// use chat_memory::{Entry, Message, wire::Format};
+/// let written = Format::LangChain.write_entries(vec![Entry::from(Message::user("Hi"))]);
+/// assert!(serde_json::to_string(&written[0].1)?.starts_with(r#"{"type":"human""#));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Written {
+    /// What the form has as it is: it is written without being made a [`Value`] first.
+    Entry(Entry),
+    /// A value that was made of one or several messages.
+    Value(Value),
 }
 
 /// Messages for a request to a model's API: only what the API accepts.
@@ -114,20 +135,20 @@ impl Format {
     }
 
     /// Writes entries: messages in this form, other entries as they are; each value with the index of the last entry that it shows.
-    pub fn write_entries(self, entries: Vec<Entry>) -> Vec<Placed<Value>> {
-        let (mut written, mut run) = (Vec::new(), Vec::new());
+    pub fn write_entries(self, entries: Vec<Entry>) -> Vec<Placed<Written>> {
+        let (mut written, mut run) = (Vec::with_capacity(entries.len()), Vec::new());
         let count = entries.len();
         let write_run = |run: &mut Vec<Message>, written: &mut Vec<_>, next: usize| {
             let first = next - run.len();
             let values = self.write_placed(&std::mem::take(run));
-            written.extend(values.into_iter().map(|(place, value)| (first + place, value)));
+            written.extend(values.into_iter().map(|(place, value)| (first + place, Written::Value(value))));
         };
         for (place, entry) in entries.into_iter().enumerate() {
             match entry {
-                Entry::Message(message) => run.push(message),
-                Entry::Other(fields) => {
+                Entry::Message(message) if !(self.form().is_own)(&message) => run.push(message),
+                entry => {
                     write_run(&mut run, &mut written, place);
-                    written.push((place, Value::Object(fields)));
+                    written.push((place, Written::Entry(entry)));
                 }
             }
         }

@@ -22,6 +22,7 @@ pub(super) const FORM: Form = Form {
     about: "OpenAI's chat messages: {\"role\", \"content\", …}",
     read: |values| read_each(values, from_value),
     write: |messages| write_each(messages, to_value),
+    is_own: |message| other_name(message.role, &message.extra).is_none(),
     for_request: Some(|messages| Request { system: None, messages: write_each(messages, for_request) }),
 };
 

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chat_memory::memory::{Encoding, Policy, TokenCounter};
 use chat_memory::store::{Cost, History, Load, Position, Record};
-use chat_memory::wire::Format;
+use chat_memory::wire::{Format, Written};
 use chat_memory::{ChatStore as _, Entry, Message, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -240,19 +240,18 @@ impl How {
             Self::Window(policy) => {
                 let recalled = operations::recall(access, session, policy, params.consistent(Load::all())).await?;
                 let left_out = (!recalled.left_out.is_nothing()).then(|| recalled.left_out.to_string());
-                // The records of which something is returned.
-                let shown = recalled.records().filter(|(_, entries)| !entries.is_empty());
-                let records = shown.map(|(record, entries)| {
-                    (RecordInfo::of_some(record, &entries), entries.into_iter().map(|(entry, _)| entry.clone()).collect())
+                let info =
+                    |(record, entries): (&Record, Vec<_>)| (!entries.is_empty()).then(|| RecordInfo::of_some(record, &entries));
+                let infos: Vec<_> = recalled.records().map(info).collect();
+                let passed_over = others(recalled.history.entries());
+                let History { records, position, cost, .. } = recalled.history;
+                let mut shown = recalled.shown.into_iter();
+                let records = infos.into_iter().zip(records).filter_map(|(info, record)| {
+                    // Each entry has a flag, also in a record of which nothing is returned.
+                    let entries = record.entries.into_iter().filter(|_| shown.next().unwrap_or_default()).collect();
+                    Some((info?, entries))
                 });
-                Ok(Read {
-                    left_out,
-                    records: records.collect(),
-                    passed_over: others(recalled.history.entries()),
-                    next: None,
-                    position: recalled.history.position.clone(),
-                    cost: recalled.history.cost,
-                })
+                Ok(Read { records: records.collect(), passed_over, next: None, left_out, position, cost })
             }
             Self::Before(load) => {
                 let history = access.store.load(session, &params.consistent(load)).await.map_err(|e| access.problem(&e))?;
@@ -282,7 +281,7 @@ fn page(history: History, next: Option<String>, wanted: Entries) -> Read {
 
 /// Writes what was read: the system prompt if the form has it apart, the values, and the records, each with how many of the values
 /// are its. Records are written one by one, except for a model, to which several results may be one message.
-fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<Value>, Vec<Value>, Vec<RecordInfo>) {
+fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<Value>, Vec<Written>, Vec<RecordInfo>) {
     let (mut values, mut records) = (Vec::new(), Vec::new());
     if !params.for_model {
         for (record, entries) in read {
@@ -304,6 +303,6 @@ fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<
         records.push(info.written(std::iter::from_fn(|| places.next_if(|place| *place < to)).map(|place| place - from)));
         from = to;
     }
-    values.extend(request.messages.into_iter().map(|(_, value)| value));
+    values.extend(request.messages.into_iter().map(|(_, value)| Written::Value(value)));
     (request.system, values, records)
 }

@@ -21,12 +21,16 @@ pub(crate) async fn export(
     viewer: Viewer,
     Session(session): Session,
     Params(wanted): Params<Wanted>,
-) -> Result<(HeaderMap, String), Refused> {
+) -> Result<(HeaderMap, Vec<u8>), Refused> {
     let format = wanted.format.map_or(Ok(Format::default()), |name| name.parse());
     let format: Format = format.map_err(|e| Problem::bad_request(e.to_string()))?;
     let history = viewer.access.store.load(&session, &Load::all()).await;
     let history = history.map_err(|e| Refused::from(viewer.access.problem(&e)).in_session(&session))?;
-    let lines: String = format.write_entries(history.into_entries()).iter().map(|(_, value)| value.to_string() + "\n").collect();
+    let mut lines = Vec::new();
+    for (_, value) in format.write_entries(history.into_entries()) {
+        serde_json::to_writer(&mut lines, &value).map_err(|_| Problem::internal())?;
+        lines.push(b'\n');
+    }
     let plain: String = session.as_str().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let encoded = query(session.as_str());
     let disposition = format!("attachment; filename=\"{plain}.{format}.jsonl\"; filename*=UTF-8''{encoded}.{format}.jsonl");
