@@ -425,6 +425,11 @@ impl Message {
     /// [`json::MAX_DEPTH`].
     pub fn check(&self) -> Result<(), MessageError> {
         self.check_depth()?;
+        self.check_fields()
+    }
+
+    /// Checks that no field is set twice.
+    pub(crate) fn check_fields(&self) -> Result<(), MessageError> {
         // Only such a field can make a difference, so most messages are not read again.
         let taken = self.extra.keys().find(|key| Self::FIELDS.contains(&key.as_str()));
         if let Some(field) = taken

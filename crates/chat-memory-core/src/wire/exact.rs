@@ -98,9 +98,10 @@ fn read_run<F: Convert>(run: &[Value]) -> Result<Vec<Unit>, MessageError> {
 
 /// Reads values without looking for overlays.
 fn read_plain<F: Convert>(run: &[Value]) -> Result<Vec<Unit>, MessageError> {
+    // A message with a field twice, of its own and in `extra`, would be written, but could not be stored.
     let is_exact = |units: &[Unit], run: &[Value]| {
         let read: Vec<_> = messages(units).cloned().collect();
-        values(&F::encode(&read)).eq(run)
+        read.iter().all(|message| message.check_fields().is_ok()) && values(&F::encode(&read)).eq(run)
     };
     let (mut units, mut place) = (Vec::new(), 0);
     for unit in F::decode(run) {

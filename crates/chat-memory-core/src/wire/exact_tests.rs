@@ -34,6 +34,17 @@ fn edited(values: impl Strategy<Value = Vec<Value>>) -> impl Strategy<Value = Ve
     )
 }
 
+/// An item of a model's message with an empty list of calls, as OpenAI's chat form may have it, before a call of its own: the message
+/// would have its calls twice.
+#[test]
+fn message_item_with_calls_of_the_chat_form_is_kept_as_it_is() {
+    let message = json!({"type": "message", "role": "assistant", "content": "Hm.", "tool_calls": []});
+    let call = json!({"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"});
+    let items = [message, call];
+    assert!(Format::Responses.read(items.to_vec()).is_ok());
+    comes_back(Format::Responses, &items).expect("it comes back");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
