@@ -3,8 +3,65 @@
 use chat_memory::memory::Omitted;
 use chat_memory::store::{Appended, AppendedNew, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
 use chat_memory::wire::{Format, times_of};
-use chat_memory::{Entry, Timestamp};
+use chat_memory::{Entry, Error, Message, Timestamp};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+
+/// The response of an operation: serde writes it as a JSON value.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct Response(Content);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content {
+    Value(Value),
+    Loaded(Loaded),
+}
+
+impl Response {
+    /// Returns the value.
+    ///
+    /// # Errors
+    /// None that is known: a response has only keys and numbers that JSON has.
+    pub fn into_value(self) -> Result<Value, Error> {
+        match self.0 {
+            Content::Value(value) => Ok(value),
+            other => serde_json::to_value(other).map_err(|e| Error::invalid(format!("response not written as JSON: {e}"))),
+        }
+    }
+}
+
+impl From<Value> for Response {
+    fn from(value: Value) -> Self {
+        Self(Content::Value(value))
+    }
+}
+
+impl From<Loaded> for Response {
+    fn from(loaded: Loaded) -> Self {
+        Self(Content::Loaded(loaded))
+    }
+}
+
+/// The messages of a load, which are written straight from the store's: they may be many.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Loaded {
+    pub(crate) tokens: Option<u64>,
+    pub(crate) left_out: Value,
+    pub(crate) position: String,
+    pub(crate) cost: Value,
+    pub(crate) messages: Messages,
+}
+
+pub(crate) struct Messages(pub(crate) Format, pub(crate) Vec<Message>);
+
+impl Serialize for Messages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.written(&self.1).serialize(serializer)
+    }
+}
 
 pub(crate) fn cost(cost: &Cost) -> Value {
     json!({
@@ -47,19 +104,20 @@ pub(crate) fn left_out(left_out: &Omitted) -> Value {
     json!({"older": left_out.older + left_out.before_user, "broken": left_out.broken(), "unread": left_out.unread, "text": left_out.to_string()})
 }
 
-pub(crate) fn record(record: &Record, format: Format) -> Value {
+pub(crate) fn record(record: Record, format: Format) -> Value {
     let times: Vec<_> = record.timed_messages().map(|(_, at)| at).collect();
-    let written = format.write_placed(&record.messages().cloned().collect::<Vec<_>>());
+    let entries: Option<Value> = record.has_other_entries().then(|| record.entries.iter().map(Entry::to_value).collect());
     let mut value = json!({
         "seq": record.seq,
         "createdAt": record.created_at,
         "expiresAt": record.expires_at.map(Timestamp::as_secs),
         "metadata": record.metadata,
-        "sentAt": times_of(&written, &times),
     });
+    let written = format.write_placed(&record.into_messages());
+    value["sentAt"] = json!(times_of(&written, &times));
     value["messages"] = written.into_iter().map(|(_, value)| value).collect();
-    if record.has_other_entries() {
-        value["entries"] = record.entries.iter().map(Entry::to_value).collect();
+    if let Some(entries) = entries {
+        value["entries"] = entries;
     }
     value
 }

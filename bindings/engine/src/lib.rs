@@ -5,5 +5,6 @@ mod answer;
 mod open;
 mod request;
 
+pub use answer::Response;
 pub use open::Setup;
 pub use request::Request;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use crate::answer;
+use crate::answer::{self, Loaded, Messages, Response};
 
 /// An operation with all its parameters.
 pub struct Request(Operation);
@@ -188,43 +188,44 @@ impl Request {
     ///
     /// # Errors
     /// Errors from the store.
-    pub async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
-        match self.0 {
-            Operation::Append(it) => it.run(store).await,
-            Operation::Load(it) => it.run(store).await,
-            Operation::Records(it) => it.run(store).await,
-            Operation::Rewind(it) => it.run(store).await,
+    pub async fn run(self, store: &dyn ChatStore) -> Result<Response, Error> {
+        let value = match self.0 {
+            Operation::Load(it) => return it.run(store).await.map(Response::from),
+            Operation::Append(it) => it.run(store).await?,
+            Operation::Records(it) => it.run(store).await?,
+            Operation::Rewind(it) => it.run(store).await?,
             Operation::Clear(it) => {
                 let cleared = store.clear(&SessionId::stored(it.session)?).await?;
-                Ok(json!({"position": cleared.appended.position.to_string(), "cost": answer::cost(&cleared.cost())}))
+                json!({"position": cleared.appended.position.to_string(), "cost": answer::cost(&cleared.cost())})
             }
-            Operation::Delete(it) => Ok(answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?)),
-            Operation::Sweep(it) => Ok(answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?)),
+            Operation::Delete(it) => answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?),
+            Operation::Sweep(it) => answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?),
             Operation::Sessions(it) => {
                 let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::unowned, SessionQuery::of);
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
                 let query = if it.recent { query.recent() } else { query };
-                Ok(answer::page(&store.sessions(&query).await?))
+                answer::page(&store.sessions(&query).await?)
             }
-            Operation::ListAllSessions(it) => Ok(answer::page(&store.list_all_sessions(it.after.as_deref()).await?)),
+            Operation::ListAllSessions(it) => answer::page(&store.list_all_sessions(it.after.as_deref()).await?),
             Operation::Session(it) => {
                 let info = store.session(&SessionId::stored(it.session)?).await?;
-                Ok(info.as_ref().map_or(Value::Null, answer::info))
+                info.as_ref().map_or(Value::Null, answer::info)
             }
             Operation::UpdateSession(it) => {
                 let mut update = SessionUpdate::default();
                 (update.title, update.metadata) = (it.title, it.metadata);
                 let info = store.update_session(&SessionId::stored(it.session)?, &update).await?;
-                Ok(info.as_ref().map_or(Value::Null, answer::info))
+                info.as_ref().map_or(Value::Null, answer::info)
             }
             Operation::WriteUnits(it) => {
                 let append = |messages| Ok(Append::new(it.format.read(messages)?));
                 let appends = it.appends.into_iter().map(append).collect::<Result<Vec<_>, Error>>()?;
-                Ok(store.write_units(&SessionId::stored(it.session)?, &appends).into())
+                store.write_units(&SessionId::stored(it.session)?, &appends).into()
             }
-            Operation::Open => Ok(Value::Null),
-        }
+            Operation::Open => Value::Null,
+        };
+        Ok(value.into())
     }
 }
 
@@ -293,18 +294,16 @@ impl ToLoad {
         }
     }
 
-    async fn run(self, store: &dyn ChatStore) -> Result<Value, Error> {
+    async fn run(self, store: &dyn ChatStore) -> Result<Loaded, Error> {
         let policy = self.policy()?;
         let recalled = recall(store, &SessionId::stored(self.session)?, &policy).await?;
-        let mut answer = json!({
-            "tokens": recalled.window.tokens,
-            "leftOut": answer::left_out(&recalled.window.left_out),
-            "position": recalled.position.to_string(),
-            "cost": answer::cost(&recalled.cost),
-        });
-        // Moved, as `json!` would copy them.
-        answer["messages"] = self.format.write(&recalled.window.messages).into();
-        Ok(answer)
+        Ok(Loaded {
+            tokens: recalled.window.tokens,
+            left_out: answer::left_out(&recalled.window.left_out),
+            position: recalled.position.to_string(),
+            cost: answer::cost(&recalled.cost),
+            messages: Messages(self.format, recalled.window.messages),
+        })
     }
 }
 
@@ -329,7 +328,7 @@ impl ToRead {
             "position": history.position.to_string(),
             "cost": answer::cost(&history.cost),
         });
-        answer["records"] = history.records.iter().map(|record| answer::record(record, self.format)).collect();
+        answer["records"] = history.records.into_iter().map(|record| answer::record(record, self.format)).collect();
         Ok(answer)
     }
 }

@@ -12,7 +12,7 @@ mod numbers;
 use std::sync::Arc;
 
 use chat_memory::{ChatStore, Error, json};
-use chat_memory_bindings::{Request, Setup};
+use chat_memory_bindings::{Request, Response, Setup};
 use napi_derive::napi;
 use tokio::sync::OnceCell;
 
@@ -46,7 +46,7 @@ impl NativeStore {
 }
 
 impl Inner {
-    async fn call(&self, operation: &str, request: &str) -> Result<serde_json::Value, Error> {
+    async fn call(&self, operation: &str, request: &str) -> Result<Response, Error> {
         // The project's own parser, since it drops nothing silently and explains errors.
         let request = Request::read(operation, json::parse_document(request.as_bytes())?)?;
         let store = self.opened.get_or_try_init(|| self.setup.open()).await?;

@@ -35,9 +35,14 @@ const TYPES: Record<string, string> = {
   ChatMessageChunk: "generic",
 };
 
-/** A stored message as LangChain.js's `mapStoredMessagesToChatMessages` accepts it. */
+/** Makes a stored message one that LangChain.js's `mapStoredMessagesToChatMessages` accepts, and returns it. */
 export function forJavaScript<Message extends StoredMessage>(message: Message): Message {
+  message.type = TYPES[message.type] ?? message.type;
+  const { data } = message;
   // langchain-core writes null where LangChain.js omits the field.
-  const data = Object.fromEntries(Object.entries(message.data).filter(([, value]) => value !== null));
-  return { ...message, type: TYPES[message.type] ?? message.type, data: { content: "", ...data } };
+  if (Object.values(data).includes(null)) {
+    message.data = Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null)) as Message["data"];
+  }
+  message.data.content ??= "";
+  return message;
 }

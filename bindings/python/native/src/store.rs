@@ -191,7 +191,7 @@ impl Opened {
         let opened = self.store.get_or_try_init(open).await?;
         match (&opened.content, request) {
             (Some(Content::Sessions(store)), AnyRequest::Sessions(request)) => {
-                request.run(store.as_ref()).await.map(Answer::Sessions)
+                request.run(store.as_ref()).await?.into_value().map(Answer::Sessions)
             }
             (Some(Content::Checkpoints(store)), AnyRequest::Checkpoints(request)) => {
                 request.run(store).await.map(Answer::Checkpoints)

@@ -31,7 +31,6 @@ pub(super) const FORM: Form = Form {
     about: "Anthropic's messages: {\"role\", \"content\"}, with tool_use and tool_result blocks",
     read: exact::read::<Anthropic>,
     write: exact::write::<Anthropic>,
-    is_own: |_| false,
     for_request: Some(for_request),
 };
 

@@ -9,8 +9,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::entry::Entry;
 use crate::error::Error;
@@ -46,8 +46,6 @@ struct Form {
     about: &'static str,
     read: fn(Vec<Value>) -> ReadPlaced,
     write: fn(&[Message]) -> Vec<Placed<Value>>,
-    /// Whether the form writes this message as one value, which is the message's [own JSON](Message::to_value).
-    is_own: fn(&Message) -> bool,
     /// `None` if it is not the form of a model's API.
     for_request: Option<fn(&[Message]) -> Request>,
 }
@@ -60,14 +58,33 @@ struct Form {
 /// assert!(serde_json::to_string(&written[0].1)?.starts_with(r#"{"type":"human""#));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-#[non_exhaustive]
-pub enum Written {
-    /// What the form has as it is: it is written without being made a [`Value`] first.
-    Entry(Entry),
-    /// A value that was made of one or several messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrittenEntry(Source);
+
+/// What the value is made of when it is serialised; a message is not made a [`Value`] first, where the form permits.
+#[derive(Debug, Clone, PartialEq)]
+enum Source {
+    OpenAi(Message),
+    LangChain(Message),
+    Other(Map<String, Value>),
     Value(Value),
+}
+
+impl Serialize for WrittenEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Source::OpenAi(message) => openai::Written(message).serialize(serializer),
+            Source::LangChain(message) => langchain::Written(message).serialize(serializer),
+            Source::Other(fields) => fields.serialize(serializer),
+            Source::Value(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl From<Value> for WrittenEntry {
+    fn from(value: Value) -> Self {
+        Self(Source::Value(value))
+    }
 }
 
 /// Messages for a request to a model's API: only what the API accepts.
@@ -135,20 +152,27 @@ impl Format {
     }
 
     /// Writes entries: messages in this form, other entries as they are; each value with the index of the last entry that it shows.
-    pub fn write_entries(self, entries: Vec<Entry>) -> Vec<Placed<Written>> {
+    pub fn write_entries(self, entries: Vec<Entry>) -> Vec<Placed<WrittenEntry>> {
+        // One value may be several messages in the other forms.
+        let write_one: Option<fn(Message) -> Source> = match self {
+            Self::OpenAi => Some(Source::OpenAi),
+            Self::LangChain => Some(Source::LangChain),
+            _ => None,
+        };
         let (mut written, mut run) = (Vec::with_capacity(entries.len()), Vec::new());
         let count = entries.len();
         let write_run = |run: &mut Vec<Message>, written: &mut Vec<_>, next: usize| {
             let first = next - run.len();
             let values = self.write_placed(&std::mem::take(run));
-            written.extend(values.into_iter().map(|(place, value)| (first + place, Written::Value(value))));
+            written.extend(values.into_iter().map(|(place, value)| (first + place, value.into())));
         };
         for (place, entry) in entries.into_iter().enumerate() {
-            match entry {
-                Entry::Message(message) if !(self.form().is_own)(&message) => run.push(message),
-                entry => {
+            match (entry, write_one) {
+                (Entry::Message(message), Some(write)) => written.push((place, WrittenEntry(write(message)))),
+                (Entry::Message(message), None) => run.push(message),
+                (Entry::Other(fields), _) => {
                     write_run(&mut run, &mut written, place);
-                    written.push((place, Written::Entry(entry)));
+                    written.push((place, WrittenEntry(Source::Other(fields))));
                 }
             }
         }
@@ -197,6 +221,19 @@ impl Format {
         (self.form().write)(messages)
     }
 
+    /// Like [`write`](Self::write), for serde: the JSON is the same, without a [`Value`] for each message where the form permits.
+    ///
+    /// ```
+    /// use chat_memory::{Message, wire::Format};
+    /// let messages = [Message::user("Where to?"), Message::assistant("To Lisbon.")];
+    /// let text = serde_json::to_string(&Format::OpenAi.written(&messages))?;
+    /// assert_eq!(text, r#"[{"role":"user","content":"Where to?"},{"role":"assistant","content":"To Lisbon."}]"#);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn written(self, messages: &[Message]) -> Written<'_> {
+        Written { format: self, messages }
+    }
+
     /// Writes messages for a request to the API that has this form; `None` if no API has it.
     pub fn for_request(self, messages: &[Message]) -> Option<Request> {
         self.form().for_request.map(|write| write(messages))
@@ -229,6 +266,24 @@ impl Format {
             }
         })?;
         broken.map(|()| messages)
+    }
+}
+
+/// Messages that serialise as a list in a form: [`Format::written`].
+#[derive(Debug, Clone, Copy)]
+pub struct Written<'a> {
+    format: Format,
+    messages: &'a [Message],
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.format {
+            Format::OpenAi => serializer.collect_seq(self.messages.iter().map(openai::Written)),
+            Format::LangChain => serializer.collect_seq(self.messages.iter().map(langchain::Written)),
+            // One value may be several messages.
+            format => serializer.collect_seq(format.write(self.messages)),
+        }
     }
 }
 
@@ -289,6 +344,16 @@ mod tests {
         }
         let error = "OpenAI ".parse::<Format>().expect_err("not a name");
         assert!(error.is_invalid() && error.to_string().contains("openai, langchain, anthropic, responses"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn written_messages_are_the_values_as_text(messages in proptest::collection::vec(arbitrary::message(), 0..4)) {
+            for format in Format::ALL {
+                let text = serde_json::to_string(&format.written(&messages)).expect("JSON");
+                proptest::prop_assert_eq!(text, Value::from(format.write(&messages)).to_string());
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! The original role is kept in [`Message::extra`] under [`ROLE_KEY`], so that the message is written as it was read. Messages
 //! whose `content` is a list of blocks (Anthropic's, Bedrock's) and Gemini's contents with other roles need nothing more.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Form, Request, anthropic, read_each, responses, write_each};
@@ -22,7 +23,6 @@ pub(super) const FORM: Form = Form {
     about: "OpenAI's chat messages: {\"role\", \"content\", …}",
     read: |values| read_each(values, from_value),
     write: |messages| write_each(messages, to_value),
-    is_own: |message| other_name(message.role, &message.extra).is_none(),
     for_request: Some(|messages| Request { system: None, messages: write_each(messages, for_request) }),
 };
 
@@ -127,6 +127,18 @@ pub fn to_value(message: &Message) -> Value {
         }
     }
     value
+}
+
+/// A message whose JSON is [`to_value`]'s.
+pub(super) struct Written<'a>(pub(super) &'a Message);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match other_name(self.0.role, &self.0.extra) {
+            None => self.0.serialize(serializer),
+            Some(_) => to_value(self.0).serialize(serializer),
+        }
+    }
 }
 
 /// Writes the message for a request to an OpenAI-compatible endpoint: only the fields that such an endpoint accepts, since many

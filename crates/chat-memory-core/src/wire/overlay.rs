@@ -29,6 +29,15 @@ impl Overlay {
 
     /// Returns the exact message, if the result is one.
     pub fn applied_to(self, visible: &Message) -> Option<Message> {
+        if self.unset.is_empty() && !self.set.keys().any(|key| Message::FIELDS.contains(&key.as_str())) {
+            // Any value is good for such a field.
+            let mut message = visible.clone();
+            for (key, value) in self.set {
+                message.extra.shift_remove(&key);
+                message.extra.insert(key, value);
+            }
+            return Some(message);
+        }
         let mut fields = fields(visible);
         for key in &self.unset {
             fields.shift_remove(key);

@@ -33,7 +33,6 @@ pub(super) const FORM: Form = Form {
     about: "The items of OpenAI's Responses API: messages, function_call, reasoning …",
     read: exact::read::<Responses>,
     write: exact::write::<Responses>,
-    is_own: |_| false,
     for_request: Some(for_request),
 };
 

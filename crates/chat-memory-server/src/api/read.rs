@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chat_memory::memory::{Encoding, Policy, TokenCounter};
 use chat_memory::store::{Cost, History, Load, Position, Record};
-use chat_memory::wire::{Format, Written};
+use chat_memory::wire::{Format, WrittenEntry};
 use chat_memory::{ChatStore as _, Entry, Message, SessionId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -281,7 +281,7 @@ fn page(history: History, next: Option<String>, wanted: Entries) -> Read {
 
 /// Writes what was read: the system prompt if the form has it apart, the values, and the records, each with how many of the values
 /// are its. Records are written one by one, except for a model, to which several results may be one message.
-fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<Value>, Vec<Written>, Vec<RecordInfo>) {
+fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<Value>, Vec<WrittenEntry>, Vec<RecordInfo>) {
     let (mut values, mut records) = (Vec::new(), Vec::new());
     if !params.for_model {
         for (record, entries) in read {
@@ -303,6 +303,6 @@ fn written(params: &ReadParams, read: Vec<(RecordInfo, Vec<Entry>)>) -> (Option<
         records.push(info.written(std::iter::from_fn(|| places.next_if(|place| *place < to)).map(|place| place - from)));
         from = to;
     }
-    values.extend(request.messages.into_iter().map(|(_, value)| Written::Value(value)));
+    values.extend(request.messages.into_iter().map(|(_, value)| WrittenEntry::from(value)));
     (request.system, values, records)
 }

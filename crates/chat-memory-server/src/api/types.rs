@@ -1,7 +1,7 @@
 //! The request and response bodies of the API, as its OpenAPI document describes them.
 
 use chat_memory::store::{self, Record, SessionInfo, SessionOrder};
-use chat_memory::wire::{Format, Written};
+use chat_memory::wire::{Format, WrittenEntry};
 use chat_memory::{Entry, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -244,7 +244,7 @@ pub struct MessagesBody {
     pub session: String,
     /// The messages; empty for a session that nobody wrote to. With `entries=all` also other entries, as they are
     #[schema(value_type = Vec<super::message::ChatMessage>)]
-    pub messages: Vec<Written>,
+    pub messages: Vec<WrittenEntry>,
     /// With `for_model` and a form that has the system prompt outside the messages: the system prompt
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -56,9 +56,8 @@ pub(super) fn to_stored(calls: &[ToolCall]) -> (Vec<Value>, Vec<Value>) {
 }
 
 /// Reads the calls in LangChain's two lists. Irregular entries are read as well as possible; the extras keep the rest.
-pub(super) fn from_stored(valid: Option<&Value>, invalid: Option<&Value>) -> Vec<ToolCall> {
-    let entries = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
-    entries(valid).iter().chain(&entries(invalid)).map(from_entry).collect()
+pub(super) fn from_stored(valid: &[Value], invalid: &[Value]) -> Vec<ToolCall> {
+    valid.iter().chain(invalid).map(from_entry).collect()
 }
 
 fn from_entry(entry: &Value) -> ToolCall {

@@ -70,25 +70,11 @@ impl Extras {
 
     /// Returns the part of the extras that does not concern the message itself, so that it applies to any message.
     pub(super) fn beside_message(&self) -> Self {
-        let touches = |key: &str| {
-            matches!(
-                key,
-                "content"
-                    | "additional_kwargs"
-                    | "type"
-                    | "role"
-                    | "name"
-                    | "id"
-                    | "tool_calls"
-                    | "invalid_tool_calls"
-                    | "tool_call_id"
-            )
-        };
         let mut extras = Self { kind: None, raw_calls: false, ..self.clone() };
         extras.kwargs.shift_remove(OVERLAY_KEY);
         extras.kwargs.shift_remove("tool_calls");
-        extras.data.retain(|key, _| !touches(key));
-        extras.absent.retain(|key| !touches(key));
+        extras.data.retain(|key, _| !concerns_message(key));
+        extras.absent.retain(|key| !concerns_message(key));
         extras
     }
 
@@ -127,4 +113,12 @@ impl Extras {
         let names_known_type = extras.kind.as_deref().is_none_or(super::schema::is_known);
         (names_known_type && !extras.others.contains_key("data")).then_some(extras)
     }
+}
+
+/// Whether a field of `data` is made of the message itself.
+pub(super) fn concerns_message(key: &str) -> bool {
+    matches!(
+        key,
+        "content" | "additional_kwargs" | "type" | "role" | "name" | "id" | "tool_calls" | "invalid_tool_calls" | "tool_call_id"
+    )
 }

@@ -23,19 +23,23 @@
 //! passes along unchanged. When the message is read back, the overlay applies only if the rest is as it was written; if LangChain
 //! code has edited the visible message, the visible message wins.
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Form, read_each, write_each};
+use crate::json;
 use crate::message::{Message, MessageError};
 
 mod calls;
 mod extras;
+mod ordinary;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use super::overlay::{OVERLAY_KEY, Overlay};
 use extras::Extras;
+use ordinary::Ordinary;
 use schema::Stored;
 
 /// The field of [`Message::extra`] for what a message has no place for.
@@ -47,7 +51,6 @@ pub(super) const FORM: Form = Form {
     about: "LangChain's stored messages: {\"type\", \"data\"}",
     read: |values| read_each(values, from_value),
     write: |messages| write_each(messages, to_value),
-    is_own: |_| false,
     for_request: None,
 };
 
@@ -90,7 +93,19 @@ pub fn from_value(value: Value) -> Result<Message, MessageError> {
 /// # Ok::<(), chat_memory::MessageError>(())
 /// ```
 pub fn to_value(message: &Message) -> Value {
-    write(message).into_value()
+    json::value(&Written(message))
+}
+
+/// A message whose JSON is [`to_value`]'s.
+pub(super) struct Written<'a>(pub(super) &'a Message);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match Ordinary::of(self.0) {
+            Some(ordinary) => ordinary.serialize(serializer),
+            None => write(self.0).into_value().serialize(serializer),
+        }
+    }
 }
 
 /// Reads a stored message and applies its overlay if that still agrees with the rest.
@@ -111,10 +126,14 @@ pub fn is_type(kind: &str) -> bool {
 
 /// Returns what LangChain code sees of a message: the stored message without the overlay.
 pub fn shown(message: &Message) -> Value {
+    if let Some(ordinary) = Ordinary::of(message) {
+        return json::value(&ordinary);
+    }
     let stored = write(message);
     stored.without_overlay().map_or_else(|| stored.clone(), |(rest, _)| rest).into_value()
 }
 
+/// Writes any message, and checks that it is read back equal.
 fn write(message: &Message) -> Stored {
     let (plain, extras) = Extras::split(message);
     let whole = encode(&plain, &extras);

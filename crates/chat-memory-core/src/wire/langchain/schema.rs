@@ -1,12 +1,16 @@
 //! The schema of LangChain's messages, type by type: what it writes for each of our messages.
 
+use std::borrow::Cow;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::calls;
 use super::extras::Extras;
 use super::{EXTRAS_KEY, OVERLAY_KEY};
 use crate::json;
-use crate::message::{Content, Message, MessageError, Part, Role, refused};
+use crate::message::{Content, Message, MessageError, Part, Role, ToolCall, refused};
 use crate::wire::openai::{self, ROLE_KEY};
 
 /// Where langchain-core stores OpenAI's role `developer`.
@@ -142,78 +146,166 @@ pub(super) fn kind_of(message: &Message) -> &'static str {
 }
 
 /// Whether a field of `extra` goes into `additional_kwargs` under its own name, and back.
-fn is_shared(key: &str, value: &Value) -> bool {
+pub(super) fn is_shared(key: &str, value: &Value) -> bool {
     let ours = [EXTRAS_KEY, OVERLAY_KEY, ROLE_KEY, DEVELOPER_KEY];
     !ours.contains(&key) && !Message::FIELDS.contains(&key) && is_shown(value)
 }
 
+/// How deeply a value of the visible message may nest.
+const MAX_SHOWN_DEPTH: usize = json::MAX_DEPTH - 10;
+
 /// Whether a value may be part of the visible message. The levels that LangChain's form adds must not make the whole too deep to
 /// be read again; deeper values go into the overlay as text.
 pub(super) fn is_shown(value: &Value) -> bool {
-    json::depth(value) <= json::MAX_DEPTH - 10
+    json::depth(value) <= MAX_SHOWN_DEPTH
+}
+
+/// Whether a content may be part of the visible message.
+pub(super) fn content_is_shown(content: &Content) -> bool {
+    let of_part = |part: &Part| 1 + part.fields().values().map(json::depth).max().unwrap_or(0);
+    match content {
+        Content::Parts(parts) => parts.iter().map(of_part).max().unwrap_or(0) < MAX_SHOWN_DEPTH,
+        Content::Text(_) => true,
+    }
 }
 
 /// Returns the `data` of a message without extras, as langchain-core writes it, or (`js`) as LangChain.js does: without the
 /// defaults.
 pub(super) fn data(message: &Message, kind: &str, js: bool) -> Map<String, Value> {
-    let family = Family::of(kind);
-    let mut kwargs: Map<String, Value> = message
-        .extra
-        .iter()
-        .filter(|(key, value)| is_shared(key, value))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    if family == Some(Family::System) && openai::other_name(message.role, &message.extra).is_some() {
-        kwargs.insert(DEVELOPER_KEY.into(), "developer".into());
+    match json::value(&Data::of(message, kind, js)) {
+        Value::Object(data) => data,
+        _ => Map::new(),
     }
-    let mut data = Map::new();
-    let mut put = |key: &str, value: Value| drop(data.insert(key.to_owned(), value));
-    put(
-        "content",
-        match &message.content {
-            Some(Content::Parts(parts)) => Some(parts.iter().map(|part| Value::Object(part.fields().clone())).collect()),
-            _ => None,
+}
+
+/// The `data` of a message, to be written.
+pub(super) struct Data<'a> {
+    message: &'a Message,
+    pub(super) kind: &'a str,
+    family: Option<Family>,
+    js: bool,
+    calls: Vec<Value>,
+    invalid_calls: Vec<Value>,
+    /// Fields in place of those that the schema gives, and additional ones.
+    set: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Data<'a> {
+    pub(super) fn of(message: &'a Message, kind: &'a str, js: bool) -> Self {
+        let family = Family::of(kind);
+        let (calls, invalid_calls) = match family {
+            Some(Family::Ai) => calls::to_stored(&message.tool_calls),
+            _ => Default::default(),
+        };
+        Self { message, kind, family, js, calls, invalid_calls, set: None }
+    }
+
+    /// Sets fields in place of those that the schema gives, and additional ones.
+    pub(super) fn setting(self, set: Option<&'a Map<String, Value>>) -> Self {
+        Self { set, ..self }
+    }
+
+    /// Returns the calls that it shows.
+    pub(super) fn shown_calls(&self) -> Vec<ToolCall> {
+        calls::from_stored(&self.calls, &self.invalid_calls)
+    }
+
+    fn content(&self) -> Cow<'a, Content> {
+        match &self.message.content {
+            Some(content) if content_is_shown(content) => Cow::Borrowed(content),
+            _ => Cow::Owned(plain_text(self.message).into()),
         }
-        .filter(is_shown)
-        .unwrap_or_else(|| plain_text(message).into()),
-    );
-    put("additional_kwargs", kwargs.into());
-    put("response_metadata", Map::new().into());
-    if !js {
-        put("type", kind.into());
     }
-    match &message.name {
-        Some(name) => put("name", name.clone().into()),
-        // The only type that must have a name.
-        None if family == Some(Family::Function) => put("name", "".into()),
-        None if !js => put("name", Value::Null),
-        None => {}
+}
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { message, js, set, .. } = *self;
+        let mut data = Fields { map: serializer.serialize_map(None)?, set, written: Vec::new() };
+        data.put("content", &self.content())?;
+        data.put("additional_kwargs", &Kwargs(self))?;
+        data.put("response_metadata", &Map::new())?;
+        if !js {
+            data.put("type", self.kind)?;
+        }
+        match &message.name {
+            Some(name) => data.put("name", name)?,
+            // The only type that must have a name.
+            None if self.family == Some(Family::Function) => data.put("name", "")?,
+            None if !js => data.put("name", &Value::Null)?,
+            None => {}
+        }
+        match &message.id {
+            Some(id) => data.put("id", id)?,
+            None if !js => data.put("id", &Value::Null)?,
+            None => {}
+        }
+        match self.family {
+            Some(Family::Ai) => {
+                data.put("tool_calls", &self.calls)?;
+                data.put("invalid_tool_calls", &self.invalid_calls)?;
+                if !js {
+                    data.put("usage_metadata", &Value::Null)?;
+                }
+            }
+            Some(Family::Tool) => {
+                data.put("tool_call_id", message.tool_call_id.as_deref().unwrap_or_default())?;
+                if !js {
+                    data.put("artifact", &Value::Null)?;
+                    data.put("status", "success")?;
+                }
+            }
+            Some(Family::Chat) => data.put("role", message.role.as_str())?,
+            Some(Family::Human | Family::System | Family::Function) | None => {}
+        }
+        data.end()
     }
-    match &message.id {
-        Some(id) => put("id", id.clone().into()),
-        None if !js => put("id", Value::Null),
-        None => {}
+}
+
+/// Writes the fields of an object, with those that are set otherwise.
+struct Fields<'a, M> {
+    map: M,
+    set: Option<&'a Map<String, Value>>,
+    /// Which of the set ones are written.
+    written: Vec<&'static str>,
+}
+
+impl<M: SerializeMap> Fields<'_, M> {
+    fn put(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) -> Result<(), M::Error> {
+        match self.set.and_then(|set| set.get(key)) {
+            Some(other) => {
+                self.written.push(key);
+                self.map.serialize_entry(key, other)
+            }
+            None => self.map.serialize_entry(key, value),
+        }
     }
-    match family {
-        Some(Family::Ai) => {
-            let (calls, invalid) = calls::to_stored(&message.tool_calls);
-            put("tool_calls", calls.into());
-            put("invalid_tool_calls", invalid.into());
-            if !js {
-                put("usage_metadata", Value::Null);
+
+    fn end(mut self) -> Result<M::Ok, M::Error> {
+        for (key, value) in self.set.into_iter().flatten() {
+            if !self.written.contains(&key.as_str()) {
+                self.map.serialize_entry(key, value)?;
             }
         }
-        Some(Family::Tool) => {
-            put("tool_call_id", message.tool_call_id.clone().unwrap_or_default().into());
-            if !js {
-                put("artifact", Value::Null);
-                put("status", "success".into());
-            }
-        }
-        Some(Family::Chat) => put("role", message.role.as_str().into()),
-        Some(Family::Human | Family::System | Family::Function) | None => {}
+        self.map.end()
     }
-    data
+}
+
+/// The field `additional_kwargs`.
+struct Kwargs<'a>(&'a Data<'a>);
+
+impl Serialize for Kwargs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Data { message, family, .. } = *self.0;
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in message.extra.iter().filter(|(key, value)| is_shared(key, value)) {
+            map.serialize_entry(key, value)?;
+        }
+        if family == Some(Family::System) && openai::other_name(message.role, &message.extra).is_some() {
+            map.serialize_entry(DEVELOPER_KEY, "developer")?;
+        }
+        map.end()
+    }
 }
 
 /// Returns the text for a content whose type has no list in LangChain's form. It must not change: an overlay applies only if writing
@@ -243,6 +335,7 @@ pub(super) fn decode(stored: &Stored) -> (Message, Extras) {
     let data = &stored.data;
     let family = Family::of(&stored.kind).unwrap_or(Family::Human);
     let text = |key: &str| data.get(key).and_then(Value::as_str).map(str::to_owned);
+    let list = |key: &str| data.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut message = Message { content: None, ..Message::new(family.role(data), "") };
     let mut extras = Extras { js: !data.contains_key("type"), ..Extras::default() };
     if family == Family::Function {
@@ -262,7 +355,7 @@ pub(super) fn decode(stored: &Stored) -> (Message, Extras) {
     match family {
         Family::Tool => message.tool_call_id = text("tool_call_id"),
         Family::Ai => {
-            message.tool_calls = calls::from_stored(data.get("tool_calls"), data.get("invalid_tool_calls"));
+            message.tool_calls = calls::from_stored(list("tool_calls"), list("invalid_tool_calls"));
             // Older code keeps the provider's own calls there, with the exact text of the arguments.
             if let Some(raw) = extras.kwargs.get("tool_calls").and_then(|raw| calls::raw(raw, &message.tool_calls)) {
                 message.tool_calls = raw;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{EXTRAS_KEY, OVERLAY_KEY, from_value, to_value};
+use super::{EXTRAS_KEY, OVERLAY_KEY, Ordinary, from_value, to_value};
 use crate::message::{Content, Message, Role, ToolCall};
 use crate::wire::{arbitrary, openai};
 
@@ -174,6 +174,73 @@ fn overlay_holds_only_unrepresentable_fields() {
     assert_eq!(overlay(&write(&message)), Some(json!({"unset": ["content"]})));
 }
 
+/// A message as LangChain.js writes it: without langchain-core's defaults.
+fn by_js(kind: &str, fields: Value) -> Value {
+    let mut value = stored(kind, fields);
+    let data = value["data"].as_object_mut().expect("an object");
+    data.retain(|key, value| key != "type" && !(value.is_null() || value == "success"));
+    value
+}
+
+#[test]
+fn usual_messages_are_written_without_a_check() {
+    let call = json!({"name": "f", "args": {"a": 1, "b": 1.0}, "id": "c1", "type": "tool_call"});
+    let usage = json!({"input_tokens": 3, "output_tokens": 5, "total_tokens": 8});
+    let answer = json!({"content": "x", "id": "run-1", "usage_metadata": usage, "response_metadata": {"finish_reason": "stop"}});
+    for form in [stored, by_js] {
+        for value in [
+            form("system", json!({"content": "Be brief."})),
+            form("human", json!({"content": "", "name": "alice", "id": "h-1", "additional_kwargs": {"x": [1]}})),
+            form(
+                "human",
+                json!({"content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:x"}}]}),
+            ),
+            form("ai", answer.clone()),
+            form("ai", json!({"tool_calls": [call, call]})),
+            form("ai", json!({"content": "Let me see.", "tool_calls": [call], "additional_kwargs": {"refusal": null}})),
+            form("tool", json!({"content": "21C", "name": "w", "artifact": [1.0], "status": "error"})),
+        ] {
+            assert!(Ordinary::of(&read(&value)).is_some(), "{value}");
+        }
+    }
+    for line in include_str!("../../../../../testdata/conversations.jsonl").lines() {
+        let conversation: Value = serde_json::from_str(line).expect("JSON");
+        for message in conversation["messages"].as_array().expect("a list") {
+            let message = openai::from_value(message.clone()).expect("a message");
+            assert!(Ordinary::of(&message).is_some() || overlay(&to_value(&message)).is_some(), "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn unusual_messages_are_checked() {
+    let call = |arguments: &str| ToolCall::function("c1", "f", arguments);
+    let extras = |extras: Value| Message::user("x").with_extra(EXTRAS_KEY, extras);
+    for message in [
+        Message::assistant("").with_tool_calls([call("{}")]),
+        Message { content: None, ..Message::assistant("") },
+        Message::tool_calls([call("{ }")]),
+        Message::tool_calls([call("[1]"), call("{}")]),
+        Message::tool_calls([ToolCall::from(Map::from_iter([("id".to_owned(), json!("c"))]))]),
+        Message::user("x").with_tool_calls([call("{}")]),
+        Message::user("x").with_tool_call_id("c1"),
+        Message::new(Role::Tool, "x"),
+        Message::tool("c1", "x").with_extra(openai::ROLE_KEY, "function"),
+        Message::user("x").with_extra("name", Value::Null),
+        Message::user("x").with_extra(OVERLAY_KEY, "{}"),
+        extras(json!({})),
+        extras(json!({"form": "python"})),
+        extras(json!({"absent": []})),
+        extras(json!({"data": {"response_metadata": {}}})),
+        extras(json!({"data": {"content": "y"}})),
+        extras(json!({"data": {}})),
+        extras(json!("js")),
+    ] {
+        assert!(Ordinary::of(&message).is_none(), "{message:?}");
+        write(&message);
+    }
+}
+
 #[test]
 fn edits_by_langchain_code_override_the_overlay() {
     let spaced = Message::tool_calls([ToolCall::function("c1", "f", "{\"a\": 1}")]);
@@ -265,8 +332,54 @@ fn any_stored() -> impl Strategy<Value = Value> {
     prop_oneof![proper, odd, ours(), edited]
 }
 
+/// Messages that hold nothing unusual, in both languages' forms, or nearly.
+fn nearly_ordinary() -> impl Strategy<Value = Value> {
+    let kind = prop::sample::select(&["human", "ai", "system", "tool"][..]);
+    let field = prop::sample::select(
+        &[
+            "content",
+            "name",
+            "id",
+            "usage_metadata",
+            "response_metadata",
+            "artifact",
+            "status",
+            "tool_call_id",
+            "example",
+            "role",
+        ][..],
+    );
+    let calls = prop::collection::vec(arbitrary::object(arbitrary::value()), 0..2);
+    let changes = prop::collection::vec((field, prop_oneof![arbitrary::value(), arbitrary::text().prop_map(Value::from)]), 0..3);
+    let kwargs = arbitrary::object(arbitrary::value());
+    (kind, any::<bool>(), calls, changes, kwargs).prop_map(|(kind, js, calls, changes, kwargs)| {
+        let mut fields = json!({"content": "x", "additional_kwargs": kwargs});
+        fields.as_object_mut().expect("an object").extend(changes.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        if kind == "ai" {
+            let call = |args| json!({"name": "f", "args": args, "id": "c1", "type": "tool_call"});
+            fields["tool_calls"] = calls.into_iter().map(call).collect();
+        }
+        if js { by_js(kind, fields) } else { stored(kind, fields) }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// What needs no check would pass it, and is written alike, down to the order of the fields.
+    #[test]
+    fn messages_without_a_check_are_written_as_with_it(
+        value in prop_oneof![1 => any_stored(), 3 => nearly_ordinary()],
+        message in arbitrary::message(),
+    ) {
+        let stored = from_value(value.clone()).expect("types are known and nothing is deep");
+        prop_assert_eq!(to_value(&stored), value);
+        for message in [stored, message] {
+            let checked = super::write(&message).into_value();
+            prop_assert_eq!(to_value(&message).to_string(), checked.to_string());
+            prop_assert_eq!(from_value(checked), Ok(message));
+        }
+    }
 
     #[test]
     fn langchain_form_round_trips_through_message(value in any_stored()) {
