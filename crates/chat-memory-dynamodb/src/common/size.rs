@@ -61,8 +61,10 @@ fn map_elements_bytes(map: &HashMap<String, AttributeValue>) -> usize {
 fn number_bytes(number: &str) -> usize {
     let (mantissa, _) = number.split_once(['e', 'E']).unwrap_or((number, ""));
     // Zeros at either end are trimmed, on either side of the point.
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let significant = digits.trim_matches('0').len();
+    let digits = || mantissa.bytes().filter(u8::is_ascii_digit);
+    let is_zero = |digit: &u8| *digit == b'0';
+    let (all, leading) = (digits().count(), digits().take_while(is_zero).count());
+    let significant = if leading == all { 0 } else { all - leading - digits().rev().take_while(is_zero).count() };
     1 + significant.div_ceil(2) + usize::from(number.starts_with('-') && significant > 0)
 }
 

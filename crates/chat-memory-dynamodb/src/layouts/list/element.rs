@@ -95,21 +95,22 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     };
     let mut mark = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
     let [set, unset, said] = RIDER.map(|key| mark.shift_remove(key));
-    if set.is_none()
-        && unset.is_none()
-        && let Some(message) = plain(fields)
-    {
-        return Ok(Element { message, mark });
+    let shown = if let Some(message) = plain(fields) {
+        message
+    } else {
+        let visible = unmarked(fields);
+        if is_null(&visible, "type") && is_null(&visible, "text") {
+            let Some(whole) = set else {
+                return Err("has neither a type nor a text".to_owned());
+            };
+            let message = Message::from_value(whole).map_err(|e| format!("has a {MARK} that is not a message: {e}"))?;
+            return Ok(Element { message, mark });
+        }
+        decode_visible(&AttributeValue::M(visible))?
+    };
+    if set.is_none() && unset.is_none() {
+        return Ok(Element { message: shown, mark });
     }
-    let visible = unmarked(fields);
-    if is_null(&visible, "type") && is_null(&visible, "text") {
-        let Some(whole) = set else {
-            return Err("has neither a type nor a text".to_owned());
-        };
-        let message = Message::from_value(whole).map_err(|e| format!("has a {MARK} that is not a message: {e}"))?;
-        return Ok(Element { message, mark });
-    }
-    let shown = decode_visible(&AttributeValue::M(visible))?;
     // If the visible part was edited, the edit wins.
     let counts = said.as_ref().and_then(Value::as_str) == Some(&fingerprint(&shown));
     let message = match (counts, set, unset) {

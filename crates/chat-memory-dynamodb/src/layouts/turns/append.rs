@@ -122,7 +122,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     async fn settle(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(Appended, bool), Error> {
         let mut tail = match self.locate_first(attempt, retry).await? {
-            Located::Landed(head) => return self.landed_before(attempt, &head, retry).await,
+            Located::Landed(head) => return self.landed_before(attempt, head, retry).await,
             Located::End(tail) => tail,
         };
         let mut met = 0_u32;
@@ -131,7 +131,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             retry.check_contention()?;
             if self.keeps(Rule::CachedTailAge) && !tail.is_fresh(now) {
                 match self.locate_again(attempt, retry).await? {
-                    Located::Landed(head) => return self.landed_before(attempt, &head, retry).await,
+                    Located::Landed(head) => return self.landed_before(attempt, head, retry).await,
                     Located::End(end) => tail = end,
                 }
                 continue;
@@ -181,7 +181,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let head = self.head_of(&old, attempt.record.append_id)?;
                     if head.append_id == attempt.record.append_id && self.keeps(Rule::IdCheck) {
                         if attempt.shared && attempt.in_doubt.is_empty() {
-                            return self.landed_before(attempt, &head, retry).await;
+                            return self.landed_before(attempt, head, retry).await;
                         }
                         // Another process, with another retention, may have written it.
                         (attempt.record.expires_at, attempt.record.created_at) = (head.expires_at, head.created_at);
@@ -205,7 +205,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         None
                     };
                     match found {
-                        Some(Located::Landed(head)) => return self.landed_before(attempt, &head, retry).await,
+                        Some(Located::Landed(head)) => return self.landed_before(attempt, head, retry).await,
                         Some(Located::End(end)) => tail = end,
                         None => {}
                     }
@@ -218,7 +218,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         });
                     }
                     match self.locate_again(attempt, retry).await? {
-                        Located::Landed(head) => return self.landed_before(attempt, &head, retry).await,
+                        Located::Landed(head) => return self.landed_before(attempt, head, retry).await,
                         Located::End(end) => tail = end,
                     }
                 }
@@ -314,7 +314,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     async fn landed_before(
         &self,
         attempt: &mut Attempt<'_>,
-        head: &Head,
+        mut head: Head,
         retry: &mut Retry<'_, C>,
     ) -> Result<(Appended, bool), Error> {
         let asked_at = self.clock.now();
@@ -326,7 +326,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // It has landed, whoever wrote it. An error from here on must not say otherwise, nor delete its parts.
         attempt.in_doubt.insert(head.seq);
         attempt.may_be_from = Some(attempt.may_be_from.map_or(head.seq, |from| from.min(head.seq)));
-        if let Some(stored) = self.whole_record(&attempt.pk, head, &mut attempt.cost, retry).await?
+        if let Some(stored) = self.whole_record(&attempt.pk, &mut head, &mut attempt.cost, retry).await?
             && !attempt.append.is_body_of(&stored)
         {
             // Parts stay, since a late request may still make them visible.
@@ -334,7 +334,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             attempt.in_doubt.clear();
             return Err(attempt.append.reused(head.seq));
         }
-        let position = CachedTail::after(head, asked_at).position();
+        let position = CachedTail::after(&head, asked_at).position();
         let mut appended = Appended::new(head.seq, position, head.created_at);
         (appended.repeated, appended.cost) = (true, attempt.cost);
         Ok((appended, head.links.last_entry.is_some()))

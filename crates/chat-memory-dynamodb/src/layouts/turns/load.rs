@@ -101,7 +101,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if end.is_some() && walk.wants().is_none() {
                     break;
                 }
-                let head = item::decode(item, self.settings.record)?;
+                let mut head = item::decode(item, self.settings.record)?;
                 if end.is_none() {
                     let tail = CachedTail::after(&head, asked_at);
                     if !eventual {
@@ -135,7 +135,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     walk.end();
                     break;
                 }
-                match self.whole_record(pk, &head, cost, retry).await? {
+                match self.whole_record(pk, &mut head, cost, retry).await? {
                     // The record of a delete of nothing ends the history as a clear does, until it is purged.
                     Some(mut record) if head.is_blocker() => {
                         record.expires_at = None;
@@ -169,23 +169,29 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Step::Done(Box::new(History::new(records, complete, position))))
     }
 
-    /// Reads a record with its messages, including those in parts. `None` if a sweep came in between; a stub has none.
+    /// Reads a record with its messages, including those in parts; what the head has of it is taken out. `None` if a sweep came in
+    /// between; a stub has none.
     pub(super) async fn whole_record(
         &self,
         pk: &str,
-        head: &Head,
+        head: &mut Head,
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
     ) -> Result<Option<Record>, Error> {
-        let Body::Record { rewind, metadata, sent_at, content } = &head.body else { return Ok(None) };
+        let Body::Record { rewind, metadata, sent_at, content } = &mut head.body else { return Ok(None) };
+        let (rewind, metadata, sent_at) = (*rewind, metadata.take(), std::mem::take(sent_at));
+        let content = match content {
+            Stored::Here(entries) => Stored::Here(std::mem::take(entries)),
+            Stored::Parts { parts, codec, others } => Stored::Parts { parts: parts.clone(), codec: *codec, others: *others },
+        };
         let entries = match content {
-            Stored::Here(entries) => entries.clone(),
+            Stored::Here(entries) => entries,
             Stored::Parts { parts: PartsOf { id, count }, codec, others } => {
                 let mut payload = Vec::new();
                 let (mut found, mut after) = (0, None);
                 let range = Range {
-                    from: part_sk(id, 0),
-                    to: part_sk(id, count.saturating_sub(1)),
+                    from: part_sk(&id, 0),
+                    to: part_sk(&id, count.saturating_sub(1)),
                     newest_first: false,
                     ..records(pk.to_owned(), 0, 0)
                 };
@@ -193,7 +199,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let page = retry!(retry, self.table.page(&range, after.as_deref(), cost))?;
                     for part in &page.items {
                         // An item between the parts is not one of them.
-                        if part_of(&part.key.sk, id).is_some_and(|n| n < *count) {
+                        if part_of(&part.key.sk, &id).is_some_and(|n| n < count) {
                             item::add_part(&mut payload, part, head, self.settings.record)?;
                             found += 1;
                         }
@@ -203,7 +209,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         break;
                     }
                 }
-                if found != *count {
+                if found != count {
                     // A sweep replaces the head first, so parts missing under a live head are lost.
                     return if self.is_swept(pk, head, cost, retry).await? {
                         Ok(None)
@@ -211,12 +217,12 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
                     };
                 }
-                item::decode_parts(pk, head.seq, payload, *codec, *others, self.settings.record)?
+                item::decode_parts(pk, head.seq, payload, codec, others, self.settings.record)?
             }
         };
         let mut record = Record::new(head.seq, head.append_id, head.created_at).with_entries(entries);
-        (record.expires_at, record.rewind) = (head.expires_at, *rewind);
-        (record.metadata, record.sent_at) = (metadata.clone(), sent_at.clone());
+        (record.expires_at, record.rewind) = (head.expires_at, rewind);
+        (record.metadata, record.sent_at) = (metadata, sent_at);
         Ok(Some(record))
     }
 
