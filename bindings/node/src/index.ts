@@ -16,6 +16,7 @@ export {
   type MessageOf,
   type MessagePart,
   randomSessionId,
+  type RecordsOptions,
   type Cost,
   type ResponsesItem,
   type SessionInfo,

@@ -174,8 +174,21 @@ export interface History<F extends Format = "openai"> {
   records: HistoryRecord<F>[];
   /** Whether these are all records. */
   complete: boolean;
+  /** Pass it as `before` to read what is older; `null` if there is nothing older. */
+  older: string | null;
   position: string;
   cost: Cost;
+}
+
+/** Which records to read: all by default. */
+export interface RecordsOptions<F extends Format = "openai"> {
+  /** At least the newest n messages. */
+  messages?: number;
+  /** At least the newest n turns. */
+  turns?: number;
+  /** Only what is older than other records: their `older`. */
+  before?: string;
+  format?: F;
 }
 
 /** A session, as the directory lists it. */
@@ -213,6 +226,12 @@ export interface Deleted extends SweepStats {
 }
 
 const STORE_OPTIONS = ["credentials"];
+
+/** How many messages a page of an iterator has, at least. */
+const PAGE = 100;
+
+/** How many pages an iterator from the oldest message on keeps, in addition to the newest. */
+const KEPT_PAGES = 9;
 
 /**
  * A store of sessions: a DynamoDB table, or one file.
@@ -277,12 +296,56 @@ export class ChatStore {
   }
 
   /** Loads records as they were written, with at least n messages or turns; by default all of them. */
-  records<F extends Format = "openai">(
-    session: string,
-    options: { messages?: number; turns?: number; format?: F } = {},
-  ): Promise<History<F>> {
-    checkNames("records", options, ["format", "messages", "turns"]);
+  records<F extends Format = "openai">(session: string, options: RecordsOptions<F> = {}): Promise<History<F>> {
+    checkNames("records", options, ["format", "messages", "turns", "before"]);
     return this.#connection.call("records", { format: "openai", ...options, session });
+  }
+
+  /**
+   * Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
+   *
+   * A history can only be read from its end, as a later record may hide earlier ones. So with `newestFirst` no more is read than is
+   * iterated over; oldest first, a session of more than some 1,000 messages is read twice. What is appended after the first page was read
+   * does not come.
+   *
+   * ```js
+   * for await (const message of store.messages("trip")) console.log(message.content);
+   * ```
+   */
+  async *messages<F extends Format = "openai">(
+    session: string,
+    options: { newestFirst?: boolean; format?: F } = {},
+  ): AsyncGenerator<MessageOf<F>, void, undefined> {
+    checkNames("messages", options, ["newestFirst", "format"]);
+    const { newestFirst = false, ...more } = options;
+    const read = (before?: string) => this.records(session, { ...more, before, messages: PAGE });
+    let page = await read();
+    if (newestFirst) {
+      for (;;) {
+        for (const { messages } of page.records.reverse()) yield* messages.reverse();
+        if (page.older === null) return;
+        page = await read(page.older);
+      }
+    }
+    // To the start, then back through the pages. The newest is kept, since what is appended meanwhile would change it.
+    const pages: { before?: string; records?: HistoryRecord<F>[] }[] = [page];
+    while (page.older !== null) {
+      const before = page.older;
+      page = await read(before);
+      pages.push({ before, records: page.records });
+      const released = pages.at(-1 - KEPT_PAGES);
+      if (released !== undefined && released !== pages[0]) released.records = undefined;
+    }
+    let last = -1;
+    for (let next = pages.pop(); next !== undefined; next = pages.pop()) {
+      const { records } = next.records === undefined ? await read(next.before) : next;
+      for (const { seq, messages } of records ?? []) {
+        // After a rewind, a page that is read again reaches farther back.
+        if (seq <= last) continue;
+        last = seq;
+        yield* messages;
+      }
+    }
   }
 
   /** Rewinds by the last `turns` turns; `null` if there were none. */

@@ -36,6 +36,42 @@ for (const [name, url] of Object.entries(stores)) {
     await assert.rejects(store.append("s", [line("d")]), is("invalid", /role/));
   });
 
+  test(`${name}: messages are iterated over in either order, in pages, as they were at the start`, async () => {
+    const store = new ChatStore(await url());
+    const turn = (n) => Array.from({ length: 20 }, (_, of) => ({ role: of % 2 ? "assistant" : "user", content: `${n}.${of}` }));
+    const all = [];
+    // More pages than are kept.
+    for (let n = 0; n < 75; n += 1) {
+      await store.append("s", turn(n));
+      all.push(...turn(n).map(({ content }) => content));
+    }
+    const collect = async (options, meanwhile) => {
+      const contents = [];
+      for await (const { content } of store.messages("s", options)) {
+        if (contents.length === 0) await meanwhile?.();
+        contents.push(content);
+      }
+      return contents;
+    };
+    assert.deepEqual(await collect({ newestFirst: true }), [...all].reverse());
+    assert.deepEqual(await collect(), all);
+    const stored = store.messages("s", { format: "langchain" });
+    assert.equal((await stored.next()).value.data.content, all[0]);
+    await stored.return();
+
+    assert.deepEqual(await collect({}, () => store.append("s", turn(75))), all, "what is appended meanwhile does not come");
+    all.push(...turn(75).map(({ content }) => content));
+    // Of the newest page and the oldest ones, which are kept, everything comes; of the others what is still there, once and in order.
+    assert.deepEqual(await collect({}, () => store.rewind("s", 400)), [...all.slice(0, 820), ...all.slice(1420)]);
+
+    const { records, older } = await store.records("s", { messages: 20 });
+    const before = await store.records("s", { messages: 20, before: older });
+    assert.deepEqual([before.records.length, before.records[0].seq < records[0].seq], [1, true]);
+    assert.deepEqual(await collect({ newestFirst: true }), all.slice(0, 720).reverse());
+    await assert.rejects(store.messages("s", { newest: true }).next(), is("invalid", /newest/));
+    for await (const message of store.messages("empty")) assert.fail(message);
+  });
+
   test(`${name}: values come back as they were`, async () => {
     const store = new ChatStore(await url());
     const odd = {

@@ -10,13 +10,49 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from . import _calls
 from ._calls import Call
 from ._connection import Connection, CredentialSource
-from ._types import Format, SessionInfo
+from ._types import Format, History, SessionInfo
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _PAGE = 100
-"""How many messages an iterator reads at a time."""
+"""How many messages a page of an iterator has, at least."""
+
+_KEPT_PAGES = 9
+"""How many pages an iterator from the oldest message on keeps, in addition to the newest."""
+
+
+class _Pages:
+    """The pages of a history, read from its end to its start, to be gone through in the other direction.
+
+    The newest is kept, since what is appended meanwhile would change it; of the others the last few. The rest is read again.
+    """
+
+    def __init__(self, newest: History) -> None:
+        self._pages: list[tuple[str | None, History | None]] = [(None, newest)]
+        self._older = newest.older
+        self._last = -1
+
+    def add(self, page: History) -> None:
+        self._pages.append((self._older, page))
+        self._older = page.older
+        released = len(self._pages) - 1 - _KEPT_PAGES
+        if released > 0:
+            self._pages[released] = (self._pages[released][0], None)
+
+    def __bool__(self) -> bool:
+        return bool(self._pages)
+
+    def pop(self) -> tuple[str | None, History | None]:
+        """What to read it `before`, and the page if it was kept."""
+        return self._pages.pop()
+
+    def messages(self, page: History) -> Iterator[dict[str, Any]]:
+        """The messages of a page that were not in an older one: after a rewind, a page that is read again reaches farther back."""
+        for record in page.records:
+            if record.seq > self._last:
+                self._last = record.seq
+                yield from record.messages
 
 
 def _blocking(call: Callable[P, Call[T]]) -> Callable[Concatenate[Store, P], T]:
@@ -62,16 +98,26 @@ class Store:
     write_units = _blocking(_calls.write_units)
 
     def messages(self, session: str, *, newest_first: bool = False, format: Format = "openai") -> Iterator[dict[str, Any]]:
-        """Iterates over a session's messages, oldest first. With `newest_first`, no more is read than is iterated over."""
-        if not newest_first:
-            yield from self.load(session, format=format).messages
-            return
+        """Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
+
+        A history can only be read from its end, as a later record may hide earlier ones. So with `newest_first` no more is read than is
+        iterated over; oldest first, a session of more than some 1,000 messages is read twice. What is appended after the first page was
+        read does not come.
+        """
         page = self.load(session, last=_PAGE, format=format)
-        while True:
-            yield from reversed(page.messages)
-            if page.older is None:
-                return
+        if newest_first:
+            while True:
+                yield from reversed(page.messages)
+                if page.older is None:
+                    return
+                page = self.load(session, last=_PAGE, before=page.older, format=format)
+        pages = _Pages(page)
+        while page.older is not None:
             page = self.load(session, last=_PAGE, before=page.older, format=format)
+            pages.add(page)
+        while pages:
+            before, kept = pages.pop()
+            yield from pages.messages(kept or self.load(session, last=_PAGE, before=before, format=format))
 
     def sessions(self, owner: str | None = None, *, recent: bool = False) -> Iterator[SessionInfo]:
         """Iterates over an owner's sessions, or over those without an owner, newest first: by start, or with `recent` by last activity. That
@@ -133,18 +179,28 @@ class AsyncStore:
     write_units = _awaited(_calls.write_units)
 
     async def messages(self, session: str, *, newest_first: bool = False, format: Format = "openai") -> AsyncIterator[dict[str, Any]]:
-        """Iterates over a session's messages, oldest first. With `newest_first`, no more is read than is iterated over."""
-        if not newest_first:
-            for message in (await self.load(session, format=format)).messages:
-                yield message
-            return
+        """Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
+
+        A history can only be read from its end, as a later record may hide earlier ones. So with `newest_first` no more is read than is
+        iterated over; oldest first, a session of more than some 1,000 messages is read twice. What is appended after the first page was
+        read does not come.
+        """
         page = await self.load(session, last=_PAGE, format=format)
-        while True:
-            for message in reversed(page.messages):
-                yield message
-            if page.older is None:
-                return
+        if newest_first:
+            while True:
+                for message in reversed(page.messages):
+                    yield message
+                if page.older is None:
+                    return
+                page = await self.load(session, last=_PAGE, before=page.older, format=format)
+        pages = _Pages(page)
+        while page.older is not None:
             page = await self.load(session, last=_PAGE, before=page.older, format=format)
+            pages.add(page)
+        while pages:
+            before, kept = pages.pop()
+            for message in pages.messages(kept or await self.load(session, last=_PAGE, before=before, format=format)):
+                yield message
 
     async def sessions(self, owner: str | None = None, *, recent: bool = False) -> AsyncIterator[SessionInfo]:
         """Iterates over an owner's sessions, or over those without an owner, newest first: by start, or with `recent` by last activity. That
