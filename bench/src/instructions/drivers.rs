@@ -175,7 +175,7 @@ impl Driver {
                 ("load", json!({"session": "bench", "format": format.as_str(), "messages": WINDOW}))
             };
             let request = chat_memory_bindings::Request::read(operation, request)?;
-            request.run(&store).await?.to_string();
+            serde_json::to_string(&request.run(&store).await?)?;
         }
         finish()
     }
