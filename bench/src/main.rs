@@ -17,6 +17,7 @@ mod scale;
 mod service;
 mod sqlite;
 mod turns;
+mod writers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +52,11 @@ enum What {
     },
     /// How cost, time and memory grow
     Scale,
+    /// Writers in separate processes, to one session
+    Writers,
+    /// One of these processes
+    #[command(hide = true)]
+    Write(writers::Writer),
     /// The SQLite store compared with Python's
     Embedded {
         /// The folder of Python's packages
@@ -100,6 +106,8 @@ async fn measure(Args { smoke, what }: Args) -> Result<String> {
             service::run(&program, if smoke { service::Extent::SMOKE } else { service::Extent::FULL }).await
         }
         What::Scale => scale::run(if smoke { scale::Extent::SMOKE } else { scale::Extent::FULL }).await,
+        What::Writers => writers::run(if smoke { writers::Extent::SMOKE } else { writers::Extent::FULL }).await,
+        What::Write(writer) => writer.run().await,
         What::Embedded { packages } => embedded::run(&packages, rounds).await,
         What::Compression => compression::run(rounds).await,
         What::Instructions => instructions::run(),

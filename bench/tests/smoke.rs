@@ -73,3 +73,11 @@ fn compression_smoke_run_prints_its_tables() {
         assert!(table.contains(line), "{line} is missing in:\n{table}");
     }
 }
+
+#[test]
+fn writers_smoke_run_prints_its_table() {
+    let table = smoke(&["writers"]);
+    for line in ["| 1 | 1 | ", "| 4 | "] {
+        assert!(table.contains(line), "{line} is missing in:\n{table}");
+    }
+}

@@ -23,6 +23,8 @@ pub enum What {
     Peers,
     /// How cost, time and memory grow: a long session, many sessions, many writers
     Scale,
+    /// Writers in separate processes to one DynamoDB session: requests, time and the slowest append
+    Writers,
     /// The SQLite store, compared with LangChain Python's and the OpenAI Agents SDK's
     Embedded,
     /// What compression saves by size, and what it costs
@@ -51,6 +53,9 @@ pub fn run(what: Option<What>, smoke: bool) -> Result {
     }
     if wanted(What::Scale) {
         harness(&endpoint, "scale", &["scale".as_ref()], smoke)?;
+    }
+    if wanted(What::Writers) {
+        harness(&endpoint, "writers", &["writers".as_ref()], smoke)?;
     }
     if wanted(What::Embedded) {
         let packages = peers::python_embedded()?;

@@ -18,7 +18,7 @@ use chat_memory::store::dynamodb::{Layout, Roll};
 use chat_memory::store::sqlite::SqliteStore;
 use chat_memory_testkit::{client, new_table, table_name};
 
-pub use self::report::thousands;
+pub use self::report::{number, thousands};
 use crate::{Result, plots};
 
 /// How far to measure.
