@@ -17,12 +17,17 @@ pub(crate) struct Retry<'a, C> {
     connected: bool,
 }
 
-/// The first wait after a fault, and the longest. DynamoDB's throttling usually passes within a second.
+/// The first wait after a fault, and the longest wait of any kind. DynamoDB's throttling usually passes within a second.
 const FIRST_WAIT_MS: f64 = 50.0;
 const LONGEST_WAIT_MS: f64 = 2_000.0;
 
 /// The longest wait while there is no connection: retrying costs nothing, and the caller should learn of the failure soon.
 const LONGEST_WAIT_UNCONNECTED_MS: f64 = 500.0;
+
+/// How long a writer waits after it lost to another: at most the duration of the request that lost, doubled for each loss in a row, up
+/// to this many times. So the wait suits a fast service and a slow one; at the longest, of 64 writers about one tries at a time.
+const LEAST_REQUEST_MS: f64 = 5.0;
+const MOST_REQUESTS: f64 = 128.0;
 
 impl<'a, C: Clock> Retry<'a, C> {
     pub(crate) fn new(clock: &'a C, deadline: Duration) -> Self {
@@ -72,6 +77,15 @@ impl<'a, C: Clock> Retry<'a, C> {
         self.wait(most).await;
         // Give up now, while the cause is known, rather than at the next check of the clock.
         if self.is_over() { Err(fault.error) } else { Ok(()) }
+    }
+
+    /// Waits after this many losses in a row to other writers, the last by a request sent at this time. Never waits more than half of
+    /// what is left until the deadline, so that an append that has lost often tries more often at its end.
+    pub(crate) async fn wait_for_others(&self, losses: u32, sent_at: Moment) {
+        let took = (sent_at.age(self.clock.now()).as_millis() as f64).max(LEAST_REQUEST_MS);
+        let requests = 2_f64.powi(losses.clamp(1, 10) as i32 - 1).min(MOST_REQUESTS);
+        let left = self.deadline.saturating_sub(self.age()).as_millis() as f64;
+        self.wait((took * requests).min(LONGEST_WAIT_MS).min(left / 2.0)).await;
     }
 
     /// Waits a random time below this, so that writers that collided do not collide again.
@@ -151,6 +165,34 @@ mod tests {
             n += 1;
         }
         clock.0.load(Ordering::Relaxed)
+    }
+
+    /// The waits after losses to other writers, by a request that takes so long.
+    async fn waits(deadline_ms: u64, request_ms: u64, losses: &[u32]) -> Vec<u64> {
+        let clock = Waited::default();
+        let retry = Retry::new(&clock, Duration::from_millis(deadline_ms));
+        let mut waits = Vec::new();
+        for &losses in losses {
+            let sent_at = clock.now();
+            clock.sleep(Duration::from_millis(request_ms)).await;
+            let before = clock.now().mono_ms;
+            retry.wait_for_others(losses, sent_at).await;
+            waits.push(clock.now().mono_ms - before);
+        }
+        waits
+    }
+
+    #[tokio::test]
+    async fn waits_after_losses_double_up_to_a_multiple_of_the_request() {
+        let losses = [1, 2, 3, 4, 7, 8, 9, 50, u32::MAX];
+        assert_eq!(waits(60_000, 0, &losses).await, [5, 10, 20, 40, 320, 640, 640, 640, 640]);
+        assert_eq!(waits(60_000, 10, &losses).await, [10, 20, 40, 80, 640, 1_280, 1_280, 1_280, 1_280]);
+        assert_eq!(waits(60_000, 100, &losses).await, [100, 200, 400, 800, 2_000, 2_000, 2_000, 2_000, 2_000]);
+    }
+
+    #[tokio::test]
+    async fn waits_after_losses_leave_time_for_another_try() {
+        assert_eq!(waits(1_000, 0, &[20; 6]).await, [500, 250, 125, 62, 31, 16]);
     }
 
     #[tokio::test]

@@ -20,10 +20,6 @@ use chat_memory_core::message::{Message, Role};
 use chat_memory_core::store::{Append, AppendId, Appended, Cost, Identity, KEY_LIFETIME, Position};
 use chat_memory_core::{SessionId, Timestamp};
 
-/// The wait between two attempts that conflicted with another writer; it grows.
-const FIRST_CONTENTION_MS: f64 = 10.0;
-const LONGEST_CONTENTION_MS: f64 = 500.0;
-
 /// One append in progress.
 pub(super) struct Attempt<'a> {
     pub(super) session: &'a SessionId,
@@ -182,10 +178,10 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     }
                 }
             };
-            let asked_at = self.clock.now().wall;
+            let asked_at = self.clock.now();
             attempt.asked = ready.requires;
             match self.table.update(&ready.update, &mut attempt.cost).await {
-                Ok(Updated::Done(item)) => return self.landed(attempt, &ready, item, asked_at).await,
+                Ok(Updated::Done(item)) => return self.landed(attempt, &ready, item, asked_at.wall).await,
                 Ok(Updated::Refused(item)) => {
                     // An intermediary may have sent the request twice, and this may be the response to the second copy. Until the
                     // append has been searched for, an error must not claim that it did not land.
@@ -206,7 +202,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     // For a plain append a known generation is enough: the list may keep growing meanwhile.
                     state = if self.known.generations.get(&key).is_some() && plain { None } else { Some(now) };
                     if met > 1 {
-                        retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
+                        retry.wait_for_others(met, asked_at).await;
                         // If the whole list must be unchanged, what was read before the wait is out of date.
                         state = None;
                     }

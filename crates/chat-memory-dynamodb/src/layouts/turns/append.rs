@@ -17,10 +17,6 @@ use chat_memory_core::error::Error;
 use chat_memory_core::store::{Append, AppendId, Appended, Cost, Expiry, Identity, Record};
 use chat_memory_core::{SessionId, Timestamp};
 
-/// The wait between two attempts that conflicted with another writer; it grows up to the second value.
-const FIRST_CONTENTION_MS: f64 = 5.0;
-const LONGEST_CONTENTION_MS: f64 = 250.0;
-
 /// One append in progress.
 pub(super) struct Attempt<'a> {
     pub(super) session: &'a SessionId,
@@ -199,7 +195,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     let found = if attempt.shared && checked && self.keeps(Rule::TakenBehindPurged) {
                         Some(self.locate_again(attempt, retry).await?)
                     } else if met > 1 || attempt.append.expected().is_some() {
-                        retry.wait((FIRST_CONTENTION_MS * f64::from(met)).min(LONGEST_CONTENTION_MS)).await;
+                        // With an expected position the loss is the answer. The first loss to another writer is usually the only one: the
+                        // next number is free, and trying it takes no read.
+                        if met > 1 {
+                            retry.wait_for_others(met, asked_at).await;
+                        }
                         Some(self.locate(attempt, retry).await?)
                     } else {
                         None
