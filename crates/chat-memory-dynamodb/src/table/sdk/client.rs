@@ -7,12 +7,12 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{self, Region, SharedHttpClient, StalledStreamProtectionConfig};
-use aws_smithy_http_client::tls;
+use aws_sdk_dynamodb::config::{self, Region, StalledStreamProtectionConfig};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use secrecy::ExposeSecret;
 
+use super::http::http_client;
 use super::redact::{UntracedCredentials, untraced};
 use crate::Options;
 use chat_memory_core::error::Error;
@@ -121,11 +121,6 @@ fn credentials_of(options: &Options) -> Option<config::Credentials> {
         let token = given.session_token.as_ref().map(|token| token.expose_secret().to_owned());
         config::Credentials::new(&given.access_key_id, secret, token, None, "chat-memory options")
     })
-}
-
-fn http_client() -> SharedHttpClient {
-    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().tls_provider(ring).build_https()
 }
 
 #[cfg(all(feature = "torture", unix))]

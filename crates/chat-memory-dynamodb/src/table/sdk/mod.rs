@@ -5,6 +5,7 @@ mod control;
 mod expression;
 mod failure;
 mod fault;
+mod http;
 mod keys;
 mod probe;
 mod redact;
