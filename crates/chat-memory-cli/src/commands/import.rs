@@ -75,9 +75,9 @@ pub struct Arguments {
     /// The format of the conversations
     #[arg(long, value_parser = choices(Form::OTHERS).map(Form::from), default_value = "auto")]
     format: Form,
-    /// How many sessions to write concurrently
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: u16,
+    /// How many sessions to write concurrently [default: 8; 64 to a SQLite file, where they share the disk's syncs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
     /// The owner of new sessions, unless the file names one
     #[arg(long)]
     owner: Option<String>,
@@ -86,6 +86,9 @@ pub struct Arguments {
     id_prefix: String,
 }
 
+/// How many conversations are read before they are written, at most.
+const AHEAD: usize = 8;
+
 /// What the reading thread returns: a conversation, and how much of the file was read by then.
 type Read = (Result<Conversation, Error>, u64);
 
@@ -93,9 +96,10 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let interrupt = Interrupt::listen();
     let owner = owner(arguments.owner.as_ref())?;
     let (reader, size) = input(&arguments.file)?;
-    let jobs = usize::from(arguments.jobs);
+    let is_file = app.store_url()?.sqlite().is_some();
+    let jobs = usize::from(arguments.jobs.unwrap_or(if is_file { 64 } else { 8 }));
     let store = interrupt.or_fail(app.store()).await?;
-    let mut lines = read_in_background(reader, arguments.format, &arguments.id_prefix, jobs);
+    let mut lines = read_in_background(reader, arguments.format, &arguments.id_prefix, jobs.min(AHEAD));
 
     let mut import = Import::new(app, size, &arguments.file);
     interrupt.clears(&import.bar);
