@@ -242,12 +242,21 @@ pub struct History {
     pub position: Position,
     /// What it cost.
     pub cost: Cost,
+    /// Where the store found the oldest record, for the cursor.
+    place: Option<[u8; 16]>,
 }
 
 impl History {
     /// Creates a history of these records.
     pub fn new(records: Vec<Record>, complete: bool, position: Position) -> Self {
-        Self { records, complete, position, cost: Cost::default() }
+        Self { records, complete, position, cost: Cost::default(), place: None }
+    }
+
+    /// Sets where the store found the oldest record. For store authors: the cursor of what is [older](Self::older) carries it
+    /// ([`PageCursor::place`]).
+    #[must_use]
+    pub fn with_place(self, place: Option<[u8; 16]>) -> Self {
+        Self { place, ..self }
     }
 
     /// Sets what it cost.
@@ -285,6 +294,6 @@ impl History {
     pub fn older(&self) -> Option<PageCursor> {
         let next = self.position.next();
         let shown = self.records.first().map_or(next, |record| record.seq);
-        (!self.complete).then(|| PageCursor::new(next, shown, self.position.read_at()))
+        (!self.complete).then(|| PageCursor::new(next, shown, self.position.read_at()).with_place(self.place))
     }
 }

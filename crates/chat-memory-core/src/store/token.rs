@@ -30,7 +30,11 @@ impl Fields {
     }
 
     pub(super) fn id(&mut self) -> Option<AppendId> {
-        self.take().map(AppendId::from_bytes)
+        self.bytes().map(AppendId::from_bytes)
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<[u8; 16]> {
+        self.take()
     }
 
     /// Whether all fields were read.
