@@ -190,8 +190,8 @@ impl Use {
     }
 }
 
-/// What the `list` layout needs for sessions. All of it is required from the first write on: older parts of a long session move
-/// into items of their own, and a missing permission must not surface only then.
+/// What the `list` layout needs for sessions. A short one needs less: `PutItem` moves the older part of a long session into an item
+/// of its own and notes what a rewind or a clear removes, `DeleteItem` erases the parts of large records.
 fn of_a_list(options: &Options) -> Vec<Operation> {
     let mut operations = vec![Operation::GetItem];
     if !options.read_only {

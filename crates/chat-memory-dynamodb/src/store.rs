@@ -61,7 +61,9 @@ struct Inner {
     /// What a sample of its items holds, once it was read.
     contents: OnceCell<Contents>,
     /// Set once the table is known to have the other layout.
-    list: OnceCell<Listed<SdkTable, SystemClock>>,
+    list: OnceCell<Arc<Listed<SdkTable, SystemClock>>>,
+    /// The other layout as the options suggest it, before the table was asked.
+    suggested: OnceCell<Arc<Listed<SdkTable, SystemClock>>>,
     entry_ids: EntryIdCache,
 }
 
@@ -74,18 +76,20 @@ enum On<'a> {
 /// Runs the same operation on either layout. If the layout is unknown, the first request reveals it: with the wrong keys it is
 /// refused, and changes nothing.
 macro_rules! on {
-    ($store:expr, $sessions:ident => $run:expr) => {
-        match $store.on().await? {
-            On::List($sessions) => $run.await,
-            On::Turns($sessions) => match $run.await {
-                Err(error) => match $store.is_list_after_all(&error).await? {
-                    Some($sessions) => $run.await,
-                    None => Err(error),
-                },
-                done => done,
-            },
+    ($store:expr, $sessions:ident => $run:expr) => {{
+        let mut on = $store.on().await?;
+        loop {
+            let done = match on {
+                On::List($sessions) => $run.await,
+                On::Turns($sessions) => $run.await,
+            };
+            let Err(error) = done else { break done };
+            match $store.corrected(&on, &error).await? {
+                Some(other) => on = other,
+                None => break Err(error),
+            }
         }
-    };
+    }};
 }
 
 impl DynamoDbStore {
@@ -137,25 +141,40 @@ impl DynamoDbStore {
     fn over(table: SdkTable, options: &Options) -> Self {
         let limits = Limits::new(options.max_record_bytes);
         let turns = Turns::new(table.clone(), SystemClock, common(options), limits).queued(Queues::default());
-        let (layout, contents, list) = Default::default();
+        let (layout, contents, list, suggested) = Default::default();
         let entry_ids = EntryIdCache::new(options.retention);
-        Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list, entry_ids }))
+        Self(Arc::new(Inner { table, options: options.clone(), turns, layout, contents, list, suggested, entry_ids }))
     }
 
     /// The layout, as far as it is known. The table's keys are requested only if the options hint that it may not have the `turns`
-    /// layout.
+    /// layout, but do not suggest the other one's keys.
     async fn on(&self) -> Result<On<'_>, Error> {
         let options = &self.0.options;
-        let layout = match (self.0.list.get(), options.settled_layout()) {
-            (Some(list), _) => return Ok(On::List(list)),
-            (None, Some(settled)) => settled,
-            (None, None) if options.hints_at_list() => self.found_layout().await?,
-            (None, None) => Layout::Turns,
+        let layout = match (self.listed(), options.settled_layout(), self.0.layout.get()) {
+            (Some(list), ..) => return Ok(On::List(list)),
+            (None, Some(settled), _) => settled,
+            (None, None, Some(found)) => *found,
+            (None, None, None) if options.suggests_list() => {
+                let suggested = self.0.suggested.get_or_try_init(async || self.listed_with(None).await.map(Arc::new));
+                return Ok(On::List(suggested.await?));
+            }
+            (None, None, None) if options.hints_at_list() => self.found_layout().await?,
+            (None, None, None) => Layout::Turns,
         };
         match layout {
             Layout::List => self.list().await.map(On::List),
             Layout::Turns => Ok(On::Turns(&self.0.turns)),
         }
+    }
+
+    /// The `list` layout, if the table is known to have it, or if the options suggest it and nothing has contradicted.
+    fn listed(&self) -> Option<&Listed<SdkTable, SystemClock>> {
+        let suggested = self.0.suggested.get().filter(|_| self.0.layout.get().is_none());
+        self.0.list.get().or(suggested).map(Arc::as_ref)
+    }
+
+    fn is_list(&self) -> bool {
+        self.listed().is_some() || self.0.options.settled_layout() == Some(Layout::List)
     }
 
     /// Detects the table's layout from its keys and, if it has two, from a sample of its items. Done once.
@@ -220,14 +239,18 @@ impl DynamoDbStore {
         }
     }
 
-    /// Returns the `list` layout if the error was about keys and the table turns out to have that layout.
-    async fn is_list_after_all(&self, error: &Error) -> Result<Option<&Listed<SdkTable, SystemClock>>, Error> {
+    /// Returns what the table turns out to be if the error was about keys and another layout, or other keys, were tried.
+    async fn corrected(&self, tried: &On<'_>, error: &Error) -> Result<Option<On<'_>>, Error> {
         let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
         let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
-        if !is_about_keys || self.0.options.settled_layout().is_some() || self.found_layout().await? == Layout::Turns {
+        if !is_about_keys || self.0.options.settled_layout().is_some() || self.0.list.initialized() {
             return Ok(None);
         }
-        self.list().await.map(Some)
+        match (tried, self.found_layout().await?) {
+            (On::Turns(_), Layout::Turns) => Ok(None),
+            (On::List(_), Layout::Turns) => Ok(Some(On::Turns(&self.0.turns))),
+            (_, Layout::List) => self.list().await.map(On::List).map(Some),
+        }
     }
 
     async fn list(&self) -> Result<&Listed<SdkTable, SystemClock>, Error> {
@@ -237,36 +260,46 @@ impl DynamoDbStore {
                 None if options.asks_for_keys() => Some(self.schema().await?),
                 known => known,
             };
-            let table = self.0.table.with_list_keys(options, schema)?;
-            let mut dialect = options.dialect.or_else(|| list::dialect_of_keys(table.keys.names()));
-            if let (None, Some(name)) = (dialect, &options.list_attribute) {
-                // The content of the named list shows its dialect.
-                dialect = self.contents().await?.attributes.get(name).copied();
-            }
-            let common = common(options);
-            let settings = list::Settings {
-                ids: list::Ids {
-                    partitions: common.partitions.clone(),
-                    sort: match (&table.keys.sort, &options.sort_value) {
-                        (None, _) => list::Sort::None,
-                        (Some(_), Some(value)) => list::Sort::Fixed(value.clone()),
-                        (Some(name), None) => list::Sort::Free(name.clone()),
-                    },
-                },
-                lists: options.lists(dialect),
-                dialect,
-                partition_key: table.keys.partition.clone(),
-                ttl_attribute: options.ttl_attribute.clone(),
-                roll_bytes: match options.roll {
-                    Roll::Off => None,
-                    Roll::At(bytes) => Some(bytes),
-                },
-                record_bytes: options.max_record_bytes,
-                item_bytes: MAX_ITEM,
-            };
-            Ok(Listed::new(table, SystemClock, common, settings).queued(Queues::default()))
+            let is_as_suggested = schema.as_ref().is_some_and(|schema| schema.sort.is_none());
+            let list = self.listed_with(schema).await?;
+            // What was remembered of sessions until now stays.
+            let suggested = self.0.suggested.get().filter(|_| is_as_suggested);
+            Ok(suggested.map_or_else(|| Arc::new(list), Arc::clone))
         });
-        opened.await
+        opened.await.map(Arc::as_ref)
+    }
+
+    /// The `list` layout in a table with these keys, or with those of the options.
+    async fn listed_with(&self, schema: Option<Schema>) -> Result<Listed<SdkTable, SystemClock>, Error> {
+        let options = &self.0.options;
+        let table = self.0.table.with_list_keys(options, schema)?;
+        let mut dialect = options.dialect.or_else(|| list::dialect_of_keys(table.keys.names()));
+        if let (None, Some(name)) = (dialect, &options.list_attribute) {
+            // The content of the named list shows its dialect.
+            dialect = self.contents().await?.attributes.get(name).copied();
+        }
+        let common = common(options);
+        let settings = list::Settings {
+            ids: list::Ids {
+                partitions: common.partitions.clone(),
+                sort: match (&table.keys.sort, &options.sort_value) {
+                    (None, _) => list::Sort::None,
+                    (Some(_), Some(value)) => list::Sort::Fixed(value.clone()),
+                    (Some(name), None) => list::Sort::Free(name.clone()),
+                },
+            },
+            lists: options.lists(dialect),
+            dialect,
+            partition_key: table.keys.partition.clone(),
+            ttl_attribute: options.ttl_attribute.clone(),
+            roll_bytes: match options.roll {
+                Roll::Off => None,
+                Roll::At(bytes) => Some(bytes),
+            },
+            record_bytes: options.max_record_bytes,
+            item_bytes: MAX_ITEM,
+        };
+        Ok(Listed::new(table, SystemClock, common, settings).queued(Queues::default()))
     }
 
     /// The layout of sessions in the table. If the options do not give it, the table's keys are requested, once, and, if it has
@@ -326,12 +359,7 @@ impl DynamoDbStore {
     /// ```
     pub fn checkpoints(&self, options: CheckpointOptions) -> CheckpointStore {
         let own = &self.0.options;
-        let rows = TableRows {
-            table: self.0.table.clone(),
-            clock: SystemClock,
-            deadline: own.deadline,
-            is_list: self.0.list.initialized() || own.settled_layout() == Some(Layout::List),
-        };
+        let rows = TableRows { table: self.0.table.clone(), clock: SystemClock, deadline: own.deadline, is_list: self.is_list() };
         let retention = options.retention.or(own.retention);
         CheckpointStore::new(rows, options.with_namespace(own.namespace.clone()).with_retention(retention))
     }
@@ -345,8 +373,7 @@ impl DynamoDbStore {
 #[async_trait]
 impl ChatStore for DynamoDbStore {
     fn capabilities(&self) -> Capabilities {
-        let is_list = self.0.list.initialized() || self.0.options.settled_layout() == Some(Layout::List);
-        if is_list { list::CAPABILITIES } else { turns::CAPABILITIES }
+        if self.is_list() { list::CAPABILITIES } else { turns::CAPABILITIES }
     }
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -397,7 +424,7 @@ impl ChatStore for DynamoDbStore {
     }
 
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
-        Some(match self.0.list.get() {
+        Some(match self.listed() {
             Some(list) => list.write_units(session, appends),
             None => self.0.turns.write_units(session, appends),
         })

@@ -8,3 +8,4 @@ pub(crate) mod sessions;
 pub(crate) mod size;
 pub(crate) mod swept;
 pub(crate) mod timing;
+pub(crate) mod typed;

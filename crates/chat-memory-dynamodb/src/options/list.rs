@@ -19,6 +19,13 @@ impl Options {
         self.layout.or(is_list.then_some(Layout::List))
     }
 
+    /// Whether the options say enough to try the `list` layout before the table's keys are requested: a table without a sort key
+    /// whose partition key they name (by another name than that of our own tables). If that is wrong, the first request is refused for its keys, and changes nothing.
+    pub(crate) fn suggests_list(&self) -> bool {
+        let is_named = self.partition_key.as_deref().is_some_and(|name| name != names::PARTITION_KEY);
+        self.said_layout() == Some(Layout::List) && is_named && self.sort_key.is_none()
+    }
+
     /// Whether to request the table's keys before the first request, since they are unlikely to be those of the `turns` layout.
     pub(crate) fn hints_at_list(&self) -> bool {
         self.dialect.is_some() || self.partition_key_name() != names::PARTITION_KEY || self.sort_key_name() != names::SORT_KEY

@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::iam::Operation;
 use chat_memory_core::Timestamp;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
@@ -233,9 +232,6 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
     fn lacks_sort_key(&self) -> bool {
         false
     }
-
-    /// Tests on a reserved key whether the credentials allow an operation; changes nothing.
-    async fn try_out(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Fault>;
 }
 
 /// Time and randomness, as the protocol uses them.

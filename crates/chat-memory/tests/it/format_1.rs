@@ -16,15 +16,24 @@ use chat_memory_testkit::{client, dynamodb_endpoint, table_name};
 use serde_json::{Value, json};
 
 /// Converts a value in DynamoDB's own JSON.
-fn attribute(value: &Value) -> AttributeValue {
+pub fn attribute(value: &Value) -> AttributeValue {
     let (kind, value) = value.as_object().and_then(|typed| typed.iter().next()).expect("a typed value");
     let text = || value.as_str().expect("a string").to_owned();
     match kind.as_str() {
         "S" => AttributeValue::S(text()),
         "N" => AttributeValue::N(text()),
         "B" => AttributeValue::B(Blob::new(base64::engine::general_purpose::STANDARD.decode(text()).expect("base64"))),
+        "BS" => {
+            let bytes = |value: &Value| attribute(&json!({ "B": value })).as_b().expect("bytes").clone();
+            AttributeValue::Bs(value.as_array().expect("a set").iter().map(bytes).collect())
+        }
+        "M" => {
+            let fields = value.as_object().expect("a map").iter();
+            AttributeValue::M(fields.map(|(name, value)| (name.clone(), attribute(value))).collect())
+        }
         "L" => AttributeValue::L(value.as_array().expect("a list").iter().map(attribute).collect()),
         "NULL" => AttributeValue::Null(true),
+        "BOOL" => AttributeValue::Bool(value.as_bool().expect("a boolean")),
         other => panic!("the fixture has no {other}"),
     }
 }

@@ -150,6 +150,9 @@ async fn use_fully(store: &DynamoDbStore) {
         let append = Append::new([Message::user(format!("{turn} {}", "x".repeat(1_000)))]);
         store.append(&session, &append).await.expect("an append");
     }
+    // Its parts are deleted by the sweep.
+    let large = Append::new([Message::user("x".repeat(300_000))]);
+    store.append(&session, &large).await.expect("an append");
     let history = store.load(&session, &Load::all()).await.expect("a load");
     let rewind = Append::rewind(&history, 2, None::<Message>).expect("a record that is there");
     store.append(&session, &rewind).await.expect("a rewind");

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::Load;
 use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Layout, Options, Roll};
 use chat_memory::{Append, ChatStore, ErrorKind, Message, Namespace, Role, SessionId};
-use chat_memory_testkit::{Fault, FaultProxy, Request, dynamodb_endpoint};
+use chat_memory_testkit::{Answer, Fault, FaultProxy, Request, dynamodb_endpoint};
 use serde_json::Value;
 
 /// What the originals wrote, as scanned: from the shared directory if it exists, otherwise our own small sample of the same
@@ -248,17 +248,59 @@ async fn turn_cost_is_flat_beyond_the_rolling_size() {
 }
 
 #[tokio::test]
-async fn warm_append_is_one_request_after_a_permission_check() {
+async fn first_append_reads_the_session_and_a_warm_one_is_one_request() {
     let proxy = FaultProxy::start(&dynamodb_endpoint(), |_: &Request| Fault::Pass);
     let table = crate::list::new_table("id", None).await;
     let store = crate::list::open(table, |options| options.with_endpoint(proxy.url())).await.expect("a store");
     let session = crate::dynamodb::session("warm");
     store.append(&session, &Append::new(crate::dynamodb::turn(0, 300))).await.expect("an append");
-    let tried = ["PutItem", "DeleteItem", "GetItem", "UpdateItem"].map(|operation| proxy.count(operation) > 0);
-    assert_eq!(tried, [true; 4], "{:?}", proxy.counts());
+    let sent = ["GetItem", "UpdateItem", "PutItem", "DeleteItem"].map(|operation| proxy.count(operation));
+    assert_eq!(sent, [1, 1, 0, 0], "permissions are found out when they are needed: {:?}", proxy.counts());
     proxy.forget();
     store.append(&session, &Append::new(crate::dynamodb::turn(1, 300))).await.expect("an append");
     assert_eq!((proxy.count("UpdateItem"), proxy.counts().values().sum::<u64>()), (1, 1), "a warm append");
+}
+
+#[tokio::test]
+async fn page_after_an_originals_clear_shows_nothing_cleared() {
+    let table = crate::list::new_table("id", None).await;
+    let with = |options: Options| options.with_dialect(Dialect::Js).with_roll(Roll::At(4_000));
+    let store = crate::list::open(table.clone(), with).await.expect("a store");
+    let session = crate::dynamodb::session("cleared");
+    for n in 0..20 {
+        store.append(&session, &Append::new(crate::dynamodb::turn(n, 300))).await.expect("an append");
+    }
+    let newest = store.load(&session, &Load::last(24)).await.expect("a load");
+    let older = newest.older().expect("there is more");
+    assert!(older.place().is_some(), "the oldest record of the page is in a segment");
+    let page = store.load(&session, &Load::last(2).before(older)).await.expect("a page");
+    assert_eq!(page.messages().cloned().collect::<Vec<_>>(), crate::dynamodb::turn(7, 300));
+
+    // The original deletes its item, and the session grows again beyond the page.
+    let delete = crate::dynamodb::client().delete_item().table_name(&table).key("id", AttributeValue::S(session.to_string()));
+    delete.send().await.expect("a delete");
+    for n in 100..120 {
+        store.append(&session, &Append::new(crate::dynamodb::turn(n, 300))).await.expect("an append");
+    }
+    let page = store.load(&session, &Load::last(2).before(older)).await.expect("a page");
+    assert_eq!(page.messages().cloned().collect::<Vec<_>>(), crate::dynamodb::turn(107, 300));
+}
+
+#[tokio::test]
+async fn append_lands_without_permission_to_roll() {
+    let denied = |request: &Request| match request.operation.as_str() {
+        "PutItem" => Fault::Answer(Answer::access_denied("dynamodb:PutItem", "chats")),
+        _ => Fault::Pass,
+    };
+    let proxy = FaultProxy::start(&dynamodb_endpoint(), denied);
+    let table = crate::list::new_table("id", None).await;
+    let store = crate::list::open(table, |options| options.with_endpoint(proxy.url()).with_roll(Roll::At(4_000)));
+    let (store, session) = (store.await.expect("a store"), crate::dynamodb::session("denied"));
+    for n in 0..10 {
+        store.append(&session, &Append::new(crate::dynamodb::turn(n, 300))).await.expect("an append");
+    }
+    assert_eq!(all(&store, &session).await.len(), 20);
+    assert_eq!(proxy.count("PutItem"), 1, "a process asks once");
 }
 
 /// Returns an item of a list, raw.

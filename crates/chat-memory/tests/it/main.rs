@@ -28,6 +28,7 @@ mod format_2;
 mod fuzz_targets;
 mod iam;
 mod large;
+mod list_format_1;
 #[cfg(feature = "dynamodb")]
 mod list_hidden;
 mod list_layout;

@@ -8,6 +8,7 @@ use super::element::{self, Dialect};
 use super::find::{FoundAppend, Since};
 use super::generations::{Generation, as_known};
 use super::load::LOOK_AGAIN_MS;
+use super::roll::Rolling;
 use super::state::{Bare, Parts, State};
 use super::{Listed, Rule, attributes, retry};
 use crate::common::names::{LIST_IDS, secs};
@@ -42,6 +43,7 @@ pub(super) struct Attempt<'a> {
     pub(super) notes: Vec<String>,
     /// What a clear removed.
     pub(super) took: Took,
+    pub(super) rolling: Rolling,
     pub(super) cost: Cost,
 }
 
@@ -90,7 +92,6 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let _turn = self.turn(session, &retry).await?;
         let mut cost = Cost::default();
         let ttl = self.ttl_attribute(&mut cost, &mut retry).await?;
-        let first = self.first_state(session, ttl.as_deref(), &mut cost).await?;
         let now = self.clock.now().wall;
         let since = Since::time(match append.identity() {
             Identity::New => now,
@@ -112,9 +113,10 @@ impl<T: Table, C: Clock> Listed<T, C> {
             parts: None,
             notes: Vec::new(),
             took: Took::default(),
+            rolling: Rolling::default(),
             cost,
         };
-        match self.settle(&mut attempt, first, &mut retry).await {
+        match self.settle(&mut attempt, &mut retry).await {
             Ok(appended) => Ok((appended, attempt.took)),
             Err(error) => {
                 self.known.generations.forget(&key);
@@ -123,18 +125,12 @@ impl<T: Table, C: Clock> Listed<T, C> {
         }
     }
 
-    /// `state` is the session as it was read before, if it was.
-    async fn settle(
-        &self,
-        attempt: &mut Attempt<'_>,
-        mut state: Option<State>,
-        retry: &mut Retry<'_, C>,
-    ) -> Result<Appended, Error> {
+    async fn settle(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<Appended, Error> {
         let key = self.settings.ids.key(attempt.session)?;
         self.write_parts(attempt, retry).await?;
         let plain = attempt.append.rewinds_to().is_none() && attempt.append.expected().is_none() && !attempt.shared;
-        let mut missed: Option<State> = None;
-        let (mut met, mut rolled) = (0_u32, false);
+        let (mut state, mut missed): (Option<State>, Option<State>) = (None, None);
+        let mut met = 0_u32;
         loop {
             retry.check_contention()?;
             // A request in flight may have landed and been rolled away since; then the ids of the new generation cannot tell. So a
@@ -144,10 +140,12 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 let may_trust = !attempt.in_doubt || attempt.asked == Some(known.generation) || !self.keeps(Rule::OwnGeneration);
                 plain && state.is_none() && may_trust
             });
-            let ready = match known {
-                Some(known) => {
+            let known = known.map(|known| Ok::<_, Error>((known, self.elements(attempt, known.dialect, None)?))).transpose()?;
+            let ready = match known.filter(|(known, elements)| !self.is_due(attempt, known.bytes, elements)) {
+                Some((known, elements)) => {
                     attempt.lands_from(known.next);
-                    self.appending(attempt, Some(known.generation), true, known.dialect)?
+                    attempt.rolling.leave();
+                    self.appending(attempt, Some(known.generation), true, known.dialect, elements)?
                 }
                 None => {
                     if state.is_none() {
@@ -187,6 +185,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     // append has been searched for, an error must not claim that it did not land.
                     let was_in_doubt = std::mem::replace(&mut attempt.in_doubt, true);
                     met += 1;
+                    attempt.rolling.lost();
                     self.known.generations.forget(&key);
                     let ttl = attempt.ttl.clone();
                     let now = self.read_state(attempt.session, attributes(item.as_ref()), ttl.as_deref())?;
@@ -207,12 +206,9 @@ impl<T: Table, C: Clock> Listed<T, C> {
                         state = None;
                     }
                 }
-                Err(fault) if fault.error.is_too_large() && !rolled && self.settings.roll_bytes.is_some() => {
-                    // The originals filled up the item: roll its older part first.
-                    rolled = true;
-                    if !self.make_room(attempt.session, &mut attempt.cost, retry).await? {
-                        return Err(too_full(fault.error));
-                    }
+                Err(fault) if fault.error.is_too_large() && !attempt.rolling.is_forced && self.settings.roll_bytes.is_some() => {
+                    // The originals filled up the item: its older part moves first.
+                    attempt.rolling.is_forced = true;
                     state = None;
                 }
                 Err(fault) if fault.error.is_too_large() => return Err(too_full(fault.error)),
@@ -271,7 +267,14 @@ impl<T: Table, C: Clock> Listed<T, C> {
             let (requires, starts) = (state.generation, state.log.next() == 0);
             return Ok(update.map(|update| Ready { update, requires, dialect, starts }));
         }
-        let mut ready = self.appending(attempt, state.generation, state.exists, dialect)?;
+        let elements = self.elements(attempt, dialect, None)?;
+        if self.is_due(attempt, state.bytes, &elements)
+            && let Some(update) = self.rolling(attempt, state, dialect, &elements, retry).await?
+        {
+            return Ok(Some(Ready { update, requires: state.generation, dialect, starts: false }));
+        }
+        attempt.rolling.leave();
+        let mut ready = self.appending(attempt, state.generation, state.exists, dialect, elements)?;
         ready.starts = state.log.next() == 0;
         if attempt.append.expected().is_some() || state.exists && state.generation.is_none() {
             ready.update.conditions.extend(self.as_read(state));
@@ -295,6 +298,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         generation: Option<Generation>,
         exists: bool,
         dialect: Dialect,
+        elements: Vec<AttributeValue>,
     ) -> Result<Ready, Error> {
         let requires = generation.filter(|_| self.keeps(Rule::Generation));
         let mut conditions = as_known(generation, exists);
@@ -304,18 +308,22 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let id = Blob::new(attempt.id.as_bytes());
         let once = self.keeps(Rule::Once);
         conditions.extend(once.then(|| Condition::Lacks(LIST_IDS.to_owned(), id.clone())));
-        if let (Some(ttl), Some(_)) = (&attempt.ttl, self.common.retention) {
-            conditions.push(Condition::Unexpired(ttl.clone(), attempt.now));
-        }
+        conditions.extend(self.unexpired(attempt));
         let new = generation.is_none().then(|| Generation::random().set());
         let update = Update {
             key: self.settings.ids.key(attempt.session)?,
             conditions,
             set: new.into_iter().chain(self.expiry(attempt)).collect(),
-            append: Some((self.list_name(dialect).to_owned(), self.elements(attempt, dialect, None)?)),
+            append: Some((self.list_name(dialect).to_owned(), elements)),
             add: once.then(|| (LIST_IDS.to_owned(), id)),
         };
         Ok(Ready { update, requires, dialect, starts: false })
+    }
+
+    /// The condition that the session has not expired, with a retention.
+    pub(super) fn unexpired(&self, attempt: &Attempt<'_>) -> Option<Condition> {
+        self.common.retention?;
+        Some(Condition::Unexpired(attempt.ttl.clone()?, attempt.now))
     }
 
     /// The session's expiry if nothing more is appended; `None` without a retention.
@@ -390,8 +398,9 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
         let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_at), attempt.now);
         appended.started = ready.starts;
-        // The append is done. What follows only makes the next one cheaper, and must not make this one fail.
-        self.roll_if_due(attempt.session, &item, &state, &mut attempt.cost).await;
+        if ready.requires.is_some() {
+            self.delete_unused(attempt).await;
+        }
         appended.cost = attempt.cost;
         Ok(appended)
     }

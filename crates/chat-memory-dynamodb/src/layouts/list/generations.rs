@@ -52,6 +52,8 @@ pub(super) struct CachedGeneration {
     pub(super) dialect: Dialect,
     /// The next number at the time it was learned.
     pub(super) next: u64,
+    /// The size of the item at that time, without its keys.
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +70,10 @@ impl GenerationCache {
             known.clear();
         }
         match now.generation {
-            Some(generation) => drop(known.insert(key.clone(), CachedGeneration { generation, dialect, next: now.log.next() })),
+            Some(generation) => {
+                let cached = CachedGeneration { generation, dialect, next: now.log.next(), bytes: now.bytes };
+                known.insert(key.clone(), cached);
+            }
             None => drop(known.remove(key)),
         }
     }

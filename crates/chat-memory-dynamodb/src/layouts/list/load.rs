@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use uuid::Uuid;
+
 use super::side::{SideItem, circle};
 use super::state::{Entry, Log, State};
 use super::{Listed, Rule};
@@ -80,10 +82,12 @@ impl<T: Table, C: Clock> Listed<T, C> {
         if self.is_expired(state) {
             walk.end();
         }
-        let mut older: Option<Log> = None;
+        let mut older: Option<(String, Log)> = None;
         let mut seen = HashSet::new();
+        let mut jump = load.before.and_then(|cursor| cursor.place());
+        let mut place = None;
         loop {
-            let log = older.as_ref().unwrap_or(&state.log);
+            let log = older.as_ref().map_or(&state.log, |(_, log)| log);
             for entry in log.entries.iter().rev() {
                 let Some(wanted) = walk.wants() else { break };
                 if entry.bare.seq > wanted {
@@ -98,12 +102,20 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     break;
                 }
                 match self.whole(session, log, entry, cost, retry).await? {
-                    Some(record) => walk.take(record),
+                    Some(record) => {
+                        walk.take(record);
+                        place = older.as_ref().and_then(|(id, _)| Uuid::try_parse(id).ok()).map(Uuid::into_bytes);
+                    }
                     None => return Ok(Step::Missing(format!("a part of record {}", entry.bare.seq))),
                 }
             }
-            if walk.wants().is_none() {
-                break;
+            let Some(wanted) = walk.wants() else { break };
+            if let Some((_, at)) = jump.take_if(|(seq, _)| *seq == wanted)
+                && let Some(found) =
+                    self.segment_at(session, state, Uuid::from_bytes(at).to_string(), wanted, cost, retry).await?
+            {
+                older = Some(found);
+                continue;
             }
             let Some(id) = log.head.segment.clone() else {
                 walk.end();
@@ -124,7 +136,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                             log.head.next
                         )));
                     }
-                    older = Some(next);
+                    older = Some((id, next));
                 }
                 // An original wrote back what it had read before it was cleared; the history ends here.
                 Some(SideItem::Swept { .. }) if unchanged => walk.end(),
@@ -137,7 +149,30 @@ impl<T: Table, C: Clock> Listed<T, C> {
             }
         }
         let (records, complete) = walk.finish();
-        Ok(Step::Done(Box::new(History::new(records, complete, position))))
+        Ok(Step::Done(Box::new(History::new(records, complete, position).with_place(place))))
+    }
+
+    /// The segment in which the reader of an earlier page found this record, if the list still leads to it. A load that wants
+    /// exactly this record has read everything that was appended since, so nothing has taken it back.
+    async fn segment_at(
+        &self,
+        session: &SessionId,
+        state: &State,
+        id: String,
+        seq: u64,
+        cost: &mut Cost,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Option<(String, Log)>, Error> {
+        let root = state.log.head.root.as_ref();
+        let is_checked = self.keeps(Rule::SameChain);
+        // LangChain Python may have brought back an older list, which leads to other segments under the same root.
+        if is_checked && (root.is_none() || state.python.is_some()) {
+            return Ok(None);
+        }
+        let Some(SideItem::Segment(log)) = self.read_side_item(session, &id, cost, retry).await? else { return Ok(None) };
+        let is_of_chain = root == Some(&id) || log.head.root.as_ref() == root || !is_checked;
+        let has_record = log.entries.iter().any(|entry| entry.bare.seq == seq);
+        Ok((is_of_chain && has_record).then_some((id, log)))
     }
 
     /// Reads a record with its messages, wherever they are stored; `None` if parts of it are missing.

@@ -22,6 +22,8 @@ mod sweep;
 mod sweep_table;
 mod value;
 
+use std::sync::atomic::AtomicBool;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(crate) use contents::Contents;
@@ -78,7 +80,8 @@ impl Protocol for PerSession {
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     generations: generations::GenerationCache,
-    tried_out: tokio::sync::OnceCell<()>,
+    /// Set once this process was denied to write segments: it does not ask again with each append.
+    roll_denied: AtomicBool,
     /// The dialect of a new session, if the table's items show it.
     usual: tokio::sync::OnceCell<Dialect>,
 }
@@ -100,6 +103,10 @@ pub(crate) enum Rule {
     LookAgain,
     /// A repeat requires the generation that the previous request required, whatever other appends have learned meanwhile.
     OwnGeneration,
+    /// A segment is stored before a list leads to it.
+    SegmentFirst,
+    /// A page continues in the segment that its cursor names only if the list still leads to it.
+    SameChain,
 }
 
 impl<T: Table, C: Clock> Listed<T, C> {

@@ -13,6 +13,7 @@ use super::state::{Bare, Entry, Head, Log, Parts, State, mark_of};
 use super::{Listed, Rule, retry};
 use crate::common::names::{LIST_HEAD, LIST_IDS};
 use crate::common::retry::Retry;
+use crate::common::size::value_bytes;
 use crate::table::{Clock, Table, Update};
 use chat_memory_core::error::Error;
 use chat_memory_core::{SessionId, Timestamp};
@@ -55,8 +56,10 @@ impl<T: Table, C: Clock> Listed<T, C> {
                     Some(SideItem::Segment(log)) => log,
                     _ if !unchanged => return Ok(None),
                     // As in a load: an original brought back a list whose segments were swept, or they have expired.
-                    Some(SideItem::Swept { .. }) => Log { head: Head { segment: None, ..kept.head }, ..kept },
-                    None if self.common.retention.is_some() => Log { head: Head { segment: None, ..kept.head }, ..kept },
+                    Some(SideItem::Swept { .. }) => Log { head: Head { segment: None, root: None, ..kept.head }, ..kept },
+                    None if self.common.retention.is_some() => {
+                        Log { head: Head { segment: None, root: None, ..kept.head }, ..kept }
+                    }
                     _ => return Err(lost(attempt.session, &format!("the segment {id:?}"))),
                 };
                 self.take_away(&mut gone, &kept, to, attempt.now);
@@ -73,9 +76,21 @@ impl<T: Table, C: Clock> Listed<T, C> {
             retry!(retry, self.table.put(&note, &[], &mut attempt.cost))?;
             kept.head.gone = Some(id);
         }
-        let (head, mut elements) = self.unify(attempt.session, kept, dialect)?;
-        let mut head = head;
-        if attempt.append.entries().is_empty() {
+        let kept = self.unify(attempt.session, kept, dialect)?;
+        let added = match attempt.append.entries() {
+            [] => Vec::new(),
+            _ => self.elements(attempt, dialect, Some(seq))?,
+        };
+        let bytes = kept.elements.iter().map(|(_, element)| 1 + value_bytes(element)).sum();
+        attempt.rolling.leave();
+        let shorter = if !added.is_empty() && self.is_due(attempt, bytes, &added) {
+            self.shorten(attempt, &kept, dialect, &added, retry).await?
+        } else {
+            None
+        };
+        let (mut head, mut elements) =
+            shorter.unwrap_or_else(|| (kept.head, kept.elements.into_iter().map(|(_, element)| element).collect()));
+        if added.is_empty() {
             let bare = Bare {
                 seq,
                 append_id: attempt.id,
@@ -89,7 +104,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 Some(last) => *last = followed_by(attempt.session, dialect, last, &bare)?,
             }
         } else {
-            elements.extend(self.elements(attempt, dialect, Some(seq))?);
+            elements.extend(added);
         }
         let mut update = self.rewrite(attempt.session, state, dialect, &head, elements)?;
         update.set.extend(self.expiry(attempt));
@@ -131,16 +146,16 @@ impl<T: Table, C: Clock> Listed<T, C> {
         gone.parts.extend(away.iter().filter_map(|entry| entry.parts.clone()).collect::<Vec<Parts>>());
     }
 
-    /// Converts the elements to one dialect. The head is returned separately.
-    fn unify(&self, session: &SessionId, log: Log, dialect: Dialect) -> Result<(Head, Vec<AttributeValue>), Error> {
+    /// Converts the elements to one dialect.
+    fn unify(&self, session: &SessionId, log: Log, dialect: Dialect) -> Result<Log, Error> {
         let elements = log.elements.into_iter().map(|(form, value)| {
             if form == dialect {
-                return Ok(value);
+                return Ok((form, value));
             }
             let read = element::decode(&value).map_err(|why| unreadable(session, &why))?;
-            Ok(element::encode(dialect, &read.message, read.mark))
+            Ok((dialect, element::encode(dialect, &read.message, read.mark)))
         });
-        Ok((log.head, elements.collect::<Result<_, Error>>()?))
+        Ok(Log { elements: elements.collect::<Result<_, Error>>()?, ..log })
     }
 }
 

@@ -1,24 +1,66 @@
-//! Rolling: beyond a size, the older part of a list becomes a segment, so that the next append does not pay for it.
+//! Rolling: an append that would make an item larger than the rolling size moves the older part of the list into a segment and
+//! writes the rest of the list together with its own elements. So no append pays for the whole item twice.
 
+use std::sync::atomic::Ordering;
+
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use super::element;
-use super::state::{Entry, Head, State};
-use super::{Listed, attributes};
+use super::append::Attempt;
+use super::element::{self, Dialect};
+use super::state::{Head, Log, State};
+use super::{Listed, Rule};
+use crate::common::names::LIST_IDS;
 use crate::common::retry::Retry;
-use crate::common::size::{item_bytes, value_bytes, write_units};
-use crate::table::{Clock, Item, Table, Updated};
+use crate::common::size::{value_bytes, write_units};
+use crate::table::{Clock, Condition, Table, Update};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, Cost};
+use chat_memory_core::store::Append;
 
 /// Bytes of an item that a segment leaves for its key and for what it stores besides its elements.
 const SEGMENT_MARGIN: usize = 4 * 1024;
 
+/// How many times smaller a segment is than its elements, for estimates: real conversations compress to a fifth or a quarter.
+const SEGMENT_RATIO: usize = 4;
+
+/// A segment that an attempt has written.
+#[derive(Debug, Clone, PartialEq)]
+struct Segment {
+    id: String,
+    head: Head,
+    elements: Vec<AttributeValue>,
+}
+
+/// How an attempt rolls.
+#[derive(Debug, Default)]
+pub(super) struct Rolling {
+    /// The segments to which its request leads.
+    segments: Vec<Segment>,
+    /// Those to which an earlier request led.
+    unused: Vec<String>,
+    /// Rolling failed, or another writer came first: the next append rolls.
+    given_up: bool,
+    /// DynamoDB does not let the item grow: only a request that rolls can land.
+    pub(super) is_forced: bool,
+}
+
+impl Rolling {
+    /// The next request leads to none of the segments.
+    pub(super) fn leave(&mut self) {
+        self.unused.extend(self.segments.drain(..).map(|segment| segment.id));
+    }
+
+    /// A request was refused since the item had changed.
+    pub(super) fn lost(&mut self) {
+        self.given_up |= !self.segments.is_empty();
+    }
+}
+
 impl<T: Table, C: Clock> Listed<T, C> {
-    /// Estimates the write units of these appends to a new session. Each pays for the whole item, and some for a roll: the item and
-    /// the segment that it creates.
+    /// Estimates the write units of these appends to a new session. Each pays for the whole item, and one that rolls also for the
+    /// segment that it creates.
     pub(crate) fn write_units(&self, session: &SessionId, appends: &[Append]) -> f64 {
         let dialect = self.form_of_new();
         let empty = session.as_str().len() + 64;
@@ -27,153 +69,176 @@ impl<T: Table, C: Clock> Listed<T, C> {
             let elements = append.messages().map(|message| element::encode(dialect, message, element::Mark::new()));
             // The record's mark, and its id among those that the item remembers.
             let bytes = elements.map(|element| 1 + value_bytes(&element)).sum::<usize>() + 80 + 16;
+            let before = item;
             item += bytes;
-            units += write_units(item);
             if let Some(limit) = self.settings.roll_bytes.filter(|limit| item > *limit) {
                 let kept = (limit / 4).max(bytes).min(item);
-                units += write_units(item - kept) + write_units(item);
+                units += write_units((item - kept) / SEGMENT_RATIO);
                 item = empty + kept;
             }
+            units += write_units(before.max(item));
         }
         units as f64
     }
 
-    /// Rolls a session's item if it has grown beyond the size. After a failure the next append tries again.
-    pub(super) async fn roll_if_due(&self, session: &SessionId, item: &Item, state: &State, cost: &mut Cost) {
-        let Some(limit) = self.settings.roll_bytes else { return };
-        if item_bytes(item) <= limit {
-            return;
-        }
-        let mut retry = self.retry();
-        if let Err(error) = self.roll(session, state, limit, cost, &mut retry).await {
-            tracing::warn!(%error, "moving older records of a session to a segment failed; the next append retries");
-        }
+    /// Whether an append of these elements rolls an item of this size.
+    pub(super) fn is_due(&self, attempt: &Attempt<'_>, item: usize, elements: &[AttributeValue]) -> bool {
+        let Some(limit) = self.settings.roll_bytes else { return false };
+        let may_roll = !attempt.rolling.given_up && !self.known.roll_denied.load(Ordering::Relaxed);
+        attempt.rolling.is_forced || may_roll && item + bytes_of(elements) > limit
     }
 
-    /// Makes room in an item that DynamoDB refuses to let grow. Returns whether there is room now.
-    pub(super) async fn make_room(&self, session: &SessionId, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
-        let Some(limit) = self.settings.roll_bytes else { return Ok(false) };
-        let mut rolled = false;
-        // An item filled by an original takes two segments at most, since an item holds no more than that.
-        for _ in 0..3 {
-            let state = self.state(session, false, None, cost, retry).await?;
-            if !self.roll(session, &state, limit, cost, retry).await? {
-                break;
-            }
-            rolled = true;
-        }
-        Ok(rolled)
-    }
-
-    /// Moves the older part of a list into a segment. Returns whether it was moved, by us or by another writer.
-    async fn roll(
+    /// Builds the request of a plain append that rolls: it replaces the list that was read by its newer part and these elements.
+    ///
+    /// Returns `None` if nothing moves.
+    pub(super) async fn rolling(
         &self,
-        session: &SessionId,
+        attempt: &mut Attempt<'_>,
         state: &State,
-        limit: usize,
-        cost: &mut Cost,
+        dialect: Dialect,
+        elements: &[AttributeValue],
         retry: &mut Retry<'_, C>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Update>, Error> {
         // In an item with two lists, each original sees its own part, so it is left as it is.
         if state.is_mixed() {
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(keep_from) = self.keep_from(state, limit) else { return Ok(false) };
-        let dialect = self.form(state);
-        let (first, log) = (&state.log.entries[keep_from], &state.log);
-        let older: Vec<AttributeValue> = log.elements[..first.at].iter().map(|(_, element)| element.clone()).collect();
-        let last = log.entries[..keep_from].last().map(|entry| entry.bare.append_id);
-        let id = Uuid::new_v4().to_string();
-        let ttl = self.ttl_attribute(cost, retry).await?;
-        let now = self.clock.now().wall;
-        let expires = self.common.retention.and_then(|kept| Some((ttl.as_deref()?, now.expires_after(kept)?)));
-        let segment = self.segment(session, &id, &log.head, dialect, older, expires);
-        super::retry!(retry, self.table.put(&segment, &[], cost))?;
-        let head = Head { next: first.bare.seq, last, segment: Some(id.clone()), gone: log.head.gone.clone(), bare: Vec::new() };
-        let kept = log.elements[first.at..].iter().map(|(_, element)| element.clone()).collect();
-        let change = self.rewrite(session, state, dialect, &head, kept)?;
-        let key = &change.key;
-        loop {
-            match self.table.update(&change, cost).await {
-                Ok(Updated::Done(item)) => {
-                    let now = self.read_state(session, Some(&item.attributes), None)?;
-                    self.known.generations.learn(key, &now, dialect);
-                    return Ok(true);
-                }
-                Ok(Updated::Refused(item)) => {
-                    let now = self.read_state(session, attributes(item.as_ref()), None)?;
-                    self.known.generations.learn(key, &now, self.form(&now));
-                    // It may have been this very change, whose response was lost.
-                    if !self.points_at(session, &now, &id, cost, retry).await? {
-                        let _ = self.table.delete(&segment.key, &[], cost).await;
-                    }
-                    return Ok(true);
-                }
-                Err(fault) => {
-                    self.known.generations.forget(key);
-                    retry.after(fault).await?;
-                }
-            }
+        let Some((head, mut list)) = self.shorten(attempt, &state.log, dialect, elements, retry).await? else { return Ok(None) };
+        list.extend_from_slice(elements);
+        let mut update = self.rewrite(attempt.session, state, dialect, &head, list)?;
+        update.conditions.extend(self.unexpired(attempt));
+        update.set.extend(self.expiry(attempt));
+        if self.keeps(Rule::Once) {
+            // A rewrite drops the ids that the item remembers; this append's own is the first of the new list.
+            let id = Blob::new(attempt.id.as_bytes());
+            update.conditions.push(Condition::Lacks(LIST_IDS.to_owned(), id.clone()));
+            update.set.retain(|(name, _)| name != LIST_IDS);
+            update.set.push((LIST_IDS.to_owned(), Some(AttributeValue::Bs(vec![id]))));
         }
+        Ok(Some(update))
     }
 
-    /// Whether a session's chain of segments contains this one.
-    async fn points_at(
+    /// Stores the older part of a list, all in this dialect, in segments, and returns the rest: its head and its elements. The
+    /// newest quarter of the rolling size stays, the new elements included, from the start of a turn if possible.
+    ///
+    /// Returns `None` if nothing moves: there is nothing older, or it could not be stored and the append does not depend on it.
+    pub(super) async fn shorten(
         &self,
-        session: &SessionId,
-        state: &State,
-        id: &str,
-        cost: &mut Cost,
+        attempt: &mut Attempt<'_>,
+        log: &Log,
+        dialect: Dialect,
+        elements: &[AttributeValue],
         retry: &mut Retry<'_, C>,
-    ) -> Result<bool, Error> {
-        // It would be the newest segment, or one of the newest few. A rewind or a clear may have noted it, too. If in doubt it
-        // stays, as garbage that `table sweep` finds.
-        if state.log.head.segment.as_deref() == Some(id) || state.log.head.gone.is_some() {
-            return Ok(true);
+    ) -> Result<Option<(Head, Vec<AttributeValue>)>, Error> {
+        let Some(limit) = self.settings.roll_bytes else { return Ok(None) };
+        let from = keep_from(log, elements, limit);
+        if log.place(from) == 0 {
+            attempt.rolling.leave();
+            return Ok(None);
         }
-        let mut next = state.log.head.segment.clone();
-        for _ in 0..3 {
-            let Some(at) = next else { return Ok(false) };
-            match self.read_side_item(session, &at, cost, retry).await? {
-                Some(super::side::SideItem::Segment(log)) if log.head.segment.as_deref() != Some(id) => next = log.head.segment,
-                _ => return Ok(true),
+        let written = std::mem::take(&mut attempt.rolling.segments);
+        let (segments, head) = self.split(log, from, &written);
+        let is_used = |segment: &Segment| segments.iter().any(|used| used.id == segment.id);
+        attempt.rolling.unused.extend(written.iter().filter(|segment| !is_used(segment)).map(|segment| segment.id.clone()));
+        for segment in segments {
+            if !written.contains(&segment) {
+                match self.put_segment(attempt, dialect, &segment, retry).await {
+                    Ok(()) => {}
+                    Err(error) if attempt.rolling.is_forced => {
+                        return Err(error.context("the session's item is full, and its older part could not be moved"));
+                    }
+                    Err(error) => {
+                        let is_denied = error.is_access_denied();
+                        self.known.roll_denied.fetch_or(is_denied, Ordering::Relaxed);
+                        let next = if is_denied { "grant dynamodb:PutItem" } else { "the next append retries" };
+                        tracing::warn!(%error, "moving older records of a session to a segment failed; {next}");
+                        attempt.rolling.given_up = true;
+                        attempt.rolling.leave();
+                        return Ok(None);
+                    }
+                }
             }
+            attempt.rolling.segments.push(segment);
         }
-        Ok(true)
+        Ok(Some((head, log.elements[log.place(from)..].iter().map(|(_, element)| element.clone()).collect())))
     }
 
-    /// The first record to keep: the newest quarter stays, from the start of a turn if possible. `None` if everything stays.
-    fn keep_from(&self, state: &State, limit: usize) -> Option<usize> {
-        let log = &state.log;
-        let bytes = |entry: &Entry| -> usize {
-            log.elements[entry.at..entry.at + entry.count].iter().map(|(_, element)| 1 + value_bytes(element)).sum()
-        };
-        let begins_turn = |entry: &Entry| {
-            let first = log.elements.get(entry.at).filter(|_| entry.count > 0);
-            first.is_some_and(|(_, value)| element::decode(value).is_ok_and(|read| read.message.begins_turn()))
-        };
-        let (mut kept, mut from) = (0, None);
-        for (place, entry) in log.entries.iter().enumerate().rev() {
-            let more = kept + bytes(entry);
-            let whole = from.is_some_and(|from: usize| begins_turn(&log.entries[from]));
-            // A turn is kept whole unless it fills half of the item by itself.
-            if from.is_some() && (more > limit / 4 && whole || more > limit / 2) {
-                break;
-            }
-            kept = more;
-            if entry.count > 0 {
-                from = Some(place);
-            }
-        }
-        let mut from = from?;
-        // What moves must fit into one item.
+    /// Splits what precedes this record into segments, as few as can hold it, and returns the head of the rest. Segments that were
+    /// `written` before keep their ids.
+    fn split(&self, log: &Log, from: usize, written: &[Segment]) -> (Vec<Segment>, Head) {
         let room = self.settings.item_bytes.saturating_sub(SEGMENT_MARGIN.min(self.settings.item_bytes / 8));
-        while from > 0 && log.entries[..from].iter().map(bytes).sum::<usize>() > room {
-            from -= 1;
+        let (mut head, mut segments) = (log.head.clone(), Vec::new());
+        let (mut start, mut bytes) = (0, 0);
+        for place in 0..=from {
+            let size = log.entries.get(place).map_or(0, |entry| log.bytes(entry));
+            let is_full = bytes > 0 && bytes + size > room && log.entries[place].count > 0;
+            if place == from || is_full {
+                let elements: Vec<_> =
+                    log.elements[log.place(start)..log.place(place)].iter().map(|(_, element)| element.clone()).collect();
+                let known = written.iter().find(|segment| segment.head == head && segment.elements == elements);
+                let id = known.map_or_else(|| Uuid::new_v4().to_string(), |segment| segment.id.clone());
+                let next = log.entries.get(place).map_or(log.next(), |entry| entry.bare.seq);
+                let last = log.entries[..place].last().map(|entry| entry.bare.append_id);
+                let root = head.root.clone().or_else(|| Some(id.clone()));
+                let rest = Head { next, last, segment: Some(id.clone()), root, gone: log.head.gone.clone(), bare: Vec::new() };
+                segments.push(Segment { id, head: std::mem::replace(&mut head, rest), elements });
+                (start, bytes) = (place, 0);
+            }
+            bytes += size;
         }
-        while from > 0 && log.entries[from].count == 0 {
-            from -= 1;
-        }
-        (log.entries[from].at > 0).then_some(from)
+        (segments, head)
     }
+
+    /// Stores a segment, before any list leads to it. An append that does not depend on it tries once.
+    async fn put_segment(
+        &self,
+        attempt: &mut Attempt<'_>,
+        dialect: Dialect,
+        segment: &Segment,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<(), Error> {
+        let Segment { id, head, elements } = segment;
+        let expires = self.common.retention.and_then(|kept| Some((attempt.ttl.as_deref()?, attempt.now.expires_after(kept)?)));
+        let item = self.segment(attempt.session, id, head, dialect, elements.clone(), expires);
+        while self.keeps(Rule::SegmentFirst) {
+            match self.table.put(&item, &[], &mut attempt.cost).await {
+                Ok(_) => break,
+                Err(fault) if attempt.rolling.is_forced => retry.after(fault).await?,
+                Err(fault) => return Err(fault.error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes segments to which nothing leads, once the append has landed by a request that leads to others or to none. A copy of
+    /// the earlier request that the network held finds another generation then, or its own id: it cannot land.
+    pub(super) async fn delete_unused(&self, attempt: &mut Attempt<'_>) {
+        for id in std::mem::take(&mut attempt.rolling.unused) {
+            let _ = self.table.delete(&self.settings.ids.side_key(attempt.session, &id), &[], &mut attempt.cost).await;
+        }
+    }
+}
+
+/// The first record to keep in a list to which these elements are added.
+fn keep_from(log: &Log, elements: &[AttributeValue], limit: usize) -> usize {
+    let begins_turn = |value: &AttributeValue| element::decode(value).is_ok_and(|read| read.message.begins_turn());
+    let mut from = log.entries.len();
+    let (mut kept, mut is_whole) = (bytes_of(elements), elements.first().is_none_or(begins_turn));
+    for (place, entry) in log.entries.iter().enumerate().rev() {
+        let more = kept + log.bytes(entry);
+        // A turn is kept whole unless it fills half of the item by itself.
+        if more > limit / 4 && is_whole || more > limit / 2 {
+            break;
+        }
+        kept = more;
+        if entry.count > 0 {
+            (from, is_whole) = (place, begins_turn(&log.elements[entry.at].1));
+        }
+    }
+    from
+}
+
+/// The bytes that these elements add to a list.
+pub(super) fn bytes_of(elements: &[AttributeValue]) -> usize {
+    elements.iter().map(|element| 1 + value_bytes(element)).sum()
 }

@@ -7,10 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::state::State;
 use super::{Listed, retry};
 use crate::common::names::{VERSION, not_of_namespaces};
-use crate::iam::Operation;
 use crate::table::{Clock, Key, Scan, ScanPage, Table};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, SessionInfo, SessionPage};
@@ -129,49 +127,6 @@ impl<T: Table, C: Clock> Listed<T, C> {
         };
         Ok((seen, cost))
     }
-
-    /// Tests, before the first write, the permissions that later ones will need for rolling, rewinds and sweeps. Reads the session
-    /// at the same time. `None` if this was done before.
-    pub(super) async fn first_state(
-        &self,
-        session: &SessionId,
-        ttl: Option<&str>,
-        cost: &mut Cost,
-    ) -> Result<Option<State>, Error> {
-        if self.known.tried_out.initialized() {
-            return Ok(None);
-        }
-        let key = self.settings.ids.partitions.probe(self.settings.ids.sort.is_some());
-        let try_out = |operation| {
-            let key = &key;
-            async move {
-                let (mut cost, mut retry) = (Cost::default(), self.retry());
-                let tried = retry!(retry, self.table.try_out(operation, key, &mut cost));
-                (tried, cost)
-            }
-        };
-        let read = async {
-            let (mut cost, mut retry) = (Cost::default(), self.retry());
-            let state = self.state(session, false, ttl, &mut cost, &mut retry).await;
-            (state, cost)
-        };
-        let ((put, put_cost), (delete, delete_cost), (state, read_cost)) =
-            futures_util::future::join3(try_out(Operation::PutItem), try_out(Operation::DeleteItem), read).await;
-        for part in [put_cost, delete_cost, read_cost] {
-            *cost += part;
-        }
-        put.and(delete).map_err(lacks_permissions)?;
-        let state = state.map_err(|e| if e.is_access_denied() { lacks_permissions(e) } else { e })?;
-        let _ = self.known.tried_out.set(());
-        Ok(Some(state))
-    }
-}
-
-pub(super) fn lacks_permissions(error: Error) -> Error {
-    error.context(
-        "nothing was written: the list layout needs dynamodb:GetItem, UpdateItem, PutItem and DeleteItem, since older records of \
-         long sessions move to other items",
-    )
 }
 
 /// What an item holds.

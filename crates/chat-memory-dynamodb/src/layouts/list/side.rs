@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id, time};
 use super::{Dialect, Listed, number, retry};
-use crate::common::names::{CREATED_AT, DATA, LIST_HEAD, MESSAGES_VERSION, VERSION, millis, secs};
-use crate::common::payload::{compress, most_bytes, unpack_messages};
+use crate::common::names::{CREATED_AT, DATA, FORMAT_VERSION, LIST_HEAD, MESSAGES_VERSION, VERSION, millis, secs};
+use crate::common::payload::{Codec, compress, most_bytes, unpack, unpack_messages};
 use crate::common::retry::Retry;
+use crate::common::size::{MAX_ITEM, item_bytes, write_units};
+use crate::common::typed::{from_json, to_json};
 use crate::table::{Attributes, Clock, Item, Table};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::message::Message;
@@ -18,6 +20,10 @@ use chat_memory_core::{SessionId, Timestamp};
 
 /// Bytes of an item that a part leaves for its key.
 const PART_MARGIN: usize = 20 * 1024;
+
+/// The most bytes of JSON that a segment's frame may hold. The JSON of an item's elements has at most fourteen times their size: an
+/// element of two bytes may be `{"NULL":true},`, and each byte of a text may be escaped in six.
+const SEGMENT_JSON: usize = 16 * MAX_ITEM;
 
 /// A removed record: enough to recognise a repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +120,7 @@ impl SideItem {
     /// Corrupt or unsupported, naming the session and the item.
     pub(super) fn parse(lists: &Lists, session: &SessionId, id: &str, attributes: &Attributes) -> Result<Self, Error> {
         let damaged = || damaged(session, id);
-        check_version(session, id, attributes)?;
+        let version = check_version(session, id, attributes)?;
         let Some(AttributeValue::S(text)) = attributes.get(LIST_HEAD) else { return Err(damaged()) };
         let value: Value = serde_json::from_str(text).map_err(|_| damaged())?;
         if let Some(gone) = value.get("gone") {
@@ -126,8 +132,15 @@ impl SideItem {
         }
         let mut elements = Vec::new();
         for (dialect, name) in [(Dialect::Python, &lists.python), (Dialect::Js, &lists.js)] {
-            if let Some(AttributeValue::L(list)) = attributes.get(name) {
-                elements.extend(list.iter().map(|element| (dialect, element.clone())));
+            match attributes.get(name) {
+                Some(AttributeValue::L(list)) => elements.extend(list.iter().map(|element| (dialect, element.clone()))),
+                Some(AttributeValue::B(frame)) if version > MESSAGES_VERSION => {
+                    let list = unpacked(frame.as_ref()).map_err(|why| {
+                        Error::corrupt(format!("the segment {id:?} of session {session:?} cannot be read: {why}"))
+                    })?;
+                    elements.extend(list.into_iter().map(|element| (dialect, element)));
+                }
+                _ => {}
             }
         }
         if elements.is_empty() {
@@ -135,6 +148,19 @@ impl SideItem {
         }
         Ok(SideItem::Segment(Log::new(session.as_str(), head, elements)?))
     }
+}
+
+/// A segment's elements as a zstd frame of their JSON; `None` if they cannot be compressed.
+fn packed(elements: &[AttributeValue]) -> Option<Vec<u8>> {
+    let elements: Option<Vec<Value>> = elements.iter().map(to_json).collect();
+    compress(&Value::Array(elements?).to_string()).ok()
+}
+
+fn unpacked(frame: &[u8]) -> Result<Vec<AttributeValue>, String> {
+    let json = unpack(frame.to_vec(), Codec::Zstd, SEGMENT_JSON)?;
+    let elements: Vec<Value> = serde_json::from_str(&json).map_err(|e| format!("there is no JSON list ({e})"))?;
+    let elements: Option<_> = elements.iter().map(from_json).collect();
+    elements.ok_or_else(|| "there is no list of attribute values".to_owned())
 }
 
 /// The records that need a stub as of `now`.
@@ -156,7 +182,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         Item { key: self.settings.ids.side_key(session, id), attributes }
     }
 
-    /// A segment of these elements, all in one dialect.
+    /// A segment of these elements, all in one dialect. They are compressed if that saves a write unit.
     pub(super) fn segment(
         &self,
         session: &SessionId,
@@ -167,8 +193,14 @@ impl<T: Table, C: Clock> Listed<T, C> {
         expires: Option<(&str, Timestamp)>,
     ) -> Item {
         let mut item = self.item(session, id, &json!({"head": head.value()}), expires);
+        let frame = packed(&elements);
         item.attributes.insert(self.list_name(dialect).to_owned(), AttributeValue::L(elements));
-        item
+        let Some(frame) = frame else { return item };
+        let mut shorter = item.clone();
+        shorter.attributes.insert(self.list_name(dialect).to_owned(), AttributeValue::B(Blob::new(frame)));
+        shorter.attributes.insert(VERSION.to_owned(), number(FORMAT_VERSION));
+        let units = |item| write_units(item_bytes(item));
+        if units(&shorter) < units(&item) { shorter } else { item }
     }
 
     pub(super) fn swept(
@@ -267,14 +299,17 @@ pub(super) fn circle(session: &SessionId, id: &str) -> Error {
     ))
 }
 
-/// Refuses items that need a newer reader.
-fn check_version(session: &SessionId, id: &str, attributes: &Attributes) -> Result<(), Error> {
+/// The version of an item.
+///
+/// # Errors
+/// Unsupported if it needs a newer reader.
+fn check_version(session: &SessionId, id: &str, attributes: &Attributes) -> Result<u64, Error> {
     let version = match attributes.get(VERSION) {
         Some(AttributeValue::N(version)) => version.parse::<u64>().ok(),
         _ => None,
     };
     match version {
-        Some(..=MESSAGES_VERSION) => Ok(()),
+        Some(version @ ..=FORMAT_VERSION) => Ok(version),
         Some(version) => Err(Error::new(
             ErrorKind::Unsupported,
             format!("the side item {id:?} of session {session:?} has version {version}, written by a newer chat-memory; update"),

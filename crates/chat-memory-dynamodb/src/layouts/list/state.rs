@@ -12,6 +12,7 @@ use super::element::{self, Dialect, Mark};
 use super::generations::Generation;
 use crate::common::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
 use crate::common::payload::MAX_PARTS;
+use crate::common::size::{attributes_bytes, value_bytes};
 use crate::table::Attributes;
 use chat_memory_core::Timestamp;
 use chat_memory_core::error::Error;
@@ -34,6 +35,8 @@ pub(super) struct Head {
     pub(super) last: Option<AppendId>,
     /// The segment with the records before it.
     pub(super) segment: Option<String>,
+    /// The oldest segment to which this leads. It identifies the chain: an original's clear, or ours, ends it.
+    pub(super) root: Option<String>,
     /// The newest note of what was rewound or cleared.
     pub(super) gone: Option<String>,
     /// Records without messages at this place.
@@ -136,13 +139,15 @@ pub(super) struct State {
     pub(super) python: Option<AttributeValue>,
     /// When it is hidden, if it expires.
     pub(super) expires_at: Option<Timestamp>,
+    /// The size of the item without its keys.
+    pub(super) bytes: usize,
     pub(super) log: Log,
 }
 
 impl State {
     pub(super) fn absent() -> Self {
         let log = Log { head: Head::default(), elements: Vec::new(), entries: Vec::new() };
-        Self { exists: false, generation: None, ids: HashSet::new(), js: None, python: None, expires_at: None, log }
+        Self { exists: false, generation: None, ids: HashSet::new(), js: None, python: None, expires_at: None, bytes: 0, log }
     }
 
     /// Decodes a session's item; `session` is its name in errors.
@@ -205,7 +210,8 @@ impl State {
             Some(_) => return Err(unreadable(session, LIST_HEAD)),
         };
         let log = Log::new(session, head, elements)?;
-        Ok(Self { exists: true, generation, ids, js, python, expires_at: None, log })
+        let bytes = attributes_bytes(attributes);
+        Ok(Self { exists: true, generation, ids, js, python, expires_at: None, bytes, log })
     }
 
     /// The dialect in which the session continues.
@@ -314,7 +320,17 @@ impl Log {
     /// The index of the record with this number, and of its first element (or where these would be): everything before is older.
     pub(super) fn cut(&self, seq: u64) -> (usize, usize) {
         let entry = self.entries.iter().position(|entry| entry.bare.seq >= seq).unwrap_or(self.entries.len());
-        (entry, self.entries.get(entry).map_or(self.elements.len(), |entry| entry.at))
+        (entry, self.place(entry))
+    }
+
+    /// The index of a record's first element, or the number of elements for the index after the last record.
+    pub(super) fn place(&self, entry: usize) -> usize {
+        self.entries.get(entry).map_or(self.elements.len(), |entry| entry.at)
+    }
+
+    /// The bytes of a record's elements in its list.
+    pub(super) fn bytes(&self, entry: &Entry) -> usize {
+        self.elements[entry.at..entry.at + entry.count].iter().map(|(_, element)| 1 + value_bytes(element)).sum()
     }
 
     /// Reads a record whose messages are in this list.
@@ -426,6 +442,7 @@ impl Head {
                 Some(id) => Some(parse_id(id)?),
             },
             segment: text("segment")?,
+            root: text("root")?,
             gone: text("gone")?,
             bare: bare.iter().map(|bare| Bare::of(bare.as_object()?, 0)).collect::<Option<_>>()?,
         })
@@ -438,6 +455,9 @@ impl Head {
         }
         if let Some(segment) = &self.segment {
             fields.insert("segment".into(), segment.clone().into());
+        }
+        if let Some(root) = &self.root {
+            fields.insert("root".into(), root.clone().into());
         }
         if let Some(gone) = &self.gone {
             fields.insert("gone".into(), gone.clone().into());

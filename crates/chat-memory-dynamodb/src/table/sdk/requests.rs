@@ -163,13 +163,6 @@ impl Table for SdkTable {
     fn lacks_sort_key(&self) -> bool {
         self.known_schema().is_some_and(|schema| schema.sort.is_none())
     }
-
-    async fn try_out(&self, operation: Operation, key: &Key, cost: &mut Cost) -> Result<(), Fault> {
-        match self.probe(operation, key, cost).await {
-            Ok(()) => Ok(()),
-            Err(failure) => Err(self.fault(failure, cost).await),
-        }
-    }
 }
 
 impl SdkTable {

@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{Faults, SIGNATURE_MS, deliver, is_shown, turn, unknown};
 use crate::common::size::item_bytes;
-use crate::iam::Operation;
 use crate::table::{
     Attributes, Change, Clock, Condition, Created, Fault, Item, Key, NewItem, Page, Range, Scan, ScanPage, Table, Update, Updated,
 };
@@ -371,10 +370,6 @@ impl<W: Watch> Table for Client<W> {
 
     async fn ttl_attribute(&self, _: &[&str], _: &mut Cost) -> Result<Option<String>, Fault> {
         Ok(self.world().ttl.map(str::to_owned))
-    }
-
-    async fn try_out(&self, _: Operation, _: &Key, _: &mut Cost) -> Result<(), Fault> {
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use chat_memory::store::dynamodb::{Dialect, DynamoDbStore, Roll};
 use chat_memory::{Append, ChatStore, Message, SessionId, ToolCall};
 use serde_json::json;
 
+use super::readable::readable;
 use super::table::Whole;
 use super::values::{damages, some};
 use super::{Shown, Tally, check_error, ends};
@@ -200,7 +201,7 @@ async fn unreadable_element_is_rolled_unchanged() {
     for n in 0..8 {
         store.append(&session, &Append::new([Message::user(format!("{n} {}", "words ".repeat(400)))])).await.expect("an append");
     }
-    let items = Whole::of(empty.table, &["SessionId"]).await.items();
+    let items: Vec<Stored> = Whole::of(empty.table, &["SessionId"]).await.items().into_iter().map(readable).collect();
     let found: usize = items.iter().map(|item| format!("{item:?}").matches("{broken").count()).sum();
     assert!(items.len() > 1 && found == 2, "rolled, with what is wrong: {items:?}");
     let error = store.load(&session, &Load::all()).await.expect_err("two messages cannot be read");

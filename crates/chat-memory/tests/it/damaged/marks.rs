@@ -1,4 +1,5 @@
-//! The `list` layout: replaces every value in every mark, head and note, and inserts invalid elements.
+//! The `list` layout: replaces every value in every mark, head and note, and inserts invalid elements. Marks and segments are put
+//! as the first version stored them, readable.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::dynamodb::Dialect;
@@ -6,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Tally;
 use super::listed::{Listed, examine, one_of_each, written};
+use super::readable::readable;
 use super::values::{damages, some};
 use crate::dynamodb::{Stored, s, text};
 
@@ -62,12 +64,12 @@ fn damaged(json: &Value) -> Vec<(String, Value)> {
 }
 
 /// Whether the damage is another valid value: in the content of a message, in what a rewind removed, in where older records are
-/// or whether there are any, or in how many elements belong to a record (a mark without a number belongs to one element, and the
-/// elements after it count as an original client's).
+/// or whether there are any, or in how many elements belong to a record (a mark without a number, or with a one, belongs to one element,
+/// and the elements after it count as an original client's).
 fn may_be_meant(how: &str) -> bool {
     let of_message = ["/set", "/unset", "/said", "/metadata", "/rewind"].iter().any(|part| how.contains(part));
     let gone = ["/head gone", "/head/segment gone", "/parts gone", "/n gone"].iter().any(|end| how.ends_with(end));
-    of_message || gone
+    of_message || gone || how == "1 at /n"
 }
 
 /// Finds the mark in an element.
@@ -159,6 +161,7 @@ async fn marks(dialect: Dialect) {
     let mut tally = Tally::default();
     let mut cases = Vec::new();
     for (kind, item) in one_of_each(&listed) {
+        let item = readable(item);
         cases.extend(heads(kind, &item));
         if item.contains_key(list) {
             cases.extend(marks_of(kind, &item, list));
@@ -186,12 +189,13 @@ async fn damaged_python_marks_are_refused_or_harmless() {
 async fn circular_references_are_reported() {
     let listed = written(Dialect::Js).await;
     let mut tally = Tally::default();
-    let mut session = listed.whole.items().into_iter().find(|item| text(item, "id") == "the session").expect("the item");
+    let items: Vec<Stored> = listed.whole.items().into_iter().map(readable).collect();
+    let mut session = items.iter().find(|item| text(item, "id") == "the session").expect("the item").clone();
     let mark = mark_in(&mut list_of(&mut session, "messages")[0]).expect("a mark").as_s().expect("a text").clone();
     let mark: Value = serde_json::from_str(&mark).expect("our own JSON");
     for (place, key, id) in [("/head", "segment", &mark["head"]["segment"]), ("/gone", "before", &mark["head"]["gone"])] {
         let id = id.as_str().expect("an id");
-        let mut item = listed.whole.items().into_iter().find(|item| text(item, "id").ends_with(id)).expect("the item");
+        let mut item = items.iter().find(|item| text(item, "id").ends_with(id)).expect("the item").clone();
         let mut json: Value = serde_json::from_str(text(&item, "chat_memory")).expect("our own JSON");
         json.pointer_mut(place).expect("a head")[key] = id.into();
         item.insert("chat_memory".to_owned(), s(json.to_string()));

@@ -7,6 +7,7 @@ mod erasing;
 mod file;
 mod listed;
 mod marks;
+mod readable;
 mod table;
 mod turns;
 mod values;

@@ -13,7 +13,7 @@ use crate::table::sim::{REPEATED_MS, may_be, turn};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
-use chat_memory_core::store::{Append, Appended, History, Identity, Load, Position, Ticket};
+use chat_memory_core::store::{Append, Appended, History, Identity, Load, PageCursor, Position, Ticket};
 
 /// A logical append: however often it is tried, it must land at most once.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub(super) struct Seen {
     pub(super) ended: u64,
     pub(super) texts: Vec<String>,
     pub(super) complete: bool,
+    /// Whether it is a page of what is older than an earlier load showed.
+    pub(super) is_page: bool,
     pub(super) murky: bool,
 }
 
@@ -134,7 +136,7 @@ impl Actor {
     /// Runs one process: it starts cold and performs a few operations.
     pub(super) async fn live(self) {
         let sessions = self.sessions();
-        let mut read: Option<Position> = None;
+        let (mut read, mut older): (Option<Position>, Option<PageCursor>) = (None, None);
         loop {
             match self.below(100) {
                 0..10 => {
@@ -165,8 +167,15 @@ impl Actor {
                 77..79 => drop(self.check("delete", sessions.delete(&self.session).await)),
                 79 => drop(self.check("sweep of the table", sessions.sweep_table(&mut |_| ()).await)),
                 80..96 => {
-                    let load = if self.below(2) == 0 { Load::all() } else { Load::last(self.below(6) as usize) };
-                    read = self.load_by(&sessions, load).await.map(|history| history.position).or(read);
+                    let load = match (self.below(4), older) {
+                        (0, _) => Load::all(),
+                        (1, _) | (_, None) => Load::last(self.below(6) as usize),
+                        (_, Some(older)) => Load::last(1 + self.below(6) as usize).before(older),
+                    };
+                    if let Some(history) = self.load_by(&sessions, load).await {
+                        older = history.older().or(older);
+                        read = Some(history.position);
+                    }
                 }
                 _ => return,
             }
@@ -296,13 +305,14 @@ impl Actor {
             let world = self.client.world();
             (world.step, world.events.len(), world.murky)
         };
+        let is_page = load.before.is_some();
         let history = self.check("load", sessions.load(&self.session, &load).await)?;
         let (ended, to, murky) = {
             let world = self.client.world();
             (world.step, world.events.len(), murky || world.murky)
         };
         let texts = history.messages().map(Message::text).collect();
-        let seen = Seen { started, ended, texts, complete: history.complete, murky };
+        let seen = Seen { started, ended, texts, complete: history.complete, is_page, murky };
         self.notes(|notes| {
             notes.loads.push(seen);
             let known = notes.versions.entry(place(&history.position)).or_insert((from, to));
