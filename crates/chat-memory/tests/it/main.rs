@@ -19,6 +19,7 @@ mod conformance_catches;
 mod conformance_dynamodb;
 mod conformance_list;
 mod costs;
+mod costs_list;
 mod crashes;
 mod damaged;
 mod deadlines;

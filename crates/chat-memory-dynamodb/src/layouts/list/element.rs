@@ -1,14 +1,16 @@
 //! Encodes one message as an element of the list, in the dialect of each original, and decodes it.
 //!
 //! An original sees exactly what its own code would have written. Whatever that form cannot hold, or DynamoDB would alter, is
-//! stored alongside in the element's *mark*: a JSON text under `chat_memory`, which the originals ignore. It is an extra field of
-//! the element in the JavaScript form, and one of `data.additional_kwargs`, which langchain-core preserves, in the Python form.
+//! stored alongside in the element's *mark*, a JSON object under `chat_memory`, which the originals ignore. It is an extra field of
+//! the element in the JavaScript form, as bytes ([`mark`]), and a text in `data.additional_kwargs`, which langchain-core
+//! preserves, in the Python form.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value, json};
 
+use super::mark;
 use super::value::{as_stored, to_attribute, to_json};
 use crate::common::names::MARK;
 use chat_memory_core::backend::uses_tools;
@@ -93,7 +95,7 @@ pub(crate) fn decode(element: &AttributeValue) -> Result<Element, String> {
     let AttributeValue::M(fields) = element else {
         return Err("is not a map (LangChain.js would skip it; chat-memory does not)".to_owned());
     };
-    let mut mark = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
+    let mut mark = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is no mark"))?;
     let [set, unset, said] = RIDER.map(|key| mark.shift_remove(key));
     let shown = if let Some(message) = plain(fields) {
         message
@@ -177,7 +179,7 @@ fn plain(fields: &Fields) -> Option<Message> {
 /// Continues a sentence as [`decode`]'s do: there is no place for a mark, or the old one cannot be read.
 pub(crate) fn with_mark(dialect: Dialect, element: &AttributeValue, mark: Mark) -> Result<AttributeValue, String> {
     let AttributeValue::M(fields) = element else { return Err("is not a map, so no mark can be added to it".to_owned()) };
-    let old = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is not JSON"))?;
+    let old = super::state::mark_of(element).ok_or_else(|| format!("has a {MARK} that is no mark"))?;
     let mut rider: Mark = RIDER.iter().filter_map(|key| Some(((*key).to_owned(), old.get(*key)?.clone()))).collect();
     let mut visible = unmarked(fields);
     let placed = with_place(dialect, visible.clone());
@@ -239,11 +241,11 @@ fn js(message: &Message) -> Fields {
         _ => "human",
     };
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let mut fields = Fields::from([
-        ("type".to_owned(), text(kind)),
-        ("text".to_owned(), text(&message.text())),
-        ("additional_kwargs".to_owned(), text(&Value::Object(kwargs).to_string())),
-    ]);
+    let mut fields = Fields::from([("type".to_owned(), text(kind)), ("text".to_owned(), text(&message.text()))]);
+    // Both classes read an element without them as one with none, which is what Flowise writes.
+    if !kwargs.is_empty() {
+        fields.insert("additional_kwargs".to_owned(), text(&Value::Object(kwargs).to_string()));
+    }
     if is_generic {
         let role = stored["data"]["role"].as_str().filter(|role| !role.is_empty()).unwrap_or(message.role.as_str());
         fields.insert("role".to_owned(), text(role));
@@ -481,14 +483,14 @@ fn marked(dialect: Dialect, mut fields: Fields, mark: &Mark) -> Fields {
     if mark.is_empty() {
         return fields;
     }
-    let text = AttributeValue::S(Value::Object(mark.clone()).to_string());
-    if dialect == Dialect::Python
-        && let Some(AttributeValue::M(data)) = fields.get_mut("data")
+    if dialect == Dialect::Js {
+        fields.insert(MARK.to_owned(), mark::pack(mark));
+    } else if let Some(AttributeValue::M(data)) = fields.get_mut("data")
         && let Some(AttributeValue::M(kwargs)) = data.get_mut("additional_kwargs")
     {
-        kwargs.insert(MARK.to_owned(), text);
+        kwargs.insert(MARK.to_owned(), mark::text(mark));
     } else {
-        fields.insert(MARK.to_owned(), text);
+        fields.insert(MARK.to_owned(), mark::text(mark));
     }
     fields
 }

@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod generations;
 mod ids;
 mod load;
+mod mark;
 mod rewrite;
 mod roll;
 mod sessions;

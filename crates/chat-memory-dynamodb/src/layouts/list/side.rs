@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use super::state::{Entry, Head, Lists, Log, Parts, item_id, parse_id, spell_id, time};
-use super::{Dialect, Listed, number, retry};
+use super::{Dialect, Listed, mark, number, retry};
 use crate::common::names::{CREATED_AT, DATA, FORMAT_VERSION, LIST_HEAD, MESSAGES_VERSION, VERSION, millis, secs};
 use crate::common::payload::{Codec, compress, most_bytes, unpack, unpack_messages};
 use crate::common::retry::Retry;
@@ -152,7 +152,7 @@ impl SideItem {
 
 /// A segment's elements as a zstd frame of their JSON; `None` if they cannot be compressed.
 fn packed(elements: &[AttributeValue]) -> Option<Vec<u8>> {
-    let elements: Option<Vec<Value>> = elements.iter().map(to_json).collect();
+    let elements: Option<Vec<Value>> = elements.iter().map(|element| to_json(&mark::with_text(element))).collect();
     compress(&Value::Array(elements?).to_string()).ok()
 }
 

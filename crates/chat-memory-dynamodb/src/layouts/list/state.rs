@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::element::{self, Dialect, Mark};
 use super::generations::Generation;
+use super::mark;
 use crate::common::names::{LIST_GENERATION, LIST_HEAD, LIST_IDS, MARK, MAX_SEQ};
 use crate::common::payload::MAX_PARTS;
 use crate::common::size::{attributes_bytes, value_bytes};
@@ -503,6 +504,7 @@ pub(super) fn mark_of(element: &AttributeValue) -> Option<Mark> {
     match fields.get(MARK).or_else(|| element::kwargs_of(fields)?.get(MARK)) {
         None => Some(Mark::new()),
         Some(AttributeValue::S(text)) => serde_json::from_str(text).ok(),
+        Some(AttributeValue::B(bytes)) => mark::unpack_mark(bytes.as_ref()),
         Some(_) => None,
     }
 }

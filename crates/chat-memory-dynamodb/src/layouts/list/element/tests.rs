@@ -29,7 +29,11 @@ fn js_can_read(element: &AttributeValue) -> bool {
     let (Some(AttributeValue::S(kind)), Some(AttributeValue::S(_))) = (fields.get("type"), fields.get("text")) else {
         return true;
     };
-    let Some(AttributeValue::S(kwargs)) = fields.get("additional_kwargs") else { return false };
+    let kwargs = match fields.get("additional_kwargs") {
+        None => "{}",
+        Some(AttributeValue::S(kwargs)) => kwargs,
+        Some(_) => return false,
+    };
     let has_role = matches!(fields.get("role"), Some(AttributeValue::S(_)));
     serde_json::from_str::<Map<String, Value>>(kwargs).is_ok()
         && (["human", "ai", "system"].contains(&kind.as_str()) || kind == "generic" && has_role)
