@@ -15,7 +15,9 @@ use tokio::sync::oneshot;
 use super::failure::Failure;
 use chat_memory_core::error::{Error, ErrorKind};
 
-type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
+/// Work on the slot of a connection. It tells the queue that its thread is free before it answers, so that who calls again at once is
+/// served by the same thread and connection.
+type Job = Box<dyn FnOnce(&mut Option<Connection>, &Shared) + Send>;
 
 type Open = dyn Fn() -> Result<Connection, Failure> + Send + Sync;
 
@@ -36,7 +38,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    waiting: usize,
+    /// Threads that run no job.
+    free: usize,
     closed: bool,
 }
 
@@ -69,7 +72,7 @@ impl Workers {
     /// nobody waits for it.
     pub(super) fn start(&self, work: impl FnOnce(Result<&Connection, Failure>) -> bool + Send + 'static) -> Result<(), Error> {
         let open = Arc::clone(&self.open);
-        self.push(Box::new(move |kept| {
+        self.push(Box::new(move |kept, shared| {
             // After a panic the next job opens a new connection, and this one's transaction is rolled back.
             let _: Result<(), Box<dyn Any + Send>> =
                 catch_unwind(AssertUnwindSafe(|| match kept.take().map_or_else(|| open(), Ok) {
@@ -80,6 +83,7 @@ impl Workers {
                     }
                     Err(failure) => drop(work(Err(failure))),
                 }));
+            shared.queue().free += 1;
         }))
     }
 
@@ -89,8 +93,9 @@ impl Workers {
         work: impl FnOnce(&mut Option<Connection>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.push(Box::new(move |kept| {
+        self.push(Box::new(move |kept, shared| {
             let done: Result<_, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| work(kept)));
+            shared.queue().free += 1;
             // The caller may have stopped waiting.
             let _ = answer.send(done);
         }))?;
@@ -104,7 +109,7 @@ impl Workers {
     fn push(&self, job: Job) -> Result<(), Error> {
         let mut queue = self.shared.queue();
         queue.jobs.push_back(job);
-        if queue.waiting >= queue.jobs.len() {
+        if queue.free >= queue.jobs.len() {
             drop(queue);
             self.shared.wake.notify_one();
             return Ok(());
@@ -115,7 +120,10 @@ impl Workers {
         }
         let shared = Arc::clone(&self.shared);
         match thread::Builder::new().name("chat-memory-sqlite".to_owned()).spawn(move || shared.work()) {
-            Ok(started) => threads.push(started),
+            Ok(started) => {
+                queue.free += 1;
+                threads.push(started);
+            }
             Err(_) if !threads.is_empty() => {}
             Err(e) => {
                 queue.jobs.clear();
@@ -141,15 +149,12 @@ impl Shared {
                 match queue.jobs.pop_front() {
                     Some(job) => break job,
                     None if queue.closed => return,
-                    None => {
-                        queue.waiting += 1;
-                        queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                        queue.waiting -= 1;
-                    }
+                    None => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
             };
+            queue.free -= 1;
             drop(queue);
-            job(&mut connection);
+            job(&mut connection, self);
         }
     }
 }
@@ -166,5 +171,40 @@ impl Drop for Workers {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_one_after_the_other_share_a_thread_and_its_connection() {
+        let workers = Workers::new(4, || Ok(Connection::open_in_memory()?));
+        for _ in 0..1_000 {
+            workers.run(|db| Ok(db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)).await.expect("in memory");
+        }
+        assert_eq!(workers.threads.lock().unwrap_or_else(PoisonError::into_inner).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn calls_at_once_have_a_thread_each_and_a_panic_leaves_its_thread_free() {
+        let workers = Arc::new(Workers::new(4, || Ok(Connection::open_in_memory()?)));
+        let spawn = |work: fn()| {
+            let workers = Arc::clone(&workers);
+            let work = move |_: &Connection| {
+                work();
+                Ok(())
+            };
+            tokio::spawn(async move { workers.run(work).await.expect("in memory") })
+        };
+        // Each ends when all run.
+        static ALL: std::sync::Barrier = std::sync::Barrier::new(4);
+        for call in [(); 4].map(|()| spawn(|| _ = ALL.wait())) {
+            call.await.expect("no panic");
+        }
+        assert!(spawn(|| panic!("as the test wants")).await.is_err_and(|error| error.is_panic()));
+        assert_eq!(workers.shared.queue().free, 4);
+        spawn(|| ()).await.expect("no panic");
     }
 }
