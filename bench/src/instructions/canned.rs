@@ -82,7 +82,6 @@ impl Contents {
         }
         let body: Value = serde_json::from_slice(body)?;
         let answer = match operation {
-            "DescribeTable" => describe(&body["TableName"]),
             "PutItem" => {
                 self.items.push_front(body["Item"].clone());
                 self.put = Some(body);
@@ -103,16 +102,6 @@ impl Contents {
         };
         Ok(answer.to_string().into())
     }
-}
-
-fn describe(table: &Value) -> Value {
-    json!({"Table": {
-        "TableName": table, "TableStatus": "ACTIVE", "TableArn": "arn:aws:dynamodb:us-east-1:000000000000:table/canned",
-        "KeySchema": [{"AttributeName": "session_id", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        "AttributeDefinitions": [
-            {"AttributeName": "session_id", "AttributeType": "S"}, {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-    }})
 }
 
 impl HttpConnector for Canned {

@@ -2,9 +2,9 @@
 
 use chat_memory::memory::Omitted;
 use chat_memory::store::{Appended, AppendedNew, Cost, Deleted, Record, SessionInfo, SessionOrder, SessionPage, SweepStats};
-use chat_memory::wire::{Format, times_of};
-use chat_memory::{Entry, Error, Message, Timestamp};
-use serde::{Serialize, Serializer};
+use chat_memory::wire::{Format, WrittenEntry, times_of};
+use chat_memory::{Entry, Error, Timestamp};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The response of an operation: serde writes it as a JSON value.
@@ -52,15 +52,7 @@ pub(crate) struct Loaded {
     pub(crate) left_out: Value,
     pub(crate) position: String,
     pub(crate) cost: Value,
-    pub(crate) messages: Messages,
-}
-
-pub(crate) struct Messages(pub(crate) Format, pub(crate) Vec<Message>);
-
-impl Serialize for Messages {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.written(&self.1).serialize(serializer)
-    }
+    pub(crate) messages: Vec<WrittenEntry>,
 }
 
 pub(crate) fn cost(cost: &Cost) -> Value {

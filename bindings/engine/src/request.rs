@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{self, Loaded, Messages, Response};
+use crate::answer::{self, Loaded, Response};
 
 /// An operation with all its parameters.
 pub struct Request(Operation);
@@ -297,12 +297,14 @@ impl ToLoad {
     async fn run(self, store: &dyn ChatStore) -> Result<Loaded, Error> {
         let policy = self.policy()?;
         let recalled = recall(store, &SessionId::stored(self.session)?, &policy).await?;
+        let entries = recalled.window.messages.into_iter().map(Entry::from).collect();
+        let messages = self.format.write_entries(entries).into_iter().map(|(_, value)| value).collect();
         Ok(Loaded {
+            messages,
             tokens: recalled.window.tokens,
             left_out: answer::left_out(&recalled.window.left_out),
             position: recalled.position.to_string(),
             cost: answer::cost(&recalled.cost),
-            messages: Messages(self.format, recalled.window.messages),
         })
     }
 }

@@ -19,7 +19,8 @@ impl CheckpointStore {
     /// when this returns; others wait a [moment](super::CheckpointOptions::window) for the next checkpoint.
     ///
     /// # Errors
-    /// Too large if the writes have more than 256 MB: nothing is stored. Errors of the table; those of earlier writes of the thread that could not be stored after their call had returned.
+    /// Too large if the writes have more than 256 MB: nothing is stored. Errors of the table; those of earlier writes of the thread that
+    /// could not be stored after their call had returned.
     pub async fn put_writes(
         &self,
         thread: &SessionId,

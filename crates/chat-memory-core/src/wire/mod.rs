@@ -221,19 +221,6 @@ impl Format {
         (self.form().write)(messages)
     }
 
-    /// Like [`write`](Self::write), for serde: the JSON is the same, without a [`Value`] for each message where the form permits.
-    ///
-    /// ```
-    /// use chat_memory::{Message, wire::Format};
-    /// let messages = [Message::user("Where to?"), Message::assistant("To Lisbon.")];
-    /// let text = serde_json::to_string(&Format::OpenAi.written(&messages))?;
-    /// assert_eq!(text, r#"[{"role":"user","content":"Where to?"},{"role":"assistant","content":"To Lisbon."}]"#);
-    /// # Ok::<(), serde_json::Error>(())
-    /// ```
-    pub fn written(self, messages: &[Message]) -> Written<'_> {
-        Written { format: self, messages }
-    }
-
     /// Writes messages for a request to the API that has this form; `None` if no API has it.
     pub fn for_request(self, messages: &[Message]) -> Option<Request> {
         self.form().for_request.map(|write| write(messages))
@@ -266,24 +253,6 @@ impl Format {
             }
         })?;
         broken.map(|()| messages)
-    }
-}
-
-/// Messages that serialise as a list in a form: [`Format::written`].
-#[derive(Debug, Clone, Copy)]
-pub struct Written<'a> {
-    format: Format,
-    messages: &'a [Message],
-}
-
-impl Serialize for Written<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.format {
-            Format::OpenAi => serializer.collect_seq(self.messages.iter().map(openai::Written)),
-            Format::LangChain => serializer.collect_seq(self.messages.iter().map(langchain::Written)),
-            // One value may be several messages.
-            format => serializer.collect_seq(format.write(self.messages)),
-        }
     }
 }
 
@@ -344,16 +313,6 @@ mod tests {
         }
         let error = "OpenAI ".parse::<Format>().expect_err("not a name");
         assert!(error.is_invalid() && error.to_string().contains("openai, langchain, anthropic, responses"), "{error}");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn written_messages_are_the_values_as_text(messages in proptest::collection::vec(arbitrary::message(), 0..4)) {
-            for format in Format::ALL {
-                let text = serde_json::to_string(&format.written(&messages)).expect("JSON");
-                proptest::prop_assert_eq!(text, Value::from(format.write(&messages)).to_string());
-            }
-        }
     }
 
     #[test]
