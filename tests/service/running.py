@@ -24,14 +24,15 @@ def environment(**more):
 
 
 class Service:
-    """A service on a new SQLite file, with a key if rights are given, until the block ends."""
+    """A service on a new SQLite file, with a key if rights are given and with these options, until the block ends."""
 
-    def __init__(self, *rights):
+    def __init__(self, *rights, options=()):
         self.rights = rights
+        self.options = options
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
-        arguments = ["serve", "--listen", "127.0.0.1:0"]
+        arguments = ["serve", "--listen", "127.0.0.1:0", *self.options]
         self.key = None
         if self.rights:
             keys = os.path.join(self.folder.name, "keys.toml")

@@ -47,6 +47,15 @@ pub fn run(command: &mut Command) -> Result {
     if status.success() { Ok(()) } else { Err(format!("`{words}` failed ({status}).")) }
 }
 
+/// The program: CHAT_MEMORY_PROGRAM if set, otherwise built now.
+pub fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|path| !path.is_empty()) {
+        return std::path::absolute(&program).map_err(|e| format!("CHAT_MEMORY_PROGRAM names no usable path: {e}."));
+    }
+    run(&mut cargo(BUILD))?;
+    Ok(target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX)))
+}
+
 /// A command's words, the program without its path.
 pub fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::cargo::{BUILD, cargo, root, run, target};
+use crate::cargo::{program, root, run, target};
 use crate::{debian, npm};
 
 fn folder() -> PathBuf {
@@ -34,15 +34,6 @@ fn node() -> Result<Command> {
     let mut node = Command::new("node");
     node.current_dir(folder()).env("CHAT_MEMORY_PROGRAM", program).env("NODE_NO_WARNINGS", "1");
     Ok(node)
-}
-
-/// The program: CHAT_MEMORY_PROGRAM if set, otherwise built now.
-fn program() -> Result<PathBuf> {
-    if let Some(program) = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|path| !path.is_empty()) {
-        return std::path::absolute(&program).map_err(|e| format!("CHAT_MEMORY_PROGRAM names no usable path: {e}."));
-    }
-    run(&mut cargo(BUILD))?;
-    Ok(target().join("debug").join(format!("chat-memory{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Debian's Chromium, unless CHROMIUM is set.

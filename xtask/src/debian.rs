@@ -61,6 +61,18 @@ pub fn valgrind() -> Result {
     )
 }
 
+/// Prometheus, which evaluates the dashboard's queries.
+pub fn prometheus() -> Result {
+    if find_in_path("prometheus").is_some() {
+        return Ok(());
+    }
+    install(
+        "This machine has no Prometheus, which evaluates the queries of the Grafana dashboard",
+        &["prometheus"],
+        "install Prometheus, so that `prometheus` is in PATH",
+    )
+}
+
 /// The first program of this name in PATH.
 pub fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::Result;
 use crate::cache::{cache, kept};
 use crate::cargo::{BUILD, cargo, root, run, target};
@@ -39,7 +37,7 @@ pub fn folder() -> PathBuf {
 
 /// Builds the package in place: its dependencies, the addon (with this cargo profile), and both forms of its code.
 pub fn build(profile: &str) -> Result {
-    dependencies()?;
+    npm::ci_once(&folder(), "bindings/node")?;
     if profile == "dev" {
         run(&mut cargo(BUILD))?;
     } else {
@@ -48,20 +46,6 @@ pub fn build(profile: &str) -> Result {
     let built = target().join(if profile == "dev" { "debug" } else { profile });
     run(Command::new("node").arg("scripts/prebuilt.mjs").arg(built).current_dir(folder()))?;
     run(Command::new("node").arg("scripts/build.mjs").current_dir(folder()))
-}
-
-/// Installs what the package is compiled and tested with, if it is missing or differs from package-lock.json.
-fn dependencies() -> Result {
-    let (lock, modules) = (folder().join("package-lock.json"), folder().join("node_modules"));
-    let stamp = modules.join(".installed");
-    let bytes = std::fs::read(&lock).map_err(|e| format!("{} cannot be read: {e}.", lock.display()))?;
-    let wanted = format!("{:x}", Sha256::digest(&bytes));
-    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(());
-    }
-    println!("$ npm ci (in bindings/node)");
-    npm::ci(&folder(), &["--prefer-offline"])?;
-    std::fs::write(&stamp, wanted).map_err(|e| format!("{} cannot be written: {e}.", stamp.display()))
 }
 
 /// The Nodes to test on: the one in PATH, and the other versions if they run on this machine.

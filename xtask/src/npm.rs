@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use sha2::{Digest as _, Sha512};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::Result;
 
@@ -78,6 +78,20 @@ pub fn ci(folder: &Path, more: &[&str]) -> Result {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).args(more);
     run(npm.current_dir(folder)).map_err(|e| format!("{e} It needs Node 20 or newer with npm."))
+}
+
+/// The same, unless it is done already for this package-lock.json. `shown` names the folder.
+pub fn ci_once(folder: &Path, shown: &str) -> Result {
+    let (lock, modules) = (folder.join("package-lock.json"), folder.join("node_modules"));
+    let stamp = modules.join(".installed");
+    let bytes = std::fs::read(&lock).map_err(|e| format!("{} cannot be read: {e}.", lock.display()))?;
+    let wanted = format!("{:x}", Sha256::digest(&bytes));
+    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    println!("$ npm ci (in {shown})");
+    ci(folder, &["--prefer-offline"])?;
+    std::fs::write(&stamp, wanted).map_err(|e| format!("{} cannot be written: {e}.", stamp.display()))
 }
 
 /// Runs the install script of one installed package, for instance to compile its addon.

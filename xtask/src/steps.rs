@@ -96,7 +96,7 @@ const STEPS: &[Step] = &[
         name: "deploy",
         quick: false,
         run: |_| crate::deploy::check(),
-        remedy: "mend the template in deploy/ that is named above",
+        remedy: "mend what is named above in deploy/ or in the examples of docs/deploying.md",
     },
     Step {
         name: "peers",
