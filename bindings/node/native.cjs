@@ -2,16 +2,26 @@
 // Loads the addon for this platform. It is one CommonJS file for both module systems, so that `import` and `require` in one program
 // share the stores. A bundler that copies this file leaves the addon behind, so nothing here may rely on what a bundler replaces.
 
-const { platform } = require("./platform.cjs");
+const { PLATFORMS, platform } = require("./platform.cjs");
 
 // In an ES module made by a bundler, `require` finds no built-in modules of Node.
 const { existsSync, readdirSync, readFileSync } = process.getBuiltinModule ? process.getBuiltinModule("fs") : require("node:fs");
-const { join } = process.getBuiltinModule ? process.getBuiltinModule("path") : require("node:path");
+const { dirname, join } = process.getBuiltinModule ? process.getBuiltinModule("path") : require("node:path");
+const { createRequire } = process.getBuiltinModule ? process.getBuiltinModule("module") : require("node:module");
 
 /**
  * Never called. Tools that collect an application's files (Next.js's standalone output, function packagers) find the addon by such lines.
  */
-exports.files = () => [require("./package.json"), require("node:fs").readdirSync(require("node:path").join(__dirname, "prebuilt"))];
+exports.files = () => [
+  require("./package.json"),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "prebuilt")),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "../chat-memory-linux-x64-gnu")),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "../chat-memory-linux-x64-musl")),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "../chat-memory-linux-arm64-gnu")),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "../chat-memory-darwin-arm64")),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "../chat-memory-darwin-x64")),
+  require("node:fs").readdirSync(require("node:path").join(__dirname, "../chat-memory-win32-x64-msvc")),
+];
 
 /** An error with this code: what failed, why, and the remedy. */
 function failed(code, why, remedy, cause) {
@@ -49,8 +59,17 @@ function locate(here) {
   }
   const prebuilt = join(own.folder, "prebuilt");
   const path = join(prebuilt, `chat-memory.${here}.node`);
+  // A build in the repository comes first; an installation has the package of its platform.
   if (existsSync(path)) return { path, version: own.version };
+  const installed = ofPlatform(own.folder, here);
+  if (installed) return { path: installed, version: own.version };
   const all = existsSync(prebuilt) ? readdirSync(prebuilt).filter((name) => name.endsWith(".node")) : [];
+  if (all.length === 0 && released(own.folder)) {
+    const [why, remedy] = PLATFORMS.includes(here)
+      ? [`the package chat-memory-${here} is not installed`, "install again without --omit=optional (--no-optional), on the platform where it will run"]
+      : [`there is no package for ${here} (only for ${PLATFORMS.join(", ")})`, onThisPlatform(here)];
+    throw failed("unsupported_platform", why, remedy);
+  }
   if (all.length === 0) {
     throw failed(
       "bundled",
@@ -60,6 +79,22 @@ function locate(here) {
   }
   const others = all.map((name) => name.replace(/^chat-memory\.|\.node$/g, "")).join(", ");
   throw failed("unsupported_platform", `the package has none for ${here} (only for ${others})`, onThisPlatform(here));
+}
+
+/** The addon in the package of this platform, wherever the package manager has put it. */
+function ofPlatform(folder, here) {
+  try {
+    const manifest = createRequire(join(folder, "package.json")).resolve(`chat-memory-${here}/package.json`);
+    const path = join(dirname(manifest), `chat-memory.${here}.node`);
+    return existsSync(path) ? path : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether this is the released package, whose addons are packages of their own, and not one that was packed with its addon. */
+function released(folder) {
+  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).optionalDependencies?.["chat-memory-linux-x64-gnu"] !== undefined;
 }
 
 function onThisPlatform(here) {

@@ -1,10 +1,13 @@
 "use strict";
 // The name under which an addon is built and found.
 
+/** The platforms that have a package of their own, `chat-memory-PLATFORM`, with the addon for it. */
+const PLATFORMS = ["linux-x64-gnu", "linux-x64-musl", "linux-arm64-gnu", "darwin-arm64", "darwin-x64", "win32-x64-msvc"];
+
 /** The name of this platform: `linux-x64-gnu`, `linux-arm64-musl`, `darwin-arm64`. */
 function platform() {
-  const libc = process.platform === "linux" ? (usesGlibc() ? "-gnu" : "-musl") : "";
-  return `${process.platform}-${process.arch}${libc}`;
+  const abi = { linux: () => (usesGlibc() ? "-gnu" : "-musl"), win32: () => "-msvc" }[process.platform]?.() ?? "";
+  return `${process.platform}-${process.arch}${abi}`;
 }
 
 function usesGlibc() {
@@ -13,4 +16,5 @@ function usesGlibc() {
   return Boolean(process.report.getReport().header.glibcVersionRuntime);
 }
 
+exports.PLATFORMS = PLATFORMS;
 exports.platform = platform;

@@ -29,6 +29,9 @@ export function builtLibrary(messages) {
   return library;
 }
 
+/** The cargo profiles of addons that may be packed. */
+const RELEASED = ["release", "dist"];
+
 const BUILD = "run `npm run build:native` in bindings/node";
 
 /** Why the addons in this folder must not be packed; undefined if they may be. */
@@ -40,7 +43,7 @@ export function unfit(folder = prebuilt, root = repository) {
     if (!existsSync(note)) return `cannot pack: it is not known what ${addon} was built from; ${BUILD}`;
     const { addon: checksum, profile, sources, files } = JSON.parse(readFileSync(note, "utf8"));
     if (sha256(readFileSync(join(folder, addon))) !== checksum) return `cannot pack: ${addon} is not the addon that its note was written for; ${BUILD}`;
-    if (profile !== "release") return `cannot pack: ${addon} was built for tests (profile ${profile}); ${BUILD}`;
+    if (!RELEASED.includes(profile)) return `cannot pack: ${addon} was built for tests (profile ${profile}); ${BUILD}`;
     if (sourcesHash(files, root) !== sources) return `cannot pack: ${addon} is older than its sources; ${BUILD}`;
   }
   return undefined;

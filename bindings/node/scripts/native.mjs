@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { builtLibrary } from "./addon.mjs";
 import { take } from "./prebuilt.mjs";
 
-const args = ["build", "--release", "-p", "chat-memory-node", "--message-format=json-render-diagnostics"];
+const args = ["build", "--profile", "dist", "-p", "chat-memory-node", "--message-format=json-render-diagnostics"];
 const { status, stdout, error } = spawnSync("cargo", args, { cwd: import.meta.dirname, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], maxBuffer: 2 ** 28 });
 if (error) {
   console.error(`cannot build the addon: cargo does not start (${error.message}); install Rust with rustup`);

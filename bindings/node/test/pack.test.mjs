@@ -6,6 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { builtLibrary, noteFile, sha256, sourcesHash, unfit } from "../scripts/addon.mjs";
+import { machine, mainManifest, platformManifest } from "../scripts/release.mjs";
+import platforms from "../platform.cjs";
 import { root, run } from "./support.mjs";
 
 const npm = (cwd, ...args) => {
@@ -48,6 +50,41 @@ test("npm pack, and npm install of it into an empty project", async () => {
   const inside = readdirSync(join(project, "node_modules", "chat-memory"));
   assert.ok(readdirSync(join(project, "node_modules", "chat-memory", "prebuilt")).every((name) => name.endsWith(".node")), "no note of the build");
   assert.deepEqual(inside.sort(), ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "native.cjs", "native.d.cts", "package.json", "platform.cjs", "prebuilt"]);
+});
+
+test("the released packages: the main one finds the package of its platform, and without it names it", async () => {
+  const packages = mkdtempSync(join(tmpdir(), "released-"));
+  const made = spawnSync(process.execPath, ["scripts/release.mjs", packages, "--any-profile"], { cwd: root, encoding: "utf8" });
+  assert.equal(made.status, 0, made.stderr);
+  const here = platforms.platform();
+  const tarballs = readdirSync(packages).filter((name) => name.endsWith(".tgz"));
+  const { version } = mainManifest();
+  assert.deepEqual(tarballs.sort(), [`chat-memory-${version}.tgz`, `chat-memory-${here}-${version}.tgz`]);
+  const project = mkdtempSync(join(tmpdir(), "project-"));
+  writeFileSync(join(project, "package.json"), '{"name":"project","private":true}');
+  // Offline, the packages of other platforms cannot be had: npm leaves out optional ones.
+  npm(project, "install", "--offline", "--ignore-scripts", ...tarballs.map((name) => join(packages, name)));
+  const use = ["-e", 'new (require("chat-memory").ChatStore)("memory:").load("s").then(({ messages }) => console.log(messages.length))'];
+  const used = await run(use, { cwd: project });
+  assert.deepEqual([used.code, used.out, used.err], [0, "0\n", ""]);
+  const installed = join(project, "node_modules", "chat-memory");
+  assert.ok(!readdirSync(installed).includes("prebuilt"), "the addon is in the platform's package only");
+  rmSync(join(project, "node_modules", `chat-memory-${here}`), { recursive: true });
+  const without = await run(use, { cwd: project });
+  assert.match(without.err, new RegExp(`the package chat-memory-${here} is not installed; install again without --omit=optional`));
+});
+
+test("a platform's package is installed on its platform only", () => {
+  assert.deepEqual(machine("linux-x64-musl"), { os: ["linux"], cpu: ["x64"], libc: ["musl"] });
+  assert.deepEqual(machine("win32-x64-msvc"), { os: ["win32"], cpu: ["x64"] });
+  assert.deepEqual(machine("darwin-arm64"), { os: ["darwin"], cpu: ["arm64"] });
+  const main = mainManifest();
+  assert.deepEqual(Object.keys(main.optionalDependencies), platforms.PLATFORMS.map((platform) => `chat-memory-${platform}`));
+  assert.ok(Object.values(main.optionalDependencies).every((version) => version === main.version), "of the same release");
+  assert.equal(platformManifest("darwin-x64").main, "chat-memory.darwin-x64.node");
+  // Tools that collect an application's files find each by its name.
+  const loader = readFileSync(join(root, "native.cjs"), "utf8");
+  for (const platform of platforms.PLATFORMS) assert.ok(loader.includes(`"../chat-memory-${platform}"`), platform);
 });
 
 test("npm pack refuses a missing addon, a stale one, one of tests, and says what to run", () => {
