@@ -56,7 +56,7 @@ class Readme(unittest.TestCase):
     def test_the_examples_do_what_they_say(self):
         found = blocks()
         self.assertEqual([language for language, _ in found], ["sh", "sh", "python", "js"])
-        self.assertEqual(found[0][1].split("#")[0].strip(), "cargo run -- serve", "which is what runs here")
+        self.assertEqual(found[0][1].split("#")[0].strip(), "chat-memory serve", "which is what runs here")
         with Service() as service:
             for language, block in found[1:]:
                 with self.subTest(language):

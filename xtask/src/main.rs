@@ -7,8 +7,10 @@ mod cargo;
 mod console;
 mod debian;
 mod deploy;
+mod dist;
 mod emulator;
 mod flowise;
+mod metadata;
 mod node;
 mod npm;
 mod peers;
@@ -20,6 +22,7 @@ mod steps;
 mod supply;
 mod wheel;
 mod words;
+mod workflows;
 
 use std::process::{Command, ExitCode};
 
@@ -91,6 +94,32 @@ enum Task {
         #[arg(long, value_name = "TRIPLE")]
         target: Option<String>,
     },
+    /// Make what people install without compiling, for this platform, in target/artefacts, with SHA256SUMS
+    ///
+    /// The static program in an archive, the Debian package, the image's own files, the npm packages, the Python wheel and the SBOMs.
+    /// `cargo xtask test dist` makes them and tries each. docs/releasing.md describes a release.
+    Dist {
+        /// Only these parts; all by default
+        parts: Vec<dist::Part>,
+        /// The target triple of the program; static for this machine by default
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
+    },
+    /// Write the Homebrew formula, chat-memory.rb, next to the SHA256SUMS of a release's archives
+    Formula {
+        /// The folder with SHA256SUMS
+        folder: std::path::PathBuf,
+    },
+    /// Put the repository's address into all manifests, READMEs and the installer
+    Repository {
+        /// https://github.com/OWNER/NAME
+        url: String,
+    },
+    /// Put a version into all manifests and lock files
+    Version {
+        /// Such as 0.2.0
+        version: String,
+    },
     /// Take screenshots of the console's pages, light, dark and as wide as a phone, into target/screenshots
     Screenshots,
     /// Run DynamoDB Local until Ctrl-C, or while a command runs
@@ -130,6 +159,10 @@ fn main() -> ExitCode {
         Task::Flowise => flowise::test().map(|()| ExitCode::SUCCESS),
         Task::Advisories => supply::advisories().map(|()| ExitCode::SUCCESS),
         Task::Sbom { target } => sbom::write(target.as_deref()).map(|()| ExitCode::SUCCESS),
+        Task::Dist { parts, target } => dist::make(&parts, target.as_deref()).map(|()| ExitCode::SUCCESS),
+        Task::Formula { folder } => dist::formula(&folder).map(|()| ExitCode::SUCCESS),
+        Task::Repository { url } => metadata::set_repository(&url).map(|()| ExitCode::SUCCESS),
+        Task::Version { version } => metadata::set_version(&version).map(|()| ExitCode::SUCCESS),
         Task::Screenshots => console::screenshots().map(|()| ExitCode::SUCCESS),
         Task::Torture { options } => torture(&options),
         Task::Emulator { port, command } => emulate(port, &command),

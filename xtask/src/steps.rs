@@ -15,6 +15,8 @@ struct Step {
     name: &'static str,
     /// Whether it needs only Rust and DynamoDB Local. A step that needs another language is not quick.
     quick: bool,
+    /// Whether it runs only if it is named.
+    on_demand: bool,
     run: fn(&mut Session) -> Result,
     /// What to do if it fails.
     remedy: &'static str,
@@ -24,24 +26,35 @@ const STEPS: &[Step] = &[
     Step {
         name: "format",
         quick: true,
+        on_demand: false,
         run: |_| run_command(&mut cargo("fmt --all --check")),
         remedy: "`cargo fmt --all` puts it right (`rustup component add rustfmt` if there is no such command)",
     },
     Step {
         name: "words",
         quick: true,
+        on_demand: false,
         run: |_| crate::words::check(),
         remedy: "CONTRIBUTING.md, \"Style\", says how this project writes",
     },
     Step {
+        name: "metadata",
+        quick: true,
+        on_demand: false,
+        run: |_| crate::metadata::check(),
+        remedy: "`cargo xtask repository URL` and `cargo xtask version VERSION` set them everywhere; the rest is a field of a manifest",
+    },
+    Step {
         name: "clippy",
         quick: true,
+        on_demand: false,
         run: |_| run_command(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings")),
         remedy: "change what is said above (`rustup component add clippy` if there is no such command)",
     },
     Step {
         name: "supply",
         quick: true,
+        on_demand: false,
         run: |_| {
             crate::supply::check()?;
             crate::sbom::check()
@@ -51,6 +64,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "docs",
         quick: true,
+        on_demand: false,
         // Only libraries: the program's and the library's pages would have the same name. And one example, so that the features are
         // those of clippy's step, dev-dependencies' included: otherwise most dependencies are checked a second time.
         run: |_| {
@@ -62,13 +76,15 @@ const STEPS: &[Step] = &[
     Step {
         name: "features",
         quick: true,
+        on_demand: false,
         run: each_feature_alone,
         remedy: "something is used without the feature that brings it: put it behind the same #[cfg(feature)]",
     },
-    Step { name: "examples", quick: true, run: run_examples, remedy: "mend the example, or what it shows" },
+    Step { name: "examples", quick: true, on_demand: false, run: run_examples, remedy: "mend the example, or what it shows" },
     Step {
         name: "tests",
         quick: true,
+        on_demand: false,
         run: |session| {
             let mut tests = cargo("test --workspace --all-features --no-fail-fast");
             run_command(session.with_dynamodb(&mut tests)?)
@@ -79,6 +95,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "rig-session",
         quick: true,
+        on_demand: false,
         // A workspace of its own, since its dependencies declare a newer Rust than they need.
         run: |session| {
             let cargo = |words: &str| {
@@ -95,12 +112,21 @@ const STEPS: &[Step] = &[
     Step {
         name: "deploy",
         quick: false,
+        on_demand: false,
         run: |_| crate::deploy::check(),
         remedy: "mend what is named above in deploy/ or in the examples of docs/deploying.md",
     },
     Step {
+        name: "workflows",
+        quick: false,
+        on_demand: false,
+        run: |_| crate::workflows::check(),
+        remedy: "mend the workflow in .github/workflows that is named above",
+    },
+    Step {
         name: "peers",
         quick: false,
+        on_demand: false,
         run: |session| {
             let peers = crate::peers::install()?;
             let mut tests = cargo("test --workspace --all-features --test peers");
@@ -111,12 +137,14 @@ const STEPS: &[Step] = &[
     Step {
         name: "service",
         quick: false,
+        on_demand: false,
         run: |_| crate::service::test(),
         remedy: "what the README shows and what docs/openapi.json says must be what the service does",
     },
     Step {
         name: "node",
         quick: false,
+        on_demand: false,
         run: |session| {
             let peers = crate::peers::install()?;
             crate::node::build("dev")?;
@@ -130,14 +158,24 @@ const STEPS: &[Step] = &[
     Step {
         name: "python",
         quick: false,
+        on_demand: false,
         run: |session| crate::wheel::test(|tests| session.with_dynamodb(tests).map(|_| ())),
         remedy: "the failed tests are named above; bindings/python/README.md says how to run one of them",
     },
     Step {
         name: "console",
         quick: false,
+        on_demand: false,
         run: |_| run_command(&mut crate::console::tests()?),
         remedy: "the failed tests are named above; `cargo xtask screenshots` makes pictures of what a browser shows",
+    },
+    Step {
+        name: "dist",
+        quick: false,
+        // It compiles the program, the addon and the wheel for a release, which takes longer than all other steps together.
+        on_demand: true,
+        run: |_| crate::dist::test(),
+        remedy: "docs/releasing.md says what each artefact is; `cargo xtask dist PART` makes one of them",
     },
 ];
 
@@ -177,9 +215,12 @@ impl Session {
     }
 }
 
-/// Runs all or the named steps until one fails.
+/// Runs all steps but those on demand, or the named ones, until one fails.
 pub fn run(quick: bool, only: &[String]) -> Result {
-    let chosen = |step: &&Step| (only.is_empty() || only.iter().any(|name| name == step.name)) && (step.quick || !quick);
+    let chosen = |step: &&Step| {
+        let named = only.iter().any(|name| name == step.name);
+        (named || (only.is_empty() && !step.on_demand)) && (step.quick || !quick)
+    };
     let mut session = Session::default();
     crate::debian::openssl()?;
     crate::debian::valgrind()?;

@@ -83,7 +83,7 @@ impl Python {
     }
 
     /// Makes a virtual environment with this wheel and these packages; returns its Python.
-    fn environment(&self, wheel: &Path, packages: &[PathBuf]) -> Result<PathBuf> {
+    pub fn environment(&self, wheel: &Path, packages: &[PathBuf]) -> Result<PathBuf> {
         let folder = scratch()?.join(format!("python3.{}", self.minor));
         let mut make = Command::new(&self.program);
         make.args(["-m", "venv", "--clear", "--without-pip"]).arg(&folder);

@@ -1,7 +1,7 @@
 //! The README shows what the program does: its `console` blocks are run, each in a folder of its own, and the text below a command
-//! must equal its output.
+//! must equal its output. CHAT_MEMORY_PROGRAM names another program to run, such as an artefact of a release.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The commands of a block, each with the lines below it.
@@ -21,7 +21,8 @@ fn commands(block: &str) -> Vec<(String, String)> {
 fn readme_shows_what_the_program_prints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
-    let program = Path::new(env!("CARGO_BIN_EXE_chat-memory"));
+    let program = std::env::var_os("CHAT_MEMORY_PROGRAM").filter(|program| !program.is_empty());
+    let program = program.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_chat-memory")), PathBuf::from);
     let path = format!("{}:{}", program.parent().expect("a folder").display(), std::env::var("PATH").unwrap_or_default());
     let blocks: Vec<&str> = readme.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!blocks.is_empty(), "the README shows nothing of the program");
