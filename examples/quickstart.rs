@@ -1,6 +1,6 @@
 //! The memory of one session, as LangChain users know it: the next run still has the conversation.
 //!
-//! `cargo run -p chat-memory --features sqlite,dynamodb --example quickstart` stores it in `quickstart.db`; pass a store URL to
+//! `cargo run -p chat-memory-examples --example quickstart` stores it in `quickstart.db`; pass a store URL to
 //! store it elsewhere.
 
 use chat_memory::SessionId;
