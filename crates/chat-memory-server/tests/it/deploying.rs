@@ -7,6 +7,7 @@ use clap::{Args as _, Command};
 
 const PAGE: &str = include_str!("../../../../docs/deploying.md");
 const DOCKERFILE: &str = include_str!("../../../../deploy/Dockerfile");
+const RELEASED: &str = include_str!("../../../../deploy/release.Dockerfile");
 const LAMBDA: &str = include_str!("../../../../deploy/lambda.yaml");
 const UNIT: &str = include_str!("../../../../deploy/chat-memory.service");
 
@@ -61,6 +62,7 @@ fn documented_flags_and_variables_exist() {
     for (place, text) in [
         ("docs/deploying.md", PAGE),
         ("deploy/Dockerfile", DOCKERFILE),
+        ("deploy/release.Dockerfile", RELEASED),
         ("deploy/lambda.yaml", LAMBDA),
         ("deploy/chat-memory.service", UNIT),
     ] {
@@ -75,7 +77,7 @@ fn documented_flags_and_variables_exist() {
     let serving = |line: &&str| line.contains("chat-memory serve") || line.contains(" serve --") || line.contains("\"serve\"");
     // `iam-policy --for serve` is another command's.
     let serving = |line: &&str| serving(line) && !line.contains("iam-policy");
-    for line in [PAGE, DOCKERFILE, UNIT].into_iter().flat_map(str::lines).filter(serving) {
+    for line in [PAGE, DOCKERFILE, RELEASED, UNIT].into_iter().flat_map(str::lines).filter(serving) {
         let words = line.split([' ', '"', '`']).filter(|word| word.starts_with("--"));
         words.for_each(|flag| assert!(flags.contains(flag), "{flag} in {line}"));
     }
