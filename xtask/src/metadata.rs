@@ -50,8 +50,10 @@ pub fn check() -> Result {
     let session = read("integrations/rig-session/Cargo.toml")?;
     expect("integrations/rig-session/Cargo.toml", "repository", session.contains(&format!("repository = \"{address}\"")));
     expect("integrations/rig-session/Cargo.toml", "version", session.contains(&format!("\nversion = \"{version}\"")));
-    for (name, requirement) in own_requirements()? {
-        expect("Cargo.toml", &format!("the version of {name} in [workspace.dependencies]"), requirement == version);
+    for file in ["Cargo.toml", "integrations/rig-session/Cargo.toml"] {
+        for (name, requirement) in own_requirements(file)? {
+            expect(file, &format!("the version of {name}"), requirement == version);
+        }
     }
     if !address.ends_with(PLACEHOLDER) {
         for name in files()?.iter().filter(|name| !NAMED.contains(&name.as_str())) {
@@ -75,11 +77,14 @@ pub fn set_repository(url: &str) -> Result {
     })?;
     let old =
         slug(&field("repository")?).ok_or("the root's Cargo.toml has a `repository` that is not on GitHub; set it by hand.")?;
+    let owner = |slug: &str| slug.split('/').next().unwrap_or_default().to_owned();
     let changed = replace(|text| {
-        // Names of images are in lower case.
-        let text = text.replace(&format!("github.com/{old}"), &format!("github.com/{wanted}"));
-        let text = text.replace(&format!("REPOSITORY={old}"), &format!("REPOSITORY={wanted}"));
-        text.replace(&format!("ghcr.io/{}", old.to_lowercase()), &format!("ghcr.io/{}", wanted.to_lowercase()))
+        // Images have names in lower case; the tap of Homebrew is another repository of the same owner.
+        let text = text.replace(&format!("ghcr.io/{}", old.to_lowercase()), &format!("ghcr.io/{}", wanted.to_lowercase()));
+        let text = text.replace(&old, &wanted);
+        ["tap", "homebrew-tap"]
+            .iter()
+            .fold(text, |text, tap| text.replace(&format!("{}/{tap}", owner(&old)), &format!("{}/{tap}", owner(&wanted))))
     })?;
     println!("{changed} files now name https://github.com/{wanted}.");
     Ok(())
@@ -97,14 +102,15 @@ pub fn set_version(version: &str) -> Result {
         std::fs::write(root().join(name), text).map_err(|e| format!("{name} could not be written: {e}."))
     };
     let (before, after) = (format!("version = \"{old}\""), format!("version = \"{version}\""));
-    edit("Cargo.toml", &|text| {
-        let lines = text.lines().map(|line| {
-            let own = line.starts_with("version = ") || line.starts_with("chat-memory");
-            if own { line.replace(&before, &after) } else { line.to_owned() }
-        });
-        lines.collect::<Vec<_>>().join("\n") + "\n"
-    })?;
-    edit("integrations/rig-session/Cargo.toml", &|text| text.replacen(&before, &after, 1))?;
+    for name in ["Cargo.toml", "integrations/rig-session/Cargo.toml"] {
+        edit(name, &|text| {
+            let lines = text.lines().map(|line| {
+                let own = line.starts_with("version = ") || line.starts_with("chat-memory");
+                if own { line.replace(&before, &after) } else { line.to_owned() }
+            });
+            lines.collect::<Vec<_>>().join("\n") + "\n"
+        })?;
+    }
     for name in ["bindings/node/package.json", "bindings/node/package-lock.json"] {
         // The lock file repeats the version of the package itself in its head, twice.
         let limit = if name.ends_with("lock.json") { 2 } else { 1 };
@@ -133,9 +139,9 @@ pub fn field(name: &str) -> Result<String> {
     value.map(str::to_owned).ok_or_else(|| format!("the root's Cargo.toml has no {name} in [workspace.package]."))
 }
 
-/// The versions that the workspace requires of its own crates.
-fn own_requirements() -> Result<Vec<(String, String)>> {
-    let text = read("Cargo.toml")?;
+/// The versions that a manifest requires of the project's own crates.
+fn own_requirements(file: &str) -> Result<Vec<(String, String)>> {
+    let text = read(file)?;
     let lines = text.lines().filter(|line| line.starts_with("chat-memory") && line.contains("version = \""));
     let parts = lines.filter_map(|line| {
         let name = line.split_whitespace().next()?;
