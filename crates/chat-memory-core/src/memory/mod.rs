@@ -41,6 +41,8 @@ mod groups;
 mod policy;
 mod recall;
 mod tokens;
+#[cfg(feature = "tokens")]
+mod vocabulary;
 
 pub use buffer::{BufferMemory, BufferMemoryBuilder, Variables};
 pub use policy::{DoesNotFit, Limit, Omitted, Policy, Unit, Window};

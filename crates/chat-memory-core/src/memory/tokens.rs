@@ -143,7 +143,7 @@ impl TokenCounter {
             Kind::Custom(count) => count(message).max(1),
             Kind::Estimate => count_with(message, &estimate),
             #[cfg(feature = "tokens")]
-            Kind::Exact(encoding) => count_with(message, &|text| count_exactly(*encoding, text)),
+            Kind::Exact(encoding) => count_with(message, &|text| super::vocabulary::count(*encoding, text)),
         }
     }
 }
@@ -164,15 +164,6 @@ impl fmt::Debug for TokenCounter {
             Kind::Custom(_) => f.write_str("TokenCounter(custom)"),
         }
     }
-}
-
-#[cfg(feature = "tokens")]
-fn count_exactly(encoding: Encoding, text: &str) -> u64 {
-    let vocabulary = match encoding {
-        Encoding::O200kBase => tiktoken_rs::o200k_base_singleton(),
-        Encoding::Cl100kBase => tiktoken_rs::cl100k_base_singleton(),
-    };
-    vocabulary.count_ordinary(text) as u64
 }
 
 fn count_with(message: &Message, text: &dyn Fn(&str) -> u64) -> u64 {
