@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Globals};
 use crate::commands::{
-    append, chat, clear, completions, delete, export, iam_policy, import, key, migrate, rewind, serve, sessions, show, table,
-    threads,
+    append, chat, clear, completions, delete, export, iam_policy, import, key, migrate, rewind, search, serve, sessions, show,
+    table, threads,
 };
 use crate::failure::Failure;
 
@@ -21,6 +21,7 @@ Examples:
   chat-memory append trip --role assistant 'To Rome.'  and the answer
   chat-memory show trip                                read it
   chat-memory show trip --last 20 --format openai      JSON lines, for a model
+  chat-memory search lisbon                            find it
   chat-memory chat trip --base-url http://127.0.0.1:11434/v1 --model llama3.2
   chat-memory --store 'dynamodb://chats?region=eu-west-1' sessions
   chat-memory serve --demo                             a console and an HTTP API
@@ -74,6 +75,7 @@ pub enum Command {
     Show(show::Arguments),
     Chat(chat::Arguments),
     Sessions(sessions::Arguments),
+    Search(search::Arguments),
     Threads(threads::Arguments),
     Clear(clear::Arguments),
     Rewind(rewind::Arguments),
@@ -98,6 +100,7 @@ impl Command {
             Self::Show(arguments) => show::run(app, arguments).await,
             Self::Chat(arguments) => chat::run(app, arguments).await,
             Self::Sessions(arguments) => sessions::run(app, arguments).await,
+            Self::Search(arguments) => search::run(app, arguments).await,
             Self::Threads(arguments) => threads::run(app, arguments).await,
             Self::Clear(arguments) => clear::run(app, arguments).await,
             Self::Rewind(arguments) => rewind::run(app, arguments).await,

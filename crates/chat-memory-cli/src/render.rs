@@ -46,6 +46,16 @@ impl Style {
         self.paint("2", text)
     }
 
+    /// What stands for a whole, such as a session's id above its hits.
+    pub fn strong(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// A word that was searched for.
+    pub fn found(&self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
     /// An author's name.
     pub fn author(&self, role: Role, text: &str) -> String {
         let code = match role {

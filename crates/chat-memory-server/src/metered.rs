@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_memory::backend::EntryIdCache;
 use chat_memory::store::{
-    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, SessionInfo, SessionPage,
-    SessionQuery, SessionUpdate, SweepStats,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, SearchPage, SearchQuery,
+    SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory::{Error, ErrorKind, SessionId};
 
@@ -78,6 +78,10 @@ impl ChatStore for Metered {
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         self.count(Operation::Session, self.inner.update_session(session, update).await, |_| Cost::default())
+    }
+
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, Error> {
+        self.count(Operation::Search, self.inner.search(query).await, |page| page.cost)
     }
 
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {

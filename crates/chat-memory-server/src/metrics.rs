@@ -24,6 +24,7 @@ pub enum Operation {
     Delete,
     Sessions,
     Session,
+    Search,
     Threads,
 }
 

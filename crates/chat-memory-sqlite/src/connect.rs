@@ -24,7 +24,7 @@ use chat_memory_core::error::{Error, ErrorKind};
 const READERS: usize = 4;
 
 /// Prepared statements kept per connection: all statements of the store.
-const STATEMENTS: usize = 60;
+const STATEMENTS: usize = 70;
 
 /// After this many appends by this process, some expired data is erased.
 const APPENDS_PER_PURGE: u64 = 64;

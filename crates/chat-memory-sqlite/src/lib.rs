@@ -21,11 +21,11 @@ use async_trait::async_trait;
 use self::connect::Database;
 use self::log::{Landed, NewRecord};
 use self::options::Options;
-use chat_memory_core::backend::{EntryIdCache, check_title};
+use chat_memory_core::backend::{EntryIdCache, Matcher, SearchPlace, check_title, search_by_reading};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{
-    Append, Appended, Capabilities, ChatStore, Cost, Deleted, History, Load, Position, SessionInfo, SessionPage, SessionQuery,
-    SessionUpdate, SweepStats,
+    Append, Appended, Capabilities, ChatStore, Cost, Deleted, History, Load, Position, SearchPage, SearchQuery, SessionInfo,
+    SessionPage, SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory_core::{SessionId, Timestamp};
 
@@ -37,6 +37,7 @@ mod listing;
 mod log;
 mod options;
 mod schema;
+mod search;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,55 @@ impl SqliteStore {
             self.0.write(sweep::empty_log_of_writes).await?;
         }
         Ok(swept)
+    }
+
+    /// Gives the file a search index, so that [`search`](ChatStore::search) finds text without reading the sessions, best first. From
+    /// then on every append adds its text to it, whatever program writes; a sweep, a delete and a purge remove theirs, and nothing
+    /// of it is left.
+    ///
+    /// It adds what the file already has in short transactions, while others read and write, and calls `progress` with how many records are
+    /// done, and how many there are. If it is interrupted, the next call continues there. Until it is complete, searches read the sessions. In a
+    /// file with a complete index it does nothing.
+    ///
+    /// ```
+    /// use chat_memory::store::{ChatStore, SearchQuery, sqlite::SqliteStore};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("chat.db");
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = SqliteStore::open(&path).await?;
+    /// store.build_search_index(&mut |done, all| eprintln!("{done} of {all} records")).await?;
+    /// assert!(store.search(&SearchQuery::new("lisbon")).await?.indexed);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Read-only; errors of SQLite. What was added stays.
+    pub async fn build_search_index(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<(), Error> {
+        self.writable("build its search index")?;
+        let all = self.0.write(search::index::create).await?;
+        let mut done = 0;
+        progress(done, all);
+        loop {
+            match self.0.write(search::index::build_a_little).await? {
+                0 => return Ok(()),
+                passed => done += passed,
+            }
+            progress(done.min(all), all);
+        }
+    }
+
+    /// Removes the file's search index and returns whether there was one.
+    ///
+    /// # Errors
+    /// Read-only; errors of SQLite.
+    pub async fn remove_search_index(&self) -> Result<bool, Error> {
+        self.writable("remove its search index")?;
+        let there = self.0.write(search::index::remove).await?;
+        if there {
+            self.0.write(sweep::empty_log_of_writes).await?;
+        }
+        Ok(there)
     }
 
     fn writable(&self, what: &str) -> Result<(), Error> {
@@ -299,6 +349,19 @@ impl ChatStore for SqliteStore {
         session.check()?;
         let session = session.clone();
         self.0.read(move |db| listing::session(db, &session, Timestamp::now())).await
+    }
+
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, Error> {
+        let matcher = Matcher::new(query, &self.capabilities())?;
+        let place = SearchPlace::of(query)?;
+        if !matches!(place, Some(SearchPlace::Reading(_))) {
+            let ranked = query.clone();
+            let page = self.0.read(move |db| search::page(db, &ranked, &matcher, place, Timestamp::now())).await?;
+            if let Some(page) = page {
+                return Ok(page);
+            }
+        }
+        search_by_reading(self, query).await
     }
 
     fn entry_ids(&self) -> Option<&EntryIdCache> {

@@ -24,6 +24,15 @@ pub(super) const BY_START: &str =
 pub(super) const BY_ACTIVITY: &str =
     concat!(listed!(), " AND owner IS ?2 AND (last_at, id) < (?3, ?4) ORDER BY last_at DESC, id DESC LIMIT ?5");
 
+/// A session's entry, by its number in the file.
+pub(super) const BY_KEY: &str = concat!(listed!(), " AND key = ?2");
+
+/// All sessions, those of an owner, or one, newest first, after the first few.
+pub(super) const SEARCHED: &str = concat!(
+    listed!(),
+    " AND (?2 = 0 OR owner IS ?3) AND (?4 IS NULL OR id = ?4) ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?5"
+);
+
 const EVERY: &str = concat!(listed!(), " AND id > ?2 ORDER BY id LIMIT ?3");
 
 const ONE: &str = concat!(listed!(), " AND id = ?2");
@@ -93,7 +102,8 @@ pub(super) fn update(
     Ok(Some(info))
 }
 
-fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
+/// Reads a row with the columns of `listed!`.
+pub(super) fn info(row: &Row<'_>) -> Result<SessionInfo, Failure> {
     let id: String = row.get(0)?;
     let damaged = |e: &dyn std::fmt::Display| {
         Error::corrupt(format!("the directory entry of session {id:?} cannot be read ({e}); restore the file from a backup"))

@@ -349,6 +349,16 @@ pub(super) fn load(db: &Connection, session: &str, load: &Load, now: Timestamp) 
     Ok(History::new(records, complete, position).with_cost(cost))
 }
 
+/// Returns a record and its size in bytes, if its messages are still there.
+pub(super) fn record(db: &Connection, key: i64, seq: u64, session: &str) -> Result<Option<(Record, u64)>, Failure> {
+    let mut query = db.prepare_cached(BACKWARDS_FROM)?;
+    let mut rows = query.query(params![key, seq])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let stored = stored(db, row, session)?;
+    let is_it = stored.messages_left && stored.record.seq == seq;
+    Ok(is_it.then_some((stored.record, stored.bytes)))
+}
+
 /// Reads a row with the columns of `columns!`.
 fn stored(db: &Connection, row: &Row<'_>, session: &str) -> Result<Stored, Failure> {
     let seq = seq_of(row, session)?;

@@ -31,6 +31,7 @@ pub mod key;
 pub mod migrate;
 mod progress;
 pub mod rewind;
+pub mod search;
 pub mod serve;
 pub mod sessions;
 pub mod show;

@@ -130,7 +130,8 @@ async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool)
     Ok(())
 }
 
-fn to_json(info: &SessionInfo) -> Value {
+/// A session as JSON.
+pub(super) fn to_json(info: &SessionInfo) -> Value {
     json!({
         "id": info.id.as_str(),
         "owner": info.owner.as_ref().map(|owner| owner.as_str()),

@@ -14,6 +14,7 @@ mod imports;
 mod migrate;
 mod readme;
 mod replicas;
+mod search;
 mod secrets;
 mod serve;
 mod threads;

@@ -101,6 +101,7 @@ mod in_memory;
 mod new_entries;
 mod page_cursor;
 pub(crate) mod position;
+pub(crate) mod search;
 mod token;
 mod walk;
 
@@ -113,6 +114,7 @@ pub use in_memory::InMemoryStore;
 pub use new_entries::AppendedNew;
 pub use page_cursor::PageCursor;
 pub use position::{AppendId, Position, Ticket};
+pub use search::{FoundMessage, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, SearchHit, SearchPage, SearchQuery, SearchScope, Snippet};
 pub use walk::Walk;
 
 /// What a store can do. The conformance suite tests what is declared and lists what is not.
@@ -269,6 +271,17 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Err(no_directory())
     }
 
+    /// Returns one page of what a search finds: sessions by title, id and owner, and visible messages by their words. A store
+    /// without an index [reads the sessions](crate::backend::search_by_reading), within the query's budget for a page; the page's
+    /// cost says what that took.
+    ///
+    /// # Errors
+    /// Invalid if the query has neither words nor a time, or a cursor of another search; unsupported if it searches an owner's
+    /// sessions and the store has no directory; other store errors.
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, Error> {
+        search::search_by_reading(self, query).await
+    }
+
     /// Estimates the write units that these appends to a new session would take, without a request; `None` if the store has no
     /// units. On DynamoDB, an append that conflicts with another writer or is repeated takes more.
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
@@ -389,6 +402,9 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     }
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
         (**self).update_session(session, update).await
+    }
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, Error> {
+        (**self).search(query).await
     }
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         (**self).write_units(session, appends)

@@ -20,6 +20,7 @@ mod message;
 mod parameters;
 mod read;
 mod rewind;
+mod search;
 mod threads;
 mod types;
 mod write;
@@ -83,6 +84,7 @@ pub(crate) fn routes() -> (Router<Service>, OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(directory::sessions))
         .routes(routes!(directory::session, directory::describe, directory::delete))
+        .routes(routes!(search::search))
         .routes(routes!(threads::threads))
         .routes(routes!(threads::newest))
         .routes(routes!(threads::checkpoints))

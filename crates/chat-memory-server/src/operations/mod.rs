@@ -6,12 +6,14 @@
 pub(crate) mod cursor;
 mod follow;
 mod read;
+mod search;
 mod sessions;
 pub(crate) mod threads;
 mod write;
 
 pub(crate) use follow::{Update, follow};
 pub(crate) use read::{newer, recall};
+pub(crate) use search::search;
 pub(crate) use sessions::{delete, find, list, update};
 pub(crate) use write::{Back, Cleared, append, append_new, clear, rewind};
 

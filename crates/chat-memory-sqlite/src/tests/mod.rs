@@ -16,6 +16,7 @@ mod entries;
 mod erasing;
 mod faults;
 mod opening;
+mod search;
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");

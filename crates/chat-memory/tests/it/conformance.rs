@@ -33,3 +33,28 @@ mod sqlite {
         capabilities: Capabilities::all(),
     }
 }
+
+/// In a file with a search index.
+#[cfg(feature = "sqlite")]
+mod sqlite_indexed {
+    use chat_memory::conformance::Suite;
+    use chat_memory::store::Capabilities;
+    use chat_memory::store::sqlite::SqliteStore;
+
+    fn suite() -> Suite {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Suite::new(move || {
+            let path = folder.path().join("chat.db");
+            async move {
+                let store = SqliteStore::open(path).await?;
+                store.build_search_index(&mut |_, _| ()).await?;
+                Ok(store)
+            }
+        })
+    }
+
+    chat_memory::conformance_tests! {
+        suite: suite(),
+        capabilities: Capabilities::all(),
+    }
+}

@@ -16,6 +16,7 @@ mod page;
 mod position;
 mod random;
 mod rewind;
+mod search;
 mod ticket;
 mod window;
 

@@ -17,5 +17,6 @@ mod reads;
 mod ready_store;
 mod refusals;
 mod rewinds;
+mod search;
 mod sessions;
 mod threads;

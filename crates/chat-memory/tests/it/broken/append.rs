@@ -205,7 +205,7 @@ impl Broken {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 parts.rewind = None;
             }
-            Fault::PagesShowTakenBack => {
+            Fault::PagesShowTakenBack | Fault::FindsHidden => {
                 let hidden = history.records.iter().filter(|record| parts.rewind.is_some_and(|seq| record.seq >= seq));
                 self.remembers.hidden.lock().unwrap().entry(session.clone()).or_default().extend(hidden.cloned());
             }

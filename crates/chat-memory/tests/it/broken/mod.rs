@@ -164,6 +164,18 @@ faults! {
     SharedLists,
     /// Lists nothing.
     ListsNothing,
+    /// Finds nothing.
+    FindsNothing,
+    /// Finds what was taken back or cleared.
+    FindsHidden,
+    /// Searches the sessions of all owners.
+    FindsOthers,
+    /// Finds the last hit of a page again on the next one.
+    FindsTwice,
+    /// Searches all times.
+    FindsAllTimes,
+    /// Takes any cursor.
+    FindsByAnyCursor,
     /// Leaves sessions with an owner out of the list of all sessions.
     ListsNobodysOnly,
     /// Loses the first session of each page but the first.

@@ -180,4 +180,34 @@ impl ChatStore for Broken {
         }
         self.inner.update_session(&self.real(session), &update).await
     }
+
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, Error> {
+        let mut query = query.clone();
+        match self.fault {
+            Fault::FindsNothing => return Ok(SearchPage::default()),
+            Fault::FindsOthers if matches!(query.scope, SearchScope::Owner(_)) => query.scope = SearchScope::All,
+            Fault::FindsAllTimes => (query.since, query.until) = (None, None),
+            Fault::FindsByAnyCursor => {
+                let page = self.inner.search(&query).await;
+                query.after = None;
+                return if page.as_ref().is_err_and(|e| e.to_string().contains("cursor")) {
+                    self.inner.search(&query).await
+                } else {
+                    page
+                };
+            }
+            _ => {}
+        }
+        let mut page = self.inner.search(&query).await?;
+        if self.fault == Fault::FindsTwice && query.after.is_some() {
+            page.hits.extend(page.hits.first().cloned());
+        }
+        if let (Fault::FindsHidden, None, SearchScope::Session(session)) = (self.fault, &query.after, &query.scope) {
+            let matcher = chat_memory::backend::Matcher::new(&query, &self.declares)?;
+            let info = SessionInfo::new(session.clone(), chat_memory::Timestamp::now());
+            let hidden = self.remembers.hidden.lock().unwrap();
+            page.hits.extend(hidden.get(session).into_iter().flatten().flat_map(|record| matcher.record(&info, record)));
+        }
+        Ok(page)
+    }
 }
