@@ -73,6 +73,16 @@ pub fn prometheus() -> Result {
     )
 }
 
+/// The shells that the tests complete command lines in, next to bash; on Linux, where the tests have a pseudo-terminal.
+pub fn shells() -> Result {
+    let missing: Vec<_> = ["zsh", "fish"].into_iter().filter(|shell| find_in_path(shell).is_none()).collect();
+    if !cfg!(target_os = "linux") || missing.is_empty() {
+        return Ok(());
+    }
+    let what = format!("This machine has no {}; the tests complete session ids in it", missing.join(" and no "));
+    install(&what, &missing, "install zsh and fish with the system's package manager")
+}
+
 /// The first program of this name in PATH.
 pub fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

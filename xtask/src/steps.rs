@@ -224,6 +224,7 @@ pub fn run(quick: bool, only: &[String]) -> Result {
     let mut session = Session::default();
     crate::debian::openssl()?;
     crate::debian::valgrind()?;
+    crate::debian::shells()?;
     let mut timings: Vec<(&str, Duration)> = Vec::new();
     let start = Instant::now();
     for step in STEPS.iter().filter(chosen) {

@@ -19,7 +19,7 @@ use crate::output::{Output, say};
 use crate::render::Style;
 
 /// The environment variable that names the store.
-const STORE: &str = "CHAT_MEMORY_STORE";
+pub const STORE: &str = "CHAT_MEMORY_STORE";
 
 /// Options of every command.
 #[derive(Debug, Args)]

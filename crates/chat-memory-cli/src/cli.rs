@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Globals};
 use crate::commands::{
-    append, chat, clear, completions, delete, export, iam_policy, import, key, migrate, rewind, search, serve, sessions, show,
-    table, threads,
+    append, chat, clear, completions, delete, doctor, export, iam_policy, import, key, migrate, rewind, search, serve, sessions,
+    show, table, threads,
 };
 use crate::failure::Failure;
 
@@ -86,6 +86,7 @@ pub enum Command {
     #[command(subcommand)]
     Table(table::Command),
     IamPolicy(iam_policy::Arguments),
+    Doctor(doctor::Arguments),
     Serve(Box<serve::Arguments>),
     #[command(subcommand)]
     Key(key::Command),
@@ -110,6 +111,7 @@ impl Command {
             Self::Migrate(arguments) => migrate::run(app, arguments).await,
             Self::Table(command) => table::run(app, command).await,
             Self::IamPolicy(arguments) => iam_policy::run(app, arguments),
+            Self::Doctor(arguments) => doctor::run(app, arguments).await,
             Self::Serve(arguments) => serve::run(app, *arguments).await,
             Self::Key(command) => key::run(app, command),
             Self::Completions(arguments) => completions::run(app, arguments),

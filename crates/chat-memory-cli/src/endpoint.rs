@@ -1,6 +1,8 @@
 //! An OpenAI-compatible endpoint: sends one request, and streams the answer.
 
 use std::io::{BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chat_memory::Message;
@@ -44,6 +46,8 @@ pub struct Answer {
     pub message: Message,
     /// Why the model stopped, in the endpoint's words (`stop`, `length`, `tool_calls`, …).
     pub finish: Option<String>,
+    /// What the request took, as the endpoint reports it: `prompt_tokens`, `completion_tokens`, …
+    pub usage: Option<Value>,
 }
 
 /// The endpoint. It contains a secret, so it has no `Debug`.
@@ -51,6 +55,8 @@ pub struct Endpoint {
     url: String,
     key: Option<String>,
     agent: Agent,
+    /// Whether it has refused to report the usage of a streamed answer, which some endpoints do not know.
+    without_usage: Arc<AtomicBool>,
 }
 
 impl Endpoint {
@@ -69,7 +75,7 @@ impl Endpoint {
                     .timeout_connect(Some(CONNECT))
                     .timeout_recv_response(Some(START))
                     .build();
-                Ok(Self { url: chat_completions(base_url)?, key, agent: config.into() })
+                Ok(Self { url: chat_completions(base_url)?, key, agent: config.into(), without_usage: Arc::default() })
             }
             _ => Err(Failure::usage(
                 "invalid --base-url: expected a URL such as http://127.0.0.1:11434/v1 or https://api.openai.com/v1",
@@ -86,24 +92,39 @@ impl Endpoint {
     /// the receiver is dropped, the connection is closed at the next piece.
     pub fn ask(&self, model: &str, messages: Vec<Value>) -> mpsc::UnboundedReceiver<Result<Piece, String>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let body = json!({ "model": model, "messages": messages, "stream": true }).to_string();
-        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
-        request = request.header("accept", "text/event-stream, application/json");
-        if let Some(key) = &self.key {
-            request = request.header("authorization", &format!("Bearer {key}"));
-        }
+        let asked = json!({ "model": model, "messages": messages, "stream": true });
+        let (agent, without_usage) = (self.agent.clone(), Arc::clone(&self.without_usage));
         let (url, key) = (self.url.clone(), self.key.clone());
         tokio::task::spawn_blocking(move || {
+            let send = |reports_usage: bool| {
+                let mut asked = asked.clone();
+                if reports_usage {
+                    asked["stream_options"] = json!({ "include_usage": true });
+                }
+                let mut request = agent.post(&url).header("content-type", "application/json");
+                request = request.header("accept", "text/event-stream, application/json");
+                if let Some(key) = &key {
+                    request = request.header("authorization", &format!("Bearer {key}"));
+                }
+                request.send(asked.to_string()).map_err(|error| format!("cannot reach the endpoint {url}: {error}"))
+            };
             // The receiver is gone.
             let mut hand_on = |piece: Piece| sender.send(Ok(piece)).is_ok();
-            let answer = match request.send(body) {
-                Ok(response) => read(response, key.as_deref(), &mut hand_on),
-                Err(error) => Err(format!("cannot reach the endpoint {url}: {error}")),
+            let mut one = |reports_usage: bool| {
+                send(reports_usage).and_then(|response| read(response, reports_usage, key.as_deref(), &mut hand_on))
             };
-            if let Some(last) = answer.transpose() {
-                let last = last.map(|answer| Piece::Whole(Box::new(answer)));
-                let _ = sender.send(last.map_err(|error| without(key.as_deref(), error)));
+            let mut answer = one(!without_usage.load(Ordering::Relaxed));
+            if let Ok(Reply::UnknownUsage) = answer {
+                without_usage.store(true, Ordering::Relaxed);
+                answer = one(false);
             }
+            let last = match answer {
+                Ok(Reply::Answer(answer)) => Ok(Piece::Whole(answer)),
+                Ok(Reply::Abandoned) => return,
+                Ok(Reply::UnknownUsage) => Err("the endpoint refused the same request twice".to_owned()),
+                Err(error) => Err(without(key.as_deref(), error)),
+            };
+            let _ = sender.send(last);
         });
         receiver
     }
@@ -127,24 +148,45 @@ fn chat_completions(base_url: &str) -> Result<String, Failure> {
     Ok(format!("{path}{PATH}{query}"))
 }
 
-/// Reads an answer; `None` if the receiver is gone.
+/// How a request ended, unless it failed.
+enum Reply {
+    Answer(Box<Answer>),
+    /// The receiver is gone.
+    Abandoned,
+    /// The endpoint does not know the option that asks for the usage.
+    UnknownUsage,
+}
+
+impl From<Option<Answer>> for Reply {
+    fn from(answer: Option<Answer>) -> Self {
+        answer.map_or(Self::Abandoned, |answer| Self::Answer(Box::new(answer)))
+    }
+}
+
+/// Reads an answer.
 fn read(
     response: ureq::http::Response<ureq::Body>,
+    reports_usage: bool,
     key: Option<&str>,
     hand_on: &mut dyn FnMut(Piece) -> bool,
-) -> Result<Option<Answer>, String> {
+) -> Result<Reply, String> {
     let status = response.status();
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let streams = kind.starts_with("text/event-stream");
     let body = response.into_body().into_with_config().limit(u64::MAX).reader();
     if !status.is_success() {
-        return Err(refusal(status, key, body));
+        let mut text = Vec::new();
+        // Includes the reason if it can be read; otherwise only the status.
+        let _ = body.take(ERROR_BYTES).read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text);
+        let is_about_usage = reports_usage && matches!(status.as_u16(), 400 | 422) && text.contains("stream_options");
+        return if is_about_usage { Ok(Reply::UnknownUsage) } else { Err(refusal(status, key, &text)) };
     }
     if streams {
-        return stream(body, hand_on);
+        return stream(body, hand_on).map(Reply::from);
     }
     let (answer, pieces) = whole(body)?;
-    Ok(pieces.into_iter().all(hand_on).then_some(answer))
+    Ok(pieces.into_iter().all(hand_on).then_some(answer).into())
 }
 
 /// An answer in pieces.
@@ -177,12 +219,8 @@ fn whole(mut body: impl Read) -> Result<(Answer, Vec<Piece>), String> {
 }
 
 /// An endpoint's refusal in one sentence.
-fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: impl Read) -> String {
-    let mut text = Vec::new();
-    // Includes the reason if it can be read; otherwise only the status.
-    let _ = body.take(ERROR_BYTES).read_to_end(&mut text);
-    let text = String::from_utf8_lossy(&text);
-    let reason = match serde_json::from_str::<Value>(&text) {
+fn refusal(status: ureq::http::StatusCode, key: Option<&str>, body: &str) -> String {
+    let reason = match serde_json::from_str::<Value>(body) {
         Ok(said) => answer::error_text(&said).unwrap_or_default(),
         Err(_) => String::new(),
     };

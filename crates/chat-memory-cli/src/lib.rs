@@ -21,6 +21,7 @@ mod escape;
 mod failure;
 mod interrupt;
 mod output;
+mod pager;
 mod render;
 mod window;
 
@@ -46,8 +47,10 @@ pub fn run() -> ExitCode {
         }
     };
     let app = App::new(cli.globals);
-    let outcome = carry_out(&app, cli.command).and(app.out.flush());
-    app.end(outcome)
+    let outcome = carry_out(&app, cli.command);
+    // Also after a failure, which is printed when the pager is gone.
+    let ended = app.out.end();
+    app.end(outcome.and(ended))
 }
 
 fn carry_out(app: &App, command: cli::Command) -> Result<(), Failure> {

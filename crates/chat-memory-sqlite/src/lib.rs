@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 
 use self::connect::Database;
 use self::log::{Landed, NewRecord};
@@ -161,6 +162,20 @@ impl SqliteStore {
             self.0.write(sweep::empty_log_of_writes).await?;
         }
         Ok(there)
+    }
+
+    /// Runs SQLite's check of the whole file, without that of the indexes' content; returns what it finds, at most 100 problems. It reads the whole
+    /// file.
+    ///
+    /// # Errors
+    /// Corrupt if the file is too damaged to be checked; other errors of SQLite.
+    pub async fn quick_check(&self) -> Result<Vec<String>, Error> {
+        let check = |db: &Connection| {
+            let mut check = db.prepare("PRAGMA quick_check")?;
+            let lines = check.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        };
+        self.0.read(check).await
     }
 
     fn writable(&self, what: &str) -> Result<(), Error> {

@@ -1,9 +1,10 @@
 //! `chat`
 
 use std::future::Future;
-use std::io::{self, Read as _, Write};
+use std::io::{self, IsTerminal as _, Read as _, Write};
 
 use chat_memory::memory::{Omitted, Policy, recall};
+use chat_memory::store::{History, Position};
 use chat_memory::wire::openai;
 use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, Message, Owner, SessionId};
 use clap::Args;
@@ -12,7 +13,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::progress::bar;
-use super::{explain_start, owner, session_id};
+use super::{count, explain_start, owner, session_id};
 use crate::app::App;
 use crate::completion;
 use crate::endpoint::{Answer, Endpoint, Piece};
@@ -22,11 +23,18 @@ use crate::output::{may_colour, say};
 use crate::render::REASONING;
 use crate::window::WindowOptions;
 
+mod command;
+mod editor;
 mod interrupts;
+mod markdown;
 mod questions;
+mod session;
 
+use command::Line;
+use editor::Editor;
 use interrupts::Interrupts;
-use questions::{Question, Questions, Typed};
+use markdown::Highlighter;
+use questions::{Questions, Typed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,12 +48,17 @@ Examples:
 
   chat-memory chat trip --model gpt-4o-mini -m - < letter.txt
 
-Each line you type is a question. It is stored together with its answer, in one append, when the answer is complete: after Ctrl-C in \
-the middle of an answer, or a broken connection, nothing of the turn is stored. /quit, Ctrl-C or Ctrl-D at the prompt ends \
-the chat; run it again with the session's id to continue. /help lists the commands.
+Each text you type is a question. It is stored together with its answer, in one append, when the answer is complete. After Ctrl-C in \
+the middle of an answer, or a broken connection, nothing of the turn is stored, and /retry asks again. Ctrl-C at the prompt discards the text; \
+pressed twice, it ends the chat, and so do Ctrl-D and /quit. Run it again with the session's id to continue.
 
-A question of several lines: paste it, and send it with Enter; or end each line but the last with a backslash; or pass it with -m. \
-If standard input is not a terminal, each of its lines is a question, unless -m - takes all of it as one.
+Commands: /help, /new, /undo, /retry, /title, /sessions and /quit. /undo hides the last turn, as `rewind` does; /retry puts the new \
+answer in the place of the old one, in one append. Both are refused if another program wrote to the session in the meantime.
+
+On a terminal, Alt-Enter or Ctrl-J begins a new line, and a paste of several lines is one question. Earlier questions are kept in \
+chat-memory/chat_history in your data directory (--no-history: not read, not written), unless they begin with a blank. Markdown is coloured, and its marks stay; \
+NO_COLOR=1 turns colours off. If standard input or output is not a terminal, each line of standard input is a question, unless -m - takes \
+all of it as one; on a terminal that cannot edit lines (TERM=dumb), a line that ends with a backslash continues.
 
 A model's reasoning is printed to standard error, stored with its answer in the field that the endpoint uses \
 (reasoning_content or reasoning), and not sent to the model again.
@@ -53,8 +66,10 @@ A model's reasoning is printed to standard error, stored with its answer in the 
 --system is sent with each request and not stored. The model gets the whole history, or the window of --last, \
 --turns or --tokens, starting at a user message (--start-at-user=false turns that off). Tools are not run: a model's tool calls are stored and shown.
 
-With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"cost\"}, and nothing is printed before \
-the answer is complete.";
+At the end, a terminal shows the number of turns, what they took of the store (but for looking up titles), and their tokens if the endpoint reports them.
+
+With --json each answer is a line {\"session\", \"seq\", \"position\", \"answer\", \"finish_reason\", \"usage\", \"cost\"}, and nothing is printed before \
+the answer is complete; usage is what the endpoint reports, or null.";
 
 /// Chat with a model behind any OpenAI-compatible endpoint; the conversation is stored
 #[derive(Debug, Args)]
@@ -80,6 +95,9 @@ pub struct Arguments {
     /// The owner, if this starts the session
     #[arg(long)]
     owner: Option<String>,
+    /// Do not read or write the file of earlier questions
+    #[arg(long)]
+    no_history: bool,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
@@ -114,14 +132,31 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     };
     let session = session.unwrap_or_else(|| {
         let session = SessionId::random();
-        say(format_args!("new session {session}"));
+        // On a terminal, the chat begins with it.
+        if message.is_some() || app.json() || !io::stdin().is_terminal() {
+            say(format_args!("new session {session}"));
+        }
         session
     });
-    let (model, system) = (arguments.model, arguments.system);
-    let chat = Chat { app, store: &*store, session, owner, endpoint, model, system, policy, interrupts };
+    let mut chat = Chat {
+        app,
+        store: &*store,
+        session,
+        title: None,
+        owner,
+        endpoint,
+        model: arguments.model,
+        system: arguments.system,
+        policy,
+        interrupts,
+        seen: None,
+        unanswered: None,
+        listed: Vec::new(),
+        done: Done::default(),
+    };
     match message {
-        Some(question) => chat.turn(question).await.map(drop),
-        None => chat.converse().await,
+        Some(question) => chat.turn(Message::user(question), None).await.map(drop),
+        None => chat.converse(!arguments.no_history).await,
     }
 }
 
@@ -136,13 +171,6 @@ fn question(message: String) -> Result<String, Failure> {
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Ok(text)
 }
-
-const COMMANDS: &str = "\
-/help   this list
-/quit   end the chat; so does Ctrl-D
-//…     a question that begins with /
-A line that ends in \\ continues on the next. Several lines that are pasted are one question: Enter sends it.
-Ctrl-C stops an answer; nothing of its turn is stored.";
 
 const NOTHING: &str = "nothing of this turn was stored";
 
@@ -165,93 +193,154 @@ impl Drop for Waiting {
     }
 }
 
+/// What the chat did.
+#[derive(Debug, Default)]
+struct Done {
+    turns: u64,
+    /// The tokens of questions and of answers, and for how many turns the endpoint reported them.
+    tokens: (u64, u64),
+    reported: u64,
+}
+
+/// Where the questions come from.
+enum Input {
+    /// A terminal, with a line editor.
+    Editor(Box<Editor>),
+    /// Lines, from a terminal or not.
+    Lines(Questions),
+}
+
 struct Chat<'a> {
     app: &'a App,
     store: &'a dyn ChatStore,
     session: SessionId,
+    /// The title of a session that has not started yet.
+    title: Option<String>,
     owner: Option<Owner>,
     endpoint: Endpoint,
     model: String,
     system: Option<String>,
     policy: Policy,
     interrupts: Interrupts,
+    /// Where the session ended when the user last saw its end.
+    seen: Option<Position>,
+    /// The last question, if nothing of its turn was stored.
+    unanswered: Option<Message>,
+    /// The sessions that were listed last, in order.
+    listed: Vec<SessionId>,
+    done: Done,
 }
 
 impl Chat<'_> {
     /// Answers questions from standard input, until it ends.
-    async fn converse(&self) -> Result<(), Failure> {
-        let mut questions = Questions::of_stdin();
-        let terminal = questions.terminal;
+    async fn converse(&mut self, keeps_history: bool) -> Result<(), Failure> {
+        let mut input = if self.edits_lines() {
+            Input::Editor(Box::new(Editor::new(keeps_history, self.app.out.colours)))
+        } else {
+            Input::Lines(Questions::of_stdin())
+        };
+        let terminal = match &input {
+            Input::Editor(_) => true,
+            Input::Lines(questions) => questions.terminal,
+        };
         if terminal && !self.app.json() {
-            self.say_header();
+            self.show_session().await?;
         }
-        let mut prompt = ">";
         let mut told = Omitted::default();
-        loop {
-            if terminal {
-                self.prompt(prompt);
-            }
-            let typed = tokio::select! {
-                typed = questions.next() => typed,
-                () = self.interrupts.next() => None,
-            };
-            let Some(typed) = typed else { break };
-            let text = match typed.map_err(|e| Failure::other(format!("standard input cannot be read: {e}")))? {
-                Typed::Whole(text) => text,
-                Typed::Open { pasted } => {
-                    if let Some(lines) = pasted {
-                        say(format_args!("({lines} lines were pasted; Enter sends them)"));
-                    }
-                    prompt = "…";
-                    continue;
-                }
-            };
-            prompt = ">";
+        while let Some(text) = self.next(&mut input).await? {
             if text.trim().is_empty() {
                 continue;
             }
-            let question = match Question::read(text) {
-                Question::Ask(text) => text,
-                Question::Help => {
-                    say(COMMANDS);
-                    continue;
-                }
-                Question::Quit => return Ok(()),
-                Question::Unknown(word) => {
-                    let sentence = format!(
-                        "unknown command {word:?}: /help lists the commands; // in front sends a text that begins with /"
-                    );
-                    // The author of a script must notice that a line of it was not sent.
-                    if !terminal {
-                        return Err(Failure::usage(sentence));
-                    }
-                    say(format_args!("chat-memory: {sentence}"));
-                    continue;
-                }
-            };
-            match self.turn(question).await {
-                Ok(left_out) => {
+            let line = Line::read(text);
+            if line == Line::Quit {
+                break;
+            }
+            let edits_lines = matches!(input, Input::Editor(_));
+            match self.obey(line, edits_lines).await {
+                Ok(None) => {}
+                Ok(Some(left_out)) => {
                     if !left_out.is_nothing() && told.is_nothing() {
                         say(format_args!("(the model did not get all messages: {left_out})"));
                         told = left_out;
                     }
                 }
-                // A user can ask again; a script's other questions would depend on a missing answer.
-                Err(failure @ (Failure::Other(_) | Failure::Store(_))) if terminal => {
+                // A user can ask again; a script's other lines would depend on what failed.
+                Err(failure) if terminal && !matches!(failure, Failure::Closed) => {
                     say(format_args!("chat-memory: {}", failure.sentence().unwrap_or_default()));
                 }
                 Err(failure) => return Err(failure),
             }
+            if edits_lines {
+                self.app.out.line("")?;
+                self.app.out.flush()?;
+            }
         }
-        if terminal {
-            say("");
+        if terminal && !self.app.json() {
+            self.say_end();
         }
         Ok(())
     }
 
-    fn say_header(&self) {
-        let Self { session, model, endpoint, .. } = self;
-        say(format_args!("{session}: {model} at {}; /help lists the commands, Ctrl-D ends the chat", endpoint.url()));
+    /// Whether to edit lines: both sides are a terminal that can.
+    fn edits_lines(&self) -> bool {
+        let can = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb") || cfg!(windows);
+        can && !self.app.json() && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// The next text; `None` at the end.
+    async fn next(&self, input: &mut Input) -> Result<Option<String>, Failure> {
+        let cannot = |e: io::Error| Failure::other(format!("standard input cannot be read: {e}"));
+        let questions = match input {
+            Input::Editor(editor) => return tokio::task::block_in_place(|| edited(editor)).map_err(cannot),
+            Input::Lines(questions) => questions,
+        };
+        let mut sign = ">";
+        loop {
+            if questions.terminal {
+                self.prompt(sign);
+            }
+            let typed = tokio::select! {
+                typed = questions.next() => typed,
+                () = self.interrupts.next() => None,
+            };
+            let Some(typed) = typed else {
+                if questions.terminal {
+                    say("");
+                }
+                return Ok(None);
+            };
+            match typed.map_err(cannot)? {
+                Typed::Whole(text) => return Ok(Some(text)),
+                Typed::Open { pasted } => {
+                    if let Some(lines) = pasted {
+                        say(format_args!("({lines} lines were pasted; Enter sends them)"));
+                    }
+                    sign = "…";
+                }
+            }
+        }
+    }
+
+    /// Does what a line asks for; returns what the model was not shown, if it was asked.
+    async fn obey(&mut self, line: Line, edits_lines: bool) -> Result<Option<Omitted>, Failure> {
+        self.interrupts.forget();
+        match line {
+            Line::Ask(text) => return self.turn(Message::user(text), None).await.map(Some),
+            Line::Retry => return self.retry().await.map(Some),
+            Line::Help => say(command::help(edits_lines)),
+            Line::New => self.start_new().await?,
+            Line::Undo => self.undo().await?,
+            Line::Title(title) => self.title(title).await?,
+            Line::Sessions(None) => self.list_sessions().await?,
+            Line::Sessions(Some(which)) => self.switch(&which).await?,
+            Line::Quit => {}
+            Line::Unknown(text) => {
+                return Err(Failure::usage(format!(
+                    "unknown command {text:?}: /help lists the commands; // in front sends a text that begins with /"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     fn prompt(&self, sign: &str) {
@@ -268,23 +357,44 @@ impl Chat<'_> {
         }
     }
 
-    /// Asks one question and stores it with the complete answer in one append. Returns what the model was not shown.
-    async fn turn(&self, question: String) -> Result<Omitted, Failure> {
-        let question = Message::user(question);
-        let waiting = Waiting::for_("reading the session");
-        let recalled = self.unless_interrupted(recall(self.store, &self.session, &self.policy)).await?;
-        drop(waiting);
-        self.app.add_cost(recalled.cost);
-        if recalled.window.messages.is_empty() && !recalled.window.left_out.is_nothing() {
-            say(format_args!("(the model gets no earlier messages: {})", recalled.window.left_out));
+    /// Asks one question and stores it with the complete answer in one append, in place of the last turn of `replaced` if that is
+    /// given. Returns what the model was not shown.
+    async fn turn(&mut self, question: Message, replaced: Option<&History>) -> Result<Omitted, Failure> {
+        // Until the turn is stored.
+        self.unanswered = Some(question.clone());
+        let (earlier, left_out, position) = match replaced {
+            Some(history) => {
+                let window = self.policy.window(session::before_last_turn(history));
+                (window.messages, window.left_out, history.position.clone())
+            }
+            None => {
+                let waiting = Waiting::for_("reading the session");
+                let recalled = self.unless_interrupted(recall(self.store, &self.session, &self.policy)).await?;
+                drop(waiting);
+                self.app.add_cost(recalled.cost);
+                if self.seen.as_ref().is_some_and(|seen| *seen != recalled.position) {
+                    say("(another program wrote to the session; the model gets that too)");
+                }
+                (recalled.window.messages, recalled.window.left_out, recalled.position)
+            }
+        };
+        if earlier.is_empty() && !left_out.is_nothing() {
+            say(format_args!("(the model gets no earlier messages: {left_out})"));
         }
         let system = self.system.as_ref().map(|text| Message::system(text.as_str()));
-        let shown = system.iter().chain(&recalled.window.messages).chain([&question]);
+        let shown = system.iter().chain(&earlier).chain([&question]);
         let answer = self.ask(shown.map(openai::for_request).collect()).await?;
 
-        let mut append = Append::new([question, answer.message.clone()]);
+        let turn = [question, answer.message.clone()];
+        let mut append = match replaced {
+            Some(history) => Append::rewind_turns(history, 1, turn.clone())?.unwrap_or_else(|| Append::new(turn)),
+            None => Append::new(turn),
+        };
         if let Some(owner) = &self.owner {
             append = append.with_owner(owner.clone());
+        }
+        if let Some(title) = &self.title {
+            append = append.with_title(title);
         }
         let waiting = Waiting::for_("storing the turn");
         let appended = tokio::select! {
@@ -292,6 +402,8 @@ impl Chat<'_> {
                 appended.map_err(|e| e.context("the answer above could not be stored with its question"))?
             }
             () = self.interrupts.next() => {
+                // It may be stored: asking again could store it twice.
+                self.unanswered = None;
                 let session = &self.session;
                 return Err(Failure::other(format!(
                     "append outcome unknown (interrupted): see whether the turn was stored with chat-memory show {session:?} --turns 1",
@@ -301,6 +413,11 @@ impl Chat<'_> {
         };
         drop(waiting);
         self.app.add_cost(appended.cost);
+        if appended.seq != position.next() {
+            say("(another program wrote to the session meanwhile; the model did not get that)");
+        }
+        (self.unanswered, self.title, self.seen) = (None, None, Some(appended.position.clone()));
+        self.done.add(&answer);
         explain_start(self.app, self.store, &self.session, &append, &appended);
         if self.app.json() {
             self.app.out.json(&json!({
@@ -309,11 +426,12 @@ impl Chat<'_> {
                 "position": appended.position.to_string(),
                 "answer": openai::to_value(&answer.message),
                 "finish_reason": answer.finish,
+                "usage": answer.usage,
                 "cost": self.app.cost(),
             }))?;
             self.app.out.flush()?;
         }
-        Ok(recalled.window.left_out)
+        Ok(left_out)
     }
 
     /// Asks the model, and prints its answer as it arrives.
@@ -322,6 +440,7 @@ impl Chat<'_> {
         let mut at_line_start = true;
         let mut waiting = Some(Waiting::for_("waiting for the model"));
         let mut reasoning = Reasoning::default();
+        let mut highlighter = self.app.out.colours.then(Highlighter::default);
         let outcome = loop {
             let piece = tokio::select! {
                 piece = pieces.recv() => piece,
@@ -338,7 +457,11 @@ impl Chat<'_> {
                     waiting = None;
                     reasoning.end();
                     at_line_start = text.ends_with('\n');
-                    self.app.out.text(visible(&text))?;
+                    let text = visible(&text);
+                    match &mut highlighter {
+                        Some(highlighter) => self.app.out.text(highlighter.push(&text))?,
+                        None => self.app.out.text(text)?,
+                    }
                     self.app.out.flush()?;
                 }
                 Some(Ok(Piece::Whole(answer))) => break Ok(*answer),
@@ -348,9 +471,13 @@ impl Chat<'_> {
         };
         drop(waiting);
         reasoning.end();
+        if let Some(mut highlighter) = highlighter {
+            self.app.out.text(highlighter.end())?;
+        }
         if !at_line_start {
             self.app.out.line("")?;
         }
+        self.app.out.flush()?;
         let answer = outcome.map_err(Failure::Other)?;
         answer.message.check().map_err(|e| Failure::other(format!("the answer cannot be stored: {e}; {NOTHING}")))?;
         if !self.app.json() {
@@ -375,6 +502,34 @@ impl Chat<'_> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Done {
+    fn add(&mut self, answer: &Answer) {
+        self.turns += 1;
+        let tokens = |name: &str| answer.usage.as_ref().and_then(|usage| usage[name].as_u64());
+        if let (Some(of_prompt), Some(of_answer)) = (tokens("prompt_tokens"), tokens("completion_tokens")) {
+            self.tokens.0 += of_prompt;
+            self.tokens.1 += of_answer;
+            self.reported += 1;
+        }
+    }
+}
+
+/// A text from the editor; `None` at the end, and for a second Ctrl-C in a row.
+fn edited(editor: &mut Editor) -> io::Result<Option<String>> {
+    let mut discarded = false;
+    loop {
+        match editor.read()? {
+            editor::Typed::Text(text) => return Ok(Some(text)),
+            editor::Typed::End => return Ok(None),
+            editor::Typed::Discarded if discarded => return Ok(None),
+            editor::Typed::Discarded => {
+                say("(press Ctrl-C again, or Ctrl-D, to end the chat)");
+                discarded = true;
+            }
+        }
     }
 }
 

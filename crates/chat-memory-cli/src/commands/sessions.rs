@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chat_memory::ChatStore;
 use chat_memory::store::{SessionInfo, SessionOrder, SessionQuery};
 use clap::Args;
+use indicatif::ProgressDrawTarget;
 use serde_json::{Value, json};
 
 use super::progress::bar;
@@ -13,6 +14,7 @@ use crate::app::App;
 use crate::escape::visible_line;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::pager::PagerOptions;
 use crate::render::{Style, time, utc_time};
 
 const EXAMPLES: &str = "\
@@ -52,6 +54,8 @@ pub struct Arguments {
     /// The output format
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
+    #[command(flatten)]
+    pager: PagerOptions,
 }
 
 pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
@@ -61,10 +65,13 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let as_json = arguments.format.is_json(app);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let store = app.existing_store().await?;
-    let (mut after, mut is_told, mut said) = (None, false, BTreeSet::new());
+    let pages = !arguments.pager.no_pager && !app.json();
+    let mut remarks = Remarks { app, said: BTreeSet::new(), later: Vec::new() };
     if arguments.all {
-        return every(app, store.as_ref(), left, as_json).await;
+        every(app, store.as_ref(), left, as_json, pages, &mut remarks).await?;
+        return remarks.end();
     }
+    let mut after = None;
     while left > 0 {
         let mut query = owner.clone().map_or_else(SessionQuery::unowned, SessionQuery::of).limit(left.min(PAGE));
         query.after = after;
@@ -74,13 +81,13 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         let page = store.sessions(&query).await?;
         app.add_cost(page.cost);
         for warning in page.warnings {
-            if said.insert(warning.clone()) {
-                say(format_args!("chat-memory: warning: {}", visible_line(&warning)));
-            }
+            remarks.say(format!("chat-memory: warning: {}", visible_line(&warning)));
         }
-        if page.order != query.order && !is_told {
-            say("sorted by start: there are too many sessions to sort them by last activity");
-            is_told = true;
+        if page.order != query.order {
+            remarks.say("sorted by start: there are too many sessions to sort them by last activity".to_owned());
+        }
+        if pages && !page.sessions.is_empty() {
+            app.out.page();
         }
         for info in page.sessions.iter().take(left) {
             if as_json {
@@ -95,24 +102,59 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             break;
         }
     }
-    Ok(())
+    remarks.end()
+}
+
+/// What is said about a list, each once; if the list is paged, when the pager is gone.
+struct Remarks<'a> {
+    app: &'a App,
+    said: BTreeSet<String>,
+    later: Vec<String>,
+}
+
+impl Remarks<'_> {
+    fn say(&mut self, remark: String) {
+        if !self.said.insert(remark.clone()) {
+            return;
+        }
+        if self.app.out.is_paged() { self.later.push(remark) } else { say(remark) }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        if self.app.out.is_paged() {
+            self.app.out.end()?;
+        }
+        self.later.iter().for_each(say);
+        Ok(())
+    }
 }
 
 /// Lists every session, printing the expected cost first and the progress meanwhile.
-async fn every(app: &App, store: &dyn ChatStore, mut left: usize, as_json: bool) -> Result<(), Failure> {
+async fn every(
+    app: &App,
+    store: &dyn ChatStore,
+    mut left: usize,
+    as_json: bool,
+    pages: bool,
+    remarks: &mut Remarks<'_>,
+) -> Result<(), Failure> {
     let text = app.style();
     say_scan_cost(app, &app.store_url()?).await?;
     let bar = bar(None, "{spinner} {msg} ({elapsed})");
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
-    let mut said = BTreeSet::new();
     while left > 0 {
         let page = store.list_all_sessions(after.as_deref()).await?;
         app.add_cost(page.cost);
         read_units += page.cost.read_units;
         for warning in page.warnings {
-            if said.insert(warning.clone()) {
-                bar.suspend(|| say(format_args!("chat-memory: warning: {}", visible_line(&warning))));
-            }
+            bar.suspend(|| remarks.say(format!("chat-memory: warning: {}", visible_line(&warning))));
+        }
+        if pages && !page.sessions.is_empty() {
+            app.out.page();
+        }
+        if app.out.is_paged() {
+            // It would be drawn over the page.
+            bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         for info in page.sessions.iter().take(left) {
             let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, &text)) };

@@ -14,6 +14,7 @@ use crate::completion;
 use crate::escape::visible_line;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::pager::PagerOptions;
 use crate::render::utc_time;
 use crate::window::WindowOptions;
 
@@ -74,6 +75,8 @@ pub struct Arguments {
     /// Print only the position, which `append --expect` takes
     #[arg(long, conflicts_with_all = ["format", "window", "start_at_user", "for_model"])]
     position: bool,
+    #[command(flatten)]
+    pager: PagerOptions,
 }
 
 const TEXT: (&str, &str) = ("text", "For people: roles, times, tool calls");
@@ -94,7 +97,8 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::usage("--json cannot be used with --format text"));
     }
     if let Some(thread) = &arguments.thread {
-        let shown = thread::Shown { policy, format, for_model: arguments.for_model };
+        let pages = !arguments.pager.no_pager && !app.json();
+        let shown = thread::Shown { policy, format, for_model: arguments.for_model, pages };
         return thread::show(app, thread, arguments.checkpoint.as_deref(), shown).await;
     }
     let session = stored_session_id(app, &arguments.session.unwrap_or_default())?;
@@ -105,6 +109,9 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return app.out.line(history.position);
     }
     let seen = see(app, store.as_ref(), &session, policy.as_ref()).await?;
+    if !arguments.pager.no_pager && !app.json() && !seen.history.is_empty() {
+        app.out.page();
+    }
     if let Some(format) = format {
         let messages: Vec<_> = seen.messages().cloned().collect();
         let request = written(format, &messages, arguments.for_model);
@@ -114,7 +121,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         as_lines(app, request)?;
         let others = other_entries(&seen);
         if others > 0 && policy.is_none() {
-            app.out.flush()?;
+            app.out.end()?;
             say(format_args!("({}, which only `show` as text and `export` print)", other_count(others)));
         }
     } else {
@@ -125,7 +132,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
 
 fn say_left_out(app: &App, left_out: &Omitted) -> Result<(), Failure> {
     if !left_out.is_nothing() {
-        app.out.flush()?;
+        app.out.end()?;
         say(format_args!("({left_out})"));
     }
     Ok(())

@@ -1,15 +1,15 @@
 //! `table`
 
 use chat_memory::store::SessionQuery;
-use chat_memory::store::dynamodb::admin::{Admin, Finding, Severity, Subject};
+use chat_memory::store::dynamodb::admin::{Admin, Severity};
 use chat_memory::store::dynamodb::{DynamoDbStore, TableSweepStats};
 use chat_memory::{ChatStore, SessionId};
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{count, owner, stored_session_id};
+use super::{count, findings, owner, stored_session_id};
 use crate::app::App;
 use crate::completion;
 use crate::failure::{FAILED, Failure};
@@ -78,53 +78,26 @@ async fn create(app: &App) -> Result<(), Failure> {
             "table": options.table,
             "created": creation.created,
             "arn": creation.table.arn,
-            "findings": findings_json(&creation.findings),
+            "findings": findings::to_json(&creation.findings),
         }))?;
     } else {
         let what = if creation.created { "created" } else { "already there" };
         app.out.line(format_args!("the table {} is {what} and usable", options.table))?;
         // Findings without problems are not printed here; `check` prints all.
-        let odd: Vec<_> = creation.findings.iter().filter(|finding| finding.severity > Severity::Fine).cloned().collect();
-        print(app, &odd)?;
+        findings::print(app, creation.findings.iter().filter(|finding| finding.severity > Severity::Fine))?;
     }
     if creation.fits() { Ok(()) } else { Err(Failure::Printed(FAILED)) }
 }
 
 async fn check(app: &App) -> Result<(), Failure> {
     let options = app.table("table check")?;
-    let findings = Admin::open(&options).await?.check().await;
+    let found = Admin::open(&options).await?.check().await;
     if app.json() {
-        app.out.json(&json!({ "table": options.table, "findings": findings_json(&findings) }))?;
+        app.out.json(&json!({ "table": options.table, "findings": findings::to_json(&found) }))?;
     } else {
-        print(app, &findings)?;
+        findings::print(app, &found)?;
     }
-    // A table that did not answer was not checked.
-    let answered = !matches!(&findings[..], [only] if only.severity > Severity::Fine && only.subject == Subject::Table);
-    let fits = answered && findings.iter().all(|finding| finding.severity < Severity::Error);
-    if fits { Ok(()) } else { Err(Failure::Printed(FAILED)) }
-}
-
-fn print(app: &App, findings: &[Finding]) -> Result<(), Failure> {
-    for finding in findings {
-        let Finding { severity, what, remedy, .. } = finding;
-        app.out.line(format_args!("{:8} {}", severity.as_str(), crate::escape::visible_line(what)))?;
-        if let Some(remedy) = remedy {
-            app.out.line(format_args!("{:8} {}", "", crate::escape::visible_line(remedy)))?;
-        }
-    }
-    Ok(())
-}
-
-fn findings_json(findings: &[Finding]) -> Vec<Value> {
-    let json = |finding: &Finding| {
-        json!({
-            "severity": finding.severity.as_str(),
-            "subject": finding.subject.as_str(),
-            "what": finding.what,
-            "remedy": finding.remedy,
-        })
-    };
-    findings.iter().map(json).collect()
+    if findings::fits(&found) { Ok(()) } else { Err(Failure::Printed(FAILED)) }
 }
 
 async fn sweep(app: &App, what: Sweep) -> Result<(), Failure> {

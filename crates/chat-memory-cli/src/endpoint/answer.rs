@@ -15,6 +15,7 @@ pub struct Assembly {
     reasoning: Option<(&'static str, String)>,
     calls: Vec<Call>,
     finish: Option<String>,
+    usage: Option<Value>,
 }
 
 /// A tool call so far.
@@ -33,6 +34,7 @@ impl Assembly {
         if let Some(reason) = error_text(event) {
             return Err(format!("the endpoint aborted the answer: {reason}"));
         }
+        self.take_usage(event);
         // The last event may contain only the usage.
         let Some(choice) = event["choices"].get(0) else { return Ok(Vec::new()) };
         if let Some(finish) = choice["finish_reason"].as_str() {
@@ -46,9 +48,17 @@ impl Assembly {
         if let Some(reason) = error_text(answer) {
             return Err(format!("the endpoint refused: {reason}"));
         }
+        self.take_usage(answer);
         let choice = &answer["choices"][0];
         self.finish = choice["finish_reason"].as_str().map(str::to_owned);
         Ok(self.add(&choice["message"]))
+    }
+
+    /// Some endpoints report it so far with each event; the last one counts.
+    fn take_usage(&mut self, event: &Value) {
+        if let Some(usage) = event.get("usage").filter(|usage| usage.is_object()) {
+            self.usage = Some(usage.clone());
+        }
     }
 
     fn add(&mut self, delta: &Value) -> Vec<Piece> {
@@ -92,7 +102,7 @@ impl Assembly {
 
     /// The complete answer.
     pub fn whole(self) -> Result<Answer, String> {
-        let Self { text, refusal, reasoning, mut calls, finish } = self;
+        let Self { text, refusal, reasoning, mut calls, finish, usage } = self;
         calls.sort_by_key(|call| call.index);
         let calls = calls.into_iter().map(|call| ToolCall::function(call.id, call.name, call.arguments));
         let text = text.filter(|text| !text.is_empty());
@@ -113,7 +123,7 @@ impl Assembly {
         if let Some((field, text)) = reasoning {
             message.extra.insert(field.into(), text.into());
         }
-        Ok(Answer { message, finish })
+        Ok(Answer { message, finish, usage })
     }
 }
 

@@ -1,44 +1,44 @@
 //! `chat` with an endpoint of our own, which streams and fails as real ones do.
 
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 use crate::common::Place;
 use crate::common::http::{Do, Request, Server, chunk, head, response};
 use serde_json::{Value, json};
 
-const SSE: &str = "text/event-stream";
+pub const SSE: &str = "text/event-stream";
 const KEY: &str = "sk-a-secret-of-the-test";
 
 /// An event with this piece of an answer.
-fn delta(delta: Value) -> String {
+pub fn delta(delta: Value) -> String {
     format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]}))
 }
 
-fn finish(reason: &str) -> String {
+pub fn finish(reason: &str) -> String {
     format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}))
 }
 
 /// A complete answer in these pieces of text.
-fn stream(pieces: &[&str]) -> String {
+pub fn stream(pieces: &[&str]) -> String {
     let pieces: String = pieces.iter().map(|text| delta(json!({"content": text}))).collect();
     [delta(json!({"role": "assistant", "content": ""})), pieces, finish("stop"), "data: [DONE]\n\n".into()].concat()
 }
 
 /// The stream in chunks of n bytes, which split events, lines and characters alike.
-fn chunked(stream: &str, size: usize) -> Vec<Do> {
+pub fn chunked(stream: &str, size: usize) -> Vec<Do> {
     let chunks = stream.as_bytes().chunks(size).map(chunk);
     [head(SSE, true)].into_iter().chain(chunks).chain([chunk(b"")]).collect()
 }
 
-fn answering(answer: impl Fn(&Request) -> Vec<Do> + Send + Sync + 'static) -> (Server, Place) {
+pub fn answering(answer: impl Fn(&Request) -> Vec<Do> + Send + Sync + 'static) -> (Server, Place) {
     let server = Server::start(answer);
     let url = format!("{}/v1", server.url());
     let place = Place::sqlite().with("OPENAI_BASE_URL", url).with("OPENAI_API_KEY", KEY);
     (server, place)
 }
 
-fn body(request: &Request) -> Value {
+pub fn body(request: &Request) -> Value {
     serde_json::from_str(&request.body).expect("JSON")
 }
 
@@ -58,6 +58,7 @@ fn conversation_is_remembered_across_runs() {
     assert_eq!(requests[0].path, "/v1/chat/completions");
     assert_eq!(requests[0].headers["authorization"], format!("Bearer {KEY}"));
     assert_eq!((&body(&requests[0])["model"], &body(&requests[0])["stream"]), (&json!("m"), &json!(true)));
+    assert_eq!(body(&requests[0])["stream_options"], json!({"include_usage": true}));
     let sent = body(&requests[2])["messages"].take();
     assert_eq!(sent[0], json!({"role": "system", "content": "Be brief."}));
     assert_eq!(sent[1], json!({"role": "user", "content": "One"}));
@@ -324,65 +325,48 @@ fn interrupt_ends_the_wait_for_the_store() {
     assert!(model.requests().is_empty());
 }
 
-/// The program on a terminal, provided by util-linux's `script`.
-#[cfg(target_os = "linux")]
-struct Terminal {
-    child: std::process::Child,
-    shown: String,
-}
-
-#[cfg(target_os = "linux")]
-impl Terminal {
-    fn chat(place: &Place, server: &Server) -> Self {
-        let program = env!("CARGO_BIN_EXE_chat-memory");
-        let mut command = Command::new("script");
-        command.args(["-qec", &format!("'{program}' chat s --model m"), "/dev/null"]).current_dir(place.path()).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path()).env("TERM", "dumb");
-        command.env("CHAT_MEMORY_STORE", &place.store).env("OPENAI_BASE_URL", format!("{}/v1", server.url()));
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux is there");
-        Self { child, shown: String::new() }
-    }
-
-    fn type_(&mut self, text: &str) {
-        self.child.stdin.as_mut().expect("piped").write_all(text.as_bytes()).expect("it reads");
-    }
-
-    /// Waits until this is on the screen, after what was waited for before.
-    fn wait_for(&mut self, text: &str) {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        while !String::from_utf8_lossy(&bytes).contains(text) {
-            let read = self.child.stdout.as_mut().expect("piped").read(&mut byte).expect("readable");
-            assert_eq!(read, 1, "it ended before {text:?}: {}{}", self.shown, String::from_utf8_lossy(&bytes));
-            bytes.push(byte[0]);
-        }
-        self.shown.push_str(&String::from_utf8_lossy(&bytes));
-    }
-}
-
-#[cfg(target_os = "linux")]
 #[test]
-fn terminal_paste_is_one_question() {
-    let (server, place) = answering(|_| chunked(&stream(&["Yes."]), 1000));
-    let mut terminal = Terminal::chat(&place, &server);
-    terminal.wait_for("s: m at http://");
-    terminal.wait_for("> ");
-    terminal.type_("one\ntwo\n");
-    terminal.wait_for("(2 lines were pasted; Enter sends them)");
-    terminal.type_("three\n");
-    terminal.wait_for("Yes.");
-    terminal.wait_for("> ");
-    terminal.type_("four\\\n");
-    terminal.wait_for("… ");
-    terminal.type_("five\n");
-    terminal.wait_for("Yes.");
-    terminal.wait_for("> ");
-    terminal.type_("/nothing\n");
-    terminal.wait_for("unknown command");
-    terminal.wait_for("> ");
-    terminal.type_("/quit\n");
-    assert!(terminal.child.wait().expect("it ends").success());
-    assert_eq!(server.requests().len(), 2);
-    let asked: Vec<Value> = place.messages("s").into_iter().step_by(2).map(|mut message| message["content"].take()).collect();
-    assert_eq!(asked, ["one\ntwo\nthree", "four\nfive"]);
+fn usage_is_reported_where_the_endpoint_knows_it() {
+    let usage = json!({"prompt_tokens": 12, "completion_tokens": 3});
+    let last = format!("data: {}\n\ndata: [DONE]\n\n", json!({"choices": [], "usage": usage}));
+    let events = [delta(json!({"content": "Hi."})), finish("stop"), last].concat();
+    let (_server, place) = answering(move |_| chunked(&events, 9));
+    assert_eq!(place.run(&["chat", "s", "--model", "m", "-m", "Hi", "--json"]).json()["usage"], usage);
+
+    // Others refuse the option that asks for it. They are asked again without, once.
+    let (server, place) = answering(|request| match body(request).get("stream_options") {
+        Some(_) => {
+            response("422 Unprocessable Entity", "application/json", r#"{"detail": [{"loc": ["body", "stream_options"]}]}"#)
+        }
+        None => chunked(&stream(&["Hi."]), 1000),
+    });
+    let ran = place.run_with(&["chat", "s", "--model", "m", "--json"], "One\nTwo\n");
+    assert!(ran.done().lines().all(|line| line.contains("\"usage\":null")));
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn scripts_may_undo_and_retry() {
+    let answers = std::sync::atomic::AtomicUsize::new(0);
+    let (server, place) = answering(move |_| {
+        let n = answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        chunked(&stream(&["Answer ", &n.to_string()]), 1000)
+    });
+    let ran = place.run_with(&["chat", "s", "--model", "m", "--turns", "1"], "One\nTwo\nThree\n/undo\n/retry\n");
+    assert!(ran.err.contains("removed the last turn: Three") && ran.err.contains("asking again: Two"), "{}", ran.err);
+    assert_eq!(ran.done(), "Answer 0\nAnswer 1\nAnswer 2\nAnswer 3\n");
+    let contents: Vec<Value> = place.messages("s").into_iter().map(|mut message| message["content"].take()).collect();
+    assert_eq!(contents, ["One", "Answer 0", "Two", "Answer 3"]);
+    // The model got what it got the first time, without its old answer.
+    let sent = |n: usize| body(&server.requests()[n])["messages"].take();
+    assert_eq!(sent(3), sent(1));
+    // The new answer took the old one's place in one append: there were no records between.
+    let records = place.run(&["show", "s", "--json"]).json()["records"].take();
+    assert_eq!(
+        records.as_array().map(|records| records.iter().map(|record| record["seq"].clone()).collect()),
+        Some(vec![json!(0), json!(4)])
+    );
+    place.run_with(&["chat", "new", "--model", "m"], "/undo 2\n").fails(2, &["unknown command \"/undo 2\""]);
+    let nothing = place.run_with(&["chat", "new", "--model", "m"], "/undo\n/retry\n");
+    assert!(nothing.err.contains("no turn to remove") && nothing.err.contains("no question to ask again"), "{}", nothing.err);
 }

@@ -152,7 +152,67 @@ fn names(place: &Place) -> Vec<std::ffi::OsString> {
     names
 }
 
-/// The other shells' scripts ask the same program; clap_complete's own tests run those shells.
+/// Ids that a shell must quote, or that it cuts into words.
+const ODD: [(&str, &str); 3] = [("us", "user:42/support"), ("it", "it's $(touch run); *"), ("od", "odd=one")];
+
+/// The variables of a shell that finds the program by its name, and shows what it prints.
+#[cfg(target_os = "linux")]
+fn shell_variables() -> Vec<(&'static str, String)> {
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_chat-memory")).parent().expect("a folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    vec![("PATH", path), ("CHAT_MEMORY_PAGER", String::new())]
+}
+
+/// Keys are typed into the shell itself: Tab completes the id, and Enter runs the line, which must show that session.
+#[cfg(target_os = "linux")]
+#[test]
+fn tab_completes_session_ids_in_bash_and_zsh() {
+    use crate::common::terminal::Terminal;
+    let place = Place::sqlite();
+    for (n, (_, id)) in ODD.iter().enumerate() {
+        place.run(&["append", id, &format!("message-{n}-of-it")]).done();
+    }
+    place.file("bashrc", "PS1='ready> '\nsource <(chat-memory completions bash)\n");
+    let zsh = "PS1='ready> '\nautoload -Uz compinit\ncompinit -u -d $ZDOTDIR/dump\nsource <(chat-memory completions zsh)\n";
+    place.file(".zshrc", zsh);
+    let folder = place.path().display().to_string();
+    let mut variables = shell_variables();
+    variables.push(("ZDOTDIR", folder));
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for shell in ["bash --noprofile --rcfile bashrc -i", "zsh -i"] {
+        let mut terminal = Terminal::run(&place, shell, &variables);
+        for (n, (beginning, _)) in ODD.iter().enumerate() {
+            terminal.wait_for("ready> ");
+            terminal.type_(&format!("chat-memory show {beginning}\t\r"));
+            terminal.wait_for(&format!("message-{n}-of-it"));
+        }
+        terminal.wait_for("ready> ");
+        terminal.type_("exit\r");
+        terminal.end();
+        assert!(!place.path().join("run").exists(), "{shell} ran an id");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fish_completes_session_ids() {
+    let place = with_sessions();
+    for (_, id) in ODD {
+        place.run(&["append", id, "Hi"]).done();
+    }
+    let ask = "chat-memory completions fish | source; for line in $argv; complete -C $line; end";
+    let lines = ["chat-memory show ow", "chat-memory show it", "chat-memory show user:4", "chat-memory append trip --role a"];
+    let mut shell = Command::new("fish");
+    shell.args(["--no-config", "-c", ask]).args(lines).current_dir(place.path()).env_clear();
+    shell.env("HOME", place.path()).env("CHAT_MEMORY_STORE", &place.store).envs(shell_variables());
+    let ran: Ran = shell.output().expect("fish is there: `cargo xtask test tests` installs it").into();
+    let out = ran.done();
+    let mut offered: Vec<_> = out.lines().map(|line| line.split('\t').next().unwrap_or_default()).collect();
+    offered.sort_unstable();
+    assert_eq!(offered, ["assistant", "it's $(touch run); *", "owned", "user:42/support", "user:43"]);
+}
+
+/// What the scripts of the shells that are not run here ask.
 #[test]
 fn other_shells_complete_session_ids() {
     let place = with_sessions();

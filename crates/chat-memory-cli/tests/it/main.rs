@@ -4,14 +4,19 @@ mod common;
 
 mod bad_input;
 mod chat;
+#[cfg(target_os = "linux")]
+mod chat_terminal;
 mod commands;
 mod completions;
 mod crashes;
 mod deploy;
+mod doctor;
 mod dynamodb;
 mod entries;
 mod imports;
 mod migrate;
+#[cfg(target_os = "linux")]
+mod pager;
 mod readme;
 mod replicas;
 mod search;

@@ -42,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["delete", "s", "--yes"],
     &["table", "sweep"],
     &["iam-policy"],
+    &["doctor"],
     &["completions", "bash"],
     &["serve", "--print-config"],
     &["no-such-command"],

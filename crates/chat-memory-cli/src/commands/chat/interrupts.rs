@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 /// The user's presses of Ctrl-C.
@@ -23,5 +24,10 @@ impl Interrupts {
     /// Waits for the next one; returns at once if one came since the last wait.
     pub async fn next(&self) {
         self.0.notified().await;
+    }
+
+    /// Forgets one that came since the last wait: it was not meant for what follows.
+    pub fn forget(&self) {
+        let _ = self.0.notified().now_or_never();
     }
 }

@@ -1,35 +1,9 @@
-//! Reads questions from standard input: joins lines that belong together, and recognises commands.
+//! Reads questions from standard input where lines cannot be edited: from a pipe, or from a terminal that can do nothing. Joins lines that
+//! belong together.
 
 use std::io::{self, BufRead, IsTerminal};
 
 use tokio::sync::mpsc;
-
-/// The user's request.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Question {
-    /// Ask the model this.
-    Ask(String),
-    /// Show how to use the chat.
-    Help,
-    /// End the chat.
-    Quit,
-    /// An unknown command.
-    Unknown(String),
-}
-
-impl Question {
-    /// Parses one line or a text of several. A first word of `/` and letters is a command; `//` escapes a `/`.
-    pub fn read(text: String) -> Self {
-        let word = text.split_whitespace().next().unwrap_or_default();
-        let is_command = |name: &str| name == "?" || (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic()));
-        match word.strip_prefix('/').filter(|name| text.starts_with('/') && is_command(name) && !text.contains('\n')) {
-            Some("help" | "h" | "?") => Self::Help,
-            Some("quit" | "exit" | "q" | "bye") => Self::Quit,
-            Some(_) => Self::Unknown(word.to_owned()),
-            None => Self::Ask(if text.starts_with("//") { text[1..].to_owned() } else { text }),
-        }
-    }
-}
 
 /// Lines that arrived at once: several if they were pasted.
 #[derive(Debug)]
@@ -146,22 +120,6 @@ mod tests {
 
     fn lines(lines: &[&str]) -> Lines {
         Lines(lines.iter().map(|line| (*line).to_owned()).collect())
-    }
-
-    #[test]
-    fn commands_are_not_questions() {
-        let read = |text: &str| Question::read(text.to_owned());
-        assert_eq!(
-            (read("/help"), read("/?"), read("/quit "), read("/exit")),
-            (Question::Help, Question::Help, Question::Quit, Question::Quit)
-        );
-        assert_eq!(read("/model gpt"), Question::Unknown("/model".into()));
-        for (typed, asked) in
-            [("//quit", "/quit"), ("/etc/hosts: what is it?", "/etc/hosts: what is it?"), (" /quit", " /quit"), ("/", "/")]
-        {
-            assert_eq!(read(typed), Question::Ask(asked.into()));
-        }
-        assert_eq!(read("/help\nand more"), Question::Ask("/help\nand more".into()));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct Shown {
     /// `None` for text.
     pub(super) format: Option<Format>,
     pub(super) for_model: bool,
+    /// Whether to page.
+    pub(super) pages: bool,
 }
 
 /// Prints the state of a thread at a checkpoint: the one with this id, or the newest.
@@ -40,6 +42,9 @@ pub(super) async fn show(app: &App, thread: &str, checkpoint: Option<&str>, show
         }
         (None, entries) => (entries, Omitted::default()),
     };
+    if shown.pages && found.value.is_some() {
+        app.out.page();
+    }
     match shown.format {
         Some(format) => as_format(app, &thread, found.value.as_ref(), entries, &left_out, format, shown.for_model)?,
         None => as_text(app, &thread, found.value.as_ref(), &entries)?,
@@ -63,7 +68,7 @@ fn as_format(
     if !app.json() {
         as_lines(app, request)?;
         if others > 0 {
-            app.out.flush()?;
+            app.out.end()?;
             say(format_args!("({}, which only `show` as text prints)", other_count(others)));
         }
         return Ok(());

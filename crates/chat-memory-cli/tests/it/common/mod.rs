@@ -3,6 +3,8 @@
 pub mod http;
 pub mod scenarios;
 pub mod service;
+#[cfg(target_os = "linux")]
+pub mod terminal;
 
 use std::io::Write;
 use std::path::Path;
@@ -88,12 +90,19 @@ impl Place {
     pub fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat-memory"));
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
-        command.env("HOME", self.path()).env("TZ", "UTC");
-        if !self.store.is_empty() {
-            command.env("CHAT_MEMORY_STORE", &self.store);
-        }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment());
         command
+    }
+
+    /// The variables that the program runs with.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let home = self.path().display().to_string();
+        let mut variables = vec![("HOME".to_owned(), home), ("TZ".to_owned(), "UTC".to_owned())];
+        if !self.store.is_empty() {
+            variables.push(("CHAT_MEMORY_STORE".to_owned(), self.store.clone()));
+        }
+        variables.extend(self.variables.iter().cloned());
+        variables
     }
 
     /// Runs the program.
