@@ -167,6 +167,74 @@ test("older messages are a page away", async () => {
   await close();
 });
 
+test("a long session: its start, its end, any record, and a link that stays", async () => {
+  for (let n = 0; n < 260; n += 1) await append(service.url, "long", [{ role: "user", content: `Message number ${n}` }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/long");
+  await page.getByText("Message number 259").waitFor();
+  assert.equal(await page.getByText("Message number 100", { exact: true }).count(), 0);
+  const places = page.getByRole("region", { name: "Go to" });
+  await places.getByRole("link", { name: "Start" }).click();
+  await page.getByText("Message number 0", { exact: true }).waitFor();
+  await page.getByRole("link", { name: "Newer messages" }).click();
+  await page.getByText("Message number 41", { exact: true }).waitFor();
+  await places.getByLabel("Record number or date").fill("130");
+  await places.getByRole("button", { name: "Go" }).click();
+  await page.getByText("Message number 130", { exact: true }).waitFor();
+  assert.equal(new URL(page.url()).search + new URL(page.url()).hash, "?at=130#r130");
+  assert.equal(await page.locator(".record:target .text").innerText(), "Message number 130");
+  await places.getByRole("link", { name: "208", exact: true }).click();
+  await page.getByText("Message number 208", { exact: true }).waitFor();
+  await places.getByLabel("Record number or date").fill("2020-01-01");
+  await places.getByRole("button", { name: "Go" }).click();
+  await page.getByText("Message number 0", { exact: true }).waitFor();
+  await isAccessible(page);
+  // An address of another process, whose signature means nothing to this one.
+  await open("/console/sessions/long?before=120&cursor=AQ.AQ");
+  await page.getByText("Message number 119", { exact: true }).waitFor();
+  assert.equal(await page.getByText("Message number 120", { exact: true }).count(), 0);
+  await places.getByLabel("Record number or date").fill("yesterday");
+  await places.getByRole("button", { name: "Go" }).click();
+  await page.getByText('Invalid place "yesterday"').waitFor();
+  await close();
+});
+
+test("everything from a record on is taken back", async () => {
+  for (const content of ["One", "Two", "Three"]) await append(service.url, "from-here", [{ role: "user", content }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/from-here");
+  await page.getByRole("link", { name: "Take back from record 1 on" }).click();
+  await page.getByText("Record 1 and all that follows, 2 messages, are hidden at once").waitFor();
+  assert.deepEqual(await page.locator(".turn .text").allInnerTexts(), ["Two", "Three"]);
+  await page.getByRole("button", { name: "Take back" }).click();
+  await page.getByText("The record and all that followed were taken back.").waitFor();
+  assert.deepEqual((await messages("from-here")).map(({ content }) => content), ["One"]);
+  await open("/console/sessions/from-here/records/1");
+  await page.getByText("Record 1 is no longer in this session").waitFor();
+  await close();
+});
+
+test("code and messages are copied, and long ones folded", async () => {
+  const text = `Look:\n\n\`\`\`rust\nlet x = 1;\n\`\`\`\n\n${"A long line.\n\n".repeat(80)}`;
+  await append(service.url, "copied", [{ role: "assistant", content: text }, { role: "user", content: [{ type: "image", source: { type: "base64", media_type: "image/png", data: "iVBORw0KGgo=" } }] }]);
+  const { page, open, close } = await watched(chromium, service.url, { permissions: ["clipboard-read", "clipboard-write"] });
+  await open("/console/sessions/copied");
+  const copied = () => page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(await page.locator(".code").first().getAttribute("data-language"), "rust");
+  await page.getByRole("button", { name: "Copy" }).first().click();
+  await page.locator("button", { hasText: "Copied" }).waitFor();
+  assert.equal(await copied(), "let x = 1;\n");
+  await page.getByRole("link", { name: "Copy text 0 of record 0" }).click();
+  await page.locator("a.copy", { hasText: "Copied" }).waitFor();
+  assert.equal(await copied(), text);
+  const height = () => page.locator(".message.assistant .text").evaluate((box) => box.clientHeight);
+  const folded = await height();
+  await page.getByRole("button", { name: "Show all" }).click();
+  assert.ok((await height()) > folded);
+  assert.equal(await page.locator(".message.user img").getAttribute("src"), "data:image/png;base64,iVBORw0KGgo=");
+  await close();
+});
+
 test("each text runs in its own direction", async () => {
   await append(service.url, "directions", [{ role: "user", content: "שלום\n\nHello, and how are **you** on this fine day?" }]);
   const { page, open, close } = await watched(chromium, service.url);
@@ -238,6 +306,10 @@ const PAGES = [
   "/console/sessions/trip-lisbon",
   "/console/sessions/code-review-17",
   "/console/sessions/quiz-capitals",
+  "/console/sessions/quiz-capitals?at=20",
+  "/console/sessions/sales-report",
+  "/console/sessions/menu-arabic",
+  "/console/sessions/trip-lisbon/rewind?from=1",
   "/console/sessions/never-written-to",
   "/console/sessions/quiz-capitals/costs",
   "/console/sessions/trip-lisbon/rewind",

@@ -1,8 +1,10 @@
-// What a page does after loading: shows new messages as they arrive, shows times in the reader's time zone, and submits a form only
-// once.
+// What a page does after loading: shows new messages as they arrive, shows times in the reader's time zone, copies and folds texts, and
+// submits a form only once.
 "use strict";
 
-const places = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const places = new Intl.DateTimeFormat(undefined, {
+  year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+});
 
 /** Shows times in the reader's time zone; the server's text, in UTC, stays as the title. */
 function localTimes(within) {
@@ -12,6 +14,77 @@ function localTimes(within) {
     time.title = time.textContent;
     time.textContent = places.format(at);
   }
+}
+
+/** Copies a text, and says so on the button for a moment. */
+async function copy(button, text) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(await text());
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not copied";
+  }
+  setTimeout(() => (button.textContent = label), 1500);
+}
+
+/** Gives each block of code a button that copies it, and turns each link to a message's text into one. */
+function copies(within) {
+  if (!navigator.clipboard) return;
+  for (const pre of within.querySelectorAll(".text pre, .call pre, .result pre, pre.command, .card > pre")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy-code";
+    button.textContent = "Copy";
+    button.addEventListener("click", () => copy(button, async () => pre.textContent));
+    const frame = document.createElement("div");
+    frame.className = "code";
+    pre.replaceWith(frame);
+    if (pre.dataset.language) frame.dataset.language = pre.dataset.language;
+    frame.append(button, pre);
+  }
+  for (const link of within.querySelectorAll("a.copy")) {
+    link.textContent = "Copy";
+    link.setAttribute("aria-label", link.getAttribute("aria-label").replace("Text", "Copy text"));
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      copy(link, async () => {
+        const answer = await fetch(link.href);
+        if (!answer.ok) throw new Error(`status ${answer.status}`);
+        return answer.text();
+      });
+    });
+  }
+}
+
+/** Folds texts that would fill more than a window, with a button that shows the rest. */
+function fold(within) {
+  for (const text of within.querySelectorAll(".message .text")) {
+    if (text.scrollHeight < 1.5 * innerHeight) continue;
+    text.classList.add("folded");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold";
+    button.textContent = "Show all";
+    button.addEventListener("click", () => {
+      text.classList.remove("folded");
+      button.remove();
+    });
+    text.after(button);
+  }
+}
+
+/** "/" leads to the search field, as long as nothing is being written. */
+function searchByKey() {
+  addEventListener("keydown", (event) => {
+    const writes = event.target.closest?.("input, textarea, select, [contenteditable]");
+    const field = document.querySelector(".top [role=search] input, [role=search] input");
+    if (event.key !== "/" || writes || !field || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    field.focus();
+    field.select();
+  });
 }
 
 /** Ignores a second click on a button while the first request is running. */
@@ -81,7 +154,9 @@ class Log {
     const record = template.content.firstElementChild;
     record.classList.add("new");
     localTimes(record);
+    copies(record);
     this.records.append(record);
+    fold(record);
     this.none.hidden = true;
     if (atEnd) toEnd();
   }
@@ -97,6 +172,9 @@ function toEnd() {
 }
 
 localTimes(document);
+copies(document);
+if (!location.hash) fold(document);
+searchByKey();
 sendOnce();
 sendByKey();
 const log = document.querySelector(".log[data-events]");

@@ -1,8 +1,10 @@
 //! Operations built on the store contract, for any store.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::TryFutureExt as _;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::new_entries::{AppendedNew, append_new};
@@ -20,6 +22,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// How many messages a page of a stream has at least.
 const PAGE: usize = 100;
+
+/// How many messages a page of a stream that reads a whole session has at least.
+const LARGE_PAGE: usize = 500;
+
+/// How many of its pages such a stream keeps. It reads the others twice.
+const KEPT_PAGES: usize = 4;
 
 /// Convenience methods for any store.
 #[async_trait]
@@ -50,7 +58,7 @@ pub trait ChatStoreExt: ChatStore {
     }
 
     /// Streams the records of a session's view, newest first, in pages of some 100 messages: for histories that do not fit into
-    /// memory. (Oldest first needs the whole history, since a later record may hide any earlier one: [`load`](ChatStore::load) it.)
+    /// memory.
     ///
     /// Each record comes once, in descending order, and none is left out between two that come, whatever is written meanwhile. What is
     /// appended after the stream began is not part of it. What a rewind takes back, or a clear or delete hides, before the stream
@@ -77,6 +85,35 @@ pub trait ChatStoreExt: ChatStore {
     /// As [`ChatStore::load`]; then the stream ends.
     fn records_backwards<'a>(&'a self, session: &'a SessionId) -> BoxStream<'a, Result<Record, Error>> {
         backwards(self, session, PAGE)
+    }
+
+    /// Streams the records of a session's view, oldest first, in pages of some 500 messages: for histories that do not fit into memory.
+    ///
+    /// A log can only be read from its end, since a later record may hide any earlier one. So the stream first reads back to the start, keeps
+    /// the four oldest pages, and reads the others a second time: a session of some 2,000 messages is read once, a longer one almost twice.
+    ///
+    /// Each record comes once, in ascending order. What is appended after the stream began is not part of it. What is taken back, cleared
+    /// or deleted before its page is read for the last time does not come.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory::{Append, ChatStore, ChatStoreExt, Message, SessionId};
+    /// use futures_util::TryStreamExt;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let (store, trip) = (InMemoryStore::new(), SessionId::new("trip")?);
+    /// for text in ["Where to?", "To Lisbon."] {
+    ///     store.append(&trip, &Append::new([Message::user(text)])).await?;
+    /// }
+    /// let numbers: Vec<u64> = store.records_forwards(&trip).map_ok(|record| record.seq).try_collect().await?;
+    /// assert_eq!(numbers, [0, 1]);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatStore::load`]; then the stream ends.
+    fn records_forwards<'a>(&'a self, session: &'a SessionId) -> BoxStream<'a, Result<Record, Error>> {
+        forwards(self, session, LARGE_PAGE, KEPT_PAGES)
     }
 
     /// Streams the pages of a list of sessions, from the query's cursor on.
@@ -220,6 +257,51 @@ fn backwards<'a, S: ChatStore + ?Sized>(
     pages.try_flatten().boxed()
 }
 
+/// The records of a session, oldest first, in pages of at least `page` messages, of which the `kept` oldest stay in memory.
+fn forwards<'a, S: ChatStore + ?Sized>(
+    store: &'a S,
+    session: &'a SessionId,
+    page: usize,
+    kept: usize,
+) -> BoxStream<'a, Result<Record, Error>> {
+    let load = move |before: Option<PageCursor>| async move {
+        let mut load = Load::last(page);
+        load.before = before;
+        store.load(session, &load).await
+    };
+    let pages = stream::once(async move {
+        // From the newest page to the oldest, each with the cursor to read it again by.
+        let (mut released, mut pages) = (Vec::new(), VecDeque::new());
+        let mut before = None;
+        loop {
+            let history = load(before).await?;
+            let older = history.older().filter(|_| !history.records.is_empty());
+            // Leaves out of the newest page, if it is read again, what was appended meanwhile.
+            let at = &history.position;
+            let end = PageCursor::new(at.next(), at.next(), at.read_at());
+            pages.push_back((before.unwrap_or(end), history.records));
+            if pages.len() > kept.max(1) {
+                released.extend(pages.pop_front().map(|(before, _)| before));
+            }
+            if older.is_none() {
+                break;
+            }
+            before = older;
+        }
+        let kept = stream::iter(pages.into_iter().rev().map(|(_, records)| Ok::<_, Error>(records)));
+        let again = stream::iter(released.into_iter().rev().map(Ok::<_, Error>));
+        Ok::<_, Error>(kept.chain(again.and_then(move |before| load(Some(before)).map_ok(|history| history.records))))
+    });
+    let mut next = 0;
+    // After a rewind, a page that is read again reaches farther back, to records that came already.
+    let unseen = move |mut records: Vec<Record>| {
+        records.retain(|record| record.seq >= next);
+        next = records.last().map_or(next, |record| record.seq + 1);
+        stream::iter(records.into_iter().map(Ok))
+    };
+    pages.try_flatten().map_ok(unseen).try_flatten().boxed()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -298,6 +380,33 @@ mod tests {
             let left: Vec<_> = records.map_ok(|record| record.seq).try_collect().await.expect("in memory");
             assert_eq!(left, rest.iter().copied().filter(|seq| *seq != 11).collect::<Vec<_>>(), "{meanwhile}");
         }
+    }
+
+    /// A session of twenty records, of which a stream by pages of three that keeps one page has been read up to and with record 4.
+    #[tokio::test]
+    async fn records_forwards_follow_what_is_written_meanwhile() {
+        let saying = |n: u64| Append::new([Message::user(n.to_string())]);
+        let all: Vec<u64> = (0..20).collect();
+        for (meanwhile, rest) in [("nothing", &all[5..]), ("appends", &all[5..]), ("rewind", &all[5..9]), ("clear", &[])] {
+            let (store, session) = (InMemoryStore::new(), SessionId::random());
+            for n in 0..20 {
+                store.append(&session, &saying(n)).await.expect("in memory");
+            }
+            let mut records = forwards(&store, &session, 3, 1);
+            for n in 0..5 {
+                assert_eq!(records.try_next().await.expect("in memory").expect("there are more").seq, n);
+            }
+            match meanwhile {
+                "appends" => drop(store.append(&session, &saying(20)).await.expect("in memory")),
+                "rewind" => drop(store.rewind_to(&session, 9).await.expect("in memory")),
+                "clear" => drop(store.clear(&session).await.expect("in memory")),
+                _ => {}
+            }
+            let left: Vec<_> = records.map_ok(|record| record.seq).try_collect().await.expect("in memory");
+            assert_eq!(left, rest, "{meanwhile}");
+        }
+        let store = InMemoryStore::new();
+        assert!(store.records_forwards(&SessionId::random()).try_next().await.expect("in memory").is_none());
     }
 
     #[tokio::test]

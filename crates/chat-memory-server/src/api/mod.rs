@@ -82,6 +82,7 @@ pub(crate) fn routes() -> (Router<Service>, OpenApi) {
         .routes(routes!(write::append, read::messages, write::clear))
         .routes(routes!(rewind::rewind))
         .routes(routes!(events::events))
+        .routes(routes!(events::records))
         .routes(routes!(directory::sessions))
         .routes(routes!(directory::session, directory::describe, directory::delete))
         .routes(routes!(search::search))

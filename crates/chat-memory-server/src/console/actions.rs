@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chat_memory::store::{Append, ChatStore as _, History, Load, SessionUpdate};
+use chat_memory::store::{Append, ChatStore as _, History, Load, Record, SessionUpdate};
 use chat_memory::{Entry, Message, Role, SessionId};
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::form::{Fields, Posted};
 use super::message::{MessageView, Place};
 use super::page::{Page, Refused, answer, count, session_path, token, words};
 use super::viewer::Viewer;
-use crate::extract::Session;
+use crate::extract::{Params, Session};
 use crate::memory::Held;
 use crate::operations::{self, Back};
 use crate::problem::Problem;
@@ -19,6 +20,9 @@ use crate::problem::Problem;
 /// How often, and at what interval, an append is retried while the first click's request is running.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many entries a question shows of what it is about.
+const SHOWN: usize = 20;
 
 /// A message being written.
 #[derive(Debug, Clone)]
@@ -144,39 +148,69 @@ impl Question<'_> {
     }
 }
 
-/// Asks whether to take back the last turn
-pub(crate) async fn ask_to_take_back(viewer: Viewer, Session(session): Session) -> Result<Response, Refused> {
+/// What to take back.
+#[derive(Debug, Deserialize)]
+pub(crate) struct From {
+    /// Every record from this number on; without it the last turn.
+    from: Option<u64>,
+}
+
+/// Asks whether to take back the last turn, or everything from a record on
+pub(crate) async fn ask_to_take_back(
+    viewer: Viewer,
+    Session(session): Session,
+    Params(From { from }): Params<From>,
+) -> Result<Response, Refused> {
     viewer.must_write()?;
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(&session);
-    let history = viewer.access.store.load(&session, &Load::turns(1)).await.map_err(problem)?;
-    let view = MessageView::new(&session, viewer.kind());
-    let turn = last_turn(&history);
-    if turn.is_empty() {
-        let detail = "no turn to take back: a turn begins with a user's message";
-        return Err(Refused::from(Problem::invalid(detail)).in_session(&session));
+    let load = from.map_or(Load::turns(1), |seq| Load::all().since(seq));
+    let history = viewer.access.store.load(&session, &load).await.map_err(problem)?;
+    let view = MessageView::new(&session, &viewer);
+    let (entries, none) = match from {
+        None => (last_turn(&history), "no turn to take back: a turn begins with a user's message".to_owned()),
+        Some(seq) => (entries_of(&history), format!("record {seq} is no longer in this session")),
+    };
+    if entries.is_empty() || from.is_some_and(|seq| history.records.first().is_none_or(|first| first.seq != seq)) {
+        return Err(Refused::from(Problem::invalid(none)).in_session(&session));
     }
+    let messages = count(entries.iter().filter(|(_, entry)| entry.as_message().is_some()).count(), "message");
     let question = Question {
         session: &session,
-        title: "Take back the last turn?",
+        title: if from.is_some() { "Take back from here?" } else { "Take back the last turn?" },
         what: html! {
-            p { "This is the turn: " (count(turn.iter().filter(|(_, entry)| entry.as_message().is_some()).count(), "message")) ". It is hidden at once, for everyone; its record is erased when the session is cleared." }
-            div.turn { @for (at, entry) in turn { (view.entry(entry, at)) } }
+            p {
+                @match from {
+                    None => { "This is the turn: " (messages) ". It is hidden at once, for everyone; its record is erased when the session is cleared." }
+                    Some(seq) => { "Record " (seq) " and all that follows, " (messages) ", are hidden at once, for everyone; they are erased when the session is cleared." }
+                }
+            }
+            div.turn {
+                @for (at, entry) in entries.iter().take(SHOWN) { (view.entry(entry, *at)) }
+                @if entries.len() > SHOWN { p.small { "And " (entries.len() - SHOWN) " more." } }
+            }
         },
         below: "/rewind",
-        fields: html! { input type="hidden" name="position" value=(history.position); },
+        fields: html! {
+            input type="hidden" name="position" value=(history.position);
+            @if let Some(seq) = from { input type="hidden" name="from" value=(seq); }
+        },
         button: "Take back",
     };
     Ok(question.page(&viewer))
 }
 
+/// Every entry, with its place.
+fn entries_of(history: &History) -> Vec<(Place, &Entry)> {
+    fn placed(record: &Record) -> impl Iterator<Item = (Place, &Entry)> {
+        record.entries.iter().enumerate().map(|(n, entry)| ((record.seq, n), entry))
+    }
+    history.records.iter().flat_map(placed).collect()
+}
+
 /// The last user message without a tool result, and everything after it.
 fn last_turn(history: &History) -> Vec<(Place, &Entry)> {
-    let mut all: Vec<(Place, &Entry)> = Vec::new();
-    for record in &history.records {
-        all.extend(record.entries.iter().enumerate().map(|(n, entry)| ((record.seq, n), entry)));
-    }
     let mut turn = Vec::new();
-    for (at, entry) in all.into_iter().rev() {
+    for (at, entry) in entries_of(history).into_iter().rev() {
         turn.insert(0, (at, entry));
         if entry.as_message().is_some_and(Message::begins_turn) {
             return turn;
@@ -185,16 +219,18 @@ fn last_turn(history: &History) -> Vec<(Place, &Entry)> {
     Vec::new()
 }
 
-/// Takes back the last turn, as it was shown
-pub(crate) async fn take_back_last(
-    Session(session): Session,
-    Posted { viewer, fields, .. }: Posted,
-) -> Result<Redirect, Refused> {
+/// Takes back what was shown
+pub(crate) async fn take_back(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Redirect, Refused> {
     let shown = fields.get("position").and_then(|position| position.parse().ok());
     let shown = shown.ok_or_else(|| Problem::bad_request("the form does not name a turn; open it again"))?;
-    let done = operations::rewind(&viewer.access, &session, Back::Turns(1), Vec::new(), Some(shown), Held::default()).await;
-    done.map_err(|problem| Refused::from(problem).in_session(&session))?;
-    Ok(Redirect::to(&session_path(&session, "?done=taken-back")))
+    let (back, done) = match fields.get("from").map(str::parse) {
+        None => (Back::Turns(1), "?done=taken-back"),
+        Some(Ok(seq)) => (Back::To(seq), "?done=taken-back-from"),
+        Some(Err(_)) => return Err(Problem::bad_request("the form does not name a record; open it again").into()),
+    };
+    let rewound = operations::rewind(&viewer.access, &session, back, Vec::new(), Some(shown), Held::default()).await;
+    rewound.map_err(|problem| Refused::from(problem).in_session(&session))?;
+    Ok(Redirect::to(&session_path(&session, done)))
 }
 
 /// Asks whether to clear everything

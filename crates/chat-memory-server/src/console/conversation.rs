@@ -5,46 +5,31 @@ use chat_memory::SessionId;
 use chat_memory::store::{ChatStore as _, History, SessionInfo};
 use chat_memory::wire::Format;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::actions::{Draft, message_fields};
 use super::cost_pages::panel;
-use super::costs::{Costs, newest};
+use super::costs::Costs;
 use super::message::{MessageView, when};
-use super::page::{Page, Refused, count, notice, query, session_path, token};
+use super::page::{Page, Refused, count, notice, number, query, session_path, token};
+use super::place::{self, Part, address_of};
 use super::viewer::Viewer;
 use crate::extract::{Params, Session};
-use crate::operations::{PAGE, cursor};
-
-/// Which part of the session to show.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Wanted {
-    /// The part before another page.
-    before: Option<String>,
-    /// The action that led to this page.
-    done: Option<String>,
-}
+use crate::operations::PAGE;
 
 /// A session, its newest part or an older one
 pub(crate) async fn conversation(
     viewer: Viewer,
     Session(session): Session,
-    Params(wanted): Params<Wanted>,
+    Params(part): Params<Part>,
 ) -> Result<Response, Refused> {
     let access = &viewer.access;
-    // Fewer messages if they exceed a megabyte.
-    let mut load = newest(PAGE as u64);
-    if let Some(before) = &wanted.before {
-        let before = cursor::before(access, &session, before);
-        load = load.before(before.map_err(|problem| Refused::from(problem).in_session(&session))?);
-    }
-    let history = access.store.load(&session, &load).await.map_err(|e| access.problem(&e))?;
+    let history = part.load(access, &session).await;
+    let history = history.map_err(|e| Refused::from(access.problem(&e)).in_session(&session))?;
     // Without a directory the store knows nothing more about a session.
     let info = if viewer.has_directory() { access.store.session(&session).await.map_err(|e| access.problem(&e))? } else { None };
-    let view =
-        View { viewer: &viewer, session: &session, history: &history, info: info.as_ref(), is_newest: wanted.before.is_none() };
+    let view = View { viewer: &viewer, session: &session, history: &history, info: info.as_ref(), is_newest: part.is_end() };
     let title = view.title().to_owned();
-    let main = view.main(wanted.done.as_deref());
+    let main = view.main(part.done.as_deref());
     Ok(Page { title: &title, viewer: Some(&viewer), class: "conversation", main }.into_response())
 }
 
@@ -68,8 +53,8 @@ impl View<'_> {
     }
 
     fn main(&self, done: Option<&str>) -> Markup {
-        let view = MessageView::new(self.session, self.viewer.kind());
-        let older = cursor::of_older(&self.viewer.access, self.session, self.history);
+        let view = MessageView::new(self.session, self.viewer);
+        let older = place::older(&self.viewer.access, self.session, self.history);
         let events = format!("{}?after={}", self.path("/events"), query(&self.history.position.to_string()));
         html! {
             div.talk {
@@ -86,17 +71,57 @@ impl View<'_> {
                 }
                 @if let Some(text) = done.and_then(said) { (notice(text)) }
                 @if let Some(older) = &older {
-                    p.older { a.button href=(format!("{}?before={}", self.path(""), query(older))) { "Older messages" } }
+                    p.older { a.button href=(older) rel="prev" { "Older messages" } }
                 }
                 div #log .log role="log" aria-label="Conversation" data-events=[self.is_newest.then_some(events)] {
                     ol.records { @for record in &self.history.records { (view.record(record)) } }
                     p #none .nothing hidden[!self.history.records.is_empty()] { "No messages yet." }
                 }
                 @if self.is_newest { (self.end(done)) } @else {
-                    p.older { a.button href=(self.path("")) { "Newest messages" } }
+                    p.older {
+                        @if let Some(next) = self.next() { a.button href=(address_of(self.session, next)) rel="next" { "Newer messages" } " " }
+                        a.button href=(self.path("")) { "Newest messages" }
+                    }
                 }
             }
-            aside #about .about aria-label="About this session" tabindex="-1" { (self.facts()) (self.costs()) (self.tools()) }
+            aside #about .about aria-label="About this session" tabindex="-1" { (self.facts()) (self.places()) (self.costs()) (self.tools()) }
+        }
+    }
+
+    /// The number of the record after this page, unless it shows the newest.
+    fn next(&self) -> Option<u64> {
+        let next = self.history.records.last()?.seq + 1;
+        (next < self.history.position.next()).then_some(next)
+    }
+
+    /// Where this page is in the session, and how to get elsewhere.
+    fn places(&self) -> Markup {
+        let end = self.history.position.next();
+        let shown = self.history.records.first().zip(self.history.records.last()).map(|(first, last)| (first.seq, last.seq));
+        let is_long = end > 2 * PAGE as u64;
+        html! {
+            section.card aria-labelledby="places" {
+                h2 id="places" { "Go to" }
+                @if let Some((first, last)) = shown {
+                    p.small { "Records " (number(first)) " to " (number(last)) " of 0 to " (number(end.saturating_sub(1))) }
+                }
+                form.go method="get" action=(self.path("/go")) {
+                    label.away for="to" { "Record number or date" }
+                    input id="to" name="to" placeholder="Record or date" autocomplete="off" maxlength="40" required;
+                    button type="submit" { "Go" }
+                }
+                ul.links.row {
+                    li { a href=(address_of(self.session, 0)) { "Start" } }
+                    @if is_long {
+                        @for tenth in 1..10 {
+                            @let at = end / 10 * tenth;
+                            @let is_here = shown.is_some_and(|(first, last)| (first..=last).contains(&at));
+                            li { a href=(address_of(self.session, at)) aria-current=[is_here.then_some("true")] { (number(at)) } }
+                        }
+                    }
+                    li { a href=(self.path("")) { "End" } }
+                }
+            }
         }
     }
 
@@ -173,9 +198,13 @@ impl View<'_> {
     }
 
     fn tools(&self) -> Markup {
+        let key = if self.viewer.login.is_some() { "-H 'Authorization: Bearer YOUR_KEY' " } else { "" };
+        let curl = format!("curl {key}{}/v1/sessions/{}/messages", self.viewer.url, query(self.session.as_str()));
         html! {
             section.card aria-labelledby="tools" {
                 h2 id="tools" { "Export" }
+                p.small { "Over HTTP" }
+                pre.command tabindex="0" { code { (curl) } }
                 p.small { "One message per line, in the format of" }
                 ul.links.row {
                     @for format in Format::ALL {
@@ -202,6 +231,7 @@ fn said(done: &str) -> Option<&'static str> {
     match done {
         "appended" => None,
         "taken-back" => Some("The last turn was taken back."),
+        "taken-back-from" => Some("The record and all that followed were taken back."),
         "cleared" => Some("The session was cleared."),
         "entitled" => Some("The title was changed."),
         _ => None,

@@ -31,7 +31,7 @@ pub(crate) async fn events(
     Params(from): Params<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let view = MessageView::new(&session, viewer.kind());
+    let view = MessageView::new(&session, &viewer);
     let write = move |record: &Record| {
         json!({ "seq": record.seq, "rewind": record.rewind, "html": view.record(record).into_string() }).to_string()
     };

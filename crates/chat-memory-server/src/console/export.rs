@@ -1,13 +1,15 @@
 //! A session as a file.
 
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
-use chat_memory::store::{ChatStore as _, Load};
+use chat_memory::store::Record;
 use chat_memory::wire::Format;
 use serde::Deserialize;
 
 use super::page::{Refused, query};
 use super::viewer::Viewer;
 use crate::extract::{Params, Session};
+use crate::operations;
 use crate::problem::Problem;
 
 /// The format.
@@ -21,16 +23,20 @@ pub(crate) async fn export(
     viewer: Viewer,
     Session(session): Session,
     Params(wanted): Params<Wanted>,
-) -> Result<(HeaderMap, Vec<u8>), Refused> {
+) -> Result<(HeaderMap, Body), Refused> {
     let format = wanted.format.map_or(Ok(Format::default()), |name| name.parse());
     let format: Format = format.map_err(|e| Problem::bad_request(e.to_string()))?;
-    let history = viewer.access.store.load(&session, &Load::all()).await;
-    let history = history.map_err(|e| Refused::from(viewer.access.problem(&e)).in_session(&session))?;
-    let mut lines = Vec::new();
-    for (_, value) in format.write_entries(history.into_entries()) {
-        serde_json::to_writer(&mut lines, &value).map_err(|_| Problem::internal())?;
-        lines.push(b'\n');
-    }
+    let write = move |record: &Record| {
+        let mut lines = Vec::new();
+        for (_, entry) in format.write_entries(record.entries.clone()) {
+            // An entry of JSON is JSON.
+            lines.extend(serde_json::to_vec(&entry).unwrap_or_default());
+            lines.push(b'\n');
+        }
+        lines
+    };
+    let lines = operations::records(&viewer.access, &session, false, write).await;
+    let lines = lines.map_err(|problem| Refused::from(problem).in_session(&session))?;
     let plain: String = session.as_str().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let encoded = query(session.as_str());
     let disposition = format!("attachment; filename=\"{plain}.{format}.jsonl\"; filename*=UTF-8''{encoded}.{format}.jsonl");
@@ -39,5 +45,5 @@ pub(crate) async fn export(
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson; charset=utf-8")),
         (header::CONTENT_DISPOSITION, disposition),
     ];
-    Ok((HeaderMap::from_iter(headers), lines))
+    Ok((HeaderMap::from_iter(headers), Body::from_stream(lines)))
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use maud::{Markup, PreEscaped, html};
-use pulldown_cmark::{CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
 
 /// The longest text that is rendered as Markdown. A longer one is shown verbatim.
 const LONGEST: usize = 100_000;
@@ -64,7 +64,10 @@ impl<'a> Iterator for Safe<'a> {
                 Event::InlineHtml(r#"<div class="wide" role="region" aria-label="Table" tabindex="0"><table>"#.into())
             }
             Event::End(TagEnd::Table) => Event::InlineHtml("</tbody></table></div>".into()),
-            Event::Start(Tag::CodeBlock(_)) => Event::InlineHtml(r#"<pre tabindex="0"><code>"#.into()),
+            Event::Start(Tag::CodeBlock(kind)) => raw(html! {
+                (PreEscaped("<pre tabindex=\"0\"")) @if let Some(language) = language_of(&kind) { (PreEscaped(" data-language=\"")) (language) (PreEscaped("\"")) }
+                (PreEscaped("><code>"))
+            }),
             Event::Start(Tag::Link { link_type, dest_url, .. }) => {
                 let url = if link_type == LinkType::Email { format!("mailto:{dest_url}") } else { dest_url.to_string() };
                 let (start, end) = match web(&url) {
@@ -109,6 +112,15 @@ impl Safe<'_> {
         }
         words
     }
+}
+
+/// The language that a code block names.
+fn language_of<'a>(kind: &'a CodeBlockKind<'_>) -> Option<&'a str> {
+    let CodeBlockKind::Fenced(info) = kind else { return None };
+    let language = info.split([' ', ',', '{']).next()?;
+    let is_name = (1..=30).contains(&language.len())
+        && language.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'#' | b'-' | b'.' | b'_'));
+    is_name.then_some(language)
 }
 
 fn below(level: HeadingLevel) -> HeadingLevel {
@@ -165,6 +177,8 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.contains("<td>2</td>") && text.contains("let x = 1 &lt; 2;"), "{text}");
+        assert!(text.contains("<pre tabindex=\"0\" data-language=\"rust\"><code>"), "{text}");
+        assert!(shown("```<b>\nx\n```").contains("<pre tabindex=\"0\"><code>"), "only what can name a language is one");
         assert!(!text.contains("style="), "{text}");
         assert!(shown("one\ntwo").contains("<br"), "a line is a line");
     }

@@ -1,12 +1,13 @@
 //! A record as shown: its details, and its messages.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
-use chat_memory::store::{Load, PageCursor, Record};
+use chat_memory::store::{Load, Record};
 use chat_memory::wire::langchain;
 use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId, Timestamp, ToolCall, json};
 use maud::{Markup, html};
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use super::markdown::{image, markdown};
 use super::page::{Refused, count, session_path, size};
+use super::place::{address_of, older_than};
 use super::viewer::{Kind, Viewer};
 use crate::problem::Problem;
 
@@ -43,18 +45,21 @@ enum Whole {
 pub(crate) struct MessageView {
     whole: Whole,
     kind: Kind,
+    /// Whether to offer what changes the session.
+    may_write: bool,
     /// The tools of the calls so far, by call id: a result names only its call.
     called: Mutex<HashMap<String, String>>,
 }
 
 impl MessageView {
-    pub(crate) fn new(session: &SessionId, kind: Kind) -> Self {
-        Self { whole: Whole::Session(session.clone()), kind, called: Mutex::default() }
+    pub(crate) fn new(session: &SessionId, viewer: &Viewer) -> Self {
+        let (kind, may_write) = (viewer.kind(), viewer.may_write());
+        Self { whole: Whole::Session(session.clone()), kind, may_write, called: Mutex::default() }
     }
 
     /// Shows messages of a thread, whose state is at this address.
     pub(crate) fn of_thread(address: String) -> Self {
-        Self { whole: Whole::At(address), kind: Kind::Other, called: Mutex::default() }
+        Self { whole: Whole::At(address), kind: Kind::Other, may_write: false, called: Mutex::default() }
     }
 
     /// A record, as an item of the list.
@@ -81,13 +86,22 @@ impl MessageView {
         let cost = if let Whole::Session(session) = &self.whole { cost_of(session, record) } else { None };
         html! {
             p.line {
-                a href=(format!("#r{}", record.seq)) { "Record " (record.seq) }
+                @match &self.whole {
+                    Whole::Session(session) => a href=(address_of(session, record.seq)) title="Permanent link" { "Record " (record.seq) },
+                    Whole::At(_) => a href=(format!("#r{}", record.seq)) { "Record " (record.seq) },
+                }
                 @if let Some(at) = record.created_at.known() { (when(at)) }
                 @if let Some(cost) = cost {
                     span title=(self.title_of_cost()) { (count(cost.write_units, "write unit")) }
                     span { (size(cost.bytes)) }
                 }
                 @if let Some(at) = record.expires_at { span { "expires " (when(at)) } }
+                @if let Whole::Session(session) = &self.whole {
+                    a href=(session_path(session, &format!("/records/{}", record.seq))) aria-label=(format!("JSON of record {}", record.seq)) { "JSON" }
+                    @if self.may_write {
+                        a href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from record {} on", record.seq)) { "Take back from here…" }
+                    }
+                }
             }
         }
     }
@@ -124,7 +138,10 @@ impl MessageView {
         let calls = message.tool_calls.iter().map(|call| self.call(call, at.0));
         html! {
             article.message.(class) aria-label=(role) {
-                p.role { (role) @if let Some(name) = &message.name { " " span.name dir="auto" { (name) } } }
+                p.role {
+                    (role) @if let Some(name) = &message.name { " " span.name dir="auto" { (name) } }
+                    (self.plain_link(message, at))
+                }
                 @for text in REASONING.iter().filter_map(|field| message.extra.get(*field)?.as_str()).take(1) {
                     (folded("reasoning", html! { "Reasoning" }, self.pre(text, at.0)))
                 }
@@ -134,6 +151,16 @@ impl MessageView {
                 }
                 @for call in calls { (call) }
                 (self.fields(message, at.0))
+            }
+        }
+    }
+
+    /// The link to a message's text; the script copies the text instead of opening it.
+    fn plain_link(&self, message: &Message, (seq, n): Place) -> Markup {
+        let Whole::Session(session) = &self.whole else { return html! {} };
+        html! {
+            @if !message.text().is_empty() {
+                " " a.copy href=(session_path(session, &format!("/records/{seq}/messages/{n}"))) aria-label=(format!("Text {n} of record {seq}")) { "Text" }
             }
         }
     }
@@ -196,7 +223,12 @@ impl MessageView {
             Some(text) => readable(text),
             None => pretty(&Value::Object(call.fields().clone())),
         };
-        folded("call", html! { "Calls " code { (name) } }, self.pre(&arguments, seq))
+        let id = call.id().filter(|id| *id != name);
+        folded(
+            "call",
+            html! { "Calls " code { (name) } @if let Some(id) = id { " " code.id { (id) } } },
+            self.pre(&arguments, seq),
+        )
     }
 
     fn result(&self, message: &Message, at: Place) -> Markup {
@@ -206,7 +238,10 @@ impl MessageView {
         html! {
             article.message.tool aria-label="Tool" {
                 details.data.result {
-                    summary { "Result" @if let Some(name) = name { " of " code { (name) } } }
+                    summary {
+                        "Result" @if let Some(name) = name { " of " code { (name) } }
+                        @if let Some(id) = call.filter(|id| Some(*id) != name) { " " code.id { (id) } }
+                    }
                     @match &message.content {
                         Some(Content::Parts(parts)) => @for part in parts { (self.part(part, at)) },
                         None if !message.parts().is_empty() => @for part in message.parts().iter() { (self.part(part, at)) },
@@ -223,9 +258,8 @@ impl MessageView {
         if let Some(text) = part.as_text() {
             return self.text(text, at);
         }
-        let url = part.fields().get("image_url").and_then(|image| image.get("url").or(Some(image))).and_then(Value::as_str);
-        match url.filter(|_| part.kind() == Some("image_url")) {
-            Some(url) => html! { p { (image(url, "")) } },
+        match image_of(part) {
+            Some(url) => html! { p { (image(&url, "")) } },
             None => {
                 let kind = part.kind().unwrap_or("unknown");
                 let fields = pretty(&Value::Object(part.fields().clone()));
@@ -257,6 +291,27 @@ impl MessageView {
     }
 }
 
+/// The URL of an image: `image_url` as OpenAI's APIs have it, or the data of Anthropic's.
+fn image_of(part: &Part) -> Option<Cow<'_, str>> {
+    let fields = part.fields();
+    match part.kind()? {
+        "image_url" | "input_image" => {
+            let image = fields.get("image_url")?;
+            image.get("url").unwrap_or(image).as_str().map(Cow::Borrowed)
+        }
+        "image" => {
+            let source = fields.get("source")?;
+            let text = |name: &str| source.get(name).and_then(Value::as_str);
+            match text("type")? {
+                "base64" => Some(format!("data:{};base64,{}", text("media_type")?, text("data")?).into()),
+                "url" => text("url").map(Cow::Borrowed),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 /// The head of a text that is too long for a page; `None` for a shorter one.
 fn head(text: &str) -> Option<&str> {
     (text.len() > LONGEST).then(|| &text[..text.floor_char_boundary(HEAD)])
@@ -274,14 +329,8 @@ pub(crate) fn folded(class: &str, summary: Markup, text: Markup) -> Markup {
 /// Finds a visible record of a session by its number.
 async fn find(viewer: &Viewer, session: &SessionId, seq: u64) -> Result<Record, Refused> {
     let problem = |e| Refused::from(viewer.access.problem(&e)).in_session(session);
-    let newest = viewer.access.store.load(session, &Load::records(1)).await.map_err(problem)?;
-    // Treats newer records as written later and loads one record, backwards from the wanted one.
-    let older = PageCursor::new(newest.position.next(), seq.saturating_add(1), newest.position.read_at());
-    let history = if newest.records.iter().any(|record| record.seq == seq) {
-        newest
-    } else {
-        viewer.access.store.load(session, &Load::records(1).before(older)).await.map_err(problem)?
-    };
+    let load = Load::records(1).before(older_than(seq.saturating_add(1)));
+    let history = viewer.access.store.load(session, &load).await.map_err(problem)?;
     let found = history.records.into_iter().find(|record| record.seq == seq);
     found.ok_or_else(|| {
         Refused::from(Problem::not_found(format!("record {seq} is no longer in this session"))).in_session(session)

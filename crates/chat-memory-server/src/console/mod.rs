@@ -21,6 +21,7 @@ mod login;
 mod markdown;
 mod message;
 mod page;
+mod place;
 mod session_cookie;
 mod sessions;
 mod threads;
@@ -42,9 +43,10 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route("/console/assets/{version}/{name}", get(assets::file))
         .route(&session(""), get(conversation::conversation))
         .route(&session("/messages"), post(actions::send).get(actions::to_session))
-        .route(&session("/rewind"), get(actions::ask_to_take_back).post(actions::take_back_last))
+        .route(&session("/rewind"), get(actions::ask_to_take_back).post(actions::take_back))
         .route(&session("/clear"), get(actions::ask_to_clear).post(actions::clear))
         .route(&session("/delete"), get(actions::ask_to_delete).post(actions::delete))
+        .route(&session("/go"), get(place::go))
         .route(&session("/title"), post(actions::entitle).get(actions::to_session))
         .route(&session("/costs"), get(cost_pages::of_session))
         .route(&session("/export"), get(export::export))

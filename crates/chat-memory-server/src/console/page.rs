@@ -150,7 +150,7 @@ pub(crate) fn count(n: usize, what: &str) -> String {
 }
 
 /// Formats a number with thousands separators.
-pub(crate) fn number(n: usize) -> String {
+pub(crate) fn number(n: impl ToString) -> String {
     let digits = n.to_string();
     let mut apart = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -8,6 +8,7 @@ mod follow;
 mod read;
 mod search;
 mod sessions;
+mod stream;
 pub(crate) mod threads;
 mod write;
 
@@ -15,6 +16,7 @@ pub(crate) use follow::{Update, follow};
 pub(crate) use read::{newer, recall};
 pub(crate) use search::search;
 pub(crate) use sessions::{delete, find, list, update};
+pub(crate) use stream::records;
 pub(crate) use write::{Back, Cleared, append, append_new, clear, rewind};
 
 /// The default number of checkpoints on a page, and the largest: each is read with its state.

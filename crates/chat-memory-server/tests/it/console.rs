@@ -330,7 +330,7 @@ async fn long_sessions_and_lists_are_paged() {
         let older =
             page.tags().find(|tag| tag.contains("?before=")).and_then(|tag| tag.split('"').find(|text| text.contains("before=")));
         let Some(older) = older else { break };
-        path = older.to_owned();
+        path = older.replace("&amp;", "&");
     }
     seen.sort_unstable();
     assert_eq!((pages, seen), (3, (0..250).collect::<Vec<_>>()), "each message once");
@@ -412,11 +412,15 @@ async fn older_page_link_survives_a_restart() {
     let page = site.client().get("/console/sessions/trip").await;
     let older =
         page.tags().filter_map(|tag| tag.split('"').find(|text| text.contains("?before="))).next().expect("an older page");
-    let again = Site::on(&url).client().get(older).await;
-    assert!(again.status == StatusCode::OK && again.text.contains("message 3."), "{}", again.text);
-    assert_eq!(site.client().get(&older.replace("trip", "other")).await.status, StatusCode::BAD_REQUEST, "it is this session's");
-    let other = format!("sqlite:{}", folder.path().join("other.db").display());
-    assert_eq!(Site::on(&other).client().get(older).await.status, StatusCode::BAD_REQUEST, "and this store's");
+    let older = older.replace("&amp;", "&");
+    let number = older.split('&').next().expect("the record's number");
+    // The cursor only spares the store some reading.
+    for path in [older.as_str(), number, &format!("{number}&cursor=forged")] {
+        let again = Site::on(&url).client().get(path).await;
+        assert!(again.status == StatusCode::OK && again.text.contains("message 3."), "{path}: {}", again.text);
+    }
+    let elsewhere = site.client().get(&older.replace("trip", "other")).await;
+    assert!(elsewhere.status == StatusCode::OK && !elsewhere.text.contains("message 3."), "{}", elsewhere.text);
 }
 
 #[tokio::test]

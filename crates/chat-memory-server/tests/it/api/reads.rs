@@ -321,3 +321,33 @@ async fn unchanged_session_is_304() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn all_records_come_as_lines_in_either_order() {
+    everywhere(async |api| {
+        let lines = async |path: &str| {
+            let answer = api.get(path).await;
+            assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/x-ndjson"), "{}", answer.text());
+            assert!(answer.text().is_empty() || answer.text().ends_with('\n'));
+            answer.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
+        };
+        assert!(lines("/v1/sessions/nobody/records").await.is_empty());
+        for n in 0..120 {
+            let mut turn = json!({"messages": [user(&format!("q{n}")), assistant(&format!("a{n}"))]});
+            if n == 7 {
+                turn = json!({"entries": [user("q7"), {"type": "note", "uuid": "n"}, assistant("a7")]});
+            }
+            api.post(&messages("s"), &[], &turn).await.ok(201);
+        }
+        let all = lines("/v1/sessions/s/records").await;
+        assert_eq!(all.iter().map(|record| record["seq"].as_u64().expect("a number")).collect::<Vec<_>>(), (0..120).collect::<Vec<_>>());
+        assert_eq!(all[7]["content"], json!([user("q7"), assistant("a7")]));
+        assert_eq!((&all[7]["messages"], &all[7]["other_entries"]), (&json!(2), &json!(1)));
+        let entries = lines("/v1/sessions/s/records?entries=all&order=desc&format=langchain").await;
+        assert_eq!(entries[112]["content"][1], json!({"type": "note", "uuid": "n"}));
+        assert_eq!(entries[112]["content"][2]["type"], "ai");
+        assert_eq!((entries[0]["seq"].as_u64(), entries[119]["seq"].as_u64()), (Some(119), Some(0)));
+        api.get("/v1/sessions/s/records?limit=5").await.problem(400, "bad-request");
+    })
+    .await;
+}
