@@ -235,6 +235,34 @@ test("code and messages are copied, and long ones folded", async () => {
   await close();
 });
 
+test("words are found in all sessions, by key or by mouse, and lead to their message", async () => {
+  await append(service.url, "found", [{ role: "user", content: "Where is the <b>Zanzibar</b> ferry?" }, { role: "assistant", content: "At pier 4." }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console");
+  await page.keyboard.press("/");
+  await page.keyboard.type("zanzi");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Search" }).waitFor();
+  const hits = page.locator(".sessions li");
+  assert.equal(await hits.count(), 1);
+  assert.equal(await hits.locator("mark").innerText(), "Zanzibar");
+  await isAccessible(page);
+  await hits.getByRole("link", { name: "found" }).click();
+  await page.locator(".record:target .message.user", { hasText: "Zanzibar" }).waitFor();
+  await page.getByLabel("Words in this session").fill("pier");
+  await page.getByRole("button", { name: "Find" }).click();
+  await page.getByRole("heading", { level: 1, name: "Search this session" }).waitFor();
+  assert.equal(await hits.locator(".snippet").innerText(), "At pier 4.");
+  await page.getByLabel("Words").fill("weekend");
+  await page.getByRole("button", { name: "Search", exact: true }).click();
+  await page.getByText("Nothing was found.").waitFor();
+  await open("/console/search?q=weekend&titles=true");
+  await hits.getByRole("link", { name: "A long weekend in Lisbon" }).waitFor();
+  await open("/console/search?q=x&since=tomorrow");
+  await page.getByText('Invalid first day "tomorrow"').waitFor();
+  await close();
+});
+
 test("each text runs in its own direction", async () => {
   await append(service.url, "directions", [{ role: "user", content: "שלום\n\nHello, and how are **you** on this fine day?" }]);
   const { page, open, close } = await watched(chromium, service.url);
@@ -301,6 +329,9 @@ const PAGES = [
   "/console",
   "/console?owner=",
   "/console?owner=nobody-there",
+  "/console/search",
+  "/console/search?q=the",
+  "/console/search?session=trip-lisbon&q=tram",
   "/console/new",
   "/console/costs?all=true",
   "/console/sessions/trip-lisbon",

@@ -79,7 +79,7 @@ function fold(within) {
 function searchByKey() {
   addEventListener("keydown", (event) => {
     const writes = event.target.closest?.("input, textarea, select, [contenteditable]");
-    const field = document.querySelector(".top [role=search] input, [role=search] input");
+    const field = document.querySelector("form.search input, .find input");
     if (event.key !== "/" || writes || !field || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     field.focus();

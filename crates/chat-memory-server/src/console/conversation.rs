@@ -110,6 +110,12 @@ impl View<'_> {
                     input id="to" name="to" placeholder="Record or date" autocomplete="off" maxlength="40" required;
                     button type="submit" { "Go" }
                 }
+                form.go method="get" action="/console/search" {
+                    input type="hidden" name="session" value=(self.session);
+                    label.away for="words" { "Words in this session" }
+                    input type="search" id="words" name="q" dir="auto" placeholder="Words" autocomplete="off" maxlength="1024" required;
+                    button type="submit" { "Find" }
+                }
                 ul.links.row {
                     li { a href=(address_of(self.session, 0)) { "Start" } }
                     @if is_long {

@@ -22,6 +22,7 @@ mod markdown;
 mod message;
 mod page;
 mod place;
+mod search;
 mod session_cookie;
 mod sessions;
 mod threads;
@@ -35,6 +36,7 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route("/console", get(sessions::list))
         .route("/console/new", get(sessions::new).post(sessions::start))
         .route("/console/costs", get(cost_pages::of_list))
+        .route("/console/search", get(search::search))
         .route("/console/threads", get(threads::list))
         .route("/console/threads/{id}", get(threads::thread))
         .route("/console/threads/{id}/state", get(threads::whole))

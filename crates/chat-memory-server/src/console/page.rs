@@ -100,6 +100,10 @@ fn top(viewer: Option<&Viewer>) -> Markup {
                     }
                     @if !viewer.may_write() { li.badge.quiet { "read only" } }
                 }
+                form.find role="search" aria-label="All sessions" method="get" action="/console/search" {
+                    label.away for="find" { "Search" }
+                    input type="search" id="find" name="q" placeholder="Search" title="Press / to search" maxlength="1024" autocomplete="off" dir="auto";
+                }
                 nav aria-label="Service" {
                     @if viewer.has_threads() { a href="/console/threads" { "Threads" } }
                     a href="/docs" { "API" }

@@ -121,7 +121,7 @@ pub(crate) async fn go(viewer: Viewer, Session(session): Session, Query(target):
 }
 
 /// Reads a date or a time, in UTC if it names no zone.
-fn date(text: &str) -> Option<Timestamp> {
+pub(crate) fn date(text: &str) -> Option<Timestamp> {
     let date: Option<jiff::civil::DateTime> = text.parse().ok();
     let at = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok()).map(|at| at.timestamp());
     let at = text.parse::<jiff::Timestamp>().ok().or(at)?;

@@ -1,5 +1,7 @@
 //! The list of sessions, and the form that starts one.
 
+use std::collections::BTreeSet;
+
 use axum::response::{IntoResponse, Redirect, Response};
 use chat_memory::store::{ChatStore as _, SessionInfo, SessionOrder, SessionPage, SessionQuery};
 use chat_memory::{Owner, SessionId};
@@ -111,7 +113,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             h1 dir="auto" { (title) }
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
-        @if viewer.has_directory() { (filter(&listing, all)) }
+        @if viewer.has_directory() { (filter(&listing, all, &page)) }
         @if !all && !page.sessions.is_empty() { (sorted(&listing, &viewer, page.order)) }
         @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
         @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
@@ -136,7 +138,9 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
     Ok(Page { title: &title, viewer: Some(&viewer), class: "list", main }.into_response())
 }
 
-fn filter(listing: &Listing, all: bool) -> Markup {
+/// The filter by owner, which suggests the owners of this page.
+fn filter(listing: &Listing, all: bool, page: &SessionPage) -> Markup {
+    let owners: BTreeSet<_> = page.sessions.iter().filter_map(|session| session.owner.as_ref().map(Owner::as_str)).collect();
     let unowned = !all && listing.owner().is_none();
     html! {
         div.filter {
@@ -144,9 +148,10 @@ fn filter(listing: &Listing, all: bool) -> Markup {
                 a href="/console?all=true" aria-current=[all.then_some("page")] { "All" }
                 a href="/console?owner=" aria-current=[unowned.then_some("page")] { "Without owner" }
             }
-            form role="search" method="get" action="/console" {
+            form method="get" action="/console" {
                 label for="owner" { "Owner" }
-                input type="search" id="owner" name="owner" dir="auto" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512";
+                input type="search" id="owner" name="owner" dir="auto" value=(listing.owner().unwrap_or_default()) autocomplete="off" maxlength="512" list="owners";
+                datalist id="owners" { @for owner in owners { option value=(owner); } }
                 button type="submit" { "Show" }
             }
         }
@@ -227,14 +232,15 @@ pub(crate) fn name_of(session: &SessionInfo) -> &str {
 }
 
 fn row(session: &SessionInfo, all: bool, order: SessionOrder) -> Markup {
-    let last = session.last_at.filter(|_| !all && order == SessionOrder::Recent);
+    let last = session.last_at.filter(|last| order == SessionOrder::Recent || *last != session.created_at);
     html! {
         li {
             a dir="auto" href=(session_path(&session.id, "")) { (name_of(session)) }
             p.small {
                 @if session.title.is_some() { code dir="auto" { (session.id) } }
                 @if let Some(owner) = session.owner.as_ref().filter(|_| all) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) } } }
-                @if let Some(at) = last { span { "last active " (when(at)) } } @else if let Some(at) = session.created_at.known() { span { "began " (when(at)) } }
+                @if let Some(at) = last { span { "last active " (when(at)) } }
+                @if let Some(at) = session.created_at.known() { span { "began " (when(at)) } }
             }
         }
     }

@@ -8,8 +8,10 @@ use serde_json::json;
 use crate::console_client::{self, Client, Page, Site};
 
 /// Pages that a viewer who may write can open, once the session `trip` exists.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/console",
+    "/console/search?q=where",
+    "/console/sessions/trip?at=0",
     "/console?owner=",
     "/console?owner=nobody-there",
     "/console/new",

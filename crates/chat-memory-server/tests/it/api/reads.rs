@@ -327,7 +327,12 @@ async fn all_records_come_as_lines_in_either_order() {
     everywhere(async |api| {
         let lines = async |path: &str| {
             let answer = api.get(path).await;
-            assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/x-ndjson"), "{}", answer.text());
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("content-type")),
+                (200, "application/x-ndjson"),
+                "{}",
+                answer.text()
+            );
             assert!(answer.text().is_empty() || answer.text().ends_with('\n'));
             answer.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
         };
@@ -340,7 +345,10 @@ async fn all_records_come_as_lines_in_either_order() {
             api.post(&messages("s"), &[], &turn).await.ok(201);
         }
         let all = lines("/v1/sessions/s/records").await;
-        assert_eq!(all.iter().map(|record| record["seq"].as_u64().expect("a number")).collect::<Vec<_>>(), (0..120).collect::<Vec<_>>());
+        assert_eq!(
+            all.iter().map(|record| record["seq"].as_u64().expect("a number")).collect::<Vec<_>>(),
+            (0..120).collect::<Vec<_>>()
+        );
         assert_eq!(all[7]["content"], json!([user("q7"), assistant("a7")]));
         assert_eq!((&all[7]["messages"], &all[7]["other_entries"]), (&json!(2), &json!(1)));
         let entries = lines("/v1/sessions/s/records?entries=all&order=desc&format=langchain").await;
