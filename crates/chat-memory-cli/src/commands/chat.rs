@@ -149,6 +149,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         system: arguments.system,
         policy,
         interrupts,
+        is_terminal: false,
         seen: None,
         unanswered: None,
         listed: Vec::new(),
@@ -222,6 +223,8 @@ struct Chat<'a> {
     system: Option<String>,
     policy: Policy,
     interrupts: Interrupts,
+    /// Whether a person types the questions, and sees what is printed.
+    is_terminal: bool,
     /// Where the session ended when the user last saw its end.
     seen: Option<Position>,
     /// The last question, if nothing of its turn was stored.
@@ -243,7 +246,8 @@ impl Chat<'_> {
             Input::Editor(_) => true,
             Input::Lines(questions) => questions.terminal,
         };
-        if terminal && !self.app.json() {
+        self.is_terminal = terminal && !self.app.json();
+        if self.is_terminal {
             self.show_session().await?;
         }
         let mut told = Omitted::default();
@@ -275,7 +279,7 @@ impl Chat<'_> {
                 self.app.out.flush()?;
             }
         }
-        if terminal && !self.app.json() {
+        if self.is_terminal {
             self.say_end();
         }
         Ok(())
@@ -399,10 +403,14 @@ impl Chat<'_> {
         let waiting = Waiting::for_("storing the turn");
         let appended = tokio::select! {
             appended = self.store.append_with_retry(&self.session, append.clone()) => {
-                appended.map_err(|e| e.context("the answer above could not be stored with its question"))?
+                appended.map_err(|e| {
+                    // It may be stored: asking again could store it twice.
+                    self.unanswered = self.unanswered.take().filter(|_| !e.is_in_doubt());
+                    e.context("the answer above could not be stored with its question")
+                })?
             }
             () = self.interrupts.next() => {
-                // It may be stored: asking again could store it twice.
+                // Likewise.
                 self.unanswered = None;
                 let session = &self.session;
                 return Err(Failure::other(format!(

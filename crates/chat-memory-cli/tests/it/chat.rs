@@ -367,6 +367,10 @@ fn scripts_may_undo_and_retry() {
         Some(vec![json!(0), json!(4)])
     );
     place.run_with(&["chat", "new", "--model", "m"], "/undo 2\n").fails(2, &["unknown command \"/undo 2\""]);
+    // What a person would see is not mixed into a script's output.
+    let ran = place.run_with(&["chat", "new", "--model", "m", "--json"], "/sessions\n/sessions s\n");
+    let listed: Vec<Value> = ran.done().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(listed.iter().map(|info| info["id"].clone()).collect::<Vec<_>>(), ["s"]);
     let nothing = place.run_with(&["chat", "new", "--model", "m"], "/undo\n/retry\n");
     assert!(nothing.err.contains("no turn to remove") && nothing.err.contains("no question to ask again"), "{}", nothing.err);
 }

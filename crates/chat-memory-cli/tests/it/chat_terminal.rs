@@ -1,14 +1,16 @@
 //! `chat` on a pseudo-terminal: typed keys go in, and what a terminal shows comes out. Nothing waits for a time.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use chat_memory_testkit::{Fault, FaultProxy, credentials_env, dynamodb_endpoint, table_name};
 use serde_json::{Value, json};
 
 use crate::chat::{SSE, answering, body, chunked, delta, finish, stream};
-use crate::common::Place;
 use crate::common::http::{Do, Request, Server, chunk, head};
 use crate::common::terminal::Terminal;
+use crate::common::{Place, json_lines};
 
 const CHAT: &[&str] = &["chat", "s", "--model", "m"];
 
@@ -161,6 +163,41 @@ fn unseen_turns_of_others_are_not_removed() {
     terminal.wait_for("removed the last turn: Theirs");
     quit(terminal);
     assert_eq!(contents(&place, "s"), ["Mine", "Answer 1."]);
+}
+
+/// A turn whose append has an unknown outcome may be stored: asking again without looking could store it twice.
+#[test]
+fn retry_after_an_unknown_outcome_stores_no_second_turn() {
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let (loses, decides) = (Arc::clone(&is_lost), Arc::clone(&is_lost));
+    let answers = AtomicUsize::new(1);
+    let (_server, place) = answering(move |_| {
+        // From the first answer on, whatever the store is asked arrives, and nothing comes back.
+        let n = answers.fetch_add(1, Ordering::Relaxed);
+        loses.store(n == 1, Ordering::Relaxed);
+        chunked(&stream(&["Answer ", &n.to_string(), "."]), 1000)
+    });
+    let table = table_name("cli-chat");
+    let url =
+        |endpoint: &str| format!("dynamodb://{table}?region=us-east-1&deadline=600ms&request_timeout=300ms&endpoint={endpoint}");
+    let direct = dynamodb_endpoint();
+    let proxy =
+        FaultProxy::start(&direct, move |_: &_| if decides.load(Ordering::Relaxed) { Fault::DropAnswer } else { Fault::Pass });
+    let place = credentials_env().into_iter().fold(place, |place, (name, value)| place.with(name, value));
+    place.run(&["--store", &url(&direct), "table", "create"]).done();
+    let proxied = url(&proxy.url());
+    let mut terminal = Terminal::start(&place, &["--store", &proxied, "chat", "s", "--model", "m"], &[]);
+    terminal.enter("Hi");
+    terminal.wait_for("append outcome unknown");
+    terminal.wait_for_prompt();
+    is_lost.store(false, Ordering::Relaxed);
+    terminal.type_("/retry\r");
+    terminal.wait_for("/retry was not done: another program wrote to the session");
+    terminal.enter("/retry");
+    terminal.wait_for("Answer 2.");
+    quit(terminal);
+    let stored = json_lines(&place.run(&["--store", &url(&direct), "show", "s", "--format", "openai"]).done());
+    assert_eq!(stored.iter().map(|message| message["content"].clone()).collect::<Vec<_>>(), ["Hi", "Answer 2."]);
 }
 
 #[test]

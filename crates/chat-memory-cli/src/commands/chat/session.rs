@@ -3,10 +3,11 @@
 use chat_memory::backend::check_title;
 use chat_memory::memory::{Omitted, recall_records};
 use chat_memory::store::{History, Load, Reach, SessionInfo, SessionOrder, SessionQuery, SessionUpdate};
-use chat_memory::{Append, Content, Entry, Error, Message, Role, SessionId};
+use chat_memory::{Append, Content, Entry, Error, ErrorKind, Message, Role, SessionId};
 
 use super::{Chat, Waiting, count};
 use crate::commands::session_id;
+use crate::commands::sessions::to_json;
 use crate::escape::visible_line;
 use crate::failure::Failure;
 use crate::output::say;
@@ -49,7 +50,8 @@ impl Chat<'_> {
 
     /// Shows the last turn, shortened: its question, and the last message that has a text.
     fn recap(&self, messages: &[&Message]) -> Result<(), Failure> {
-        let Some(at) = messages.iter().rposition(|message| message.begins_turn()) else { return Ok(()) };
+        let last = messages.iter().rposition(|message| message.begins_turn());
+        let Some(at) = last.filter(|_| self.is_terminal) else { return Ok(()) };
         let answer = messages[at + 1..].iter().rev().find(|message| message.role == Role::Assistant);
         let style = self.app.style();
         self.app.out.line(style.faint("the last turn:"))?;
@@ -70,7 +72,7 @@ impl Chat<'_> {
 
     /// Removes the last turn.
     pub(super) async fn undo(&mut self) -> Result<(), Failure> {
-        let Some(history) = self.last_turn("/undo", &Load::turns(1)).await? else { return Ok(()) };
+        let history = self.last_turn("/undo", &Load::turns(1)).await?;
         let Some(append) = Append::rewind_turns(&history, 1, None::<Entry>)? else {
             say("there is no turn to remove");
             return Ok(());
@@ -94,7 +96,7 @@ impl Chat<'_> {
         let mut turns = TURNS;
         let history = loop {
             let load = if matches!(self.policy.reach(), Reach::All) { Load::all() } else { Load::turns(turns) };
-            let Some(history) = self.last_turn("/retry", &load).await? else { return Ok(Omitted::default()) };
+            let history = self.last_turn("/retry", &load).await?;
             if history.complete || self.policy.window(before_last_turn(&history)).left_out.older > 0 {
                 break history;
             }
@@ -111,9 +113,9 @@ impl Chat<'_> {
         asked
     }
 
-    /// Reads the end of the session, with the last turn; `None` if the user has not seen it yet. It is then shown, and nothing else is
-    /// done.
-    async fn last_turn(&mut self, command: &str, load: &Load) -> Result<Option<History>, Failure> {
+    /// Reads the end of the session, with the last turn. If the user has not seen it yet, it is shown, and the command is refused: a
+    /// repeat of the command then means that turn.
+    async fn last_turn(&mut self, command: &str, load: &Load) -> Result<History, Failure> {
         let waiting = Waiting::for_("reading the session");
         let history = self.unless_interrupted(self.store.load(&self.session, load)).await?;
         drop(waiting);
@@ -121,11 +123,11 @@ impl Chat<'_> {
         let is_seen = self.seen.as_ref().is_none_or(|seen| *seen == history.position);
         self.seen = Some(history.position.clone());
         if is_seen {
-            return Ok(Some(history));
+            return Ok(history);
         }
         self.recap(&history.messages().collect::<Vec<_>>())?;
-        say(format_args!("{command} was not done: another program wrote to the session; repeat {command} for the turn above"));
-        Ok(None)
+        let refused = format!("{command} was not done: another program wrote to the session; repeat {command} for its last turn");
+        Err(Error::new(ErrorKind::Conflict, refused).into())
     }
 
     /// Prints the title, or sets it.
@@ -162,6 +164,11 @@ impl Chat<'_> {
         drop(waiting);
         self.app.add_cost(page.cost);
         let style = self.app.style();
+        self.listed = page.sessions.iter().map(|info| info.id.clone()).collect();
+        if self.app.json() {
+            page.sessions.iter().try_for_each(|info| self.app.out.json(&to_json(info)))?;
+            return self.app.out.flush();
+        }
         for (n, info) in page.sessions.iter().enumerate() {
             let at = if page.order == SessionOrder::Recent { info.last_at } else { info.created_at.known() };
             let at = at.map(|at| time(at, &style.zone)).unwrap_or_default();
@@ -174,7 +181,6 @@ impl Chat<'_> {
             0 => "there are no sessions yet",
             _ => "/sessions N or /sessions ID continues one",
         });
-        self.listed = page.sessions.into_iter().map(|info| info.id).collect();
         Ok(())
     }
 
