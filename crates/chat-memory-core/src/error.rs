@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::session::SessionId;
 use crate::store::{Position, Ticket};
 
 /// The kind of an error.
@@ -113,6 +114,16 @@ impl Error {
         let mut error = Self::new(
             ErrorKind::Conflict,
             format!("the session was modified since it was read (now at position {actual}): reload it and retry"),
+        );
+        error.0.actual = Some(actual);
+        error
+    }
+
+    /// Creates a conflict: the session that a fork was to create has messages, or is listed, and is at `actual`.
+    pub(crate) fn taken(session: &SessionId, actual: Position) -> Self {
+        let mut error = Self::new(
+            ErrorKind::Conflict,
+            format!("cannot fork into session {:?}: it already exists; give an id that no session has", session.as_str()),
         );
         error.0.actual = Some(actual);
         error

@@ -381,6 +381,11 @@ impl ChatStore for DynamoDbStore {
         on!(self, sessions => sessions.append(session, append))
     }
 
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.append_all(session, appends))
+    }
+
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.load(session, load))
@@ -427,6 +432,13 @@ impl ChatStore for DynamoDbStore {
         Some(match self.listed() {
             Some(list) => list.write_units(session, appends),
             None => self.0.turns.write_units(session, appends),
+        })
+    }
+
+    fn write_units_of_all(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        Some(match self.listed() {
+            Some(list) => list.write_units_of_all(session, appends),
+            None => self.0.turns.write_units_of_all(session, appends),
         })
     }
 

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Pat
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use chat_memory::store::Position;
-use chat_memory::{SessionId, json};
+use chat_memory::{Owner, SessionId, json};
 use serde::de::DeserializeOwned;
 
 use crate::memory::{Held, Memory, SMALL, estimate};
@@ -27,6 +27,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let id: String = in_path(parts, state, "session id").await?;
         SessionId::stored(id).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
+    }
+}
+
+/// The owner in the path.
+#[derive(Debug)]
+pub struct OfOwner(pub Owner);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfOwner {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let owner: String = in_path(parts, state, "owner").await?;
+        Owner::new(owner).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
     }
 }
 

@@ -52,6 +52,15 @@ impl ChatStore for Metered {
         Ok(appended)
     }
 
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        let appended = self.inner.append_all(session, appends).await;
+        let appended = self.count(Operation::Fork, appended, |appended| appended.cost)?;
+        if appended.repeated {
+            self.metrics.replay();
+        }
+        Ok(appended)
+    }
+
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         self.count(Operation::Load, self.inner.load(session, load).await, |history| history.cost)
     }
@@ -86,6 +95,10 @@ impl ChatStore for Metered {
 
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         self.inner.write_units(session, appends)
+    }
+
+    fn write_units_of_all(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        self.inner.write_units_of_all(session, appends)
     }
 
     fn entry_ids(&self) -> Option<&EntryIdCache> {

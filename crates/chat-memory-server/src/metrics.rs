@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 #[allow(missing_docs, reason = "each is the store's operation of that name")]
 pub enum Operation {
     Append,
+    Fork,
     Rewind,
     Load,
     Clear,

@@ -189,12 +189,13 @@ impl SqliteStore {
         ))
     }
 
-    async fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        append.check()?;
+    /// Appends these records. The first one identifies them and starts the session.
+    async fn put(&self, session: &SessionId, append: &Append, more: &[Append]) -> Result<Appended, Error> {
         append.title().map_or(Ok(()), check_title)?;
         self.writable("append to it")?;
         let now = Timestamp::now();
-        let new = NewRecord::of(session, append, false, now)?;
+        let new = NewRecord::of(session, append, false, now)?.with(more, now)?;
+        let after = new.following();
         new.check_size(self.0.options.max_record_bytes)?;
         let expires_at = append.expires_at(now, self.0.options.retention);
         let landed = self.0.append(new, now, expires_at).await?;
@@ -207,7 +208,8 @@ impl SqliteStore {
         let one = |bytes| Cost::new(1, bytes);
         match landed {
             Landed::New { seq, append_id, started, bytes } => {
-                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now), now);
+                let position = Position::new(seq + after + 1, Some(append_id.following(after)), now);
+                let mut appended = Appended::new(seq, position, now);
                 (appended.started, appended.cost) = (started, one(bytes));
                 Ok(appended)
             }
@@ -216,7 +218,8 @@ impl SqliteStore {
                     return Err(append.reused(stored.record.seq));
                 }
                 let (seq, id) = (stored.record.seq, stored.record.append_id);
-                let mut appended = Appended::new(seq, Position::new(seq + 1, Some(id), now), stored.record.created_at);
+                let position = Position::new(seq + after + 1, Some(id.following(after)), now);
+                let mut appended = Appended::new(seq, position, stored.record.created_at);
                 (appended.repeated, appended.cost) = (true, one(stored.bytes));
                 Ok(appended)
             }
@@ -302,7 +305,14 @@ impl ChatStore for SqliteStore {
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         session.check()?;
-        self.put(session, append).await
+        append.check()?;
+        self.put(session, append, &[]).await
+    }
+
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        session.check()?;
+        let (first, more) = Append::check_all(appends)?;
+        self.put(session, first, more).await
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
@@ -352,7 +362,9 @@ impl ChatStore for SqliteStore {
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let after = query.cursor()?;
         let (owner, order, limit) = (query.owner.clone(), query.order, query.page_size());
-        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), Timestamp::now())).await
+        // Nothing has expired at the beginning of time.
+        let now = if query.expired { Timestamp::MIN } else { Timestamp::now() };
+        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), now)).await
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {

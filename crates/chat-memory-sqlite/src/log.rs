@@ -50,18 +50,41 @@ pub(super) struct NewRecord {
     append_id: AppendId,
     expected: Option<Position>,
     rewind: Option<u64>,
-    metadata: Option<String>,
-    messages: String,
-    has_other_entries: bool,
+    body: NewBody,
+    /// The records that follow it in the same transaction.
+    more: Vec<NewBody>,
     owner: Option<String>,
     title: Option<String>,
-    /// When each entry was sent, as JSON; `None` if not given.
-    sent_at: Option<String>,
+    session_metadata: Option<String>,
     /// When the session counts as started, if this append starts it.
     starts_at: Timestamp,
     active_at: Timestamp,
     /// Whether the session is deleted: removed from the directory, if there is anything to delete.
     deletes: bool,
+}
+
+/// What a new record holds.
+struct NewBody {
+    metadata: Option<String>,
+    messages: String,
+    has_other_entries: bool,
+    /// When each entry was sent, as JSON; `None` if not given.
+    sent_at: Option<String>,
+}
+
+impl NewBody {
+    fn of(append: &Append) -> Result<Self, Error> {
+        Ok(Self {
+            metadata: append.metadata().map(to_json).transpose()?,
+            messages: to_json(&append.entries())?,
+            has_other_entries: append.entries().iter().any(|entry| entry.as_message().is_none()),
+            sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.messages.len() + self.metadata.as_ref().map_or(0, String::len)
+    }
 }
 
 impl NewRecord {
@@ -72,24 +95,39 @@ impl NewRecord {
             append_id: append.id_in(session),
             expected: append.expected().cloned(),
             rewind: append.rewinds_to(),
-            metadata: append.metadata().map(to_json).transpose()?,
-            messages: to_json(&append.entries())?,
-            has_other_entries: append.entries().iter().any(|entry| entry.as_message().is_none()),
+            body: NewBody::of(append)?,
+            more: Vec::new(),
             owner: append.owner().map(ToString::to_string),
             title: append.title().map(str::to_owned),
-            sent_at: Some(append.times()).filter(|times| !times.is_empty()).map(|times| to_json(&times)).transpose()?,
+            session_metadata: append.session_metadata().map(to_json).transpose()?,
             starts_at: append.starts_at(now),
             active_at: append.active_at(now),
             deletes,
         })
     }
 
+    /// Adds the records that follow it in the same transaction.
+    pub(super) fn with(mut self, more: &[Append], now: Timestamp) -> Result<Self, Error> {
+        self.more = more.iter().map(NewBody::of).collect::<Result<_, _>>()?;
+        self.active_at = more.iter().map(|append| append.active_at(now)).fold(self.active_at, Timestamp::max);
+        Ok(self)
+    }
+
+    /// How many records follow the first.
+    pub(super) fn following(&self) -> u64 {
+        self.more.len() as u64
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &NewBody> {
+        std::iter::once(&self.body).chain(&self.more)
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        self.messages.len() + self.metadata.as_ref().map_or(0, String::len)
+        self.bodies().map(NewBody::bytes).sum()
     }
 
     pub(super) fn check_size(&self, limit: usize) -> Result<(), Error> {
-        let bytes = self.bytes();
+        let bytes = self.bodies().map(NewBody::bytes).max().unwrap_or_default();
         if bytes <= limit {
             return Ok(());
         }
@@ -224,7 +262,7 @@ pub(super) fn append_within(
         unlist(db, key)?;
     } else if started {
         db.prepare_cached(
-            "UPDATE sessions SET created_at = ?2, last_at = ?3, expires_at = ?4, owner = ?5, title = ?6, metadata = NULL WHERE key = ?1",
+            "UPDATE sessions SET created_at = ?2, last_at = ?3, expires_at = ?4, owner = ?5, title = ?6, metadata = ?7 WHERE key = ?1",
         )?
         .execute(params![
             key,
@@ -232,7 +270,8 @@ pub(super) fn append_within(
             new.active_at.max(new.starts_at).as_millis(),
             expires_s,
             new.owner,
-            new.title
+            new.title,
+            new.session_metadata
         ])?;
     } else {
         // No expiry is NULL, and so is the maximum of NULL and any other value. A clock that is set back must not move a session
@@ -243,28 +282,30 @@ pub(super) fn append_within(
         .execute(params![key, new.active_at.as_millis(), expires_s])?;
     }
     let seq = actual.next();
-    if i64::try_from(seq).is_err() {
+    if i64::try_from(seq + new.following()).is_err() {
         return Err(damaged_session(&new.session, &format_args!("its last record is numbered {}", seq - 1)));
     }
-    if new.has_other_entries {
+    if new.bodies().any(|body| body.has_other_entries) {
         schema::allow_other_entries(db)?;
     }
-    db.prepare_cached(
+    let mut insert = db.prepare_cached(
         "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, sent_at, messages)
          VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :sent_at, :messages)",
-    )?
-    .execute(named_params! {
-        ":session": key,
-        ":seq": seq,
-        ":append_id": new.append_id.as_bytes(),
-        ":created_at": now.as_millis(),
-        ":expires_at": expires_s,
-        ":purge_at": expires_at.map(|at| (at + STAYS).as_secs()),
-        ":rewind": new.rewind,
-        ":metadata": new.metadata,
-        ":sent_at": new.sent_at,
-        ":messages": new.messages,
-    })?;
+    )?;
+    for (n, body) in (0..).zip(new.bodies()) {
+        insert.execute(named_params! {
+            ":session": key,
+            ":seq": seq + n,
+            ":append_id": new.append_id.following(n).as_bytes(),
+            ":created_at": now.as_millis(),
+            ":expires_at": expires_s,
+            ":purge_at": expires_at.map(|at| (at + STAYS).as_secs()),
+            ":rewind": new.rewind,
+            ":metadata": body.metadata,
+            ":sent_at": body.sent_at,
+            ":messages": body.messages,
+        })?;
+    }
     Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
 }
 

@@ -26,6 +26,7 @@ pub mod delete;
 pub mod doctor;
 pub mod export;
 mod findings;
+pub mod fork;
 pub mod iam_policy;
 mod ids;
 pub mod import;

@@ -30,7 +30,8 @@ A table of Flowise or LangChain has no directory: --all is the only way to list 
 --recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with \
 over 1,000 sessions is listed by start; standard error reports that.
 
-As text, a line has when the session started (with --recent, its last activity), its id and its title.
+As text, a line has when the session started (with --recent, its last activity), its id and its title, and of a fork the session that it \
+is a copy of. As JSON, that is in metadata.forked_from.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, \
 and null if unknown.";
@@ -195,6 +196,9 @@ fn to_text(info: &SessionInfo, order: SessionOrder, style: &Style) -> String {
     if let Some(title) = &info.title {
         line.push_str("  ");
         line.push_str(&visible_line(title));
+    }
+    if let Some(origin) = info.forked_from() {
+        line.push_str(&format!("  (fork of {} at record {})", visible_line(origin.session.as_str()), origin.seq));
     }
     line
 }

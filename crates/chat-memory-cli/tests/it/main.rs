@@ -13,6 +13,7 @@ mod deploy;
 mod doctor;
 mod dynamodb;
 mod entries;
+mod forks;
 mod imports;
 mod migrate;
 #[cfg(target_os = "linux")]

@@ -67,6 +67,8 @@ pub enum Capability {
     BoundedCost,
     /// [`Capabilities::entries`]
     Entries,
+    /// [`Capabilities::fork`]
+    Fork,
 }
 
 impl Capability {
@@ -78,6 +80,7 @@ impl Capability {
             Self::LastActivity => declared.last_activity.is_some(),
             Self::BoundedCost => declared.bounded_cost,
             Self::Entries => declared.entries,
+            Self::Fork => declared.fork,
         }
     }
 }

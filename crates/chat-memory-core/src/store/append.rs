@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::directory::check_metadata;
 use super::{AppendId, Cost, History, Position, Record, Ticket};
 use crate::entry::Entry;
 use crate::error::Error;
@@ -51,6 +52,7 @@ pub struct Append {
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
+    session_metadata: Option<Map<String, Value>>,
     /// When each entry was sent; empty if that is when the record is written.
     sent_at: Vec<Option<Timestamp>>,
     started_at: Option<Timestamp>,
@@ -97,6 +99,7 @@ impl Append {
             identity: Identity::New,
             owner: None,
             title: None,
+            session_metadata: None,
             sent_at: Vec::new(),
             started_at: None,
         }
@@ -193,6 +196,12 @@ impl Append {
         self
     }
 
+    /// Sets the caller's metadata of the session if this append starts it. A store without a directory has no place for it.
+    pub fn with_session_metadata(mut self, metadata: impl Into<Option<Map<String, Value>>>) -> Self {
+        self.session_metadata = metadata.into();
+        self
+    }
+
     /// Gives each entry the time when it was sent; `None` if it is unknown. Without this call, the time
     /// is when the record is written.
     ///
@@ -267,6 +276,11 @@ impl Append {
         self.title.as_deref()
     }
 
+    /// The caller's metadata for a new session.
+    pub fn session_metadata(&self) -> Option<&Map<String, Value>> {
+        self.session_metadata.as_ref()
+    }
+
     /// When each entry was sent; empty if that is when the record is written.
     pub fn times(&self) -> &[Option<Timestamp>] {
         &self.sent_at
@@ -335,6 +349,7 @@ impl Append {
         if self.metadata.as_ref().is_some_and(|fields| fields.values().map(json::depth).max() >= Some(json::MAX_DEPTH)) {
             return Err(Error::invalid(json::too_deep("metadata")));
         }
+        self.session_metadata.as_ref().map_or(Ok(()), check_metadata)?;
         self.check_times()?;
         if let Identity::Key(key) = &self.identity
             && (key.is_empty() || key.len() > MAX_KEY_BYTES)
@@ -350,6 +365,32 @@ impl Append {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks appends that are to be stored together ([`ChatStore::append_all`](super::ChatStore::append_all)), each as
+    /// [`check`](Self::check) does, and returns the first and the others. Stores call this first.
+    ///
+    /// # Errors
+    /// Invalid if there are none, if one of them rewinds, or if one after the first has a key, a ticket or an expected position:
+    /// the first one's apply to all.
+    pub fn check_all(appends: &[Self]) -> Result<(&Self, &[Self]), Error> {
+        let [first, more @ ..] = appends else {
+            return Err(Error::invalid("no records to append: give at least one"));
+        };
+        for (place, append) in appends.iter().enumerate() {
+            append.check()?;
+            if append.rewind.is_some() {
+                return Err(Error::invalid(
+                    "a rewind or a clear cannot be appended together with other records; append it alone",
+                ));
+            }
+            if place > 0 && (append.identity != Identity::New || append.expected.is_some()) {
+                return Err(Error::invalid(
+                    "only the first of several records may have a key, a ticket or an expected position; they apply to all",
+                ));
+            }
+        }
+        Ok((first, more))
     }
 
     /// Refuses entries that are not messages. Stores without the capability

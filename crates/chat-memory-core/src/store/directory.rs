@@ -52,7 +52,8 @@ impl SessionInfo {
     pub fn started_by(id: SessionId, append: &Append, now: Timestamp) -> Self {
         let (created_at, title) = (append.starts_at(now), append.title().map(str::to_owned));
         let last_at = Some(append.active_at(now).max(created_at));
-        Self::new(id, created_at).with_owner(append.owner().cloned()).with_title(title).with_last_at(last_at)
+        let info = Self::new(id, created_at).with_owner(append.owner().cloned()).with_title(title).with_last_at(last_at);
+        info.with_metadata(append.session_metadata().cloned())
     }
 
     /// Sets the owner.
@@ -104,6 +105,8 @@ pub struct SessionQuery {
     pub after: Option<String>,
     /// The order to list in.
     pub order: SessionOrder,
+    /// Also lists sessions that have expired and are not erased yet.
+    pub expired: bool,
 }
 
 impl SessionQuery {
@@ -151,6 +154,14 @@ impl SessionQuery {
     #[must_use]
     pub fn recent(mut self) -> Self {
         self.order = SessionOrder::Recent;
+        self
+    }
+
+    /// Also lists sessions that have expired, as long as the store still knows them: to [delete](super::ChatStore::delete) them, for
+    /// nothing else shows them.
+    #[must_use]
+    pub fn with_expired(mut self) -> Self {
+        self.expired = true;
         self
     }
 

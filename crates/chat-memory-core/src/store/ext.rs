@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use futures_util::future::TryFutureExt as _;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
+use super::fork::{self, Fork, ForkPlan, Forked};
 use super::new_entries::{AppendedNew, append_new};
+use super::owner::{self, OwnedSession, OwnerDeletion};
 use super::{Append, Appended, ChatStore, Load, PageCursor, Record, SessionInfo, SessionPage, SessionQuery};
 use crate::entry::Entry;
 use crate::error::Error;
-use crate::session::SessionId;
+use crate::session::{Owner, SessionId};
 
 /// How often an append whose outcome is unknown is repeated with its ticket. Each attempt has the store's own retries and
 /// deadline.
@@ -200,6 +202,84 @@ pub trait ChatStoreExt: ChatStore {
             }
         }
         Err(doubt)
+    }
+
+    /// Forks a session: creates `target` with a copy of what `session` shows, up to a record or all of it.
+    ///
+    /// The records are copied, not shared: what happens to one session later does not touch the other. They keep their entries,
+    /// their metadata and the times of their entries, and get numbers and times of their own. `target` appears in one step with all
+    /// of them. It begins now, with the owner, the title and the session metadata of `session` unless `fork` gives others, and its
+    /// session metadata names its [`Origin`](super::Origin) in the field [`FORKED_FROM`](super::FORKED_FROM). A store without a
+    /// directory keeps none of these.
+    ///
+    /// It costs a load of the session and the writing of the copies; [`plan_fork`](Self::plan_fork) estimates the latter.
+    ///
+    /// ```
+    /// use chat_memory::store::{Fork, InMemoryStore};
+    /// use chat_memory::{Append, ChatStore, ChatStoreExt, Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let (store, trip, rome) = (InMemoryStore::new(), SessionId::new("trip")?, SessionId::new("trip-rome")?);
+    /// for text in ["Where to?", "To Lisbon.", "How?"] {
+    ///     store.append(&trip, &Append::new([Message::user(text)])).await?;
+    /// }
+    /// let forked = store.fork(&trip, &rome, &Fork::new().up_to(0)).await?;
+    /// assert_eq!(forked.records, 1);
+    /// let origin = store.session(&rome).await?.and_then(|info| info.forked_from()).ok_or("it is a fork")?;
+    /// assert_eq!((origin.session, origin.seq), (trip, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Conflict if `target` has messages or is listed; invalid if `session` has no messages, or does not show the record; key reused
+    /// if the fork's key was used for something else; too large if the store cannot write as much in one step; in doubt if the
+    /// outcome is unknown, after some repeats (the same fork again, with a key, settles it); unsupported if the store cannot fork;
+    /// otherwise as [`ChatStore::load`] and [`ChatStore::append_all`].
+    async fn fork(&self, session: &SessionId, target: &SessionId, fork: &Fork) -> Result<Forked, Error> {
+        fork::fork(self, session, target, fork).await
+    }
+
+    /// Reads what [`fork`](Self::fork) would copy, and estimates what writing that would cost. Writes nothing.
+    ///
+    /// # Errors
+    /// Those of [`fork`](Self::fork) that can be known before: conflict, invalid, and those of the load.
+    async fn plan_fork(&self, session: &SessionId, target: &SessionId, fork: &Fork) -> Result<ForkPlan, Error> {
+        fork::plan_fork(self, session, target, fork).await
+    }
+
+    /// Deletes all sessions of an owner, also those that have expired and are not erased yet: a person's right to be forgotten. Calls
+    /// `progress` with each session and the result of its [delete](ChatStore::delete).
+    ///
+    /// It lists the owner's sessions and deletes them, eight at a time, until a list shows none. A session that cannot be deleted is
+    /// counted in [`failed`](OwnerDeletion::failed), and the others are deleted nevertheless; so a result without `failed` and without
+    /// [`more`](OwnerDeletion::more) means that nothing of the owner is listed any more. If it is interrupted, call it again. With
+    /// `most`, it stops after about as many sessions and reports that there are more.
+    ///
+    /// Not covered: what an interrupted delete left of a session that is no longer listed (on DynamoDB, `table sweep` erases that),
+    /// the threads of a checkpoint store, and the owner's name in metadata and messages of others.
+    ///
+    /// ```
+    /// use chat_memory::store::InMemoryStore;
+    /// use chat_memory::{Append, ChatStore, ChatStoreExt, Message, Owner, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let (store, ada) = (InMemoryStore::new(), Owner::new("ada")?);
+    /// let hello = Append::new([Message::user("Hello")]).with_owner(ada.clone());
+    /// store.append(&SessionId::new("trip")?, &hello).await?;
+    /// let erased = store.delete_owner(&ada, None, &mut |done| println!("{}", done.session)).await?;
+    /// assert_eq!((erased.sessions, erased.failed, erased.more), (1, 0, false));
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatStore::sessions`]; contended if sessions of this owner keep being started. What was deleted stays deleted.
+    async fn delete_owner(
+        &self,
+        owner: &Owner,
+        most: Option<u64>,
+        progress: &mut (dyn FnMut(OwnedSession) + Send),
+    ) -> Result<OwnerDeletion, Error> {
+        owner::delete_owner(self, owner, most, progress).await
     }
 
     /// Appends the entries whose [ids](Entry::id) the session does not contain yet, so that overlapping batches, such as the lines

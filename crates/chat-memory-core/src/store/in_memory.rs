@@ -88,8 +88,8 @@ impl InMemoryStore {
         Self { retention: Some(kept), entry_ids: Arc::new(EntryIdCache::new(Some(kept))), ..Self::default() }
     }
 
-    fn put(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        append.check()?;
+    /// Appends these records. The first one identifies them and starts the session.
+    fn put(&self, session: &SessionId, append: &Append, more: &[Append]) -> Result<Appended, Error> {
         append.title().map_or(Ok(()), check_title)?;
         let (append_id, now) = (append.id_in(session), Timestamp::now());
         let mut logs = self.logs();
@@ -99,7 +99,8 @@ impl InMemoryStore {
             if !record.is_stub() && !append.is_body_of(record) {
                 return Err(append.reused(record.seq));
             }
-            let position = Position::new(record.seq + 1, Some(append_id), now);
+            let after = more.len() as u64;
+            let position = Position::new(record.seq + after + 1, Some(append_id.following(after)), now);
             let appended = Appended::new(record.seq, position, record.created_at);
             return Ok(Appended { repeated: true, cost: one_request(), ..appended });
         }
@@ -114,25 +115,30 @@ impl InMemoryStore {
         let record = append.record(seq, append_id, now, self.retention);
         let lasts = Expiry::of(record.expires_at);
         log.records.push(record);
+        let after = more.len() as u64;
+        let followers = (1..).zip(more).map(|(n, next)| next.record(seq + n, append_id.following(n), now, self.retention));
+        log.records.extend(followers);
         // A session whose records have all expired has ended: this starts another, with its own owner and title.
         let goes_on = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now));
         let started = goes_on.is_none();
         match goes_on {
             Some(listed) => {
                 // A clock that is set back must not move a session down, or two pages of a list would both show it.
-                listed.info.last_at = listed.info.last_at.max(Some(append.active_at(now)));
+                listed.info.last_at =
+                    listed.info.last_at.max(more.iter().chain([append]).map(|append| append.active_at(now)).max());
                 listed.lasts = listed.lasts.max(lasts);
             }
             None => {
                 log.listed = Some(Listed { info: SessionInfo::started_by(session.clone(), append, now), lasts });
             }
         }
-        let appended = Appended::new(seq, Position::new(seq + 1, Some(append_id), now), now);
+        let position = Position::new(seq + after + 1, Some(append_id.following(after)), now);
+        let appended = Appended::new(seq, position, now);
         Ok(Appended { started, cost: one_request(), ..appended })
     }
 
     fn list(&self, query: &SessionQuery, is_listed: impl Fn(&SessionInfo) -> bool) -> Result<SessionPage, Error> {
-        let now = Timestamp::now();
+        let now = if query.expired { Timestamp::MIN } else { Timestamp::now() };
         let logs = self.logs();
         let sessions = logs.values().filter_map(|log| log.info(now)).filter(|info| is_listed(info)).cloned().collect();
         Ok(SessionPage::of(sessions, query)?.with_cost(one_request()))
@@ -156,7 +162,14 @@ impl ChatStore for InMemoryStore {
 
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         session.check()?;
-        self.put(session, append)
+        append.check()?;
+        self.put(session, append, &[])
+    }
+
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        session.check()?;
+        let (first, more) = Append::check_all(appends)?;
+        self.put(session, first, more)
     }
 
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
@@ -235,6 +248,8 @@ impl ChatStore for InMemoryStore {
 mod tests {
     use super::*;
     use crate::message::Message;
+    use crate::session::Owner;
+    use crate::store::ChatStoreExt as _;
 
     fn saying(text: &str) -> Append {
         Append::new([Message::user(text)])
@@ -276,6 +291,20 @@ mod tests {
             let info = store.session(&session).await.expect("in memory").expect("it is listed");
             assert_eq!(info.title.is_some(), is_listed, "{retentions:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn expired_sessions_of_an_owner_are_deleted() {
+        let (store, ada) = (InMemoryStore::with_retention(Duration::from_secs(3600)), Owner::new("ada").expect("a name"));
+        let session = SessionId::random();
+        store.append(&session, &saying("x").with_owner(ada.clone())).await.expect("in memory");
+        pass(&store, 7200);
+        let listed = async |query: SessionQuery| store.sessions(&query).await.expect("in memory").sessions.len();
+        assert_eq!(listed(SessionQuery::of(ada.clone())).await, 0);
+        assert_eq!(listed(SessionQuery::of(ada.clone()).with_expired()).await, 1);
+        let done = store.delete_owner(&ada, None, &mut |_| {}).await.expect("in memory");
+        assert_eq!((done.sessions, done.records, done.more), (1, 1, false));
+        assert_eq!(listed(SessionQuery::of(ada).with_expired()).await, 0);
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@
 //! #[async_trait::async_trait]
 //! impl ChatStore for Sketch {
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities::all().with_durable(false).with_directory(false)
+//!         Capabilities::all().with_durable(false).with_directory(false).with_fork(false)
 //!     }
 //!
 //!     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -96,9 +96,11 @@ mod cost;
 pub(crate) mod directory;
 pub(crate) mod entry_ids;
 mod ext;
+mod fork;
 mod history;
 mod in_memory;
 mod new_entries;
+mod owner;
 mod page_cursor;
 pub(crate) mod position;
 pub(crate) mod search;
@@ -109,9 +111,11 @@ pub use append::{Append, Appended, Expiry, Identity, KEY_LIFETIME, MAX_KEY_BYTES
 pub use cost::Cost;
 pub use directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 pub use ext::ChatStoreExt;
+pub use fork::{FORKED_FROM, Fork, ForkPlan, Forked, Origin};
 pub use history::{History, Load, Reach, Record};
 pub use in_memory::InMemoryStore;
 pub use new_entries::AppendedNew;
+pub use owner::{OwnedSession, OwnerDeletion};
 pub use page_cursor::PageCursor;
 pub use position::{AppendId, Position, Ticket};
 pub use search::{FoundMessage, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, SearchHit, SearchPage, SearchQuery, SearchScope, Snippet};
@@ -139,13 +143,16 @@ pub struct Capabilities {
     pub bounded_cost: bool,
     /// Records may hold [entries](crate::Entry) that are not chat messages.
     pub entries: bool,
+    /// Several records can be [appended together](ChatStore::append_all), so that sessions can be
+    /// [forked](ChatStoreExt::fork).
+    pub fork: bool,
 }
 
 impl Capabilities {
     /// Every capability, with exact last activity.
     pub const fn all() -> Self {
         let last_activity = Some(Duration::ZERO);
-        Self { durable: true, rewind: true, directory: true, last_activity, bounded_cost: true, entries: true }
+        Self { durable: true, rewind: true, directory: true, last_activity, bounded_cost: true, entries: true, fork: true }
     }
 
     /// Declares whether appended records survive the process.
@@ -184,6 +191,12 @@ impl Capabilities {
     pub const fn with_entries(self, entries: bool) -> Self {
         Self { entries, ..self }
     }
+
+    /// Declares whether several records can be appended together.
+    #[must_use]
+    pub const fn with_fork(self, fork: bool) -> Self {
+        Self { fork, ..self }
+    }
 }
 
 /// A store of sessions. The module documentation lists what it promises.
@@ -201,6 +214,25 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     /// large; invalid; unsupported if an entry is not a message and the store [holds only those](Capabilities::entries); other store
     /// errors. Unless the error is "in doubt", nothing was written.
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error>;
+
+    /// Appends several records to the session's log, one per append, in one step: every load shows all of them or none. The first
+    /// one's key, ticket, expected position, owner, title, session metadata and start time apply to all. The result has the number
+    /// of the first record, and the position after the last.
+    ///
+    /// A repeat by key or ticket is recognized by the first record alone.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and invalid as in [`Append::check_all`]; too large if the store cannot write as many records or
+    /// bytes in one step. The default supports only a single append.
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        match appends {
+            [append] => self.append(session, append).await,
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "this store cannot append several records in one step; append them one by one",
+            )),
+        }
+    }
 
     /// Loads the newest part of a session's view. A session that was never written to is empty.
     ///
@@ -287,6 +319,11 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         let _ = (session, appends);
         None
+    }
+
+    /// Estimates, likewise, the write units of [`append_all`](Self::append_all) with these appends to a new session.
+    fn write_units_of_all(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        self.write_units(session, appends)
     }
 
     /// Returns what [`append_new`](ChatStoreExt::append_new) remembers of this store's sessions; `None` if it is to remember nothing
@@ -382,6 +419,9 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         (**self).append(session, append).await
     }
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        (**self).append_all(session, appends).await
+    }
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         (**self).load(session, load).await
     }
@@ -408,6 +448,9 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     }
     fn write_units(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
         (**self).write_units(session, appends)
+    }
+    fn write_units_of_all(&self, session: &SessionId, appends: &[Append]) -> Option<f64> {
+        (**self).write_units_of_all(session, appends)
     }
     fn entry_ids(&self) -> Option<&EntryIdCache> {
         (**self).entry_ids()

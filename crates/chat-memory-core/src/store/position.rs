@@ -36,6 +36,13 @@ impl AppendId {
         Self(Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()))
     }
 
+    /// Derives the id of the n-th record after this one, of those that were [appended
+    /// together](crate::store::ChatStore::append_all); 0 is this one. So a repeat gives each record the same id again.
+    #[must_use]
+    pub fn following(self, n: u64) -> Self {
+        if n == 0 { self } else { Self(Uuid::new_v5(&self.0, &n.to_be_bytes())) }
+    }
+
     /// Creates the id from these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))

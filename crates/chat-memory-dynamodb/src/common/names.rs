@@ -48,6 +48,8 @@ pub(crate) const REV: &str = "rev";
 /// In an entry: when its session was last written to, up to an hour behind (epoch milliseconds).
 pub(crate) const LAST_AT: &str = "last_at";
 pub(crate) const SENT_AT: &str = "sent_at";
+/// In each of several records that were written in one transaction: the numbers of the first and the last of them.
+pub(crate) const GROUP: &str = "group";
 /// In a row of a thread of checkpoints: its content.
 pub(crate) const BODY: &str = "body";
 
@@ -72,7 +74,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute with a meaning in an item, used or reserved. A table's keys and its TTL attribute (except [`TTL`] itself) must
 /// have other names, or one attribute would have to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 30] = [
+pub(crate) const ATTRIBUTES: [&str; 31] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -98,6 +100,7 @@ pub(crate) const ATTRIBUTES: [&str; 30] = [
     REV,
     LAST_AT,
     SENT_AT,
+    GROUP,
     BODY,
     "ref",
     "parent",

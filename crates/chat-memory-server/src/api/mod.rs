@@ -15,8 +15,10 @@ use crate::service::Service;
 mod directory;
 mod errors;
 mod events;
+mod fork;
 mod health;
 mod message;
+mod owners;
 mod parameters;
 mod read;
 mod rewind;
@@ -81,11 +83,13 @@ pub(crate) fn routes() -> (Router<Service>, OpenApi) {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(write::append, read::messages, write::clear))
         .routes(routes!(rewind::rewind))
+        .routes(routes!(fork::fork))
         .routes(routes!(events::events))
         .routes(routes!(events::records))
         .routes(routes!(directory::sessions))
         .routes(routes!(directory::session, directory::describe, directory::delete))
         .routes(routes!(search::search))
+        .routes(routes!(owners::delete))
         .routes(routes!(threads::threads))
         .routes(routes!(threads::newest))
         .routes(routes!(threads::checkpoints))

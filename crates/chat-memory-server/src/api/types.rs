@@ -164,6 +164,85 @@ pub struct RewoundBody {
     pub cost: store::Cost,
 }
 
+/// What a request to delete an owner's sessions did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OwnerDeletedBody {
+    /// The owner
+    pub owner: String,
+    /// Sessions that this request deleted
+    pub sessions: u64,
+    /// Records whose messages were erased from the store
+    pub erased: u64,
+    /// Sessions that could not be deleted, and are left; the service's log says why
+    pub failed: u64,
+    /// Whether it stopped before the end: repeat it
+    pub more: bool,
+    /// What it cost
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
+}
+
+/// How to fork a session.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkBody {
+    /// The id of the new session; without it, one is made up, and the answer says which
+    #[schema(min_length = 1, max_length = 1000, nullable = false, example = "trip-rome")]
+    pub to: Option<String>,
+    /// The number of the last record to copy; without it, all that is shown
+    #[schema(nullable = false, example = 12)]
+    pub seq: Option<u64>,
+    /// Whose the new session is; without it, the owner of this one
+    #[schema(min_length = 1, max_length = 512, nullable = false)]
+    pub owner: Option<String>,
+    /// The title of the new session; without it, that of this one
+    #[schema(max_length = 1024, nullable = false)]
+    pub title: Option<String>,
+    /// Only say what would be copied and what that would cost
+    #[serde(default)]
+    #[schema(default = false)]
+    pub dry_run: bool,
+}
+
+/// What a fork made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForkedBody {
+    /// The new session
+    pub session: String,
+    /// The session that was forked
+    pub from: String,
+    /// The number, in that session, of the last record that was copied
+    pub seq: u64,
+    /// How many records were copied
+    pub records: u64,
+    /// How many messages and other entries they have
+    pub entries: u64,
+    /// The position of the new session: what `If-Match` and `after` take
+    pub position: String,
+    /// What it cost
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
+}
+
+/// What a fork would copy.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForkPlanBody {
+    /// The session that would be forked
+    pub from: String,
+    /// The number of the last record that would be copied
+    pub seq: u64,
+    /// How many records would be copied
+    pub records: u64,
+    /// How many messages and other entries they have
+    pub entries: u64,
+    /// An estimate of the write units; null if the store has none
+    #[schema(required)]
+    pub write_units: Option<f64>,
+    /// What reading the session cost
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
+}
+
 /// A record: what one append stored.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecordInfo {

@@ -107,7 +107,7 @@ async fn append_new(access: &Access, session: &SessionId, append: Append, held: 
     Ok((status, tagged(&position)?, Json(body)).into_response())
 }
 
-fn replayed(repeated: bool) -> Option<[(HeaderName, HeaderValue); 1]> {
+pub(super) fn replayed(repeated: bool) -> Option<[(HeaderName, HeaderValue); 1]> {
     repeated.then_some([(REPLAYED, HeaderValue::from_static("true"))])
 }
 

@@ -1,7 +1,10 @@
 //! The list of sessions, and their details.
 
-use chat_memory::SessionId;
-use chat_memory::store::{ChatStore as _, Deleted, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
+use chat_memory::store::{
+    ChatStore as _, ChatStoreExt as _, Deleted, OwnerDeletion, SessionInfo, SessionOrder, SessionPage, SessionQuery,
+    SessionUpdate,
+};
+use chat_memory::{Owner, SessionId};
 
 use super::cursor;
 use crate::auth::Access;
@@ -55,6 +58,24 @@ pub(crate) async fn delete(access: &Access, session: &SessionId) -> Result<Delet
         let deleted = within.store.delete(&of).await.map_err(|e| within.problem_of(&e, Operation::Delete))?;
         within.tell(&of);
         Ok(deleted)
+    };
+    access.service.write(work).await
+}
+
+/// Deletes about this many of an owner's sessions, even if the client disconnects, and notifies watchers.
+pub(crate) async fn delete_owner(access: &Access, owner: &Owner, most: u64) -> Result<OwnerDeletion, Problem> {
+    let (within, of) = (access.clone(), owner.clone());
+    let work = async move {
+        let mut deleted = Vec::new();
+        let result = within
+            .store
+            .delete_owner(&of, Some(most), &mut |done| match done.result {
+                Ok(_) => deleted.push(done.session),
+                Err(error) => tracing::warn!(%error, "a session of an owner could not be deleted"),
+            })
+            .await;
+        deleted.iter().for_each(|session| within.tell(session));
+        result.map_err(|e| within.problem_of(&e, Operation::Delete))
     };
     access.service.write(work).await
 }

@@ -1,6 +1,8 @@
 //! Writes to a session. Each is completed even if its client disconnects, and watchers are notified.
 
-use chat_memory::store::{Append, Appended, AppendedNew, ChatStore as _, ChatStoreExt as _, Cost, Identity, Load, Position};
+use chat_memory::store::{
+    Append, Appended, AppendedNew, ChatStore as _, ChatStoreExt as _, Cost, Fork, ForkPlan, Forked, Identity, Load, Position,
+};
 use chat_memory::{Error, Message, SessionId};
 
 use crate::auth::Access;
@@ -48,6 +50,39 @@ pub(crate) async fn append_new(access: &Access, session: &SessionId, append: App
         Ok(appended)
     };
     access.service.write(work).await
+}
+
+/// Forks a session. Refuses a second fork with the same key while the first is under way.
+pub(crate) async fn fork(
+    access: &Access,
+    session: &SessionId,
+    to: &SessionId,
+    mut fork: Fork,
+    key: Option<String>,
+    held: Held,
+) -> Result<Forked, Problem> {
+    let in_flight = match key {
+        Some(key) => {
+            fork = fork.with_key(&key);
+            Some(access.service.begin((access.namespace.clone(), to.clone(), key))?)
+        }
+        None => None,
+    };
+    let (within, of, to) = (access.clone(), session.clone(), to.clone());
+    let work = async move {
+        let _until_the_end = (held, in_flight);
+        let forked = within.store.fork(&of, &to, &fork).await.map_err(|e| within.problem_of(&e, Operation::Fork))?;
+        if !forked.repeated {
+            within.tell(&to);
+        }
+        Ok(forked)
+    };
+    access.service.write(work).await
+}
+
+/// Estimates what a fork would copy and cost.
+pub(crate) async fn plan_fork(access: &Access, session: &SessionId, to: &SessionId, fork: &Fork) -> Result<ForkPlan, Problem> {
+    access.store.plan_fork(session, to, fork).await.map_err(|e| access.problem(&e))
 }
 
 /// What a clear did.

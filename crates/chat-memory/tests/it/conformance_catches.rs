@@ -143,6 +143,17 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("search_pages_have_every_hit_once", Fault::FindsTwice),
     ("search_keeps_to_the_given_time", Fault::FindsAllTimes),
     ("invalid_search_is_refused", Fault::FindsByAnyCursor),
+    ("records_are_appended_together", Fault::ForksOneByOne),
+    ("records_appended_together_are_stored_once", Fault::IgnoresKeys),
+    ("records_appended_together_are_stored_once", Fault::IgnoresTickets),
+    ("fork_copies_what_is_visible", Fault::ForksDropLast),
+    ("fork_and_source_do_not_affect_each_other", Fault::OneSession),
+    ("fork_into_an_existing_session_conflicts", Fault::ForksBlindly),
+    ("load_during_a_fork_sees_all_or_nothing", Fault::ForksOneByOne),
+    ("one_of_many_concurrent_forks_wins", Fault::ForksBlindly),
+    ("repeated_fork_is_made_once", Fault::IgnoresKeys),
+    ("fork_is_listed_with_its_origin", Fault::ForksWithoutOrigin),
+    ("sessions_of_an_owner_are_deleted", Fault::SharedLists),
     ("invalid_input_writes_nothing", Fault::WritesBadInput),
     ("values_at_the_limits_are_accepted", Fault::RefusesLongKeys),
     ("extreme_numbers_get_a_defined_outcome", Fault::AddsUnchecked),
@@ -196,7 +207,8 @@ async fn undeclared_capabilities_are_reported() {
         .with_rewind(false)
         .with_last_activity(None)
         .with_bounded_cost(false)
-        .with_entries(false);
+        .with_entries(false)
+        .with_fork(false);
     let suite = Suite::new(move || std::future::ready(Ok(Broken::declaring(data.clone(), declares))));
     let report = suite.run_all().await;
     assert!(report.is_ok(), "{report}");

@@ -24,6 +24,7 @@ mod crashes;
 mod damaged;
 mod deadlines;
 mod doubt;
+mod forks;
 mod format_1;
 mod format_2;
 mod fuzz_targets;

@@ -1,5 +1,7 @@
 //! Append: one conditional update, repeated until its outcome is known.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -25,6 +27,8 @@ use chat_memory_core::{SessionId, Timestamp};
 pub(super) struct Attempt<'a> {
     pub(super) session: &'a SessionId,
     pub(super) append: &'a Append,
+    /// The records that follow it in the same request.
+    pub(super) more: &'a [Append],
     pub(super) id: AppendId,
     pub(super) now: Timestamp,
     /// The earliest point at which it may have landed.
@@ -36,8 +40,8 @@ pub(super) struct Attempt<'a> {
     /// The generation that the last request required.
     pub(super) asked: Option<Generation>,
     pub(super) ttl: Option<String>,
-    /// The parts of a large record, once they are written.
-    pub(super) parts: Option<Parts>,
+    /// The parts of large records, by the record's place, once they are written.
+    pub(super) parts: BTreeMap<usize, Parts>,
     /// The notes of what a rewind removes. Each attempt has its own, so that a delayed copy of an older note cannot overwrite a
     /// newer one.
     pub(super) notes: Vec<String>,
@@ -76,18 +80,31 @@ pub(super) struct Ready {
 
 impl<T: Table, C: Clock> Listed<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        self.append_over(session, append).await.map(|(appended, _)| appended)
+        self.append_over(session, append, &[]).await.map(|(appended, _)| appended)
+    }
+
+    /// Appends several records with one update of the session's item.
+    pub(crate) async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        let (first, more) = Append::check_all(appends)?;
+        self.append_over(session, first, more).await.map(|(appended, _)| appended)
     }
 
     /// Appends, and also returns what a clear removed.
-    pub(super) async fn append_over(&self, session: &SessionId, append: &Append) -> Result<(Appended, Took), Error> {
+    pub(super) async fn append_over(
+        &self,
+        session: &SessionId,
+        append: &Append,
+        more: &[Append],
+    ) -> Result<(Appended, Took), Error> {
         self.check(append)?;
         let key = self.settings.ids.key(session)?;
-        append.check_messages_only(
-            "the list layout, which Flowise and LangChain read,",
-            "a table of the turns layout, or SQLite",
-        )?;
-        self.check_size(append)?;
+        for append in std::iter::once(append).chain(more) {
+            append.check_messages_only(
+                "the list layout, which Flowise and LangChain read,",
+                "a table of the turns layout, or SQLite",
+            )?;
+            self.check_size(append)?;
+        }
         let mut retry = self.retry();
         let _turn = self.turn(session, &retry).await?;
         let mut cost = Cost::default();
@@ -103,6 +120,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let mut attempt = Attempt {
             session,
             append,
+            more,
             id,
             now,
             since,
@@ -110,7 +128,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             in_doubt: false,
             asked: None,
             ttl,
-            parts: None,
+            parts: BTreeMap::new(),
             notes: Vec::new(),
             took: Took::default(),
             rolling: Rolling::default(),
@@ -271,7 +289,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         if self.is_due(attempt, state.bytes, &elements)
             && let Some(update) = self.rolling(attempt, state, dialect, &elements, retry).await?
         {
-            return Ok(Some(Ready { update, requires: state.generation, dialect, starts: false }));
+            let starts = state.log.next() == 0;
+            return Ok(Some(Ready { update, requires: state.generation, dialect, starts }));
         }
         attempt.rolling.leave();
         let mut ready = self.appending(attempt, state.generation, state.exists, dialect, elements)?;
@@ -332,24 +351,39 @@ impl<T: Table, C: Clock> Listed<T, C> {
         Some((attempt.ttl.clone()?, Some(secs(at))))
     }
 
-    /// The elements of an append; the first one begins its record. With `seq`, the record states its number.
+    /// The elements of an append, record by record; the first one begins its record. With `seq`, the first record states its number.
     pub(super) fn elements(
         &self,
         attempt: &Attempt<'_>,
         dialect: Dialect,
         seq: Option<u64>,
     ) -> Result<Vec<AttributeValue>, Error> {
-        let append = attempt.append;
+        let mut elements = self.elements_of(attempt, 0, attempt.append, dialect, seq)?;
+        for (place, append) in (1..).zip(attempt.more) {
+            elements.extend(self.elements_of(attempt, place, append, dialect, None)?);
+        }
+        Ok(elements)
+    }
+
+    /// The elements of the record at this place of an append.
+    fn elements_of(
+        &self,
+        attempt: &Attempt<'_>,
+        place: usize,
+        append: &Append,
+        dialect: Dialect,
+        seq: Option<u64>,
+    ) -> Result<Vec<AttributeValue>, Error> {
         let bare = Bare {
             seq: seq.unwrap_or(0),
-            append_id: attempt.id,
+            append_id: attempt.id.following(place as u64),
             created_at: attempt.now,
             rewind: append.rewinds_to(),
             metadata: append.metadata().cloned(),
             sent_at: append.times().to_vec(),
         };
         let mut mark = bare.mark(seq.is_some());
-        if let Some(parts) = &attempt.parts {
+        if let Some(parts) = attempt.parts.get(&place) {
             mark.insert("parts".into(), parts.value());
             return Ok(vec![element::encode(dialect, &stand_in(append), mark)]);
         }
@@ -374,20 +408,22 @@ impl<T: Table, C: Clock> Listed<T, C> {
         ))
     }
 
-    /// Writes the parts of a record that is too large to share an item with other records.
+    /// Writes the parts of records that are too large to share an item with other records.
     async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
-        // Measured in the larger form, LangChain Python's.
-        let elements = self.elements(attempt, Dialect::Python, None)?;
-        let bytes: usize = elements.iter().map(value_bytes).sum();
-        if bytes <= self.settings.item_bytes / 2 {
-            return Ok(());
+        for (place, append) in std::iter::once(attempt.append).chain(attempt.more).enumerate() {
+            // Measured in the larger form, LangChain Python's.
+            let elements = self.elements_of(attempt, place, append, Dialect::Python, None)?;
+            let bytes: usize = elements.iter().map(value_bytes).sum();
+            if bytes <= self.settings.item_bytes / 2 {
+                continue;
+            }
+            let id = Uuid::new_v4().to_string();
+            let items = self.parts_of(attempt.session, &id, append.entries())?;
+            for item in &items {
+                retry!(retry, self.table.put(item, &[], &mut attempt.cost))?;
+            }
+            attempt.parts.insert(place, Parts { id, count: items.len() });
         }
-        let id = Uuid::new_v4().to_string();
-        let items = self.parts_of(attempt.session, &id, attempt.append.entries())?;
-        for item in &items {
-            retry!(retry, self.table.put(item, &[], &mut attempt.cost))?;
-        }
-        attempt.parts = Some(Parts { id, count: items.len() });
         Ok(())
     }
 
@@ -395,8 +431,12 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let ttl = attempt.ttl.clone();
         let state = self.read_state(attempt.session, Some(&item.attributes), ttl.as_deref())?;
         self.known.generations.learn(&item.key, &state, ready.dialect);
-        let seq = state.log.find(attempt.id).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
-        let mut appended = Appended::new(seq, Position::new(seq + 1, Some(attempt.id), asked_at), attempt.now);
+        // The last of several records is in the item, though the first may have been rolled away.
+        let after = attempt.more.len() as u64;
+        let last = attempt.id.following(after);
+        let last_seq = state.log.find(last).map_or_else(|| state.log.next().saturating_sub(1), |entry| entry.bare.seq);
+        let position = Position::new(last_seq + 1, Some(last), asked_at);
+        let mut appended = Appended::new(last_seq.saturating_sub(after), position, attempt.now);
         appended.started = ready.starts;
         if ready.requires.is_some() {
             self.delete_unused(attempt).await;
@@ -414,7 +454,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
             return Err(attempt.append.reused(found.stub.seq));
         }
         let seq = found.stub.seq;
-        let position = Position::new(seq + 1, Some(attempt.id), self.clock.now().wall);
+        let after = attempt.more.len() as u64;
+        let position = Position::new(seq + after + 1, Some(attempt.id.following(after)), self.clock.now().wall);
         let mut appended = Appended::new(seq, position, found.stub.created_at);
         // If a request of this very attempt is in flight, what is found counts as its own.
         appended.repeated = attempt.shared && !attempt.in_doubt;

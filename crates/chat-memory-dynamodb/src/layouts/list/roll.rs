@@ -81,6 +81,22 @@ impl<T: Table, C: Clock> Listed<T, C> {
         units as f64
     }
 
+    /// Estimates, likewise, the write units of these appends in one request.
+    pub(crate) fn write_units_of_all(&self, session: &SessionId, appends: &[Append]) -> f64 {
+        let dialect = self.form_of_new();
+        let elements = appends.iter().flat_map(Append::messages).map(|m| element::encode(dialect, m, element::Mark::new()));
+        let bytes = elements.map(|element| 1 + value_bytes(&element)).sum::<usize>() + 80 * appends.len() + 16;
+        let empty = session.as_str().len() + 64;
+        let units = match self.settings.roll_bytes.filter(|limit| empty + bytes > *limit) {
+            Some(limit) => {
+                let kept = (limit / 4).min(bytes);
+                write_units((bytes - kept) / SEGMENT_RATIO) + write_units(empty + kept)
+            }
+            None => write_units(empty + bytes),
+        };
+        units as f64
+    }
+
     /// Whether an append of these elements rolls an item of this size.
     pub(super) fn is_due(&self, attempt: &Attempt<'_>, item: usize, elements: &[AttributeValue]) -> bool {
         let Some(limit) = self.settings.roll_bytes else { return false };
@@ -103,7 +119,17 @@ impl<T: Table, C: Clock> Listed<T, C> {
         if state.is_mixed() {
             return Ok(None);
         }
-        let Some((head, mut list)) = self.shorten(attempt, &state.log, dialect, elements, retry).await? else { return Ok(None) };
+        // Of several records, the older ones may themselves move.
+        let whole = match attempt.more {
+            [] => None,
+            _ => {
+                let new = elements.iter().map(|element| (dialect, element.clone()));
+                let all = state.log.elements.iter().cloned().chain(new).collect();
+                Some(Log::new(attempt.session.as_str(), state.log.head.clone(), all)?)
+            }
+        };
+        let (log, elements) = whole.as_ref().map_or((&state.log, elements), |whole| (whole, &[][..]));
+        let Some((head, mut list)) = self.shorten(attempt, log, dialect, elements, retry).await? else { return Ok(None) };
         list.extend_from_slice(elements);
         let mut update = self.rewrite(attempt.session, state, dialect, &head, list)?;
         update.conditions.extend(self.unexpired(attempt));

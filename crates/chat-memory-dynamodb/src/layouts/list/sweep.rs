@@ -125,7 +125,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
             swept.cost += cost;
             return Ok(Deleted::new(false, swept));
         }
-        let cleared = self.append_over(session, &Append::clear()).await;
+        let cleared = self.append_over(session, &Append::clear(), &[]).await;
         let (cleared, took) = cleared.map_err(|e| e.of_repeatable("deleted"))?;
         let mut deleted = Deleted::new(took.shown, self.sweep(session).await?);
         // The records of an earlier delete held no messages.

@@ -11,10 +11,11 @@ use super::item::{self, Body, Encoded, Head, Links, Stored};
 use super::{Retry, Rule, Turns, retry};
 use crate::common::names::{APPEND_ID, ATTRIBUTES, CREATED_AT, EXPIRES_AT, MAX_SEQ, TTL, millis, part_sk, record_sk, secs};
 use crate::common::sessions::in_doubt;
+use crate::common::size::item_bytes;
 use crate::table::{Change, Clock, Condition, Created, Item, Key, NewItem, Table};
 use chat_memory_core::backend::Moment;
-use chat_memory_core::error::Error;
-use chat_memory_core::store::{Append, AppendId, Appended, Cost, Expiry, Identity, Record};
+use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::store::{Append, AppendId, Appended, Cost, Expiry, Identity, Position, Record};
 use chat_memory_core::{SessionId, Timestamp};
 
 /// One append in progress.
@@ -30,6 +31,8 @@ pub(super) struct Attempt<'a> {
     /// The attribute by which the table purges, once it is known to be needed.
     pub(super) ttl: String,
     encoded: Encoded,
+    /// The records that follow it in the same transaction.
+    more: Vec<Encoded>,
     /// The parts that were written, or may have been.
     parts: Vec<Key>,
     /// The lowest number at which the append may already be. `None` while it cannot be anywhere.
@@ -45,6 +48,14 @@ pub(super) struct Attempt<'a> {
     pub(super) without_entry: Option<(AppendId, bool)>,
     pub(super) cost: Cost,
 }
+
+/// How many records one transaction can write: DynamoDB allows 100 items, and up to three others may be in it (the check of the
+/// record below, the session's entry in the directory, and the entry that it replaces).
+pub(super) const MAX_GROUP: usize = 97;
+
+/// The largest sum of the items that one transaction may write, in bytes: DynamoDB's limit is 4 MB, of which this leaves some for
+/// the others.
+const MAX_GROUP_BYTES: usize = 3_500_000;
 
 /// What is written at a number: what the record says about its session, and the directory changes that go with it.
 pub(super) struct Plan {
@@ -65,15 +76,32 @@ pub(super) enum Located {
 
 impl<T: Table, C: Clock> Turns<T, C> {
     pub(crate) async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
-        self.append_or_end(session, append, false).await.map(|(appended, _)| appended)
+        self.append_or_end(session, append, &[], false).await.map(|(appended, _)| appended)
+    }
+
+    /// Appends several records in one transaction.
+    pub(crate) async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        let (first, more) = Append::check_all(appends)?;
+        if appends.len() > MAX_GROUP {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "cannot write {} records in one step: DynamoDB's transactions take up to {MAX_GROUP}; \
+                     fork at an earlier record, or copy the session with export and import",
+                    appends.len()
+                ),
+            ));
+        }
+        self.append_or_end(session, first, more, false).await.map(|(appended, _)| appended)
     }
 
     /// Appends. If `ends`, also removes the session from the directory in the same request, and the next append starts the session
-    /// again. Also returns whether the session existed.
+    /// again. Writes the records of `more` after it in the same request. Also returns whether the session existed.
     pub(super) async fn append_or_end(
         &self,
         session: &SessionId,
         append: &Append,
+        more: &[Append],
         ends: bool,
     ) -> Result<(Appended, bool), Error> {
         self.check(append)?;
@@ -91,6 +119,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         record.expires_at = expires_at.filter(|_| !record.entries.is_empty() || record.rewind != Some(0));
         let pk = self.common.partitions.session(session);
         let encoded = item::encode(&pk, &record, &ttl, self.settings)?;
+        let more = self.followers(&pk, &record, more, &ttl)?;
         let shared = !matches!(append.identity(), Identity::New) && self.keeps(Rule::Ticket);
         let mut attempt = Attempt {
             session,
@@ -101,6 +130,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             lasts: Expiry::of(expires_at),
             ttl,
             encoded,
+            more,
             parts: Vec::new(),
             may_be_from: None,
             shared,
@@ -142,13 +172,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     return Err(if too_old { conflict.context("expired position: it is over a day old") } else { conflict });
                 }
             }
-            if tail.next > MAX_SEQ {
+            if tail.next + attempt.more.len() as u64 > MAX_SEQ {
                 return Err(Error::invalid("session full: its record numbers are used up; start another session"));
             }
             // Based on the record below this very number: another writer's record there may have started the session, or ended it.
             let plan = self.plan(attempt, &tail, retry).await?;
             let is_sure = tail.next == 0 || tail.is_solid(self.clock.now()) || !self.keeps(Rule::CheckBefore);
-            if !(plan.changes.is_empty() && is_sure) {
+            if !(plan.changes.is_empty() && is_sure && attempt.more.is_empty()) {
                 self.prefer_parts(attempt)?;
             }
             self.write_parts(attempt, retry).await?;
@@ -169,6 +199,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let checked = new.precondition.is_some();
             match self.table.create(&new, &mut attempt.cost).await {
                 Ok(Created::Done) => {
+                    attempt.cost.bytes += bytes_of(&attempt.pk, &attempt.more) as u64;
                     let mut appended = self.landed(attempt, &tail, &plan, asked_at);
                     self.touch(attempt.session, &plan.links, &tail, &mut appended.cost).await;
                     return Ok((appended, plan.existed));
@@ -247,11 +278,42 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let key = Key { pk: attempt.pk.clone(), sk: record_sk(tail.next - 1) };
             (key, std::iter::once(Condition::Exists).chain(as_seen).collect())
         };
+        let last = tail.next + attempt.more.len() as u64;
+        let followers = (tail.next + 1..).zip(&attempt.more).map(|(seq, encoded)| {
+            let mut attributes = encoded.attributes.clone();
+            item::link(&mut attributes, &plan.links, false);
+            item::mark_group(&mut attributes, tail.next, last);
+            Change::Put(Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(seq) }, attributes })
+        });
+        if !attempt.more.is_empty() {
+            item::mark_group(&mut attributes, tail.next, last);
+        }
         NewItem {
             item: Item { key: Key { pk: attempt.pk.clone(), sk: record_sk(tail.next) }, attributes },
             precondition: (!is_sure).then(before),
-            changes: plan.changes.clone(),
+            // Their places are free where the first one is: the log has no records above its end.
+            changes: plan.changes.iter().cloned().chain(followers).collect(),
         }
+    }
+
+    /// Encodes the records that follow the first one of an append.
+    fn followers(&self, pk: &str, first: &Record, more: &[Append], ttl: &str) -> Result<Vec<Encoded>, Error> {
+        let encode = |(n, append): (u64, &Append)| {
+            let record = append.record(0, first.append_id.following(n), first.created_at, self.common.retention);
+            item::encode_in_parts(pk, &record, ttl, self.settings)
+        };
+        let followers: Vec<Encoded> = (1..).zip(more).map(encode).collect::<Result<_, _>>()?;
+        let bytes = bytes_of(pk, &followers);
+        if bytes > MAX_GROUP_BYTES {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "cannot write {bytes} bytes of metadata and times in one step: DynamoDB's transactions take up to 4 MB; \
+                     fork at an earlier record, or copy the session with export and import"
+                ),
+            ));
+        }
+        Ok(followers)
     }
 
     /// With the rule taken out: changes the directory before the record is written, in separate requests.
@@ -288,7 +350,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Writes the parts of a large record, the first time. They are invisible until the record itself is written.
     async fn write_parts(&self, attempt: &mut Attempt<'_>, retry: &mut Retry<'_, C>) -> Result<(), Error> {
-        for part in std::mem::take(&mut attempt.encoded.parts) {
+        let followers = attempt.more.iter_mut().flat_map(|encoded| std::mem::take(&mut encoded.parts));
+        let parts: Vec<Item> = std::mem::take(&mut attempt.encoded.parts).into_iter().chain(followers).collect();
+        for part in parts {
             attempt.parts.push(part.key.clone());
             retry!(retry, self.table.put(&part, &[], &mut attempt.cost))?;
         }
@@ -298,11 +362,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
     fn landed(&self, attempt: &mut Attempt<'_>, tail: &CachedTail, plan: &Plan, asked_at: Moment) -> Appended {
         let started = attempt.began.is_some() && attempt.began == plan.links.began;
         let Record { append_id, created_at, rewind, .. } = attempt.record;
-        self.known.recent_ids.extend(&attempt.pk, tail.last_id(), tail.next, append_id, created_at);
+        let after = attempt.more.len() as u64;
+        let mut before = tail.last_id();
+        for n in 0..=after {
+            let id = append_id.following(n);
+            self.known.recent_ids.extend(&attempt.pk, before, tail.next + n, id, created_at);
+            before = Some(id);
+        }
         let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
         let expires_at = attempt.record.expires_at.or(plan.blocks_at);
-        let head =
-            Head { seq: tail.next, append_id, created_at, expires_at, links: plan.links.clone(), after_expiring: false, body };
+        let (seq, append_id, links) = (tail.next + after, append_id.following(after), plan.links.clone());
+        let head = Head { seq, append_id, created_at, expires_at, links, after_expiring: false, group: None, body };
         let now = CachedTail::after(&head, asked_at);
         self.known.tails.learn(&attempt.pk, &now, asked_at);
         let mut appended = Appended::new(tail.next, now.position(), created_at);
@@ -319,7 +389,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
     ) -> Result<(Appended, bool), Error> {
         let asked_at = self.clock.now();
         let first_part = attempt.parts.first().map(|part| part.sk.as_str());
-        let is_ours = head.parts().is_some_and(|parts| first_part == Some(&part_sk(&parts.id, 0)));
+        // Of several records, the first one does not name the parts of the others.
+        let is_ours = !attempt.more.is_empty() || head.parts().is_some_and(|parts| first_part == Some(&part_sk(&parts.id, 0)));
         if !is_ours {
             self.leave_parts(attempt).await;
         }
@@ -334,7 +405,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
             attempt.in_doubt.clear();
             return Err(attempt.append.reused(head.seq));
         }
-        let position = CachedTail::after(&head, asked_at).position();
+        let after = attempt.more.len() as u64;
+        let position = Position::new(head.seq + after + 1, Some(head.append_id.following(after)), asked_at.wall);
         let mut appended = Appended::new(head.seq, position, head.created_at);
         (appended.repeated, appended.cost) = (true, attempt.cost);
         Ok((appended, head.links.last_entry.is_some()))
@@ -360,6 +432,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         }
     }
+}
+
+/// The bytes of the items of these records, without what depends on their numbers.
+fn bytes_of(pk: &str, records: &[Encoded]) -> usize {
+    let item = |encoded: &Encoded| {
+        let key = Key { pk: pk.to_owned(), sk: record_sk(0) };
+        item_bytes(&Item { key, attributes: encoded.attributes.clone() })
+    };
+    records.iter().map(item).sum()
 }
 
 /// The condition that this append wrote the item.

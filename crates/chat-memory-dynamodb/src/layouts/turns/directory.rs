@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::common::timing::{ACTIVITY_MS, BLOCKS, ENTRY_MARGIN, ENTRY_PURGED_AFTER};
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
 
 use super::append::{Attempt, Plan};
 use super::cached_tail::CachedTail;
@@ -94,6 +95,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let (lasts, listed) = (attempt.lasts, self.listed(attempt.lasts));
         let mut attributes = Attributes::from([(VERSION.to_owned(), AttributeValue::N(MESSAGES_VERSION.to_string()))]);
         attributes.extend(attempt.append.title().map(|title| (TITLE.to_owned(), AttributeValue::S(title.to_owned()))));
+        let metadata = attempt.append.session_metadata().map(|fields| Value::Object(fields.clone()).to_string());
+        attributes.extend(metadata.map(|json| (METADATA.to_owned(), AttributeValue::S(json))));
         let set = match lasts {
             // Without a retention, the table's TTL attribute need not be requested.
             Expiry::Forever => vec![(SURE_UNTIL.to_owned(), Some(AttributeValue::N("0".to_owned())))],

@@ -81,6 +81,21 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let units: usize = appends.iter().enumerate().map(of).sum();
         units as f64
     }
+
+    /// Estimates the write units of these appends in one transaction that starts a session: twice those of each record's item, those
+    /// of its parts, and two for the session's entry.
+    pub(crate) fn write_units_of_all(&self, session: &SessionId, appends: &[Append]) -> f64 {
+        let pk = self.common.partitions.session(session);
+        let of = |append: &Append| {
+            let record = append.record(0, append.id_in(session), self.clock.now().wall, None);
+            let Ok(encoded) = item::encode_in_parts(&pk, &record, TTL, self.settings) else { return 0 };
+            let links = Links::to(record.created_at, appends.first().and_then(|first| first.owner().cloned()));
+            let (cost, head) = cost_encoded(&pk, &record, &links, encoded);
+            cost.write_units + head
+        };
+        let units: usize = appends.iter().map(of).sum();
+        (units + 2) as f64
+    }
 }
 
 #[cfg(test)]

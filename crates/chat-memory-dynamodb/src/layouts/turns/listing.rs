@@ -26,25 +26,25 @@ const LOOKS_AT_ONCE: usize = 16;
 const MOST_BY_ACTIVITY: usize = 1_000;
 
 impl<T: Table, C: Clock> Turns<T, C> {
-    /// Whether an entry's session names it and has not expired.
-    async fn has_entry(&self, session: &SessionId, key: &Key, cost: &mut Cost) -> Result<bool, Error> {
+    /// Whether an entry's session names it and has not expired, unless `expired` ones count, too.
+    async fn has_entry(&self, session: &SessionId, key: &Key, expired: bool, cost: &mut Cost) -> Result<bool, Error> {
         let pk = self.common.partitions.session(session);
         let mut retry = self.retry();
         let tail = self.tail(&pk, cost, &mut retry).await?;
-        let began = self.living(&pk, &tail, cost, &mut retry).await?;
+        let began = if expired { tail.links().began } else { self.living(&pk, &tail, cost, &mut retry).await? };
         Ok(began.is_some_and(|began| self.entry_key(session, tail.links().owner.as_ref(), began) == *key))
     }
 
-    /// Adds the entries among these items to a page, if they are to be listed. What cannot be read is named in a warning, and hides
+    /// Adds the entries among these items to a page, if they are to be listed, or are `expired` ones that are wanted, too. What cannot be read is named in a warning, and hides
     /// nothing else.
-    async fn show(&self, items: &[Item], page: &mut SessionPage) -> Result<(), Error> {
+    async fn show(&self, items: &[Item], expired: bool, page: &mut SessionPage) -> Result<(), Error> {
         let now = self.clock.now().wall;
         let mut found = Vec::with_capacity(items.len());
         for item in items {
             match entry_in(&self.common.partitions, item) {
                 None => {}
                 Some(Ok(entry)) => {
-                    let shown = entry.is_shown(now);
+                    let shown = entry.is_shown(now).filter(|shown| *shown || !expired);
                     found.push((&item.key, entry, shown));
                 }
                 Some(Err(error)) if error.is_corrupt() || error.is_unsupported() => {
@@ -59,7 +59,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         for batch in asked.chunks_mut(LOOKS_AT_ONCE) {
             let looks = batch.iter().map(|(key, entry, _)| async {
                 let mut cost = Cost::default();
-                (self.has_entry(&entry.info.id, key, &mut cost).await, cost)
+                (self.has_entry(&entry.info.id, key, expired, &mut cost).await, cost)
             });
             for (place, (has, cost)) in futures_util::future::join_all(looks).await.into_iter().enumerate() {
                 page.cost += cost;
@@ -81,7 +81,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         owner: Option<&Owner>,
         shard: u32,
         mut after: Option<String>,
-        limit: usize,
+        (limit, expired): (usize, bool),
         page: &mut SessionPage,
     ) -> Result<bool, Error> {
         let range = Range {
@@ -97,7 +97,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         loop {
             let mut retry = self.retry();
             let read = retry!(retry, self.table.page(&range, after.as_deref(), &mut page.cost))?;
-            self.show(&read.items, page).await?;
+            self.show(&read.items, expired, page).await?;
             after = read.after;
             if after.is_none() || page.sessions.len() >= until {
                 return Ok(after.is_some());
@@ -108,7 +108,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// An owner's sessions by last activity, after a cursor: reads and sorts all entries. `None` if there are too many.
     async fn by_activity(
         &self,
-        owner: Option<&Owner>,
+        query: &SessionQuery,
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<Option<SessionPage>, Error> {
@@ -117,7 +117,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         for shard in 0..SHARDS {
             // A list that was short at its first page is read to its end.
             let most = if cursor.is_some() { usize::MAX } else { MOST_BY_ACTIVITY + 1 - page.sessions.len() };
-            self.show_shard(owner, shard, None, most, &mut page).await?;
+            self.show_shard(query.owner.as_ref(), shard, None, (most, query.expired), &mut page).await?;
             if cursor.is_none() && page.sessions.len() > MOST_BY_ACTIVITY {
                 return Ok(None);
             }
@@ -135,7 +135,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let after = query.cursor()?;
         if query.order == SessionOrder::Recent
             && after.as_ref().is_none_or(|cursor| !cursor.by_start)
-            && let Some(page) = self.by_activity(query.owner.as_ref(), after.as_ref(), limit).await?
+            && let Some(page) = self.by_activity(query, after.as_ref(), limit).await?
         {
             return Ok(page);
         }
@@ -143,7 +143,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut page = SessionPage::new(Vec::new(), None);
         let mut more = false;
         for shard in 0..SHARDS {
-            more |= self.show_shard(query.owner.as_ref(), shard, after.clone(), limit, &mut page).await?;
+            more |= self.show_shard(query.owner.as_ref(), shard, after.clone(), (limit, query.expired), &mut page).await?;
         }
         // The newest of all shards.
         page.sessions.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
@@ -161,7 +161,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT];
         let scan = Scan { only: Some(&only), ..Scan::default() };
         let read = retry!(retry, self.table.scan(&scan, after.as_ref(), &mut page.cost))?;
-        self.show(&read.items, &mut page).await?;
+        self.show(&read.items, false, &mut page).await?;
         let of_namespaces = read.items.iter().find_map(|item| self.common.partitions.anothers(&item.key.pk));
         page.warnings.extend(of_namespaces.map(not_of_namespaces));
         page.next = read.after.as_ref().map(spell_scan);

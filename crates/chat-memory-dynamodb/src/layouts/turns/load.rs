@@ -15,11 +15,17 @@ use chat_memory_core::{SessionId, Timestamp};
 /// The largest limit of a page. A page ends at 1 MB in any case.
 const MOST_OF_A_PAGE: u64 = 10_000;
 
+/// How often a load starts again because it saw only some of the records of a transaction. DynamoDB writes them within moments of
+/// each other, though a query may see one before another; what is missing after that is lost.
+const MOST_TORN: u32 = 20;
+
 /// The result of one pass of a load, which starts again if a clear overtakes it.
 enum Step {
     Done(Box<History>),
     /// If a stub named a clear that was not seen, this is its number and the clear's.
     Again(Option<(u64, u64)>),
+    /// It saw some of the records that one transaction is writing, and not all.
+    Torn,
 }
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -28,9 +34,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut retry = self.retry();
         let mut cost = Cost::default();
         let mut eventual = load.eventual || self.common.eventual;
-        let mut before = None;
+        let (mut before, mut torn) = (None, 0);
         loop {
-            match self.try_load(&pk, load, eventual, before, &mut cost, &mut retry).await {
+            let may_be_torn = torn < MOST_TORN;
+            match self.try_load(&pk, load, (eventual, may_be_torn), before, &mut cost, &mut retry).await {
                 Ok(Step::Done(mut history)) => {
                     history.cost = cost;
                     return Ok(*history);
@@ -52,6 +59,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         format!("session {:?} could not be read while it was being cleared; try again", session.as_str()),
                     ));
                 }
+                Ok(Step::Torn) => {
+                    (torn, eventual) = (torn + 1, false);
+                    retry.wait(20.0).await;
+                }
                 Ok(Step::Again(stub)) => {
                     (before, eventual) = (stub, false);
                     retry.wait(20.0).await;
@@ -64,7 +75,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         &self,
         pk: &str,
         load: &Load,
-        eventual: bool,
+        (eventual, may_be_torn): (bool, bool),
         before: Option<(u64, u64)>,
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
@@ -103,6 +114,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 let mut head = item::decode(item, self.settings.record)?;
                 if end.is_none() {
+                    if may_be_torn && misses_next(&head, started.wall) {
+                        return Ok(Step::Torn);
+                    }
                     let tail = CachedTail::after(&head, asked_at);
                     if !eventual {
                         self.known.tails.learn(pk, &tail, asked_at);
@@ -116,6 +130,10 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     continue;
                 }
                 if head.seq < wanted {
+                    let is_torn = above.as_ref().is_some_and(|above| above.misses(wanted, started.wall));
+                    if may_be_torn && (is_torn || misses_next(&head, started.wall)) {
+                        return Ok(Step::Torn);
+                    }
                     check_hole(pk, above.as_ref(), Some(&head), (head.seq + 1, wanted), started.wall)?;
                     walk.skip(head.seq + 1);
                     if walk.wants() != Some(head.seq) {
@@ -151,6 +169,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     continue;
                 }
                 if let Some(wanted) = walk.wants() {
+                    if may_be_torn && above.as_ref().is_some_and(|above| above.misses(wanted, started.wall)) {
+                        return Ok(Step::Torn);
+                    }
                     check_hole(pk, above.as_ref(), None, (since, wanted), started.wall)?;
                     walk.end();
                 }
@@ -254,6 +275,8 @@ struct Above {
     /// record that began this one, or below a rewind that takes that back.
     began: Option<Timestamp>,
     may_have_hole_below: bool,
+    /// The number of the first record that was written with it, and when both expire: until then neither is purged.
+    group: Option<(u64, Option<Timestamp>)>,
 }
 
 impl Above {
@@ -261,8 +284,19 @@ impl Above {
         let rewinds = matches!(head.body, Body::Record { rewind: Some(_), .. });
         let may_have_hole_below = head.expires_at.is_some() || head.after_expiring || rewinds;
         let began = head.links.began.filter(|began| !rewinds && *began < head.created_at);
-        Self { seq: head.seq, created_at: head.created_at, began, may_have_hole_below }
+        let group = head.group.map(|(first, _)| (first, head.expires_at));
+        Self { seq: head.seq, created_at: head.created_at, began, may_have_hole_below, group }
     }
+
+    /// Whether the missing record below it was written with it.
+    fn misses(&self, wanted: u64, now: Timestamp) -> bool {
+        self.group.is_some_and(|(first, expires_at)| first <= wanted && wanted < self.seq && expires_at.is_none_or(|at| at > now))
+    }
+}
+
+/// Whether the missing record above this one was written with it. Once they have expired, they may be purged in any order.
+fn misses_next(head: &Head, now: Timestamp) -> bool {
+    head.group.is_some_and(|(_, last)| head.seq < last) && head.expires_at.is_none_or(|at| at > now)
 }
 
 /// A gap is the work of TTL if the record above it has an expiry or followed one that had, and if the missing records are old

@@ -27,7 +27,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
 
     /// Ends a session, which removes it from the directory in the same request, and sweeps it.
     pub(crate) async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
-        let ended = self.append_or_end(session, &Append::clear(), true).await;
+        let ended = self.append_or_end(session, &Append::clear(), &[], true).await;
         let (appended, existed) = ended.map_err(|e| e.of_repeatable("deleted"))?;
         let mut swept = match existed {
             true => self.finish_clear(session, &appended).await?,

@@ -259,10 +259,12 @@ impl SdkTable {
         for change in &new.changes {
             parts.push(self.change(change).map_err(unsent)?);
         }
+        let others = new.changes.iter().map(|change| if let Change::Put(item) = change { size::item_bytes(item) } else { 0 });
+        let sent = bytes + others.sum::<usize>();
         // `cancelled` reads the reasons in this order: the item, its precondition, the changes.
         let request = self.inner.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
         let answer =
-            self.call(Operation::TransactWriteItems, bytes, cost, |trace| request.customize().interceptor(trace).send()).await;
+            self.call(Operation::TransactWriteItems, sent, cost, |trace| request.customize().interceptor(trace).send()).await;
         match answer {
             Ok(answer) => {
                 cost.bytes += bytes as u64;

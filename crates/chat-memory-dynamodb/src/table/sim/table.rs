@@ -59,6 +59,8 @@ pub(crate) struct World<W> {
     pub(crate) ttl: Option<&'static str>,
     /// The size of the largest item that it takes.
     pub(crate) item_bytes: usize,
+    /// Items that one transaction has just written, and up to which step a page may show only some of them.
+    pub(crate) torn: Option<(Vec<Key>, u64)>,
     late: Vec<(i64, (usize, Write))>,
     page: usize,
     watch: W,
@@ -86,6 +88,7 @@ impl<W: Watch> World<W> {
             now_ms: 1_800_000_000_000,
             step: 0,
             broken: None,
+            torn: None,
             faults,
             skew_ms,
             ttl: None,
@@ -122,6 +125,17 @@ impl<W: Watch> World<W> {
                 self.items.remove(&key);
             }
         }
+    }
+
+    /// Some of the items that a transaction has just written: a page may show one before another.
+    fn unseen(&mut self) -> Vec<Key> {
+        let step = self.step;
+        let Some((keys, _)) = self.torn.take_if(|(_, until)| step > *until).map_or_else(|| self.torn.clone(), |_| None) else {
+            return Vec::new();
+        };
+        // One is seen at least: a transaction of which nothing is seen yet has not begun.
+        let seen = self.rng.usize(..keys.len());
+        keys.into_iter().enumerate().filter(|(n, _)| *n != seen && self.rng.bool()).map(|(_, key)| key).collect()
     }
 
     /// The items that TTL may purge by now.
@@ -271,7 +285,12 @@ impl<W: Watch> Client<W> {
             let shown = format!("{write:?}").chars().take(160).collect::<String>();
             eprintln!("{} client {} writes {shown}", self.world().step, self.number);
         }
-        match deliver(&self.world, (self.number, write)).await {
+        let answer = deliver(&self.world, (self.number, write)).await;
+        if answer.is_ok() {
+            // What was answered is there for everyone.
+            self.world().torn = None;
+        }
+        match answer {
             Ok(Answer::TooLarge) => {
                 let error = Error::new(ErrorKind::TooLarge, "larger than an item may be");
                 Err(Fault { error, may_have_landed: false, retry: false })
@@ -308,9 +327,11 @@ impl<W: Watch> Table for Client<W> {
             // Pages are short, so that many loads need several.
             let size = world.rng.usize(1..=world.page).min(range.limit.unwrap_or(u32::MAX) as usize);
             let item = |(key, attributes): (&Key, &Attributes)| Item { key: key.clone(), attributes: attributes.clone() };
+            let unseen = world.unseen();
             let newest_first = range.newest_first;
             let past = |(key, _): &(&Key, &Attributes)| {
-                after.is_none_or(|after| if newest_first { key.sk.as_str() < after } else { key.sk.as_str() > after })
+                !unseen.contains(key)
+                    && after.is_none_or(|after| if newest_first { key.sk.as_str() < after } else { key.sk.as_str() > after })
             };
             let all = (range.from <= range.to).then(|| world.items.range(key(&range.from)..=key(&range.to)));
             let mut all: Box<dyn Iterator<Item = (&Key, &Attributes)>> = match all {

@@ -7,6 +7,7 @@ mod entries;
 mod events;
 mod exactness;
 mod faults;
+mod forks;
 mod idempotency;
 mod keys;
 mod limits;

@@ -25,6 +25,7 @@ struct Parts {
     identity: Identity,
     owner: Option<Owner>,
     title: Option<String>,
+    session_metadata: Option<Map<String, Value>>,
     sent_at: Vec<Option<Timestamp>>,
     starts_at: Timestamp,
 }
@@ -39,6 +40,7 @@ impl Parts {
             identity: append.identity().clone(),
             owner: append.owner().cloned(),
             title: append.title().map(str::to_owned),
+            session_metadata: append.session_metadata().cloned(),
             sent_at: append.times().to_vec(),
             starts_at: append.starts_at(Timestamp::MAX),
         }
@@ -69,7 +71,7 @@ impl Parts {
         if let Some(owner) = self.owner {
             append = append.with_owner(owner);
         }
-        append = append.sent_at(self.sent_at);
+        append = append.sent_at(self.sent_at).with_session_metadata(self.session_metadata);
         if self.starts_at != Timestamp::MAX {
             append = append.started_at(self.starts_at);
         }
@@ -81,6 +83,28 @@ impl Parts {
 }
 
 impl Broken {
+    pub async fn append_all_wrongly(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        let (first, more) = Append::check_all(appends)?;
+        if self.fault == Fault::ForksOneByOne {
+            let appended = self.inner.append(session, first).await?;
+            for append in more {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.inner.append(session, append).await?;
+            }
+            return Ok(appended);
+        }
+        let mut parts = Parts::of(first);
+        match self.fault {
+            Fault::ForksBlindly => parts.expected = None,
+            Fault::ForksWithoutOrigin => parts.session_metadata = None,
+            Fault::IgnoresKeys | Fault::IgnoresTickets => parts.identity = Identity::New,
+            _ => {}
+        }
+        let first = parts.append(&Position::new(0, None, Timestamp::now()));
+        let more = if self.fault == Fault::ForksDropLast { &more[..more.len().saturating_sub(1)] } else { more };
+        self.inner.append_all(session, &[&[first], more].concat()).await
+    }
+
     pub async fn append_wrongly(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         self.remembers.loaded.lock().unwrap().remove(session);
         if let Err(error) = append.check().and_then(|()| append.title().map_or(Ok(()), check_title)) {

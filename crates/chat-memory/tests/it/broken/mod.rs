@@ -58,6 +58,14 @@ faults! {
     OutOfOrder,
     /// Ignores expected positions.
     IgnoresPositions,
+    /// Appends several records one after another.
+    ForksOneByOne,
+    /// Takes any session for one that a fork may create.
+    ForksBlindly,
+    /// Leaves out the last of several records.
+    ForksDropLast,
+    /// Forgets where a fork comes from.
+    ForksWithoutOrigin,
     /// Checks only the number of an expected position.
     IgnoresPositionIds,
     /// Refuses a position that was not read in the last minutes.

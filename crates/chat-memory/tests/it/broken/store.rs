@@ -78,6 +78,10 @@ impl ChatStore for Broken {
         self.append_wrongly(&self.real(session), append).await
     }
 
+    async fn append_all(&self, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        self.append_all_wrongly(&self.real(session), appends).await
+    }
+
     async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
         self.load_wrongly(&self.real(session), load).await
     }
@@ -163,7 +167,7 @@ impl ChatStore for Broken {
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         match self.fault {
-            Fault::ListsNothing => Ok(None),
+            Fault::ListsNothing | Fault::ForksBlindly => Ok(None),
             _ => self.inner.session(&self.real(session)).await,
         }
     }

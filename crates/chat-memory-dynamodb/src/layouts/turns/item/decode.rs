@@ -101,6 +101,7 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
             last_entry: reader.millis(LAST_ENTRY)?,
             ended: reader.millis(ENDED)?,
         },
+        group: reader.group()?,
         after_expiring: matches!(item.attributes.get(AFTER_EXPIRING), Some(AttributeValue::Bool(true))),
         body,
     })
@@ -202,6 +203,17 @@ impl Reader<'_> {
             _ => Err(expected()),
         };
         times.iter().map(time).collect()
+    }
+
+    fn group(&self) -> Result<Option<(u64, u64)>, Error> {
+        let Some(value) = self.item.attributes.get(GROUP) else { return Ok(None) };
+        let number = |value: &AttributeValue| value.as_n().ok().and_then(|digits| digits.parse::<u64>().ok());
+        let numbers = value.as_l().ok().and_then(|list| match &list[..] {
+            [first, last] => number(first).zip(number(last)),
+            _ => None,
+        });
+        let holds_its_own = numbers.filter(|(first, last)| (*first..=*last).contains(&self.seq) && *last <= MAX_SEQ);
+        holds_its_own.map(Some).ok_or_else(|| self.wrong(GROUP, "the numbers of the first and the last record of its group"))
     }
 
     fn parts(&self) -> Result<Option<PartsOf>, Error> {

@@ -189,6 +189,11 @@ pub(crate) fn link(attributes: &mut Attributes, links: &Links, after_expiring: b
     }
 }
 
+/// Adds the numbers of the first and the last record of those that are written in one transaction.
+pub(crate) fn mark_group(attributes: &mut Attributes, first: u64, last: u64) {
+    attributes.insert(GROUP.to_owned(), AttributeValue::L(vec![number(first), number(last)]));
+}
+
 fn number(n: impl ToString) -> AttributeValue {
     AttributeValue::N(n.to_string())
 }

@@ -12,7 +12,7 @@ use chat_memory_core::store::{AppendId, Expiry};
 use chat_memory_core::{Entry, Owner, Timestamp};
 
 pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages};
-pub(crate) use encode::{Encoded, encode, encode_in_parts, link, stub, without_entry};
+pub(crate) use encode::{Encoded, encode, encode_in_parts, link, mark_group, stub, without_entry};
 
 /// Bytes of an item that a part leaves for its keys and its other attributes: a partition key takes up to 2 KB.
 const PART_MARGIN: usize = 20 * 1024;
@@ -95,6 +95,8 @@ pub(crate) struct Head {
     pub(crate) links: Links,
     /// The record before it has an expiry and this one has none: a gap below it is no corruption.
     pub(crate) after_expiring: bool,
+    /// The numbers of the first and the last of the records that were written with it in one transaction.
+    pub(crate) group: Option<(u64, u64)>,
     pub(crate) body: Body,
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Op {
     pub(super) number: u64,
     pub(super) session: SessionId,
     pub(super) append: Append,
+    /// The appends whose records follow in the same transaction.
+    pub(super) more: Vec<Append>,
     pub(super) started: u64,
     pub(super) started_ms: i64,
     pub(super) acked: Option<Ack>,
@@ -45,6 +47,7 @@ pub(super) struct Deleted {
 pub(super) struct Ack {
     pub(super) step: u64,
     pub(super) seq: u64,
+    /// Of the last of its records.
     pub(super) id: Option<AppendId>,
 }
 
@@ -78,6 +81,8 @@ pub(super) struct Actor {
     pub(super) owners: Vec<Option<Owner>>,
     pub(super) settings: Common,
     pub(super) broken: Option<Rule>,
+    /// Whether it also appends several records at once.
+    pub(super) groups: bool,
 }
 
 impl Op {
@@ -244,7 +249,19 @@ impl Actor {
         }
     }
 
-    async fn append(&self, turns: &Turns<Client, Client>, session: &SessionId, mut append: Append) -> Option<Appended> {
+    async fn append(&self, turns: &Turns<Client, Client>, session: &SessionId, append: Append) -> Option<Appended> {
+        let is_group = self.groups && append.rewinds_to().is_none() && self.below(2) == 0;
+        let more = if is_group { (0..=self.below(3)).map(|_| Append::new(self.messages())).collect() } else { Vec::new() };
+        self.append_with(turns, session, append, more).await
+    }
+
+    async fn append_with(
+        &self,
+        turns: &Turns<Client, Client>,
+        session: &SessionId,
+        mut append: Append,
+        more: Vec<Append>,
+    ) -> Option<Appended> {
         let (started, started_ms) = self.now();
         let title = self.below(2) == 0;
         let owner = self.owner();
@@ -262,6 +279,7 @@ impl Actor {
                 number,
                 session,
                 append: append.clone(),
+                more,
                 started,
                 started_ms,
                 acked: None,
@@ -276,13 +294,16 @@ impl Actor {
 
     async fn try_op(&self, turns: &Turns<Client, Client>, number: u64, ticket: Option<Ticket>) -> Option<Appended> {
         let (started, _) = self.now();
-        let (append, session, attempt) = self.notes(|notes| {
+        let (append, more, session, attempt) = self.notes(|notes| {
             let op = &mut notes.ops[number as usize];
             op.tries.push((started, None));
-            (op.append.clone(), op.session.clone(), op.tries.len() - 1)
+            (op.append.clone(), op.more.clone(), op.session.clone(), op.tries.len() - 1)
         });
         let append = ticket.map_or(append.clone(), |ticket| append.with_ticket(ticket));
-        let result = turns.append(&session, &append).await;
+        let result = match &more[..] {
+            [] => turns.append(&session, &append).await,
+            more => turns.append_all(&session, &[std::slice::from_ref(&append), more].concat()).await,
+        };
         let (step, _) = self.now();
         self.notes(|notes| notes.ops[number as usize].tries[attempt].1 = Some(step));
         if crate::table::sim::is_shown() {

@@ -88,7 +88,7 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
     }
     match (&op.acked, made.first()) {
         (Some(_), None) => return Err(format!("op {number} was acknowledged and never landed")),
-        (Some(ack), Some(made)) if ack.seq != made.seq || ack.id != Some(made.append_id) => {
+        (Some(ack), Some(made)) if ack.seq != made.seq || ack.id != Some(made.append_id.following(op.more.len() as u64)) => {
             return Err(format!("op {number} was acknowledged as record {} and is record {}", ack.seq, made.seq));
         }
         (Some(ack), Some(made)) if made.step < op.started || made.step > ack.step => {
@@ -98,6 +98,14 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
             return Err(format!("op {number} was refused and landed"));
         }
         _ => {}
+    }
+    if let Some(made) = made.first() {
+        let at = journal.iter().position(|other| other.append_id == made.append_id).unwrap_or(0);
+        let landed = journal[at..].iter().map(|other| (other.step, other.seq, other.append_id));
+        let want = (0..=op.more.len() as u64).map(|n| (made.step, made.seq + n, made.append_id.following(n)));
+        if !landed.take(op.more.len() + 1).eq(want) {
+            return Err(format!("op {number} landed, but not all of its records with it"));
+        }
     }
     if let (Some(expected), Some(made)) = (op.append.expected(), made.first()) {
         let at = journal.iter().position(|other| other.append_id == made.append_id).unwrap_or(0);
@@ -138,10 +146,12 @@ fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
             view(&journal[..end]).iter().filter(|made| surely(made.expires_at)).map(|made| made.append_id).filter(kept).collect();
         if seen.history.complete { state == shown } else { state.ends_with(&shown) }
     };
-    if !(first..=last).any(fits) {
+    // No load shows a part of what one transaction writes.
+    let is_state = |end: &usize| end.checked_sub(1).is_none_or(|newest| !journal[newest].is_followed);
+    if !(first..=last).filter(is_state).any(fits) {
         let numbers: Vec<u64> = seen.history.records.iter().map(|record| record.seq).collect();
         let views: Vec<Vec<u64>> =
-            (first..=last).map(|end| view(&journal[..end]).iter().map(|made| made.seq).collect()).collect();
+            (first..=last).filter(is_state).map(|end| view(&journal[..end]).iter().map(|made| made.seq).collect()).collect();
         if crate::table::sim::is_shown() {
             eprintln!("load from {} to {}, {from:?} to {to:?}: {:?}", seen.started, seen.ended, seen.history.records);
         }

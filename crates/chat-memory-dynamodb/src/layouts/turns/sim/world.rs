@@ -16,6 +16,9 @@ use chat_memory_core::store::{AppendId, Expiry};
 /// The largest error of a client's wall clock.
 pub(super) const MAX_SKEW_MS: i64 = 60_000;
 
+/// For how many steps readers may see a transaction in part, as a query of DynamoDB's may.
+const TORN_STEPS: u64 = 3;
+
 pub(super) type World = crate::table::sim::World<Log>;
 pub(super) type Client = crate::table::sim::Client<Log>;
 
@@ -37,6 +40,8 @@ pub(super) struct Made {
     pub(super) starts: bool,
     /// How long it keeps its session alive.
     pub(super) lasts: Expiry,
+    /// Whether another record is written after it in the same transaction.
+    pub(super) is_followed: bool,
 }
 
 /// What was written.
@@ -55,7 +60,19 @@ impl Watch for Log {
             && item.key.sk.starts_with("t#")
         {
             let keeps = world.retentions[client];
-            world.note(item, changes.iter().any(|change| matches!(change, Change::Put(_))), keeps);
+            let puts = || changes.iter().filter_map(|change| if let Change::Put(item) = change { Some(item) } else { None });
+            let followers: Vec<&Item> = puts().filter(|put| put.key.sk.starts_with("t#")).collect();
+            let starts = puts().any(|put| put.key.sk.starts_with("d#"));
+            // Each as if the next ones were not there yet.
+            let group: Vec<&Item> = std::iter::once(item).chain(followers).collect();
+            for (n, item) in group.iter().enumerate() {
+                let is_last = n + 1 == group.len();
+                world.note(item, (starts && n == 0, !is_last), keeps);
+            }
+            if let [_, _, ..] = group[..] {
+                let keys = group.iter().map(|item| item.key.clone()).collect();
+                world.torn = Some((keys, world.step + TORN_STEPS));
+            }
         }
     }
 }
@@ -71,11 +88,12 @@ impl World {
     }
 
     /// Records a new record, and checks that it is at the log's tail, as every record must be.
-    fn note(&mut self, item: &Item, starts: bool, keeps: Option<u64>) {
+    fn note(&mut self, item: &Item, (starts, is_followed): (bool, bool), keeps: Option<u64>) {
         let head = item::decode(item, usize::MAX / 4).expect("our own item");
-        let before = self.log(&item.key.pk).rfind(|(key, _)| **key != item.key);
+        let before = self.log(&item.key.pk).rfind(|(key, _)| **key < item.key);
+        let above = self.log(&item.key.pk).rfind(|(key, _)| **key > item.key).is_some();
         let end = before.map_or(0, |(key, _)| seq_of(key).expect("a record") + 1);
-        if head.seq != end {
+        if head.seq != end || above && !is_followed {
             self.broken.get_or_insert(format!("record {} was made where the log's end was {end}", head.seq));
         }
         let Body::Record { rewind, metadata, content, .. } = &head.body else { unreachable!("stubs are not created") };
@@ -99,6 +117,7 @@ impl World {
             owner: head.links.owner.as_ref().map(ToString::to_string),
             starts,
             lasts,
+            is_followed,
         };
         let now_ms = self.now_ms;
         if let Err(why) = self.lives.landed(&made, now_ms) {

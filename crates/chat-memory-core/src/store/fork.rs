@@ -1,0 +1,291 @@
+//! Forks: a new session that begins with the records of another.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Append, AppendId, Appended, ChatStore, Cost, History, Load, Position, Record, SessionInfo};
+use crate::error::Error;
+use crate::session::{Owner, SessionId};
+use crate::timestamp::Timestamp;
+
+/// The field of a fork's session metadata that names its [`Origin`]: `{"session": "trip", "seq": 12}`.
+pub const FORKED_FROM: &str = "forked_from";
+
+/// How often a fork whose outcome is unknown is repeated.
+const REPEATS: u32 = 3;
+
+/// The delay before the first repeat; it grows with each repeat.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How to fork a session: up to which record, and what the new session is called.
+///
+/// ```
+/// use chat_memory::store::Fork;
+/// let other_ending = Fork::new().up_to(12).with_title("Rome instead");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[must_use = "a fork does nothing until a store takes it"]
+pub struct Fork {
+    up_to: Option<u64>,
+    owner: Option<Owner>,
+    title: Option<String>,
+    key: Option<String>,
+}
+
+impl Fork {
+    /// Copies everything that is visible. The new session gets the owner and the title of the other.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Copies the records up to this number, inclusive.
+    pub fn up_to(self, seq: u64) -> Self {
+        Self { up_to: Some(seq), ..self }
+    }
+
+    /// Gives the new session this owner.
+    pub fn with_owner(self, owner: Owner) -> Self {
+        Self { owner: Some(owner), ..self }
+    }
+
+    /// Gives the new session this title.
+    pub fn with_title(self, title: impl Into<String>) -> Self {
+        Self { title: Some(title.into()), ..self }
+    }
+
+    /// Identifies the fork by the caller's idempotency key, as [`Append::with_key`] does an append: a repeat within
+    /// [`KEY_LIFETIME`](super::KEY_LIFETIME) finds the session that the first attempt created.
+    pub fn with_key(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+}
+
+/// Where a fork comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The session that was forked. It may have been deleted since.
+    pub session: SessionId,
+    /// The number, in that session, of the last record that was copied.
+    pub seq: u64,
+}
+
+impl SessionInfo {
+    /// Returns where the session was forked from, as its metadata says ([`FORKED_FROM`]); `None` if it is no fork, or if its metadata
+    /// was replaced since.
+    pub fn forked_from(&self) -> Option<Origin> {
+        let origin = self.metadata.as_ref()?.get(FORKED_FROM)?;
+        Some(Origin { session: SessionId::stored(origin["session"].as_str()?).ok()?, seq: origin["seq"].as_u64()? })
+    }
+}
+
+/// What a fork would copy, and what that would cost.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ForkPlan {
+    /// The number, in the session that is forked, of the last record that is copied.
+    pub seq: u64,
+    /// How many records are copied.
+    pub records: u64,
+    /// How many messages and other entries they have.
+    pub entries: u64,
+    /// An estimate of the write units; `None` if the store has no units.
+    pub write_units: Option<f64>,
+    /// What reading both sessions cost.
+    pub cost: Cost,
+}
+
+/// The result of a fork.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Forked {
+    /// The number, in the session that was forked, of the last record that was copied.
+    pub seq: u64,
+    /// How many records were copied.
+    pub records: u64,
+    /// How many messages and other entries they have.
+    pub entries: u64,
+    /// The position after the last copy, for the next append.
+    pub position: Position,
+    /// Whether an earlier attempt with the same key had already created the session.
+    pub repeated: bool,
+    /// What it cost, reading included.
+    pub cost: Cost,
+}
+
+/// A session that was read to be forked.
+struct Source {
+    records: Vec<Record>,
+    info: Option<SessionInfo>,
+    cost: Cost,
+}
+
+impl Source {
+    async fn read<S: ChatStore + ?Sized>(store: &S, session: &SessionId, fork: &Fork) -> Result<Self, Error> {
+        let History { mut records, cost, .. } = store.load(session, &Load::all()).await?;
+        if let Some(seq) = fork.up_to {
+            if !records.iter().any(|record| record.seq == seq) {
+                return Err(Error::invalid(format!(
+                    "cannot fork session {:?} at record {seq}: it has no such record, or no longer shows it; give the number of one that it shows",
+                    session.as_str()
+                )));
+            }
+            records.retain(|record| record.seq <= seq);
+        }
+        // What is left of a rewind or a clear that put nothing in place of what it hides.
+        records.retain(|record| !record.entries.is_empty());
+        if records.is_empty() {
+            return Err(Error::invalid(format!("cannot fork session {:?}: it has no messages", session.as_str())));
+        }
+        let info = entry_of(store, session).await?;
+        Ok(Self { records, info, cost })
+    }
+
+    /// The number of the last record that is copied.
+    fn seq(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.seq)
+    }
+
+    fn entries(&self) -> u64 {
+        self.records.iter().map(|record| record.entries.len() as u64).sum()
+    }
+
+    /// The appends that copy the records.
+    fn appends(&self, session: &SessionId, fork: &Fork) -> Vec<Append> {
+        let mut appends: Vec<_> = self.records.iter().map(copy).collect();
+        if let Some(first) = appends.first_mut() {
+            let mut metadata = self.info.as_ref().and_then(|info| info.metadata.clone()).unwrap_or_default();
+            metadata.insert(FORKED_FROM.to_owned(), json!({"session": session.as_str(), "seq": self.seq()}));
+            let info = self.info.as_ref();
+            let owner = fork.owner.clone().or_else(|| info.and_then(|info| info.owner.clone()));
+            let title = fork.title.clone().or_else(|| info.and_then(|info| info.title.clone()));
+            *first = described(first.clone(), metadata, owner, title);
+            if let Some(key) = &fork.key {
+                *first = first.clone().with_key(key);
+            }
+        }
+        appends
+    }
+}
+
+fn described(mut append: Append, metadata: Map<String, Value>, owner: Option<Owner>, title: Option<String>) -> Append {
+    append = append.with_session_metadata(metadata);
+    if let Some(owner) = owner {
+        append = append.with_owner(owner);
+    }
+    title.map_or(append.clone(), |title| append.with_title(title))
+}
+
+/// The append that stores a record's entries again, with their times.
+fn copy(record: &Record) -> Append {
+    let append = Append::new(&record.entries).sent_at(record.entry_times());
+    match &record.metadata {
+        Some(metadata) => append.with_metadata(metadata.clone()),
+        None => append,
+    }
+}
+
+/// A session's directory entry, in a store that has a directory.
+async fn entry_of<S: ChatStore + ?Sized>(store: &S, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
+    match store.session(session).await {
+        // Only the first request shows whether a table has a directory.
+        Err(error) if error.is_unsupported() => Ok(None),
+        info => info,
+    }
+}
+
+pub(super) async fn plan_fork<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    target: &SessionId,
+    fork: &Fork,
+) -> Result<ForkPlan, Error> {
+    let source = Source::read(store, session, fork).await?;
+    let appends = source.appends(session, fork);
+    Append::check_all(&appends)?;
+    let (free, of_target) = target_position(store, target).await?;
+    if let Err(actual) = free {
+        return Err(Error::taken(target, actual));
+    }
+    let mut cost = source.cost;
+    cost += of_target;
+    let (records, entries) = (appends.len() as u64, source.entries());
+    let write_units = store.write_units_of_all(target, &appends);
+    Ok(ForkPlan { seq: source.seq(), records, entries, write_units, cost })
+}
+
+/// The position of a session that has nothing; as the error, that of one that has messages or is listed. And what reading it cost.
+async fn target_position<S: ChatStore + ?Sized>(
+    store: &S,
+    target: &SessionId,
+) -> Result<(Result<Position, Position>, Cost), Error> {
+    let there = store.load(target, &Load::last(1)).await?;
+    let is_free = there.is_empty() && entry_of(store, target).await?.is_none();
+    Ok((if is_free { Ok(there.position) } else { Err(there.position) }, there.cost))
+}
+
+pub(super) async fn fork<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    target: &SessionId,
+    fork: &Fork,
+) -> Result<Forked, Error> {
+    let source = Source::read(store, session, fork).await?;
+    let mut appends = source.appends(session, fork);
+    let (free, of_target) = target_position(store, target).await?;
+    let expected = match free {
+        Ok(position) => position,
+        // It may be what the first attempt with this key created. Any other session conflicts with the position of an empty one.
+        Err(_) if fork.key.is_some() => Position::new(0, None::<AppendId>, Timestamp::now()),
+        Err(actual) => return Err(Error::taken(target, actual)),
+    };
+    if let Some(first) = appends.first_mut() {
+        *first = first.clone().with_expected(expected);
+    }
+    let appended = append_all_with_retry(store, target, &mut appends).await.map_err(|error| match error.actual() {
+        Some(actual) if error.is_conflict() => Error::taken(target, actual.clone()),
+        _ => error,
+    })?;
+    let (mut seq, mut records, mut entries) = (source.seq(), appends.len() as u64, source.entries());
+    // The same for every repeat.
+    let last = appended.position.last();
+    let mut position = Position::new(appended.position.next(), last, appended.created_at);
+    let mut cost = source.cost;
+    cost += of_target;
+    cost += appended.cost;
+    if appended.repeated
+        && let Some(origin) = entry_of(store, target).await?.and_then(|info| info.forked_from())
+        && origin.seq != seq
+    {
+        // The first attempt copied less: the session has grown since.
+        let copied: Vec<_> = source.records.iter().filter(|record| record.seq <= origin.seq).collect();
+        (seq, records) = (origin.seq, copied.len() as u64);
+        entries = copied.iter().map(|record| record.entries.len() as u64).sum();
+        let last = fork.key.as_ref().map(|key| AppendId::of_key(target, key).following(records.saturating_sub(1)));
+        position = Position::new(appended.seq + records, last, appended.created_at);
+    }
+    Ok(Forked { seq, records, entries, position, repeated: appended.repeated, cost })
+}
+
+/// Appends several records and, if the outcome is unknown, repeats that a few times.
+async fn append_all_with_retry<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    appends: &mut [Append],
+) -> Result<Appended, Error> {
+    let doubt = match store.append_all(session, appends).await {
+        Err(error) if error.is_in_doubt() => error,
+        settled => return settled,
+    };
+    let (Some(ticket), Some(first)) = (doubt.ticket().copied(), appends.first_mut()) else { return Err(doubt) };
+    *first = first.clone().with_ticket(ticket);
+    for attempt in 1..=REPEATS {
+        tokio::time::sleep(PAUSE * attempt).await;
+        match store.append_all(session, appends).await {
+            Err(error) if error.is_in_doubt() || error.is_retryable() || error.is_access_denied() => {}
+            settled => return settled,
+        }
+    }
+    Err(doubt)
+}

@@ -1,0 +1,80 @@
+//! Forking a session.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chat_memory::backend::check_title;
+use chat_memory::store::{AppendId, Fork, Forked};
+use chat_memory::{Owner, SessionId};
+
+use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
+use super::parameters::{KeyHeader, SessionPath};
+use super::read::tagged;
+use super::types::{ForkBody, ForkPlanBody, ForkedBody};
+use super::write::{at, replayed};
+use crate::auth::MayWrite;
+use crate::extract::{JsonBody, Key, Session, Unconditional};
+use crate::operations;
+use crate::problem::Problem;
+
+/// Fork a session
+///
+/// A new session begins with a copy of what this one shows, up to a record or all of it. It appears in one step. What happens to one of them
+/// later does not change the other. The list says where it comes from: `metadata.forked_from`. A session that exists already is a conflict
+/// (412). Send an `Idempotency-Key` to make it safe to repeat.
+#[utoipa::path(
+    post, path = "/v1/sessions/{session}/fork", tag = "sessions", operation_id = "forkSession",
+    params(SessionPath, KeyHeader),
+    request_body = ForkBody,
+    responses(
+        (status = 200, description = "With `dry_run`: what would be copied", body = ForkPlanBody),
+        (status = 201, description = "Forked; or, for a repeated key, what the first request made", body = ForkedBody,
+        headers(("ETag" = String, description = "The position of the new session"),
+            ("Idempotent-Replayed" = String, description = "`true` where an earlier request with this key had made it"))),
+        OfStore, OfBody, OfValues, OfKey, OfMatch),
+    security(("key" = []))
+)]
+pub async fn fork(
+    MayWrite(access): MayWrite,
+    Session(session): Session,
+    key: Option<Key>,
+    _: Unconditional,
+    JsonBody(body, held): JsonBody<ForkBody>,
+) -> Result<Response, Problem> {
+    let key = key.map(|Key(key)| key);
+    let to = match (body.to, &key) {
+        (Some(to), _) => at("/to", SessionId::new(to))?,
+        // A repeat must find the session that the first request made.
+        (None, Some(key)) => at("/to", SessionId::new(AppendId::of_key(&session, key).to_string()))?,
+        (None, None) => SessionId::random(),
+    };
+    let mut fork = Fork::new();
+    if let Some(seq) = body.seq {
+        fork = fork.up_to(seq);
+    }
+    if let Some(owner) = body.owner {
+        fork = fork.with_owner(at("/owner", Owner::new(owner))?);
+    }
+    if let Some(title) = body.title {
+        at("/title", check_title(&title))?;
+        fork = fork.with_title(title);
+    }
+    if body.dry_run {
+        let plan = operations::plan_fork(&access, &session, &to, &fork).await?;
+        let (seq, records, entries, write_units, cost) = (plan.seq, plan.records, plan.entries, plan.write_units, plan.cost);
+        let body = ForkPlanBody { from: session.to_string(), seq, records, entries, write_units, cost };
+        return Ok((StatusCode::OK, Json(body)).into_response());
+    }
+    let Forked { seq, records, entries, position, repeated, cost, .. } =
+        operations::fork(&access, &session, &to, fork, key, held).await?;
+    let body = ForkedBody {
+        session: to.to_string(),
+        from: session.to_string(),
+        seq,
+        records,
+        entries,
+        position: position.to_string(),
+        cost,
+    };
+    Ok((StatusCode::CREATED, tagged(&position)?, replayed(repeated), Json(body)).into_response())
+}
