@@ -214,6 +214,26 @@ test("everything from a record on is taken back", async () => {
   await close();
 });
 
+test("a session is forked at a record, and the fork says from where", async () => {
+  for (const content of ["One", "Two", "Three"]) await append(service.url, "forked", [{ role: "user", content }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/forked");
+  await page.getByRole("link", { name: "Fork at record 1" }).click();
+  await page.getByText("2 records, 2 messages").waitFor();
+  await isAccessible(page);
+  await page.getByLabel("Session id").fill("forked");
+  await page.getByRole("button", { name: "Fork" }).click();
+  await page.getByText("A session with this id exists already.").waitFor();
+  await page.getByLabel("Session id").fill("another ending");
+  await page.getByLabel("Title").fill("Another ending");
+  await page.getByRole("button", { name: "Fork" }).click();
+  await page.getByRole("heading", { level: 1, name: "Another ending" }).waitFor();
+  assert.deepEqual((await messages(encodeURIComponent("another ending"))).map(({ content }) => content), ["One", "Two"]);
+  await page.getByText("from forked, record 1").waitFor();
+  assert.equal((await messages("forked")).length, 3);
+  await close();
+});
+
 test("code and messages are copied, and long ones folded", async () => {
   const text = `Look:\n\n\`\`\`rust\nlet x = 1;\n\`\`\`\n\n${"A long line.\n\n".repeat(80)}`;
   await append(service.url, "copied", [{ role: "assistant", content: text }, { role: "user", content: [{ type: "image", source: { type: "base64", media_type: "image/png", data: "iVBORw0KGgo=" } }] }]);
@@ -344,6 +364,7 @@ const PAGES = [
   "/console/sessions/never-written-to",
   "/console/sessions/quiz-capitals/costs",
   "/console/sessions/trip-lisbon/rewind",
+  "/console/sessions/trip-lisbon/fork?seq=0",
   "/console/sessions/trip-lisbon/clear",
   "/console/sessions/trip-lisbon/delete",
   "/console/no-such-page",

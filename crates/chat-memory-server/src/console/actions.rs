@@ -115,7 +115,7 @@ pub(crate) async fn send(Session(session): Session, Posted { viewer, fields, .. 
 }
 
 /// The navigation back from a page about a session.
-fn crumbs(session: &SessionId) -> Markup {
+pub(crate) fn crumbs(session: &SessionId) -> Markup {
     html! { nav.crumbs aria-label="Breadcrumb" { a href="/console" { "Sessions" } " / " a dir="auto" href=(session_path(session, "")) { (session) } } }
 }
 

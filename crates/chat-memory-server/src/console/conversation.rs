@@ -162,6 +162,9 @@ impl View<'_> {
                             }
                         } }
                         @if let Some(at) = info.created_at.known() { div { dt { "Began" } dd { (when(at)) } } }
+                        @if let Some(origin) = info.forked_from() {
+                            div { dt { "Forked" } dd { "from " a dir="auto" href=(address_of(&origin.session, origin.seq)) { (origin.session) } ", record " (origin.seq) } }
+                        }
                         @if let Some(metadata) = &info.metadata {
                             div { dt { "Metadata" } dd { pre tabindex="0" { (serde_json::to_string_pretty(metadata).unwrap_or_default()) } } }
                         }
@@ -219,9 +222,10 @@ impl View<'_> {
                 }
             }
             @if self.viewer.may_write() {
-                section.card aria-labelledby="remove" {
-                    h2 id="remove" { "Remove" }
+                section.card aria-labelledby="change" {
+                    h2 id="change" { "Change" }
                     ul.links {
+                        li { a href=(self.path("/fork")) { "Fork the session…" } }
                         li { a href=(self.path("/rewind")) { "Take back the last turn…" } }
                         li { a href=(self.path("/clear")) { "Clear the session…" } }
                         li { a href=(self.path("/delete")) { "Delete the session…" } }
@@ -239,6 +243,7 @@ fn said(done: &str) -> Option<&'static str> {
         "taken-back" => Some("The last turn was taken back."),
         "taken-back-from" => Some("The record and all that followed were taken back."),
         "cleared" => Some("The session was cleared."),
+        "forked" => Some("This session was forked."),
         "entitled" => Some("The title was changed."),
         _ => None,
     }

@@ -99,7 +99,8 @@ impl MessageView {
                 @if let Whole::Session(session) = &self.whole {
                     a href=(session_path(session, &format!("/records/{}", record.seq))) aria-label=(format!("JSON of record {}", record.seq)) { "JSON" }
                     @if self.may_write {
-                        a href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from record {} on", record.seq)) { "Take back from here…" }
+                        a.act href=(session_path(session, &format!("/fork?seq={}", record.seq))) aria-label=(format!("Fork at record {}", record.seq)) { "Fork…" }
+                        a.act href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from record {} on", record.seq)) { "Take back from here…" }
                     }
                 }
             }

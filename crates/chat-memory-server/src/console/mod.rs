@@ -16,6 +16,7 @@ mod cost_pages;
 mod costs;
 mod events;
 mod export;
+mod fork;
 mod form;
 mod login;
 mod markdown;
@@ -48,6 +49,7 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route(&session("/rewind"), get(actions::ask_to_take_back).post(actions::take_back))
         .route(&session("/clear"), get(actions::ask_to_clear).post(actions::clear))
         .route(&session("/delete"), get(actions::ask_to_delete).post(actions::delete))
+        .route(&session("/fork"), get(fork::ask).post(fork::fork))
         .route(&session("/go"), get(place::go))
         .route(&session("/title"), post(actions::entitle).get(actions::to_session))
         .route(&session("/costs"), get(cost_pages::of_session))
