@@ -52,7 +52,7 @@ Each text you type is a question. It is stored together with its answer, in one 
 the middle of an answer, or a broken connection, nothing of the turn is stored, and /retry asks again. Ctrl-C at the prompt discards the text; \
 pressed twice, it ends the chat, and so do Ctrl-D and /quit. Run it again with the session's id to continue.
 
-Commands: /help, /new, /undo, /retry, /title, /sessions and /quit. /undo hides the last turn, as `rewind` does; /retry puts the new \
+Commands: /help, /new, /undo, /retry, /title, /sessions, /fork and /quit. /undo hides the last turn, as `rewind` does; /retry puts the new \
 answer in the place of the old one, in one append. Both are refused if another program wrote to the session in the meantime.
 
 On a terminal, Alt-Enter or Ctrl-J begins a new line, and a paste of several lines is one question. Earlier questions are kept in \
@@ -337,6 +337,7 @@ impl Chat<'_> {
             Line::Title(title) => self.title(title).await?,
             Line::Sessions(None) => self.list_sessions().await?,
             Line::Sessions(Some(which)) => self.switch(&which).await?,
+            Line::Fork(up_to) => self.fork(up_to).await?,
             Line::Quit => {}
             Line::Unknown(text) => {
                 return Err(Failure::usage(format!(

@@ -346,6 +346,25 @@ fn usage_is_reported_where_the_endpoint_knows_it() {
 }
 
 #[test]
+fn fork_continues_in_a_copy() {
+    let (server, place) = answering(|_| chunked(&stream(&["Answer"]), 1000));
+    place.run_with(&["chat", "s", "--model", "m", "--owner", "ada"], "One\nTwo\n").done();
+    let ran = place.run_with(&["chat", "s", "--model", "m", "--owner", "ada"], "/fork 0\nThree\n");
+    assert!(ran.err.contains("forked s up to record 0 (1 record)"), "{}", ran.err);
+    let contents = |session: &str| -> Vec<Value> {
+        place.messages(session).into_iter().map(|mut message| message["content"].take()).collect()
+    };
+    assert_eq!(contents("s"), ["One", "Answer", "Two", "Answer"]);
+    let listed = place.run(&["sessions", "--owner", "ada", "--json"]).done();
+    let infos = listed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let fork = infos.into_iter().find(|info| info["id"] != "s").expect("the fork is listed");
+    assert_eq!(fork["metadata"]["forked_from"], json!({"session": "s", "seq": 0}));
+    assert_eq!(contents(fork["id"].as_str().expect("an id")), ["One", "Answer", "Three", "Answer"]);
+    assert_eq!(server.requests().len(), 3);
+    place.run_with(&["chat", "empty", "--model", "m"], "/fork\n").fails(2, &["it has no messages"]);
+}
+
+#[test]
 fn scripts_may_undo_and_retry() {
     let answers = std::sync::atomic::AtomicUsize::new(0);
     let (server, place) = answering(move |_| {

@@ -17,6 +17,8 @@ pub enum Line {
     Title(Option<String>),
     /// List the sessions, or continue this one.
     Sessions(Option<String>),
+    /// Continue in a copy of the session, up to the record with this number.
+    Fork(Option<u64>),
     /// End the chat.
     Quit,
     /// An unknown command.
@@ -31,6 +33,7 @@ pub const COMMANDS: &[(&str, &str, &str)] = &[
     ("/retry", "", "ask the last question again; the new answer replaces the old one"),
     ("/title", "[TEXT]", "name the session, or print its name"),
     ("/sessions", "[N|ID]", "list the sessions, or continue one of them"),
+    ("/fork", "[N]", "continue in a copy of the session, up to record N"),
     ("/quit", "", "end the chat; so does Ctrl-D"),
     ("//…", "", "a question that begins with /"),
 ];
@@ -49,6 +52,8 @@ impl Line {
         match (name, argument) {
             ("title", title) => Self::Title(title),
             ("sessions", session) => Self::Sessions(session),
+            ("fork", None) => Self::Fork(None),
+            ("fork", Some(seq)) => seq.parse().map_or(Self::Unknown(text), |seq| Self::Fork(Some(seq))),
             ("help" | "h" | "?", None) => Self::Help,
             ("new", None) => Self::New,
             ("undo", None) => Self::Undo,
@@ -87,6 +92,8 @@ mod tests {
         assert_eq!((read("/help"), read("/?"), read("/quit "), read("/exit")), (Line::Help, Line::Help, Line::Quit, Line::Quit));
         assert_eq!((read("/title"), read("/title  A trip ")), (Line::Title(None), Line::Title(Some("A trip".into()))));
         assert_eq!(read("/sessions 3"), Line::Sessions(Some("3".into())));
+        assert_eq!((read("/fork"), read("/fork 12")), (Line::Fork(None), Line::Fork(Some(12))));
+        assert_eq!(read("/fork Rome"), Line::Unknown("/fork Rome".into()));
         assert_eq!(read("/model gpt"), Line::Unknown("/model".into()));
         assert_eq!(read("/undo 3"), Line::Unknown("/undo 3".into()), "it removes one turn, not three");
         for (typed, asked) in
@@ -100,7 +107,7 @@ mod tests {
     #[test]
     fn every_listed_command_is_known() {
         for (name, argument, _) in COMMANDS.iter().filter(|(name, ..)| *name != "//…") {
-            let line = Line::read(format!("{name} {}", if argument.is_empty() { "" } else { "x" }));
+            let line = Line::read(format!("{name} {}", if argument.is_empty() { "" } else { "7" }));
             assert!(!matches!(line, Line::Ask(_) | Line::Unknown(_)), "{name}: {line:?}");
         }
     }

@@ -2,8 +2,8 @@
 
 use chat_memory::backend::check_title;
 use chat_memory::memory::{Omitted, recall_records};
-use chat_memory::store::{History, Load, Reach, SessionInfo, SessionOrder, SessionQuery, SessionUpdate};
-use chat_memory::{Append, Content, Entry, Error, ErrorKind, Message, Role, SessionId};
+use chat_memory::store::{Fork, History, Load, Reach, SessionInfo, SessionOrder, SessionQuery, SessionUpdate};
+use chat_memory::{Append, ChatStoreExt as _, Content, Entry, Error, ErrorKind, Message, Role, SessionId};
 
 use super::{Chat, Waiting, count};
 use crate::commands::session_id;
@@ -194,6 +194,19 @@ impl Chat<'_> {
     /// Starts a new session.
     pub(super) async fn start_new(&mut self) -> Result<(), Failure> {
         self.change(SessionId::random()).await
+    }
+
+    /// Continues in a copy of the session.
+    pub(super) async fn fork(&mut self, up_to: Option<u64>) -> Result<(), Failure> {
+        let new = SessionId::random();
+        let mut fork = up_to.map_or_else(Fork::new, |seq| Fork::new().up_to(seq));
+        if let Some(owner) = &self.owner {
+            fork = fork.with_owner(owner.clone());
+        }
+        let forked = self.unless_interrupted(self.store.fork(&self.session, &new, &fork)).await?;
+        self.app.add_cost(forked.cost);
+        say(format_args!("forked {} up to record {} ({})", self.session, forked.seq, count(forked.records, "record")));
+        self.change(new).await
     }
 
     async fn change(&mut self, session: SessionId) -> Result<(), Failure> {
