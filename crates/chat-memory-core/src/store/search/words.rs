@@ -276,7 +276,7 @@ mod tests {
         let text = format!("{}\n\n the  needle\tis here {}", "hay ".repeat(100), "straw ".repeat(100));
         let shown = marked("needle", &text).expect("found");
         assert!(shown.starts_with("…hay hay") && shown.contains(" the [needle] is here straw"), "{shown}");
-        assert!(shown.ends_with("straw…") || shown.ends_with("s…") || shown.contains("stra"), "{shown}");
+        assert!(shown.ends_with('…'), "{shown}");
         assert!(shown.chars().count() < SNIPPET + 10 && !shown.contains('\n'), "{shown}");
         assert_eq!(Snippet::of("", &[]).text, "");
     }
