@@ -19,10 +19,14 @@ pub fn tests() -> Result<Command> {
     Ok(command)
 }
 
-/// Takes the screenshots and prints where they are.
+/// Takes the screenshots and prints where they are. One of them is the README's.
 pub fn screenshots() -> Result {
     let into = target().join("screenshots");
-    run(node()?.arg("screenshots.mjs").arg(into))
+    run(node()?.arg("screenshots.mjs").arg(&into))?;
+    let (picture, readmes) = (into.join("session-unfolded-light.png"), root().join("docs").join("console.png"));
+    std::fs::copy(&picture, &readmes).map_err(|e| format!("cannot copy {} to {}: {e}.", picture.display(), readmes.display()))?;
+    println!("{} is the README's picture", readmes.display());
+    Ok(())
 }
 
 /// Node in the tests' folder, with everything the tests need: a browser, their packages, and the program.

@@ -98,18 +98,26 @@ pub(crate) async fn search(viewer: Viewer, Params(wanted): Params<Wanted>) -> Re
 fn form(wanted: &Wanted) -> Markup {
     html! {
         form.search method="get" action="/console/search" {
-            label for="words" { "Words" }
-            input type="search" id="words" name="q" dir="auto" value=(wanted.q) maxlength="1024" autocomplete="off" autofocus[wanted.is_empty()];
+            div.field.words {
+                label for="words" { "Words" }
+                input type="search" id="words" name="q" dir="auto" value=(wanted.q) maxlength="1024" autocomplete="off" autofocus[wanted.is_empty()];
+            }
             @if wanted.session.is_empty() {
-                label for="of" { "Owner" }
-                input id="of" name="owner" dir="auto" value=(wanted.owner) maxlength="512" autocomplete="off" spellcheck="false";
+                div.field {
+                    label for="of" { "Owner" }
+                    input id="of" name="owner" dir="auto" value=(wanted.owner) maxlength="512" autocomplete="off" spellcheck="false";
+                }
             } @else {
                 input type="hidden" name="session" value=(wanted.session);
             }
-            label for="since" { "From" }
-            input type="date" id="since" name="since" value=(wanted.since);
-            label for="until" { "Before" }
-            input type="date" id="until" name="until" value=(wanted.until);
+            div.field {
+                label for="since" { "From" }
+                input type="date" id="since" name="since" value=(wanted.since);
+            }
+            div.field {
+                label for="until" { "Before" }
+                input type="date" id="until" name="until" value=(wanted.until);
+            }
             label.check { input type="checkbox" name="titles" value="true" checked[wanted.titles]; " Only titles, ids and owners" }
             button.primary type="submit" { "Search" }
         }
