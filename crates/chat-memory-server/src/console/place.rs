@@ -151,7 +151,7 @@ async fn since(store: &dyn ChatStore, session: &SessionId, time: Timestamp) -> R
 
 #[cfg(test)]
 mod tests {
-    use chat_memory::store::{Append, ChatStoreExt as _, InMemoryStore};
+    use chat_memory::store::{Append, InMemoryStore};
     use chat_memory::{Entry, Message};
 
     use super::*;
