@@ -196,11 +196,11 @@ mod tests {
     #[tokio::test]
     async fn date_leads_to_its_first_record() {
         let (store, session) = (InMemoryStore::new(), SessionId::random());
-        for n in 0..50_i64 {
+        for n in 1..=50_i64 {
             let append = Append::new([Message::user(n.to_string())]).sent_at([Some(Timestamp::from_millis(n * 1_000))]);
             store.append(&session, &append).await.expect("in memory");
         }
-        for (millis, expected) in [(-5, 0), (0, 0), (17_000, 17), (17_001, 18), (99_000, 50)] {
+        for (millis, expected) in [(-5, 0), (1_000, 0), (17_000, 16), (17_001, 17), (99_000, 50)] {
             assert_eq!(since(&store, &session, Timestamp::from_millis(millis)).await.expect("in memory"), expected);
         }
     }

@@ -1,6 +1,6 @@
 //! Load: reads pages of the log from its newest record backwards, following its rewinds.
 
-use crate::common::timing::{LONGEST_LOAD, PURGED_AT_AGE};
+use crate::common::timing::{LONGEST_LOAD, PURGED_AFTER, PURGED_AT_AGE};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::cached_tail::CachedTail;
@@ -17,7 +17,10 @@ const MOST_OF_A_PAGE: u64 = 10_000;
 
 /// How often a load starts again because it saw only some of the records of a transaction. DynamoDB writes them within moments of
 /// each other, though a query may see one before another; what is missing after that is lost.
-const MOST_TORN: u32 = 20;
+pub(super) const MOST_TORN: u32 = 20;
+
+/// The longest wait before it starts again, in milliseconds.
+pub(super) const TORN_MS: f64 = 20.0;
 
 /// The result of one pass of a load, which starts again if a clear overtakes it.
 enum Step {
@@ -61,7 +64,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
                 Ok(Step::Torn) => {
                     (torn, eventual) = (torn + 1, false);
-                    retry.wait(20.0).await;
+                    retry.wait(TORN_MS).await;
                 }
                 Ok(Step::Again(stub)) => {
                     (before, eventual) = (stub, false);
@@ -275,7 +278,7 @@ struct Above {
     /// record that began this one, or below a rewind that takes that back.
     began: Option<Timestamp>,
     may_have_hole_below: bool,
-    /// The number of the first record that was written with it, and when both expire: until then neither is purged.
+    /// The number of the first record that was written with it, and when both expire.
     group: Option<(u64, Option<Timestamp>)>,
 }
 
@@ -290,13 +293,23 @@ impl Above {
 
     /// Whether the missing record below it was written with it.
     fn misses(&self, wanted: u64, now: Timestamp) -> bool {
-        self.group.is_some_and(|(first, expires_at)| first <= wanted && wanted < self.seq && expires_at.is_none_or(|at| at > now))
+        self.group.is_some_and(|(first, expires_at)| first <= wanted && wanted < self.seq && is_kept(expires_at, now))
     }
 }
 
-/// Whether the missing record above this one was written with it. Once they have expired, they may be purged in any order.
+/// Whether the missing record above this one was written with it.
 fn misses_next(head: &Head, now: Timestamp) -> bool {
-    head.group.is_some_and(|(_, last)| head.seq < last) && head.expires_at.is_none_or(|at| at > now)
+    kept_group(head, now).is_some_and(|(_, last)| head.seq < last)
+}
+
+/// The numbers of the records that were written with this one, until they may be purged, in any order.
+pub(super) fn kept_group(head: &Head, now: Timestamp) -> Option<(u64, u64)> {
+    head.group.filter(|_| is_kept(head.expires_at, now))
+}
+
+/// Whether TTL cannot have purged a record with this expiry.
+fn is_kept(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_none_or(|at| at + PURGED_AFTER > now)
 }
 
 /// A gap is the work of TTL if the record above it has an expiry or followed one that had, and if the missing records are old

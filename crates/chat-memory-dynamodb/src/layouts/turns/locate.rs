@@ -1,9 +1,11 @@
 //! Looks up the log before an append: where it ends, and whether the append has already landed.
 
+use std::collections::BTreeSet;
+
 use super::append::{Attempt, Located};
 use super::cached_tail::CachedTail;
 use super::item::{self, Head};
-use super::load::refuse_list;
+use super::load::{MOST_TORN, TORN_MS, kept_group, refuse_list};
 use super::{Retry, Rule, Turns, retry};
 use crate::common::names::{MAX_SEQ, records, seq_of, whole};
 use crate::common::timing::CLOCK_SKEW;
@@ -12,6 +14,33 @@ use chat_memory_core::Timestamp;
 use chat_memory_core::backend::Moment;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{AppendId, Cost, Identity, KEY_LIFETIME};
+
+/// What a lookup reads, to notice a transaction of which it sees only some records: the one that it looks for may be another.
+struct Seen {
+    /// The lowest number that the lookup reads.
+    low: u64,
+    numbers: Vec<u64>,
+    groups: BTreeSet<(u64, u64)>,
+}
+
+impl Seen {
+    fn from(low: u64) -> Self {
+        Self { low, numbers: Vec::new(), groups: BTreeSet::new() }
+    }
+
+    fn add(&mut self, head: &Head, now: Timestamp) {
+        self.numbers.push(head.seq);
+        self.groups.extend(kept_group(head, now));
+    }
+
+    fn is_torn(&self) -> bool {
+        self.groups.iter().any(|(first, last)| {
+            let wanted = *first.max(&self.low)..=*last;
+            let seen = self.numbers.iter().filter(|seq| wanted.contains(seq)).count() as u64;
+            seen < wanted.end() + 1 - wanted.start()
+        })
+    }
+}
 
 impl<T: Table, C: Clock> Turns<T, C> {
     /// Where to start: from what is cached if that is enough, else from a lookup in the log.
@@ -54,7 +83,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         };
         // The record before shows whether the log ends here; an empty response would not.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), from.saturating_sub(1), MAX_SEQ) };
-        let (mut after, mut end) = (None, None::<CachedTail>);
+        let (mut after, mut end, mut torn) = (None, None::<CachedTail>, 0);
+        let mut seen = Seen::from(from.saturating_sub(1));
         loop {
             let asked_at = self.clock.now();
             let page = retry!(retry, self.table.page(&range, after.as_deref(), &mut attempt.cost))?;
@@ -65,12 +95,19 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 if head.append_id == attempt.record.append_id && head.seq >= from {
                     return Ok(Located::Landed(head));
                 }
+                seen.add(&head, asked_at.wall);
                 end = Some(CachedTail::after(&head, asked_at));
             }
             after = page.after;
-            if after.is_none() {
+            if after.is_some() {
+                continue;
+            }
+            if !seen.is_torn() || torn == MOST_TORN {
                 break;
             }
+            self.known.recent_ids.forget(&attempt.pk);
+            (end, torn, seen) = (None, torn + 1, Seen::from(from.saturating_sub(1)));
+            retry.wait(TORN_MS).await;
         }
         let tail = match end {
             Some(tail) => tail,
@@ -105,6 +142,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         // The record before as well: it shows whether this is still the same log.
         let range = Range { newest_first: false, ..records(attempt.pk.clone(), next.saturating_sub(1), MAX_SEQ) };
         let (mut after, mut end) = (None, None::<CachedTail>);
+        let mut seen = Seen::from(next.saturating_sub(1));
         let mut asked_at;
         loop {
             asked_at = self.clock.now();
@@ -123,12 +161,17 @@ impl<T: Table, C: Clock> Turns<T, C> {
                         return Ok(Some(Located::Landed(head)));
                     }
                 }
+                seen.add(&head, asked_at.wall);
                 end = Some(CachedTail::after(&head, asked_at));
             }
             after = page.after;
             if after.is_none() {
                 break;
             }
+        }
+        if seen.is_torn() {
+            self.known.recent_ids.forget(&attempt.pk);
+            return Ok(None);
         }
         let end = match end {
             Some(end) => end,
@@ -146,11 +189,30 @@ impl<T: Table, C: Clock> Turns<T, C> {
     /// Searches backwards for the append's id, as far as the key's lifetime or the ticket's first attempt. Not by number: after a
     /// purge, numbers start lower again.
     async fn search_back(&self, attempt: &mut Attempt<'_>, now: Timestamp, retry: &mut Retry<'_, C>) -> Result<Located, Error> {
+        let mut torn = 0;
+        loop {
+            match self.try_search_back(attempt, now, torn < MOST_TORN, retry).await? {
+                Some(found) => return Ok(found),
+                None => torn += 1,
+            }
+            retry.wait(TORN_MS).await;
+        }
+    }
+
+    /// Searches backwards once; `None` if it saw only some of the records that one transaction is writing.
+    async fn try_search_back(
+        &self,
+        attempt: &mut Attempt<'_>,
+        now: Timestamp,
+        may_be_torn: bool,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<Option<Located>, Error> {
         let (oldest, is_key) = match attempt.append.identity() {
             Identity::Ticket(ticket) => (ticket.first_tried().min(now), false),
             _ => (now - KEY_LIFETIME, true),
         };
         let asked_at = self.clock.now();
+        let mut seen = Seen::from(0);
         let mut range = records(attempt.pk.clone(), 0, MAX_SEQ);
         // The repeat usually comes soon after the first attempt, so the first page is small.
         range.limit = Some(8);
@@ -162,13 +224,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 let head = self.head_of(item, attempt.record.append_id)?;
                 end.get_or_insert_with(|| CachedTail::after(&head, asked_at));
                 if head.append_id == attempt.record.append_id && (head.created_at > oldest || !is_key) {
-                    return Ok(Located::Landed(head));
+                    return Ok(Some(Located::Landed(head)));
                 }
+                seen.add(&head, asked_at.wall);
                 // Its own id here belongs to a key's use over a day ago, which no longer counts.
                 if head.append_id != attempt.record.append_id {
                     ids.push((head.append_id, head.created_at));
                 }
                 if head.created_at <= oldest - CLOCK_SKEW {
+                    seen.low = head.seq;
                     break 'pages;
                 }
             }
@@ -178,12 +242,15 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 break;
             }
         }
+        if may_be_torn && seen.is_torn() {
+            return Ok(None);
+        }
         let tail = end.unwrap_or_else(|| CachedTail::empty(asked_at));
         if is_key {
             self.known.recent_ids.start(&attempt.pk, &tail, &ids);
         }
         attempt.may_be_from = Some(tail.next);
-        Ok(Located::End(tail))
+        Ok(Some(Located::End(tail)))
     }
 
     /// Decodes a record found by a lookup: all of it if it is the wanted append, else only what the next append needs. So damaged

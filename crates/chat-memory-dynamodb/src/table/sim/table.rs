@@ -61,6 +61,8 @@ pub(crate) struct World<W> {
     pub(crate) item_bytes: usize,
     /// Items that one transaction has just written, and up to which step a page may show only some of them.
     pub(crate) torn: Option<(Vec<Key>, u64)>,
+    /// Whether anyone has seen one of the transaction's items.
+    pub(crate) torn_is_seen: bool,
     late: Vec<(i64, (usize, Write))>,
     page: usize,
     watch: W,
@@ -89,6 +91,7 @@ impl<W: Watch> World<W> {
             step: 0,
             broken: None,
             torn: None,
+            torn_is_seen: false,
             faults,
             skew_ms,
             ttl: None,
@@ -113,6 +116,8 @@ impl<W: Watch> World<W> {
     /// Lets time pass; delayed writes arrive on the way, and TTL purges.
     pub(crate) fn pass(&mut self, ms: i64) {
         self.step += 1;
+        // A transaction becomes visible within moments.
+        self.torn.take_if(|_| ms > 1_000);
         let until = self.now_ms + ms;
         while let Some(next) = (0..self.late.len()).filter(|n| self.late[*n].0 <= until).min_by_key(|n| self.late[*n].0) {
             let (due, sent) = self.late.swap_remove(next);
@@ -127,15 +132,33 @@ impl<W: Watch> World<W> {
         }
     }
 
-    /// Some of the items that a transaction has just written: a page may show one before another.
+    /// Some of the items that a transaction has just written: a page may show one before another. An item that was seen once stays.
     fn unseen(&mut self) -> Vec<Key> {
-        let step = self.step;
-        let Some((keys, _)) = self.torn.take_if(|(_, until)| step > *until).map_or_else(|| self.torn.clone(), |_| None) else {
+        let Some((keys, until)) = self.torn.take() else { return Vec::new() };
+        if self.step > until {
             return Vec::new();
-        };
+        }
+        let mut unseen = keys.clone();
+        unseen.retain(|_| self.rng.bool());
         // One is seen at least: a transaction of which nothing is seen yet has not begun.
-        let seen = self.rng.usize(..keys.len());
-        keys.into_iter().enumerate().filter(|(n, _)| *n != seen && self.rng.bool()).map(|(_, key)| key).collect()
+        if unseen.len() == keys.len() && !self.torn_is_seen {
+            unseen.remove(self.rng.usize(..unseen.len()));
+        }
+        self.torn_is_seen = true;
+        if !unseen.is_empty() {
+            self.torn = Some((unseen.clone(), until));
+        }
+        unseen
+    }
+
+    /// Notes that a request found this item, so that every later one finds it.
+    fn found(&mut self, key: &Key) {
+        if let Some((keys, _)) = &mut self.torn {
+            let before = keys.len();
+            keys.retain(|unseen| unseen != key);
+            self.torn_is_seen |= keys.len() < before;
+        }
+        self.torn.take_if(|(keys, _)| keys.is_empty());
     }
 
     /// The items that TTL may purge by now.
@@ -149,6 +172,7 @@ impl<W: Watch> World<W> {
     /// Delivers everything that is still in flight.
     pub(crate) fn settle(&mut self) {
         self.pass(SIGNATURE_MS);
+        self.torn = None;
         assert!(self.late.is_empty(), "nothing may arrive after its signature's end");
     }
 
@@ -158,6 +182,10 @@ impl<W: Watch> World<W> {
             Write::Delete(key, _) | Write::Update(Update { key, .. }) => key,
         };
         let old = self.items.get(key).cloned();
+        self.found(key);
+        if let Write::Create(NewItem { precondition: Some((key, _)), .. }) = &write {
+            self.found(key);
+        }
         let answer = match &write {
             Write::Create(new) => Answer::Created(self.create(new)),
             Write::Put(item, conditions) => {

@@ -71,7 +71,7 @@ impl Watch for Log {
             }
             if let [_, _, ..] = group[..] {
                 let keys = group.iter().map(|item| item.key.clone()).collect();
-                world.torn = Some((keys, world.step + TORN_STEPS));
+                (world.torn, world.torn_is_seen) = (Some((keys, world.step + TORN_STEPS)), false);
             }
         }
     }
