@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::num::NonZero;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::Place;
 
 /// A terminal of 80 columns and 40 rows.
@@ -48,6 +50,7 @@ impl Terminal {
     /// Reads one byte; returns false at the end. Answers the question for the cursor's place, as terminals do.
     fn read(&mut self) -> bool {
         let mut byte = [0];
+        self.wait_for_output();
         if self.child.stdout.as_mut().expect("piped").read(&mut byte).expect("readable") == 0 {
             return false;
         }
@@ -58,6 +61,14 @@ impl Terminal {
             self.type_(&format!("\u{1b}[{};{}R", row + 1, column + 1));
         }
         true
+    }
+
+    /// Fails where nothing comes for minutes, since a test that waits for ever says nothing.
+    fn wait_for_output(&self) {
+        let output = self.child.stdout.as_ref().expect("piped");
+        let longest = Timespec { tv_sec: 300, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&longest)).expect("a pipe can be polled");
+        assert!(ready > 0, "nothing was printed for 5 minutes after {}{}", self.printed, String::from_utf8_lossy(&self.new));
     }
 
     /// Waits until this is printed, after what was waited for before.
