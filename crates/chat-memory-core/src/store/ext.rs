@@ -17,10 +17,10 @@ use crate::session::{Owner, SessionId};
 
 /// How often an append whose outcome is unknown is repeated with its ticket. Each attempt has the store's own retries and
 /// deadline.
-const REPEATS: u32 = 3;
+pub(super) const REPEATS: u32 = 3;
 
 /// The delay before the first repeat; it grows with each repeat.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// How many messages a page of a stream has at least.
 const PAGE: usize = 100;

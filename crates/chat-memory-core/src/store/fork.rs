@@ -1,9 +1,8 @@
 //! Forks: a new session that begins with the records of another.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
+use super::ext::{PAUSE, REPEATS};
 use super::{Append, AppendId, Appended, ChatStore, Cost, History, Load, Position, Record, SessionInfo};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
@@ -11,12 +10,6 @@ use crate::timestamp::Timestamp;
 
 /// The field of a fork's session metadata that names its [`Origin`]: `{"session": "trip", "seq": 12}`.
 pub const FORKED_FROM: &str = "forked_from";
-
-/// How often a fork whose outcome is unknown is repeated.
-const REPEATS: u32 = 3;
-
-/// The delay before the first repeat; it grows with each repeat.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// How to fork a session: up to which record, and what the new session is called.
 ///
@@ -268,7 +261,8 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
     Ok(Forked { seq, records, entries, position, repeated: appended.repeated, cost })
 }
 
-/// Appends several records and, if the outcome is unknown, repeats that a few times.
+/// Appends several records and, if the outcome is unknown, repeats that as [`append_with_retry`](super::ChatStoreExt::append_with_retry)
+/// does.
 async fn append_all_with_retry<S: ChatStore + ?Sized>(
     store: &S,
     session: &SessionId,
