@@ -25,16 +25,16 @@ use crate::window::WindowOptions;
 
 mod command;
 mod editor;
+mod input;
 mod interrupts;
 mod markdown;
 mod questions;
 mod session;
 
 use command::Line;
-use editor::Editor;
+use input::Input;
 use interrupts::Interrupts;
 use markdown::Highlighter;
-use questions::{Questions, Typed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -203,14 +203,6 @@ struct Done {
     reported: u64,
 }
 
-/// Where the questions come from.
-enum Input {
-    /// A terminal, with a line editor.
-    Editor(Box<Editor>),
-    /// Lines, from a terminal or not.
-    Lines(Questions),
-}
-
 struct Chat<'a> {
     app: &'a App,
     store: &'a dyn ChatStore,
@@ -237,21 +229,14 @@ struct Chat<'a> {
 impl Chat<'_> {
     /// Answers questions from standard input, until it ends.
     async fn converse(&mut self, keeps_history: bool) -> Result<(), Failure> {
-        let mut input = if self.edits_lines() {
-            Input::Editor(Box::new(Editor::new(keeps_history, self.app.out.colours)))
-        } else {
-            Input::Lines(Questions::of_stdin())
-        };
-        let terminal = match &input {
-            Input::Editor(_) => true,
-            Input::Lines(questions) => questions.terminal,
-        };
+        let mut input = Input::new(self.app, keeps_history);
+        let terminal = input.is_terminal();
         self.is_terminal = terminal && !self.app.json();
         if self.is_terminal {
             self.show_session().await?;
         }
         let mut told = Omitted::default();
-        while let Some(text) = self.next(&mut input).await? {
+        while let Some(text) = input.next(self.app, &self.interrupts).await? {
             if text.trim().is_empty() {
                 continue;
             }
@@ -259,7 +244,7 @@ impl Chat<'_> {
             if line == Line::Quit {
                 break;
             }
-            let edits_lines = matches!(input, Input::Editor(_));
+            let edits_lines = input.edits_lines();
             match self.obey(line, edits_lines).await {
                 Ok(None) => {}
                 Ok(Some(left_out)) => {
@@ -285,46 +270,6 @@ impl Chat<'_> {
         Ok(())
     }
 
-    /// Whether to edit lines: both sides are a terminal that can.
-    fn edits_lines(&self) -> bool {
-        let can = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb") || cfg!(windows);
-        can && !self.app.json() && io::stdin().is_terminal() && io::stdout().is_terminal()
-    }
-
-    /// The next text; `None` at the end.
-    async fn next(&self, input: &mut Input) -> Result<Option<String>, Failure> {
-        let cannot = |e: io::Error| Failure::other(format!("standard input cannot be read: {e}"));
-        let questions = match input {
-            Input::Editor(editor) => return tokio::task::block_in_place(|| edited(editor)).map_err(cannot),
-            Input::Lines(questions) => questions,
-        };
-        let mut sign = ">";
-        loop {
-            if questions.terminal {
-                self.prompt(sign);
-            }
-            let typed = tokio::select! {
-                typed = questions.next() => typed,
-                () = self.interrupts.next() => None,
-            };
-            let Some(typed) = typed else {
-                if questions.terminal {
-                    say("");
-                }
-                return Ok(None);
-            };
-            match typed.map_err(cannot)? {
-                Typed::Whole(text) => return Ok(Some(text)),
-                Typed::Open { pasted } => {
-                    if let Some(lines) = pasted {
-                        say(format_args!("({lines} lines were pasted; Enter sends them)"));
-                    }
-                    sign = "…";
-                }
-            }
-        }
-    }
-
     /// Does what a line asks for; returns what the model was not shown, if it was asked.
     async fn obey(&mut self, line: Line, edits_lines: bool) -> Result<Option<Omitted>, Failure> {
         self.interrupts.forget();
@@ -346,12 +291,6 @@ impl Chat<'_> {
             }
         }
         Ok(None)
-    }
-
-    fn prompt(&self, sign: &str) {
-        let mut err = io::stderr().lock();
-        let _ = write!(err, "{} ", self.app.style().author(chat_memory::Role::User, sign));
-        let _ = err.flush();
     }
 
     /// Waits for the result, unless the user interrupts.
@@ -522,22 +461,6 @@ impl Done {
             self.tokens.0 += of_prompt;
             self.tokens.1 += of_answer;
             self.reported += 1;
-        }
-    }
-}
-
-/// A text from the editor; `None` at the end, and for a second Ctrl-C in a row.
-fn edited(editor: &mut Editor) -> io::Result<Option<String>> {
-    let mut discarded = false;
-    loop {
-        match editor.read()? {
-            editor::Typed::Text(text) => return Ok(Some(text)),
-            editor::Typed::End => return Ok(None),
-            editor::Typed::Discarded if discarded => return Ok(None),
-            editor::Typed::Discarded => {
-                say("(press Ctrl-C again, or Ctrl-D, to end the chat)");
-                discarded = true;
-            }
         }
     }
 }
