@@ -1,16 +1,15 @@
 //! Operations built on the store contract, for any store.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::TryFutureExt as _;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::fork::{self, Fork, ForkPlan, Forked};
 use super::new_entries::{AppendedNew, append_new};
 use super::owner::{self, OwnedSession, OwnerDeletion};
-use super::{Append, Appended, ChatStore, Load, PageCursor, Record, SessionInfo, SessionPage, SessionQuery};
+use super::pages::{self, ForwardCursor, ForwardPage};
+use super::{Append, Appended, ChatStore, Load, Record, SessionInfo, SessionPage, SessionQuery};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
@@ -21,15 +20,6 @@ pub(super) const REPEATS: u32 = 3;
 
 /// The delay before the first repeat; it grows with each repeat.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
-
-/// How many messages a page of a stream has at least.
-const PAGE: usize = 100;
-
-/// How many messages a page of a stream that reads a whole session has at least.
-const LARGE_PAGE: usize = 500;
-
-/// How many of its pages such a stream keeps. It reads the others twice.
-const KEPT_PAGES: usize = 4;
 
 /// Convenience methods for any store.
 #[async_trait]
@@ -86,7 +76,7 @@ pub trait ChatStoreExt: ChatStore {
     /// # Errors
     /// As [`ChatStore::load`]; then the stream ends.
     fn records_backwards<'a>(&'a self, session: &'a SessionId) -> BoxStream<'a, Result<Record, Error>> {
-        backwards(self, session, PAGE)
+        pages::backwards(self, session)
     }
 
     /// Streams the records of a session's view, oldest first, in pages of some 500 messages: for histories that do not fit into memory.
@@ -115,7 +105,18 @@ pub trait ChatStoreExt: ChatStore {
     /// # Errors
     /// As [`ChatStore::load`]; then the stream ends.
     fn records_forwards<'a>(&'a self, session: &'a SessionId) -> BoxStream<'a, Result<Record, Error>> {
-        forwards(self, session, LARGE_PAGE, KEPT_PAGES)
+        pages::forwards(self, session)
+    }
+
+    /// Returns a page of what [`records_forwards`](Self::records_forwards) streams: the first, or the one after another page. For callers
+    /// that cannot hold a stream, such as one whose next request may reach another process.
+    ///
+    /// The first page reads the whole session and has its four oldest pages in one; each further page reads some 500 messages again.
+    ///
+    /// # Errors
+    /// As [`ChatStore::load`].
+    async fn page_forwards(&self, session: &SessionId, after: Option<ForwardCursor>) -> Result<ForwardPage, Error> {
+        pages::page_forwards(self, session, after).await
     }
 
     /// Streams the pages of a list of sessions, from the query's cursor on.
@@ -319,69 +320,6 @@ pub trait ChatStoreExt: ChatStore {
 
 impl<S: ChatStore + ?Sized> ChatStoreExt for S {}
 
-/// The records of a session, newest first, in pages of at least `page` messages.
-fn backwards<'a, S: ChatStore + ?Sized>(
-    store: &'a S,
-    session: &'a SessionId,
-    page: usize,
-) -> BoxStream<'a, Result<Record, Error>> {
-    let pages = stream::try_unfold(Some(None), move |before: Option<Option<PageCursor>>| async move {
-        let Some(before) = before else { return Ok(None) };
-        let mut load = Load::last(page);
-        load.before = before;
-        let history = store.load(session, &load).await?;
-        let older = history.older().filter(|_| !history.records.is_empty());
-        let records = stream::iter(history.records.into_iter().rev().map(Ok));
-        Ok::<_, Error>(Some((records, older.map(Some))))
-    });
-    pages.try_flatten().boxed()
-}
-
-/// The records of a session, oldest first, in pages of at least `page` messages, of which the `kept` oldest stay in memory.
-fn forwards<'a, S: ChatStore + ?Sized>(
-    store: &'a S,
-    session: &'a SessionId,
-    page: usize,
-    kept: usize,
-) -> BoxStream<'a, Result<Record, Error>> {
-    let load = move |before: Option<PageCursor>| async move {
-        let mut load = Load::last(page);
-        load.before = before;
-        store.load(session, &load).await
-    };
-    let pages = stream::once(async move {
-        // From the newest page to the oldest, each with the cursor to read it again by.
-        let (mut released, mut pages) = (Vec::new(), VecDeque::new());
-        let mut before = None;
-        loop {
-            let history = load(before).await?;
-            let older = history.older().filter(|_| !history.records.is_empty());
-            // Leaves out of the newest page, if it is read again, what was appended meanwhile.
-            let at = &history.position;
-            let end = PageCursor::new(at.next(), at.next(), at.read_at());
-            pages.push_back((before.unwrap_or(end), history.records));
-            if pages.len() > kept.max(1) {
-                released.extend(pages.pop_front().map(|(before, _)| before));
-            }
-            if older.is_none() {
-                break;
-            }
-            before = older;
-        }
-        let kept = stream::iter(pages.into_iter().rev().map(|(_, records)| Ok::<_, Error>(records)));
-        let again = stream::iter(released.into_iter().rev().map(Ok::<_, Error>));
-        Ok::<_, Error>(kept.chain(again.and_then(move |before| load(Some(before)).map_ok(|history| history.records))))
-    });
-    let mut next = 0;
-    // After a rewind, a page that is read again reaches farther back, to records that came already.
-    let unseen = move |mut records: Vec<Record>| {
-        records.retain(|record| record.seq >= next);
-        next = records.last().map_or(next, |record| record.seq + 1);
-        stream::iter(records.into_iter().map(Ok))
-    };
-    pages.try_flatten().map_ok(unseen).try_flatten().boxed()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -423,70 +361,6 @@ mod tests {
         async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
             self.store.load(session, load).await
         }
-    }
-
-    /// A session of twenty records, of which a stream by pages of three has been read up to and with record 12.
-    #[tokio::test]
-    async fn records_backwards_follow_what_is_written_meanwhile() {
-        let text = |record: &Record| record.messages().next().map_or_else(String::new, Message::text);
-        let saying = |n: u64| Append::new([Message::user(n.to_string())]);
-        let nothing: &[u64] = &[];
-        let down = (0..=11_u64).rev().collect::<Vec<_>>();
-        for (meanwhile, rest) in
-            [("nothing", &down[..]), ("appends", &down), ("rewind", &down[7..]), ("clear", nothing), ("restart", nothing)]
-        {
-            let (store, session) = (InMemoryStore::new(), SessionId::random());
-            for n in 0..20 {
-                store.append(&session, &saying(n)).await.expect("in memory");
-            }
-            let mut records = backwards(&store, &session, 3);
-            for n in (12..20_u64).rev() {
-                let record = records.try_next().await.expect("in memory").expect("there are more");
-                assert_eq!((record.seq, text(&record)), (n, n.to_string()));
-            }
-            // The page that ends with record 11 was read already.
-            let held = records.try_next().await.expect("in memory").expect("there are more");
-            assert_eq!(held.seq, 11, "{meanwhile}");
-            match meanwhile {
-                "appends" => drop(store.append(&session, &saying(20)).await.expect("in memory")),
-                "rewind" => drop(store.rewind_to(&session, 5).await.expect("in memory")),
-                "clear" => drop(store.clear(&session).await.expect("in memory")),
-                "restart" => {
-                    store.clear(&session).await.expect("in memory");
-                    store.append(&session, &saying(20)).await.expect("in memory");
-                }
-                _ => {}
-            }
-            let left: Vec<_> = records.map_ok(|record| record.seq).try_collect().await.expect("in memory");
-            assert_eq!(left, rest.iter().copied().filter(|seq| *seq != 11).collect::<Vec<_>>(), "{meanwhile}");
-        }
-    }
-
-    /// A session of twenty records, of which a stream by pages of three that keeps one page has been read up to and with record 4.
-    #[tokio::test]
-    async fn records_forwards_follow_what_is_written_meanwhile() {
-        let saying = |n: u64| Append::new([Message::user(n.to_string())]);
-        let all: Vec<u64> = (0..20).collect();
-        for (meanwhile, rest) in [("nothing", &all[5..]), ("appends", &all[5..]), ("rewind", &all[5..9]), ("clear", &[])] {
-            let (store, session) = (InMemoryStore::new(), SessionId::random());
-            for n in 0..20 {
-                store.append(&session, &saying(n)).await.expect("in memory");
-            }
-            let mut records = forwards(&store, &session, 3, 1);
-            for n in 0..5 {
-                assert_eq!(records.try_next().await.expect("in memory").expect("there are more").seq, n);
-            }
-            match meanwhile {
-                "appends" => drop(store.append(&session, &saying(20)).await.expect("in memory")),
-                "rewind" => drop(store.rewind_to(&session, 9).await.expect("in memory")),
-                "clear" => drop(store.clear(&session).await.expect("in memory")),
-                _ => {}
-            }
-            let left: Vec<_> = records.map_ok(|record| record.seq).try_collect().await.expect("in memory");
-            assert_eq!(left, rest, "{meanwhile}");
-        }
-        let store = InMemoryStore::new();
-        assert!(store.records_forwards(&SessionId::random()).try_next().await.expect("in memory").is_none());
     }
 
     #[tokio::test]

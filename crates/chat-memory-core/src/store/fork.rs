@@ -52,6 +52,18 @@ impl Fork {
     pub fn with_key(self, key: impl Into<String>) -> Self {
         Self { key: Some(key.into()), ..self }
     }
+
+    /// Makes up the id of the new session, for a caller that does not care: from the key, if there is one, so that a repeat finds what the
+    /// first attempt created; otherwise at random.
+    ///
+    /// # Errors
+    /// None that is known: such an id is valid.
+    pub fn target_of(&self, session: &SessionId) -> Result<SessionId, Error> {
+        match &self.key {
+            Some(key) => SessionId::new(AppendId::of_key(session, key).to_string()),
+            None => Ok(SessionId::random()),
+        }
+    }
 }
 
 /// Where a fork comes from.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chat_memory::backend::check_title;
-use chat_memory::store::{AppendId, Fork, Forked};
+use chat_memory::store::{Fork, Forked};
 use chat_memory::{Owner, SessionId};
 
 use super::errors::{OfBody, OfKey, OfMatch, OfStore, OfValues};
@@ -42,13 +42,8 @@ pub async fn fork(
     JsonBody(body, held): JsonBody<ForkBody>,
 ) -> Result<Response, Problem> {
     let key = key.map(|Key(key)| key);
-    let to = match (body.to, &key) {
-        (Some(to), _) => at("/to", SessionId::new(to))?,
-        // A repeat must find the session that the first request made.
-        (None, Some(key)) => at("/to", SessionId::new(AppendId::of_key(&session, key).to_string()))?,
-        (None, None) => SessionId::random(),
-    };
-    let mut fork = Fork::new();
+    let mut fork = key.iter().fold(Fork::new(), Fork::with_key);
+    let to = at("/to", body.to.map_or_else(|| fork.target_of(&session), SessionId::new))?;
     if let Some(seq) = body.seq {
         fork = fork.up_to(seq);
     }
