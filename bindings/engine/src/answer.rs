@@ -17,6 +17,7 @@ pub struct Response(Content);
 enum Content {
     Value(Value),
     Loaded(Loaded),
+    Messages(MessagePage),
 }
 
 impl Response {
@@ -44,6 +45,12 @@ impl From<Loaded> for Response {
     }
 }
 
+impl From<MessagePage> for Response {
+    fn from(page: MessagePage) -> Self {
+        Self(Content::Messages(page))
+    }
+}
+
 /// The messages of a load, which are written straight from the store's: they may be many.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +60,24 @@ pub(crate) struct Loaded {
     pub(crate) position: String,
     pub(crate) cost: Value,
     pub(crate) messages: Vec<WrittenEntry>,
+}
+
+/// A page of an iteration over messages, written as those of a load are.
+#[derive(Serialize)]
+pub(crate) struct MessagePage {
+    pub(crate) messages: Vec<WrittenEntry>,
+    pub(crate) next: Option<String>,
+}
+
+/// Writes an error: `{"code", "message", "retryable", "ticket", "actual"}`.
+pub fn error(error: &Error) -> Value {
+    json!({
+        "code": error.kind().as_str(),
+        "message": error.to_string(),
+        "retryable": error.is_retryable(),
+        "ticket": error.ticket().map(ToString::to_string),
+        "actual": error.actual().map(ToString::to_string),
+    })
 }
 
 pub(crate) fn cost(cost: &Cost) -> Value {
@@ -122,6 +147,7 @@ pub(crate) fn info(info: &SessionInfo) -> Value {
         "metadata": info.metadata,
         "createdAt": info.created_at,
         "lastAt": info.last_at,
+        "forkedFrom": info.forked_from().map(|origin| json!({"session": origin.session.to_string(), "seq": origin.seq})),
     })
 }
 

@@ -2,9 +2,13 @@
 //! values. Each package turns its language's values into these, and writes classes, options and types around them.
 
 mod answer;
+mod fork;
+mod messages;
 mod open;
+mod owner;
 mod request;
+mod search;
 
-pub use answer::Response;
+pub use answer::{Response, error};
 pub use open::Setup;
 pub use request::Request;

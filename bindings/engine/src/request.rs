@@ -9,6 +9,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Loaded, Response};
+use crate::fork::ToFork;
+use crate::messages::ToIterate;
+use crate::owner::ToDeleteOwner;
+use crate::search::ToSearch;
 
 /// An operation with all its parameters.
 pub struct Request(Operation);
@@ -17,6 +21,11 @@ enum Operation {
     Append(ToAppend),
     Load(ToLoad),
     Records(ToRead),
+    Messages(ToIterate),
+    Search(ToSearch),
+    Fork(ToFork),
+    PlanFork(ToFork),
+    DeleteOwner(ToDeleteOwner),
     Rewind(ToRewind),
     Clear(Session),
     Delete(Session),
@@ -170,6 +179,11 @@ impl Request {
             "append" => Operation::Append(read(value)?),
             "load" => Operation::Load(read(value)?),
             "records" => Operation::Records(read(value)?),
+            "messages" => Operation::Messages(read(value)?),
+            "search" => Operation::Search(read(value)?),
+            "fork" => Operation::Fork(read(value)?),
+            "planFork" => Operation::PlanFork(read(value)?),
+            "deleteOwner" => Operation::DeleteOwner(read(value)?),
             "rewind" => Operation::Rewind(read(value)?),
             "clear" => Operation::Clear(read(value)?),
             "delete" => Operation::Delete(read(value)?),
@@ -191,8 +205,13 @@ impl Request {
     pub async fn run(self, store: &dyn ChatStore) -> Result<Response, Error> {
         let value = match self.0 {
             Operation::Load(it) => return it.run(store).await.map(Response::from),
+            Operation::Messages(it) => return it.run(store).await.map(Response::from),
             Operation::Append(it) => it.run(store).await?,
             Operation::Records(it) => it.run(store).await?,
+            Operation::Search(it) => it.run(store).await?,
+            Operation::Fork(it) => it.run(store).await?,
+            Operation::PlanFork(it) => it.plan(store).await?,
+            Operation::DeleteOwner(it) => it.run(store).await?,
             Operation::Rewind(it) => it.run(store).await?,
             Operation::Clear(it) => {
                 let cleared = store.clear(&SessionId::stored(it.session)?).await?;
@@ -229,8 +248,17 @@ impl Request {
     }
 }
 
+/// Reads parameters. An error names the parameter.
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    serde_json::from_value(value).map_err(|e| Error::invalid(format!("invalid request: {e}")))
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let cause = e.inner().to_string();
+        let cause = cause.strip_prefix("invalid type: ").or(cause.strip_prefix("invalid value: ")).unwrap_or(&cause);
+        let cause = cause.replace("expected usize", "expected a whole number").replace("expected u64", "expected a whole number");
+        match e.path().to_string() {
+            path if path == "." => Error::invalid(format!("invalid request: {cause}")),
+            path => Error::invalid(format!("invalid {path}: {cause}")),
+        }
+    })
 }
 
 impl ToAppend {

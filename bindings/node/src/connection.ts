@@ -81,8 +81,13 @@ export class Connection {
     const text = encode(request);
     const store = await this.#store();
     const answer = decode(await store.call(operation, text)) as { ok: Answer } | { error: NativeError };
-    if ("error" in answer) throw thrown(answer.error, this.#words);
+    if ("error" in answer) throw this.failure(answer.error);
     return answer.ok;
+  }
+
+  /** An error of the native part, in the user's words. */
+  failure(error: NativeError): ChatMemoryError {
+    return thrown(error, this.#words);
   }
 }
 
@@ -212,7 +217,8 @@ export function converted(error: unknown, words: Words | undefined): unknown {
   return thrown((JSON.parse(error.message) as { error: NativeError }).error, words);
 }
 
-interface NativeError {
+/** An error, as the native part writes it. */
+export interface NativeError {
   code: ErrorCode;
   message: string;
   retryable: boolean;

@@ -1,6 +1,9 @@
 /** Durable chat memory in a DynamoDB table, or in one file. See the package's README. */
 export type { AwsCredentials, AwsCredentialSource } from "./connection.js";
+export type { Cost } from "./cost.js";
 export { ChatMemoryError, type ErrorCode } from "./errors.js";
+export type { DeletedSession, OwnerDeletion } from "./owner.js";
+export type { Search, SearchHit, SearchOptions } from "./search.js";
 export {
   type Appended,
   type AppendedNew,
@@ -8,6 +11,9 @@ export {
   ChatStore,
   type Deleted,
   type Entry,
+  type Forked,
+  type ForkOptions,
+  type ForkPlan,
   type Format,
   type History,
   type HistoryRecord,
@@ -15,9 +21,9 @@ export {
   type Message,
   type MessageOf,
   type MessagePart,
+  type Origin,
   randomSessionId,
   type RecordsOptions,
-  type Cost,
   type ResponsesItem,
   type SessionInfo,
   type SessionPage,

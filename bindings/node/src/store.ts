@@ -1,7 +1,10 @@
 import { native } from "#native";
 import { type AwsCredentialSource, Connection } from "./connection.js";
+import type { Cost } from "./cost.js";
 import { invalid } from "./errors.js";
 import { checkNames } from "./options.js";
+import { deleteOwner, type DeletedSession, type OwnerDeletion } from "./owner.js";
+import { Search, type SearchOptions } from "./search.js";
 import { type DynamoDBOptions, writtenUrl } from "./url.js";
 import { OPTION_WORDS, type Words } from "./words.js";
 
@@ -66,14 +69,6 @@ export type MessageOf<F extends Format> = F extends "langchain"
     : F extends "responses"
       ? ResponsesItem | Message
       : Message;
-
-/** What an operation cost, retries included: requests, capacity units as DynamoDB reports them, bytes as stored. */
-export interface Cost {
-  requests: number;
-  readUnits: number;
-  writeUnits: number;
-  bytes: number;
-}
 
 /** Conditions and options of an append. */
 export interface AppendOptions<F extends Format = "openai"> {
@@ -201,6 +196,8 @@ export interface SessionInfo {
   createdAt: number;
   /** The time of the last append, in epoch milliseconds; on DynamoDB at most an hour old, and `null` if it is unknown. */
   lastAt: number | null;
+  /** Where it was forked from; `null` if it is no fork, or if its metadata was replaced since. */
+  forkedFrom: Origin | null;
 }
 
 /** A page of sessions. */
@@ -225,13 +222,64 @@ export interface Deleted extends SweepStats {
   existed: boolean;
 }
 
+/** Where a fork comes from. */
+export interface Origin {
+  /** The session that was forked. It may have been deleted since. */
+  session: string;
+  /** The number, in that session, of the last record that was copied. */
+  seq: number;
+}
+
+/** How to fork a session. */
+export interface ForkOptions {
+  /** The new session; by default a new id: from the key, if there is one, otherwise random. */
+  to?: string;
+  /** The number of the last record to copy; by default all is copied. */
+  at?: number;
+  /** The owner of the new session; by default that of the other. */
+  owner?: string;
+  /** The title of the new session; by default that of the other. */
+  title?: string;
+  /** An idempotency key: a fork repeated under it within a day finds the session that the first attempt created. */
+  key?: string;
+}
+
+const FORK_OPTIONS = ["to", "at", "owner", "title", "key"];
+
+/** What a fork would copy. */
+export interface ForkPlan {
+  /** The session that is forked. */
+  from: string;
+  /** The number, in that session, of the last record that is copied. */
+  seq: number;
+  records: number;
+  /** How many messages and other entries the records have. */
+  entries: number;
+  /** An estimate of the write units; `null` if the store has no units. */
+  writeUnits: number | null;
+  /** What reading cost. */
+  cost: Cost;
+}
+
+/** The result of a fork. */
+export interface Forked {
+  /** The new session. */
+  session: string;
+  /** The session that was forked. */
+  from: string;
+  /** The number, in that session, of the last record that was copied. */
+  seq: number;
+  records: number;
+  /** How many messages and other entries the records have. */
+  entries: number;
+  /** The position of the new session. */
+  position: string;
+  /** Whether an earlier attempt under the same key had already created it. */
+  repeated: boolean;
+  cost: Cost;
+}
+
 const STORE_OPTIONS = ["credentials"];
-
-/** How many messages a page of an iterator has, at least. */
-const PAGE = 100;
-
-/** How many pages an iterator from the oldest message on keeps, in addition to the newest. */
-const KEPT_PAGES = 9;
 
 /**
  * A store of sessions: a DynamoDB table, or one file.
@@ -305,8 +353,8 @@ export class ChatStore {
    * Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
    *
    * A history can only be read from its end, as a later record may hide earlier ones. So with `newestFirst` no more is read than is
-   * iterated over; oldest first, a session of more than some 1,000 messages is read twice. What is appended after the first page was read
-   * does not come.
+   * iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 messages or so is read again.
+   * What is appended after the first page was read does not come.
    *
    * ```js
    * for await (const message of store.messages("trip")) console.log(message.content);
@@ -317,35 +365,12 @@ export class ChatStore {
     options: { newestFirst?: boolean; format?: F } = {},
   ): AsyncGenerator<MessageOf<F>, void, undefined> {
     checkNames("messages", options, ["newestFirst", "format"]);
-    const { newestFirst = false, ...more } = options;
-    const read = (before?: string) => this.records(session, { ...more, before, messages: PAGE });
-    let page = await read();
-    if (newestFirst) {
-      for (;;) {
-        for (const { messages } of page.records.reverse()) yield* messages.reverse();
-        if (page.older === null) return;
-        page = await read(page.older);
-      }
-    }
-    // To the start, then back through the pages. The newest is kept, since what is appended meanwhile would change it.
-    const pages: { before?: string; records?: HistoryRecord<F>[] }[] = [page];
-    while (page.older !== null) {
-      const before = page.older;
-      page = await read(before);
-      pages.push({ before, records: page.records });
-      const released = pages.at(-1 - KEPT_PAGES);
-      if (released !== undefined && released !== pages[0]) released.records = undefined;
-    }
-    let last = -1;
-    for (let next = pages.pop(); next !== undefined; next = pages.pop()) {
-      const { records } = next.records === undefined ? await read(next.before) : next;
-      for (const { seq, messages } of records ?? []) {
-        // After a rewind, a page that is read again reaches farther back.
-        if (seq <= last) continue;
-        last = seq;
-        yield* messages;
-      }
-    }
+    let after: string | null | undefined;
+    do {
+      const page: { messages: MessageOf<F>[]; next: string | null } = await this.#connection.call("messages", { format: "openai", ...options, session, after });
+      yield* page.messages;
+      after = page.next;
+    } while (after !== null);
   }
 
   /** Rewinds by the last `turns` turns; `null` if there were none. */
@@ -375,6 +400,59 @@ export class ChatStore {
   /** Deletes a session: clears it, and removes it from the directory. Returns whether there was one. */
   delete(session: string): Promise<Deleted> {
     return this.#connection.call("delete", { session });
+  }
+
+  /**
+   * Deletes all sessions of an owner, eight at a time, also those that have expired and are not erased yet, until a list shows none. A
+   * session that cannot be deleted is reported in `failed`, and the others are deleted nevertheless. If it is interrupted, call it again.
+   *
+   * Not covered: the threads of a checkpointer, and the owner's name in metadata and in messages of others.
+   *
+   * @param options `progress`: called for each session, and awaited, so that it may stop the deletion by throwing.
+   */
+  deleteOwner(owner: string, options: { progress?: (done: DeletedSession) => unknown } = {}): Promise<OwnerDeletion> {
+    checkNames("deleteOwner", options, ["progress"]);
+    return deleteOwner(this.#connection, owner, options.progress);
+  }
+
+  /**
+   * Forks a session: creates another with a copy of its records, up to `at` or all. It appears in one step, with the owner, the title
+   * and the metadata of the session unless the options give others; its `forkedFrom` names the session. What happens to one of them later
+   * does not change the other. If the new session exists, it is refused with `conflict`.
+   *
+   * ```js
+   * const { session } = await store.fork("trip", { at: 12, title: "Rome instead" });
+   * ```
+   */
+  fork(session: string, options: ForkOptions = {}): Promise<Forked> {
+    checkNames("fork", options, FORK_OPTIONS);
+    return this.#connection.call("fork", { ...options, session });
+  }
+
+  /** Reads what `fork` with these options would copy, and estimates what writing that would cost. Writes nothing. */
+  planFork(session: string, options: ForkOptions = {}): Promise<ForkPlan> {
+    checkNames("planFork", options, FORK_OPTIONS);
+    return this.#connection.call("planFork", { ...options, session });
+  }
+
+  /**
+   * Searches titles, ids, owners and the text of messages. A hit has all the words, or words that begin with them, in any order and case. What
+   * was rewound, cleared or deleted is not found.
+   *
+   * The hits come in pages, as they are iterated over; the result also has what the search cost so far. From a search index (a SQLite file of
+   * `chat-memory search --index`) the best come first. Otherwise the sessions are read: on DynamoDB, without `owner` or `session`, the whole
+   * table.
+   *
+   * ```js
+   * for await (const { session, message, snippet } of store.search("lisbon may", { owner: "ada", limit: 20 })) {
+   *   console.log(session.id, message?.seq, snippet.text);
+   * }
+   * ```
+   *
+   * @param words letters and digits; may be empty if a time is given, which then finds the sessions that were active.
+   */
+  search(words: string, options: SearchOptions = {}): Search {
+    return new Search((request) => this.#connection.call("search", request), words, options);
   }
 
   /** Erases what earlier clears have hidden, if one was interrupted. */

@@ -1,10 +1,12 @@
 // What the tests share: tables on DynamoDB Local, files, processes.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ChatMemoryError } from "chat-memory";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 export const endpoint = needed("DYNAMODB_ENDPOINT");
@@ -76,6 +78,17 @@ export const config = () => ({ region, endpoint, credentials });
 
 /** Creates a SQLite file; returns its store URL. */
 export const sqliteUrl = () => `sqlite:${join(mkdtempSync(join(tmpdir(), "chat-memory-")), "chat.db")}`;
+
+/** An empty store of each kind, by its URL. */
+export const stores = { memory: () => "memory:", sqlite: sqliteUrl, dynamodb: turnsUrl };
+
+/** The expected code and message of an error. */
+export const is = (code, says) => (error) => {
+  assert.ok(error instanceof ChatMemoryError, String(error));
+  assert.equal(error.code, code, error.message);
+  assert.match(error.message, says);
+  return true;
+};
 
 /** Runs a Node program to its end: its output, its exit status, and its duration. */
 export function run(args, { env = {}, cwd, kill } = {}) {

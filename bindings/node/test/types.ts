@@ -1,5 +1,5 @@
 // Compiled by pack.test.mjs, never run: what a user's TypeScript may rely on.
-import { ChatMemoryError, ChatStore, type ErrorCode, type Message, type StoredMessage, dynamoDBUrl } from "chat-memory";
+import { ChatMemoryError, ChatStore, type Cost, type ErrorCode, type Forked, type ForkPlan, type Message, type OwnerDeletion, type SearchHit, type StoredMessage, dynamoDBUrl } from "chat-memory";
 import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
 import { DynamoDBChatMemory } from "chat-memory/langchain/memory";
 import { ChatMemorySaver, type ChatMemorySaverOptions } from "chat-memory/langgraph";
@@ -15,6 +15,16 @@ export async function store(): Promise<void> {
   await store.append("s", [{ content: "Hello" }]);
   // @ts-expect-error there is no such option
   await store.load("s", { last: 2 });
+  const search = store.search("lisbon", { owner: "ada", since: new Date(), limit: 3 });
+  const hits: SearchHit[] = [];
+  for await (const hit of search) hits.push(hit);
+  const cost: Cost = search.cost;
+  const plan: ForkPlan = await store.planFork("s", { at: 3 });
+  const forked: Forked = await store.fork("s", { to: "t", key: "k" });
+  const deleted: OwnerDeletion = await store.deleteOwner("ada", { progress: ({ session, error }) => console.log(session, error?.code) });
+  console.log(cost, plan.writeUnits, forked.session, deleted.failed);
+  // @ts-expect-error there is no such option
+  store.search("lisbon", { title: true });
   const error: unknown = messages.length + stored.length;
   if (error instanceof ChatMemoryError) {
     const code: ErrorCode = error.code;

@@ -26,6 +26,11 @@ assert_type(store.write_units("trip", [[question]]), float | None)
 store.update_session("trip", title=None)
 for message in store.messages("trip"):
     print(message["content"])
+search = store.search("lisbon", owner="alice", limit=3)
+hits: list[chat_memory.SearchHit] = list(search)
+assert_type(search.cost, chat_memory.Cost)
+assert_type(store.fork("trip", at=3).session, str)
+assert_type(store.delete_owner("alice", progress=lambda done: print(done.session)).failed, list[chat_memory.DeletedSession])
 titles: list[str | None] = [info.title for info in store.sessions("alice", recent=True)]
 
 
@@ -34,6 +39,9 @@ async def main() -> None:
         first, second = await asyncio.gather(shared.append("a", [question]), shared.load("b", last=1))
         assert_type(first, chat_memory.Appended)
         assert_type(second, chat_memory.History)
+        async for hit in shared.search("lisbon"):
+            assert_type(hit.message, chat_memory.FoundMessage | None)
+        assert_type(await shared.fork("a", "b"), chat_memory.Forked)
         async for info in shared.sessions():
             assert_type(info, chat_memory.SessionInfo)
 

@@ -22,14 +22,7 @@ fn succeeded(response: &Response) -> Result<String, Error> {
     String::from_utf8(text).map_err(|e| wrong(&e))
 }
 
-/// The JSON `{"error": {"code", "message", "retryable", "ticket"?, "actual"?}}`.
+/// The JSON `{"error": …}`.
 pub fn failed(error: &Error) -> String {
-    json!({"error": {
-        "code": error.kind().as_str(),
-        "message": error.to_string(),
-        "retryable": error.is_retryable(),
-        "ticket": error.ticket().map(ToString::to_string),
-        "actual": error.actual().map(ToString::to_string),
-    }})
-    .to_string()
+    json!({"error": chat_memory_bindings::error(error)}).to_string()
 }

@@ -10,7 +10,22 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from . import _read
 from ._errors import InvalidError
-from ._types import Appended, AppendedNew, Cleared, Deleted, Entry, Format, History, Message, Recall, SessionInfo, SessionPage, Swept
+from ._types import (
+    Appended,
+    AppendedNew,
+    Cleared,
+    Deleted,
+    Entry,
+    Forked,
+    ForkPlan,
+    Format,
+    History,
+    Message,
+    Recall,
+    SessionInfo,
+    SessionPage,
+    Swept,
+)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -95,7 +110,7 @@ def append(
             owner=owner,
             title=title,
             metadata=metadata,
-            sent_at=None if sent_at is None else [_read.epoch_ms(time) for time in sent_at],
+            sent_at=None if sent_at is None else [_read.epoch_ms("sent_at", time) for time in sent_at],
             replace=replace,
             surely=retry,
             format=format,
@@ -232,6 +247,11 @@ def recall(
     )
 
 
+def messages(session: str, *, newest_first: bool, format: Format, after: str | None) -> Call[dict[str, Any]]:
+    """Returns a page of a session's messages, and the `after` of the next page."""
+    return Call("messages", _given(session=session, newestFirst=newest_first, format=format, after=after), lambda found: found)
+
+
 def rewind_turns(session: str, turns: int) -> Call[Appended | None]:
     """Removes the last `turns` turns; all of them if there are fewer. `None` if there were none."""
     return Call("rewind", {"session": session, "turns": turns, "format": "openai"}, _optional(_read.appended))
@@ -276,6 +296,51 @@ def delete(session: str) -> Call[Deleted]:
 def sweep(session: str) -> Call[Swept]:
     """Erases what earlier clears have hidden, if one was interrupted."""
     return Call("sweep", {"session": session}, _read.swept)
+
+
+def fork(
+    session: str,
+    to: str | None = None,
+    *,
+    at: int | None = None,
+    owner: str | None = None,
+    title: str | None = None,
+    key: str | None = None,
+) -> Call[Forked]:
+    """Forks a session: creates `to` with a copy of its records. It appears in one step, with the owner, the title and the metadata of the
+    session unless others are given; its `forked_from` names the session. What happens to one of them later does not change the other. If
+    `to` exists, it is refused with a `ConflictError`.
+
+    Args:
+        to: The new session; by default a new id: from the key, if there is one, otherwise random.
+        at: The number of the last record to copy; by default all is copied.
+        owner: The owner of the new session; by default that of the other.
+        title: The title of the new session; by default that of the other.
+        key: An idempotency key: a fork repeated with it within a day finds the session that the first attempt created.
+    """
+    request = _given(session=session, to=to, at=at, owner=owner, title=title, key=key)
+    return Call("fork", request, _read.forked)
+
+
+def plan_fork(
+    session: str, to: str | None = None, *, at: int | None = None, owner: str | None = None, title: str | None = None
+) -> Call[ForkPlan]:
+    """Reads what `fork` with these parameters would copy, and estimates what writing that would cost. Writes nothing."""
+    return Call("planFork", _given(session=session, to=to, at=at, owner=owner, title=title), _read.fork_plan)
+
+
+def delete_owner(owner: str, *, failed: int) -> Call[dict[str, Any]]:
+    """Deletes some of the sessions of an owner.
+
+    Args:
+        failed: How many sessions earlier steps could not delete.
+    """
+    return Call("deleteOwner", {"owner": owner, "failed": failed}, lambda found: found)
+
+
+def search(words: str, request: Mapping[str, Any], *, limit: int | None, after: str | None) -> Call[dict[str, Any]]:
+    """Returns a page of hits, and the `after` of the next page."""
+    return Call("search", _given(words=words, limit=limit, after=after, **request), lambda found: found)
 
 
 def session_page(

@@ -152,5 +152,11 @@ def raised(error: NativeError) -> ChatMemoryError:
     return _CLASSES.get(kind, ChatMemoryError)(message, ticket=ticket, actual=actual, retryable=retryable)
 
 
+def read(found: dict[str, Any]) -> ChatMemoryError:
+    """Returns the exception for an error in a result."""
+    of = _CLASSES.get(found["code"], ChatMemoryError)
+    return of(found["message"], ticket=found["ticket"], actual=found["actual"], retryable=found["retryable"])
+
+
 def _restored(of: type[ChatMemoryError], message: str, ticket: str | None, actual: str | None, retryable: bool) -> ChatMemoryError:
     return of(message, ticket=ticket, actual=actual, retryable=retryable)

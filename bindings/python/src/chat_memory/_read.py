@@ -5,8 +5,29 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from . import _errors
 from ._errors import InvalidError
-from ._types import Appended, AppendedNew, Cleared, Cost, Deleted, History, Omitted, Recall, Record, SessionInfo, SessionPage, Swept
+from ._types import (
+    Appended,
+    AppendedNew,
+    Cleared,
+    Cost,
+    Deleted,
+    DeletedSession,
+    Forked,
+    ForkPlan,
+    FoundMessage,
+    History,
+    Omitted,
+    Origin,
+    Recall,
+    Record,
+    SearchHit,
+    SessionInfo,
+    SessionPage,
+    Snippet,
+    Swept,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -16,12 +37,14 @@ def time(epoch_ms: int | None) -> datetime | None:
     return _EPOCH + timedelta(milliseconds=epoch_ms) if epoch_ms else None
 
 
-def epoch_ms(time: datetime | None) -> int | None:
-    """Returns a time as the engine takes it."""
+def epoch_ms(name: str, time: datetime | None) -> int | None:
+    """Returns a time of the parameter `name` as the engine takes it."""
     if time is None:
         return None
+    if not isinstance(time, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(f"invalid {name}: a {type(time).__name__}, not a datetime; give one, as datetime.now(timezone.utc) returns")
     if time.tzinfo is None:
-        raise InvalidError(f"invalid time {time.isoformat()} in sent_at: no time zone; give one, as datetime.now(timezone.utc) has")
+        raise InvalidError(f"invalid time {time.isoformat()} in {name}: no time zone; give one, as datetime.now(timezone.utc) has")
     return (time - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -98,6 +121,7 @@ def session_info(found: dict[str, Any]) -> SessionInfo:
         metadata=found["metadata"],
         created_at=time(found["createdAt"]),
         last_at=time(found["lastAt"]),
+        forked_from=None if found["forkedFrom"] is None else Origin(**found["forkedFrom"]),
     )
 
 
@@ -108,4 +132,42 @@ def session_page(found: dict[str, Any]) -> SessionPage:
         order=found["order"],
         warnings=found["warnings"],
         cost=cost(found["cost"]),
+    )
+
+
+def fork_plan(found: dict[str, Any]) -> ForkPlan:
+    return ForkPlan(
+        origin=found["from"],
+        seq=found["seq"],
+        records=found["records"],
+        entries=found["entries"],
+        write_units=found["writeUnits"],
+        cost=cost(found["cost"]),
+    )
+
+
+def forked(found: dict[str, Any]) -> Forked:
+    return Forked(
+        session=found["session"],
+        origin=found["from"],
+        seq=found["seq"],
+        records=found["records"],
+        entries=found["entries"],
+        position=found["position"],
+        repeated=found["repeated"],
+        cost=cost(found["cost"]),
+    )
+
+
+def deleted_session(found: dict[str, Any]) -> DeletedSession:
+    error = found["error"]
+    return DeletedSession(found["session"], found["records"], None if error is None else _errors.read(error))
+
+
+def search_hit(found: dict[str, Any]) -> SearchHit:
+    message, snippet = found["message"], found["snippet"]
+    return SearchHit(
+        session=session_info(found["session"]),
+        message=None if message is None else FoundMessage(message["seq"], message["index"], message["role"], time(message["at"])),
+        snippet=Snippet(snippet["text"], [(part["text"], part["match"]) for part in snippet["parts"]]),
     )

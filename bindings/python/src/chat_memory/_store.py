@@ -7,52 +7,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from . import _calls
+from . import _calls, _owner, _search
 from ._calls import Call
 from ._connection import Connection, CredentialSource
-from ._types import Format, History, SessionInfo
+from ._owner import Deletion
+from ._search import AsyncSearch, Query, Search
+from ._types import Format, OwnerDeletion, SessionInfo
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_PAGE = 100
-"""How many messages a page of an iterator has, at least."""
-
-_KEPT_PAGES = 9
-"""How many pages an iterator from the oldest message on keeps, in addition to the newest."""
-
-
-class _Pages:
-    """The pages of a history, read from its end to its start, to be gone through in the other direction.
-
-    The newest is kept, since what is appended meanwhile would change it; of the others the last few. The rest is read again.
-    """
-
-    def __init__(self, newest: History) -> None:
-        self._pages: list[tuple[str | None, History | None]] = [(None, newest)]
-        self._older = newest.older
-        self._last = -1
-
-    def add(self, page: History) -> None:
-        self._pages.append((self._older, page))
-        self._older = page.older
-        released = len(self._pages) - 1 - _KEPT_PAGES
-        if released > 0:
-            self._pages[released] = (self._pages[released][0], None)
-
-    def __bool__(self) -> bool:
-        return bool(self._pages)
-
-    def pop(self) -> tuple[str | None, History | None]:
-        """What to read it `before`, and the page if it was kept."""
-        return self._pages.pop()
-
-    def messages(self, page: History) -> Iterator[dict[str, Any]]:
-        """The messages of a page that were not in an older one: after a rewind, a page that is read again reaches farther back."""
-        for record in page.records:
-            if record.seq > self._last:
-                self._last = record.seq
-                yield from record.messages
 
 
 def _blocking(call: Callable[P, Call[T]]) -> Callable[Concatenate[Store, P], T]:
@@ -68,6 +31,48 @@ def _awaited(call: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncStore, P],
         return await self._connection.acall(call(*args, **kwargs))
 
     functools.update_wrapper(method, call)
+    return method
+
+
+def _blocking_search(search: Callable[P, Query]) -> Callable[Concatenate[Store, P], Search]:
+    def method(self: Store, /, *args: P.args, **kwargs: P.kwargs) -> Search:
+        return Search(self._connection, search(*args, **kwargs))
+
+    functools.update_wrapper(method, search)
+    return method
+
+
+def _awaited_search(search: Callable[P, Query]) -> Callable[Concatenate[AsyncStore, P], AsyncSearch]:
+    def method(self: AsyncStore, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSearch:
+        return AsyncSearch(self._connection, search(*args, **kwargs))
+
+    functools.update_wrapper(method, search)
+    return method
+
+
+def _blocking_deletion(delete: Callable[P, Deletion]) -> Callable[Concatenate[Store, P], OwnerDeletion]:
+    def method(self: Store, /, *args: P.args, **kwargs: P.kwargs) -> OwnerDeletion:
+        deletion = delete(*args, **kwargs)
+        while True:
+            report = deletion.take(self._connection.call(deletion.step()))
+            if report is not None:
+                return report
+
+    functools.update_wrapper(method, delete)
+    return method
+
+
+def _awaited_deletion(
+    delete: Callable[P, Deletion],
+) -> Callable[Concatenate[AsyncStore, P], Coroutine[None, None, OwnerDeletion]]:
+    async def method(self: AsyncStore, /, *args: P.args, **kwargs: P.kwargs) -> OwnerDeletion:
+        deletion = delete(*args, **kwargs)
+        while True:
+            report = deletion.take(await self._connection.acall(deletion.step()))
+            if report is not None:
+                return report
+
+    functools.update_wrapper(method, delete)
     return method
 
 
@@ -91,6 +96,10 @@ class Store:
     clear = _blocking(_calls.clear)
     delete = _blocking(_calls.delete)
     sweep = _blocking(_calls.sweep)
+    fork = _blocking(_calls.fork)
+    plan_fork = _blocking(_calls.plan_fork)
+    delete_owner = _blocking_deletion(_owner.delete_owner)
+    search = _blocking_search(_search.search)
     session = _blocking(_calls.session)
     session_page = _blocking(_calls.session_page)
     all_sessions_page = _blocking(_calls.all_sessions_page)
@@ -101,23 +110,16 @@ class Store:
         """Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
 
         A history can only be read from its end, as a later record may hide earlier ones. So with `newest_first` no more is read than is
-        iterated over; oldest first, a session of more than some 1,000 messages is read twice. What is appended after the first page was
-        read does not come.
+        iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 messages or so is read
+        again. What is appended after the first page was read does not come.
         """
-        page = self.load(session, last=_PAGE, format=format)
-        if newest_first:
-            while True:
-                yield from reversed(page.messages)
-                if page.older is None:
-                    return
-                page = self.load(session, last=_PAGE, before=page.older, format=format)
-        pages = _Pages(page)
-        while page.older is not None:
-            page = self.load(session, last=_PAGE, before=page.older, format=format)
-            pages.add(page)
-        while pages:
-            before, kept = pages.pop()
-            yield from pages.messages(kept or self.load(session, last=_PAGE, before=before, format=format))
+        after: str | None = None
+        while True:
+            page = self._connection.call(_calls.messages(session, newest_first=newest_first, format=format, after=after))
+            yield from page["messages"]
+            after = page["next"]
+            if after is None:
+                return
 
     def sessions(self, owner: str | None = None, *, recent: bool = False) -> Iterator[SessionInfo]:
         """Iterates over an owner's sessions, or over those without an owner, newest first: by start, or with `recent` by last activity. That
@@ -172,6 +174,10 @@ class AsyncStore:
     clear = _awaited(_calls.clear)
     delete = _awaited(_calls.delete)
     sweep = _awaited(_calls.sweep)
+    fork = _awaited(_calls.fork)
+    plan_fork = _awaited(_calls.plan_fork)
+    delete_owner = _awaited_deletion(_owner.delete_owner)
+    search = _awaited_search(_search.search)
     session = _awaited(_calls.session)
     session_page = _awaited(_calls.session_page)
     all_sessions_page = _awaited(_calls.all_sessions_page)
@@ -182,25 +188,17 @@ class AsyncStore:
         """Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
 
         A history can only be read from its end, as a later record may hide earlier ones. So with `newest_first` no more is read than is
-        iterated over; oldest first, a session of more than some 1,000 messages is read twice. What is appended after the first page was
-        read does not come.
+        iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 messages or so is read
+        again. What is appended after the first page was read does not come.
         """
-        page = await self.load(session, last=_PAGE, format=format)
-        if newest_first:
-            while True:
-                for message in reversed(page.messages):
-                    yield message
-                if page.older is None:
-                    return
-                page = await self.load(session, last=_PAGE, before=page.older, format=format)
-        pages = _Pages(page)
-        while page.older is not None:
-            page = await self.load(session, last=_PAGE, before=page.older, format=format)
-            pages.add(page)
-        while pages:
-            before, kept = pages.pop()
-            for message in pages.messages(kept or await self.load(session, last=_PAGE, before=before, format=format)):
+        after: str | None = None
+        while True:
+            page = await self._connection.acall(_calls.messages(session, newest_first=newest_first, format=format, after=after))
+            for message in page["messages"]:
                 yield message
+            after = page["next"]
+            if after is None:
+                return
 
     async def sessions(self, owner: str | None = None, *, recent: bool = False) -> AsyncIterator[SessionInfo]:
         """Iterates over an owner's sessions, or over those without an owner, newest first: by start, or with `recent` by last activity. That

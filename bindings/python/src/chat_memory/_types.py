@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ._errors import ChatMemoryError
+
 Message = Mapping[str, object]
 """A message in OpenAI's form, with any other fields: `{"role": "user", "content": "Hello"}`. Messages in the forms of Anthropic, Bedrock,
 Gemini, Ollama and the Responses API are stored unchanged."""
@@ -177,6 +179,16 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a fork comes from."""
+
+    session: str
+    """The session that was forked. It may have been deleted since."""
+    seq: int
+    """The number, in that session, of the last record that was copied."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """A session, as the directory lists it."""
 
@@ -187,6 +199,8 @@ class SessionInfo:
     created_at: datetime | None
     last_at: datetime | None
     """When something was last appended; on DynamoDB at most an hour old, and `None` if it is unknown."""
+    forked_from: Origin | None = None
+    """Where it was forked from; `None` if it is no fork, or if its metadata was replaced since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +218,102 @@ class SessionPage:
 
     def __iter__(self) -> Iterator[SessionInfo]:
         return iter(self.sessions)
+
+
+@dataclass(frozen=True, slots=True)
+class ForkPlan:
+    """What a fork would copy."""
+
+    origin: str
+    """The session that is forked."""
+    seq: int
+    """The number, in that session, of the last record that is copied."""
+    records: int
+    entries: int
+    """How many messages and other entries the records have."""
+    write_units: float | None
+    """An estimate of the write units; `None` if the store has no units."""
+    cost: Cost
+    """What reading cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The result of a fork."""
+
+    session: str
+    """The new session."""
+    origin: str
+    """The session that was forked."""
+    seq: int
+    """The number, in that session, of the last record that was copied."""
+    records: int
+    entries: int
+    """How many messages and other entries the records have."""
+    position: str
+    """The position of the new session."""
+    repeated: bool
+    """Whether an earlier attempt with the same key had already created it."""
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedSession:
+    """A session of an owner whose sessions are deleted."""
+
+    session: str
+    records: int
+    """How many records were erased."""
+    error: ChatMemoryError | None
+    """Why it could not be deleted; `None` if it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerDeletion:
+    """What a deletion of an owner's sessions did."""
+
+    sessions: int
+    """How many sessions were deleted."""
+    records: int
+    """How many records were erased."""
+    failed: list[DeletedSession]
+    """The sessions that could not be deleted, and are left. If there are none, nothing of the owner is listed any more."""
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMessage:
+    """Where a message was found."""
+
+    seq: int
+    """The number of its record."""
+    index: int
+    """Its place among the record's entries, from 0."""
+    role: str | None
+    """Its author; `None` for an entry that is not a message."""
+    at: datetime | None
+    """When it was sent, or else stored; `None` if unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A part of a text on one line, where `…` marks what was left out."""
+
+    text: str
+    parts: list[tuple[str, bool]]
+    """The same in parts, each with whether it is a match."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A session, or a message, that was found."""
+
+    session: SessionInfo
+    """The session. In a store without a directory only its id is known."""
+    message: FoundMessage | None
+    """The message; `None` if the session's title, id or owner was found."""
+    snippet: Snippet
+    """A part of the text."""
