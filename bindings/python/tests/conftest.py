@@ -10,10 +10,16 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+
+if TYPE_CHECKING:
+    # LangGraph is installed for the newest Python only.
+    from chat_memory.langgraph import ChatMemorySaver
+
+pytest.register_assert_rewrite("graphs")
 
 REGION = "us-east-1"
 
@@ -83,6 +89,15 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["sqlite", "dynamodb"])
 def durable_url(request: pytest.FixtureRequest) -> str:
     return turns_url() if request.param == "dynamodb" else str(request.getfixturevalue("sqlite_url"))
+
+
+@pytest.fixture
+def saver(url: str) -> Iterator[ChatMemorySaver]:
+    """A checkpointer on an empty store of each kind."""
+    from chat_memory.langgraph import ChatMemorySaver
+
+    with ChatMemorySaver.from_url(url) as saver:
+        yield saver
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import REGION, endpoint, new_table
+from graphs import GO_AND_ANSWER, Xor, asking, chat, delta, fanning, history, nested, of, said, shown
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -22,7 +23,6 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from langgraph_checkpoint_aws.checkpoint.dynamodb import DynamoDBSaver
-from test_langgraph import GO_AND_ANSWER, Xor, asking, chat, delta, fanning, history, nested, of, said, shown
 
 from chat_memory.langgraph import ChatMemorySaver, CopiedThread, acopy_threads, copy_threads
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from agents import SQLiteSession
 from conftest import REGION, endpoint, new_table, script
+from graphs import asking, history, of
 from langchain_community.chat_message_histories import DynamoDBChatMessageHistory
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph_checkpoint_aws import DynamoDBSaver
-from test_langgraph import asking, history, of
 
 import chat_memory
 from chat_memory.langchain import StoreChatMessageHistory
