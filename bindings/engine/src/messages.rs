@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::answer::MessagePage;
 
-/// How many messages a page has at least, newest first: no more is read than is iterated over.
+/// How many records a page has, newest first: little more is read than is iterated over.
 const PAGE: usize = 100;
 
 #[derive(Deserialize)]
@@ -33,8 +33,8 @@ impl ToIterate {
             return Ok(MessagePage { messages, next: page.next.map(|next| next.to_string()) });
         }
         let load = match self.after {
-            Some(older) => Load::last(PAGE).before(older.parse()?),
-            None => Load::last(PAGE),
+            Some(older) => Load::records(PAGE).before(older.parse()?),
+            None => Load::records(PAGE),
         };
         let history = store.load(&session, &load).await?;
         let next = history.older().filter(|_| !history.records.is_empty()).map(|older| older.to_string());

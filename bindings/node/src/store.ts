@@ -353,7 +353,7 @@ export class ChatStore {
    * Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
    *
    * A history can only be read from its end, as a later record may hide earlier ones. So with `newestFirst` no more is read than is
-   * iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 messages or so is read again.
+   * iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 records or 8 MB is read again.
    * What is appended after the first page was read does not come.
    *
    * ```js

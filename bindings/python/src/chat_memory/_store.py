@@ -110,7 +110,7 @@ class Store:
         """Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
 
         A history can only be read from its end, as a later record may hide earlier ones. So with `newest_first` no more is read than is
-        iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 messages or so is read
+        iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 records or 8 MB is read
         again. What is appended after the first page was read does not come.
         """
         after: str | None = None
@@ -188,7 +188,7 @@ class AsyncStore:
         """Iterates over a session's messages, oldest first, in pages, so that a session of any length takes little memory.
 
         A history can only be read from its end, as a later record may hide earlier ones. So with `newest_first` no more is read than is
-        iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 messages or so is read
+        iterated over; oldest first, the first page reads the whole session, and what lies beyond the oldest 2,000 records or 8 MB is read
         again. What is appended after the first page was read does not come.
         """
         after: str | None = None

@@ -49,7 +49,7 @@ pub trait ChatStoreExt: ChatStore {
         Ok(appended)
     }
 
-    /// Streams the records of a session's view, newest first, in pages of some 100 messages: for histories that do not fit into
+    /// Streams the records of a session's view, newest first, in pages of 100 records: for histories that do not fit into
     /// memory.
     ///
     /// Each record comes once, in descending order, and none is left out between two that come, whatever is written meanwhile. What is
@@ -79,10 +79,12 @@ pub trait ChatStoreExt: ChatStore {
         pages::backwards(self, session)
     }
 
-    /// Streams the records of a session's view, oldest first, in pages of some 500 messages: for histories that do not fit into memory.
+    /// Streams the records of a session's view, oldest first, in pages of up to 500 records and some 2 MB: for histories that do not fit
+    /// into memory.
     ///
     /// A log can only be read from its end, since a later record may hide any earlier one. So the stream first reads back to the start, keeps
-    /// the four oldest pages, and reads the others a second time: a session of some 2,000 messages is read once, a longer one almost twice.
+    /// the four oldest pages, and reads the others a second time: a session of some 2,000 records and 8 MB is read once, a longer one almost
+    /// twice.
     ///
     /// Each record comes once, in ascending order. What is appended after the stream began is not part of it. What is taken back, cleared
     /// or deleted before its page is read for the last time does not come.
@@ -111,7 +113,7 @@ pub trait ChatStoreExt: ChatStore {
     /// Returns a page of what [`records_forwards`](Self::records_forwards) streams: the first, or the one after another page. For callers
     /// that cannot hold a stream, such as one whose next request may reach another process.
     ///
-    /// The first page reads the whole session and has its four oldest pages in one; each further page reads some 500 messages again.
+    /// The first page reads the whole session, and has its oldest records, up to some 2,000 and 8 MB. Each further page is read again.
     ///
     /// # Errors
     /// As [`ChatStore::load`].

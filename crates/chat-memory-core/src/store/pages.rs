@@ -7,15 +7,15 @@ use std::str::FromStr;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use super::token::{Fields, spell};
-use super::{ChatStore, Cost, Load, PageCursor, Record};
+use super::{ChatStore, Cost, History, Load, PageCursor, Record};
 use crate::error::Error;
 use crate::session::SessionId;
 
-/// How many messages a page has at least, newest first.
+/// How many records a page has, newest first. Not messages: a session may have none, but other entries.
 const PAGE: usize = 100;
 
 /// The same oldest first, where the whole session is read.
-const OLDEST_FIRST: Sizes = Sizes { page: 500, kept: 4 };
+const OLDEST_FIRST: Sizes = Sizes { first: PAGE, page: 500, kept: 4, bytes: 8_000_000 };
 
 /// The first byte of the text form of a cursor: its type and version.
 const CURSOR_VERSION: u8 = 0x31;
@@ -23,14 +23,28 @@ const CURSOR_VERSION: u8 = 0x31;
 /// How a session is read oldest first.
 #[derive(Clone, Copy)]
 struct Sizes {
-    /// How many messages a page has at least.
+    /// How many records the first page has. It shows how large the records are.
+    first: usize,
+    /// How many records any other page has, or fewer if they are large.
     page: usize,
-    /// How many of the oldest pages stay in memory. The others are read twice.
+    /// How many of the oldest pages stay in memory, at most. The others are read twice.
     kept: usize,
+    /// About how many bytes those have, as stored.
+    bytes: u64,
 }
 
-/// Where a page of records ended, oldest first. Opaque; converts to and from text (`Display`, `FromStr`), of some 50 bytes for each 500
-/// messages that are left.
+impl Sizes {
+    /// How many records the page after this one should have.
+    fn after(self, page: &History) -> usize {
+        let records = page.records.len().max(1) as u64;
+        let of_a_record = (page.cost.bytes / records).max(1);
+        let fit = (self.bytes / self.kept.max(1) as u64) / of_a_record;
+        usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, self.page)
+    }
+}
+
+/// Where a page of records ended, oldest first. Opaque; converts to and from text (`Display`, `FromStr`), of some 50 bytes for each page
+/// that is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardCursor {
     /// The number after the last record that was returned.
@@ -87,7 +101,7 @@ fn backwards_by<'a, S: ChatStore + ?Sized>(
 ) -> BoxStream<'a, Result<Record, Error>> {
     let pages = stream::try_unfold(Some(None), move |before: Option<Option<PageCursor>>| async move {
         let Some(before) = before else { return Ok(None) };
-        let mut load = Load::last(page);
+        let mut load = Load::records(page);
         load.before = before;
         let history = store.load(session, &load).await?;
         let older = history.older().filter(|_| !history.records.is_empty());
@@ -136,11 +150,9 @@ async fn page_by<S: ChatStore + ?Sized>(
             (records, 0, left, cost)
         }
         Some(ForwardCursor { next, mut left }) => {
-            let mut load = Load::last(sizes.page);
+            let mut load = Load::all().since(next);
             load.before = left.pop();
-            let mut history = store.load(session, &load).await?;
-            // After a rewind, a page that is read again reaches farther back, to records that came already.
-            history.records.retain(|record| record.seq >= next);
+            let history = store.load(session, &load).await?;
             (history.records, next, left, history.cost)
         }
     };
@@ -160,9 +172,10 @@ struct Oldest {
 /// Reads a session from its newest page to its oldest, and keeps the oldest pages.
 async fn oldest<S: ChatStore + ?Sized>(store: &S, session: &SessionId, sizes: Sizes) -> Result<Oldest, Error> {
     let (mut left, mut pages, mut cost) = (Vec::new(), VecDeque::new(), Cost::default());
+    let (mut kept, mut size) = (0, sizes.first);
     let mut before = None;
     loop {
-        let mut load = Load::last(sizes.page);
+        let mut load = Load::records(size);
         load.before = before;
         let history = store.load(session, &load).await?;
         cost += history.cost;
@@ -170,16 +183,22 @@ async fn oldest<S: ChatStore + ?Sized>(store: &S, session: &SessionId, sizes: Si
         // Leaves out of the newest page, if it is read again, what was appended meanwhile.
         let at = &history.position;
         let end = PageCursor::new(at.next(), at.next(), at.read_at());
-        pages.push_back((before.unwrap_or(end), history.records));
-        if pages.len() > sizes.kept.max(1) {
-            left.extend(pages.pop_front().map(|(before, _)| before));
+        kept += history.cost.bytes;
+        size = sizes.after(&history);
+        pages.push_back((before.unwrap_or(end), history.records, history.cost.bytes));
+        while pages.len() > 1
+            && (pages.len() > sizes.kept || kept > sizes.bytes)
+            && let Some((before, _, bytes)) = pages.pop_front()
+        {
+            left.push(before);
+            kept -= bytes;
         }
         if older.is_none() {
             break;
         }
         before = older;
     }
-    let records = pages.into_iter().rev().flat_map(|(_, records)| records).collect();
+    let records = pages.into_iter().rev().flat_map(|(_, records, _)| records).collect();
     Ok(Oldest { records, left, cost })
 }
 
@@ -187,7 +206,7 @@ async fn oldest<S: ChatStore + ?Sized>(store: &S, session: &SessionId, sizes: Si
 mod tests {
     use super::*;
     use crate::message::Message;
-    use crate::store::{Append, ChatStoreExt as _, InMemoryStore};
+    use crate::store::{Append, Appended, Capabilities, ChatStoreExt as _, InMemoryStore};
 
     /// A session of twenty records, of which a stream by pages of three has been read up to and with record 12.
     #[tokio::test]
@@ -236,7 +255,7 @@ mod tests {
             for n in 0..20 {
                 store.append(&session, &saying(n)).await.expect("in memory");
             }
-            let mut records = forwards_by(&store, &session, Sizes { page: 3, kept: 1 });
+            let mut records = forwards_by(&store, &session, Sizes { first: 3, page: 3, kept: 1, bytes: u64::MAX });
             for n in 0..5 {
                 assert_eq!(records.try_next().await.expect("in memory").expect("there are more").seq, n);
             }
@@ -261,7 +280,8 @@ mod tests {
         }
         let (mut after, mut sizes, mut all) = (None, Vec::new(), Vec::new());
         loop {
-            let page = page_by(&store, &session, after, Sizes { page: 3, kept: 2 }).await.expect("in memory");
+            let page =
+                page_by(&store, &session, after, Sizes { first: 3, page: 3, kept: 2, bytes: u64::MAX }).await.expect("in memory");
             assert!(page.cost.requests > 0);
             sizes.push(page.records.len());
             all.extend(page.records.iter().map(|record| record.seq));
@@ -273,6 +293,43 @@ mod tests {
         assert_eq!((sizes, all), (vec![5, 3, 3, 3, 3, 3], (0..20).collect()));
         for text in ["", "x", "MQ", &spell(CURSOR_VERSION, &[&[0; 8]]), &format!("{}.", spell(CURSOR_VERSION, &[&[0; 8]]))] {
             assert!(text.parse::<ForwardCursor>().is_err_and(|error| error.is_invalid()), "{text:?}");
+        }
+    }
+
+    /// A store in which each record has ten bytes.
+    #[derive(Debug)]
+    struct Tens(InMemoryStore);
+
+    #[async_trait::async_trait]
+    impl ChatStore for Tens {
+        fn capabilities(&self) -> Capabilities {
+            self.0.capabilities()
+        }
+
+        async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
+            self.0.append(session, append).await
+        }
+
+        async fn load(&self, session: &SessionId, load: &Load) -> Result<History, Error> {
+            let mut history = self.0.load(session, load).await?;
+            history.cost = Cost::new(1, 10 * history.records.len() as u64);
+            Ok(history)
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_bytes_stay_in_memory_than_allowed() {
+        let (store, session) = (Tens(InMemoryStore::new()), SessionId::random());
+        for n in 0..20_u64 {
+            store.append(&session, &Append::new([Message::user(n.to_string())])).await.expect("in memory");
+        }
+        // The newest page has three records, the others a fourth of the bytes, but one to three records.
+        for (bytes, kept) in [(0, 1), (39, 3), (40, 4), (79, 4), (80, 7), (u64::MAX, 11)] {
+            let sizes = Sizes { first: 3, page: 3, kept: 4, bytes };
+            assert_eq!(page_by(&store, &session, None, sizes).await.expect("in memory").records.len(), kept, "{bytes}");
+            let all: Vec<_> =
+                forwards_by(&store, &session, sizes).map_ok(|record| record.seq).try_collect().await.expect("in memory");
+            assert_eq!(all, (0..20).collect::<Vec<_>>(), "{bytes}");
         }
     }
 }
