@@ -207,6 +207,14 @@ impl Raw {
             .await?;
         Ok(output.items.unwrap_or_default())
     }
+
+    /// The messages of [`load`](Self::load), parsed.
+    pub async fn load_parsed(&self) -> Result<Vec<Value>> {
+        let items = self.load().await?;
+        let lists = items.iter().filter_map(|item| item.get("messages")?.as_l().ok());
+        let texts = lists.flatten().filter_map(|text| text.as_s().ok());
+        Ok(texts.map(|text| serde_json::from_str(text)).collect::<std::result::Result<_, _>>()?)
+    }
 }
 
 fn text(value: &Value) -> String {

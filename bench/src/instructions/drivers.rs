@@ -131,7 +131,10 @@ impl Driver {
             }
             _ => {
                 for _ in 0..operations {
-                    raw.load().await?;
+                    let parsed = raw.load_parsed().await?.len();
+                    if parsed != WINDOW {
+                        return Err(format!("the SDK's window has {parsed} messages").into());
+                    }
                 }
             }
         }

@@ -49,7 +49,7 @@ const LINES: &[Line] = &[
     against("SQLite: load a window", Driver::SqliteWindow, "the same, its JSON parsed", Driver::BareSqliteWindow),
     alone("SQLite: load 200 turns", Driver::SqliteHistory),
     against("DynamoDB: append a turn", Driver::DynamodbAppend, "the same PutItem by the SDK", Driver::SdkAppend),
-    against("DynamoDB: load a window", Driver::DynamodbWindow, "the same Query by the SDK, items not read", Driver::SdkWindow),
+    against("DynamoDB: load a window", Driver::DynamodbWindow, "the same Query by the SDK, its JSON parsed", Driver::SdkWindow),
     alone("HTTP: append a turn, in memory", Driver::HttpAppend),
     alone("HTTP: read a window, in memory", Driver::HttpWindow),
     alone("Bindings: append a turn, in memory", Driver::BindingsAppend),

@@ -87,7 +87,7 @@ impl<T: Table, C: Clock> TableRows<T, C> {
             Condition::None => self.table.put(item, &[], cost).await.map(|_| Ok(())),
             Condition::Absent => {
                 let new = NewItem { item: item.clone(), precondition: None, changes: Vec::new() };
-                Ok(match self.table.create(&new, cost).await? {
+                Ok(match self.table.create(new, cost).await? {
                     Created::Taken(there) => Err(Some(there)),
                     Created::Done | Created::NoPrecondition | Created::NothingToUpdate => Ok(()),
                 })

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::names::{PARTITION_KEY, SORT_KEY};
-use crate::table::{Attributes, Item};
+use crate::table::{Attributes, Item, Key};
 
 /// The largest item that DynamoDB accepts, in bytes.
 pub(crate) const MAX_ITEM: usize = 400 * 1024;
@@ -27,8 +27,13 @@ pub(crate) fn attributes_bytes(attributes: &Attributes) -> usize {
 }
 
 /// The bytes of an item with its keys.
-pub(crate) fn item_bytes(item: &Item) -> usize {
-    KEY_NAMES + item.key.pk.len() + item.key.sk.len() + attributes_bytes(&item.attributes)
+pub(crate) fn item_bytes(Item { key, attributes }: &Item) -> usize {
+    keyed_bytes(key, attributes)
+}
+
+/// The bytes of the item that has this key and these attributes.
+pub(crate) fn keyed_bytes(key: &Key, attributes: &Attributes) -> usize {
+    KEY_NAMES + key.pk.len() + key.sk.len() + attributes_bytes(attributes)
 }
 
 /// The write units of an item of this size.
@@ -51,6 +56,11 @@ pub(crate) fn value_bytes(value: &AttributeValue) -> usize {
         // A type newer than this version of the SDK, whose size is unknown.
         _ => 0,
     }
+}
+
+/// The bytes of a list of these texts.
+pub(crate) fn texts_bytes(texts: &[String]) -> usize {
+    DOCUMENT + texts.iter().map(|text| ELEMENT + text.len()).sum::<usize>()
 }
 
 fn map_elements_bytes(map: &HashMap<String, AttributeValue>) -> usize {

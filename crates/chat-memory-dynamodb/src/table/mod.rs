@@ -220,7 +220,7 @@ pub(crate) trait Table: Send + Sync + std::fmt::Debug {
 
     /// Writes an item if its key is free (`PutItem`), or returns the one that takes it. With a precondition or changes, sends
     /// `TransactWriteItems` with the put, a `ConditionCheck` and the changes.
-    async fn create(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault>;
+    async fn create(&self, new: NewItem, cost: &mut Cost) -> Result<Created, Fault>;
 
     /// The name of the attribute by which the table purges, if it does (`DescribeTimeToLive`, requested once).
     ///

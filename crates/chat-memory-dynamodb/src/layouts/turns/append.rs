@@ -197,7 +197,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 self.change_apart(std::mem::take(&mut new.changes), attempt, retry).await?;
             }
             let checked = new.precondition.is_some();
-            match self.table.create(&new, &mut attempt.cost).await {
+            match self.table.create(new, &mut attempt.cost).await {
                 Ok(Created::Done) => {
                     attempt.cost.bytes += bytes_of(&attempt.pk, &attempt.more) as u64;
                     let mut appended = self.landed(attempt, &tail, &plan, asked_at);

@@ -69,9 +69,8 @@ impl SdkTable {
     }
 
     /// The item with its key, under the table's names.
-    pub(super) fn sdk_item(&self, item: &Item) -> SdkItem {
-        let mut attributes = item.attributes.clone();
-        attributes.extend(self.sdk_key(&item.key));
+    pub(super) fn sdk_item(&self, Item { key, mut attributes }: Item) -> SdkItem {
+        attributes.extend(self.keys.names().map(str::to_owned).zip([key.pk, key.sk].map(AttributeValue::S)));
         attributes
     }
 

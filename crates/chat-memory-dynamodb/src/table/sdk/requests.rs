@@ -90,7 +90,7 @@ impl Table for SdkTable {
     }
 
     async fn put(&self, item: &Item, conditions: &[Condition], cost: &mut Cost) -> Result<bool, Fault> {
-        self.put_item(item, conditions, None, cost).await.map(|put| put.is_ok())
+        self.put_item(item.clone(), conditions, None, cost).await.map(|put| put.is_ok())
     }
 
     async fn delete(&self, key: &Key, conditions: &[Condition], cost: &mut Cost) -> Result<bool, Fault> {
@@ -146,11 +146,11 @@ impl Table for SdkTable {
         }
     }
 
-    async fn create(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault> {
+    async fn create(&self, new: NewItem, cost: &mut Cost) -> Result<Created, Fault> {
         if new.precondition.is_some() || !new.changes.is_empty() {
             return self.create_in_transaction(new, cost).await;
         }
-        match self.put_item(&new.item, &[Condition::Absent], Some(ALL_OLD), cost).await? {
+        match self.put_item(new.item, &[Condition::Absent], Some(ALL_OLD), cost).await? {
             Ok(()) => Ok(Created::Done),
             Err(old) => self.taken(old, cost),
         }
@@ -218,7 +218,7 @@ impl SdkTable {
     /// Puts an item. If a condition does not hold, the inner error is the existing item, as far as it was to be returned.
     async fn put_item(
         &self,
-        item: &Item,
+        item: Item,
         conditions: &[Condition],
         returned: Option<ReturnValuesOnConditionCheckFailure>,
         cost: &mut Cost,
@@ -248,19 +248,19 @@ impl SdkTable {
         }
     }
 
-    async fn create_in_transaction(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault> {
-        let item = self.sdk_item(&new.item);
+    async fn create_in_transaction(&self, new: NewItem, cost: &mut Cost) -> Result<Created, Fault> {
+        let item = self.sdk_item(new.item);
         let bytes = size::attributes_bytes(&item);
         let unsent = |unbuilt| unsent(Operation::TransactWriteItems, &unbuilt).into_fault(&self.inner.target, None);
         let mut parts = vec![TransactWriteItem::builder().put(self.put_new(item).map_err(unsent)?).build()];
         if let Some((key, conditions)) = &new.precondition {
             parts.push(TransactWriteItem::builder().condition_check(self.check(key, conditions).map_err(unsent)?).build());
         }
-        for change in &new.changes {
-            parts.push(self.change(change).map_err(unsent)?);
-        }
         let others = new.changes.iter().map(|change| if let Change::Put(item) = change { size::item_bytes(item) } else { 0 });
         let sent = bytes + others.sum::<usize>();
+        for change in new.changes {
+            parts.push(self.change(change).map_err(unsent)?);
+        }
         // `cancelled` reads the reasons in this order: the item, its precondition, the changes.
         let request = self.inner.client.transact_write_items().set_transact_items(Some(parts)).return_consumed_capacity(TOTAL);
         let answer =
@@ -302,18 +302,18 @@ impl SdkTable {
             .build()
     }
 
-    fn change(&self, change: &Change) -> Result<TransactWriteItem, BuildError> {
+    fn change(&self, change: Change) -> Result<TransactWriteItem, BuildError> {
         let (part, table) = (TransactWriteItem::builder(), &self.inner.target.table);
         Ok(match change {
             Change::Put(item) => part.put(Put::builder().table_name(table).set_item(Some(self.sdk_item(item))).build()?),
-            Change::Delete(key) => part.delete(Delete::builder().table_name(table).set_key(Some(self.sdk_key(key))).build()?),
+            Change::Delete(key) => part.delete(Delete::builder().table_name(table).set_key(Some(self.sdk_key(&key))).build()?),
             Change::Update(update) => {
                 let mut all = Expression::default();
                 part.update(
                     UpdatePart::builder()
                         .table_name(table)
                         .set_key(Some(self.sdk_key(&update.key)))
-                        .set_update_expression(all.update(update))
+                        .set_update_expression(all.update(&update))
                         .set_condition_expression(all.conditions(&update.conditions, &self.keys.partition))
                         .set_expression_attribute_names(all.names())
                         .set_expression_attribute_values(all.values())

@@ -410,8 +410,8 @@ impl<W: Watch> Table for Client<W> {
         }
     }
 
-    async fn create(&self, new: &NewItem, cost: &mut Cost) -> Result<Created, Fault> {
-        match self.write(Write::Create(new.clone()), cost).await? {
+    async fn create(&self, new: NewItem, cost: &mut Cost) -> Result<Created, Fault> {
+        match self.write(Write::Create(new), cost).await? {
             Answer::Created(created) => Ok(created),
             _ => unreachable!(),
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Head, Life, Limits, Links, PartsOf};
 use crate::common::names::*;
 use crate::common::payload::{MAX_PARTS, compress};
-use crate::common::size::{item_bytes, value_bytes, write_units};
+use crate::common::size::{keyed_bytes, texts_bytes, write_units};
 use crate::table::{Attributes, Item, Key};
 use chat_memory_core::Timestamp;
 use chat_memory_core::error::{Error, ErrorKind};
@@ -87,12 +87,11 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     }
     let key = Key { pk: pk.to_owned(), sk: record_sk(0) };
     // Everything but the messages.
-    let others = item_bytes(&Item { key: key.clone(), attributes: attributes.clone() }) + MESSAGES.len();
-    let list = AttributeValue::L(texts.iter().cloned().map(AttributeValue::S).collect());
-    let plain_size = others + link_bytes(record) + value_bytes(&list);
-    let json = format!("[{}]", texts.join(","));
+    let others = keyed_bytes(&key, &attributes) + MESSAGES.len();
+    let (list_bytes, json) = (texts_bytes(&texts), || format!("[{}]", texts.join(",")));
+    let plain_size = others + link_bytes(record) + list_bytes;
     // One unit is the minimum, so what takes no more stays readable in the console.
-    let frame = if write_units(plain_size) > 1 { Some(compress(&json)?) } else { None };
+    let frame = if write_units(plain_size) > 1 { Some(compress(&json())?) } else { None };
     let frame = frame.filter(|frame| {
         let packed = others + link_bytes(record) + frame.len() + CODEC.len() + ZSTD.len();
         write_units(packed) < write_units(plain_size)
@@ -100,14 +99,15 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     if frame.is_some() {
         attributes.insert(CODEC.to_owned(), AttributeValue::S(ZSTD.to_owned()));
     }
-    let value = frame.as_ref().map_or(list, |frame| binary(frame.clone()));
-    if others + LATER_ATTRIBUTES + value_bytes(&value) + CODEC.len() + ZSTD.len() <= whole {
-        attributes.insert(MESSAGES.to_owned(), value);
+    let stored = frame.as_ref().map_or(list_bytes, Vec::len);
+    if others + LATER_ATTRIBUTES + stored + CODEC.len() + ZSTD.len() <= whole {
+        let list = || AttributeValue::L(texts.into_iter().map(AttributeValue::S).collect());
+        attributes.insert(MESSAGES.to_owned(), frame.map_or_else(list, binary));
         return Ok(Encoded { attributes, parts: Vec::new() });
     }
     // A new id for each attempt, not the append's: a repeat with different messages must not touch what the first one wrote.
     let id = AppendId::random().to_string();
-    let payload = frame.unwrap_or_else(|| json.into_bytes());
+    let payload = frame.unwrap_or_else(|| json().into_bytes());
     let expires = record.expires_at.filter(|_| record.rewind != Some(0)).map(|at| at + PURGED_AFTER);
     let parts: Vec<Item> =
         payload.chunks(limits.part()).enumerate().map(|(n, chunk)| part(pk, &id, n, chunk, record, expires, ttl)).collect();
@@ -117,7 +117,7 @@ fn encode_within(pk: &str, record: &Record, ttl: &str, limits: Limits, whole: us
     }
     attributes.insert(PARTS.to_owned(), number(parts.len()));
     attributes.insert(PARTS_ID.to_owned(), AttributeValue::S(id));
-    if item_bytes(&Item { key, attributes: attributes.clone() }) + LATER_ATTRIBUTES > limits.whole() {
+    if keyed_bytes(&key, &attributes) + LATER_ATTRIBUTES > limits.whole() {
         return Err(Error::new(
             ErrorKind::TooLarge,
             "append too large: its metadata and times exceed DynamoDB's limit for an item (400 KB); split it",
@@ -205,6 +205,7 @@ fn binary(bytes: Vec<u8>) -> AttributeValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::size::item_bytes;
     use chat_memory_core::message::Message;
 
     fn saying(text: String) -> Record {

@@ -64,11 +64,11 @@ async fn create_at_a_taken_key_returns_the_stored_item() {
     let first = item("a", "t#0", [("append_id", by(AppendId::random())), ("messages", AttributeValue::L(vec![s("🦀\0")]))]);
     let second = item("a", "t#0", [("append_id", by(AppendId::random()))]);
     let mut cost = Cost::default();
-    assert_eq!(table.create(&alone(&first), &mut cost).await.expect("a free place"), Created::Done);
+    assert_eq!(table.create(alone(&first), &mut cost).await.expect("a free place"), Created::Done);
     let bytes = attributes_bytes(&table.sdk_item(&first)) as u64;
     assert_eq!((cost.requests, cost.write_units, cost.read_units, cost.bytes), (1, 1.0, 0.0, bytes));
     let mut cost = Cost::default();
-    let taken = table.create(&alone(&second), &mut cost).await.expect("an answer");
+    let taken = table.create(alone(&second), &mut cost).await.expect("an answer");
     assert_eq!(taken, Created::Taken(first), "the whole item, as it was written");
     assert_eq!((cost.requests, cost.bytes), (1, bytes));
 }
@@ -81,7 +81,7 @@ async fn precondition_requires_the_previous_item() {
     let at = |ms: i64| AttributeValue::N(ms.to_string());
     let before = item("a", "t#0", [("append_id", by(id)), ("created_at", at(7))]);
     let next = item("a", "t#1", [("append_id", by(AppendId::random()))]);
-    let created = async |new: NewItem| table.create(&new, &mut Cost::default()).await.expect("an answer");
+    let created = async |new: NewItem| table.create(new, &mut Cost::default()).await.expect("an answer");
 
     assert_eq!(created(behind(&next, key("a", "t#0"), None)).await, Created::NoPrecondition, "nothing there");
     table.put(&before, &[], cost).await.expect("a put");
@@ -94,7 +94,7 @@ async fn precondition_requires_the_previous_item() {
     assert_eq!(table.get(&next.key, false, cost).await.expect("a read"), None, "nothing was written");
 
     let mut cost = Cost::default();
-    let done = table.create(&behind(&next, key("a", "t#0"), Some((id, 7))), &mut cost).await.expect("an answer");
+    let done = table.create(behind(&next, key("a", "t#0"), Some((id, 7))), &mut cost).await.expect("an answer");
     assert_eq!(done, Created::Done);
     assert_eq!((cost.requests, cost.read_units), (1, 0.0));
     assert!(cost.write_units >= 2.0, "a transaction costs twice what a put does: {cost}");
@@ -116,16 +116,16 @@ async fn item_and_its_changes_are_written_atomically() {
     let with = |changes: Vec<Change>| NewItem { changes, ..alone(&next) };
 
     let missing = with(vec![Change::Delete(old.key.clone()), update(&entry.key)]);
-    assert_eq!(table.create(&missing, cost).await.expect("an answer"), Created::NothingToUpdate);
+    assert_eq!(table.create(missing, cost).await.expect("an answer"), Created::NothingToUpdate);
     assert_eq!(table.get(&old.key, false, cost).await.expect("a read"), Some(old.clone()), "nothing was deleted");
     assert_eq!(table.get(&next.key, false, cost).await.expect("a read"), None, "nothing was written");
 
     let mut of_start = Cost::default();
     let started = with(vec![Change::Put(entry.clone()), Change::Delete(old.key.clone())]);
-    assert_eq!(table.create(&started, &mut of_start).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(started.clone(), &mut of_start).await.expect("an answer"), Created::Done);
     assert_eq!(table.get(&old.key, false, cost).await.expect("a read"), None);
     assert_eq!(table.get(&entry.key, false, cost).await.expect("a read"), Some(entry.clone()));
-    assert!(matches!(table.create(&started, cost).await.expect("an answer"), Created::Taken(there) if there == next));
+    assert!(matches!(table.create(started, cost).await.expect("an answer"), Created::Taken(there) if there == next));
 
     let later = NewItem { changes: vec![update(&entry.key)], ..alone(&item("a", "t#1", [])) };
     assert_eq!(table.create(&later, cost).await.expect("an answer"), Created::Done);
@@ -348,8 +348,8 @@ async fn custom_key_names_are_used() {
     let table = SdkTable::open(&options).await.expect("good options");
     let cost = &mut Cost::default();
     let (first, second) = (item("a", "t#0", []), item("a", "t#1", []));
-    assert_eq!(table.create(&alone(&first), cost).await.expect("an answer"), Created::Done);
-    assert_eq!(table.create(&behind(&second, first.key.clone(), None), cost).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(alone(&first), cost).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(behind(&second, first.key.clone(), None), cost).await.expect("an answer"), Created::Done);
     let page = table.page(&Range { limit: Some(1), ..whole("a") }, None, cost).await.expect("a page");
     assert_eq!((page.items, page.after.as_deref()), (vec![second], Some("t#1")));
 }
@@ -385,7 +385,7 @@ async fn missing_table_error_names_table_region_and_endpoint() {
     for fault in [
         table.put(&item("a", "t#0", []), &[], cost).await.expect_err("no table"),
         table.page(&whole("a"), None, cost).await.expect_err("no table"),
-        table.create(&behind(&item("a", "t#1", []), key("a", "t#0"), None), cost).await.expect_err("no table"),
+        table.create(behind(&item("a", "t#1", []), key("a", "t#0"), None), cost).await.expect_err("no table"),
         table.ttl_attribute(&names::ATTRIBUTES, cost).await.expect_err("no table"),
     ] {
         let said = fault.error.to_string();
@@ -421,8 +421,8 @@ async fn key_mismatch_error_names_keys_and_remedy() {
         let new = item("a", "t#1", [("append_id", by(AppendId::random()))]);
         let cost = &mut Cost::default();
         for fault in [
-            table.create(&alone(&new), cost).await.expect_err("other keys"),
-            table.create(&behind(&new, key("a", "t#0"), None), cost).await.expect_err("other keys"),
+            table.create(alone(&new), cost).await.expect_err("other keys"),
+            table.create(behind(&new, key("a", "t#0"), None), cost).await.expect_err("other keys"),
             table.put(&new, &[written_by_id(AppendId::random())], cost).await.expect_err("other keys"),
             table.update(&update(&new.key, [("v", None)]), cost).await.expect_err("other keys"),
             table.delete(&new.key, &[], cost).await.expect_err("other keys"),
@@ -444,7 +444,7 @@ async fn oversized_item_is_refused() {
     let large = item("a", "t#1", [("messages", s("x".repeat(420_000)))]);
     let cost = &mut Cost::default();
     for new in [alone(&large), behind(&large, key("a", "t#0"), None)] {
-        let fault = table.create(&new, cost).await.expect_err("over 400 KB");
+        let fault = table.create(new, cost).await.expect_err("over 400 KB");
         assert!(fault.error.is_too_large() && !fault.retry && !fault.may_have_landed, "{fault:?}");
     }
     let fault = table.get(&key(&"k".repeat(2049), "t#0"), false, cost).await.expect_err("over 2 KB of key");
@@ -460,7 +460,7 @@ async fn read_only_table_sends_no_writes() {
     let new = item("a", "t#1", []);
     for fault in [
         reader.put(&new, &[], &mut cost).await.expect_err("read only"),
-        reader.create(&behind(&new, key("a", "t#0"), None), &mut cost).await.expect_err("read only"),
+        reader.create(behind(&new, key("a", "t#0"), None), &mut cost).await.expect_err("read only"),
         reader.delete(&new.key, &[], &mut cost).await.expect_err("read only"),
     ] {
         assert!(fault.error.is_read_only() && !fault.retry && !fault.may_have_landed, "{fault:?}");
@@ -499,8 +499,8 @@ async fn iam_policy_allows_exactly_what_is_sent() {
     let cost = &mut Cost::default();
     let (first, second) = (item("a", "t#0", []), item("a", "t#1", []));
     assert_eq!(table.ttl_attribute(&names::ATTRIBUTES, cost).await.expect("TTL is on").as_deref(), Some(names::TTL));
-    table.create(&alone(&first), cost).await.expect("an answer");
-    table.create(&behind(&second, first.key.clone(), None), cost).await.expect("an answer");
+    table.create(alone(&first), cost).await.expect("an answer");
+    table.create(behind(&second, first.key.clone(), None), cost).await.expect("an answer");
     table.update(&update(&first.key, []), cost).await.expect("an answer");
     table.get(&first.key, false, cost).await.expect("an answer");
     table.page(&whole("a"), None, cost).await.expect("an answer");

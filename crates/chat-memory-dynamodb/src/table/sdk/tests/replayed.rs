@@ -28,7 +28,7 @@ fn new() -> NewItem {
 async fn put(reply: Reply) -> (Fault, Cost) {
     let server = Replay::start(move |_, _| reply.clone());
     let (table, mut cost) = (server.table().await, Cost::default());
-    let fault = table.create(&new(), &mut cost).await.expect_err("a failure");
+    let fault = table.create(new(), &mut cost).await.expect_err("a failure");
     assert_eq!(server.seen(), ["putitem"], "tried once");
     assert_eq!(cost.requests, 1);
     assert_clean(&fault);
@@ -75,7 +75,7 @@ async fn key_mismatch_is_reported_without_describe_permission() {
             Reply::error(400, "com.amazon.coral.validate#ValidationException", words)
         }
     });
-    let fault = server.table().await.create(&new(), &mut Cost::default()).await.expect_err("other keys");
+    let fault = server.table().await.create(new(), &mut Cost::default()).await.expect_err("other keys");
     assert_fault(&fault, ErrorKind::Invalid, false, false, &["\"session_id\"", "\"sk\"", "partition_key="]);
     assert_eq!(server.seen(), ["putitem", "describetable"]);
 }
@@ -166,7 +166,7 @@ async fn unanswered_request_times_out() {
     let options = at(&server.endpoint, "chats").with_request_timeout(Duration::from_millis(200));
     let table = SdkTable::open(&options).await.expect("good options");
     let mut cost = Cost::default();
-    let fault = table.create(&new(), &mut cost).await.expect_err("silence");
+    let fault = table.create(new(), &mut cost).await.expect_err("silence");
     assert_fault(&fault, ErrorKind::Unavailable, true, true, &["did not answer PutItem within 200 ms"]);
     assert_clean(&fault);
     let tail = Range {
@@ -189,7 +189,7 @@ async fn unsent_request_is_not_in_doubt() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     for endpoint in [format!("http://{free}"), "http://dynamodb.invalid".to_owned(), format!("https://{free}")] {
         let table = SdkTable::open(&at(&endpoint, "chats")).await.expect("good options");
-        let fault = table.create(&new(), &mut Cost::default()).await.expect_err("nobody there");
+        let fault = table.create(new(), &mut Cost::default()).await.expect_err("nobody there");
         assert_fault(&fault, ErrorKind::Unavailable, false, true, &["no connection", &endpoint]);
         assert_clean(&fault);
     }
@@ -200,7 +200,7 @@ async fn nothing_is_sent_to_a_server_without_tls() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let endpoint = server.endpoint.replace("http:", "https:");
     let table = SdkTable::open(&at(&endpoint, "chats")).await.expect("good options");
-    let fault = table.create(&new(), &mut Cost::default()).await.expect_err("no TLS there");
+    let fault = table.create(new(), &mut Cost::default()).await.expect_err("no TLS there");
     assert_fault(&fault, ErrorKind::Unavailable, false, true, &["no connection"]);
 }
 
@@ -225,7 +225,7 @@ async fn cancelled_transaction_reasons_are_mapped() {
         let reply = cancelled(reasons);
         let server = Replay::start(move |_, _| reply.clone());
         let new = NewItem { precondition: Some((key("a", "t#0"), vec![Condition::Exists])), ..new() };
-        server.table().await.create(&new, &mut Cost::default()).await
+        server.table().await.create(new, &mut Cost::default()).await
     };
     let taken = outcome(serde_json::json!([stands, failed])).await.expect("an answer");
     assert_eq!(taken, Created::Taken(new().item));
@@ -295,7 +295,7 @@ async fn slow_credentials_are_not_a_server_timeout() {
     let options = Options::new("chats").with_endpoint(&server.endpoint).with_request_timeout(Duration::from_millis(100));
     let table = SdkTable::from_sdk_config(&config, &options).expect("a configuration");
     let mut cost = Cost::default();
-    let fault = table.create(&new(), &mut cost).await.expect_err("no credentials yet");
+    let fault = table.create(new(), &mut cost).await.expect_err("no credentials yet");
     assert_fault(&fault, ErrorKind::Unavailable, false, true, &["credentials", "within 100 ms"]);
     assert_eq!((cost.requests, server.seen().len()), (0, 0));
 }
@@ -341,7 +341,7 @@ async fn missing_credentials_fail_before_sending() {
     ];
     for (nobody, kind, retry, part) in cases {
         let mut cost = Cost::default();
-        let fault = with(nobody).create(&new(), &mut cost).await.expect_err("no credentials");
+        let fault = with(nobody).create(new(), &mut cost).await.expect_err("no credentials");
         assert_fault(&fault, kind, false, retry, &[part, "\"chats\""]);
         assert_eq!(cost.requests, 0);
     }
@@ -353,7 +353,7 @@ async fn missing_profile_is_named_without_falling_back() {
     let server = Replay::start(|_, _| Reply::ok("{}"));
     let options = Options::new("chats").with_region("eu-west-1").with_endpoint(&server.endpoint);
     let table = SdkTable::open(&options.with_profile("chat-memory-none")).await.expect("good options");
-    let fault = table.create(&new(), &mut Cost::default()).await.expect_err("no such profile");
+    let fault = table.create(new(), &mut Cost::default()).await.expect_err("no such profile");
     assert_fault(&fault, ErrorKind::AccessDenied, false, false, &["chat-memory-none", "\"chats\""]);
     assert!(server.seen().is_empty());
 }
@@ -390,8 +390,8 @@ async fn foreign_response_is_never_a_success() {
             only: None,
         };
         let writes = [
-            table.create(&new(), &mut cost).await.map(drop),
-            table.create(&NewItem { precondition, ..new() }, &mut cost).await.map(drop),
+            table.create(new(), &mut cost).await.map(drop),
+            table.create(NewItem { precondition, ..new() }, &mut cost).await.map(drop),
             table.put(&stored, &[Condition::Absent], &mut cost).await.map(drop),
             table.put(&stored, &[], &mut cost).await.map(drop),
             table
