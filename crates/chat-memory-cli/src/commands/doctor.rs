@@ -40,9 +40,11 @@ pub struct Arguments {
 }
 
 /// Below this, a disk is nearly full: SQLite needs room for its log, too.
+#[cfg(unix)]
 const LITTLE_SPACE: u64 = 100 << 20;
 
 /// Below this, it is full.
+#[cfg(unix)]
 const NO_SPACE: u64 = 1 << 20;
 
 /// The start of 2026, before which this program did not exist.

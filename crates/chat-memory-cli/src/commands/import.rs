@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chat_memory::backend::check_title;
 use chat_memory::store::{Load, Position, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Entry, Error, Message, SessionId, Timestamp};
+use chat_memory::{Append, ChatStore, Entry, Error, Message, SessionId, Timestamp};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use indicatif::ProgressBar;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::progress::concerns_one_session;
+use super::steps::{Step, Steps};
 use super::{choices, input, owner};
 use crate::app::App;
 use crate::escape::visible_line;
@@ -221,32 +222,36 @@ async fn write_rest(
         // A session without messages is started by an empty record.
         appends.push(Append::clear());
     }
-    let total = appends.len();
-    for (place, mut append) in appends.into_iter().enumerate() {
+    let (total, mut done) = (appends.len() as u64, 0);
+    let mut steps = Steps::new(store, session, appends);
+    while !steps.are_done() {
         if interrupt.is_asked() {
             written.is_cut = true;
             return Ok(());
         }
-        if let Some(owner) = &conversation.owner {
-            append = append.with_owner(owner.clone());
-        }
-        if let Some(title) = &conversation.title {
-            append = append.with_title(title);
-        }
-        if let Some(at) = conversation.started_at {
-            append = append.started_at(at);
-        }
-        let messages = append.entries().len() as u64;
-        // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
-        // killed import that arrives late.
-        let appended = store.append_with_retry(session, append.with_expected(position)).await?;
+        let describe = |mut append: Append| {
+            if let Some(owner) = &conversation.owner {
+                append = append.with_owner(owner.clone());
+            }
+            if let Some(title) = &conversation.title {
+                append = append.with_title(title);
+            }
+            if let Some(at) = conversation.started_at {
+                append = append.started_at(at);
+            }
+            // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
+            // killed import that arrives late.
+            append.with_expected(position.clone())
+        };
+        let Some(Step { appended, appends, entries }) = steps.next(store, session, describe).await? else { break };
         written.cost += appended.cost;
         written.started += u64::from(appended.started);
-        written.turns += u64::from(messages > 0);
-        written.messages += messages;
+        written.turns += if entries > 0 { appends } else { 0 };
+        written.messages += entries;
         position = appended.position;
-        if total > LARGE && place % (LARGE / 10) == 0 {
-            bar.set_message(format!("{}: turn {} of {total}", visible_line(session.as_str()), place + 1));
+        done += appends;
+        if total > LARGE && done % (LARGE / 10) == 0 {
+            bar.set_message(format!("{}: turn {done} of {total}", visible_line(session.as_str())));
         }
     }
     if let Some(metadata) = &conversation.metadata
@@ -259,7 +264,7 @@ async fn write_rest(
 }
 
 /// From how many turns on the progress bar shows a session's progress.
-const LARGE: usize = 100;
+const LARGE: u64 = 100;
 
 /// The turns of the file that are still missing, the first perhaps without its start. `None` if what is stored is not the beginning
 /// of what is in the file.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Cost, History, Load, Record, SessionInfo, SessionUpdate};
-use chat_memory::{Append, ChatStore, ChatStoreExt, Error, ErrorKind, SessionId};
+use chat_memory::{Append, ChatStore, Error, ErrorKind, SessionId};
 use clap::Args;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::ids::readable_id;
 use super::progress::concerns_one_session;
+use super::steps::{Step, Steps};
 use super::{NO_SUCH_SESSION, say_scan_cost, session_id, stored_id};
 use crate::app::{App, open};
 use crate::escape::visible_line;
@@ -343,26 +344,29 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
         return Ok(());
     };
     stores.bar.inc_length(appends.iter().map(|append| append.entries().len() as u64).sum());
-    for mut append in appends {
+    let mut steps = Steps::new(stores.to.as_ref(), session, appends);
+    while !steps.are_done() {
         if interrupt.is_asked() {
             copied.is_cut = true;
             return Ok(());
         }
-        if let Some(owner) = info.as_ref().and_then(|info| info.owner.clone()) {
-            append = append.with_owner(owner);
-        }
-        if let Some(title) = info.as_ref().and_then(|info| info.title.clone()) {
-            append = append.with_title(title);
-        }
-        if let Some(at) = started_at {
-            append = append.started_at(at);
-        }
-        let messages = append.entries().len() as u64;
-        let appended = stores.to.append_with_retry(session, append.with_expected(position)).await?;
+        let describe = |mut append: Append| {
+            if let Some(owner) = info.as_ref().and_then(|info| info.owner.clone()) {
+                append = append.with_owner(owner);
+            }
+            if let Some(title) = info.as_ref().and_then(|info| info.title.clone()) {
+                append = append.with_title(title);
+            }
+            if let Some(at) = started_at {
+                append = append.started_at(at);
+            }
+            append.with_expected(position.clone())
+        };
+        let Some(Step { appended, appends, entries }) = steps.next(stores.to.as_ref(), session, describe).await? else { break };
         copied.cost += appended.cost;
-        copied.appends += 1;
-        copied.messages += messages;
-        stores.bar.inc(messages);
+        copied.appends += appends;
+        copied.messages += entries;
+        stores.bar.inc(entries);
         position = appended.position;
     }
     if let Some(metadata) = info.and_then(|info| info.metadata)

@@ -38,6 +38,7 @@ pub mod search;
 pub mod serve;
 pub mod sessions;
 pub mod show;
+mod steps;
 pub mod table;
 pub mod threads;
 

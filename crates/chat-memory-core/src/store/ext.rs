@@ -16,10 +16,10 @@ use crate::session::{Owner, SessionId};
 
 /// How often an append whose outcome is unknown is repeated with its ticket. Each attempt has the store's own retries and
 /// deadline.
-pub(super) const REPEATS: u32 = 3;
+const REPEATS: u32 = 3;
 
 /// The delay before the first repeat; it grows with each repeat.
-pub(super) const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Convenience methods for any store.
 #[async_trait]
@@ -190,21 +190,16 @@ pub trait ChatStoreExt: ChatStore {
     /// # Errors
     /// As [`ChatStore::append`]: in doubt, with the ticket, if no repeat could determine the outcome.
     async fn append_with_retry(&self, session: &SessionId, append: Append) -> Result<Appended, Error> {
-        let doubt = match self.append(session, &append).await {
-            Err(error) if error.is_in_doubt() => error,
-            settled => return settled,
-        };
-        let Some(ticket) = doubt.ticket().copied() else { return Err(doubt) };
-        let repeat = append.with_ticket(ticket);
-        for attempt in 1..=REPEATS {
-            tokio::time::sleep(PAUSE * attempt).await;
-            match self.append(session, &repeat).await {
-                // These errors do not reveal the outcome of the first attempt, so it stays in doubt.
-                Err(error) if error.is_in_doubt() || error.is_retryable() || error.is_access_denied() => {}
-                settled => return settled,
-            }
-        }
-        Err(doubt)
+        write_with_retry(self, session, [append]).await
+    }
+
+    /// Appends several records in one step and, if the outcome is unknown, repeats that as
+    /// [`append_with_retry`](Self::append_with_retry) does.
+    ///
+    /// # Errors
+    /// As [`ChatStore::append_all`]: in doubt, with the ticket, if no repeat could determine the outcome.
+    async fn append_all_with_retry(&self, session: &SessionId, appends: Vec<Append>) -> Result<Appended, Error> {
+        write_with_retry(self, session, appends).await
     }
 
     /// Forks a session: creates `target` with a copy of what `session` shows, up to a record or all of it.
@@ -321,6 +316,35 @@ pub trait ChatStoreExt: ChatStore {
 }
 
 impl<S: ChatStore + ?Sized> ChatStoreExt for S {}
+
+async fn write_with_retry<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    mut appends: impl AsMut<[Append]> + Send,
+) -> Result<Appended, Error> {
+    async fn write<S: ChatStore + ?Sized>(store: &S, session: &SessionId, appends: &[Append]) -> Result<Appended, Error> {
+        match appends {
+            [append] => store.append(session, append).await,
+            all => store.append_all(session, all).await,
+        }
+    }
+    let appends = appends.as_mut();
+    let doubt = match write(store, session, appends).await {
+        Err(error) if error.is_in_doubt() => error,
+        settled => return settled,
+    };
+    let (Some(ticket), [first, ..]) = (doubt.ticket().copied(), &mut *appends) else { return Err(doubt) };
+    *first = first.clone().with_ticket(ticket);
+    for attempt in 1..=REPEATS {
+        tokio::time::sleep(PAUSE * attempt).await;
+        match write(store, session, appends).await {
+            // These errors do not reveal the outcome of the first attempt, so it stays in doubt.
+            Err(error) if error.is_in_doubt() || error.is_retryable() || error.is_access_denied() => {}
+            settled => return settled,
+        }
+    }
+    Err(doubt)
+}
 
 #[cfg(test)]
 mod tests {

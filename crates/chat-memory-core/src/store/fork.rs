@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ext::{PAUSE, REPEATS};
-use super::{Append, AppendId, Appended, ChatStore, Cost, History, Load, Position, Record, SessionInfo};
+use super::{Append, AppendId, ChatStore, ChatStoreExt, Cost, History, Load, Position, Record, SessionInfo};
 use crate::error::Error;
 use crate::session::{Owner, SessionId};
 use crate::timestamp::Timestamp;
@@ -248,11 +247,11 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
     if let Some(first) = appends.first_mut() {
         *first = first.clone().with_expected(expected);
     }
-    let appended = append_all_with_retry(store, target, &mut appends).await.map_err(|error| match error.actual() {
+    let appended = store.append_all_with_retry(target, appends).await.map_err(|error| match error.actual() {
         Some(actual) if error.is_conflict() => Error::taken(target, actual.clone()),
         _ => error,
     })?;
-    let (mut seq, mut records, mut entries) = (source.seq(), appends.len() as u64, source.entries());
+    let (mut seq, mut records, mut entries) = (source.seq(), source.records.len() as u64, source.entries());
     // The same for every repeat.
     let last = appended.position.last();
     let mut position = Position::new(appended.position.next(), last, appended.created_at);
@@ -271,27 +270,4 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
         position = Position::new(appended.seq + records, last, appended.created_at);
     }
     Ok(Forked { seq, records, entries, position, repeated: appended.repeated, cost })
-}
-
-/// Appends several records and, if the outcome is unknown, repeats that as [`append_with_retry`](super::ChatStoreExt::append_with_retry)
-/// does.
-async fn append_all_with_retry<S: ChatStore + ?Sized>(
-    store: &S,
-    session: &SessionId,
-    appends: &mut [Append],
-) -> Result<Appended, Error> {
-    let doubt = match store.append_all(session, appends).await {
-        Err(error) if error.is_in_doubt() => error,
-        settled => return settled,
-    };
-    let (Some(ticket), Some(first)) = (doubt.ticket().copied(), appends.first_mut()) else { return Err(doubt) };
-    *first = first.clone().with_ticket(ticket);
-    for attempt in 1..=REPEATS {
-        tokio::time::sleep(PAUSE * attempt).await;
-        match store.append_all(session, appends).await {
-            Err(error) if error.is_in_doubt() || error.is_retryable() || error.is_access_denied() => {}
-            settled => return settled,
-        }
-    }
-    Err(doubt)
 }

@@ -65,7 +65,7 @@ async fn create_at_a_taken_key_returns_the_stored_item() {
     let second = item("a", "t#0", [("append_id", by(AppendId::random()))]);
     let mut cost = Cost::default();
     assert_eq!(table.create(alone(&first), &mut cost).await.expect("a free place"), Created::Done);
-    let bytes = attributes_bytes(&table.sdk_item(&first)) as u64;
+    let bytes = attributes_bytes(&table.sdk_item(first.clone())) as u64;
     assert_eq!((cost.requests, cost.write_units, cost.read_units, cost.bytes), (1, 1.0, 0.0, bytes));
     let mut cost = Cost::default();
     let taken = table.create(alone(&second), &mut cost).await.expect("an answer");
@@ -128,7 +128,7 @@ async fn item_and_its_changes_are_written_atomically() {
     assert!(matches!(table.create(started, cost).await.expect("an answer"), Created::Taken(there) if there == next));
 
     let later = NewItem { changes: vec![update(&entry.key)], ..alone(&item("a", "t#1", [])) };
-    assert_eq!(table.create(&later, cost).await.expect("an answer"), Created::Done);
+    assert_eq!(table.create(later, cost).await.expect("an answer"), Created::Done);
     let updated = item("dir#", "d#2", [("ttl", s("1"))]);
     assert_eq!(table.get(&entry.key, false, cost).await.expect("a read"), Some(updated));
 }
@@ -333,7 +333,7 @@ async fn computed_sizes_match_billed_units() {
             [("messages", list), ("metadata", map), ("is", AttributeValue::Bool(true)), ("filler", s("x".repeat(filler)))],
         )
     };
-    let empty = attributes_bytes(&table.sdk_item(&of(0)));
+    let empty = attributes_bytes(&table.sdk_item(of(0)));
     for (bytes, units) in [(1024, 1.0), (1025, 2.0), (4096, 4.0), (4097, 5.0)] {
         let mut cost = Cost::default();
         table.put(&of(bytes - empty), &[], &mut cost).await.expect("a put");
