@@ -194,13 +194,37 @@ fn eight_processes_lose_and_duplicate_nothing() {
     scenarios::eight_processes(&Place::sqlite());
 }
 
+/// A hundred turns each, so that the disk is synced once for them; and each turn is a record of its own, as by one append at a time.
+#[test]
+fn import_and_migrate_write_a_file_in_steps() {
+    let (place, other) = (Place::sqlite(), Place::sqlite());
+    let turn =
+        |n: usize| json!([{"role": "user", "content": format!("{n}?")}, {"role": "assistant", "content": format!("{n}!")}]);
+    let messages: Vec<Value> = (0..250).flat_map(|n| turn(n).as_array().cloned().unwrap_or_default()).collect();
+    let ran = place.run_with(&["import", "-", "--cost"], &json!({"id": "a", "title": "Long", "messages": messages}).to_string());
+    assert!(ran.err.starts_with("cost: requests=4 "), "one load and three steps: {}", ran.err);
+    assert_eq!(ran.done(), "imported 250 turns (500 messages) of 1 session, 1 of them new\n");
+    let (from, to) = (&place.store, &other.store);
+    let ran = place.run(&["migrate", "--from", from, "--to", to, "--verify", "--json"]);
+    let report: Value = serde_json::from_str(&ran.done()).expect("a report");
+    assert_eq!(
+        (&report["appends"], &report["messages"], &report["verified"]["messages"]),
+        (&json!(250), &json!(500), &json!(500))
+    );
+    for place in [&place, &other] {
+        let shown: Value = serde_json::from_str(&place.run(&["show", "a", "--json"]).done()).expect("a session");
+        let records = shown["records"].as_array().expect("records");
+        assert_eq!((records.len(), &records[249]["seq"], &records[249]["messages"]), (250, &json!(249), &json!(2)));
+    }
+}
+
 /// The summary on standard output, and the rest on standard error.
 #[test]
 fn import_prints_a_summary() {
     let place = Place::sqlite();
     let lines = r#"{"id":"a","messages":[{"role":"user","content":"1"},{"role":"user","content":"2"}]}"#;
     let ran: Ran = place.run_with(&["import", "-", "--cost"], lines);
-    assert!(ran.err.starts_with("cost: requests=3 "), "one load and two appends: {}", ran.err);
+    assert!(ran.err.starts_with("cost: requests=2 "), "one load, and one step with both turns: {}", ran.err);
     assert_eq!(ran.done(), "imported 2 turns (2 messages) of 1 session, 1 of them new\n");
     assert_eq!(
         place.run_with(&["import", "-"], lines).done(),
