@@ -11,7 +11,7 @@ use crate::store::{Position, Ticket};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The table, file or directory does not exist.
+    /// The table, file, directory or record does not exist.
     NotFound,
     /// The log is not at the expected [`Position`]; nothing was written. [`Error::actual`] returns where it is.
     Conflict,
@@ -185,7 +185,7 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Contended | ErrorKind::Unavailable)
     }
 
-    /// Whether the table, file or directory does not exist.
+    /// Whether the table, file, directory or record does not exist.
     pub fn is_not_found(&self) -> bool {
         self.0.kind == ErrorKind::NotFound
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::json;
 
+pub(crate) mod redacted;
 pub(crate) mod refused;
 pub(crate) mod tools;
 

@@ -24,8 +24,8 @@ use chat_memory_core::backend::{EntryIdCache, Moment};
 use chat_memory_core::checkpoints::{CheckpointOptions, CheckpointStore};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{
-    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Load, SessionInfo, SessionPage,
-    SessionQuery, SessionUpdate, SweepStats,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Load, Redacted, Redaction, SessionInfo,
+    SessionPage, SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory_core::{Namespace, SessionId};
 
@@ -394,6 +394,11 @@ impl ChatStore for DynamoDbStore {
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.sweep(session))
+    }
+
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        self.check(session).await?;
+        on!(self, sessions => sessions.redact(session, seq, redaction))
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {

@@ -25,8 +25,8 @@ use self::options::Options;
 use chat_memory_core::backend::{EntryIdCache, Matcher, SearchPlace, check_title, search_by_reading};
 use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{
-    Append, Appended, Capabilities, ChatStore, Cost, Deleted, History, Load, Position, SearchPage, SearchQuery, SessionInfo,
-    SessionPage, SessionQuery, SessionUpdate, SweepStats,
+    Append, Appended, Capabilities, ChatStore, Cost, Deleted, History, Load, Position, Redacted, Redaction, SearchPage,
+    SearchQuery, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory_core::{SessionId, Timestamp};
 
@@ -37,6 +37,7 @@ mod failure;
 mod listing;
 mod log;
 mod options;
+mod redact;
 mod schema;
 mod search;
 mod sweep;
@@ -338,6 +339,19 @@ impl ChatStore for SqliteStore {
             self.0.write(sweep::empty_log_of_writes).await?;
         }
         Ok(swept)
+    }
+
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        session.check()?;
+        redaction.check()?;
+        self.writable("redact a record")?;
+        let (id, wanted, limit) = (session.clone(), redaction.clone(), self.0.options.max_record_bytes);
+        let redacted = self.0.write(move |db| redact::redact(db, &id, seq, &wanted, limit, Timestamp::now())).await?;
+        // Also if nothing changed: the process that redacted it may have ended before this.
+        if !redaction.is_dry_run() {
+            self.0.write(sweep::empty_log_of_writes).await?;
+        }
+        Ok(redacted)
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {

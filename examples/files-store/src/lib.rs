@@ -230,7 +230,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 #[async_trait]
 impl ChatStore for FilesStore {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::all().with_bounded_cost(false).with_fork(false)
+        Capabilities::all().with_bounded_cost(false).with_fork(false).with_redact(false)
     }
     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
         append.check()?;

@@ -69,6 +69,8 @@ pub enum Capability {
     Entries,
     /// [`Capabilities::fork`]
     Fork,
+    /// [`Capabilities::redact`]
+    Redact,
 }
 
 impl Capability {
@@ -81,6 +83,7 @@ impl Capability {
             Self::BoundedCost => declared.bounded_cost,
             Self::Entries => declared.entries,
             Self::Fork => declared.fork,
+            Self::Redact => declared.redact,
         }
     }
 }

@@ -259,6 +259,14 @@ fn is_result(fields: &Map<String, Value>) -> bool {
     matches!(block(fields, false), Piece::Result(_) | Piece::FirstResult(_))
 }
 
+/// Whether a part of a content is a tool call or a result, answered or not.
+pub(crate) fn is_tool_part(fields: &Map<String, Value>) -> bool {
+    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+    // A UIMessage's part of a tool is a call and its result in one.
+    let is_of_ui = kind == "dynamic-tool" || kind.starts_with("tool-");
+    is_of_ui || matches!(block(fields, false), Piece::Call(_) | Piece::Result(_) | Piece::FirstResult(_))
+}
+
 /// Classifies a block or part of a content.
 fn block(fields: &Map<String, Value>, results_first: bool) -> Piece<'_> {
     let get = |key: &str| fields.get(key);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::directory::check_metadata;
+use super::redact::are_left_of;
 use super::{AppendId, Cost, History, Position, Record, Ticket};
 use crate::entry::Entry;
 use crate::error::Error;
@@ -430,9 +431,9 @@ impl Append {
     }
 
     /// Whether `record`, found under this append's id, is what this append would have written. A store does not ask this of a record
-    /// whose entries were swept: nothing is left to compare, and the repeat succeeds.
+    /// whose entries were swept: nothing is left to compare, and the repeat succeeds. Of a redacted entry, what is left is compared.
     pub fn is_body_of(&self, record: &Record) -> bool {
-        record.entries == self.entries && record.metadata == self.metadata && record.rewind == self.rewind
+        are_left_of(&record.entries, &self.entries) && record.metadata == self.metadata && record.rewind == self.rewind
     }
 
     /// Returns the error for a repeat whose body differs from the stored one.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Append, Appended, ChatStore, Cost, KEY_LIFETIME, Load, Position};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind};
+use crate::message::redacted::{redacted_at, shape};
 use crate::session::SessionId;
 use crate::timestamp::Timestamp;
 
@@ -94,8 +95,9 @@ pub(super) struct EntryIds {
 #[derive(Debug)]
 struct Known {
     seq: u64,
-    /// The entry's hash, with the key of the map.
+    /// The entry's hash, with the key of the map; if it is redacted, that of its shape.
     body: u64,
+    is_redacted: bool,
     /// The earliest time at which the id may be free again.
     until: Timestamp,
 }
@@ -195,9 +197,14 @@ impl EntryIds {
                 self.is_complete = false;
                 continue;
             }
-            let body = self.by_id.hasher().hash_one(entry);
-            self.by_id.entry(id.to_owned()).or_insert(Known { seq, body, until });
+            let is_redacted = redacted_at(entry).is_some();
+            let body = self.hash(entry, is_redacted);
+            self.by_id.entry(id.to_owned()).or_insert(Known { seq, body, is_redacted, until });
         }
+    }
+
+    fn hash(&self, entry: &Entry, is_redacted: bool) -> u64 {
+        if is_redacted { self.by_id.hasher().hash_one(shape(entry)) } else { self.by_id.hasher().hash_one(entry) }
     }
 
     fn have(&self, wanted: &HashSet<&str>) -> bool {
@@ -223,7 +230,9 @@ impl EntryIds {
         let is_new = |entry: &Entry| {
             let Some(id) = entry.id() else { return Ok(true) };
             match self.by_id.get(id) {
-                Some(known) if known.body != self.by_id.hasher().hash_one(entry) => {
+                // It was redacted since it was read here.
+                Some(known) if !known.is_redacted && redacted_at(entry).is_some() => Ok(false),
+                Some(known) if known.body != self.hash(entry, known.is_redacted) => {
                     Err(reused(id, &format!("was already used in record {}, with another body", known.seq)))
                 }
                 Some(_) => Ok(false),

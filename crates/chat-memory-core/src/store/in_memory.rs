@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::directory::check_title;
 use super::{
     Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, Expiry, History, Identity, KEY_LIFETIME, Load, Position,
-    Record, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
+    Record, Redacted, Redaction, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
 };
 use crate::backend::EntryIdCache;
 use crate::error::Error;
@@ -203,6 +203,19 @@ impl ChatStore for InMemoryStore {
             }
         }
         Ok(swept)
+    }
+
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        session.check()?;
+        redaction.check()?;
+        let mut logs = self.logs();
+        let found = usize::try_from(seq).ok().and_then(|at| logs.get_mut(session)?.records.get_mut(at));
+        let record = found.ok_or_else(|| Redaction::missing(session, seq))?;
+        let redacted = redaction.apply(session, record.clone(), Timestamp::now())?;
+        if !redaction.is_dry_run() {
+            record.entries.clone_from(&redacted.after.entries);
+        }
+        Ok(redacted.with_cost(one_request()))
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {

@@ -1,4 +1,4 @@
-//! The store contract: a session is a log of immutable records, and every change is an append.
+//! The store contract: a session is a log of immutable records, and every change is an append. The exception is a redaction.
 //!
 //! # What every store promises
 //! [`ChatStore`] is a small trait with strong promises. The public `conformance` suite proves each promise below for each store.
@@ -14,6 +14,7 @@
 //!    modified since.
 //! 5. **Clear is atomic.** A load sees everything or nothing of what was cleared.
 //! 6. **Exact.** What was appended is loaded unchanged: messages, and in stores with [`Capabilities::entries`] any JSON objects.
+//!    Only a [redaction](ChatStore::redact) changes what a record says.
 //! 7. **Bounded cost.** The cost of an append or of a window depends on its own bytes, not on the length of the session.
 //! 8. **Nothing is silently dropped**, truncated or filtered: what cannot be read is an error that names the record and the
 //!    reason.
@@ -31,7 +32,7 @@
 //! #[async_trait::async_trait]
 //! impl ChatStore for Sketch {
 //!     fn capabilities(&self) -> Capabilities {
-//!         Capabilities::all().with_durable(false).with_directory(false).with_fork(false)
+//!         Capabilities::all().with_durable(false).with_directory(false).with_fork(false).with_redact(false)
 //!     }
 //!
 //!     async fn append(&self, session: &SessionId, append: &Append) -> Result<Appended, Error> {
@@ -104,6 +105,7 @@ mod owner;
 mod page_cursor;
 mod pages;
 pub(crate) mod position;
+mod redact;
 pub(crate) mod search;
 mod token;
 mod walk;
@@ -120,6 +122,7 @@ pub use owner::{OwnedSession, OwnerDeletion};
 pub use page_cursor::PageCursor;
 pub use pages::{ForwardCursor, ForwardPage};
 pub use position::{AppendId, Position, Ticket};
+pub use redact::{MAX_REPLACEMENT_BYTES, REDACTED, Redacted, Redaction};
 pub use search::{FoundMessage, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, SearchHit, SearchPage, SearchQuery, SearchScope, Snippet};
 pub use walk::Walk;
 
@@ -148,13 +151,24 @@ pub struct Capabilities {
     /// Several records can be [appended together](ChatStore::append_all), so that sessions can be
     /// [forked](ChatStoreExt::fork).
     pub fork: bool,
+    /// What a record says can be [redacted](ChatStore::redact).
+    pub redact: bool,
 }
 
 impl Capabilities {
     /// Every capability, with exact last activity.
     pub const fn all() -> Self {
         let last_activity = Some(Duration::ZERO);
-        Self { durable: true, rewind: true, directory: true, last_activity, bounded_cost: true, entries: true, fork: true }
+        Self {
+            durable: true,
+            rewind: true,
+            directory: true,
+            last_activity,
+            bounded_cost: true,
+            entries: true,
+            fork: true,
+            redact: true,
+        }
     }
 
     /// Declares whether appended records survive the process.
@@ -198,6 +212,12 @@ impl Capabilities {
     #[must_use]
     pub const fn with_fork(self, fork: bool) -> Self {
         Self { fork, ..self }
+    }
+
+    /// Declares whether what a record says can be redacted.
+    #[must_use]
+    pub const fn with_redact(self, redact: bool) -> Self {
+        Self { redact, ..self }
     }
 }
 
@@ -249,6 +269,24 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         let _ = session;
         Ok(SweepStats::default())
+    }
+
+    /// Replaces what one record of a session says, visible or not: once this has returned, no load shows the old text, and the store
+    /// does not have it any more. The record keeps its number, place, times and metadata, and a repeat of its append by key or
+    /// ticket is still recognised. Repeating a redaction changes nothing.
+    ///
+    /// It does not reach the session's title and metadata, forks of the session, checkpoints, and copies outside the store.
+    ///
+    /// # Errors
+    /// Not found if there is no such record, or nothing is left of it; invalid as in [`Redaction::check`], or if the record has no
+    /// such message; too large if the replacement makes the record so; unsupported if the store [cannot](Capabilities::redact);
+    /// other store errors. If one of those leaves open whether the text is gone, repeat the call.
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        let _ = (session, seq, redaction);
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this store cannot redact a record; clear or delete the session to erase what it says",
+        ))
     }
 
     /// Deletes a session: clears it, sweeps it completely and removes it from the directory. The result says whether it existed. A
@@ -429,6 +467,9 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     }
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         (**self).sweep(session).await
+    }
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        (**self).redact(session, seq, redaction).await
     }
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         (**self).delete(session).await

@@ -51,6 +51,11 @@ pub(crate) fn other_name(role: Role, extra: &Map<String, Value>) -> Option<&'sta
     other.filter(|name| *name != MODEL || has_parts(extra))
 }
 
+/// Whether a value of [`ROLE_KEY`] is one of ours.
+pub(crate) fn is_other_name(value: &Value) -> bool {
+    value.as_str().is_some_and(|name| name == NO_ROLE || OTHER_NAMES.iter().any(|(other, _)| *other == name))
+}
+
 fn has_parts(fields: &Map<String, Value>) -> bool {
     fields.get("parts").is_some_and(Value::is_array)
 }

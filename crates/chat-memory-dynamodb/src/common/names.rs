@@ -44,12 +44,15 @@ pub(crate) const LAST_ENTRY: &str = "last_entry";
 /// In an entry: until when its session is known to last (epoch seconds; 0: forever).
 pub(crate) const SURE_UNTIL: &str = "sure_until";
 /// In an entry: a random mark left by the last change of its title or metadata, so that the next change replaces only what it read.
+/// In a record: likewise, by the last redaction.
 pub(crate) const REV: &str = "rev";
 /// In an entry: when its session was last written to, up to an hour behind (epoch milliseconds).
 pub(crate) const LAST_AT: &str = "last_at";
 pub(crate) const SENT_AT: &str = "sent_at";
 /// In each of several records that were written in one transaction: the numbers of the first and the last of them.
 pub(crate) const GROUP: &str = "group";
+/// In a redacted record: the id and the number of the parts with its old entries, until they are deleted.
+pub(crate) const OLD_PARTS: &str = "old_parts";
 /// In a row of a thread of checkpoints: its content.
 pub(crate) const BODY: &str = "body";
 
@@ -74,7 +77,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute with a meaning in an item, used or reserved. A table's keys and its TTL attribute (except [`TTL`] itself) must
 /// have other names, or one attribute would have to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 31] = [
+pub(crate) const ATTRIBUTES: [&str; 32] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -101,6 +104,7 @@ pub(crate) const ATTRIBUTES: [&str; 31] = [
     LAST_AT,
     SENT_AT,
     GROUP,
+    OLD_PARTS,
     BODY,
     "ref",
     "parent",

@@ -142,6 +142,20 @@ pub(crate) fn build_a_little(db: &Connection) -> Result<u64, Failure> {
     Ok(passed)
 }
 
+/// Adds a record whose text was removed, unless the index does not cover it yet. The caller has begun the transaction.
+pub(crate) fn add(db: &Connection, session: i64, seq: i64) -> rusqlite::Result<()> {
+    if state(db)? == State::Absent {
+        return Ok(());
+    }
+    let is_left = db
+        .prepare_cached("SELECT 1 FROM unsearched WHERE session = ?1 AND first <= ?2 AND next > ?2")?
+        .exists(params![session, seq])?;
+    if !is_left {
+        db.prepare_cached(ADD)?.execute(params![session, seq, seq + 1])?;
+    }
+    Ok(())
+}
+
 /// Removes the index. Returns whether there was one.
 pub(crate) fn remove(db: &Connection) -> Result<bool, Failure> {
     let transaction = Transaction::to_write(db)?;

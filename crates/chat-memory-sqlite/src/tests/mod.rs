@@ -16,6 +16,7 @@ mod entries;
 mod erasing;
 mod faults;
 mod opening;
+mod redacting;
 mod search;
 
 fn folder() -> (TempDir, PathBuf) {

@@ -153,6 +153,15 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("one_of_many_concurrent_forks_wins", Fault::ForksBlindly),
     ("repeated_fork_is_made_once", Fault::IgnoresKeys),
     ("fork_is_listed_with_its_origin", Fault::ForksWithoutOrigin),
+    ("redacted_message_is_replaced_in_its_place", Fault::RedactsRecords),
+    ("redacted_calls_keep_their_results", Fault::RedactsNothing),
+    ("repeated_redaction_changes_nothing", Fault::RedactsAgain),
+    ("hidden_record_is_redacted_or_erased", Fault::RedactsNothing),
+    ("redaction_of_what_is_not_there_is_refused", Fault::RedactsAnything),
+    ("repeat_of_a_redacted_append_is_recognised", Fault::IgnoresKeys),
+    ("redacted_text_is_not_found", Fault::RedactsNothing),
+    ("large_record_is_redacted", Fault::RedactsRecords),
+    ("redactions_at_once_all_hold", Fault::RedactsRecords),
     ("sessions_of_an_owner_are_deleted", Fault::SharedLists),
     ("invalid_input_writes_nothing", Fault::WritesBadInput),
     ("values_at_the_limits_are_accepted", Fault::RefusesLongKeys),
@@ -208,7 +217,8 @@ async fn undeclared_capabilities_are_reported() {
         .with_last_activity(None)
         .with_bounded_cost(false)
         .with_entries(false)
-        .with_fork(false);
+        .with_fork(false)
+        .with_redact(false);
     let suite = Suite::new(move || std::future::ready(Ok(Broken::declaring(data.clone(), declares))));
     let report = suite.run_all().await;
     assert!(report.is_ok(), "{report}");

@@ -36,6 +36,7 @@ mod list_hidden;
 mod list_layout;
 mod processes;
 mod real_data;
+mod redactions;
 mod retention;
 mod sqlite_checkpoints;
 mod sqlite_failing_disk;

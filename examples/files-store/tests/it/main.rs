@@ -20,7 +20,7 @@ mod files {
 
     chat_memory::conformance_tests! {
         suite: suite(),
-        capabilities: Capabilities::all().with_bounded_cost(false).with_fork(false),
+        capabilities: Capabilities::all().with_bounded_cost(false).with_fork(false).with_redact(false),
     }
 }
 

@@ -17,6 +17,7 @@ mod owner;
 mod page;
 mod position;
 mod random;
+mod redact;
 mod rewind;
 mod search;
 mod ticket;

@@ -12,6 +12,7 @@ mod generations;
 mod ids;
 mod load;
 mod mark;
+mod redact;
 mod rewrite;
 mod roll;
 mod sessions;

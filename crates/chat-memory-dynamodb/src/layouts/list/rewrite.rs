@@ -147,7 +147,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
     }
 
     /// Converts the elements to one dialect.
-    fn unify(&self, session: &SessionId, log: Log, dialect: Dialect) -> Result<Log, Error> {
+    pub(super) fn unify(&self, session: &SessionId, log: Log, dialect: Dialect) -> Result<Log, Error> {
         let elements = log.elements.into_iter().map(|(form, value)| {
             if form == dialect {
                 return Ok((form, value));
@@ -179,11 +179,21 @@ fn cut(session: &SessionId, log: &mut Log, to: u64) -> Result<(), Error> {
 }
 
 /// The element with this head, which describes what precedes the list.
-fn headed(session: &SessionId, dialect: Dialect, first: &AttributeValue, head: &Head) -> Result<AttributeValue, Error> {
-    let mut mark = mark_of(first).unwrap_or_default();
+pub(super) fn headed(
+    session: &SessionId,
+    dialect: Dialect,
+    first: &AttributeValue,
+    head: &Head,
+) -> Result<AttributeValue, Error> {
+    let old = mark_of(first).unwrap_or_default();
+    let mut mark = old.clone();
     mark.shift_remove("head");
     if !head.is_plain() {
         mark.insert("head".into(), head.value());
+    }
+    // An original's element without a mark stays as it is: its id is a hash of it.
+    if mark == old {
+        return Ok(first.clone());
     }
     marked(session, dialect, first, mark)
 }
@@ -206,6 +216,6 @@ fn marked(
     element::with_mark(dialect, element, mark).map_err(|why| unreadable(session, &why))
 }
 
-fn unreadable(session: &SessionId, why: &str) -> Error {
+pub(super) fn unreadable(session: &SessionId, why: &str) -> Error {
     Error::corrupt(format!("a message of session {session:?} cannot be read: its element {why}"))
 }

@@ -372,7 +372,18 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let body = Body::Record { rewind, metadata: None, sent_at: Vec::new(), content: Stored::Here(Vec::new()) };
         let expires_at = attempt.record.expires_at.or(plan.blocks_at);
         let (seq, append_id, links) = (tail.next + after, append_id.following(after), plan.links.clone());
-        let head = Head { seq, append_id, created_at, expires_at, links, after_expiring: false, group: None, body };
+        let head = Head {
+            seq,
+            append_id,
+            created_at,
+            expires_at,
+            links,
+            after_expiring: false,
+            group: None,
+            rev: None,
+            old_parts: None,
+            body,
+        };
         let now = CachedTail::after(&head, asked_at);
         self.known.tails.learn(&attempt.pk, &now, asked_at);
         let mut appended = Appended::new(tail.next, now.position(), created_at);

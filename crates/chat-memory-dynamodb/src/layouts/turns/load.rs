@@ -55,11 +55,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
                          been edited by hand"
                     )));
                 }
-                // A clear overtook it, or it stood still for half a day.
+                // A clear or a redaction overtook it, or it stood still for half a day.
                 Ok(Step::Again(_)) if retry.is_over() => {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
-                        format!("session {:?} could not be read while it was being cleared; try again", session.as_str()),
+                        format!(
+                            "session {:?} could not be read while it was being cleared or redacted; try again",
+                            session.as_str()
+                        ),
                     ));
                 }
                 Ok(Step::Torn) => {
@@ -193,8 +196,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Step::Done(Box::new(History::new(records, complete, position))))
     }
 
-    /// Reads a record with its messages, including those in parts; what the head has of it is taken out. `None` if a sweep came in
-    /// between; a stub has none.
+    /// Reads a record with its messages, including those in parts; what the head has of it is taken out. `None` if a sweep or a
+    /// redaction came in between; a stub has none.
     pub(super) async fn whole_record(
         &self,
         pk: &str,
@@ -234,8 +237,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
                     }
                 }
                 if found != count {
-                    // A sweep replaces the head first, so parts missing under a live head are lost.
-                    return if self.is_swept(pk, head, cost, retry).await? {
+                    // A sweep or a redaction replaces the head first, so parts missing under a live head are lost.
+                    return if self.is_replaced(pk, head, cost, retry).await? {
                         Ok(None)
                     } else {
                         Err(Error::corrupt(format!("record {} of {pk:?} has {found} of its {count} parts", head.seq)))
@@ -250,11 +253,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         Ok(Some(record))
     }
 
-    async fn is_swept(&self, pk: &str, head: &Head, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
+    async fn is_replaced(&self, pk: &str, head: &Head, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<bool, Error> {
         let range = records(pk.to_owned(), head.seq, head.seq);
         let page = retry!(retry, self.table.page(&range, None, cost))?;
         let now = page.items.first().map(item::decode_without_messages).transpose()?;
-        Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id))
+        Ok(now.is_none_or(|now| now.is_stub() || now.append_id != head.append_id || now.parts() != head.parts()))
     }
 }
 

@@ -14,6 +14,7 @@ mod listing;
 mod load;
 mod locate;
 mod recent_ids;
+mod redact;
 #[cfg(test)]
 mod sim;
 mod sweep;

@@ -3,9 +3,9 @@
 use super::append::written_by;
 use super::item::{self, Body, Head, PartsOf};
 use super::{Retry, Rule, Turns, retry};
-use crate::common::names::{MAX_SEQ, part_sk, records};
+use crate::common::names::{MAX_SEQ, REV, part_sk, records};
 use crate::common::swept::Damaged;
-use crate::table::{Clock, Item, Key, Range, Table};
+use crate::table::{Clock, Condition, Item, Key, Range, Table};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Append, Appended, ClearOutcome, Cost, Deleted, SweepStats};
@@ -177,26 +177,62 @@ impl<T: Table, C: Clock> Turns<T, C> {
             retry!(retry, self.table.delete(key, &[], &mut cost))?;
             return Ok((true, cost));
         }
+        if head.is_stub() {
+            self.erase_seen(key, head, clear, ttl, &mut cost, &mut retry).await?;
+            return Ok((false, cost));
+        }
+        let mut replaced = self.erase_seen(key, head, clear, ttl, &mut cost, &mut retry).await?;
+        while !replaced {
+            // A redaction may have given it other parts.
+            let range = Range { limit: Some(1), ..records(key.pk.clone(), head.seq, head.seq) };
+            let page = retry!(retry, self.table.page(&range, None, &mut cost))?;
+            let now = page.items.first().map(item::decode_without_messages).transpose()?;
+            let Some(now) = now.filter(|now| !now.is_stub() && now.append_id == head.append_id) else { break };
+            replaced = self.erase_seen(key, &now, clear, ttl, &mut cost, &mut retry).await?;
+        }
+        Ok((replaced, cost))
+    }
+
+    /// Replaces a record if it is as it was seen. Returns whether it was.
+    async fn erase_seen(
+        &self,
+        key: &Key,
+        head: &Head,
+        clear: u64,
+        ttl: &str,
+        cost: &mut Cost,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<bool, Error> {
         let now = self.clock.now().wall;
         let clear = match head.body {
             Body::Stub { cleared_by, .. } => cleared_by,
             Body::Record { .. } => clear,
         };
         // A stub names no entry, so a delete's entry in the directory is removed first.
-        self.remove_ended(key, head, &mut cost).await?;
+        self.remove_ended(key, head, cost).await?;
+        if let Some(parts) = &head.old_parts {
+            self.delete_parts(key, parts, cost, retry).await?;
+        }
         // Head first: a reader that finds a live head must find its parts. Only the record that was seen is replaced.
         let stub = item::stub(key, head, clear, head.parts(), now, ttl);
-        let as_seen = [written_by(head.append_id)];
-        let replaced = head.is_stub() || retry!(retry, self.table.put(&stub, &as_seen, &mut cost))?;
+        let as_seen = [written_by(head.append_id), Condition::equals(REV, head.rev.as_deref().cloned())];
+        let replaced = head.is_stub() || retry!(retry, self.table.put(&stub, &as_seen, cost))?;
         if let Some(parts) = head.parts() {
-            self.delete_parts(key, parts, &mut cost, &mut retry).await?;
+            self.delete_parts(key, parts, cost, retry).await?;
             let bare = item::stub(key, head, clear, None, now, ttl);
-            retry!(retry, self.table.put(&bare, &as_seen, &mut cost))?;
+            let is_stub = [written_by(head.append_id), Condition::equals(REV, None)];
+            retry!(retry, self.table.put(&bare, &is_stub, cost))?;
         }
-        Ok((replaced && !head.is_stub(), cost))
+        Ok(replaced)
     }
 
-    async fn delete_parts(&self, head: &Key, parts: &PartsOf, cost: &mut Cost, retry: &mut Retry<'_, C>) -> Result<(), Error> {
+    pub(super) async fn delete_parts(
+        &self,
+        head: &Key,
+        parts: &PartsOf,
+        cost: &mut Cost,
+        retry: &mut Retry<'_, C>,
+    ) -> Result<(), Error> {
         for n in 0..parts.count {
             let key = Key { pk: head.pk.clone(), sk: part_sk(&parts.id, n) };
             retry!(retry, self.table.delete(&key, &[], cost))?;

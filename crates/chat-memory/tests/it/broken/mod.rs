@@ -66,6 +66,14 @@ faults! {
     ForksDropLast,
     /// Forgets where a fork comes from.
     ForksWithoutOrigin,
+    /// Says that it redacted, and changes nothing.
+    RedactsNothing,
+    /// Redacts all messages of a record.
+    RedactsRecords,
+    /// Says each time that it changed something.
+    RedactsAgain,
+    /// Redacts the first record in place of one that is not there.
+    RedactsAnything,
     /// Checks only the number of an expected position.
     IgnoresPositionIds,
     /// Refuses a position that was not read in the last minutes.

@@ -96,6 +96,24 @@ impl ChatStore for Broken {
         self.inner.sweep(&session).await
     }
 
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        let session = &self.real(session);
+        let redact = async |redaction: &Redaction| self.inner.redact(session, seq, redaction).await;
+        match self.fault {
+            Fault::RedactsNothing => redact(&redaction.clone().dry_run()).await,
+            Fault::RedactsRecords if !redaction.is_dry_run() => redact(&Redaction::new()).await,
+            Fault::RedactsAgain => redact(redaction).await.map(|mut redacted| {
+                redacted.changed = true;
+                redacted
+            }),
+            Fault::RedactsAnything => match redact(redaction).await {
+                Err(error) if error.is_not_found() => self.inner.redact(session, 0, redaction).await,
+                redacted => redacted,
+            },
+            _ => redact(redaction).await,
+        }
+    }
+
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {
         match self.fault {
             Fault::DeletesNothing => Ok(Deleted::new(true, SweepStats::default())),

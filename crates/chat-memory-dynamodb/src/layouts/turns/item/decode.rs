@@ -102,6 +102,8 @@ fn read(reader: &Reader<'_>, max_bytes: usize) -> Result<Head, Error> {
             ended: reader.millis(ENDED)?,
         },
         group: reader.group()?,
+        rev: item.attributes.get(REV).cloned().map(Box::new),
+        old_parts: reader.old_parts()?.map(Box::new),
         after_expiring: matches!(item.attributes.get(AFTER_EXPIRING), Some(AttributeValue::Bool(true))),
         body,
     })
@@ -214,6 +216,16 @@ impl Reader<'_> {
         });
         let holds_its_own = numbers.filter(|(first, last)| (*first..=*last).contains(&self.seq) && *last <= MAX_SEQ);
         holds_its_own.map(Some).ok_or_else(|| self.wrong(GROUP, "the numbers of the first and the last record of its group"))
+    }
+
+    fn old_parts(&self) -> Result<Option<PartsOf>, Error> {
+        let Some(value) = self.item.attributes.get(OLD_PARTS) else { return Ok(None) };
+        let parts = value.as_l().ok().and_then(|list| match &list[..] {
+            [AttributeValue::S(id), AttributeValue::N(count)] => Some(PartsOf { id: id.clone(), count: count.parse().ok()? }),
+            _ => None,
+        });
+        let parts = parts.filter(|parts| (1..=MAX_PARTS).contains(&parts.count) && uuid::Uuid::try_parse(&parts.id).is_ok());
+        parts.map(Some).ok_or_else(|| self.wrong(OLD_PARTS, "the id and the number of parts"))
     }
 
     fn parts(&self) -> Result<Option<PartsOf>, Error> {

@@ -194,6 +194,11 @@ pub(crate) fn mark_group(attributes: &mut Attributes, first: u64, last: u64) {
     attributes.insert(GROUP.to_owned(), AttributeValue::L(vec![number(first), number(last)]));
 }
 
+/// Names the parts of the entries that a redaction replaced.
+pub(crate) fn old_parts(PartsOf { id, count }: &PartsOf) -> AttributeValue {
+    AttributeValue::L(vec![AttributeValue::S(id.clone()), number(count)])
+}
+
 fn number(n: impl ToString) -> AttributeValue {
     AttributeValue::N(n.to_string())
 }

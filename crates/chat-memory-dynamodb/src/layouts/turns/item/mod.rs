@@ -5,6 +5,7 @@ mod encode;
 
 use crate::common::payload::Codec;
 use crate::common::timing::PURGED_AFTER;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
 use crate::common::size::MAX_ITEM;
@@ -12,7 +13,7 @@ use chat_memory_core::store::{AppendId, Expiry};
 use chat_memory_core::{Entry, Owner, Timestamp};
 
 pub(crate) use decode::{add_part, check_version, decode, decode_parts, decode_without_messages};
-pub(crate) use encode::{Encoded, encode, encode_in_parts, link, mark_group, stub, without_entry};
+pub(crate) use encode::{Encoded, encode, encode_in_parts, link, mark_group, old_parts, stub, without_entry};
 
 /// Bytes of an item that a part leaves for its keys and its other attributes: a partition key takes up to 2 KB.
 const PART_MARGIN: usize = 20 * 1024;
@@ -97,6 +98,10 @@ pub(crate) struct Head {
     pub(crate) after_expiring: bool,
     /// The numbers of the first and the last of the records that were written with it in one transaction.
     pub(crate) group: Option<(u64, u64)>,
+    /// The mark of its last redaction.
+    pub(crate) rev: Option<Box<AttributeValue>>,
+    /// The parts of the entries that a redaction replaced, until they are deleted.
+    pub(crate) old_parts: Option<Box<PartsOf>>,
     pub(crate) body: Body,
 }
 

@@ -12,7 +12,7 @@ use crate::table::sim::{REPEATED_MS, may_be};
 use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{
-    Append, AppendId, Appended, History, Identity, Load, Position, Reach, SessionQuery, SessionUpdate, Ticket,
+    Append, AppendId, Appended, History, Identity, Load, Position, Reach, Redaction, SessionQuery, SessionUpdate, Ticket,
 };
 use chat_memory_core::{Owner, SessionId, Timestamp};
 
@@ -63,9 +63,20 @@ pub(super) struct Seen {
     pub(super) history: History,
 }
 
+/// A redaction, with its first step and, if it was acknowledged, its last one.
+#[derive(Debug)]
+pub(super) struct Redacting {
+    pub(super) id: AppendId,
+    /// The index of the message; `None` for all.
+    pub(super) message: Option<usize>,
+    pub(super) started: u64,
+    pub(super) ended: Option<u64>,
+}
+
 /// What all clients recorded.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
+    pub(super) redactions: Vec<Redacting>,
     pub(super) ops: Vec<Op>,
     pub(super) loads: Vec<Seen>,
     pub(super) deletes: Vec<Deleted>,
@@ -83,6 +94,8 @@ pub(super) struct Actor {
     pub(super) broken: Option<Rule>,
     /// Whether it also appends several records at once.
     pub(super) groups: bool,
+    /// Whether it also redacts records.
+    pub(super) redacts: bool,
 }
 
 impl Op {
@@ -143,6 +156,10 @@ impl Actor {
         let mut read: Option<(SessionId, Position)> = None;
         loop {
             let session = self.session();
+            if self.redacts && self.below(5) == 0 {
+                self.redact(&turns, &session).await;
+                continue;
+            }
             match self.below(112) {
                 0..38 if self.below(3) == 0 => self.new_key(&turns).await,
                 0..38 => {
@@ -387,6 +404,38 @@ impl Actor {
         let messages = if self.below(2) == 0 { self.messages() } else { Vec::new() };
         let rewind = Append::rewind(&history, history.records[pick].seq, messages).expect("a record that it shows");
         self.append(turns, session, rewind).await;
+    }
+
+    /// Redacts a record that it sees, or one that it only knows of.
+    async fn redact(&self, turns: &Turns<Client, Client>, session: &SessionId) {
+        let Some(history) = self.load_by(turns, session, Load::all()).await else { return };
+        let pick = self.client.world().rng.u64(..history.position.next().max(1));
+        let plan = turns.redact(session, pick, &Redaction::new().dry_run()).await;
+        let is_expected = |error: &Error| error.is_not_found() || error.is_contended();
+        let Some(plan) = self.check_unless("dry run", plan, is_expected) else { return };
+        let count = plan.before.entries.len();
+        let message = (count > 1 && self.below(2) == 0).then(|| self.below(count as u32) as usize);
+        let mut redaction = Redaction::new().with_expected(plan.before.append_id);
+        if let Some(index) = message {
+            redaction = redaction.message(index);
+        }
+        let (started, _) = self.now();
+        let place = self.notes(|notes| {
+            notes.redactions.push(Redacting { id: plan.before.append_id, message, started, ended: None });
+            notes.redactions.len() - 1
+        });
+        let redacted = turns.redact(session, pick, &redaction).await;
+        if self.check_unless("redact", redacted, is_expected).is_some() {
+            let (ended, _) = self.now();
+            self.notes(|notes| notes.redactions[place].ended = Some(ended));
+        }
+    }
+
+    fn check_unless<A>(&self, what: &str, result: Result<A, Error>, is_expected: impl Fn(&Error) -> bool) -> Option<A> {
+        match result {
+            Err(error) if is_expected(&error) => None,
+            result => self.check(what, result),
+        }
     }
 
     async fn load(&self, turns: &Turns<Client, Client>, session: &SessionId) -> Option<History> {

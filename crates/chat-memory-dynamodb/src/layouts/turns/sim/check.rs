@@ -57,7 +57,7 @@ fn check_session(world: &World, notes: &Notes, session: &SessionId) -> Result<()
         check_deletes(op, made, notes)?;
     }
     for seen in notes.loads.iter().filter(|seen| seen.session == *session) {
-        check_load(seen, &journal, &notes.ops)?;
+        check_load(seen, &journal, notes)?;
     }
     // At the end, the log holds what was written, or what a sweep or TTL left of it.
     let ids = world.ids(session.as_str());
@@ -125,7 +125,7 @@ fn check_op(op: &Op, made: &[&Made], journal: &[Made]) -> Result<(), String> {
 }
 
 /// A load must show a state that the log had between its start and its end, or the newest part of one.
-fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
+fn check_load(seen: &Seen, journal: &[Made], notes: &Notes) -> Result<(), String> {
     // What expires while the load runs may or may not be shown.
     let (from, to) = seen.clock;
     let surely = |expires_at: Option<Timestamp>| expires_at.is_none_or(|at| at > to);
@@ -168,13 +168,28 @@ fn check_load(seen: &Seen, journal: &[Made], ops: &[Op]) -> Result<(), String> {
     if !enough {
         return Err(format!("a load ({:?}) brought {} messages and says that there are more", seen.load.reach, messages()));
     }
-    seen.history.records.iter().try_for_each(|record| check_body(record, ops))
+    seen.history.records.iter().try_for_each(|record| check_body(record, seen, notes))
 }
 
-fn check_body(record: &Record, ops: &[Op]) -> Result<(), String> {
-    let op = record.metadata.as_ref().and_then(|metadata| metadata["op"].as_u64()).map(|number| &ops[number as usize]);
-    match op {
-        Some(op) if op.append.entries() != record.entries => Err(format!("record {} came back altered", record.seq)),
-        _ => Ok(()),
+/// Each message must be as it was appended, or redacted: not before anyone began to redact it, and for good once that was
+/// acknowledged.
+fn check_body(record: &Record, seen: &Seen, notes: &Notes) -> Result<(), String> {
+    let op = record.metadata.as_ref().and_then(|metadata| metadata["op"].as_u64()).map(|number| &notes.ops[number as usize]);
+    let Some(op) = op else { return Ok(()) };
+    if !op.append.is_body_of(record) {
+        return Err(format!("record {} came back altered", record.seq));
     }
+    for (n, (entry, given)) in record.entries.iter().zip(op.append.entries()).enumerate() {
+        let mut redactions = notes
+            .redactions
+            .iter()
+            .filter(|redaction| redaction.id == record.append_id && redaction.message.is_none_or(|message| message == n));
+        if entry == given && redactions.clone().any(|redaction| redaction.ended.is_some_and(|ended| ended < seen.started)) {
+            return Err(format!("record {} shows what was redacted", record.seq));
+        }
+        if entry != given && !redactions.any(|redaction| redaction.started <= seen.ended) {
+            return Err(format!("record {} is redacted, and nobody did that", record.seq));
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,231 @@
+//! Redacts entries: replaces what they say, and keeps what others refer to.
+//!
+//! Works on an entry's JSON, so that every provider's form is covered: what is not known to be harmless goes. A call and its result
+//! still refer to each other, and the entry stays what it was: a message in its form, or another entry.
+
+use serde_json::{Map, Value};
+
+use super::tools;
+use crate::entry::Entry;
+use crate::timestamp::Timestamp;
+use crate::wire::openai;
+
+/// The field of a redacted entry with the time of its redaction, as RFC 3339 in UTC.
+pub const REDACTED: &str = "redacted";
+
+/// Fields whose text names or refers to something, and says nothing.
+const KEPT: [&str; 21] = [
+    "type",
+    "role",
+    "id",
+    "uuid",
+    "parentUuid",
+    "sessionId",
+    "timestamp",
+    "name",
+    "status",
+    "state",
+    "call_id",
+    "tool_call_id",
+    "tool_use_id",
+    "approval_request_id",
+    "toolCallId",
+    "toolUseId",
+    "tool_name",
+    "toolName",
+    "server_label",
+    "output_index",
+    "phase",
+];
+
+/// Fields with an object that has such fields: a call, a result, or a message inside an entry.
+const NESTED: [&str; 13] = [
+    "function",
+    "custom",
+    "function_call",
+    "functionCall",
+    "functionResponse",
+    "function_response",
+    "toolUse",
+    "tool_use",
+    "toolResult",
+    "tool_result",
+    "toolInvocation",
+    "tool_invocation",
+    "approval",
+];
+
+/// Replaces the texts of entries.
+struct Redactor<'a> {
+    replacement: &'a str,
+}
+
+/// Returns the entry with everything that it says replaced, as it is after a redaction at this time. One that is redacted keeps the
+/// time that it names.
+pub(crate) fn redacted(entry: &Entry, replacement: &str, at: Timestamp) -> Entry {
+    let at = redacted_at(entry).map_or_else(|| at.to_string(), str::to_owned);
+    with_marker(entry, replacement, at)
+}
+
+/// Whether the entry is what a redaction left of `other`, with any replacement at any time, or of what is left of that.
+pub(crate) fn is_left_of(entry: &Entry, other: &Entry) -> bool {
+    redacted_at(entry).is_some() && shape(entry) == shape(other)
+}
+
+/// What every redaction of the entry leaves alike.
+pub(crate) fn shape(entry: &Entry) -> Entry {
+    with_marker(entry, "x", String::new())
+}
+
+/// When the entry was redacted, as it says.
+pub(crate) fn redacted_at(entry: &Entry) -> Option<&str> {
+    let fields = match entry {
+        Entry::Message(message) => &message.extra,
+        Entry::Other(fields) => fields,
+    };
+    fields.get(REDACTED)?.as_str().filter(|text| is_time(text))
+}
+
+/// Whether a text is a time as we write it. Any other could be what is to be redacted.
+fn is_time(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";
+    let fits = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    text.len() == FORM.len() && text.as_bytes().iter().zip(FORM).all(fits)
+}
+
+fn with_marker(entry: &Entry, replacement: &str, at: String) -> Entry {
+    let Value::Object(fields) = entry.to_value() else { return entry.clone() };
+    let redactor = Redactor { replacement };
+    let mut fields = match entry {
+        Entry::Message(_) => redactor.message(&fields),
+        Entry::Other(_) => redactor.other(&fields),
+    };
+    fields.insert(REDACTED.to_owned(), at.into());
+    Entry::from_object(fields)
+}
+
+impl Redactor<'_> {
+    fn text(&self) -> Value {
+        self.replacement.into()
+    }
+
+    /// A message: what has no known place is left out.
+    fn message(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        self.fields(fields, |_, _| None)
+    }
+
+    /// Another entry: its own texts are replaced, so that a reader that needs them finds them.
+    fn other(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        let mut left = self.fields(fields, |key, value| match (key, value) {
+            // A copy of the whole line that must parse.
+            ("claude_entry", _) => None,
+            (_, Value::String(_)) => Some(self.text()),
+            _ => None,
+        });
+        // What made it no message may be gone; without a role it is still none.
+        if matches!(Entry::from_object(left.clone()), Entry::Message(_)) {
+            left.shift_remove("role");
+        }
+        left
+    }
+
+    fn fields(&self, fields: &Map<String, Value>, unknown: impl Fn(&str, &Value) -> Option<Value>) -> Map<String, Value> {
+        let known = |(key, value): (&String, &Value)| {
+            let left = self.field(key, value).unwrap_or_else(|| unknown(key, value))?;
+            Some((key.clone(), left))
+        };
+        fields.iter().filter(|(key, _)| *key != REDACTED).filter_map(known).collect()
+    }
+
+    /// What is left of a field: `None` if the field is unknown, `Some(None)` if nothing is.
+    fn field(&self, key: &str, value: &Value) -> Option<Option<Value>> {
+        let left = match (key, value) {
+            (_, Value::Null | Value::Bool(_)) => value.clone(),
+            (_, Value::String(text)) if text.is_empty() => value.clone(),
+            (openai::ROLE_KEY, _) => return Some(openai::is_other_name(value).then(|| value.clone())),
+            (_, Value::String(_)) if KEPT.contains(&key) => value.clone(),
+            ("content" | "parts", Value::Array(parts)) => self.contents(parts),
+            ("content" | "text" | "refusal" | "errorText" | "error", Value::String(_)) => self.text(),
+            // They say how a message is read, next to what it says.
+            ("langchain", Value::Object(fields)) => return Some(form_of_langchain(fields)),
+            ("anthropic" | "responses" | "ai_sdk", Value::Object(fields)) => self.fields(fields, |_, _| None).into(),
+            ("tool_calls", Value::Array(calls)) => calls.iter().filter_map(|call| self.nested(call)).collect(),
+            ("message", Value::Object(_)) => return Some(self.nested(value)),
+            (_, Value::Object(_)) if NESTED.contains(&key) => return Some(self.nested(value)),
+            ("arguments", Value::String(_)) => "{}".into(),
+            ("arguments" | "args" | "input" | "response", Value::Object(_)) => Map::new().into(),
+            ("summary", Value::Array(_)) => Vec::<Value>::new().into(),
+            ("input" | "output" | "result", _) => self.output(value),
+            _ => return None,
+        };
+        Some(Some(left))
+    }
+
+    fn nested(&self, value: &Value) -> Option<Value> {
+        Some(self.message(value.as_object()?).into())
+    }
+
+    /// A tool's output. The AI SDK's has a type.
+    fn output(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(fields) if fields.contains_key("type") && fields.contains_key("value") => {
+                Map::from_iter([("type".to_owned(), "text".into()), ("value".to_owned(), self.text())]).into()
+            }
+            _ => self.text(),
+        }
+    }
+
+    /// A content's list: calls and results keep their places, and each run of anything else becomes one text in its form.
+    fn contents(&self, parts: &[Value]) -> Value {
+        let mut left: Vec<Value> = Vec::new();
+        let mut is_run = false;
+        for part in parts {
+            let Value::Object(fields) = part else {
+                // Only an entry that is no message has such a list.
+                if !std::mem::replace(&mut is_run, true) {
+                    left.push(self.text());
+                }
+                continue;
+            };
+            if tools::is_tool_part(fields) {
+                is_run = false;
+                left.push(self.tool_part(fields).into());
+            } else if !std::mem::replace(&mut is_run, true) {
+                let mut text = Map::new();
+                if let Some(kind) = fields.get("type") {
+                    let kind = kind.as_str().filter(|kind| matches!(*kind, "input_text" | "output_text"));
+                    text.insert("type".to_owned(), kind.unwrap_or("text").into());
+                }
+                text.insert("text".to_owned(), self.text());
+                left.push(text.into());
+            }
+        }
+        left.into()
+    }
+
+    fn tool_part(&self, fields: &Map<String, Value>) -> Map<String, Value> {
+        let mut left = self.message(fields);
+        // Results of tools that the provider ran: their contents have kinds of their own, and no text.
+        let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+        if kind.ends_with("_tool_result") && kind != "mcp_tool_result" && fields.contains_key("content") {
+            left.insert("content".to_owned(), Vec::<Value>::new().into());
+        }
+        left
+    }
+}
+
+/// The fields of ours that say in which of LangChain's forms a message is.
+fn form_of_langchain(fields: &Map<String, Value>) -> Option<Value> {
+    let is_kept = |key: &str, value: &Value| match key {
+        "type" => value.as_str().is_some_and(|kind| kind.len() < 32 && kind.bytes().all(|byte| byte.is_ascii_alphabetic())),
+        "form" => value == "js",
+        "raw_calls" => value.is_boolean(),
+        _ => false,
+    };
+    let kept: Map<_, _> =
+        fields.iter().filter(|(key, value)| is_kept(key, value)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!kept.is_empty()).then(|| kept.into())
+}
+
+#[cfg(test)]
+mod tests;
