@@ -30,6 +30,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     }
 }
 
+/// The session in the path, and the number of one of its records.
+#[derive(Debug)]
+pub struct SessionRecord {
+    /// The session.
+    pub session: SessionId,
+    /// The record's number.
+    pub seq: u64,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionRecord {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (id, seq): (String, u64) = in_path(parts, state, "session id or record number").await?;
+        let session = SessionId::stored(id).map_err(|e| Problem::bad_request(e.to_string()))?;
+        Ok(Self { session, seq })
+    }
+}
+
 /// The owner in the path.
 #[derive(Debug)]
 pub struct OfOwner(pub Owner);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chat_memory::backend::EntryIdCache;
 use chat_memory::store::{
-    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, SearchPage, SearchQuery,
-    SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats,
+    Append, Appended, Capabilities, ChatStore, ClearOutcome, Cost, Deleted, History, Identity, Load, Redacted, Redaction,
+    SearchPage, SearchQuery, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats,
 };
 use chat_memory::{Error, ErrorKind, SessionId};
 
@@ -67,6 +67,10 @@ impl ChatStore for Metered {
 
     async fn sweep(&self, session: &SessionId) -> Result<SweepStats, Error> {
         self.count(Operation::Sweep, self.inner.sweep(session).await, |swept| swept.cost)
+    }
+
+    async fn redact(&self, session: &SessionId, seq: u64, redaction: &Redaction) -> Result<Redacted, Error> {
+        self.count(Operation::Redact, self.inner.redact(session, seq, redaction).await, |redacted| redacted.cost)
     }
 
     async fn delete(&self, session: &SessionId) -> Result<Deleted, Error> {

@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 pub enum Operation {
     Append,
     Fork,
+    Redact,
     Rewind,
     Load,
     Clear,

@@ -21,6 +21,7 @@ mod message;
 mod owners;
 mod parameters;
 mod read;
+mod redact;
 mod rewind;
 mod search;
 mod threads;
@@ -83,6 +84,7 @@ pub(crate) fn routes() -> (Router<Service>, OpenApi) {
     OpenApiRouter::with_openapi(document)
         .routes(routes!(write::append, read::messages, write::clear))
         .routes(routes!(rewind::rewind))
+        .routes(routes!(redact::redact))
         .routes(routes!(fork::fork))
         .routes(routes!(events::events))
         .routes(routes!(events::records))

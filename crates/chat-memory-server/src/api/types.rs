@@ -182,6 +182,38 @@ pub struct OwnerDeletedBody {
     pub cost: store::Cost,
 }
 
+/// How to redact a record.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedactBody {
+    /// Which message or other entry of the record, from 0; without it, all of them
+    #[schema(nullable = false, example = 0)]
+    pub message: Option<usize>,
+    /// The text in place of what was said; without it, `[redacted]`
+    #[schema(min_length = 1, max_length = 1024, nullable = false)]
+    pub replacement: Option<String>,
+    /// Change nothing: only say what would change
+    #[serde(default)]
+    #[schema(default = false)]
+    pub dry_run: bool,
+}
+
+/// What a redaction did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RedactedBody {
+    /// The session
+    pub session: String,
+    /// The number of the record
+    pub seq: u64,
+    /// Whether anything changed, or with `dry_run` would change
+    pub changed: bool,
+    /// How many messages and other entries changed
+    pub entries: u64,
+    /// What it cost
+    #[schema(value_type = Cost)]
+    pub cost: store::Cost,
+}
+
 /// How to fork a session.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

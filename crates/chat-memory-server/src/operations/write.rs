@@ -2,6 +2,7 @@
 
 use chat_memory::store::{
     Append, Appended, AppendedNew, ChatStore as _, ChatStoreExt as _, Cost, Fork, ForkPlan, Forked, Identity, Load, Position,
+    Redacted, Redaction,
 };
 use chat_memory::{Error, Message, SessionId};
 
@@ -83,6 +84,26 @@ pub(crate) async fn fork(
 /// Estimates what a fork would copy and cost.
 pub(crate) async fn plan_fork(access: &Access, session: &SessionId, to: &SessionId, fork: &Fork) -> Result<ForkPlan, Problem> {
     access.store.plan_fork(session, to, fork).await.map_err(|e| access.problem(&e))
+}
+
+/// Redacts a record, which no watcher sees: it has the number that it had.
+pub(crate) async fn redact(
+    access: &Access,
+    session: &SessionId,
+    seq: u64,
+    redaction: Redaction,
+    held: Held,
+) -> Result<Redacted, Problem> {
+    let (within, of) = (access.clone(), session.clone());
+    let work = async move {
+        let _until_the_end = held;
+        within.store.redact(&of, seq, &redaction).await.map_err(|error| {
+            // A missing table is for the operator to fix, a missing record for the client.
+            let is_record = error.is_not_found() && std::error::Error::source(&error).is_none();
+            if is_record { Problem::not_found(error.to_string()) } else { within.problem_of(&error, Operation::Redact) }
+        })
+    };
+    access.service.write(work).await
 }
 
 /// What a clear did.

@@ -16,6 +16,7 @@ mod metrics;
 mod namespaces;
 mod reads;
 mod ready_store;
+mod redactions;
 mod refusals;
 mod rewinds;
 mod search;
