@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{App, Globals};
 use crate::commands::{
-    append, chat, clear, completions, delete, doctor, export, fork, iam_policy, import, key, migrate, rewind, search, serve,
-    sessions, show, table, threads,
+    append, chat, clear, completions, delete, doctor, export, fork, iam_policy, import, key, migrate, redact, rewind, search,
+    serve, sessions, show, table, threads,
 };
 use crate::failure::Failure;
 
@@ -79,6 +79,7 @@ pub enum Command {
     Threads(threads::Arguments),
     Clear(clear::Arguments),
     Rewind(rewind::Arguments),
+    Redact(redact::Arguments),
     Fork(fork::Arguments),
     Delete(delete::Arguments),
     Import(import::Arguments),
@@ -106,6 +107,7 @@ impl Command {
             Self::Threads(arguments) => threads::run(app, arguments).await,
             Self::Clear(arguments) => clear::run(app, arguments).await,
             Self::Rewind(arguments) => rewind::run(app, arguments).await,
+            Self::Redact(arguments) => redact::run(app, arguments).await,
             Self::Fork(arguments) => fork::run(app, arguments).await,
             Self::Delete(arguments) => delete::run(app, arguments).await,
             Self::Import(arguments) => import::run(app, arguments).await,

@@ -33,6 +33,7 @@ pub mod import;
 pub mod key;
 pub mod migrate;
 mod progress;
+pub mod redact;
 pub mod rewind;
 pub mod search;
 pub mod serve;

@@ -19,6 +19,7 @@ mod migrate;
 #[cfg(target_os = "linux")]
 mod pager;
 mod readme;
+mod redact;
 mod replicas;
 mod search;
 mod secrets;
