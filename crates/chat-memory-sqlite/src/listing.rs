@@ -5,15 +5,15 @@ use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::log::{Transaction, to_json};
-use chat_memory_core::backend::Cursor;
+use chat_memory_core::backend::{Cursor, first_words, numbers_in_view};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
-use chat_memory_core::{Owner, SessionId, Timestamp};
+use chat_memory_core::{Entry, Owner, SessionId, Timestamp};
 
 /// The columns of a listed session, in the order that [`info`] reads them.
 macro_rules! listed {
     () => {
-        "SELECT id, created_at, owner, title, metadata, last_at FROM sessions
+        "SELECT id, created_at, owner, title, metadata, last_at, key FROM sessions
          WHERE created_at IS NOT NULL AND (expires_at IS NULL OR expires_at > ?1)"
     };
 }
@@ -37,6 +37,29 @@ const EVERY: &str = concat!(listed!(), " AND id > ?2 ORDER BY id LIMIT ?3");
 
 const ONE: &str = concat!(listed!(), " AND id = ?2");
 
+/// The first and the last number that a session has in the file, and its last clear with whether that holds entries. Only the index is
+/// read, and the row of the clear.
+pub(super) const ENDS: &str = "SELECT
+     (SELECT seq FROM records WHERE session = ?1 ORDER BY seq LIMIT 1),
+     (SELECT seq FROM records WHERE session = ?1 ORDER BY seq DESC LIMIT 1),
+     (SELECT 2 * seq + (ifnull(octet_length(messages), 0) > 2) FROM records WHERE session = ?1 AND rewind = 0 ORDER BY seq DESC LIMIT 1)
+     FROM sessions WHERE key = ?1";
+
+/// The records that take back, from a number on.
+pub(super) const REWINDS: &str =
+    "SELECT seq, rewind FROM records WHERE session = ?1 AND seq >= ?2 AND rewind IS NOT NULL ORDER BY seq";
+
+/// The entries of a record, if they are short and have not expired.
+pub(super) const SHORT: &str = "SELECT messages FROM records WHERE session = ?1 AND seq = ?2
+     AND (expires_at IS NULL OR expires_at > ?3) AND octet_length(messages) BETWEEN 3 AND ?4";
+
+/// How many records a list looks through for rewinds, per session. Of a longer session it knows only that its very first record is in view.
+const LOOKED_THROUGH: u64 = 500;
+
+/// How many records it reads for the first words, and up to which size, in bytes.
+const READ_FOR_WORDS: usize = 3;
+const LONGEST_READ: i64 = 16 * 1024;
+
 /// Returns a page of the sessions of an owner, or of those without an owner, newest first.
 pub(super) fn page(
     db: &Connection,
@@ -50,7 +73,7 @@ pub(super) fn page(
     let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at.as_millis(), cursor.id.as_str()));
     let mut query = db.prepare_cached(if order == SessionOrder::Recent { BY_ACTIVITY } else { BY_START })?;
     let rows = query.query(params![now.as_secs(), owner.map(Owner::as_str), before, id, limit + 1])?;
-    page_of(rows, limit, order)
+    page_of(db, rows, limit, order, now)
 }
 
 /// Returns a page of all sessions, sorted by id.
@@ -58,14 +81,14 @@ pub(super) fn every(db: &Connection, limit: usize, after: Option<&Cursor>, now: 
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let mut query = db.prepare_cached(EVERY)?;
     let rows = query.query(params![now.as_secs(), after.map_or("", |cursor| cursor.id.as_str()), limit + 1])?;
-    page_of(rows, limit, SessionOrder::Started)
+    page_of(db, rows, limit, SessionOrder::Started, now)
 }
 
 /// Returns a page of at most `limit` sessions; one row more means that there is another page.
-fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<SessionPage, Failure> {
+fn page_of(db: &Connection, mut rows: Rows<'_>, limit: i64, order: SessionOrder, now: Timestamp) -> Result<SessionPage, Failure> {
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
-        sessions.push(info(row)?);
+        sessions.push(info_with_contents(db, row, now)?);
     }
     let more = sessions.len() as i64 > limit;
     if more {
@@ -79,7 +102,7 @@ fn page_of(mut rows: Rows<'_>, limit: i64, order: SessionOrder) -> Result<Sessio
 pub(super) fn session(db: &Connection, session: &SessionId, now: Timestamp) -> Result<Option<SessionInfo>, Failure> {
     let mut query = db.prepare_cached(ONE)?;
     let mut rows = query.query(params![now.as_secs(), session.as_str()])?;
-    rows.next()?.map(info).transpose()
+    rows.next()?.map(|row| info_with_contents(db, row, now)).transpose()
 }
 
 /// Updates a session's directory entry.
@@ -100,6 +123,46 @@ pub(super) fn update(
     ])?;
     transaction.commit()?;
     Ok(Some(info))
+}
+
+/// Reads a row with the columns of `listed!`, and what the session's records add to it.
+fn info_with_contents(db: &Connection, row: &Row<'_>, now: Timestamp) -> Result<SessionInfo, Failure> {
+    let info = info(row)?;
+    let key: i64 = row.get(6)?;
+    // What is damaged in a log is reported by whoever loads it, and hides nothing of the list.
+    let (records, words) = contents(db, key, now).unwrap_or_default();
+    Ok(info.with_records(records).with_first_words(words))
+}
+
+/// Returns how many records a session has since its last clear, and its first words.
+fn contents(db: &Connection, key: i64, now: Timestamp) -> rusqlite::Result<(Option<u64>, Option<String>)> {
+    let mut ends = db.prepare_cached(ENDS)?;
+    let read = |row: &Row<'_>| Ok((row.get::<_, Option<u64>>(0)?, row.get::<_, Option<u64>>(1)?, row.get::<_, Option<u64>>(2)?));
+    let (Some(first), Some(last), clear) = ends.query_row([key], read)? else { return Ok((Some(0), None)) };
+    // A clear that holds nothing is no record of the conversation.
+    let from = clear.map_or(first, |clear| first.max(clear / 2 + u64::from(clear % 2 == 0)));
+    let next = last + 1;
+    let in_view = if next - from.min(next) <= LOOKED_THROUGH {
+        let mut rewinds = db.prepare_cached(REWINDS)?;
+        let rewinds = rewinds.query_map(params![key, from], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        numbers_in_view(from, next, &rewinds.collect::<rusqlite::Result<Vec<_>>>()?)
+    } else {
+        // Only a clear takes these back: the one that would be the last.
+        Vec::from_iter((from == 0 || clear.is_some_and(|clear| clear == 2 * from + 1)).then_some(from))
+    };
+    let mut short = db.prepare_cached(SHORT)?;
+    let mut read = 0;
+    for seq in in_view {
+        let mut rows = short.query(params![key, seq, now.as_secs(), LONGEST_READ])?;
+        let Some(row) = rows.next()? else { continue };
+        let entries: Vec<Entry> = serde_json::from_str(row.get_ref(0)?.as_str()?).unwrap_or_default();
+        let words = first_words(&entries);
+        read += 1;
+        if words.is_some() || read >= READ_FOR_WORDS {
+            return Ok((Some(next - from), words));
+        }
+    }
+    Ok((Some(next - from.min(next)), None))
 }
 
 /// Reads a row with the columns of `listed!`.

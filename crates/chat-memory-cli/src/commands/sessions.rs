@@ -1,6 +1,7 @@
 //! `sessions`
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chat_memory::ChatStore;
 use chat_memory::store::{SessionInfo, SessionOrder, SessionQuery};
@@ -30,11 +31,12 @@ A table of Flowise or LangChain has no directory: --all is the only way to list 
 --recent is exact in a SQLite file and in memory. On DynamoDB, the time of the last activity is at most an hour old, and an owner with \
 over 1,000 sessions is listed by start; standard error reports that.
 
-As text, a line has when the session started (with --recent, its last activity), its id and its title, and of a fork the session that it \
-is a copy of. As JSON, that is in metadata.forked_from.
+As text, a line has when the session started (with --recent, its last activity), its id, its title or first words, how many records it \
+has, and of a fork the session that it is a copy of. As JSON, that is in metadata.forked_from. On DynamoDB the number is from the last \
+activity that the list knows (50+), and the first words are not in the list.
 
-JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\"}; the times are in UTC, \
-and null if unknown.";
+JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\", \"records\", \
+\"first_words\"}; the times are in UTC, and null if unknown.";
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
@@ -66,6 +68,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let as_json = arguments.format.is_json(app);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let store = app.existing_store().await?;
+    let is_exact = knows_exactly(store.as_ref());
     let pages = !arguments.pager.no_pager && !app.json();
     let mut remarks = Remarks { app, said: BTreeSet::new(), later: Vec::new() };
     if arguments.all {
@@ -94,7 +97,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             if as_json {
                 app.out.json(&to_json(info))?;
             } else {
-                app.out.line(to_text(info, page.order, &style))?;
+                app.out.line(to_text(info, page.order, is_exact, &style))?;
             }
         }
         left = left.saturating_sub(page.sessions.len());
@@ -158,7 +161,7 @@ async fn every(
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         for info in page.sessions.iter().take(left) {
-            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, &text)) };
+            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, knows_exactly(store), &text)) };
             bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;
         }
         left = left.saturating_sub(page.sessions.len());
@@ -173,6 +176,11 @@ async fn every(
     Ok(())
 }
 
+/// Whether the store lists the present number of records, not that of up to an hour ago.
+fn knows_exactly(store: &dyn ChatStore) -> bool {
+    store.capabilities().last_activity == Some(Duration::ZERO)
+}
+
 /// A session as JSON.
 pub(super) fn to_json(info: &SessionInfo) -> Value {
     json!({
@@ -183,19 +191,25 @@ pub(super) fn to_json(info: &SessionInfo) -> Value {
         // A table of Flowise's or LangChain's stores no times.
         "created_at": info.created_at.known().map(utc_time),
         "last_at": info.last_at.map(utc_time),
+        "records": info.records,
+        "first_words": info.first_words,
     })
 }
 
-fn to_text(info: &SessionInfo, order: SessionOrder, style: &Style) -> String {
+fn to_text(info: &SessionInfo, order: SessionOrder, is_exact: bool, style: &Style) -> String {
     let id = visible_line(info.id.as_str());
     let at = match order {
         SessionOrder::Recent => info.last_at,
         _ => info.created_at.known(),
     };
     let mut line = at.map_or_else(|| id.clone(), |at| format!("{}  {id}", time(at, &style.zone)));
-    if let Some(title) = &info.title {
+    if let Some(name) = info.title.as_ref().or(info.first_words.as_ref()) {
         line.push_str("  ");
-        line.push_str(&visible_line(title));
+        line.push_str(&visible_line(name));
+    }
+    if let Some(records) = info.records {
+        let plus = if is_exact { "" } else { "+" };
+        line.push_str(&format!("  ({}{plus} {})", records, if records == 1 && is_exact { "record" } else { "records" }));
     }
     if let Some(origin) = info.forked_from() {
         line.push_str(&format!("  (fork of {} at record {})", visible_line(origin.session.as_str()), origin.seq));

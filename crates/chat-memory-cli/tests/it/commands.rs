@@ -320,7 +320,9 @@ fn sessions_are_listed_by_owner() {
     let listed = json_lines(&place.run(&["sessions", "--owner", "ann", "--json"]).done());
     assert_eq!((&listed[1]["owner"], &listed[1]["title"]), (&json!("ann"), &json!("A trip \u{1f6b2}")));
     assert!(listed[1]["created_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{listed:?}");
-    assert!(place.run(&["sessions", "--owner", "ann"]).done().contains("a  A trip \u{1f6b2}\n"));
+    assert_eq!((&listed[1]["records"], &listed[1]["first_words"]), (&json!(2), &json!("Hi")));
+    let lines = place.run(&["sessions", "--owner", "ann"]).done();
+    assert!(lines.contains("a  A trip \u{1f6b2}  (2 records)\n") && lines.contains("b  Hi  (1 record)\n"), "{lines}");
 }
 
 #[test]

@@ -154,6 +154,7 @@ macro_rules! conformance_tests {
             directory::list_of_all_sessions_covers_every_owner [Directory]: "a list of all sessions has each of them once, whoever owns it, and no deleted one",
             directory::sessions_are_listed_by_last_activity [LastActivity]: "the sessions of an owner are listed by last activity, to the precision that the store declares",
             directory::pages_by_last_activity_list_unchanged_sessions_once [LastActivity]: "across pages by last activity, unchanged sessions are listed once, and sessions written to in the meantime at most once",
+            directory::listed_records_and_first_words_are_those_in_view [Directory]: "a list that shows the number of records and the first words shows no more records than there were, and no words that were taken back, cleared or deleted (promise 5)",
             directory::concurrent_first_appends_list_the_session_once [Directory]: "a session started by many concurrent appends, with one key, separate keys or one ticket, is listed once",
             directory::concurrent_deletes_and_appends_leave_one_entry_or_none [Directory]: "after any concurrent appends and deletes, a session with messages is listed once, and a delete leaves no entry",
             directory::repeat_after_a_delete_does_not_list_the_session [Directory]: "a repeat of an append that was deleted since does not list the session again",

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Append, Cost};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::json;
+use crate::message::Message;
 use crate::session::{Owner, SessionId};
 use crate::timestamp::Timestamp;
 
@@ -22,6 +24,9 @@ pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// How many sessions a page of a list has, unless the query says otherwise.
 const PAGE_SIZE: usize = 100;
+
+/// The longest first words of a session, in characters.
+const FIRST_WORDS: usize = 100;
 
 /// A session as listed in the directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,12 +45,19 @@ pub struct SessionInfo {
     /// When something was last appended, to the precision that the store declares in
     /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` if unknown.
     pub last_at: Option<Timestamp>,
+    /// How many records it had at [`last_at`](Self::last_at), as far as a list knows without reading them: at least this many, if the
+    /// store knows the last activity only roughly. Records that were taken back count, and on DynamoDB those that were cleared.
+    /// `None` if unknown.
+    pub records: Option<u64>,
+    /// The beginning of its first user's message in view, up to 100 characters on one line. `None` if there is none, or if the
+    /// store does not read records to list sessions.
+    pub first_words: Option<String>,
 }
 
 impl SessionInfo {
     /// Creates the entry of a session that started at this time, with nothing else known.
     pub fn new(id: SessionId, created_at: Timestamp) -> Self {
-        Self { id, owner: None, title: None, metadata: None, created_at, last_at: None }
+        Self { id, owner: None, title: None, metadata: None, created_at, last_at: None, records: None, first_words: None }
     }
 
     /// Creates the entry of a session that this append starts at `now`.
@@ -78,6 +90,18 @@ impl SessionInfo {
     #[must_use]
     pub fn with_last_at(self, last_at: Option<Timestamp>) -> Self {
         Self { last_at, ..self }
+    }
+
+    /// Sets how many records it has.
+    #[must_use]
+    pub fn with_records(self, records: Option<u64>) -> Self {
+        Self { records, ..self }
+    }
+
+    /// Sets its first words.
+    #[must_use]
+    pub fn with_first_words(self, first_words: Option<String>) -> Self {
+        Self { first_words, ..self }
     }
 }
 
@@ -378,6 +402,43 @@ impl FromStr for Cursor {
     }
 }
 
+/// Returns the first words of a session that begins with these entries: the first 100 characters of the first user's message that
+/// has text, on one line.
+pub fn first_words<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<String> {
+    let messages = entries.into_iter().filter_map(Entry::as_message).filter(|message| message.begins_turn());
+    messages.map(Message::text).find_map(|text| {
+        let mut words = String::new();
+        let mut left = FIRST_WORDS;
+        for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+            let (space, length) = (usize::from(!words.is_empty()), word.chars().count());
+            if space + length > left {
+                // Only a text without spaces is cut within a word.
+                words.extend(word.chars().take(if words.is_empty() { left - 1 } else { 0 }));
+                words.push('…');
+                break;
+            }
+            words.extend(std::iter::repeat_n(' ', space));
+            words.push_str(word);
+            left -= space + length;
+        }
+        (!words.is_empty()).then_some(words)
+    })
+}
+
+/// Returns the numbers of the records in view, oldest first, of a log whose last clear is at `from` or below and whose next number is
+/// `next`. `rewinds` has the number of each record that takes back, and from which number on, in order.
+pub fn numbers_in_view(from: u64, next: u64, rewinds: &[(u64, u64)]) -> Vec<u64> {
+    let (mut numbers, mut end) = (Vec::new(), next);
+    while end > from {
+        let seq = end - 1;
+        numbers.push(seq);
+        let rewind = rewinds.binary_search_by_key(&seq, |(seq, _)| *seq).ok().and_then(|at| rewinds.get(at));
+        end = rewind.map_or(seq, |(_, to)| seq.min(*to));
+    }
+    numbers.reverse();
+    numbers
+}
+
 /// Checks whether a title may be stored.
 ///
 /// # Errors
@@ -392,5 +453,30 @@ pub fn check_title(title: &str) -> Result<(), Error> {
     match title.chars().find(|c| c.is_control()) {
         Some(c) => Err(Error::invalid(format!("a title must not hold control characters; this one holds {c:?}"))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_words_are_one_short_line_of_the_first_users_message() {
+        let words = |text: &str| first_words(&[Entry::from(Message::system("Be brief.")), Entry::from(Message::user(text))]);
+        assert_eq!(words(" Where\n\tshould\u{0}we  go? ").as_deref(), Some("Where should we go?"));
+        assert_eq!(words(" \n"), None);
+        let long = words(&"word ".repeat(50)).expect("words");
+        assert!(long.ends_with("word…") && (90..=FIRST_WORDS + 1).contains(&long.chars().count()), "{long}");
+        assert_eq!(words(&"é".repeat(1_000)).expect("words").chars().count(), FIRST_WORDS);
+        assert_eq!(first_words(&[Entry::from(Message::assistant("Hello"))]), None);
+    }
+
+    #[test]
+    fn numbers_in_view_follow_the_rewinds() {
+        assert_eq!(numbers_in_view(0, 4, &[]), [0, 1, 2, 3]);
+        assert_eq!(numbers_in_view(0, 6, &[(4, 1)]), [0, 4, 5]);
+        assert_eq!(numbers_in_view(0, 6, &[(3, 2), (5, 2)]), [0, 1, 5]);
+        assert_eq!(numbers_in_view(3, 6, &[(3, 0)]), [3, 4, 5], "what a clear holds is in view");
+        assert_eq!(numbers_in_view(4, 4, &[(3, 0)]), [0_u64; 0]);
     }
 }

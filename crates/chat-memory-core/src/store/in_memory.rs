@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::directory::check_title;
+use super::directory::{check_title, first_words, numbers_in_view};
 use super::{
     Append, AppendId, Appended, Capabilities, ChatStore, Cost, Deleted, Expiry, History, Identity, KEY_LIFETIME, Load, Position,
     Record, Redacted, Redaction, SessionInfo, SessionPage, SessionQuery, SessionUpdate, SweepStats, Walk,
@@ -54,9 +54,16 @@ struct Listed {
 
 impl Log {
     /// Returns the session's directory entry; nothing once all its records have expired.
-    fn info(&self, now: Timestamp) -> Option<&SessionInfo> {
-        let listed = self.listed.as_ref()?;
-        (!listed.lasts.is_over(now)).then_some(&listed.info)
+    fn info(&self, now: Timestamp) -> Option<SessionInfo> {
+        let listed = self.listed.as_ref().filter(|listed| !listed.lasts.is_over(now))?;
+        let clear = self.records.iter().rposition(|record| record.rewind == Some(0));
+        // A clear that holds nothing is no record of the conversation.
+        let from = clear.map_or(0, |at| at + usize::from(self.records[at].entries.is_empty()));
+        let (from, next) = (from as u64, self.records.len() as u64);
+        let rewinds: Vec<_> = self.records.iter().filter_map(|record| Some((record.seq, record.rewind?))).collect();
+        let in_view = numbers_in_view(from, next, &rewinds).into_iter().map(|seq| &self.records[seq as usize]);
+        let words = first_words(in_view.filter(|record| !record.is_expired(now)).flat_map(|record| &record.entries));
+        Some(listed.info.clone().with_records(Some(next - from)).with_first_words(words))
     }
 
     fn position(&self) -> Position {
@@ -140,7 +147,7 @@ impl InMemoryStore {
     fn list(&self, query: &SessionQuery, is_listed: impl Fn(&SessionInfo) -> bool) -> Result<SessionPage, Error> {
         let now = if query.expired { Timestamp::MIN } else { Timestamp::now() };
         let logs = self.logs();
-        let sessions = logs.values().filter_map(|log| log.info(now)).filter(|info| is_listed(info)).cloned().collect();
+        let sessions = logs.values().filter_map(|log| log.info(now)).filter(|info| is_listed(info)).collect();
         Ok(SessionPage::of(sessions, query)?.with_cost(one_request()))
     }
 
@@ -241,7 +248,7 @@ impl ChatStore for InMemoryStore {
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         session.check()?;
-        Ok(self.logs().get(session).and_then(|log| log.info(Timestamp::now()).cloned()))
+        Ok(self.logs().get(session).and_then(|log| log.info(Timestamp::now())))
     }
 
     async fn update_session(&self, session: &SessionId, update: &SessionUpdate) -> Result<Option<SessionInfo>, Error> {
@@ -249,11 +256,11 @@ impl ChatStore for InMemoryStore {
         update.check()?;
         let mut logs = self.logs();
         let now = Timestamp::now();
-        let listed = logs.get_mut(session).and_then(|log| log.listed.as_mut()).filter(|listed| !listed.lasts.is_over(now));
-        Ok(listed.map(|Listed { info, .. }| {
-            update.apply(info);
-            info.clone()
-        }))
+        let Some(log) = logs.get_mut(session) else { return Ok(None) };
+        if let Some(listed) = log.listed.as_mut().filter(|listed| !listed.lasts.is_over(now)) {
+            update.apply(&mut listed.info);
+        }
+        Ok(log.info(now))
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) const SURE_UNTIL: &str = "sure_until";
 pub(crate) const REV: &str = "rev";
 /// In an entry: when its session was last written to, up to an hour behind (epoch milliseconds).
 pub(crate) const LAST_AT: &str = "last_at";
+/// In an entry: the number of its session's first record, and at `last_at`, of the record that would have come next.
+pub(crate) const FIRST_SEQ: &str = "first_seq";
+pub(crate) const NEXT_SEQ: &str = "next_seq";
 pub(crate) const SENT_AT: &str = "sent_at";
 /// In each of several records that were written in one transaction: the numbers of the first and the last of them.
 pub(crate) const GROUP: &str = "group";
@@ -77,7 +80,7 @@ pub(crate) const SEGMENT: &str = "segment#";
 
 /// Every attribute with a meaning in an item, used or reserved. A table's keys and its TTL attribute (except [`TTL`] itself) must
 /// have other names, or one attribute would have to hold two values.
-pub(crate) const ATTRIBUTES: [&str; 32] = [
+pub(crate) const ATTRIBUTES: [&str; 34] = [
     VERSION,
     APPEND_ID,
     CREATED_AT,
@@ -102,6 +105,8 @@ pub(crate) const ATTRIBUTES: [&str; 32] = [
     SURE_UNTIL,
     REV,
     LAST_AT,
+    FIRST_SEQ,
+    NEXT_SEQ,
     SENT_AT,
     GROUP,
     OLD_PARTS,

@@ -402,6 +402,12 @@ pub struct SessionBody {
     /// When something was last appended to it, in UTC; on DynamoDB at most an hour old, and null where it is not known
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub last_at: Option<jiff::Timestamp>,
+    /// How many records it has; on DynamoDB those that it had at `last_at`, at least, cleared ones included; null where the list does not say
+    #[schema(required, example = 12)]
+    pub records: Option<u64>,
+    /// The beginning of its first user's message, up to 100 characters; null on DynamoDB, whose list holds no messages
+    #[schema(required, example = "Where should we go in May?")]
+    pub first_words: Option<String>,
 }
 
 impl From<SessionInfo> for SessionBody {
@@ -413,6 +419,8 @@ impl From<SessionInfo> for SessionBody {
             metadata: info.metadata,
             created_at: info.created_at.known().and_then(time),
             last_at: info.last_at.and_then(time),
+            records: info.records,
+            first_words: info.first_words,
         }
     }
 }

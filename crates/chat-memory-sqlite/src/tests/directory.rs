@@ -148,6 +148,56 @@ async fn delete_erases_expired_records_and_earlier_leftovers() {
     assert_eq!(left, 0);
 }
 
+#[tokio::test]
+async fn list_shows_records_and_first_words_in_view() {
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a new file");
+    let shown = async |id: &str| {
+        let info = store.session(&session(id)).await.expect("a look").expect("it is listed");
+        (info.records, info.first_words)
+    };
+    let some = |records: u64, words: &str| (Some(records), Some(words.to_owned()));
+    store.append(&session("s"), &Append::new([Message::system("Be brief.")])).await.expect("an append");
+    assert_eq!(shown("s").await, (Some(1), None));
+    for text in ["First", "Second", "Third"] {
+        say(&store, "s", text).await;
+    }
+    assert_eq!(shown("s").await, some(4, "First"));
+    // An edit of the first question, and another of the edit.
+    for words in ["Edited", "Edited again"] {
+        let history = store.load(&session("s"), &Load::all()).await.expect("a load");
+        let seq = history.records[1].seq;
+        let edit = Append::rewind(&history, seq, [Message::user(words)]).expect("it is in view");
+        store.append(&session("s"), &edit).await.expect("an edit");
+        assert_eq!(shown("s").await.1.as_deref(), Some(words));
+    }
+    store.clear(&session("s")).await.expect("a clear");
+    assert_eq!(shown("s").await, (Some(0), None));
+    say(&store, "s", "On").await;
+    assert_eq!(shown("s").await, some(1, "On"));
+    store.append(&session("s"), &Append::replace_all([Message::user("Replaced")])).await.expect("an append");
+    assert_eq!(shown("s").await, some(1, "Replaced"));
+    store.delete(&session("s")).await.expect("a delete");
+    say(&store, "s", "New").await;
+    assert_eq!(shown("s").await, some(1, "New"));
+
+    // What a list would have to read much for is left out.
+    let long = format!("Long {}", "x".repeat(20_000));
+    say(&store, "long", &long).await;
+    assert_eq!(shown("long").await, (Some(1), None));
+    say(&store, "many", "One of many").await;
+    change(
+        &path,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+         INSERT INTO records (session, seq, append_id, created_at, messages)
+         SELECT session, i, randomblob(16), created_at, messages FROM records, n
+         WHERE session = (SELECT key FROM sessions WHERE id = 'many') AND seq = 0",
+    );
+    assert_eq!(shown("many").await, some(601, "One of many"), "the very first record is in view unless a clear hides it");
+    store.clear(&session("many")).await.expect("a clear");
+    assert_eq!(shown("many").await, (Some(0), None));
+}
+
 /// A file written by a program of format 1: by writers with and without a retention of an hour, all of which passed long ago.
 fn of_format_1() -> (TempDir, PathBuf) {
     let (folder, path) = folder();
@@ -180,6 +230,7 @@ async fn format_1_file_is_read_and_upgraded() {
         );
         assert_eq!(kept.title.as_deref(), Some("Kept"));
         assert_eq!(kept.metadata.expect("metadata")["x"].as_str().map(str::len), Some(100_000));
+        assert_eq!((kept.records, kept.first_words.as_deref()), (Some(3), Some("one")));
         assert_eq!(texts(&store, "kept").await, ["one", "two", "three"]);
         let history = store.load(&session("kept"), &Load::all()).await.expect("a load");
         assert_eq!(history.records[0].sent_at, []);

@@ -131,6 +131,8 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("concurrent_deletes_and_appends_leave_one_entry_or_none", Fault::DeletesKeepListed),
     ("repeat_after_a_delete_does_not_list_the_session", Fault::DeletesKeepListed),
     ("delete_reports_whether_the_session_existed", Fault::DeletesAlwaysExisted),
+    ("listed_records_and_first_words_are_those_in_view", Fault::OldFirstWords),
+    ("listed_records_and_first_words_are_those_in_view", Fault::CountsTooMany),
     ("store_without_a_directory_reports_unsupported", Fault::ListsNothing),
     ("deleted_session_is_empty", Fault::DeletesNothing),
     ("deleted_session_can_be_restarted", Fault::DeletesTheLog),

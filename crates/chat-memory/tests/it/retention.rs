@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat_memory::store::dynamodb::{DynamoDbStore, FORMAT_VERSION};
 use chat_memory::store::{Append, ChatStore, Load};
-use chat_memory::{Error, ErrorKind, Message, SessionId};
+use chat_memory::{Error, ErrorKind, Message, SessionId, Timestamp};
 use chat_memory_testkit::dynamodb_endpoint;
 
 const DAY_S: i64 = 24 * 60 * 60;
@@ -92,6 +92,43 @@ async fn expired_records_are_hidden_and_purgeable_in_any_order() {
     let appended = direct().await.append(&session, &Append::new([Message::user("6")])).await.expect("an append");
     assert_eq!(appended.seq, 6);
     assert_eq!(texts(&session).await, ["4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn directory_entry_has_the_number_of_records_of_its_last_activity() {
+    let (store, session) = (direct().await, session("numbers"));
+    let records = async || {
+        let info = direct().await.session(&session).await.expect("a look").expect("it is listed");
+        assert_eq!(info.first_words, None, "messages are not in the directory");
+        info.records
+    };
+    fill(&store, &session, 2).await;
+    assert_eq!(records().await, Some(1), "nothing is written to the entry within the hour");
+    store.delete(&session).await.expect("a delete");
+    let long_ago = Timestamp::now() - Duration::from_hours(3);
+    let again = Append::new([Message::user("again")]).started_at(long_ago);
+    let seq = store.append(&session, &again).await.expect("an append").seq;
+    assert_eq!((seq, records().await), (3, Some(1)), "the records of before the delete do not count");
+    // Its first hour is over.
+    let raw = Raw::of(&session).await;
+    raw.set(seq, "created_at", n(long_ago.as_millis())).await;
+    fill(&direct().await, &session, 1).await;
+    assert_eq!(records().await, Some(2));
+
+    // Where the numbers would cost a unit, they are left out, as in the entries of programs of before.
+    let mut known = Vec::new();
+    for bytes in (840..=960).step_by(8) {
+        let session = crate::dynamodb::session("numbers");
+        let titled = Append::new([Message::user("x")]).with_title("t".repeat(bytes));
+        let units = store.append(&session, &titled).await.expect("an append").cost.write_units;
+        let info = direct().await.session(&session).await.expect("a look").expect("it is listed");
+        known.push((units, info.records));
+    }
+    known.dedup();
+    let larger = known.pop();
+    assert_eq!(known, [(4.0, Some(1)), (4.0, None)]);
+    // The title alone takes another unit here.
+    assert!(larger.is_some_and(|(units, records)| units > 4.0 && records == Some(1)), "{larger:?}");
 }
 
 #[tokio::test]

@@ -11,9 +11,10 @@ use crate::conformance::failure::all as all_of;
 use crate::conformance::sample::{all, say, saying};
 use crate::conformance::{Failure, Handle, TestContext};
 use crate::json;
+use crate::message::Message;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES};
-use crate::store::{AppendId, MAX_TIME, SessionInfo, SessionOrder, SessionQuery, SessionUpdate, Ticket};
+use crate::store::{Append, AppendId, MAX_TIME, SessionInfo, SessionOrder, SessionQuery, SessionUpdate, Ticket};
 use crate::timestamp::Timestamp;
 
 /// An owner that no other test uses.
@@ -258,8 +259,8 @@ pub(super) async fn cleared_session_stays_listed(context: TestContext) -> Result
     let before = context.store.session(&session).await?;
     context.store.clear(&session).await?;
     say(&context.store, &session, "on").await?;
-    // Ignores its last activity.
-    let known = |info: Option<SessionInfo>| info.map(|info| SessionInfo { last_at: None, ..info });
+    // Ignores its last activity, and what is about its records.
+    let known = |info: Option<SessionInfo>| info.map(|info| info.with_last_at(None).with_records(None).with_first_words(None));
     let after = context.store.session(&session).await?;
     ensure_eq!(known(after), known(before), "the directory entry before and after a clear");
     ensure_eq!(listed(&context.store, &SessionQuery::of(owner)).await?.len(), 1, "the sessions of its owner");
@@ -405,6 +406,73 @@ pub(super) async fn pages_by_last_activity_list_unchanged_sessions_once(context:
     let still: Vec<_> = sessions.iter().filter(|session| !moved.contains(*session)).collect();
     ensure!(still.iter().all(|session| distinct.contains(*session)), "an unchanged session is not listed");
     Ok(())
+}
+
+/// Checks what each handle lists of a session: up to this many records, and these first words, unless the store does not know them.
+/// A store that knows the last activity exactly must know the number exactly, if at all.
+async fn shows(
+    context: &TestContext,
+    session: &SessionId,
+    owner: &Owner,
+    records: u64,
+    words: Option<&str>,
+) -> Result<(), Failure> {
+    let is_exact = context.store.capabilities().last_activity == Some(Duration::ZERO);
+    for handle in context.handles(1).await? {
+        let one = handle.session(session).await?.ok_or_else(|| Failure::new("a session with records is not listed"))?;
+        ensure_eq!(listed(&handle, &SessionQuery::of(owner.clone())).await?, std::slice::from_ref(&one), "the owner's list");
+        if let Some(shown) = one.records {
+            ensure!(shown <= records && (shown == records || !is_exact), "{shown} records are listed of {records}");
+        }
+        ensure!(
+            one.first_words.is_none() || one.first_words.as_deref() == words,
+            "the first words {:?}, not {words:?}",
+            one.first_words
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn listed_records_and_first_words_are_those_in_view(context: TestContext) -> Result<(), Failure> {
+    let (session, owner) = (context.session()?, owner()?);
+    let first =
+        Append::new([Message::system("Be brief."), Message::user("Where\nshould we go?"), Message::assistant("To Rome.")]);
+    context.store.append(&session, &first.with_owner(owner.clone())).await?;
+    shows(&context, &session, &owner, 1, Some("Where should we go?")).await?;
+    for n in 2..=5 {
+        say(&context.store, &session, "more").await?;
+        shows(&context, &session, &owner, n, Some("Where should we go?")).await?;
+    }
+    if context.store.capabilities().rewind {
+        let history = all(&context.store, &session).await?;
+        context.store.append(&session, &Append::rewind(&history, 0, [Message::user("To Oslo?")])?).await?;
+        // A store may count what was taken back.
+        let info = context.store.session(&session).await?;
+        let words = info.as_ref().and_then(|info| info.first_words.as_deref());
+        ensure!(words.is_none_or(|words| words == "To Oslo?"), "the first words {words:?} after the first message was edited");
+        let records = info.and_then(|info| info.records);
+        ensure!(
+            records.is_none_or(|records| (1..=6).contains(&records)),
+            "{records:?} records are listed of 1 in view and 6 in all"
+        );
+    }
+    context.store.clear(&session).await?;
+    for words in [None, Some("Again from the start")] {
+        if let Some(words) = words {
+            say(&context.store, &session, words).await?;
+        }
+        for handle in context.handles(1).await? {
+            let info = handle.session(&session).await?.ok_or_else(|| Failure::new("a cleared session is not listed"))?;
+            ensure!(
+                info.first_words.is_none() || info.first_words.as_deref() == words,
+                "the first words {:?} after a clear",
+                info.first_words
+            );
+        }
+    }
+    context.store.delete(&session).await?;
+    context.store.append(&session, &saying("A new one").with_owner(owner.clone())).await?;
+    shows(&context, &session, &owner, 1, Some("A new one")).await
 }
 
 /// Counts how often a session is listed under an owner.

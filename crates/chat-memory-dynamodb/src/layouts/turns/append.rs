@@ -49,6 +49,13 @@ pub(super) struct Attempt<'a> {
     pub(super) cost: Cost,
 }
 
+impl Attempt<'_> {
+    /// The number that comes next, if this is written after the tail.
+    pub(super) fn next(&self, tail: &CachedTail) -> u64 {
+        tail.next + 1 + self.more.len() as u64
+    }
+}
+
 /// How many records one transaction can write: DynamoDB allows 100 items, and up to three others may be in it (the check of the
 /// record below, the session's entry in the directory, and the entry that it replaces).
 pub(super) const MAX_GROUP: usize = 97;
@@ -201,7 +208,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 Ok(Created::Done) => {
                     attempt.cost.bytes += bytes_of(&attempt.pk, &attempt.more) as u64;
                     let mut appended = self.landed(attempt, &tail, &plan, asked_at);
-                    self.touch(attempt.session, &plan.links, &tail, &mut appended.cost).await;
+                    self.touch(attempt.session, &plan.links, &tail, attempt.next(&tail), &mut appended.cost).await;
                     return Ok((appended, plan.existed));
                 }
                 Ok(Created::Taken(old)) => {

@@ -14,6 +14,7 @@ use super::cached_tail::CachedTail;
 use super::item::{self, Life, Links};
 use super::{Retry, Rule, Turns, retry};
 use crate::common::names::*;
+use crate::common::size::{item_bytes, value_bytes, write_units};
 use crate::table::{Attributes, Change, Clock, Condition, Item, Key, Range, Table, Update, Updated};
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, Expiry};
@@ -77,7 +78,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
             let (mut listed, mut changes) = (life.listed, Vec::new());
             if lasts > listed && self.keeps(Rule::Raise) {
                 listed = self.listed(lasts);
-                let set = self.listing(lasts, listed, &mut attempt.cost, retry).await?;
+                let mut set = self.listing(lasts, listed, &mut attempt.cost, retry).await?;
+                set.push((NEXT_SEQ.to_owned(), Some(number(attempt.next(tail)))));
                 let key = self.entry_key(attempt.session, below.owner.as_ref(), began);
                 changes.push(Change::Update(of_existing(key, set)));
             }
@@ -103,7 +105,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
             Expiry::Until(_) => self.listing(lasts, listed, &mut attempt.cost, retry).await?,
         };
         attributes.extend(set.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let entry = Item { key: self.entry_key(attempt.session, owner.as_ref(), began), attributes };
+        let mut entry = Item { key: self.entry_key(attempt.session, owner.as_ref(), began), attributes };
+        let numbers = [(FIRST_SEQ, tail.next), (NEXT_SEQ, attempt.next(tail))].map(|(name, seq)| (name.to_owned(), number(seq)));
+        // They must not cost a unit.
+        let more: usize = numbers.iter().map(|(name, value)| name.len() + value_bytes(value)).sum();
+        let bytes = item_bytes(&entry);
+        if write_units(bytes + more) == write_units(bytes) {
+            entry.attributes.extend(numbers);
+        }
         let mut changes = vec![Change::Put(entry)];
         changes.extend(entry_below.map(Change::Delete));
         let links = Links { began: Some(began), owner, life: Some(Life { lasts, listed }), ..Links::default() };
@@ -148,9 +157,9 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// Updates the entry's last activity, with the first record of each hour of the session's life. It is only a hint for sorting,
+    /// Updates the entry's last activity and number of records, with the first record of each hour of the session's life. It is only a hint for sorting,
     /// so it is tried once; if that fails, the next hour's first record does it.
-    pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, cost: &mut Cost) {
+    pub(super) async fn touch(&self, session: &SessionId, links: &Links, below: &CachedTail, next: u64, cost: &mut Cost) {
         let (Some(began), Some(last)) = (links.began, &below.last) else { return };
         let now = self.clock.now().wall;
         // Below zero for what a clock that is behind wrote.
@@ -158,7 +167,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         if last.links.began != links.began || hour(now) <= hour(last.created_at) {
             return;
         }
-        let set = vec![(LAST_AT.to_owned(), Some(millis(now)))];
+        let set = vec![(LAST_AT.to_owned(), Some(millis(now))), (NEXT_SEQ.to_owned(), Some(number(next)))];
         let _ = self.table.update(&of_existing(self.entry_key(session, links.owner.as_ref(), began), set), cost).await;
     }
 
@@ -193,6 +202,11 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let updated = retry!(retry, self.table.update(&update, cost))?;
         Ok(matches!(updated, Updated::Done(_)))
     }
+}
+
+/// A record's number, as an attribute.
+fn number(seq: u64) -> AttributeValue {
+    AttributeValue::N(seq.to_string())
 }
 
 /// A change of an item, if there is one.

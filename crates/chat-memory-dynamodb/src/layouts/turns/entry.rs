@@ -66,7 +66,7 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     let number = |name: &str| match item.attributes.get(name) {
         None => Ok(None),
         Some(AttributeValue::N(at)) => {
-            at.parse().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is not a time")))
+            at.parse::<i64>().map(Some).map_err(|_| wrong(&format!("an attribute {name:?} that is not an integer")))
         }
         Some(_) => Err(wrong(&format!("an attribute {name:?} that is not a number"))),
     };
@@ -79,6 +79,9 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     let hidden = Expiry::of(number(EXPIRES_AT)?.map(Timestamp::from_secs));
     let last_at = Some(number(LAST_AT)?.map_or(created_at, |at| Timestamp::from_millis(at).max(created_at)));
     let info = SessionInfo::new(id, created_at).with_owner(owner.cloned()).with_title(text(TITLE)?);
-    let info = info.with_metadata(metadata).with_last_at(last_at);
+    // Programs of before did not write them.
+    let records =
+        number(NEXT_SEQ)?.zip(number(FIRST_SEQ)?).and_then(|(next, first)| u64::try_from(next.checked_sub(first)?).ok());
+    let info = info.with_metadata(metadata).with_last_at(last_at).with_records(records);
     Ok(Entry { info, sure, hidden })
 }

@@ -158,7 +158,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let after = after.map(parse_scan).transpose()?;
         let mut page = SessionPage::new(Vec::new(), None);
         let mut retry = self.retry();
-        let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT];
+        let only = [VERSION, TITLE, METADATA, EXPIRES_AT, SURE_UNTIL, LAST_AT, FIRST_SEQ, NEXT_SEQ];
         let scan = Scan { only: Some(&only), ..Scan::default() };
         let read = retry!(retry, self.table.scan(&scan, after.as_ref(), &mut page.cost))?;
         self.show(&read.items, false, &mut page).await?;

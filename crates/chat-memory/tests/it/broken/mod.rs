@@ -204,6 +204,10 @@ faults! {
     UpdatesList,
     /// Removes a session from the directory when it is cleared.
     ClearsUnlist,
+    /// Lists the first words that a session ever had, whatever became of them.
+    OldFirstWords,
+    /// Counts a record too many in the list.
+    CountsTooMany,
     /// Leaves a deleted session in the directory.
     DeletesKeepListed,
     /// Reports every deleted session as having existed.

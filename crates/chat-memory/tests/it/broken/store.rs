@@ -21,6 +21,7 @@ pub struct Remembers {
     pub bodies: Mutex<HashMap<(SessionId, String), String>>,
     pub cursors: Mutex<HashMap<String, SessionId>>,
     pub cleared: Mutex<HashMap<SessionId, bool>>,
+    pub first_words: Mutex<HashMap<SessionId, Option<String>>>,
 }
 
 /// How often each session was deleted, across all handles.
@@ -36,6 +37,22 @@ pub struct Broken {
 }
 
 impl Broken {
+    /// A session's entry with the fault.
+    fn as_listed(&self, info: SessionInfo) -> SessionInfo {
+        match self.fault {
+            Fault::OldFirstWords => {
+                let mut words = self.remembers.first_words.lock().unwrap();
+                let first = words.entry(info.id.clone()).or_insert_with(|| info.first_words.clone()).clone();
+                info.with_first_words(first)
+            }
+            Fault::CountsTooMany => {
+                let more = info.records.map(|records| records + 1);
+                info.with_records(more)
+            }
+            _ => info,
+        }
+    }
+
     /// Opens another handle on `data`, with this fault.
     pub fn new(data: InMemoryStore, fault: Fault) -> Self {
         let forgets = fault == Fault::Forgets;
@@ -166,6 +183,9 @@ impl ChatStore for Broken {
                 page.sessions = page.sessions.into_iter().flat_map(|info| [info.clone(), info]).collect();
             }
             Fault::OldestFirst => page.sessions.reverse(),
+            Fault::OldFirstWords | Fault::CountsTooMany => {
+                page.sessions = page.sessions.into_iter().map(|info| self.as_listed(info)).collect();
+            }
             Fault::PagesLose if query.after.is_some() && !page.sessions.is_empty() => drop(page.sessions.remove(0)),
             _ => {}
         }
@@ -186,7 +206,7 @@ impl ChatStore for Broken {
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         match self.fault {
             Fault::ListsNothing | Fault::ForksBlindly => Ok(None),
-            _ => self.inner.session(&self.real(session)).await,
+            _ => Ok(self.inner.session(&self.real(session)).await?.map(|info| self.as_listed(info))),
         }
     }
 
