@@ -39,7 +39,126 @@ test("from the list to a conversation, whose tool calls unfold", async () => {
   await page.getByLabel("Owner").fill("grace");
   await page.getByRole("button", { name: "Show" }).click();
   await page.getByRole("heading", { level: 1, name: "Sessions of grace" }).waitFor();
-  assert.equal(await page.locator(".sessions li").count(), 1);
+  assert.equal(await page.locator("table.sessions tbody tr").count(), 1);
+  await close();
+});
+
+test("the list shows first words, records and times, and sorts by the heads of its columns", async () => {
+  for (const [id, content] of [["older", "Which tram\ngoes up the hill?"], ["newer", "Is it far?"]]) {
+    await api(service.url, "POST", `/sessions/${id}/messages`, { messages: [{ role: "user", content }], owner: "lists" });
+  }
+  await append(service.url, "older", [{ role: "assistant", content: "Number 28." }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console?owner=lists");
+  const rows = page.locator("table.sessions tbody tr");
+  assert.deepEqual(await rows.locator("th > a").allInnerTexts(), ["Which tram goes up the hill?", "Is it far?"]);
+  assert.deepEqual(await rows.locator("td.n").allInnerTexts(), ["2", "1"]);
+  assert.equal(await rows.locator("td.time time").count(), 4);
+  const sorted = page.locator("th[aria-sort=descending]");
+  assert.match(await sorted.innerText(), /^Last activity/);
+  await page.getByRole("link", { name: "Started" }).click();
+  await page.locator("th[aria-sort=descending]", { hasText: "Started" }).waitFor();
+  assert.deepEqual(await rows.locator("th > a").allInnerTexts(), ["Is it far?", "Which tram goes up the hill?"]);
+  // By keyboard back.
+  await page.getByRole("link", { name: "Last activity" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("th[aria-sort=descending]", { hasText: "Last activity" }).waitFor();
+  assert.ok((await page.locator("#owners option").evaluateAll((all) => all.map(({ value }) => value))).includes("lists"));
+  await close();
+});
+
+test("the list is live, and keeps the focus", async () => {
+  await api(service.url, "POST", "/sessions/first-of-live/messages", { messages: [{ role: "user", content: "First" }], owner: "live" });
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console?owner=live");
+  await page.locator('#live[data-state="on"]').waitFor();
+  await page.getByRole("link", { name: "First" }).focus();
+  await api(service.url, "POST", "/sessions/second-of-live/messages", { messages: [{ role: "user", content: "Second" }], owner: "live" });
+  await page.getByRole("link", { name: "Second" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "First");
+  await api(service.url, "DELETE", "/sessions/second-of-live");
+  await page.getByRole("link", { name: "Second" }).waitFor({ state: "detached" });
+  await close();
+});
+
+test("a long list has pages that say where they are", async () => {
+  for (let n = 0; n < 130; n += 1) {
+    await api(service.url, "POST", `/sessions/page-${n}/messages`, { messages: [{ role: "user", content: "x" }], owner: "pages", title: `Page ${n}` });
+  }
+  const { page, open, close } = await watched(chromium, service.url, { javaScriptEnabled: false });
+  await open("/console?owner=pages");
+  await page.getByText("Sessions 1 to 100.").waitFor();
+  await page.getByRole("link", { name: "Reload" }).waitFor();
+  await page.getByRole("link", { name: "Older sessions" }).click();
+  await page.getByText("Sessions 101 to 130.").waitFor();
+  assert.equal(await page.locator("table.sessions tbody tr").count(), 30);
+  await page.getByRole("link", { name: "First page" }).click();
+  await page.getByRole("link", { name: "Page 129" }).waitFor();
+  await close();
+});
+
+test("what the service used is shown by operation", async () => {
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console");
+  await page.getByRole("link", { name: "Cost per day" }).click();
+  await page.getByRole("heading", { level: 1, name: "Cost per day" }).waitFor();
+  const appends = async () => Number((await page.getByRole("row", { name: /Append messages/ }).locator("td").first().innerText()).replaceAll(",", ""));
+  const before = await appends();
+  assert.ok(before > 0);
+  await append(service.url, "counted", [{ role: "user", content: "One more" }]);
+  await page.reload();
+  assert.equal(await appends(), before + 1);
+  await page.getByText("This store is not billed").waitFor();
+  await page.getByRole("link", { name: "Compare" }).click();
+  await page.getByRole("heading", { level: 1, name: "Cost of these sessions" }).waitFor();
+  await close();
+});
+
+test("a message is edited, and an answer taken back to be written again", async () => {
+  await append(service.url, "edited", [{ role: "system", content: "Be brief." }, { role: "user", content: "Where to?" }, { role: "assistant", content: "To Rome." }]);
+  await append(service.url, "edited", [{ role: "user", content: "And then?" }, { role: "assistant", content: "Home." }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/edited");
+  await page.getByRole("link", { name: "Regenerate answer 1 of record 1" }).click();
+  await page.getByText("1 message is taken back").waitFor();
+  assert.deepEqual(await page.locator(".turn .text").allInnerTexts(), ["Home."]);
+  await isAccessible(page);
+  await page.getByRole("button", { name: "Take back" }).click();
+  await page.getByText("the application can ask the model again").waitFor();
+  assert.deepEqual((await messages("edited")).map(({ content }) => content), ["Be brief.", "Where to?", "To Rome.", "And then?"]);
+
+  // An edit by keyboard, of a message in the middle of a record.
+  await page.getByRole("link", { name: "Edit text 1 of record 0" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText("2 messages after it are taken back").waitFor();
+  assert.deepEqual(await page.locator(".turn .text").allInnerTexts(), ["To Rome.", "And then?"]);
+  const form = page.url();
+  await page.getByLabel("Message").fill("Where to,\nby tram?");
+  await append(service.url, "edited", [{ role: "assistant", content: "Meanwhile." }]);
+  await page.getByRole("button", { name: "Edit and continue" }).click();
+  await page.getByText("This session was modified since you saw it").waitFor();
+  assert.equal(await page.getByLabel("Message").inputValue(), "Where to,\nby tram?", "what was written is not lost");
+  await page.goto(form);
+  await page.getByLabel("Message").fill("Where to,\nby tram?");
+  await page.getByRole("button", { name: "Edit and continue" }).click();
+  await page.getByText("The message was edited").waitFor();
+  assert.deepEqual(await messages("edited"), [{ role: "system", content: "Be brief." }, { role: "user", content: "Where to,\nby tram?" }]);
+  await close();
+});
+
+test("code is coloured, and copied as it is", async () => {
+  const code = 'def total(rows):\n\treturn sum(rows) + 1.5  # <all> of "them"\n';
+  await append(service.url, "coloured", [{ role: "assistant", content: `\`\`\`python\n${code}\`\`\`\n\n\`\`\`klingon\nqapla\n\`\`\`` }]);
+  const { page, open, close } = await watched(chromium, service.url, { permissions: ["clipboard-read", "clipboard-write"] });
+  await open("/console/sessions/coloured");
+  const color = (words) => page.locator("pre span", { hasText: words }).first().evaluate((span) => getComputedStyle(span).color);
+  const colors = await Promise.all([color("def"), color("total"), color("1.5"), color("# <all>")]);
+  assert.equal(new Set(colors).size, 4, `${colors}`);
+  assert.equal(await page.locator('pre[data-language="klingon"] span').count(), 0);
+  await page.getByRole("button", { name: "Copy" }).first().click();
+  await page.locator("button", { hasText: "Copied" }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), code);
+  await isAccessible(page);
   await close();
 });
 
@@ -203,7 +322,7 @@ test("everything from a record on is taken back", async () => {
   for (const content of ["One", "Two", "Three"]) await append(service.url, "from-here", [{ role: "user", content }]);
   const { page, open, close } = await watched(chromium, service.url);
   await open("/console/sessions/from-here");
-  await page.getByRole("link", { name: "Take back from record 1 on" }).click();
+  await page.getByRole("link", { name: "Take back from here, record 1" }).click();
   await page.getByText("Record 1 and all that follows, 2 messages, are hidden at once").waitFor();
   assert.deepEqual(await page.locator(".turn .text").allInnerTexts(), ["Two", "Three"]);
   await page.getByRole("button", { name: "Take back" }).click();
@@ -339,6 +458,11 @@ test("without JavaScript everything but live messages works", async () => {
   await page.getByLabel("Message").fill("Another");
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".message.user", { hasText: "Another" }).waitFor();
+  await page.getByRole("link", { name: "Edit text 0 of record 1" }).click();
+  await page.getByLabel("Message").fill("Edited");
+  await page.getByRole("button", { name: "Edit and continue" }).click();
+  await page.locator(".message.user", { hasText: "Edited" }).waitFor();
+  assert.deepEqual((await messages("no-script")).map(({ content }) => content), ["No script", "Edited"]);
   await page.getByRole("link", { name: "Delete the session…" }).click();
   await page.getByRole("button", { name: "Delete" }).click();
   await page.getByText("The session was deleted.").waitFor();
@@ -354,6 +478,10 @@ const PAGES = [
   "/console/search?session=trip-lisbon&q=tram",
   "/console/new",
   "/console/costs?all=true",
+  "/console/usage",
+  "/console?owner=ada",
+  "/console/sessions/code-review-17/edit?seq=0&n=0",
+  "/console/sessions/trip-lisbon/regenerate?seq=0&n=99",
   "/console/sessions/trip-lisbon",
   "/console/sessions/code-review-17",
   "/console/sessions/quiz-capitals",

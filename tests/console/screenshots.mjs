@@ -34,6 +34,8 @@ const pages = [
   ["new", demo.url, "/console/new"],
   ["take-back", demo.url, "/console/sessions/trip-lisbon/rewind"],
   ["delete", demo.url, "/console/sessions/trip-lisbon/delete"],
+  ["edit", demo.url, "/console/sessions/trip-lisbon/edit?seq=0&n=1"],
+  ["usage", demo.url, "/console/usage"],
   ["costs-of-session", demo.url, "/console/sessions/quiz-capitals/costs"],
   ["costs-of-list", demo.url, "/console/costs?all=true"],
   ["not-found", demo.url, "/console/nowhere"],

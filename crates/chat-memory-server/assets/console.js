@@ -1,4 +1,4 @@
-// What a page does after loading: shows new messages as they arrive, shows times in the reader's time zone, copies and folds texts, and
+// What a page does after loading: shows new messages and sessions as they arrive, shows times in the reader's time zone, copies and folds texts, and
 // submits a form only once.
 "use strict";
 
@@ -162,6 +162,71 @@ class Log {
   }
 }
 
+/** A list of sessions that is read again from time to time, as long as someone sees it. */
+class List {
+  constructor(list) {
+    this.list = list;
+    this.every = Number(list.dataset.refresh) * 1000;
+    this.say("on", "Live");
+    this.wait();
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
+    addEventListener("pageshow", (event) => event.persisted && this.look());
+  }
+
+  /** What the server said last; the page itself differs in its times. */
+  shown = null;
+
+  say(state, words) {
+    const live = document.getElementById("live");
+    live.dataset.state = state;
+    const said = live.querySelector(".words");
+    if (said.textContent !== words) said.textContent = words;
+  }
+
+  wait() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), this.every);
+  }
+
+  async look() {
+    this.wait();
+    if (document.hidden || this.looking) return;
+    this.looking = true;
+    try {
+      const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const list = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("list");
+      if (!list) {
+        // The login has ended.
+        clearTimeout(this.timer);
+        this.every = 0;
+        return this.say("lost", "No longer live: reload the page");
+      }
+      this.show(list);
+      this.say("on", "Live");
+    } catch {
+      this.say("lost", "Connection lost; retrying");
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  /** Replaces the rows if they changed; what has the focus keeps it. */
+  show(list) {
+    const now = list.innerHTML;
+    const isFirst = this.shown === null;
+    if (now === this.shown) return;
+    this.shown = now;
+    localTimes(list);
+    const part = (from) => [...from.children].filter((child) => !child.matches(".state")).map((child) => child.outerHTML).join("");
+    if (isFirst && part(list) === part(this.list)) return;
+    const focused = this.list.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    for (const child of [...this.list.children]) if (!child.matches(".state")) child.remove();
+    this.list.append(...[...list.children].filter((child) => !child.matches(".state")));
+    if (focused) this.list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+}
+
 function isAtEnd() {
   return end.getBoundingClientRect().bottom < innerHeight + 80;
 }
@@ -179,6 +244,8 @@ sendOnce();
 sendByKey();
 const log = document.querySelector(".log[data-events]");
 const end = document.getElementById("end");
+const list = document.querySelector("#list[data-refresh]");
+if (list) new List(list);
 if (log) {
   if (!location.hash) toEnd();
   document.querySelector(".composer[data-focus] textarea")?.focus({ preventScroll: true });

@@ -2,9 +2,10 @@
 
 use std::sync::PoisonError;
 use std::sync::{Mutex, atomic::AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chat_memory::store::Cost;
+use chat_memory::{ErrorKind, Timestamp};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -28,6 +29,34 @@ pub enum Operation {
     Session,
     Search,
     Threads,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 11] = [
+        Self::Append,
+        Self::Fork,
+        Self::Rewind,
+        Self::Load,
+        Self::Clear,
+        Self::Sweep,
+        Self::Delete,
+        Self::Sessions,
+        Self::Session,
+        Self::Search,
+        Self::Threads,
+    ];
+}
+
+/// What an operation took since the service started.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// The operation.
+    pub operation: Operation,
+    /// How often it was done, whatever the outcome.
+    pub times: u64,
+    /// What it cost in total.
+    pub cost: Cost,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,6 +104,7 @@ pub struct Metrics {
     retries: Family<Reason, Counter>,
     replays: Counter,
     streams: Gauge,
+    since: (Timestamp, Instant),
 }
 
 impl Default for Metrics {
@@ -94,6 +124,7 @@ impl Default for Metrics {
             retries: Family::default(),
             replays: Counter::default(),
             streams: Gauge::default(),
+            since: (Timestamp::now(), Instant::now()),
         };
         metrics.register();
         metrics
@@ -138,6 +169,26 @@ impl Metrics {
         self.read_units.get_or_create(&of).inc_by(cost.read_units);
         self.write_units.get_or_create(&of).inc_by(cost.write_units);
         self.bytes.get_or_create(&of).inc_by(cost.bytes);
+    }
+
+    /// When counting began, and how long ago that is.
+    pub fn since(&self) -> (Timestamp, Duration) {
+        (self.since.0, self.since.1.elapsed())
+    }
+
+    /// What each operation took since the service started; those that were never done are left out.
+    pub fn usage(&self) -> Vec<Usage> {
+        let outcomes = || std::iter::once("ok").chain(ErrorKind::ALL.iter().map(|kind| kind.as_str()));
+        let used = |operation| {
+            let times = outcomes().filter_map(|outcome| Some(self.operations.get(&Ended { operation, outcome })?.get())).sum();
+            let of = Of { operation };
+            let units = |units: &Units| units.get(&of).map_or(0.0, |counter| counter.get());
+            let count = |counts: &Family<Of, Counter>| counts.get(&of).map_or(0, |counter| counter.get());
+            let mut cost = Cost::new(count(&self.store_requests), count(&self.bytes));
+            (cost.read_units, cost.write_units) = (units(&self.read_units), units(&self.write_units));
+            Usage { operation, times, cost }
+        };
+        Operation::ALL.into_iter().map(used).filter(|usage| usage.times > 0).collect()
     }
 
     /// Counts a retry.

@@ -22,7 +22,7 @@ const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How many entries a question shows of what it is about.
-const SHOWN: usize = 20;
+pub(crate) const SHOWN: usize = 20;
 
 /// A message being written.
 #[derive(Debug, Clone)]
@@ -120,18 +120,18 @@ pub(crate) fn crumbs(session: &SessionId) -> Markup {
 }
 
 /// A page that asks for confirmation.
-struct Question<'a> {
-    session: &'a SessionId,
-    title: &'a str,
-    what: Markup,
+pub(crate) struct Question<'a> {
+    pub(crate) session: &'a SessionId,
+    pub(crate) title: &'a str,
+    pub(crate) what: Markup,
     /// Where the confirmation is sent, and with which fields.
-    below: &'a str,
-    fields: Markup,
-    button: &'a str,
+    pub(crate) below: &'a str,
+    pub(crate) fields: Markup,
+    pub(crate) button: &'a str,
 }
 
 impl Question<'_> {
-    fn page(self, viewer: &Viewer) -> Response {
+    pub(crate) fn page(self, viewer: &Viewer) -> Response {
         let main = html! {
             (crumbs(self.session))
             h1 { (self.title) }
@@ -185,7 +185,7 @@ pub(crate) async fn ask_to_take_back(
                 }
             }
             div.turn {
-                @for (at, entry) in entries.iter().take(SHOWN) { (view.entry(entry, *at)) }
+                @for (at, entry) in entries.iter().take(SHOWN) { (view.plain_entry(entry, *at)) }
                 @if entries.len() > SHOWN { p.small { "And " (entries.len() - SHOWN) " more." } }
             }
         },
@@ -200,7 +200,7 @@ pub(crate) async fn ask_to_take_back(
 }
 
 /// Every entry, with its place.
-fn entries_of(history: &History) -> Vec<(Place, &Entry)> {
+pub(crate) fn entries_of(history: &History) -> Vec<(Place, &Entry)> {
     fn placed(record: &Record) -> impl Iterator<Item = (Place, &Entry)> {
         record.entries.iter().enumerate().map(|(n, entry)| ((record.seq, n), entry))
     }

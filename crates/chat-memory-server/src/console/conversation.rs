@@ -242,6 +242,8 @@ fn said(done: &str) -> Option<&'static str> {
         "appended" => None,
         "taken-back" => Some("The last turn was taken back."),
         "taken-back-from" => Some("The record and all that followed were taken back."),
+        "edited" => Some("The message was edited, and what followed it was taken back."),
+        "regenerate" => Some("The answer was taken back: the application can ask the model again."),
         "cleared" => Some("The session was cleared."),
         "forked" => Some("This session was forked."),
         "entitled" => Some("The title was changed."),

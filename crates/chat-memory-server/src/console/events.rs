@@ -33,7 +33,7 @@ pub(crate) async fn events(
 ) -> Result<Response, Refused> {
     let view = MessageView::new(&session, &viewer);
     let write = move |record: &Record| {
-        json!({ "seq": record.seq, "rewind": record.rewind, "html": view.record(record).into_string() }).to_string()
+        json!({ "seq": record.seq, "rewind": record.rewind, "html": view.single_record(record).into_string() }).to_string()
     };
     let stream = sse::events(viewer.access.clone(), session, &headers, from.after.as_deref(), write).await?;
     // A page that stays open must not outlive its login.

@@ -6,21 +6,23 @@ use std::borrow::Cow;
 use maud::{Markup, PreEscaped, html};
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd};
 
+use super::code::{Budget, coloured};
+
 /// The longest text that is rendered as Markdown. A longer one is shown verbatim.
 const LONGEST: usize = 100_000;
 
 /// The image types allowed in a page: browsers decode them, and they can contain nothing but pixels.
 const IMAGES: [&str; 5] = ["png", "jpeg", "gif", "webp", "avif"];
 
-/// A message's text.
-pub(crate) fn markdown(text: &str) -> Markup {
+/// A message's text, with code in colour as far as the page's budget reaches.
+pub(crate) fn markdown(text: &str, budget: &Budget) -> Markup {
     if text.len() > LONGEST {
         return html! { pre.text tabindex="0" { (text) } };
     }
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut written = String::with_capacity(text.len() * 3 / 2);
     // Everything that is not escaped comes from `Safe`: it passes on no HTML event of the parser.
-    pulldown_cmark::html::push_html(&mut written, Safe { parser: Parser::new_ext(text, options), links: Vec::new() });
+    pulldown_cmark::html::push_html(&mut written, Safe { parser: Parser::new_ext(text, options), links: Vec::new(), budget });
     PreEscaped(written)
 }
 
@@ -41,6 +43,7 @@ struct Safe<'a> {
     parser: Parser<'a>,
     /// For each open link, what follows it.
     links: Vec<Cow<'static, str>>,
+    budget: &'a Budget,
 }
 
 impl<'a> Iterator for Safe<'a> {
@@ -64,10 +67,15 @@ impl<'a> Iterator for Safe<'a> {
                 Event::InlineHtml(r#"<div class="wide" role="region" aria-label="Table" tabindex="0"><table>"#.into())
             }
             Event::End(TagEnd::Table) => Event::InlineHtml("</tbody></table></div>".into()),
-            Event::Start(Tag::CodeBlock(kind)) => raw(html! {
-                (PreEscaped("<pre tabindex=\"0\"")) @if let Some(language) = language_of(&kind) { (PreEscaped(" data-language=\"")) (language) (PreEscaped("\"")) }
-                (PreEscaped("><code>"))
-            }),
+            Event::Start(Tag::CodeBlock(kind)) => {
+                let (language, code) = (language_of(&kind), self.code());
+                let shown = language.and_then(|language| coloured(&code, language, self.budget));
+                raw(html! {
+                    pre tabindex="0" data-language=[language] {
+                        code { @match shown { Some(shown) => (shown), None => (code) } }
+                    }
+                })
+            }
             Event::Start(Tag::Link { link_type, dest_url, .. }) => {
                 let url = if link_type == LinkType::Email { format!("mailto:{dest_url}") } else { dest_url.to_string() };
                 let (start, end) = match web(&url) {
@@ -94,6 +102,19 @@ impl<'a> Iterator for Safe<'a> {
 }
 
 impl Safe<'_> {
+    /// The text up to the end of the current block of code.
+    fn code(&mut self) -> String {
+        let mut code = String::new();
+        for event in self.parser.by_ref() {
+            match event {
+                Event::Text(text) => code.push_str(&text),
+                Event::End(TagEnd::CodeBlock) => break,
+                _ => {}
+            }
+        }
+        code
+    }
+
     /// The text up to the end of the current image.
     fn words_of_image(&mut self) -> String {
         let mut words = String::new();
@@ -165,7 +186,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        markdown(text).into_string()
+        markdown(text, &Budget::default()).into_string()
     }
 
     #[test]
@@ -176,7 +197,7 @@ mod tests {
         for part in ["<h3>Title</h3>", "<em>soft</em>", "<strong>hard</strong>", "<code>code</code>", "<li>one</li>", "☑ two"] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(text.contains("<td>2</td>") && text.contains("let x = 1 &lt; 2;"), "{text}");
+        assert!(text.contains("<td>2</td>") && text.contains("<span class=\"k\">let</span> x = "), "{text}");
         assert!(text.contains("<pre tabindex=\"0\" data-language=\"rust\"><code>"), "{text}");
         assert!(shown("```<b>\nx\n```").contains("<pre tabindex=\"0\"><code>"), "only what can name a language is one");
         assert!(!text.contains("style="), "{text}");

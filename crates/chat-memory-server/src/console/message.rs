@@ -13,6 +13,8 @@ use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::code::Budget;
+use super::edit::is_editable;
 use super::markdown::{image, markdown};
 use super::page::{Refused, count, session_path, size};
 use super::place::{address_of, older_than};
@@ -49,17 +51,31 @@ pub(crate) struct MessageView {
     may_write: bool,
     /// The tools of the calls so far, by call id: a result names only its call.
     called: Mutex<HashMap<String, String>>,
+    /// How much code may still be coloured.
+    budget: Budget,
 }
 
 impl MessageView {
     pub(crate) fn new(session: &SessionId, viewer: &Viewer) -> Self {
         let (kind, may_write) = (viewer.kind(), viewer.may_write());
-        Self { whole: Whole::Session(session.clone()), kind, may_write, called: Mutex::default() }
+        Self { whole: Whole::Session(session.clone()), kind, may_write, called: Mutex::default(), budget: Budget::default() }
     }
 
     /// Shows messages of a thread, whose state is at this address.
     pub(crate) fn of_thread(address: String) -> Self {
-        Self { whole: Whole::At(address), kind: Kind::Other, may_write: false, called: Mutex::default() }
+        Self {
+            whole: Whole::At(address),
+            kind: Kind::Other,
+            may_write: false,
+            called: Mutex::default(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// A record that is sent on its own, as an item of the list.
+    pub(crate) fn single_record(&self, record: &Record) -> Markup {
+        self.budget.renew();
+        self.record(record)
     }
 
     /// A record, as an item of the list.
@@ -100,7 +116,7 @@ impl MessageView {
                     a href=(session_path(session, &format!("/records/{}", record.seq))) aria-label=(format!("JSON of record {}", record.seq)) { "JSON" }
                     @if self.may_write {
                         a.act href=(session_path(session, &format!("/fork?seq={}", record.seq))) aria-label=(format!("Fork at record {}", record.seq)) { "Fork…" }
-                        a.act href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from record {} on", record.seq)) { "Take back from here…" }
+                        a.act href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from here, record {}", record.seq)) { "Take back from here…" }
                     }
                 }
             }
@@ -115,10 +131,18 @@ impl MessageView {
         }
     }
 
+    /// An entry without what changes it.
+    pub(crate) fn plain_entry(&self, entry: &Entry, at: Place) -> Markup {
+        match entry {
+            Entry::Message(message) => self.message(message, at, false),
+            other => self.entry(other, at),
+        }
+    }
+
     /// An entry: a message, or any other as JSON.
     pub(crate) fn entry(&self, entry: &Entry, at: Place) -> Markup {
         match entry {
-            Entry::Message(message) => self.message(message, at),
+            Entry::Message(message) => self.message(message, at, self.may_write),
             other => {
                 let kind = html! { @if let Some(kind) = other.kind() { "Entry of type " code { (kind) } } @else { "Entry without a type" } };
                 folded("entry", kind, self.pre(&pretty(&other.to_value()), at.0))
@@ -126,8 +150,8 @@ impl MessageView {
         }
     }
 
-    /// A message.
-    fn message(&self, message: &Message, at: Place) -> Markup {
+    /// A message, with what changes it if `may_change`.
+    fn message(&self, message: &Message, at: Place, may_change: bool) -> Markup {
         let (class, role) = match message.role {
             Role::System => ("system", "System"),
             Role::User if message.begins_turn() => ("user", "User"),
@@ -142,6 +166,7 @@ impl MessageView {
                 p.role {
                     (role) @if let Some(name) = &message.name { " " span.name dir="auto" { (name) } }
                     (self.plain_link(message, at))
+                    @if may_change { (self.changes(message, at)) }
                 }
                 @for text in REASONING.iter().filter_map(|field| message.extra.get(*field)?.as_str()).take(1) {
                     (folded("reasoning", html! { "Reasoning" }, self.pre(text, at.0)))
@@ -166,6 +191,20 @@ impl MessageView {
         }
     }
 
+    /// The links that edit a user's message, or take back an answer.
+    fn changes(&self, message: &Message, (seq, n): Place) -> Markup {
+        let Whole::Session(session) = &self.whole else { return html! {} };
+        let link = |below: &str, label: &str, words: &str| {
+            let address = session_path(session, &format!("/{below}?seq={seq}&n={n}"));
+            html! { " " a.act href=(address) aria-label=(format!("{label} {n} of record {seq}")) { (words) } }
+        };
+        match message.role {
+            Role::User if is_editable(message) => link("edit", "Edit text", "Edit…"),
+            Role::Assistant if message.tool_calls.is_empty() => link("regenerate", "Regenerate answer", "Regenerate…"),
+            _ => html! {},
+        }
+    }
+
     fn content(&self, content: &Content, at: Place) -> Markup {
         match content {
             Content::Text(text) if text.trim().is_empty() => html! { p.empty { "(empty)" } },
@@ -179,7 +218,7 @@ impl MessageView {
     fn text(&self, text: &str, at: Place) -> Markup {
         let (seq, n) = at;
         match head(text) {
-            None => markdown(text),
+            None => markdown(text, &self.budget),
             Some(head) => html! {
                 pre.text tabindex="0" dir="auto" { (head) "…" }
                 (self.rest(text, head, &format!("/records/{seq}/messages/{n}")))

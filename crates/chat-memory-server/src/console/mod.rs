@@ -11,9 +11,11 @@ use crate::service::Service;
 
 mod actions;
 mod assets;
+mod code;
 mod conversation;
 mod cost_pages;
 mod costs;
+mod edit;
 mod events;
 mod export;
 mod fork;
@@ -27,6 +29,7 @@ mod search;
 mod session_cookie;
 mod sessions;
 mod threads;
+mod usage;
 mod viewer;
 
 /// The console's routes.
@@ -37,6 +40,7 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route("/console", get(sessions::list))
         .route("/console/new", get(sessions::new).post(sessions::start))
         .route("/console/costs", get(cost_pages::of_list))
+        .route("/console/usage", get(usage::usage))
         .route("/console/search", get(search::search))
         .route("/console/threads", get(threads::list))
         .route("/console/threads/{id}", get(threads::thread))
@@ -47,6 +51,8 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route(&session(""), get(conversation::conversation))
         .route(&session("/messages"), post(actions::send).get(actions::to_session))
         .route(&session("/rewind"), get(actions::ask_to_take_back).post(actions::take_back))
+        .route(&session("/edit"), get(edit::ask_to_edit).post(edit::edit))
+        .route(&session("/regenerate"), get(edit::ask_to_regenerate).post(edit::regenerate))
         .route(&session("/clear"), get(actions::ask_to_clear).post(actions::clear))
         .route(&session("/delete"), get(actions::ask_to_delete).post(actions::delete))
         .route(&session("/fork"), get(fork::ask).post(fork::fork))

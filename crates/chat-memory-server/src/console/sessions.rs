@@ -1,6 +1,7 @@
 //! The list of sessions, and the form that starts one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Redirect, Response};
 use chat_memory::store::{ChatStore as _, SessionInfo, SessionOrder, SessionPage, SessionQuery};
@@ -11,7 +12,8 @@ use serde::Deserialize;
 use super::actions::{self, Draft};
 use super::form::Posted;
 use super::message::when;
-use super::page::{Page, Refused, answer, notice, query, session_path, token, words};
+use super::page::{Page, Refused, answer, notice, number, query, session_path, token, words};
+use super::usage;
 use super::viewer::{Kind, Viewer};
 use crate::extract::Params;
 use crate::operations::{self, PAGE};
@@ -27,6 +29,9 @@ pub(crate) struct Listing {
     /// By default by last activity, if the store supports it.
     order: Option<SessionOrder>,
     after: Option<String>,
+    /// How many sessions the pages before this one have; only shown.
+    #[serde(default)]
+    before: u32,
     /// The action that led to this page.
     done: Option<String>,
 }
@@ -73,12 +78,22 @@ impl Listing {
         Ok(query)
     }
 
-    /// The address of another page of the same list.
-    pub(crate) fn path(&self, base: &str) -> String {
-        self.at(base, self.after.as_deref())
+    /// How often an open first page is read again. A list of all sessions of a table is not: each time would read the table.
+    fn refresh(&self, viewer: &Viewer, all: bool) -> Option<Duration> {
+        let costs = match viewer.kind() {
+            Kind::Memory | Kind::Sqlite => Duration::from_secs(3),
+            Kind::DynamoDb | Kind::Other if !all => Duration::from_secs(20),
+            _ => return None,
+        };
+        self.after.is_none().then_some(costs)
     }
 
-    fn at(&self, base: &str, after: Option<&str>) -> String {
+    /// The address of this page of the list, or of what is about it.
+    pub(crate) fn path(&self, base: &str) -> String {
+        self.at(base, self.after.as_deref(), self.before)
+    }
+
+    fn at(&self, base: &str, after: Option<&str>, before: u32) -> String {
         let mut given = Vec::new();
         if let Some(owner) = &self.owner {
             given.push(format!("owner={}", query(owner)));
@@ -92,7 +107,7 @@ impl Listing {
             None => {}
         }
         if let Some(after) = after {
-            given.push(format!("after={}", query(after)));
+            given.push(format!("after={}&before={before}", query(after)));
         }
         if given.is_empty() { base.to_owned() } else { format!("{base}?{}", given.join("&")) }
     }
@@ -107,6 +122,8 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
         Some(owner) => format!("Sessions of {owner}"),
         None => "Sessions without an owner".to_owned(),
     };
+    let next_before = listing.before.saturating_add(u32::try_from(page.sessions.len()).unwrap_or(u32::MAX));
+    let refresh = listing.refresh(&viewer, all);
     let main = html! {
         @if listing.done.as_deref() == Some("deleted") { (notice("The session was deleted.")) }
         div.head {
@@ -114,28 +131,50 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             @if viewer.may_write() { a.button.primary href="/console/new" { "New session" } }
         }
         @if viewer.has_directory() { (filter(&listing, all, &page)) }
-        @if !all && !page.sessions.is_empty() { (sorted(&listing, &viewer, page.order)) }
-        @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
-        @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else {
-            ul.sessions {
-                @for session in &page.sessions { (row(session, all, page.order)) }
+        div #list data-refresh=[refresh.map(|every| every.as_secs())] {
+            p.state {
+                span.small { (place_of(&listing, &page)) (sorted(&listing, &viewer, all, &page)) }
+                @if listing.after.is_none() {
+                    span #live .live role="status" data-state="off" {
+                        span.light aria-hidden="true" {}
+                        span.words { a href=(listing.path("/console")) { "Reload" } " to see changes" }
+                    }
+                }
             }
-        }
-        nav.pages aria-label="Pages" {
-            @if listing.after.is_some() { a.button href=(listing.at("/console", None)) { "First page" } }
-            @if let Some(next) = &page.next { a.button href=(listing.at("/console", Some(next))) { @if all { "More" } @else { "Older sessions" } } }
+            @if let Some(note) = of_all(viewer.kind()).filter(|_| all) { p.small { (note) } }
+            @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else { (table(&listing, &viewer, all, &page)) }
+            nav.pages aria-label="Pages" {
+                @if listing.after.is_some() { a.button href=(listing.at("/console", None, 0)) { "First page" } }
+                @if let Some(next) = &page.next { a.button rel="next" href=(listing.at("/console", Some(next), next_before)) { @if all { "More" } @else { "Older sessions" } } }
+            }
         }
         @if !page.sessions.is_empty() {
             section.card.ask aria-labelledby="costs" {
                 div {
-                    h2 id="costs" { "Estimate cost" }
-                    p.small { "Write units of these sessions, compared with one item per session. This reads every record of the sessions on this page." }
+                    h2 id="costs" { "Cost" }
+                    p.small {
+                        @if usage::may_see(&viewer) { "What this service uses per day, by operation; or w" } @else { "W" }
+                        "rite units of these sessions, compared with one item per session, which reads every record of the sessions on this page."
+                    }
                 }
-                a.button href=(listing.path("/console/costs")) { "Estimate cost" }
+                div.links {
+                    @if usage::may_see(&viewer) { a.button href="/console/usage" { "Cost per day" } " " }
+                    a.button href=(listing.path("/console/costs")) { "Estimate cost" }
+                }
             }
         }
     };
     Ok(Page { title: &title, viewer: Some(&viewer), class: "list", main }.into_response())
+}
+
+/// Where this page is in the list.
+fn place_of(listing: &Listing, page: &SessionPage) -> Markup {
+    let last = u64::from(listing.before) + page.sessions.len() as u64;
+    html! {
+        @if !page.sessions.is_empty() && (listing.after.is_some() || page.next.is_some()) {
+            "Sessions " (number(u64::from(listing.before) + 1)) " to " (number(last)) ". "
+        }
+    }
 }
 
 /// The filter by owner, which suggests the owners of this page.
@@ -158,22 +197,52 @@ fn filter(listing: &Listing, all: bool, page: &SessionPage) -> Markup {
     }
 }
 
-/// The current order, and a link to the other one.
-fn sorted(listing: &Listing, viewer: &Viewer, order: SessionOrder) -> Markup {
-    let other = match listing.order(viewer) {
-        SessionOrder::Started => SessionOrder::Recent,
-        _ => SessionOrder::Started,
-    };
-    let address = Listing { order: Some(other), after: None, done: None, ..listing.clone() }.path("/console");
-    let can = viewer.access.store.capabilities().last_activity.is_some();
+/// The order of the page, where it is not the expected one of the whole list.
+fn sorted(listing: &Listing, viewer: &Viewer, all: bool, page: &SessionPage) -> &'static str {
+    let is_part = listing.after.is_some() || page.next.is_some();
+    match page.order {
+        _ if all && is_part => "Sorted by last activity within this page only: choose an owner to sort all of its sessions.",
+        _ if all => "",
+        SessionOrder::Started if listing.order(viewer) == SessionOrder::Recent => {
+            "Sorted by start: there are too many sessions to sort them by last activity."
+        }
+        _ => "",
+    }
+}
+
+/// The sessions of a page.
+fn table(listing: &Listing, viewer: &Viewer, all: bool, page: &SessionPage) -> Markup {
+    let is_exact = viewer.access.store.capabilities().last_activity == Some(Duration::ZERO);
+    let order = if all { SessionOrder::Recent } else { page.order };
+    let has_times = page.sessions.iter().any(|session| session.created_at.known().is_some());
+    let has_records = page.sessions.iter().any(|session| session.records.is_some());
+    let about_records = if is_exact { "How many records it has" } else { "How many records it has at least" };
     html! {
-        p.small {
-            @match order {
-                SessionOrder::Recent => { "Sorted by last activity." }
-                SessionOrder::Started if listing.order(viewer) == SessionOrder::Recent => { "Sorted by start: there are too many sessions to sort them by last activity." }
-                _ => { "Sorted by start." }
+        div.wide role="region" aria-label="Sessions" tabindex="0" {
+            table.sessions {
+                thead { tr {
+                    th scope="col" { "Session" }
+                    @if has_records { th.n scope="col" title=(about_records) { "Records" } }
+                    @if has_times {
+                        (sortable("Last activity", SessionOrder::Recent, order, listing, viewer, all))
+                        (sortable("Started", SessionOrder::Started, order, listing, viewer, all))
+                    }
+                } }
+                tbody { @for session in &page.sessions { (row(session, all, is_exact, [has_records, has_times])) } }
             }
-            @if can { " " a href=(address) { @match other { SessionOrder::Recent => { "Sort by last activity" } _ => { "Sort by start" } } } }
+        }
+    }
+}
+
+/// The head of a column by which the store can sort. A list of all sessions has no other order than that of its page.
+fn sortable(name: &str, by: SessionOrder, now: SessionOrder, listing: &Listing, viewer: &Viewer, all: bool) -> Markup {
+    let address = Listing { order: Some(by), after: None, before: 0, done: None, ..listing.clone() }.path("/console");
+    let can = !all && (by == SessionOrder::Started || viewer.access.store.capabilities().last_activity.is_some());
+    let is_current = by == now;
+    html! {
+        th.time scope="col" aria-sort=[is_current.then_some("descending")] {
+            @if can { a href=(address) title="Newest first" { (name) } } @else { (name) }
+            @if is_current { span.order aria-hidden="true" { " ↓" } }
         }
     }
 }
@@ -181,9 +250,7 @@ fn sorted(listing: &Listing, viewer: &Viewer, order: SessionOrder) -> Markup {
 /// Notes about a list of every session.
 fn of_all(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::DynamoDb => {
-            Some("Each page reads part of the whole table, so sessions are sorted newest first only within a page.")
-        }
+        Kind::DynamoDb => Some("Each page reads part of the whole table."),
         Kind::List => Some("This table has no directory of sessions: each page reads part of the whole table."),
         Kind::Memory | Kind::Sqlite | Kind::Other => None,
     }
@@ -231,16 +298,27 @@ pub(crate) fn name_of(session: &SessionInfo) -> &str {
     session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(session.id.as_str())
 }
 
-fn row(session: &SessionInfo, all: bool, order: SessionOrder) -> Markup {
-    let last = session.last_at.filter(|last| order == SessionOrder::Recent || *last != session.created_at);
+fn row(session: &SessionInfo, all: bool, is_exact: bool, [has_records, has_times]: [bool; 2]) -> Markup {
+    // An untitled session is named by its first words.
+    let title = session.title.as_deref().filter(|title| !title.trim().is_empty());
+    let name = title.or(session.first_words.as_deref()).unwrap_or(session.id.as_str());
+    let owner = session.owner.as_ref().filter(|_| all);
     html! {
-        li {
-            a dir="auto" href=(session_path(&session.id, "")) { (name_of(session)) }
-            p.small {
-                @if session.title.is_some() { code dir="auto" { (session.id) } }
-                @if let Some(owner) = session.owner.as_ref().filter(|_| all) { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) } } }
-                @if let Some(at) = last { span { "last active " (when(at)) } }
-                @if let Some(at) = session.created_at.known() { span { "began " (when(at)) } }
+        tr {
+            th scope="row" {
+                a dir="auto" href=(session_path(&session.id, "")) { (name) }
+                @if let (Some(_), Some(words)) = (title, &session.first_words) { p.first dir="auto" { (words) } }
+                @if name != session.id.as_str() || owner.is_some() {
+                    p.small {
+                        @if name != session.id.as_str() { code dir="auto" { (session.id) } }
+                        @if let Some(owner) = owner { span { "of " a dir="auto" href=(format!("/console?owner={}", query(owner.as_str()))) { (owner) } } }
+                    }
+                }
+            }
+            @if has_records { td.n { @if let Some(records) = session.records { (number(records)) @if !is_exact { "+" } } } }
+            @if has_times {
+                td.time { @if let Some(at) = session.last_at { (when(at)) } }
+                td.time { @if let Some(at) = session.created_at.known() { (when(at)) } }
             }
         }
     }

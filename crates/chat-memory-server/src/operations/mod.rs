@@ -17,7 +17,7 @@ pub(crate) use read::{newer, recall};
 pub(crate) use search::search;
 pub(crate) use sessions::{delete, delete_owner, find, list, update};
 pub(crate) use stream::records;
-pub(crate) use write::{Back, Cleared, append, append_new, clear, fork, plan_fork, redact, rewind};
+pub(crate) use write::{Back, Cleared, append, append_new, clear, fork, plan_fork, redact, replace, rewind};
 
 /// The default number of checkpoints on a page, and the largest: each is read with its state.
 pub(crate) const CHECKPOINTS: usize = 20;

@@ -39,6 +39,11 @@ async fn store(
     access.service.write(work).await
 }
 
+/// Appends a record that takes back others.
+pub(crate) async fn replace(access: &Access, session: &SessionId, append: Append, held: Held) -> Result<Appended, Problem> {
+    store(access, session, append, Operation::Rewind, held).await
+}
+
 /// Appends the entries that are new, by their ids.
 pub(crate) async fn append_new(access: &Access, session: &SessionId, append: Append, held: Held) -> Result<AppendedNew, Problem> {
     let (within, to) = (access.clone(), session.clone());
