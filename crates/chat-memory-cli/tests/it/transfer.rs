@@ -201,7 +201,7 @@ fn import_and_migrate_write_a_file_in_steps() {
     let turn =
         |n: usize| json!([{"role": "user", "content": format!("{n}?")}, {"role": "assistant", "content": format!("{n}!")}]);
     let messages: Vec<Value> = (0..250).flat_map(|n| turn(n).as_array().cloned().unwrap_or_default()).collect();
-    let ran = place.run_with(&["import", "-", "--cost"], &json!({"id": "a", "title": "Long", "messages": messages}).to_string());
+    let ran = place.run_with(&["import", "-", "--cost"], json!({"id": "a", "title": "Long", "messages": messages}).to_string());
     assert!(ran.err.starts_with("cost: requests=4 "), "one load and three steps: {}", ran.err);
     assert_eq!(ran.done(), "imported 250 turns (500 messages) of 1 session, 1 of them new\n");
     let (from, to) = (&place.store, &other.store);

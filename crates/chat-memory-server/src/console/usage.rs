@@ -54,6 +54,7 @@ fn name(operation: Operation) -> &'static str {
         Operation::Append => "Append messages",
         Operation::Fork => "Fork a session",
         Operation::Rewind => "Take back, edit",
+        Operation::Redact => "Redact a record",
         Operation::Load => "Read messages",
         Operation::Clear => "Clear a session",
         Operation::Sweep => "Erase what was cleared",
