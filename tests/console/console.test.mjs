@@ -146,6 +146,23 @@ test("a message is edited, and an answer taken back to be written again", async 
   await close();
 });
 
+test("a message is redacted, and the rest of its record stays", async () => {
+  await append(service.url, "redacted", [{ role: "user", content: "My card is 4111 1111" }, { role: "assistant", content: "Thank you." }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console/sessions/redacted");
+  await page.getByRole("link", { name: "Redact record 0" }).click();
+  await page.getByRole("heading", { level: 1, name: "Redact record 0" }).waitFor();
+  assert.deepEqual(await page.locator(".turn .text").allInnerTexts(), ["My card is 4111 1111", "Thank you."]);
+  await isAccessible(page);
+  await page.getByLabel("What", { exact: true }).selectOption("0");
+  await page.getByLabel("Put in its place").fill("[a card]");
+  await page.getByRole("button", { name: "Redact" }).click();
+  await page.getByText("The record was redacted").waitFor();
+  assert.deepEqual((await messages("redacted")).map(({ content }) => content), ["[a card]", "Thank you."]);
+  assert.equal(await page.getByText("4111").count(), 0);
+  await close();
+});
+
 test("code is coloured, and copied as it is", async () => {
   const code = 'def total(rows):\n\treturn sum(rows) + 1.5  # <all> of "them"\n';
   await append(service.url, "coloured", [{ role: "assistant", content: `\`\`\`python\n${code}\`\`\`\n\n\`\`\`klingon\nqapla\n\`\`\`` }]);
@@ -482,6 +499,7 @@ const PAGES = [
   "/console?owner=ada",
   "/console/sessions/code-review-17/edit?seq=0&n=0",
   "/console/sessions/trip-lisbon/regenerate?seq=0&n=99",
+  "/console/sessions/trip-lisbon/redact?seq=0",
   "/console/sessions/trip-lisbon",
   "/console/sessions/code-review-17",
   "/console/sessions/quiz-capitals",

@@ -66,7 +66,7 @@ test("who may only read sees no way to write", async () => {
   await page.getByText("A secret of acme").waitFor();
   assert.equal(await page.getByRole("button", { name: "Send" }).count(), 0);
   assert.equal(await page.getByRole("link", { name: /…$/ }).count(), 0);
-  for (const below of ["delete", "edit?seq=0&n=0", "regenerate?seq=0&n=0"]) {
+  for (const below of ["delete", "edit?seq=0&n=0", "regenerate?seq=0&n=0", "redact?seq=0"]) {
     await open(`/console/sessions/trip/${below}`);
     await page.getByRole("heading", { level: 1, name: "Not allowed" }).waitFor();
   }

@@ -25,6 +25,7 @@ mod markdown;
 mod message;
 mod page;
 mod place;
+mod redact;
 mod search;
 mod session_cookie;
 mod sessions;
@@ -53,6 +54,7 @@ pub(crate) fn routes(_: &Service) -> Router<Service> {
         .route(&session("/rewind"), get(actions::ask_to_take_back).post(actions::take_back))
         .route(&session("/edit"), get(edit::ask_to_edit).post(edit::edit))
         .route(&session("/regenerate"), get(edit::ask_to_regenerate).post(edit::regenerate))
+        .route(&session("/redact"), get(redact::ask).post(redact::redact))
         .route(&session("/clear"), get(actions::ask_to_clear).post(actions::clear))
         .route(&session("/delete"), get(actions::ask_to_delete).post(actions::delete))
         .route(&session("/fork"), get(fork::ask).post(fork::fork))
