@@ -147,6 +147,8 @@ pub(crate) fn info(info: &SessionInfo) -> Value {
         "metadata": info.metadata,
         "createdAt": info.created_at,
         "lastAt": info.last_at,
+        "records": info.records,
+        "firstWords": info.first_words,
         "forkedFrom": info.forked_from().map(|origin| json!({"session": origin.session.to_string(), "seq": origin.seq})),
     })
 }

@@ -6,6 +6,7 @@ mod fork;
 mod messages;
 mod open;
 mod owner;
+mod redact;
 mod request;
 mod search;
 

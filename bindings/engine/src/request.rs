@@ -12,6 +12,7 @@ use crate::answer::{self, Loaded, Response};
 use crate::fork::ToFork;
 use crate::messages::ToIterate;
 use crate::owner::ToDeleteOwner;
+use crate::redact::ToRedact;
 use crate::search::ToSearch;
 
 /// An operation with all its parameters.
@@ -26,6 +27,7 @@ enum Operation {
     Fork(ToFork),
     PlanFork(ToFork),
     DeleteOwner(ToDeleteOwner),
+    Redact(ToRedact),
     Rewind(ToRewind),
     Clear(Session),
     Delete(Session),
@@ -184,6 +186,7 @@ impl Request {
             "fork" => Operation::Fork(read(value)?),
             "planFork" => Operation::PlanFork(read(value)?),
             "deleteOwner" => Operation::DeleteOwner(read(value)?),
+            "redact" => Operation::Redact(read(value)?),
             "rewind" => Operation::Rewind(read(value)?),
             "clear" => Operation::Clear(read(value)?),
             "delete" => Operation::Delete(read(value)?),
@@ -212,6 +215,7 @@ impl Request {
             Operation::Fork(it) => it.run(store).await?,
             Operation::PlanFork(it) => it.plan(store).await?,
             Operation::DeleteOwner(it) => it.run(store).await?,
+            Operation::Redact(it) => it.run(store).await?,
             Operation::Rewind(it) => it.run(store).await?,
             Operation::Clear(it) => {
                 let cleared = store.clear(&SessionId::stored(it.session)?).await?;

@@ -12,6 +12,8 @@ export {
   type Deleted,
   type Entry,
   type Forked,
+  type Redacted,
+  type RedactOptions,
   type ForkOptions,
   type ForkPlan,
   type Format,

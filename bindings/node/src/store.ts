@@ -196,6 +196,10 @@ export interface SessionInfo {
   createdAt: number;
   /** The time of the last append, in epoch milliseconds; on DynamoDB at most an hour old, and `null` if it is unknown. */
   lastAt: number | null;
+  /** How many records it had at `lastAt`, at least: those that were taken back count. `null` if it is unknown. */
+  records: number | null;
+  /** The beginning of its first user's message. `null` if there is none, and on DynamoDB, where a list reads no messages. */
+  firstWords: string | null;
   /** Where it was forked from; `null` if it is no fork, or if its metadata was replaced since. */
   forkedFrom: Origin | null;
 }
@@ -220,6 +224,23 @@ export interface SweepStats {
 export interface Deleted extends SweepStats {
   /** Whether the session existed: `false` if it never did, was deleted before or had expired. */
   existed: boolean;
+}
+
+/** What to redact, and what to put in its place. */
+export interface RedactOptions {
+  /** The index of the message in its record, from 0; by default all of them are redacted. */
+  message?: number;
+  /** Up to 1,024 bytes; by default `[redacted]`. */
+  replacement?: string;
+}
+
+/** The result of a redaction. */
+export interface Redacted {
+  /** `false` if the record was redacted in this way before. */
+  changed: boolean;
+  /** How many messages and other entries changed. */
+  entries: number;
+  cost: Cost;
 }
 
 /** Where a fork comes from. */
@@ -413,6 +434,24 @@ export class ChatStore {
   deleteOwner(owner: string, options: { progress?: (done: DeletedSession) => unknown } = {}): Promise<OwnerDeletion> {
     checkNames("deleteOwner", options, ["progress"]);
     return deleteOwner(this.#connection, owner, options.progress);
+  }
+
+  /**
+   * Redacts a record: what its messages say is replaced where it is stored, also if the record was rewound or cleared and is not erased
+   * yet. Text, images, the arguments of calls and their results go; the record keeps its number, and messages their roles and ids. Repeating it
+   * changes nothing.
+   *
+   * Not covered: the title and the metadata of the session, forks of it, and the threads of a checkpointer.
+   *
+   * ```js
+   * await store.redact("trip", 12, { message: 0 });
+   * ```
+   *
+   * @param seq the record's number, as `append` and `records` return it.
+   */
+  redact(session: string, seq: number, options: RedactOptions = {}): Promise<Redacted> {
+    checkNames("redact", options, ["message", "replacement"]);
+    return this.#connection.call("redact", { ...options, session, seq });
   }
 
   /**

@@ -52,6 +52,26 @@ for (const [name, url] of Object.entries(stores)) {
     assert.deepEqual(await few.next(), { value: undefined, done: true });
   });
 
+  test(`${name}: a redacted message is nowhere, and its neighbours stay`, async () => {
+    const store = new ChatStore(await url());
+    const { seq } = await store.append("card", [user("My card is 4111 1111"), { role: "assistant", content: "Thank you." }], { owner: "ada" });
+    const listed = await store.session("card");
+    assert.deepEqual([listed.records, listed.firstWords], [1, name === "dynamodb" ? null : "My card is 4111 1111"]);
+
+    const redacted = await store.redact("card", seq, { message: 0, replacement: "[a card]" });
+    assert.deepEqual([redacted.changed, redacted.entries], [true, 1]);
+    const [question, answer] = (await store.load("card")).messages;
+    assert.deepEqual([question.role, question.content, answer.content], ["user", "[a card]", "Thank you."]);
+    for await (const hit of store.search("4111")) assert.fail(JSON.stringify(hit));
+    assert.equal((await store.redact("card", seq, { message: 0, replacement: "[a card]" })).changed, false);
+    assert.equal((await store.redact("card", seq)).changed, true);
+
+    await assert.rejects(store.redact("card", 9), is("not_found", /record 9/));
+    await assert.rejects(store.redact("card", seq, { message: 2 }), is("invalid", /2 messages/));
+    await assert.rejects(store.redact("card", seq, { replacement: "" }), is("invalid", /replacement/));
+    await assert.rejects(store.redact("card", "0"), is("invalid", /seq/));
+  });
+
   test(`${name}: a fork has what its session had, says where it comes from, and is there once`, async () => {
     const store = new ChatStore(await url());
     for (const text of ["Where to?", "To Lisbon.", "How?"]) await store.append("trip", [user(text)], { owner: "ada", title: "A trip" });

@@ -1,5 +1,5 @@
 // Compiled by pack.test.mjs, never run: what a user's TypeScript may rely on.
-import { ChatMemoryError, ChatStore, type Cost, type ErrorCode, type Forked, type ForkPlan, type Message, type OwnerDeletion, type SearchHit, type StoredMessage, dynamoDBUrl } from "chat-memory";
+import { ChatMemoryError, ChatStore, type Cost, type ErrorCode, type Forked, type ForkPlan, type Message, type OwnerDeletion, type Redacted, type SearchHit, type StoredMessage, dynamoDBUrl } from "chat-memory";
 import { DynamoDBChatMessageHistory } from "chat-memory/langchain";
 import { DynamoDBChatMemory } from "chat-memory/langchain/memory";
 import { ChatMemorySaver, type ChatMemorySaverOptions } from "chat-memory/langgraph";
@@ -20,9 +20,10 @@ export async function store(): Promise<void> {
   for await (const hit of search) hits.push(hit);
   const cost: Cost = search.cost;
   const plan: ForkPlan = await store.planFork("s", { at: 3 });
+  const redacted: Redacted = await store.redact("s", 0, { message: 0, replacement: "-" });
   const forked: Forked = await store.fork("s", { to: "t", key: "k" });
   const deleted: OwnerDeletion = await store.deleteOwner("ada", { progress: ({ session, error }) => console.log(session, error?.code) });
-  console.log(cost, plan.writeUnits, forked.session, deleted.failed);
+  console.log(cost, plan.writeUnits, redacted.changed, forked.session, deleted.failed);
   // @ts-expect-error there is no such option
   store.search("lisbon", { title: true });
   const error: unknown = messages.length + stored.length;

@@ -69,6 +69,28 @@ def test_a_search_is_awaited(url: str) -> None:
     asyncio.run(run())
 
 
+def test_a_redacted_message_is_nowhere_and_its_neighbours_stay(store: chat_memory.Store, url: str) -> None:
+    turn = [user("My card is 4111 1111"), {"role": "assistant", "content": "Thank you."}]
+    seq = store.append("card", turn, owner="ada").seq
+    info = store.session("card")
+    assert info is not None and info.records == 1
+    assert info.first_words == (None if url.startswith("dynamodb") else "My card is 4111 1111")
+
+    redacted = store.redact("card", seq, message=0, replacement="[a card]")
+    assert (redacted.changed, redacted.entries) == (True, 1)
+    assert [message["content"] for message in store.messages("card")] == ["[a card]", "Thank you."]
+    assert list(store.search("4111")) == []
+    assert not store.redact("card", seq, message=0, replacement="[a card]").changed
+    assert store.redact("card", seq).changed
+
+    with pytest.raises(chat_memory.NotFoundError, match="record 9"):
+        store.redact("card", 9)
+    with pytest.raises(InvalidError, match="2 messages"):
+        store.redact("card", seq, message=2)
+    with pytest.raises(InvalidError, match="replacement"):
+        store.redact("card", seq, replacement="")
+
+
 def test_a_fork_has_what_its_session_had_and_says_where_it_comes_from(store: chat_memory.Store, url: str) -> None:
     for text in ("Where to?", "To Lisbon.", "How?"):
         store.append("trip", [user(text)], owner="ada", title="A trip")

@@ -42,6 +42,7 @@ async def main() -> None:
         async for hit in shared.search("lisbon"):
             assert_type(hit.message, chat_memory.FoundMessage | None)
         assert_type(await shared.fork("a", "b"), chat_memory.Forked)
+        assert_type(await shared.redact("a", 0, message=0), chat_memory.Redacted)
         async for info in shared.sessions():
             assert_type(info, chat_memory.SessionInfo)
 

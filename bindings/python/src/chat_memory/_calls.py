@@ -22,6 +22,7 @@ from ._types import (
     History,
     Message,
     Recall,
+    Redacted,
     SessionInfo,
     SessionPage,
     Swept,
@@ -296,6 +297,19 @@ def delete(session: str) -> Call[Deleted]:
 def sweep(session: str) -> Call[Swept]:
     """Erases what earlier clears have hidden, if one was interrupted."""
     return Call("sweep", {"session": session}, _read.swept)
+
+
+def redact(session: str, seq: int, *, message: int | None = None, replacement: str | None = None) -> Call[Redacted]:
+    """Redacts a record: what its messages say is replaced where it is stored, also if the record was rewound or cleared and is not erased yet.
+    Text, images, the arguments of calls and their results go; the record keeps its number, and messages their roles and ids. Repeating it
+    changes nothing. Not covered: the title and the metadata of the session, forks of it, and the threads of a checkpointer.
+
+    Args:
+        seq: The record's number, as `append` and `records` return it.
+        message: The index of the message in its record, from 0; by default all of them are redacted.
+        replacement: Up to 1,024 bytes; by default `[redacted]`.
+    """
+    return Call("redact", _given(session=session, seq=seq, message=message, replacement=replacement), _read.redacted)
 
 
 def fork(

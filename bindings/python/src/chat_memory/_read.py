@@ -22,6 +22,7 @@ from ._types import (
     Origin,
     Recall,
     Record,
+    Redacted,
     SearchHit,
     SessionInfo,
     SessionPage,
@@ -122,6 +123,8 @@ def session_info(found: dict[str, Any]) -> SessionInfo:
         created_at=time(found["createdAt"]),
         last_at=time(found["lastAt"]),
         forked_from=None if found["forkedFrom"] is None else Origin(**found["forkedFrom"]),
+        records=found["records"],
+        first_words=found["firstWords"],
     )
 
 
@@ -157,6 +160,10 @@ def forked(found: dict[str, Any]) -> Forked:
         repeated=found["repeated"],
         cost=cost(found["cost"]),
     )
+
+
+def redacted(found: dict[str, Any]) -> Redacted:
+    return Redacted(found["changed"], found["entries"], cost(found["cost"]))
 
 
 def deleted_session(found: dict[str, Any]) -> DeletedSession:

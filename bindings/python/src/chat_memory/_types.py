@@ -201,6 +201,10 @@ class SessionInfo:
     """When something was last appended; on DynamoDB at most an hour old, and `None` if it is unknown."""
     forked_from: Origin | None = None
     """Where it was forked from; `None` if it is no fork, or if its metadata was replaced since."""
+    records: int | None = None
+    """How many records it had at `last_at`, at least: those that were taken back count. `None` if it is unknown."""
+    first_words: str | None = None
+    """The beginning of its first user's message. `None` if there is none, and on DynamoDB, where a list reads no messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,17 @@ class Forked:
     """The position of the new session."""
     repeated: bool
     """Whether an earlier attempt with the same key had already created it."""
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """The result of a redaction."""
+
+    changed: bool
+    """`False` if the record was redacted in this way before."""
+    entries: int
+    """How many messages and other entries changed."""
     cost: Cost
 
 
