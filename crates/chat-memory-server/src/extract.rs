@@ -94,6 +94,11 @@ async fn in_path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, 
     path.map(|Path(parameters)| parameters).map_err(refused)
 }
 
+/// A query without parameters. A write must not pass over one: it may have meant a trial.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
 /// The query parameters.
 #[derive(Debug)]
 pub struct Params<T>(pub T);

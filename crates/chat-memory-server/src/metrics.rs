@@ -33,9 +33,10 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Append,
         Self::Fork,
+        Self::Redact,
         Self::Rewind,
         Self::Load,
         Self::Clear,

@@ -126,7 +126,7 @@ pub(super) fn update(
 }
 
 /// Reads a row with the columns of `listed!`, and what the session's records add to it.
-fn info_with_contents(db: &Connection, row: &Row<'_>, now: Timestamp) -> Result<SessionInfo, Failure> {
+pub(super) fn info_with_contents(db: &Connection, row: &Row<'_>, now: Timestamp) -> Result<SessionInfo, Failure> {
     let info = info(row)?;
     let key: i64 = row.get(6)?;
     // What is damaged in a log is reported by whoever loads it, and hides nothing of the list.

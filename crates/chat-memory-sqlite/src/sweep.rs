@@ -69,13 +69,13 @@ pub(super) fn sweep(db: &Connection, session: &str, now: Timestamp) -> Result<St
 }
 
 /// Empties the write-ahead log, which still holds what was erased from the file. If another process is reading at the moment, old
-/// pages stay in it until they are overwritten or the last process closes the file.
-pub(super) fn empty_log_of_writes(db: &Connection) -> Result<(), Failure> {
+/// pages stay in it, or in the file, until they are overwritten or the last process closes the file. Returns whether it was emptied.
+pub(super) fn empty_log_of_writes(db: &Connection) -> Result<bool, Failure> {
     let is_busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {
         tracing::debug!("the write-ahead log is in use and was not emptied");
     }
-    Ok(())
+    Ok(!is_busy)
 }
 
 /// Erases a few of the expired records, also from the write-ahead log, and returns how many.

@@ -25,7 +25,8 @@ Everything that a message says is replaced: its text, images, the arguments of t
 does not know. Its role, name and ids stay, and the record keeps its number, its times and its metadata. The message says when it was \
 redacted, in its field `redacted`. The store does not have the text any more: no page of a SQLite file, nor of its log, and no item of a table.
 
-Not covered: the session's title and metadata (`sessions` shows them, and a program can replace them), forks of the session (redact those \
+Not covered: records that this one was written in place of, as an edit does, which are hidden and may say the same (they are named: redact those \
+as well); the session's title and metadata (`sessions` shows them, and a program can replace them), forks of the session (redact those \
 as well), threads of LangGraph's, backups, and programs that hold the conversation themselves and write it again.
 
 Repeating it changes nothing. If it is interrupted, run it again. If there is no such record, or its messages were erased, the exit code is 1.
@@ -109,6 +110,14 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         return app.out.line(format_args!("record {seq} of {session} was redacted already"));
     }
     app.out.line(format_args!("redacted {} of record {seq} of {session}", entries(redacted.entries)))?;
+    if let Some(replaced) = redacted.replaced() {
+        app.out.end()?;
+        let (first, last) = (replaced.start, replaced.end - 1);
+        let records = if first == last { format!("record {first}") } else { format!("records {first} to {last}") };
+        say(format_args!(
+            "(it was written in place of {records}, which still have what they said if they are not erased: redact them as well)"
+        ));
+    }
     if redacted.after.metadata.is_some() {
         app.out.end()?;
         say("(the record's metadata stays as it is; `show` prints it)");

@@ -26,7 +26,7 @@ fn fork_copies_up_to_a_record() {
     place.run(&["append", "rome", "By train?"]).done();
     assert_eq!(place.messages("trip").len(), 3);
     let listed = place.run(&["sessions", "--owner", "ada"]).done();
-    assert!(listed.contains("rome  Trip  (fork of trip at record 1)\n"), "{listed}");
+    assert!(listed.contains("rome  Trip  (3 records)  (fork of trip at record 1)\n"), "{listed}");
     let listed = json_lines(&place.run(&["sessions", "--owner", "ada", "--json"]).done());
     let rome = listed.iter().find(|info| info["id"] == "rome").expect("it is listed");
     assert_eq!(rome["metadata"], json!({"forked_from": {"session": "trip", "seq": 1}}));

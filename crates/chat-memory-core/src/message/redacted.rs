@@ -152,7 +152,7 @@ impl Redactor<'_> {
             ("tool_calls", Value::Array(calls)) => calls.iter().filter_map(|call| self.nested(call)).collect(),
             ("message", Value::Object(_)) => return Some(self.nested(value)),
             (_, Value::Object(_)) if NESTED.contains(&key) => return Some(self.nested(value)),
-            ("arguments", Value::String(_)) => "{}".into(),
+            ("arguments", Value::String(text)) => arguments(text).into(),
             ("arguments" | "args" | "input" | "response", Value::Object(_)) => Map::new().into(),
             ("summary", Value::Array(_)) => Vec::<Value>::new().into(),
             ("input" | "output" | "result", _) => self.output(value),
@@ -212,6 +212,12 @@ impl Redactor<'_> {
         }
         left
     }
+}
+
+/// A call's arguments. Those of a call that nobody could run must not become ones that somebody can.
+fn arguments(arguments: &str) -> &'static str {
+    let is_object = arguments.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(arguments).is_ok();
+    if is_object { "{}" } else { "redacted" }
 }
 
 /// The fields of ours that say in which of LangChain's forms a message is.

@@ -1,5 +1,7 @@
 //! Redactions: what one record says is replaced, and the record keeps its place.
 
+use std::ops::Range;
+
 use super::{AppendId, Cost, Record};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind};
@@ -107,13 +109,14 @@ impl Redaction {
             let why = "another record has this number now; load the session again";
             return Err(Error::new(ErrorKind::NotFound, Self::cannot(session, seq, why)));
         }
-        if let Some(index) = self.message
-            && index >= record.entries.len()
-        {
-            let why = match record.entries.len() {
-                0 => "it has no messages".to_owned(),
-                count => format!("it has {count} messages; give a number from 0 to {}, not {index}", count - 1),
-            };
+        let count = record.entries.len();
+        if count == 0 {
+            let why = "it has no messages: it takes back others, or began the session; give the number of one that has, also of one that was taken back";
+            return Err(Error::invalid(Self::cannot(session, seq, why)));
+        }
+        if let Some(index) = self.message.filter(|index| *index >= count) {
+            let messages = if count == 1 { "one message".to_owned() } else { format!("{count} messages") };
+            let why = format!("it has {messages}, counted from 0, and none is {index}");
             return Err(Error::invalid(Self::cannot(session, seq, &why)));
         }
         let mut after = record.clone();
@@ -160,6 +163,13 @@ pub struct Redacted {
 }
 
 impl Redacted {
+    /// The numbers of the records that this one was written in place of, as an edit is. They are hidden, and may say what this one said
+    /// until a clear or a redaction of their own.
+    pub fn replaced(&self) -> Option<Range<u64>> {
+        let to = self.before.rewind?;
+        (!self.before.entries.is_empty() && to < self.before.seq).then_some(to..self.before.seq)
+    }
+
     /// Sets what it cost.
     #[must_use]
     pub fn with_cost(self, cost: Cost) -> Self {

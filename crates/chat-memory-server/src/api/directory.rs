@@ -12,7 +12,7 @@ use super::parameters::SessionPath;
 use super::types::{DeletedBody, Order, SessionBody, SessionChange, SessionsBody};
 use super::write::at;
 use crate::auth::{MayRead, MayWrite};
-use crate::extract::{JsonBody, Params, Session, Unconditional};
+use crate::extract::{JsonBody, NoParams, Params, Session, Unconditional};
 use crate::operations;
 use crate::problem::Problem;
 
@@ -94,6 +94,7 @@ pub async fn session(MayRead(access): MayRead, Session(session): Session) -> Res
 )]
 pub async fn describe(
     MayWrite(access): MayWrite,
+    Params(NoParams {}): Params<NoParams>,
     Session(session): Session,
     _: Unconditional,
     JsonBody(change, _held): JsonBody<SessionChange>,
@@ -124,6 +125,7 @@ pub async fn describe(
 )]
 pub async fn delete(
     MayWrite(access): MayWrite,
+    Params(NoParams {}): Params<NoParams>,
     Session(session): Session,
     _: Unconditional,
 ) -> Result<Json<DeletedBody>, Problem> {

@@ -13,7 +13,7 @@ use super::read::tagged;
 use super::types::{ForkBody, ForkPlanBody, ForkedBody};
 use super::write::{at, replayed};
 use crate::auth::MayWrite;
-use crate::extract::{JsonBody, Key, Session, Unconditional};
+use crate::extract::{JsonBody, Key, NoParams, Params, Session, Unconditional};
 use crate::operations;
 use crate::problem::Problem;
 
@@ -36,6 +36,7 @@ use crate::problem::Problem;
 )]
 pub async fn fork(
     MayWrite(access): MayWrite,
+    Params(NoParams {}): Params<NoParams>,
     Session(session): Session,
     key: Option<Key>,
     _: Unconditional,

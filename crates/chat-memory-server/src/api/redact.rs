@@ -10,7 +10,7 @@ use super::errors::{OfBody, OfListed, OfStore, OfValues};
 use super::types::{RedactBody, RedactedBody};
 use super::write::at;
 use crate::auth::MayWrite;
-use crate::extract::{JsonBody, SessionRecord};
+use crate::extract::{JsonBody, NoParams, Params, SessionRecord};
 use crate::operations;
 use crate::problem::Problem;
 
@@ -44,6 +44,7 @@ pub struct RecordPath {
 )]
 pub async fn redact(
     MayWrite(access): MayWrite,
+    Params(NoParams {}): Params<NoParams>,
     SessionRecord { session, seq }: SessionRecord,
     headers: HeaderMap,
     JsonBody(body, held): JsonBody<RedactBody>,

@@ -244,7 +244,7 @@ fn said(done: &str) -> Option<&'static str> {
         "taken-back-from" => Some("The record and all that followed were taken back."),
         "edited" => Some("The message was edited, and what followed it was taken back."),
         "regenerate" => Some("The answer was taken back: the application can ask the model again."),
-        "redacted" => Some("The record was redacted: the store has no longer what it said."),
+        "redacted" => Some("The record was redacted."),
         "cleared" => Some("The session was cleared."),
         "forked" => Some("This session was forked."),
         "entitled" => Some("The title was changed."),

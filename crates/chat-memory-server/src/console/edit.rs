@@ -1,7 +1,7 @@
 //! Editing a user's message, and the point from which an answer is written again: both take back what followed.
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chat_memory::store::{Append, ChatStore as _, History, Load, Position};
+use chat_memory::store::{Append, ChatStore as _, History, Load, Position, REDACTED};
 use chat_memory::{Content, Entry, Message, SessionId, Timestamp};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -46,6 +46,11 @@ fn edited(history: &History, at: At) -> Result<&Message, Problem> {
         .ok_or_else(|| Problem::invalid("only the text of a user's message can be edited"))
 }
 
+/// When the message was redacted; empty if it was not.
+fn redacted_at(message: &Message) -> &str {
+    message.extra.get(REDACTED).and_then(|at| at.as_str()).unwrap_or_default()
+}
+
 /// An append that takes back what follows the first `kept` entries of the history's first record, and puts `new` there.
 fn instead(history: &History, kept: usize, new: Option<Message>) -> Result<Append, Problem> {
     let invalid = |e: chat_memory::Error| Problem::invalid(e.to_string());
@@ -58,7 +63,10 @@ fn instead(history: &History, kept: usize, new: Option<Message>) -> Result<Appen
     let mut times: Vec<_> = record.entry_times().take(kept).collect();
     times.extend(new.as_ref().map(|_| Some(Timestamp::now())));
     let entries = record.entries.iter().take(kept).cloned().chain(new.map(Entry::from));
-    let append = Append::rewind(history, record.seq, entries).map_err(invalid)?;
+    let mut append = Append::rewind(history, record.seq, entries).map_err(invalid)?;
+    if let Some(metadata) = &record.metadata {
+        append = append.with_metadata(metadata.clone());
+    }
     Ok(if kept > 0 { append.sent_at(times) } else { append })
 }
 
@@ -99,6 +107,7 @@ fn edit_page<'a>(
     error: Option<&str>,
 ) -> Page<'a> {
     let gone = behind(history, at.n + 1);
+    let redacted = edited(history, at).map_or("", redacted_at);
     let last = history.records.last().map_or(at.seq, |record| record.seq);
     let main = html! {
         (crumbs(session))
@@ -109,6 +118,7 @@ fn edit_page<'a>(
             input type="hidden" name="position" value=(position);
             input type="hidden" name="seq" value=(at.seq);
             input type="hidden" name="n" value=(at.n);
+            input type="hidden" name="redacted" value=(redacted);
             label for="text" { "Message" }
             textarea id="text" name="text" dir="auto" rows="6" required { "\n" (text) }
             p.hint {
@@ -120,6 +130,19 @@ fn edit_page<'a>(
         @if !gone.is_empty() { (taken_back(viewer, session, &gone, last)) }
     };
     Page { title: "Edit and continue", viewer: Some(viewer), class: "narrow", main }
+}
+
+/// The page for a text whose message is no longer there.
+fn not_stored(viewer: &Viewer, session: &SessionId, problem: Problem, text: &str) -> Response {
+    let main = html! {
+        (crumbs(session))
+        h1 { "Not stored" }
+        p.error role="alert" { (words(&problem)) }
+        label for="text" { "What you wrote" }
+        textarea id="text" dir="auto" rows="6" readonly { "\n" (text) }
+        p { a.button href=(session_path(session, "")) { "Back to the session" } }
+    };
+    answer(problem, Page { title: "Not stored", viewer: Some(viewer), class: "narrow", main })
 }
 
 /// The position and the message that a form names.
@@ -140,27 +163,35 @@ fn must_be_at(viewer: &Viewer, history: &History, shown: &Position) -> Result<()
 
 /// Replaces a user's message and takes back what followed it, in one record
 pub(crate) async fn edit(Session(session): Session, Posted { viewer, fields, .. }: Posted) -> Result<Response, Refused> {
-    let within = |problem: Problem| Refused::from(problem).in_session(&session);
     let (shown, at) = named(&fields)?;
     let text = fields.get("text").unwrap_or_default().replace("\r\n", "\n");
-    let history = from(&viewer, &session, at).await.map_err(within)?;
+    let history = match from(&viewer, &session, at).await {
+        Ok(history) => history,
+        Err(problem) => return Ok(not_stored(&viewer, &session, problem, &text)),
+    };
     let done = async {
         let old = edited(&history, at)?;
+        // A redaction leaves the position as it was, and the form may hold what it removed.
+        if redacted_at(old) != fields.get("redacted").unwrap_or_default() {
+            return Err(Problem::invalid("this message was redacted since the form was opened; open it again"));
+        }
         if text.is_empty() {
             return Err(Problem::invalid("empty message: write some text"));
         }
         must_be_at(&viewer, &history, &shown)?;
-        // Its id named the old text.
+        // Its id named the old text, and so did the mark of a redaction.
         let mut new = old.clone();
         (new.content, new.id) = (Some(Content::Text(text.clone())), None);
+        new.extra.shift_remove(REDACTED);
         let append = instead(&history, at.n, Some(new))?;
         operations::replace(&viewer.access, &session, append, Held::default()).await
     };
     match done.await {
         Ok(_) => Ok(Redirect::to(&session_path(&session, "?done=edited")).into_response()),
         Err(problem) => {
+            // Sent again, it is about what this page shows.
             let said = words(&problem);
-            Ok(answer(problem, edit_page(&viewer, &session, &history, at, &text, &shown, Some(&said))))
+            Ok(answer(problem, edit_page(&viewer, &session, &history, at, &text, &history.position, Some(&said))))
         }
     }
 }

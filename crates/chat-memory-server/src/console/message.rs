@@ -117,7 +117,9 @@ impl MessageView {
                     @if self.may_write {
                         a.act href=(session_path(session, &format!("/fork?seq={}", record.seq))) aria-label=(format!("Fork at record {}", record.seq)) { "Fork…" }
                         a.act href=(session_path(session, &format!("/rewind?from={}", record.seq))) aria-label=(format!("Take back from here, record {}", record.seq)) { "Take back from here…" }
-                        a.act href=(session_path(session, &format!("/redact?seq={}", record.seq))) aria-label=(format!("Redact record {}", record.seq)) { "Redact…" }
+                        @if !record.entries.is_empty() {
+                            a.act href=(session_path(session, &format!("/redact?seq={}", record.seq))) aria-label=(format!("Redact record {}", record.seq)) { "Redact…" }
+                        }
                     }
                 }
             }

@@ -1,12 +1,12 @@
 //! Replaces what a record says, and keeps its place.
 
 use axum::response::{IntoResponse, Redirect, Response};
-use chat_memory::store::{MAX_REPLACEMENT_BYTES, Record, Redaction};
+use chat_memory::store::{MAX_REPLACEMENT_BYTES, Redacted, Redaction};
 use chat_memory::{Entry, SessionId};
 use maud::html;
 use serde::Deserialize;
 
-use super::actions::crumbs;
+use super::actions::{SHOWN, crumbs};
 use super::form::Posted;
 use super::message::MessageView;
 use super::page::{Page, Refused, answer, session_path, token, words};
@@ -30,13 +30,11 @@ pub(crate) async fn ask(viewer: Viewer, Session(session): Session, Params(At { s
     viewer.must_write()?;
     let found = operations::redact(&viewer.access, &session, seq, Redaction::new().dry_run(), Held::default()).await;
     let found = found.map_err(|problem| Refused::from(problem).in_session(&session))?;
-    if found.before.entries.is_empty() {
-        return Err(Refused::from(Problem::invalid(format!("record {seq} has no messages"))).in_session(&session));
-    }
-    Ok(page(&viewer, &session, &found.before, REPLACEMENT, None).into_response())
+    Ok(page(&viewer, &session, &found, REPLACEMENT, None).into_response())
 }
 
-fn page<'a>(viewer: &'a Viewer, session: &SessionId, record: &Record, replacement: &str, error: Option<&str>) -> Page<'a> {
+fn page<'a>(viewer: &'a Viewer, session: &SessionId, found: &Redacted, replacement: &str, error: Option<&str>) -> Page<'a> {
+    let record = &found.before;
     let view = MessageView::new(session, viewer);
     let role = |entry: &Entry| entry.as_message().map_or_else(|| "an entry".to_owned(), |message| message.role.to_string());
     let main = html! {
@@ -45,6 +43,13 @@ fn page<'a>(viewer: &'a Viewer, session: &SessionId, record: &Record, replacemen
         p {
             "What it says is replaced in the store itself, for everyone, and cannot be brought back: text, images, the arguments of calls and their "
             "results. The record keeps its place, its times and its ids. Titles, forks and LangGraph's checkpoints keep what they have."
+        }
+        @if let Some(replaced) = found.replaced() {
+            p {
+                "It was written in place of others, which are hidden and may say the same. Redact them as well: "
+                @for seq in replaced.clone().take(SHOWN) { a href=(session_path(session, &format!("/redact?seq={seq}"))) { "record " (seq) } " " }
+                @if replaced.end - replaced.start > SHOWN as u64 { "and the others up to " (replaced.end - 1) "." }
+            }
         }
         @if let Some(error) = error { p.error role="alert" { (error) } }
         form.stack method="post" action=(session_path(session, "/redact")) {
@@ -85,7 +90,7 @@ pub(crate) async fn redact(Session(session): Session, Posted { viewer, fields, .
             let found = operations::redact(&viewer.access, &session, seq, Redaction::new().dry_run(), Held::default()).await;
             let Ok(found) = found else { return Err(within(problem)) };
             let said = words(&problem);
-            Ok(answer(problem, page(&viewer, &session, &found.before, replacement, Some(&said))))
+            Ok(answer(problem, page(&viewer, &session, &found, replacement, Some(&said))))
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::listing;
 use crate::log::{self, Transaction};
 use chat_memory_core::backend::{Matcher, SearchPlace};
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Cost, SearchHit, SearchPage, SearchQuery, SearchScope, SessionInfo};
+use chat_memory_core::store::{Cost, SearchHit, SearchPage, SearchQuery, SearchScope};
 use chat_memory_core::{Owner, Timestamp};
 
 pub(crate) mod index;
@@ -87,10 +87,12 @@ impl Ranked<'_> {
         while let Some(row) = rows.next()? {
             match listing::info(row) {
                 Ok(info) => {
-                    if let Some(hit) = self.matcher.session(&info) {
+                    if let Some(mut hit) = self.matcher.session(&info) {
                         if page.hits.len() >= self.query.page_size() {
                             return Ok(false);
                         }
+                        // Only of what is found: it takes reads of its own.
+                        hit.session = listing::info_with_contents(self.db, row, self.now)?;
                         page.hits.push(hit);
                     }
                 }
@@ -154,7 +156,8 @@ impl Ranked<'_> {
     fn hits(&self, key: i64, seq: u64, page: &mut SearchPage) -> Result<Vec<SearchHit>, Failure> {
         let mut query = self.db.prepare_cached(listing::BY_KEY)?;
         let mut rows = query.query(params![self.now.as_secs(), key])?;
-        let Some(info): Option<SessionInfo> = rows.next()?.map(listing::info).transpose()? else { return Ok(Vec::new()) };
+        let Some(row) = rows.next()? else { return Ok(Vec::new()) };
+        let info = listing::info_with_contents(self.db, row, self.now)?;
         if !self.matcher.may_hold(&info) {
             return Ok(Vec::new());
         }

@@ -38,6 +38,13 @@ fn text_goes_and_references_stay_in_every_form() {
             json!({"role": "assistant", "content": null, "refusal": "[redacted]",
                 "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
         ),
+        // Nobody could run this call, and nobody can.
+        (
+            json!({"role": "assistant", "content": null,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"S\": "}}]}),
+            json!({"role": "assistant", "content": null,
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "redacted"}}]}),
+        ),
         (
             json!({"role": "tool", "content": "S", "tool_call_id": "c", "is_error": true}),
             json!({"role": "tool", "content": "[redacted]", "tool_call_id": "c", "is_error": true}),

@@ -38,6 +38,10 @@ async fn record_is_redacted_in_place() {
         api.post("/v1/sessions/none/records/0/redact", &[], &json!({})).await.problem(404, "not-found");
         api.post("/v1/sessions/s/records/x/redact", &[], &json!({})).await.problem(400, "bad-request");
         api.post(REDACT, &[], &json!({"message": 2})).await.problem(422, "invalid");
+        // A trial that is meant, and not understood, must not write.
+        for path in [&format!("{REDACT}?dry_run=true"), "/v1/sessions/s/fork?dry_run=true"] {
+            api.post(path, &[], &json!({})).await.problem(400, "bad-request");
+        }
         let empty = api.post(REDACT, &[], &json!({"replacement": ""})).await.problem(422, "invalid");
         assert_eq!(empty["pointer"], "/replacement");
         api.post(REDACT, &[("if-match", "\"x\"")], &json!({})).await.problem(400, "bad-request");
