@@ -42,7 +42,7 @@ fn redaction_of_what_is_not_there_fails() {
     let place = with_secret();
     place.run(&["redact", "trip", "9", "--yes"]).fails(1, &["record 9", "trip", "no such record"]);
     place.run(&["redact", "never-was", "0", "--yes"]).fails(1, &["never-was"]);
-    place.run(&["redact", "trip", "1", "--message", "3", "--yes"]).fails(1, &["it has 1 message"]);
+    place.run(&["redact", "trip", "1", "--message", "3", "--yes"]).fails(1, &["it has one message"]);
     place.run(&["redact", "trip", "1", "--replacement", "", "--yes"]).fails(2, &["replacement"]);
     place.run(&["clear", "trip", "--yes"]).done();
     place.run(&["redact", "trip", "1", "--yes"]).fails(1, &["erased already"]);
