@@ -3,6 +3,7 @@
 pub(crate) mod names;
 pub(crate) mod payload;
 pub(crate) mod queue;
+pub(crate) mod redact;
 pub(crate) mod retry;
 pub(crate) mod sessions;
 pub(crate) mod size;

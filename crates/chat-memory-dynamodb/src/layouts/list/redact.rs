@@ -14,9 +14,10 @@ use super::side::{Gone, SideItem, circle};
 use super::state::{Entry, Log, Parts, State, mark_of};
 use super::{Listed, retry};
 use crate::common::names::LIST_GENERATION;
+use crate::common::redact::{contended, send};
 use crate::common::retry::Retry;
-use crate::table::{Clock, Key, Table, Update, Updated};
-use chat_memory_core::error::{Error, ErrorKind};
+use crate::table::{Clock, Key, Table, Update};
+use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, Redacted, Redaction};
 use chat_memory_core::{SessionId, Timestamp};
 
@@ -52,12 +53,7 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let mut missed: Option<State> = None;
         loop {
             if retry.is_over() {
-                let why = "the session was modified again and again meanwhile; retry";
-                let session = session.as_str();
-                return Err(Error::new(
-                    ErrorKind::Contended,
-                    format!("cannot redact record {seq} of session {session:?}: {why}"),
-                ));
+                return Err(contended(session, seq));
             }
             let state = self.state(session, false, ttl.as_deref(), &mut cost, &mut retry).await?;
             if seq >= state.log.next() {
@@ -75,7 +71,9 @@ impl<T: Table, C: Clock> Listed<T, C> {
                             let ttl = ttl.as_deref();
                             let ready =
                                 self.redacting(session, &state, *place, &redacted, (now, ttl), &mut cost, &mut retry).await?;
-                            self.send_redaction(session, ready, &mut cost, &mut retry).await?
+                            self.known.generations.forget(&self.settings.ids.key(session)?);
+                            let update = (&ready.update, LIST_GENERATION);
+                            send(&self.table, update, &ready.written, &mut cost, &mut retry).await?
                         };
                         if !landed {
                             retry.wait(LOOK_AGAIN_MS).await;
@@ -250,51 +248,6 @@ impl<T: Table, C: Clock> Listed<T, C> {
             *element = element::encode(*dialect, message, mark);
         }
         Ok(())
-    }
-
-    /// Sends the request of a redaction. Returns whether it landed; if the list had changed, what was written for it is deleted.
-    async fn send_redaction(
-        &self,
-        session: &SessionId,
-        ready: Ready,
-        cost: &mut Cost,
-        retry: &mut Retry<'_, C>,
-    ) -> Result<bool, Error> {
-        let generation = ready.update.set.iter().find(|(name, _)| name == LIST_GENERATION).and_then(|(_, value)| value.as_ref());
-        let mut in_doubt = false;
-        self.known.generations.forget(&self.settings.ids.key(session)?);
-        let error = loop {
-            let fault = match self.table.update(&ready.update, cost).await {
-                Ok(Updated::Done(_)) => return Ok(true),
-                // An earlier try of this one landed.
-                Ok(Updated::Refused(Some(item))) if item.attributes.get(LIST_GENERATION) == generation => return Ok(true),
-                Ok(Updated::Refused(_)) => {
-                    // An earlier try may have landed and led to these items, though others have written since.
-                    if !in_doubt {
-                        self.leave_items(&ready.written, cost).await;
-                    }
-                    return Ok(false);
-                }
-                Err(fault) => fault,
-            };
-            in_doubt |= fault.may_have_landed;
-            if let Err(error) = retry.after(fault).await {
-                break error;
-            }
-        };
-        if !in_doubt {
-            self.leave_items(&ready.written, cost).await;
-            return Err(error);
-        }
-        let why = format!("outcome unknown ({error}): the record may have been redacted; it is safe to retry");
-        Err(Error::new(ErrorKind::InDoubt, why).with_source(error))
-    }
-
-    /// Deletes, as far as possible, items to which nothing leads.
-    async fn leave_items(&self, keys: &[Key], cost: &mut Cost) {
-        for key in keys {
-            let _ = self.table.delete(key, &[], cost).await;
-        }
     }
 
     /// Erases what notes name: the old text, also that of an earlier redaction that was cut off.

@@ -8,9 +8,10 @@ use super::item::{self, Encoded, PartsOf};
 use super::load::TORN_MS;
 use super::{Retry, Turns, retry};
 use crate::common::names::*;
-use crate::table::{Clock, Condition, Item, Key, Table, Update, Updated};
+use crate::common::redact::{contended, send};
+use crate::table::{Clock, Condition, Item, Key, Table, Update};
 use chat_memory_core::SessionId;
-use chat_memory_core::error::{Error, ErrorKind};
+use chat_memory_core::error::Error;
 use chat_memory_core::store::{AppendId, Cost, Redacted, Redaction};
 
 impl<T: Table, C: Clock> Turns<T, C> {
@@ -27,12 +28,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let (mut retry, mut cost) = (self.retry(), Cost::default());
         loop {
             if retry.is_over() {
-                let why = "it was modified again and again while it was redacted; retry";
-                let session = session.as_str();
-                return Err(Error::new(
-                    ErrorKind::Contended,
-                    format!("cannot redact record {seq} of session {session:?}: {why}"),
-                ));
+                return Err(contended(session, seq));
             }
             let range = records(key.pk.clone(), seq, seq);
             let page = retry!(retry, self.table.page(&range, None, &mut cost))?;
@@ -102,37 +98,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 .collect(),
             ..Update::default()
         };
-        let mut in_doubt = false;
-        let error = loop {
-            let fault = match self.table.update(&update, cost).await {
-                Ok(Updated::Done(_)) => return Ok(true),
-                // An earlier try of this one landed.
-                Ok(Updated::Refused(Some(now))) if now.attributes.get(REV) == rev.as_ref() => return Ok(true),
-                // It is not as it was read, and never will be again: no request in flight can land any more.
-                Ok(Updated::Refused(_)) => {
-                    self.leave_new_parts(encoded, cost).await;
-                    return Ok(false);
-                }
-                Err(fault) => fault,
-            };
-            in_doubt |= fault.may_have_landed;
-            if let Err(error) = retry.after(fault).await {
-                break error;
-            }
-        };
-        if !in_doubt {
-            self.leave_new_parts(encoded, cost).await;
-            return Err(error);
-        }
-        let why = format!("outcome unknown ({error}): the record may have been redacted; it is safe to retry");
-        Err(Error::new(ErrorKind::InDoubt, why).with_source(error))
-    }
-
-    /// Deletes, as far as possible, parts that no record names.
-    async fn leave_new_parts(&self, encoded: &Encoded, cost: &mut Cost) {
-        for part in &encoded.parts {
-            let _ = self.table.delete(&part.key, &[], cost).await;
-        }
+        let written: Vec<_> = encoded.parts.iter().map(|part| part.key.clone()).collect();
+        send(&self.table, (&update, REV), &written, cost, retry).await
     }
 
     /// Deletes the parts of entries that were redacted, and their name from the record.
