@@ -22,3 +22,9 @@ pub use options::{
     Credentials, DEFAULT_ROLL_BYTES, Dialect, Layout, MAX_RETENTION, MAX_ROLL_BYTES, MIN_RETENTION, MIN_ROLL_BYTES, Options, Roll,
 };
 pub use store::DynamoDbStore;
+
+/// AWS's price of a million on-demand write units in us-east-1, in dollars (DynamoDB's pricing page, 2026).
+pub const WRITE_PRICE: f64 = 0.625;
+
+/// The price of a million on-demand read units, likewise.
+pub const READ_PRICE: f64 = 0.125;

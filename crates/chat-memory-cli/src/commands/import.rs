@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::progress::concerns_one_session;
-use super::steps::{Step, Steps};
+use super::steps::{About, Step, Steps};
 use super::{choices, input, owner};
 use crate::app::App;
 use crate::escape::visible_line;
@@ -203,7 +203,7 @@ async fn write_rest(
     };
     let history = history?;
     written.cost += history.cost;
-    let mut position = history.position.clone();
+    let position = history.position.clone();
     let there = history.into_entries();
     let turns = missing_turns(&conversation.entries, &there).ok_or_else(|| differs(session, &position))?;
     written.there = there.len() as u64;
@@ -223,32 +223,19 @@ async fn write_rest(
         appends.push(Append::clear());
     }
     let (total, mut done) = (appends.len() as u64, 0);
-    let mut steps = Steps::new(store, session, appends);
+    let about =
+        About { owner: conversation.owner.as_ref(), title: conversation.title.as_deref(), started_at: conversation.started_at };
+    let mut steps = Steps::new(store, session, about, position, appends);
     while !steps.are_done() {
         if interrupt.is_asked() {
             written.is_cut = true;
             return Ok(());
         }
-        let describe = |mut append: Append| {
-            if let Some(owner) = &conversation.owner {
-                append = append.with_owner(owner.clone());
-            }
-            if let Some(title) = &conversation.title {
-                append = append.with_title(title);
-            }
-            if let Some(at) = conversation.started_at {
-                append = append.started_at(at);
-            }
-            // Expecting a position turns duplicates into conflicts: from a concurrent import of the same session, or from a write of a
-            // killed import that arrives late.
-            append.with_expected(position.clone())
-        };
-        let Some(Step { appended, appends, entries }) = steps.next(store, session, describe).await? else { break };
+        let Some(Step { appended, appends, entries }) = steps.next().await? else { break };
         written.cost += appended.cost;
         written.started += u64::from(appended.started);
         written.turns += if entries > 0 { appends } else { 0 };
         written.messages += entries;
-        position = appended.position;
         done += appends;
         if total > LARGE && done % (LARGE / 10) == 0 {
             bar.set_message(format!("{}: turn {done} of {total}", visible_line(session.as_str())));

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chat_memory::store::dynamodb::WRITE_PRICE;
 use chat_memory::store::url::StoreUrl;
 use chat_memory::store::{Cost, History, Load, Record, SessionInfo, SessionUpdate};
 use chat_memory::{Append, ChatStore, Error, ErrorKind, SessionId};
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::ids::readable_id;
 use super::progress::concerns_one_session;
-use super::steps::{Step, Steps};
+use super::steps::{About, Step, Steps};
 use super::{NO_SUCH_SESSION, say_scan_cost, session_id, stored_id};
 use crate::app::{App, open};
 use crate::escape::visible_line;
@@ -26,9 +27,6 @@ mod report;
 
 use plan::{Compared, Piece, compare, missing, pieces, timed};
 use report::{Copied, Migration};
-
-/// AWS's price of a million on-demand write units in us-east-1, in dollars.
-const PRICE: f64 = 0.625;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +88,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// Price of a million write units in dollars, for --dry-run
-    #[arg(long, value_name = "DOLLARS", default_value_t = PRICE)]
+    #[arg(long, value_name = "DOLLARS", default_value_t = WRITE_PRICE)]
     price_per_million: f64,
 }
 
@@ -337,37 +335,29 @@ async fn one(stores: &Stores, session: &SessionId, info: Option<SessionInfo>, co
     if is_empty && info.is_some() && has_directory && (position.is_none() || stores.to.session(session).await?.is_none()) {
         appends.push(Append::clear());
     }
-    let Some(mut position) = position.filter(|_| !stores.dry_run) else {
+    let Some(position) = position.filter(|_| !stores.dry_run) else {
         copied.messages = rest.iter().map(|piece| piece.entries.len() as u64).sum();
         copied.appends = appends.len() as u64;
         copied.write_units = stores.to.write_units(session, &appends);
         return Ok(());
     };
     stores.bar.inc_length(appends.iter().map(|append| append.entries().len() as u64).sum());
-    let mut steps = Steps::new(stores.to.as_ref(), session, appends);
+    let about = About {
+        owner: info.as_ref().and_then(|info| info.owner.as_ref()),
+        title: info.as_ref().and_then(|info| info.title.as_deref()),
+        started_at,
+    };
+    let mut steps = Steps::new(stores.to.as_ref(), session, about, position, appends);
     while !steps.are_done() {
         if interrupt.is_asked() {
             copied.is_cut = true;
             return Ok(());
         }
-        let describe = |mut append: Append| {
-            if let Some(owner) = info.as_ref().and_then(|info| info.owner.clone()) {
-                append = append.with_owner(owner);
-            }
-            if let Some(title) = info.as_ref().and_then(|info| info.title.clone()) {
-                append = append.with_title(title);
-            }
-            if let Some(at) = started_at {
-                append = append.started_at(at);
-            }
-            append.with_expected(position.clone())
-        };
-        let Some(Step { appended, appends, entries }) = steps.next(stores.to.as_ref(), session, describe).await? else { break };
+        let Some(Step { appended, appends, entries }) = steps.next().await? else { break };
         copied.cost += appended.cost;
         copied.appends += appends;
         copied.messages += entries;
         stores.bar.inc(entries);
-        position = appended.position;
     }
     if let Some(metadata) = info.and_then(|info| info.metadata)
         && has_directory

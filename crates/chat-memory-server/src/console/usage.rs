@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use chat_memory::store::Cost;
+use chat_memory::store::dynamodb::{READ_PRICE, WRITE_PRICE};
 use maud::{Markup, html};
 
 use super::message::when;
@@ -12,10 +13,6 @@ use super::viewer::{Kind, Viewer};
 use crate::keys::Right;
 use crate::metrics::{Operation, Usage};
 use crate::problem::Problem;
-
-/// AWS's on-demand prices in us-east-1, in dollars per million units.
-const WRITE_PRICE: f64 = 0.625;
-const READ_PRICE: f64 = 0.125;
 
 /// For how long the service must have counted before a rate per day means something.
 const SHORTEST: Duration = Duration::from_mins(1);
