@@ -13,41 +13,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// An operation of a store. The metrics have its name as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(missing_docs, reason = "each is the store's operation of that name")]
-pub enum Operation {
-    Append,
-    Fork,
-    Redact,
-    Rewind,
-    Load,
-    Clear,
-    Sweep,
-    Delete,
-    Sessions,
-    Session,
-    Search,
-    Threads,
+/// Declares the operations, and the list of all of them.
+macro_rules! operations {
+    ($($name:ident),+ $(,)?) => {
+        /// An operation of a store. The metrics have its name as a label.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+        #[allow(missing_docs, reason = "each is the store's operation of that name")]
+        pub enum Operation {
+            $($name),+
+        }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
 }
 
-impl Operation {
-    /// Every operation.
-    pub const ALL: [Self; 12] = [
-        Self::Append,
-        Self::Fork,
-        Self::Redact,
-        Self::Rewind,
-        Self::Load,
-        Self::Clear,
-        Self::Sweep,
-        Self::Delete,
-        Self::Sessions,
-        Self::Session,
-        Self::Search,
-        Self::Threads,
-    ];
-}
+operations![Append, Fork, Redact, Rewind, Load, Clear, Sweep, Delete, Sessions, Session, Search, Threads];
 
 /// What an operation took since the service started.
 #[derive(Debug, Clone, Copy)]
@@ -189,7 +172,7 @@ impl Metrics {
             (cost.read_units, cost.write_units) = (units(&self.read_units), units(&self.write_units));
             Usage { operation, times, cost }
         };
-        Operation::ALL.into_iter().map(used).filter(|usage| usage.times > 0).collect()
+        Operation::ALL.iter().copied().map(used).filter(|usage| usage.times > 0).collect()
     }
 
     /// Counts a retry.
