@@ -42,8 +42,11 @@ pub struct SessionRecord {
 impl<S: Send + Sync> FromRequestParts<S> for SessionRecord {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let (id, seq): (String, u64) = in_path(parts, state, "session id or record number").await?;
+        let (id, seq): (String, String) = in_path(parts, state, "session id or record number").await?;
         let session = SessionId::stored(id).map_err(|e| Problem::bad_request(e.to_string()))?;
+        let wrong =
+            |_| Problem::bad_request(format!("invalid record number {seq:?} in the path: expected a whole number from 0"));
+        let seq = seq.parse().map_err(wrong)?;
         Ok(Self { session, seq })
     }
 }

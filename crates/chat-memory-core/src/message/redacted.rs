@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::tools;
+use super::{Message, tools};
 use crate::entry::Entry;
 use crate::timestamp::Timestamp;
 use crate::wire::openai;
@@ -77,12 +77,22 @@ pub(crate) fn shape(entry: &Entry) -> Entry {
     with_marker(entry, "x", String::new())
 }
 
+impl Message {
+    /// When a [redaction](crate::store::Redaction) replaced what the message said, as RFC 3339 in UTC; `None` if none did.
+    pub fn redacted_at(&self) -> Option<&str> {
+        time_in(&self.extra)
+    }
+}
+
 /// When the entry was redacted, as it says.
 pub(crate) fn redacted_at(entry: &Entry) -> Option<&str> {
-    let fields = match entry {
-        Entry::Message(message) => &message.extra,
-        Entry::Other(fields) => fields,
-    };
+    match entry {
+        Entry::Message(message) => message.redacted_at(),
+        Entry::Other(fields) => time_in(fields),
+    }
+}
+
+fn time_in(fields: &Map<String, Value>) -> Option<&str> {
     fields.get(REDACTED)?.as_str().filter(|text| is_time(text))
 }
 

@@ -46,11 +46,6 @@ fn edited(history: &History, at: At) -> Result<&Message, Problem> {
         .ok_or_else(|| Problem::invalid("only the text of a user's message can be edited"))
 }
 
-/// When the message was redacted; empty if it was not.
-fn redacted_at(message: &Message) -> &str {
-    message.extra.get(REDACTED).and_then(|at| at.as_str()).unwrap_or_default()
-}
-
 /// An append that takes back what follows the first `kept` entries of the history's first record, and puts `new` there.
 fn instead(history: &History, kept: usize, new: Option<Message>) -> Result<Append, Problem> {
     let invalid = |e: chat_memory::Error| Problem::invalid(e.to_string());
@@ -107,7 +102,7 @@ fn edit_page<'a>(
     error: Option<&str>,
 ) -> Page<'a> {
     let gone = behind(history, at.n + 1);
-    let redacted = edited(history, at).map_or("", redacted_at);
+    let redacted = edited(history, at).ok().and_then(Message::redacted_at).unwrap_or_default();
     let last = history.records.last().map_or(at.seq, |record| record.seq);
     let main = html! {
         (crumbs(session))
@@ -172,7 +167,7 @@ pub(crate) async fn edit(Session(session): Session, Posted { viewer, fields, .. 
     let done = async {
         let old = edited(&history, at)?;
         // A redaction leaves the position as it was, and the form may hold what it removed.
-        if redacted_at(old) != fields.get("redacted").unwrap_or_default() {
+        if old.redacted_at().unwrap_or_default() != fields.get("redacted").unwrap_or_default() {
             return Err(Problem::invalid("this message was redacted since the form was opened; open it again"));
         }
         if text.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
 use chat_memory::store::dynamodb::cost_of;
-use chat_memory::store::{Load, Record};
+use chat_memory::store::{Load, REDACTED, Record};
 use chat_memory::wire::langchain;
 use chat_memory::{ChatStore as _, Content, Entry, Message, Part, Role, SessionId, Timestamp, ToolCall, json};
 use maud::{Markup, html};
@@ -168,6 +168,7 @@ impl MessageView {
             article.message.(class) aria-label=(role) {
                 p.role {
                     (role) @if let Some(name) = &message.name { " " span.name dir="auto" { (name) } }
+                    @if let Some(at) = message.redacted_at().and_then(time_of) { " " span.small { "redacted " (when(at)) } }
                     (self.plain_link(message, at))
                     @if may_change { (self.changes(message, at)) }
                 }
@@ -317,6 +318,9 @@ impl MessageView {
         if message.content.is_none() && !message.parts().is_empty() {
             more.shift_remove("parts");
         }
+        if message.redacted_at().is_some() {
+            more.shift_remove(REDACTED);
+        }
         more.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
         if let Some(field) = REASONING.iter().find(|field| more.get(**field).is_some_and(Value::is_string)) {
             more.shift_remove(*field);
@@ -332,6 +336,11 @@ impl MessageView {
         }
         folded("data", html! { (count(more.len(), "other field")) }, self.pre(&pretty(&Value::Object(more)), seq))
     }
+}
+
+/// A time as a redacted message has it.
+fn time_of(text: &str) -> Option<Timestamp> {
+    text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp::from_millis(at.as_millisecond()))
 }
 
 /// The URL of an image: `image_url` as OpenAI's APIs have it, or the data of Anthropic's.

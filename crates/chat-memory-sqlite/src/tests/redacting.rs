@@ -1,7 +1,7 @@
 //! What a redaction leaves in the file.
 
 use super::*;
-use chat_memory_core::store::{ChatStore, Redaction, SearchQuery};
+use chat_memory_core::store::{ChatStore, Load, Redaction, SearchQuery};
 
 fn holds(folder: &Path, what: &str) -> bool {
     contents(folder).iter().any(|(_, bytes)| bytes.windows(what.len()).any(|w| w.eq_ignore_ascii_case(what.as_bytes())))
@@ -54,6 +54,25 @@ async fn record_is_redacted_while_the_index_is_built() {
     db.execute_batch("INSERT INTO search (search) VALUES ('integrity-check')").expect("an intact index");
     let rows: i64 = db.query_row("SELECT count(*) FROM search_docsize", [], |row| row.get(0)).expect("a count");
     assert_eq!(rows, 3);
+}
+
+/// What another process may still read cannot be erased: the redaction says so, and a repeat does it.
+#[tokio::test]
+async fn redaction_says_that_a_reader_keeps_the_old_text() {
+    let (folder, path) = folder();
+    let store = SqliteStore::builder(&path).busy_timeout(std::time::Duration::from_millis(30)).open().await.expect("a new file");
+    let session = session("trip");
+    store.append(&session, &saying("wholesecret")).await.expect("an append");
+    let reader = rusqlite::Connection::open(&path).expect("the file");
+    reader.execute_batch("BEGIN").expect("a transaction");
+    let _: i64 = reader.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).expect("a count");
+
+    let error = store.redact(&session, 0, &Redaction::new()).await.expect_err("it is read");
+    assert!(error.is_contended() && error.to_string().contains("repeat the redaction"), "{error}");
+    assert!(store.load(&session, &Load::all()).await.expect("a load").messages().all(|message| message.text() == "[redacted]"));
+    drop(reader);
+    assert!(!store.redact(&session, 0, &Redaction::new()).await.expect("a repeat").changed);
+    assert!(!holds(folder.path(), "wholesecret"));
 }
 
 #[tokio::test]
