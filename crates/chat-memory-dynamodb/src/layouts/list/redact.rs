@@ -14,7 +14,7 @@ use super::side::{Gone, SideItem, circle};
 use super::state::{Entry, Log, Parts, State, mark_of};
 use super::{Listed, retry};
 use crate::common::names::LIST_GENERATION;
-use crate::common::redact::{contended, send};
+use crate::common::redact::{Sent, contended, done, send};
 use crate::common::retry::Retry;
 use crate::table::{Clock, Key, Table, Update};
 use chat_memory_core::error::Error;
@@ -51,6 +51,8 @@ impl<T: Table, C: Clock> Listed<T, C> {
         let (mut retry, mut cost) = (self.retry(), Cost::default());
         let ttl = self.ttl_attribute(&mut cost, &mut retry).await?;
         let mut missed: Option<State> = None;
+        // A try that may have landed, though its answer was lost and others have written since.
+        let mut tried: Option<Redacted> = None;
         loop {
             if retry.is_over() {
                 return Err(contended(session, seq));
@@ -67,20 +69,21 @@ impl<T: Table, C: Clock> Listed<T, C> {
                         if redaction.is_dry_run() {
                             return Ok(redacted.with_cost(cost));
                         }
-                        let landed = !redacted.changed || {
+                        if redacted.changed {
                             let ttl = ttl.as_deref();
                             let ready =
                                 self.redacting(session, &state, *place, &redacted, (now, ttl), &mut cost, &mut retry).await?;
                             self.known.generations.forget(&self.settings.ids.key(session)?);
                             let update = (&ready.update, LIST_GENERATION);
-                            send(&self.table, update, &ready.written, &mut cost, &mut retry).await?
-                        };
-                        if !landed {
-                            retry.wait(LOOK_AGAIN_MS).await;
-                            continue;
+                            let sent = send(&self.table, update, &ready.written, &mut cost, &mut retry).await?;
+                            if let Sent::Refused { in_doubt } = sent {
+                                tried = in_doubt.then_some(redacted).or(tried);
+                                retry.wait(LOOK_AGAIN_MS).await;
+                                continue;
+                            }
                         }
                         self.erase_redacted(session, &mut cost).await?;
-                        return Ok(redacted.with_cost(cost));
+                        return Ok(done(redacted, tried).with_cost(cost));
                     }
                     None => format!("a part of record {seq}"),
                 },

@@ -8,7 +8,7 @@ use super::item::{self, Encoded, PartsOf};
 use super::load::TORN_MS;
 use super::{Retry, Turns, retry};
 use crate::common::names::*;
-use crate::common::redact::{contended, send};
+use crate::common::redact::{Sent, contended, done, send};
 use crate::table::{Clock, Condition, Item, Key, Table, Update};
 use chat_memory_core::SessionId;
 use chat_memory_core::error::Error;
@@ -26,6 +26,8 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
         let key = Key { pk, sk: record_sk(seq) };
         let (mut retry, mut cost) = (self.retry(), Cost::default());
+        // A try that may have landed, though its answer was lost and others have written since.
+        let mut tried: Option<Redacted> = None;
         loop {
             if retry.is_over() {
                 return Err(contended(session, seq));
@@ -54,12 +56,14 @@ impl<T: Table, C: Clock> Turns<T, C> {
                 }
             }
             if !redacted.changed {
-                return Ok(redacted.with_cost(cost));
+                return Ok(done(redacted, tried).with_cost(cost));
             }
             let ttl = self.ttl_name(&mut cost, &mut retry).await?;
             let encoded = item::encode(&key.pk, &redacted.after, &ttl, self.settings)?;
             let rev = Some(AttributeValue::B(Blob::new(AppendId::random().as_bytes())));
-            if !self.replace_entries(item, &encoded, &rev, head.parts(), &mut cost, &mut retry).await? {
+            let sent = self.replace_entries(item, &encoded, &rev, head.parts(), &mut cost, &mut retry).await?;
+            if let Sent::Refused { in_doubt } = sent {
+                tried = in_doubt.then_some(redacted).or(tried);
                 retry.wait(TORN_MS).await;
                 continue;
             }
@@ -70,8 +74,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         }
     }
 
-    /// Puts these entries in place of an item's own, and names the parts of the old ones. Returns whether the item was as it was
-    /// read.
+    /// Puts these entries in place of an item's own, and names the parts of the old ones.
     async fn replace_entries(
         &self,
         read: &Item,
@@ -80,7 +83,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         old: Option<&PartsOf>,
         cost: &mut Cost,
         retry: &mut Retry<'_, C>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Sent, Error> {
         for part in &encoded.parts {
             let mut part = part.clone();
             // A sweep of the table must not take them for those of an append that died long ago.
