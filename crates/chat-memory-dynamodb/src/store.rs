@@ -423,6 +423,13 @@ impl ChatStore for DynamoDbStore {
         Ok(page)
     }
 
+    async fn read_contents(&self, listed: &mut [SessionInfo]) -> Result<Cost, Error> {
+        if listed.is_empty() {
+            return Ok(Cost::default());
+        }
+        on!(self, sessions => sessions.read_contents(listed))
+    }
+
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         self.check(session).await?;
         on!(self, sessions => sessions.session(session))

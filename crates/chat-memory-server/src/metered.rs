@@ -85,6 +85,14 @@ impl ChatStore for Metered {
         self.count(Operation::Sessions, self.inner.list_all_sessions(after).await, |page| page.cost)
     }
 
+    async fn read_contents(&self, sessions: &mut [SessionInfo]) -> Result<Cost, Error> {
+        match self.inner.read_contents(sessions).await {
+            // The list had said it all.
+            Ok(cost) if cost.requests == 0 => Ok(cost),
+            read => self.count(Operation::Sessions, read, |cost| *cost),
+        }
+    }
+
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         self.count(Operation::Session, self.inner.session(session).await, |_| Cost::default())
     }

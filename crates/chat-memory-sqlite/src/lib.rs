@@ -381,10 +381,10 @@ impl ChatStore for SqliteStore {
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let after = query.cursor()?;
-        let (owner, order, limit) = (query.owner.clone(), query.order, query.page_size());
+        let query = query.clone();
         // Nothing has expired at the beginning of time.
         let now = if query.expired { Timestamp::MIN } else { Timestamp::now() };
-        self.0.read(move |db| listing::page(db, owner.as_ref(), order, limit, after.as_ref(), now)).await
+        self.0.read(move |db| listing::page(db, &query, after.as_ref(), now)).await
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::log::{Transaction, to_json};
 use chat_memory_core::backend::{Cursor, first_words, numbers_in_view};
 use chat_memory_core::error::Error;
-use chat_memory_core::store::{Cost, SessionInfo, SessionOrder, SessionPage, SessionUpdate};
+use chat_memory_core::store::{Cost, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 use chat_memory_core::{Entry, Owner, SessionId, Timestamp};
 
 /// The columns of a listed session, in the order that [`info`] reads them.
@@ -23,6 +23,28 @@ pub(super) const BY_START: &str =
 
 pub(super) const BY_ACTIVITY: &str =
     concat!(listed!(), " AND owner IS ?2 AND (last_at, id) < (?3, ?4) ORDER BY last_at DESC, id DESC LIMIT ?5");
+
+/// A page of all sessions, whoever owns them, in the order of this column. No index has them so: it would cost each append a page. The
+/// table is scanned as it lies, since the indexes that there are lead to its rows in another order, and only keys are sorted.
+macro_rules! of_any_owner {
+    ($column:literal) => {
+        concat!(
+            "SELECT id, created_at, owner, title, metadata, last_at, key FROM sessions WHERE key IN (
+                 SELECT key FROM sessions NOT INDEXED
+                 WHERE created_at IS NOT NULL AND (expires_at IS NULL OR expires_at > ?1) AND (",
+            $column,
+            ", id) < (?2, ?3) ORDER BY ",
+            $column,
+            " DESC, id DESC LIMIT ?4) ORDER BY ",
+            $column,
+            " DESC, id DESC"
+        )
+    };
+}
+
+pub(super) const ALL_BY_START: &str = of_any_owner!("created_at");
+
+pub(super) const ALL_BY_ACTIVITY: &str = of_any_owner!("last_at");
 
 /// A session's entry, by its number in the file.
 pub(super) const BY_KEY: &str = concat!(listed!(), " AND key = ?2");
@@ -60,20 +82,24 @@ const LOOKED_THROUGH: u64 = 500;
 const READ_FOR_WORDS: usize = 3;
 const LONGEST_READ: i64 = 16 * 1024;
 
-/// Returns a page of the sessions of an owner, or of those without an owner, newest first.
+/// Returns a page of the sessions of an owner, of those without an owner, or of all, newest first.
 pub(super) fn page(
     db: &Connection,
-    owner: Option<&Owner>,
-    order: SessionOrder,
-    limit: usize,
+    query: &SessionQuery,
     after: Option<&Cursor>,
     now: Timestamp,
 ) -> Result<SessionPage, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1);
+    let limit = i64::try_from(query.page_size()).unwrap_or(i64::MAX).min(i64::MAX - 1);
     let (before, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.at.as_millis(), cursor.id.as_str()));
-    let mut query = db.prepare_cached(if order == SessionOrder::Recent { BY_ACTIVITY } else { BY_START })?;
-    let rows = query.query(params![now.as_secs(), owner.map(Owner::as_str), before, id, limit + 1])?;
-    page_of(db, rows, limit, order, now)
+    let is_recent = query.order == SessionOrder::Recent;
+    if query.any_owner {
+        let mut listed = db.prepare_cached(if is_recent { ALL_BY_ACTIVITY } else { ALL_BY_START })?;
+        let rows = listed.query(params![now.as_secs(), before, id, limit + 1])?;
+        return page_of(db, rows, limit, query.order, now);
+    }
+    let mut listed = db.prepare_cached(if is_recent { BY_ACTIVITY } else { BY_START })?;
+    let rows = listed.query(params![now.as_secs(), query.owner.as_ref().map(Owner::as_str), before, id, limit + 1])?;
+    page_of(db, rows, limit, query.order, now)
 }
 
 /// Returns a page of all sessions, sorted by id.

@@ -58,8 +58,8 @@ impl FilesStore {
         blocking(move || work(Log::open(path, is_write)?)).await
     }
 
-    /// Lists a page of the sessions that the query asks for, or of all sessions.
-    fn list(&self, query: &SessionQuery, is_all: bool) -> Result<SessionPage, Error> {
+    /// Lists a page of the sessions that the query asks for.
+    fn list(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let (mut sessions, mut cost, mut warnings) = (Vec::new(), Cost::default(), Vec::new());
         for entry in fs::read_dir(&self.0).map_err(failed("list", &self.0))? {
             let path = entry.map_err(failed("list", &self.0))?.path();
@@ -67,7 +67,7 @@ impl FilesStore {
                 match Log::open(path, false) {
                     Ok(log) => {
                         cost += Cost::new(1, log.end as u64);
-                        sessions.extend(log.info.filter(|info| is_all || info.owner == query.owner));
+                        sessions.extend(log.info.filter(|info| query.includes(info)));
                     }
                     Err(e) if e.is_corrupt() => warnings.push(e.to_string()),
                     Err(e) => return Err(e),
@@ -259,12 +259,12 @@ impl ChatStore for FilesStore {
     }
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let (store, query) = (self.clone(), query.clone());
-        blocking(move || store.list(&query, false)).await
+        blocking(move || store.list(&query)).await
     }
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        let (store, mut query) = (self.clone(), SessionQuery::default());
+        let (store, mut query) = (self.clone(), SessionQuery::of_any_owner());
         query.after = after.map(str::to_owned);
-        blocking(move || store.list(&query, true)).await
+        blocking(move || store.list(&query)).await
     }
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         self.with(session, false, |log| Ok(log.info)).await

@@ -155,6 +155,8 @@ macro_rules! conformance_tests {
             directory::sessions_are_listed_by_last_activity [LastActivity]: "the sessions of an owner are listed by last activity, to the precision that the store declares",
             directory::pages_by_last_activity_list_unchanged_sessions_once [LastActivity]: "across pages by last activity, unchanged sessions are listed once, and sessions written to in the meantime at most once",
             directory::listed_records_and_first_words_are_those_in_view [Directory]: "a list that shows the number of records and the first words shows no more records than there were, and no words that were taken back, cleared or deleted (promise 5)",
+            directory::sessions_of_all_owners_are_listed_in_one_order [AnyOwner]: "the sessions of all owners and without one are listed in one order, by start or by last activity, page by page",
+            directory::contents_are_those_of_the_listed_session [Directory]: "what is read of a listed session is the number of records that it has and the first words in view, never those of another session under its id, and nothing if it was deleted (promise 5)",
             directory::concurrent_first_appends_list_the_session_once [Directory]: "a session started by many concurrent appends, with one key, separate keys or one ticket, is listed once",
             directory::concurrent_deletes_and_appends_leave_one_entry_or_none [Directory]: "after any concurrent appends and deletes, a session with messages is listed once, and a delete leaves no entry",
             directory::repeat_after_a_delete_does_not_list_the_session [Directory]: "a repeat of an append that was deleted since does not list the session again",

@@ -63,6 +63,8 @@ pub enum Capability {
     Directory,
     /// [`Capabilities::last_activity`]
     LastActivity,
+    /// [`Capabilities::any_owner`]
+    AnyOwner,
     /// [`Capabilities::bounded_cost`]
     BoundedCost,
     /// [`Capabilities::entries`]
@@ -80,6 +82,7 @@ impl Capability {
             Self::Rewind => declared.rewind,
             Self::Directory => declared.directory,
             Self::LastActivity => declared.last_activity.is_some(),
+            Self::AnyOwner => declared.any_owner,
             Self::BoundedCost => declared.bounded_cost,
             Self::Entries => declared.entries,
             Self::Fork => declared.fork,

@@ -45,19 +45,23 @@ pub struct SessionInfo {
     /// When something was last appended, to the precision that the store declares in
     /// [`Capabilities::last_activity`](super::Capabilities::last_activity). `None` if unknown.
     pub last_at: Option<Timestamp>,
-    /// How many records it had at [`last_at`](Self::last_at), as far as a list knows without reading them: at least this many, if the
-    /// store knows the last activity only roughly. Records that were taken back count, and on DynamoDB those that were cleared.
-    /// `None` if unknown.
+    /// How many records it has since its last clear, those that were taken back included: exactly, or at least, as
+    /// [`records_exact`](Self::records_exact) says. On DynamoDB, a number that is not exact counts cleared records, too. `None` if unknown.
     pub records: Option<u64>,
+    /// Whether [`records`](Self::records) is the number now. If not, it is the number at an earlier time, as far as a list knows without
+    /// reading the session; [`ChatStore::read_contents`](super::ChatStore::read_contents) reads it.
+    #[serde(default)]
+    pub records_exact: bool,
     /// The beginning of its first user's message in view, up to 100 characters on one line. `None` if there is none, or if the
-    /// store does not read records to list sessions.
+    /// store does not read records to list sessions; [`ChatStore::read_contents`](super::ChatStore::read_contents) then may.
     pub first_words: Option<String>,
 }
 
 impl SessionInfo {
     /// Creates the entry of a session that started at this time, with nothing else known.
     pub fn new(id: SessionId, created_at: Timestamp) -> Self {
-        Self { id, owner: None, title: None, metadata: None, created_at, last_at: None, records: None, first_words: None }
+        let (owner, title, metadata, last_at, first_words) = (None, None, None, None, None);
+        Self { id, owner, title, metadata, created_at, last_at, records: None, records_exact: false, first_words }
     }
 
     /// Creates the entry of a session that this append starts at `now`.
@@ -92,10 +96,16 @@ impl SessionInfo {
         Self { last_at, ..self }
     }
 
-    /// Sets how many records it has.
+    /// Sets how many records it has now.
     #[must_use]
     pub fn with_records(self, records: Option<u64>) -> Self {
-        Self { records, ..self }
+        Self { records, records_exact: records.is_some(), ..self }
+    }
+
+    /// Sets how many records it had at an earlier time.
+    #[must_use]
+    pub fn with_records_at_least(self, records: Option<u64>) -> Self {
+        Self { records, records_exact: false, ..self }
     }
 
     /// Sets its first words.
@@ -123,6 +133,9 @@ pub enum SessionOrder {
 pub struct SessionQuery {
     /// Sessions of this owner; `None` lists sessions without an owner.
     pub owner: Option<Owner>,
+    /// Sessions of all owners and without one, whatever [`owner`](Self::owner) says, in a store that
+    /// [can](super::Capabilities::any_owner).
+    pub any_owner: bool,
     /// Up to this many per page; `None` means 100.
     pub limit: Option<usize>,
     /// Continues after the previous page: its [`next`](SessionPage::next).
@@ -142,6 +155,32 @@ impl SessionQuery {
     /// Lists the sessions of this owner.
     pub fn of(owner: Owner) -> Self {
         Self { owner: Some(owner), ..Self::default() }
+    }
+
+    /// Lists the sessions of all owners and those without one, in the query's order. Only a store with
+    /// [`Capabilities::any_owner`](super::Capabilities::any_owner) can; in all others,
+    /// [`list_all_sessions`](super::ChatStore::list_all_sessions) lists them in no order.
+    ///
+    /// ```
+    /// use chat_memory::store::{Append, ChatStore, InMemoryStore, SessionQuery};
+    /// use chat_memory::{Message, Owner, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = InMemoryStore::new();
+    /// let hello = Append::new([Message::user("Hello")]);
+    /// store.append(&SessionId::new("trip")?, &hello.clone().with_owner(Owner::new("ada")?)).await?;
+    /// store.append(&SessionId::new("cake")?, &hello).await?;
+    /// let page = store.sessions(&SessionQuery::of_any_owner().recent()).await?;
+    /// assert_eq!(page.sessions.len(), 2);
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_any_owner() -> Self {
+        Self { any_owner: true, ..Self::default() }
+    }
+
+    /// Whether it lists this session, as far as its owner decides.
+    pub fn includes(&self, info: &SessionInfo) -> bool {
+        self.any_owner || info.owner == self.owner
     }
 
     /// Returns at most this many sessions per page.

@@ -144,10 +144,10 @@ impl InMemoryStore {
         Ok(Appended { started, cost: one_request(), ..appended })
     }
 
-    fn list(&self, query: &SessionQuery, is_listed: impl Fn(&SessionInfo) -> bool) -> Result<SessionPage, Error> {
+    fn list(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let now = if query.expired { Timestamp::MIN } else { Timestamp::now() };
         let logs = self.logs();
-        let sessions = logs.values().filter_map(|log| log.info(now)).filter(|info| is_listed(info)).collect();
+        let sessions = logs.values().filter_map(|log| log.info(now)).filter(|info| query.includes(info)).collect();
         Ok(SessionPage::of(sessions, query)?.with_cost(one_request()))
     }
 
@@ -239,11 +239,11 @@ impl ChatStore for InMemoryStore {
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
-        self.list(query, |info| info.owner == query.owner)
+        self.list(query)
     }
 
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
-        self.list(&SessionQuery { after: after.map(str::to_owned), ..SessionQuery::default() }, |_| true)
+        self.list(&SessionQuery { after: after.map(str::to_owned), ..SessionQuery::of_any_owner() })
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {

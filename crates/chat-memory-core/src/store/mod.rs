@@ -144,6 +144,8 @@ pub struct Capabilities {
     /// Sessions can be listed [by last activity](SessionQuery::recent), which is accurate to within this time; zero means exact.
     /// `None` if they cannot.
     pub last_activity: Option<Duration>,
+    /// The sessions of all owners can be listed [in one order](SessionQuery::of_any_owner).
+    pub any_owner: bool,
     /// The cost of an append or of a window depends on its own bytes, not on the length of the session.
     pub bounded_cost: bool,
     /// Records may hold [entries](crate::Entry) that are not chat messages.
@@ -164,6 +166,7 @@ impl Capabilities {
             rewind: true,
             directory: true,
             last_activity,
+            any_owner: true,
             bounded_cost: true,
             entries: true,
             fork: true,
@@ -183,17 +186,23 @@ impl Capabilities {
         Self { rewind, ..self }
     }
 
-    /// Declares whether there is a directory. Without one, sessions cannot be listed by last activity either.
+    /// Declares whether there is a directory. Without one, sessions cannot be listed by last activity or in one order either.
     #[must_use]
     pub const fn with_directory(self, directory: bool) -> Self {
         let last_activity = if directory { self.last_activity } else { None };
-        Self { directory, last_activity, ..self }
+        Self { directory, last_activity, any_owner: self.any_owner && directory, ..self }
     }
 
     /// Declares how precisely sessions can be listed by last activity; `None` if they cannot.
     #[must_use]
     pub const fn with_last_activity(self, last_activity: Option<Duration>) -> Self {
         Self { last_activity, ..self }
+    }
+
+    /// Declares whether the sessions of all owners can be listed in one order.
+    #[must_use]
+    pub const fn with_any_owner(self, any_owner: bool) -> Self {
+        Self { any_owner, ..self }
     }
 
     /// Declares whether costs depend on what is read or written alone.
@@ -303,11 +312,11 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
         Ok(deleted)
     }
 
-    /// Lists one page of the sessions of an owner, or of those without an owner, newest first: by start, or [by last
-    /// activity](SessionQuery::recent).
+    /// Lists one page of the sessions of an owner, of those without an owner, or [of all](SessionQuery::of_any_owner), newest first: by
+    /// start, or [by last activity](SessionQuery::recent).
     ///
     /// # Errors
-    /// Unsupported if the store has no directory or cannot sort in this order; invalid if the cursor is not one of this store;
+    /// Unsupported if the store has no directory, or cannot sort in this order or the sessions of all owners; invalid if the cursor is not one of this store;
     /// other store errors.
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
         let _ = query;
@@ -323,6 +332,35 @@ pub trait ChatStore: fmt::Debug + Send + Sync + 'static {
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         let _ = after;
         Err(no_directory())
+    }
+
+    /// Reads what a list did not say of these sessions, and adds it: the number of records now, and the first words. Returns what it
+    /// cost.
+    ///
+    /// The default adds nothing: it is that of a store whose lists say all they can. On DynamoDB it reads the newest records of each session,
+    /// eight sessions at once, and all of a short one: one read unit for a session of up to 4 KB, and about ten at most (half of that with
+    /// eventually consistent reads). Of a session that is longer than that, it adds the number of records only. It adds nothing in a table of
+    /// the `list` layout, whose lists have the first words, and where a session is one item. A session that was deleted meanwhile, or
+    /// cannot be read, stays as it was listed.
+    ///
+    /// ```
+    /// use chat_memory::store::{Append, ChatStore, InMemoryStore, SessionQuery};
+    /// use chat_memory::{Message, SessionId};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let store = InMemoryStore::new();
+    /// store.append(&SessionId::new("trip")?, &Append::new([Message::user("Where to?")])).await?;
+    /// let mut page = store.sessions(&SessionQuery::unowned()).await?;
+    /// page.cost += store.read_contents(&mut page.sessions).await?;
+    /// assert_eq!(page.sessions[0].first_words.as_deref(), Some("Where to?"));
+    /// # Ok::<(), chat_memory::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Store errors such as access denied or throttled.
+    async fn read_contents(&self, sessions: &mut [SessionInfo]) -> Result<Cost, Error> {
+        let _ = sessions;
+        Ok(Cost::default())
     }
 
     /// Returns a session's directory entry; `None` if it is not listed.
@@ -479,6 +517,9 @@ impl<S: ChatStore + ?Sized> ChatStore for Arc<S> {
     }
     async fn list_all_sessions(&self, after: Option<&str>) -> Result<SessionPage, Error> {
         (**self).list_all_sessions(after).await
+    }
+    async fn read_contents(&self, sessions: &mut [SessionInfo]) -> Result<Cost, Error> {
+        (**self).read_contents(sessions).await
     }
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
         (**self).session(session).await

@@ -164,9 +164,11 @@ pub(crate) struct Page {
 pub(crate) struct Scan<'a> {
     /// Only the keys and these attributes; all if `None`.
     pub(crate) only: Option<&'a [&'a str]>,
-    /// Only the items in which one of these lists is not empty, along with the beginning of each list, and the items that have none
+    /// Only the items in which one of these lists is not empty, along with the first elements of each list, and the items that have none
     /// of them. All items if empty.
     pub(crate) lists: &'a [&'a str],
+    /// How many elements of each list.
+    pub(crate) elements: usize,
     /// Only the `.0`-th of `.1` shares of the table.
     pub(crate) share: Option<(u32, u32)>,
     pub(crate) limit: Option<u32>,

@@ -8,7 +8,7 @@ use super::erasing::{DAY_S, Timed};
 use super::*;
 use crate::listing;
 use chat_memory_core::Owner;
-use chat_memory_core::store::{SessionInfo, SessionOrder, SessionQuery, SessionUpdate};
+use chat_memory_core::store::{SessionInfo, SessionQuery, SessionUpdate};
 
 const HOUR_S: u64 = 60 * 60;
 
@@ -17,9 +17,11 @@ impl Timed {
     fn listed(&self, owner: Option<&str>) -> Option<SessionInfo> {
         let (now, owner) = (self.now(), owner.map(|owner| Owner::new(owner).expect("a name")));
         let known = listing::session(&self.db, &session("s"), now).expect("a look");
-        for order in [SessionOrder::Started, SessionOrder::Recent] {
-            let page = listing::page(&self.db, owner.as_ref(), order, 10, None, now).expect("a page");
-            assert_eq!(page.sessions, Vec::from_iter(known.clone().filter(|info| info.owner == owner)));
+        for query in [owner.clone().map_or_else(SessionQuery::unowned, SessionQuery::of), SessionQuery::of_any_owner()] {
+            for query in [query.clone(), query.recent()] {
+                let page = listing::page(&self.db, &query, None, now).expect("a page");
+                assert_eq!(page.sessions, Vec::from_iter(known.clone().filter(|info| query.includes(info))), "{query:?}");
+            }
         }
         assert_eq!(listing::every(&self.db, 10, None, now).expect("all").sessions, Vec::from_iter(known.clone()));
         known
@@ -223,6 +225,8 @@ async fn format_1_file_is_read_and_upgraded() {
         assert_eq!(listed(&query).await, ["lasting", "mixed", "kept"]);
         assert_eq!(listed(&query.clone().recent()).await, ["kept", "lasting", "mixed"]);
         assert_eq!(listed(&SessionQuery::unowned()).await, ["cleared"]);
+        let all = listed(&SessionQuery::of_any_owner().recent()).await;
+        assert_eq!(all.iter().filter(|id| *id != "cleared").collect::<Vec<_>>(), ["kept", "lasting", "mixed"]);
         let kept = store.session(&session("kept")).await.expect("a look").expect("a session");
         assert_eq!(
             (kept.created_at, kept.last_at),

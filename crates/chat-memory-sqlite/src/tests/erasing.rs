@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::*;
 use crate::log::{self, Landed, NewRecord};
 use crate::{listing, sweep};
-use chat_memory_core::store::{History, Load, SessionOrder};
+use chat_memory_core::store::{History, Load, SessionQuery};
 
 /// What has expired is hidden from lists, except from one that asks for it, so that it can be deleted.
 #[tokio::test]
@@ -15,7 +15,7 @@ async fn expired_session_is_listed_when_asked_for() {
     let mut log = Timed::new(Some(60)).await;
     log.say("gone");
     log.now_s += 3_600;
-    let listed = |now| listing::page(&log.db, None, SessionOrder::Started, 10, None, now).expect("a list").sessions.len();
+    let listed = |now| listing::page(&log.db, &SessionQuery::unowned(), None, now).expect("a list").sessions.len();
     assert_eq!((listed(log.now()), listed(Timestamp::MIN)), (0, 1));
 }
 

@@ -313,4 +313,12 @@ async fn no_statement_reads_a_whole_table() {
         let bad = steps.iter().any(|step| step.contains("SCAN") || step.contains("TEMP B-TREE"));
         assert!(!steps.is_empty() && !bad, "{sql}\n{steps:#?}");
     }
+    // One list has no index: its table is scanned in the order in which it lies in the file.
+    for sql in [listing::ALL_BY_START, listing::ALL_BY_ACTIVITY] {
+        let mut explained = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+        let steps: Vec<String> =
+            explained.query_map([1, 1, 1, 1], |row| row.get(3)).expect("its plan").collect::<Result<_, _>>().expect("its steps");
+        let scans: Vec<_> = steps.iter().filter(|step| step.starts_with("SCAN")).collect();
+        assert_eq!(scans, ["SCAN sessions"], "{sql}");
+    }
 }

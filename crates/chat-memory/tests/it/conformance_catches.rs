@@ -133,6 +133,8 @@ const CAUGHT: &[(&str, Fault)] = &[
     ("delete_reports_whether_the_session_existed", Fault::DeletesAlwaysExisted),
     ("listed_records_and_first_words_are_those_in_view", Fault::OldFirstWords),
     ("listed_records_and_first_words_are_those_in_view", Fault::CountsTooMany),
+    ("contents_are_those_of_the_listed_session", Fault::ReadsAnothers),
+    ("sessions_of_all_owners_are_listed_in_one_order", Fault::ListsNobodysForAll),
     ("store_without_a_directory_reports_unsupported", Fault::ListsNothing),
     ("deleted_session_is_empty", Fault::DeletesNothing),
     ("deleted_session_can_be_restarted", Fault::DeletesTheLog),
@@ -217,6 +219,7 @@ async fn undeclared_capabilities_are_reported() {
         .with_durable(false)
         .with_rewind(false)
         .with_last_activity(None)
+        .with_any_owner(false)
         .with_bounded_cost(false)
         .with_entries(false)
         .with_fork(false)

@@ -14,7 +14,7 @@ use crate::json;
 use crate::message::Message;
 use crate::session::{Owner, SessionId};
 use crate::store::directory::{MAX_METADATA_BYTES, MAX_TITLE_BYTES};
-use crate::store::{Append, AppendId, MAX_TIME, SessionInfo, SessionOrder, SessionQuery, SessionUpdate, Ticket};
+use crate::store::{Append, AppendId, MAX_TIME, Redaction, SessionInfo, SessionOrder, SessionQuery, SessionUpdate, Ticket};
 use crate::timestamp::Timestamp;
 
 /// An owner that no other test uses.
@@ -408,8 +408,8 @@ pub(super) async fn pages_by_last_activity_list_unchanged_sessions_once(context:
     Ok(())
 }
 
-/// Checks what each handle lists of a session: up to this many records, and these first words, unless the store does not know them.
-/// A store that knows the last activity exactly must know the number exactly, if at all.
+/// Checks what each handle lists of a session, and reads of it: up to this many records, and these first words, unless the store does not
+/// know them.
 async fn shows(
     context: &TestContext,
     session: &SessionId,
@@ -417,20 +417,47 @@ async fn shows(
     records: u64,
     words: Option<&str>,
 ) -> Result<(), Failure> {
-    let is_exact = context.store.capabilities().last_activity == Some(Duration::ZERO);
     for handle in context.handles(1).await? {
         let one = handle.session(session).await?.ok_or_else(|| Failure::new("a session with records is not listed"))?;
         ensure_eq!(listed(&handle, &SessionQuery::of(owner.clone())).await?, std::slice::from_ref(&one), "the owner's list");
-        if let Some(shown) = one.records {
-            ensure!(shown <= records && (shown == records || !is_exact), "{shown} records are listed of {records}");
+        for info in [&one, &read(&handle, &one).await?] {
+            if let Some(shown) = info.records {
+                let is_right = if info.records_exact { shown == records } else { shown <= records };
+                ensure!(is_right, "{shown} records are listed of {records}");
+            }
+            ensure!(
+                info.first_words.is_none() || info.first_words.as_deref() == words,
+                "the first words {:?}, not {words:?}",
+                info.first_words
+            );
         }
-        ensure!(
-            one.first_words.is_none() || one.first_words.as_deref() == words,
-            "the first words {:?}, not {words:?}",
-            one.first_words
-        );
     }
     Ok(())
+}
+
+/// Reads what a list did not say of a session. Only that may change.
+async fn read(store: &Handle, listed: &SessionInfo) -> Result<SessionInfo, Failure> {
+    let mut read = [listed.clone()];
+    store.read_contents(&mut read).await?;
+    let [read] = read;
+    let restored = SessionInfo {
+        records: listed.records,
+        records_exact: listed.records_exact,
+        first_words: listed.first_words.clone(),
+        ..read.clone()
+    };
+    ensure_eq!(restored, *listed, "what a list said of a session, once its contents were read");
+    Ok(read)
+}
+
+/// Returns what each handle lists of a session, and what it then reads of it.
+async fn listed_and_read(context: &TestContext, session: &SessionId) -> Result<Vec<SessionInfo>, Failure> {
+    let mut infos = Vec::new();
+    for handle in context.handles(1).await? {
+        let listed = handle.session(session).await?.ok_or_else(|| Failure::new("a session with an entry is not listed"))?;
+        infos.extend([read(&handle, &listed).await?, listed]);
+    }
+    Ok(infos)
 }
 
 pub(super) async fn listed_records_and_first_words_are_those_in_view(context: TestContext) -> Result<(), Failure> {
@@ -446,33 +473,145 @@ pub(super) async fn listed_records_and_first_words_are_those_in_view(context: Te
     if context.store.capabilities().rewind {
         let history = all(&context.store, &session).await?;
         context.store.append(&session, &Append::rewind(&history, 0, [Message::user("To Oslo?")])?).await?;
-        // A store may count what was taken back.
-        let info = context.store.session(&session).await?;
-        let words = info.as_ref().and_then(|info| info.first_words.as_deref());
-        ensure!(words.is_none_or(|words| words == "To Oslo?"), "the first words {words:?} after the first message was edited");
-        let records = info.and_then(|info| info.records);
-        ensure!(
-            records.is_none_or(|records| (1..=6).contains(&records)),
-            "{records:?} records are listed of 1 in view and 6 in all"
-        );
+        for info in listed_and_read(&context, &session).await? {
+            let words = info.first_words.as_deref();
+            ensure!(
+                words.is_none_or(|words| words == "To Oslo?"),
+                "the first words {words:?} after the first message was edited"
+            );
+            // A store may count what was taken back.
+            ensure!(
+                info.records.is_none_or(|records| (1..=6).contains(&records)),
+                "{:?} records are listed of 1 in view and 6 in all",
+                info.records
+            );
+        }
+        if context.store.capabilities().redact {
+            context.store.redact(&session, 5, &Redaction::new()).await?;
+            for info in listed_and_read(&context, &session).await? {
+                let words = info.first_words.as_deref();
+                ensure!(words.is_none_or(|words| !words.contains("Oslo")), "the first words {words:?} after their redaction");
+            }
+        }
     }
     context.store.clear(&session).await?;
     for words in [None, Some("Again from the start")] {
         if let Some(words) = words {
             say(&context.store, &session, words).await?;
         }
-        for handle in context.handles(1).await? {
-            let info = handle.session(&session).await?.ok_or_else(|| Failure::new("a cleared session is not listed"))?;
+        for info in listed_and_read(&context, &session).await? {
             ensure!(
                 info.first_words.is_none() || info.first_words.as_deref() == words,
                 "the first words {:?} after a clear",
                 info.first_words
             );
+            let records = u64::from(words.is_some());
+            ensure!(
+                !info.records_exact || info.records == Some(records),
+                "{:?} records are listed of {records} since the clear",
+                info.records
+            );
         }
+    }
+    // All in one record, in place of everything, and nothing swept.
+    context.store.append(&session, &Append::replace_all([Message::user("Replaced")])).await?;
+    for info in listed_and_read(&context, &session).await? {
+        let words = info.first_words.as_deref();
+        ensure!(words.is_none_or(|words| words == "Replaced"), "the first words {words:?} after all was replaced");
     }
     context.store.delete(&session).await?;
     context.store.append(&session, &saying("A new one").with_owner(owner.clone())).await?;
     shows(&context, &session, &owner, 1, Some("A new one")).await
+}
+
+pub(super) async fn contents_are_those_of_the_listed_session(context: TestContext) -> Result<(), Failure> {
+    let owner = owner()?;
+    // Short ones, and one that no list reads whole.
+    let (mut sessions, long) = (Vec::new(), context.session()?);
+    for n in 0..10 {
+        let session = context.session()?;
+        for m in 0..=n {
+            context.store.append(&session, &saying(format!("Message {m} of {n}")).with_owner(owner.clone())).await?;
+        }
+        sessions.push(session);
+    }
+    for n in 0..40 {
+        // It does not get much smaller.
+        let text: String = (0..80).map(|_| Uuid::new_v4().to_string()).collect();
+        context.store.append(&long, &saying(format!("Long {n} {text}")).with_owner(owner.clone())).await?;
+    }
+    let mut infos = listed(&context.store, &SessionQuery::of(owner.clone())).await?;
+    let before = infos.clone();
+    context.store.read_contents(&mut infos).await?;
+    for info in &infos {
+        let number = sessions.iter().position(|session| *session == info.id);
+        let records = number.map_or(40, |n| n as u64 + 1);
+        ensure!(
+            !info.records_exact || info.records == Some(records),
+            "{:?} records are read of the {records} of a session",
+            info.records
+        );
+        let words = number.map_or_else(|| "Long 0".to_owned(), |n| format!("Message 0 of {n}"));
+        ensure!(
+            info.first_words.as_ref().is_none_or(|shown| shown.starts_with(&words)),
+            "the first words {:?}, not {words:?}",
+            info.first_words
+        );
+    }
+    // Another session under an id that was listed, and one that is gone.
+    context.store.delete(&sessions[0]).await?;
+    context.store.append(&sessions[0], &saying("Another").with_owner(owner.clone())).await?;
+    context.store.delete(&sessions[1]).await?;
+    for session in &sessions[..2] {
+        let listed = before.iter().find(|info| info.id == *session);
+        let listed = listed.ok_or_else(|| Failure::new("a session with a record is not listed"))?;
+        ensure_eq!(read(&context.store, listed).await?, *listed, "what was listed of a session that was deleted since");
+    }
+    Ok(())
+}
+
+pub(super) async fn sessions_of_all_owners_are_listed_in_one_order(context: TestContext) -> Result<(), Failure> {
+    let (one, other) = (owner()?, owner()?);
+    let mut want = Vec::new();
+    for n in 0..9 {
+        let session = context.session()?;
+        let append = saying("x");
+        let append = match n % 3 {
+            0 => append.with_owner(one.clone()),
+            1 => append.with_owner(other.clone()),
+            _ => append,
+        };
+        context.store.append(&session, &append).await?;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        want.insert(0, session);
+    }
+    let in_order = async |query: &SessionQuery, want: &[SessionId]| {
+        for limit in [2, 100] {
+            let query = query.clone().limit(limit);
+            let page = context.store.sessions(&query).await?;
+            ensure_eq!(page.order, query.order, "the reported order of all sessions");
+            let all = listed(&context.store, &query).await?;
+            // Others may use the same store.
+            let mine: Vec<_> = ids(&all).into_iter().filter(|id| want.contains(id)).collect();
+            ensure_eq!(mine, want.iter().collect::<Vec<_>>(), "all sessions, {limit} a page, by {:?}", query.order);
+        }
+        Ok::<_, Failure>(())
+    };
+    in_order(&SessionQuery::of_any_owner(), &want).await?;
+    if context.store.capabilities().last_activity == Some(Duration::ZERO) {
+        for moved in [8, 4] {
+            let session = want.remove(moved);
+            say(&context.store, &session, "more").await?;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            want.insert(0, session);
+        }
+        in_order(&SessionQuery::of_any_owner().recent(), &want).await?;
+    }
+    let deleted = want.remove(3);
+    context.store.delete(&deleted).await?;
+    let all = listed(&context.store, &SessionQuery::of_any_owner()).await?;
+    ensure!(!ids(&all).contains(&&deleted), "a deleted session is listed among all");
+    Ok(())
 }
 
 /// Counts how often a session is listed under an owner.
@@ -565,6 +704,9 @@ pub(super) async fn store_without_a_directory_reports_unsupported(context: TestC
     if context.store.capabilities().directory {
         ensure!(context.store.sessions(&query).await?.sessions.is_empty(), "an owner without sessions has some");
         ensure!(context.store.session(&session).await?.is_some(), "a session with a record is not listed");
+        if !context.store.capabilities().any_owner {
+            ensure_err!(context.store.sessions(&SessionQuery::of_any_owner()).await, Unsupported, "a list of all owners' sessions");
+        }
     } else {
         ensure_err!(context.store.sessions(&query).await, Unsupported, "a list of sessions");
         ensure_err!(context.store.session(&session).await, Unsupported, "the directory entry");

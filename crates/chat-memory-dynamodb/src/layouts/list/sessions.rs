@@ -8,8 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::{Listed, retry};
-use crate::common::names::{VERSION, not_of_namespaces};
-use crate::table::{Clock, Key, Scan, ScanPage, Table};
+use crate::common::names::{LIST_HEAD, VERSION, not_of_namespaces};
+use crate::table::{Attributes, Clock, Key, Scan, ScanPage, Table};
+use chat_memory_core::backend::first_words;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::{Cost, SessionInfo, SessionPage};
 use chat_memory_core::{SessionId, Timestamp};
@@ -19,6 +20,10 @@ const SHARES: u32 = 4;
 
 /// How many items without a recognised list are read at once.
 const AT_ONCE: usize = 8;
+
+/// How many of a list's first elements are read, to show its first words. A page is counted before anything is left out, so they cost
+/// nothing.
+const FIRST_ELEMENTS: usize = 3;
 
 /// How far a share has been read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,18 +75,36 @@ impl<T: Table, C: Clock> Listed<T, C> {
             Progress::After(pk, sk) => Some(Key { pk, sk }),
         };
         let mut retry = self.retry();
+        let ttl = match self.ttl_attribute(&mut cost, &mut retry).await {
+            Err(error) if error.is_access_denied() => None,
+            ttl => ttl?,
+        };
+        // Without the attribute's name, what has expired would be shown.
+        let may_show_words = self.common.retention.is_none() || ttl.is_some();
         let lists = [self.settings.lists.js.as_str(), self.settings.lists.python.as_str()];
-        let scan = Scan { only: Some(&[VERSION]), lists: &lists, share: Some(share), eventual: true, ..Scan::default() };
+        let only: Vec<&str> = [VERSION, LIST_HEAD].into_iter().chain(ttl.as_deref()).collect();
+        let scan = Scan {
+            only: Some(&only),
+            lists: &lists,
+            elements: FIRST_ELEMENTS,
+            share: Some(share),
+            eventual: true,
+            ..Scan::default()
+        };
         let ScanPage { items, after } = retry!(retry, self.table.scan(&scan, after.as_ref(), &mut cost))?;
         let (mut found, mut unclear) = (Vec::new(), Vec::new());
         let of_namespaces = items.iter().find_map(|item| self.settings.ids.partitions.anothers(&item.key.pk));
         for item in &items {
             let Some(id) = self.settings.ids.session_of(item) else { continue };
-            let has_list = lists.iter().any(|list| item.attributes.contains_key(*list));
-            if has_list { found.push(id) } else { unclear.push((id, &item.key)) }
+            if lists.iter().any(|list| item.attributes.get(*list).is_some_and(begins_with_a_message)) {
+                let words = || self.first_words(&id, &item.attributes, ttl.as_deref());
+                found.push((id.clone(), may_show_words.then(words).flatten()));
+            } else {
+                unclear.push((id, &item.key));
+            }
         }
         let mut warnings: BTreeSet<_> = of_namespaces.map(not_of_namespaces).into_iter().collect();
-        // The first element of the list has no type, or the settings do not read the list: read the whole item.
+        // The first element of the list is no message, or the settings do not read the list: read the whole item.
         for some in unclear.chunks(AT_ONCE) {
             let whole = some.iter().map(|(id, key)| self.look_into(id, key));
             for (read, (id, _)) in futures_util::future::join_all(whole).await.into_iter().zip(some) {
@@ -89,18 +112,48 @@ impl<T: Table, C: Clock> Listed<T, C> {
                 cost += of_read;
                 match seen {
                     Contents::Nothing => {}
-                    Contents::Messages => found.push(id.clone()),
+                    Contents::Messages => found.push((id.clone(), None)),
                     Contents::Hidden(warning) => {
-                        found.push(id.clone());
+                        found.push((id.clone(), None));
                         warnings.insert(warning);
                     }
                     Contents::Unknown(warning) => drop(warnings.insert(warning)),
                 }
             }
         }
-        let sessions = found.into_iter().map(|id| SessionInfo::new(id, Timestamp::UNIX_EPOCH)).collect();
+        let info = |(id, words)| SessionInfo::new(id, Timestamp::UNIX_EPOCH).with_first_words(words);
+        let sessions = found.into_iter().map(info).collect();
         let progress = after.map_or(Progress::End, |key| Progress::After(key.pk, key.sk));
         Ok((sessions, warnings, progress, cost))
+    }
+
+    /// The first words of a session, by the beginning of its lists; `None` if older messages are in a segment, if it has expired, or if
+    /// it cannot be read, which whoever loads it learns.
+    fn first_words(&self, session: &SessionId, attributes: &Attributes, ttl: Option<&str>) -> Option<String> {
+        let state = self.read_state(session, Some(attributes), ttl).ok()?;
+        if state.log.head.segment.is_some() || self.is_expired(&state) {
+            return None;
+        }
+        // The list holds what is in view, as a load finds it: what is taken back or cleared is removed from it.
+        let mut in_view = Vec::new();
+        let mut below = u64::MAX;
+        for entry in state.log.entries.iter().rev() {
+            if entry.bare.seq < below {
+                in_view.extend(Some(entry).filter(|entry| entry.count > 0));
+                below = entry.bare.rewind.unwrap_or(below);
+            }
+        }
+        for entry in in_view.into_iter().rev() {
+            // A large message is stored elsewhere.
+            if entry.parts.is_some() {
+                return None;
+            }
+            let words = first_words(&state.log.record(session.as_str(), entry).ok()?.entries);
+            if words.is_some() {
+                return words;
+            }
+        }
+        None
     }
 
     /// Reads an item in which the settings' lists were not found, to see what it holds.
@@ -137,6 +190,12 @@ enum Contents {
     Hidden(String),
     /// It could not be read, and a warning about that.
     Unknown(String),
+}
+
+/// Whether the first element of a list has a type, as every message in it has.
+fn begins_with_a_message(list: &AttributeValue) -> bool {
+    let first = list.as_l().ok().and_then(|elements| elements.first());
+    first.and_then(|first| first.as_m().ok()).is_some_and(|fields| fields.contains_key("type"))
 }
 
 /// Whether an attribute exists and is not an empty list.

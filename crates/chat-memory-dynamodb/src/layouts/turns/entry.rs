@@ -82,6 +82,6 @@ pub(super) fn entry(item: &Item, owner: Option<&Owner>) -> Result<Entry, Error> 
     // Programs of before did not write them.
     let records =
         number(NEXT_SEQ)?.zip(number(FIRST_SEQ)?).and_then(|(next, first)| u64::try_from(next.checked_sub(first)?).ok());
-    let info = info.with_metadata(metadata).with_last_at(last_at).with_records(records);
+    let info = info.with_metadata(metadata).with_last_at(last_at).with_records_at_least(records);
     Ok(Entry { info, sure, hidden })
 }

@@ -12,7 +12,7 @@ use super::{Rule, Turns, retry};
 use crate::common::names::*;
 use crate::table::{Clock, Condition, Item, Key, Range, Scan, Table, Updated};
 use chat_memory_core::backend::{Cursor, place};
-use chat_memory_core::error::Error;
+use chat_memory_core::error::{Error, ErrorKind};
 use chat_memory_core::store::{AppendId, Cost, SessionInfo, SessionOrder, SessionPage, SessionQuery, SessionUpdate};
 use chat_memory_core::{Owner, SessionId};
 
@@ -131,6 +131,13 @@ impl<T: Table, C: Clock> Turns<T, C> {
     }
 
     pub(crate) async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        if query.any_owner {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the sessions of all owners cannot be sorted on DynamoDB: each owner's are in partitions of their own; list all in no \
+                 order (`chat-memory sessions --all`), or those of an owner",
+            ));
+        }
         let limit = query.limit.unwrap_or(PAGE).max(1);
         let after = query.cursor()?;
         if query.order == SessionOrder::Recent
@@ -224,7 +231,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
             }
         }
         Err(Error::new(
-            chat_memory_core::ErrorKind::Unavailable,
+            ErrorKind::Unavailable,
             format!("session {session} not updated: other writers changed it for {} ms; retry", retry.deadline.as_millis()),
         ))
     }

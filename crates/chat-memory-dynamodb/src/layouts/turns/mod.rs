@@ -4,6 +4,7 @@
 
 mod append;
 mod cached_tail;
+mod contents;
 mod directory;
 mod entry;
 mod estimate;
@@ -32,8 +33,9 @@ use crate::table::Item;
 use chat_memory_core::error::Error;
 use chat_memory_core::store::Capabilities;
 
-/// The capabilities of this layout: everything, with sessions by last activity to the hour.
-pub(crate) const CAPABILITIES: Capabilities = Capabilities::all().with_last_activity(Some(Duration::from_secs(60 * 60)));
+/// The capabilities of this layout: everything but one list of all owners' sessions, with sessions by last activity to the hour.
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities::all().with_last_activity(Some(Duration::from_secs(60 * 60))).with_any_owner(false);
 
 /// Whether this item is a directory entry in the current form (`true`) or the previous version's (`false`); `None` if it is no
 /// entry.

@@ -179,9 +179,9 @@ impl SdkTable {
         });
         let (mut filter, mut absent) = (Vec::new(), Vec::new());
         for list in scan.lists {
-            let (name, kind, none) = (all.name(list), all.name("type"), all.value(AttributeValue::N("0".to_owned())));
-            // Enough to see that the list exists.
-            projection.iter_mut().for_each(|parts| parts.push(format!("{name}[0].{kind}")));
+            let (name, none) = (all.name(list), all.value(AttributeValue::N("0".to_owned())));
+            let elements = (0..scan.elements).map(|place| format!("{name}[{place}]"));
+            projection.iter_mut().for_each(|parts| parts.extend(elements.clone()));
             filter.push(format!("size({name}) > {none}"));
             absent.push(format!("attribute_not_exists({name})"));
         }

@@ -208,6 +208,10 @@ faults! {
     OldFirstWords,
     /// Counts a record too many in the list.
     CountsTooMany,
+    /// Reads what is under a session's id now, whichever session was listed.
+    ReadsAnothers,
+    /// Lists the sessions without an owner for those of any owner.
+    ListsNobodysForAll,
     /// Leaves a deleted session in the directory.
     DeletesKeepListed,
     /// Reports every deleted session as having existed.

@@ -161,6 +161,7 @@ impl ChatStore for Broken {
         match (self.fault, &query.after) {
             (Fault::ListsNothing, _) => return Ok(SessionPage::new(Vec::new(), None)),
             (Fault::SharedLists, _) => query.owner = None,
+            (Fault::ListsNobodysForAll, _) => query.any_owner = false,
             (Fault::ListsByStart, _) => {
                 query.order = SessionOrder::Started;
                 query.after = None;
@@ -201,6 +202,16 @@ impl ChatStore for Broken {
             page.sessions.retain(|info| info.owner.is_none());
         }
         Ok(page)
+    }
+
+    async fn read_contents(&self, sessions: &mut [SessionInfo]) -> Result<Cost, Error> {
+        if self.fault == Fault::ReadsAnothers {
+            for info in sessions.iter_mut() {
+                let now = self.inner.session(&info.id).await?;
+                info.first_words = now.and_then(|now| now.first_words);
+            }
+        }
+        self.inner.read_contents(sessions).await
     }
 
     async fn session(&self, session: &SessionId) -> Result<Option<SessionInfo>, Error> {
