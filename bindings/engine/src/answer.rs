@@ -148,6 +148,7 @@ pub(crate) fn info(info: &SessionInfo) -> Value {
         "createdAt": info.created_at,
         "lastAt": info.last_at,
         "records": info.records,
+        "recordsExact": info.records_exact,
         "firstWords": info.first_words,
         "forkedFrom": info.forked_from().map(|origin| json!({"session": origin.session.to_string(), "seq": origin.seq})),
     })

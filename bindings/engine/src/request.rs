@@ -1,7 +1,7 @@
 //! The operations: their parameters, and their implementation.
 
 use chat_memory::memory::{Encoding, Limit, Policy, TokenCounter, recall};
-use chat_memory::store::{Append, ChatStoreExt, Load, SessionQuery, SessionUpdate};
+use chat_memory::store::{Append, ChatStoreExt, Load, SessionPage, SessionQuery, SessionUpdate};
 use chat_memory::wire::Format;
 use chat_memory::{ChatStore, Entry, Error, MessageError, Owner, SessionId, Timestamp};
 use serde::de::DeserializeOwned;
@@ -133,12 +133,18 @@ struct ToList {
     after: Option<String>,
     #[serde(default)]
     recent: bool,
+    #[serde(default)]
+    any_owner: bool,
+    #[serde(default)]
+    contents: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ToScan {
     after: Option<String>,
+    #[serde(default)]
+    contents: bool,
 }
 
 #[derive(Deserialize)]
@@ -224,13 +230,20 @@ impl Request {
             Operation::Delete(it) => answer::deleted(&store.delete(&SessionId::stored(it.session)?).await?),
             Operation::Sweep(it) => answer::swept(&store.sweep(&SessionId::stored(it.session)?).await?),
             Operation::Sessions(it) => {
-                let query = it.owner.map(Owner::new).transpose()?.map_or_else(SessionQuery::unowned, SessionQuery::of);
+                let query = match it.owner.map(Owner::new).transpose()? {
+                    Some(_) if it.any_owner => return Err(Error::invalid("give a list an owner or any owner, but not both")),
+                    None if it.any_owner => SessionQuery::of_any_owner(),
+                    Some(owner) => SessionQuery::of(owner),
+                    None => SessionQuery::unowned(),
+                };
                 let query = it.limit.into_iter().fold(query, SessionQuery::limit);
                 let query = it.after.into_iter().fold(query, SessionQuery::after);
                 let query = if it.recent { query.recent() } else { query };
-                answer::page(&store.sessions(&query).await?)
+                page(store, store.sessions(&query).await?, it.contents).await?
             }
-            Operation::ListAllSessions(it) => answer::page(&store.list_all_sessions(it.after.as_deref()).await?),
+            Operation::ListAllSessions(it) => {
+                page(store, store.list_all_sessions(it.after.as_deref()).await?, it.contents).await?
+            }
             Operation::Session(it) => {
                 let info = store.session(&SessionId::stored(it.session)?).await?;
                 info.as_ref().map_or(Value::Null, answer::info)
@@ -250,6 +263,14 @@ impl Request {
         };
         Ok(value.into())
     }
+}
+
+/// A page of sessions, with their contents if they are wanted.
+async fn page(store: &dyn ChatStore, mut page: SessionPage, contents: bool) -> Result<Value, Error> {
+    if contents {
+        page.cost += store.read_contents(&mut page.sessions).await?;
+    }
+    Ok(answer::page(&page))
 }
 
 /// Reads parameters. An error names the parameter.

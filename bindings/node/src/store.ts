@@ -196,9 +196,11 @@ export interface SessionInfo {
   createdAt: number;
   /** The time of the last append, in epoch milliseconds; on DynamoDB at most an hour old, and `null` if it is unknown. */
   lastAt: number | null;
-  /** How many records it had at `lastAt`, at least: those that were taken back count. `null` if it is unknown. */
+  /** How many records it has since its last clear: those that were taken back count. `null` if it is unknown. */
   records: number | null;
-  /** The beginning of its first user's message. `null` if there is none, and on DynamoDB, where a list reads no messages. */
+  /** Whether `records` is the number now. If not, it had at least as many at `lastAt`, cleared ones included. */
+  recordsExact: boolean;
+  /** The beginning of its first user's message. `null` if there is none, and on DynamoDB unless a list was asked for `contents`. */
   firstWords: string | null;
   /** Where it was forked from; `null` if it is no fork, or if its metadata was replaced since. */
   forkedFrom: Origin | null;
@@ -502,15 +504,22 @@ export class ChatStore {
   /**
    * A page of an owner's sessions, or of the unowned ones, newest first: by start, or with `recent` by last activity. That is exact
    * in a file and in memory; on DynamoDB, the time of the last activity is at most an hour old.
+   *
+   * @param options.anyOwner lists the sessions of all owners and the unowned ones in one order; not on DynamoDB, where
+   *   `listAllSessions` lists them in none.
+   * @param options.contents also reads `firstWords` and the number of records where the list does not have them: on DynamoDB from each
+   *   session, for about one read unit if it is short, and ten at most. Of a session of over some 40 KB it gives the number only.
    */
-  sessions(options: { owner?: string; limit?: number; after?: string; recent?: boolean } = {}): Promise<SessionPage> {
-    checkNames("sessions", options, ["owner", "limit", "after", "recent"]);
+  sessions(
+    options: { owner?: string; anyOwner?: boolean; limit?: number; after?: string; recent?: boolean; contents?: boolean } = {},
+  ): Promise<SessionPage> {
+    checkNames("sessions", options, ["owner", "anyOwner", "limit", "after", "recent", "contents"]);
     return this.#connection.call("sessions", options);
   }
 
-  /** A page of all sessions. On DynamoDB it reads the whole table. */
-  listAllSessions(options: { after?: string } = {}): Promise<SessionPage> {
-    checkNames("listAllSessions", options, ["after"]);
+  /** A page of all sessions. On DynamoDB it reads the whole table. `contents` is that of `sessions`. */
+  listAllSessions(options: { after?: string; contents?: boolean } = {}): Promise<SessionPage> {
+    checkNames("listAllSessions", options, ["after", "contents"]);
     return this.#connection.call("listAllSessions", options);
   }
 

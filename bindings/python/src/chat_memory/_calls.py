@@ -363,23 +363,31 @@ def session_page(
     limit: int | None = None,
     after: str | None = None,
     recent: bool = False,
+    any_owner: bool = False,
+    contents: bool = False,
 ) -> Call[SessionPage]:
     """Returns a page of an owner's sessions, or of those without an owner, newest first: by start, or with `recent` by last activity.
 
     Args:
         limit: Up to n sessions; by default 100.
         after: Continues after another page: its `next`.
+        any_owner: Lists the sessions of all owners and those without one in one order; not on DynamoDB, where `all_sessions_page`
+            lists them in none.
+        contents: Also reads the first words and the number of records where the list does not have them: on DynamoDB from each
+            session, for about one read unit if it is short, and ten at most. Of a session of over some 40 KB it gives the number only.
     """
-    return Call("sessions", _given(owner=owner, limit=limit, after=after, recent=recent), _read.session_page)
+    given = _given(owner=owner, limit=limit, after=after, recent=recent, anyOwner=any_owner, contents=contents)
+    return Call("sessions", given, _read.session_page)
 
 
-def all_sessions_page(*, after: str | None = None) -> Call[SessionPage]:
+def all_sessions_page(*, after: str | None = None, contents: bool = False) -> Call[SessionPage]:
     """Returns a page of all sessions, in no order. On DynamoDB this reads the whole table.
 
     Args:
         after: Continues after another page: its `next`.
+        contents: As in `session_page`.
     """
-    return Call("listAllSessions", _given(after=after), _read.session_page)
+    return Call("listAllSessions", _given(after=after, contents=contents), _read.session_page)
 
 
 def session(session: str) -> Call[SessionInfo | None]:

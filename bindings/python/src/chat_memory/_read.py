@@ -125,6 +125,7 @@ def session_info(found: dict[str, Any]) -> SessionInfo:
         forked_from=None if found["forkedFrom"] is None else Origin(**found["forkedFrom"]),
         records=found["records"],
         first_words=found["firstWords"],
+        records_exact=found["recordsExact"],
     )
 
 

@@ -202,9 +202,11 @@ class SessionInfo:
     forked_from: Origin | None = None
     """Where it was forked from; `None` if it is no fork, or if its metadata was replaced since."""
     records: int | None = None
-    """How many records it had at `last_at`, at least: those that were taken back count. `None` if it is unknown."""
+    """How many records it has since its last clear: those that were taken back count. `None` if it is unknown."""
     first_words: str | None = None
-    """The beginning of its first user's message. `None` if there is none, and on DynamoDB, where a list reads no messages."""
+    """The beginning of its first user's message. `None` if there is none, and on DynamoDB unless a list was asked for `contents`."""
+    records_exact: bool = False
+    """Whether `records` is the number now. If not, it had at least as many at `last_at`, cleared ones included."""
 
 
 @dataclass(frozen=True, slots=True)

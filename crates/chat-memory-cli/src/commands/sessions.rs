@@ -1,7 +1,6 @@
 //! `sessions`
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chat_memory::ChatStore;
 use chat_memory::store::{SessionInfo, SessionOrder, SessionQuery};
@@ -23,7 +22,8 @@ Examples:
   chat-memory sessions                  unowned sessions, newest first
   chat-memory sessions --owner user:42  those of this owner
   chat-memory sessions --recent         by last activity instead of by start
-  chat-memory sessions --all            all there are, in no order
+  chat-memory sessions --all            all there are; on DynamoDB in no order
+  chat-memory sessions --contents       with first words and the number of records, on DynamoDB too
   chat-memory sessions --format json | jq -r .id
 
 A table of Flowise or LangChain has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; the expected cost is printed first.
@@ -33,10 +33,11 @@ over 1,000 sessions is listed by start; standard error reports that.
 
 As text, a line has when the session started (with --recent, its last activity), its id, its title or first words, how many records it \
 has, and of a fork the session that it is a copy of. As JSON, that is in metadata.forked_from. On DynamoDB the number is from the last \
-activity that the list knows (50+), and the first words are not in the list.
+activity that the list knows (50+), and the first words are not in the list. --contents reads both from each session: about one read unit for a \
+short one, and ten at most. Of a session of over some 40 KB it gives the number only.
 
 JSON lines, with --format json or --json: {\"id\", \"owner\", \"title\", \"metadata\", \"created_at\", \"last_at\", \"records\", \
-\"first_words\"}; the times are in UTC, and null if unknown.";
+\"records_exact\", \"first_words\"}; the times are in UTC, and null if unknown.";
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
@@ -45,12 +46,15 @@ pub struct Arguments {
     /// List this owner's sessions instead of unowned ones
     #[arg(long)]
     owner: Option<String>,
-    /// List every session, of every owner and unowned, in no order
+    /// List every session, of every owner and unowned; on DynamoDB in no order
     #[arg(long, conflicts_with = "owner")]
     all: bool,
-    /// Sort by last activity instead of by start
-    #[arg(long, conflicts_with = "all")]
+    /// Sort by last activity instead of by start; on DynamoDB not with --all
+    #[arg(long)]
     recent: bool,
+    /// Also read the first words and the number of records where the list does not have them
+    #[arg(long)]
+    contents: bool,
     /// List up to N sessions
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -68,21 +72,33 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let as_json = arguments.format.is_json(app);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     let store = app.existing_store().await?;
-    let is_exact = knows_exactly(store.as_ref());
     let pages = !arguments.pager.no_pager && !app.json();
     let mut remarks = Remarks { app, said: BTreeSet::new(), later: Vec::new() };
-    if arguments.all {
-        every(app, store.as_ref(), left, as_json, pages, &mut remarks).await?;
+    if arguments.all && !store.capabilities().any_owner {
+        if arguments.recent {
+            return Err(Failure::usage(
+                "--recent cannot be combined with --all on DynamoDB, which lists all sessions in no order; leave out one of them",
+            ));
+        }
+        every(app, store.as_ref(), left, &arguments, as_json, pages, &mut remarks).await?;
         return remarks.end();
     }
     let mut after = None;
     while left > 0 {
-        let mut query = owner.clone().map_or_else(SessionQuery::unowned, SessionQuery::of).limit(left.min(PAGE));
+        let mut query = match owner.clone() {
+            _ if arguments.all => SessionQuery::of_any_owner(),
+            Some(owner) => SessionQuery::of(owner),
+            None => SessionQuery::unowned(),
+        };
+        query = query.limit(left.min(PAGE));
         query.after = after;
         if arguments.recent {
             query = query.recent();
         }
-        let page = store.sessions(&query).await?;
+        let mut page = store.sessions(&query).await?;
+        if arguments.contents {
+            page.cost += store.read_contents(&mut page.sessions).await?;
+        }
         app.add_cost(page.cost);
         for warning in page.warnings {
             remarks.say(format!("chat-memory: warning: {}", visible_line(&warning)));
@@ -97,7 +113,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
             if as_json {
                 app.out.json(&to_json(info))?;
             } else {
-                app.out.line(to_text(info, page.order, is_exact, &style))?;
+                app.out.line(to_text(info, page.order, &style))?;
             }
         }
         left = left.saturating_sub(page.sessions.len());
@@ -138,6 +154,7 @@ async fn every(
     app: &App,
     store: &dyn ChatStore,
     mut left: usize,
+    arguments: &Arguments,
     as_json: bool,
     pages: bool,
     remarks: &mut Remarks<'_>,
@@ -147,7 +164,11 @@ async fn every(
     let bar = bar(None, "{spinner} {msg} ({elapsed})");
     let (mut after, mut found, mut read_units) = (None::<String>, 0, 0.0);
     while left > 0 {
-        let page = store.list_all_sessions(after.as_deref()).await?;
+        let mut page = store.list_all_sessions(after.as_deref()).await?;
+        if arguments.contents {
+            let shown = left.min(page.sessions.len());
+            page.cost += store.read_contents(&mut page.sessions[..shown]).await?;
+        }
         app.add_cost(page.cost);
         read_units += page.cost.read_units;
         for warning in page.warnings {
@@ -161,7 +182,7 @@ async fn every(
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         for info in page.sessions.iter().take(left) {
-            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, knows_exactly(store), &text)) };
+            let line = if as_json { None } else { Some(to_text(info, SessionOrder::Started, &text)) };
             bar.suspend(|| line.map_or_else(|| app.out.json(&to_json(info)), |line| app.out.line(line)))?;
         }
         left = left.saturating_sub(page.sessions.len());
@@ -176,11 +197,6 @@ async fn every(
     Ok(())
 }
 
-/// Whether the store lists the present number of records, not that of up to an hour ago.
-fn knows_exactly(store: &dyn ChatStore) -> bool {
-    store.capabilities().last_activity == Some(Duration::ZERO)
-}
-
 /// A session as JSON.
 pub(super) fn to_json(info: &SessionInfo) -> Value {
     json!({
@@ -192,11 +208,12 @@ pub(super) fn to_json(info: &SessionInfo) -> Value {
         "created_at": info.created_at.known().map(utc_time),
         "last_at": info.last_at.map(utc_time),
         "records": info.records,
+        "records_exact": info.records_exact,
         "first_words": info.first_words,
     })
 }
 
-fn to_text(info: &SessionInfo, order: SessionOrder, is_exact: bool, style: &Style) -> String {
+fn to_text(info: &SessionInfo, order: SessionOrder, style: &Style) -> String {
     let id = visible_line(info.id.as_str());
     let at = match order {
         SessionOrder::Recent => info.last_at,
@@ -208,8 +225,8 @@ fn to_text(info: &SessionInfo, order: SessionOrder, is_exact: bool, style: &Styl
         line.push_str(&visible_line(name));
     }
     if let Some(records) = info.records {
-        let plus = if is_exact { "" } else { "+" };
-        line.push_str(&format!("  ({}{plus} {})", records, if records == 1 && is_exact { "record" } else { "records" }));
+        let plus = if info.records_exact { "" } else { "+" };
+        line.push_str(&format!("  ({records}{plus} {})", if records == 1 && info.records_exact { "record" } else { "records" }));
     }
     if let Some(origin) = info.forked_from() {
         line.push_str(&format!("  (fork of {} at record {})", visible_line(origin.session.as_str()), origin.seq));

@@ -316,7 +316,10 @@ fn sessions_are_listed_by_owner() {
     assert_eq!(ids(&["sessions", "--owner", "ann", "--json"]), ["b", "a"]);
     assert_eq!(ids(&["sessions", "--owner", "ann", "--json", "--recent"]), ["a", "b"]);
     assert_eq!(ids(&["sessions", "--recent", "--json"]), ["c"]);
-    place.run(&["sessions", "--recent", "--all"]).fails(2, &["--recent", "--all"]);
+    assert_eq!(ids(&["sessions", "--all", "--json"]), ["c", "b", "a"]);
+    assert_eq!(ids(&["sessions", "--recent", "--all", "--json", "--contents"]), ["a", "c", "b"]);
+    assert_eq!(ids(&["sessions", "--recent", "--all", "--json", "--limit", "2"]), ["a", "c"]);
+    place.run(&["sessions", "--owner", "ann", "--all"]).fails(2, &["--owner", "--all"]);
     let listed = json_lines(&place.run(&["sessions", "--owner", "ann", "--json"]).done());
     assert_eq!((&listed[1]["owner"], &listed[1]["title"]), (&json!("ann"), &json!("A trip \u{1f6b2}")));
     assert!(listed[1]["created_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{listed:?}");

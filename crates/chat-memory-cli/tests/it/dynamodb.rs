@@ -225,7 +225,7 @@ fn key_pairs_and_odd_ids_are_listed_shown_and_copied() {
     let place = at(&dynamodb_endpoint(), &name, "");
     let mut listed: Vec<String> = place.run(&["sessions", "--all"]).done().lines().map(str::to_owned).collect();
     listed.sort();
-    assert_eq!(listed, ["ada/s1", "ada/s2", "bob/a\\nb", "bob/s1"]);
+    assert_eq!(listed, ["ada/s1  hello", "ada/s2  again", "bob/a\\nb  odd", "bob/s1  hi"]);
     assert!(place.run(&["show", "ada/s2"]).done().contains("again"));
     assert!(place.run(&["show", "bob/a\nb"]).done().contains("odd"));
     assert!(place.run(&["table", "check"]).done().contains("each pair of keys is a session"));

@@ -3,7 +3,7 @@
 use axum::Json;
 use chat_memory::Owner;
 use chat_memory::backend::{check_metadata, check_title};
-use chat_memory::store::{SessionOrder, SessionQuery, SessionUpdate};
+use chat_memory::store::{ChatStore as _, SessionOrder, SessionQuery, SessionUpdate};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -24,20 +24,26 @@ pub struct ListParams {
     /// Whose sessions; without it, the unowned ones
     #[param(min_length = 1, max_length = 512, nullable = false, example = "ada")]
     owner: Option<String>,
-    /// Every session, of all owners and unowned, in no order. On DynamoDB it reads the whole table
+    /// Every session, of all owners and unowned. On DynamoDB it reads the whole table, and they come in no order
     #[param(default = json!(false))]
     #[serde(default)]
     all: bool,
-    /// By when they began, or by last activity; not with `all`. The latter is exact in a SQLite file and in memory. On DynamoDB, the time
+    /// By when they began, or by last activity; on DynamoDB not with `all`. The latter is exact in a SQLite file and in memory. On DynamoDB, the time
     /// of the last activity is at most an hour old, and an owner with over 1,000 sessions is listed by start, which the page's `order` says
     #[param(inline, default = "started", nullable = false, value_type = Option<Order>)]
     order: Option<SessionOrder>,
-    /// As many as a page has; 100 by default. With `all` the store decides
+    /// As many as a page has; 100 by default. On DynamoDB not with `all`: the store decides
     #[param(minimum = 1, maximum = 1000, default = 100, nullable = false)]
     limit: Option<usize>,
     /// The page after this `next`
     #[param(nullable = false)]
     after: Option<String>,
+    /// Also the first words and the present number of records, where the list does not say them: on DynamoDB it reads the newest records of
+    /// each session on the page, which takes about one read unit for a short one, and ten at most. Of a session of over some 40 KB it gives the
+    /// number only. In a SQLite file and in memory a list has them anyway, and in a table of Flowise's or LangChain's it has the first words
+    #[param(default = json!(false))]
+    #[serde(default)]
+    contents: bool,
 }
 
 /// List sessions
@@ -52,17 +58,27 @@ pub struct ListParams {
     security(("key" = []))
 )]
 pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParams>) -> Result<Json<SessionsBody>, Problem> {
-    let ListParams { owner, all, order, limit, after } = params;
-    if all && (owner.is_some() || limit.is_some() || order.is_some()) {
-        return Err(Problem::bad_request("all=true cannot be combined with owner, order or limit"));
+    let ListParams { owner, all, order, limit, after, contents } = params;
+    let is_sorted = !all || access.store.capabilities().any_owner;
+    if all && owner.is_some() {
+        return Err(Problem::bad_request("all=true cannot be combined with owner"));
+    }
+    if !is_sorted && (limit.is_some() || order.is_some()) {
+        let why = "all=true cannot be combined with order or limit: this store lists all sessions in no order, and decides how many a \
+                   page has";
+        return Err(Problem::bad_request(why));
     }
     let limit = super::limit(limit)?;
     let owner = owner.map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
-    let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(limit);
+    let query = if all { SessionQuery::of_any_owner() } else { owner.map_or_else(SessionQuery::unowned, SessionQuery::of) };
+    let mut query = query.limit(limit);
     query.order = order.unwrap_or_default();
-    let page = operations::list(&access, (!all).then_some(query), after.as_deref()).await?;
+    let mut page = operations::list(&access, is_sorted.then_some(query), after.as_deref()).await?;
+    if contents {
+        operations::read_contents(&access, &mut page, usize::MAX).await?;
+    }
     Ok(Json(SessionsBody {
-        order: (!all).then_some(page.order),
+        order: is_sorted.then_some(page.order),
         sessions: page.sessions.into_iter().map(SessionBody::from).collect(),
         next: page.next,
         cost: page.cost,

@@ -402,10 +402,14 @@ pub struct SessionBody {
     /// When something was last appended to it, in UTC; on DynamoDB at most an hour old, and null where it is not known
     #[schema(value_type = Option<String>, format = DateTime, required)]
     pub last_at: Option<jiff::Timestamp>,
-    /// How many records it has; on DynamoDB those that it had at `last_at`, at least, cleared ones included; null where the list does not say
+    /// How many records it has since its last clear; null where the list does not say. Where `records_exact` is false, it had at least as many at
+    /// `last_at`, cleared ones included
     #[schema(required, example = 12)]
     pub records: Option<u64>,
-    /// The beginning of its first user's message, up to 100 characters; null on DynamoDB, whose list holds no messages
+    /// Whether `records` is the number now. On DynamoDB only with `contents=true`
+    pub records_exact: bool,
+    /// The beginning of its first user's message, up to 100 characters; null where there is none, and where the list does not say: on DynamoDB
+    /// without `contents=true`, and for a long session
     #[schema(required, example = "Where should we go in May?")]
     pub first_words: Option<String>,
 }
@@ -420,6 +424,7 @@ impl From<SessionInfo> for SessionBody {
             created_at: info.created_at.known().and_then(time),
             last_at: info.last_at.and_then(time),
             records: info.records,
+            records_exact: info.records_exact,
             first_words: info.first_words,
         }
     }
@@ -462,9 +467,9 @@ pub enum Order {
 /// A page of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionsBody {
-    /// The sessions, newest first; with `all=true` in no order
+    /// The sessions, newest first; on DynamoDB with `all=true` in no order
     pub sessions: Vec<SessionBody>,
-    /// The order that they really are in; null with `all=true`
+    /// The order that they really are in; null where they are in none
     #[schema(required, value_type = Option<Order>)]
     pub order: Option<SessionOrder>,
     /// The next page's `after`; null after the last

@@ -56,26 +56,33 @@ impl Listing {
     /// Reads the page.
     pub(crate) async fn read(&self, viewer: &Viewer) -> Result<SessionPage, Refused> {
         let page = async |query| operations::list(&viewer.access, query, self.after.as_deref()).await;
-        let mut all = self.is_of_all(viewer);
-        let mut read = page(if all { None } else { Some(self.query(viewer)?) }).await;
+        let mut query = self.query(viewer)?;
+        let mut read = page(query.clone()).await;
         // Only now may it be known that the table has no directory.
-        if read.is_err() && !all && !viewer.has_directory() {
-            all = true;
+        if read.is_err() && query.is_some() && !viewer.has_directory() {
+            query = None;
             read = page(None).await;
         }
         let mut read = read?;
-        if all {
-            // Stores return all sessions in no particular order.
+        if query.is_none() {
+            // They come in no order.
             read.sessions.sort_by_key(|session| std::cmp::Reverse(session.last_at.unwrap_or(session.created_at)));
         }
         Ok(read)
     }
 
-    fn query(&self, viewer: &Viewer) -> Result<SessionQuery, Problem> {
+    /// The query of the list; `None` for all sessions in no order.
+    fn query(&self, viewer: &Viewer) -> Result<Option<SessionQuery>, Problem> {
         let owner = self.owner().map(Owner::new).transpose().map_err(|e| Problem::bad_request(e.to_string()))?;
-        let mut query = owner.map_or_else(SessionQuery::unowned, SessionQuery::of).limit(PAGE);
+        let query = match owner {
+            _ if self.is_of_all(viewer) && !viewer.sorts_all() => return Ok(None),
+            _ if self.is_of_all(viewer) => SessionQuery::of_any_owner(),
+            Some(owner) => SessionQuery::of(owner),
+            None => SessionQuery::unowned(),
+        };
+        let mut query = query.limit(PAGE);
         query.order = self.order(viewer);
-        Ok(query)
+        Ok(Some(query))
     }
 
     /// How often an open first page is read again. A list of all sessions of a table is not: each time would read the table.
@@ -115,8 +122,13 @@ impl Listing {
 
 /// The list
 pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Result<Response, Refused> {
-    let page = listing.read(&viewer).await?;
+    let mut page = listing.read(&viewer).await?;
     let all = listing.is_of_all(&viewer);
+    let is_sorted = !all || viewer.sorts_all();
+    // A page of a table may have more sessions than anyone looks at. Without their contents the list is worth showing, too.
+    if let Err(problem) = operations::read_contents(&viewer.access, &mut page, PAGE).await {
+        tracing::warn!(problem = problem.detail(), "the contents of the sessions on a page were not read");
+    }
     let title = match listing.owner() {
         _ if all => "All sessions".to_owned(),
         Some(owner) => format!("Sessions of {owner}"),
@@ -133,7 +145,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
         @if viewer.has_directory() { (filter(&listing, all, &page)) }
         div #list data-refresh=[refresh.map(|every| every.as_secs())] {
             p.state {
-                span.small { (place_of(&listing, &page)) (sorted(&listing, &viewer, all, &page)) }
+                span.small { (place_of(&listing, &page)) (sorted(&listing, &viewer, is_sorted, &page)) }
                 @if listing.after.is_none() {
                     span #live .live role="status" data-state="off" {
                         span.light aria-hidden="true" {}
@@ -145,7 +157,7 @@ pub(crate) async fn list(viewer: Viewer, Params(listing): Params<Listing>) -> Re
             @if page.sessions.is_empty() { (nothing(&viewer, &listing, all)) } @else { (table(&listing, &viewer, all, &page)) }
             nav.pages aria-label="Pages" {
                 @if listing.after.is_some() { a.button href=(listing.at("/console", None, 0)) { "First page" } }
-                @if let Some(next) = &page.next { a.button rel="next" href=(listing.at("/console", Some(next), next_before)) { @if all { "More" } @else { "Older sessions" } } }
+                @if let Some(next) = &page.next { a.button rel="next" href=(listing.at("/console", Some(next), next_before)) { @if is_sorted { "Older sessions" } @else { "More" } } }
             }
         }
         @if !page.sessions.is_empty() {
@@ -198,11 +210,13 @@ fn filter(listing: &Listing, all: bool, page: &SessionPage) -> Markup {
 }
 
 /// The order of the page, where it is not the expected one of the whole list.
-fn sorted(listing: &Listing, viewer: &Viewer, all: bool, page: &SessionPage) -> &'static str {
+fn sorted(listing: &Listing, viewer: &Viewer, is_sorted: bool, page: &SessionPage) -> &'static str {
     let is_part = listing.after.is_some() || page.next.is_some();
     match page.order {
-        _ if all && is_part => "Sorted by last activity within this page only: choose an owner to sort all of its sessions.",
-        _ if all => "",
+        _ if !is_sorted && is_part => {
+            "Sorted by last activity within this page only: choose an owner to sort all of its sessions."
+        }
+        _ if !is_sorted => "",
         SessionOrder::Started if listing.order(viewer) == SessionOrder::Recent => {
             "Sorted by start: there are too many sessions to sort them by last activity."
         }
@@ -212,11 +226,12 @@ fn sorted(listing: &Listing, viewer: &Viewer, all: bool, page: &SessionPage) -> 
 
 /// The sessions of a page.
 fn table(listing: &Listing, viewer: &Viewer, all: bool, page: &SessionPage) -> Markup {
-    let is_exact = viewer.access.store.capabilities().last_activity == Some(Duration::ZERO);
-    let order = if all { SessionOrder::Recent } else { page.order };
+    let is_sorted = !all || viewer.sorts_all();
+    let order = if is_sorted { page.order } else { SessionOrder::Recent };
+    let is_exact = page.sessions.iter().all(|session| session.records.is_none() || session.records_exact);
     let has_times = page.sessions.iter().any(|session| session.created_at.known().is_some());
     let has_records = page.sessions.iter().any(|session| session.records.is_some());
-    let about_records = if is_exact { "How many records it has" } else { "How many records it has at least" };
+    let about_records = if is_exact { "How many records it has" } else { "How many records it has; 5+ is at least 5" };
     html! {
         div.wide role="region" aria-label="Sessions" tabindex="0" {
             table.sessions {
@@ -224,20 +239,20 @@ fn table(listing: &Listing, viewer: &Viewer, all: bool, page: &SessionPage) -> M
                     th scope="col" { "Session" }
                     @if has_records { th.n scope="col" title=(about_records) { "Records" } }
                     @if has_times {
-                        (sortable("Last activity", SessionOrder::Recent, order, listing, viewer, all))
-                        (sortable("Started", SessionOrder::Started, order, listing, viewer, all))
+                        (sortable("Last activity", SessionOrder::Recent, order, listing, viewer, is_sorted))
+                        (sortable("Started", SessionOrder::Started, order, listing, viewer, is_sorted))
                     }
                 } }
-                tbody { @for session in &page.sessions { (row(session, all, is_exact, [has_records, has_times])) } }
+                tbody { @for session in &page.sessions { (row(session, all, [has_records, has_times])) } }
             }
         }
     }
 }
 
-/// The head of a column by which the store can sort. A list of all sessions has no other order than that of its page.
-fn sortable(name: &str, by: SessionOrder, now: SessionOrder, listing: &Listing, viewer: &Viewer, all: bool) -> Markup {
+/// The head of a column by which the store can sort.
+fn sortable(name: &str, by: SessionOrder, now: SessionOrder, listing: &Listing, viewer: &Viewer, is_sorted: bool) -> Markup {
     let address = Listing { order: Some(by), after: None, before: 0, done: None, ..listing.clone() }.path("/console");
-    let can = !all && (by == SessionOrder::Started || viewer.access.store.capabilities().last_activity.is_some());
+    let can = is_sorted && (by == SessionOrder::Started || viewer.access.store.capabilities().last_activity.is_some());
     let is_current = by == now;
     html! {
         th.time scope="col" aria-sort=[is_current.then_some("descending")] {
@@ -298,7 +313,7 @@ pub(crate) fn name_of(session: &SessionInfo) -> &str {
     session.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(session.id.as_str())
 }
 
-fn row(session: &SessionInfo, all: bool, is_exact: bool, [has_records, has_times]: [bool; 2]) -> Markup {
+fn row(session: &SessionInfo, all: bool, [has_records, has_times]: [bool; 2]) -> Markup {
     // An untitled session is named by its first words.
     let title = session.title.as_deref().filter(|title| !title.trim().is_empty());
     let name = title.or(session.first_words.as_deref()).unwrap_or(session.id.as_str());
@@ -315,7 +330,7 @@ fn row(session: &SessionInfo, all: bool, is_exact: bool, [has_records, has_times
                     }
                 }
             }
-            @if has_records { td.n { @if let Some(records) = session.records { (number(records)) @if !is_exact { "+" } } } }
+            @if has_records { td.n { @if let Some(records) = session.records { (number(records)) @if !session.records_exact { "+" } } } }
             @if has_times {
                 td.time { @if let Some(at) = session.last_at { (when(at)) } }
                 td.time { @if let Some(at) = session.created_at.known() { (when(at)) } }

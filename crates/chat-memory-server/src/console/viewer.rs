@@ -55,6 +55,11 @@ impl Viewer {
         self.access.store.capabilities().directory
     }
 
+    /// Whether the store lists the sessions of all owners in one order.
+    pub(crate) fn sorts_all(&self) -> bool {
+        self.access.store.capabilities().any_owner
+    }
+
     /// Whether the store can have LangGraph's threads, as far as is known.
     pub(crate) fn has_threads(&self) -> bool {
         matches!(self.kind(), Kind::Memory | Kind::Sqlite | Kind::DynamoDb)

@@ -15,7 +15,7 @@ mod write;
 pub(crate) use follow::{Update, follow};
 pub(crate) use read::{newer, recall};
 pub(crate) use search::search;
-pub(crate) use sessions::{delete, delete_owner, find, list, update};
+pub(crate) use sessions::{delete, delete_owner, find, list, read_contents, update};
 pub(crate) use stream::records;
 pub(crate) use write::{Back, Cleared, append, append_new, clear, fork, plan_fork, redact, replace, rewind};
 

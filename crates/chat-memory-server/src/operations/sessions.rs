@@ -11,11 +11,13 @@ use crate::auth::Access;
 use crate::metrics::Operation;
 use crate::problem::Problem;
 
-/// Lists a page of sessions; without a query, of all owners and unowned, in no order. Takes and returns signed cursors.
+/// Lists a page of sessions; without a query, of all owners and unowned, in the store's order. Takes and returns signed cursors.
 pub(crate) async fn list(access: &Access, query: Option<SessionQuery>, after: Option<&str>) -> Result<SessionPage, Problem> {
     // The list that a cursor belongs to. A prefix before the owner's name keeps lists apart.
     let place = match &query {
         None => "all".to_owned(),
+        Some(SessionQuery { any_owner: true, order: SessionOrder::Recent, .. }) => "all recent".to_owned(),
+        Some(SessionQuery { any_owner: true, .. }) => "all by start".to_owned(),
         Some(SessionQuery { owner, order: SessionOrder::Recent, .. }) => {
             owner.as_ref().map_or_else(|| "recent".to_owned(), |owner| format!("recent of {owner}"))
         }
@@ -35,6 +37,13 @@ pub(crate) async fn list(access: &Access, query: Option<SessionQuery>, after: Op
     }
     page.next = page.next.map(|next| cursor::write(access, &place, &next));
     Ok(page)
+}
+
+/// Adds to these sessions of a page what its list did not say, and the cost to the page's.
+pub(crate) async fn read_contents(access: &Access, page: &mut SessionPage, most: usize) -> Result<(), Problem> {
+    let shown = most.min(page.sessions.len());
+    page.cost += access.store.read_contents(&mut page.sessions[..shown]).await.map_err(|e| access.problem(&e))?;
+    Ok(())
 }
 
 /// Returns what the list says of a session.

@@ -12,7 +12,7 @@ mod plain {
 
     chat_memory::conformance_tests! {
         suite: suite(),
-        capabilities: Capabilities::all().with_last_activity(Some(std::time::Duration::from_secs(60 * 60))),
+        capabilities: Capabilities::all().with_last_activity(Some(std::time::Duration::from_secs(60 * 60))).with_any_owner(false),
     }
 }
 

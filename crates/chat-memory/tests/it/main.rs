@@ -18,6 +18,7 @@ mod conformance;
 mod conformance_catches;
 mod conformance_dynamodb;
 mod conformance_list;
+mod contents;
 mod costs;
 mod costs_list;
 mod crashes;

@@ -705,7 +705,11 @@ pub(super) async fn store_without_a_directory_reports_unsupported(context: TestC
         ensure!(context.store.sessions(&query).await?.sessions.is_empty(), "an owner without sessions has some");
         ensure!(context.store.session(&session).await?.is_some(), "a session with a record is not listed");
         if !context.store.capabilities().any_owner {
-            ensure_err!(context.store.sessions(&SessionQuery::of_any_owner()).await, Unsupported, "a list of all owners' sessions");
+            ensure_err!(
+                context.store.sessions(&SessionQuery::of_any_owner()).await,
+                Unsupported,
+                "a list of all owners' sessions"
+            );
         }
     } else {
         ensure_err!(context.store.sessions(&query).await, Unsupported, "a list of sessions");

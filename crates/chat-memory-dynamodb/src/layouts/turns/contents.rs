@@ -72,11 +72,7 @@ impl<T: Table, C: Clock> Turns<T, C> {
         let mut may_have_hole = true;
         while let Some(to) = wanted {
             let limit = if read == 0 { READ_FIRST } else { (read * GROWTH).min(to + 1) };
-            let range = Range {
-                limit: u32::try_from(limit).ok(),
-                eventual: self.common.eventual,
-                ..records(pk.clone(), 0, to)
-            };
+            let range = Range { limit: u32::try_from(limit).ok(), eventual: self.common.eventual, ..records(pk.clone(), 0, to) };
             let page = retry!(retry, self.table.page(&range, None, cost))?;
             for found in page.items {
                 (read, bytes) = (read + 1, bytes + item_bytes(&found));

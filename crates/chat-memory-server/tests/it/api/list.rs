@@ -22,6 +22,10 @@ async fn list_layout_table_is_served() {
     assert_eq!(api.texts("s", "").await, ["once"]);
     let sessions = api.get("/v1/sessions?all=true").await.ok(200);
     assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1), "{sessions}");
+    assert_eq!((&sessions["sessions"][0]["first_words"], &sessions["order"]), (&json!("once"), &serde_json::Value::Null));
+    for query in ["limit=3", "order=recent", "order=started"] {
+        api.get(&format!("/v1/sessions?all=true&{query}")).await.problem(400, "bad-request");
+    }
     api.delete(&path).await.ok(200);
     assert_eq!(api.texts("s", "").await, [""; 0]);
 }

@@ -47,6 +47,15 @@ async fn sessions_are_listed_by_owner_newest_first() {
         assert_eq!(page["sessions"][0]["title"], "about ada-4");
         assert!(page["sessions"][0]["created_at"].is_string() && page["cost"]["requests"].as_u64() >= Some(1));
 
+        // What the list does not say is read when it is asked for.
+        for query in ["owner=ada", "owner=ada&order=recent&limit=3", "all=true"] {
+            let page = api.get(&format!("/v1/sessions?{query}&contents=true")).await.ok(200);
+            for session in page["sessions"].as_array().expect("sessions") {
+                let said = ["first_words", "records", "records_exact"].map(|name| session[name].clone());
+                assert_eq!(said, [json!("hello"), json!(1), json!(true)], "{query}: {session}");
+            }
+        }
+
         // A cursor belongs to one list.
         let next = encoded(page["next"].as_str().expect("a cursor"));
         for query in [
@@ -84,7 +93,18 @@ async fn sessions_are_listed_by_last_activity() {
         let next = encoded(page["next"].as_str().expect("a cursor"));
         api.get(&format!("/v1/sessions?owner=ada&after={next}")).await.problem(400, "bad-request");
         assert_eq!(api.get("/v1/sessions?owner=ada").await.ok(200)["order"], "started");
-        assert_eq!(api.get("/v1/sessions?all=true").await.ok(200)["order"], Value::Null);
+        // All owners in one order, page by page.
+        started(&api, "d", None).await;
+        for limit in [1, 3, 50] {
+            assert_eq!(listed(&api, &format!("all=true&limit={limit}")).await, ["d", "c", "b", "a"]);
+            assert_eq!(listed(&api, &format!("all=true&order=recent&limit={limit}")).await, ["d", "a", "c", "b"]);
+        }
+        assert_eq!(api.get("/v1/sessions?all=true").await.ok(200)["order"], "started");
+        let page = api.get("/v1/sessions?all=true&order=recent&limit=1").await.ok(200);
+        let next = encoded(page["next"].as_str().expect("a cursor"));
+        for query in ["all=true", "order=recent", "owner=ada&order=recent"] {
+            api.get(&format!("/v1/sessions?{query}&after={next}")).await.problem(400, "bad-request");
+        }
     }
 }
 
@@ -95,8 +115,7 @@ async fn invalid_list_parameters_are_refused() {
         "limit=0",
         "limit=1001",
         "all=true&owner=a",
-        "all=true&limit=3",
-        "all=true&order=recent",
+        "all=true&limit=0",
         "order=newest",
         "all=yes",
         "owner=",

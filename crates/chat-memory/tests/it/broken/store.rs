@@ -157,6 +157,9 @@ impl ChatStore for Broken {
     }
 
     async fn sessions(&self, query: &SessionQuery) -> Result<SessionPage, Error> {
+        if query.any_owner && !self.declares.any_owner {
+            return Err(Error::new(chat_memory::ErrorKind::Unsupported, "not declared"));
+        }
         let (mut query, asked) = (query.clone(), query.order);
         match (self.fault, &query.after) {
             (Fault::ListsNothing, _) => return Ok(SessionPage::new(Vec::new(), None)),

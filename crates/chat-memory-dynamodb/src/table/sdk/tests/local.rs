@@ -231,7 +231,11 @@ async fn a_scan_reads_shares_of_a_table_and_the_beginning_of_lists() {
     let element = |kind: &str| AttributeValue::M([("type".to_owned(), s(kind)), ("text".to_owned(), s("hi"))].into());
     let list = |of: Vec<AttributeValue>| AttributeValue::L(of);
     for stored in [
-        item("full", "s", [("messages", list(vec![element("human"), element("ai"), element("human")])), ("v", s("1")), ("x", s("x"))]),
+        item(
+            "full",
+            "s",
+            [("messages", list(vec![element("human"), element("ai"), element("human")])), ("v", s("1")), ("x", s("x"))],
+        ),
         item("empty", "s", [("messages", list(Vec::new())), ("v", s("1"))]),
         item("other", "s", [("x", s("x"))]),
     ] {
