@@ -97,6 +97,30 @@ test("a long list has pages that say where they are", async () => {
   await close();
 });
 
+test("all owners' sessions are one list, which sorts by the heads of its columns", async () => {
+  const ids = ["all-1", "all-2", "all-3"];
+  for (const [n, id] of ids.entries()) {
+    const owner = n === 2 ? undefined : `owner of ${id}`;
+    await api(service.url, "POST", `/sessions/${id}/messages`, { messages: [{ role: "user", content: `Question ${n + 1}` }], owner });
+  }
+  await append(service.url, "all-1", [{ role: "assistant", content: "An answer." }]);
+  const { page, open, close } = await watched(chromium, service.url);
+  await open("/console");
+  await page.getByRole("heading", { level: 1, name: "All sessions" }).waitFor();
+  const mine = async () => (await page.locator("table.sessions tbody th > a").allInnerTexts()).filter((text) => /^Question \d$/.test(text));
+  await page.locator("th[aria-sort=descending]", { hasText: "Last activity" }).waitFor();
+  assert.deepEqual(await mine(), ["Question 1", "Question 3", "Question 2"]);
+  assert.equal(await page.getByText("within this page only").count(), 0);
+  await page.getByRole("link", { name: "Started" }).click();
+  await page.locator("th[aria-sort=descending]", { hasText: "Started" }).waitFor();
+  assert.deepEqual(await mine(), ["Question 3", "Question 2", "Question 1"]);
+  // The next page continues in the same order, and says where it is.
+  await page.getByRole("link", { name: "Older sessions" }).click();
+  await page.getByText("Sessions 101 to ").waitFor();
+  await page.locator("th[aria-sort=descending]", { hasText: "Started" }).waitFor();
+  await close();
+});
+
 test("what the service used is shown by operation", async () => {
   const { page, open, close } = await watched(chromium, service.url);
   await open("/console");

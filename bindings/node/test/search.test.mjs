@@ -57,12 +57,16 @@ for (const [name, url] of Object.entries(stores)) {
     const { seq } = await store.append("card", [user("My card is 4111 1111"), { role: "assistant", content: "Thank you." }], { owner: "ada" });
     const listed = await store.session("card");
     assert.deepEqual([listed.records, listed.firstWords], [1, name === "dynamodb" ? null : "My card is 4111 1111"]);
+    const contents = async () => (await store.sessions({ owner: "ada", contents: true })).sessions.find(({ id }) => id === "card");
+    const { records, recordsExact, firstWords } = await contents();
+    assert.deepEqual([records, recordsExact, firstWords], [1, true, "My card is 4111 1111"]);
 
     const redacted = await store.redact("card", seq, { message: 0, replacement: "[a card]" });
     assert.deepEqual([redacted.changed, redacted.entries], [true, 1]);
     const [question, answer] = (await store.load("card")).messages;
     assert.deepEqual([question.role, question.content, answer.content], ["user", "[a card]", "Thank you."]);
     for await (const hit of store.search("4111")) assert.fail(JSON.stringify(hit));
+    assert.equal((await contents()).firstWords, "[a card]");
     assert.equal((await store.redact("card", seq, { message: 0, replacement: "[a card]" })).changed, false);
     assert.equal((await store.redact("card", seq)).changed, true);
 

@@ -75,6 +75,8 @@ def test_a_redacted_message_is_nowhere_and_its_neighbours_stay(store: chat_memor
     info = store.session("card")
     assert info is not None and info.records == 1
     assert info.first_words == (None if url.startswith("dynamodb") else "My card is 4111 1111")
+    listed = [info for info in store.session_page("ada", contents=True) if info.id == "card"]
+    assert [(info.records, info.records_exact, info.first_words) for info in listed] == [(1, True, "My card is 4111 1111")]
 
     redacted = store.redact("card", seq, message=0, replacement="[a card]")
     assert (redacted.changed, redacted.entries) == (True, 1)

@@ -23,7 +23,7 @@ Examples:
   chat-memory sessions --owner user:42  those of this owner
   chat-memory sessions --recent         by last activity instead of by start
   chat-memory sessions --all            all there are; on DynamoDB in no order
-  chat-memory sessions --contents       with first words and the number of records, on DynamoDB too
+  chat-memory sessions --contents       with first words, on DynamoDB, too
   chat-memory sessions --format json | jq -r .id
 
 A table of Flowise or LangChain has no directory: --all is the only way to list it. On DynamoDB that reads the whole table; the expected cost is printed first.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 #[cfg(feature = "conformance")]
-use chat_memory::conformance::{Case, Outcome, Suite};
+use chat_memory::conformance::{Capability, Case, Outcome, Suite};
 use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::dynamodb::{Credentials, DynamoDbStore, Options};
 use chat_memory::{Error, Message, SessionId};
@@ -62,6 +62,8 @@ pub async fn each<T, F: Future<Output = ()> + Send + 'static>(
 /// Runs these cases of the suite, several at once, to save time.
 #[cfg(feature = "conformance")]
 pub async fn run(suite: &Suite, cases: impl Iterator<Item = &'static Case>) {
+    // No table can list the sessions of all owners in one order.
+    let cases = cases.filter(|case| case.needs != Some(Capability::AnyOwner));
     each(cases, 8, |case| {
         let suite = suite.clone();
         async move {

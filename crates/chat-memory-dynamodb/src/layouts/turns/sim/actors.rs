@@ -9,6 +9,7 @@ use super::world::Client;
 use super::{Common, LIMITS};
 use crate::layouts::turns::{Rule, Turns};
 use crate::table::sim::{REPEATED_MS, may_be};
+use chat_memory_core::backend::first_words;
 use chat_memory_core::error::Error;
 use chat_memory_core::message::Message;
 use chat_memory_core::store::{
@@ -114,6 +115,32 @@ impl Actor {
         }
         for owner in &self.owners {
             self.list(&turns, owner.as_ref()).await;
+        }
+        for session in &self.sessions {
+            self.read_contents(&turns, session).await;
+        }
+    }
+
+    /// Reads what a list does not say of a session, and checks that it agrees with a load.
+    async fn read_contents(&self, turns: &Turns<Client, Client>, session: &SessionId) {
+        let load = async || self.check("load", turns.load(session, &Load::all()).await);
+        let Some(before) = load().await else { return };
+        let Some(Some(info)) = self.check("session", turns.session(session).await) else { return };
+        let mut read = [info];
+        if self.check("contents", turns.read_contents(&mut read).await).is_none() {
+            return;
+        }
+        // A write that was held may have arrived meanwhile.
+        let Some(after) = load().await.filter(|after| after.records == before.records) else { return };
+        let [info] = read;
+        let in_view: Vec<_> = after.records.iter().filter(|record| !record.entries.is_empty()).collect();
+        let words = in_view.iter().take(3).find_map(|record| first_words(&record.entries));
+        let (least, most) = (in_view.len() as u64, after.position.next());
+        let is_right = info.first_words.is_none() || info.first_words == words;
+        let is_counted = !info.records_exact || info.records.is_some_and(|records| (least..=most).contains(&records));
+        if !is_right || !is_counted {
+            let why = format!("{session} shows {words:?} and {least} records up to {most}, and its contents are {info:?}");
+            self.notes(|notes| notes.errors.push(why));
         }
     }
 
