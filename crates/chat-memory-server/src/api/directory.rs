@@ -65,7 +65,7 @@ pub async fn sessions(MayRead(access): MayRead, Params(params): Params<ListParam
     }
     if !is_sorted && (limit.is_some() || order.is_some()) {
         let why = "all=true cannot be combined with order or limit: this store lists all sessions in no order, and decides how many a \
-                   page has";
+                   page has; leave them out";
         return Err(Problem::bad_request(why));
     }
     let limit = super::limit(limit)?;
