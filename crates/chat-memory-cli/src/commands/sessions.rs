@@ -77,7 +77,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     if arguments.all && !store.capabilities().any_owner {
         if arguments.recent {
             return Err(Failure::usage(
-                "--recent cannot be combined with --all on DynamoDB, which lists all sessions in no order; leave out one of them",
+                "--recent cannot be combined with --all: this store lists all sessions in no order; leave out one of them",
             ));
         }
         every(app, store.as_ref(), left, &arguments, as_json, pages, &mut remarks).await?;
