@@ -120,6 +120,8 @@ pub struct Raw {
 
 const HEAD: &str = "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id FROM sessions s LEFT JOIN records r \
     ON r.session = s.key WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
+/// The list of sessions is sorted by last activity.
+const ACTIVE: &str = "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, NULL) WHERE key = ?1";
 const INSERT: &str = "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, messages) \
     VALUES (?1, ?2, ?3, ?4, NULL, NULL, NULL, NULL, ?5)";
 const RECORDS: &str = "SELECT seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages FROM records \
@@ -155,6 +157,7 @@ impl Raw {
         let (key, newest) = self.head()?;
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
         let append_id = uuid::Uuid::new_v4().into_bytes();
+        self.db.prepare_cached(ACTIVE)?.execute(params![key, now])?;
         self.db.prepare_cached(INSERT)?.execute(params![key, newest + 1, append_id, now, messages])?;
         self.run("COMMIT")
     }

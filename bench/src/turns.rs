@@ -1,5 +1,7 @@
 //! The data to write: turns of a question and an answer.
 
+use std::sync::LazyLock;
+
 use chat_memory::{Message, store::Append};
 
 /// Bytes of a message's text.
@@ -16,20 +18,29 @@ pub fn turn(number: usize) -> Append {
     Append::new([Message::user(text(2 * number)), Message::assistant(text(2 * number + 1))])
 }
 
+/// A part of one long text: what is measured should not be how a text is made up.
 fn text(seed: usize) -> String {
+    /// How far apart the beginnings of two texts are; it shares no factor with the number of beginnings.
+    const STEP: usize = 7919;
+    let start = seed * STEP % (LONG_TEXT.len() - TEXT_BYTES);
+    LONG_TEXT[start..start + TEXT_BYTES].to_owned()
+}
+
+static LONG_TEXT: LazyLock<String> = LazyLock::new(|| {
     const WORDS: [&str; 16] = [
         "harbour", "bicycle", "with", "the", "of", "seven", "morning", "a", "tram", "and", "winter", "never", "lamp", "to",
         "river", "quiet",
     ];
-    let mut chance = fastrand::Rng::with_seed(seed as u64);
+    const BYTES: usize = 1 << 18;
+    let mut chance = fastrand::Rng::with_seed(1);
     let mut text = String::new();
-    while text.len() < TEXT_BYTES {
+    while text.len() < BYTES {
         text.push_str(WORDS[chance.usize(..WORDS.len())]);
         text.push(' ');
     }
-    text.truncate(TEXT_BYTES);
+    text.truncate(BYTES);
     text
-}
+});
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! A session's log in the file: appends and loads.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
@@ -140,9 +141,15 @@ impl NewRecord {
     }
 }
 
+/// The room for a usual turn's JSON, which would otherwise grow in steps while it is written.
+const USUAL_BYTES: usize = 1024;
+
 /// Writes our own values as JSON, which cannot fail.
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|e| Error::invalid(format!("the messages cannot be written as JSON ({e})")))
+    let not_written = |why: &dyn Display| Error::invalid(format!("the messages cannot be written as JSON ({why})"));
+    let mut json = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut json, value).map_err(|e| not_written(&e))?;
+    String::from_utf8(json).map_err(|e| not_written(&e))
 }
 
 /// The result of an append.
@@ -290,21 +297,22 @@ pub(super) fn append_within(
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, sent_at, messages)
-         VALUES (:session, :seq, :append_id, :created_at, :expires_at, :purge_at, :rewind, :metadata, :sent_at, :messages)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
+    let purge_at = expires_at.map(|at| (at + STAYS).as_secs());
     for (n, body) in (0..).zip(new.bodies()) {
-        insert.execute(named_params! {
-            ":session": key,
-            ":seq": seq + n,
-            ":append_id": new.append_id.following(n).as_bytes(),
-            ":created_at": now.as_millis(),
-            ":expires_at": expires_s,
-            ":purge_at": expires_at.map(|at| (at + STAYS).as_secs()),
-            ":rewind": new.rewind,
-            ":metadata": body.metadata,
-            ":sent_at": body.sent_at,
-            ":messages": body.messages,
-        })?;
+        insert.execute(params![
+            key,
+            seq + n,
+            new.append_id.following(n).as_bytes(),
+            now.as_millis(),
+            expires_s,
+            purge_at,
+            new.rewind,
+            body.metadata,
+            body.sent_at,
+            body.messages,
+        ])?;
     }
     Ok(Landed::New { seq, append_id: new.append_id, started, bytes: new.bytes() as u64 })
 }
