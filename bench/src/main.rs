@@ -50,6 +50,9 @@ enum What {
         /// A `chat-memory` program
         program: PathBuf,
     },
+    /// What it is compared with: a handler on bare rusqlite
+    #[command(hide = true)]
+    Serve(service::Bare),
     /// How cost, time and memory grow
     Scale,
     /// Writers in separate processes, to one session
@@ -105,6 +108,7 @@ async fn measure(Args { smoke, what }: Args) -> Result<String> {
         What::Service { program } => {
             service::run(&program, if smoke { service::Extent::SMOKE } else { service::Extent::FULL }).await
         }
+        What::Serve(bare) => bare.run().await,
         What::Scale => scale::run(if smoke { scale::Extent::SMOKE } else { scale::Extent::FULL }).await,
         What::Writers => writers::run(if smoke { writers::Extent::SMOKE } else { writers::Extent::FULL }).await,
         What::Write(writer) => writer.run().await,

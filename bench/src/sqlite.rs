@@ -53,10 +53,11 @@ async fn against(rounds: Rounds, qpsg: bool) -> Result<[Ratio; 3]> {
     for store in [&ours, &theirs] {
         store.append(&session, &turn(0)).await?;
     }
-    let raw = Raw::open(theirs.path(), &session, qpsg)?;
+    let raw = Raw::open(theirs.path(), qpsg)?;
+    let name = session.as_str();
     for number in 1..LOADED_TURNS {
         ours.append(&session, &turn(number)).await?;
-        raw.append(&texts(number))?;
+        raw.append(name, &texts(number))?;
     }
     check_equal(&ours, &theirs, &raw, &session).await?;
 
@@ -65,8 +66,8 @@ async fn against(rounds: Rounds, qpsg: bool) -> Result<[Ratio; 3]> {
         ours.load(&session, &load).await?;
         Ok(())
     };
-    let load_ratio = alternate(rounds, read_library, async || raw.load().map(drop)).await?;
-    let parsed_ratio = alternate(rounds, read_library, async || raw.load_parsed().map(drop)).await?;
+    let load_ratio = alternate(rounds, read_library, async || raw.load(name).map(drop)).await?;
+    let parsed_ratio = alternate(rounds, read_library, async || raw.load_parsed(name).map(drop)).await?;
 
     // Both are built before the clock starts: the library's messages, and the raw side's text.
     let mut turns = batch(rounds).map(turn).collect::<Vec<_>>().into_iter();
@@ -78,7 +79,7 @@ async fn against(rounds: Rounds, qpsg: bool) -> Result<[Ratio; 3]> {
             ours.append(&session, &turn).await?;
             Ok(())
         },
-        async || raw.append(&jsons.next().ok_or("more appends than turns")?),
+        async || raw.append(name, &jsons.next().ok_or("more appends than turns")?),
     )
     .await?;
     check_equal(&ours, &theirs, &raw, &session).await?;
@@ -103,7 +104,7 @@ async fn check_equal(ours: &SqliteStore, theirs: &SqliteStore, raw: &Raw, sessio
         return Err("bare rusqlite did not write what the library writes; compare bench/src/sqlite.rs with the store".into());
     }
     let window = ours.load(session, &Load::last(WINDOW)).await?;
-    let mut values = raw.load_parsed()?;
+    let mut values = raw.load_parsed(session.as_str())?;
     values.reverse();
     let messages = values.into_iter().flatten().map(Message::from_value).collect::<std::result::Result<Vec<_>, _>>()?;
     if !window.messages().eq(&messages) {
@@ -115,20 +116,20 @@ async fn check_equal(ours: &SqliteStore, theirs: &SqliteStore, raw: &Raw, sessio
 /// The raw side.
 pub struct Raw {
     db: Connection,
-    session: String,
 }
 
 const HEAD: &str = "SELECT s.key, s.created_at IS NOT NULL, s.first, r.seq, r.append_id FROM sessions s LEFT JOIN records r \
     ON r.session = s.key WHERE s.id = ?1 ORDER BY r.seq DESC LIMIT 1";
 /// The list of sessions is sorted by last activity.
-const ACTIVE: &str = "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, NULL) WHERE key = ?1";
+const ACTIVE: &str =
+    "UPDATE sessions SET last_at = max(ifnull(last_at, ?2), ?2), expires_at = max(expires_at, NULL) WHERE key = ?1";
 const INSERT: &str = "INSERT INTO records (session, seq, append_id, created_at, expires_at, purge_at, rewind, metadata, messages) \
     VALUES (?1, ?2, ?3, ?4, NULL, NULL, NULL, NULL, ?5)";
 const RECORDS: &str = "SELECT seq, append_id, created_at, expires_at, rewind, cleared_by, metadata, messages FROM records \
     WHERE session = ?1 AND seq <= ?2 ORDER BY seq DESC";
 
 impl Raw {
-    pub fn open(path: &Path, session: &SessionId, qpsg: bool) -> Result<Self> {
+    pub fn open(path: &Path, qpsg: bool) -> Result<Self> {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(Duration::from_secs(10))?;
         db.pragma_update(None, "synchronous", "FULL")?;
@@ -137,11 +138,11 @@ impl Raw {
         }
         db.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, qpsg)?;
-        Ok(Self { db, session: session.to_string() })
+        Ok(Self { db })
     }
 
-    fn head(&self) -> Result<(i64, u64)> {
-        let head = self.db.prepare_cached(HEAD)?.query_row([&self.session], |row| {
+    fn head(&self, session: &str) -> Result<(i64, u64)> {
+        let head = self.db.prepare_cached(HEAD)?.query_row([session], |row| {
             let (_listed, _first, _append_id): (bool, u64, [u8; 16]) = (row.get(1)?, row.get(2)?, row.get(4)?);
             Ok((row.get(0)?, row.get(3)?))
         });
@@ -152,9 +153,9 @@ impl Raw {
         Ok(self.db.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 
-    pub fn append(&self, messages: &str) -> Result {
+    pub fn append(&self, session: &str, messages: &str) -> Result {
         self.run("BEGIN IMMEDIATE")?;
-        let (key, newest) = self.head()?;
+        let (key, newest) = self.head(session)?;
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
         let append_id = uuid::Uuid::new_v4().into_bytes();
         self.db.prepare_cached(ACTIVE)?.execute(params![key, now])?;
@@ -163,9 +164,9 @@ impl Raw {
     }
 
     /// The texts of the newest records, newest first, until they contain the window's messages (two each).
-    fn load(&self) -> Result<Vec<String>> {
+    pub fn load(&self, session: &str) -> Result<Vec<String>> {
         self.run("BEGIN")?;
-        let (key, newest) = self.head()?;
+        let (key, newest) = self.head(session)?;
         let mut texts = Vec::new();
         {
             let mut query = self.db.prepare_cached(RECORDS)?;
@@ -182,8 +183,8 @@ impl Raw {
         Ok(texts)
     }
 
-    pub fn load_parsed(&self) -> Result<Vec<Vec<Value>>> {
-        let texts = self.load()?;
+    pub fn load_parsed(&self, session: &str) -> Result<Vec<Vec<Value>>> {
+        let texts = self.load(session)?;
         Ok(texts.iter().map(|text| serde_json::from_str(text)).collect::<std::result::Result<_, _>>()?)
     }
 }

@@ -82,16 +82,16 @@ impl Driver {
         let folder = tempfile::tempdir()?;
         let store = SqliteStore::open(folder.path().join("raw.db")).await?;
         let session = loaded(&store, LOADED_TURNS).await?;
-        let raw = sqlite::Raw::open(store.path(), &session, true)?;
+        let raw = sqlite::Raw::open(store.path(), true)?;
         match self {
             Self::BareSqliteAppend => {
                 for number in LOADED_TURNS..LOADED_TURNS + operations {
-                    raw.append(&sqlite::texts(number))?;
+                    raw.append(session.as_str(), &sqlite::texts(number))?;
                 }
             }
             _ => {
                 for _ in 0..operations {
-                    raw.load_parsed()?;
+                    raw.load_parsed(session.as_str())?;
                 }
             }
         }

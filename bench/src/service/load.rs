@@ -150,11 +150,11 @@ pub struct Comparison {
     pub operation: Operation,
     /// Concurrent clients.
     pub clients: usize,
-    /// Over HTTP.
+    /// By the service.
     pub served: Pace,
-    /// By direct calls.
-    pub called: Pace,
-    /// The service's time divided by the library's.
+    /// By what it is compared with.
+    pub other: Pace,
+    /// The service's time divided by the other's.
     pub ratio: Ratio,
 }
 
@@ -162,28 +162,28 @@ pub struct Comparison {
 pub async fn compare(
     operation: Operation,
     served: &mut Vec<Worker>,
-    called: &mut Vec<Worker>,
+    others: &mut Vec<Worker>,
     extent: Extent,
 ) -> Result<Comparison> {
     let clients = served.len();
     let each = extent.each.max(extent.together / clients);
-    let (mut http, mut calls) = (Side::default(), Side::default());
+    let (mut service, mut other) = (Side::default(), Side::default());
     for pair in 0..=extent.pairs {
-        let (first, second) = if pair % 2 == 0 { (&mut *served, &mut *called) } else { (&mut *called, &mut *served) };
+        let (first, second) = if pair % 2 == 0 { (&mut *served, &mut *others) } else { (&mut *others, &mut *served) };
         let times = [round(operation, first, each).await?, round(operation, second, each).await?];
         if pair == 0 {
             continue;
         }
-        let [mut one, mut other] = times;
+        let [mut one, mut two] = times;
         if pair % 2 == 1 {
-            std::mem::swap(&mut one, &mut other);
+            std::mem::swap(&mut one, &mut two);
         }
-        http.add(one);
-        calls.add(other);
+        service.add(one);
+        other.add(two);
     }
-    let pairs: Vec<_> = http.rounds.iter().copied().zip(calls.rounds.iter().copied()).collect();
+    let pairs: Vec<_> = service.rounds.iter().copied().zip(other.rounds.iter().copied()).collect();
     let requests = clients * each;
-    Ok(Comparison { operation, clients, served: http.pace(requests), called: calls.pace(requests), ratio: Ratio::of(&pairs) })
+    Ok(Comparison { operation, clients, served: service.pace(requests), other: other.pace(requests), ratio: Ratio::of(&pairs) })
 }
 
 /// Runs all workers concurrently, each this many times; returns the total time and each request's.

@@ -1,8 +1,10 @@
-//! The HTTP service compared with the same calls of the library in this process, with the same number of clients, and its memory.
+//! The HTTP service compared with the same calls of the library in this process and, on SQLite, with a bare handler, with the same
+//! number of clients; and its memory.
 //!
 //! The service is the program itself, started as anyone starts it, with a key and its default log. Both sides share this machine:
 //! the service also has the client that calls it running next to it, the library has nothing.
 
+mod bare;
 mod client;
 mod load;
 mod memory;
@@ -18,6 +20,7 @@ use chat_memory::store::dynamodb::admin::Admin;
 use chat_memory::store::url::StoreUrl;
 use chat_memory_testkit::{dynamodb_endpoint, table_name};
 
+pub use self::bare::Bare;
 use self::client::Client;
 use self::load::{Comparison, Operation, Worker, compare, session_of};
 use self::memory::Memory;
@@ -51,7 +54,8 @@ impl Extent {
 #[derive(Debug)]
 pub struct Outcome {
     store: &'static str,
-    comparisons: Vec<Comparison>,
+    /// With the library, and with the bare handler.
+    comparisons: Vec<(Comparison, Option<Comparison>)>,
     memory: Memory,
 }
 
@@ -61,10 +65,13 @@ pub async fn run(program: &Path, extent: Extent) -> Result<String> {
     let sqlite = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
     eprintln!("SQLite …");
     let urls = Urls { served: sqlite("served.db"), library: sqlite("library.db"), watched: sqlite("watched.db") };
-    let mut outcomes = vec![measure("SQLite", urls, program, folder.path(), extent).await?];
+    let most = extent.clients.iter().copied().max().unwrap_or_default();
+    let bare = Server::bare(&folder.path().join("bare.db"), most).await?;
+    let mut outcomes = vec![measure("SQLite", urls, Some(&bare), program, folder.path(), extent).await?];
+    bare.stop().await?;
     eprintln!("DynamoDB …");
     let urls = Urls { served: table().await?, library: table().await?, watched: table().await? };
-    outcomes.push(measure("DynamoDB Local", urls, program, folder.path(), extent).await?);
+    outcomes.push(measure("DynamoDB Local", urls, None, program, folder.path(), extent).await?);
     Ok(report::markdown(extent, &outcomes))
 }
 
@@ -82,29 +89,47 @@ async fn table() -> Result<String> {
     Ok(url)
 }
 
-async fn measure(store: &'static str, urls: Urls, program: &Path, folder: &Path, extent: Extent) -> Result<Outcome> {
+async fn measure(
+    store: &'static str,
+    urls: Urls,
+    bare: Option<&Server>,
+    program: &Path,
+    folder: &Path,
+    extent: Extent,
+) -> Result<Outcome> {
     let keys: PathBuf = folder.join("keys.toml");
     let key = server::key(program, &keys)?;
     let library = chat_memory::open(&urls.library).await?;
     let server = Server::start(program, &urls.served, &keys).await?;
     let mut comparisons = Vec::new();
     for &clients in extent.clients {
-        let mut served = Vec::new();
-        let mut called = Vec::new();
+        let (mut served, mut called, mut by_bare) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..clients {
             served.push(Worker::served(Client::connect(server.address(), &key).await?, number));
             called.push(Worker::called(Arc::clone(&library), number));
+            if let Some(bare) = bare {
+                by_bare.push(Worker::served(Client::connect(bare.address(), &key).await?, number));
+            }
         }
         let turns = WINDOW / 2;
-        for worker in served.iter_mut().chain(&mut called) {
+        for worker in served.iter_mut().chain(&mut called).chain(&mut by_bare) {
             worker.fill(turns).await?;
         }
         check_equal(&*library, &mut served).await?;
+        check_equal(&*library, &mut by_bare).await?;
         for operation in [Operation::Append, Operation::Window] {
             eprintln!("  {operation}, {clients} at once");
-            comparisons.push(compare(operation, &mut served, &mut called, extent).await?);
+            let with_library = compare(operation, &mut served, &mut called, extent).await?;
+            let with_bare = match bare {
+                Some(_) => Some(compare(operation, &mut served, &mut by_bare, extent).await?),
+                None => None,
+            };
+            comparisons.push((with_library, with_bare));
         }
-        check_equal(&*library, &mut served).await?;
+        // It has appended as many turns more as it was compared a second time.
+        if bare.is_none() {
+            check_equal(&*library, &mut served).await?;
+        }
     }
     server.stop().await?;
     eprintln!("  memory");

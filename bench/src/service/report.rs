@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::load::{Comparison, Pace};
 use super::{Extent, Outcome};
+use crate::measure::Ratio;
 use crate::turns::{TEXT_BYTES, WINDOW};
 
 /// The section.
@@ -15,24 +16,25 @@ pub fn markdown(extent: Extent, outcomes: &[Outcome]) -> String {
         Written by `cargo xtask bench service`. `chat-memory serve` runs as a separate process, with a key and its log, and gets requests over \
         persistent HTTP connections. It is compared with the same calls of the library in one process, with the same number of concurrent \
         callers, each with its own session: {pairs} pairs of rounds, alternating, {each} requests of each client in a round, {together} at least. The ratio is \
-        the service's time divided by the library's: the median over the pairs, and the middle half of them. The client runs on the same machine \
-        and is part of the ratio. Rates and times are of the machine that wrote this table.\n\n\
+        the service's time divided by the library's: the median over the pairs, and the middle half of them. On SQLite it is also compared with \
+        a bare handler in a process of its own: axum and rusqlite with the same statements and nothing else, neither keys nor limits nor metrics. \
+        The client runs on the same machine and is part of the ratios. Rates and times are of the machine that wrote this table.\n\n\
         A turn is a question and an answer of {TEXT_BYTES} bytes each, in one append; a window is the newest {WINDOW} messages.\n\n\
-        | store | request | clients | HTTP: requests/s | p50 | p99 | library: calls/s | p50 | p99 | ratio | middle half |\n\
-        |---|---|---|---|---|---|---|---|---|---|---|\n"
+        | store | request | clients | HTTP: requests/s | p50 | p99 | library: calls/s | p50 | p99 | ratio | middle half | bare handler: requests/s | ratio | middle half |\n\
+        |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
     );
     for outcome in outcomes {
-        for Comparison { operation, clients, served, called, ratio } in &outcome.comparisons {
+        for (Comparison { operation, clients, served, other, ratio: of_library }, bare) in &outcome.comparisons {
+            let bare = bare.as_ref().map(|bare| format!("{:.0} | {}", bare.other.rate, ratio(&bare.ratio)));
             // Writing to a string does not fail.
             let _ = writeln!(
                 page,
-                "| {} | {operation} | {clients} | {} | {} | {:.2} | {:.2}–{:.2} |",
+                "| {} | {operation} | {clients} | {} | {} | {} | {} |",
                 outcome.store,
                 pace(served),
-                pace(called),
-                ratio.median,
-                ratio.low,
-                ratio.high
+                pace(other),
+                ratio(of_library),
+                bare.as_deref().unwrap_or("– | – | –")
             );
         }
     }
@@ -51,6 +53,10 @@ pub fn markdown(extent: Extent, outcomes: &[Outcome]) -> String {
         page.push_str(&row(outcome.store, megabytes.collect()));
     }
     page
+}
+
+fn ratio(Ratio { median, low, high }: &Ratio) -> String {
+    format!("{median:.2} | {low:.2}–{high:.2}")
 }
 
 fn pace(Pace { rate, p50, p99 }: &Pace) -> String {

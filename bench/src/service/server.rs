@@ -25,8 +25,21 @@ pub struct Server {
 impl Server {
     /// Starts the program on a store and waits until it listens.
     pub async fn start(program: &Path, store: &str, keys: &Path) -> Result<Self> {
-        let mut command = tokio::process::Command::from(clean(program));
+        let mut command = clean(program);
         command.args(["--store", store, "serve", "--listen", "127.0.0.1:0", "--keys"]).arg(keys);
+        Self::of(command, program).await
+    }
+
+    /// Starts the [bare handler](super::bare) on a file and waits until it listens.
+    pub async fn bare(file: &Path, clients: usize) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = Command::new(&program);
+        command.arg("serve").arg(file).arg(clients.to_string());
+        Self::of(command, &program).await
+    }
+
+    async fn of(command: Command, program: &Path) -> Result<Self> {
+        let mut command = tokio::process::Command::from(command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut process = command.spawn().map_err(|e| missing(program, &e))?;
         let said = process.stdout.take().ok_or("the service has no output")?;
