@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use chat_memory::backend::check_title;
 use chat_memory::store::{Load, Position, SessionUpdate};
-use chat_memory::{Append, ChatStore, Entry, Error, Message, SessionId, Timestamp};
+use chat_memory::{Append, ChatStore, Entry, Error, Message, SessionId};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use indicatif::ProgressBar;
@@ -26,9 +25,11 @@ mod conversation;
 mod forms;
 mod report;
 mod source;
+mod starts;
 
 use conversation::{Conversation, Form, Ids};
 use report::{Import, Written};
+use starts::{Starts, lines_of};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -105,8 +106,8 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let mut import = Import::new(app, size, &arguments.file);
     interrupt.clears(&import.bar);
     let mut running = JoinSet::new();
-    // The sessions' order if the file has no times: each starts after the one before it.
-    let mut started = Timestamp::UNIX_EPOCH;
+    // What cannot be counted is reported by what reads it.
+    let mut starts = interrupt.or_fail(Starts::new(store.as_ref(), lines_of(&arguments.file).unwrap_or_default())).await?;
     while import.reading || !running.is_empty() {
         tokio::select! {
             () = interrupt.asked(), if import.reading => import.interrupt(),
@@ -120,12 +121,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
                     }
                     conversation.owner = conversation.owner.or_else(|| owner.clone());
                     if conversation.started_at.is_none() {
-                        // No two in the same millisecond, and none in the future, which would count as now.
-                        while Timestamp::now() <= started {
-                            tokio::time::sleep(Duration::from_millis(1)).await;
-                        }
-                        started = Timestamp::now();
-                        conversation.started_at = Some(started);
+                        conversation.started_at = Some(starts.next().await);
                     }
                     let (store, interrupt, bar) = (Arc::clone(&store), interrupt.clone(), import.bar.clone());
                     running.spawn(async move {
