@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Append, AppendId, ChatStore, ChatStoreExt, Cost, History, Load, Position, Record, SessionInfo};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::session::{Owner, SessionId};
 use crate::timestamp::Timestamp;
 
@@ -235,6 +235,12 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
     target: &SessionId,
     fork: &Fork,
 ) -> Result<Forked, Error> {
+    let mut cost = Cost::default();
+    if let Some(key) = &fork.key
+        && let Some(earlier) = earlier(store, session, target, fork, key, &mut cost).await?
+    {
+        return Ok(earlier);
+    }
     let source = Source::read(store, session, fork).await?;
     let mut appends = source.appends(session, fork);
     let (free, of_target) = target_position(store, target).await?;
@@ -251,23 +257,49 @@ pub(super) async fn fork<S: ChatStore + ?Sized>(
         Some(actual) if error.is_conflict() => Error::taken(target, actual.clone()),
         _ => error,
     })?;
-    let (mut seq, mut records, mut entries) = (source.seq(), source.records.len() as u64, source.entries());
     // The same for every repeat.
-    let last = appended.position.last();
-    let mut position = Position::new(appended.position.next(), last, appended.created_at);
-    let mut cost = source.cost;
+    let position = Position::new(appended.position.next(), appended.position.last(), appended.created_at);
+    cost += source.cost;
     cost += of_target;
     cost += appended.cost;
-    if appended.repeated
-        && let Some(origin) = entry_of(store, target).await?.and_then(|info| info.forked_from())
-        && origin.seq != seq
-    {
-        // The first attempt copied less: the session has grown since.
-        let copied: Vec<_> = source.records.iter().filter(|record| record.seq <= origin.seq).collect();
-        (seq, records) = (origin.seq, copied.len() as u64);
-        entries = copied.iter().map(|record| record.entries.len() as u64).sum();
-        let last = fork.key.as_ref().map(|key| AppendId::of_key(target, key).following(records.saturating_sub(1)));
-        position = Position::new(appended.seq + records, last, appended.created_at);
-    }
+    let (seq, records, entries) = (source.seq(), source.records.len() as u64, source.entries());
     Ok(Forked { seq, records, entries, position, repeated: appended.repeated, cost })
+}
+
+/// What an earlier attempt with this key created, as the new session shows it: the one that was forked may have changed since. `None` if
+/// there was none, or if the new session does not tell, for it was changed or has no metadata; then the store recognises the key.
+async fn earlier<S: ChatStore + ?Sized>(
+    store: &S,
+    session: &SessionId,
+    target: &SessionId,
+    fork: &Fork,
+    key: &str,
+    cost: &mut Cost,
+) -> Result<Option<Forked>, Error> {
+    let there = store.load(target, &Load::all()).await?;
+    *cost += there.cost;
+    let id = AppendId::of_key(target, key);
+    let is_copy = |(n, record): &(u64, &Record)| record.append_id == id.following(*n);
+    let copies: Vec<&Record> = (0..).zip(&there.records).take_while(is_copy).map(|(_, record)| record).collect();
+    let Some(last) = copies.last() else { return Ok(None) };
+    let Some(origin) = entry_of(store, target).await?.and_then(|info| info.forked_from()) else { return Ok(None) };
+    let is_other = match fork.up_to {
+        // Records without messages are not copied: the last one that is may have a lower number.
+        Some(seq) => seq < origin.seq,
+        None => false,
+    };
+    if is_other || origin.session != *session {
+        return Err(Error::new(
+            ErrorKind::KeyReused,
+            format!(
+                "the idempotency key {key:?} was already used for a fork of session {:?} up to record {}; use a new key for another fork",
+                origin.session.as_str(),
+                origin.seq
+            ),
+        ));
+    }
+    let records = copies.len() as u64;
+    let entries = copies.iter().map(|record| record.entries.len() as u64).sum();
+    let position = Position::new(last.seq + 1, Some(last.append_id), last.created_at);
+    Ok(Some(Forked { seq: origin.seq, records, entries, position, repeated: true, cost: *cost }))
 }

@@ -250,6 +250,17 @@ pub(super) async fn repeated_fork_is_made_once(context: TestContext) -> Result<(
         ensure_eq!((again.seq, again.records, again.position), (first.seq, 4, first.position), "what its repeat reports");
     }
     ensure_eq!(texts(&context.store, &target).await?.len(), 4, "the messages after the repeat");
+    if !context.store.capabilities().directory {
+        return Ok(());
+    }
+    // Whatever has become of the source. Another fork has another key.
+    let short = Fork::new().up_to(0).with_key("all");
+    ensure_err!(context.store.fork(&session, &target, &short).await, KeyReused, "a key of a longer fork");
+    let other = context.session()?;
+    ensure_err!(context.store.fork(&other, &target, &fork).await, KeyReused, "a key of another session's fork");
+    context.store.delete(&session).await?;
+    let again = context.open().await?.fork(&session, &target, &fork).await?;
+    ensure_eq!((again.seq, again.records, again.repeated), (first.seq, 4, true), "a repeat once the source is deleted");
     Ok(())
 }
 
