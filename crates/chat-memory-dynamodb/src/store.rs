@@ -243,8 +243,13 @@ impl DynamoDbStore {
     async fn corrected(&self, tried: &On<'_>, error: &Error) -> Result<Option<On<'_>>, Error> {
         let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
         let is_about_keys = failure.is_some_and(|failure| failure.trouble() == Trouble::KeySchema);
-        if !is_about_keys || self.0.options.settled_layout().is_some() || self.0.list.initialized() {
+        if !is_about_keys || self.0.options.settled_layout().is_some() {
             return Ok(None);
+        }
+        if let Some(known) = self.0.list.get() {
+            // Another operation may have found it since this one began.
+            let is_tried = matches!(tried, On::List(tried) if std::ptr::eq(*tried, Arc::as_ptr(known)));
+            return Ok((!is_tried).then(|| On::List(known)));
         }
         match (tried, self.found_layout().await?) {
             (On::Turns(_), Layout::Turns) => Ok(None),
