@@ -108,13 +108,16 @@ impl Words {
     }
 }
 
-/// The runs of letters and digits of a text, with the marks above and below them.
+/// The runs of letters and digits of a text, with the marks above and below them. A run ends where a script with spaces between words
+/// meets one without: `我用Python` has two.
 fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let is_part = |c: char| c.is_alphanumeric() || is_mark(c);
     let mut rest = 0;
     std::iter::from_fn(move || {
         let start = rest + text[rest..].find(is_part)?;
-        let end = text[start..].find(|c| !is_part(c)).map_or(text.len(), |n| start + n);
+        let mut script = None;
+        let mut ends = |c: char| !is_part(c) || !is_mark(c) && *script.get_or_insert(is_unspaced(c)) != is_unspaced(c);
+        let end = text[start..].find(&mut ends).map_or(text.len(), |n| start + n);
         rest = end;
         Some(start..end)
     })
@@ -255,6 +258,10 @@ mod tests {
             ("straße", "STRASSE", None),
             ("οδος", "ΟΔΟΣ", Some("[ΟΔΟΣ]")),
             ("東京", "明日は東京に行く", Some("明日は[東京]に行く")),
+            ("python", "我用Python写代码", Some("我用[Python]写代码")),
+            ("用Python", "我用Python写代码", Some("我[用][Python]写代码")),
+            ("한국", "東京한국어", Some("東京[한국]어")),
+            ("ython", "我用Python写代码", None),
             ("c", "C++ code", Some("[C]++ [c]ode")),
         ] {
             assert_eq!(marked(words, text).as_deref(), want, "{words} in {text}");
