@@ -94,6 +94,11 @@ impl App {
         self.named_store(configured).map(|url| url.0)
     }
 
+    /// The store that the command line names.
+    pub fn given_store(&self) -> Option<&str> {
+        self.globals.store.as_deref()
+    }
+
     /// Whether the command line or the environment names a store.
     pub fn names_a_store(&self) -> bool {
         self.globals.store.is_some() || std::env::var_os(STORE).is_some_and(|url| !url.is_empty())

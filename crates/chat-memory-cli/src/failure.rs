@@ -23,6 +23,8 @@ pub enum Failure {
     Usage(String),
     /// Anything else, in one sentence.
     Other(String),
+    /// Ctrl-C, in one sentence that says what became of the work.
+    Interrupted(String),
     /// The error is already printed; only the exit code is left.
     Printed(u8),
     /// The reader of our output is gone, so there is nothing left to do.
@@ -46,6 +48,7 @@ impl Failure {
             Self::Store(error) if error.is_conflict() => CONFLICT,
             Self::Store(_) | Self::Other(_) => FAILED,
             Self::Usage(_) => USAGE,
+            Self::Interrupted(_) => INTERRUPTED,
             Self::Printed(code) => *code,
             Self::Closed => 0,
         }
@@ -55,7 +58,7 @@ impl Failure {
     pub fn sentence(&self) -> Option<String> {
         match self {
             Self::Store(error) => Some(error.to_string()),
-            Self::Usage(sentence) | Self::Other(sentence) => Some(sentence.clone()),
+            Self::Usage(sentence) | Self::Other(sentence) | Self::Interrupted(sentence) => Some(sentence.clone()),
             Self::Printed(_) | Self::Closed => None,
         }
     }
@@ -79,6 +82,7 @@ impl Failure {
         match self {
             Self::Store(error) => error.kind().as_str(),
             Self::Usage(_) => "usage",
+            Self::Interrupted(_) => "interrupted",
             _ => "failed",
         }
     }

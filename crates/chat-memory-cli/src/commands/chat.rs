@@ -110,7 +110,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
     let session = arguments.session.as_deref().map(session_id).transpose()?;
     let owner = owner(arguments.owner.as_ref())?;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let base_url = arguments.base_url.or_else(|| variable("OPENAI_BASE_URL")).ok_or_else(|| {
+    let base_url = arguments.base_url.clone().or_else(|| variable("OPENAI_BASE_URL")).ok_or_else(|| {
         Failure::usage(
             "missing endpoint of the model: give --base-url URL or OPENAI_BASE_URL (OpenAI's is https://api.openai.com/v1)",
         )
@@ -146,6 +146,7 @@ pub async fn run(app: &App, arguments: Arguments) -> Result<(), Failure> {
         owner,
         endpoint,
         model: arguments.model,
+        base_url: arguments.base_url,
         system: arguments.system,
         policy,
         interrupts,
@@ -176,7 +177,7 @@ fn question(message: String) -> Result<String, Failure> {
 const NOTHING: &str = "nothing of this turn was stored";
 
 fn interrupted() -> Failure {
-    Failure::other(format!("interrupted: {NOTHING}"))
+    Failure::Interrupted(format!("interrupted: {NOTHING}"))
 }
 
 /// Shows on a terminal that the program is waiting, until it is dropped.
@@ -212,6 +213,8 @@ struct Chat<'a> {
     owner: Option<Owner>,
     endpoint: Endpoint,
     model: String,
+    /// The endpoint, if the command line names it.
+    base_url: Option<String>,
     system: Option<String>,
     policy: Policy,
     interrupts: Interrupts,
@@ -353,7 +356,7 @@ impl Chat<'_> {
                 // Likewise.
                 self.unanswered = None;
                 let session = &self.session;
-                return Err(Failure::other(format!(
+                return Err(Failure::Interrupted(format!(
                     "append outcome unknown (interrupted): see whether the turn was stored with chat-memory show {session:?} --turns 1",
                     session = session.as_str()
                 )));
@@ -392,7 +395,7 @@ impl Chat<'_> {
         let outcome = loop {
             let piece = tokio::select! {
                 piece = pieces.recv() => piece,
-                () = self.interrupts.next() => break Err(format!("interrupted: {NOTHING}")),
+                () = self.interrupts.next() => break Err(interrupted()),
             };
             match piece {
                 // Nothing is printed before the answer is complete.
@@ -413,8 +416,8 @@ impl Chat<'_> {
                     self.app.out.flush()?;
                 }
                 Some(Ok(Piece::Whole(answer))) => break Ok(*answer),
-                Some(Err(sentence)) => break Err(format!("{sentence}; {NOTHING}")),
-                None => break Err(format!("the request ended unexpectedly; {NOTHING}")),
+                Some(Err(sentence)) => break Err(Failure::other(format!("{sentence}; {NOTHING}"))),
+                None => break Err(Failure::other(format!("the request ended unexpectedly; {NOTHING}"))),
             }
         };
         drop(waiting);
@@ -426,7 +429,7 @@ impl Chat<'_> {
             self.app.out.line("")?;
         }
         self.app.out.flush()?;
-        let answer = outcome.map_err(Failure::Other)?;
+        let answer = outcome?;
         answer.message.check().map_err(|e| Failure::other(format!("the answer cannot be stored: {e}; {NOTHING}")))?;
         if !self.app.json() {
             self.remark(&answer)?;

@@ -227,7 +227,7 @@ fn interrupted_answer_is_not_stored() {
     let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupted.expect("kill is everywhere").success());
     let ran: crate::common::Ran = child.wait_with_output().expect("it ends").into();
-    ran.fails(1, &["interrupted: nothing of this turn was stored"]);
+    ran.fails(130, &["interrupted: nothing of this turn was stored"]);
     assert!(place.messages("s").is_empty());
 }
 
@@ -321,7 +321,7 @@ fn interrupt_ends_the_wait_for_the_store() {
     }
     interrupt(&child);
     let ran: crate::common::Ran = child.wait_with_output().expect("it ends").into();
-    ran.fails(1, &["interrupted: nothing of this turn was stored"]);
+    ran.fails(130, &["interrupted: nothing of this turn was stored"]);
     assert!(model.requests().is_empty());
 }
 

@@ -234,11 +234,15 @@ impl Chat<'_> {
             }
         }
         say(line);
-        say(format_args!(
-            "continue with: chat-memory chat {} --model {}",
-            shell_word(self.session.as_str()),
-            shell_word(&self.model)
-        ));
+        let mut command = format!("chat-memory chat {} --model {}", shell_word(self.session.as_str()), shell_word(&self.model));
+        // A user name and password in a URL stay out of what is printed.
+        let base_url = self.base_url.as_deref().filter(|url| !url.contains('@'));
+        for (name, given) in [("--base-url", base_url), ("--store", self.app.given_store())] {
+            if let Some(given) = given {
+                command.push_str(&format!(" {name} {}", shell_word(given)));
+            }
+        }
+        say(format_args!("continue with: {command}"));
     }
 }
 

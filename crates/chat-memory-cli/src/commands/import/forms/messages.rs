@@ -35,7 +35,7 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
             ("input", Value::Array(list)) if form == RESPONSES && messages.is_none() => messages = Some(list),
             ("instructions", Value::Null) if form == RESPONSES => {}
             ("instructions", Value::String(text)) if form == RESPONSES => system = Some(Content::Text(text)),
-            ("other_entries", Value::Array(list)) if is_ours => others = Some(list),
+            ("other_entries", Value::Array(list)) => others = Some(list),
             ("owner" | "title" | "metadata" | "created_at" | "sent_at" | "other_entries" | "system", Value::Null) => {}
             ("owner", Value::String(text)) => draft.owner = Some(Owner::new(text)?),
             ("title", Value::String(text)) => draft.title = Some(text),
@@ -44,9 +44,9 @@ pub fn read(fields: Map<String, Value>, form: Form) -> Result<Draft, Error> {
             ("sent_at", Value::Array(times)) => sent_at = Some(times),
             ("system", Value::String(text)) if form == ANTHROPIC => system = Some(Content::Text(text)),
             ("system", Value::Array(blocks)) if form == ANTHROPIC => system = Some(Content::Parts(parts(blocks)?)),
-            ("id" | "messages" | "owner" | "title" | "metadata" | "sent_at", _) => {
+            ("id" | "messages" | "other_entries" | "owner" | "title" | "metadata" | "sent_at", _) => {
                 return Err(Error::invalid(format!(
-                    "the field {name:?} is of the wrong type: id, owner and title are text, messages and sent_at lists, metadata an object"
+                    "the field {name:?} is of the wrong type: id, owner and title are text, messages, other_entries and sent_at lists, metadata an object"
                 )));
             }
             _ if is_ours => {
