@@ -135,7 +135,7 @@ impl NewRecord {
         Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "append too large: {bytes} bytes of JSON, and the limit is {limit}; split it, or raise the store's max_record_bytes"
+                "append too large: {bytes} bytes of JSON, and the limit is {limit} (max_record in the store URL); split it or raise the limit"
             ),
         ))
     }

@@ -104,7 +104,8 @@ fn finish(mut builder: config::Builder, lacks_http_client: bool, options: &Optio
         // keeps records from being written, hidden and purged at wrong times.
         .disable_clock_skew_correction(true)
         .build();
-    if config.region().is_none() {
+    // An empty environment variable is one that is not set.
+    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         let profile = options.profile.as_ref().map_or_else(String::new, |name| format!(" (the profile {name:?} names none)"));
         return Err(Error::invalid(format!(
             "no AWS region is known for the table {:?}{profile}; give one in the store URL (?region=eu-west-1), in the \
