@@ -38,7 +38,8 @@ all the words: in one message, or in a session's title, id and owner. What was t
 As text, each session comes with its hits: the number of the record, as `show` prints it, the author and a part of the text.
 
 A SQLite file with an index is searched at once, best hits first. --index builds it, which can be interrupted and continued, also while others \
-write; from then on every write keeps it. Without an index, the sessions are read one after the other.
+write; from then on every write keeps it. Without an index, the sessions are read one after the other. An index does not find a word that \
+follows Chinese, Japanese or Thai letters without a space.
 
 A DynamoDB table has no index: a search reads the sessions, which costs read units. The highest cost is estimated and confirmed first.
 

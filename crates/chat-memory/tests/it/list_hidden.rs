@@ -171,6 +171,29 @@ async fn turns_table_with_custom_keys_keeps_its_layout() {
 }
 
 #[tokio::test]
+async fn layout_is_found_by_many_operations_at_once() {
+    for keys in [["id", ""], ["id", "sk"]] {
+        let [partition, sort] = keys;
+        let table = crate::list::new_table(partition, Some(sort).filter(|sort| !sort.is_empty())).await;
+        if !sort.is_empty() {
+            put(&table, &[("id", s("there")), ("sk", s("sk")), ("messages", AttributeValue::L(vec![js("human", "x")]))]).await;
+        }
+        let store = open(&table, |options| options).await;
+        let sessions: Vec<_> = (0..24).map(|n| if sort.is_empty() { format!("s{n}") } else { format!("s{n}/sk") }).collect();
+        let appends = sessions.iter().map(|session| {
+            let store = store.clone();
+            let session = id(session);
+            async move { store.append(&session, &Append::new([Message::user("x")])).await.map(drop) }
+        });
+        for appended in futures_util::future::join_all(appends).await {
+            appended.expect("each append finds the layout");
+        }
+        let want: BTreeSet<String> = sessions.iter().cloned().chain((!sort.is_empty()).then(|| "there/sk".to_owned())).collect();
+        assert_eq!(listed(&store).await.0, want);
+    }
+}
+
+#[tokio::test]
 async fn list_in_another_attribute_is_named() {
     for (name, dialect, message, remedy) in [
         ("chat", None, js("human", "hello"), "list_attribute=chat"),
